@@ -1,0 +1,108 @@
+//! The durable state of one chat: the row, its versions and its queue. What changes it is in `command`.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ChatId, Episode, Lease, MessageId, QueuedMessage, ReplicaId, Version, WallTime};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Idle.
+    Waiting,
+    Running,
+    Interrupting,
+    Error,
+}
+
+impl Status {
+    pub const ALL: [Self; 4] = [Self::Waiting, Self::Running, Self::Interrupting, Self::Error];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Interrupting => "interrupting",
+            Self::Error => "error",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == name)
+    }
+
+    /// Whether there is work for a replica.
+    pub const fn is_runnable(self) -> bool {
+        matches!(self, Self::Running | Self::Interrupting)
+    }
+}
+
+/// Why a run failed. `code` is stable and machine-readable, `message` is for people.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RunError {
+    pub code: Arc<str>,
+    pub message: Arc<str>,
+}
+
+/// A run failed and is tried again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Retry {
+    /// The attempt that failed.
+    pub attempt: u64,
+    pub delay_ms: u64,
+    pub error: RunError,
+    /// When the next attempt begins, by the database's clock.
+    pub at: WallTime,
+}
+
+/// One chat as the database has it, without its messages.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ChatState {
+    pub id: ChatId,
+    /// The user it belongs to.
+    pub owner: Arc<str>,
+    pub title: Option<Arc<str>>,
+    pub model: Option<Arc<str>>,
+    pub status: Status,
+    pub worker: Option<ReplicaId>,
+    pub lease: Lease,
+    /// The lease under which the present attempt began, while that attempt is alive.
+    pub begun: Option<Lease>,
+    pub snapshot_version: Version,
+    pub history_version: Version,
+    pub queue_version: Version,
+    /// The `snapshot_version` at which history was last cut.
+    pub reset_version: Version,
+    /// Generation starts under the present `history_version`.
+    pub attempt: u64,
+    pub error: Option<RunError>,
+    pub retry: Option<Retry>,
+    pub queue: Vec<QueuedMessage>,
+    /// The newest message of the history; 0 if there is none.
+    pub last_message: MessageId,
+    /// The newest id given to any message, queued or committed, that there ever was.
+    pub last_id: MessageId,
+    pub created_at: WallTime,
+    pub updated_at: WallTime,
+}
+
+impl ChatState {
+    /// The episode that this state names as live, with the lease that began it. An acquisition alone ends
+    /// the old worker's episode, and so do a retry and an error.
+    pub fn live_episode(&self) -> Option<(Episode, Lease)> {
+        let live = self.status.is_runnable() && self.begun == Some(self.lease);
+        live.then(|| (self.present_episode(), self.lease))
+    }
+
+    /// The episode that an answer committed now would be of.
+    pub fn present_episode(&self) -> Episode {
+        Episode { history_version: self.history_version, attempt: self.attempt }
+    }
+
+    /// Whether `replica` holds the chat under `lease`.
+    pub fn is_held_by(&self, replica: &ReplicaId, lease: Lease) -> bool {
+        self.worker.as_ref() == Some(replica) && self.lease == lease
+    }
+}

@@ -1,0 +1,597 @@
+//! What may happen to a chat: the transitions of its durable state, pure and total.
+//!
+//! A store loads the row under its lock, calls [`ChatState::apply`], writes the [`Change`] in the same
+//! transaction, and announces it after the commit. Every command in every state is either a change or a
+//! typed rejection that leaves the state untouched.
+
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ChatId, ChatState, Content, Episode, Lease, Message, MessageId, QueuedMessage, ReplicaId, Retry, Role,
+    RunError, Status, Version, WallTime,
+};
+
+/// What is asked of a chat.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Command {
+    Create {
+        chat: ChatId,
+        owner: Arc<str>,
+        title: Option<Arc<str>>,
+        model: Option<Arc<str>>,
+        content: Option<Content>,
+    },
+    Send {
+        content: Content,
+        mode: SendMode,
+        queue_max: usize,
+    },
+    Edit {
+        message: MessageId,
+        content: Content,
+    },
+    Interrupt {
+        episode: Option<Episode>,
+    },
+    DeleteQueued {
+        queued: MessageId,
+    },
+    Promote {
+        queued: MessageId,
+    },
+    Delete,
+    Acquire {
+        replica: ReplicaId,
+    },
+    Release {
+        replica: ReplicaId,
+        lease: Lease,
+    },
+    BeginAttempt {
+        fence: Fence,
+    },
+    RecordRetry {
+        fence: Fence,
+        delay_ms: u64,
+        error: RunError,
+    },
+    CommitStep {
+        fence: Fence,
+        messages: Vec<(Role, Content)>,
+    },
+    FinishTurn {
+        fence: Fence,
+        answer: Option<Content>,
+    },
+    FinishInterruption {
+        fence: Fence,
+        partial: Option<Content>,
+    },
+    Fail {
+        fence: Fence,
+        partial: Option<Content>,
+        error: RunError,
+    },
+}
+
+/// What a send does when the chat is busy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SendMode {
+    #[default]
+    Queue,
+    Interrupt,
+    Reject,
+}
+
+/// What a worker's write is fenced by: the loser of a fence changes nothing (S5).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Fence {
+    pub replica: ReplicaId,
+    pub lease: Lease,
+    /// The history and the attempt that the write is about. For [`Command::BeginAttempt`], the attempt
+    /// before the one to begin.
+    pub episode: Episode,
+}
+
+/// What only the store can tell, read in the command's transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// The database's clock.
+    pub now: WallTime,
+    /// Whether the present lease has run out, by the database's clock.
+    pub lease_expired: bool,
+    /// The role of the message that [`Command::message`] names; `None` if the history has none of that id.
+    pub message_role: Option<Role>,
+}
+
+/// What a command came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Changed(Change),
+    /// Accepted, with nothing to change.
+    Unchanged(Accepted),
+}
+
+/// What a store writes, in one transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The state after it.
+    pub state: ChatState,
+    /// Nothing is left of the chat.
+    pub deleted: bool,
+    /// The messages from this id on are removed, before any is inserted.
+    pub cut_from: Option<MessageId>,
+    pub inserted: Vec<Message>,
+    pub queue_changed: bool,
+    pub lease: LeaseTerm,
+    /// What the caller is answered.
+    pub accepted: Accepted,
+}
+
+/// What becomes of the time at which the lease runs out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LeaseTerm {
+    Keep,
+    /// It runs out one `lease-ttl` from now.
+    Start,
+    /// There is none.
+    End,
+}
+
+/// The answer to an accepted command. Kept with the idempotency key, so that it can be given again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Accepted {
+    /// The chat as it is now.
+    Chat(alloc::boxed::Box<ChatState>),
+    Sent {
+        message: Option<Message>,
+        queued: Option<QueuedMessage>,
+        snapshot_version: Version,
+    },
+    Gone,
+}
+
+/// Why a command was not accepted. The state is untouched.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, thiserror::Error,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Rejection {
+    #[error("there is no such chat")]
+    NoSuchChat,
+    #[error("a chat of this id exists")]
+    Exists,
+    #[error("the history has no such message")]
+    NoSuchMessage,
+    #[error("the queue has no such message")]
+    NoSuchQueued,
+    #[error("only a user's message can be edited")]
+    NotEditable,
+    #[error("the chat is busy")]
+    Busy,
+    #[error("the queue is full")]
+    QueueFull,
+    #[error("nothing is running, or not what was named")]
+    NotRunning,
+    #[error("there is nothing to acquire: not runnable, or held under a lease that has not run out")]
+    NotFree,
+    #[error("the worker does not hold the chat under that lease, at that history and attempt")]
+    Fenced,
+}
+
+impl Command {
+    /// The message whose role [`Facts::message_role`] has to tell.
+    pub fn message(&self) -> Option<MessageId> {
+        match self {
+            Self::Edit { message, .. } => Some(*message),
+            _ => None,
+        }
+    }
+
+    /// A constant name, for logs.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Create { .. } => "create",
+            Self::Send { .. } => "send",
+            Self::Edit { .. } => "edit",
+            Self::Interrupt { .. } => "interrupt",
+            Self::DeleteQueued { .. } => "delete_queued",
+            Self::Promote { .. } => "promote",
+            Self::Delete => "delete",
+            Self::Acquire { .. } => "acquire",
+            Self::Release { .. } => "release",
+            Self::BeginAttempt { .. } => "begin_attempt",
+            Self::RecordRetry { .. } => "record_retry",
+            Self::CommitStep { .. } => "commit_step",
+            Self::FinishTurn { .. } => "finish_turn",
+            Self::FinishInterruption { .. } => "finish_interruption",
+            Self::Fail { .. } => "fail",
+        }
+    }
+
+    /// Applies the command to what the store has, which is nothing for a chat that does not exist. To `by`,
+    /// if that is not its owner, it does not exist either (S10).
+    pub fn apply_to(
+        &self,
+        state: Option<&ChatState>,
+        by: Option<&str>,
+        facts: &Facts,
+    ) -> Result<Outcome, Rejection> {
+        let state = match state {
+            Some(state) if by.is_some_and(|by| by != &*state.owner) => return Err(Rejection::NoSuchChat),
+            state => state,
+        };
+        match (state, self) {
+            (None, Self::Create { chat, owner, title, model, content }) => {
+                let mut draft = Draft::create(*chat, owner, title, model, facts);
+                if let Some(content) = content {
+                    draft.insert(Role::User, content.clone(), None);
+                    draft.start();
+                }
+                Ok(draft.finish_with_chat())
+            }
+            (None, _) => Err(Rejection::NoSuchChat),
+            (Some(_), Self::Create { .. }) => Err(Rejection::Exists),
+            (Some(state), _) => state.apply(self, facts),
+        }
+    }
+}
+
+impl ChatState {
+    /// The transition. See the table in the project's design, which this follows row by row.
+    pub fn apply(&self, command: &Command, facts: &Facts) -> Result<Outcome, Rejection> {
+        let mut draft = Draft::of(self, facts);
+        match command {
+            Command::Create { .. } => Err(Rejection::Exists),
+            Command::Send { content, mode, queue_max } => self.send(draft, content, *mode, *queue_max),
+            Command::Edit { message, content } => {
+                match facts.message_role {
+                    None => return Err(Rejection::NoSuchMessage),
+                    Some(Role::User) => {}
+                    Some(_) => return Err(Rejection::NotEditable),
+                }
+                draft.cut(*message);
+                let message = draft.insert(Role::User, content.clone(), None);
+                draft.clear_queue();
+                draft.start();
+                Ok(draft.finish_with_sent(Some(message), None))
+            }
+            Command::Interrupt { episode } => {
+                let named = episode.is_none_or(|named| named == self.present_episode());
+                match self.status {
+                    Status::Running if !named => Err(Rejection::NotRunning),
+                    Status::Running if self.worker.is_some() => {
+                        draft.state.status = Status::Interrupting;
+                        Ok(draft.finish_with_chat())
+                    }
+                    Status::Running => {
+                        draft.end_run();
+                        draft.next_turn();
+                        Ok(draft.finish_with_chat())
+                    }
+                    Status::Interrupting if named => {
+                        Ok(Outcome::Unchanged(Accepted::Chat(self.clone().into())))
+                    }
+                    _ => Err(Rejection::NotRunning),
+                }
+            }
+            Command::DeleteQueued { queued } => {
+                draft.take_queued(*queued)?;
+                Ok(draft.finish(Accepted::Gone))
+            }
+            Command::Promote { queued } => {
+                let promoted = draft.take_queued(*queued)?;
+                match self.status {
+                    Status::Running | Status::Interrupting => {
+                        draft.state.queue.insert(0, promoted);
+                        draft.state.status = Status::Interrupting;
+                    }
+                    Status::Waiting | Status::Error => {
+                        draft.insert(Role::User, promoted.content, Some(promoted.id));
+                        draft.start();
+                    }
+                }
+                Ok(draft.finish_with_chat())
+            }
+            Command::Delete => match self.status {
+                Status::Waiting | Status::Error => Ok(draft.finish_deleted()),
+                Status::Running | Status::Interrupting => Err(Rejection::Busy),
+            },
+            Command::Acquire { replica } => {
+                if !self.status.is_runnable() || (self.worker.is_some() && !facts.lease_expired) {
+                    return Err(Rejection::NotFree);
+                }
+                draft.state.worker = Some(replica.clone());
+                draft.state.lease = self.lease.next();
+                draft.lease = LeaseTerm::Start;
+                Ok(draft.finish_with_chat())
+            }
+            Command::Release { replica, lease } => {
+                if !self.is_held_by(replica, *lease) {
+                    return Err(Rejection::Fenced);
+                }
+                draft.release();
+                Ok(draft.finish_with_chat())
+            }
+            Command::BeginAttempt { fence } => {
+                self.check(fence, Status::Running)?;
+                draft.state.attempt += 1;
+                draft.state.begun = Some(fence.lease);
+                draft.state.retry = None;
+                Ok(draft.finish_with_chat())
+            }
+            Command::RecordRetry { fence, delay_ms, error } => {
+                self.check(fence, Status::Running)?;
+                draft.state.begun = None;
+                draft.state.retry = Some(Retry {
+                    attempt: self.attempt,
+                    delay_ms: *delay_ms,
+                    error: error.clone(),
+                    at: facts.now.after_ms(*delay_ms),
+                });
+                Ok(draft.finish_with_chat())
+            }
+            Command::CommitStep { fence, messages } => {
+                self.check(fence, Status::Running)?;
+                for (role, content) in messages {
+                    draft.insert_generated(*role, content.clone(), fence.episode, false);
+                }
+                draft.end_run();
+                Ok(draft.finish_with_chat())
+            }
+            Command::FinishTurn { fence, answer } => {
+                self.check(fence, Status::Running)?;
+                draft.save(answer, fence.episode, false);
+                draft.end_run();
+                draft.next_turn();
+                Ok(draft.finish_with_chat())
+            }
+            Command::FinishInterruption { fence, partial } => {
+                self.check(fence, Status::Interrupting)?;
+                draft.save(partial, fence.episode, true);
+                draft.end_run();
+                draft.next_turn();
+                Ok(draft.finish_with_chat())
+            }
+            Command::Fail { fence, partial, error } => {
+                self.check(fence, Status::Running)?;
+                draft.save(partial, fence.episode, true);
+                draft.end_run();
+                draft.state.status = Status::Error;
+                draft.state.error = Some(error.clone());
+                draft.release();
+                Ok(draft.finish_with_chat())
+            }
+        }
+    }
+
+    fn send(
+        &self,
+        mut draft: Draft,
+        content: &Content,
+        mode: SendMode,
+        max: usize,
+    ) -> Result<Outcome, Rejection> {
+        let busy = self.status.is_runnable();
+        match (busy, mode) {
+            (true, SendMode::Reject) => Err(Rejection::Busy),
+            (true, _) if self.queue.len() >= max => Err(Rejection::QueueFull),
+            (true, SendMode::Queue) => {
+                let queued = draft.enqueue(content.clone(), self.queue.len());
+                Ok(draft.finish_with_sent(None, Some(queued)))
+            }
+            (true, SendMode::Interrupt) => {
+                let queued = draft.enqueue(content.clone(), 0);
+                draft.state.status = Status::Interrupting;
+                Ok(draft.finish_with_sent(None, Some(queued)))
+            }
+            (false, SendMode::Queue | SendMode::Reject) if !self.queue.is_empty() => {
+                // What waited longest goes first; the queue is as long afterwards as it was.
+                let queued = draft.enqueue(content.clone(), self.queue.len());
+                draft.next_turn();
+                Ok(draft.finish_with_sent(None, Some(queued)))
+            }
+            (false, _) => {
+                let message = draft.insert(Role::User, content.clone(), None);
+                draft.start();
+                Ok(draft.finish_with_sent(Some(message), None))
+            }
+        }
+    }
+
+    fn check(&self, fence: &Fence, status: Status) -> Result<(), Rejection> {
+        let held = self.is_held_by(&fence.replica, fence.lease) && self.present_episode() == fence.episode;
+        if held && self.status == status { Ok(()) } else { Err(Rejection::Fenced) }
+    }
+}
+
+/// A change in the making.
+struct Draft {
+    state: ChatState,
+    deleted: bool,
+    cut_from: Option<MessageId>,
+    inserted: Vec<Message>,
+    queue_changed: bool,
+    lease: LeaseTerm,
+}
+
+impl Draft {
+    fn create(
+        id: ChatId,
+        owner: &Arc<str>,
+        title: &Option<Arc<str>>,
+        model: &Option<Arc<str>>,
+        facts: &Facts,
+    ) -> Self {
+        let nothing = ChatState {
+            id,
+            owner: owner.clone(),
+            title: title.clone(),
+            model: model.clone(),
+            status: Status::Waiting,
+            worker: None,
+            lease: Lease(0),
+            begun: None,
+            snapshot_version: Version(0),
+            history_version: Version(0),
+            queue_version: Version(0),
+            reset_version: Version(0),
+            attempt: 0,
+            error: None,
+            retry: None,
+            queue: vec![],
+            last_message: MessageId(0),
+            last_id: MessageId(0),
+            created_at: facts.now,
+            updated_at: facts.now,
+        };
+        Self::of(&nothing, facts)
+    }
+
+    fn of(state: &ChatState, facts: &Facts) -> Self {
+        let mut state = state.clone();
+        state.snapshot_version = state.snapshot_version.next();
+        state.updated_at = facts.now;
+        Self {
+            state,
+            deleted: false,
+            cut_from: None,
+            inserted: vec![],
+            queue_changed: false,
+            lease: LeaseTerm::Keep,
+        }
+    }
+
+    fn next_id(&mut self) -> MessageId {
+        self.state.last_id = self.state.last_id.next();
+        self.state.last_id
+    }
+
+    fn insert(&mut self, role: Role, content: Content, queued_as: Option<MessageId>) -> Message {
+        self.push(role, content, None, false, queued_as)
+    }
+
+    fn insert_generated(&mut self, role: Role, content: Content, episode: Episode, interrupted: bool) {
+        self.push(role, content, Some(episode), interrupted, None);
+    }
+
+    fn push(
+        &mut self,
+        role: Role,
+        content: Content,
+        episode: Option<Episode>,
+        interrupted: bool,
+        queued_as: Option<MessageId>,
+    ) -> Message {
+        let id = self.next_id();
+        let revision = self.state.snapshot_version;
+        let created_at = self.state.updated_at;
+        let message = Message { id, revision, role, content, interrupted, episode, queued_as, created_at };
+        self.state.last_message = id;
+        self.history_moved();
+        self.inserted.push(message.clone());
+        message
+    }
+
+    fn save(&mut self, text: &Option<Content>, episode: Episode, interrupted: bool) {
+        if let Some(content) = text {
+            self.insert_generated(Role::Assistant, content.clone(), episode, interrupted);
+        }
+    }
+
+    /// History is another one now, and no attempt over it has begun.
+    fn history_moved(&mut self) {
+        self.state.history_version = self.state.snapshot_version;
+        self.state.attempt = 0;
+        self.state.begun = None;
+    }
+
+    fn cut(&mut self, from: MessageId) {
+        self.cut_from = Some(from);
+        self.state.reset_version = self.state.snapshot_version;
+        self.history_moved();
+    }
+
+    fn enqueue(&mut self, content: Content, at: usize) -> QueuedMessage {
+        let queued = QueuedMessage { id: self.next_id(), content, created_at: self.state.updated_at };
+        self.state.queue.insert(at, queued.clone());
+        self.queue_moved();
+        queued
+    }
+
+    fn take_queued(&mut self, id: MessageId) -> Result<QueuedMessage, Rejection> {
+        let at = self.state.queue.iter().position(|queued| queued.id == id).ok_or(Rejection::NoSuchQueued)?;
+        self.queue_moved();
+        Ok(self.state.queue.remove(at))
+    }
+
+    fn clear_queue(&mut self) {
+        if !self.state.queue.is_empty() {
+            self.state.queue.clear();
+            self.queue_moved();
+        }
+    }
+
+    fn queue_moved(&mut self) {
+        self.queue_changed = true;
+        self.state.queue_version = self.state.snapshot_version;
+    }
+
+    /// The chat has something to answer.
+    fn start(&mut self) {
+        self.end_run();
+        self.state.status = Status::Running;
+    }
+
+    /// Whatever ends or restarts a run leaves nothing of it behind.
+    fn end_run(&mut self) {
+        self.state.begun = None;
+        self.state.retry = None;
+        self.state.error = None;
+    }
+
+    /// The queue's head has its turn; with an empty queue the chat is idle and nobody's.
+    fn next_turn(&mut self) {
+        if self.state.queue.is_empty() {
+            self.state.status = Status::Waiting;
+            self.release();
+        } else {
+            let head = self.state.queue.remove(0);
+            self.queue_moved();
+            self.insert(Role::User, head.content, Some(head.id));
+            self.start();
+        }
+    }
+
+    fn release(&mut self) {
+        self.state.worker = None;
+        self.state.begun = None;
+        self.lease = LeaseTerm::End;
+    }
+
+    fn finish_with_chat(self) -> Outcome {
+        let accepted = Accepted::Chat(self.state.clone().into());
+        self.finish(accepted)
+    }
+
+    fn finish_with_sent(self, message: Option<Message>, queued: Option<QueuedMessage>) -> Outcome {
+        let snapshot_version = self.state.snapshot_version;
+        self.finish(Accepted::Sent { message, queued, snapshot_version })
+    }
+
+    fn finish_deleted(mut self) -> Outcome {
+        self.deleted = true;
+        self.finish(Accepted::Gone)
+    }
+
+    fn finish(self, accepted: Accepted) -> Outcome {
+        let Self { state, deleted, cut_from, inserted, queue_changed, lease } = self;
+        Outcome::Changed(Change { state, deleted, cut_from, inserted, queue_changed, lease, accepted })
+    }
+}

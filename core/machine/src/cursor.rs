@@ -1,0 +1,215 @@
+//! What one viewer has been told: all that a subscription remembers, and all that resuming it needs.
+
+use alloc::vec::Vec;
+use core::hash::{Hash, Hasher};
+
+use crate::{Episode, Lease, MessageId, Seq, Version};
+
+/// The state of a stream. Not a queue: what is owed next is computed from it and from what the hub knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Cursor {
+    /// The newest `snapshot_version` of which anything was told.
+    pub snapshot_version: Version,
+    /// The `history_version` up to which history was told completely.
+    pub history_version: Version,
+    /// The last message told; 0 if there was none.
+    pub message: MessageId,
+    pub queue_version: Version,
+    pub status: Fingerprint,
+    pub error: Fingerprint,
+    pub retry: Fingerprint,
+    pub shown: Option<Shown>,
+}
+
+/// The episode whose parts are shown, and how far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Shown {
+    pub episode: Episode,
+    pub lease: Lease,
+    pub to: ShownTo,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ShownTo {
+    /// Up to this part.
+    Seq(Seq),
+    /// It was taken back by a `preview_reset`, and nothing of it may follow.
+    Voided,
+}
+
+/// A small digest of a value that was told, to see whether it differs from the one to tell now. 0 stands for
+/// nothing told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fingerprint(pub u32);
+
+impl Fingerprint {
+    pub const NOTHING: Self = Self(0);
+
+    pub fn of(value: &impl Hash) -> Self {
+        let mut digest = Fnv(0xcbf2_9ce4_8422_2325);
+        value.hash(&mut digest);
+        let folded = (digest.0 ^ (digest.0 >> 32)) as u32;
+        Self(folded.max(1))
+    }
+}
+
+/// FNV-1a, 64 bits: the same on every replica, which `core`'s own hasher does not promise. Numbers are fed
+/// in little-endian order.
+struct Fnv(u64);
+
+impl Hasher for Fnv {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    fn write_u32(&mut self, n: u32) {
+        self.write(&n.to_le_bytes());
+    }
+
+    fn write_u64(&mut self, n: u64) {
+        self.write(&n.to_le_bytes());
+    }
+
+    fn write_usize(&mut self, n: usize) {
+        self.write(&(n as u64).to_le_bytes());
+    }
+
+    fn write_isize(&mut self, n: isize) {
+        self.write(&(n as i64).to_le_bytes());
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// What was given as a cursor is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a cursor of this server")]
+pub struct BadCursor;
+
+const FORMAT: u8 = 1;
+
+impl Cursor {
+    /// A short binary form: a format byte, then LEB128 numbers, then a check byte.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(32);
+        out.push(FORMAT);
+        for n in [self.snapshot_version.0, self.history_version.0, self.message.0, self.queue_version.0] {
+            write_number(&mut out, n);
+        }
+        for fingerprint in [self.status, self.error, self.retry] {
+            write_number(&mut out, u64::from(fingerprint.0));
+        }
+        if let Some(shown) = self.shown {
+            // Seq 0 is before the first part, so the numbers 0 and up leave room for one more case.
+            let to = match shown.to {
+                ShownTo::Voided => 0,
+                ShownTo::Seq(seq) => seq.0 + 1,
+            };
+            for n in [shown.episode.history_version.0, shown.episode.attempt, shown.lease.0, to] {
+                write_number(&mut out, n);
+            }
+        }
+        out.push(check(&out));
+        out
+    }
+
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, BadCursor> {
+        let (&sum, body) = bytes.split_last().ok_or(BadCursor)?;
+        if sum != check(body) || body.first() != Some(&FORMAT) || body.len() > 128 {
+            return Err(BadCursor);
+        }
+        let mut rest = &body[1..];
+        let mut next = || read_number(&mut rest);
+        let small = |n: u64| u32::try_from(n).map(Fingerprint).map_err(|_| BadCursor);
+        let mut cursor = Self {
+            snapshot_version: Version(next()?),
+            history_version: Version(next()?),
+            message: MessageId(next()?),
+            queue_version: Version(next()?),
+            status: small(next()?)?,
+            error: small(next()?)?,
+            retry: small(next()?)?,
+            shown: None,
+        };
+        if !rest.is_empty() {
+            let mut next = || read_number(&mut rest);
+            let episode = Episode { history_version: Version(next()?), attempt: next()? };
+            let lease = Lease(next()?);
+            let to = match next()? {
+                0 => ShownTo::Voided,
+                n => ShownTo::Seq(Seq(n - 1)),
+            };
+            cursor.shown = Some(Shown { episode, lease, to });
+        }
+        // One cursor has one form, so that a stray byte is never read as something else.
+        (rest.is_empty() && cursor.to_bytes() == bytes).then_some(cursor).ok_or(BadCursor)
+    }
+}
+
+fn write_number(out: &mut Vec<u8>, mut n: u64) {
+    while n >= 0x80 {
+        out.push(n as u8 | 0x80);
+        n >>= 7;
+    }
+    out.push(n as u8);
+}
+
+fn read_number(from: &mut &[u8]) -> Result<u64, BadCursor> {
+    let mut n = 0u64;
+    for shift in (0..64).step_by(7) {
+        let (&byte, rest) = from.split_first().ok_or(BadCursor)?;
+        *from = rest;
+        n |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Ok(n);
+        }
+    }
+    Err(BadCursor)
+}
+
+fn check(body: &[u8]) -> u8 {
+    let mut digest = Fnv(0xcbf2_9ce4_8422_2325);
+    digest.write(body);
+    (digest.0 ^ (digest.0 >> 32)) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_cursor_survives_its_bytes(
+            v in any::<[u64; 4]>(), f in any::<[u32; 3]>(),
+            shown in proptest::option::of((any::<[u64; 3]>(), proptest::option::of(0..u64::MAX))),
+        ) {
+            let cursor = Cursor {
+                snapshot_version: Version(v[0]),
+                history_version: Version(v[1]),
+                message: MessageId(v[2]),
+                queue_version: Version(v[3]),
+                status: Fingerprint(f[0]),
+                error: Fingerprint(f[1]),
+                retry: Fingerprint(f[2]),
+                shown: shown.map(|(e, to)| Shown {
+                    episode: Episode { history_version: Version(e[0]), attempt: e[1] },
+                    lease: Lease(e[2]),
+                    to: to.map_or(ShownTo::Voided, |n| ShownTo::Seq(Seq(n))),
+                }),
+            };
+            prop_assert_eq!(Cursor::from_bytes(&cursor.to_bytes()), Ok(cursor));
+        }
+
+        #[test]
+        fn any_bytes_are_a_cursor_or_none(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+            if let Ok(cursor) = Cursor::from_bytes(&bytes) {
+                prop_assert_eq!(cursor.to_bytes(), bytes);
+            }
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The names of things. Each is a type of its own, so that none is taken for another.
+
+use alloc::sync::Arc;
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// A chat: a UUIDv7, made by whoever creates the chat.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ChatId(pub Uuid);
+
+impl fmt::Display for ChatId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for ChatId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A replica, as `Chat.worker` names it: 1 to 64 of `A-Z a-z 0-9 . _ -`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Arc<str>", into = "Arc<str>")]
+pub struct ReplicaId(Arc<str>);
+
+/// What was given as a replica's id is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a replica id is 1 to 64 letters, digits, dots, underscores or hyphens")]
+pub struct ReplicaIdError;
+
+impl ReplicaId {
+    pub fn new(id: impl Into<Arc<str>>) -> Result<Self, ReplicaIdError> {
+        let id = id.into();
+        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if id.is_empty() || id.len() > 64 || !id.chars().all(fits) {
+            return Err(ReplicaIdError);
+        }
+        Ok(Self(id))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<Arc<str>> for ReplicaId {
+    type Error = ReplicaIdError;
+
+    fn try_from(id: Arc<str>) -> Result<Self, ReplicaIdError> {
+        Self::new(id)
+    }
+}
+
+impl From<ReplicaId> for Arc<str> {
+    fn from(id: ReplicaId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for ReplicaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for ReplicaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+macro_rules! number {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub u64);
+
+        impl $name {
+            #[must_use]
+            pub const fn next(self) -> Self {
+                Self(self.0 + 1)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}", self.0)
+            }
+        }
+    };
+}
+
+number! {
+    /// A message or a queued message of a chat. Both are drawn from one counter and never used again; 0 is
+    /// before the first.
+    MessageId
+}
+number! {
+    /// A value of a chat's `snapshot_version`; 0 is before the first change.
+    Version
+}
+number! {
+    /// How often the chat was acquired. A worker's writes are fenced by it.
+    Lease
+}
+number! {
+    /// The place of a part in its episode; the first is 1, and 0 is before it.
+    Seq
+}
+number! {
+    /// An operation that a machine asked its driver for. Unique within the machine.
+    OpId
+}
+number! {
+    /// One dial to a peer. Whatever a peer sends is told apart by it.
+    DialId
+}
+number! {
+    /// One run of the model that a machine asked its driver for.
+    GenerationId
+}
+number! {
+    /// A viewer's subscription to a hub. Chosen by the driver, unique within a hub.
+    SubscriptionId
+}
+number! {
+    /// A peer's subscription to the parts a hub generates. Chosen by the driver, unique within a hub.
+    FollowerId
+}
+
+/// One run of the model over one history.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Episode {
+    pub history_version: Version,
+    pub attempt: u64,
+}
+
+impl fmt::Debug for Episode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.history_version, self.attempt)
+    }
+}

@@ -1,0 +1,31 @@
+//! The machines: every decision Mainstem takes, without IO.
+//!
+//! An event goes in with the time, actions come out, deadlines are asked for. Nothing here reads a clock,
+//! opens a socket, spawns a task or draws a random number; `no_std` makes each of those an unknown name.
+#![no_std]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod chat;
+mod command;
+mod content;
+mod cursor;
+mod ids;
+pub mod limits;
+mod message;
+mod stream;
+mod time;
+
+pub use chat::{ChatState, Retry, RunError, Status};
+pub use command::{Accepted, Change, Command, Facts, Fence, LeaseTerm, Outcome, Rejection, SendMode};
+pub use content::{Content, ContentError};
+pub use cursor::{BadCursor, Cursor, Fingerprint, Shown, ShownTo};
+pub use ids::{
+    ChatId, DialId, Episode, FollowerId, GenerationId, Lease, MessageId, OpId, ReplicaId, ReplicaIdError,
+    Seq, SubscriptionId, Version,
+};
+pub use message::{Message, QueuedMessage, Role};
+pub use stream::{Body, Ending, RelayFault, RelayFrame, RelayPosition, ResetReason, Resume, StreamEvent};
+pub use time::{Time, WallTime};

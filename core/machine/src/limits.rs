@@ -1,0 +1,49 @@
+//! Every bound that a machine keeps to, in one place (B1).
+
+use core::time::Duration;
+
+/// Text of one `message_part` event.
+pub const JOINED_PART_BYTES_MAX: usize = 64 * 1024;
+/// Messages of the newest history that a hub keeps at hand.
+pub const TAIL_MESSAGES_MAX: usize = 64;
+/// Their content, beyond the newest one.
+pub const TAIL_BYTES_MAX: usize = 256 * 1024;
+/// Messages in one page read for a subscription.
+pub const PAGE_MESSAGES_MAX: usize = 100;
+/// Their content, beyond the first one.
+pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
+/// Episodes that a hub keeps: the live one, and such as ended a short while ago.
+pub const EPISODES_MAX: usize = 4;
+/// Text of all of them.
+pub const EPISODES_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How long an episode is kept after the outcome of its commit is known.
+pub const EPISODE_RETENTION: Duration = Duration::from_secs(15);
+/// How long a hub stays after its last viewer, follower and run have gone.
+pub const HUB_RETENTION: Duration = Duration::from_secs(15);
+/// Viewers of one chat at one replica.
+pub const SUBSCRIPTIONS_MAX: usize = 100_000;
+/// Replicas that follow one chat here.
+pub const FOLLOWERS_MAX: usize = 256;
+
+/// A dial that has not been answered by then has failed.
+pub const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
+/// Between a failed or broken relay and the next dial. With the dial's time-out below 3 s.
+pub const DIAL_RETRY_DELAY: Duration = Duration::from_millis(500);
+/// A database operation whose answer has not come by then is of unknown outcome.
+pub const OP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between a failed database operation and the next try: doubled each time, from the first to the second.
+pub const OP_RETRY_DELAY_MIN: Duration = Duration::from_millis(50);
+pub const OP_RETRY_DELAY_MAX: Duration = Duration::from_secs(2);
+/// Between failed attempts of the model: doubled each time, from the first to the second.
+pub const RETRY_DELAY_MIN: Duration = Duration::from_millis(500);
+pub const RETRY_DELAY_MAX: Duration = Duration::from_secs(30);
+/// Attempts of the model over one history, before the run fails for good.
+pub const ATTEMPTS_MAX: u64 = 5;
+/// How long before a lease runs out its holder falls silent: clocks that count seconds differ a little.
+pub const LEASE_MARGIN_PER_MILLE: u32 = 20;
+/// Chats that one replica tries to acquire at the same time.
+pub const ACQUISITIONS_MAX: usize = 32;
+/// Runnable chats that one sync reports.
+pub const SYNC_RUNNABLE_MAX: usize = 256;
+/// Chats that one replica knows to be waiting for a worker.
+pub const WANTED_MAX: usize = 4096;

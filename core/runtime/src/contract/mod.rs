@@ -1,0 +1,1 @@
+//! The contract suites: what every adapter of a port must do, the simulated ones included.

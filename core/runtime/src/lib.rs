@@ -1,0 +1,8 @@
+//! The driver: one task per hub, the ports for what the world must offer, the relay over them, and what
+//! the edge means. It takes no decision: the machines do.
+
+pub mod contract;
+mod node;
+pub mod ports;
+
+pub use node::{EdgeError, Next, Node, NodeConfig, RelayConfig, Viewer};

@@ -1,0 +1,37 @@
+//! The model: given a conversation, it answers in parts.
+
+use std::sync::Arc;
+
+use futures::stream::BoxStream;
+use mainstem_machine::{ChatId, Episode, Message, RunError};
+
+/// What a model is asked to answer.
+#[derive(Clone, Debug)]
+pub struct Conversation {
+    pub chat: ChatId,
+    pub model: Option<Arc<str>>,
+    /// The run this is for. Its attempt counts from 1.
+    pub episode: Episode,
+    /// The whole history, oldest first.
+    pub messages: Arc<[Arc<Message>]>,
+}
+
+/// What comes of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Generated {
+    /// More text. Never empty.
+    Text(String),
+    /// The answer is complete. Nothing follows.
+    Done,
+    /// The run failed. Nothing follows.
+    Failed { error: RunError, retryable: bool },
+}
+
+/// A run: polled for what it generates; dropped, it is cancelled, and whatever it holds is given back. One
+/// that ends without `Done` or `Failed` has failed retryably.
+pub type Generation = BoxStream<'static, Generated>;
+
+pub trait Generator: Send + Sync + 'static {
+    /// Returns at once: connecting to the model is part of the run.
+    fn start(&self, conversation: Conversation) -> Generation;
+}

@@ -1,0 +1,14 @@
+//! What the world must offer. `server` and `sim` each bring their own.
+
+mod bus;
+mod env;
+mod generator;
+mod store;
+
+pub use bus::{Bus, BusError, BusSubscription, Notice, Topic};
+pub use env::{Boxed, Env, TaskHandle, within};
+pub use generator::{Conversation, Generated, Generation, Generator};
+pub use store::{
+    Answer, Applied, Fault, HeartbeatReport, Held, Known, Page, Peer, Receipt, ReplicaRow, Request, Snapshot,
+    Store, SyncReport, SyncRequest, Tail,
+};

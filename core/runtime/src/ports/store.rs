@@ -1,0 +1,189 @@
+//! The database: rows, kept. What a command means is decided by `machine`; an adapter loads, applies,
+//! writes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use mainstem_machine::{
+    Accepted, ChatId, ChatState, Command, Lease, Message, MessageId, Rejection, ReplicaId, Version,
+};
+
+/// Why an operation has no result.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// It did not happen.
+    #[error("the database refused: {0}")]
+    Refused(String),
+    /// It may have happened.
+    #[error("the database did not answer: {0}")]
+    Unknown(String),
+}
+
+/// What the reader has already, so that the store need not send it again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    pub snapshot_version: Version,
+    pub reset_version: Version,
+    pub last_message: MessageId,
+}
+
+/// One view of a chat: everything in it was true at the same moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    pub state: Arc<ChatState>,
+    pub tail: Tail,
+}
+
+/// The newest messages, oldest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tail {
+    /// All messages after `Known::last_message`. Only if the history was not cut since.
+    After(Vec<Arc<Message>>),
+    /// The newest messages, up to `limits::TAIL_MESSAGES_MAX` and `limits::TAIL_BYTES_MAX` (at least one, if
+    /// there is any); `from_start` if there is none before them.
+    Newest { messages: Vec<Arc<Message>>, from_start: bool },
+}
+
+/// Messages in order, up to `limits::PAGE_MESSAGES_MAX` or the asked limit, and `limits::PAGE_BYTES_MAX` (at
+/// least one, if there is any).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    pub messages: Vec<Arc<Message>>,
+    /// There are more behind the last one (not counting any behind the asked end).
+    pub more: bool,
+    /// Whether the history has the message after which the page begins. True for 0.
+    pub anchored: bool,
+    pub reset_version: Version,
+    pub history_version: Version,
+}
+
+/// A command for a chat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    pub chat: ChatId,
+    pub command: Command,
+    /// The user who asks: to anybody but its owner a chat does not exist (S10). `None` for the server itself.
+    pub by: Option<Arc<str>>,
+    pub receipt: Option<Receipt>,
+}
+
+/// Makes a command happen once, however often it is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// Who asks.
+    pub caller: Arc<str>,
+    /// Method, path and key.
+    pub key: Arc<str>,
+    /// A digest of the request's body.
+    pub body: [u8; 32],
+}
+
+/// What is kept with a receipt and answered again.
+pub type Answer = Result<Accepted, Rejection>;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// Committed just now. `state` is after it; of a deleted chat, as it was last with `deleted` set.
+    Changed {
+        answer: Accepted,
+        state: Arc<ChatState>,
+        deleted: bool,
+    },
+    /// Accepted, and nothing to change.
+    Unchanged {
+        answer: Accepted,
+    },
+    Rejected(Rejection),
+    /// The receipt was there: this is what was answered.
+    Replayed(Answer),
+    /// The receipt was there, for another body.
+    Mismatch,
+}
+
+/// A chat held under a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Held {
+    pub chat: ChatId,
+    pub lease: Lease,
+}
+
+/// What a replica tells of itself with each heartbeat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplicaRow {
+    pub replica: ReplicaId,
+    /// Where peers reach its relay, `host:port`.
+    pub address: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    pub replica: ReplicaId,
+    pub address: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeartbeatReport {
+    /// Those whose lease this replica still holds; it now runs out one `lease_ttl` from then.
+    pub confirmed: Vec<Held>,
+    /// The other replicas that were heard of within three times `lease_ttl`.
+    pub peers: Vec<Peer>,
+}
+
+/// What a replica asks in its periodic look at everything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyncRequest {
+    /// The open hubs' chats.
+    pub chats: Vec<ChatId>,
+    /// How many runnable chats to report at the most.
+    pub runnable_max: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyncReport {
+    /// The present versions of those asked for that exist.
+    pub versions: Vec<(ChatId, Version)>,
+    /// Runnable chats that are nobody's, or whose lease has run out: longest waiting first.
+    pub runnable: Vec<ChatId>,
+    /// By the database's clock, until the soonest lease of a runnable chat runs out that has not yet.
+    pub soonest_expiry: Option<Duration>,
+}
+
+/// The database. Each call is one transaction, and its reads see one view. A call that was dropped before
+/// it answered is of unknown outcome.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Locks the chat's row, applies [`Command::apply_to`], writes. With a receipt, the answer (a rejection
+    /// too) is kept in the same transaction, 24 h long even if the chat goes, unique by caller and key; one
+    /// that is in flight is waited for. Announces nothing.
+    async fn apply(&self, request: &Request) -> Result<Applied, Fault>;
+
+    /// `None` if there is no such chat.
+    async fn snapshot(&self, chat: ChatId, known: Option<Known>) -> Result<Option<Snapshot>, Fault>;
+
+    /// The messages after `after`, up to and with `until` if it is given. `None` if there is no such chat.
+    async fn page(
+        &self,
+        chat: ChatId,
+        after: MessageId,
+        until: Option<MessageId>,
+        limit: usize,
+    ) -> Result<Option<Page>, Fault>;
+
+    /// The chats of a user, newest first (by id, which grows with time), before `before`.
+    async fn list(&self, owner: &str, before: Option<ChatId>, limit: usize) -> Result<Vec<ChatState>, Fault>;
+
+    /// Renews leases and membership.
+    async fn heartbeat(&self, replica: &ReplicaRow, held: &[Held]) -> Result<HeartbeatReport, Fault>;
+
+    /// The replica is gone from membership.
+    async fn farewell(&self, replica: &ReplicaId) -> Result<(), Fault>;
+
+    async fn sync(&self, request: &SyncRequest) -> Result<SyncReport, Fault>;
+
+    /// The cluster's secret: the one kept, or else `fresh`, kept from now on.
+    async fn secret(&self, fresh: &[u8]) -> Result<Vec<u8>, Fault>;
+
+    /// Whether the database answers.
+    async fn ping(&self) -> Result<(), Fault>;
+}
