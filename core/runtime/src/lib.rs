@@ -4,5 +4,6 @@
 pub mod contract;
 mod node;
 pub mod ports;
+pub mod relay;
 
 pub use node::{EdgeError, Next, Node, NodeConfig, RelayConfig, Viewer};
