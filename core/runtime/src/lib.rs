@@ -2,6 +2,7 @@
 //! the edge means. It takes no decision: the machines do.
 
 pub mod contract;
+pub mod demo;
 mod node;
 pub mod ports;
 pub mod relay;
