@@ -1,1 +1,3 @@
+//! The server: HTTP, the adapters, the command lines.
 
+pub mod adapters;
