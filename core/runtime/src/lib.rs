@@ -5,5 +5,6 @@ pub mod contract;
 pub mod demo;
 mod node;
 pub mod ports;
+pub mod relay;
 
 pub use node::{EdgeError, Next, Node, NodeConfig, RelayConfig, Viewer};
