@@ -2,6 +2,7 @@
 //! the edge means. It takes no decision: the machines do.
 
 pub mod contract;
+pub mod encode;
 mod node;
 pub mod ports;
 
