@@ -1,1 +1,4 @@
+//! The `mainstem` binary's insides: HTTP, configuration, and the command lines.
 
+pub mod http;
+pub mod listener;
