@@ -82,10 +82,14 @@ impl Listener {
     async fn accept(&self, places: &Arc<Semaphore>) -> io::Result<ClientStream> {
         let place = Arc::clone(places).acquire_owned().await.expect("nobody closes it");
         let (stream, _) = self.inner.accept().await?;
-        stream.set_nodelay(true)?;
         // A peer that vanished is noticed as well: soon after one that stalls, whose end is told better.
         let vanished_after = self.client_timeout + 2 * SOCKET_STALLED_GRACE;
-        SockRef::from(&stream).set_tcp_user_timeout(Some(vanished_after))?;
+        let set = stream.set_nodelay(true);
+        if let Err(error) =
+            set.and_then(|()| SockRef::from(&stream).set_tcp_user_timeout(Some(vanished_after)))
+        {
+            tracing::debug!(%error, "a connection was lost as soon as it was made");
+        }
         Ok(ClientStream::new(stream, self.client_timeout, place))
     }
 }
