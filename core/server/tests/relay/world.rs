@@ -14,7 +14,7 @@ use mainstem_machine::{ChatId, Episode, Lease, RelayFault, RelayFrame, ReplicaId
 use mainstem_runtime::ports::Env;
 use mainstem_runtime::relay::{Follow, Peers, RelayServer, RelaySource, RelayStream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
@@ -227,6 +227,7 @@ impl Worker {
 enum Weather {
     Fair,
     Stalled,
+    AnswersStalled,
     Corrupting,
     /// Connections made before this count are cut.
     Cut(usize),
@@ -254,14 +255,17 @@ impl Proxy {
                 let target = target.clone();
                 let mut seen = seen.clone();
                 links.spawn(async move {
-                    let far = TcpStream::connect(target).await.unwrap();
+                    // A small buffer, so that a stall is felt before tens of megabytes.
+                    let socket = TcpSocket::new_v4().unwrap();
+                    socket.set_recv_buffer_size(64 * 1024).unwrap();
+                    let far = socket.connect(target.parse().unwrap()).await.unwrap();
                     near.set_nodelay(true).unwrap();
                     far.set_nodelay(true).unwrap();
                     let (near_in, near_out) = near.into_split();
                     let (far_in, far_out) = far.into_split();
                     let cut = seen.clone();
-                    let there = pass(near_in, far_out, seen.clone());
-                    let back = pass(far_in, near_out, cut);
+                    let there = pass(near_in, far_out, seen.clone(), &[Weather::Stalled]);
+                    let back = pass(far_in, near_out, cut, &[Weather::Stalled, Weather::AnswersStalled]);
                     tokio::select! {
                         biased;
                         _ = seen.wait_for(|w| matches!(w, Weather::Cut(upto) if number <= *upto)) => {}
@@ -282,6 +286,11 @@ impl Proxy {
     /// Nothing passes, and nobody is told.
     pub(crate) fn stall(&self) {
         self.weather.send_replace(Weather::Stalled);
+    }
+
+    /// No answers pass, only requests.
+    pub(crate) fn stall_answers(&self) {
+        self.weather.send_replace(Weather::AnswersStalled);
     }
 
     pub(crate) fn resume(&self) {
@@ -309,17 +318,18 @@ async fn pass(
     mut from: tokio::net::tcp::OwnedReadHalf,
     mut to: tokio::net::tcp::OwnedWriteHalf,
     mut weather: watch::Receiver<Weather>,
+    stalled: &[Weather],
 ) {
     let mut bytes = vec![0; 64 * 1024];
     loop {
-        if weather.wait_for(|weather| *weather != Weather::Stalled).await.is_err() {
+        if weather.wait_for(|weather| !stalled.contains(weather)).await.is_err() {
             return;
         }
         let read = match from.read(&mut bytes).await {
             Ok(0) | Err(_) => return,
             Ok(read) => read,
         };
-        if weather.wait_for(|weather| *weather != Weather::Stalled).await.is_err() {
+        if weather.wait_for(|weather| !stalled.contains(weather)).await.is_err() {
             return;
         }
         if *weather.borrow() == Weather::Corrupting {
