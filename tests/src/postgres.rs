@@ -155,7 +155,7 @@ impl Postgres {
         for setting in settings.into_iter().chain(self.setup.settings.iter().map(String::as_str)) {
             command.args(["-c", setting]);
         }
-        // A group of its own, so that it can be paused as a whole and an interrupt at the terminal is ours.
+        // A group of its own, so that an interrupt at the terminal is ours alone.
         command.process_group(0).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         *server = Some(command.spawn().context("postgres does not start")?);
         drop(server);
@@ -168,14 +168,15 @@ impl Postgres {
 
     /// Stops it at once, as a crash would: nobody is told goodbye.
     pub fn stop(&self) {
+        // What is paused could not end.
+        self.resume();
         let Some(mut child) = self.server().take() else { return };
-        signal(&child, libc::SIGCONT);
         // To the postmaster alone: it ends the others.
         kill(child.id().cast_signed(), libc::SIGQUIT);
         let deadline = Instant::now() + STOP_TIMEOUT;
         while matches!(child.try_wait(), Ok(None)) {
             if Instant::now() > deadline {
-                signal(&child, libc::SIGKILL);
+                kill(child.id().cast_signed(), libc::SIGKILL);
                 child.wait().ok();
             }
             thread::sleep(POLL_INTERVAL);
@@ -250,10 +251,6 @@ impl Drop for Postgres {
             let _ = writeln!(io::stderr(), "{} is left behind: {error}", self.directory.display());
         }
     }
-}
-
-fn signal(child: &Child, signal: i32) {
-    kill(child.id().cast_signed(), signal);
 }
 
 /// By the program, since calling the system directly is unsafe code.

@@ -189,10 +189,12 @@ async fn a_newer_schema_is_refused() {
 async fn replicas_that_start_at_once_migrate_once() {
     let postgres = Postgres::shared().unwrap();
     let url = postgres.fresh_database().unwrap();
-    let opened = (0..6).map(|_| {
-        let url = url.clone();
-        tokio::spawn(async move { open(&url, LEASE_TTL).await.map(drop) })
-    });
+    let opened: Vec<_> = (0..6)
+        .map(|_| {
+            let url = url.clone();
+            tokio::spawn(async move { open(&url, LEASE_TTL).await.map(drop) })
+        })
+        .collect();
     for outcome in futures::future::join_all(opened).await {
         outcome.unwrap().unwrap();
     }
@@ -272,10 +274,12 @@ async fn a_server_that_hangs_hangs_nobody() {
     postgres.pause();
     let asked = Instant::now();
     // More than there are connections.
-    let calls = (0..40).map(|_| {
-        let store = store.clone();
-        tokio::spawn(async move { store.snapshot(chat, None).await })
-    });
+    let calls: Vec<_> = (0..40)
+        .map(|_| {
+            let store = store.clone();
+            tokio::spawn(async move { store.snapshot(chat, None).await })
+        })
+        .collect();
     let applied = store.apply(&create(fresh_id())).await;
     assert!(matches!(applied, Err(Fault::Refused(_))), "the commit was not sent: {applied:?}");
     for call in futures::future::join_all(calls).await {
