@@ -1,6 +1,7 @@
 //! The `mainstem` binary's insides: HTTP, configuration, and the command lines.
 
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod failure;
 pub mod http;

@@ -66,6 +66,8 @@ pub struct WireText {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct WireQueued {
     pub id: u64,
+    #[serde(default)]
+    pub content: Vec<WireText>,
 }
 
 /// One event, decoded.
