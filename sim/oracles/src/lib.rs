@@ -1,1 +1,3 @@
+//! The judges: what each client was owed, independent of the code under test.
 
+pub mod viewer;
