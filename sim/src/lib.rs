@@ -1,1 +1,13 @@
+//! The laboratory: the product's driver in a cluster that madsim runs, with a network, a database, a bus and
+//! models of our own, under stories and seeds. It ships with nothing.
 
+#[cfg(not(madsim))]
+compile_error!(
+    "build with `--cfg madsim`; RUSTFLAGS in the environment replaces what .cargo/config.toml sets"
+);
+
+pub mod env;
+pub mod net;
+pub mod seed;
+pub mod trace;
+pub mod world;
