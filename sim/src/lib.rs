@@ -6,6 +6,8 @@ compile_error!(
     "build with `--cfg madsim`; RUSTFLAGS in the environment replaces what .cargo/config.toml sets"
 );
 
+pub mod bus;
+pub mod database;
 pub mod env;
 pub mod net;
 pub mod seed;
