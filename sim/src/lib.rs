@@ -7,9 +7,14 @@ compile_error!(
 );
 
 pub mod bus;
+pub mod client;
+pub mod cluster;
 pub mod database;
+pub mod edge;
 pub mod env;
+pub mod model;
 pub mod net;
 pub mod seed;
 pub mod trace;
+pub mod wire;
 pub mod world;
