@@ -15,6 +15,7 @@ pub mod env;
 pub mod model;
 pub mod net;
 pub mod seed;
+pub mod story;
 pub mod trace;
 pub mod wire;
 pub mod world;
