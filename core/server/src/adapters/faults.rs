@@ -1,0 +1,75 @@
+//! Whom an error is blamed on, and whether what was asked may have happened all the same.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use mainstem_runtime::ports::Fault;
+
+use super::limits::{CALL_TIMEOUT, TRIES_MAX};
+
+/// Whether a call has sent what makes it happen. Until then it surely did not.
+#[derive(Debug, Default)]
+pub(super) struct Sent(AtomicBool);
+
+impl Sent {
+    pub(super) fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn fault(&self, why: String) -> Fault {
+        if self.is_set() { Fault::Unknown(why) } else { Fault::Refused(why) }
+    }
+}
+
+/// Answers within the time of a call.
+pub(super) async fn bounded<T>(sent: &Sent, call: impl Future<Output = sqlx::Result<T>>) -> Result<T, Fault> {
+    match tokio::time::timeout(CALL_TIMEOUT, call).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(error)) => Err(sent.fault(error.to_string())),
+        Err(_) => Err(sent.fault(format!("no answer within {CALL_TIMEOUT:?}"))),
+    }
+}
+
+/// Whether the same transaction may go through when it is tried again: it lost against another, or its
+/// connection had died before. Only asked of what surely did not happen.
+pub(super) fn is_passing(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(error) => match error.code().as_deref() {
+            // PostgreSQL: serialization failure, deadlock, a row that was inserted meanwhile, shut down by an
+            // administrator or a crash.
+            Some("40001" | "40P01" | "23505" | "57P01" | "57P02" | "25P03") => true,
+            // SQLite: a unique key that was inserted meanwhile.
+            Some("1555" | "2067") => true,
+            _ => false,
+        },
+        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => true,
+        _ => false,
+    }
+}
+
+/// Whether the connection is as it was, so that it may be used again.
+pub(super) fn leaves_connection(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(error) => {
+            !matches!(error.code().as_deref(), Some(code) if code.starts_with("57P"))
+        }
+        sqlx::Error::RowNotFound
+        | sqlx::Error::Decode(_)
+        | sqlx::Error::ColumnDecode { .. }
+        | sqlx::Error::ColumnNotFound(_) => true,
+        _ => false,
+    }
+}
+
+/// What was read, if it could be understood.
+pub(super) fn readable<T>(read: sqlx::Result<T>) -> Result<T, Fault> {
+    read.map_err(|error| Fault::Refused(error.to_string()))
+}
+
+pub(super) fn no_way_through() -> sqlx::Error {
+    sqlx::Error::Protocol(format!("{TRIES_MAX} tries met with conflicts"))
+}

@@ -1,0 +1,47 @@
+//! Every bound that the adapters keep to, in one place (B1). Together they answer any call before the
+//! machines give up on it (`OP_TIMEOUT`).
+
+use std::time::Duration;
+
+/// One call of the store, from waiting for a connection to the answer.
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(8);
+/// Waiting for a connection.
+pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// One statement, waiting for locks included; also how long a transaction may idle.
+pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Testing a connection on its way back to the pool.
+pub(super) const RETURN_TIMEOUT: Duration = Duration::from_secs(3);
+/// A connection that idled longer is tested before it is used.
+pub(super) const IDLE_UNTESTED_MAX: Duration = Duration::from_secs(1);
+/// Opening a database, its migrations aside.
+pub(super) const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// All migrations, waiting for another replica that runs them included.
+pub(super) const MIGRATE_TIMEOUT: Duration = Duration::from_secs(300);
+/// Tries of one call after conflicts, deadlocks and connections that turned out to be dead.
+pub(super) const TRIES_MAX: usize = 4;
+/// Connections to PostgreSQL, the one that listens aside.
+pub(super) const POSTGRES_CONNECTIONS_MAX: u32 = 24;
+/// Connections that read a SQLite file.
+pub(super) const SQLITE_READERS_MAX: u32 = 4;
+
+/// How long a receipt is kept.
+pub(super) const RECEIPT_RETENTION_MS: i64 = 24 * 60 * 60 * 1000;
+/// Receipts that one heartbeat removes.
+pub(super) const RECEIPTS_PURGED_MAX: i64 = 1000;
+/// Replicas that were not heard of for so long are forgotten.
+pub(super) const REPLICA_RETENTION_MS: i64 = 24 * 60 * 60 * 1000;
+/// Peers are those heard of within so many `lease_ttl`.
+pub(super) const PEER_LEASES: i64 = 3;
+
+/// Notices that one subscription holds; when it is full the subscription ends.
+pub(super) const SUBSCRIPTION_NOTICES_MAX: usize = 1024;
+/// Notices that wait to be published; beyond, publishing is refused.
+pub(super) const PUBLISH_WAITING_MAX: usize = 4096;
+/// Notices published in one transaction.
+pub(super) const PUBLISH_BATCH_MAX: usize = 256;
+/// Between looks whether the connection that listens is alive, and for how long its answer is awaited.
+pub(super) const LISTEN_CHECK_INTERVAL: Duration = Duration::from_secs(2);
+pub(super) const LISTEN_CHECK_TIMEOUT: Duration = Duration::from_secs(3);
+/// Between attempts to listen again: doubled each time, from the first to the second.
+pub(super) const LISTEN_RETRY_DELAY_MIN: Duration = Duration::from_millis(50);
+pub(super) const LISTEN_RETRY_DELAY_MAX: Duration = Duration::from_secs(2);

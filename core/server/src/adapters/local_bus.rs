@@ -1,0 +1,23 @@
+//! The bus of a replica that is alone with its database: within the process.
+
+use async_trait::async_trait;
+use mainstem_runtime::ports::{Bus, BusError, BusSubscription, Notice, Topic};
+
+use super::topics::Topics;
+
+#[derive(Debug, Default)]
+pub struct LocalBus {
+    topics: Topics,
+}
+
+#[async_trait]
+impl Bus for LocalBus {
+    async fn subscribe(&self, topic: Topic) -> Result<BusSubscription, BusError> {
+        Ok(self.topics.subscribe(topic))
+    }
+
+    async fn publish(&self, notice: Notice) -> Result<(), BusError> {
+        self.topics.deliver(&notice);
+        Ok(())
+    }
+}

@@ -1,0 +1,44 @@
+//! The databases and the buses of production: SQLite with a bus inside the process, PostgreSQL with its
+//! notifications. Leaves to `machine` what a command means, and to `runtime` when what is called.
+
+mod faults;
+mod limits;
+mod local_bus;
+mod migrations;
+mod postgres;
+mod postgres_bus;
+mod reads;
+mod rows;
+mod sqlite;
+mod topics;
+mod transaction;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstem_runtime::ports::{Bus, Store};
+
+pub use local_bus::LocalBus;
+pub use postgres::PostgresStore;
+pub use postgres_bus::PostgresBus;
+pub use sqlite::SqliteStore;
+
+/// Opens the database that `url` names (`sqlite:FILE` or `postgres://…`) with the bus that belongs to it, and
+/// brings its schema up to date. Errors are one line that says what to do.
+pub async fn open(url: &str, lease_ttl: Duration) -> anyhow::Result<(Arc<dyn Store>, Arc<dyn Bus>)> {
+    match url.split_once(':').map(|(scheme, _)| scheme) {
+        Some("sqlite") => {
+            let store = SqliteStore::open(url, lease_ttl).await?;
+            Ok((Arc::new(store), Arc::new(LocalBus::default())))
+        }
+        Some("postgres" | "postgresql") => {
+            let store = PostgresStore::open(url, lease_ttl).await?;
+            let bus = PostgresBus::open(&store).await?;
+            Ok((Arc::new(store), Arc::new(bus)))
+        }
+        _ => anyhow::bail!(
+            "the database must be given as sqlite:FILE or postgres://USER@HOST/NAME, and what came has another \
+             scheme or none"
+        ),
+    }
+}

@@ -1,0 +1,158 @@
+//! PostgreSQL's notifications as a bus. One connection listens for the whole process; when it is lost, all
+//! subscriptions end, and nobody can subscribe until it listens again. Notices are published in batches.
+
+use anyhow::Context;
+use async_trait::async_trait;
+use mainstem_runtime::ports::{Bus, BusError, BusSubscription, Notice, Topic};
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
+use sqlx::{Executor, query};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use super::PostgresStore;
+use super::limits::{
+    CALL_TIMEOUT, LISTEN_CHECK_INTERVAL, LISTEN_CHECK_TIMEOUT, LISTEN_RETRY_DELAY_MAX,
+    LISTEN_RETRY_DELAY_MIN, OPEN_TIMEOUT, PUBLISH_BATCH_MAX, PUBLISH_WAITING_MAX,
+};
+use super::topics::Topics;
+
+/// What is listened to, within one database.
+const CHANNEL: &str = "mainstem";
+
+#[derive(Debug)]
+pub struct PostgresBus {
+    topics: Topics,
+    listening: watch::Receiver<bool>,
+    waiting: mpsc::Sender<Publication>,
+    tasks: [JoinHandle<()>; 2],
+}
+
+/// A notice as it is sent, and whom to tell that it was.
+type Publication = (String, oneshot::Sender<Result<(), BusError>>);
+
+impl PostgresBus {
+    /// Listens and publishes on the store's database.
+    pub async fn open(store: &PostgresStore) -> anyhow::Result<Self> {
+        let topics = Topics::default();
+        let (listens, mut listening) = watch::channel(false);
+        let (waiting, publications) = mpsc::channel(PUBLISH_WAITING_MAX);
+        let pool = store.pool().clone();
+        let options = pool.connect_options().as_ref().clone();
+        let tasks = [
+            tokio::spawn(listen(options, topics.clone(), listens)),
+            tokio::spawn(publish(pool, publications)),
+        ];
+        let bus = Self { topics, listening: listening.clone(), waiting, tasks };
+        timeout(OPEN_TIMEOUT, listening.wait_for(|listens| *listens))
+            .await
+            .ok()
+            .and_then(Result::ok)
+            .context("PostgreSQL does not let listen for notifications: is there a pooler in between?")?;
+        Ok(bus)
+    }
+}
+
+impl Drop for PostgresBus {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+#[async_trait]
+impl Bus for PostgresBus {
+    async fn subscribe(&self, topic: Topic) -> Result<BusSubscription, BusError> {
+        // Held meanwhile, so that a loss that is told later ends this subscription too.
+        let listening = self.listening.borrow();
+        if *listening {
+            Ok(self.topics.subscribe(topic))
+        } else {
+            Err(BusError("the connection that listens is lost and not back yet".to_owned()))
+        }
+    }
+
+    async fn publish(&self, notice: Notice) -> Result<(), BusError> {
+        let payload = serde_json::to_string(&notice).expect("a notice is written as JSON");
+        let (done, outcome) = oneshot::channel();
+        self.waiting
+            .try_send((payload, done))
+            .map_err(|_| BusError("too many notices wait to be published".to_owned()))?;
+        match timeout(CALL_TIMEOUT, outcome).await {
+            Ok(Ok(outcome)) => outcome,
+            _ => Err(BusError(format!("a notice was not published within {CALL_TIMEOUT:?}"))),
+        }
+    }
+}
+
+/// Sends what waits, all that came meanwhile in one transaction: notifications take turns in PostgreSQL.
+async fn publish(pool: PgPool, mut publications: mpsc::Receiver<Publication>) {
+    let mut batch = Vec::new();
+    while publications.recv_many(&mut batch, PUBLISH_BATCH_MAX).await > 0 {
+        // Nobody needs those whose publisher has given up.
+        batch.retain(|(_, done)| !done.is_closed());
+        let (payloads, waiting): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
+        let send = query("SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload")
+            .bind(CHANNEL)
+            .bind(payloads)
+            .execute(&pool);
+        let outcome = match timeout(CALL_TIMEOUT, send).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(BusError(error.to_string())),
+            Err(_) => Err(BusError(format!("no answer within {CALL_TIMEOUT:?}"))),
+        };
+        for done in waiting {
+            // A publisher that has left does not want to know.
+            done.send(outcome.clone()).ok();
+        }
+    }
+}
+
+/// Keeps listening, and tells when it does.
+async fn listen(options: PgConnectOptions, topics: Topics, listens: watch::Sender<bool>) {
+    let mut delay = LISTEN_RETRY_DELAY_MIN;
+    loop {
+        match timeout(OPEN_TIMEOUT, connect(&options)).await {
+            Ok(Ok(mut listener)) => {
+                delay = LISTEN_RETRY_DELAY_MIN;
+                listens.send_replace(true);
+                let lost = forward(&mut listener, &topics).await;
+                listens.send_replace(false);
+                topics.end_all();
+                tracing::warn!(error = lost, "the connection that listens is lost");
+            }
+            Ok(Err(error)) => tracing::debug!(%error, "listening failed"),
+            Err(_) => tracing::debug!("listening was not answered"),
+        }
+        sleep(delay).await;
+        delay = (delay * 2).min(LISTEN_RETRY_DELAY_MAX);
+    }
+}
+
+async fn connect(options: &PgConnectOptions) -> sqlx::Result<PgListener> {
+    let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options.clone());
+    let mut listener = PgListener::connect_with(&pool).await?;
+    listener.ignore_pool_close_event(true);
+    listener.eager_reconnect(false);
+    listener.listen(CHANNEL).await?;
+    Ok(listener)
+}
+
+/// Delivers what comes, until the connection is lost; says why it is.
+async fn forward(listener: &mut PgListener, topics: &Topics) -> String {
+    loop {
+        match timeout(LISTEN_CHECK_INTERVAL, listener.try_recv()).await {
+            Ok(Ok(Some(notification))) => match serde_json::from_str(notification.payload()) {
+                Ok(notice) => topics.deliver(&notice),
+                Err(error) => tracing::warn!(%error, "a notification was not understood"),
+            },
+            Ok(Ok(None)) => return "it was closed".to_owned(),
+            Ok(Err(error)) => return error.to_string(),
+            // Silence may be a dead link.
+            Err(_) => match timeout(LISTEN_CHECK_TIMEOUT, listener.execute("SELECT 1")).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => return error.to_string(),
+                Err(_) => return format!("it was silent for {LISTEN_CHECK_TIMEOUT:?}"),
+            },
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! What is read, the same for both databases but for how ids are written: one statement each, because one
+//! statement sees one view.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstem_machine::{Message, MessageId, Version, limits};
+use mainstem_runtime::ports::{Known, Page, Snapshot, SyncReport, Tail};
+
+use super::rows::{self, Fields, signed, unsigned};
+
+/// The chat, and beside it the messages that the reader lacks, as far as a tail holds them. `$1` the chat,
+/// `$2`–`$4` what is known (its snapshot, its reset, its last message), `$5` and `$6` a tail's bounds.
+macro_rules! snapshot {
+    ($id:literal, $text:literal) => {
+        concat!(
+            "WITH head AS (SELECT 1 AS first, ",
+            rows::chat_columns!($text),
+            ", c.snapshot_version >= $2 AND c.reset_version = $3 AND c.last_message >= $4 AS continues \
+             FROM chats c WHERE c.id = ",
+            $id,
+            "), newest AS (SELECT m.*, row_number() OVER (ORDER BY m.id DESC) AS rank, \
+             sum(octet_length(m.content)) OVER (ORDER BY m.id DESC) AS bytes, count(*) OVER () AS found \
+             FROM (SELECT m.* FROM messages m WHERE m.chat_id = ",
+            $id,
+            " AND m.id > (SELECT CASE WHEN continues THEN $4 ELSE 0 END FROM head) \
+             ORDER BY m.id DESC LIMIT $5 + 1) m), \
+             tail AS (SELECT row_number() OVER (ORDER BY m.id) AS place, m.found, ",
+            rows::message_columns!(),
+            " FROM newest m WHERE m.rank <= $5 AND (m.rank = 1 OR m.bytes <= $6)) \
+             SELECT * FROM head FULL JOIN tail ON place = first ORDER BY coalesce(place, 1)"
+        )
+    };
+}
+
+/// A page. `$1` the chat, `$2` after which message, `$3` up to which, `$4` and `$5` its bounds.
+macro_rules! page {
+    ($id:literal) => {
+        concat!(
+            "WITH head AS (SELECT 1 AS first, c.reset_version, c.history_version, \
+             ($2 = 0 OR EXISTS (SELECT 1 FROM messages a WHERE a.chat_id = c.id AND a.id = $2)) AS anchored \
+             FROM chats c WHERE c.id = ",
+            $id,
+            "), oldest AS (SELECT m.*, row_number() OVER (ORDER BY m.id) AS place, \
+             sum(octet_length(m.content)) OVER (ORDER BY m.id) AS bytes, count(*) OVER () AS found \
+             FROM (SELECT m.* FROM messages m WHERE m.chat_id = ",
+            $id,
+            " AND m.id > $2 AND m.id <= $3 ORDER BY m.id LIMIT $4 + 1) m), \
+             page AS (SELECT m.place, m.found, ",
+            rows::message_columns!(),
+            " FROM oldest m WHERE m.place <= $4 AND (m.place = 1 OR m.bytes <= $5)) \
+             SELECT * FROM head FULL JOIN page ON place = first ORDER BY coalesce(place, 1)"
+        )
+    };
+}
+
+/// The chats of `$1` before `$2`, at most `$3`.
+macro_rules! list {
+    ($before:literal, $text:literal) => {
+        concat!(
+            "SELECT ",
+            rows::chat_columns!($text),
+            " FROM chats c WHERE c.owner = $1 AND c.id < ",
+            $before,
+            " ORDER BY c.id DESC LIMIT $3"
+        )
+    };
+}
+
+/// The versions of the chats in `$1`, at most `$2` runnable ones that are free, and the time until the next
+/// lease runs out. `$asked` says which were asked for, `$now` is the database's clock.
+macro_rules! sync {
+    ($asked:literal, $now:expr, $text:literal) => {
+        concat!(
+            "WITH clock AS (SELECT ",
+            $now,
+            " AS now), runnable AS (SELECT id, lease_expires_at, updated_at FROM chats \
+             WHERE status IN ('running', 'interrupting')), \
+             free AS (SELECT id, coalesce(lease_expires_at, updated_at) AS since FROM runnable \
+             WHERE lease_expires_at IS NULL OR lease_expires_at <= (SELECT now FROM clock) \
+             ORDER BY 2, 1 LIMIT $2) \
+             SELECT 0 AS kind, id",
+            $text,
+            " AS id, snapshot_version AS value FROM chats WHERE ",
+            $asked,
+            " UNION ALL SELECT 1, id",
+            $text,
+            ", since FROM free \
+             UNION ALL SELECT 2, NULL, min(lease_expires_at) - (SELECT now FROM clock) FROM runnable \
+             WHERE lease_expires_at > (SELECT now FROM clock) \
+             ORDER BY 1, 3, 2"
+        )
+    };
+}
+
+pub(super) use {list, page, snapshot, sync};
+
+/// What is bound to a snapshot's statement after the chat.
+pub(super) fn known_values(known: Option<Known>) -> [i64; 5] {
+    let (snapshot, reset, last) = match known {
+        Some(known) => {
+            (signed(known.snapshot_version.0), signed(known.reset_version.0), signed(known.last_message.0))
+        }
+        None => (0, -1, 0),
+    };
+    [snapshot, reset, last, signed(limits::TAIL_MESSAGES_MAX as u64), signed(limits::TAIL_BYTES_MAX as u64)]
+}
+
+pub(super) fn to_snapshot(rows: &[impl Fields]) -> sqlx::Result<Option<Snapshot>> {
+    let Some(first) = rows.first() else { return Ok(None) };
+    let state = Arc::new(rows::chat(first)?);
+    let (messages, complete) = messages(rows)?;
+    let tail = if first.flag("continues")? && complete {
+        Tail::After(messages)
+    } else {
+        // What the reader has is before a tail that could not hold all it lacks.
+        Tail::Newest { messages, from_start: complete }
+    };
+    Ok(Some(Snapshot { state, tail }))
+}
+
+/// What is bound to a page's statement after the chat.
+pub(super) fn page_values(after: MessageId, until: Option<MessageId>, limit: usize) -> [i64; 4] {
+    let until = until.map_or(i64::MAX, |until| signed(until.0));
+    let limit = limit.clamp(1, limits::PAGE_MESSAGES_MAX);
+    [signed(after.0), until, signed(limit as u64), signed(limits::PAGE_BYTES_MAX as u64)]
+}
+
+pub(super) fn to_page(rows: &[impl Fields]) -> sqlx::Result<Option<Page>> {
+    let Some(first) = rows.first() else { return Ok(None) };
+    let (messages, complete) = messages(rows)?;
+    Ok(Some(Page {
+        messages,
+        more: !complete,
+        anchored: first.flag("anchored")?,
+        reset_version: Version(first.number("reset_version")?),
+        history_version: Version(first.number("history_version")?),
+    }))
+}
+
+pub(super) fn to_report(rows: &[impl Fields]) -> sqlx::Result<SyncReport> {
+    let mut report = SyncReport { versions: vec![], runnable: vec![], soonest_expiry: None };
+    for row in rows {
+        match row.number("kind")? {
+            0 => report.versions.push((rows::chat_id(row, "id")?, Version(row.number("value")?))),
+            1 => report.runnable.push(rows::chat_id(row, "id")?),
+            _ => report.soonest_expiry = row.int("value")?.map(|ms| Duration::from_millis(unsigned(ms))),
+        }
+    }
+    Ok(report)
+}
+
+/// The messages of rows, and whether they are all that were found.
+fn messages(rows: &[impl Fields]) -> sqlx::Result<(Vec<Arc<Message>>, bool)> {
+    let mut messages = Vec::with_capacity(rows.len());
+    for row in rows {
+        messages.extend(rows::message(row)?.map(Arc::new));
+    }
+    let found = rows.first().map_or(Ok(0), |row| row.number("found"))?;
+    let complete = found == messages.len() as u64;
+    Ok((messages, complete))
+}

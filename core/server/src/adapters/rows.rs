@@ -1,0 +1,254 @@
+//! Rows become values and values rows: the same for both databases, which differ only in how a column is
+//! read.
+
+use mainstem_machine::{
+    ChatId, ChatState, Content, Episode, Lease, Message, MessageId, ReplicaId, Role, Status, Version,
+    WallTime,
+};
+use mainstem_runtime::ports::{Held, Peer};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sqlx::Row;
+
+use super::transaction::{Kept, Locked};
+
+/// A row's columns by name, in the types that both databases know.
+pub(super) trait Fields {
+    fn int(&self, column: &'static str) -> sqlx::Result<Option<i64>>;
+    fn flag(&self, column: &'static str) -> sqlx::Result<bool>;
+    fn text(&self, column: &'static str) -> sqlx::Result<Option<String>>;
+    fn bytes(&self, column: &'static str) -> sqlx::Result<Vec<u8>>;
+
+    fn number(&self, column: &'static str) -> sqlx::Result<u64> {
+        Ok(self.int(column)?.map(unsigned).unwrap_or_default())
+    }
+
+    fn name(&self, column: &'static str) -> sqlx::Result<String> {
+        self.text(column)?.ok_or_else(|| unreadable(column, "nothing"))
+    }
+}
+
+macro_rules! fields {
+    ($row:ty) => {
+        impl Fields for $row {
+            fn int(&self, column: &'static str) -> sqlx::Result<Option<i64>> {
+                self.try_get(column)
+            }
+
+            fn flag(&self, column: &'static str) -> sqlx::Result<bool> {
+                self.try_get(column)
+            }
+
+            fn text(&self, column: &'static str) -> sqlx::Result<Option<String>> {
+                self.try_get(column)
+            }
+
+            fn bytes(&self, column: &'static str) -> sqlx::Result<Vec<u8>> {
+                self.try_get(column)
+            }
+        }
+    };
+}
+
+fields!(sqlx::postgres::PgRow);
+fields!(sqlx::sqlite::SqliteRow);
+
+/// The columns of `chats c`; `$text` makes text of an id.
+macro_rules! chat_columns {
+    ($text:literal) => {
+        concat!(
+            "c.id",
+            $text,
+            " AS id, c.owner, c.title, c.model, c.status, c.worker, c.lease, c.begun, c.snapshot_version, \
+             c.history_version, c.queue_version, c.reset_version, c.attempt, c.error, c.retry, c.queue, \
+             c.last_message, c.last_id, c.created_at, c.updated_at"
+        )
+    };
+}
+
+/// The columns of `messages m`, named so that they can stand beside a chat's.
+macro_rules! message_columns {
+    () => {
+        "m.id AS message_id, m.revision, m.role, m.content, m.interrupted, \
+         m.history_version AS episode_version, m.attempt AS episode_attempt, m.queued_as, \
+         m.created_at AS message_at"
+    };
+}
+
+/// Binds a chat's columns as `$1` to `$20`, in the order of [`chat_columns`]. The queue is bound as nothing
+/// if it did not change.
+macro_rules! bind_chat {
+    ($query:expr, $state:expr, $queue_changed:expr) => {{
+        use $crate::adapters::rows::{json, signed};
+        let state: &mainstem_machine::ChatState = $state;
+        $query
+            .bind(state.id.to_string())
+            .bind(state.owner.to_string())
+            .bind(state.title.as_deref().map(str::to_owned))
+            .bind(state.model.as_deref().map(str::to_owned))
+            .bind(state.status.as_str())
+            .bind(state.worker.as_ref().map(|worker| worker.as_str().to_owned()))
+            .bind(signed(state.lease.0))
+            .bind(state.begun.map(|lease| signed(lease.0)))
+            .bind(signed(state.snapshot_version.0))
+            .bind(signed(state.history_version.0))
+            .bind(signed(state.queue_version.0))
+            .bind(signed(state.reset_version.0))
+            .bind(signed(state.attempt))
+            .bind(state.error.as_ref().map(json))
+            .bind(state.retry.as_ref().map(json))
+            .bind($queue_changed.then(|| json(&state.queue)))
+            .bind(signed(state.last_message.0))
+            .bind(signed(state.last_id.0))
+            .bind(state.created_at.0)
+            .bind(state.updated_at.0)
+    }};
+}
+
+/// Writes a new chat, bound by [`bind_chat`]; `$21` and `$22` are as for [`update_chat`].
+macro_rules! insert_chat {
+    ($id:literal) => {
+        concat!(
+            "INSERT INTO chats (id, owner, title, model, status, worker, lease, begun, snapshot_version, \
+             history_version, queue_version, reset_version, attempt, error, retry, queue, last_message, \
+             last_id, created_at, updated_at, lease_expires_at) VALUES ($1",
+            $id,
+            ", $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, \
+             CASE WHEN $21 THEN NULL ELSE $22 END)"
+        )
+    };
+}
+
+/// Writes a chat that is there, bound by [`bind_chat`]. `$21`: when the lease runs out stays as it is, else
+/// it becomes `$22`.
+macro_rules! update_chat {
+    ($id:literal) => {
+        concat!(
+            "UPDATE chats SET owner = $2, title = $3, model = $4, status = $5, worker = $6, lease = $7, \
+             begun = $8, snapshot_version = $9, history_version = $10, queue_version = $11, \
+             reset_version = $12, attempt = $13, error = $14, retry = $15, queue = coalesce($16, queue), \
+             last_message = $17, last_id = $18, created_at = $19, updated_at = $20, \
+             lease_expires_at = CASE WHEN $21 THEN lease_expires_at ELSE $22 END WHERE id = $1",
+            $id
+        )
+    };
+}
+
+pub(super) const KEPT: &str = "SELECT body, answer FROM receipts WHERE caller = $1 AND key = $2";
+pub(super) const FAREWELL: &str = "DELETE FROM replicas WHERE id = $1";
+/// Answers what is kept, whoever came first.
+pub(super) const SECRET: &str = "INSERT INTO secrets (name, value) VALUES ('cluster', $1) \
+                                 ON CONFLICT (name) DO UPDATE SET value = secrets.value RETURNING value";
+
+pub(super) use {bind_chat, chat_columns, insert_chat, message_columns, update_chat};
+
+pub(super) fn chat(row: &impl Fields) -> sqlx::Result<ChatState> {
+    let status = row.name("status")?;
+    let worker = row
+        .text("worker")?
+        .map(|worker| ReplicaId::new(worker.as_str()).map_err(|_| unreadable("worker", &worker)));
+    Ok(ChatState {
+        id: chat_id(row, "id")?,
+        owner: row.name("owner")?.into(),
+        title: row.text("title")?.map(Into::into),
+        model: row.text("model")?.map(Into::into),
+        status: Status::from_name(&status).ok_or_else(|| unreadable("status", &status))?,
+        worker: worker.transpose()?,
+        lease: Lease(row.number("lease")?),
+        begun: row.int("begun")?.map(|lease| Lease(unsigned(lease))),
+        snapshot_version: Version(row.number("snapshot_version")?),
+        history_version: Version(row.number("history_version")?),
+        queue_version: Version(row.number("queue_version")?),
+        reset_version: Version(row.number("reset_version")?),
+        attempt: row.number("attempt")?,
+        error: row.text("error")?.map(|text| from_json("error", &text)).transpose()?,
+        retry: row.text("retry")?.map(|text| from_json("retry", &text)).transpose()?,
+        queue: from_json("queue", &row.name("queue")?)?,
+        last_message: MessageId(row.number("last_message")?),
+        last_id: MessageId(row.number("last_id")?),
+        created_at: time(row, "created_at")?,
+        updated_at: time(row, "updated_at")?,
+    })
+}
+
+/// The message of a row, if it has one.
+pub(super) fn message(row: &impl Fields) -> sqlx::Result<Option<Message>> {
+    let Some(id) = row.int("message_id")? else { return Ok(None) };
+    let episode = match row.int("episode_version")? {
+        Some(version) => Some(Episode {
+            history_version: Version(unsigned(version)),
+            attempt: row.number("episode_attempt")?,
+        }),
+        None => None,
+    };
+    Ok(Some(Message {
+        id: MessageId(unsigned(id)),
+        revision: Version(row.number("revision")?),
+        role: role(row)?,
+        content: Content::from_stored(row.name("content")?),
+        interrupted: row.flag("interrupted")?,
+        episode,
+        queued_as: row.int("queued_as")?.map(|id| MessageId(unsigned(id))),
+        created_at: time(row, "message_at")?,
+    }))
+}
+
+/// A chat's row beside the clock; without the chat, all its columns are null.
+pub(super) fn locked(row: &impl Fields) -> sqlx::Result<Locked> {
+    let state = match row.text("id")? {
+        Some(_) => Some(chat(row)?),
+        None => None,
+    };
+    let lease_expires_at = row.int("lease_expires_at")?.map(WallTime);
+    Ok(Locked { state, lease_expires_at, now: time(row, "now")? })
+}
+
+/// A row of [`KEPT`]. Whoever can see it sees its answer, which is written before the commit.
+pub(super) fn kept(row: &impl Fields) -> sqlx::Result<Kept> {
+    Ok(Kept { body: row.bytes("body")?, answer: from_json("answer", &row.name("answer")?)? })
+}
+
+pub(super) fn role(row: &impl Fields) -> sqlx::Result<Role> {
+    let role = row.name("role")?;
+    Role::from_name(&role).ok_or_else(|| unreadable("role", &role))
+}
+
+pub(super) fn held(row: &impl Fields) -> sqlx::Result<Held> {
+    Ok(Held { chat: chat_id(row, "id")?, lease: Lease(row.number("lease")?) })
+}
+
+pub(super) fn peer(row: &impl Fields) -> sqlx::Result<Peer> {
+    let id = row.name("id")?;
+    let replica = ReplicaId::new(id.as_str()).map_err(|_| unreadable("id", &id))?;
+    Ok(Peer { replica, address: row.name("address")? })
+}
+
+pub(super) fn chat_id(row: &impl Fields, column: &'static str) -> sqlx::Result<ChatId> {
+    let text = row.name(column)?;
+    text.parse().map(ChatId).map_err(|_| unreadable(column, &text))
+}
+
+pub(super) fn time(row: &impl Fields, column: &'static str) -> sqlx::Result<WallTime> {
+    row.int(column)?.map(WallTime).ok_or_else(|| unreadable(column, "nothing"))
+}
+
+/// A count as a database keeps it. What is beyond its numbers is beyond all that it has.
+pub(super) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+pub(super) fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or_default()
+}
+
+pub(super) fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("a durable value is written as JSON")
+}
+
+pub(super) fn from_json<T: DeserializeOwned>(column: &'static str, text: &str) -> sqlx::Result<T> {
+    serde_json::from_str(text).map_err(|error| unreadable(column, &error.to_string()))
+}
+
+fn unreadable(column: &'static str, found: &str) -> sqlx::Error {
+    sqlx::Error::Decode(format!("the column {column} is not as this program writes it: {found}").into())
+}

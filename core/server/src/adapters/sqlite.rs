@@ -1,0 +1,419 @@
+//! One SQLite file, for one replica: all writes on one connection, one at a time, durable when they return;
+//! reads beside them. A second process on the same file is refused.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::Context;
+use async_trait::async_trait;
+use mainstem_machine::{ChatId, ChatState, MessageId, ReplicaId, Role};
+use mainstem_runtime::ports::{
+    Applied, Fault, HeartbeatReport, Held, Known, Page, Receipt, ReplicaRow, Request, Snapshot, Store,
+    SyncReport, SyncRequest,
+};
+use sqlx::query::Query;
+use sqlx::sqlite::{
+    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool,
+    SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Connection, Row, Sqlite, Transaction, query};
+use tokio::sync::{Mutex, MutexGuard};
+
+use super::faults::{self, Sent, bounded, is_passing};
+use super::limits::{
+    ACQUIRE_TIMEOUT, PEER_LEASES, RECEIPT_RETENTION_MS, RECEIPTS_PURGED_MAX, REPLICA_RETENTION_MS,
+    SQLITE_READERS_MAX, STATEMENT_TIMEOUT, TRIES_MAX,
+};
+use super::rows::{self, bind_chat, json, signed};
+use super::transaction::{self, End, Kept, Locked, Statements, Write, millis};
+use super::{migrations, reads};
+
+/// The database's clock, in milliseconds.
+macro_rules! now {
+    () => {
+        "CAST(round(unixepoch('subsec') * 1000) AS INTEGER)"
+    };
+}
+
+#[derive(Debug)]
+pub struct SqliteStore {
+    options: SqliteConnectOptions,
+    /// Nothing after a call was dropped or failed in the middle of it: the next one opens it anew.
+    writer: Mutex<Option<SqliteConnection>>,
+    readers: SqlitePool,
+    lease_ttl: Duration,
+    /// Held as long as the store is; the system gives it back when the process dies.
+    _lock: File,
+}
+
+impl SqliteStore {
+    /// Opens the file that `sqlite:FILE` names, and makes it if there is none.
+    pub async fn open(url: &str, lease_ttl: Duration) -> anyhow::Result<Self> {
+        let options = SqliteConnectOptions::from_str(url)
+            .with_context(|| format!("{url:?} does not name a SQLite file: expected sqlite:FILE"))?;
+        let path = options.get_filename().to_owned();
+        anyhow::ensure!(
+            !url.contains(":memory:") && !url.contains("mode=memory"),
+            "a database in memory would forget every chat: give a file, as in sqlite:mainstem.db"
+        );
+        let lock = lock(&path)?;
+        let options = options
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(STATEMENT_TIMEOUT)
+            .disable_statement_logging();
+        let unusable = || format!("cannot use {} as a SQLite database", path.display());
+        let mut writer = options.connect().await.with_context(unusable)?;
+        migrations::run(&mut writer, migrations::SQLITE).await.with_context(unusable)?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(SQLITE_READERS_MAX)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .test_before_acquire(false)
+            .connect_lazy_with(options.clone().pragma("query_only", "ON"));
+        Ok(Self { options, writer: Mutex::new(Some(writer)), readers, lease_ttl, _lock: lock })
+    }
+
+    async fn read(&self, query: Query<'_, Sqlite, SqliteArguments>) -> Result<Vec<SqliteRow>, Fault> {
+        bounded(&Sent::default(), query.fetch_all(&self.readers)).await
+    }
+
+    /// The connection that writes, when its turn has come.
+    async fn writer(&self) -> sqlx::Result<Writer<'_>> {
+        let mut slot = self.writer.lock().await;
+        let connection = match slot.take() {
+            Some(connection) => connection,
+            None => self.options.connect().await?,
+        };
+        Ok(Writer { slot, connection })
+    }
+
+    /// Carries out one statement that writes.
+    async fn write(&self, query: Query<'_, Sqlite, SqliteArguments>) -> Result<Vec<SqliteRow>, Fault> {
+        let sent = Sent::default();
+        bounded(&sent, async {
+            let mut writer = self.writer().await?;
+            sent.set();
+            let rows = query.fetch_all(&mut writer.connection).await?;
+            writer.give_back();
+            Ok(rows)
+        })
+        .await
+    }
+
+    async fn try_apply(&self, request: &Request, sent: &Sent) -> sqlx::Result<Option<Applied>> {
+        let mut writer = self.writer().await?;
+        let applied = transact(&mut writer.connection, request, self.lease_ttl, sent).await?;
+        writer.give_back();
+        Ok(applied)
+    }
+
+    async fn try_heartbeat(
+        &self,
+        replica: &ReplicaRow,
+        held: &[Held],
+        sent: &Sent,
+    ) -> sqlx::Result<HeartbeatReport> {
+        let id = replica.replica.as_str();
+        let ttl = signed(millis(self.lease_ttl));
+        let held: Vec<_> = held.iter().map(|held| (held.chat, held.lease)).collect();
+        let mut writer = self.writer().await?;
+        let mut tx = writer.connection.begin_with("BEGIN IMMEDIATE").await?;
+        let now: i64 = query(concat!("SELECT ", now!())).fetch_one(&mut *tx).await?.try_get(0)?;
+        let confirmed = query(
+            "UPDATE chats SET lease_expires_at = $1 WHERE worker = $2 AND (id, lease) IN \
+             (SELECT value ->> 0, value ->> 1 FROM json_each($3)) RETURNING id, lease",
+        )
+        .bind(now.saturating_add(ttl))
+        .bind(id)
+        .bind(json(&held))
+        .fetch_all(&mut *tx)
+        .await?;
+        query(
+            "INSERT INTO replicas (id, address, seen_at) VALUES ($1, $2, $3) \
+             ON CONFLICT (id) DO UPDATE SET address = excluded.address, seen_at = excluded.seen_at",
+        )
+        .bind(id)
+        .bind(&replica.address)
+        .bind(now)
+        .execute(&mut *tx)
+        .await?;
+        query("DELETE FROM replicas WHERE seen_at < $1")
+            .bind(now - REPLICA_RETENTION_MS)
+            .execute(&mut *tx)
+            .await?;
+        query(
+            "DELETE FROM receipts WHERE (caller, key) IN \
+             (SELECT caller, key FROM receipts WHERE created_at < $1 ORDER BY created_at LIMIT $2)",
+        )
+        .bind(now - RECEIPT_RETENTION_MS)
+        .bind(RECEIPTS_PURGED_MAX)
+        .execute(&mut *tx)
+        .await?;
+        let peers = query("SELECT id, address FROM replicas WHERE id <> $1 AND seen_at >= $2 ORDER BY id")
+            .bind(id)
+            .bind(now.saturating_sub(ttl.saturating_mul(PEER_LEASES)))
+            .fetch_all(&mut *tx)
+            .await?;
+        sent.set();
+        tx.commit().await?;
+        writer.give_back();
+        Ok(HeartbeatReport {
+            confirmed: confirmed.iter().map(rows::held).collect::<sqlx::Result<_>>()?,
+            peers: peers.iter().map(rows::peer).collect::<sqlx::Result<_>>()?,
+        })
+    }
+}
+
+/// The turn to write. Dropped without giving the connection back, it closes it.
+struct Writer<'a> {
+    slot: MutexGuard<'a, Option<SqliteConnection>>,
+    connection: SqliteConnection,
+}
+
+impl Writer<'_> {
+    fn give_back(mut self) {
+        *self.slot = Some(self.connection);
+    }
+}
+
+/// Carries out a command's transaction; `None` if it has to be tried again.
+async fn transact(
+    connection: &mut SqliteConnection,
+    request: &Request,
+    lease_ttl: Duration,
+    sent: &Sent,
+) -> sqlx::Result<Option<Applied>> {
+    let mut statements = SqliteStatements(connection.begin_with("BEGIN IMMEDIATE").await?);
+    let end = transaction::apply(&mut statements, request, lease_ttl).await?;
+    let SqliteStatements(tx) = statements;
+    Ok(match end {
+        End::Commit(applied) => {
+            sent.set();
+            tx.commit().await?;
+            Some(applied)
+        }
+        End::RollBack(applied) => {
+            tx.rollback().await?;
+            Some(applied)
+        }
+        End::Again => {
+            tx.rollback().await?;
+            None
+        }
+    })
+}
+
+/// Takes the lock file beside the database, which is left there: removing it would race.
+fn lock(path: &Path) -> anyhow::Result<File> {
+    // Two names of one file must meet at one lock.
+    let real = path.canonicalize().or_else(|_| {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let name = path.file_name().context("the database's path does not name a file")?;
+        let parent = parent.unwrap_or(Path::new("."));
+        let parent = parent
+            .canonicalize()
+            .with_context(|| format!("the directory {} for the database cannot be used", parent.display()))?;
+        anyhow::Ok(parent.join(name))
+    })?;
+    let mut beside = real.into_os_string();
+    beside.push(".lock");
+    let beside = PathBuf::from(beside);
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&beside)
+        .with_context(|| format!("the lock file {} cannot be written", beside.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => anyhow::bail!(
+            "the database {} is in use by another mainstem: stop that one, give this one another file, or use \
+             PostgreSQL for several replicas",
+            path.display()
+        ),
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("the lock file {} cannot be locked", beside.display()))
+        }
+    }
+}
+
+struct SqliteStatements<'c>(Transaction<'c, Sqlite>);
+
+impl Statements for SqliteStatements<'_> {
+    async fn claim(&mut self, receipt: &Receipt) -> sqlx::Result<bool> {
+        let done = query(concat!(
+            "INSERT INTO receipts (caller, key, body, created_at) VALUES ($1, $2, $3, ",
+            now!(),
+            ") ON CONFLICT DO NOTHING"
+        ))
+        .bind(receipt.caller.to_string())
+        .bind(receipt.key.to_string())
+        .bind(receipt.body.to_vec())
+        .execute(&mut *self.0)
+        .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    async fn kept(&mut self, receipt: &Receipt) -> sqlx::Result<Option<Kept>> {
+        let row = query(rows::KEPT)
+            .bind(receipt.caller.to_string())
+            .bind(receipt.key.to_string())
+            .fetch_optional(&mut *self.0)
+            .await?;
+        row.as_ref().map(rows::kept).transpose()
+    }
+
+    async fn lock(&mut self, chat: ChatId) -> sqlx::Result<Locked> {
+        // The transaction holds the whole database already.
+        let row = query(concat!(
+            "SELECT ",
+            rows::chat_columns!(""),
+            ", c.lease_expires_at, ",
+            now!(),
+            " AS now FROM (SELECT 1) LEFT JOIN chats c ON c.id = $1"
+        ))
+        .bind(chat.to_string())
+        .fetch_one(&mut *self.0)
+        .await?;
+        rows::locked(&row)
+    }
+
+    async fn role(&mut self, chat: ChatId, message: MessageId) -> sqlx::Result<Option<Role>> {
+        let row = query("SELECT role FROM messages WHERE chat_id = $1 AND id = $2")
+            .bind(chat.to_string())
+            .bind(signed(message.0))
+            .fetch_optional(&mut *self.0)
+            .await?;
+        row.as_ref().map(rows::role).transpose()
+    }
+
+    async fn write(&mut self, write: Write<'_>) -> sqlx::Result<()> {
+        if let Some(change) = write.change {
+            let chat = change.state.id.to_string();
+            if change.deleted {
+                query("DELETE FROM chats WHERE id = $1").bind(chat).execute(&mut *self.0).await?;
+            } else {
+                if let Some(from) = change.cut_from {
+                    query("DELETE FROM messages WHERE chat_id = $1 AND id >= $2")
+                        .bind(&chat)
+                        .bind(signed(from.0))
+                        .execute(&mut *self.0)
+                        .await?;
+                }
+                let statement = if write.created { rows::insert_chat!("") } else { rows::update_chat!("") };
+                bind_chat!(query(statement), &change.state, change.queue_changed || write.created)
+                    .bind(write.lease_expires_at.is_none())
+                    .bind(write.lease_expires_at.flatten().map(|at| at.0))
+                    .execute(&mut *self.0)
+                    .await?;
+                for message in &change.inserted {
+                    query(
+                        "INSERT INTO messages (chat_id, id, revision, role, content, interrupted, \
+                         history_version, attempt, queued_as, created_at) \
+                         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+                    )
+                    .bind(&chat)
+                    .bind(signed(message.id.0))
+                    .bind(signed(message.revision.0))
+                    .bind(message.role.as_str())
+                    .bind(message.content.as_json().to_owned())
+                    .bind(message.interrupted)
+                    .bind(message.episode.map(|episode| signed(episode.history_version.0)))
+                    .bind(message.episode.map(|episode| signed(episode.attempt)))
+                    .bind(message.queued_as.map(|id| signed(id.0)))
+                    .bind(message.created_at.0)
+                    .execute(&mut *self.0)
+                    .await?;
+                }
+            }
+        }
+        if let Some((receipt, answer)) = write.answer {
+            query("UPDATE receipts SET answer = $3 WHERE caller = $1 AND key = $2")
+                .bind(receipt.caller.to_string())
+                .bind(receipt.key.to_string())
+                .bind(answer)
+                .execute(&mut *self.0)
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn apply(&self, request: &Request) -> Result<Applied, Fault> {
+        let sent = Sent::default();
+        bounded(&sent, async {
+            for left in (0..TRIES_MAX).rev() {
+                match self.try_apply(request, &sent).await {
+                    Ok(Some(applied)) => return Ok(applied),
+                    Ok(None) => {}
+                    Err(error) if sent.is_set() || left == 0 || !is_passing(&error) => return Err(error),
+                    Err(_) => {}
+                }
+            }
+            Err(faults::no_way_through())
+        })
+        .await
+    }
+
+    async fn snapshot(&self, chat: ChatId, known: Option<Known>) -> Result<Option<Snapshot>, Fault> {
+        let mut query = query(reads::snapshot!("$1", "")).bind(chat.to_string());
+        for value in reads::known_values(known) {
+            query = query.bind(value);
+        }
+        faults::readable(reads::to_snapshot(&self.read(query).await?))
+    }
+
+    async fn page(
+        &self,
+        chat: ChatId,
+        after: MessageId,
+        until: Option<MessageId>,
+        limit: usize,
+    ) -> Result<Option<Page>, Fault> {
+        let mut query = query(reads::page!("$1")).bind(chat.to_string());
+        for value in reads::page_values(after, until, limit) {
+            query = query.bind(value);
+        }
+        faults::readable(reads::to_page(&self.read(query).await?))
+    }
+
+    async fn list(&self, owner: &str, before: Option<ChatId>, limit: usize) -> Result<Vec<ChatState>, Fault> {
+        // After the last id, as text, there is only what begins with something above its digits.
+        let query = query(reads::list!("coalesce($2, 'g')", ""))
+            .bind(owner.to_owned())
+            .bind(before.map(|chat| chat.to_string()))
+            .bind(signed(limit as u64));
+        faults::readable(self.read(query).await?.iter().map(rows::chat).collect())
+    }
+
+    async fn heartbeat(&self, replica: &ReplicaRow, held: &[Held]) -> Result<HeartbeatReport, Fault> {
+        let sent = Sent::default();
+        bounded(&sent, self.try_heartbeat(replica, held, &sent)).await
+    }
+
+    async fn farewell(&self, replica: &ReplicaId) -> Result<(), Fault> {
+        self.write(query(rows::FAREWELL).bind(replica.as_str().to_owned())).await.map(drop)
+    }
+
+    async fn sync(&self, request: &SyncRequest) -> Result<SyncReport, Fault> {
+        let query = query(reads::sync!("id IN (SELECT value FROM json_each($1))", now!(), ""))
+            .bind(json(&request.chats))
+            .bind(signed(request.runnable_max as u64));
+        faults::readable(reads::to_report(&self.read(query).await?))
+    }
+
+    async fn secret(&self, fresh: &[u8]) -> Result<Vec<u8>, Fault> {
+        let kept = self.write(query(rows::SECRET).bind(fresh.to_vec())).await?;
+        faults::readable(kept.first().ok_or(sqlx::Error::RowNotFound).and_then(|row| row.try_get("value")))
+    }
+
+    async fn ping(&self) -> Result<(), Fault> {
+        self.read(query("SELECT 1")).await.map(drop)
+    }
+}

@@ -1,0 +1,129 @@
+//! The course of a command's transaction, the same for both databases: claim the receipt, lock the row,
+//! apply, write. What a command means is decided by `machine`; the statements are the adapter's.
+
+use std::future::Future;
+use std::time::Duration;
+
+use mainstem_machine::{Change, ChatId, ChatState, Facts, LeaseTerm, MessageId, Outcome, Role, WallTime};
+use mainstem_runtime::ports::{Answer, Applied, Receipt, Request};
+
+use super::rows::json;
+
+/// A chat's row, locked.
+#[derive(Debug)]
+pub(super) struct Locked {
+    /// `None` if there is no such chat.
+    pub(super) state: Option<ChatState>,
+    pub(super) lease_expires_at: Option<WallTime>,
+    /// The database's clock.
+    pub(super) now: WallTime,
+}
+
+/// A receipt as it is kept.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) body: Vec<u8>,
+    pub(super) answer: Answer,
+}
+
+/// What a transaction writes before it commits.
+#[derive(Debug)]
+pub(super) struct Write<'a> {
+    pub(super) change: Option<&'a Change>,
+    /// The chat is new.
+    pub(super) created: bool,
+    /// When the lease runs out from now on; `None` keeps what is there.
+    pub(super) lease_expires_at: Option<Option<WallTime>>,
+    /// The receipt, and the answer to keep with it.
+    pub(super) answer: Option<(&'a Receipt, String)>,
+}
+
+/// The statements of one open transaction.
+pub(super) trait Statements: Send {
+    /// Puts the receipt there, without an answer yet; waits for one that is in flight. False if it was there.
+    fn claim(&mut self, receipt: &Receipt) -> impl Future<Output = sqlx::Result<bool>> + Send;
+
+    fn kept(&mut self, receipt: &Receipt) -> impl Future<Output = sqlx::Result<Option<Kept>>> + Send;
+
+    fn lock(&mut self, chat: ChatId) -> impl Future<Output = sqlx::Result<Locked>> + Send;
+
+    fn role(
+        &mut self,
+        chat: ChatId,
+        message: MessageId,
+    ) -> impl Future<Output = sqlx::Result<Option<Role>>> + Send;
+
+    fn write(&mut self, write: Write<'_>) -> impl Future<Output = sqlx::Result<()>> + Send;
+}
+
+/// How a transaction is to end.
+#[derive(Debug)]
+pub(super) enum End {
+    Commit(Applied),
+    /// Nothing was written.
+    RollBack(Applied),
+    /// What it found was gone a moment later.
+    Again,
+}
+
+pub(super) async fn apply(
+    statements: &mut impl Statements,
+    request: &Request,
+    lease_ttl: Duration,
+) -> sqlx::Result<End> {
+    if let Some(receipt) = &request.receipt
+        && !statements.claim(receipt).await?
+    {
+        return Ok(match statements.kept(receipt).await? {
+            None => End::Again,
+            Some(kept) if kept.body != receipt.body => End::RollBack(Applied::Mismatch),
+            Some(kept) => End::RollBack(Applied::Replayed(kept.answer)),
+        });
+    }
+
+    let Locked { state, lease_expires_at, now } = statements.lock(request.chat).await?;
+    let message_role = match request.command.message() {
+        Some(message) if state.is_some() => statements.role(request.chat, message).await?,
+        _ => None,
+    };
+    let lease_expired = lease_expires_at.is_none_or(|at| at <= now);
+    let facts = Facts { now, lease_expired, message_role };
+    let outcome = request.command.apply_to(state.as_ref(), request.by.as_deref(), &facts);
+
+    let answer: Answer = match &outcome {
+        Ok(Outcome::Changed(change)) => Ok(change.accepted.clone()),
+        Ok(Outcome::Unchanged(accepted)) => Ok(accepted.clone()),
+        Err(rejection) => Err(*rejection),
+    };
+    let change = match &outcome {
+        Ok(Outcome::Changed(change)) => Some(change),
+        _ => None,
+    };
+    if let Some(change) = change {
+        assert_eq!(change.state.id, request.chat, "a command changes the chat it was sent to");
+    }
+    let kept = request.receipt.as_ref().map(|receipt| (receipt, json(&answer)));
+    let writes = change.is_some() || kept.is_some();
+    if writes {
+        let lease_expires_at = match change.map_or(LeaseTerm::Keep, |change| change.lease) {
+            LeaseTerm::Keep => None,
+            LeaseTerm::Start => Some(Some(now.after_ms(millis(lease_ttl)))),
+            LeaseTerm::End => Some(None),
+        };
+        let write = Write { change, created: state.is_none(), lease_expires_at, answer: kept };
+        statements.write(write).await?;
+    }
+
+    let applied = match (outcome, answer) {
+        (Ok(Outcome::Changed(change)), Ok(answer)) => {
+            Applied::Changed { answer, state: change.state.into(), deleted: change.deleted }
+        }
+        (_, Ok(answer)) => Applied::Unchanged { answer },
+        (_, Err(rejection)) => Applied::Rejected(rejection),
+    };
+    Ok(if writes { End::Commit(applied) } else { End::RollBack(applied) })
+}
+
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
