@@ -278,7 +278,8 @@ impl Rows {
         let versions = request.chats.iter().filter_map(version).collect();
         let mut free: Vec<_> = self.chats.values().filter(|row| may_work && row.is_free(now)).collect();
         free.sort_by_key(|row| (row.waiting_since(), row.state.id));
-        let runnable = free.into_iter().take(request.runnable_max).map(|row| row.state.id).collect();
+        let runnable =
+            free.into_iter().take(request.runnable_max).map(|row| (row.state.id, row.state.status)).collect();
         let held = self.chats.values().filter(|row| row.state.status.is_runnable() && !row.is_free(now));
         let soonest = held.filter_map(|row| row.lease_until).min();
         SyncReport { versions, runnable, soonest_expiry: soonest.map(|until| until.since(now)) }

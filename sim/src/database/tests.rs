@@ -39,7 +39,7 @@ fn send(text: &str) -> Request {
 }
 
 fn acquire(replica: &str) -> Request {
-    request(Command::Acquire { replica: ReplicaId::new(replica).unwrap() })
+    request(Command::Acquire { replica: ReplicaId::new(replica).unwrap(), interrupting_only: false })
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn a_lease_lasts_as_long_as_it_is_renewed_and_is_free_afterwards() {
         let (a, b) = (database.store("A"), database.store("B"));
         a.apply(&create()).await.unwrap();
         let sync = SyncRequest { chats: vec![chat()], runnable_max: 9 };
-        assert_eq!(a.sync(&sync).await.unwrap().runnable, [chat()]);
+        assert_eq!(a.sync(&sync).await.unwrap().runnable, [(chat(), Status::Running)]);
         let Applied::Changed { state, .. } = a.apply(&acquire("A")).await.unwrap() else { panic!() };
         let held = [Held { chat: chat(), lease: state.lease }];
         let row = ReplicaRow { replica: ReplicaId::new("A").unwrap(), address: "A:relay".into() };
@@ -135,6 +135,7 @@ fn notices_are_lost_doubled_and_late_as_told_and_a_lost_bus_ends_its_subscriptio
                 snapshot_version: version,
                 history_version: version,
                 queue_version: version,
+                status: Status::Running,
                 free: false,
                 deleted: false,
             }

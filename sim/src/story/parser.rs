@@ -294,7 +294,12 @@ impl Known {
             return Ok(Step::Work(Workers::Nobody));
         }
         if words.eat("model on") {
-            return self.model(words);
+            let (back, replica) = (words.at, self.replica(words)?);
+            if words.eat("is gone") || words.eat("runs") {
+                words.at = back - 2;
+                return Ok(Step::Assert(self.expectation(words)?));
+            }
+            return self.model(words, replica);
         }
         if words.eat("dials from") {
             return self.dials(words, false);
@@ -369,8 +374,7 @@ impl Known {
         Ok(Step::Order { order: UserOrder::Other(order), chat, replica })
     }
 
-    fn model(&mut self, words: &mut Words<'_>) -> Parsed<Step> {
-        let replica = self.replica(words)?;
+    fn model(&mut self, words: &mut Words<'_>, replica: String) -> Parsed<Step> {
         let line = if words.eat("says") {
             if let Some((_, Token::Text(_))) = words.tokens.get(words.at) {
                 Said::Text(words.text()?)

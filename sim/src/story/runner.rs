@@ -250,6 +250,7 @@ impl Cast {
                 snapshot_version: state.snapshot_version,
                 history_version: state.history_version,
                 queue_version: state.queue_version,
+                status: state.status,
                 free: state.worker.is_none(),
                 deleted: false,
             };
