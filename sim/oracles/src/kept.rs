@@ -4,7 +4,7 @@
 use mainstem_machine::{Body, Message, Role};
 
 use crate::chains::{self, Event};
-use crate::{Begin, Committed, Record, View, Violation};
+use crate::{Committed, Record, View, Violation};
 
 pub(crate) fn check(record: &Record, found: &mut Vec<Violation>) {
     for change in &record.committed {
@@ -22,7 +22,6 @@ pub(crate) fn check(record: &Record, found: &mut Vec<Violation>) {
     }
     for chain in chains::of(record) {
         chain.walk(found, |view, event| match event {
-            Event::Begins(stream) if matches!(stream.from, Begin::At(_)) => Ok(()),
             Event::Begins(_) => Ok(()),
             Event::Told(event) => judge_event(view, &event.body),
         });

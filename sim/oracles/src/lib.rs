@@ -25,3 +25,6 @@ pub fn judge(record: &Record) -> Vec<Violation> {
     found.sort_by_key(|violation| violation.at);
     found
 }
+
+#[cfg(test)]
+mod tests;
