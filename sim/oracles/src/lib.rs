@@ -3,6 +3,7 @@
 
 mod chains;
 mod history;
+mod intents;
 mod kept;
 mod order;
 mod parts;
@@ -12,14 +13,14 @@ mod stale;
 mod verdict;
 mod view;
 
-pub use record::{Begin, Committed, Record, Run, Stream};
+pub use record::{Begin, Committed, Record, Run, Send, Stream};
 pub use verdict::Violation;
 pub use view::{Preview, ShownStatus, View};
 
 /// Judges a whole run. What is found first in time comes first.
 pub fn judge(record: &Record) -> Vec<Violation> {
     let mut found = vec![];
-    for check in [history::check, parts::check, stale::check, kept::check, order::check] {
+    for check in [history::check, parts::check, stale::check, kept::check, order::check, intents::check] {
         check(record, &mut found);
     }
     found.sort_by_key(|violation| violation.at);

@@ -12,6 +12,16 @@ pub struct Record {
     pub committed: Vec<Committed>,
     pub runs: Vec<Run>,
     pub streams: Vec<Stream>,
+    pub sends: Vec<Send>,
+}
+
+/// A message that a user sent, under one key, however often it was asked for.
+#[derive(Clone, Debug)]
+pub struct Send {
+    pub chat: ChatId,
+    pub text: String,
+    /// When it was acknowledged, and under which id (in the history or the queue).
+    pub acknowledged: Option<(Time, MessageId)>,
 }
 
 /// One accepted change.

@@ -314,3 +314,37 @@ fn l1_a_screen_that_differs_from_the_database_is_found() {
     scene.finish("");
     assert!(view.difference(scene.state(), &history).is_some());
 }
+
+fn send(content: &str) -> Command {
+    Command::Send { content: text(content), mode: mainstem_machine::SendMode::Queue, queue_max: 9 }
+}
+
+#[test]
+fn s6_a_send_that_is_lost_doubled_or_out_of_turn_is_found() {
+    let mut scene = Scene::new("A");
+    for (text, id) in [("two", 2), ("three", 3)] {
+        scene.commit(&send(text));
+        let acknowledged = Some((scene.now(), mainstem_machine::MessageId(id)));
+        scene.record.sends.push(crate::Send { chat: CHAT, text: text.into(), acknowledged });
+    }
+    scene.expect_nothing();
+
+    let last = scene.record.committed.len() - 1;
+    let lost = scene.record.committed[last].state.queue.remove(0);
+    scene.expect("S6");
+    scene.record.committed[last].state.queue.insert(0, lost);
+
+    scene.record.sends[0].acknowledged = Some((Time::START, mainstem_machine::MessageId(7)));
+    scene.expect("S6");
+    scene.record.sends[0].acknowledged = None;
+
+    scene.commit(&send("two"));
+    scene.expect("S6");
+    scene.record.sends[1].text = "two".into();
+    scene.record.sends[1].acknowledged = None;
+    scene.expect_nothing();
+
+    scene.state.as_mut().unwrap().queue.swap(0, 1);
+    scene.finish("");
+    scene.expect("S6");
+}

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use mainstem_machine::{ChatId, RunError, SendMode, Time, limits};
-use mainstem_oracles::{View, judge};
+use mainstem_machine::{Accepted, ChatId, MessageId, RunError, SendMode, Time, limits};
+use mainstem_oracles::{Send, View, judge};
 use mainstem_runtime::ports::{Env, Generated, Notice, within};
 
 use super::ast::{
@@ -111,6 +111,16 @@ pub async fn tell(story: &Story, seed: u64, trace: Trace) -> Result<World, Failu
     match world.record(|record| judge(record)).first() {
         None => Ok(world),
         Some(found) => Err(broken(found.guarantee, found.to_string())),
+    }
+}
+
+/// The id under which a message was taken.
+fn accepted_as(accepted: &Accepted) -> Option<MessageId> {
+    match accepted {
+        Accepted::Chat(state) => Some(state.last_id),
+        Accepted::Sent { message: Some(message), .. } => Some(message.id),
+        Accepted::Sent { queued, .. } => queued.as_ref().map(|queued| queued.id),
+        Accepted::Gone => None,
     }
 }
 
@@ -269,11 +279,28 @@ impl Cast {
             }
             UserOrder::Other(order) => order.clone(),
         };
+        let text = match &order {
+            Order::Create { text } => text.clone(),
+            Order::Send { text, .. } | Order::Edit { text, .. } => Some(text.clone()),
+            _ => None,
+        };
+        let send = text.map(|text| {
+            self.cluster.world.record(|record| {
+                record.sends.push(Send { chat: id, text, acknowledged: None });
+                record.sends.len() - 1
+            })
+        });
         self.asked += 1;
         let (key, env) = (format!("order-{}", self.asked), self.user.clone());
         let replica = replica.unwrap_or(&self.first_replica).to_owned();
         match within(&self.user, PATIENCE, client::ask(&env, &replica, id, order, key)).await {
-            Ok(Answered::Accepted(_)) => Ok(()),
+            Ok(Answered::Accepted(accepted)) => {
+                if let (Some(send), Some(given)) = (send, accepted_as(&accepted)) {
+                    let now = self.user.now();
+                    self.cluster.world.record(|record| record.sends[send].acknowledged = Some((now, given)));
+                }
+                Ok(())
+            }
             Ok(Answered::Rejected(why)) => Err(format!("the user is refused: {why}")),
             Err(_) => Err(format!("the user is not answered within {PATIENCE:?}")),
         }
