@@ -4,10 +4,12 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::future::{Either, select};
 use mainstem_machine::{Accepted, Body, ChatId, Cursor, Episode};
 use mainstem_oracles::{Begin, Stream as Log};
 use mainstem_runtime::ports::{Env, TaskHandle, within};
 use tokio::io::BufReader;
+use tokio::sync::Notify;
 
 use crate::edge;
 use crate::env::SimEnv;
@@ -37,6 +39,8 @@ struct Shared {
     chat: ChatId,
     env: SimEnv,
     state: Mutex<State>,
+    /// The viewer was told something.
+    told: Notify,
 }
 
 #[derive(Debug)]
@@ -63,8 +67,8 @@ impl Viewer {
             ended: None,
             connected: false,
         };
-        let shared =
-            Arc::new(Shared { name: name.to_owned(), chat, env: env.clone(), state: Mutex::new(state) });
+        let (name, state, told) = (name.to_owned(), Mutex::new(state), Notify::new());
+        let shared = Arc::new(Shared { name, chat, env: env.clone(), state, told });
         let watching = shared.clone();
         let task = env.spawn(async move { watching.watch().await });
         Self { shared, _task: task }
@@ -85,10 +89,12 @@ impl Viewer {
             state.replica = replica.to_owned();
             state.moves += 1;
         });
+        self.shared.told.notify_one();
     }
 
     pub fn set_reading(&self, reads: bool) {
         self.shared.with(|state| state.reads = reads);
+        self.shared.told.notify_one();
     }
 
     /// `Some(true)`: its stream ended because the chat was deleted.
@@ -100,9 +106,6 @@ impl Viewer {
         self.shared.with(|state| state.connected)
     }
 }
-
-/// How often a viewer looks whether it was told to move or to read.
-const LOOK: Duration = Duration::from_millis(10);
 
 impl Shared {
     fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
@@ -172,13 +175,11 @@ impl Shared {
                         return Ok(None);
                     }
                     if !self.with(|state| state.reads) {
-                        self.env.sleep(LOOK).await;
+                        self.told.notified().await;
                         continue;
                     }
-                    let look = std::pin::pin!(self.env.sleep(LOOK));
-                    if let futures::future::Either::Left((told, _)) =
-                        futures::future::select(reading.as_mut(), look).await
-                    {
+                    let told = std::pin::pin!(self.told.notified());
+                    if let Either::Left((told, _)) = select(reading.as_mut(), told).await {
                         break told?;
                     }
                 }

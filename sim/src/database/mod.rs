@@ -67,7 +67,7 @@ impl Database {
 
     /// Chats that wait for a replica now.
     pub fn free(&self) -> Vec<ChatState> {
-        self.with(|state| state.rows.free(self.0.world.now()))
+        self.with(|state| state.rows.free(rows::clock(&self.0.world)))
     }
 
     /// Whether the replica may take up chats. One that may not is told that there is nothing to acquire.
@@ -212,7 +212,8 @@ impl Store for SimStore {
 
     async fn heartbeat(&self, replica: &ReplicaRow, held: &[Held]) -> Result<HeartbeatReport, Fault> {
         let (replica, held) = (replica.clone(), held.to_vec());
-        self.call("heartbeat", move |rows, world, _| rows.heartbeat(world.now(), &replica, &held)).await
+        self.call("heartbeat", move |rows, world, _| rows.heartbeat(rows::clock(world), &replica, &held))
+            .await
     }
 
     async fn farewell(&self, replica: &ReplicaId) -> Result<(), Fault> {
@@ -222,7 +223,8 @@ impl Store for SimStore {
 
     async fn sync(&self, request: &SyncRequest) -> Result<SyncReport, Fault> {
         let request = request.clone();
-        self.call("sync", move |rows, world, may_work| rows.sync(world.now(), &request, may_work)).await
+        self.call("sync", move |rows, world, may_work| rows.sync(rows::clock(world), &request, may_work))
+            .await
     }
 
     async fn secret(&self, fresh: &[u8]) -> Result<Vec<u8>, Fault> {

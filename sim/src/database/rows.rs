@@ -26,6 +26,11 @@ pub(super) struct Rows {
     secret: Option<Vec<u8>>,
 }
 
+/// The database's clock counts milliseconds.
+pub(super) fn clock(world: &World) -> Time {
+    Time::from_micros(world.now().as_micros() / 1000 * 1000)
+}
+
 struct Row {
     state: ChatState,
     history: Vec<Arc<Message>>,
@@ -84,7 +89,7 @@ impl Rows {
         request: &Request,
         may_work: bool,
     ) -> Applied {
-        let now = world.now();
+        let now = clock(world);
         let receipt = request.receipt.as_ref().map(|r| (r.caller.clone(), r.key.clone()));
         if let (Some(key), Some(receipt)) = (&receipt, &request.receipt)
             && let Some(kept) = self.receipts.get(key).filter(|kept| kept.until > now)
@@ -112,7 +117,7 @@ impl Rows {
         if matches!(request.command, Command::Acquire { .. }) && !may_work {
             return (Applied::Rejected(Rejection::NotFree), Err(Rejection::NotFree));
         }
-        let now = world.now();
+        let now = clock(world);
         let row = self.chats.get(&request.chat);
         let role = |id: MessageId| {
             let found = row?.history.iter().find(|message| message.id == id)?;
@@ -140,7 +145,7 @@ impl Rows {
     }
 
     fn write(&mut self, world: &World, replica: &str, chat: ChatId, command: &'static str, change: Change) {
-        let now = world.now();
+        let now = clock(world);
         let Change { state, deleted, cut_from, inserted, lease, .. } = change;
         world.trace(
             "database",

@@ -8,6 +8,7 @@ mod expect;
 mod lexer;
 mod parser;
 mod runner;
+mod words;
 
 pub use ast::{Expectation, Sentence, Story};
 pub use lexer::Problem;

@@ -1,7 +1,6 @@
 //! From the lines of a story to what they say. Errors point at the word that was not expected.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use mainstem_machine::MessageId;
 
@@ -10,6 +9,7 @@ use super::ast::{
     UserOrder, Workers,
 };
 use super::lexer::{Problem, Token, cut};
+use super::words::{Parsed, Words};
 use crate::bus::Weather;
 use crate::cluster::Settings;
 use crate::database::{Armed, Harm};
@@ -47,126 +47,6 @@ pub fn parse(name: &str, text: &str) -> Result<Story, Problem> {
         return Err(lacks("the story has no `replicas`"));
     }
     Ok(story)
-}
-
-/// The words of one line, taken one after the other.
-struct Words<'a> {
-    line: usize,
-    end: usize,
-    tokens: &'a [(usize, Token)],
-    at: usize,
-}
-
-type Parsed<T> = Result<T, Problem>;
-
-impl Words<'_> {
-    fn problem<T>(&self, expected: &str) -> Parsed<T> {
-        let (column, what) = match self.tokens.get(self.at) {
-            Some((column, token)) => (*column, format!("expected {expected}, found {token}")),
-            None => (self.end, format!("expected {expected}, found the end of the line")),
-        };
-        Err(Problem { line: self.line, column, what })
-    }
-
-    fn finish(&self) -> Parsed<()> {
-        if self.at == self.tokens.len() { Ok(()) } else { self.problem("the end of the sentence") }
-    }
-
-    fn is_over(&self) -> bool {
-        self.at == self.tokens.len()
-    }
-
-    fn peek(&self) -> Option<&str> {
-        match self.tokens.get(self.at) {
-            Some((_, Token::Word(word))) => Some(word),
-            _ => None,
-        }
-    }
-
-    /// Takes the words if they come next.
-    fn eat(&mut self, words: &str) -> bool {
-        let wanted: Vec<_> = words.split(' ').collect();
-        let found = wanted.iter().enumerate().all(|(offset, wanted)| {
-            matches!(self.tokens.get(self.at + offset), Some((_, Token::Word(word))) if word == wanted)
-        });
-        if found {
-            self.at += wanted.len();
-        }
-        found
-    }
-
-    fn expect(&mut self, words: &str) -> Parsed<()> {
-        if self.eat(words) { Ok(()) } else { self.problem(&format!("`{words}`")) }
-    }
-
-    /// One of several, each a word or two with what they stand for.
-    fn one_of<T: Clone>(&mut self, choices: &[(&str, T)]) -> Parsed<T> {
-        for (words, meaning) in choices {
-            if self.eat(words) {
-                return Ok(meaning.clone());
-            }
-        }
-        let names: Vec<_> = choices.iter().map(|(words, _)| format!("`{words}`")).collect();
-        self.problem(&names.join(" or "))
-    }
-
-    fn word(&mut self, expected: &str) -> Parsed<String> {
-        match self.tokens.get(self.at) {
-            Some((_, Token::Word(word))) => {
-                self.at += 1;
-                Ok(word.clone())
-            }
-            _ => self.problem(expected),
-        }
-    }
-
-    fn text(&mut self) -> Parsed<String> {
-        match self.tokens.get(self.at) {
-            Some((_, Token::Text(text))) => {
-                self.at += 1;
-                Ok(text.clone())
-            }
-            _ => self.problem("a text in quotes"),
-        }
-    }
-
-    fn time(&mut self) -> Parsed<Duration> {
-        match self.tokens.get(self.at) {
-            Some((_, Token::Time(time))) => {
-                self.at += 1;
-                Ok(*time)
-            }
-            _ => self.problem("a time like 500ms or 2s"),
-        }
-    }
-
-    fn number(&mut self) -> Parsed<u64> {
-        match self.tokens.get(self.at) {
-            Some((_, Token::Number(n))) => {
-                self.at += 1;
-                Ok(*n)
-            }
-            _ => self.problem("a number"),
-        }
-    }
-
-    /// `no` or a number.
-    fn count(&mut self) -> Parsed<u64> {
-        if self.eat("no") { Ok(0) } else { self.number() }
-    }
-
-    fn times(&mut self) -> Parsed<u64> {
-        for (word, count) in [("never", 0), ("once", 1), ("twice", 2)] {
-            if self.eat(word) {
-                return Ok(count);
-            }
-        }
-        let Ok(count) = self.number() else {
-            return self.problem("`never`, `once`, `twice` or a number of times");
-        };
-        self.expect("times")?;
-        Ok(count)
-    }
 }
 
 /// Who was introduced so far.
