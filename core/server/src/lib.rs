@@ -11,5 +11,6 @@ mod logging;
 pub mod serve;
 pub mod tokio_env;
 mod units;
+mod wiring;
 
 pub use tokio_env::TokioEnv;
