@@ -110,6 +110,7 @@ fn notice(chat: u128, version: u64) -> Notice {
         snapshot_version: Version(version),
         history_version: Version(0),
         queue_version: Version(0),
+        status: mainstem_machine::Status::Waiting,
         free: false,
         deleted: false,
     }

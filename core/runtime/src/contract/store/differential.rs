@@ -79,7 +79,7 @@ async fn check_everything(subject: &Subject, reference: &Reference, chats: &[Cha
     for (chat, here) in &reference.chats {
         let free = here.state.status.is_runnable() && here.state.worker.is_none();
         let held = here.state.worker.is_some() || !here.state.status.is_runnable();
-        let told = report.runnable.contains(chat);
+        let told = report.runnable.iter().any(|(free, _)| free == chat);
         assert!(!free || told, "L3: {:?} is free and not told", here.state);
         assert!(!told || free || held && here.state.status.is_runnable(), "L3: {:?} is no work", here.state);
     }
@@ -111,7 +111,7 @@ fn draw(dice: &mut Dice, reference: &Reference, chat: ChatId) -> Command {
         6 => Command::DeleteQueued { queued },
         7 => Command::Promote { queued },
         8 => Command::Delete,
-        9..12 => Command::Acquire { replica: replica(["a", "b"][dice.below(2)]) },
+        9..12 => Command::Acquire { replica: replica(["a", "b"][dice.below(2)]), interrupting_only: false },
         12 => Command::Release { replica: fence.replica, lease: fence.lease },
         13..15 => Command::BeginAttempt { fence },
         15 => Command::RecordRetry { fence, delay_ms: dice.below(5000) as u64, error },

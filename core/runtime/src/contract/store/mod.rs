@@ -122,7 +122,8 @@ impl Subject {
         let chat = self.fresh_id();
         let (first, rest) = texts.split_first().expect("a chat begins with a message");
         self.change(chat, create(chat, "ada", Some(Content::text(first)))).await;
-        let state = self.change(chat, Command::Acquire { replica: replica("a") }).await;
+        let state =
+            self.change(chat, Command::Acquire { replica: replica("a"), interrupting_only: false }).await;
         let messages =
             rest.iter().map(|text| (mainstem_machine::Role::Assistant, Content::text(text))).collect();
         self.change(chat, Command::CommitStep { fence: fence(&state), messages }).await

@@ -191,13 +191,14 @@ pub async fn a_sync_tells_versions_and_work(subject: &Subject) {
         (subject.sleep)(std::time::Duration::from_millis(3)).await;
     }
     let interrupted = subject.running_chat().await;
-    subject.change(interrupted, Command::Acquire { replica: replica("a") }).await;
+    subject.change(interrupted, Command::Acquire { replica: replica("a"), interrupting_only: false }).await;
     let state = subject.change(interrupted, Command::Interrupt { episode: None }).await;
     subject.change(interrupted, Command::Release { replica: replica("a"), lease: state.lease }).await;
     waiting.push(interrupted);
-    subject.change(held, Command::Acquire { replica: replica("a") }).await;
+    subject.change(held, Command::Acquire { replica: replica("a"), interrupting_only: false }).await;
     let failed = subject.running_chat().await;
-    let state = subject.change(failed, Command::Acquire { replica: replica("a") }).await;
+    let state =
+        subject.change(failed, Command::Acquire { replica: replica("a"), interrupting_only: false }).await;
     let error = mainstem_machine::RunError { code: "c".into(), message: "m".into() };
     subject.change(failed, Command::Fail { fence: fence(&state), partial: None, error }).await;
 
@@ -215,8 +216,12 @@ pub async fn a_sync_tells_versions_and_work(subject: &Subject) {
     assert_eq!(versions, expected, "L1: the present versions of those asked for that exist");
 
     let ours = [idle, held, failed];
-    let runnable: Vec<_> =
-        report.runnable.into_iter().filter(|chat| ours.contains(chat) || waiting.contains(chat)).collect();
+    let runnable: Vec<_> = report
+        .runnable
+        .into_iter()
+        .map(|(free, _)| free)
+        .filter(|chat| ours.contains(chat) || waiting.contains(chat))
+        .collect();
     assert_eq!(runnable, waiting, "L3: what is runnable and nobody's, longest waiting first");
     let expiry = report.soonest_expiry.expect("L5: a lease of a runnable chat runs out some time");
     assert!(expiry <= subject.lease_ttl, "L5: within the time of a lease, and not after {expiry:?}");
@@ -225,7 +230,7 @@ pub async fn a_sync_tells_versions_and_work(subject: &Subject) {
     assert_eq!((few.versions.len(), few.runnable.len()), (0, 2), "B1: no more than asked for");
     // Others must not find work here.
     for chat in waiting {
-        subject.change(chat, Command::Acquire { replica: replica("a") }).await;
+        subject.change(chat, Command::Acquire { replica: replica("a"), interrupting_only: false }).await;
     }
 }
 
