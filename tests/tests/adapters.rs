@@ -68,6 +68,7 @@ fn notice(chat: ChatId, version: u64) -> Notice {
         snapshot_version: Version(version),
         history_version: Version(0),
         queue_version: Version(0),
+        status: mainstem_machine::Status::Waiting,
         free: false,
         deleted: false,
     }
