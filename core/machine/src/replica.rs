@@ -258,7 +258,8 @@ impl Replica {
     }
 
     fn want(&mut self, chat: ChatId, status: Status) {
-        let known = self.held.contains_key(&chat) || self.wanted_chats.contains(&chat);
+        let asked = self.acquiring.values().any(|acquisition| acquisition.chat == chat);
+        let known = asked || self.held.contains_key(&chat) || self.wanted_chats.contains(&chat);
         if self.draining || known || self.wanted.len() >= WANTED_MAX {
             // What does not fit is brought by a later look (B1).
             return;

@@ -3,6 +3,8 @@
 
 pub mod contract;
 pub mod demo;
+mod driver;
+pub mod encode;
 mod node;
 pub mod ports;
 pub mod relay;

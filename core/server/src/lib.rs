@@ -2,6 +2,7 @@
 
 pub mod adapters;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod failure;
 pub mod generators;
@@ -11,5 +12,6 @@ mod logging;
 pub mod serve;
 pub mod tokio_env;
 mod units;
+mod wiring;
 
 pub use tokio_env::TokioEnv;

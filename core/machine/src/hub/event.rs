@@ -160,6 +160,7 @@ pub enum HubAction {
     Start {
         generation: GenerationId,
         episode: Episode,
+        model: Option<Arc<str>>,
         history: OpId,
     },
     Cancel {

@@ -199,6 +199,12 @@ impl Hub {
         self.finished
     }
 
+    /// The user whom the chat belongs to, if it was read yet and is still there.
+    pub fn owner(&self) -> Option<Arc<str>> {
+        let known = self.known.as_ref().filter(|_| self.ending.is_none())?;
+        Some(known.state.owner.clone())
+    }
+
     /// The newest version of the chat that is known here.
     pub fn snapshot_version(&self) -> Version {
         self.known.as_ref().map_or(Version(0), |known| known.state.snapshot_version)

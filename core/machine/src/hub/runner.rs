@@ -303,7 +303,8 @@ impl Runner {
         *around.last_generation += 1;
         let generation = GenerationId(*around.last_generation);
         around.episodes.open(around.now, episode, self.lease, Source::Local);
-        around.out.push(HubAction::Start { generation, episode, history });
+        let model = self.row.model.clone();
+        around.out.push(HubAction::Start { generation, episode, model, history });
         self.run = Run::Live { episode, generation };
     }
 

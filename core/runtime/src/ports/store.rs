@@ -106,7 +106,8 @@ pub struct SyncRequest {
 pub struct SyncReport {
     /// The present versions of those asked for that exist.
     pub versions: Vec<(ChatId, Version)>,
-    /// Runnable chats that are nobody's, or whose lease has run out: longest waiting first.
+    /// Runnable chats that are nobody's, or whose lease has run out: interruptions first, then what
+    /// has waited longest.
     pub runnable: Vec<(ChatId, Status)>,
     /// By the database's clock, until the soonest lease of a runnable chat runs out that has not yet.
     pub soonest_expiry: Option<Duration>,
@@ -123,6 +124,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// `None` if there is no such chat.
     async fn snapshot(&self, chat: ChatId, known: Option<Known>) -> Result<Option<Snapshot>, Fault>;
+
+    /// The row alone. `None` if there is no such chat.
+    async fn state(&self, chat: ChatId) -> Result<Option<Arc<ChatState>>, Fault> {
+        Ok(self.snapshot(chat, None).await?.map(|snapshot| snapshot.state))
+    }
 
     /// The messages after `after`, up to and with `until` if it is given. `None` if there is no such chat.
     async fn page(
