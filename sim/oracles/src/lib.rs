@@ -12,6 +12,7 @@ mod record;
 mod stale;
 mod verdict;
 mod view;
+pub mod viewer;
 
 pub use record::{Begin, Committed, Record, Run, Send, Stream};
 pub use verdict::Violation;

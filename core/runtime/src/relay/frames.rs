@@ -37,10 +37,9 @@ impl Stream for Frames {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut run: Option<Run> = None;
-        while let Poll::Ready(frame) = self.poll_frame(cx) {
-            let Some(frame) = frame else {
-                return Poll::Ready(run.map(|run| Ok(run.into_frame().into())));
-            };
+        let ended = loop {
+            let Poll::Ready(frame) = self.poll_frame(cx) else { break false };
+            let Some(frame) = frame else { break true };
             match (&mut run, frame) {
                 // It says nothing.
                 (_, RelayFrame::Parts { parts, .. }) if parts.is_empty() => continue,
@@ -58,19 +57,12 @@ impl Stream for Frames {
                 (Some(_), frame) => self.held = Some(frame),
             }
             if self.held.is_some() {
-                break;
+                break false;
             }
-        }
+        };
         match run {
-            Some(run) if run.bytes > FRAME_TEXT_BYTES_MAX => {
-                tracing::error!(
-                    bytes = run.bytes,
-                    expected_max = FRAME_TEXT_BYTES_MAX,
-                    "a part is too large for the relay: split parts where they are made"
-                );
-                Poll::Ready(Some(Err(Status::internal("a part is too large"))))
-            }
-            Some(run) => Poll::Ready(Some(Ok(run.into_frame().into()))),
+            Some(run) => Poll::Ready(Some(run.into_frame().map(proto::Frame::from))),
+            None if ended => Poll::Ready(None),
             None => Poll::Pending,
         }
     }
@@ -111,7 +103,79 @@ impl Run {
         (!rest.is_empty()).then_some(RelayFrame::Parts { episode: self.episode, first_seq, parts: rest })
     }
 
-    fn into_frame(self) -> RelayFrame {
-        RelayFrame::Parts { episode: self.episode, first_seq: self.first_seq, parts: self.parts }
+    /// Fails if a single part is too large: whoever made it broke the source's contract.
+    fn into_frame(self) -> Result<RelayFrame, Status> {
+        if self.bytes > FRAME_TEXT_BYTES_MAX {
+            tracing::error!(
+                bytes = self.bytes,
+                expected_max = FRAME_TEXT_BYTES_MAX,
+                "a part is too large for the relay: split parts where they are made"
+            );
+            return Err(Status::internal("a part is too large"));
+        }
+        Ok(RelayFrame::Parts { episode: self.episode, first_seq: self.first_seq, parts: self.parts })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+    use futures::stream;
+    use mainstem_machine::{Lease, Version};
+
+    const EPISODE: Episode = Episode { history_version: Version(1), attempt: 1 };
+
+    fn parts(first_seq: u64, parts: &[&str]) -> RelayFrame {
+        let parts = parts.iter().map(|part| Bytes::copy_from_slice(part.as_bytes())).collect();
+        RelayFrame::Parts { episode: EPISODE, first_seq: Seq(first_seq), parts }
+    }
+
+    fn opened() -> RelayFrame {
+        RelayFrame::Opened { episode: EPISODE, lease: Lease(1) }
+    }
+
+    /// What is sent of `said`, all of it ready at once.
+    fn sent(said: Vec<RelayFrame>) -> Vec<Result<RelayFrame, ()>> {
+        let frames = Frames::new(stream::iter(said).boxed());
+        let sent: Vec<_> = frames.collect().now_or_never().expect("all of it is ready");
+        sent.into_iter().map(|frame| frame.map(|frame| frame.try_into().unwrap()).map_err(drop)).collect()
+    }
+
+    #[test]
+    fn parts_that_are_ready_together_travel_together() {
+        let said = vec![opened(), parts(1, &["a"]), parts(2, &[]), parts(2, &["b", "c"]), parts(9, &["i"])];
+        assert_eq!(sent(said), [Ok(opened()), Ok(parts(1, &["a", "b", "c"])), Ok(parts(9, &["i"]))]);
+    }
+
+    #[test]
+    fn parts_wait_for_none_that_is_not_ready() {
+        let said = stream::iter([parts(1, &["a"]), parts(2, &["b"])]).chain(stream::pending());
+        let mut frames = Frames::new(said.boxed());
+        let first = frames.next().now_or_never().expect("ready").expect("not over").expect("no fault");
+        assert_eq!(RelayFrame::try_from(first), Ok(parts(1, &["a", "b"])));
+        assert!(frames.next().now_or_never().is_none());
+    }
+
+    #[test]
+    fn a_long_run_is_split_within_the_limits() {
+        let half = "x".repeat(JOINED_TEXT_BYTES_MAX / 2);
+        let large = "x".repeat(FRAME_TEXT_BYTES_MAX);
+        let said = vec![parts(1, &[&half, &half, "a", &large, "b"]), parts(6, &["c"])];
+        let expected =
+            [parts(1, &[&half, &half]), parts(3, &["a"]), parts(4, &[&large]), parts(5, &["b", "c"])];
+        assert_eq!(sent(said), expected.map(Ok));
+
+        let many = vec!["x"; FRAME_PARTS_MAX + 1];
+        assert_eq!(
+            sent(vec![parts(1, &many)]),
+            [Ok(parts(1, &many[1..])), Ok(parts(1 + FRAME_PARTS_MAX as u64, &["x"]))]
+        );
+    }
+
+    #[test]
+    fn a_part_beyond_the_limit_is_not_sent() {
+        let too_large = "x".repeat(FRAME_TEXT_BYTES_MAX + 1);
+        assert_eq!(sent(vec![parts(1, &["a", &too_large])]), [Ok(parts(1, &["a"])), Err(())]);
     }
 }

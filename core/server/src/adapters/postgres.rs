@@ -23,7 +23,7 @@ use super::limits::{
     RECEIPT_RETENTION_MS, RECEIPTS_PURGED_MAX, REPLICA_RETENTION_MS, RETURN_TIMEOUT, STATEMENT_TIMEOUT,
     TRIES_MAX,
 };
-use super::rows::{self, bind_chat, signed};
+use super::rows::{self, Fields, bind_chat, signed};
 use super::transaction::{self, End, Kept, Locked, Statements, Write, millis};
 use super::{migrations, reads};
 
@@ -352,7 +352,7 @@ const HEARTBEAT: &str = concat!(
      WHERE r.caller = old.caller AND r.key = old.key), \
      forgotten AS (DELETE FROM replicas WHERE id IN (SELECT id FROM replicas \
      WHERE seen_at < (SELECT now FROM clock) - $8 AND id <> $1 FOR UPDATE SKIP LOCKED)) \
-     SELECT 0 AS kind, id::text AS id, lease, NULL AS address FROM renewed \
+     SELECT CAST(0 AS bigint) AS kind, id::text AS id, lease, NULL AS address FROM renewed \
      UNION ALL SELECT 1, id, 0, address FROM replicas \
      WHERE id <> $1 AND seen_at >= (SELECT now FROM clock) - $6 ORDER BY 1, 2"
 );
@@ -450,8 +450,8 @@ impl Store for PostgresStore {
 fn to_heartbeat(rows: &[PgRow]) -> sqlx::Result<HeartbeatReport> {
     let mut report = HeartbeatReport { confirmed: vec![], peers: vec![] };
     for row in rows {
-        match row.try_get("kind")? {
-            0_i32 => report.confirmed.push(rows::held(row)?),
+        match row.number("kind")? {
+            0 => report.confirmed.push(rows::held(row)?),
             _ => report.peers.push(rows::peer(row)?),
         }
     }

@@ -79,7 +79,7 @@ macro_rules! sync {
              free AS (SELECT id, status, coalesce(lease_expires_at, updated_at) AS since FROM runnable \
              WHERE lease_expires_at IS NULL OR lease_expires_at <= (SELECT now FROM clock) \
              ORDER BY 2, 1 LIMIT $2) \
-             SELECT 0 AS kind, id",
+             SELECT CAST(0 AS bigint) AS kind, id",
             $text,
             " AS id, snapshot_version AS value FROM chats WHERE ",
             $asked,

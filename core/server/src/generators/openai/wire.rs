@@ -67,6 +67,10 @@ pub(super) fn read(data: &[u8]) -> Result<Said, Fault> {
     if data == b"[DONE]" {
         return Ok(Said { text: String::new(), end: Some(Ok(())) });
     }
+    // Derived code would take an array for a struct, too.
+    if !data.trim_ascii_start().starts_with(b"{") {
+        return Err(Fault::Garbage);
+    }
     let chunk: Chunk = serde_json::from_slice(data).map_err(|_| Fault::Garbage)?;
     if let Some(error) = chunk.error {
         return Err(Fault::of_error(&error));

@@ -1,0 +1,192 @@
+//! That a store keeps what commands come to, and nothing else.
+
+use futures::future::join_all;
+use mainstem_machine::{
+    ChatId, ChatState, Command, Content, MessageId, Rejection, Role, RunError, SendMode, Status,
+};
+
+use super::reference::Reference;
+use super::{Subject, create, fence, replica, send, stale};
+use crate::ports::{Applied, Request};
+
+/// How many commands are sent at the same time.
+const AT_ONCE: usize = 16;
+
+/// A chat's life, through every command and every row of the table of transitions that differs in what is
+/// written.
+pub async fn every_command_keeps_every_field(subject: &Subject) {
+    let chat = subject.fresh_id();
+    let mut life = Life { subject, chat, reference: Reference::default() };
+    let odd = serde_json::json!([{
+        "type": "text", "text": "snow ☃, a \"quote\", a \\, a \u{1F600}, a null \u{0}", "more": {"z": 1, "a": [null]}
+    }]);
+    let odd = Content::from_request(odd).expect("it is content");
+    let error = RunError { code: "rate_limited".into(), message: "slow down — \"please\"".into() };
+    life.change(Command::Create {
+        chat,
+        owner: "Ada Lovelace <ada@example.com>".into(),
+        title: Some("A title with ' and ☃".into()),
+        model: Some("model/7:b".into()),
+        content: Some(odd.clone()),
+    })
+    .await;
+    life.change(Command::Acquire { replica: replica("a.B_c-1"), interrupting_only: false }).await;
+    life.attempt().await;
+    let fence_now = fence(life.state());
+    life.change(Command::RecordRetry { fence: fence_now, delay_ms: 1500, error: error.clone() }).await;
+    life.attempt().await;
+    life.change(send("queued one")).await;
+    life.change(send("queued two")).await;
+    life.change(Command::Send { content: odd.clone(), mode: SendMode::Queue, queue_max: 3 }).await;
+    let messages = vec![(Role::Tool, Content::text("a tool")), (Role::System, odd.clone())];
+    life.change(Command::CommitStep { fence: fence(life.state()), messages }).await;
+    life.attempt().await;
+    let answer = Some(Content::text("an answer"));
+    life.change(Command::FinishTurn { fence: fence(life.state()), answer }).await;
+    life.attempt().await;
+    life.change(Command::Send { content: odd.clone(), mode: SendMode::Interrupt, queue_max: 9 }).await;
+    assert_eq!(life.state().status, Status::Interrupting);
+    let partial = Some(odd.clone());
+    life.change(Command::FinishInterruption { fence: fence(life.state()), partial }).await;
+    let queued = life.state().queue[1].id;
+    life.change(Command::DeleteQueued { queued }).await;
+    life.attempt().await;
+    let queued = life.state().queue[0].id;
+    life.change(Command::Promote { queued }).await;
+    life.change(Command::FinishInterruption { fence: fence(life.state()), partial: None }).await;
+    life.change(send("stays in the queue")).await;
+    life.attempt().await;
+    let partial = Some(Content::text("so far"));
+    life.change(Command::Fail { fence: fence(life.state()), partial, error: error.clone() }).await;
+    assert_eq!(life.state().status, Status::Error);
+    let queued = life.state().queue[0].id;
+    life.change(Command::Promote { queued }).await;
+    life.change(Command::Acquire { replica: replica("b"), interrupting_only: false }).await;
+    let (replica_now, lease) = (replica("b"), life.state().lease);
+    life.change(Command::Release { replica: replica_now, lease }).await;
+    life.change(Command::Acquire { replica: replica("c"), interrupting_only: false }).await;
+    life.attempt().await;
+    life.change(send("cut off with the rest")).await;
+    let message = MessageId(1);
+    life.change(Command::Edit { message, content: Content::text("another beginning") }).await;
+    life.change(Command::Interrupt { episode: None }).await;
+    life.change(Command::FinishInterruption { fence: fence(life.state()), partial: None }).await;
+    life.change(send("once more")).await;
+    life.change(Command::Interrupt { episode: None }).await;
+    assert_eq!(life.state().status, Status::Waiting);
+    life.change(Command::Delete).await;
+    life.change(create(chat, "grace", None)).await;
+    life.change(Command::Delete).await;
+}
+
+/// One chat, with what it should be like.
+struct Life<'a> {
+    subject: &'a Subject,
+    chat: ChatId,
+    reference: Reference,
+}
+
+impl Life<'_> {
+    async fn change(&mut self, command: Command) {
+        let name = command.name();
+        let request = Request { chat: self.chat, command, by: None, receipt: None };
+        let applied = self.reference.apply(self.subject, &request).await;
+        assert!(matches!(applied, Applied::Changed { .. }), "{name} changes the chat here: {applied:?}");
+    }
+
+    async fn attempt(&mut self) {
+        let fence = fence(self.state());
+        self.change(Command::BeginAttempt { fence }).await;
+    }
+
+    fn state(&self) -> &ChatState {
+        self.reference.state(self.chat).expect("the chat is there")
+    }
+}
+
+pub async fn a_rejection_leaves_the_rows_untouched(subject: &Subject) {
+    let chat = subject.running_chat().await;
+    let state =
+        subject.change(chat, Command::Acquire { replica: replica("a"), interrupting_only: false }).await;
+    let before = subject.store.snapshot(chat, None).await.expect("the store answers");
+    let fence = stale(fence(&state));
+    let nothing = Content::text("nothing");
+    let error = RunError { code: "c".into(), message: "m".into() };
+    for (command, rejection) in [
+        (create(chat, "ada", Some(nothing.clone())), Rejection::Exists),
+        (Command::Send { content: nothing.clone(), mode: SendMode::Reject, queue_max: 9 }, Rejection::Busy),
+        (
+            Command::Send { content: nothing.clone(), mode: SendMode::Queue, queue_max: 0 },
+            Rejection::QueueFull,
+        ),
+        (Command::Edit { message: MessageId(99), content: nothing.clone() }, Rejection::NoSuchMessage),
+        (Command::Edit { message: MessageId(u64::MAX), content: nothing }, Rejection::NoSuchMessage),
+        (Command::DeleteQueued { queued: MessageId(1) }, Rejection::NoSuchQueued),
+        (Command::Delete, Rejection::Busy),
+        (Command::Acquire { replica: replica("b"), interrupting_only: false }, Rejection::NotFree),
+        (Command::Release { replica: replica("b"), lease: state.lease }, Rejection::Fenced),
+        (Command::BeginAttempt { fence: fence.clone() }, Rejection::Fenced),
+        (Command::CommitStep { fence: fence.clone(), messages: vec![] }, Rejection::Fenced),
+        (Command::Fail { fence, partial: None, error }, Rejection::Fenced),
+    ] {
+        let name = command.name();
+        let applied = subject.apply(&Request { chat, command, by: None, receipt: None }).await;
+        assert_eq!(applied, Applied::Rejected(rejection), "S5: {name}");
+        let after = subject.store.snapshot(chat, None).await.expect("the store answers");
+        assert_eq!(after, before, "S5: a rejected {name} changes nothing");
+    }
+}
+
+pub async fn a_chat_is_created_once(subject: &Subject) {
+    let chat = subject.fresh_id();
+    let requests: Vec<_> = (0..AT_ONCE)
+        .map(|n| create(chat, "ada", Some(Content::text(&format!("I am {n}")))))
+        .map(|command| Request { chat, command, by: None, receipt: None })
+        .collect();
+    let applied = join_all(requests.iter().map(|request| subject.apply(request))).await;
+    let created = applied.iter().filter(|applied| matches!(applied, Applied::Changed { .. })).count();
+    assert_eq!(created, 1, "a chat is created by one of those who try: {applied:?}");
+    let others = applied.iter().filter(|applied| **applied == Applied::Rejected(Rejection::Exists)).count();
+    assert_eq!(others, AT_ONCE - 1, "to the others it exists: {applied:?}");
+}
+
+pub async fn to_others_a_chat_does_not_exist(subject: &Subject) {
+    let chat = subject.chat_of("ada").await;
+    for (by, rejected) in [("grace", true), ("Ada", true), ("ada ", true), ("", true), ("ada", false)] {
+        let request = Request { chat, command: send("hello"), by: Some(by.into()), receipt: None };
+        let applied = subject.apply(&request).await;
+        let was = applied == Applied::Rejected(Rejection::NoSuchChat);
+        assert_eq!(was, rejected, "S10: by {by:?}, of a chat of ada's: {applied:?}");
+    }
+    let nowhere = subject.fresh_id();
+    let request = Request { chat: nowhere, command: send("hello"), by: Some("ada".into()), receipt: None };
+    assert_eq!(subject.apply(&request).await, Applied::Rejected(Rejection::NoSuchChat));
+}
+
+pub async fn commands_at_the_same_time_take_turns(subject: &Subject) {
+    let chat = subject.running_chat().await;
+    let first = subject.store.snapshot(chat, None).await.expect("the store answers").expect("it exists");
+    let requests: Vec<_> = (0..AT_ONCE)
+        .map(|n| Request { chat, command: send(&format!("message {n}")), by: None, receipt: None })
+        .collect();
+    let applied = join_all(requests.iter().map(|request| subject.apply(request))).await;
+    let mut turns: Vec<_> = applied
+        .iter()
+        .zip(&requests)
+        .map(|(applied, request)| match (applied, &request.command) {
+            (Applied::Changed { answer, state, .. }, Command::Send { content, .. }) => {
+                (state.snapshot_version, super::sent_id(answer), content.clone())
+            }
+            other => panic!("each send is accepted: {other:?}"),
+        })
+        .collect();
+    turns.sort_by_key(|turn| turn.0);
+    let last = subject.store.snapshot(chat, None).await.expect("the store answers").expect("it exists");
+    for (n, (version, ..)) in turns.iter().enumerate() {
+        let expected = first.state.snapshot_version.0 + 1 + n as u64;
+        assert_eq!(version.0, expected, "S1: every change has a version of its own");
+    }
+    let queue: Vec<_> = last.state.queue.iter().map(|queued| (queued.id, queued.content.clone())).collect();
+    let sent: Vec<_> = turns.into_iter().map(|(_, id, content)| (id, content)).collect();
+    assert_eq!(queue, sent, "S6: the queue has each once, in the order in which they were accepted");
+}

@@ -1,0 +1,163 @@
+//! Random commands, applied to the store and to a reference in memory, which must agree on everything.
+
+use mainstem_machine::{
+    ChatId, Command, Content, Episode, Fence, Lease, MessageId, Role, RunError, SendMode, Version, limits,
+};
+
+use super::reference::Reference;
+use super::{Subject, fence, receipt, replica};
+use crate::ports::{Known, Request, SyncRequest};
+
+/// Commands in one run.
+const COMMANDS: usize = 150;
+/// Chats that one run plays with.
+const CHATS: usize = 3;
+
+pub async fn random_commands_agree_with_the_machine(subject: &Subject, seed: u64) {
+    let mut dice = Dice(seed);
+    let mut reference = Reference::default();
+    let chats: Vec<_> = (0..CHATS).map(|_| subject.fresh_id()).collect();
+    let mut receipts = Vec::new();
+    let mut known: Option<(ChatId, Known)> = None;
+    for step in 0..COMMANDS {
+        let chat = chats[dice.below(CHATS)];
+        let mut request = match dice.below(12) {
+            0 if !receipts.is_empty() => {
+                let again: &Request = &receipts[dice.below(receipts.len())];
+                again.clone()
+            }
+            _ => Request { chat, command: draw(&mut dice, &reference, chat), by: None, receipt: None },
+        };
+        if request.receipt.is_some() {
+            let body = u8::from(dice.below(4) == 0);
+            request.receipt = request.receipt.map(|kept| receipt(&kept.caller, &kept.key, body));
+        } else {
+            request.by =
+                [None, Some("ada".into()), Some("grace".into())][dice.below(3).min(dice.below(3))].clone();
+            if dice.below(4) == 0 {
+                request.receipt = Some(receipt("ada", &format!("{seed}.{step}"), 0));
+                receipts.push(request.clone());
+            }
+        }
+        reference.apply(subject, &request).await;
+
+        if let Some((chat, known)) = known {
+            let snapshot = subject.store.snapshot(chat, Some(known)).await.expect("the store answers");
+            match (reference.chats.get(&chat), snapshot) {
+                (None, None) => {}
+                // A chat that was deleted and made again is another one; ids are made once.
+                (Some(here), Some(_)) if here.state.snapshot_version < known.snapshot_version => {}
+                (Some(here), Some(there)) => here.check_snapshot(Some(known), &there),
+                (here, there) => panic!("seed {seed}: the store has {there:?}, and there should be {here:?}"),
+            }
+        }
+        if dice.below(5) == 0 {
+            known = reference.known(chat).map(|known| (chat, known));
+        }
+        check_page(subject, &mut dice, &reference, chat).await;
+    }
+    check_everything(subject, &reference, &chats).await;
+}
+
+async fn check_page(subject: &Subject, dice: &mut Dice, reference: &Reference, chat: ChatId) {
+    let Some(here) = reference.chats.get(&chat) else { return };
+    let id = |dice: &mut Dice| MessageId(dice.below(here.state.last_id.0 as usize + 2) as u64);
+    let (after, until) = (id(dice), (dice.below(2) == 0).then(|| id(dice)));
+    let limit = 1 + dice.below(limits::PAGE_MESSAGES_MAX + 5);
+    let page = subject.store.page(chat, after, until, limit).await.expect("the store answers");
+    let page = page.expect("the chat exists");
+    here.check_page(after, until.unwrap_or(MessageId(u64::MAX)), limit, &page);
+}
+
+async fn check_everything(subject: &Subject, reference: &Reference, chats: &[ChatId]) {
+    let asked = SyncRequest { chats: chats.to_vec(), runnable_max: 10_000 };
+    let report = subject.store.sync(&asked).await.expect("the store answers");
+    let mut versions = report.versions;
+    versions.sort();
+    let expected = reference.chats.iter().map(|(chat, here)| (*chat, here.state.snapshot_version));
+    assert_eq!(versions, expected.collect::<Vec<_>>(), "L1: what exists, and its versions");
+    for (chat, here) in &reference.chats {
+        let free = here.state.status.is_runnable() && here.state.worker.is_none();
+        let held = here.state.worker.is_some() || !here.state.status.is_runnable();
+        let told = report.runnable.iter().any(|(free, _)| free == chat);
+        assert!(!free || told, "L3: {:?} is free and not told", here.state);
+        assert!(!told || free || held && here.state.status.is_runnable(), "L3: {:?} is no work", here.state);
+    }
+}
+
+/// A command that makes sense now, mostly.
+fn draw(dice: &mut Dice, reference: &Reference, chat: ChatId) -> Command {
+    let Some(state) = reference.state(chat) else {
+        let content = (dice.below(3) > 0).then(|| content(dice));
+        let model = (dice.below(2) == 0).then(|| "model".into());
+        return Command::Create { chat, owner: "ada".into(), title: Some("title".into()), model, content };
+    };
+    let fence = draw_fence(dice, fence(state));
+    let error = RunError { code: "overloaded".into(), message: format!("{} in front", dice.below(9)).into() };
+    let queued = match state.queue.len() {
+        0 => MessageId(dice.below(9) as u64),
+        length => state.queue[dice.below(length)].id,
+    };
+    match dice.below(21) {
+        0..4 => {
+            let mode = [SendMode::Queue, SendMode::Interrupt, SendMode::Reject][dice.below(3)];
+            Command::Send { content: content(dice), mode, queue_max: 4 }
+        }
+        4 => {
+            let message = MessageId(1 + dice.below(state.last_id.0 as usize + 1) as u64);
+            Command::Edit { message, content: content(dice) }
+        }
+        5 => Command::Interrupt { episode: (dice.below(2) == 0).then_some(fence.episode) },
+        6 => Command::DeleteQueued { queued },
+        7 => Command::Promote { queued },
+        8 => Command::Delete,
+        9..12 => Command::Acquire { replica: replica(["a", "b"][dice.below(2)]), interrupting_only: false },
+        12 => Command::Release { replica: fence.replica, lease: fence.lease },
+        13..15 => Command::BeginAttempt { fence },
+        15 => Command::RecordRetry { fence, delay_ms: dice.below(5000) as u64, error },
+        16 => {
+            let count = dice.below(5) * dice.below(20);
+            let roles = [Role::Assistant, Role::Tool, Role::System];
+            let messages = (0..count).map(|_| (roles[dice.below(3)], content(dice))).collect();
+            Command::CommitStep { fence, messages }
+        }
+        17 => Command::FinishTurn { fence, answer: (dice.below(4) > 0).then(|| content(dice)) },
+        18..20 => Command::FinishInterruption { fence, partial: (dice.below(3) > 0).then(|| content(dice)) },
+        _ => Command::Fail { fence, partial: (dice.below(2) == 0).then(|| content(dice)), error },
+    }
+}
+
+fn draw_fence(dice: &mut Dice, fence: Fence) -> Fence {
+    match dice.below(16) {
+        0 => Fence { lease: Lease(fence.lease.0 + 1), ..fence },
+        1 => Fence { replica: replica("b"), ..fence },
+        2 => {
+            let history_version = Version(fence.episode.history_version.0.saturating_sub(1));
+            Fence { episode: Episode { history_version, ..fence.episode }, ..fence }
+        }
+        3 => Fence { episode: Episode { attempt: fence.episode.attempt + 1, ..fence.episode }, ..fence },
+        _ => fence,
+    }
+}
+
+fn content(dice: &mut Dice) -> Content {
+    let length = match dice.below(40) {
+        0 => limits::TAIL_BYTES_MAX / 3,
+        1 => limits::PAGE_BYTES_MAX / 2,
+        _ => dice.below(40),
+    };
+    Content::text(&["x", "☃", "\"", "\n"][dice.below(4)].repeat(1 + length / 3))
+}
+
+/// Numbers from a seed: Sebastiano Vigna's splitmix64.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) % bound as u64) as usize
+    }
+}

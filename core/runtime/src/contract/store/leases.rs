@@ -1,0 +1,145 @@
+//! Who holds a chat, until when, and who else is there.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use mainstem_machine::{Command, Lease, Rejection};
+
+use super::{Subject, fence, replica};
+use crate::ports::{Applied, Held, Peer, ReplicaRow, Request, SyncRequest};
+
+/// Replicas that want the same chat.
+const RIVALS: usize = 6;
+
+pub async fn one_of_two_that_acquire_wins(subject: &Subject) {
+    for _ in 0..4 {
+        let chat = subject.running_chat().await;
+        let requests: Vec<_> = (0..RIVALS)
+            .map(|n| Command::Acquire { replica: replica(&format!("rival-{n}")), interrupting_only: false })
+            .map(|command| Request { chat, command, by: None, receipt: None })
+            .collect();
+        let applied = join_all(requests.iter().map(|request| subject.apply(request))).await;
+        let won = applied.iter().filter(|applied| matches!(applied, Applied::Changed { .. })).count();
+        let lost =
+            applied.iter().filter(|applied| **applied == Applied::Rejected(Rejection::NotFree)).count();
+        assert_eq!((won, lost), (1, RIVALS - 1), "S5: one writer: {applied:?}");
+    }
+}
+
+pub async fn a_lease_runs_out_by_the_stores_clock(subject: &Subject) {
+    let chat = subject.running_chat().await;
+    let first =
+        subject.change(chat, Command::Acquire { replica: replica("first"), interrupting_only: false }).await;
+    let second = Request {
+        chat,
+        command: Command::Acquire { replica: replica("second"), interrupting_only: false },
+        by: None,
+        receipt: None,
+    };
+    assert_eq!(subject.apply(&second).await, Applied::Rejected(Rejection::NotFree), "S5: it is held");
+    let expiry = sync(subject).await.1.expect("L5: the lease runs out some time");
+    assert!(expiry <= subject.lease_ttl, "L5: within a lease, and not after {expiry:?}");
+    assert!(!sync(subject).await.0.contains(&chat), "S5: it is held");
+
+    (subject.sleep)(subject.lease_ttl + Duration::from_millis(50)).await;
+    assert!(sync(subject).await.0.contains(&chat), "L3: its lease has run out");
+    let Applied::Changed { state, .. } = subject.apply(&second).await else {
+        panic!("L3: a chat whose lease has run out can be acquired")
+    };
+    assert_eq!(state.lease, first.lease.next(), "S5: a lease of its own");
+    let late = Command::BeginAttempt { fence: fence(&first) };
+    let late = subject.apply(&Request { chat, command: late, by: None, receipt: None }).await;
+    assert_eq!(late, Applied::Rejected(Rejection::Fenced), "S5: the one before changes nothing any more");
+}
+
+pub async fn a_heartbeat_renews_what_is_held_and_nothing_else(subject: &Subject) {
+    let mine = replica("beating");
+    let row = ReplicaRow { replica: mine.clone(), address: "127.0.0.1:1".into() };
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        let chat = subject.running_chat().await;
+        let state =
+            subject.change(chat, Command::Acquire { replica: mine.clone(), interrupting_only: false }).await;
+        held.push(Held { chat, lease: state.lease });
+    }
+    let silent = held.pop().expect("there are three");
+    let others = subject.running_chat().await;
+    let state = subject
+        .change(others, Command::Acquire { replica: replica("other"), interrupting_only: false })
+        .await;
+    let others = Held { chat: others, lease: state.lease };
+    let old = Held { lease: Lease(held[0].lease.0 + 1), ..held[0] };
+    let nowhere = Held { chat: subject.fresh_id(), lease: Lease(1) };
+    let told = [held[0], others, nowhere, held[1]];
+    // Over and over, for longer than a lease lasts.
+    let pause = subject.lease_ttl / 3;
+    for _ in 0..5 {
+        let report = subject.store.heartbeat(&row, &told).await.expect("the store answers");
+        let mut confirmed = report.confirmed;
+        confirmed.sort();
+        assert_eq!(confirmed, held, "S5: what this replica holds, and nothing else");
+        (subject.sleep)(pause).await;
+    }
+    let free = sync(subject).await.0;
+    assert!(!free.contains(&held[0].chat) && !free.contains(&held[1].chat), "S5: they were renewed");
+    assert!(free.contains(&silent.chat), "L3: this one was not: its lease has run out");
+    assert!(free.contains(&others.chat), "S5: nobody renews another's lease");
+    let report = subject.store.heartbeat(&row, &[old]).await.expect("the store answers");
+    assert_eq!(report.confirmed, [], "S5: a lease that nobody has is not confirmed");
+
+    // Once it is lost, it is not held.
+    let chat = held[0].chat;
+    subject.change(chat, Command::Release { replica: mine.clone(), lease: held[0].lease }).await;
+    subject.change(chat, Command::Acquire { replica: replica("other"), interrupting_only: false }).await;
+    let report = subject.store.heartbeat(&row, &held).await.expect("the store answers");
+    assert_eq!(report.confirmed, [held[1]], "S5: what was handed over is lost");
+    let none = subject.store.heartbeat(&row, &[]).await.expect("the store answers");
+    assert_eq!(none.confirmed, []);
+}
+
+pub async fn replicas_are_peers_while_they_are_heard_of(subject: &Subject) {
+    let row =
+        |name: &str, port: u16| ReplicaRow { replica: replica(name), address: format!("127.0.0.1:{port}") };
+    let names = ["peer-a", "peer-b", "peer-c"];
+    let peers = async |row: &ReplicaRow| -> Vec<Peer> {
+        let report = subject.store.heartbeat(row, &[]).await.expect("the store answers");
+        let mut peers = report.peers;
+        peers.retain(|peer| names.contains(&peer.replica.as_str()));
+        peers.sort_by(|a, b| a.replica.cmp(&b.replica));
+        peers
+    };
+    let peer = |name: &str, port: u16| Peer { replica: replica(name), address: format!("127.0.0.1:{port}") };
+    assert_eq!(peers(&row("peer-a", 1)).await, [], "nobody is a peer of itself");
+    assert_eq!(peers(&row("peer-b", 2)).await, [peer("peer-a", 1)]);
+    assert_eq!(peers(&row("peer-a", 9)).await, [peer("peer-b", 2)]);
+    assert_eq!(peers(&row("peer-c", 3)).await, [peer("peer-a", 9), peer("peer-b", 2)], "where it is by now");
+    subject.store.farewell(&replica("peer-b")).await.expect("the store answers");
+    subject.store.farewell(&replica("peer-never")).await.expect("the store answers");
+    assert_eq!(peers(&row("peer-c", 3)).await, [peer("peer-a", 9)], "who said farewell is gone");
+    (subject.sleep)(subject.lease_ttl * 2).await;
+    assert_eq!(
+        peers(&row("peer-b", 2)).await,
+        [peer("peer-a", 9), peer("peer-c", 3)],
+        "silent, but not for long"
+    );
+    (subject.sleep)(subject.lease_ttl * 3 / 2).await;
+    assert_eq!(peers(&row("peer-c", 3)).await, [peer("peer-b", 2)], "who is silent for three leases is gone");
+}
+
+pub async fn a_secret_is_kept_once(subject: &Subject) {
+    let proposals: Vec<_> = (0..RIVALS).map(|n| vec![u8::try_from(n).expect("few"); 32]).collect();
+    let kept = join_all(proposals.iter().map(|fresh| subject.store.secret(fresh))).await;
+    let first = kept[0].clone().expect("the store answers");
+    assert!(proposals.contains(&first), "S10: the secret is one that was proposed");
+    for secret in kept {
+        assert_eq!(secret, Ok(first.clone()), "S10: every replica has the same");
+    }
+    assert_eq!(subject.store.secret(b"too late").await, Ok(first), "S10: from now on");
+}
+
+/// The chats that are free, and when the next lease runs out.
+async fn sync(subject: &Subject) -> (Vec<mainstem_machine::ChatId>, Option<Duration>) {
+    let report = subject.store.sync(&SyncRequest { chats: vec![], runnable_max: 10_000 }).await;
+    let report = report.expect("the store answers");
+    (report.runnable.into_iter().map(|(free, _)| free).collect(), report.soonest_expiry)
+}

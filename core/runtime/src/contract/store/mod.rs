@@ -1,0 +1,166 @@
+//! What every [`Store`] must do. Each check makes its own chats; all together want a database that was empty.
+
+mod commands;
+mod differential;
+mod leases;
+mod reads;
+mod receipts;
+mod reference;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use mainstem_machine::{
+    Accepted, ChatId, ChatState, Command, Content, Fence, Lease, MessageId, ReplicaId, SendMode,
+};
+use uuid::Uuid;
+
+pub use commands::*;
+pub use differential::*;
+pub use leases::*;
+pub use reads::*;
+pub use receipts::*;
+
+use crate::ports::{Applied, Receipt, Request, Store};
+
+/// Lets time pass: the same that the store's clock goes by.
+pub type Sleep = Arc<dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// A store, open, with an empty database that nobody else uses.
+#[derive(Clone)]
+pub struct Subject {
+    store: Arc<dyn Store>,
+    /// That it was opened with.
+    lease_ttl: Duration,
+    sleep: Sleep,
+    last: Arc<AtomicU64>,
+}
+
+impl fmt::Debug for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subject").field("lease_ttl", &self.lease_ttl).finish_non_exhaustive()
+    }
+}
+
+/// Every check, one after the other. `seeds` differential runs.
+pub async fn all(subject: &Subject, seeds: u64) {
+    every_command_keeps_every_field(subject).await;
+    a_rejection_leaves_the_rows_untouched(subject).await;
+    a_chat_is_created_once(subject).await;
+    to_others_a_chat_does_not_exist(subject).await;
+    commands_at_the_same_time_take_turns(subject).await;
+    a_receipt_is_answered_again(subject).await;
+    a_rejection_is_kept_with_its_receipt(subject).await;
+    a_receipt_for_another_body_is_a_mismatch(subject).await;
+    a_receipt_belongs_to_its_caller(subject).await;
+    a_receipt_asked_for_at_the_same_time_happens_once(subject).await;
+    a_receipt_outlives_its_chat(subject).await;
+    what_does_not_exist_is_nothing(subject).await;
+    a_tail_is_bounded_by_count(subject).await;
+    a_tail_is_bounded_by_bytes(subject).await;
+    a_known_snapshot_brings_what_came_after_it(subject).await;
+    a_page_is_bounded_by_count(subject).await;
+    a_page_is_bounded_by_bytes(subject).await;
+    a_page_is_anchored_at_a_message_of_the_history(subject).await;
+    chats_are_listed_newest_first(subject).await;
+    one_of_two_that_acquire_wins(subject).await;
+    a_lease_runs_out_by_the_stores_clock(subject).await;
+    a_heartbeat_renews_what_is_held_and_nothing_else(subject).await;
+    replicas_are_peers_while_they_are_heard_of(subject).await;
+    a_sync_tells_versions_and_work(subject).await;
+    a_secret_is_kept_once(subject).await;
+    for seed in 0..seeds {
+        random_commands_agree_with_the_machine(subject, seed).await;
+    }
+}
+
+impl Subject {
+    pub fn new(store: Arc<dyn Store>, lease_ttl: Duration, sleep: Sleep) -> Self {
+        Self { store, lease_ttl, sleep, last: Arc::default() }
+    }
+
+    /// An id that grows with each call, as those of chats do.
+    fn fresh_id(&self) -> ChatId {
+        let number = self.last.fetch_add(1, Ordering::Relaxed);
+        ChatId(Uuid::from_u128((0x7000_u128 << 64) | u128::from(number)))
+    }
+
+    async fn apply(&self, request: &Request) -> Applied {
+        self.store.apply(request).await.expect("the store answers")
+    }
+
+    async fn change(&self, chat: ChatId, command: Command) -> Arc<ChatState> {
+        let request = Request { chat, command, by: None, receipt: None };
+        match self.apply(&request).await {
+            Applied::Changed { state, .. } => state,
+            other => panic!(
+                "{} is accepted and changes the chat, and what came is {other:?}",
+                request.command.name()
+            ),
+        }
+    }
+
+    /// A chat of `owner`, idle and empty.
+    async fn chat_of(&self, owner: &str) -> ChatId {
+        let chat = self.fresh_id();
+        self.change(chat, create(chat, owner, None)).await;
+        chat
+    }
+
+    /// A chat that runs, and is nobody's.
+    async fn running_chat(&self) -> ChatId {
+        let chat = self.fresh_id();
+        self.change(chat, create(chat, "ada", Some(Content::text("hello")))).await;
+        chat
+    }
+
+    /// A chat with a history of these, the first by a user, and its state.
+    async fn chat_with(&self, texts: &[String]) -> Arc<ChatState> {
+        let chat = self.fresh_id();
+        let (first, rest) = texts.split_first().expect("a chat begins with a message");
+        self.change(chat, create(chat, "ada", Some(Content::text(first)))).await;
+        let state =
+            self.change(chat, Command::Acquire { replica: replica("a"), interrupting_only: false }).await;
+        let messages =
+            rest.iter().map(|text| (mainstem_machine::Role::Assistant, Content::text(text))).collect();
+        self.change(chat, Command::CommitStep { fence: fence(&state), messages }).await
+    }
+}
+
+fn create(chat: ChatId, owner: &str, content: Option<Content>) -> Command {
+    Command::Create { chat, owner: owner.into(), title: None, model: None, content }
+}
+
+fn send(text: &str) -> Command {
+    Command::Send { content: Content::text(text), mode: SendMode::Queue, queue_max: 1000 }
+}
+
+fn replica(name: &str) -> ReplicaId {
+    ReplicaId::new(name).expect("the name fits")
+}
+
+/// What its owner is fenced by now.
+fn fence(state: &ChatState) -> Fence {
+    let replica = state.worker.clone().unwrap_or_else(|| replica("nobody"));
+    Fence { replica, lease: state.lease, episode: state.present_episode() }
+}
+
+fn receipt(caller: &str, key: &str, body: u8) -> Receipt {
+    Receipt { caller: caller.into(), key: key.into(), body: [body; 32] }
+}
+
+fn stale(mut fence: Fence) -> Fence {
+    fence.lease = Lease(fence.lease.0 + 1);
+    fence
+}
+
+fn sent_id(answer: &Accepted) -> MessageId {
+    match answer {
+        Accepted::Sent { message: Some(message), .. } => message.id,
+        Accepted::Sent { queued: Some(queued), .. } => queued.id,
+        other => panic!("a send is answered with what it made, and what came is {other:?}"),
+    }
+}

@@ -1,0 +1,269 @@
+//! What is read: tails, pages, lists, the periodic look at everything.
+
+use std::sync::Arc;
+
+use mainstem_machine::{ChatId, ChatState, Command, Content, MessageId, Version, limits};
+
+use super::reference::Reference;
+use super::{Subject, create, fence, replica};
+use crate::ports::{Known, Page, Request, Snapshot, SyncRequest, Tail};
+
+pub async fn what_does_not_exist_is_nothing(subject: &Subject) {
+    let nowhere = subject.fresh_id();
+    let known = Known { snapshot_version: Version(3), reset_version: Version(0), last_message: MessageId(2) };
+    for known in [None, Some(known)] {
+        assert_eq!(subject.store.snapshot(nowhere, known).await, Ok(None));
+    }
+    assert_eq!(subject.store.page(nowhere, MessageId(0), None, 10).await, Ok(None));
+    assert_eq!(subject.store.list("nobody", None, 10).await, Ok(vec![]));
+    let report = subject.store.sync(&SyncRequest { chats: vec![nowhere], runnable_max: 0 }).await;
+    assert_eq!(report.expect("the store answers").versions, []);
+    assert_eq!(subject.store.ping().await, Ok(()));
+}
+
+pub async fn a_tail_is_bounded_by_count(subject: &Subject) {
+    for count in [1, limits::TAIL_MESSAGES_MAX, limits::TAIL_MESSAGES_MAX + 1, limits::TAIL_MESSAGES_MAX * 2]
+    {
+        let texts: Vec<_> = (0..count).map(|n| format!("message {n}")).collect();
+        let state = subject.chat_with(&texts).await;
+        let (messages, from_start) = newest(snapshot(subject, state.id, None).await);
+        assert_eq!(messages, &texts[count.saturating_sub(limits::TAIL_MESSAGES_MAX)..], "the newest {count}");
+        assert_eq!(from_start, count <= limits::TAIL_MESSAGES_MAX, "of {count}");
+    }
+}
+
+pub async fn a_tail_is_bounded_by_bytes(subject: &Subject) {
+    // One that is larger than everything may be is a tail by itself.
+    let large = "x".repeat(limits::TAIL_BYTES_MAX + 1);
+    let state = subject.chat_with(&["small".into(), large.clone()]).await;
+    let (messages, from_start) = newest(snapshot(subject, state.id, None).await);
+    assert_eq!(messages.last(), Some(&large), "the newest message is always there");
+    assert!(from_start || messages.len() == 1);
+    // Bytes are counted, not characters.
+    let part = "☃".repeat(limits::TAIL_BYTES_MAX / 12);
+    let state = subject.chat_with(&vec![part.clone(); 12]).await;
+    let (messages, from_start) = newest(snapshot(subject, state.id, None).await);
+    assert!((3..=5).contains(&messages.len()), "B1: a quarter each, {} of them", messages.len());
+    assert!(!from_start, "S1: there are more before");
+}
+
+pub async fn a_known_snapshot_brings_what_came_after_it(subject: &Subject) {
+    let texts: Vec<_> = (0..10).map(|n| format!("message {n}")).collect();
+    let first = subject.chat_with(&texts).await;
+    let chat = first.id;
+    let known = known_of(&first);
+    let same = snapshot(subject, chat, Some(known)).await;
+    assert_eq!(same.tail, Tail::After(vec![]), "nothing changed, and nothing is sent again");
+
+    let messages = vec![(mainstem_machine::Role::Assistant, Content::text("new"))];
+    let second = subject.change(chat, Command::CommitStep { fence: fence(&first), messages }).await;
+    let after = snapshot(subject, chat, Some(known)).await;
+    assert_eq!(after.state, second);
+    let Tail::After(after) = after.tail else { panic!("S1: the rest of the same history: {:?}", after.tail) };
+    assert_eq!(texts_of(&after), ["new"]);
+
+    // More than a tail holds comes as a tail.
+    let messages: Vec<_> = (0..limits::TAIL_MESSAGES_MAX + 3)
+        .map(|n| (mainstem_machine::Role::Tool, Content::text(&format!("many {n}"))))
+        .collect();
+    let third = subject.change(chat, Command::CommitStep { fence: fence(&second), messages }).await;
+    match snapshot(subject, chat, Some(known)).await.tail {
+        Tail::Newest { messages, from_start } => {
+            assert_eq!(messages.len(), limits::TAIL_MESSAGES_MAX, "B1");
+            assert!(!from_start, "S1: there are more before");
+        }
+        Tail::After(messages) => {
+            assert_eq!(messages.len(), limits::TAIL_MESSAGES_MAX + 4, "S1: all or a tail")
+        }
+    }
+
+    // A cut, and what is known is of another history.
+    let content = Content::text("instead");
+    let cut = subject.change(chat, Command::Edit { message: MessageId(1), content }).await;
+    for known in [known, known_of(&third)] {
+        let (messages, from_start) = newest(snapshot(subject, chat, Some(known)).await);
+        assert_eq!((messages, from_start), (vec!["instead".to_owned()], true), "S1: what was cut is gone");
+    }
+    let same = snapshot(subject, chat, Some(known_of(&cut))).await;
+    assert_eq!(same.tail, Tail::After(vec![]));
+    // A future that the store does not know.
+    let future = Known { last_message: MessageId(u64::MAX), ..known_of(&cut) };
+    let (messages, _) = newest(snapshot(subject, chat, Some(future)).await);
+    assert_eq!(messages, ["instead"], "S1: who is ahead gets what there is");
+}
+
+pub async fn a_page_is_bounded_by_count(subject: &Subject) {
+    let count = limits::PAGE_MESSAGES_MAX + 10;
+    let texts: Vec<_> = (0..count).map(|n| format!("message {n}")).collect();
+    let chat = subject.chat_with(&texts).await.id;
+    for limit in [1, 7, limits::PAGE_MESSAGES_MAX, usize::MAX] {
+        let mut told = Vec::new();
+        let mut after = MessageId(0);
+        loop {
+            let page = page(subject, chat, after, None, limit).await;
+            assert!(page.messages.len() <= limit.min(limits::PAGE_MESSAGES_MAX), "B1: a page of {limit}");
+            assert!(page.anchored, "S1: message {after} is in the history");
+            told.extend(texts_of(&page.messages));
+            after = page.messages.last().expect("a page has at least one message, if there is any").id;
+            if !page.more {
+                break;
+            }
+        }
+        assert_eq!(told, texts, "S1: pages of {limit} give all, once, in order");
+        let beyond = page(subject, chat, after, None, limit).await;
+        assert!(beyond.messages.is_empty() && !beyond.more && beyond.anchored, "behind the last is nothing");
+    }
+    for (after, until, count, more) in [(0, 3, 3, false), (2, 5, 2, true), (5, 5, 0, false), (6, 5, 0, false)]
+    {
+        let page = page(subject, chat, MessageId(after), Some(MessageId(until)), 2).await;
+        assert_eq!(
+            (page.messages.len(), page.more),
+            (count.min(2), more || count > 2),
+            "from {after} to {until}"
+        );
+    }
+}
+
+pub async fn a_page_is_bounded_by_bytes(subject: &Subject) {
+    let texts: Vec<_> = (0..6).map(|n| n.to_string().repeat(limits::PAGE_BYTES_MAX / 2 - 1000)).collect();
+    let chat = subject.chat_with(&texts).await.id;
+    let first = page(subject, chat, MessageId(0), None, 100).await;
+    assert!((2..=3).contains(&first.messages.len()) && first.more, "B1: {} messages", first.messages.len());
+    let large: Vec<_> = (0..2).map(|n| n.to_string().repeat(limits::PAGE_BYTES_MAX + 1)).collect();
+    let chat = subject.chat_with(&large).await.id;
+    let first = page(subject, chat, MessageId(0), None, 100).await;
+    assert_eq!((first.messages.len(), first.more), (1, true), "one that is larger than a page is a page");
+}
+
+pub async fn a_page_is_anchored_at_a_message_of_the_history(subject: &Subject) {
+    let texts: Vec<_> = (0..3).map(|n| format!("message {n}")).collect();
+    let state = subject.chat_with(&texts).await;
+    let chat = state.id;
+    for (after, anchored) in [(0, true), (1, true), (3, true), (4, false), (u64::MAX, false)] {
+        let page = page(subject, chat, MessageId(after), None, 10).await;
+        assert_eq!(page.anchored, anchored, "S1: after {after}");
+        assert_eq!(page.reset_version, Version(0));
+        assert_eq!(page.history_version, state.history_version);
+    }
+    let content = Content::text("instead");
+    let cut = subject.change(chat, Command::Edit { message: MessageId(1), content }).await;
+    for (after, anchored) in [(0, true), (1, false), (3, false), (4, true)] {
+        let page = page(subject, chat, MessageId(after), None, 10).await;
+        assert_eq!(page.anchored, anchored, "S1: after {after}, which was cut");
+        assert_eq!((page.reset_version, page.history_version), (cut.reset_version, cut.history_version));
+    }
+}
+
+pub async fn chats_are_listed_newest_first(subject: &Subject) {
+    let mut chats = Vec::new();
+    let mut reference = Reference::default();
+    for n in 0..7 {
+        let chat = subject.fresh_id();
+        let content = (n % 2 == 0).then(|| Content::text("hello"));
+        let request = Request { chat, command: create(chat, "lister", content), by: None, receipt: None };
+        reference.apply(subject, &request).await;
+        chats.push(reference.state(chat).expect("it was created").clone());
+        subject.chat_of("Lister").await;
+    }
+    chats.reverse();
+    for limit in [1, 3, 100] {
+        let mut listed = Vec::new();
+        let mut before = None;
+        loop {
+            let page = subject.store.list("lister", before, limit).await.expect("the store answers");
+            assert!(page.len() <= limit, "B1: {} of {limit}", page.len());
+            let Some(last) = page.last() else { break };
+            before = Some(last.id);
+            listed.extend(page);
+        }
+        assert_eq!(listed, chats, "S10: the chats of the user, all of them, newest first");
+    }
+    assert_eq!(subject.store.list("liste", None, 10).await, Ok(vec![]), "S10: of nobody else");
+}
+
+pub async fn a_sync_tells_versions_and_work(subject: &Subject) {
+    let idle = subject.chat_of("ada").await;
+    let held = subject.running_chat().await;
+    let mut waiting = Vec::new();
+    for _ in 0..4 {
+        waiting.push(subject.running_chat().await);
+        // The order is by time, which stores count in milliseconds.
+        (subject.sleep)(std::time::Duration::from_millis(3)).await;
+    }
+    let interrupted = subject.running_chat().await;
+    subject.change(interrupted, Command::Acquire { replica: replica("a"), interrupting_only: false }).await;
+    let state = subject.change(interrupted, Command::Interrupt { episode: None }).await;
+    subject.change(interrupted, Command::Release { replica: replica("a"), lease: state.lease }).await;
+    waiting.push(interrupted);
+    subject.change(held, Command::Acquire { replica: replica("a"), interrupting_only: false }).await;
+    let failed = subject.running_chat().await;
+    let state =
+        subject.change(failed, Command::Acquire { replica: replica("a"), interrupting_only: false }).await;
+    let error = mainstem_machine::RunError { code: "c".into(), message: "m".into() };
+    subject.change(failed, Command::Fail { fence: fence(&state), partial: None, error }).await;
+
+    let nowhere = subject.fresh_id();
+    let asked = vec![idle, held, nowhere, waiting[0], interrupted];
+    let report = subject.store.sync(&SyncRequest { chats: asked.clone(), runnable_max: 10_000 }).await;
+    let report = report.expect("the store answers");
+    let mut versions = report.versions;
+    versions.sort();
+    let mut expected = Vec::new();
+    for chat in [idle, held, waiting[0], interrupted] {
+        expected.push((chat, snapshot(subject, chat, None).await.state.snapshot_version));
+    }
+    expected.sort();
+    assert_eq!(versions, expected, "L1: the present versions of those asked for that exist");
+
+    let ours = [idle, held, failed];
+    let runnable: Vec<_> = report
+        .runnable
+        .into_iter()
+        .map(|(free, _)| free)
+        .filter(|chat| ours.contains(chat) || waiting.contains(chat))
+        .collect();
+    assert_eq!(runnable, waiting, "L3: what is runnable and nobody's, longest waiting first");
+    let expiry = report.soonest_expiry.expect("L5: a lease of a runnable chat runs out some time");
+    assert!(expiry <= subject.lease_ttl, "L5: within the time of a lease, and not after {expiry:?}");
+    let few = subject.store.sync(&SyncRequest { chats: vec![], runnable_max: 2 }).await;
+    let few = few.expect("the store answers");
+    assert_eq!((few.versions.len(), few.runnable.len()), (0, 2), "B1: no more than asked for");
+    // Others must not find work here.
+    for chat in waiting {
+        subject.change(chat, Command::Acquire { replica: replica("a"), interrupting_only: false }).await;
+    }
+}
+
+async fn snapshot(subject: &Subject, chat: ChatId, known: Option<Known>) -> Snapshot {
+    subject.store.snapshot(chat, known).await.expect("the store answers").expect("the chat exists")
+}
+
+async fn page(
+    subject: &Subject,
+    chat: ChatId,
+    after: MessageId,
+    until: Option<MessageId>,
+    limit: usize,
+) -> Page {
+    let page = subject.store.page(chat, after, until, limit).await;
+    page.expect("the store answers").expect("the chat exists")
+}
+
+fn newest(snapshot: Snapshot) -> (Vec<String>, bool) {
+    match snapshot.tail {
+        Tail::Newest { messages, from_start } => (texts_of(&messages), from_start),
+        tail @ Tail::After(_) => panic!("S1: the reader has nothing of this history, and gets {tail:?}"),
+    }
+}
+
+fn texts_of(messages: &[Arc<mainstem_machine::Message>]) -> Vec<String> {
+    messages.iter().map(|message| message.content.to_text()).collect()
+}
+
+fn known_of(state: &ChatState) -> Known {
+    Known {
+        snapshot_version: state.snapshot_version,
+        reset_version: state.reset_version,
+        last_message: state.last_message,
+    }
+}

@@ -1,0 +1,201 @@
+//! The store in memory that the others are held against: it applies `machine`'s transitions, keeps what they
+//! say, and takes the time from what the store under test answered.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use mainstem_machine::{
+    ChatId, ChatState, Facts, LeaseTerm, Message, MessageId, Outcome, Version, WallTime, limits,
+};
+
+use super::Subject;
+use crate::ports::{Answer, Applied, Known, Page, Request, Snapshot, Tail};
+
+#[derive(Debug, Default)]
+pub(super) struct Reference {
+    pub(super) chats: BTreeMap<ChatId, Chat>,
+    receipts: BTreeMap<(Arc<str>, Arc<str>), ([u8; 32], Answer)>,
+}
+
+#[derive(Debug)]
+pub(super) struct Chat {
+    pub(super) state: ChatState,
+    pub(super) messages: Vec<Arc<Message>>,
+    lease_expires_at: Option<WallTime>,
+}
+
+impl Reference {
+    /// Applies the request here and there, and demands the same of everything.
+    pub(super) async fn apply(&mut self, subject: &Subject, request: &Request) -> Applied {
+        let before = self.version(request.chat);
+        let known = self.known(request.chat);
+        let applied = subject.apply(request).await;
+        let expected = self.expect(subject, request, &applied);
+        assert_eq!(applied, expected, "the answer to {:?}, and what the machine says", request.command);
+        if let Applied::Changed { state, .. } = &applied {
+            assert_eq!(state.snapshot_version.0, before.0 + 1, "S1: each change raises the version by one");
+        }
+        self.check(subject, request.chat, known).await;
+        applied
+    }
+
+    /// What the reader of the present state knows.
+    pub(super) fn known(&self, chat: ChatId) -> Option<Known> {
+        self.chats.get(&chat).map(|chat| Known {
+            snapshot_version: chat.state.snapshot_version,
+            reset_version: chat.state.reset_version,
+            last_message: chat.state.last_message,
+        })
+    }
+
+    pub(super) fn state(&self, chat: ChatId) -> Option<&ChatState> {
+        self.chats.get(&chat).map(|chat| &chat.state)
+    }
+
+    fn version(&self, chat: ChatId) -> Version {
+        self.state(chat).map_or(Version(0), |state| state.snapshot_version)
+    }
+
+    fn expect(&mut self, subject: &Subject, request: &Request, applied: &Applied) -> Applied {
+        let key = request.receipt.as_ref().map(|receipt| (receipt.caller.clone(), receipt.key.clone()));
+        if let (Some(receipt), Some(key)) = (&request.receipt, &key)
+            && let Some((body, answer)) = self.receipts.get(key)
+        {
+            let same = *body == receipt.body;
+            return if same { Applied::Replayed(answer.clone()) } else { Applied::Mismatch };
+        }
+
+        let chat = self.chats.get(&request.chat);
+        // A rejection tells no time, and no rejection but that of an acquisition depends on it.
+        let now = match applied {
+            Applied::Changed { state, .. } => state.updated_at,
+            _ => WallTime(i64::MIN),
+        };
+        let expires_at = chat.and_then(|chat| chat.lease_expires_at);
+        let role = |id| chat.and_then(|chat| chat.messages.iter().find(|message| message.id == id));
+        let facts = Facts {
+            now,
+            lease_expired: expires_at.is_none_or(|at| at <= now),
+            message_role: request.command.message().and_then(role).map(|message| message.role),
+        };
+        let state = chat.map(|chat| &chat.state);
+        let outcome = request.command.apply_to(state, request.by.as_deref(), &facts);
+        let answer: Answer = match &outcome {
+            Ok(Outcome::Changed(change)) => Ok(change.accepted.clone()),
+            Ok(Outcome::Unchanged(accepted)) => Ok(accepted.clone()),
+            Err(rejection) => Err(*rejection),
+        };
+        if let (Some(receipt), Some(key)) = (&request.receipt, key) {
+            self.receipts.insert(key, (receipt.body, answer));
+        }
+        match outcome {
+            Ok(Outcome::Changed(change)) => {
+                let old = self.chats.remove(&request.chat);
+                let (mut messages, expires_at) =
+                    old.map(|old| (old.messages, old.lease_expires_at)).unwrap_or_default();
+                if let Some(from) = change.cut_from {
+                    messages.retain(|message| message.id < from);
+                }
+                messages.extend(change.inserted.iter().cloned().map(Arc::new));
+                let lease_ms = u64::try_from(subject.lease_ttl.as_millis()).expect("a lease is short");
+                let lease_expires_at = match change.lease {
+                    LeaseTerm::Keep => expires_at,
+                    LeaseTerm::Start => Some(now.after_ms(lease_ms)),
+                    LeaseTerm::End => None,
+                };
+                if !change.deleted {
+                    let chat = Chat { state: change.state.clone(), messages, lease_expires_at };
+                    self.chats.insert(request.chat, chat);
+                }
+                let state = Arc::new(change.state);
+                Applied::Changed { answer: change.accepted, state, deleted: change.deleted }
+            }
+            Ok(Outcome::Unchanged(answer)) => Applied::Unchanged { answer },
+            Err(rejection) => Applied::Rejected(rejection),
+        }
+    }
+
+    /// Demands that the store has what is here, whole and as news for a reader of an earlier state.
+    async fn check(&self, subject: &Subject, chat: ChatId, known: Option<Known>) {
+        let chat_here = self.chats.get(&chat);
+        for known in [None, known, self.known(chat)] {
+            let snapshot = subject.store.snapshot(chat, known).await.expect("the store answers");
+            match (chat_here, snapshot) {
+                (None, None) => {}
+                (Some(here), Some(there)) => here.check_snapshot(known, &there),
+                (here, there) => panic!("the store has {there:?}, and there should be {here:?}"),
+            }
+        }
+        let first = MessageId(0);
+        let page = subject.store.page(chat, first, None, limits::PAGE_MESSAGES_MAX).await;
+        match (chat_here, page.expect("the store answers")) {
+            (None, None) => {}
+            (Some(here), Some(page)) => {
+                here.check_page(first, MessageId(u64::MAX), limits::PAGE_MESSAGES_MAX, &page);
+            }
+            (here, there) => panic!("the store has the page {there:?}, and there should be {here:?}"),
+        }
+    }
+}
+
+impl Chat {
+    /// A chat as the store has it, however it came there.
+    pub(super) fn check_snapshot(&self, known: Option<Known>, snapshot: &Snapshot) {
+        assert_eq!(*snapshot.state, self.state, "the row as it was written");
+        let bytes = |messages: &[Arc<Message>]| -> usize {
+            messages.iter().map(|message| message.content.as_json().len()).sum()
+        };
+        let fits = |messages: &[Arc<Message>]| {
+            messages.len() <= 1
+                || (messages.len() <= limits::TAIL_MESSAGES_MAX && bytes(messages) <= limits::TAIL_BYTES_MAX)
+        };
+        let continues = known.filter(|known| {
+            known.reset_version == self.state.reset_version && known.last_message <= self.state.last_message
+        });
+        let lacking = |known: Known| {
+            let from = self.messages.partition_point(|message| message.id <= known.last_message);
+            &self.messages[from..]
+        };
+        match &snapshot.tail {
+            Tail::After(messages) => {
+                let known = continues.expect("S1: news only for who has the same history up to there");
+                assert_eq!(&messages[..], lacking(known), "S1: all messages after the known one");
+            }
+            Tail::Newest { messages, from_start } => {
+                if let Some(known) = continues {
+                    assert!(!fits(lacking(known)), "what is known is not sent again if the rest fits");
+                }
+                let from = self.messages.len().checked_sub(messages.len());
+                let from = from.expect("S1: a tail has no more messages than the history");
+                assert_eq!(messages[..], self.messages[from..], "S1: a tail is the end of the history");
+                assert_eq!(*from_start, from == 0, "S1: whether there is a message before the tail");
+                assert!(messages.len() <= limits::TAIL_MESSAGES_MAX, "B1: {} messages", messages.len());
+                let older = messages.split_last().map_or(0, |(_, older)| bytes(older));
+                assert!(older <= limits::TAIL_BYTES_MAX, "B1: {older} bytes in front of the newest message");
+                assert!(!messages.is_empty() || self.messages.is_empty(), "at least one, if there is any");
+                assert!(from == 0 || !fits(&self.messages[from - 1..]), "as many as fit: one more would");
+            }
+        }
+    }
+
+    pub(super) fn check_page(&self, after: MessageId, until: MessageId, limit: usize, page: &Page) {
+        let found: Vec<_> = self
+            .messages
+            .iter()
+            .filter(|message| message.id > after && message.id <= until)
+            .cloned()
+            .collect();
+        let count = page.messages.len();
+        assert!(count <= limit.min(limits::PAGE_MESSAGES_MAX), "B1: {count} messages in a page of {limit}");
+        assert!(count <= found.len(), "S1: a page of {count} where {} are", found.len());
+        assert_eq!(page.messages[..], found[..count], "S1: the messages after {after}, in order");
+        assert!(count > 0 || found.is_empty(), "at least one, if there is any");
+        assert_eq!(page.more, count < found.len(), "whether there are more behind the last one");
+        let bytes: usize = page.messages.iter().skip(1).map(|message| message.content.as_json().len()).sum();
+        assert!(bytes <= limits::PAGE_BYTES_MAX, "B1: {bytes} bytes behind the first message");
+        let anchored = after == MessageId(0) || self.messages.iter().any(|message| message.id == after);
+        assert_eq!(page.anchored, anchored, "whether the history has message {after}");
+        assert_eq!(page.reset_version, self.state.reset_version);
+        assert_eq!(page.history_version, self.state.history_version);
+    }
+}
