@@ -44,8 +44,10 @@ pub enum Command {
         queued: MessageId,
     },
     Delete,
+    /// Without a place for a run, `interrupting_only` asks for no more than an interruption to finish.
     Acquire {
         replica: ReplicaId,
+        interrupting_only: bool,
     },
     Release {
         replica: ReplicaId,
@@ -303,8 +305,16 @@ impl ChatState {
                 Status::Waiting | Status::Error => Ok(draft.finish_deleted()),
                 Status::Running | Status::Interrupting => Err(Rejection::Busy),
             },
-            Command::Acquire { replica } => {
-                if !self.status.is_runnable() || (self.worker.is_some() && !facts.lease_expired) {
+            Command::Acquire { replica, interrupting_only } => {
+                // A replica that asks has no runner of its own for the chat, so what it holds by an
+                // acquisition whose answer was lost is free for it: the new lease fences the old one.
+                let free = self.worker.as_ref().is_none_or(|worker| worker == replica) || facts.lease_expired;
+                let wanted = if *interrupting_only {
+                    self.status == Status::Interrupting
+                } else {
+                    self.status.is_runnable()
+                };
+                if !free || !wanted {
                     return Err(Rejection::NotFree);
                 }
                 draft.state.worker = Some(replica.clone());

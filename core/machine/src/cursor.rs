@@ -8,10 +8,9 @@ use crate::{Episode, Lease, MessageId, Seq, Version};
 /// The state of a stream. Not a queue: what is owed next is computed from it and from what the hub knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Cursor {
-    /// The newest `snapshot_version` of which anything was told.
+    /// The newest `snapshot_version` of which anything was told. At that version, `message` was in the
+    /// history.
     pub snapshot_version: Version,
-    /// The `history_version` up to which history was told completely.
-    pub history_version: Version,
     /// The last message told; 0 if there was none.
     pub message: MessageId,
     pub queue_version: Version,
@@ -97,7 +96,7 @@ impl Cursor {
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(32);
         out.push(FORMAT);
-        for n in [self.snapshot_version.0, self.history_version.0, self.message.0, self.queue_version.0] {
+        for n in [self.snapshot_version.0, self.message.0, self.queue_version.0] {
             write_number(&mut out, n);
         }
         for fingerprint in [self.status, self.error, self.retry] {
@@ -127,7 +126,6 @@ impl Cursor {
         let small = |n: u64| u32::try_from(n).map(Fingerprint).map_err(|_| BadCursor);
         let mut cursor = Self {
             snapshot_version: Version(next()?),
-            history_version: Version(next()?),
             message: MessageId(next()?),
             queue_version: Version(next()?),
             status: small(next()?)?,
@@ -185,14 +183,13 @@ mod tests {
     proptest! {
         #[test]
         fn a_cursor_survives_its_bytes(
-            v in any::<[u64; 4]>(), f in any::<[u32; 3]>(),
+            v in any::<[u64; 3]>(), f in any::<[u32; 3]>(),
             shown in proptest::option::of((any::<[u64; 3]>(), proptest::option::of(0..u64::MAX))),
         ) {
             let cursor = Cursor {
                 snapshot_version: Version(v[0]),
-                history_version: Version(v[1]),
-                message: MessageId(v[2]),
-                queue_version: Version(v[3]),
+                message: MessageId(v[1]),
+                queue_version: Version(v[2]),
                 status: Fingerprint(f[0]),
                 error: Fingerprint(f[1]),
                 retry: Fingerprint(f[2]),

@@ -8,15 +8,19 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod backoff;
 mod chat;
 mod command;
 mod content;
 mod cursor;
+pub mod hub;
 mod ids;
 pub mod limits;
 mod message;
+pub mod replica;
 mod stream;
 mod time;
+mod view;
 
 pub use chat::{ChatState, Retry, RunError, Status};
 pub use command::{Accepted, Change, Command, Facts, Fence, LeaseTerm, Outcome, Rejection, SendMode};
@@ -29,3 +33,4 @@ pub use ids::{
 pub use message::{Message, QueuedMessage, Role};
 pub use stream::{Body, Ending, RelayFault, RelayFrame, RelayPosition, ResetReason, Resume, StreamEvent};
 pub use time::{Time, WallTime};
+pub use view::{Known, Page, Snapshot, Tail};

@@ -12,6 +12,8 @@ pub const TAIL_BYTES_MAX: usize = 256 * 1024;
 pub const PAGE_MESSAGES_MAX: usize = 100;
 /// Their content, beyond the first one.
 pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
+/// Pages that one hub reads at the same time.
+pub const PAGE_READS_MAX: usize = 8;
 /// Episodes that a hub keeps: the live one, and such as ended a short while ago.
 pub const EPISODES_MAX: usize = 4;
 /// Text of all of them.
@@ -29,6 +31,8 @@ pub const FOLLOWERS_MAX: usize = 256;
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
 /// Between a failed or broken relay and the next dial. With the dial's time-out below 3 s.
 pub const DIAL_RETRY_DELAY: Duration = Duration::from_millis(500);
+/// A subscription to the bus that was not answered by then has failed.
+pub const BUS_SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// A database operation whose answer has not come by then is of unknown outcome.
 pub const OP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between a failed database operation and the next try: doubled each time, from the first to the second.
@@ -43,6 +47,10 @@ pub const ATTEMPTS_MAX: u64 = 5;
 pub const LEASE_MARGIN_PER_MILLE: u32 = 20;
 /// Chats that one replica tries to acquire at the same time.
 pub const ACQUISITIONS_MAX: usize = 32;
+/// Between two looks at everything, at the least.
+pub const SYNC_SPACING_MIN: Duration = Duration::from_millis(50);
+/// After the soonest lease has run out by the database's clock, so that it surely has.
+pub const EXPIRY_SLACK: Duration = Duration::from_millis(20);
 /// Runnable chats that one sync reports.
 pub const SYNC_RUNNABLE_MAX: usize = 256;
 /// Chats that one replica knows to be waiting for a worker.

@@ -2,7 +2,11 @@
 //! the edge means. It takes no decision: the machines do.
 
 pub mod contract;
+pub mod demo;
+mod driver;
+pub mod encode;
 mod node;
 pub mod ports;
+pub mod relay;
 
 pub use node::{EdgeError, Next, Node, NodeConfig, RelayConfig, Viewer};

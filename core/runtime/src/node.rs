@@ -1,13 +1,30 @@
 //! What a replica offers to those who put it on a wire: commands, reads, streams.
 
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::stream::BoxStream;
+use mainstem_machine::hub::{HubConfig, HubEvent};
+use mainstem_machine::limits::{OP_RETRY_DELAY_MAX, OP_RETRY_DELAY_MIN, OP_TIMEOUT};
+use mainstem_machine::replica::{ReplicaConfig, ReplicaEvent};
+
 use mainstem_machine::{
-    Accepted, ChatId, ChatState, Command, Ending, MessageId, Rejection, ReplicaId, Resume, StreamEvent,
+    Accepted, ChatId, ChatState, Command, Ending, MessageId, Rejection, RelayFault, RelayFrame, ReplicaId,
+    Resume, StreamEvent, Time,
 };
 
-use crate::ports::{Bus, Env, Generator, Page, Receipt, Store};
+use crate::driver::{Followed, ReplicaCell, Shared, Watch, lock};
+use crate::ports::{
+    Answer, Applied, Bus, Env, Fault, Generator, Page, Receipt, ReplicaRow, Request, Store, TaskHandle,
+    within,
+};
+use crate::relay::{Follow, Peers, RelayServer, RelaySource};
+
+/// How long a request waits for a database that does not answer.
+const PATIENCE: Duration = Duration::from_secs(8);
+/// How long handing over may take after the drain time-out.
+const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How a replica is set up.
 #[derive(Clone, Debug)]
@@ -51,77 +68,284 @@ pub enum EdgeError {
 }
 
 /// One replica. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Node<E: Env> {
-    env: E,
+    shared: Arc<Shared<E>>,
+    running: Arc<Mutex<Running>>,
+    drain_timeout: Duration,
+}
+
+/// What runs on the replica's behalf. Dropping it ends it.
+#[derive(Default)]
+struct Running {
+    _replica: Option<TaskHandle>,
+    relay: Option<RelayServer>,
+    draining: bool,
+}
+
+impl<E: Env> fmt::Debug for Node<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Node").field(&self.shared).finish()
+    }
 }
 
 impl<E: Env> Node<E> {
     /// Joins: listens for peers, begins to work. Fails if the relay's address cannot be had.
     pub async fn start(
-        _env: E,
-        _config: NodeConfig,
-        _store: Arc<dyn Store>,
-        _bus: Arc<dyn Bus>,
-        _generator: Arc<dyn Generator>,
+        env: E,
+        config: NodeConfig,
+        store: Arc<dyn Store>,
+        bus: Arc<dyn Bus>,
+        generator: Arc<dyn Generator>,
     ) -> std::io::Result<Self> {
-        todo!()
+        let mut address = String::new();
+        let mut listener = None;
+        if let Some(relay) = &config.relay {
+            let bound = env.listen(&relay.listen).await?;
+            address = relay.advertise.clone().map_or_else(|| env.local_address(&bound), Ok)?;
+            listener = Some((bound, relay.secret.clone()));
+        }
+        let hub_config = HubConfig {
+            replica: config.replica.clone(),
+            relays: config.relay.is_some(),
+            lease_ttl: config.lease_ttl,
+            episode_bytes_max: config.episode_bytes_max,
+        };
+        let replica_config = ReplicaConfig {
+            replica: config.replica.clone(),
+            workers: config.workers,
+            heartbeat: config.heartbeat,
+            poll_interval: config.poll_interval,
+        };
+        let row = ReplicaRow { replica: config.replica, address };
+        let peers = config.relay.map(|relay| Peers::new(env.clone(), relay.secret));
+        let cell = ReplicaCell::new(env.now(), replica_config);
+        let shared = Shared::new(env, store, bus, generator, Arc::new(hub_config), row, peers, cell);
+        let task = shared.env.spawn(crate::driver::run_replica(shared.clone()));
+        let relay = listener.map(|(listener, secret)| {
+            let source = Arc::new(Source { shared: shared.clone() });
+            RelayServer::serve(&shared.env, listener, secret, source)
+        });
+        let running = Running { _replica: Some(task), relay, draining: false };
+        let running = Arc::new(Mutex::new(running));
+        Ok(Self { shared, running, drain_timeout: config.drain_timeout })
     }
 
     /// Carries out a user's command: applies, commits, announces. Without a key of the caller's it is made
     /// safe to ask the database again by a key of our own.
     pub async fn execute(
         &self,
-        _by: &Arc<str>,
-        _chat: ChatId,
-        _command: Command,
-        _receipt: Option<Receipt>,
+        by: &Arc<str>,
+        chat: ChatId,
+        command: Command,
+        receipt: Option<Receipt>,
     ) -> Result<Accepted, EdgeError> {
-        todo!()
+        let receipt = receipt.unwrap_or_else(|| self.internal_receipt(by));
+        let request = Request { chat, command, by: Some(by.clone()), receipt: Some(receipt) };
+        let shared = self.shared.clone();
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        // On its own, so that a caller who goes away cannot keep what was committed from being announced.
+        let applying = async move {
+            let _ = answer.send(settle(&shared, &request).await);
+        };
+        self.shared.env.spawn(applying).detach();
+        let gone = || EdgeError::Unavailable("this replica is going away".into());
+        match answered.await.map_err(|_| gone())?? {
+            Applied::Changed { answer, .. } | Applied::Unchanged { answer } => Ok(answer),
+            Applied::Replayed(Answer::Ok(answer)) => Ok(answer),
+            Applied::Rejected(rejection) | Applied::Replayed(Answer::Err(rejection)) => Err(rejection.into()),
+            Applied::Mismatch => Err(EdgeError::Mismatch),
+        }
     }
 
-    pub async fn chat(&self, _by: &Arc<str>, _chat: ChatId) -> Result<Arc<ChatState>, EdgeError> {
-        todo!()
+    fn internal_receipt(&self, by: &Arc<str>) -> Receipt {
+        let env = &self.shared.env;
+        let key = format!("internal {:016x}{:016x}", env.entropy(), env.entropy());
+        Receipt { caller: by.clone(), key: key.into(), body: [0; 32] }
+    }
+
+    pub async fn chat(&self, by: &Arc<str>, chat: ChatId) -> Result<Arc<ChatState>, EdgeError> {
+        let read = self.read(|| self.shared.store.state(chat)).await?;
+        read.filter(|state| state.owner == *by).ok_or(EdgeError::Rejected(Rejection::NoSuchChat))
     }
 
     pub async fn chats(
         &self,
-        _by: &Arc<str>,
-        _before: Option<ChatId>,
-        _limit: usize,
+        by: &Arc<str>,
+        before: Option<ChatId>,
+        limit: usize,
     ) -> Result<Vec<ChatState>, EdgeError> {
-        todo!()
+        self.read(|| self.shared.store.list(by, before, limit)).await
     }
 
     pub async fn messages(
         &self,
-        _by: &Arc<str>,
-        _chat: ChatId,
-        _after: MessageId,
-        _limit: usize,
+        by: &Arc<str>,
+        chat: ChatId,
+        after: MessageId,
+        limit: usize,
     ) -> Result<Page, EdgeError> {
-        todo!()
+        self.check_owner(by, chat).await?;
+        let page = self.read(|| self.shared.store.page(chat, after, None, limit)).await?;
+        page.ok_or(EdgeError::Rejected(Rejection::NoSuchChat))
     }
 
     /// A stream of the chat. It may be dropped at any moment.
-    pub async fn subscribe(
-        &self,
-        _by: &Arc<str>,
-        _chat: ChatId,
-        _from: Resume,
-    ) -> Result<Viewer<E>, EdgeError> {
-        todo!()
+    pub async fn subscribe(&self, by: &Arc<str>, chat: ChatId, from: Resume) -> Result<Viewer<E>, EdgeError> {
+        self.check_owner(by, chat).await?;
+        if lock(&self.running).draining {
+            return Err(EdgeError::Overloaded("it is going away"));
+        }
+        let entered = self.shared.registry.enter(&self.shared, chat, |cell, entry| {
+            entry
+                .subscribe(from)
+                .map(|subscription| Watch::new(self.shared.clone(), cell.clone(), subscription))
+        });
+        let watch = entered.flatten().ok_or(EdgeError::Overloaded("too many are watching"))?;
+        Ok(Viewer { watch })
+    }
+
+    /// To anybody but its owner a chat does not exist (S10).
+    async fn check_owner(&self, by: &Arc<str>, chat: ChatId) -> Result<(), EdgeError> {
+        let open = self.shared.registry.find(chat);
+        let known = open.and_then(|cell| cell.enter(&self.shared.env, |entry| entry.owner()).flatten());
+        match known {
+            Some(owner) if owner == *by => Ok(()),
+            Some(_) => Err(Rejection::NoSuchChat.into()),
+            None => self.chat(by, chat).await.map(drop),
+        }
+    }
+
+    /// Reads, and tries again for a while: a database that went away may be back.
+    async fn read<'a, T, F>(&'a self, read: impl Fn() -> F) -> Result<T, EdgeError>
+    where
+        F: Future<Output = Result<T, Fault>> + 'a,
+    {
+        let mut patience = Patience::new(self.shared.env.now());
+        loop {
+            let answer = within(&self.shared.env, OP_TIMEOUT, read()).await;
+            match answer.unwrap_or_else(|_| Err(Fault::Unknown("no answer in time".into()))) {
+                Ok(read) => return Ok(read),
+                Err(fault) => patience.wait(&self.shared.env, &fault).await?,
+            }
+        }
     }
 
     /// Whether traffic is welcome: the database answers and nobody drains.
     pub fn is_ready(&self) -> bool {
-        todo!()
+        self.shared.replica.is_connected() && !lock(&self.running).draining
     }
 
     /// Hands over: takes no more, lets what runs finish within the drain time-out or releases it, then ends
     /// all streams. Returns when nothing is left.
     pub async fn drain(&self) {
-        todo!()
+        let shared = &self.shared;
+        lock(&self.running).draining = true;
+        shared.replica.handle(&shared.env, ReplicaEvent::Drain);
+        shared.registry.tell_all(&shared.env, &HubEvent::Drain);
+        if !self.drained_within(self.drain_timeout).await {
+            shared.registry.tell_all(&shared.env, &HubEvent::HandOver);
+            if !self.drained_within(HAND_OVER_TIMEOUT).await {
+                tracing::warn!("what ran here was not handed over: its leases have to run out");
+            }
+        }
+        shared.registry.tell_all(&shared.env, &HubEvent::Close);
+        if let Err(error) =
+            super::driver::bounded(&shared.env, shared.store.farewell(&shared.row.replica)).await
+        {
+            tracing::warn!(%error, "no farewell");
+        }
+        lock(&self.running).relay = None;
+        if let Some(peers) = &shared.peers {
+            peers.close();
+        }
+    }
+
+    async fn drained_within(&self, limit: Duration) -> bool {
+        let replica = &self.shared.replica;
+        let drained = async {
+            loop {
+                let news = replica.news();
+                let mut news = std::pin::pin!(news);
+                news.as_mut().enable();
+                if replica.is_drained() {
+                    return;
+                }
+                news.await;
+            }
+        };
+        within(&self.shared.env, limit, drained).await.is_ok()
+    }
+
+    /// Ends everything that runs on the replica's behalf, at once.
+    pub fn end(&self) {
+        let running = std::mem::take(&mut *lock(&self.running));
+        drop(running);
+        self.shared.registry.end_all();
+        if let Some(peers) = &self.shared.peers {
+            peers.close();
+        }
+    }
+
+    /// How many hubs are open. For those who look for leaks (B2).
+    pub fn open_hubs(&self) -> usize {
+        self.shared.registry.chats().len()
+    }
+}
+
+/// Asks until the outcome is known. The receipt makes it happen once (S6, R34).
+async fn settle<E: Env>(shared: &Arc<Shared<E>>, request: &Request) -> Result<Applied, EdgeError> {
+    let mut patience = Patience::new(shared.env.now());
+    loop {
+        match shared.apply(request).await {
+            Ok(applied) => return Ok(applied),
+            Err(fault) => patience.wait(&shared.env, &fault).await?,
+        }
+    }
+}
+
+/// How long a request goes on asking.
+struct Patience {
+    since: Time,
+    delay: Duration,
+}
+
+impl Patience {
+    fn new(now: Time) -> Self {
+        Self { since: now, delay: OP_RETRY_DELAY_MIN }
+    }
+
+    async fn wait<E: Env>(&mut self, env: &E, fault: &Fault) -> Result<(), EdgeError> {
+        if env.now().since(self.since) + self.delay > PATIENCE {
+            return Err(EdgeError::Unavailable(fault.to_string()));
+        }
+        env.sleep(self.delay).await;
+        self.delay = (self.delay * 2).min(OP_RETRY_DELAY_MAX);
+        Ok(())
+    }
+}
+
+/// What peers that dial are given.
+struct Source<E: Env> {
+    shared: Arc<Shared<E>>,
+}
+
+impl<E: Env> RelaySource for Source<E> {
+    async fn follow(&self, request: Follow) -> Result<BoxStream<'static, RelayFrame>, RelayFault> {
+        if request.worker != self.shared.hub_config.replica {
+            return Err(RelayFault::NotWorker);
+        }
+        let entered = self.shared.registry.enter(&self.shared, request.chat, |cell, entry| {
+            entry
+                .follow(request.position)
+                .map(|follower| Followed::new(self.shared.clone(), cell.clone(), follower))
+        });
+        let followed = entered.flatten().ok_or(RelayFault::Gone)?;
+        tracing::debug!(chat = %request.chat, peer = %request.follower, "followed");
+        let frames = futures::stream::unfold(followed, |mut followed| async move {
+            followed.next().await.map(|frame| (frame, followed))
+        });
+        Ok(Box::pin(frames))
     }
 }
 
@@ -137,12 +361,12 @@ pub enum Next {
 /// One viewer's stream.
 #[derive(Debug)]
 pub struct Viewer<E: Env> {
-    node: Node<E>,
+    watch: Watch<E>,
 }
 
 impl<E: Env> Viewer<E> {
     /// Waits for what comes next. Cancel-safe: what was not returned is not told.
     pub async fn next(&mut self) -> Next {
-        todo!()
+        self.watch.next().await
     }
 }

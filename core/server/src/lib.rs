@@ -1,3 +1,16 @@
-//! The server: HTTP, the adapters, the command lines.
+//! The `mainstem` binary's insides: HTTP, the adapters, configuration, and the command lines.
 
 pub mod adapters;
+pub mod cli;
+pub mod config;
+pub mod failure;
+pub mod generators;
+pub mod http;
+pub mod listener;
+mod logging;
+pub mod serve;
+pub mod tokio_env;
+mod units;
+mod wiring;
+
+pub use tokio_env::TokioEnv;

@@ -1,1 +1,7 @@
-fn main() {}
+//! See [`mainstem::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mainstem::cli::main()
+}

@@ -2,4 +2,5 @@
 //! async functions over an adapter that was opened already; a breach panics and says what was expected.
 
 pub mod bus;
+pub mod generator;
 pub mod store;

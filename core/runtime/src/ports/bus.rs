@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use mainstem_machine::{ChatId, Version};
+use mainstem_machine::{ChatId, Status, Version};
 use serde::{Deserialize, Serialize};
 
 /// A chat changed, up to these versions. Told after the commit.
@@ -12,6 +12,7 @@ pub struct Notice {
     pub snapshot_version: Version,
     pub history_version: Version,
     pub queue_version: Version,
+    pub status: Status,
     /// The chat is runnable and nobody's.
     pub free: bool,
     pub deleted: bool,

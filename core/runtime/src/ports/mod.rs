@@ -8,7 +8,8 @@ mod store;
 pub use bus::{Bus, BusError, BusSubscription, Notice, Topic};
 pub use env::{Boxed, Env, TaskHandle, within};
 pub use generator::{Conversation, Generated, Generation, Generator};
+pub use mainstem_machine::{Known, Page, Snapshot, Tail};
 pub use store::{
-    Answer, Applied, Fault, HeartbeatReport, Held, Known, Page, Peer, Receipt, ReplicaRow, Request, Snapshot,
-    Store, SyncReport, SyncRequest, Tail,
+    Answer, Applied, Fault, HeartbeatReport, Held, Peer, Receipt, ReplicaRow, Request, Store, SyncReport,
+    SyncRequest,
 };

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mainstem_machine::{
-    Accepted, ChatId, ChatState, Command, Lease, Message, MessageId, Rejection, ReplicaId, Version,
+    Accepted, ChatId, ChatState, Command, Known, Lease, MessageId, Page, Rejection, ReplicaId, Snapshot,
+    Status, Version,
 };
 
 /// Why an operation has no result.
@@ -18,44 +19,6 @@ pub enum Fault {
     /// It may have happened.
     #[error("the database did not answer: {0}")]
     Unknown(String),
-}
-
-/// What the reader has already, so that the store need not send it again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Known {
-    pub snapshot_version: Version,
-    pub reset_version: Version,
-    pub last_message: MessageId,
-}
-
-/// One view of a chat: everything in it was true at the same moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Snapshot {
-    pub state: Arc<ChatState>,
-    pub tail: Tail,
-}
-
-/// The newest messages, oldest first.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Tail {
-    /// All messages after `Known::last_message`. Only if the history was not cut since.
-    After(Vec<Arc<Message>>),
-    /// The newest messages, up to `limits::TAIL_MESSAGES_MAX` and `limits::TAIL_BYTES_MAX` (at least one, if
-    /// there is any); `from_start` if there is none before them.
-    Newest { messages: Vec<Arc<Message>>, from_start: bool },
-}
-
-/// Messages in order, up to `limits::PAGE_MESSAGES_MAX` or the asked limit, and `limits::PAGE_BYTES_MAX` (at
-/// least one, if there is any).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page {
-    pub messages: Vec<Arc<Message>>,
-    /// There are more behind the last one (not counting any behind the asked end).
-    pub more: bool,
-    /// Whether the history has the message after which the page begins. True for 0.
-    pub anchored: bool,
-    pub reset_version: Version,
-    pub history_version: Version,
 }
 
 /// A command for a chat.
@@ -143,8 +106,9 @@ pub struct SyncRequest {
 pub struct SyncReport {
     /// The present versions of those asked for that exist.
     pub versions: Vec<(ChatId, Version)>,
-    /// Runnable chats that are nobody's, or whose lease has run out: longest waiting first.
-    pub runnable: Vec<ChatId>,
+    /// Runnable chats that are nobody's, or whose lease has run out: interruptions first, then what
+    /// has waited longest.
+    pub runnable: Vec<(ChatId, Status)>,
     /// By the database's clock, until the soonest lease of a runnable chat runs out that has not yet.
     pub soonest_expiry: Option<Duration>,
 }
@@ -160,6 +124,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// `None` if there is no such chat.
     async fn snapshot(&self, chat: ChatId, known: Option<Known>) -> Result<Option<Snapshot>, Fault>;
+
+    /// The row alone. `None` if there is no such chat.
+    async fn state(&self, chat: ChatId) -> Result<Option<Arc<ChatState>>, Fault> {
+        Ok(self.snapshot(chat, None).await?.map(|snapshot| snapshot.state))
+    }
 
     /// The messages after `after`, up to and with `until` if it is given. `None` if there is no such chat.
     async fn page(

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstem_machine::{Message, MessageId, Version, limits};
+use mainstem_machine::{Message, MessageId, Status, Version, limits};
 use mainstem_runtime::ports::{Known, Page, Snapshot, SyncReport, Tail};
 
 use super::rows::{self, Fields, signed, unsigned};
@@ -30,6 +30,13 @@ macro_rules! snapshot {
             " FROM newest m WHERE m.rank <= $5 AND (m.rank = 1 OR m.bytes <= $6)) \
              SELECT * FROM head FULL JOIN tail ON place = first ORDER BY coalesce(place, 1)"
         )
+    };
+}
+
+/// The chat `$1` alone.
+macro_rules! state {
+    ($id:literal, $text:literal) => {
+        concat!("SELECT ", rows::chat_columns!($text), " FROM chats c WHERE c.id = ", $id)
     };
 }
 
@@ -67,33 +74,34 @@ macro_rules! list {
     };
 }
 
-/// The versions of the chats in `$1`, at most `$2` runnable ones that are free, and the time until the next
+/// The versions of the chats in `$1`, at most `$2` runnable ones that are free (interruptions first,
+/// then what has waited longest), and the time until the next
 /// lease runs out. `$asked` says which were asked for, `$now` is the database's clock.
 macro_rules! sync {
     ($asked:literal, $now:expr, $text:literal) => {
         concat!(
             "WITH clock AS (SELECT ",
             $now,
-            " AS now), runnable AS (SELECT id, lease_expires_at, updated_at FROM chats \
+            " AS now), runnable AS (SELECT id, status, lease_expires_at, updated_at FROM chats \
              WHERE status IN ('running', 'interrupting')), \
-             free AS (SELECT id, coalesce(lease_expires_at, updated_at) AS since FROM runnable \
+             free AS (SELECT id, status, coalesce(lease_expires_at, updated_at) AS since FROM runnable \
              WHERE lease_expires_at IS NULL OR lease_expires_at <= (SELECT now FROM clock) \
-             ORDER BY 2, 1 LIMIT $2) \
+             ORDER BY CASE status WHEN 'interrupting' THEN 0 ELSE 1 END, since, id LIMIT $2) \
              SELECT CAST(0 AS bigint) AS kind, id",
             $text,
             " AS id, snapshot_version AS value FROM chats WHERE ",
             $asked,
-            " UNION ALL SELECT 1, id",
+            " UNION ALL SELECT CASE status WHEN 'interrupting' THEN 1 ELSE 2 END, id",
             $text,
             ", since FROM free \
-             UNION ALL SELECT 2, NULL, min(lease_expires_at) - (SELECT now FROM clock) FROM runnable \
+             UNION ALL SELECT 3, NULL, min(lease_expires_at) - (SELECT now FROM clock) FROM runnable \
              WHERE lease_expires_at > (SELECT now FROM clock) \
              ORDER BY 1, 3, 2"
         )
     };
 }
 
-pub(super) use {list, page, snapshot, sync};
+pub(super) use {list, page, snapshot, state, sync};
 
 /// What is bound to a snapshot's statement after the chat.
 pub(super) fn known_values(known: Option<Known>) -> [i64; 5] {
@@ -143,7 +151,8 @@ pub(super) fn to_report(rows: &[impl Fields]) -> sqlx::Result<SyncReport> {
     for row in rows {
         match row.number("kind")? {
             0 => report.versions.push((rows::chat_id(row, "id")?, Version(row.number("value")?))),
-            1 => report.runnable.push(rows::chat_id(row, "id")?),
+            1 => report.runnable.push((rows::chat_id(row, "id")?, Status::Interrupting)),
+            2 => report.runnable.push((rows::chat_id(row, "id")?, Status::Running)),
             _ => report.soonest_expiry = row.int("value")?.map(|ms| Duration::from_millis(unsigned(ms))),
         }
     }

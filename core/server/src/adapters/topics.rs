@@ -99,6 +99,7 @@ mod tests {
             snapshot_version: Version(version),
             history_version: Version(0),
             queue_version: Version(0),
+            status: mainstem_machine::Status::Waiting,
             free: false,
             deleted: false,
         }

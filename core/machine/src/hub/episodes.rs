@@ -1,0 +1,313 @@
+//! The parts of what this replica generates or relays: bounded, contiguous from part 1, kept a while after
+//! the outcome of their commit is known.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::hash::{Hash, Hasher};
+
+use bytes::Bytes;
+
+use super::event::{Deadline, Reason};
+use crate::limits::{EPISODE_RETENTION, EPISODES_BYTES_MAX, EPISODES_MAX, JOINED_PART_BYTES_MAX};
+use crate::{Episode, Lease, RelayPosition, Seq, Time};
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Episodes {
+    /// In the order in which they began.
+    list: Vec<Buffer>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Source {
+    /// Generated here.
+    Local,
+    Relayed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Phase {
+    Open,
+    /// Nothing can be added; the outcome of the commit is not known.
+    Sealed,
+    /// The outcome is known.
+    Settled {
+        at: Time,
+    },
+}
+
+/// One episode's parts, joined, with the place where each ends.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) struct Buffer {
+    pub(super) episode: Episode,
+    pub(super) lease: Lease,
+    pub(super) source: Source,
+    phase: Phase,
+    text: String,
+    ends: Vec<u32>,
+    cut: LastCut,
+}
+
+/// The run of parts that was cut out last, shared by viewers who are at the same place. Not state: any hub
+/// with or without it behaves alike.
+#[derive(Clone, Default)]
+struct LastCut(Option<(Seq, Seq, Bytes)>);
+
+impl PartialEq for LastCut {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for LastCut {}
+
+impl Hash for LastCut {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
+
+impl Buffer {
+    fn new(episode: Episode, lease: Lease, source: Source) -> Self {
+        let (text, ends, cut) = (String::new(), Vec::new(), LastCut::default());
+        Self { episode, lease, source, phase: Phase::Open, text, ends, cut }
+    }
+
+    /// The last part.
+    pub(super) fn last(&self) -> Seq {
+        Seq(self.ends.len() as u64)
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        matches!(self.phase, Phase::Settled { .. })
+    }
+
+    fn start_of(&self, seq: Seq) -> usize {
+        match seq.0 {
+            0 | 1 => 0,
+            n => self.ends[n as usize - 2] as usize,
+        }
+    }
+
+    fn end_of(&self, seq: Seq) -> usize {
+        self.ends[seq.0 as usize - 1] as usize
+    }
+
+    fn push(&mut self, text: &str) {
+        assert_eq!(self.phase, Phase::Open, "S4: nothing is added to an episode that was closed");
+        self.text.push_str(text);
+        self.ends.push(u32::try_from(self.text.len()).expect("B1: an episode's text is bounded"));
+    }
+
+    /// The parts after `after`, joined as far as they fit one event: the last of them and their text.
+    pub(super) fn joined_after(&mut self, after: Seq) -> Option<(Seq, Bytes)> {
+        if after >= self.last() {
+            return None;
+        }
+        let first = after.next();
+        let start = self.start_of(first);
+        let fits = self.ends.partition_point(|end| *end as usize <= start + JOINED_PART_BYTES_MAX);
+        let last = Seq((fits as u64).max(first.0));
+        if let LastCut(Some((f, l, text))) = &self.cut
+            && (*f, *l) == (first, last)
+        {
+            return Some((last, text.clone()));
+        }
+        let text = Bytes::copy_from_slice(&self.text.as_bytes()[start..self.end_of(last)]);
+        self.cut = LastCut(Some((first, last, text.clone())));
+        Some((last, text))
+    }
+
+    /// The parts after `after`, each by itself, up to a bound of number and bytes.
+    pub(super) fn parts_after(&self, after: Seq, parts_max: usize, bytes_max: usize) -> Vec<Bytes> {
+        let mut parts = Vec::new();
+        if after >= self.last() {
+            return parts;
+        }
+        let start = self.start_of(after.next());
+        let (from, to) = (after.0 as usize, self.ends.len().min(after.0 as usize + parts_max));
+        let fits = self.ends[from..to].partition_point(|end| *end as usize <= start + bytes_max).max(1);
+        let ends = &self.ends[from..from + fits];
+        let all = Bytes::copy_from_slice(&self.text.as_bytes()[start..ends[fits - 1] as usize]);
+        let mut begin = 0;
+        for end in ends {
+            let end = *end as usize - start;
+            parts.push(all.slice(begin..end));
+            begin = end;
+        }
+        parts
+    }
+}
+
+impl fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { episode, lease, source, phase, .. } = self;
+        write!(f, "{episode:?}/{lease:?} {source:?} {phase:?} 1..={}", self.last())
+    }
+}
+
+/// Why relayed parts were not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Gap {
+    /// Parts before these are missing, or the episode was never opened.
+    Missing,
+    /// More than an episode may hold, or no text.
+    Nonsense,
+}
+
+impl Episodes {
+    pub(super) fn find(&self, episode: Episode) -> Option<&Buffer> {
+        self.list.iter().rev().find(|buffer| buffer.episode == episode)
+    }
+
+    pub(super) fn find_mut(&mut self, episode: Episode) -> Option<&mut Buffer> {
+        self.list.iter_mut().rev().find(|buffer| buffer.episode == episode)
+    }
+
+    /// The newest episode generated here.
+    pub(super) fn newest_local(&self) -> Option<&Buffer> {
+        self.list.iter().rev().find(|buffer| buffer.source == Source::Local)
+    }
+
+    /// The first episode generated here that began after `episode`.
+    pub(super) fn local_after(&self, episode: Episode) -> Option<&Buffer> {
+        self.list.iter().find(|buffer| buffer.source == Source::Local && buffer.episode > episode)
+    }
+
+    /// What a dial under `lease` says we have.
+    pub(super) fn position(&self, lease: Lease) -> Option<RelayPosition> {
+        let held = |buffer: &&Buffer| buffer.source == Source::Relayed && buffer.lease == lease;
+        let newest = self.list.iter().rev().find(held)?;
+        Some(RelayPosition { episode: newest.episode, seq: newest.last() })
+    }
+
+    /// Begins an episode. One of the same name is replaced: it cannot be the one that lives.
+    pub(super) fn open(&mut self, now: Time, episode: Episode, lease: Lease, source: Source) {
+        self.list.retain(|buffer| buffer.episode != episode);
+        let at = self.list.partition_point(|buffer| buffer.episode < episode);
+        for older in &mut self.list[..at] {
+            // Whatever became of an older episode, nothing is added to it any more.
+            if older.source == Source::Relayed && !older.is_settled() {
+                older.phase = Phase::Settled { at: now };
+            }
+        }
+        self.list.insert(at, Buffer::new(episode, lease, source));
+        self.make_room(episode);
+    }
+
+    /// Drops the oldest while there are too many, or too much, but never `keep` (B1).
+    fn make_room(&mut self, keep: Episode) {
+        loop {
+            let bytes: usize = self.list.iter().map(|buffer| buffer.text.len()).sum();
+            if self.list.len() <= EPISODES_MAX && bytes <= EPISODES_BYTES_MAX {
+                return;
+            }
+            let evicted = |buffer: &Buffer| buffer.episode != keep;
+            match self.list.iter().position(evicted) {
+                Some(at) => drop(self.list.remove(at)),
+                None => return,
+            }
+        }
+    }
+
+    pub(super) fn push(&mut self, episode: Episode, text: &str) -> Option<Seq> {
+        let buffer = self.find_mut(episode).filter(|buffer| buffer.is_open())?;
+        buffer.push(text);
+        Some(buffer.last())
+    }
+
+    /// Takes relayed parts. What we have already is passed over (R23).
+    pub(super) fn push_relayed(
+        &mut self,
+        episode: Episode,
+        first: Seq,
+        parts: &[Bytes],
+        bytes_max: usize,
+    ) -> Result<bool, Gap> {
+        let Some(buffer) = self.find_mut(episode).filter(|buffer| buffer.source == Source::Relayed) else {
+            return Err(Gap::Missing);
+        };
+        if first.0 == 0 || first > buffer.last().next() {
+            return Err(Gap::Missing);
+        }
+        let known = (buffer.last().0 + 1 - first.0) as usize;
+        let mut grew = false;
+        for part in parts.iter().skip(known) {
+            let text = core::str::from_utf8(part).map_err(|_| Gap::Nonsense)?;
+            if !buffer.is_open() || text.is_empty() || buffer.text.len() + text.len() > bytes_max {
+                return Err(Gap::Nonsense);
+            }
+            buffer.push(text);
+            grew = true;
+        }
+        if grew && buffer.text.len() > EPISODES_BYTES_MAX / 2 {
+            self.make_room(episode);
+        }
+        Ok(grew)
+    }
+
+    pub(super) fn seal(&mut self, episode: Episode) {
+        if let Some(buffer) = self.find_mut(episode).filter(|buffer| buffer.is_open()) {
+            buffer.phase = Phase::Sealed;
+        }
+    }
+
+    pub(super) fn settle_outcome(&mut self, now: Time, episode: Episode) -> bool {
+        match self.find_mut(episode).filter(|buffer| !buffer.is_settled()) {
+            Some(buffer) => {
+                buffer.phase = Phase::Settled { at: now };
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Every relayed episode but `live` has come to an end that the database knows.
+    pub(super) fn settle_all_but(&mut self, now: Time, live: Option<Episode>, present: Episode) {
+        for buffer in &mut self.list {
+            let over = buffer.episode < present || (buffer.episode == present && live != Some(present));
+            if over && buffer.source == Source::Relayed && !buffer.is_settled() {
+                buffer.phase = Phase::Settled { at: now };
+            }
+        }
+    }
+
+    /// Forgets what was generated here under a lease that was lost: the loser tells nobody (S5).
+    pub(super) fn drop_local(&mut self, lease: Lease) {
+        self.list.retain(|buffer| buffer.source != Source::Local || buffer.lease != lease);
+    }
+
+    pub(super) fn drop_episode(&mut self, episode: Episode) {
+        self.list.retain(|buffer| buffer.episode != episode);
+    }
+
+    pub(super) fn drop_expired(&mut self, now: Time) {
+        self.list.retain(|buffer| match buffer.phase {
+            Phase::Settled { at } => at + EPISODE_RETENTION > now,
+            Phase::Open | Phase::Sealed => true,
+        });
+    }
+
+    pub(super) fn deadline(&self) -> Option<Deadline> {
+        let settled = self.list.iter().filter_map(|buffer| match buffer.phase {
+            Phase::Settled { at } => Some(at + EPISODE_RETENTION),
+            Phase::Open | Phase::Sealed => None,
+        });
+        settled.min().map(|at| Deadline { at, reason: Reason::EpisodeRetention })
+    }
+
+    pub(super) fn assert_invariants(&self) {
+        assert!(self.list.len() <= EPISODES_MAX, "B1: episodes are bounded");
+        assert!(self.list.is_sorted_by(|a, b| a.episode < b.episode), "episodes are kept in their order");
+        for buffer in &self.list {
+            assert!(buffer.ends.is_sorted_by(|a, b| a < b), "S2: no part is empty");
+            assert_eq!(buffer.ends.last().map_or(0, |end| *end as usize), buffer.text.len());
+        }
+    }
+}

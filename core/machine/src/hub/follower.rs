@@ -1,0 +1,63 @@
+//! A replica that follows what is generated here: like a viewer, it is a position and not a queue.
+
+use super::episodes::{Buffer, Episodes, Source};
+use super::reader::ReadMark;
+use crate::{RelayFrame, RelayPosition, Seq};
+
+/// Parts, and bytes of text, in one frame.
+const FRAME_PARTS_MAX: usize = 4096;
+const FRAME_BYTES_MAX: usize = 64 * 1024;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Follower {
+    position: Option<RelayPosition>,
+    /// How the episode at `position` was told of.
+    told: Told,
+    /// A read that began before this says nothing about whether we are the worker (R18).
+    pub(super) came: ReadMark,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Told {
+    Nothing,
+    Opened,
+    Closed,
+}
+
+impl Follower {
+    pub(super) fn new(position: Option<RelayPosition>, came: ReadMark) -> Self {
+        Self { position, told: Told::Nothing, came }
+    }
+
+    /// What is told next: each episode opened, its parts, closed; then the next one.
+    pub(super) fn next_frame(&mut self, episodes: &Episodes) -> Option<RelayFrame> {
+        let Some(at) = self.position else {
+            return Some(self.enter(episodes.newest_local()?, Seq(0)));
+        };
+        let held = episodes.find(at.episode).filter(|buffer| buffer.source == Source::Local);
+        match (held, self.told) {
+            (None, _) | (Some(_), Told::Closed) => {
+                Some(self.enter(episodes.local_after(at.episode)?, Seq(0)))
+            }
+            // A position beyond what there is cannot have come from us.
+            (Some(buffer), Told::Nothing) => Some(self.enter(buffer, at.seq.min(buffer.last()))),
+            (Some(buffer), Told::Opened) if at.seq < buffer.last() => {
+                let parts = buffer.parts_after(at.seq, FRAME_PARTS_MAX, FRAME_BYTES_MAX);
+                let first_seq = at.seq.next();
+                self.position = Some(RelayPosition { seq: Seq(at.seq.0 + parts.len() as u64), ..at });
+                Some(RelayFrame::Parts { episode: at.episode, first_seq, parts })
+            }
+            (Some(buffer), Told::Opened) if buffer.is_settled() => {
+                self.told = Told::Closed;
+                Some(RelayFrame::Closed { episode: at.episode })
+            }
+            (Some(_), Told::Opened) => None,
+        }
+    }
+
+    fn enter(&mut self, buffer: &Buffer, seq: Seq) -> RelayFrame {
+        self.position = Some(RelayPosition { episode: buffer.episode, seq });
+        self.told = Told::Opened;
+        RelayFrame::Opened { episode: buffer.episode, lease: buffer.lease }
+    }
+}

@@ -1,0 +1,135 @@
+//! The newest database state the hub knows: the row, the queue, and a bounded tail of the history.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+
+use crate::limits::{TAIL_BYTES_MAX, TAIL_MESSAGES_MAX};
+use crate::{ChatState, Known, Message, MessageId, QueuedMessage, Snapshot, Tail};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct KnownChat {
+    pub(super) state: Arc<ChatState>,
+    pub(super) queue: Arc<[QueuedMessage]>,
+    tail: VecDeque<Arc<Message>>,
+    tail_bytes: usize,
+    /// Nothing of the history is before the tail.
+    from_start: bool,
+}
+
+/// Where a message stands in what is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It is in the history.
+    There,
+    /// It is not, or not any more.
+    Gone,
+    /// It would be before the tail: only the database can tell.
+    Unknown,
+}
+
+/// The message that follows another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum NextMessage {
+    None,
+    Here(Arc<Message>),
+    /// It is before the tail.
+    InDatabase,
+}
+
+impl KnownChat {
+    /// What a first read brought. It asked without saying what is known, so the tail is the newest.
+    pub(super) fn new(snapshot: Snapshot) -> Self {
+        let queue = snapshot.state.queue.as_slice().into();
+        let mut known =
+            Self { state: snapshot.state, queue, tail: VecDeque::new(), tail_bytes: 0, from_start: false };
+        known.take_tail(snapshot.tail);
+        known
+    }
+
+    /// Takes what a later read brought, if it is newer.
+    pub(super) fn merge(&mut self, snapshot: Snapshot) -> bool {
+        if snapshot.state.snapshot_version <= self.state.snapshot_version {
+            return false;
+        }
+        if snapshot.state.queue_version != self.state.queue_version {
+            self.queue = snapshot.state.queue.as_slice().into();
+        }
+        self.state = snapshot.state;
+        self.take_tail(snapshot.tail);
+        true
+    }
+
+    fn take_tail(&mut self, tail: Tail) {
+        match tail {
+            Tail::After(messages) => self.append(messages),
+            Tail::Newest { messages, from_start } => {
+                self.tail.clear();
+                self.tail_bytes = 0;
+                self.from_start = from_start;
+                self.append(messages);
+            }
+        }
+        let newest = self.tail.back().map_or(MessageId(0), |message| message.id);
+        assert_eq!(newest, self.state.last_message, "S1: a snapshot's tail ends with its last message");
+    }
+
+    fn append(&mut self, messages: impl IntoIterator<Item = Arc<Message>>) {
+        for message in messages {
+            if let Some(last) = self.tail.back() {
+                assert!(last.id < message.id, "S1: messages come in the order of their ids");
+            }
+            self.tail_bytes += message.content.as_json().len();
+            self.tail.push_back(message);
+        }
+        while self.tail.len() > 1 && (self.tail.len() > TAIL_MESSAGES_MAX || self.tail_bytes > TAIL_BYTES_MAX)
+        {
+            let dropped = self.tail.pop_front().expect("the tail has more than one message");
+            self.tail_bytes -= dropped.content.as_json().len();
+            self.from_start = false;
+        }
+    }
+
+    pub(super) fn as_known(&self) -> Known {
+        Known {
+            snapshot_version: self.state.snapshot_version,
+            reset_version: self.state.reset_version,
+            last_message: self.state.last_message,
+        }
+    }
+
+    pub(super) fn place(&self, id: MessageId) -> Place {
+        let first = self.tail.front().map_or(MessageId(0), |message| message.id);
+        if id == MessageId(0) || self.position(id).is_some() {
+            Place::There
+        } else if id > first || self.from_start {
+            Place::Gone
+        } else {
+            Place::Unknown
+        }
+    }
+
+    /// The message after `id`, which is in the history.
+    pub(super) fn next_after(&self, id: MessageId) -> NextMessage {
+        if id >= self.state.last_message {
+            return NextMessage::None;
+        }
+        if let Some(at) = self.position(id) {
+            return NextMessage::Here(self.tail[at + 1].clone());
+        }
+        if id == MessageId(0) && self.from_start {
+            return NextMessage::Here(self.tail[0].clone());
+        }
+        NextMessage::InDatabase
+    }
+
+    fn position(&self, id: MessageId) -> Option<usize> {
+        self.tail.binary_search_by_key(&id, |message| message.id).ok()
+    }
+
+    pub(super) fn assert_invariants(&self) {
+        assert!(self.tail.len() <= TAIL_MESSAGES_MAX, "B1: the tail is bounded");
+        let bytes: usize = self.tail.iter().map(|message| message.content.as_json().len()).sum();
+        assert_eq!(bytes, self.tail_bytes);
+        assert!(self.tail.len() <= 1 || bytes <= TAIL_BYTES_MAX, "B1: the tail is bounded");
+    }
+}

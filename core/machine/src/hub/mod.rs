@@ -1,0 +1,557 @@
+//! One chat at one replica, while anybody here cares about it.
+//!
+//! [`Hub::handle`] takes an event, [`Hub::poll_action`] gives what is asked of the world until it is empty,
+//! [`Hub::poll_timeout`] says when to wake it. [`Hub::next_event`] and [`Hub::next_frame`] compute what one
+//! viewer or one follower is told next; asked for only when a socket can take it, so nobody waits for them.
+
+mod arming;
+mod episodes;
+mod event;
+mod follower;
+mod known;
+mod outbox;
+mod reader;
+mod relay;
+mod runner;
+mod subscription;
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
+use core::time::Duration;
+
+use arming::Arming;
+use episodes::{Episodes, Gap, Source};
+pub use event::{Deadline, HubAction, HubEvent, OpOutcome, Reason};
+use follower::Follower;
+use known::KnownChat;
+use outbox::Outbox;
+use reader::Reader;
+use relay::{Relay, Target};
+use runner::{Around, HandOver, Runner};
+use subscription::{Step, Subscription};
+
+use crate::backoff::Backoff;
+use crate::limits::{FOLLOWERS_MAX, HUB_RETENTION, PAGE_READS_MAX, SUBSCRIPTIONS_MAX};
+use crate::{
+    ChatState, DialId, Ending, FollowerId, OpId, Page, RelayFault, RelayFrame, ReplicaId, Snapshot,
+    StreamEvent, SubscriptionId, Time, Version,
+};
+
+/// What all hubs of a replica have in common.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HubConfig {
+    pub replica: ReplicaId,
+    /// Whether there are peers to follow.
+    pub relays: bool,
+    pub lease_ttl: Duration,
+    /// Text of one answer.
+    pub episode_bytes_max: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Hub {
+    config: Arc<HubConfig>,
+    arming: Arming,
+    reader: Reader,
+    known: Option<KnownChat>,
+    episodes: Episodes,
+    relay: Relay,
+    runner: Option<Runner>,
+    last_generation: u64,
+    subscriptions: BTreeMap<SubscriptionId, Subscription>,
+    followers: BTreeMap<FollowerId, Follower>,
+    pages: Pages,
+    ending: Option<Ending>,
+    idle_since: Option<Time>,
+    finished: bool,
+    news: bool,
+    out: Outbox,
+}
+
+/// Reads of pages: who waits for one, who has one in flight, and the delay after a failure.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Pages {
+    wanted: BTreeSet<SubscriptionId>,
+    reading: BTreeMap<OpId, SubscriptionId>,
+    backoff: Backoff,
+    retry_at: Option<Time>,
+}
+
+impl Hub {
+    pub fn new(now: Time, config: Arc<HubConfig>) -> Self {
+        Self {
+            config,
+            arming: Arming::new(),
+            reader: Reader::default(),
+            known: None,
+            episodes: Episodes::default(),
+            relay: Relay::default(),
+            runner: None,
+            last_generation: 0,
+            subscriptions: BTreeMap::new(),
+            followers: BTreeMap::new(),
+            pages: Pages::default(),
+            ending: None,
+            idle_since: Some(now),
+            finished: false,
+            news: false,
+            out: Outbox::default(),
+        }
+    }
+
+    /// Takes an event. Everything that the last one asked for must have been polled.
+    pub fn handle(&mut self, now: Time, event: HubEvent) {
+        assert!(self.out.is_empty(), "the actions of the last event were not all polled");
+        assert!(!self.finished, "a finished hub takes no events");
+        self.check_lease(now);
+        self.apply(now, event);
+        self.settle(now);
+    }
+
+    pub fn poll_action(&mut self) -> Option<HubAction> {
+        self.out.pop()
+    }
+
+    /// When to wake the hub, if nothing else does. Never in the past for long: waking it moves it on.
+    pub fn poll_timeout(&self) -> Option<Deadline> {
+        if self.finished {
+            return None;
+        }
+        let idle =
+            self.idle_since.map(|at| Deadline { at: at + HUB_RETENTION, reason: Reason::HubRetention });
+        let pages = self.pages.retry_at.map(|at| Deadline { at, reason: Reason::ReadRetry });
+        let reader = self.reader.deadline().filter(|_| self.may_read());
+        let parts = [self.arming.deadline(), reader, self.relay.deadline()];
+        let runner = self.runner.iter().flat_map(|runner| runner.deadlines(&self.config));
+        parts
+            .into_iter()
+            .flatten()
+            .chain(self.episodes.deadline())
+            .chain(idle)
+            .chain(pages)
+            .chain(runner)
+            .min()
+    }
+
+    /// Whether there is something new that a viewer or a follower might have to be told. Resets it.
+    pub fn take_news(&mut self) -> bool {
+        core::mem::take(&mut self.news)
+    }
+
+    /// What a viewer is told next, if anything. May ask for a read: poll the actions afterwards.
+    pub fn next_event(&mut self, now: Time, subscription: SubscriptionId) -> Option<StreamEvent> {
+        self.check_lease(now);
+        let known = self.known.as_ref()?;
+        let viewer = self.subscriptions.get_mut(&subscription)?;
+        let muted = self.runner.as_ref().and_then(Runner::muted);
+        let reader = &self.reader;
+        let step = viewer.next(known, &mut self.episodes, muted, |mark| reader.is_past(mark));
+        match step {
+            Step::Event(event) => return Some(event),
+            Step::Nothing => {}
+            Step::Page => {
+                if viewer.wants_page() {
+                    self.pages.wanted.insert(subscription);
+                    self.settle_pages(now);
+                }
+            }
+            Step::FreshRead(mark) => {
+                self.reader.want_past(mark);
+                self.settle_reader(now);
+            }
+        }
+        None
+    }
+
+    /// What a follower is told next, if anything.
+    pub fn next_frame(&mut self, now: Time, follower: FollowerId) -> Option<RelayFrame> {
+        self.check_lease(now);
+        if self.runner.as_ref().is_some_and(|runner| runner.muted().is_some()) {
+            return None;
+        }
+        self.followers.get_mut(&follower)?.next_frame(&self.episodes)
+    }
+
+    /// Why the viewers' streams end after what is still told, if they do.
+    pub fn ending(&self) -> Option<Ending> {
+        self.ending
+    }
+
+    /// Whether a follower has nothing more to wait for: this replica does not work on the chat.
+    pub fn is_over_for(&self, follower: FollowerId) -> bool {
+        let Some(follower) = self.followers.get(&follower) else { return true };
+        let is_past = self.reader.is_past(follower.came);
+        self.ending.is_some() || (self.runner.is_none() && is_past && !self.is_named_worker())
+    }
+
+    /// Whether one more viewer may come (B1).
+    pub fn has_room_for_viewer(&self) -> bool {
+        self.subscriptions.len() < SUBSCRIPTIONS_MAX
+    }
+
+    /// Whether one more follower may come (B1).
+    pub fn has_room_for_follower(&self) -> bool {
+        self.followers.len() < FOLLOWERS_MAX
+    }
+
+    /// Nobody has cared for a while, and nothing is held any more: drop it.
+    pub fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// The user whom the chat belongs to, if it was read yet and is still there.
+    pub fn owner(&self) -> Option<Arc<str>> {
+        let known = self.known.as_ref().filter(|_| self.ending.is_none())?;
+        Some(known.state.owner.clone())
+    }
+
+    /// The newest version of the chat that is known here.
+    pub fn snapshot_version(&self) -> Version {
+        self.known.as_ref().map_or(Version(0), |known| known.state.snapshot_version)
+    }
+
+    fn is_named_worker(&self) -> bool {
+        self.known.as_ref().is_some_and(|known| known.state.worker.as_ref() == Some(&self.config.replica))
+    }
+
+    fn check_lease(&mut self, now: Time) {
+        let fell_silent = self.with_runner(now, |runner, around| runner.check_lease(around)).unwrap_or(false);
+        self.news |= fell_silent;
+    }
+
+    fn with_runner<T>(
+        &mut self,
+        now: Time,
+        act: impl FnOnce(&mut Runner, &mut Around<'_>) -> T,
+    ) -> Option<T> {
+        let runner = self.runner.as_mut()?;
+        let mut around = Around {
+            now,
+            config: &self.config,
+            episodes: &mut self.episodes,
+            reader: &mut self.reader,
+            last_generation: &mut self.last_generation,
+            out: &mut self.out,
+        };
+        Some(act(runner, &mut around))
+    }
+
+    fn apply(&mut self, now: Time, event: HubEvent) {
+        match event {
+            HubEvent::Generated { generation, text } => {
+                let grew =
+                    self.with_runner(now, |runner, around| runner.on_generated(generation, &text, around));
+                self.news |= grew.unwrap_or(false);
+            }
+            HubEvent::Relayed { dial, frame } => self.on_relayed(now, dial, frame),
+            HubEvent::GenerationDone { generation } => {
+                self.with_runner(now, |runner, around| runner.on_generation_done(generation, around));
+            }
+            HubEvent::GenerationFailed { generation, error, retryable } => {
+                self.with_runner(now, |runner, around| {
+                    runner.on_generation_failed(generation, error, retryable, around);
+                });
+            }
+            HubEvent::Subscribe { subscription, from } => {
+                assert!(self.has_room_for_viewer(), "B1: viewers are bounded");
+                let viewer = Subscription::new(from, self.reader.want_fresh_unless(self.known.is_some()));
+                let replaced = self.subscriptions.insert(subscription, viewer);
+                assert!(replaced.is_none(), "a subscription's id is used once");
+                self.news = true;
+            }
+            HubEvent::Leave { subscription } => {
+                self.subscriptions.remove(&subscription);
+                self.pages.wanted.remove(&subscription);
+            }
+            HubEvent::Follow { follower, position } => {
+                assert!(self.has_room_for_follower(), "B1: followers are bounded");
+                let came = self.reader.want_fresh_unless(self.runner.is_some());
+                self.followers.insert(follower, Follower::new(position, came));
+                self.news = true;
+            }
+            HubEvent::Unfollow { follower } => drop(self.followers.remove(&follower)),
+            HubEvent::BusSubscribed { op, armed } => {
+                if self.arming.on_subscribed(now, op, armed) {
+                    self.reader.want();
+                }
+            }
+            HubEvent::BusLost => {
+                self.arming.on_lost(now);
+                self.reader.want();
+            }
+            HubEvent::Hint { snapshot_version } => {
+                if snapshot_version > self.snapshot_version() {
+                    self.reader.want();
+                }
+            }
+            HubEvent::SnapshotRead { op, outcome } => self.on_snapshot(now, op, outcome),
+            HubEvent::PageRead { op, outcome } => self.on_page(now, op, outcome),
+            HubEvent::HistoryLoaded { op, outcome } => {
+                self.with_runner(now, |runner, around| runner.on_loaded(op, outcome, around));
+            }
+            HubEvent::Applied { op, outcome } => {
+                self.with_runner(now, |runner, around| runner.on_applied(op, &outcome, around));
+                self.news = true;
+            }
+            HubEvent::Acquired { state, asked_at, room } => self.on_acquired(now, state, asked_at, room),
+            HubEvent::LeaseConfirmed { lease, sent_at } => {
+                self.with_runner(now, |runner, around| runner.on_confirmed(lease, sent_at, around));
+                self.news = true;
+            }
+            HubEvent::LeaseLost { lease } => {
+                if self.runner.as_ref().is_some_and(|runner| runner.lease() == lease) {
+                    // What the row says decides; the heartbeat only says that it is time to look.
+                    self.reader.want();
+                }
+            }
+            HubEvent::Dialed { dial } => self.relay.on_dialed(dial, &mut self.out),
+            HubEvent::RelayGone { dial, fault } => {
+                self.relay.on_gone(now, dial, fault);
+                self.reader.want();
+            }
+            HubEvent::Drain => {
+                self.with_runner(now, |runner, _| runner.hand_over(HandOver::AfterTurn));
+            }
+            HubEvent::HandOver => {
+                self.with_runner(now, |runner, _| runner.hand_over(HandOver::Now));
+            }
+            HubEvent::Close => self.end(Ending::Leaving),
+            HubEvent::Wake => {}
+        }
+    }
+
+    fn end(&mut self, ending: Ending) {
+        self.ending = self.ending.or(Some(ending));
+        self.news = true;
+    }
+
+    fn on_snapshot(&mut self, now: Time, op: OpId, outcome: OpOutcome<Option<Snapshot>>) {
+        let OpOutcome::Done(read) = outcome else {
+            self.reader.on_read(now, op, false);
+            return;
+        };
+        if !self.reader.on_read(now, op, true) {
+            return;
+        }
+        self.news = true;
+        let Some(snapshot) = read else { return self.end(Ending::Deleted) };
+        match &mut self.known {
+            Some(known) => drop(known.merge(snapshot)),
+            None => self.known = Some(KnownChat::new(snapshot)),
+        }
+        let state = self.known.as_ref().expect("a snapshot was just taken").state.clone();
+        let live = state.live_episode().map(|(episode, _)| episode);
+        self.episodes.settle_all_but(now, live, state.present_episode());
+        self.with_runner(now, |runner, _| runner.observe(&state));
+    }
+
+    fn on_page(&mut self, now: Time, op: OpId, outcome: OpOutcome<Option<Page>>) {
+        let Some(subscription) = self.pages.reading.remove(&op) else { return };
+        let viewer = self.subscriptions.get_mut(&subscription).filter(|viewer| viewer.is_reading(op));
+        let (Some(viewer), Some(known)) = (viewer, &self.known) else { return };
+        match outcome {
+            OpOutcome::Done(page) => {
+                self.pages.backoff.reset();
+                if !page.is_some_and(|page| viewer.on_page(page, known)) {
+                    self.reader.want();
+                }
+            }
+            OpOutcome::Refused | OpOutcome::Unknown => {
+                viewer.on_page_failed();
+                self.pages.wanted.insert(subscription);
+                self.pages.retry_at = Some(now + self.pages.backoff.next_delay());
+            }
+        }
+        self.news = true;
+    }
+
+    fn on_acquired(&mut self, now: Time, state: Arc<ChatState>, asked_at: Time, room: bool) {
+        self.dismiss_runner(now);
+        let handing_over = if room { HandOver::No } else { HandOver::AfterTurn };
+        self.runner = Some(Runner::new(state, asked_at, handing_over));
+        if let Some(known) = &self.known {
+            let row = known.state.clone();
+            self.with_runner(now, |runner, _| runner.observe(&row));
+        }
+        self.reader.want();
+    }
+
+    fn dismiss_runner(&mut self, now: Time) {
+        let Some(runner) = self.runner.take() else { return };
+        let mut around = Around {
+            now,
+            config: &self.config,
+            episodes: &mut self.episodes,
+            reader: &mut self.reader,
+            last_generation: &mut self.last_generation,
+            out: &mut self.out,
+        };
+        runner.leave(&mut around);
+        self.news = true;
+    }
+
+    fn on_relayed(&mut self, now: Time, dial: DialId, frame: RelayFrame) {
+        if !self.relay.is_present(dial) {
+            return;
+        }
+        let state = self.known.as_ref().map(|known| &known.state);
+        let present = state.map(|state| state.present_episode());
+        let is_stale = |episode| present.is_some_and(|present| episode < present);
+        match frame {
+            RelayFrame::Opened { episode, lease } => {
+                let held = self.episodes.find(episode);
+                let held = held.is_some_and(|held| held.source == Source::Relayed && held.lease == lease);
+                if !is_stale(episode) && !held {
+                    self.episodes.open(now, episode, lease, Source::Relayed);
+                }
+                if present.is_none_or(|present| episode > present) {
+                    self.reader.want();
+                }
+            }
+            RelayFrame::Parts { episode, first_seq, parts } => {
+                if is_stale(episode) && self.episodes.find(episode).is_none() {
+                    return;
+                }
+                let bytes_max = self.config.episode_bytes_max;
+                match self.episodes.push_relayed(episode, first_seq, &parts, bytes_max) {
+                    Ok(grew) => self.news |= grew,
+                    // Asked for again from what we have, or from the start (S2).
+                    Err(Gap::Missing) => self.relay.give_up(now, dial, &mut self.out),
+                    Err(Gap::Nonsense) => {
+                        self.episodes.drop_episode(episode);
+                        self.relay.give_up(now, dial, &mut self.out);
+                    }
+                }
+            }
+            RelayFrame::Closed { episode } => {
+                if self.episodes.find(episode).is_some_and(|buffer| buffer.source == Source::Relayed) {
+                    self.episodes.settle_outcome(now, episode);
+                    self.reader.want();
+                }
+            }
+        }
+    }
+
+    /// Carries consequences across the parts until nothing moves any more.
+    fn settle(&mut self, now: Time) {
+        if self.finished {
+            return;
+        }
+        self.settle_runner(now);
+        self.settle_relay(now);
+        self.settle_pages(now);
+        self.settle_reader(now);
+        self.episodes.drop_expired(now);
+        self.settle_idle(now);
+    }
+
+    fn settle_runner(&mut self, now: Time) {
+        let Some(runner) = &self.runner else { return };
+        if self.ending == Some(Ending::Deleted) || !runner.is_holder(&self.config) {
+            return self.dismiss_runner(now);
+        }
+        self.with_runner(now, |runner, around| runner.settle(around));
+    }
+
+    fn settle_relay(&mut self, now: Time) {
+        let wanted = self.wanted_target();
+        if wanted.is_none() && self.relay.target().is_none() {
+            return;
+        }
+        let episodes = &self.episodes;
+        self.relay.settle(now, wanted, |target| episodes.position(target.lease), &mut self.out);
+    }
+
+    /// The worker to follow: another replica, for as long as somebody watches here.
+    fn wanted_target(&self) -> Option<Target> {
+        let state: &ChatState = &self.known.as_ref()?.state;
+        let here = self.ending.is_some() || self.subscriptions.is_empty() || self.runner.is_some();
+        if here || !self.config.relays || !state.status.is_runnable() || self.is_named_worker() {
+            return None;
+        }
+        state.worker.clone().map(|worker| Target { worker, lease: state.lease })
+    }
+
+    fn settle_reader(&mut self, now: Time) {
+        if self.arming.settle(now, &mut self.out) {
+            self.reader.want();
+        }
+        if self.may_read() {
+            let known = self.known.as_ref().map(KnownChat::as_known);
+            self.reader.settle(now, known, &mut self.out);
+        }
+    }
+
+    fn may_read(&self) -> bool {
+        self.arming.is_answered() && self.ending.is_none()
+    }
+
+    fn settle_pages(&mut self, now: Time) {
+        if self.pages.wanted.is_empty() {
+            self.pages.retry_at = None;
+        }
+        if self.pages.retry_at.is_some_and(|at| at > now) {
+            return;
+        }
+        self.pages.retry_at = None;
+        let Some(known) = &self.known else { return };
+        let until = known.state.last_message;
+        while self.pages.reading.len() < PAGE_READS_MAX
+            && let Some(subscription) = self.pages.wanted.pop_first()
+        {
+            let Some(viewer) = self.subscriptions.get_mut(&subscription) else { continue };
+            let after = viewer.message();
+            let op = self.out.ask(|op| HubAction::ReadPage { op, after, until });
+            viewer.begin_page(op);
+            self.pages.reading.insert(op, subscription);
+        }
+    }
+
+    fn settle_idle(&mut self, now: Time) {
+        let busy = !self.subscriptions.is_empty() || !self.followers.is_empty() || self.runner.is_some();
+        match self.idle_since {
+            _ if busy => self.idle_since = None,
+            None => self.idle_since = Some(now),
+            Some(since) if since + HUB_RETENTION <= now && self.out.is_empty() => {
+                self.arming.close(&mut self.out);
+                self.finished = true;
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// The full scan, for tests and simulations.
+    pub fn assert_invariants(&self) {
+        self.episodes.assert_invariants();
+        if let Some(known) = &self.known {
+            known.assert_invariants();
+        }
+        if let Some(runner) = &self.runner {
+            runner.assert_invariants(&self.episodes);
+            assert!(self.relay.target().is_none(), "T8: who works on a chat follows nobody");
+        }
+        if self.subscriptions.is_empty() {
+            assert!(self.relay.target().is_none(), "B2: no relay is left when nobody watches");
+        }
+        assert!(self.pages.reading.len() <= PAGE_READS_MAX, "B1: page reads are bounded");
+        assert!(self.subscriptions.len() <= SUBSCRIPTIONS_MAX && self.followers.len() <= FOLLOWERS_MAX, "B1");
+        if self.finished {
+            assert!(
+                self.subscriptions.is_empty() && self.followers.is_empty() && self.runner.is_none(),
+                "B2"
+            );
+        }
+    }
+}
+
+impl RelayFault {
+    /// A constant word, for logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gone => "gone",
+            Self::NotWorker => "not_worker",
+            Self::Denied => "denied",
+            Self::Nonsense => "nonsense",
+        }
+    }
+}

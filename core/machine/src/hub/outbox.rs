@@ -1,0 +1,34 @@
+//! Where the parts of a hub put what they ask for: push-only, so that no IO can hide here.
+
+use alloc::collections::VecDeque;
+
+use super::event::HubAction;
+use crate::OpId;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Outbox {
+    actions: VecDeque<HubAction>,
+    last_op: u64,
+}
+
+impl Outbox {
+    pub(super) fn push(&mut self, action: HubAction) {
+        self.actions.push_back(action);
+    }
+
+    /// A new operation, asked for by the action that `action` makes of its id.
+    pub(super) fn ask(&mut self, action: impl FnOnce(OpId) -> HubAction) -> OpId {
+        self.last_op += 1;
+        let op = OpId(self.last_op);
+        self.push(action(op));
+        op
+    }
+
+    pub(super) fn pop(&mut self) -> Option<HubAction> {
+        self.actions.pop_front()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.actions.is_empty()
+    }
+}

@@ -1,0 +1,96 @@
+//! Reads of the chat's snapshot: at most one in flight, another after it if something came meanwhile.
+
+use super::event::{Deadline, HubAction, Reason};
+use super::outbox::Outbox;
+use crate::backoff::Backoff;
+use crate::{Known, OpId, Time};
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Reader {
+    phase: Phase,
+    wanted: bool,
+    backoff: Backoff,
+    begun: u64,
+    /// The newest read that succeeded, by its place among those begun.
+    succeeded: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+enum Phase {
+    #[default]
+    Idle,
+    Reading {
+        op: OpId,
+    },
+    WaitingToRetry {
+        until: Time,
+    },
+}
+
+/// A moment in the row of reads: whoever holds it waits for one that began after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct ReadMark(u64);
+
+impl Reader {
+    pub(super) fn want(&mut self) {
+        self.wanted = true;
+    }
+
+    /// Asks for a read that begins after now, and tells how to know it.
+    pub(super) fn want_fresh(&mut self) -> ReadMark {
+        self.wanted = true;
+        ReadMark(self.begun)
+    }
+
+    /// The same, but without asking if what is known will do until it turns out that it does not.
+    pub(super) fn want_fresh_unless(&mut self, known: bool) -> ReadMark {
+        self.wanted |= !known;
+        ReadMark(self.begun)
+    }
+
+    /// Asks for a read that begins after `mark`, unless there is or was one.
+    pub(super) fn want_past(&mut self, mark: ReadMark) {
+        self.wanted |= self.begun <= mark.0;
+    }
+
+    /// Whether a read that began after `mark` has succeeded.
+    pub(super) fn is_past(&self, mark: ReadMark) -> bool {
+        self.succeeded > mark.0
+    }
+
+    /// Whether the outcome is of the read in flight. After a failure another follows.
+    pub(super) fn on_read(&mut self, now: Time, op: OpId, succeeded: bool) -> bool {
+        if self.phase != (Phase::Reading { op }) {
+            return false;
+        }
+        if succeeded {
+            self.phase = Phase::Idle;
+            self.succeeded = self.begun;
+            self.backoff.reset();
+        } else {
+            self.wanted = true;
+            self.phase = Phase::WaitingToRetry { until: now + self.backoff.next_delay() };
+        }
+        true
+    }
+
+    pub(super) fn settle(&mut self, now: Time, known: Option<Known>, out: &mut Outbox) {
+        let free = match self.phase {
+            Phase::Idle => true,
+            Phase::WaitingToRetry { until } => until <= now,
+            Phase::Reading { .. } => false,
+        };
+        if free && self.wanted {
+            self.wanted = false;
+            self.begun += 1;
+            self.phase = Phase::Reading { op: out.ask(|op| HubAction::ReadSnapshot { op, known }) };
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Deadline> {
+        match self.phase {
+            Phase::WaitingToRetry { until } => Some(Deadline { at: until, reason: Reason::ReadRetry }),
+            _ => None,
+        }
+    }
+}

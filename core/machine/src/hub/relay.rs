@@ -1,0 +1,158 @@
+//! The one upstream of a hub: a dial to the worker that the database names, and what follows from it.
+//!
+//! Everything that arrives carries its [`DialId`]; what is not of the present dial is nobody's, and is told
+//! to close itself (R01, R06, R07).
+
+use super::event::{Deadline, HubAction, Reason};
+use super::outbox::Outbox;
+use crate::limits::{DIAL_RETRY_DELAY, DIAL_TIMEOUT};
+use crate::{DialId, Lease, RelayFault, RelayPosition, ReplicaId, Time};
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Relay {
+    phase: Phase,
+    last_dial: u64,
+}
+
+/// Whom to follow, and under which lease. Another lease is another target, though the worker be the same.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Target {
+    pub(super) worker: ReplicaId,
+    pub(super) lease: Lease,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+enum Phase {
+    #[default]
+    Idle,
+    Dialing {
+        dial: DialId,
+        target: Target,
+        until: Time,
+    },
+    Following {
+        dial: DialId,
+        target: Target,
+    },
+    WaitingToRetry {
+        target: Target,
+        until: Time,
+    },
+    /// The target refused our credentials: it is not asked again (R28).
+    Denied {
+        target: Target,
+    },
+}
+
+impl Phase {
+    fn target(&self) -> Option<&Target> {
+        match self {
+            Self::Idle => None,
+            Self::Dialing { target, .. }
+            | Self::Following { target, .. }
+            | Self::WaitingToRetry { target, .. }
+            | Self::Denied { target } => Some(target),
+        }
+    }
+
+    fn dial(&self) -> Option<DialId> {
+        match self {
+            Self::Dialing { dial, .. } | Self::Following { dial, .. } => Some(*dial),
+            Self::Idle | Self::WaitingToRetry { .. } | Self::Denied { .. } => None,
+        }
+    }
+}
+
+impl Relay {
+    pub(super) fn is_present(&self, dial: DialId) -> bool {
+        self.phase.dial() == Some(dial)
+    }
+
+    pub(super) fn target(&self) -> Option<&Target> {
+        self.phase.target()
+    }
+
+    /// A dial has been answered. One that lost its purpose delivers nothing and is closed.
+    pub(super) fn on_dialed(&mut self, dial: DialId, out: &mut Outbox) {
+        match core::mem::take(&mut self.phase) {
+            Phase::Dialing { dial: present, target, .. } if present == dial => {
+                self.phase = Phase::Following { dial, target };
+            }
+            other => {
+                self.phase = other;
+                if !self.is_present(dial) {
+                    out.push(HubAction::CloseDial { dial });
+                }
+            }
+        }
+    }
+
+    /// The dial failed, or the relay broke.
+    pub(super) fn on_gone(&mut self, now: Time, dial: DialId, fault: RelayFault) {
+        if !self.is_present(dial) {
+            return;
+        }
+        if let Phase::Dialing { target, .. } | Phase::Following { target, .. } =
+            core::mem::take(&mut self.phase)
+        {
+            self.phase = match fault {
+                RelayFault::Denied => Phase::Denied { target },
+                RelayFault::Gone | RelayFault::NotWorker | RelayFault::Nonsense => {
+                    Phase::WaitingToRetry { target, until: now + DIAL_RETRY_DELAY }
+                }
+            };
+        }
+    }
+
+    /// Gives up the present dial, and tries again after the delay.
+    pub(super) fn give_up(&mut self, now: Time, dial: DialId, out: &mut Outbox) {
+        if self.is_present(dial) {
+            out.push(HubAction::CloseDial { dial });
+            self.on_gone(now, dial, RelayFault::Nonsense);
+        }
+    }
+
+    /// Moves towards `wanted`. `position` is the hub's own, never a viewer's.
+    pub(super) fn settle(
+        &mut self,
+        now: Time,
+        wanted: Option<Target>,
+        position: impl FnOnce(&Target) -> Option<RelayPosition>,
+        out: &mut Outbox,
+    ) {
+        if self.phase.target() != wanted.as_ref() {
+            if let Some(dial) = self.phase.dial() {
+                out.push(HubAction::CloseDial { dial });
+            }
+            self.phase = Phase::Idle;
+        }
+        if let Phase::Dialing { dial, until, .. } = &self.phase
+            && *until <= now
+        {
+            let dial = *dial;
+            self.give_up(now, dial, out);
+        }
+        let due = match &self.phase {
+            Phase::Idle => true,
+            Phase::WaitingToRetry { until, .. } => *until <= now,
+            Phase::Dialing { .. } | Phase::Following { .. } | Phase::Denied { .. } => false,
+        };
+        if let Some(target) = wanted
+            && due
+        {
+            self.last_dial += 1;
+            let dial = DialId(self.last_dial);
+            let position = position(&target);
+            out.push(HubAction::Dial { dial, worker: target.worker.clone(), position });
+            self.phase = Phase::Dialing { dial, target, until: now + DIAL_TIMEOUT };
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Deadline> {
+        match &self.phase {
+            Phase::Dialing { until, .. } => Some(Deadline { at: *until, reason: Reason::DialTimeout }),
+            Phase::WaitingToRetry { until, .. } => Some(Deadline { at: *until, reason: Reason::DialRetry }),
+            Phase::Idle | Phase::Following { .. } | Phase::Denied { .. } => None,
+        }
+    }
+}

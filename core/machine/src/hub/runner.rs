@@ -1,0 +1,508 @@
+//! The worker's side of a chat, present while this replica holds the lease: it starts generations, collects
+//! parts, commits, retries, interrupts, hands over.
+//!
+//! It acts on the row alone, never on a notice (S7, R25): whatever it learns, it looks at the newest row it
+//! knows and does what that one asks for. Every write is fenced; after one that was refused, or whose
+//! outcome is unknown, it reads the row before it does anything else (R34).
+
+use alloc::sync::Arc;
+use core::time::Duration;
+
+use super::HubConfig;
+use super::episodes::{Episodes, Source};
+use super::event::{Deadline, HubAction, OpOutcome, Reason};
+use super::outbox::Outbox;
+use super::reader::{ReadMark, Reader};
+use crate::backoff::Backoff;
+use crate::limits::{
+    ATTEMPTS_MAX, JOINED_PART_BYTES_MAX, LEASE_MARGIN_PER_MILLE, RETRY_DELAY_MAX, RETRY_DELAY_MIN,
+};
+use crate::{
+    ChatState, Command, Content, Episode, Fence, GenerationId, Lease, OpId, Rejection, RunError, Status,
+    Time, Version,
+};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Runner {
+    lease: Lease,
+    /// When the heartbeat was sent that the database confirmed last.
+    confirmed_at: Time,
+    /// The lease has run out by our own clock: nothing is done or told until the database confirms it.
+    lapsed: bool,
+    /// The newest row known under this lease.
+    row: Arc<ChatState>,
+    run: Run,
+    step: Step,
+    backoff: Backoff,
+    /// The history that was loaded last.
+    loaded: Option<(Version, OpId)>,
+    /// When the attempt begins that a recorded retry announces.
+    retry_at: Option<Time>,
+    handing_over: HandOver,
+}
+
+/// What becomes of the model's run.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Run {
+    None,
+    Live {
+        episode: Episode,
+        generation: GenerationId,
+    },
+    /// Nothing is added any more, and the row does not know of it yet.
+    Ended {
+        episode: Episode,
+        how: Ended,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Ended {
+    Complete,
+    Failed {
+        error: RunError,
+        retryable: bool,
+    },
+    /// Cancelled from here.
+    Cut,
+}
+
+/// What the runner waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Step {
+    Nothing,
+    Loading {
+        op: OpId,
+    },
+    Beginning {
+        op: OpId,
+    },
+    Writing {
+        op: OpId,
+        write: Write,
+    },
+    /// A row that was read after what went wrong.
+    Rereading {
+        mark: ReadMark,
+    },
+    WaitingToRetry {
+        until: Time,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Write {
+    /// The end of this episode.
+    End(Episode),
+    Retry {
+        episode: Episode,
+        delay: Duration,
+    },
+    Release,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum HandOver {
+    No,
+    /// When the present turn has ended.
+    AfterTurn,
+    Now,
+}
+
+/// What the runner needs of the hub to move.
+pub(super) struct Around<'a> {
+    pub(super) now: Time,
+    pub(super) config: &'a HubConfig,
+    pub(super) episodes: &'a mut Episodes,
+    pub(super) reader: &'a mut Reader,
+    pub(super) last_generation: &'a mut u64,
+    pub(super) out: &'a mut Outbox,
+}
+
+impl Runner {
+    pub(super) fn new(state: Arc<ChatState>, asked_at: Time, handing_over: HandOver) -> Self {
+        Self {
+            lease: state.lease,
+            confirmed_at: asked_at,
+            lapsed: false,
+            row: state,
+            run: Run::None,
+            step: Step::Nothing,
+            backoff: Backoff::default(),
+            loaded: None,
+            retry_at: None,
+            handing_over,
+        }
+    }
+
+    pub(super) fn lease(&self) -> Lease {
+        self.lease
+    }
+
+    /// The lease of which nothing may be told.
+    pub(super) fn muted(&self) -> Option<Lease> {
+        self.lapsed.then_some(self.lease)
+    }
+
+    pub(super) fn hand_over(&mut self, when: HandOver) {
+        self.handing_over = self.handing_over.max(when);
+    }
+
+    /// Falls silent if the lease has run out by our own clock (S5, R35). Tells whether it did so now.
+    pub(super) fn check_lease(&mut self, around: &mut Around<'_>) -> bool {
+        if self.lapsed || around.now < self.silent_at(around.config) {
+            return false;
+        }
+        self.lapsed = true;
+        self.stop(around);
+        true
+    }
+
+    fn silent_at(&self, config: &HubConfig) -> Time {
+        self.confirmed_at + (config.lease_ttl - config.lease_ttl * LEASE_MARGIN_PER_MILLE / 1000)
+    }
+
+    pub(super) fn on_confirmed(&mut self, lease: Lease, sent_at: Time, around: &mut Around<'_>) {
+        if lease != self.lease {
+            return;
+        }
+        self.confirmed_at = self.confirmed_at.max(sent_at);
+        self.lapsed = self.lapsed && around.now >= self.silent_at(around.config);
+    }
+
+    /// Takes a row if it is newer than the one known.
+    pub(super) fn observe(&mut self, row: &Arc<ChatState>) {
+        if row.snapshot_version > self.row.snapshot_version {
+            self.row = row.clone();
+        }
+    }
+
+    /// Whether the newest row known still is ours.
+    pub(super) fn is_holder(&self, config: &HubConfig) -> bool {
+        self.row.is_held_by(&config.replica, self.lease)
+    }
+
+    pub(super) fn on_generated(
+        &mut self,
+        generation: GenerationId,
+        text: &str,
+        around: &mut Around<'_>,
+    ) -> bool {
+        let Some(episode) = self.live(generation) else { return false };
+        let held = around.episodes.find(episode).map_or(0, |buffer| buffer.text().len());
+        if held + text.len() > around.config.episode_bytes_max {
+            let error = RunError {
+                code: "answer_too_large".into(),
+                message: "the answer outgrew what one answer may hold".into(),
+            };
+            around.out.push(HubAction::Cancel { generation });
+            self.end(episode, Ended::Failed { error, retryable: false }, around);
+            return true;
+        }
+        for part in split(text) {
+            around.episodes.push(episode, part);
+        }
+        !text.is_empty()
+    }
+
+    pub(super) fn on_generation_done(&mut self, generation: GenerationId, around: &mut Around<'_>) {
+        if let Some(episode) = self.live(generation) {
+            self.end(episode, Ended::Complete, around);
+        }
+    }
+
+    pub(super) fn on_generation_failed(
+        &mut self,
+        generation: GenerationId,
+        error: RunError,
+        retryable: bool,
+        around: &mut Around<'_>,
+    ) {
+        if let Some(episode) = self.live(generation) {
+            self.end(episode, Ended::Failed { error, retryable }, around);
+        }
+    }
+
+    /// The episode of the run, if that is the present one (R36).
+    fn live(&self, generation: GenerationId) -> Option<Episode> {
+        match self.run {
+            Run::Live { episode, generation: present } if present == generation => Some(episode),
+            _ => None,
+        }
+    }
+
+    fn end(&mut self, episode: Episode, how: Ended, around: &mut Around<'_>) {
+        around.episodes.seal(episode);
+        self.run = Run::Ended { episode, how };
+    }
+
+    /// Cancels what runs, and closes its episode.
+    fn stop(&mut self, around: &mut Around<'_>) {
+        if let Run::Live { episode, generation } = self.run {
+            around.out.push(HubAction::Cancel { generation });
+            self.end(episode, Ended::Cut, around);
+        }
+    }
+
+    pub(super) fn on_loaded(&mut self, op: OpId, outcome: OpOutcome<Version>, around: &mut Around<'_>) {
+        if self.step != (Step::Loading { op }) {
+            return;
+        }
+        match outcome {
+            OpOutcome::Done(version) => {
+                self.backoff.reset();
+                self.loaded = Some((version, op));
+                self.step = Step::Nothing;
+                if version != self.row.history_version {
+                    self.reread(around);
+                }
+            }
+            OpOutcome::Refused | OpOutcome::Unknown => self.retry_later(around),
+        }
+    }
+
+    pub(super) fn on_applied(
+        &mut self,
+        op: OpId,
+        outcome: &OpOutcome<Result<Arc<ChatState>, Rejection>>,
+        around: &mut Around<'_>,
+    ) {
+        let step = self.step;
+        match step {
+            Step::Beginning { op: asked } | Step::Writing { op: asked, .. } if asked == op => {}
+            _ => return,
+        }
+        match outcome {
+            OpOutcome::Done(Ok(state)) => {
+                self.backoff.reset();
+                self.observe(state);
+                self.step = Step::Nothing;
+                around.reader.want();
+                match step {
+                    Step::Beginning { .. } => self.start(state.present_episode(), around),
+                    Step::Writing { write, .. } => self.on_written(write, around),
+                    _ => {}
+                }
+            }
+            OpOutcome::Done(Err(_)) => self.reread(around),
+            OpOutcome::Refused | OpOutcome::Unknown => self.retry_later(around),
+        }
+    }
+
+    /// The attempt has begun; its model starts, unless the row has moved on meanwhile.
+    fn start(&mut self, episode: Episode, around: &mut Around<'_>) {
+        let named = self.row.status == Status::Running && self.row.present_episode() == episode;
+        let Some((_, history)) = self.loaded.filter(|(version, _)| *version == episode.history_version)
+        else {
+            return;
+        };
+        if self.lapsed || !named {
+            return;
+        }
+        self.retry_at = None;
+        *around.last_generation += 1;
+        let generation = GenerationId(*around.last_generation);
+        around.episodes.open(around.now, episode, self.lease, Source::Local);
+        let model = self.row.model.clone();
+        around.out.push(HubAction::Start { generation, episode, model, history });
+        self.run = Run::Live { episode, generation };
+    }
+
+    fn on_written(&mut self, write: Write, around: &mut Around<'_>) {
+        match write {
+            Write::End(episode) => {
+                around.episodes.settle_outcome(around.now, episode);
+                self.run = Run::None;
+            }
+            Write::Retry { episode, delay } => {
+                around.episodes.settle_outcome(around.now, episode);
+                self.run = Run::None;
+                self.retry_at = Some(around.now + delay);
+            }
+            Write::Release => {}
+        }
+    }
+
+    /// Somebody else may have won: what follows depends on the row.
+    fn reread(&mut self, around: &mut Around<'_>) {
+        if self.backoff.is_fresh() {
+            let _ = self.backoff.next_delay();
+            self.step = Step::Rereading { mark: around.reader.want_fresh() };
+        } else {
+            self.retry_later(around);
+        }
+    }
+
+    fn retry_later(&mut self, around: &Around<'_>) {
+        self.step = Step::WaitingToRetry { until: around.now + self.backoff.next_delay() };
+    }
+
+    /// Does what the row asks for, until there is something to wait for.
+    pub(super) fn settle(&mut self, around: &mut Around<'_>) {
+        if self.lapsed {
+            return;
+        }
+        match self.step {
+            Step::Nothing => {}
+            Step::Loading { .. } | Step::Beginning { .. } | Step::Writing { .. } => return,
+            Step::WaitingToRetry { until } if until > around.now => return,
+            Step::WaitingToRetry { .. } => {
+                self.step = Step::Rereading { mark: around.reader.want_fresh() };
+                return;
+            }
+            Step::Rereading { mark } if !around.reader.is_past(mark) => return,
+            Step::Rereading { .. } => self.step = Step::Nothing,
+        }
+        match self.row.status {
+            Status::Interrupting => self.finish_interruption(around),
+            Status::Running if self.handing_over == HandOver::Now => self.release(around),
+            Status::Running => self.carry_on(around),
+            Status::Waiting | Status::Error => {}
+        }
+    }
+
+    fn finish_interruption(&mut self, around: &mut Around<'_>) {
+        self.stop(around);
+        let episode = self.row.present_episode();
+        let partial = self.committed_text(episode, around);
+        self.write(
+            Write::End(episode),
+            Command::FinishInterruption { fence: self.fence(around), partial },
+            around,
+        );
+    }
+
+    fn carry_on(&mut self, around: &mut Around<'_>) {
+        let present = self.row.present_episode();
+        let begun = self.row.begun == Some(self.lease);
+        match &self.run {
+            Run::Live { episode, .. } if begun && *episode == present => {}
+            Run::Ended { episode, how } if begun && *episode == present => match how.clone() {
+                Ended::Complete => {
+                    let answer = self.committed_text(present, around);
+                    let command = Command::FinishTurn { fence: self.fence(around), answer };
+                    self.write(Write::End(present), command, around);
+                }
+                Ended::Failed { error, retryable } => self.fail(present, error, retryable, around),
+                Ended::Cut => self.begin(around),
+            },
+            _ => self.begin(around),
+        }
+    }
+
+    fn fail(&mut self, episode: Episode, error: RunError, retryable: bool, around: &mut Around<'_>) {
+        let fence = self.fence(around);
+        if retryable && episode.attempt < ATTEMPTS_MAX {
+            let doublings = u32::try_from(episode.attempt.saturating_sub(1)).unwrap_or(16).min(16);
+            let delay = RETRY_DELAY_MIN.saturating_mul(1 << doublings).min(RETRY_DELAY_MAX);
+            let delay_ms = delay.as_millis() as u64;
+            let command = Command::RecordRetry { fence, delay_ms, error };
+            self.write(Write::Retry { episode, delay }, command, around);
+        } else {
+            let partial = self.committed_text(episode, around);
+            self.write(Write::End(episode), Command::Fail { fence, partial, error }, around);
+        }
+    }
+
+    /// Whatever ran is not what the row asks for: begins a new attempt.
+    fn begin(&mut self, around: &mut Around<'_>) {
+        self.stop(around);
+        if let Run::Ended { episode, .. } = self.run {
+            around.episodes.settle_outcome(around.now, episode);
+            self.run = Run::None;
+        }
+        if self.handing_over != HandOver::No {
+            return self.release(around);
+        }
+        if self.row.retry.is_some() && self.retry_at.is_some_and(|at| at > around.now) {
+            return;
+        }
+        if self.loaded.is_none_or(|(version, _)| version != self.row.history_version) {
+            self.step = Step::Loading { op: around.out.ask(|op| HubAction::LoadHistory { op }) };
+        } else {
+            let command = Command::BeginAttempt { fence: self.fence(around) };
+            self.step = Step::Beginning { op: around.out.ask(|op| HubAction::Apply { op, command }) };
+        }
+    }
+
+    fn release(&mut self, around: &mut Around<'_>) {
+        self.stop(around);
+        let command = Command::Release { replica: around.config.replica.clone(), lease: self.lease };
+        self.write(Write::Release, command, around);
+    }
+
+    fn write(&mut self, write: Write, command: Command, around: &mut Around<'_>) {
+        let op = around.out.ask(|op| HubAction::Apply { op, command });
+        self.step = Step::Writing { op, write };
+    }
+
+    fn fence(&self, around: &Around<'_>) -> Fence {
+        let replica = around.config.replica.clone();
+        Fence { replica, lease: self.lease, episode: self.row.present_episode() }
+    }
+
+    /// All parts of the attempt that this runner generated, joined (S4). Nothing of any other.
+    fn committed_text(&self, episode: Episode, around: &Around<'_>) -> Option<Content> {
+        let ours = self.row.begun == Some(self.lease)
+            && matches!(&self.run, Run::Ended { episode: ended, .. } if *ended == episode);
+        let buffer = around.episodes.find(episode).filter(|buffer| ours && buffer.lease == self.lease)?;
+        assert!(!buffer.is_open(), "S4: an episode is closed before it is committed");
+        (!buffer.text().is_empty()).then(|| Content::text(buffer.text()))
+    }
+
+    /// The chat is not ours any more. What was generated under a lease that another holds is forgotten (S5).
+    pub(super) fn leave(mut self, around: &mut Around<'_>) {
+        self.stop(around);
+        if let Run::Ended { episode, .. } = self.run {
+            around.episodes.settle_outcome(around.now, episode);
+        }
+        if self.row.lease != self.lease {
+            around.episodes.drop_local(self.lease);
+        }
+        around.out.push(HubAction::RunnerGone { lease: self.lease });
+    }
+
+    pub(super) fn deadlines(&self, config: &HubConfig) -> impl Iterator<Item = Deadline> {
+        let lease =
+            (!self.lapsed).then(|| Deadline { at: self.silent_at(config), reason: Reason::LeaseRunsOut });
+        let step = match self.step {
+            Step::WaitingToRetry { until } => Some(Deadline { at: until, reason: Reason::RunnerRetry }),
+            _ => None,
+        };
+        let retry = self.retry_at.filter(|_| self.step == Step::Nothing && self.run == Run::None);
+        let retry = retry.map(|at| Deadline { at, reason: Reason::GenerationRetry });
+        // Nothing is done before the lease is confirmed, so there is nothing else to wake for.
+        let rest = (!self.lapsed).then(|| step.into_iter().chain(retry));
+        lease.into_iter().chain(rest.into_iter().flatten())
+    }
+
+    pub(super) fn assert_invariants(&self, episodes: &Episodes) {
+        match &self.run {
+            Run::Live { episode, .. } => {
+                assert!(!self.lapsed, "S5: nothing runs under a lease that has run out");
+                assert!(
+                    episodes.find(*episode).is_some_and(|buffer| buffer.is_open()),
+                    "S4: a run has its buffer"
+                );
+            }
+            Run::Ended { episode, .. } => {
+                assert!(
+                    episodes.find(*episode).is_none_or(|buffer| !buffer.is_open()),
+                    "S4: nothing is added"
+                );
+            }
+            Run::None => {}
+        }
+    }
+}
+
+/// Parts of at most what one event may hold, cut between characters.
+fn split(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    core::iter::from_fn(move || {
+        let end = rest.floor_char_boundary(JOINED_PART_BYTES_MAX);
+        let (part, after) = rest.split_at(end);
+        rest = after;
+        (!part.is_empty()).then_some(part)
+    })
+}

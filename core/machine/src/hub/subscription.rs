@@ -1,0 +1,342 @@
+//! One viewer: a cursor, and what it takes to compute the next event from it and from what the hub knows.
+//!
+//! The order is that of the stream: a `preview_reset` alone, then `history_reset`, messages, queue, status,
+//! error, retry, and the parts of the episode that the status announced.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+
+use super::episodes::Episodes;
+use super::known::{KnownChat, NextMessage, Place};
+use super::reader::ReadMark;
+use crate::{
+    Body, Cursor, Episode, Fingerprint, Lease, Message, MessageId, OpId, Page, ResetReason, Resume, Seq,
+    Shown, ShownTo, StreamEvent, Version,
+};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Subscription {
+    cursor: Cursor,
+    anchor: Anchor,
+    paging: Paging,
+    catch_up: CatchUp,
+}
+
+/// What is known of the cursor's message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Anchor {
+    /// The viewer says that it has the messages up to it.
+    Claimed { came: ReadMark },
+    /// The viewer's cursor may come from a future that the database does not know.
+    Resumed { came: ReadMark },
+    /// It was in the history at the cursor's `snapshot_version`.
+    Held,
+    /// It is not in the history, so all of it follows anew. From the future, everything else does too.
+    Lost { from_future: bool },
+}
+
+/// Messages from before the hub's tail.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Paging {
+    None,
+    Wanted,
+    Reading { op: OpId },
+    Ready { messages: VecDeque<Arc<Message>>, reset_version: Version },
+}
+
+/// How far it is to `synced`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum CatchUp {
+    Owed,
+    /// After this part, which was the last one there was when the durable state had been told.
+    Until {
+        episode: Episode,
+        seq: Seq,
+    },
+    Told,
+}
+
+/// What a subscription comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Event(StreamEvent),
+    /// Nothing is owed.
+    Nothing,
+    /// It waits for a page that was asked for, or has to be.
+    Page,
+    /// It waits for a read that began after it came.
+    FreshRead(ReadMark),
+}
+
+impl Subscription {
+    pub(super) fn new(from: Resume, came: ReadMark) -> Self {
+        let (cursor, anchor) = match from {
+            Resume::Fresh | Resume::After(MessageId(0)) => (Cursor::default(), Anchor::Held),
+            Resume::After(message) => (Cursor { message, ..Cursor::default() }, Anchor::Claimed { came }),
+            Resume::At(cursor) => (cursor, Anchor::Resumed { came }),
+        };
+        Self { cursor, anchor, paging: Paging::None, catch_up: CatchUp::Owed }
+    }
+
+    pub(super) fn wants_page(&self) -> bool {
+        self.paging == Paging::Wanted
+    }
+
+    /// The message after which the page has to begin.
+    pub(super) fn begin_page(&mut self, op: OpId) {
+        self.paging = Paging::Reading { op };
+    }
+
+    pub(super) fn message(&self) -> MessageId {
+        self.cursor.message
+    }
+
+    pub(super) fn is_reading(&self, op: OpId) -> bool {
+        self.paging == (Paging::Reading { op })
+    }
+
+    pub(super) fn on_page_failed(&mut self) {
+        self.paging = Paging::Wanted;
+    }
+
+    /// Takes a page. One of another history than the hub knows is dropped; then the hub has to read anew.
+    pub(super) fn on_page(&mut self, page: Page, known: &KnownChat) -> bool {
+        self.paging = Paging::None;
+        if page.reset_version != known.state.reset_version {
+            return false;
+        }
+        if !page.anchored {
+            self.anchor = Anchor::Lost { from_future: false };
+            return true;
+        }
+        self.hold(known);
+        let fits = !page.messages.is_empty();
+        if fits {
+            let reset_version = page.reset_version;
+            self.paging = Paging::Ready { messages: page.messages.into(), reset_version };
+        }
+        fits
+    }
+
+    /// The cursor's message is in the history that the hub knows.
+    fn hold(&mut self, known: &KnownChat) {
+        self.anchor = Anchor::Held;
+        self.cursor.snapshot_version = self.cursor.snapshot_version.max(known.state.snapshot_version);
+    }
+
+    /// The next event. `is_past` tells whether a read that began after a mark has succeeded; `muted` is a
+    /// lease of ours that has run out by our own clock.
+    pub(super) fn next(
+        &mut self,
+        known: &KnownChat,
+        episodes: &mut Episodes,
+        muted: Option<Lease>,
+        is_past: impl Fn(ReadMark) -> bool,
+    ) -> Step {
+        if let Some(step) = self.find_anchor(known, is_past) {
+            return step;
+        }
+        if let Some(step) = self.end_preview(known, episodes) {
+            return step;
+        }
+        if let Anchor::Lost { from_future } = self.anchor {
+            self.forget(known, from_future);
+            return self.tell(known, Body::HistoryReset);
+        }
+        match self.next_message(known) {
+            NextMessage::Here(message) => {
+                self.cursor.message = message.id;
+                self.cursor.shown = None;
+                return self.tell(known, Body::Message(message));
+            }
+            NextMessage::InDatabase => return self.want_page(),
+            NextMessage::None => {}
+        }
+        match self.next_state(known) {
+            Some(body) => self.tell(known, body),
+            None => self.next_parts(known, episodes, muted),
+        }
+    }
+
+    /// Makes sure that what the cursor says is of the history that the hub knows.
+    fn find_anchor(&mut self, known: &KnownChat, is_past: impl Fn(ReadMark) -> bool) -> Option<Step> {
+        let state = &known.state;
+        match self.anchor {
+            Anchor::Resumed { came } => {
+                let ahead = self.cursor.snapshot_version > state.snapshot_version
+                    || self.cursor.message > state.last_id
+                    || self.cursor.queue_version > state.snapshot_version;
+                if ahead && !is_past(came) {
+                    return Some(Step::FreshRead(came));
+                }
+                self.anchor = if ahead { Anchor::Lost { from_future: true } } else { Anchor::Held };
+            }
+            Anchor::Claimed { came } if self.cursor.message > state.last_message && !is_past(came) => {
+                return Some(Step::FreshRead(came));
+            }
+            Anchor::Claimed { .. } | Anchor::Held | Anchor::Lost { .. } => {}
+        }
+        let checked = match self.anchor {
+            Anchor::Held => self.cursor.snapshot_version >= state.reset_version,
+            Anchor::Lost { .. } => true,
+            Anchor::Claimed { .. } | Anchor::Resumed { .. } => false,
+        };
+        if checked {
+            return None;
+        }
+        match known.place(self.cursor.message) {
+            Place::There => self.hold(known),
+            Place::Gone => self.anchor = Anchor::Lost { from_future: false },
+            Place::Unknown => return Some(self.want_page()),
+        }
+        None
+    }
+
+    /// A shown episode that is no longer named has ended: by a commit only if the first message owed is its
+    /// own. Then the parts at hand come before that message; else the preview is void (S4).
+    fn end_preview(&mut self, known: &KnownChat, episodes: &mut Episodes) -> Option<Step> {
+        let shown = self.cursor.shown?;
+        let ShownTo::Seq(seq) = shown.to else { return None };
+        if known.state.live_episode() == Some((shown.episode, shown.lease)) {
+            return None;
+        }
+        if seq == Seq(0) {
+            self.cursor.shown = None;
+            return None;
+        }
+        let next = match self.anchor {
+            Anchor::Lost { .. } => NextMessage::None,
+            _ => self.next_message(known),
+        };
+        match next {
+            NextMessage::InDatabase => Some(self.want_page()),
+            NextMessage::Here(message) if message.episode == Some(shown.episode) => {
+                self.parts(shown, seq, episodes).map(|body| self.tell(known, body))
+            }
+            NextMessage::Here(_) | NextMessage::None => {
+                self.cursor.shown = Some(Shown { to: ShownTo::Voided, ..shown });
+                let reason = if known.state.reset_version > shown.episode.history_version {
+                    ResetReason::Edit
+                } else if known.state.lease != shown.lease {
+                    ResetReason::Takeover
+                } else {
+                    ResetReason::Retry
+                };
+                Some(self.tell(known, Body::PreviewReset { episode: shown.episode, reason }))
+            }
+        }
+    }
+
+    fn forget(&mut self, known: &KnownChat, everything: bool) {
+        if everything {
+            self.cursor = Cursor::default();
+        }
+        self.cursor.message = MessageId(0);
+        self.cursor.snapshot_version = known.state.snapshot_version;
+        self.anchor = Anchor::Held;
+        self.paging = Paging::None;
+    }
+
+    fn next_message(&mut self, known: &KnownChat) -> NextMessage {
+        let after = self.cursor.message;
+        if let Paging::Ready { messages, reset_version } = &mut self.paging {
+            while messages.front().is_some_and(|message| message.id <= after) {
+                messages.pop_front();
+            }
+            match messages.front() {
+                Some(message) if *reset_version == known.state.reset_version => {
+                    return NextMessage::Here(message.clone());
+                }
+                _ => self.paging = Paging::None,
+            }
+        }
+        known.next_after(after)
+    }
+
+    fn want_page(&mut self) -> Step {
+        if self.paging == Paging::None {
+            self.paging = Paging::Wanted;
+        }
+        Step::Page
+    }
+
+    /// Queue, status, error, retry: whichever differs first from what was told.
+    fn next_state(&mut self, known: &KnownChat) -> Option<Body> {
+        let (state, cursor) = (&known.state, &mut self.cursor);
+        if cursor.queue_version != state.queue_version {
+            cursor.queue_version = state.queue_version;
+            return Some(Body::QueueUpdate(known.queue.clone()));
+        }
+        let status = Fingerprint::of(&(
+            state.status.as_str(),
+            state.worker.as_ref().map(|worker| worker.as_str()),
+            state.history_version,
+            state.attempt,
+        ));
+        if cursor.status != status {
+            cursor.status = status;
+            let (history_version, attempt) = (state.history_version, state.attempt);
+            let (status, worker) = (state.status, state.worker.clone());
+            return Some(Body::Status { status, worker, history_version, attempt });
+        }
+        let error = state.error.as_ref().map_or(Fingerprint::NOTHING, Fingerprint::of);
+        if cursor.error != error {
+            cursor.error = error;
+            if let Some(error) = &state.error {
+                return Some(Body::Error(error.clone()));
+            }
+        }
+        let retry = state.retry.as_ref().map_or(Fingerprint::NOTHING, Fingerprint::of);
+        if cursor.retry != retry {
+            cursor.retry = retry;
+            return Some(Body::Retry(state.retry.clone()));
+        }
+        None
+    }
+
+    /// Parts of the episode that the snapshot names, and `synced` when what there was at first is told.
+    fn next_parts(&mut self, known: &KnownChat, episodes: &mut Episodes, muted: Option<Lease>) -> Step {
+        let live = known.state.live_episode().filter(|(_, lease)| muted != Some(*lease));
+        let shown = live.map(|(episode, lease)| match self.cursor.shown {
+            Some(shown) if (shown.episode, shown.lease) == (episode, lease) => shown,
+            _ => Shown { episode, lease, to: ShownTo::Seq(Seq(0)) },
+        });
+        let reached = match shown {
+            Some(Shown { episode, to: ShownTo::Seq(seq), .. }) => Some((episode, seq)),
+            _ => None,
+        };
+        if self.catch_up != CatchUp::Told {
+            if self.catch_up == CatchUp::Owed
+                && let Some((episode, _)) = reached
+                && let Some(buffer) = episodes.find(episode)
+            {
+                self.catch_up = CatchUp::Until { episode, seq: buffer.last() };
+            }
+            let over = match (self.catch_up, reached) {
+                (CatchUp::Until { episode, seq }, Some((at, reached))) => at != episode || reached >= seq,
+                _ => true,
+            };
+            if over {
+                self.catch_up = CatchUp::Told;
+                return self.tell(known, Body::Synced);
+            }
+        }
+        let Some((shown, (_, seq))) = shown.zip(reached) else { return Step::Nothing };
+        match self.parts(shown, seq, episodes) {
+            Some(body) => self.tell(known, body),
+            None => Step::Nothing,
+        }
+    }
+
+    fn parts(&mut self, shown: Shown, after: Seq, episodes: &mut Episodes) -> Option<Body> {
+        let buffer = episodes.find_mut(shown.episode).filter(|buffer| buffer.lease == shown.lease)?;
+        let (last_seq, text) = buffer.joined_after(after)?;
+        self.cursor.shown = Some(Shown { to: ShownTo::Seq(last_seq), ..shown });
+        Some(Body::Parts { episode: shown.episode, first_seq: after.next(), last_seq, text })
+    }
+
+    fn tell(&mut self, known: &KnownChat, body: Body) -> Step {
+        self.cursor.snapshot_version = known.state.snapshot_version;
+        Step::Event(StreamEvent { cursor: self.cursor, body })
+    }
+}

@@ -1,0 +1,429 @@
+//! All that concerns no single chat: which chats to acquire, leases to renew, the periodic look at
+//! everything, and draining.
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::backoff::Backoff;
+use crate::hub::{Deadline, OpOutcome, Reason};
+use crate::limits::{
+    ACQUISITIONS_MAX, BUS_SUBSCRIBE_TIMEOUT, EXPIRY_SLACK, SYNC_RUNNABLE_MAX, SYNC_SPACING_MIN, WANTED_MAX,
+};
+use crate::{ChatId, ChatState, Command, Lease, OpId, Rejection, ReplicaId, Status, Time};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ReplicaConfig {
+    pub replica: ReplicaId,
+    /// Chats generated here at once.
+    pub workers: usize,
+    pub heartbeat: Duration,
+    pub poll_interval: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReplicaEvent {
+    /// A notice says that a chat is runnable and nobody's.
+    Free {
+        chat: ChatId,
+        status: Status,
+    },
+    BusSubscribed {
+        op: OpId,
+        armed: bool,
+    },
+    BusLost,
+    /// The answer to [`ReplicaAction::Sync`].
+    Synced {
+        op: OpId,
+        outcome: OpOutcome<Outlook>,
+    },
+    /// The answer to [`ReplicaAction::Acquire`].
+    Acquired {
+        op: OpId,
+        outcome: OpOutcome<Result<Arc<ChatState>, Rejection>>,
+    },
+    /// The answer to [`ReplicaAction::Heartbeat`]: those that were confirmed.
+    Beaten {
+        op: OpId,
+        outcome: OpOutcome<Vec<(ChatId, Lease)>>,
+    },
+    /// A hub has no runner for this lease any more.
+    RunnerGone {
+        chat: ChatId,
+        lease: Lease,
+    },
+    /// Take nothing more.
+    Drain,
+    Wake,
+}
+
+/// What a look at everything brought.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outlook {
+    /// Runnable chats that may be acquired, longest waiting first.
+    pub runnable: Vec<(ChatId, Status)>,
+    /// Until the soonest lease of a runnable chat runs out.
+    pub soonest_expiry: Option<Duration>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ReplicaAction {
+    BusSubscribe {
+        op: OpId,
+    },
+    /// Look at all open hubs' chats, and for runnable ones.
+    Sync {
+        op: OpId,
+        runnable_max: usize,
+    },
+    Acquire {
+        op: OpId,
+        chat: ChatId,
+        command: Command,
+    },
+    Heartbeat {
+        op: OpId,
+        held: Vec<(ChatId, Lease)>,
+    },
+    /// The chat is this replica's: its hub gets a runner.
+    Assign {
+        chat: ChatId,
+        state: Arc<ChatState>,
+        asked_at: Time,
+        room: bool,
+    },
+    Confirm {
+        chat: ChatId,
+        lease: Lease,
+        sent_at: Time,
+    },
+    Lost {
+        chat: ChatId,
+        lease: Lease,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Replica {
+    config: ReplicaConfig,
+    held: BTreeMap<ChatId, Held>,
+    acquiring: BTreeMap<OpId, Acquisition>,
+    wanted: VecDeque<(ChatId, Status)>,
+    /// The same, to find them in.
+    wanted_chats: BTreeSet<ChatId>,
+    acquire_backoff: Backoff,
+    acquire_not_before: Time,
+    bus: Bus,
+    bus_backoff: Backoff,
+    beat: Round,
+    look: Round,
+    look_backoff: Backoff,
+    looked_at: Option<Time>,
+    draining: bool,
+    last_op: u64,
+    out: VecDeque<ReplicaAction>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Held {
+    lease: Lease,
+    /// It has a place of its own, and does not only finish an interruption.
+    room: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Acquisition {
+    chat: ChatId,
+    status: Status,
+    asked_at: Time,
+    room: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Bus {
+    Subscribing { op: OpId, until: Time },
+    Armed,
+    WaitingToRetry { until: Time },
+}
+
+/// Something that is done over and over, one at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Round {
+    Due {
+        at: Time,
+    },
+    /// An answer that is not there by `until` is not waited for.
+    InFlight {
+        op: OpId,
+        sent_at: Time,
+        until: Time,
+    },
+}
+
+impl Replica {
+    pub fn new(now: Time, config: ReplicaConfig) -> Self {
+        Self {
+            config,
+            held: BTreeMap::new(),
+            acquiring: BTreeMap::new(),
+            wanted: VecDeque::new(),
+            wanted_chats: BTreeSet::new(),
+            acquire_backoff: Backoff::default(),
+            acquire_not_before: now,
+            bus: Bus::WaitingToRetry { until: now },
+            bus_backoff: Backoff::default(),
+            beat: Round::Due { at: now },
+            look: Round::Due { at: now },
+            look_backoff: Backoff::default(),
+            looked_at: None,
+            draining: false,
+            last_op: 0,
+            out: VecDeque::new(),
+        }
+    }
+
+    /// Takes an event. Everything that the last one asked for must have been polled.
+    pub fn handle(&mut self, now: Time, event: ReplicaEvent) {
+        assert!(self.out.is_empty(), "the actions of the last event were not all polled");
+        self.apply(now, event);
+        self.settle(now);
+    }
+
+    pub fn poll_action(&mut self) -> Option<ReplicaAction> {
+        self.out.pop_front()
+    }
+
+    pub fn poll_timeout(&self) -> Option<Deadline> {
+        let bus = match self.bus {
+            Bus::Subscribing { until, .. } | Bus::WaitingToRetry { until } => Some((until, Reason::BusRetry)),
+            Bus::Armed => None,
+        };
+        let acquire = self.can_acquire_any().then_some((self.acquire_not_before, Reason::AcquireRetry));
+        let rounds = [(self.beat.deadline(), Reason::Heartbeat), (self.look.deadline(), Reason::Sync)];
+        rounds.into_iter().chain(bus).chain(acquire).map(|(at, reason)| Deadline { at, reason }).min()
+    }
+
+    /// Whether nothing is held or on its way.
+    pub fn is_drained(&self) -> bool {
+        self.held.is_empty() && self.acquiring.is_empty()
+    }
+
+    /// Whether the database answered the last look at everything.
+    pub fn is_connected(&self) -> bool {
+        self.looked_at.is_some() && self.look_backoff.is_fresh()
+    }
+
+    fn apply(&mut self, now: Time, event: ReplicaEvent) {
+        match event {
+            ReplicaEvent::Free { chat, status } => self.want(chat, status),
+            ReplicaEvent::BusSubscribed { op, armed } => {
+                if !matches!(self.bus, Bus::Subscribing { op: present, .. } if present == op) {
+                    return;
+                }
+                if armed {
+                    self.bus_backoff.reset();
+                    self.bus = Bus::Armed;
+                    // What became free before was not told.
+                    self.look_soon(now);
+                } else {
+                    self.bus = Bus::WaitingToRetry { until: now + self.bus_backoff.next_delay() };
+                }
+            }
+            ReplicaEvent::BusLost => {
+                if self.bus == Bus::Armed {
+                    self.bus = Bus::WaitingToRetry { until: now + self.bus_backoff.next_delay() };
+                }
+            }
+            ReplicaEvent::Synced { op, outcome } => self.on_synced(now, op, outcome),
+            ReplicaEvent::Acquired { op, outcome } => self.on_acquired(now, op, outcome),
+            ReplicaEvent::Beaten { op, outcome } => self.on_beaten(now, op, outcome),
+            ReplicaEvent::RunnerGone { chat, lease } => {
+                let was_full = !self.has_room();
+                if self.held.get(&chat).is_some_and(|held| held.lease == lease) {
+                    self.held.remove(&chat);
+                    if was_full {
+                        self.look_soon(now);
+                    }
+                }
+            }
+            ReplicaEvent::Drain => {
+                self.draining = true;
+                self.wanted.clear();
+                self.wanted_chats.clear();
+            }
+            ReplicaEvent::Wake => {}
+        }
+    }
+
+    fn want(&mut self, chat: ChatId, status: Status) {
+        let asked = self.acquiring.values().any(|acquisition| acquisition.chat == chat);
+        let known = asked || self.held.contains_key(&chat) || self.wanted_chats.contains(&chat);
+        if self.draining || known || self.wanted.len() >= WANTED_MAX {
+            // What does not fit is brought by a later look (B1).
+            return;
+        }
+        self.wanted_chats.insert(chat);
+        self.wanted.push_back((chat, status));
+    }
+
+    fn on_synced(&mut self, now: Time, op: OpId, outcome: OpOutcome<Outlook>) {
+        if !self.look.is(op) {
+            return;
+        }
+        let OpOutcome::Done(outlook) = outcome else {
+            self.look = Round::Due { at: now + self.look_backoff.next_delay() };
+            return;
+        };
+        self.look_backoff.reset();
+        self.looked_at = Some(now);
+        let soonest = outlook.soonest_expiry.map_or(self.config.poll_interval, |left| left + EXPIRY_SLACK);
+        self.look = Round::Due { at: now + soonest.min(self.config.poll_interval).max(SYNC_SPACING_MIN) };
+        // Those not asked for yet lack a place; this list is newer than what was known of them.
+        self.wanted.clear();
+        self.wanted_chats.clear();
+        for (chat, status) in outlook.runnable {
+            self.want(chat, status);
+        }
+    }
+
+    fn on_acquired(&mut self, now: Time, op: OpId, outcome: OpOutcome<Result<Arc<ChatState>, Rejection>>) {
+        let Some(acquisition) = self.acquiring.remove(&op) else { return };
+        let Acquisition { chat, status, asked_at, room } = acquisition;
+        match outcome {
+            OpOutcome::Done(Ok(state)) => {
+                self.acquire_backoff.reset();
+                self.held.insert(chat, Held { lease: state.lease, room });
+                self.out.push_back(ReplicaAction::Assign { chat, state, asked_at, room });
+            }
+            OpOutcome::Done(Err(_)) => self.acquire_backoff.reset(),
+            // It may be ours without our knowing: asked again until the database tells.
+            OpOutcome::Refused | OpOutcome::Unknown => {
+                self.want(chat, status);
+                self.acquire_not_before = now + self.acquire_backoff.next_delay();
+            }
+        }
+    }
+
+    fn on_beaten(&mut self, now: Time, op: OpId, outcome: OpOutcome<Vec<(ChatId, Lease)>>) {
+        let Round::InFlight { op: present, sent_at, .. } = self.beat else { return };
+        if present != op {
+            return;
+        }
+        let OpOutcome::Done(confirmed) = outcome else {
+            self.beat = Round::Due { at: now + self.config.heartbeat / 5 };
+            return;
+        };
+        self.beat = Round::Due { at: sent_at + self.config.heartbeat };
+        let confirmed: BTreeSet<_> = confirmed.into_iter().collect();
+        for (&chat, held) in &self.held {
+            let lease = held.lease;
+            if confirmed.contains(&(chat, lease)) {
+                self.out.push_back(ReplicaAction::Confirm { chat, lease, sent_at });
+            } else {
+                // One acquired after the heartbeat was sent is not lost; its hub reads the row and sees.
+                self.out.push_back(ReplicaAction::Lost { chat, lease });
+            }
+        }
+    }
+
+    fn look_soon(&mut self, now: Time) {
+        if let Round::Due { at } = self.look {
+            self.look = Round::Due { at: at.min(now) };
+        }
+    }
+
+    fn settle(&mut self, now: Time) {
+        self.settle_bus(now);
+        if self.beat.is_due(now) {
+            let held: Vec<_> = self.held.iter().map(|(chat, held)| (*chat, held.lease)).collect();
+            let until = now + self.config.heartbeat;
+            let op = self.ask(|op| ReplicaAction::Heartbeat { op, held });
+            self.beat = Round::InFlight { op, sent_at: now, until };
+        }
+        if self.look.is_due(now) {
+            let until = now + self.config.poll_interval;
+            let op = self.ask(|op| ReplicaAction::Sync { op, runnable_max: SYNC_RUNNABLE_MAX });
+            self.look = Round::InFlight { op, sent_at: now, until };
+        }
+        self.settle_wanted(now);
+    }
+
+    fn settle_bus(&mut self, now: Time) {
+        if let Bus::Subscribing { until, .. } = self.bus
+            && until <= now
+        {
+            self.bus = Bus::WaitingToRetry { until: now + self.bus_backoff.next_delay() };
+        }
+        if let Bus::WaitingToRetry { until } = self.bus
+            && until <= now
+        {
+            let op = self.ask(|op| ReplicaAction::BusSubscribe { op });
+            self.bus = Bus::Subscribing { op, until: now + BUS_SUBSCRIBE_TIMEOUT };
+        }
+    }
+
+    fn settle_wanted(&mut self, now: Time) {
+        if self.acquire_not_before > now {
+            return;
+        }
+        while let Some(at) = self.next_wanted() {
+            let (chat, status) = self.wanted.remove(at).expect("the place was just found");
+            self.wanted_chats.remove(&chat);
+            if self.held.contains_key(&chat) {
+                continue;
+            }
+            let room = self.has_room();
+            let replica = self.config.replica.clone();
+            let command = Command::Acquire { replica, interrupting_only: !room };
+            let op = self.ask(|op| ReplicaAction::Acquire { op, chat, command });
+            self.acquiring.insert(op, Acquisition { chat, status, asked_at: now, room });
+        }
+    }
+
+    /// The first that can be asked for now. Finishing an interruption needs no place (L2).
+    fn next_wanted(&self) -> Option<usize> {
+        if self.draining || self.acquiring.len() >= ACQUISITIONS_MAX {
+            return None;
+        }
+        if self.has_room() {
+            return (!self.wanted.is_empty()).then_some(0);
+        }
+        self.wanted.iter().position(|(_, status)| *status == Status::Interrupting)
+    }
+
+    fn can_acquire_any(&self) -> bool {
+        self.next_wanted().is_some()
+    }
+
+    fn has_room(&self) -> bool {
+        let taken = self.held.values().filter(|held| held.room).count();
+        let asked = self.acquiring.values().filter(|acquisition| acquisition.room).count();
+        taken + asked < self.config.workers
+    }
+
+    fn ask(&mut self, action: impl FnOnce(OpId) -> ReplicaAction) -> OpId {
+        self.last_op += 1;
+        let op = OpId(self.last_op);
+        self.out.push_back(action(op));
+        op
+    }
+}
+
+impl Round {
+    fn deadline(self) -> Time {
+        match self {
+            Self::Due { at } => at,
+            Self::InFlight { until, .. } => until,
+        }
+    }
+
+    fn is_due(self, now: Time) -> bool {
+        self.deadline() <= now
+    }
+
+    fn is(self, op: OpId) -> bool {
+        matches!(self, Self::InFlight { op: present, .. } if present == op)
+    }
+}

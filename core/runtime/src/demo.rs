@@ -1,0 +1,163 @@
+//! The generator that needs no model: it counts. Part `i` is `"i "`, and a user's message that begins with
+//! `/demo` tells how many parts, how fast, how long, and where the provider fails. It promises that nothing
+//! but its `Env`'s clock paces it, so that production and simulation run the same one.
+
+mod script;
+
+use std::fmt::{self, Write as _};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures::Stream;
+use mainstem_machine::{Role, RunError, Time};
+
+use crate::ports::{Conversation, Env, Generated, Generation, Generator};
+
+use script::Script;
+pub use script::{INTERVAL_MAX, PARTS_MAX, SIZE_MAX};
+
+/// Counts, at the pace and with the faults that the last user message asks for.
+#[derive(Clone, Debug)]
+pub struct Demo<E: Env> {
+    env: E,
+    unix_micros: fn() -> u64,
+}
+
+impl<E: Env> Demo<E> {
+    /// `unix_micros` tells the wall clock that `stamp=1` writes down.
+    pub fn new(env: E, unix_micros: fn() -> u64) -> Self {
+        Self { env, unix_micros }
+    }
+}
+
+impl<E: Env> Generator for Demo<E> {
+    fn start(&self, conversation: Conversation) -> Generation {
+        let asked = conversation.messages.iter().rfind(|message| message.role == Role::User);
+        let script = asked.map(|message| Script::parse(&message.content.to_text())).unwrap_or_default();
+        Box::pin(Run {
+            script,
+            first_attempt: conversation.episode.attempt == 1,
+            emitted: 0,
+            started: self.env.now(),
+            timer: None,
+            waiting: false,
+            ended: false,
+            env: self.env.clone(),
+            unix_micros: self.unix_micros,
+        })
+    }
+}
+
+/// One answer in the making.
+struct Run<E: Env> {
+    script: Script,
+    first_attempt: bool,
+    /// Parts given so far.
+    emitted: u64,
+    started: Time,
+    /// Its place is used again for each part.
+    timer: Option<Pin<Box<E::Sleep>>>,
+    /// The timer is set for the next part and has not gone off.
+    waiting: bool,
+    ended: bool,
+    env: E,
+    unix_micros: fn() -> u64,
+}
+
+/// What a run does where it stands.
+enum Step {
+    Part,
+    Stall,
+    End(Generated),
+}
+
+impl<E: Env> Run<E> {
+    fn step(&self) -> Step {
+        let now = Some(self.emitted);
+        if self.first_attempt && self.script.retryable == now {
+            return Step::End(failed("provider_unavailable", self.emitted, true));
+        }
+        if self.script.fatal == now {
+            return Step::End(failed("provider_rejected", self.emitted, false));
+        }
+        if self.script.stall == now {
+            return Step::Stall;
+        }
+        if self.emitted == self.script.parts { Step::End(Generated::Done) } else { Step::Part }
+    }
+
+    /// Waits until the next part is due. Counted from the start, so that one late part delays no other.
+    fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.script.interval.is_zero() {
+            return Poll::Ready(());
+        }
+        if !self.waiting {
+            let micros = self.script.interval.as_micros() as u64;
+            let due = self.started + Duration::from_micros(micros.saturating_mul(self.emitted + 1));
+            let left = due.since(self.env.now());
+            if left.is_zero() {
+                return Poll::Ready(());
+            }
+            let sleep = self.env.sleep(left);
+            match &mut self.timer {
+                Some(timer) => timer.set(sleep),
+                None => self.timer = Some(Box::pin(sleep)),
+            }
+            self.waiting = true;
+        }
+        let timer = self.timer.as_mut().expect("a timer is set while waiting");
+        ready!(timer.as_mut().poll(cx));
+        self.waiting = false;
+        Poll::Ready(())
+    }
+
+    fn part(&mut self) -> String {
+        self.emitted += 1;
+        let mut text = String::with_capacity(self.script.size.max(24));
+        let written = if self.script.stamp {
+            write!(text, "{}@{}", self.emitted, (self.unix_micros)())
+        } else {
+            write!(text, "{}", self.emitted)
+        };
+        written.expect("a string takes what is written");
+        let pad = self.script.size.saturating_sub(text.len() + 1);
+        text.extend(std::iter::repeat_n('.', pad));
+        text.push(' ');
+        text
+    }
+}
+
+impl<E: Env> Stream for Run<E> {
+    type Item = Generated;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Generated>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        match self.step() {
+            Step::Part => {
+                ready!(self.poll_due(cx));
+                Poll::Ready(Some(Generated::Text(self.part())))
+            }
+            // Nothing will ever wake it: only the drop of the run ends this.
+            Step::Stall => Poll::Pending,
+            Step::End(end) => {
+                self.ended = true;
+                self.timer = None;
+                Poll::Ready(Some(end))
+            }
+        }
+    }
+}
+
+impl<E: Env> fmt::Debug for Run<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Run").field("script", &self.script).field("emitted", &self.emitted).finish()
+    }
+}
+
+fn failed(code: &str, after: u64, retryable: bool) -> Generated {
+    let message = format!("the demo failed after part {after}, as it was asked to");
+    Generated::Failed { error: RunError { code: code.into(), message: message.into() }, retryable }
+}

@@ -1,0 +1,151 @@
+//! What a `/demo` line asks of the demo generator. Every text is a script: what is no setting is ignored,
+//! and what is absurd is clamped. Playing a script is left to the generator.
+
+use std::time::Duration;
+
+/// Parts of one answer.
+pub const PARTS_MAX: u64 = 10_000_000;
+/// Between two parts.
+pub const INTERVAL_MAX: Duration = Duration::from_secs(3600);
+/// Bytes of one part that `size` can ask for.
+pub const SIZE_MAX: usize = 1024 * 1024;
+
+const PARTS_DEFAULT: u64 = 60;
+const INTERVAL_DEFAULT: Duration = Duration::from_millis(20);
+
+/// How an answer goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Script {
+    pub(super) parts: u64,
+    /// Zero is full speed.
+    pub(super) interval: Duration,
+    /// The least length of a part in bytes, its space included.
+    pub(super) size: usize,
+    /// The provider fails after this part, retryably, on the first attempt only.
+    pub(super) retryable: Option<u64>,
+    /// The provider fails for good after this part.
+    pub(super) fatal: Option<u64>,
+    /// Nothing comes after this part, until the run is cancelled.
+    pub(super) stall: Option<u64>,
+    /// Each part tells when it was emitted.
+    pub(super) stamp: bool,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Self {
+            parts: PARTS_DEFAULT,
+            interval: INTERVAL_DEFAULT,
+            size: 0,
+            retryable: None,
+            fatal: None,
+            stall: None,
+            stamp: false,
+        }
+    }
+}
+
+impl Script {
+    /// The script in a user's message. Of a setting given twice, the last counts.
+    pub(super) fn parse(message: &str) -> Self {
+        let mut script = Self::default();
+        let mut words = message.split_whitespace();
+        if !message.starts_with("/demo") || words.next() != Some("/demo") {
+            return script;
+        }
+        for (name, value) in words.filter_map(|word| word.split_once('=')) {
+            script.set(name, value);
+        }
+        script
+    }
+
+    fn set(&mut self, name: &str, value: &str) {
+        let Some(number) = number(value) else {
+            if let ("interval", Some(interval)) = (name, interval(value)) {
+                self.interval = interval;
+            }
+            return;
+        };
+        match name {
+            "parts" => self.parts = number.min(PARTS_MAX),
+            "interval" if number == 0 => self.interval = Duration::ZERO,
+            "size" => self.size = usize::try_from(number).unwrap_or(SIZE_MAX).min(SIZE_MAX),
+            "retryable" => self.retryable = Some(number),
+            "fatal" => self.fatal = Some(number),
+            "stall" => self.stall = Some(number),
+            "stamp" if number <= 1 => self.stamp = number == 1,
+            _ => {}
+        }
+    }
+}
+
+/// Decimal digits and nothing else. What is too big for 64 bits is the biggest there is.
+fn number(text: &str) -> Option<u64> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| text.parse().unwrap_or(u64::MAX))
+}
+
+fn interval(text: &str) -> Option<Duration> {
+    let (digits, micros) =
+        [("us", 1), ("ms", 1000), ("s", 1_000_000)].into_iter().find_map(|(unit, micros)| {
+            Some((text.strip_suffix(unit)?, micros)).filter(|(n, _)| number(n).is_some())
+        })?;
+    let total = number(digits)?.saturating_mul(micros);
+    Some(Duration::from_micros(total).min(INTERVAL_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_is_no_demo_line_gets_the_default() {
+        for text in ["", "hello", "/demonstrate parts=3", " /demo parts=3", "say /demo parts=3", "/demo"] {
+            assert_eq!(Script::parse(text), Script::default(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn every_setting_is_taken() {
+        let line = "/demo parts=500 interval=5ms size=32 retryable=40 fatal=90 stall=20 stamp=1";
+        let wanted = Script {
+            parts: 500,
+            interval: Duration::from_millis(5),
+            size: 32,
+            retryable: Some(40),
+            fatal: Some(90),
+            stall: Some(20),
+            stamp: true,
+        };
+        assert_eq!(Script::parse(line), wanted);
+    }
+
+    #[test]
+    fn intervals_have_units_and_zero_needs_none() {
+        for (text, wanted) in [
+            ("0", Duration::ZERO),
+            ("0ms", Duration::ZERO),
+            ("250us", Duration::from_micros(250)),
+            ("5ms", Duration::from_millis(5)),
+            ("1s", Duration::from_secs(1)),
+            ("99999999999999999999999s", INTERVAL_MAX),
+            // No settings: the default stays.
+            ("5", INTERVAL_DEFAULT),
+            ("-1s", INTERVAL_DEFAULT),
+            ("1.5s", INTERVAL_DEFAULT),
+            ("ms", INTERVAL_DEFAULT),
+            ("1h", INTERVAL_DEFAULT),
+        ] {
+            assert_eq!(Script::parse(&format!("/demo interval={text}")).interval, wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_setting_is_ignored_and_what_is_absurd_is_clamped() {
+        let script =
+            Script::parse("/demo please parts=x parts= parts=7 colour=red = size=-1 stamp=2 and thanks");
+        assert_eq!(script, Script { parts: 7, ..Script::default() });
+        let script = Script::parse("/demo\nparts=99999999999999999999999 size=99999999999999999999999");
+        assert_eq!(script, Script { parts: PARTS_MAX, size: SIZE_MAX, ..Script::default() });
+    }
+}

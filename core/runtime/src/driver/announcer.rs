@@ -1,0 +1,69 @@
+//! Notices on their way to the bus: the newest of each chat, a few at a time, each tried once. A notice is a
+//! hint; whoever misses it polls.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use mainstem_machine::ChatId;
+use mainstem_machine::limits::OP_TIMEOUT;
+
+use super::{Shared, lock};
+use crate::ports::{Env, Notice, within};
+
+/// Notices in flight at the same time.
+const ANNOUNCEMENTS_MAX: usize = 8;
+/// Chats whose notices wait. Beyond it they are dropped: a bus that takes so few is as good as lost.
+const WAITING_MAX: usize = 65_536;
+
+#[derive(Debug, Default)]
+pub(crate) struct Announcer(Mutex<Queue>);
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: BTreeMap<ChatId, Notice>,
+    in_flight: usize,
+}
+
+impl Announcer {
+    pub(super) fn announce<E: Env>(&self, shared: &Arc<Shared<E>>, notice: Notice) {
+        {
+            let mut queue = lock(&self.0);
+            if queue.waiting.len() >= WAITING_MAX {
+                tracing::warn!("notices are dropped: the bus takes too few");
+                return;
+            }
+            let newer =
+                queue.waiting.get(&notice.chat).is_none_or(|w| w.snapshot_version < notice.snapshot_version);
+            if newer {
+                queue.waiting.insert(notice.chat, notice);
+            }
+            if queue.in_flight >= ANNOUNCEMENTS_MAX {
+                return;
+            }
+            queue.in_flight += 1;
+        }
+        let publishing = shared.clone();
+        shared.env.spawn(async move { publishing.announcer.publish(&publishing).await }).detach();
+    }
+
+    /// Publishes until nothing waits.
+    async fn publish<E: Env>(&self, shared: &Shared<E>) {
+        while let Some(notice) = self.next() {
+            let published = within(&shared.env, OP_TIMEOUT, shared.bus.publish(notice)).await;
+            match published {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "a notice was not sent"),
+                Err(_) => tracing::warn!("a notice was not sent in time"),
+            }
+        }
+    }
+
+    fn next(&self) -> Option<Notice> {
+        let mut queue = lock(&self.0);
+        let notice = queue.waiting.pop_first().map(|(_, notice)| notice);
+        if notice.is_none() {
+            queue.in_flight -= 1;
+        }
+        notice
+    }
+}

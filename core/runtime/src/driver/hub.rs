@@ -1,0 +1,531 @@
+//! A hub and its task. Whoever has an event for the hub hands it in under the hub's lock; what it asks for is
+//! carried out by the one task, which also holds everything that is open on its behalf: operations, the bus,
+//! the dial or the relay, the model's run. Dropping one of those ends it, so nothing can be left behind (B2).
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, Stream};
+use futures::task::AtomicWaker;
+use mainstem_machine::hub::{Hub, HubAction, HubEvent, OpOutcome};
+use mainstem_machine::limits::{OP_TIMEOUT, PAGE_MESSAGES_MAX};
+use mainstem_machine::{
+    ChatId, ChatState, DialId, Ending, FollowerId, GenerationId, Lease, Message, MessageId, OpId, Rejection,
+    RelayFault, RelayFrame, RelayPosition, ReplicaId, Resume, RunError, StreamEvent, SubscriptionId, Time,
+    Version,
+};
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+
+use super::database::{bounded, outcome};
+use super::sleeper::Sleeper;
+use super::{Shared, lock, yield_now};
+use crate::ports::{
+    Applied, BusError, BusSubscription, Conversation, Env, Fault, Generated, Generation, Request, TaskHandle,
+    Topic, within,
+};
+use crate::relay::{Follow, RelayStream};
+
+/// Events that one wake handles before everybody else has a turn.
+const EVENTS_MAX: usize = 64;
+
+/// A hub, its task, and those who wait for news of it.
+pub(crate) struct HubCell<E: Env> {
+    chat: ChatId,
+    inner: Mutex<Inner>,
+    news: Notify,
+    nudge: Nudge,
+    task: Mutex<Option<TaskHandle>>,
+    env: std::marker::PhantomData<fn() -> E>,
+}
+
+struct Inner {
+    hub: Hub,
+    pending: VecDeque<HubAction>,
+    last_id: u64,
+    /// The lease that the runner was given.
+    assigned: Option<Lease>,
+    /// The task is gone.
+    ended: bool,
+}
+
+/// Tells the task that somebody else has moved the hub.
+#[derive(Default)]
+struct Nudge {
+    given: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Nudge {
+    fn give(&self) {
+        self.given.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    fn poll(&self, context: &mut Context<'_>) -> bool {
+        self.waker.register(context.waker());
+        self.given.swap(false, Ordering::AcqRel)
+    }
+}
+
+/// The hub, with its lock held.
+pub(crate) struct Entry<'a> {
+    inner: &'a mut Inner,
+    now: Time,
+    moved: bool,
+}
+
+impl Entry<'_> {
+    pub(crate) fn handle(&mut self, event: HubEvent) {
+        if self.inner.hub.is_finished() {
+            return;
+        }
+        self.inner.hub.handle(self.now, event);
+        self.drain();
+        self.moved = true;
+    }
+
+    pub(crate) fn next_event(&mut self, subscription: SubscriptionId) -> Option<StreamEvent> {
+        let event = self.inner.hub.next_event(self.now, subscription);
+        self.moved |= self.drain();
+        event
+    }
+
+    pub(crate) fn next_frame(&mut self, follower: FollowerId) -> Option<RelayFrame> {
+        let frame = self.inner.hub.next_frame(self.now, follower);
+        self.moved |= self.drain();
+        frame
+    }
+
+    pub(crate) fn subscribe(&mut self, from: Resume) -> Option<SubscriptionId> {
+        if !self.inner.hub.has_room_for_viewer() {
+            return None;
+        }
+        self.inner.last_id += 1;
+        let subscription = SubscriptionId(self.inner.last_id);
+        self.handle(HubEvent::Subscribe { subscription, from });
+        Some(subscription)
+    }
+
+    pub(crate) fn follow(&mut self, position: Option<RelayPosition>) -> Option<FollowerId> {
+        if !self.inner.hub.has_room_for_follower() {
+            return None;
+        }
+        self.inner.last_id += 1;
+        let follower = FollowerId(self.inner.last_id);
+        self.handle(HubEvent::Follow { follower, position });
+        Some(follower)
+    }
+
+    pub(super) fn assign(&mut self, lease: Lease, event: HubEvent) {
+        self.inner.assigned = Some(lease);
+        self.handle(event);
+    }
+
+    pub(crate) fn ending(&self) -> Option<Ending> {
+        self.inner.hub.ending()
+    }
+
+    pub(crate) fn owner(&self) -> Option<Arc<str>> {
+        self.inner.hub.owner()
+    }
+
+    pub(crate) fn is_over_for(&self, follower: FollowerId) -> bool {
+        self.inner.hub.is_over_for(follower)
+    }
+
+    fn drain(&mut self) -> bool {
+        let mut any = false;
+        while let Some(action) = self.inner.hub.poll_action() {
+            self.inner.pending.push_back(action);
+            any = true;
+        }
+        any
+    }
+}
+
+impl<E: Env> HubCell<E> {
+    /// A new hub with its task.
+    pub(super) fn spawn(shared: &Arc<Shared<E>>, chat: ChatId) -> Arc<Self> {
+        let hub = Hub::new(shared.env.now(), shared.hub_config.clone());
+        let inner = Inner { hub, pending: VecDeque::new(), last_id: 0, assigned: None, ended: false };
+        let (news, nudge, task) = (Notify::new(), Nudge::default(), Mutex::default());
+        let inner = Mutex::new(inner);
+        let cell = Arc::new(Self { chat, inner, news, nudge, task, env: std::marker::PhantomData });
+        let ended = Ended { shared: shared.clone(), cell: cell.clone() };
+        let handle = shared.env.spawn(HubTask::new(ended).run());
+        *lock(&cell.task) = Some(handle);
+        cell
+    }
+
+    pub(crate) fn chat(&self) -> ChatId {
+        self.chat
+    }
+
+    /// Completes when there may be something new to tell. Enable it before looking.
+    pub(crate) fn news(&self) -> Notified<'_> {
+        self.news.notified()
+    }
+
+    /// Does something with the hub. `None` if it is finished.
+    pub(crate) fn enter<T>(&self, env: &E, act: impl FnOnce(&mut Entry<'_>) -> T) -> Option<T> {
+        let (done, moved) = self.enter_quietly(env, act)?;
+        if moved {
+            self.nudge.give();
+        }
+        Some(done)
+    }
+
+    /// The same for the task itself, which need not be told.
+    fn enter_quietly<T>(&self, env: &E, act: impl FnOnce(&mut Entry<'_>) -> T) -> Option<(T, bool)> {
+        let mut inner = lock(&self.inner);
+        if inner.ended || inner.hub.is_finished() {
+            return None;
+        }
+        let mut entry = Entry { inner: &mut inner, now: env.now(), moved: false };
+        let done = act(&mut entry);
+        let moved = entry.moved;
+        let news = inner.hub.take_news();
+        drop(inner);
+        if news {
+            self.news.notify_waiters();
+        }
+        Some((done, moved))
+    }
+
+    /// Ends the task, whatever it is at.
+    pub(super) fn end(&self) {
+        drop(lock(&self.task).take());
+    }
+}
+
+impl<E: Env> fmt::Debug for HubCell<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HubCell").field("chat", &self.chat).finish_non_exhaustive()
+    }
+}
+
+/// Cleans up when the task ends, also when it was ended or panicked: viewers go elsewhere, and the lease is
+/// left to run out.
+struct Ended<E: Env> {
+    shared: Arc<Shared<E>>,
+    cell: Arc<HubCell<E>>,
+}
+
+impl<E: Env> Drop for Ended<E> {
+    fn drop(&mut self) {
+        let assigned = {
+            let mut inner = lock(&self.cell.inner);
+            inner.ended = true;
+            inner.assigned.take()
+        };
+        self.shared.registry.remove(&self.cell);
+        if let Some(lease) = assigned {
+            self.shared.replica.on_runner_gone(&self.shared.env, self.cell.chat, lease);
+        }
+        self.cell.news.notify_waiters();
+    }
+}
+
+/// What an operation came to, with what the task keeps of it.
+enum Done {
+    Event(HubEvent),
+    Bus { op: OpId, subscribed: Result<BusSubscription, BusError> },
+    History { op: OpId, loaded: Result<(Version, Arc<[Arc<Message>]>), Fault> },
+}
+
+struct HubTask<E: Env> {
+    ended: Ended<E>,
+    operations: FuturesUnordered<BoxFuture<'static, Done>>,
+    bus: Option<BusSubscription>,
+    dial: Option<(DialId, BoxFuture<'static, Result<RelayStream, RelayFault>>)>,
+    relay: Option<(DialId, RelayStream)>,
+    history: Option<(OpId, Arc<[Arc<Message>]>)>,
+    generation: Option<(GenerationId, Generation)>,
+    sleeper: Sleeper<E>,
+}
+
+impl<E: Env> HubTask<E> {
+    fn new(ended: Ended<E>) -> Self {
+        Self {
+            ended,
+            operations: FuturesUnordered::new(),
+            bus: None,
+            dial: None,
+            relay: None,
+            history: None,
+            generation: None,
+            sleeper: Sleeper::new(),
+        }
+    }
+
+    async fn run(mut self) {
+        let mut events = Vec::with_capacity(4);
+        loop {
+            let (actions, deadline, finished) = {
+                let mut inner = lock(&self.ended.cell.inner);
+                let actions = std::mem::take(&mut inner.pending);
+                (actions, inner.hub.poll_timeout(), inner.hub.is_finished())
+            };
+            for action in actions {
+                self.execute(action);
+            }
+            if finished {
+                return;
+            }
+            self.sleeper.set(&self.ended.shared.env, deadline.map(|deadline| deadline.at));
+            std::future::poll_fn(|context| self.poll_events(context, &mut events)).await;
+            let many = events.len() >= EVENTS_MAX;
+            let (cell, env) = (&self.ended.cell, &self.ended.shared.env);
+            cell.enter_quietly(env, |entry| {
+                for event in events.drain(..) {
+                    entry.handle(event);
+                }
+            });
+            if many {
+                yield_now().await;
+            }
+        }
+    }
+
+    /// Gathers what has happened. Ready if there is anything, or if somebody else moved the hub.
+    fn poll_events(&mut self, context: &mut Context<'_>, events: &mut Vec<HubEvent>) -> Poll<()> {
+        let nudged = self.ended.cell.nudge.poll(context);
+        self.poll_bus(context, events);
+        while let Poll::Ready(Some(done)) = Pin::new(&mut self.operations).poll_next(context) {
+            events.push(self.take(done));
+        }
+        self.poll_relay(context, events);
+        self.poll_generation(context, events);
+        if self.sleeper.poll(context).is_ready() {
+            events.push(HubEvent::Wake);
+        }
+        if nudged || !events.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn poll_bus(&mut self, context: &mut Context<'_>, events: &mut Vec<HubEvent>) {
+        while let Some(bus) = &mut self.bus
+            && events.len() < EVENTS_MAX
+            && let Poll::Ready(notice) = bus.as_mut().poll_next(context)
+        {
+            events.push(match notice {
+                Some(notice) => HubEvent::Hint { snapshot_version: notice.snapshot_version },
+                None => {
+                    self.bus = None;
+                    HubEvent::BusLost
+                }
+            });
+        }
+    }
+
+    fn poll_relay(&mut self, context: &mut Context<'_>, events: &mut Vec<HubEvent>) {
+        if let Some((dial, dialing)) = &mut self.dial
+            && let Poll::Ready(dialed) = dialing.as_mut().poll(context)
+        {
+            let dial = *dial;
+            self.dial = None;
+            match dialed {
+                Ok(stream) => {
+                    self.relay = Some((dial, stream));
+                    events.push(HubEvent::Dialed { dial });
+                }
+                Err(fault) => events.push(self.relay_gone(dial, fault)),
+            }
+        }
+        while let Some((dial, relay)) = &mut self.relay
+            && events.len() < EVENTS_MAX
+            && let Poll::Ready(frame) = Pin::new(relay).poll_next(context)
+        {
+            let dial = *dial;
+            match frame {
+                Some(Ok(frame)) => events.push(HubEvent::Relayed { dial, frame }),
+                Some(Err(fault)) => {
+                    self.relay = None;
+                    events.push(self.relay_gone(dial, fault));
+                }
+                None => {
+                    self.relay = None;
+                    events.push(self.relay_gone(dial, RelayFault::Gone));
+                }
+            }
+        }
+    }
+
+    fn relay_gone(&self, dial: DialId, fault: RelayFault) -> HubEvent {
+        let chat = self.ended.cell.chat;
+        match fault {
+            RelayFault::Denied => {
+                tracing::error!(%chat, %dial, "a peer denies our credentials: give all replicas one secret");
+            }
+            RelayFault::Nonsense => tracing::warn!(%chat, %dial, "a peer sent what makes no sense"),
+            RelayFault::Gone | RelayFault::NotWorker => {
+                tracing::debug!(%chat, %dial, fault = fault.as_str(), "the relay is gone");
+            }
+        }
+        HubEvent::RelayGone { dial, fault }
+    }
+
+    fn poll_generation(&mut self, context: &mut Context<'_>, events: &mut Vec<HubEvent>) {
+        while let Some((generation, run)) = &mut self.generation
+            && events.len() < EVENTS_MAX
+            && let Poll::Ready(generated) = run.as_mut().poll_next(context)
+        {
+            let generation = *generation;
+            if !matches!(generated, Some(Generated::Text(_))) {
+                self.generation = None;
+            }
+            events.push(match generated {
+                Some(Generated::Text(text)) => HubEvent::Generated { generation, text },
+                Some(Generated::Done) => HubEvent::GenerationDone { generation },
+                Some(Generated::Failed { error, retryable }) => {
+                    HubEvent::GenerationFailed { generation, error, retryable }
+                }
+                None => {
+                    let message = "the model's answer broke off".into();
+                    let error = RunError { code: "generator_broke_off".into(), message };
+                    HubEvent::GenerationFailed { generation, error, retryable: true }
+                }
+            });
+        }
+    }
+
+    /// Keeps what a finished operation brought, and tells the event that it is.
+    fn take(&mut self, done: Done) -> HubEvent {
+        match done {
+            Done::Event(event) => event,
+            Done::Bus { op, subscribed } => {
+                let armed = subscribed.is_ok();
+                match subscribed {
+                    Ok(subscription) => self.bus = Some(subscription),
+                    Err(error) => tracing::debug!(chat = %self.ended.cell.chat, %error, "not subscribed"),
+                }
+                HubEvent::BusSubscribed { op, armed }
+            }
+            Done::History { op, loaded } => {
+                let loaded = loaded.map(|(version, messages)| {
+                    self.history = Some((op, messages));
+                    version
+                });
+                HubEvent::HistoryLoaded { op, outcome: outcome(loaded, "load history") }
+            }
+        }
+    }
+
+    fn execute(&mut self, action: HubAction) {
+        let (shared, chat) = (self.ended.shared.clone(), self.ended.cell.chat);
+        tracing::trace!(%chat, ?action, "asked for");
+        match action {
+            HubAction::BusSubscribe { op } => self.operate(async move {
+                let subscribing = shared.bus.subscribe(Topic::Chat(chat));
+                let subscribed = within(&shared.env, OP_TIMEOUT, subscribing).await;
+                let subscribed = subscribed.unwrap_or_else(|_| Err(BusError("no answer in time".into())));
+                Done::Bus { op, subscribed }
+            }),
+            HubAction::BusUnsubscribe => self.bus = None,
+            HubAction::ReadSnapshot { op, known } => self.operate(async move {
+                let read = bounded(&shared.env, shared.store.snapshot(chat, known)).await;
+                Done::Event(HubEvent::SnapshotRead { op, outcome: outcome(read, "read snapshot") })
+            }),
+            HubAction::ReadPage { op, after, until } => self.operate(async move {
+                let page = shared.store.page(chat, after, Some(until), PAGE_MESSAGES_MAX);
+                let page = bounded(&shared.env, page).await;
+                Done::Event(HubEvent::PageRead { op, outcome: outcome(page, "read messages") })
+            }),
+            HubAction::LoadHistory { op } => {
+                self.operate(async move { Done::History { op, loaded: load_history(&shared, chat).await } })
+            }
+            HubAction::Apply { op, command } => self.operate(async move {
+                let request = Request { chat, command, by: None, receipt: None };
+                let what = request.command.name();
+                let applied = outcome(shared.apply(&request).await, what);
+                Done::Event(HubEvent::Applied { op, outcome: applied_state(applied) })
+            }),
+            HubAction::Dial { dial, worker, position } => {
+                self.relay = None;
+                self.dial = Some((dial, Box::pin(dial_worker(shared, chat, worker, position))));
+            }
+            HubAction::CloseDial { dial } => {
+                self.dial.take_if(|(present, _)| *present == dial);
+                self.relay.take_if(|(present, _)| *present == dial);
+            }
+            HubAction::Start { generation, episode, model, history } => {
+                let (loaded, messages) =
+                    self.history.clone().expect("a run starts after its history was loaded");
+                assert_eq!(loaded, history, "a run starts over the history that was loaded last");
+                let conversation = Conversation { chat, model, episode, messages };
+                tracing::info!(%chat, ?episode, "generating");
+                self.generation = Some((generation, shared.generator.start(conversation)));
+            }
+            HubAction::Cancel { generation } => {
+                self.generation.take_if(|(present, _)| *present == generation);
+            }
+            HubAction::RunnerGone { lease } => {
+                self.history = None;
+                self.forget(lease);
+                shared.replica.on_runner_gone(&shared.env, chat, lease);
+            }
+        }
+    }
+
+    fn forget(&self, lease: Lease) {
+        let mut inner = lock(&self.ended.cell.inner);
+        inner.assigned.take_if(|assigned| *assigned == lease);
+    }
+
+    fn operate(&mut self, operation: impl Future<Output = Done> + Send + 'static) {
+        self.operations.push(Box::pin(operation));
+    }
+}
+
+pub(super) fn applied_state(applied: OpOutcome<Applied>) -> OpOutcome<Result<Arc<ChatState>, Rejection>> {
+    match applied {
+        OpOutcome::Done(Applied::Changed { state, .. }) => OpOutcome::Done(Ok(state)),
+        OpOutcome::Done(Applied::Rejected(rejection)) => OpOutcome::Done(Err(rejection)),
+        // No runner's command is accepted without a change, and none has a receipt.
+        OpOutcome::Done(Applied::Unchanged { .. } | Applied::Replayed(_) | Applied::Mismatch) => {
+            OpOutcome::Refused
+        }
+        OpOutcome::Refused => OpOutcome::Refused,
+        OpOutcome::Unknown => OpOutcome::Unknown,
+    }
+}
+
+/// The whole history, of one version.
+async fn load_history<E: Env>(
+    shared: &Shared<E>,
+    chat: ChatId,
+) -> Result<(Version, Arc<[Arc<Message>]>), Fault> {
+    let mut messages: Vec<Arc<Message>> = Vec::new();
+    let mut version = None;
+    loop {
+        let after = messages.last().map_or(MessageId(0), |message| message.id);
+        let page = bounded(&shared.env, shared.store.page(chat, after, None, PAGE_MESSAGES_MAX)).await?;
+        let page = page.ok_or_else(|| Fault::Refused("the chat is gone".into()))?;
+        if version.is_some_and(|version| version != page.history_version) {
+            return Err(Fault::Refused("the history moved while it was read".into()));
+        }
+        version = Some(page.history_version);
+        messages.extend(page.messages);
+        if !page.more {
+            return Ok((page.history_version, messages.into()));
+        }
+    }
+}
+
+async fn dial_worker<E: Env>(
+    shared: Arc<Shared<E>>,
+    chat: ChatId,
+    worker: ReplicaId,
+    position: Option<RelayPosition>,
+) -> Result<RelayStream, RelayFault> {
+    let peers = shared.peers.as_ref().ok_or(RelayFault::Gone)?;
+    let address = shared.address_of(&worker).await.ok_or(RelayFault::Gone)?;
+    let follower = shared.hub_config.replica.clone();
+    tracing::debug!(%chat, peer = %worker, ?position, "dialing");
+    peers.follow(&address, Follow { chat, follower, worker, position }).await
+}

@@ -1,0 +1,112 @@
+//! Drives the machines: one task for each hub, one for the replica. It hands events in, carries actions out,
+//! and decides nothing.
+
+mod announcer;
+mod database;
+mod hub;
+mod registry;
+mod replica;
+mod sleeper;
+mod viewer;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use mainstem_machine::ReplicaId;
+use mainstem_machine::hub::HubConfig;
+
+use crate::ports::{Bus, Env, Generator, Peer, ReplicaRow, Store};
+use crate::relay::Peers;
+
+pub(crate) use announcer::Announcer;
+pub(crate) use database::bounded;
+pub(crate) use hub::HubCell;
+pub(crate) use registry::Registry;
+pub(crate) use replica::{ReplicaCell, run as run_replica};
+pub(crate) use viewer::{Followed, Watch};
+
+/// What the tasks of one replica share.
+pub(crate) struct Shared<E: Env> {
+    pub(crate) env: E,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) bus: Arc<dyn Bus>,
+    pub(crate) generator: Arc<dyn Generator>,
+    pub(crate) hub_config: Arc<HubConfig>,
+    /// What this replica says of itself to the others.
+    pub(crate) row: ReplicaRow,
+    /// `None` where there are no others.
+    pub(crate) peers: Option<Peers<E>>,
+    addresses: Mutex<BTreeMap<ReplicaId, String>>,
+    pub(crate) registry: Registry<E>,
+    pub(crate) replica: ReplicaCell,
+    pub(crate) announcer: Announcer,
+}
+
+impl<E: Env> Shared<E> {
+    #[allow(clippy::too_many_arguments, reason = "the parts of a replica, named once")]
+    pub(crate) fn new(
+        env: E,
+        store: Arc<dyn Store>,
+        bus: Arc<dyn Bus>,
+        generator: Arc<dyn Generator>,
+        hub_config: Arc<HubConfig>,
+        row: ReplicaRow,
+        peers: Option<Peers<E>>,
+        replica: ReplicaCell,
+    ) -> Arc<Self> {
+        let (addresses, registry, announcer) = (Mutex::default(), Registry::default(), Announcer::default());
+        Arc::new(Self {
+            env,
+            store,
+            bus,
+            generator,
+            hub_config,
+            row,
+            peers,
+            addresses,
+            registry,
+            replica,
+            announcer,
+        })
+    }
+
+    /// Where a peer's relay listens. One that is not known is looked for in the database.
+    async fn address_of(&self, replica: &ReplicaId) -> Option<String> {
+        let known = lock(&self.addresses).get(replica).cloned();
+        if known.is_some() {
+            return known;
+        }
+        let report = self.store.heartbeat(&self.row, &[]).await.ok()?;
+        self.learn_peers(report.peers);
+        lock(&self.addresses).get(replica).cloned()
+    }
+
+    fn learn_peers(&self, peers: Vec<Peer>) {
+        *lock(&self.addresses) = peers.into_iter().map(|peer| (peer.replica, peer.address)).collect();
+    }
+}
+
+impl<E: Env> fmt::Debug for Shared<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("replica", &self.hub_config.replica).finish_non_exhaustive()
+    }
+}
+
+/// A panic in a machine ends what it was about; it does not lock out everything else.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Lets everybody else have a turn.
+async fn yield_now() {
+    let mut yielded = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut yielded, true) {
+            return std::task::Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        std::task::Poll::Pending
+    })
+    .await;
+}

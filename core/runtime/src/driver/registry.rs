@@ -1,0 +1,101 @@
+//! The open hubs of a replica.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use mainstem_machine::hub::HubEvent;
+use mainstem_machine::{ChatId, Version};
+
+use super::{HubCell, Shared, lock};
+use crate::ports::Env;
+
+/// Hubs open at the same time (B1).
+const HUBS_MAX: usize = 200_000;
+
+#[derive(Debug)]
+pub(crate) struct Registry<E: Env> {
+    hubs: Mutex<BTreeMap<ChatId, Arc<HubCell<E>>>>,
+}
+
+impl<E: Env> Default for Registry<E> {
+    fn default() -> Self {
+        Self { hubs: Mutex::default() }
+    }
+}
+
+impl<E: Env> Registry<E> {
+    /// Hands an event to the chat's hub, which is opened if there is none. `None` if there is no room.
+    pub(crate) fn enter<T>(
+        &self,
+        shared: &Arc<Shared<E>>,
+        chat: ChatId,
+        act: impl FnOnce(&Arc<HubCell<E>>, &mut super::hub::Entry<'_>) -> T,
+    ) -> Option<T> {
+        let mut act = Some(act);
+        loop {
+            let cell = self.open(shared, chat)?;
+            let entered = cell.enter(&shared.env, |entry| act.take().map(|act| act(&cell, entry)));
+            match entered {
+                Some(done) => return done,
+                // It finished meanwhile: the next one is another.
+                None => self.remove(&cell),
+            }
+        }
+    }
+
+    fn open(&self, shared: &Arc<Shared<E>>, chat: ChatId) -> Option<Arc<HubCell<E>>> {
+        let mut hubs = lock(&self.hubs);
+        if let Some(cell) = hubs.get(&chat) {
+            return Some(cell.clone());
+        }
+        if hubs.len() >= HUBS_MAX {
+            tracing::warn!(hubs = HUBS_MAX, "no room for another hub");
+            return None;
+        }
+        let cell = HubCell::spawn(shared, chat);
+        hubs.insert(chat, cell.clone());
+        Some(cell)
+    }
+
+    pub(super) fn remove(&self, cell: &Arc<HubCell<E>>) {
+        let mut hubs = lock(&self.hubs);
+        if hubs.get(&cell.chat()).is_some_and(|present| Arc::ptr_eq(present, cell)) {
+            hubs.remove(&cell.chat());
+        }
+    }
+
+    pub(crate) fn find(&self, chat: ChatId) -> Option<Arc<HubCell<E>>> {
+        lock(&self.hubs).get(&chat).cloned()
+    }
+
+    pub(crate) fn chats(&self) -> Vec<ChatId> {
+        lock(&self.hubs).keys().copied().collect()
+    }
+
+    /// Hands an event to the chat's hub, if it is open.
+    pub(super) fn tell(&self, env: &E, chat: ChatId, event: HubEvent) {
+        if let Some(cell) = self.find(chat) {
+            cell.enter(env, |entry| entry.handle(event));
+        }
+    }
+
+    pub(super) fn hint(&self, env: &E, chat: ChatId, snapshot_version: Version) {
+        self.tell(env, chat, HubEvent::Hint { snapshot_version });
+    }
+
+    /// Hands the same event to every hub.
+    pub(crate) fn tell_all(&self, env: &E, event: &HubEvent) {
+        let cells: Vec<_> = lock(&self.hubs).values().cloned().collect();
+        for cell in cells {
+            cell.enter(env, |entry| entry.handle(event.clone()));
+        }
+    }
+
+    /// Ends every hub's task, whatever it is at.
+    pub(crate) fn end_all(&self) {
+        let cells = std::mem::take(&mut *lock(&self.hubs));
+        for cell in cells.values() {
+            cell.end();
+        }
+    }
+}

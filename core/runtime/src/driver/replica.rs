@@ -1,0 +1,227 @@
+//! The replica's own task: leases, membership, the periodic look at everything.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, Stream};
+use futures::task::AtomicWaker;
+use mainstem_machine::hub::HubEvent;
+use mainstem_machine::limits::OP_TIMEOUT;
+use mainstem_machine::replica::{Outlook, Replica, ReplicaAction, ReplicaConfig, ReplicaEvent};
+use mainstem_machine::{ChatId, Lease, OpId, Status, Time, Version};
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+
+use super::database::{bounded, outcome};
+use super::sleeper::Sleeper;
+use super::{Shared, lock};
+use crate::ports::{
+    BusError, BusSubscription, Env, Fault, Held, Request, SyncReport, SyncRequest, Topic, within,
+};
+
+/// Notices that one wake handles before everything else has a turn.
+const NOTICES_MAX: usize = 64;
+
+/// The replica's machine, and those who wait for it.
+pub(crate) struct ReplicaCell {
+    inner: Mutex<Inner>,
+    nudged: AtomicBool,
+    waker: AtomicWaker,
+    news: Notify,
+}
+
+struct Inner {
+    replica: Replica,
+    pending: VecDeque<ReplicaAction>,
+}
+
+impl ReplicaCell {
+    pub(crate) fn new(now: Time, config: ReplicaConfig) -> Self {
+        let inner = Inner { replica: Replica::new(now, config), pending: VecDeque::new() };
+        let (nudged, waker, news) = (AtomicBool::new(false), AtomicWaker::new(), Notify::new());
+        Self { inner: Mutex::new(inner), nudged, waker, news }
+    }
+
+    pub(crate) fn handle<E: Env>(&self, env: &E, event: ReplicaEvent) {
+        {
+            let mut inner = lock(&self.inner);
+            inner.replica.handle(env.now(), event);
+            while let Some(action) = inner.replica.poll_action() {
+                inner.pending.push_back(action);
+            }
+        }
+        self.nudged.store(true, Ordering::Release);
+        self.waker.wake();
+        self.news.notify_waiters();
+    }
+
+    pub(super) fn on_free<E: Env>(&self, env: &E, chat: ChatId, status: Status) {
+        self.handle(env, ReplicaEvent::Free { chat, status });
+    }
+
+    pub(super) fn on_runner_gone<E: Env>(&self, env: &E, chat: ChatId, lease: Lease) {
+        self.handle(env, ReplicaEvent::RunnerGone { chat, lease });
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        lock(&self.inner).replica.is_connected()
+    }
+
+    pub(crate) fn is_drained(&self) -> bool {
+        lock(&self.inner).replica.is_drained()
+    }
+
+    /// Completes when the replica was moved. Enable it before looking.
+    pub(crate) fn news(&self) -> Notified<'_> {
+        self.news.notified()
+    }
+}
+
+impl fmt::Debug for ReplicaCell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReplicaCell").finish_non_exhaustive()
+    }
+}
+
+enum Done {
+    Event(ReplicaEvent),
+    Bus { op: OpId, subscribed: Result<BusSubscription, BusError> },
+}
+
+/// Drives the replica's machine until it is dropped.
+pub(crate) async fn run<E: Env>(shared: Arc<Shared<E>>) {
+    let task =
+        ReplicaTask { shared, operations: FuturesUnordered::new(), bus: None, sleeper: Sleeper::new() };
+    task.run().await;
+}
+
+struct ReplicaTask<E: Env> {
+    shared: Arc<Shared<E>>,
+    operations: FuturesUnordered<BoxFuture<'static, Done>>,
+    bus: Option<BusSubscription>,
+    sleeper: Sleeper<E>,
+}
+
+impl<E: Env> ReplicaTask<E> {
+    async fn run(mut self) {
+        self.shared.replica.handle(&self.shared.env, ReplicaEvent::Wake);
+        loop {
+            let (actions, deadline) = {
+                let mut inner = lock(&self.shared.replica.inner);
+                (std::mem::take(&mut inner.pending), inner.replica.poll_timeout())
+            };
+            for action in actions {
+                self.execute(action);
+            }
+            self.sleeper.set(&self.shared.env, deadline.map(|deadline| deadline.at));
+            let mut events = Vec::new();
+            std::future::poll_fn(|context| self.poll_events(context, &mut events)).await;
+            for event in events {
+                self.shared.replica.handle(&self.shared.env, event);
+            }
+        }
+    }
+
+    fn poll_events(&mut self, context: &mut Context<'_>, events: &mut Vec<ReplicaEvent>) -> Poll<()> {
+        let cell = &self.shared.replica;
+        cell.waker.register(context.waker());
+        let nudged = cell.nudged.swap(false, Ordering::AcqRel);
+        while let Some(bus) = &mut self.bus
+            && events.len() < NOTICES_MAX
+            && let Poll::Ready(notice) = bus.as_mut().poll_next(context)
+        {
+            events.push(match notice {
+                Some(notice) => ReplicaEvent::Free { chat: notice.chat, status: notice.status },
+                None => {
+                    self.bus = None;
+                    ReplicaEvent::BusLost
+                }
+            });
+        }
+        while let Poll::Ready(Some(done)) = Pin::new(&mut self.operations).poll_next(context) {
+            events.push(match done {
+                Done::Event(event) => event,
+                Done::Bus { op, subscribed } => {
+                    let armed = subscribed.is_ok();
+                    match subscribed {
+                        Ok(subscription) => self.bus = Some(subscription),
+                        Err(error) => tracing::warn!(%error, "no notifications: polling alone"),
+                    }
+                    ReplicaEvent::BusSubscribed { op, armed }
+                }
+            });
+        }
+        if self.sleeper.poll(context).is_ready() {
+            events.push(ReplicaEvent::Wake);
+        }
+        if nudged || !events.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn execute(&mut self, action: ReplicaAction) {
+        let shared = self.shared.clone();
+        match action {
+            ReplicaAction::BusSubscribe { op } => self.operate(async move {
+                let subscribed = within(&shared.env, OP_TIMEOUT, shared.bus.subscribe(Topic::Work)).await;
+                let subscribed = subscribed.unwrap_or_else(|_| Err(BusError("no answer in time".into())));
+                Done::Bus { op, subscribed }
+            }),
+            ReplicaAction::Sync { op, runnable_max } => self.operate(async move {
+                let synced = outcome(sync(&shared, runnable_max).await, "sync");
+                Done::Event(ReplicaEvent::Synced { op, outcome: synced })
+            }),
+            ReplicaAction::Acquire { op, chat, command } => self.operate(async move {
+                let request = Request { chat, command, by: None, receipt: None };
+                let applied = outcome(shared.apply(&request).await, "acquire");
+                Done::Event(ReplicaEvent::Acquired { op, outcome: super::hub::applied_state(applied) })
+            }),
+            ReplicaAction::Heartbeat { op, held } => self.operate(async move {
+                let held: Vec<_> = held.into_iter().map(|(chat, lease)| Held { chat, lease }).collect();
+                let beaten = bounded(&shared.env, shared.store.heartbeat(&shared.row, &held)).await;
+                let confirmed = beaten.map(|report| {
+                    shared.learn_peers(report.peers);
+                    report.confirmed.into_iter().map(|held| (held.chat, held.lease)).collect()
+                });
+                Done::Event(ReplicaEvent::Beaten { op, outcome: outcome(confirmed, "heartbeat") })
+            }),
+            ReplicaAction::Assign { chat, state, asked_at, room } => {
+                let lease = state.lease;
+                let event = HubEvent::Acquired { state, asked_at, room };
+                let assigned = shared.registry.enter(&shared, chat, |_, entry| entry.assign(lease, event));
+                if assigned.is_none() {
+                    shared.replica.on_runner_gone(&shared.env, chat, lease);
+                }
+            }
+            ReplicaAction::Confirm { chat, lease, sent_at } => {
+                shared.registry.tell(&shared.env, chat, HubEvent::LeaseConfirmed { lease, sent_at });
+            }
+            ReplicaAction::Lost { chat, lease } => {
+                shared.registry.tell(&shared.env, chat, HubEvent::LeaseLost { lease });
+            }
+        }
+    }
+
+    fn operate(&mut self, operation: impl Future<Output = Done> + Send + 'static) {
+        self.operations.push(Box::pin(operation));
+    }
+}
+
+/// Looks at everything, and hints at what changed. A chat that was asked for and is not there is gone.
+async fn sync<E: Env>(shared: &Arc<Shared<E>>, runnable_max: usize) -> Result<Outlook, Fault> {
+    let request = SyncRequest { chats: shared.registry.chats(), runnable_max };
+    let SyncReport { versions, runnable, soonest_expiry } =
+        bounded(&shared.env, shared.store.sync(&request)).await?;
+    let mut missing: BTreeSet<_> = request.chats.into_iter().collect();
+    for (chat, version) in versions {
+        missing.remove(&chat);
+        shared.registry.hint(&shared.env, chat, version);
+    }
+    for chat in missing {
+        shared.registry.hint(&shared.env, chat, Version(u64::MAX));
+    }
+    Ok(Outlook { runnable, soonest_expiry })
+}

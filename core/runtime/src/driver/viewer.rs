@@ -1,0 +1,112 @@
+//! Those who are told something: viewers, and replicas that follow. Each computes what comes next when it can
+//! take it, from the hub as it is then.
+
+use std::sync::Arc;
+
+use mainstem_machine::hub::HubEvent;
+use mainstem_machine::{Body, FollowerId, RelayFrame, SubscriptionId};
+
+use super::{HubCell, Shared};
+use crate::node::Next;
+use crate::ports::Env;
+
+/// Events, and bytes of text, that are computed at once.
+const EVENTS_MAX: usize = 128;
+const EVENTS_BYTES_MAX: usize = 64 * 1024;
+
+/// A viewer's place in a hub. Dropping it leaves.
+#[derive(Debug)]
+pub(crate) struct Watch<E: Env> {
+    shared: Arc<Shared<E>>,
+    cell: Arc<HubCell<E>>,
+    subscription: SubscriptionId,
+}
+
+impl<E: Env> Watch<E> {
+    pub(crate) fn new(shared: Arc<Shared<E>>, cell: Arc<HubCell<E>>, subscription: SubscriptionId) -> Self {
+        Self { shared, cell, subscription }
+    }
+
+    pub(crate) async fn next(&mut self) -> Next {
+        loop {
+            let news = self.cell.news();
+            let mut news = std::pin::pin!(news);
+            news.as_mut().enable();
+            match self.collect() {
+                Some(next) => return next,
+                None => news.await,
+            }
+        }
+    }
+
+    /// What there is to tell now. Nothing is awaited between computing an event and handing it out.
+    fn collect(&self) -> Option<Next> {
+        let mut events = Vec::new();
+        let mut bytes = 0;
+        let ending = self.cell.enter(&self.shared.env, |entry| {
+            while events.len() < EVENTS_MAX && bytes < EVENTS_BYTES_MAX {
+                let Some(event) = entry.next_event(self.subscription) else { break };
+                bytes += match &event.body {
+                    Body::Parts { text, .. } => text.len(),
+                    Body::Message(message) => message.content.as_json().len(),
+                    _ => 0,
+                };
+                events.push(event);
+            }
+            entry.ending()
+        });
+        if !events.is_empty() {
+            return Some(Next::Events(events));
+        }
+        // A hub that is gone was ended with its replica.
+        ending.unwrap_or(Some(mainstem_machine::Ending::Leaving)).map(Next::End)
+    }
+}
+
+impl<E: Env> Drop for Watch<E> {
+    fn drop(&mut self) {
+        let subscription = self.subscription;
+        self.cell.enter(&self.shared.env, |entry| entry.handle(HubEvent::Leave { subscription }));
+    }
+}
+
+/// A follower's place in a hub. Dropping it leaves.
+#[derive(Debug)]
+pub(crate) struct Followed<E: Env> {
+    shared: Arc<Shared<E>>,
+    cell: Arc<HubCell<E>>,
+    follower: FollowerId,
+}
+
+impl<E: Env> Followed<E> {
+    pub(crate) fn new(shared: Arc<Shared<E>>, cell: Arc<HubCell<E>>, follower: FollowerId) -> Self {
+        Self { shared, cell, follower }
+    }
+
+    /// The next frame; `None` when this replica does not work on the chat any more. One at a time: what was
+    /// computed while the lease was good is not kept for later (S5).
+    pub(crate) async fn next(&mut self) -> Option<RelayFrame> {
+        loop {
+            let news = self.cell.news();
+            let mut news = std::pin::pin!(news);
+            news.as_mut().enable();
+            let follower = self.follower;
+            let (frame, over) = self
+                .cell
+                .enter(&self.shared.env, |entry| (entry.next_frame(follower), entry.is_over_for(follower)))
+                .unwrap_or((None, true));
+            match frame {
+                Some(frame) => return Some(frame),
+                None if over => return None,
+                None => news.await,
+            }
+        }
+    }
+}
+
+impl<E: Env> Drop for Followed<E> {
+    fn drop(&mut self) {
+        let follower = self.follower;
+        self.cell.enter(&self.shared.env, |entry| entry.handle(HubEvent::Unfollow { follower }));
+    }
+}

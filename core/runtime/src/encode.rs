@@ -1,0 +1,572 @@
+//! What the edge says, as bytes: the JSON objects, the stream's events, the cursor's text.
+//!
+//! JSON is written straight into buffers, with no tree of values in between, because parts are written once
+//! per viewer. The content of a large message is not copied at all: every viewer's frame refers to the one
+//! in the hub. Which bytes go into which envelope (SSE, WebSocket) is told here too; sockets are not.
+
+use std::fmt::Display;
+use std::io::Write;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use mainstem_machine::{
+    BadCursor, Body, ChatState, Cursor, Episode, Message, QueuedMessage, Retry, RunError, StreamEvent,
+    WallTime,
+};
+use serde::Serialize;
+
+/// A cursor's text is never longer. What is longer is not even decoded (B1).
+pub const CURSOR_TEXT_BYTES_MAX: usize = 192;
+/// The content of a larger message is referred to instead of copied.
+const COPIED_CONTENT_BYTES_MAX: usize = 16 * 1024;
+
+/// The cursor as clients know it: opaque, short, URL-safe.
+pub fn cursor_to_text(cursor: &Cursor) -> String {
+    URL_SAFE_NO_PAD.encode(cursor.to_bytes())
+}
+
+pub fn cursor_from_text(text: &str) -> Result<Cursor, BadCursor> {
+    if text.len() > CURSOR_TEXT_BYTES_MAX {
+        return Err(BadCursor);
+    }
+    Cursor::from_bytes(&URL_SAFE_NO_PAD.decode(text).map_err(|_| BadCursor)?)
+}
+
+/// Bytes in the making: own ones, and shared ones between them.
+#[derive(Debug, Default)]
+pub struct Frame {
+    closed: Vec<Bytes>,
+    open: Vec<u8>,
+}
+
+impl Frame {
+    /// The bytes, in order. No chunk is empty.
+    pub fn into_chunks(mut self) -> Vec<Bytes> {
+        self.close();
+        self.closed
+    }
+
+    /// The bytes in one piece.
+    pub fn into_bytes(mut self) -> Vec<u8> {
+        if self.closed.is_empty() {
+            return self.open;
+        }
+        self.close();
+        self.closed.concat()
+    }
+
+    fn close(&mut self) {
+        if !self.open.is_empty() {
+            self.closed.push(std::mem::take(&mut self.open).into());
+        }
+    }
+
+    fn content(&mut self, message: &Arc<Message>) {
+        let json = message.content.as_json();
+        if json.len() <= COPIED_CONTENT_BYTES_MAX {
+            self.open.extend_from_slice(json.as_bytes());
+        } else {
+            self.close();
+            self.closed.push(Bytes::from_owner(SharedContent(Arc::clone(message))));
+        }
+    }
+}
+
+/// Keeps a message alive while its content is on its way.
+struct SharedContent(Arc<Message>);
+
+impl AsRef<[u8]> for SharedContent {
+    fn as_ref(&self) -> &[u8] {
+        self.0.content.as_json().as_bytes()
+    }
+}
+
+/// The events as Server-Sent Events: for each `event:`, `id:`, `data:` and an empty line.
+pub fn server_sent(events: &[StreamEvent]) -> Frame {
+    let mut frame = Frame { open: Vec::with_capacity(size_hint(events)), ..Frame::default() };
+    for event in events {
+        let cursor = cursor_to_text(&event.cursor);
+        for piece in ["event: ", kind(&event.body), "\nid: ", &cursor, "\ndata: "] {
+            frame.open.extend_from_slice(piece.as_bytes());
+        }
+        write_event(&mut frame, event, &cursor);
+        frame.open.extend_from_slice(b"\n\n");
+    }
+    frame
+}
+
+/// The events as the text of one WebSocket frame: a JSON array.
+pub fn json_array(events: &[StreamEvent]) -> Frame {
+    let mut frame = Frame { open: Vec::with_capacity(size_hint(events)), ..Frame::default() };
+    for (index, event) in events.iter().enumerate() {
+        frame.open.push(if index == 0 { b'[' } else { b',' });
+        write_event(&mut frame, event, &cursor_to_text(&event.cursor));
+    }
+    if events.is_empty() {
+        frame.open.push(b'[');
+    }
+    frame.open.push(b']');
+    frame
+}
+
+/// The `type` of an event.
+pub fn kind(body: &Body) -> &'static str {
+    match body {
+        Body::Message(_) => "message",
+        Body::QueueUpdate(_) => "queue_update",
+        Body::Status { .. } => "status",
+        Body::Error(_) => "error",
+        Body::Retry(_) => "retry",
+        Body::Parts { .. } => "message_part",
+        Body::PreviewReset { .. } => "preview_reset",
+        Body::HistoryReset => "history_reset",
+        Body::Synced => "synced",
+    }
+}
+
+fn size_hint(events: &[StreamEvent]) -> usize {
+    let text = |event: &StreamEvent| match &event.body {
+        Body::Parts { text, .. } => text.len() + text.len() / 16,
+        _ => 0,
+    };
+    events.iter().map(|event| 256 + text(event)).sum()
+}
+
+fn write_event(frame: &mut Frame, event: &StreamEvent, cursor: &str) {
+    let out = &mut frame.open;
+    let mut object = Object::begin(out);
+    object.plain("type", kind(&event.body));
+    object.plain("cursor", cursor);
+    match &event.body {
+        Body::Message(message) => {
+            object.member("message");
+            write_message(frame, message);
+            frame.open.push(b'}');
+            return;
+        }
+        Body::QueueUpdate(queue) => write_queue(object.member("queue"), queue),
+        Body::Status { status, worker, history_version, attempt } => {
+            object.plain("status", status.as_str());
+            object.value("worker", worker);
+            object.number("history_version", history_version);
+            object.number("attempt", attempt);
+        }
+        Body::Error(error) => object.value("error", error),
+        Body::Retry(retry) => write_retry(object.member("retry"), retry.as_ref()),
+        Body::Parts { episode, first_seq, last_seq, text } => {
+            write_episode(object.member("episode"), *episode);
+            object.number("first_seq", first_seq);
+            object.number("last_seq", last_seq);
+            let mut part = Object::begin(object.member("part"));
+            part.plain("type", "text");
+            part.value("text", std::str::from_utf8(text).expect("the text of parts is UTF-8"));
+            part.end();
+        }
+        Body::PreviewReset { episode, reason } => {
+            write_episode(object.member("episode"), *episode);
+            object.plain("reason", reason.as_str());
+        }
+        Body::HistoryReset | Body::Synced => {}
+    }
+    object.end();
+}
+
+fn write_message(frame: &mut Frame, message: &Arc<Message>) {
+    let mut object = Object::begin(&mut frame.open);
+    object.number("id", message.id);
+    object.number("revision", message.revision);
+    object.plain("role", message.role.as_str());
+    object.member("content");
+    frame.content(message);
+    let mut object = Object::go_on(&mut frame.open);
+    object.value("interrupted", &message.interrupted);
+    match message.episode {
+        Some(episode) => write_episode(object.member("episode"), episode),
+        None => object.null("episode"),
+    }
+    object.value("queued_as", &message.queued_as);
+    object.time("created_at", message.created_at);
+    object.end();
+}
+
+fn write_queue(out: &mut Vec<u8>, queue: &[QueuedMessage]) {
+    out.push(b'[');
+    for (index, queued) in queue.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write_queued(out, queued);
+    }
+    out.push(b']');
+}
+
+fn write_queued(out: &mut Vec<u8>, queued: &QueuedMessage) {
+    let mut object = Object::begin(out);
+    object.number("id", queued.id);
+    object.member("content").extend_from_slice(queued.content.as_json().as_bytes());
+    object.time("created_at", queued.created_at);
+    object.end();
+}
+
+fn write_episode(out: &mut Vec<u8>, episode: Episode) {
+    let mut object = Object::begin(out);
+    object.number("history_version", episode.history_version);
+    object.number("attempt", episode.attempt);
+    object.end();
+}
+
+fn write_retry(out: &mut Vec<u8>, retry: Option<&Retry>) {
+    let Some(retry) = retry else {
+        out.extend_from_slice(b"null");
+        return;
+    };
+    let mut object = Object::begin(out);
+    object.number("attempt", retry.attempt);
+    object.number("delay_ms", retry.delay_ms);
+    object.value::<RunError>("error", &retry.error);
+    object.time("at", retry.at);
+    object.end();
+}
+
+/// A `Chat`.
+pub fn write_chat(out: &mut Vec<u8>, chat: &ChatState) {
+    let mut object = Object::begin(out);
+    object.value("id", &chat.id);
+    object.value("title", &chat.title);
+    object.value("model", &chat.model);
+    object.plain("status", chat.status.as_str());
+    object.value("worker", &chat.worker);
+    object.number("snapshot_version", chat.snapshot_version);
+    object.number("history_version", chat.history_version);
+    object.number("queue_version", chat.queue_version);
+    object.number("attempt", chat.attempt);
+    object.value("error", &chat.error);
+    write_retry(object.member("retry"), chat.retry.as_ref());
+    write_queue(object.member("queue"), &chat.queue);
+    object.time("created_at", chat.created_at);
+    object.time("updated_at", chat.updated_at);
+    object.end();
+}
+
+/// A list of chats, with the `before` of the next page.
+pub fn write_chats<'a>(
+    out: &mut Vec<u8>,
+    chats: impl IntoIterator<Item = &'a ChatState>,
+    next: Option<impl Display>,
+) {
+    let mut object = Object::begin(out);
+    let list = object.member("chats");
+    write_array(list, chats, |out, chat| write_chat(out, chat));
+    match next {
+        Some(next) => object.plain("next", &next.to_string()),
+        None => object.null("next"),
+    }
+    object.end();
+}
+
+/// A page of messages, with the `after_id` of the next one.
+pub fn messages_page(messages: &[Arc<Message>], next: Option<u64>, reset_version: u64) -> Frame {
+    let mut frame = Frame::default();
+    Object::begin(&mut frame.open).member("messages").push(b'[');
+    for (index, message) in messages.iter().enumerate() {
+        if index > 0 {
+            frame.open.push(b',');
+        }
+        write_message(&mut frame, message);
+    }
+    frame.open.push(b']');
+    let mut object = Object::go_on(&mut frame.open);
+    object.value("next", &next);
+    object.number("reset_version", reset_version);
+    object.end();
+    frame
+}
+
+/// The answer to a send or an edit.
+pub fn write_sent(
+    out: &mut Vec<u8>,
+    message: Option<Message>,
+    queued: Option<&QueuedMessage>,
+    snapshot_version: u64,
+) {
+    let mut object = Object::begin(out);
+    match message {
+        Some(message) => {
+            let mut frame = Frame::default();
+            write_message(&mut frame, &Arc::new(message));
+            object.member("message").extend_from_slice(&frame.into_bytes());
+        }
+        None => object.null("message"),
+    }
+    match queued {
+        Some(queued) => write_queued(object.member("queued"), queued),
+        None => object.null("queued"),
+    }
+    object.number("snapshot_version", snapshot_version);
+    object.end();
+}
+
+fn write_array<T>(
+    out: &mut Vec<u8>,
+    items: impl IntoIterator<Item = T>,
+    mut write: impl FnMut(&mut Vec<u8>, T),
+) {
+    out.push(b'[');
+    for (index, item) in items.into_iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write(out, item);
+    }
+    out.push(b']');
+}
+
+/// A JSON object in the making.
+struct Object<'a> {
+    out: &'a mut Vec<u8>,
+    first: bool,
+}
+
+impl<'a> Object<'a> {
+    fn begin(out: &'a mut Vec<u8>) -> Self {
+        out.push(b'{');
+        Self { out, first: true }
+    }
+
+    /// An object that has members already.
+    fn go_on(out: &'a mut Vec<u8>) -> Self {
+        Self { out, first: false }
+    }
+
+    /// A member whose value the caller writes.
+    fn member(&mut self, name: &'static str) -> &mut Vec<u8> {
+        if !self.first {
+            self.out.push(b',');
+        }
+        self.first = false;
+        self.out.push(b'"');
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b"\":");
+        self.out
+    }
+
+    /// Text that has nothing to escape.
+    fn plain(&mut self, name: &'static str, text: &str) {
+        let out = self.member(name);
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+    }
+
+    fn number(&mut self, name: &'static str, number: impl Display) {
+        write!(self.member(name), "{number}").expect("a buffer takes all");
+    }
+
+    fn time(&mut self, name: &'static str, time: WallTime) {
+        write!(self.member(name), "\"{time}\"").expect("a buffer takes all");
+    }
+
+    fn null(&mut self, name: &'static str) {
+        self.member(name).extend_from_slice(b"null");
+    }
+
+    fn value<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) {
+        serde_json::to_writer(self.member(name), value).expect("a buffer takes all");
+    }
+
+    fn end(self) {
+        self.out.push(b'}');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mainstem_machine::{
+        ChatId, Content, Lease, MessageId, ReplicaId, ResetReason, Role, Seq, Shown, ShownTo, Status, Version,
+    };
+    use serde_json::{Value, json};
+
+    const EPISODE: Episode = Episode { history_version: Version(7), attempt: 2 };
+
+    fn event(body: Body) -> StreamEvent {
+        let shown = Shown { episode: EPISODE, lease: Lease(3), to: ShownTo::Seq(Seq(9)) };
+        StreamEvent {
+            cursor: Cursor { message: MessageId(4), shown: Some(shown), ..Cursor::default() },
+            body,
+        }
+    }
+
+    fn message(content: Content) -> Arc<Message> {
+        Arc::new(Message {
+            id: MessageId(4),
+            revision: Version(7),
+            role: Role::Assistant,
+            content,
+            interrupted: true,
+            episode: Some(EPISODE),
+            queued_as: None,
+            created_at: WallTime(951_782_400_000),
+        })
+    }
+
+    fn decoded(body: Body) -> Value {
+        let bytes = json_array(&[event(body)]).into_bytes();
+        let mut events: Vec<Value> = serde_json::from_slice(&bytes).expect("JSON");
+        events.remove(0)
+    }
+
+    #[test]
+    fn every_event_has_its_type_its_cursor_and_what_the_interface_names() {
+        let cursor = cursor_to_text(&event(Body::Synced).cursor);
+        let error = RunError { code: "provider".into(), message: "said \"no\"\n".into() };
+        let queued = QueuedMessage { id: MessageId(5), content: Content::text("x"), created_at: WallTime(0) };
+        let retry = Retry { attempt: 2, delay_ms: 500, error: error.clone(), at: WallTime(500) };
+        let episode = json!({"history_version": 7, "attempt": 2});
+        let told_error = json!({"code": "provider", "message": "said \"no\"\n"});
+        let cases = [
+            (
+                Body::Message(message(Content::text("é\u{2028}\""))),
+                json!({"type": "message", "message": {"id": 4, "revision": 7, "role": "assistant",
+                    "content": [{"type": "text", "text": "é\u{2028}\""}], "interrupted": true,
+                    "episode": episode, "queued_as": null, "created_at": "2000-02-29T00:00:00.000Z"}}),
+            ),
+            (
+                Body::QueueUpdate([queued].into()),
+                json!({"type": "queue_update", "queue": [{"id": 5, "created_at": "1970-01-01T00:00:00.000Z",
+                    "content": [{"type": "text", "text": "x"}]}]}),
+            ),
+            (Body::QueueUpdate([].into()), json!({"type": "queue_update", "queue": []})),
+            (
+                Body::Status {
+                    status: Status::Running,
+                    worker: Some(ReplicaId::new("a").expect("an id")),
+                    history_version: Version(7),
+                    attempt: 2,
+                },
+                json!({"type": "status", "status": "running", "worker": "a", "history_version": 7,
+                    "attempt": 2}),
+            ),
+            (Body::Error(error), json!({"type": "error", "error": told_error})),
+            (
+                Body::Retry(Some(retry)),
+                json!({"type": "retry", "retry": {"attempt": 2, "delay_ms": 500, "error": told_error,
+                    "at": "1970-01-01T00:00:00.500Z"}}),
+            ),
+            (Body::Retry(None), json!({"type": "retry", "retry": null})),
+            (
+                Body::Parts {
+                    episode: EPISODE,
+                    first_seq: Seq(8),
+                    last_seq: Seq(9),
+                    text: Bytes::from_static("8 \u{1}\\9 ".as_bytes()),
+                },
+                json!({"type": "message_part", "episode": episode, "first_seq": 8, "last_seq": 9,
+                    "part": {"type": "text", "text": "8 \u{1}\\9 "}}),
+            ),
+            (
+                Body::PreviewReset { episode: EPISODE, reason: ResetReason::Takeover },
+                json!({"type": "preview_reset", "episode": episode, "reason": "takeover"}),
+            ),
+            (Body::HistoryReset, json!({"type": "history_reset"})),
+            (Body::Synced, json!({"type": "synced"})),
+        ];
+        for (body, mut expected) in cases {
+            expected["cursor"] = json!(cursor);
+            assert_eq!(decoded(body), expected);
+        }
+    }
+
+    #[test]
+    fn a_server_sent_event_is_three_lines_and_an_empty_one() {
+        let event = event(Body::Parts {
+            episode: EPISODE,
+            first_seq: Seq(1),
+            last_seq: Seq(1),
+            text: Bytes::from_static(b"a\nb\r\n"),
+        });
+        let text = String::from_utf8(server_sent(&[event.clone(), event]).into_bytes()).expect("UTF-8");
+        let lines: Vec<&str> = text.split('\n').collect();
+        assert_eq!(lines.len(), 9, "text never breaks a line: {lines:?}");
+        assert_eq!(lines[0], "event: message_part");
+        assert!(lines[1].starts_with("id: ") && lines[2].starts_with("data: {\"type\":\"message_part\""));
+        assert_eq!((lines[3], lines[7], lines[8]), ("", "", ""));
+        assert_eq!(lines[0..3], lines[4..7]);
+    }
+
+    #[test]
+    fn a_large_message_is_referred_to_and_reads_the_same() {
+        let message = message(Content::text(&"long ".repeat(COPIED_CONTENT_BYTES_MAX)));
+        let chunks = server_sent(&[event(Body::Message(message.clone()))]).into_chunks();
+        assert_eq!(chunks.len(), 3);
+        assert_eq!(chunks[1].as_ptr(), message.content.as_json().as_ptr(), "B1: one copy for all viewers");
+        let read = decoded(Body::Message(message.clone()));
+        assert_eq!(read["message"]["content"].to_string(), message.content.as_json());
+    }
+
+    #[test]
+    fn a_chat_has_every_field_of_the_interface() {
+        let chat = ChatState {
+            id: ChatId("0190d6f1-0000-7000-8000-000000000001".parse().expect("a UUID")),
+            owner: "me".into(),
+            title: Some("a \"title\"".into()),
+            model: None,
+            status: Status::Waiting,
+            worker: None,
+            lease: Lease(1),
+            begun: None,
+            snapshot_version: Version(3),
+            history_version: Version(2),
+            queue_version: Version(1),
+            reset_version: Version(0),
+            attempt: 1,
+            error: None,
+            retry: None,
+            queue: Vec::new(),
+            last_message: MessageId(2),
+            last_id: MessageId(2),
+            created_at: WallTime(0),
+            updated_at: WallTime(1),
+        };
+        let mut out = Vec::new();
+        write_chats(&mut out, [&chat], Some(chat.id));
+        let read: Value = serde_json::from_slice(&out).expect("JSON");
+        assert_eq!(
+            read,
+            json!({"next": "0190d6f1-0000-7000-8000-000000000001", "chats": [{
+                "id": "0190d6f1-0000-7000-8000-000000000001", "title": "a \"title\"", "model": null,
+                "status": "waiting", "worker": null, "snapshot_version": 3, "history_version": 2,
+                "queue_version": 1, "attempt": 1, "error": null, "retry": null, "queue": [],
+                "created_at": "1970-01-01T00:00:00.000Z", "updated_at": "1970-01-01T00:00:00.001Z"}]})
+        );
+    }
+
+    #[test]
+    fn a_page_and_a_send_tell_what_follows() {
+        let message = message(Content::text("hi"));
+        let page = messages_page(&[message.clone(), message.clone()], Some(4), 6).into_bytes();
+        let read: Value = serde_json::from_slice(&page).expect("JSON");
+        assert_eq!((read["messages"].as_array().map(Vec::len), &read["next"]), (Some(2), &json!(4)));
+        assert_eq!(read["reset_version"], 6);
+        let page = messages_page(&[], None, 0).into_bytes();
+        assert_eq!(page, br#"{"messages":[],"next":null,"reset_version":0}"#);
+        let mut sent = Vec::new();
+        write_sent(&mut sent, Some((*message).clone()), None, 9);
+        let read: Value = serde_json::from_slice(&sent).expect("JSON");
+        assert_eq!((&read["message"]["id"], &read["queued"]), (&json!(4), &Value::Null));
+        assert_eq!(read["snapshot_version"], 9);
+    }
+
+    #[test]
+    fn what_is_no_cursor_is_none() {
+        let text = cursor_to_text(&event(Body::Synced).cursor);
+        assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'), "{text}");
+        assert_eq!(cursor_from_text(&text), Ok(event(Body::Synced).cursor));
+        let long = "A".repeat(CURSOR_TEXT_BYTES_MAX + 1);
+        for bad in ["", "0", "not a cursor", "é", &text[1..], &format!("{text}="), &long] {
+            assert_eq!(cursor_from_text(bad), Err(BadCursor), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! The follower's side: one shared connection for each peer, and a stream for each chat followed there.
+//!
+//! A connection is opened when it is first needed, by one dial that all who need it wait for, and that is
+//! given up when none of them waits any more (T5, R06). It is closed when nobody has used it for a while, and
+//! forgotten when it breaks, so that who comes next dials anew.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, ready};
+
+use futures::future::{FutureExt, Shared, WeakShared};
+use futures::stream::Stream;
+use mainstem_machine::{RelayFault, RelayFrame};
+
+use super::connection::{Connection, Held};
+use super::limits::{CONNECT_TIMEOUT, FOLLOW_TIMEOUT, FRAME_BYTES_MAX, PEERS_MAX};
+use super::proto;
+use super::proto::relay_client::RelayClient;
+use super::wire::Follow;
+use crate::ports::{Boxed, Env, TaskHandle, within};
+
+/// The connections to peers. Cheap to clone; all clones share them. They end with the last clone.
+#[derive(Clone)]
+pub struct Peers<E: Env>(Arc<Pool<E>>);
+
+impl<E: Env> Peers<E> {
+    /// # Panics
+    ///
+    /// If the secret is empty: anybody would know it.
+    pub fn new(env: E, secret: Arc<[u8]>) -> Self {
+        assert!(!secret.is_empty(), "S10: the relay needs a secret of at least one byte");
+        Self(Arc::new(Pool { env, secret, state: Mutex::default() }))
+    }
+
+    /// Follows a chat at the peer that listens on `address` (`host:port`). Returns once the peer has agreed;
+    /// gives up after [`FOLLOW_TIMEOUT`]. Dropping the future leaves nothing behind but, for a while, a
+    /// connection that is there already.
+    pub async fn follow(&self, address: &str, request: Follow) -> Result<RelayStream, RelayFault> {
+        let agreed = self.0.follow(address, request);
+        within(&self.0.env, FOLLOW_TIMEOUT, agreed).await.unwrap_or(Err(RelayFault::Gone))
+    }
+
+    /// Closes all connections, for good: every stream ends, and no further dial is made.
+    pub fn close(&self) {
+        let ended = {
+            let mut state = self.0.lock();
+            state.closed = true;
+            (std::mem::take(&mut state.slots), std::mem::take(&mut state.running))
+        };
+        // Outside the lock: what ends may want it.
+        drop(ended);
+    }
+
+    /// How many connections there are, those that nobody uses included.
+    pub fn connections(&self) -> usize {
+        self.0.lock().running.len()
+    }
+}
+
+impl<E: Env> fmt::Debug for Peers<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Peers").field("connections", &self.connections()).finish()
+    }
+}
+
+/// What a worker tells of one chat. The last item is the fault that ended it; that the worker ended the
+/// stream is [`RelayFault::Gone`]. Dropping the stream ends the worker's.
+pub struct RelayStream {
+    frames: Option<tonic::Streaming<proto::Frame>>,
+    held: Held,
+}
+
+impl Stream for RelayStream {
+    type Item = Result<RelayFrame, RelayFault>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Some(frames) = &mut self.frames else { return Poll::Ready(None) };
+        let fault = match ready!(Pin::new(frames).poll_next(cx)) {
+            Some(Ok(frame)) => match RelayFrame::try_from(frame) {
+                Ok(frame) => return Poll::Ready(Some(Ok(frame))),
+                Err(fault) => fault,
+            },
+            Some(Err(status)) => self.held.fault(&status),
+            None => RelayFault::Gone,
+        };
+        self.frames = None;
+        Poll::Ready(Some(Err(fault)))
+    }
+}
+
+impl fmt::Debug for RelayStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RelayStream").field("connection", &self.held).finish_non_exhaustive()
+    }
+}
+
+type Dial = Boxed<'static, Result<Arc<Connection>, RelayFault>>;
+
+enum Slot {
+    /// Held by those who wait for it: without them it is dropped.
+    Dialing {
+        id: u64,
+        dial: WeakShared<Dial>,
+    },
+    Open(Arc<Connection>),
+}
+
+impl Slot {
+    fn id(&self) -> u64 {
+        match self {
+            Self::Dialing { id, .. } => *id,
+            Self::Open(connection) => connection.id,
+        }
+    }
+}
+
+struct Pool<E: Env> {
+    env: E,
+    secret: Arc<[u8]>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    closed: bool,
+    last_id: u64,
+    /// By address, what the next follow there uses.
+    slots: BTreeMap<String, Slot>,
+    /// The tasks of all connections, those included that no slot names any more.
+    running: BTreeMap<u64, TaskHandle>,
+}
+
+impl<E: Env> Pool<E> {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn follow(self: &Arc<Self>, address: &str, request: Follow) -> Result<RelayStream, RelayFault> {
+        let held = self.connection(address).await?;
+        let origin = http::Uri::from_static("http://relay");
+        let mut client =
+            RelayClient::with_origin(held.channel(), origin).max_decoding_message_size(FRAME_BYTES_MAX);
+        match client.follow(proto::FollowRequest::from(request)).await {
+            Ok(response) => Ok(RelayStream { frames: Some(response.into_inner()), held }),
+            Err(status) => Err(held.fault(&status)),
+        }
+    }
+
+    async fn connection(self: &Arc<Self>, address: &str) -> Result<Held, RelayFault> {
+        let dial = {
+            let mut state = self.lock();
+            if state.closed {
+                return Err(RelayFault::Gone);
+            }
+            let dial = match state.slots.get(address) {
+                Some(Slot::Open(connection)) if !connection.is_broken() => {
+                    return Held::new(connection.clone());
+                }
+                Some(Slot::Dialing { dial, .. }) => dial.upgrade(),
+                _ => None,
+            };
+            match dial {
+                Some(dial) => dial,
+                None => self.dial(&mut state, address)?,
+            }
+        };
+        Held::new(dial.await?)
+    }
+
+    fn dial(self: &Arc<Self>, state: &mut State, address: &str) -> Result<Shared<Dial>, RelayFault> {
+        if state.running.len().max(state.slots.len()) >= PEERS_MAX {
+            tracing::warn!(address, "connected to too many peers");
+            return Err(RelayFault::Gone);
+        }
+        state.last_id += 1;
+        let place = Place { pool: Arc::downgrade(self), address: address.to_owned(), id: state.last_id };
+        let pool = self.clone();
+        let id = place.id;
+        let dial: Dial = Box::pin(async move {
+            let opening = Connection::open(&pool.env, place.id, &place.address, &pool.secret);
+            let (connection, life) = match within(&pool.env, CONNECT_TIMEOUT, opening).await {
+                Ok(Ok(opened)) => opened,
+                Ok(Err(fault)) => return Err(place.failed(fault)),
+                Err(_) => return Err(place.failed(RelayFault::Gone)),
+            };
+            pool.keep(place, connection, life)
+        });
+        let dial = dial.shared();
+        let weak = dial.downgrade().expect("a dial that was not polled has not ended");
+        state.slots.insert(address.to_owned(), Slot::Dialing { id, dial: weak });
+        Ok(dial)
+    }
+
+    fn keep(
+        &self,
+        place: Place<E>,
+        connection: Connection,
+        life: Boxed<'static, ()>,
+    ) -> Result<Arc<Connection>, RelayFault> {
+        let connection = Arc::new(connection);
+        let usage = connection.usage().clone();
+        let (id, address) = (place.id, place.address.clone());
+        let env = self.env.clone();
+        let life = async move {
+            let unused = std::pin::pin!(async {
+                loop {
+                    usage.ends(&env).await;
+                    if place.leave_if(|| usage.is_idle()) {
+                        return;
+                    }
+                }
+            });
+            futures::future::select(life, unused).await;
+            tracing::info!(address = place.address, "the connection to a peer has ended");
+        };
+        let mut state = self.lock();
+        if state.closed {
+            // What was moved into `life` wants the lock when it is dropped.
+            drop(state);
+            return Err(RelayFault::Gone);
+        }
+        tracing::info!(address, "connected to a peer");
+        state.running.insert(id, self.env.spawn(life));
+        state.slots.insert(address, Slot::Open(connection.clone()));
+        Ok(connection)
+    }
+}
+
+/// The place of a dial and then of its connection in the pool, given back when dropped.
+struct Place<E: Env> {
+    pool: Weak<Pool<E>>,
+    address: String,
+    id: u64,
+}
+
+impl<E: Env> Place<E> {
+    fn failed(&self, fault: RelayFault) -> RelayFault {
+        match fault {
+            RelayFault::Denied => {
+                tracing::warn!(address = self.address, "a peer has another secret than ours")
+            }
+            _ => tracing::debug!(address = self.address, ?fault, "a dial to a peer failed"),
+        }
+        fault
+    }
+
+    /// Gives the address to others, if `sure`: asked while nobody can come and use the connection.
+    fn leave_if(&self, sure: impl FnOnce() -> bool) -> bool {
+        let Some(pool) = self.pool.upgrade() else { return true };
+        let mut state = pool.lock();
+        let sure = sure();
+        let left = match state.slots.get(&self.address) {
+            Some(slot) if sure && slot.id() == self.id => state.slots.remove(&self.address),
+            _ => None,
+        };
+        drop(state);
+        drop(left);
+        sure
+    }
+}
+
+impl<E: Env> Drop for Place<E> {
+    fn drop(&mut self) {
+        self.leave_if(|| true);
+        if let Some(pool) = self.pool.upgrade() {
+            let task = pool.lock().running.remove(&self.id);
+            // It is this task that ends here.
+            if let Some(task) = task {
+                task.detach();
+            }
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! One connection to a peer, as its users see it: what can be asked over it, and whether anybody uses it.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+
+use futures::task::AtomicWaker;
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{Builder, SendRequest};
+use hyper_util::rt::TokioIo;
+use mainstem_machine::RelayFault;
+use tonic::Status;
+use tonic::body::Body;
+
+use super::io::{Driven, EnvTimer, Heard, Link, Tasks};
+use super::limits::{
+    CONNECTION_WINDOW, EARLY_RESETS_MAX, FOLLOWS_PER_PEER_MAX, HEADERS_BYTES_MAX, IDLE_MAX,
+    KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, SEND_BUFFER_MAX, STREAM_WINDOW,
+};
+use super::{auth, wire};
+use crate::ports::{Boxed, Env, within};
+
+/// A connection that works, or did. It ends when nobody has it any more.
+pub(super) struct Connection {
+    pub(super) id: u64,
+    sender: SendRequest<Body>,
+    usage: Arc<Usage>,
+    broken: AtomicBool,
+}
+
+impl Connection {
+    /// Connects, proves who is there, and returns the connection with its life: a future that ends when the
+    /// connection is lost. Dropping either closes it.
+    pub(super) async fn open<E: Env>(
+        env: &E,
+        id: u64,
+        address: &str,
+        secret: &[u8],
+    ) -> Result<(Self, Boxed<'static, ()>), RelayFault> {
+        let mut stream = env.connect(address).await.map_err(|error| {
+            tracing::debug!(address, %error, "a peer cannot be reached");
+            RelayFault::Gone
+        })?;
+        auth::present(env, &mut stream, secret).await?;
+        let tasks = Tasks::default();
+        let heard = Heard::default();
+        let (sender, connection) = Builder::new(tasks.clone())
+            .timer(EnvTimer::new(env.clone()))
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .initial_max_send_streams(FOLLOWS_PER_PEER_MAX)
+            .max_send_buf_size(SEND_BUFFER_MAX)
+            .max_header_list_size(HEADERS_BYTES_MAX)
+            .max_concurrent_reset_streams(FOLLOWS_PER_PEER_MAX)
+            .max_pending_accept_reset_streams(EARLY_RESETS_MAX)
+            .max_local_error_reset_streams(EARLY_RESETS_MAX)
+            .keep_alive_interval(KEEP_ALIVE_INTERVAL)
+            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+            .keep_alive_while_idle(true)
+            .handshake(TokioIo::new(Link::new(stream, heard.clone())))
+            .await
+            .map_err(|_| RelayFault::Gone)?;
+        let env = env.clone();
+        let life = async move {
+            let driven = Driven::new(connection, tasks);
+            futures::future::select(driven, Box::pin(heard.silence(env))).await;
+        };
+        let connection =
+            Self { id, sender, usage: Arc::new(Usage::default()), broken: AtomicBool::new(false) };
+        Ok((connection, Box::pin(life)))
+    }
+
+    /// Whether it is known that no new call can succeed.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed) || self.sender.is_closed()
+    }
+
+    pub(super) fn usage(&self) -> &Arc<Usage> {
+        &self.usage
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// How many use a connection.
+#[derive(Default)]
+pub(super) struct Usage {
+    follows: AtomicUsize,
+    waker: AtomicWaker,
+}
+
+impl Usage {
+    pub(super) fn is_idle(&self) -> bool {
+        self.follows.load(Ordering::SeqCst) == 0
+    }
+
+    /// Waits until nobody has used the connection for [`IDLE_MAX`]. One task at a time may wait.
+    pub(super) async fn ends<E: Env>(&self, env: &E) {
+        loop {
+            self.becomes(true).await;
+            if within(env, IDLE_MAX, self.becomes(false)).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn becomes(&self, idle: bool) {
+        poll_fn(|cx| {
+            self.waker.register(cx.waker());
+            if self.is_idle() == idle { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+}
+
+/// The use of a connection by one follow.
+#[derive(Debug)]
+pub(super) struct Held(Arc<Connection>);
+
+impl Held {
+    /// Fails when too many use it.
+    pub(super) fn new(connection: Arc<Connection>) -> Result<Self, RelayFault> {
+        let usage = &connection.usage;
+        let others = usage.follows.fetch_add(1, Ordering::SeqCst);
+        // From here on dropping takes it back.
+        let held = Self(connection);
+        if others >= FOLLOWS_PER_PEER_MAX {
+            tracing::warn!(follows = others, "too many follows at one peer");
+            return Err(RelayFault::Gone);
+        }
+        if others == 0 {
+            held.0.usage.waker.wake();
+        }
+        Ok(held)
+    }
+
+    pub(super) fn channel(&self) -> Channel {
+        Channel(self.0.sender.clone())
+    }
+
+    /// What it means that a call ended so. If the transport failed, whoever comes next dials anew, whether or
+    /// not the connection's own task knows of it yet.
+    pub(super) fn fault(&self, status: &Status) -> RelayFault {
+        if wire::is_broken(status) {
+            self.0.broken.store(true, Ordering::Relaxed);
+        }
+        wire::fault(status)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if self.0.usage.follows.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.usage.waker.wake();
+        }
+    }
+}
+
+/// What the generated client sends its requests through.
+#[derive(Clone, Debug)]
+pub(super) struct Channel(SendRequest<Body>);
+
+impl tower::Service<http::Request<Body>> for Channel {
+    type Response = http::Response<Incoming>;
+    type Error = hyper::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), hyper::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        Box::pin(self.0.send_request(request))
+    }
+}

@@ -1,0 +1,181 @@
+//! A worker's frames on their way to the wire: parts that are ready together travel together, and none of
+//! what is sent is larger than the limits say.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures::stream::{BoxStream, Fuse, Stream, StreamExt};
+use mainstem_machine::{Episode, RelayFrame, Seq};
+use tonic::Status;
+
+use super::limits::{FRAME_PARTS_MAX, FRAME_TEXT_BYTES_MAX, JOINED_TEXT_BYTES_MAX};
+use super::proto;
+
+/// The stream that answers a follow.
+pub(super) struct Frames {
+    source: Fuse<BoxStream<'static, RelayFrame>>,
+    /// Came from the source and did not fit.
+    held: Option<RelayFrame>,
+}
+
+impl Frames {
+    pub(super) fn new(source: BoxStream<'static, RelayFrame>) -> Self {
+        Self { source: source.fuse(), held: None }
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<RelayFrame>> {
+        match self.held.take() {
+            Some(frame) => Poll::Ready(Some(frame)),
+            None => self.source.poll_next_unpin(cx),
+        }
+    }
+}
+
+impl Stream for Frames {
+    type Item = Result<proto::Frame, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mut run: Option<Run> = None;
+        let ended = loop {
+            let Poll::Ready(frame) = self.poll_frame(cx) else { break false };
+            let Some(frame) = frame else { break true };
+            match (&mut run, frame) {
+                // It says nothing.
+                (_, RelayFrame::Parts { parts, .. }) if parts.is_empty() => continue,
+                (None, RelayFrame::Parts { episode, first_seq, parts }) => {
+                    let mut begun = Run { episode, first_seq, bytes: 0, parts: Vec::new() };
+                    self.held = begun.take_from(first_seq, parts);
+                    run = Some(begun);
+                }
+                (Some(run), RelayFrame::Parts { episode, first_seq, parts })
+                    if run.goes_on_with(episode, first_seq) =>
+                {
+                    self.held = run.take_from(first_seq, parts);
+                }
+                (None, frame) => return Poll::Ready(Some(Ok(frame.into()))),
+                (Some(_), frame) => self.held = Some(frame),
+            }
+            if self.held.is_some() {
+                break false;
+            }
+        };
+        match run {
+            Some(run) => Poll::Ready(Some(run.into_frame().map(proto::Frame::from))),
+            None if ended => Poll::Ready(None),
+            None => Poll::Pending,
+        }
+    }
+}
+
+/// Parts that follow each other.
+struct Run {
+    episode: Episode,
+    first_seq: Seq,
+    parts: Vec<Bytes>,
+    bytes: usize,
+}
+
+impl Run {
+    fn goes_on_with(&self, episode: Episode, first_seq: Seq) -> bool {
+        episode == self.episode && first_seq.0 == self.first_seq.0 + self.parts.len() as u64
+    }
+
+    /// Takes what fits, at least one, and returns the rest.
+    fn take_from(&mut self, first_seq: Seq, mut parts: Vec<Bytes>) -> Option<RelayFrame> {
+        let mut fit = 0;
+        for part in &parts {
+            let full =
+                self.bytes + part.len() > JOINED_TEXT_BYTES_MAX || self.parts.len() + fit == FRAME_PARTS_MAX;
+            if full && self.parts.len() + fit > 0 {
+                break;
+            }
+            self.bytes += part.len();
+            fit += 1;
+        }
+        let rest = parts.split_off(fit);
+        if self.parts.is_empty() {
+            self.parts = parts;
+        } else {
+            self.parts.append(&mut parts);
+        }
+        let first_seq = Seq(first_seq.0 + fit as u64);
+        (!rest.is_empty()).then_some(RelayFrame::Parts { episode: self.episode, first_seq, parts: rest })
+    }
+
+    /// Fails if a single part is too large: whoever made it broke the source's contract.
+    fn into_frame(self) -> Result<RelayFrame, Status> {
+        if self.bytes > FRAME_TEXT_BYTES_MAX {
+            tracing::error!(
+                bytes = self.bytes,
+                expected_max = FRAME_TEXT_BYTES_MAX,
+                "a part is too large for the relay: split parts where they are made"
+            );
+            return Err(Status::internal("a part is too large"));
+        }
+        Ok(RelayFrame::Parts { episode: self.episode, first_seq: self.first_seq, parts: self.parts })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+    use futures::stream;
+    use mainstem_machine::{Lease, Version};
+
+    const EPISODE: Episode = Episode { history_version: Version(1), attempt: 1 };
+
+    fn parts(first_seq: u64, parts: &[&str]) -> RelayFrame {
+        let parts = parts.iter().map(|part| Bytes::copy_from_slice(part.as_bytes())).collect();
+        RelayFrame::Parts { episode: EPISODE, first_seq: Seq(first_seq), parts }
+    }
+
+    fn opened() -> RelayFrame {
+        RelayFrame::Opened { episode: EPISODE, lease: Lease(1) }
+    }
+
+    /// What is sent of `said`, all of it ready at once.
+    fn sent(said: Vec<RelayFrame>) -> Vec<Result<RelayFrame, ()>> {
+        let frames = Frames::new(stream::iter(said).boxed());
+        let sent: Vec<_> = frames.collect().now_or_never().expect("all of it is ready");
+        sent.into_iter().map(|frame| frame.map(|frame| frame.try_into().unwrap()).map_err(drop)).collect()
+    }
+
+    #[test]
+    fn parts_that_are_ready_together_travel_together() {
+        let said = vec![opened(), parts(1, &["a"]), parts(2, &[]), parts(2, &["b", "c"]), parts(9, &["i"])];
+        assert_eq!(sent(said), [Ok(opened()), Ok(parts(1, &["a", "b", "c"])), Ok(parts(9, &["i"]))]);
+    }
+
+    #[test]
+    fn parts_wait_for_none_that_is_not_ready() {
+        let said = stream::iter([parts(1, &["a"]), parts(2, &["b"])]).chain(stream::pending());
+        let mut frames = Frames::new(said.boxed());
+        let first = frames.next().now_or_never().expect("ready").expect("not over").expect("no fault");
+        assert_eq!(RelayFrame::try_from(first), Ok(parts(1, &["a", "b"])));
+        assert!(frames.next().now_or_never().is_none());
+    }
+
+    #[test]
+    fn a_long_run_is_split_within_the_limits() {
+        let half = "x".repeat(JOINED_TEXT_BYTES_MAX / 2);
+        let large = "x".repeat(FRAME_TEXT_BYTES_MAX);
+        let said = vec![parts(1, &[&half, &half, "a", &large, "b"]), parts(6, &["c"])];
+        let expected =
+            [parts(1, &[&half, &half]), parts(3, &["a"]), parts(4, &[&large]), parts(5, &["b", "c"])];
+        assert_eq!(sent(said), expected.map(Ok));
+
+        let many = vec!["x"; FRAME_PARTS_MAX + 1];
+        assert_eq!(
+            sent(vec![parts(1, &many)]),
+            [Ok(parts(1, &many[1..])), Ok(parts(1 + FRAME_PARTS_MAX as u64, &["x"]))]
+        );
+    }
+
+    #[test]
+    fn a_part_beyond_the_limit_is_not_sent() {
+        let too_large = "x".repeat(FRAME_TEXT_BYTES_MAX + 1);
+        assert_eq!(sent(vec![parts(1, &["a", &too_large])]), [Ok(parts(1, &["a"])), Err(())]);
+    }
+}

@@ -1,0 +1,200 @@
+//! hyper over `Env`: its timer, its tasks, and the life of a connection.
+//!
+//! What hyper spawns belongs to the connection it was spawned for and runs in that connection's one task. So
+//! a part costs one wake-up, not one for its stream and another for the connection; and when a connection
+//! ends, nothing of it is left (B2).
+
+use std::fmt;
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use futures::stream::{FuturesUnordered, Stream};
+use futures::task::AtomicWaker;
+use hyper::rt::{Executor, Sleep, Timer};
+use mainstem_machine::Time;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::limits::SILENCE_MAX;
+use crate::ports::{Boxed, Env};
+
+/// hyper's clock. hyper wants `Instant`s, of which only the differences count: they are the distance to a
+/// moment at which both clocks were read.
+pub(super) struct EnvTimer<E: Env> {
+    env: E,
+    origin: (Time, Instant),
+}
+
+impl<E: Env> EnvTimer<E> {
+    pub(super) fn new(env: E) -> Self {
+        let origin = (env.now(), Instant::now());
+        Self { env, origin }
+    }
+}
+
+impl<E: Env> Timer for EnvTimer<E> {
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
+        Box::pin(EnvSleep(Box::pin(self.env.sleep(duration))))
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
+        self.sleep(deadline.saturating_duration_since(self.now()))
+    }
+
+    fn now(&self) -> Instant {
+        let (ours, theirs) = self.origin;
+        theirs + self.env.now().since(ours)
+    }
+}
+
+struct EnvSleep<S>(Pin<Box<S>>);
+
+impl<S: Future<Output = ()>> Future for EnvSleep<S> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl<S: Future<Output = ()> + Send + Sync> Sleep for EnvSleep<S> {}
+
+/// Where hyper puts the tasks of one connection. [`Driven`] runs them.
+#[derive(Clone, Default)]
+pub(super) struct Tasks(Arc<Spawned>);
+
+#[derive(Default)]
+struct Spawned {
+    queue: Mutex<Vec<Boxed<'static, ()>>>,
+    waker: AtomicWaker,
+}
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
+    fn execute(&self, task: F) {
+        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner).push(Box::pin(task));
+        self.0.waker.wake();
+    }
+}
+
+/// A connection with all its tasks. Ends when the connection does, and then they end too.
+pub(super) struct Driven<C> {
+    connection: Pin<Box<C>>,
+    tasks: Tasks,
+    running: FuturesUnordered<Boxed<'static, ()>>,
+}
+
+impl<C: Future> Driven<C> {
+    pub(super) fn new(connection: C, tasks: Tasks) -> Self {
+        Self { connection: Box::pin(connection), tasks, running: FuturesUnordered::new() }
+    }
+
+    /// Starts what was spawned. `false` if nothing was.
+    fn start_spawned(&self) -> bool {
+        let spawned = std::mem::take(&mut *self.tasks.0.queue.lock().unwrap_or_else(PoisonError::into_inner));
+        let any = !spawned.is_empty();
+        for task in spawned {
+            self.running.push(task);
+        }
+        any
+    }
+}
+
+impl<C: Future> Future for Driven<C> {
+    type Output = C::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<C::Output> {
+        let this = &mut *self;
+        this.tasks.0.waker.register(cx.waker());
+        // The tasks first: what they have to send is written when the connection is polled after them.
+        this.start_spawned();
+        loop {
+            while let Poll::Ready(Some(())) = Pin::new(&mut this.running).poll_next(cx) {}
+            if let Poll::Ready(end) = this.connection.as_mut().poll(cx) {
+                return Poll::Ready(end);
+            }
+            if !this.start_spawned() {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+/// A byte stream that remembers whether anything came.
+pub(super) struct Link<S> {
+    stream: S,
+    heard: Heard,
+}
+
+impl<S> Link<S> {
+    pub(super) fn new(stream: S, heard: Heard) -> Self {
+        Self { stream, heard }
+    }
+}
+
+#[derive(Clone, Default)]
+pub(super) struct Heard(Arc<AtomicBool>);
+
+impl Heard {
+    /// Waits until nothing came for one whole [`SILENCE_MAX`]. Keep-alive makes sure that on a good link
+    /// something does; but where hyper finds that the peer is gone, it still wants to write its farewell, and
+    /// would wait for that as long as the kernel does.
+    pub(super) async fn silence<E: Env>(self, env: E) {
+        loop {
+            env.sleep(SILENCE_MAX).await;
+            if !self.0.swap(false, Ordering::Relaxed) {
+                return;
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Heard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Heard")
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Link<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        if buf.filled().len() > before {
+            self.heard.0.store(true, Ordering::Relaxed);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Link<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

@@ -1,0 +1,248 @@
+//! The worker's side: a listener that answers peers, and nobody else.
+//!
+//! Every connection has a task of its own, so that what one peer does, nobody else notices. One that does not
+//! prove itself in time, sends garbage or falls silent is cut off.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use async_trait::async_trait;
+use futures::future::{AbortHandle, Abortable, select};
+use futures::stream::{self, BoxStream, FuturesUnordered, StreamExt};
+use hyper::server::conn::http2::Builder;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use mainstem_machine::{RelayFault, RelayFrame};
+use tonic::{Request, Response, Status};
+
+use super::frames::Frames;
+use super::io::{Driven, EnvTimer, Heard, Link, Tasks};
+use super::limits::{
+    ACCEPT_RETRY_DELAY, CONNECTIONS_MAX, EARLY_RESETS_MAX, HANDSHAKES_MAX, HEADERS_BYTES_MAX,
+    KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, PREFACE_TIMEOUT, REQUEST_BYTES_MAX, REQUESTS_WINDOW,
+    SEND_BUFFER_MAX, STREAM_WINDOW, STREAMS_MAX,
+};
+use super::proto::relay_server::{Relay, RelayServer as GrpcServer};
+use super::wire::{self, Follow};
+use super::{auth, proto};
+use crate::ports::{Boxed, Env, TaskHandle, within};
+
+/// Where a worker's frames come from.
+pub trait RelaySource: Send + Sync + 'static {
+    /// Agrees to be followed, or says why not. The future is dropped when the follower gives up, and so is
+    /// the stream, which is polled only when the follower can take more. When it ends, the follower is told
+    /// [`RelayFault::Gone`]. A part's text is at most [`FRAME_TEXT_BYTES_MAX`] long; how many parts there are
+    /// in a frame is of no concern, for frames are split and joined on the way.
+    ///
+    /// [`FRAME_TEXT_BYTES_MAX`]: super::limits::FRAME_TEXT_BYTES_MAX
+    fn follow(
+        &self,
+        request: Follow,
+    ) -> impl Future<Output = Result<BoxStream<'static, RelayFrame>, RelayFault>> + Send;
+}
+
+/// Serves peers until it is dropped; their streams end then.
+pub struct RelayServer {
+    _accepting: TaskHandle,
+    connections: Arc<Connections>,
+}
+
+impl RelayServer {
+    /// # Panics
+    ///
+    /// If the secret is empty: anybody would know it.
+    pub fn serve<E: Env>(
+        env: &E,
+        listener: E::Listener,
+        secret: Arc<[u8]>,
+        source: Arc<impl RelaySource>,
+    ) -> Self {
+        assert!(!secret.is_empty(), "S10: the relay needs a secret of at least one byte");
+        let connections = Arc::new(Connections::default());
+        let accepting = env.spawn(accept(env.clone(), listener, secret, connections.clone(), source));
+        Self { _accepting: accepting, connections }
+    }
+
+    /// How many peers are connected.
+    pub fn connections(&self) -> usize {
+        self.connections.lock().running.len()
+    }
+}
+
+impl Drop for RelayServer {
+    fn drop(&mut self) {
+        let ended = {
+            let mut table = self.connections.lock();
+            table.closed = true;
+            std::mem::take(&mut table.running)
+        };
+        // Outside the lock: what ends may want it.
+        drop(ended);
+    }
+}
+
+impl fmt::Debug for RelayServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RelayServer").field("connections", &self.connections()).finish()
+    }
+}
+
+/// Takes connections in, and spawns those that have proved themselves.
+async fn accept<E: Env>(
+    env: E,
+    listener: E::Listener,
+    secret: Arc<[u8]>,
+    connections: Arc<Connections>,
+    source: Arc<impl RelaySource>,
+) {
+    let mut incoming = incoming(env.clone(), listener);
+    let mut last_id = 0;
+    let mut proving = FuturesUnordered::new();
+    let mut pending: BTreeMap<u64, AbortHandle> = BTreeMap::new();
+    loop {
+        tokio::select! {
+            biased;
+            Some(proved) = proving.next(), if !proving.is_empty() => {
+                // `Err` was the oldest of too many.
+                let Ok((id, proved)) = proved else { continue };
+                pending.remove(&id);
+                if let Some(stream) = proved {
+                    connections.spawn(&env, id, serve_peer(env.clone(), stream, source.clone()));
+                }
+            }
+            Some(stream) = incoming.next() => {
+                if pending.len() >= HANDSHAKES_MAX
+                    && let Some((_, oldest)) = pending.pop_first()
+                {
+                    tracing::warn!("too many connections at once that prove nothing");
+                    oldest.abort();
+                }
+                last_id += 1;
+                let (abort, registration) = AbortHandle::new_pair();
+                pending.insert(last_id, abort);
+                let proof: Boxed<'static, _> = Box::pin(proof(env.clone(), last_id, stream, secret.clone()));
+                proving.push(Abortable::new(proof, registration));
+            }
+        }
+    }
+}
+
+/// The connections that come. A failed `accept` (as when there are no file descriptors left) is tried again.
+fn incoming<E: Env>(env: E, listener: E::Listener) -> BoxStream<'static, E::Stream> {
+    Box::pin(stream::unfold((env, listener), |(env, mut listener)| async move {
+        loop {
+            match env.accept(&mut listener).await {
+                Ok(stream) => return Some((stream, (env, listener))),
+                Err(error) => {
+                    tracing::warn!(%error, "a peer's connection could not be accepted");
+                    env.sleep(ACCEPT_RETRY_DELAY).await;
+                }
+            }
+        }
+    }))
+}
+
+async fn proof<E: Env>(
+    env: E,
+    id: u64,
+    mut stream: E::Stream,
+    secret: Arc<[u8]>,
+) -> (u64, Option<E::Stream>) {
+    match within(&env, PREFACE_TIMEOUT, auth::admit(&env, &mut stream, &secret)).await {
+        Ok(Ok(())) => return (id, Some(stream)),
+        Ok(Err(auth::Refusal::Denied)) => tracing::warn!("a peer has another secret and is turned away"),
+        Ok(Err(refusal)) => tracing::debug!(%refusal, "a connection is no peer's"),
+        Err(_) => tracing::debug!("a connection did not prove itself in time"),
+    }
+    (id, None)
+}
+
+async fn serve_peer<E: Env>(env: E, stream: E::Stream, source: Arc<impl RelaySource>) {
+    let service = GrpcServer::new(Service(source)).max_decoding_message_size(REQUEST_BYTES_MAX);
+    let tasks = Tasks::default();
+    let heard = Heard::default();
+    let connection = Builder::new(tasks.clone())
+        .timer(EnvTimer::new(env.clone()))
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(REQUESTS_WINDOW)
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_pending_accept_reset_streams(EARLY_RESETS_MAX)
+        .max_local_error_reset_streams(EARLY_RESETS_MAX)
+        .max_send_buf_size(SEND_BUFFER_MAX)
+        .max_header_list_size(HEADERS_BYTES_MAX)
+        .keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .auto_date_header(false)
+        .serve_connection(TokioIo::new(Link::new(stream, heard.clone())), TowerToHyperService::new(service));
+    tracing::info!("a peer has connected");
+    let driven = Driven::new(connection, tasks);
+    select(driven, Box::pin(heard.silence(env))).await;
+    tracing::info!("a peer's connection has ended");
+}
+
+/// The tasks of the connections from peers.
+#[derive(Default)]
+struct Connections(Mutex<Table>);
+
+#[derive(Default)]
+struct Table {
+    closed: bool,
+    running: BTreeMap<u64, TaskHandle>,
+}
+
+impl Connections {
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn spawn<E: Env>(
+        self: &Arc<Self>,
+        env: &E,
+        id: u64,
+        connection: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let mut table = self.lock();
+        if table.running.len() >= CONNECTIONS_MAX {
+            tracing::warn!(connections = table.running.len(), "connected to by too many peers");
+        } else if !table.closed {
+            let place = Place { connections: Arc::downgrade(self), id };
+            let task = async move {
+                let _place = place;
+                connection.await;
+            };
+            table.running.insert(id, env.spawn(task));
+        }
+    }
+}
+
+/// The place of a connection in the table, given back when dropped.
+struct Place {
+    connections: Weak<Connections>,
+    id: u64,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Some(connections) = self.connections.upgrade() else { return };
+        let task = connections.lock().running.remove(&self.id);
+        // It is this task that ends here.
+        if let Some(task) = task {
+            task.detach();
+        }
+    }
+}
+
+struct Service<H>(Arc<H>);
+
+#[async_trait]
+impl<H: RelaySource> Relay for Service<H> {
+    type FollowStream = Frames;
+
+    async fn follow(&self, request: Request<proto::FollowRequest>) -> Result<Response<Frames>, Status> {
+        let request = Follow::try_from(request.into_inner()).map_err(wire::refusal)?;
+        let frames = self.0.follow(request).await.map_err(wire::refusal)?;
+        Ok(Response::new(Frames::new(frames)))
+    }
+}

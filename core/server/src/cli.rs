@@ -1,0 +1,90 @@
+//! The command lines: which there are, and how each ends.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::ServeOptions;
+use crate::failure::Failure;
+use crate::logging;
+
+/// Streams AI chats across replicas: every token once, in order
+#[derive(Debug, Parser)]
+#[command(name = "mainstem", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve chats
+    Serve(Box<ServeOptions>),
+}
+
+/// Does what the process's arguments say.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => {
+            eprintln!("{}", one_line(&error.to_string()));
+            return Failure::usage("").exit_code();
+        }
+        // What was asked for is help or the version.
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::SUCCESS;
+        }
+    };
+    let ended = match cli.command {
+        Command::Serve(options) => serve(*options),
+    };
+    ended.unwrap_or_else(|failure| {
+        eprintln!("error: {failure}");
+        failure.exit_code()
+    })
+}
+
+fn serve(options: ServeOptions) -> Result<ExitCode, Failure> {
+    let config = options.into_config()?;
+    logging::start(&config.log, config.log_format)?;
+    let runtime = runtime(config.runtime_threads)?;
+    runtime.block_on(run(config))?;
+    // What clients hold open must not keep the process.
+    runtime.shutdown_background();
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn run(config: crate::config::Config) -> Result<(), Failure> {
+    crate::wiring::run(config).await
+}
+
+fn runtime(threads: usize) -> Result<tokio::runtime::Runtime, Failure> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(threads).enable_all().build().map_err(Failure::environment)
+}
+
+/// The first paragraph: the rest is the usage, which `--help` tells better.
+fn one_line(message: &str) -> String {
+    let paragraph: Vec<&str> = message.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+    format!("{} (see --help)", paragraph.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_usage_error_is_one_line_that_names_the_flag() {
+        for (args, named) in [
+            (vec!["mainstem", "serve", "--workers", "x"], "--workers"),
+            (vec!["mainstem", "serve", "--lease-ttl", "15"], "duration"),
+            (vec!["mainstem", "serve", "--nonsense"], "--nonsense"),
+            (vec!["mainstem", "sreve"], "sreve"),
+        ] {
+            let error = Cli::try_parse_from(args).expect_err("no usage").to_string();
+            let line = one_line(&error);
+            assert!(line.contains(named) && !line.contains('\n') && line.starts_with("error: "), "{line}");
+        }
+    }
+}

@@ -1,0 +1,347 @@
+//! How `mainstem serve` is set up: by flags, by the environment, by a file, and by defaults, the earlier
+//! before the later. What contradicts itself is refused before anything starts.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use mainstem_machine::{ReplicaId, limits};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::failure::Failure;
+use crate::units::{Size, Span};
+
+/// Runtime threads: more than this is a slip of the hand.
+const RUNTIME_THREADS_MAX: usize = 256;
+/// Chats generated at once, the same.
+const WORKERS_MAX: usize = 100_000;
+const QUEUE_MAX: usize = 10_000;
+const MESSAGE_BYTES_MAX: usize = 64 << 20;
+/// A lease must be long against the time a database's answer takes.
+const LEASE_TTL_MIN: Duration = Duration::from_millis(200);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GeneratorKind {
+    Demo,
+    Openai,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// What flags, environment and file may say. Each flag is also `MAINSTEM_…` in the environment, and a key of
+/// the file.
+#[derive(Clone, Debug, Default, Args, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ServeOptions {
+    /// A TOML file with any of these settings, by the flags' names
+    #[arg(long, env = "MAINSTEM_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+    /// Where clients connect [default: 127.0.0.1:8080]
+    #[arg(long, env = "MAINSTEM_LISTEN", value_name = "HOST:PORT")]
+    pub listen: Option<String>,
+    /// sqlite:FILE or postgres://… [default: sqlite:mainstem.db]
+    #[arg(long, env = "MAINSTEM_DATABASE", value_name = "URL")]
+    pub database: Option<String>,
+    /// This replica's id [default: a random UUID at each start]
+    #[arg(long, env = "MAINSTEM_REPLICA", value_name = "ID")]
+    pub replica: Option<String>,
+    /// Where peers connect; ignored with SQLite [default: 127.0.0.1:0]
+    #[arg(long, env = "MAINSTEM_RELAY_LISTEN", value_name = "HOST:PORT")]
+    pub relay_listen: Option<String>,
+    /// Where peers are told to connect [default: the bound address]
+    #[arg(long, env = "MAINSTEM_RELAY_ADVERTISE", value_name = "HOST:PORT")]
+    pub relay_advertise: Option<String>,
+    /// What peers authenticate by [default: one kept in the database]
+    #[arg(long, env = "MAINSTEM_PEER_SECRET_FILE", value_name = "FILE")]
+    pub peer_secret_file: Option<PathBuf>,
+    /// TOML: [tokens] with "<token>" = "<user>"
+    #[arg(long, env = "MAINSTEM_AUTH_FILE", value_name = "FILE")]
+    pub auth_file: Option<PathBuf>,
+    /// Listen beyond loopback though anybody may do anything
+    #[arg(long, env = "MAINSTEM_INSECURE", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub insecure: Option<bool>,
+    /// Chats this replica generates at once; 0: it only serves clients [default: 64]
+    #[arg(long, env = "MAINSTEM_WORKERS", value_name = "N")]
+    pub workers: Option<usize>,
+    /// Who answers [default: demo]
+    #[arg(long, env = "MAINSTEM_GENERATOR")]
+    pub generator: Option<GeneratorKind>,
+    /// An OpenAI-compatible endpoint [default: https://api.openai.com/v1]
+    #[arg(long, env = "MAINSTEM_OPENAI_BASE_URL", value_name = "URL")]
+    pub openai_base_url: Option<String>,
+    /// The model asked, unless a chat names one
+    #[arg(long, env = "MAINSTEM_OPENAI_MODEL", value_name = "MODEL")]
+    pub openai_model: Option<String>,
+    /// How long a worker may be silent before another takes its chats [default: 15s]
+    #[arg(long, env = "MAINSTEM_LEASE_TTL", value_name = "DURATION")]
+    pub lease_ttl: Option<Span>,
+    /// How often leases are renewed [default: 5s]
+    #[arg(long, env = "MAINSTEM_HEARTBEAT", value_name = "DURATION")]
+    pub heartbeat: Option<Span>,
+    /// How often the database is looked at without being notified [default: 5s]
+    #[arg(long, env = "MAINSTEM_POLL_INTERVAL", value_name = "DURATION")]
+    pub poll_interval: Option<Span>,
+    /// How long running chats may finish at shutdown [default: 10s]
+    #[arg(long, env = "MAINSTEM_DRAIN_TIMEOUT", value_name = "DURATION")]
+    pub drain_timeout: Option<Span>,
+    /// How long a client may accept nothing [default: 30s]
+    #[arg(long, env = "MAINSTEM_CLIENT_TIMEOUT", value_name = "DURATION")]
+    pub client_timeout: Option<Span>,
+    /// Messages that may wait in a chat [default: 20]
+    #[arg(long, env = "MAINSTEM_QUEUE_MAX", value_name = "N")]
+    pub queue_max: Option<usize>,
+    /// Text of one message [default: 1MiB]
+    #[arg(long, env = "MAINSTEM_MESSAGE_BYTES_MAX", value_name = "SIZE")]
+    pub message_bytes_max: Option<Size>,
+    /// Text of one answer [default: 8MiB]
+    #[arg(long, env = "MAINSTEM_EPISODE_BYTES_MAX", value_name = "SIZE")]
+    pub episode_bytes_max: Option<Size>,
+    /// A `tracing` filter [default: info]
+    #[arg(long, env = "MAINSTEM_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+    /// How log lines are written [default: text]
+    #[arg(long, env = "MAINSTEM_LOG_FORMAT")]
+    pub log_format: Option<LogFormat>,
+    /// Threads that do all the work [default: 2]
+    #[arg(long, env = "MAINSTEM_RUNTIME_THREADS", value_name = "N")]
+    pub runtime_threads: Option<usize>,
+}
+
+/// A set-up that holds together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    pub listen: String,
+    pub database: String,
+    pub replica: ReplicaId,
+    pub relay_listen: String,
+    pub relay_advertise: Option<String>,
+    pub peer_secret_file: Option<PathBuf>,
+    pub auth_file: Option<PathBuf>,
+    pub insecure: bool,
+    pub workers: usize,
+    pub generator: Generator,
+    pub lease_ttl: Duration,
+    pub heartbeat: Duration,
+    pub poll_interval: Duration,
+    pub drain_timeout: Duration,
+    pub client_timeout: Duration,
+    pub queue_max: usize,
+    pub message_bytes_max: usize,
+    pub episode_bytes_max: usize,
+    pub log: String,
+    pub log_format: LogFormat,
+    pub runtime_threads: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Generator {
+    Demo,
+    OpenAi { base_url: String, model: String },
+}
+
+/// Takes each setting from the first that has it.
+macro_rules! or {
+    ($first:ident, $second:ident: $($name:ident),* $(,)?) => {
+        ServeOptions { config: $first.config, $($name: $first.$name.or($second.$name)),* }
+    };
+}
+
+impl ServeOptions {
+    /// Reads the file, if there is one, and puts everything together.
+    pub fn into_config(self) -> Result<Config, Failure> {
+        let file = match &self.config {
+            None => Self::default(),
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .map_err(|error| Failure::environment(format!("--config {}: {error}", path.display())))?;
+                Self::from_toml(&text)
+                    .map_err(|error| Failure::usage(format!("--config {}: {error}", path.display())))?
+            }
+        };
+        self.or(file).check()
+    }
+
+    fn from_toml(text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|error| error.to_string())
+    }
+
+    fn or(self, other: Self) -> Self {
+        or!(self, other: listen, database, replica, relay_listen, relay_advertise, peer_secret_file, auth_file,
+            insecure, workers, generator, openai_base_url, openai_model, lease_ttl, heartbeat, poll_interval,
+            drain_timeout, client_timeout, queue_max, message_bytes_max, episode_bytes_max, log, log_format,
+            runtime_threads)
+    }
+
+    fn check(self) -> Result<Config, Failure> {
+        let span = |given: Option<Span>, default: Duration| given.map_or(default, |span| span.0);
+        let bytes = |given: Option<Size>, default: usize| given.map_or(default, |size| size.0);
+        let replica = self.replica.unwrap_or_else(|| Uuid::now_v7().to_string());
+        let config = Config {
+            listen: self.listen.unwrap_or_else(|| "127.0.0.1:8080".into()),
+            database: self.database.unwrap_or_else(|| "sqlite:mainstem.db".into()),
+            replica: ReplicaId::new(replica)
+                .map_err(|error| Failure::usage(format!("--replica: {error}")))?,
+            relay_listen: self.relay_listen.unwrap_or_else(|| "127.0.0.1:0".into()),
+            relay_advertise: self.relay_advertise,
+            peer_secret_file: self.peer_secret_file,
+            auth_file: self.auth_file,
+            insecure: self.insecure.unwrap_or(false),
+            workers: self.workers.unwrap_or(64),
+            generator: match self.generator.unwrap_or(GeneratorKind::Demo) {
+                GeneratorKind::Demo => Generator::Demo,
+                GeneratorKind::Openai => Generator::OpenAi {
+                    base_url: self.openai_base_url.unwrap_or_else(|| "https://api.openai.com/v1".into()),
+                    model: self.openai_model.ok_or_else(|| {
+                        Failure::usage("--generator openai needs --openai-model: which model to ask")
+                    })?,
+                },
+            },
+            lease_ttl: span(self.lease_ttl, Duration::from_secs(15)),
+            heartbeat: span(self.heartbeat, Duration::from_secs(5)),
+            poll_interval: span(self.poll_interval, Duration::from_secs(5)),
+            drain_timeout: span(self.drain_timeout, Duration::from_secs(10)),
+            client_timeout: span(self.client_timeout, Duration::from_secs(30)),
+            queue_max: self.queue_max.unwrap_or(20),
+            message_bytes_max: bytes(self.message_bytes_max, 1 << 20),
+            episode_bytes_max: bytes(self.episode_bytes_max, 8 << 20),
+            log: self.log.unwrap_or_else(|| "info".into()),
+            log_format: self.log_format.unwrap_or(LogFormat::Text),
+            runtime_threads: self.runtime_threads.unwrap_or(2),
+        };
+        config.check().map_err(Failure::Usage)
+    }
+}
+
+impl Config {
+    fn check(self) -> Result<Self, String> {
+        let scheme = self.database.split_once(':').map(|(scheme, _)| scheme);
+        if !matches!(scheme, Some("sqlite" | "postgres" | "postgresql")) {
+            return Err("--database: expected sqlite:FILE or postgres://…".into());
+        }
+        if self.lease_ttl < LEASE_TTL_MIN {
+            return Err(format!("--lease-ttl is {:?}: expected at least {LEASE_TTL_MIN:?}", self.lease_ttl));
+        }
+        if self.poll_interval > self.lease_ttl / 2 {
+            return Err(format!(
+                "--poll-interval is {:?}: expected at most half of --lease-ttl, which is {:?}",
+                self.poll_interval, self.lease_ttl
+            ));
+        }
+        if self.heartbeat >= self.lease_ttl / 2 {
+            return Err(format!(
+                "--heartbeat is {:?}: expected less than half of --lease-ttl, which is {:?}",
+                self.heartbeat, self.lease_ttl
+            ));
+        }
+        let bounds = [
+            ("--workers", self.workers, 0, WORKERS_MAX),
+            ("--queue-max", self.queue_max, 0, QUEUE_MAX),
+            ("--message-bytes-max", self.message_bytes_max, 1, MESSAGE_BYTES_MAX),
+            ("--episode-bytes-max", self.episode_bytes_max, 1, limits::EPISODES_BYTES_MAX),
+            ("--runtime-threads", self.runtime_threads, 1, RUNTIME_THREADS_MAX),
+        ];
+        for (flag, value, min, max) in bounds {
+            if !(min..=max).contains(&value) {
+                return Err(format!("{flag} is {value}: expected {min} to {max}"));
+            }
+        }
+        Ok(self)
+    }
+
+    /// Whether the database is embedded: then this replica has no peers.
+    pub fn is_alone(&self) -> bool {
+        self.database.starts_with("sqlite:")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{FromArgMatches, Parser};
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        serve: ServeOptions,
+    }
+
+    fn options(args: &[&str]) -> ServeOptions {
+        Cli::try_parse_from([&["mainstem"], args].concat()).expect("flags").serve
+    }
+
+    fn refused(args: &[&str]) -> String {
+        match options(args).check() {
+            Err(Failure::Usage(why)) => why,
+            other => panic!("{args:?}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_interface() {
+        let config = options(&[]).check().expect("a set-up");
+        assert_eq!((&*config.listen, &*config.database), ("127.0.0.1:8080", "sqlite:mainstem.db"));
+        assert_eq!((config.workers, config.queue_max, config.insecure), (64, 20, false));
+        let seconds = [config.lease_ttl, config.heartbeat, config.poll_interval].map(|span| span.as_secs());
+        assert_eq!(seconds, [15, 5, 5]);
+        assert_eq!((config.drain_timeout.as_secs(), config.client_timeout.as_secs()), (10, 30));
+        assert_eq!((config.message_bytes_max, config.episode_bytes_max), (1 << 20, 8 << 20));
+        assert_eq!((config.generator, &*config.log), (Generator::Demo, "info"));
+        assert!(Uuid::try_parse(config.replica.as_str()).is_ok());
+        assert!(config.relay_advertise.is_none() && config.relay_listen == "127.0.0.1:0");
+    }
+
+    #[test]
+    fn a_flag_counts_more_than_the_file() {
+        let file = "workers = 0\nlease-ttl = \"8s\"\npoll-interval = \"4s\"\nheartbeat=\"3s\"\ninsecure = true\nmessage-bytes-max = 9\n";
+        let file = ServeOptions::from_toml(file).expect("a file");
+        let config = options(&["--workers", "3", "--insecure=false"]).or(file).check().expect("a set-up");
+        assert_eq!((config.workers, config.insecure, config.message_bytes_max), (3, false, 9));
+        assert_eq!(config.poll_interval.as_secs(), 4);
+        assert!(options(&["--insecure"]).check().expect("a set-up").insecure);
+    }
+
+    #[test]
+    fn every_flag_is_also_in_the_environment_and_in_the_file() {
+        let command = ServeOptions::augment_args(clap::Command::new("serve"));
+        for arg in command.get_arguments() {
+            let flag = arg.get_long().expect("a flag");
+            let variable = format!("MAINSTEM_{}", flag.to_uppercase().replace('-', "_"));
+            assert_eq!(arg.get_env().and_then(|env| env.to_str()), Some(&*variable));
+            let unknown = ServeOptions::from_toml(&format!("{flag} = [[]]")).expect_err("no value");
+            assert_eq!(unknown.contains("unknown field"), flag == "config", "{flag}: {unknown}");
+        }
+        assert!(ServeOptions::from_arg_matches(&command.get_matches_from(["serve"])).is_ok());
+    }
+
+    #[test]
+    fn an_unknown_key_in_the_file_is_named() {
+        let why = ServeOptions::from_toml("listen = \"x\"\nlissten = \"x\"\n").expect_err("a slip");
+        assert!(why.contains("lissten"), "{why}");
+        assert!(ServeOptions::from_toml("lease-ttl = 15").is_err());
+        assert!(ServeOptions::from_toml("listen =").is_err());
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        assert!(refused(&["--lease-ttl", "9s"]).contains("--poll-interval"));
+        assert!(refused(&["--heartbeat", "7500ms"]).contains("--heartbeat"));
+        assert!(options(&["--poll-interval", "7500ms"]).check().is_ok());
+        assert!(refused(&["--poll-interval", "7501ms"]).contains("half"));
+        assert!(refused(&["--database", "mysql://x"]).contains("--database"));
+        assert!(refused(&["--replica", "a b"]).contains("--replica"));
+        assert!(refused(&["--generator", "openai"]).contains("--openai-model"));
+        assert!(refused(&["--runtime-threads", "0"]).contains("1 to"));
+        assert!(
+            refused(&["--lease-ttl", "100ms", "--poll-interval", "1ms", "--heartbeat", "1ms"])
+                .contains("lease")
+        );
+    }
+}

@@ -1,0 +1,194 @@
+//! Who asks: bearer tokens, each the name of a user.
+//!
+//! Tokens are kept and looked up by their digest, so that the time a look-up takes tells nothing about any
+//! token. What a user may see is decided where chats are read.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::extract::Query;
+use http::request::Parts;
+use http::{HeaderMap, header};
+use mainstem_runtime::ports::Env;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use super::{App, Problem};
+
+/// Whose everything is where nobody has to say who they are.
+pub const ANONYMOUS: &str = "anonymous";
+
+/// The users of this server, by their tokens.
+#[derive(Clone)]
+pub struct Tokens(HashMap<[u8; 32], Arc<str>>);
+
+impl std::fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Tokens({})", self.0.len())
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AuthFile {
+    tokens: HashMap<String, String>,
+}
+
+impl Tokens {
+    /// Reads `[tokens]` with `"<token>" = "<user>"`. The error never repeats what the file has.
+    pub fn from_toml(text: &str) -> Result<Self, String> {
+        let expected = "expected a table [tokens] with lines of \"<token>\" = \"<user>\"";
+        let file: AuthFile = toml::from_str(text).map_err(|_| expected.to_owned())?;
+        let visible = |token: &str| !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic());
+        let mut tokens = HashMap::new();
+        for (token, user) in file.tokens {
+            if !visible(&token) {
+                return Err(format!("the token of {user:?} is not one or more visible ASCII characters"));
+            }
+            if user.is_empty() || user.contains('\0') {
+                return Err("a token names no user".to_owned());
+            }
+            tokens.insert(digest(&token), user.into());
+        }
+        Ok(Self(tokens))
+    }
+
+    fn user(&self, token: &str) -> Option<Arc<str>> {
+        self.0.get(&digest(token)).cloned()
+    }
+}
+
+fn digest(token: &str) -> [u8; 32] {
+    Sha256::digest(token.as_bytes()).into()
+}
+
+/// Who may use a server.
+#[derive(Clone, Debug)]
+pub enum Access {
+    Tokens(Tokens),
+    /// Anybody who reaches it; pages of other origins only if `any_origin`.
+    Anybody {
+        any_origin: bool,
+    },
+}
+
+impl Access {
+    /// The user that a request is from. `query_token` is what a stream's address may carry.
+    pub fn caller(&self, headers: &HeaderMap, query_token: Option<&str>) -> Result<Arc<str>, Problem> {
+        match self {
+            Self::Anybody { any_origin } => {
+                if *any_origin || is_same_origin(headers) {
+                    Ok(ANONYMOUS.into())
+                } else {
+                    Err(Problem::cross_origin())
+                }
+            }
+            Self::Tokens(tokens) => {
+                let token = bearer(headers)?.or(query_token).ok_or_else(|| {
+                    Problem::unauthorized("a header `authorization: Bearer <token>` was expected")
+                })?;
+                tokens.user(token).ok_or_else(|| Problem::unauthorized("the token is not known here"))
+            }
+        }
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
+    let expected = || Problem::unauthorized("`authorization` was expected to be `Bearer <token>`");
+    let (scheme, token) = value.to_str().ok().and_then(|value| value.split_once(' ')).ok_or_else(expected)?;
+    if scheme.eq_ignore_ascii_case("bearer") { Ok(Some(token.trim())) } else { Err(expected()) }
+}
+
+/// Browsers name the origin of the page that asks. Others name none.
+fn is_same_origin(headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else { return true };
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+    matches!((origin, host), (Some((_, origin)), Some(host)) if origin.eq_ignore_ascii_case(host))
+}
+
+/// The user that a request is from.
+#[derive(Clone, Debug)]
+pub(super) struct Caller(pub(super) Arc<str>);
+
+impl<E: Env> FromRequestParts<Arc<App<E>>> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App<E>>) -> Result<Self, Problem> {
+        app.access.caller(&parts.headers, None).map(Self)
+    }
+}
+
+/// As [`Caller`], for streams: a browser cannot give its requests for them a header.
+#[derive(Clone, Debug)]
+pub(super) struct StreamCaller(pub(super) Arc<str>);
+
+impl<E: Env> FromRequestParts<Arc<App<E>>> for StreamCaller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App<E>>) -> Result<Self, Problem> {
+        let Query(query) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
+            .map_err(|error| Problem::malformed(error.to_string()))?;
+        let token = query.iter().find(|(name, _)| name == "access_token").map(|(_, token)| token.as_str());
+        app.access.caller(&parts.headers, token).map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| (name.parse().expect("a name"), value.parse().expect("a value")))
+            .collect()
+    }
+
+    #[test]
+    fn a_token_is_its_user_and_anything_else_is_nobody() {
+        let tokens =
+            Tokens::from_toml("[tokens]\n\"s3cret\" = \"ann\"\n\"other\" = \"bob\"\n").expect("a file");
+        let access = Access::Tokens(tokens);
+        let caller = |value: &str| access.caller(&headers(&[("authorization", value)]), None);
+        assert_eq!(caller("Bearer s3cret").as_deref(), Ok("ann"));
+        assert_eq!(caller("bearer other").as_deref(), Ok("bob"));
+        for wrong in ["Bearer", "Bearer ", "Bearer S3cret", "Basic s3cret", "s3cret", "Bearer s3cret x", "é"]
+        {
+            assert_eq!(caller(wrong).map_err(|p| p.code), Err("unauthorized"), "{wrong}");
+        }
+        let none = HeaderMap::new();
+        assert_eq!(access.caller(&none, Some("s3cret")).as_deref(), Ok("ann"));
+        assert_eq!(access.caller(&none, Some("x")).map_err(|p| p.status.as_u16()), Err(401));
+        assert_eq!(access.caller(&none, None).map_err(|p| p.status.as_u16()), Err(401));
+    }
+
+    #[test]
+    fn a_bad_auth_file_is_refused_without_repeating_it() {
+        for bad in [
+            "",
+            "tokens = 3",
+            "[tokens]\n\"hush\" = 3",
+            "[tokens]\nhush = \"\"",
+            "[tokens]\n\"\" = \"u\"",
+            "[tokens]\n\"a hush\" = \"u\"",
+            "[tokens]\nhush = \"u\"\n[more]",
+        ] {
+            let error = Tokens::from_toml(bad).expect_err(bad);
+            assert!(!error.contains("hush"), "{error}");
+        }
+    }
+
+    #[test]
+    fn without_tokens_a_page_of_another_origin_is_refused() {
+        let access = Access::Anybody { any_origin: false };
+        let from =
+            |origin: &str| access.caller(&headers(&[("host", "127.0.0.1:80"), ("origin", origin)]), None);
+        assert_eq!(from("http://127.0.0.1:80").as_deref(), Ok(ANONYMOUS));
+        assert_eq!(from("http://evil.example").map_err(|p| p.status.as_u16()), Err(403));
+        assert_eq!(from("null").map_err(|p| p.status.as_u16()), Err(403));
+        assert_eq!(access.caller(&HeaderMap::new(), None).as_deref(), Ok(ANONYMOUS));
+    }
+}

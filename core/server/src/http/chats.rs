@@ -1,0 +1,200 @@
+//! Chats, messages, the queue: each request is one command or one read.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures::stream;
+use http::{HeaderValue, StatusCode, Uri, header};
+use mainstem_machine::{Accepted, ChatId, Command, MessageId, Rejection, SendMode};
+use mainstem_runtime::encode;
+use mainstem_runtime::ports::{Env, Receipt};
+use uuid::Uuid;
+
+use super::auth::Caller;
+use super::limits::{MODEL_BYTES_MAX, TITLE_BYTES_MAX};
+use super::request::{
+    ChatPath, CreateBody, InterruptBody, ItemPath, Parameters, SendBody, body_bytes_max, parse_content,
+    parse_label, parse_object, read_body, receipt, required,
+};
+use super::{App, Problem, json};
+
+type Answer = Result<Response, Problem>;
+
+pub(super) async fn create<E: Env>(
+    State(app): State<Arc<App<E>>>,
+    Caller(by): Caller,
+    request: Request,
+) -> Answer {
+    let (body, receipt) = take(&app, &by, request).await?;
+    let asked: CreateBody = parse_object(&body)?;
+    let content = asked.content.map(|content| parse_content(content, app.message_bytes_max)).transpose()?;
+    let chat = ChatId(Uuid::now_v7());
+    let command = Command::Create {
+        chat,
+        owner: Arc::clone(&by),
+        title: parse_label(asked.title, "title", TITLE_BYTES_MAX)?,
+        model: parse_label(asked.model, "model", MODEL_BYTES_MAX)?,
+        content,
+    };
+    let accepted = app.node.execute(&by, chat, command, receipt).await?;
+    let mut response = accepted_as(StatusCode::CREATED, &accepted);
+    if let Accepted::Chat(chat) = &accepted {
+        let place = HeaderValue::try_from(format!("/v1/chats/{}", chat.id)).expect("a UUID is ASCII");
+        response.headers_mut().insert(header::LOCATION, place);
+    }
+    Ok(response)
+}
+
+pub(super) async fn list<E: Env>(State(app): State<Arc<App<E>>>, Caller(by): Caller, uri: Uri) -> Answer {
+    let query = Parameters::of(&uri)?;
+    let limit = query.limit()?;
+    let mut chats = app.node.chats(&by, query.before()?, limit + 1).await?;
+    let more = chats.len() > limit;
+    chats.truncate(limit);
+    let next = chats.last().filter(|_| more).map(|chat| chat.id);
+    let mut out = Vec::new();
+    encode::write_chats(&mut out, &chats, next);
+    Ok(json(StatusCode::OK, out))
+}
+
+pub(super) async fn read<E: Env>(
+    State(app): State<Arc<App<E>>>,
+    Caller(by): Caller,
+    ChatPath(chat): ChatPath,
+) -> Answer {
+    let chat = app.node.chat(&by, chat).await?;
+    let mut out = Vec::new();
+    encode::write_chat(&mut out, &chat);
+    Ok(json(StatusCode::OK, out))
+}
+
+pub(super) async fn delete<E: Env>(
+    State(app): State<Arc<App<E>>>,
+    Caller(by): Caller,
+    ChatPath(chat): ChatPath,
+) -> Answer {
+    app.node.execute(&by, chat, Command::Delete, None).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+pub(super) async fn messages<E: Env>(
+    State(app): State<Arc<App<E>>>,
+    Caller(by): Caller,
+    ChatPath(chat): ChatPath,
+    uri: Uri,
+) -> Answer {
+    let query = Parameters::of(&uri)?;
+    let (after, limit) = (query.after_id()?.unwrap_or_default(), query.limit()?);
+    let page = app.node.messages(&by, chat, after, limit).await?;
+    let next = page.messages.last().filter(|_| page.more).map(|message| message.id.0);
+    let chunks = encode::messages_page(&page.messages, next, page.reset_version.0).into_chunks();
+    let chunks = chunks.into_iter().map(Ok::<Bytes, std::convert::Infallible>);
+    Ok(json(StatusCode::OK, Body::from_stream(stream::iter(chunks))))
+}
+
+pub(super) async fn send<E: Env>(
+    State(app): State<Arc<App<E>>>,
+    Caller(by): Caller,
+    ChatPath(chat): ChatPath,
+    request: Request,
+) -> Answer {
+    let (body, receipt) = take(&app, &by, request).await?;
+    let asked: SendBody = parse_object(&body)?;
+    let command = Command::Send {
+        content: parse_content(required(asked.content, "content")?, app.message_bytes_max)?,
+        mode: asked.busy.unwrap_or(SendMode::Queue),
+        queue_max: app.queue_max,
+    };
+    Ok(accepted_as(StatusCode::ACCEPTED, &app.node.execute(&by, chat, command, receipt).await?))
+}
+
+pub(super) async fn edit<E: Env>(
+    State(app): State<Arc<App<E>>>,
+    Caller(by): Caller,
+    path: ItemPath,
+    request: Request,
+) -> Answer {
+    let (body, receipt) = take(&app, &by, request).await?;
+    let asked: SendBody = parse_object(&body)?;
+    let content = parse_content(required(asked.content, "content")?, app.message_bytes_max)?;
+    let message = known(&app, &by, path, Rejection::NoSuchMessage).await?;
+    let command = Command::Edit { message, content };
+    Ok(accepted_as(StatusCode::ACCEPTED, &app.node.execute(&by, path.chat, command, receipt).await?))
+}
+
+pub(super) async fn take_back<E: Env>(
+    State(app): State<Arc<App<E>>>,
+    Caller(by): Caller,
+    path: ItemPath,
+) -> Answer {
+    let queued = known(&app, &by, path, Rejection::NoSuchQueued).await?;
+    app.node.execute(&by, path.chat, Command::DeleteQueued { queued }, None).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+pub(super) async fn promote<E: Env>(
+    State(app): State<Arc<App<E>>>,
+    Caller(by): Caller,
+    path: ItemPath,
+    request: Request,
+) -> Answer {
+    let (_, receipt) = take(&app, &by, request).await?;
+    let queued = known(&app, &by, path, Rejection::NoSuchQueued).await?;
+    let command = Command::Promote { queued };
+    Ok(accepted_as(StatusCode::ACCEPTED, &app.node.execute(&by, path.chat, command, receipt).await?))
+}
+
+pub(super) async fn interrupt<E: Env>(
+    State(app): State<Arc<App<E>>>,
+    Caller(by): Caller,
+    ChatPath(chat): ChatPath,
+    request: Request,
+) -> Answer {
+    let (body, receipt) = take(&app, &by, request).await?;
+    let InterruptBody { episode } = parse_object(&body)?;
+    let command = Command::Interrupt { episode };
+    Ok(accepted_as(StatusCode::ACCEPTED, &app.node.execute(&by, chat, command, receipt).await?))
+}
+
+/// The body, and the receipt if the request is to happen once.
+async fn take<E: Env>(
+    app: &App<E>,
+    by: &Arc<str>,
+    request: Request,
+) -> Result<(Bytes, Option<Receipt>), Problem> {
+    let (parts, body) = request.into_parts();
+    let body = read_body(body, body_bytes_max(app.message_bytes_max)).await?;
+    let receipt = receipt(&parts.headers, by, &parts.method, &parts.uri, &body)?;
+    Ok((body, receipt))
+}
+
+/// The id of a path. One that nothing can have is told as such only to those who may see the chat (S10).
+async fn known<E: Env>(
+    app: &App<E>,
+    by: &Arc<str>,
+    path: ItemPath,
+    otherwise: Rejection,
+) -> Result<MessageId, Problem> {
+    match path.id_or(otherwise) {
+        Ok(id) => Ok(id),
+        Err(problem) => {
+            app.node.chat(by, path.chat).await?;
+            Err(problem)
+        }
+    }
+}
+
+fn accepted_as(status: StatusCode, accepted: &Accepted) -> Response {
+    let mut out = Vec::new();
+    match accepted {
+        Accepted::Chat(chat) => encode::write_chat(&mut out, chat),
+        Accepted::Sent { message, queued, snapshot_version } => {
+            encode::write_sent(&mut out, message.clone(), queued.as_ref(), snapshot_version.0);
+        }
+        Accepted::Gone => return StatusCode::NO_CONTENT.into_response(),
+    }
+    json(status, out)
+}

@@ -1,0 +1,45 @@
+//! Every bound of the edge, in one place (B1). Those of the machines are theirs.
+
+use std::time::Duration;
+
+/// What the kernel may hold for a client that does not read.
+pub const SEND_BUFFER_BYTES: usize = 128 * 1024;
+/// Clients at once. Further ones wait to be accepted.
+pub const CONNECTIONS_MAX: usize = 65_536;
+/// Connections that the kernel keeps until they are accepted.
+pub const BACKLOG: i32 = 1024;
+/// What hyper reads ahead and writes behind, for one connection; a request's head has to fit.
+pub const CONNECTION_BUFFER_BYTES: usize = 16 * 1024;
+/// Header fields of one request.
+pub const HEADERS_MAX: usize = 64;
+/// How long a request's head may take, and a kept connection be idle.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a request's body may take.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// What a JSON body may have besides the text of its message, which may be escaped.
+pub const BODY_SLACK_BYTES: usize = 64 * 1024;
+/// What is read and forgotten of a body that is too large, so that its sender hears why.
+pub const DISCARDED_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub const TITLE_BYTES_MAX: usize = 1024;
+pub const MODEL_BYTES_MAX: usize = 256;
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+/// Items of one page: unless asked otherwise, and at the most.
+pub const PAGE_DEFAULT: usize = 50;
+pub const PAGE_MAX: usize = 100;
+
+/// Between the comments of an event stream, and the pings of a WebSocket.
+pub const PING_INTERVAL: Duration = Duration::from_secs(15);
+/// What a WebSocket reads at once, and the largest message it takes (and ignores).
+pub const SOCKET_READ_BYTES: usize = 4096;
+pub const SOCKET_MESSAGE_BYTES_MAX: usize = 4096;
+/// What a WebSocket's client may send between two pings. It has nothing to say.
+pub const SOCKET_RECEIVED_BYTES_MAX: usize = 64 * 1024;
+/// How long a closing WebSocket waits for the other side to close.
+pub const SOCKET_CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a stalled WebSocket gets to take the reason of its end.
+pub const SOCKET_STALLED_GRACE: Duration = Duration::from_secs(1);
+
+/// Between an accept that failed for want of descriptors and the next one.
+pub const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
+/// How long connections may take to end after the streams have.
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);

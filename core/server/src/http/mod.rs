@@ -1,0 +1,108 @@
+//! HTTP: paths, and what stands behind each. It maps requests to commands, reads and streams of a
+//! [`Node`], and whatever goes wrong to problem documents. It decides nothing about chats.
+
+mod auth;
+mod chats;
+mod health;
+pub mod limits;
+mod problem;
+mod request;
+mod sse;
+mod stream;
+mod web_socket;
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, patch, post};
+use futures::FutureExt;
+use http::{HeaderValue, StatusCode, header};
+use mainstem_machine::ReplicaId;
+use mainstem_runtime::Node;
+use mainstem_runtime::ports::Env;
+use tower::ServiceExt;
+
+pub use auth::{ANONYMOUS, Access, Tokens};
+pub use problem::Problem;
+
+/// What every handler has.
+#[derive(Debug)]
+pub struct App<E: Env> {
+    pub node: Node<E>,
+    pub replica: ReplicaId,
+    pub access: Access,
+    pub queue_max: usize,
+    pub message_bytes_max: usize,
+    pub client_timeout: Duration,
+}
+
+pub fn router<E: Env>(app: Arc<App<E>>) -> Router {
+    Router::new()
+        .route("/v1/chats", get(chats::list::<E>).post(chats::create::<E>))
+        .route("/v1/chats/{chat}", get(chats::read::<E>).delete(chats::delete::<E>))
+        .route("/v1/chats/{chat}/messages", get(chats::messages::<E>).post(chats::send::<E>))
+        .route("/v1/chats/{chat}/messages/{id}", patch(chats::edit::<E>))
+        .route("/v1/chats/{chat}/queue/{id}", delete(chats::take_back::<E>))
+        .route("/v1/chats/{chat}/queue/{id}/promote", post(chats::promote::<E>))
+        .route("/v1/chats/{chat}/interrupt", post(chats::interrupt::<E>))
+        .route("/v1/chats/{chat}/stream", get(stream::open::<E>))
+        .route("/healthz", get(health::alive::<E>))
+        .route("/readyz", get(health::ready::<E>))
+        .fallback(async || Problem::not_found())
+        .method_not_allowed_fallback(async || Problem::method_not_allowed())
+        .with_state(app)
+}
+
+/// Answers one request. A handler that panics is answered for, and logged.
+pub async fn answer(router: Router, request: Request) -> Result<Response, Infallible> {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let answered = AssertUnwindSafe(router.oneshot(request)).catch_unwind().await;
+    answered.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let cause = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
+        tracing::error!(%method, path, cause, "a handler panicked");
+        Ok(Problem::internal().into_response())
+    })
+}
+
+fn json(status: StatusCode, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn panics() -> Response {
+        panic!("on purpose")
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_problem_document() {
+        let router = Router::new()
+            .route("/panics", get(panics))
+            .method_not_allowed_fallback(async || Problem::method_not_allowed());
+        let request = Request::builder().uri("/panics").body(Body::empty()).expect("a request");
+        let response = answer(router.clone(), request).await.expect("an answer");
+        assert_eq!(response.status(), 500);
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+        let request = Request::post("/panics").body(Body::empty()).expect("a request");
+        let response = answer(router, request).await.expect("an answer");
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["allow"]),
+            (405, &"GET,HEAD".parse().expect("a value"))
+        );
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+    }
+}

@@ -1,0 +1,209 @@
+//! What goes wrong with a request, as problem documents (RFC 9457) with a stable `code`.
+//!
+//! The codes are part of the interface: none may change its name.
+
+use std::borrow::Cow;
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use mainstem_machine::Rejection;
+use mainstem_runtime::EdgeError;
+use serde_json::json;
+
+/// What a caller is asked to wait before it tries again.
+const RETRY_AFTER_SECONDS: &str = "1";
+
+/// An answer other than the one that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub status: StatusCode,
+    pub code: &'static str,
+    pub title: &'static str,
+    pub detail: Cow<'static, str>,
+}
+
+impl Problem {
+    pub const fn new(status: StatusCode, code: &'static str, title: &'static str) -> Self {
+        Self { status, code, title, detail: Cow::Borrowed("") }
+    }
+
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
+        self.detail = detail.into();
+        self
+    }
+
+    pub fn malformed(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "malformed", "The request is malformed").detail(detail)
+    }
+
+    pub fn bad_cursor() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_cursor", "What was given as a cursor is none")
+            .detail("give the cursor of an event as it came, or none to begin from the start")
+    }
+
+    pub fn unauthorized(detail: &'static str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Who asks is not known").detail(detail)
+    }
+
+    pub fn cross_origin() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "cross_origin", "Pages of another origin may not use this server")
+            .detail("without --auth-file only pages that this server itself serves are answered")
+    }
+
+    pub fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", "There is nothing at this path")
+    }
+
+    pub fn no_such_chat() -> Self {
+        Rejection::NoSuchChat.into()
+    }
+
+    pub fn method_not_allowed() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "The path does not take this method")
+            .detail("the header `allow` names the methods it takes")
+    }
+
+    pub fn body_too_slow() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "timeout", "The body did not arrive in time")
+    }
+
+    pub fn too_large(what: &'static str, bytes_max: usize) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The request is too large")
+            .detail(format!("{what} may have up to {bytes_max} bytes"))
+    }
+
+    pub fn not_ready() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", "This replica is not ready for traffic")
+            .detail("it starts, drains, or cannot reach the database")
+    }
+
+    pub fn internal() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The server failed")
+            .detail("this is a defect of the server, and it was logged")
+    }
+}
+
+impl From<Rejection> for Problem {
+    fn from(rejection: Rejection) -> Self {
+        let (status, code, title) = match rejection {
+            Rejection::NoSuchChat => (StatusCode::NOT_FOUND, "no_such_chat", "There is no such chat"),
+            Rejection::NoSuchMessage => {
+                (StatusCode::NOT_FOUND, "no_such_message", "The history has no such message")
+            }
+            Rejection::NoSuchQueued => {
+                (StatusCode::NOT_FOUND, "no_such_queued", "The queue has no such message")
+            }
+            Rejection::Exists => (StatusCode::CONFLICT, "exists", "A chat of this id exists"),
+            Rejection::NotEditable => {
+                (StatusCode::CONFLICT, "not_editable", "Only a user's message can be edited")
+            }
+            Rejection::Busy => (StatusCode::CONFLICT, "busy", "The chat is busy"),
+            Rejection::QueueFull => (StatusCode::CONFLICT, "queue_full", "The queue is full"),
+            Rejection::NotRunning => {
+                (StatusCode::CONFLICT, "not_running", "Nothing is running, or not what was named")
+            }
+            Rejection::NotFree | Rejection::Fenced => {
+                (StatusCode::CONFLICT, "conflict", "The chat's state does not allow this now")
+            }
+        };
+        Self::new(status, code, title)
+    }
+}
+
+impl From<EdgeError> for Problem {
+    fn from(error: EdgeError) -> Self {
+        match error {
+            EdgeError::Rejected(rejection) => rejection.into(),
+            EdgeError::Mismatch => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency_mismatch",
+                "This idempotency key was used for another request",
+            )
+            .detail("use a fresh key for each request, and the same one only to repeat it"),
+            EdgeError::Unavailable(detail) => {
+                tracing::warn!(detail, "a request was not answered: no database");
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The database does not answer")
+                    .detail("it may have happened or not; ask again under the same idempotency key")
+            }
+            EdgeError::Overloaded(detail) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "This replica takes no more")
+                    .detail(detail)
+            }
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let document = json!({
+            "type": format!("urn:mainstem:problem:{}", self.code),
+            "title": self.title,
+            "status": self.status.as_u16(),
+            "detail": if self.detail.is_empty() { self.title } else { &self.detail },
+            "code": self.code,
+        });
+        let mut response = Response::new(Body::from(document.to_string()));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        match self.status {
+            StatusCode::UNAUTHORIZED => {
+                let challenge = HeaderValue::from_static("Bearer realm=\"mainstem\"");
+                headers.insert(header::WWW_AUTHENTICATE, challenge);
+            }
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt;
+    use serde_json::Value;
+
+    async fn told(problem: Problem) -> (Response<()>, Value) {
+        let (head, body) = problem.into_response().into_parts();
+        let bytes = body.collect().await.expect("a body in memory").to_bytes();
+        (Response::from_parts(head, ()), serde_json::from_slice(&bytes).expect("JSON"))
+    }
+
+    #[tokio::test]
+    async fn every_problem_is_a_document_with_a_code() {
+        let problems = [
+            Problem::malformed("line 1"),
+            Problem::bad_cursor(),
+            Problem::unauthorized("no token"),
+            Problem::not_found(),
+            Problem::too_large("a message", 3),
+            Problem::internal(),
+            Rejection::QueueFull.into(),
+            EdgeError::Mismatch.into(),
+            EdgeError::Unavailable("gone".into()).into(),
+            EdgeError::Overloaded("draining").into(),
+        ];
+        for problem in problems {
+            let (head, document) = told(problem.clone()).await;
+            assert_eq!(head.headers()["content-type"], "application/problem+json");
+            assert_eq!((head.status(), &document["code"]), (problem.status, &problem.code.into()));
+            assert_eq!(document["status"], problem.status.as_u16());
+            assert_eq!(document["type"], format!("urn:mainstem:problem:{}", problem.code));
+            assert!(document["title"].is_string() && document["detail"] != "", "{document}");
+            assert_eq!(head.headers().contains_key("retry-after"), problem.status == 503);
+            assert_eq!(head.headers().contains_key("www-authenticate"), problem.status == 401);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_database_said_is_not_told_to_callers() {
+        let (_, document) = told(EdgeError::Unavailable("password of root".into()).into()).await;
+        assert!(!document.to_string().contains("root"), "{document}");
+    }
+}

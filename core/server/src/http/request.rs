@@ -1,0 +1,349 @@
+//! What a request says, taken apart by hand, so that whatever is wrong with it is told in our own words.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{FromRequestParts, Query, RawPathParams};
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, Method, Uri, header};
+use http_body_util::BodyExt;
+use mainstem_machine::{ChatId, Content, MessageId, Rejection};
+use mainstem_runtime::ports::Receipt;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::Problem;
+use super::limits::{
+    BODY_SLACK_BYTES, BODY_TIMEOUT, DISCARDED_BYTES_MAX, IDEMPOTENCY_KEY_BYTES_MAX, PAGE_DEFAULT, PAGE_MAX,
+};
+
+/// Databases count in 63 bits: there is no message beyond.
+const MESSAGE_ID_MAX: u64 = i64::MAX as u64;
+
+/// The `{chat}` of a path. What is no UUID names no chat.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ChatPath(pub(super) ChatId);
+
+impl<S: Send + Sync> FromRequestParts<S> for ChatPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let params = RawPathParams::from_request_parts(parts, state).await;
+        let params = params.map_err(|_| Problem::no_such_chat())?;
+        let chat = params.iter().find(|(name, _)| *name == "chat");
+        chat.and_then(|(_, text)| parse_chat(text)).map(Self).ok_or_else(Problem::no_such_chat)
+    }
+}
+
+/// The `{chat}` and the `{id}` of a path.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ItemPath {
+    pub(super) chat: ChatId,
+    /// `None` for what no message's id can be.
+    id: Option<MessageId>,
+}
+
+impl ItemPath {
+    /// The id, if there can be such a message, else what to say.
+    pub(super) fn id_or(self, otherwise: Rejection) -> Result<MessageId, Problem> {
+        self.id.ok_or_else(|| otherwise.into())
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for ItemPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let ChatPath(chat) = ChatPath::from_request_parts(parts, state).await?;
+        let params = RawPathParams::from_request_parts(parts, state).await;
+        let params = params.map_err(|_| Problem::not_found())?;
+        let text = params.iter().find(|(name, _)| *name == "id").map(|(_, text)| text);
+        let id = text.and_then(parse_number).filter(|id| *id <= MESSAGE_ID_MAX);
+        Ok(Self { chat, id: id.map(MessageId) })
+    }
+}
+
+fn parse_chat(text: &str) -> Option<ChatId> {
+    // Uuid also reads forms that no URL of ours has.
+    if text.len() != 36 { None } else { Uuid::try_parse(text).ok().map(ChatId) }
+}
+
+/// Digits and nothing else; what exceeds 64 bits is taken for the largest number.
+fn parse_number(text: &str) -> Option<u64> {
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    digits.then(|| text.parse().unwrap_or(u64::MAX))
+}
+
+/// The query of a request.
+#[derive(Clone, Debug)]
+pub(super) struct Parameters(Vec<(String, String)>);
+
+impl Parameters {
+    pub(super) fn of(uri: &Uri) -> Result<Self, Problem> {
+        let query = Query::<Vec<(String, String)>>::try_from_uri(uri);
+        query.map(|Query(pairs)| Self(pairs)).map_err(|error| Problem::malformed(error.to_string()))
+    }
+
+    pub(super) fn text(&self, name: &str) -> Result<Option<&str>, Problem> {
+        let mut values = self.0.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        let value = values.next();
+        if values.next().is_some() {
+            return Err(Problem::malformed(format!("`{name}` was given more than once")));
+        }
+        Ok(value)
+    }
+
+    /// `limit`: what exceeds the maximum is answered with the maximum, as `next` tells what is left.
+    pub(super) fn limit(&self) -> Result<usize, Problem> {
+        let Some(text) = self.text("limit")? else { return Ok(PAGE_DEFAULT) };
+        match parse_number(text) {
+            None | Some(0) => Err(Problem::malformed("`limit` is a number from 1 to 100")),
+            Some(limit) => Ok(usize::try_from(limit).unwrap_or(PAGE_MAX).min(PAGE_MAX)),
+        }
+    }
+
+    pub(super) fn after_id(&self) -> Result<Option<MessageId>, Problem> {
+        let Some(text) = self.text("after_id")? else { return Ok(None) };
+        let number = parse_number(text)
+            .ok_or_else(|| Problem::malformed("`after_id` is the id of a message: a number, 0 or above"))?;
+        Ok(Some(MessageId(number.min(MESSAGE_ID_MAX))))
+    }
+
+    pub(super) fn before(&self) -> Result<Option<ChatId>, Problem> {
+        let Some(text) = self.text("before")? else { return Ok(None) };
+        let chat = parse_chat(text).ok_or_else(|| Problem::malformed("`before` is the id of a chat"))?;
+        Ok(Some(chat))
+    }
+}
+
+/// The whole body, within `bytes_max` and [`BODY_TIMEOUT`].
+pub(super) async fn read_body(body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
+    within(BODY_TIMEOUT, collect(body, bytes_max)).await.ok_or_else(Problem::body_too_slow)?
+}
+
+async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(limit, work).await.ok()
+}
+
+async fn collect(mut body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
+    let mut collected = Vec::new();
+    let mut received = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Problem::malformed("the body broke off"))?;
+        let Ok(data) = frame.into_data() else { continue };
+        received += data.len();
+        if received <= bytes_max {
+            collected.extend_from_slice(&data);
+        } else if received > DISCARDED_BYTES_MAX {
+            break;
+        } else {
+            // Only a sender that was heard out hears the answer: closing on it would reset the connection.
+            collected = Vec::new();
+        }
+    }
+    if received > bytes_max {
+        Err(Problem::too_large("a request's body", bytes_max))
+    } else {
+        Ok(collected.into())
+    }
+}
+
+/// A body's JSON object. An empty body is an empty object.
+pub(super) fn parse_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let body = if body.is_empty() { b"{}" } else { body };
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Problem::malformed("the body is a JSON object"));
+    }
+    serde_json::from_slice(body).map_err(|error| Problem::malformed(format!("the body: {error}")))
+}
+
+/// What a body may have for a message of `message_bytes_max`.
+pub(super) fn body_bytes_max(message_bytes_max: usize) -> usize {
+    message_bytes_max.saturating_mul(2).saturating_add(BODY_SLACK_BYTES)
+}
+
+/// A `content`, with a text within the bound.
+pub(super) fn parse_content(value: Value, bytes_max: usize) -> Result<Content, Problem> {
+    let content = Content::from_request(value).map_err(|error| Problem::malformed(error.to_string()))?;
+    if content.to_text().len() > bytes_max {
+        return Err(Problem::too_large("the text of a message", bytes_max));
+    }
+    Ok(content)
+}
+
+/// A member that must be there.
+pub(super) fn required(value: Option<Value>, name: &str) -> Result<Value, Problem> {
+    value.ok_or_else(|| Problem::malformed(format!("`{name}` is missing")))
+}
+
+/// A short text that databases can keep.
+pub(super) fn parse_label(
+    text: Option<String>,
+    name: &str,
+    bytes_max: usize,
+) -> Result<Option<Arc<str>>, Problem> {
+    match text {
+        Some(text) if text.len() > bytes_max => {
+            Err(Problem::malformed(format!("`{name}` may have up to {bytes_max} bytes")))
+        }
+        Some(text) if text.contains('\0') => {
+            Err(Problem::malformed(format!("`{name}` may not have a NUL character")))
+        }
+        text => Ok(text.map(Into::into)),
+    }
+}
+
+/// The receipt that `Idempotency-Key` asks for.
+pub(super) fn receipt(
+    headers: &HeaderMap,
+    caller: &Arc<str>,
+    method: &Method,
+    uri: &Uri,
+    body: &[u8],
+) -> Result<Option<Receipt>, Problem> {
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(key) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Problem::malformed("`idempotency-key` was given more than once"));
+    }
+    let fits = (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len())
+        && key.as_bytes().iter().all(u8::is_ascii_graphic);
+    let key = key.to_str().ok().filter(|_| fits).ok_or_else(|| {
+        Problem::malformed("`idempotency-key` is 1 to 255 visible ASCII characters without spaces")
+    })?;
+    Ok(Some(Receipt {
+        caller: Arc::clone(caller),
+        key: format!("{method} {} {key}", uri.path()).into(),
+        body: Sha256::digest(body).into(),
+    }))
+}
+
+/// Whether the client asks to go on as a WebSocket.
+pub(super) fn wants_web_socket(headers: &HeaderMap) -> bool {
+    let upgrade = headers.get(header::UPGRADE).and_then(|value| value.to_str().ok());
+    upgrade.is_some_and(|value| value.eq_ignore_ascii_case("websocket"))
+}
+
+/// The body of a send or an edit.
+#[derive(Debug, Deserialize)]
+pub(super) struct SendBody {
+    pub(super) content: Option<Value>,
+    pub(super) busy: Option<mainstem_machine::SendMode>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct CreateBody {
+    pub(super) title: Option<String>,
+    pub(super) model: Option<String>,
+    pub(super) content: Option<Value>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct InterruptBody {
+    pub(super) episode: Option<mainstem_machine::Episode>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query(text: &str) -> Parameters {
+        Parameters::of(&format!("/x?{text}").parse().expect("a URI")).expect("a query")
+    }
+
+    #[test]
+    fn numbers_in_a_query_are_numbers_or_refused() {
+        for (text, limit) in
+            [("", 50), ("limit=1", 1), ("limit=100", 100), ("limit=99999999999999999999999", 100)]
+        {
+            assert_eq!(query(text).limit(), Ok(limit), "{text}");
+        }
+        for bad in ["limit=0", "limit=", "limit=-1", "limit=1.5", "limit=x", "limit=1&limit=2", "limit=%00"] {
+            assert_eq!(query(bad).limit().map_err(|p| p.code), Err("malformed"), "{bad}");
+        }
+        assert_eq!(query("").after_id(), Ok(None));
+        assert_eq!(query("after_id=007").after_id(), Ok(Some(MessageId(7))));
+        let huge = query("after_id=99999999999999999999999").after_id();
+        assert_eq!(huge, Ok(Some(MessageId(MESSAGE_ID_MAX))), "a number above 0, however large");
+        for bad in
+            ["after_id=-1", "after_id=", "after_id=1e3", "after_id=+1", "after_id=%ff", "after_id=null"]
+        {
+            assert_eq!(query(bad).after_id().map_err(|p| p.status.as_u16()), Err(400), "{bad}");
+        }
+        assert!(query("before=0190d6f1-0000-7000-8000-000000000001").before().is_ok_and(|id| id.is_some()));
+        assert_eq!(query("before=x").before().map_err(|p| p.code), Err("malformed"));
+    }
+
+    #[test]
+    fn a_body_is_an_object_of_the_right_shape_or_malformed() {
+        assert!(parse_object::<SendBody>(b"").is_ok_and(|body| body.content.is_none()));
+        assert!(parse_object::<SendBody>(br#" {"content": "x", "busy": null, "more": [1]}"#).is_ok());
+        let deep = format!("{{\"content\":{}", "[".repeat(100_000));
+        for bad in [
+            "null",
+            "[]",
+            "\"x\"",
+            "{",
+            "{}{}",
+            "{\"busy\":\"later\"}",
+            "{\"busy\":3}",
+            "{\"content\":1,\"content\":2}",
+            "{\"content\":\"\\ud800\"}",
+            "\u{feff}{}",
+            &deep,
+        ] {
+            assert_eq!(
+                parse_object::<SendBody>(bad.as_bytes()).map_err(|p| p.code).err(),
+                Some("malformed"),
+                "{bad:.40}"
+            );
+        }
+        assert!(parse_object::<SendBody>(b"{\"content\":\"\xff\"}").is_err(), "not UTF-8");
+        for bad in
+            ["{\"episode\":3}", "{\"episode\":{}}", "{\"episode\":{\"history_version\":-1,\"attempt\":0}}"]
+        {
+            assert!(parse_object::<InterruptBody>(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn content_is_bounded_by_its_text() {
+        let content = |text: &str| parse_content(Value::from(text), 4).map_err(|p| p.code);
+        assert!(content("four").is_ok() && content("\"\"\"\"").is_ok());
+        assert_eq!(content("5five").err(), Some("too_large"));
+        assert_eq!(content("").err(), Some("malformed"));
+        assert_eq!(required(None, "content").map_err(|p| p.code), Err("malformed"));
+    }
+
+    #[test]
+    fn a_key_belongs_to_caller_method_path_and_body() {
+        let receipt_of = |headers: &HeaderMap, path: &str, body: &str| {
+            receipt(headers, &"ann".into(), &Method::POST, &path.parse().expect("a path"), body.as_bytes())
+        };
+        let mut headers = HeaderMap::new();
+        assert_eq!(receipt_of(&headers, "/v1/chats", ""), Ok(None));
+        headers.insert("idempotency-key", "k-1".parse().expect("a value"));
+        let one = receipt_of(&headers, "/v1/chats?x=1", "a").expect("a receipt").expect("a key");
+        assert_eq!((&*one.caller, &*one.key), ("ann", "POST /v1/chats k-1"));
+        let other = receipt_of(&headers, "/v1/chats", "b").expect("a receipt").expect("a key");
+        assert_eq!(one.key, other.key);
+        assert_ne!(one.body, other.body);
+        headers.append("idempotency-key", "k-2".parse().expect("a value"));
+        assert!(receipt_of(&headers, "/v1/chats", "").is_err(), "two keys");
+        for bad in ["", "a b", &"x".repeat(256)] {
+            headers.insert("idempotency-key", bad.parse().expect("a value"));
+            assert_eq!(receipt_of(&headers, "/", "").map_err(|p| p.code), Err("malformed"), "{bad:.9}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_beyond_the_bound_is_too_large() {
+        assert_eq!(read_body(Body::from("1234"), 4).await.as_deref(), Ok(&b"1234"[..]));
+        assert_eq!(read_body(Body::from("12345"), 4).await.map_err(|p| p.code), Err("too_large"));
+    }
+}

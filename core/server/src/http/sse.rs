@@ -1,0 +1,62 @@
+//! A stream as Server-Sent Events. Events are asked for when the connection can take more, never before.
+
+use std::convert::Infallible;
+use std::vec;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use futures::stream;
+use http::{HeaderValue, header};
+use mainstem_runtime::ports::Env;
+use mainstem_runtime::{Next, Viewer, encode};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+
+use super::limits::PING_INTERVAL;
+
+const PING: Bytes = Bytes::from_static(b": ping\n\n");
+
+struct Told<E: Env> {
+    viewer: Viewer<E>,
+    pings: Interval,
+    /// What is left of the last events.
+    chunks: vec::IntoIter<Bytes>,
+}
+
+pub(super) fn answer<E: Env>(viewer: Viewer<E>) -> Response {
+    let told = Told { viewer, pings: pings(), chunks: Vec::new().into_iter() };
+    let body = stream::unfold(told, async |mut told| {
+        let chunk = told.next().await?;
+        Some((Ok::<Bytes, Infallible>(chunk), told))
+    });
+    let mut response = Response::new(Body::from_stream(body));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
+
+pub(super) fn pings() -> Interval {
+    let mut pings = interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
+    pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    pings
+}
+
+impl<E: Env> Told<E> {
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(chunk) = self.chunks.next() {
+                return Some(chunk);
+            }
+            tokio::select! {
+                biased;
+                _ = self.pings.tick() => return Some(PING),
+                next = self.viewer.next() => match next {
+                    Next::Events(events) => self.chunks = encode::server_sent(&events).into_chunks().into_iter(),
+                    Next::End(_) => return None,
+                },
+            }
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! `GET …/stream`: who asks, where it begins, and as what. Whatever is wrong is told before it begins.
+
+use std::sync::Arc;
+
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::{FromRequestParts, Request, State};
+use axum::response::Response;
+use http::HeaderMap;
+use mainstem_machine::Resume;
+use mainstem_runtime::encode;
+use mainstem_runtime::ports::Env;
+
+use super::auth::StreamCaller;
+use super::request::{ChatPath, Parameters, wants_web_socket};
+use super::{App, Problem, sse, web_socket};
+use crate::listener::Progress;
+
+pub(super) async fn open<E: Env>(
+    State(app): State<Arc<App<E>>>,
+    StreamCaller(by): StreamCaller,
+    ChatPath(chat): ChatPath,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (mut parts, _) = request.into_parts();
+    let query = Parameters::of(&parts.uri)?;
+    if !wants_web_socket(&parts.headers) {
+        let from = resume(&query, Some(&parts.headers))?;
+        return Ok(sse::answer(app.node.subscribe(&by, chat, from).await?));
+    }
+    let from = resume(&query, None)?;
+    let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &())
+        .await
+        .map_err(|error| Problem::malformed(error.body_text()))?;
+    let viewer = app.node.subscribe(&by, chat, from).await?;
+    let progress = parts.extensions.get::<Arc<Progress>>().cloned().unwrap_or_default();
+    Ok(web_socket::answer(upgrade, viewer, progress, app.client_timeout))
+}
+
+/// Where the stream begins. `after` counts more than `Last-Event-ID`, and a cursor more than `after_id`.
+fn resume(query: &Parameters, headers: Option<&HeaderMap>) -> Result<Resume, Problem> {
+    let after_id = query.after_id()?;
+    let header = headers.and_then(|headers| headers.get("last-event-id")).filter(|value| !value.is_empty());
+    let cursor = match (query.text("after")?, header) {
+        (Some(text), _) => Some(text),
+        (None, Some(value)) => Some(value.to_str().map_err(|_| Problem::bad_cursor())?),
+        (None, None) => None,
+    };
+    match (cursor, after_id) {
+        (Some(text), _) => encode::cursor_from_text(text).map(Resume::At).map_err(|_| Problem::bad_cursor()),
+        (None, Some(id)) => Ok(Resume::After(id)),
+        (None, None) => Ok(Resume::Fresh),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mainstem_machine::{Cursor, MessageId};
+
+    #[test]
+    fn a_stream_begins_where_it_is_told_or_not_at_all() {
+        let one = Cursor { message: MessageId(1), ..Cursor::default() };
+        let (one_text, two_text) = (encode::cursor_to_text(&one), encode::cursor_to_text(&Cursor::default()));
+        let resumed = |query: &str, header: Option<&str>| {
+            let query = Parameters::of(&format!("/s?{query}").parse().expect("a URI")).expect("a query");
+            let mut headers = HeaderMap::new();
+            if let Some(header) = header {
+                headers.insert("last-event-id", header.parse().expect("a value"));
+            }
+            resume(&query, Some(&headers)).map_err(|problem| problem.code)
+        };
+        assert_eq!(resumed("", None), Ok(Resume::Fresh));
+        assert_eq!(resumed("", Some("")), Ok(Resume::Fresh));
+        assert_eq!(resumed("after_id=7", None), Ok(Resume::After(MessageId(7))));
+        assert_eq!(resumed("", Some(&one_text)), Ok(Resume::At(one)));
+        assert_eq!(resumed(&format!("after={one_text}&after_id=7"), Some(&two_text)), Ok(Resume::At(one)));
+        assert_eq!(resumed(&format!("after={one_text}"), Some("nonsense")), Ok(Resume::At(one)));
+        assert_eq!(resumed("", Some("nonsense")), Err("bad_cursor"));
+        assert_eq!(resumed("", Some("é")), Err("bad_cursor"));
+        assert_eq!(resumed("after=", Some(&one_text)), Err("bad_cursor"));
+        assert_eq!(resumed("after=nonsense", None), Err("bad_cursor"));
+        assert_eq!(resumed("after_id=x", None), Err("malformed"));
+    }
+}

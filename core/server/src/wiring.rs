@@ -1,0 +1,74 @@
+//! Which parts a server is put together from: tokio's world, the database, the generator.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use mainstem_runtime::demo::Demo;
+use mainstem_runtime::ports::{Generator, Store};
+use mainstem_runtime::{Node, NodeConfig, RelayConfig};
+use rand::TryRngCore;
+use rand::rngs::OsRng;
+
+use crate::adapters;
+use crate::config::{Config, Generator as GeneratorConfig};
+use crate::failure::Failure;
+use crate::generators::{ApiKey, OpenAi, OpenAiConfig};
+use crate::serve::{Front, peer_secret, serve};
+use crate::tokio_env::TokioEnv;
+
+const FRESH_SECRET_BYTES: usize = 32;
+
+/// Starts a node and serves it.
+pub(crate) async fn run(config: Config) -> Result<(), Failure> {
+    let secret = peer_secret(&config)?;
+    let generator = generator(&config)?;
+    let front = Front::open(&config).await?;
+    let opened = adapters::open(&config.database, config.lease_ttl).await;
+    let (store, bus) = opened.map_err(|error| Failure::environment(format!("--database: {error:#}")))?;
+    let relay = if config.is_alone() {
+        None
+    } else {
+        let secret = match secret {
+            Some(secret) => secret,
+            None => kept_secret(&*store).await?,
+        };
+        let (listen, advertise) = (config.relay_listen.clone(), config.relay_advertise.clone());
+        Some(RelayConfig { listen, advertise, secret })
+    };
+    let node_config = NodeConfig {
+        replica: config.replica.clone(),
+        workers: config.workers,
+        lease_ttl: config.lease_ttl,
+        heartbeat: config.heartbeat,
+        poll_interval: config.poll_interval,
+        drain_timeout: config.drain_timeout,
+        episode_bytes_max: config.episode_bytes_max,
+        relay,
+    };
+    let node = Node::start(TokioEnv::new(), node_config, store, bus, generator)
+        .await
+        .map_err(|error| Failure::environment(format!("--relay-listen {}: {error}", config.relay_listen)))?;
+    serve(&config, front, node).await
+}
+
+async fn kept_secret(store: &dyn Store) -> Result<Arc<[u8]>, Failure> {
+    let mut fresh = [0; FRESH_SECRET_BYTES];
+    OsRng.try_fill_bytes(&mut fresh).map_err(Failure::environment)?;
+    Ok(store.secret(&fresh).await.map_err(Failure::environment)?.into())
+}
+
+fn generator(config: &Config) -> Result<Arc<dyn Generator>, Failure> {
+    match &config.generator {
+        GeneratorConfig::Demo => Ok(Arc::new(Demo::new(TokioEnv::new(), unix_micros))),
+        GeneratorConfig::OpenAi { base_url, model } => {
+            let key = std::env::var("OPENAI_API_KEY").ok().filter(|key| !key.is_empty()).map(ApiKey::new);
+            let openai = OpenAi::new(OpenAiConfig::new(base_url, model, key));
+            Ok(Arc::new(openai.map_err(|error| Failure::usage(format!("--generator openai: {error}")))?))
+        }
+    }
+}
+
+fn unix_micros() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,185 @@
+//! What a provider does wrong, and how it is told: retryably or for good, and without a word of what was
+//! said or of the key.
+
+use std::time::Duration;
+
+use mainstem::generators::{OpenAi, OpenAiConfig};
+use mainstem_machine::RunError;
+use mainstem_runtime::ports::Generated;
+
+use crate::provider::{Act, Provider, Seen, chunk, delta, end, finish, head, plain};
+use crate::{KEY, SAID, answer, collect, config, generator, run};
+
+/// Longest message of an error.
+const MESSAGE_BYTES_MAX: usize = 200;
+
+/// The failure that a run ends in, and the text before it.
+fn failure(events: &[Generated]) -> (String, RunError, bool) {
+    let (last, texts) = events.split_last().expect("a run has an end");
+    let Generated::Failed { error, retryable } = last else { panic!("expected a failure, came {last:?}") };
+    let text = |event: &Generated| match event {
+        Generated::Text(text) => text.clone(),
+        other => panic!("expected text before the end, came {other:?}"),
+    };
+    for secret in [KEY, SAID] {
+        assert!(!error.message.contains(secret), "S10: {secret:?} is in {:?}", error.message);
+    }
+    assert!(error.message.len() <= MESSAGE_BYTES_MAX, "B1: {:?}", error.message);
+    (texts.iter().map(text).collect(), error.clone(), *retryable)
+}
+
+fn assert_fails(events: &[Generated], text: &str, code: &str, retryable: bool) {
+    let (came, error, is_retryable) = failure(events);
+    assert_eq!((came.as_str(), &*error.code, is_retryable), (text, code, retryable), "{}", error.message);
+}
+
+#[tokio::test]
+async fn a_status_decides_whether_it_is_tried_again() {
+    let echo = format!(r#"{{"error":{{"message":"{KEY}: {SAID}","type":"{KEY}","code":"{SAID}"}}}}"#);
+    for (status, code, retryable) in [
+        ("400 Bad Request", "provider_rejected", false),
+        ("401 Unauthorized", "provider_unauthorized", false),
+        ("403 Forbidden", "provider_unauthorized", false),
+        ("404 Not Found", "provider_rejected", false),
+        ("408 Request Timeout", "provider_unavailable", true),
+        ("409 Conflict", "provider_unavailable", true),
+        ("422 Unprocessable Content", "provider_rejected", false),
+        ("429 Too Many Requests", "provider_rate_limited", true),
+        ("500 Internal Server Error", "provider_unavailable", true),
+        ("503 Service Unavailable", "provider_unavailable", true),
+    ] {
+        let events = run(plain(status, "application/json", &echo)).await;
+        assert_fails(&events, "", code, retryable);
+        assert!(failure(&events).1.message.contains(&status[..3]), "the status is named");
+    }
+}
+
+#[tokio::test]
+async fn after_a_429_the_next_run_may_be_answered() {
+    let limited = plain("429 Too Many Requests", "application/json", "{}");
+    let fine = vec![head(), chunk([delta("x"), finish("stop")].concat()), end()];
+    let provider = Provider::start(vec![limited, fine]).await;
+    let generator = generator(&provider);
+    assert_fails(&collect(&generator).await, "", "provider_rate_limited", true);
+    assert_eq!(answer(&collect(&generator).await), "x");
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let away =
+        "HTTP/1.1 307 Temporary Redirect\r\nlocation: http://127.0.0.1:9/\r\ncontent-length: 0\r\n\r\n";
+    assert_fails(&run(vec![Act::Send(away.into())]).await, "", "provider_rejected", false);
+}
+
+#[tokio::test]
+async fn an_endless_error_body_is_read_to_its_maximum() {
+    let head = "HTTP/1.1 500 Oh\r\ncontent-type: text/plain\r\n\r\n";
+    let mut provider =
+        Provider::start(vec![vec![Act::Send(head.into()), Act::Repeat(vec![b'x'; 4096])]]).await;
+    assert_fails(&collect(&generator(&provider)).await, "", "provider_unavailable", true);
+    assert!(matches!(provider.seen().await, Seen::Request { .. }));
+    assert_eq!(provider.seen().await, Seen::ClientGone, "B1");
+}
+
+#[tokio::test]
+async fn a_filtered_answer_keeps_its_text_and_fails_for_good() {
+    let events = run(vec![head(), chunk([delta("x"), finish("content_filter")].concat()), end()]).await;
+    assert_fails(&events, "x", "content_filtered", false);
+}
+
+#[tokio::test]
+async fn a_stream_without_an_end_is_tried_again() {
+    let close_delimited = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+    for script in [
+        vec![head(), chunk(delta("x")), end()],
+        vec![Act::Send(close_delimited.into()), Act::Send(delta("x").into()), Act::Close],
+        vec![head(), chunk(delta("x")), Act::Close],
+        vec![head(), chunk(delta("x")), chunk("data: {\"choices\":[{\"finish_reason\":\"stop\"}"), end()],
+    ] {
+        assert_fails(&run(script).await, "x", "provider_unavailable", true);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_is_tried_again() {
+    // Before anything was answered, and in the midst of it. A reset may overtake what was sent before it.
+    assert_fails(&run(vec![Act::Reset]).await, "", "provider_unavailable", true);
+    let (text, error, retryable) = failure(&run(vec![head(), chunk(delta("x")), Act::Reset]).await);
+    assert!(text.is_empty() || text == "x", "{text:?}");
+    assert_eq!((&*error.code, retryable), ("provider_unavailable", true));
+}
+
+#[tokio::test]
+async fn nobody_listening_is_tried_again() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
+    drop(listener);
+    let generator = OpenAi::new(OpenAiConfig::new(base_url, "m", None)).unwrap();
+    assert_fails(&collect(&generator).await, "", "provider_unavailable", true);
+}
+
+#[tokio::test]
+async fn what_never_comes_is_waited_for_no_longer_than_the_time_out() {
+    for (script, text) in [
+        (vec![Act::Hang], ""),
+        (vec![head(), Act::Hang], ""),
+        (vec![head(), chunk(delta("x")), Act::Hang], "x"),
+        (vec![head(), chunk(delta("x")), chunk("data: {\"ch"), Act::Hang], "x"),
+    ] {
+        let mut provider = Provider::start(vec![script]).await;
+        let idle_timeout = Duration::from_millis(200);
+        let hasty = OpenAi::new(OpenAiConfig { idle_timeout, ..config(&provider) }).unwrap();
+        assert_fails(&collect(&hasty).await, text, "provider_timeout", true);
+        assert!(matches!(provider.seen().await, Seen::Request { .. }));
+        assert_eq!(provider.seen().await, Seen::ClientGone, "B2: what was given up is closed");
+    }
+}
+
+#[tokio::test]
+async fn an_error_in_the_stream_ends_it() {
+    let told = |error: &str| format!("data: {{\"error\":{error}}}\n\n");
+    let secret = format!(r#"{{"message":"{KEY} {SAID}","type":"server_error","code":null}}"#);
+    for (error, code, retryable) in [
+        (secret.as_str(), "provider_unavailable", true),
+        (r#"{"code":429,"message":"slow down"}"#, "provider_rate_limited", true),
+        (r#"{"code":"context_length_exceeded"}"#, "provider_rejected", false),
+        (r#"{"code":"content_filter"}"#, "content_filtered", false),
+    ] {
+        let script = vec![head(), chunk(delta("x")), chunk(told(error)), chunk(delta("never")), end()];
+        assert_fails(&run(script).await, "x", code, retryable);
+    }
+}
+
+#[tokio::test]
+async fn garbage_is_told_as_a_fault_of_the_protocol() {
+    for garbage in ["data: <html>\n\n", "data: {\"choices\":7}\n\n", "data: \u{1F422}\n\n", "data: []\n\n"] {
+        let script = vec![head(), chunk(delta("x")), chunk(garbage), chunk(finish("stop")), end()];
+        assert_fails(&run(script).await, "x", "provider_protocol", true);
+    }
+    let script = vec![head(), chunk(b"data: {\"choices\":[{\"delta\":{\"content\":\"\xff\"}}]}\n\n"), end()];
+    assert_fails(&run(script).await, "", "provider_protocol", true);
+    // No HTTP at all.
+    assert_fails(
+        &run(vec![Act::Send(b"220 mail\r\n".to_vec()), Act::Hang]).await,
+        "",
+        "provider_unavailable",
+        true,
+    );
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_stream_fails_for_good() {
+    for kind in ["application/json", "text/html"] {
+        assert_fails(&run(plain("200 OK", kind, "{}")).await, "", "provider_protocol", false);
+    }
+}
+
+#[tokio::test]
+async fn an_endless_line_is_given_up() {
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: ";
+    let mut provider =
+        Provider::start(vec![vec![Act::Send(head.into()), Act::Repeat(vec![b'x'; 65_536])]]).await;
+    assert_fails(&collect(&generator(&provider)).await, "", "provider_protocol", true);
+    assert!(matches!(provider.seen().await, Seen::Request { .. }));
+    assert_eq!(provider.seen().await, Seen::ClientGone, "B1");
+}
