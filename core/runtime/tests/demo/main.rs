@@ -52,11 +52,13 @@ fn all(env: &VirtualEnv, attempt: u64, line: &str) -> Vec<Generated> {
 }
 
 fn texts(events: &[Generated]) -> Vec<&str> {
-    let text = |event| match event {
-        &Generated::Text(ref text) => Some(text.as_str()),
-        _ => None,
-    };
-    events.iter().filter_map(text).collect()
+    let mut texts = vec![];
+    for event in events {
+        if let Generated::Text(text) = event {
+            texts.push(text.as_str());
+        }
+    }
+    texts
 }
 
 #[test]
