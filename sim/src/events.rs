@@ -35,7 +35,11 @@ impl Subscriber for Recorder {
         event.record(&mut said);
         let who = said.replica.as_deref().unwrap_or("product");
         let level = event.metadata().level();
-        self.0.write(Time::from_micros(micros), who, format_args!("{level}: {}{}", said.message, said.fields));
+        self.0.write(
+            Time::from_micros(micros),
+            who,
+            format_args!("{level}: {}{}", said.message, said.fields),
+        );
     }
 
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {

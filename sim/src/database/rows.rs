@@ -26,6 +26,12 @@ pub(super) struct Rows {
     secret: Option<Vec<u8>>,
 }
 
+/// What does not fit is sent as the newest messages alone, and the reader asks for pages (B1).
+fn fits_a_tail(messages: &[Arc<Message>]) -> bool {
+    let bytes: usize = messages.iter().map(|message| message.content.as_json().len()).sum();
+    messages.len() <= 1 || (messages.len() <= limits::TAIL_MESSAGES_MAX && bytes <= limits::TAIL_BYTES_MAX)
+}
+
 /// The database's clock counts milliseconds.
 pub(super) fn clock(world: &World) -> Time {
     Time::from_micros(world.now().as_micros() / 1000 * 1000)
@@ -199,12 +205,15 @@ impl Rows {
 
     pub(super) fn snapshot(&self, chat: ChatId, known: Option<Known>) -> Option<Snapshot> {
         let row = self.chats.get(&chat)?;
-        let known = known.filter(|known| known.reset_version == row.state.reset_version);
-        let tail = match known {
-            Some(known) => {
-                let new = row.history.iter().filter(|message| message.id > known.last_message);
-                Tail::After(new.cloned().collect())
-            }
+        let same_history = |known: &Known| {
+            known.reset_version == row.state.reset_version && known.last_message <= row.state.last_message
+        };
+        let lacking = known.filter(same_history).map(|known| {
+            let from = row.history.partition_point(|message| message.id <= known.last_message);
+            &row.history[from..]
+        });
+        let tail = match lacking.filter(|lacking| fits_a_tail(lacking)) {
+            Some(lacking) => Tail::After(lacking.to_vec()),
             None => {
                 let (mut messages, mut bytes) = (vec![], 0);
                 for message in row.history.iter().rev() {
