@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mainstem_machine::{
     Change, ChatId, ChatState, Command, Facts, LeaseTerm, Message, MessageId, Outcome, Rejection, ReplicaId,
-    Time, limits,
+    Status, Time, limits,
 };
 use mainstem_oracles::Committed;
 use mainstem_runtime::ports::{
@@ -291,7 +291,8 @@ impl Rows {
         let version = |chat: &ChatId| Some((*chat, self.chats.get(chat)?.state.snapshot_version));
         let versions = request.chats.iter().filter_map(version).collect();
         let mut free: Vec<_> = self.chats.values().filter(|row| may_work && row.is_free(now)).collect();
-        free.sort_by_key(|row| (row.waiting_since(), row.state.id));
+        // An interruption needs no free place, so it goes first (L2).
+        free.sort_by_key(|row| (row.state.status != Status::Interrupting, row.waiting_since(), row.state.id));
         let runnable =
             free.into_iter().take(request.runnable_max).map(|row| (row.state.id, row.state.status)).collect();
         let held = self.chats.values().filter(|row| row.state.status.is_runnable() && !row.is_free(now));
