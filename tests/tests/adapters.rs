@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures::stream::StreamExt;
 use mainstem::adapters::{LocalBus, SqliteStore, open};
-use mainstem_machine::{ChatId, Command as ChatCommand, Content, Version};
+use mainstem_machine::{ChatId, Command as ChatCommand, Content, Status, Version};
 use mainstem_runtime::contract::{bus, store};
 use mainstem_runtime::ports::{Applied, Bus, BusSubscription, Fault, Notice, Request, Store, Topic};
 use mainstem_tests::postgres::Postgres;
@@ -68,7 +68,7 @@ fn notice(chat: ChatId, version: u64) -> Notice {
         snapshot_version: Version(version),
         history_version: Version(0),
         queue_version: Version(0),
-        status: mainstem_machine::Status::Waiting,
+        status: Status::Running,
         free: false,
         deleted: false,
     }

@@ -3,6 +3,7 @@
 //! when it has come back.
 
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -381,6 +382,12 @@ impl Store for PostgresStore {
             reads::known_values(known).into_iter().fold(query, Query::bind)
         });
         faults::readable(reads::to_snapshot(&rows.await?))
+    }
+
+    async fn state(&self, chat: ChatId) -> Result<Option<Arc<ChatState>>, Fault> {
+        let rows =
+            self.rows(false, || query(reads::state!("$1::uuid", "::text")).bind(chat.to_string())).await?;
+        faults::readable(rows.first().map(|row| rows::chat(row).map(Arc::new)).transpose())
     }
 
     async fn page(

@@ -4,6 +4,7 @@
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -367,6 +368,11 @@ impl Store for SqliteStore {
             query = query.bind(value);
         }
         faults::readable(reads::to_snapshot(&self.read(query).await?))
+    }
+
+    async fn state(&self, chat: ChatId) -> Result<Option<Arc<ChatState>>, Fault> {
+        let rows = self.read(query(reads::state!("$1", "")).bind(chat.to_string())).await?;
+        faults::readable(rows.first().map(|row| rows::chat(row).map(Arc::new)).transpose())
     }
 
     async fn page(
