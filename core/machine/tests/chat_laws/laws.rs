@@ -35,6 +35,7 @@ pub(crate) fn every_step(step: &Step<'_>) {
         (Some(before), Ok(Outcome::Changed(change))) => {
             versions_count_changes(step.facts, before, change);
             ids_grow_and_are_never_used_again(before, change);
+            what_leaves_the_queue_is_known_by_its_id(step.command, before, change);
             leases_count_acquisitions(step.command, before, change);
             attempts_belong_to_a_history(step.command, before, change);
             writes_are_fenced(step, before);
@@ -96,6 +97,22 @@ fn ids_grow_and_are_never_used_again(before: &ChatState, change: &Change) {
         let is_new = message.queued_as.is_none_or(|id| id > before.last_id);
         assert!(was.map_or(is_new, |was| was.content == message.content), "S6: promoted as it was queued");
         assert!(message.queued_as.is_none() || message.role == Role::User);
+    }
+}
+
+fn what_leaves_the_queue_is_known_by_its_id(command: &Command, before: &ChatState, change: &Change) {
+    let mut left: BTreeSet<MessageId> = before.queue.iter().map(|queued| queued.id).collect();
+    if let Accepted::Sent { queued: Some(queued), .. } = &change.accepted {
+        left.insert(queued.id);
+    }
+    for queued in &change.state.queue {
+        left.remove(&queued.id);
+    }
+    let came: BTreeSet<MessageId> = change.inserted.iter().filter_map(|message| message.queued_as).collect();
+    match command {
+        Command::Edit { .. } | Command::Delete => assert!(came.is_empty(), "S6: what is cut off is gone"),
+        Command::DeleteQueued { queued } => assert_eq!((came.len(), left), (0, [*queued].into()), "S6"),
+        _ => assert_eq!(came, left, "S6: what leaves the queue is in the history, under the id it had"),
     }
 }
 
