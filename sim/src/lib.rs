@@ -1,1 +1,25 @@
+//! The laboratory: the product's driver in a cluster that madsim runs, with a network, a database, a bus and
+//! models of our own, under stories and seeds. It ships with nothing.
 
+#[cfg(not(madsim))]
+compile_error!(
+    "build with `--cfg madsim`; RUSTFLAGS in the environment replaces what .cargo/config.toml sets"
+);
+
+pub mod bus;
+pub mod client;
+pub mod cluster;
+pub mod database;
+pub mod determinism;
+pub mod edge;
+pub mod env;
+pub mod events;
+pub mod model;
+pub mod net;
+pub mod run;
+pub mod seed;
+pub mod story;
+pub mod timeline;
+pub mod trace;
+pub mod wire;
+pub mod world;

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::ServeOptions;
+use crate::client::{self, ChatOptions, LoadOptions, TailOptions};
+use crate::config::{LogFormat, ServeOptions};
 use crate::failure::Failure;
 use crate::logging;
 
@@ -20,7 +21,16 @@ struct Cli {
 enum Command {
     /// Serve chats
     Serve(Box<ServeOptions>),
+    /// Chat in the terminal
+    Chat(ChatOptions),
+    /// Print a chat's stream
+    Tail(TailOptions),
+    /// Drive traffic and judge every stream
+    Load(LoadOptions),
 }
+
+/// Threads of a client: the servers it measures may share its processors.
+const CLIENT_THREADS: usize = 2;
 
 /// Does what the process's arguments say.
 pub fn main() -> ExitCode {
@@ -38,6 +48,10 @@ pub fn main() -> ExitCode {
     };
     let ended = match cli.command {
         Command::Serve(options) => serve(*options),
+        Command::Chat(options) => as_client(client::chat(options)).map(|()| ExitCode::SUCCESS),
+        Command::Tail(options) => as_client(client::tail(options)).map(|()| ExitCode::SUCCESS),
+        Command::Load(options) => as_client(client::load(options))
+            .map(|clean| if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
     };
     ended.unwrap_or_else(|failure| {
         eprintln!("error: {failure}");
@@ -57,6 +71,15 @@ fn serve(options: ServeOptions) -> Result<ExitCode, Failure> {
 
 async fn run(config: crate::config::Config) -> Result<(), Failure> {
     crate::wiring::run(config).await
+}
+
+fn as_client<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    logging::start(&std::env::var("MAINSTEM_LOG").unwrap_or_else(|_| "warn".into()), LogFormat::Text)?;
+    let runtime = runtime(CLIENT_THREADS)?;
+    let done = runtime.block_on(work);
+    // A read of standard input cannot be ended.
+    runtime.shutdown_background();
+    done
 }
 
 fn runtime(threads: usize) -> Result<tokio::runtime::Runtime, Failure> {

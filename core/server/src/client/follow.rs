@@ -1,0 +1,94 @@
+//! A chat's stream that does not break off: it resumes by cursor, on the next server if there are several.
+
+use std::time::Duration;
+
+use rand::Rng;
+
+use super::{Api, CallError, EventStream};
+
+/// Between a stream that broke and the next try: doubled each time, with jitter, from the first to the second.
+const RETRY_DELAY_MIN: Duration = Duration::from_millis(50);
+const RETRY_DELAY_MAX: Duration = Duration::from_secs(3);
+
+#[derive(Debug)]
+pub struct Follow {
+    servers: Vec<Api>,
+    at: usize,
+    chat: String,
+    cursor: Option<String>,
+    stream: Option<EventStream>,
+    delay: Duration,
+    /// Streams begun.
+    begun: u64,
+}
+
+impl Follow {
+    /// Follows `chat` from `cursor`, first on the server at `at`, then round all.
+    pub fn new(servers: Vec<Api>, at: usize, chat: impl Into<String>, cursor: Option<String>) -> Self {
+        assert!(!servers.is_empty(), "there is a server to follow on");
+        let delay = RETRY_DELAY_MIN;
+        Self { servers, at, chat: chat.into(), cursor, stream: None, delay, begun: 0 }
+    }
+
+    /// How often the stream was resumed.
+    pub fn reconnects(&self) -> u64 {
+        self.begun.saturating_sub(1)
+    }
+
+    /// The next event's JSON. An error is final. Cancel-safe.
+    pub async fn next(&mut self) -> Result<String, CallError> {
+        loop {
+            if let Some(data) = self.buffered()? {
+                return Ok(data);
+            }
+            self.more().await?;
+        }
+    }
+
+    /// The next event's JSON among the bytes that came.
+    pub fn buffered(&mut self) -> Result<Option<String>, CallError> {
+        let Some(stream) = &mut self.stream else { return Ok(None) };
+        match stream.next_event() {
+            None => Ok(None),
+            Some(event) => {
+                let event = event?;
+                self.delay = RETRY_DELAY_MIN;
+                if !event.id.is_empty() {
+                    let cursor = self.cursor.get_or_insert_default();
+                    cursor.clear();
+                    cursor.push_str(&event.id);
+                }
+                Ok(Some(event.data.into_owned()))
+            }
+        }
+    }
+
+    /// Waits for more bytes, resuming if need be. Cancel-safe.
+    pub async fn more(&mut self) -> Result<(), CallError> {
+        let broke = match &mut self.stream {
+            Some(stream) => match stream.fill().await {
+                Ok(true) => return Ok(()),
+                Ok(false) => None,
+                Err(error) => Some(error),
+            },
+            None => match self.servers[self.at].stream(&self.chat, self.cursor.as_deref()).await {
+                Ok(stream) => {
+                    self.stream = Some(stream);
+                    self.begun += 1;
+                    return Ok(());
+                }
+                Err(error) if error.is_final() => return Err(error),
+                Err(error) => Some(error),
+            },
+        };
+        if let Some(error) = broke {
+            tracing::debug!(%error, server = self.servers[self.at].base(), "a stream broke");
+        }
+        self.stream = None;
+        self.at = (self.at + 1) % self.servers.len();
+        let delay = self.delay.mul_f64(rand::rng().random_range(0.5..1.0));
+        self.delay = (self.delay * 2).min(RETRY_DELAY_MAX);
+        tokio::time::sleep(delay).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,45 @@
+//! Clients of a server: what `chat`, `tail` and `load` have in common. They know the interface and nothing of
+//! the server's insides.
+
+mod api;
+mod chat;
+mod event_stream;
+mod follow;
+mod latencies;
+mod load;
+mod tail;
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::failure::Failure;
+
+pub use api::{Api, CallError};
+pub use chat::{ChatOptions, chat};
+pub use event_stream::{EventStream, ServerSent};
+pub use follow::Follow;
+pub use load::{LoadOptions, load};
+pub use tail::{TailOptions, tail};
+
+/// By which token a client is known.
+#[derive(Clone, Debug, Args)]
+pub struct TokenOptions {
+    /// A file with the token to send
+    #[arg(long, env = "MAINSTEM_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+}
+
+impl TokenOptions {
+    fn token(&self) -> Result<Option<String>, Failure> {
+        let Some(path) = &self.token_file else { return Ok(None) };
+        let told = |error: String| format!("--token-file {}: {error}", path.display());
+        let text =
+            std::fs::read_to_string(path).map_err(|error| Failure::environment(told(error.to_string())))?;
+        let token = text.trim();
+        if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(Failure::usage(told("expected one token of visible ASCII characters".into())));
+        }
+        Ok(Some(token.to_owned()))
+    }
+}

@@ -1,0 +1,16 @@
+# T5: the viewer leaves while a dial is in flight. The dial is cancelled, and nothing is left.
+guards B2
+replicas A C
+
+only A works
+dials from C to A hang
+user sends "one"
+model on A says 1 part
+viewer V on C watches chat
+within 1s V sees status running on A
+within 200ms C has 1 dial to A
+
+V leaves
+within 3s C has no dials to A
+for 10s C dials nobody
+within 20s nothing is left on C

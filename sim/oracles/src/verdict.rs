@@ -1,0 +1,20 @@
+//! What a judge finds.
+
+use std::fmt;
+
+use mainstem_machine::Time;
+
+/// A promise that was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The id of the guarantee.
+    pub guarantee: &'static str,
+    pub at: Time,
+    pub why: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {:?}: {}", self.guarantee, self.at, self.why)
+    }
+}

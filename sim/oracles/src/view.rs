@@ -1,0 +1,121 @@
+//! What a viewer's screen shows: the plain client that the interface promises is always right.
+
+use std::sync::Arc;
+
+use mainstem_machine::{
+    Body, ChatState, Episode, Message, QueuedMessage, ReplicaId, Retry, RunError, Seq, Status, Version,
+};
+
+use crate::Begin;
+
+/// Built from the events of a viewer's streams, in order.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    pub messages: Vec<Arc<Message>>,
+    pub queue: Vec<QueuedMessage>,
+    pub status: Option<ShownStatus>,
+    pub error: Option<RunError>,
+    pub retry: Option<Retry>,
+    pub preview: Option<Preview>,
+    pub synced: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShownStatus {
+    pub status: Status,
+    pub worker: Option<ReplicaId>,
+    pub episode: Episode,
+}
+
+/// The parts shown of an episode whose answer was not told yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Preview {
+    pub episode: Episode,
+    pub last_seq: Seq,
+    pub text: String,
+}
+
+impl View {
+    /// A stream begins. One that resumes goes on with what is there.
+    pub fn begin(&mut self, from: Begin) {
+        match from {
+            Begin::Fresh => *self = Self::default(),
+            Begin::After(last) => {
+                let mut messages = std::mem::take(&mut self.messages);
+                messages.retain(|message| message.id <= last);
+                *self = Self { messages, ..Self::default() };
+            }
+            Begin::At(_) => self.synced = false,
+        }
+    }
+
+    pub fn apply(&mut self, body: &Body) {
+        match body {
+            Body::Message(message) => {
+                self.messages.push(message.clone());
+                self.preview = None;
+            }
+            Body::QueueUpdate(queue) => self.queue = queue.to_vec(),
+            Body::Status { status, worker, history_version, attempt } => {
+                let episode = Episode { history_version: *history_version, attempt: *attempt };
+                self.status = Some(ShownStatus { status: *status, worker: worker.clone(), episode });
+                if *status != Status::Error {
+                    self.error = None;
+                }
+            }
+            Body::Error(error) => self.error = Some(error.clone()),
+            Body::Retry(retry) => self.retry = retry.clone(),
+            Body::Parts { episode, last_seq, text, .. } => {
+                let text = String::from_utf8_lossy(text);
+                match &mut self.preview {
+                    Some(preview) if preview.episode == *episode => {
+                        preview.text.push_str(&text);
+                        preview.last_seq = *last_seq;
+                    }
+                    _ => {
+                        let (episode, last_seq, text) = (*episode, *last_seq, text.into_owned());
+                        self.preview = Some(Preview { episode, last_seq, text });
+                    }
+                }
+            }
+            Body::PreviewReset { .. } => self.preview = None,
+            Body::HistoryReset => {
+                self.messages.clear();
+                self.preview = None;
+            }
+            Body::Synced => self.synced = true,
+        }
+    }
+
+    /// The revision of the newest message shown.
+    pub(crate) fn newest_revision(&self) -> Version {
+        self.messages.iter().map(|message| message.revision).max().unwrap_or_default()
+    }
+
+    /// L1, S9: whether the screen shows what the database has, and if not, what differs.
+    pub fn difference(&self, state: &ChatState, history: &[Arc<Message>]) -> Option<String> {
+        let ids = |messages: &[Arc<Message>]| messages.iter().map(|m| m.id).collect::<Vec<_>>();
+        if self.messages != history {
+            return Some(format!(
+                "it shows the messages {:?}, the history is {:?}",
+                ids(&self.messages),
+                ids(history)
+            ));
+        }
+        if self.queue != state.queue {
+            return Some(format!("it shows {} queued, there are {}", self.queue.len(), state.queue.len()));
+        }
+        let episode = state.present_episode();
+        let status = ShownStatus { status: state.status, worker: state.worker.clone(), episode };
+        if self.status.as_ref() != Some(&status) {
+            return Some(format!("it shows {:?}, the chat is {status:?}", self.status));
+        }
+        if self.error != state.error || self.retry != state.retry {
+            return Some(format!(
+                "it shows error {:?} and retry {:?}, the chat has {:?} and {:?}",
+                self.error, self.retry, state.error, state.retry
+            ));
+        }
+        None
+    }
+}

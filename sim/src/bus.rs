@@ -1,0 +1,253 @@
+//! The simulated bus: it loses, delays, reorders and doubles notices, refuses subscriptions, ends them, or
+//! falls silent without a word, as told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use madsim::runtime::NodeHandle;
+use mainstem_runtime::ports::{Bus, BusError, BusSubscription, Notice, Topic};
+use rand::Rng;
+use rand::rngs::StdRng;
+use tokio::sync::mpsc;
+
+use crate::world::World;
+
+/// From publishing to delivery.
+const LATENCY: Duration = Duration::from_millis(1);
+/// Notices that wait for one subscriber. One that falls behind loses its subscription (B1).
+const WAITING_MAX: usize = 1024;
+
+/// What becomes of the notices for one replica.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Weather {
+    pub lost: bool,
+    pub doubled: bool,
+    /// Each is late by this much.
+    pub late: Duration,
+    /// Each is late by up to this much more, so that they overtake each other.
+    pub scattered: Duration,
+    pub refuses: bool,
+}
+
+/// One for all replicas. Cheap to clone.
+#[derive(Clone)]
+pub struct Messenger(Arc<Shared>);
+
+struct Shared {
+    world: World,
+    node: NodeHandle,
+    state: Mutex<State>,
+}
+
+struct State {
+    rng: StdRng,
+    last_id: u64,
+    subscribers: BTreeMap<u64, Subscriber>,
+    weather: BTreeMap<String, Weather>,
+    /// Subscriptions that get nothing any more.
+    silent: BTreeSet<u64>,
+}
+
+struct Subscriber {
+    replica: String,
+    topic: Topic,
+    queue: mpsc::Sender<Notice>,
+}
+
+impl Messenger {
+    pub fn new(world: &World) -> Self {
+        let node = world.handle().create_node().name("bus").build();
+        let state = State {
+            rng: world.stream("bus"),
+            last_id: 0,
+            subscribers: BTreeMap::new(),
+            weather: BTreeMap::new(),
+            silent: BTreeSet::new(),
+        };
+        Self(Arc::new(Shared { world: world.clone(), node, state: Mutex::new(state) }))
+    }
+
+    /// What one replica reaches it by.
+    pub fn bus(&self, replica: &str) -> SimBus {
+        SimBus { messenger: self.clone(), replica: replica.to_owned() }
+    }
+
+    pub fn set_weather(&self, replica: &str, weather: Weather) {
+        self.with(|state| state.weather.insert(replica.to_owned(), weather));
+    }
+
+    pub fn weather(&self, replica: &str) -> Weather {
+        self.with(|state| state.weather.get(replica).copied().unwrap_or_default())
+    }
+
+    /// The replica's present subscriptions end, for it to see.
+    pub fn disconnect(&self, replica: &str) {
+        let ended = self.with(|state| {
+            let mine = state.subscribers.extract_if(.., |_, subscriber| subscriber.replica == replica);
+            mine.count()
+        });
+        if ended > 0 {
+            self.0.world.landed("bus lost", replica, format_args!("{ended} subscriptions"));
+        }
+    }
+
+    /// The replica's present subscriptions get nothing any more, and are not told.
+    pub fn silence(&self, replica: &str) {
+        self.with(|state| {
+            let mine = state.subscribers.iter().filter(|(_, subscriber)| subscriber.replica == replica);
+            state.silent.extend(mine.map(|(id, _)| *id));
+        });
+    }
+
+    /// Subscriptions of a replica to chats (not to work).
+    pub fn subscriptions(&self, replica: &str) -> usize {
+        let counts = |s: &&Subscriber| s.replica == replica && matches!(s.topic, Topic::Chat(_));
+        self.with(|state| state.subscribers.values().filter(counts).count())
+    }
+
+    /// A crashed replica unsubscribes nothing itself.
+    pub fn forget(&self, replica: &str) {
+        self.with(|state| state.subscribers.retain(|_, subscriber| subscriber.replica != replica));
+    }
+
+    /// What is silent ends, as it would when the connection is found to be dead.
+    pub fn heal(&self) {
+        self.with(|state| {
+            state.weather.clear();
+            let silent = std::mem::take(&mut state.silent);
+            state.subscribers.retain(|id, _| !silent.contains(id));
+        });
+    }
+
+    pub fn announce(&self, from: &str, notice: &Notice) {
+        let world = &self.0.world;
+        let ids: Vec<u64> = self.with(|state| {
+            let interested = state.subscribers.iter().filter(|(_, s)| s.topic.takes(notice));
+            interested.map(|(id, _)| *id).collect()
+        });
+        world.trace(from, format_args!("announces version {}", notice.snapshot_version));
+        for id in ids {
+            let (replica, weather, silent) = self.with(|state| {
+                let replica = state.subscribers[&id].replica.clone();
+                let weather = state.weather.get(&replica).copied().unwrap_or_default();
+                (replica, weather, state.silent.contains(&id))
+            });
+            let version = notice.snapshot_version;
+            if weather.lost || silent {
+                let fault = if silent { "bus silent" } else { "notice lost" };
+                world.landed(fault, &replica, format_args!("version {version}"));
+                continue;
+            }
+            self.deliver(id, &replica, weather, notice);
+            if weather.doubled {
+                world.landed("notice doubled", &replica, format_args!("version {version}"));
+                self.deliver(id, &replica, weather, notice);
+            }
+        }
+    }
+
+    fn deliver(&self, id: u64, replica: &str, weather: Weather, notice: &Notice) {
+        let most = u64::try_from(weather.scattered.as_micros()).unwrap_or(u64::MAX);
+        let extra = if most == 0 { 0 } else { self.with(|state| state.rng.random_range(0..=most)) };
+        let late = weather.late + Duration::from_micros(extra);
+        if !late.is_zero() {
+            let ms = late.as_millis();
+            self.0.world.landed(
+                "notice late",
+                replica,
+                format_args!("by {ms} ms: {}", notice.snapshot_version),
+            );
+        }
+        let (this, notice) = (self.clone(), notice.clone());
+        drop(self.0.node.spawn(async move {
+            this.0.world.sleep(LATENCY + late).await;
+            this.with(|state| {
+                let full = state.subscribers.get(&id).is_some_and(|s| s.queue.try_send(notice).is_err());
+                if full {
+                    state.subscribers.remove(&id);
+                }
+            });
+        }));
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+        work(&mut self.0.state.lock().expect("the bus is whole"))
+    }
+}
+
+impl fmt::Debug for Messenger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Messenger")
+    }
+}
+
+trait Takes {
+    fn takes(&self, notice: &Notice) -> bool;
+}
+
+impl Takes for Topic {
+    fn takes(&self, notice: &Notice) -> bool {
+        match self {
+            Self::Chat(chat) => *chat == notice.chat,
+            Self::Work => notice.free,
+        }
+    }
+}
+
+/// The bus, as one replica reaches it.
+#[derive(Clone, Debug)]
+pub struct SimBus {
+    messenger: Messenger,
+    replica: String,
+}
+
+/// Unsubscribes when it is dropped.
+struct Subscribed {
+    messenger: Messenger,
+    id: u64,
+}
+
+impl Drop for Subscribed {
+    fn drop(&mut self) {
+        self.messenger.with(|state| {
+            state.silent.remove(&self.id);
+            state.subscribers.remove(&self.id)
+        });
+    }
+}
+
+#[async_trait]
+impl Bus for SimBus {
+    async fn subscribe(&self, topic: Topic) -> Result<BusSubscription, BusError> {
+        let (bus, world) = (&self.messenger, &self.messenger.0.world);
+        world.sleep(LATENCY).await;
+        if bus.weather(&self.replica).refuses {
+            world.landed("bus refused", &self.replica, format_args!("a subscription"));
+            return Err(BusError("it takes no subscriptions now".into()));
+        }
+        let (queue, mut notices) = mpsc::channel(WAITING_MAX);
+        let id = bus.with(|state| {
+            state.last_id += 1;
+            let subscriber = Subscriber { replica: self.replica.clone(), topic, queue };
+            state.subscribers.insert(state.last_id, subscriber);
+            state.last_id
+        });
+        let subscribed = Subscribed { messenger: bus.clone(), id };
+        let notices = futures::stream::poll_fn(move |cx| {
+            let _held = &subscribed;
+            notices.poll_recv(cx)
+        });
+        // Back to whoever asked; what is published meanwhile waits in the queue.
+        world.sleep(LATENCY).await;
+        Ok(notices.boxed())
+    }
+
+    async fn publish(&self, notice: Notice) -> Result<(), BusError> {
+        self.messenger.announce(&self.replica, &notice);
+        Ok(())
+    }
+}

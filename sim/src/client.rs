@@ -1,0 +1,281 @@
+//! Simulated clients, each on a host of its own: viewers that watch a chat and come back by cursor, and users
+//! that send until they are answered.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::future::{Either, select};
+use mainstem_machine::{Accepted, Body, ChatId, Cursor, Episode};
+use mainstem_oracles::{Begin, Stream as Log};
+use mainstem_runtime::ports::{Env, TaskHandle, within};
+use tokio::io::BufReader;
+use tokio::sync::Notify;
+
+use crate::edge;
+use crate::env::SimEnv;
+use crate::net::Net;
+use crate::wire::{Ask, From, Order, Tell, read_line, write_line};
+use crate::world::World;
+
+/// Who all clients of a run are.
+pub const USER: &str = "user";
+/// Between a stream that broke and the next try.
+const RETURN_DELAY: Duration = Duration::from_millis(200);
+/// A connection that is not there by then is tried again.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// A request that is not answered by then is asked again, under its key.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Watches one chat. Dropping it makes the viewer leave.
+#[derive(Debug)]
+pub struct Viewer {
+    shared: Arc<Shared>,
+    _task: TaskHandle,
+}
+
+#[derive(Debug)]
+struct Shared {
+    name: String,
+    chat: ChatId,
+    env: SimEnv,
+    state: Mutex<State>,
+    /// The viewer was told something.
+    told: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    replica: String,
+    cursor: Option<Cursor>,
+    /// Raised when the viewer shall leave its present stream for another replica.
+    moves: u64,
+    reads: bool,
+    /// How its last stream ended.
+    ended: Option<bool>,
+    connected: bool,
+}
+
+impl Viewer {
+    pub fn new(world: &World, net: &Net, name: &str, chat: ChatId, replica: &str) -> Self {
+        net.bring_up(name);
+        let env = SimEnv::new(world, net, name);
+        let state = State {
+            replica: replica.to_owned(),
+            cursor: None,
+            moves: 0,
+            reads: true,
+            ended: None,
+            connected: false,
+        };
+        let (name, state, told) = (name.to_owned(), Mutex::new(state), Notify::new());
+        let shared = Arc::new(Shared { name, chat, env: env.clone(), state, told });
+        let watching = shared.clone();
+        let task = env.spawn(async move { watching.watch().await });
+        Self { shared, _task: task }
+    }
+
+    pub fn chat(&self) -> ChatId {
+        self.shared.chat
+    }
+
+    /// Where it watches, or tries to.
+    pub fn replica(&self) -> String {
+        self.shared.with(|state| state.replica.clone())
+    }
+
+    /// Goes on at another replica, by its cursor.
+    pub fn move_to(&self, replica: &str) {
+        self.shared.with(|state| {
+            state.replica = replica.to_owned();
+            state.moves += 1;
+        });
+        self.shared.told.notify_one();
+    }
+
+    pub fn set_reading(&self, reads: bool) {
+        self.shared.with(|state| state.reads = reads);
+        self.shared.told.notify_one();
+    }
+
+    /// `Some(true)`: its stream ended because the chat was deleted.
+    pub fn ended(&self) -> Option<bool> {
+        self.shared.with(|state| state.ended)
+    }
+
+    pub fn is_connected(&self) -> bool {
+        self.shared.with(|state| state.connected)
+    }
+}
+
+impl Shared {
+    fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+        work(&mut self.state.lock().expect("a viewer is whole"))
+    }
+
+    async fn watch(&self) {
+        loop {
+            let broke = self.watch_once().await;
+            self.with(|state| state.connected = false);
+            let world = self.env.world();
+            match broke {
+                Ok(Some(true)) => {
+                    world.trace(&self.name, format_args!("is told that the chat was deleted"));
+                    return;
+                }
+                Ok(Some(false)) => world.trace(&self.name, format_args!("is told to go elsewhere")),
+                Ok(None) => world.trace(&self.name, format_args!("loses its stream")),
+                Err(error) => world.trace(&self.name, format_args!("loses its stream: {}", error.kind())),
+            }
+            self.env.sleep(RETURN_DELAY).await;
+        }
+    }
+
+    /// `Some`: the stream was ended by the replica; whether by deletion.
+    async fn watch_once(&self) -> std::io::Result<Option<bool>> {
+        let world = self.env.world();
+        let (replica, cursor, moves) = self.with(|state| (state.replica.clone(), state.cursor, state.moves));
+        let address = edge::address(&replica);
+        let stream = within(&self.env, CONNECT_TIMEOUT, self.env.connect(&address)).await??;
+        let mut stream = BufReader::new(stream);
+        let from = cursor.map_or(From::Fresh, |cursor| From::At(cursor.to_bytes()));
+        write_line(&mut stream, &Ask::Subscribe { by: USER.into(), chat: self.chat, from }).await?;
+        world.trace(&self.name, format_args!("watches on {replica}"));
+        self.with(|state| state.connected = true);
+        let log = world.record(|record| {
+            record.streams.push(Log {
+                viewer: self.name.clone(),
+                chat: self.chat,
+                on: replica,
+                from: cursor.map_or(Begin::Fresh, Begin::At),
+                connected: world.now(),
+                events: vec![],
+                ended: None,
+            });
+            record.streams.len() - 1
+        });
+        let outcome = self.follow(&mut stream, log, moves).await;
+        let now = world.now();
+        world.record(|record| record.streams[log].ended = Some(now));
+        outcome
+    }
+
+    async fn follow(
+        &self,
+        stream: &mut BufReader<crate::net::Stream>,
+        log: usize,
+        moves: u64,
+    ) -> std::io::Result<Option<bool>> {
+        let world = self.env.world();
+        loop {
+            let told = {
+                let reading = read_line(stream);
+                let mut reading = std::pin::pin!(reading);
+                loop {
+                    if self.with(|state| state.moves != moves) {
+                        return Ok(None);
+                    }
+                    if !self.with(|state| state.reads) {
+                        self.told.notified().await;
+                        continue;
+                    }
+                    let told = std::pin::pin!(self.told.notified());
+                    if let Either::Left((told, _)) = select(reading.as_mut(), told).await {
+                        break told?;
+                    }
+                }
+            };
+            match told {
+                None => return Ok(None),
+                Some(Tell::Events(events)) => {
+                    for event in events {
+                        let event = event.into_event()?;
+                        world.trace(&self.name, format_args!("sees {}", describe(&event.body)));
+                        self.with(|state| state.cursor = Some(event.cursor));
+                        let now = world.now();
+                        world.record(|record| record.streams[log].events.push((now, event)));
+                    }
+                }
+                Some(Tell::End { deleted }) => {
+                    self.with(|state| state.ended = Some(deleted));
+                    return Ok(Some(deleted));
+                }
+                Some(Tell::Rejected(why) | Tell::Unavailable(why)) => {
+                    return Err(std::io::Error::other(why));
+                }
+                Some(Tell::Accepted(_)) => return Err(std::io::ErrorKind::InvalidData.into()),
+            }
+        }
+    }
+}
+
+/// An event in few words, without what users or models wrote.
+pub fn describe(body: &Body) -> String {
+    let at = |episode: &Episode| format!("{episode:?}");
+    match body {
+        Body::Message(message) => {
+            let cut = if message.interrupted { ", interrupted" } else { "" };
+            format!("message {} of {}{cut}", message.id, message.role.as_str())
+        }
+        Body::QueueUpdate(queue) => format!("queue of {}", queue.len()),
+        Body::Status { status, worker, history_version, attempt } => {
+            let worker = worker.as_ref().map_or("nobody", |worker| worker.as_str());
+            format!("status {} on {worker}, {history_version}.{attempt}", status.as_str())
+        }
+        Body::Error(error) => format!("error {}", error.code),
+        Body::Retry(Some(retry)) => format!("retry of attempt {}", retry.attempt),
+        Body::Retry(None) => "retry over".into(),
+        Body::Parts { episode, first_seq, last_seq, .. } => {
+            format!("parts {first_seq}..{last_seq} of {}", at(episode))
+        }
+        Body::PreviewReset { episode, reason } => {
+            format!("preview_reset {} of {}", reason.as_str(), at(episode))
+        }
+        Body::HistoryReset => "history_reset".into(),
+        Body::Synced => "synced".into(),
+    }
+}
+
+/// What came of an order.
+#[derive(Clone, Debug)]
+pub enum Answered {
+    Accepted(Accepted),
+    Rejected(String),
+}
+
+/// Asks until it is answered, under one key, as long as it lives.
+pub async fn ask(env: &SimEnv, replica: &str, chat: ChatId, order: Order, key: String) -> Answered {
+    loop {
+        let world = env.world();
+        match within(env, ANSWER_TIMEOUT, ask_once(env, replica, chat, &order, &key)).await {
+            Ok(Ok(Tell::Accepted(accepted))) => {
+                world.trace(env.name(), format_args!("is acknowledged {key}"));
+                return Answered::Accepted(accepted);
+            }
+            Ok(Ok(Tell::Rejected(why))) => {
+                world.trace(env.name(), format_args!("is refused {key}: {why}"));
+                return Answered::Rejected(why);
+            }
+            Ok(Ok(Tell::Unavailable(why))) => {
+                world.trace(env.name(), format_args!("waits with {key}: {why}"))
+            }
+            Ok(Ok(_)) => world.trace(env.name(), format_args!("gets nonsense for {key}")),
+            Ok(Err(error)) | Err(error) => {
+                world.trace(env.name(), format_args!("gets no answer to {key}: {}", error.kind()));
+            }
+        }
+        env.sleep(RETURN_DELAY).await;
+    }
+}
+
+async fn ask_once(
+    env: &SimEnv,
+    replica: &str,
+    chat: ChatId,
+    order: &Order,
+    key: &str,
+) -> std::io::Result<Tell> {
+    let mut stream = BufReader::new(env.connect(&edge::address(replica)).await?);
+    let ask = Ask::Execute { by: USER.into(), chat, order: order.clone(), key: key.into() };
+    write_line(&mut stream, &ask).await?;
+    read_line(&mut stream).await?.ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
+}

@@ -1,0 +1,182 @@
+//! Several replicas of the product, with all they need from the world, on one virtual clock.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use mainstem_machine::ReplicaId;
+use mainstem_runtime::ports::Env;
+use mainstem_runtime::{Node, NodeConfig, RelayConfig};
+
+use crate::bus::Messenger;
+use crate::database::Database;
+use crate::edge;
+use crate::env::SimEnv;
+use crate::model::Stage;
+use crate::net::{Death, Net};
+use crate::world::World;
+
+/// What all replicas of a run have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    pub lease_ttl: Duration,
+    pub heartbeat: Duration,
+    pub poll_interval: Duration,
+    pub drain_timeout: Duration,
+    pub workers: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            lease_ttl: Duration::from_secs(15),
+            heartbeat: Duration::from_secs(5),
+            poll_interval: Duration::from_secs(5),
+            drain_timeout: Duration::from_secs(10),
+            workers: 64,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct Cluster {
+    pub world: World,
+    pub net: Net,
+    pub database: Database,
+    pub messenger: Messenger,
+    pub stage: Stage,
+    pub settings: Settings,
+    replicas: BTreeMap<String, Replica>,
+}
+
+#[derive(Debug)]
+struct Replica {
+    env: SimEnv,
+    node: Arc<Mutex<Option<Node<SimEnv>>>>,
+    paused: bool,
+    up: bool,
+}
+
+impl Cluster {
+    pub fn new(world: World, settings: Settings) -> Self {
+        let net = Net::new(&world);
+        let database = Database::new(&world, settings.lease_ttl);
+        let messenger = Messenger::new(&world);
+        let stage = Stage::new(&world);
+        Self { world, net, database, messenger, stage, settings, replicas: BTreeMap::new() }
+    }
+
+    /// Starts a replica, for the first time or again.
+    pub fn start(&mut self, name: &str) {
+        self.net.bring_up(name);
+        let env = SimEnv::new(&self.world, &self.net, name);
+        let Settings { lease_ttl, heartbeat, poll_interval, drain_timeout, workers } = self.settings;
+        let config = NodeConfig {
+            replica: ReplicaId::new(name).expect("a replica's name is an id"),
+            workers,
+            lease_ttl,
+            heartbeat,
+            poll_interval,
+            drain_timeout,
+            episode_bytes_max: 8 << 20,
+            relay: Some(RelayConfig {
+                listen: format!("{name}:7400"),
+                advertise: None,
+                secret: Arc::from(*b"the peers of a simulated cluster"),
+            }),
+        };
+        let store = Arc::new(self.database.store(name));
+        let bus = Arc::new(self.messenger.bus(name));
+        let generator = Arc::new(self.stage.generator(name));
+        let node = Arc::new(Mutex::new(None));
+        let (slot, starting, world) = (node.clone(), env.clone(), self.world.clone());
+        env.spawn(async move {
+            let name = starting.name().to_owned();
+            match Node::start(starting.clone(), config, store, bus, generator).await {
+                Ok(node) => {
+                    *slot.lock().expect("a replica is whole") = Some(node.clone());
+                    world.trace(&name, format_args!("is up"));
+                    if let Err(error) = edge::serve(starting, node).await {
+                        world.trace(&name, format_args!("takes no more clients: {error}"));
+                    }
+                }
+                Err(error) => world.trace(&name, format_args!("cannot start: {error}")),
+            }
+        })
+        .detach();
+        self.replicas.insert(name.to_owned(), Replica { env, node, paused: false, up: true });
+    }
+
+    pub fn names(&self) -> Vec<String> {
+        self.replicas.keys().cloned().collect()
+    }
+
+    pub fn is_up(&self, name: &str) -> bool {
+        self.replicas.get(name).is_some_and(|replica| replica.up)
+    }
+
+    /// The driver of a replica, once it has started.
+    pub fn node(&self, name: &str) -> Option<Node<SimEnv>> {
+        self.replicas.get(name)?.node.lock().expect("a replica is whole").clone()
+    }
+
+    /// Tasks of the replica's present life.
+    pub fn tasks(&self, name: &str) -> usize {
+        self.replicas.get(name).map_or(0, |replica| replica.env.tasks())
+    }
+
+    pub fn take_down(&mut self, name: &str, death: Death) {
+        let Some(replica) = self.replicas.get_mut(name).filter(|replica| replica.up) else { return };
+        self.net.take_down(name, death);
+        replica.env.kill();
+        replica.up = false;
+        self.messenger.forget(name);
+    }
+
+    pub fn pause(&mut self, name: &str) {
+        if let Some(replica) = self.replicas.get_mut(name).filter(|replica| replica.up && !replica.paused) {
+            self.world.landed("pause", name, format_args!("stands still"));
+            replica.env.pause();
+            replica.paused = true;
+        }
+    }
+
+    pub fn resume(&mut self, name: &str) {
+        if let Some(replica) = self.replicas.get_mut(name).filter(|replica| replica.paused) {
+            self.world.trace(name, format_args!("goes on"));
+            replica.env.resume();
+            replica.paused = false;
+        }
+    }
+
+    /// Begins to drain; true in the returned cell once it is done.
+    pub fn drain(&self, name: &str) -> Arc<Mutex<bool>> {
+        let done = Arc::new(Mutex::new(false));
+        if let (Some(replica), Some(node)) = (self.replicas.get(name), self.node(name)) {
+            self.world.trace(name, format_args!("drains"));
+            let (done, world, name) = (done.clone(), self.world.clone(), name.to_owned());
+            replica
+                .env
+                .spawn(async move {
+                    node.drain().await;
+                    world.trace(&name, format_args!("has drained"));
+                    *done.lock().expect("a flag is whole") = true;
+                })
+                .detach();
+        }
+        done
+    }
+
+    /// No fault is left, and everybody who is down comes back.
+    pub fn heal(&mut self) {
+        self.net.heal();
+        self.database.heal();
+        self.messenger.heal();
+        for name in self.names() {
+            self.resume(&name);
+            if !self.is_up(&name) {
+                self.start(&name);
+            }
+        }
+    }
+}

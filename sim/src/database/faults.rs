@@ -1,0 +1,107 @@
+//! What may befall a call to the database.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// What a call comes to instead of its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Harm {
+    /// It did not happen.
+    Refused,
+    /// It did not happen, for another one was in its way.
+    Conflict,
+    /// It happened, and nobody is told.
+    AnswerLost,
+}
+
+impl Harm {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Refused => "database refused",
+            Self::Conflict => "database conflict",
+            Self::AnswerLost => "answer lost after commit",
+        }
+    }
+}
+
+/// Harm that waits for the calls it is meant for.
+#[derive(Clone, Debug)]
+pub struct Armed {
+    pub harm: Harm,
+    /// Whose calls; anybody's if `None`.
+    pub replica: Option<String>,
+    /// Which operation, by the name of its command or method; any if `None`.
+    pub op: Option<String>,
+    /// How many of them.
+    pub times: u32,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    armed: Vec<Armed>,
+    slow_all: Duration,
+    slow: BTreeMap<String, Duration>,
+    all_cut_off: bool,
+    cut_off: BTreeSet<String>,
+    idle: BTreeSet<String>,
+}
+
+impl Faults {
+    pub(super) fn arm(&mut self, armed: Armed) {
+        self.armed.push(armed);
+    }
+
+    pub(super) fn take(&mut self, replica: &str, op: &str) -> Option<Harm> {
+        let meant = |armed: &Armed| {
+            armed.replica.as_deref().is_none_or(|meant| meant == replica)
+                && armed.op.as_deref().is_none_or(|meant| meant == op)
+        };
+        let at = self.armed.iter().position(meant)?;
+        let harm = self.armed[at].harm;
+        self.armed[at].times -= 1;
+        if self.armed[at].times == 0 {
+            self.armed.remove(at);
+        }
+        Some(harm)
+    }
+
+    pub(super) fn set_slow(&mut self, replica: Option<&str>, by: Duration) {
+        match replica {
+            Some(replica) => drop(self.slow.insert(replica.to_owned(), by)),
+            None => self.slow_all = by,
+        }
+    }
+
+    pub(super) fn slow(&self, replica: &str) -> Duration {
+        self.slow_all + self.slow.get(replica).copied().unwrap_or_default()
+    }
+
+    pub(super) fn set_cut_off(&mut self, replica: Option<&str>, cut: bool) {
+        match (replica, cut) {
+            (None, cut) => self.all_cut_off = cut,
+            (Some(replica), true) => drop(self.cut_off.insert(replica.to_owned())),
+            (Some(replica), false) => drop(self.cut_off.remove(replica)),
+        }
+    }
+
+    pub(super) fn is_cut_off(&self, replica: &str) -> bool {
+        self.all_cut_off || self.cut_off.contains(replica)
+    }
+
+    pub(super) fn set_may_work(&mut self, replica: &str, may: bool) {
+        if may {
+            self.idle.remove(replica);
+        } else {
+            self.idle.insert(replica.to_owned());
+        }
+    }
+
+    pub(super) fn may_work(&self, replica: &str) -> bool {
+        !self.idle.contains(replica)
+    }
+
+    /// Who may work is the story's business, and stays.
+    pub(super) fn heal(&mut self) {
+        *self = Self { idle: std::mem::take(&mut self.idle), ..Self::default() };
+    }
+}

@@ -1,0 +1,241 @@
+//! The simulated database: one for all replicas, with a clock of its own. It survives every replica, and a
+//! call that was dropped is carried out all the same. What it commits goes into the record.
+
+mod faults;
+mod rows;
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use madsim::runtime::NodeHandle;
+use mainstem_machine::{ChatId, ChatState, MessageId, ReplicaId};
+use mainstem_runtime::ports::{
+    Applied, Fault, HeartbeatReport, Held, Known, Page, ReplicaRow, Request, Snapshot, Store, SyncReport,
+    SyncRequest,
+};
+use tokio::sync::oneshot;
+
+use crate::world::World;
+
+use faults::Faults;
+pub use faults::{Armed, Harm};
+use rows::Rows;
+
+/// From a replica to the database and back.
+const ROUND_TRIP: Duration = Duration::from_millis(2);
+/// How often a call that cannot reach the database tries again.
+const RETRY: Duration = Duration::from_millis(10);
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Database(Arc<Shared>);
+
+struct Shared {
+    world: World,
+    node: NodeHandle,
+    state: Mutex<State>,
+}
+
+struct State {
+    rows: Rows,
+    faults: Faults,
+}
+
+impl Database {
+    pub fn new(world: &World, lease_ttl: Duration) -> Self {
+        let node = world.handle().create_node().name("database").build();
+        let state = State { rows: Rows::new(lease_ttl), faults: Faults::default() };
+        Self(Arc::new(Shared { world: world.clone(), node, state: Mutex::new(state) }))
+    }
+
+    /// What one replica reaches it by. Faults may be meant for one replica alone.
+    pub fn store(&self, replica: &str) -> SimStore {
+        SimStore { database: self.clone(), replica: replica.to_owned() }
+    }
+
+    /// The chat as it is committed now.
+    pub fn chat(&self, chat: ChatId) -> Option<ChatState> {
+        self.with(|state| state.rows.chat(chat).cloned())
+    }
+
+    /// The committed history as it is now.
+    pub fn history(&self, chat: ChatId) -> Vec<Arc<mainstem_machine::Message>> {
+        self.with(|state| state.rows.history(chat).to_vec())
+    }
+
+    /// Chats that wait for a replica now.
+    pub fn free(&self) -> Vec<ChatState> {
+        self.with(|state| state.rows.free(rows::clock(&self.0.world)))
+    }
+
+    /// Whether the replica may take up chats. One that may not is told that there is nothing to acquire.
+    pub fn set_may_work(&self, replica: &str, may: bool) {
+        self.with(|state| state.faults.set_may_work(replica, may));
+    }
+
+    /// The next matching calls suffer it.
+    pub fn arm(&self, armed: Armed) {
+        self.with(|state| state.faults.arm(armed));
+    }
+
+    /// Calls of this replica (of all, if `None`) take so much longer.
+    pub fn set_slow(&self, replica: Option<&str>, by: Duration) {
+        self.with(|state| state.faults.set_slow(replica, by));
+    }
+
+    /// Whether calls of this replica (of all, if `None`) reach it at all. Those that do not wait.
+    pub fn set_cut_off(&self, replica: Option<&str>, cut: bool) {
+        self.with(|state| state.faults.set_cut_off(replica, cut));
+    }
+
+    pub fn heal(&self) {
+        self.with(|state| state.faults.heal());
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+        work(&mut self.0.state.lock().expect("the database is whole"))
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Database")
+    }
+}
+
+/// The database, as one replica reaches it.
+#[derive(Clone, Debug)]
+pub struct SimStore {
+    database: Database,
+    replica: String,
+}
+
+impl SimStore {
+    /// One call: there, done at one moment, and back. `op` is its name for stories and logs.
+    async fn call<T: Send + 'static>(
+        &self,
+        op: &'static str,
+        work: impl FnOnce(&mut Rows, &World, bool) -> T + Send + 'static,
+    ) -> Result<T, Fault> {
+        let (reply, answer) = oneshot::channel();
+        let (database, replica) = (self.database.clone(), self.replica.clone());
+        // On the database's own node: whoever asked may be gone before it is done.
+        drop(self.database.0.node.spawn(async move {
+            let result = database.serve(&replica, op, &reply, work).await;
+            if let Some(result) = result {
+                let _ = reply.send(result);
+            }
+        }));
+        answer.await.unwrap_or_else(|_| Err(Fault::Unknown("the connection is gone".into())))
+    }
+}
+
+impl Database {
+    /// `None`: nobody hears the outcome.
+    async fn serve<T>(
+        &self,
+        replica: &str,
+        op: &'static str,
+        reply: &oneshot::Sender<Result<T, Fault>>,
+        work: impl FnOnce(&mut Rows, &World, bool) -> T,
+    ) -> Option<Result<T, Fault>> {
+        let world = &self.0.world;
+        let slow = self.with(|state| state.faults.slow(replica));
+        if !slow.is_zero() {
+            world.landed("database slow", replica, format_args!("{op} by {} ms", slow.as_millis()));
+        }
+        world.sleep(ROUND_TRIP / 2 + slow).await;
+        let mut told = false;
+        while self.with(|state| state.faults.is_cut_off(replica)) {
+            if !std::mem::replace(&mut told, true) {
+                world.landed("database cut off", replica, format_args!("{op}"));
+            }
+            if reply.is_closed() {
+                return None;
+            }
+            world.sleep(RETRY).await;
+        }
+        let harm = self.with(|state| state.faults.take(replica, op));
+        if let Some(harm) = harm {
+            world.landed(harm.name(), replica, format_args!("{op}"));
+        }
+        let result = match harm {
+            Some(Harm::Refused) => Err(Fault::Refused("no connection in time".into())),
+            Some(Harm::Conflict) => Err(Fault::Refused("could not serialize access".into())),
+            Some(Harm::AnswerLost) => {
+                let _ = self.with(|state| {
+                    let may_work = state.faults.may_work(replica);
+                    work(&mut state.rows, world, may_work)
+                });
+                Err(Fault::Unknown("the answer was lost".into()))
+            }
+            None => Ok(self.with(|state| {
+                let may_work = state.faults.may_work(replica);
+                work(&mut state.rows, world, may_work)
+            })),
+        };
+        world.sleep(ROUND_TRIP / 2).await;
+        Some(result)
+    }
+}
+
+#[async_trait]
+impl Store for SimStore {
+    async fn apply(&self, request: &Request) -> Result<Applied, Fault> {
+        let (request, replica) = (request.clone(), self.replica.clone());
+        self.call(request.command.name(), move |rows, world, may_work| {
+            rows.apply(world, &replica, &request, may_work)
+        })
+        .await
+    }
+
+    async fn snapshot(&self, chat: ChatId, known: Option<Known>) -> Result<Option<Snapshot>, Fault> {
+        self.call("snapshot", move |rows, _, _| rows.snapshot(chat, known)).await
+    }
+
+    async fn page(
+        &self,
+        chat: ChatId,
+        after: MessageId,
+        until: Option<MessageId>,
+        limit: usize,
+    ) -> Result<Option<Page>, Fault> {
+        self.call("page", move |rows, _, _| rows.page(chat, after, until, limit)).await
+    }
+
+    async fn list(&self, owner: &str, before: Option<ChatId>, limit: usize) -> Result<Vec<ChatState>, Fault> {
+        let owner = owner.to_owned();
+        self.call("list", move |rows, _, _| rows.list(&owner, before, limit)).await
+    }
+
+    async fn heartbeat(&self, replica: &ReplicaRow, held: &[Held]) -> Result<HeartbeatReport, Fault> {
+        let (replica, held) = (replica.clone(), held.to_vec());
+        self.call("heartbeat", move |rows, world, _| rows.heartbeat(rows::clock(world), &replica, &held))
+            .await
+    }
+
+    async fn farewell(&self, replica: &ReplicaId) -> Result<(), Fault> {
+        let replica = replica.clone();
+        self.call("farewell", move |rows, _, _| rows.farewell(&replica)).await
+    }
+
+    async fn sync(&self, request: &SyncRequest) -> Result<SyncReport, Fault> {
+        let request = request.clone();
+        self.call("sync", move |rows, world, may_work| rows.sync(rows::clock(world), &request, may_work))
+            .await
+    }
+
+    async fn secret(&self, fresh: &[u8]) -> Result<Vec<u8>, Fault> {
+        let fresh = fresh.to_vec();
+        self.call("secret", move |rows, _, _| rows.secret(fresh)).await
+    }
+
+    async fn ping(&self) -> Result<(), Fault> {
+        self.call("ping", |_, _, _| ()).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,296 @@
+//! The rows, and what each operation does to them, at one moment.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstem_machine::{
+    Change, ChatId, ChatState, Command, Facts, LeaseTerm, Message, MessageId, Outcome, Rejection, ReplicaId,
+    Time, limits,
+};
+use mainstem_oracles::Committed;
+use mainstem_runtime::ports::{
+    Answer, Applied, HeartbeatReport, Held, Known, Page, Peer, ReplicaRow, Request, Snapshot, SyncReport,
+    SyncRequest, Tail,
+};
+
+use crate::world::World;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+pub(super) struct Rows {
+    lease_ttl: Duration,
+    chats: BTreeMap<ChatId, Row>,
+    receipts: BTreeMap<(Arc<str>, Arc<str>), Kept>,
+    replicas: BTreeMap<ReplicaId, (String, Time)>,
+    secret: Option<Vec<u8>>,
+}
+
+/// The database's clock counts milliseconds.
+pub(super) fn clock(world: &World) -> Time {
+    Time::from_micros(world.now().as_micros() / 1000 * 1000)
+}
+
+struct Row {
+    state: ChatState,
+    history: Vec<Arc<Message>>,
+    lease_until: Option<Time>,
+    /// Since when it has been nobody's.
+    free_since: Time,
+}
+
+struct Kept {
+    body: [u8; 32],
+    answer: Answer,
+    until: Time,
+}
+
+impl Row {
+    fn is_free(&self, now: Time) -> bool {
+        let lapsed = self.state.worker.is_none() || self.lease_until.is_some_and(|until| until <= now);
+        self.state.status.is_runnable() && lapsed
+    }
+
+    fn waiting_since(&self) -> Time {
+        match self.lease_until {
+            Some(until) if self.state.worker.is_some() => until,
+            _ => self.free_since,
+        }
+    }
+}
+
+impl Rows {
+    pub(super) fn new(lease_ttl: Duration) -> Self {
+        Self {
+            lease_ttl,
+            chats: BTreeMap::new(),
+            receipts: BTreeMap::new(),
+            replicas: BTreeMap::new(),
+            secret: None,
+        }
+    }
+
+    pub(super) fn chat(&self, chat: ChatId) -> Option<&ChatState> {
+        self.chats.get(&chat).map(|row| &row.state)
+    }
+
+    pub(super) fn history(&self, chat: ChatId) -> &[Arc<Message>] {
+        self.chats.get(&chat).map_or(&[], |row| &row.history)
+    }
+
+    pub(super) fn free(&self, now: Time) -> Vec<ChatState> {
+        self.chats.values().filter(|row| row.is_free(now)).map(|row| row.state.clone()).collect()
+    }
+
+    pub(super) fn apply(
+        &mut self,
+        world: &World,
+        replica: &str,
+        request: &Request,
+        may_work: bool,
+    ) -> Applied {
+        let now = clock(world);
+        let receipt = request.receipt.as_ref().map(|r| (r.caller.clone(), r.key.clone()));
+        if let (Some(key), Some(receipt)) = (&receipt, &request.receipt)
+            && let Some(kept) = self.receipts.get(key).filter(|kept| kept.until > now)
+        {
+            return match kept.body == receipt.body {
+                true => Applied::Replayed(kept.answer.clone()),
+                false => Applied::Mismatch,
+            };
+        }
+        let (applied, answer) = self.apply_now(world, replica, request, may_work);
+        if let (Some(key), Some(receipt)) = (receipt, &request.receipt) {
+            self.receipts.insert(key, Kept { body: receipt.body, answer, until: now + DAY });
+        }
+        applied
+    }
+
+    fn apply_now(
+        &mut self,
+        world: &World,
+        replica: &str,
+        request: &Request,
+        may_work: bool,
+    ) -> (Applied, Answer) {
+        let name = request.command.name();
+        if matches!(request.command, Command::Acquire { .. }) && !may_work {
+            return (Applied::Rejected(Rejection::NotFree), Err(Rejection::NotFree));
+        }
+        let now = clock(world);
+        let row = self.chats.get(&request.chat);
+        let role = |id: MessageId| {
+            let found = row?.history.iter().find(|message| message.id == id)?;
+            Some(found.role)
+        };
+        let facts = Facts {
+            now: world.wall(),
+            lease_expired: row.is_some_and(|row| row.lease_until.is_some_and(|until| until <= now)),
+            message_role: request.command.message().and_then(role),
+        };
+        let outcome = request.command.apply_to(row.map(|row| &row.state), request.by.as_deref(), &facts);
+        match outcome {
+            Err(rejection) => {
+                world.trace("database", format_args!("rejects {name} of {replica}: {rejection}"));
+                (Applied::Rejected(rejection), Err(rejection))
+            }
+            Ok(Outcome::Unchanged(answer)) => (Applied::Unchanged { answer: answer.clone() }, Ok(answer)),
+            Ok(Outcome::Changed(change)) => {
+                let answer = change.accepted.clone();
+                let (state, deleted) = (Arc::new(change.state.clone()), change.deleted);
+                self.write(world, replica, request.chat, name, change);
+                (Applied::Changed { answer: answer.clone(), state, deleted }, Ok(answer))
+            }
+        }
+    }
+
+    fn write(&mut self, world: &World, replica: &str, chat: ChatId, command: &'static str, change: Change) {
+        let now = clock(world);
+        let Change { state, deleted, cut_from, inserted, lease, .. } = change;
+        world.trace(
+            "database",
+            format_args!(
+                "commits {command} of {replica}: version {}, {}, worker {}, lease {}, attempt {:?}, {} queued{}",
+                state.snapshot_version,
+                state.status.as_str(),
+                state.worker.as_ref().map_or("nobody", ReplicaId::as_str),
+                state.lease,
+                state.present_episode(),
+                state.queue.len(),
+                if inserted.is_empty() { "" } else { ", history grows" },
+            ),
+        );
+        world.record(|record| {
+            record.committed.push(Committed {
+                at: now,
+                chat,
+                state: state.clone(),
+                deleted,
+                cut_from,
+                inserted: inserted.clone(),
+                command,
+            });
+        });
+        if deleted {
+            self.chats.remove(&chat);
+            return;
+        }
+        let row = self.chats.entry(chat).or_insert_with(|| Row {
+            state: state.clone(),
+            history: vec![],
+            lease_until: None,
+            free_since: now,
+        });
+        let was_free = row.is_free(now);
+        row.state = state;
+        if let Some(from) = cut_from {
+            row.history.retain(|message| message.id < from);
+        }
+        row.history.extend(inserted.into_iter().map(Arc::new));
+        match lease {
+            LeaseTerm::Keep => {}
+            LeaseTerm::Start => row.lease_until = Some(now + self.lease_ttl),
+            LeaseTerm::End => row.lease_until = None,
+        }
+        if row.is_free(now) && !was_free {
+            row.free_since = now;
+        }
+    }
+
+    pub(super) fn snapshot(&self, chat: ChatId, known: Option<Known>) -> Option<Snapshot> {
+        let row = self.chats.get(&chat)?;
+        let known = known.filter(|known| known.reset_version == row.state.reset_version);
+        let tail = match known {
+            Some(known) => {
+                let new = row.history.iter().filter(|message| message.id > known.last_message);
+                Tail::After(new.cloned().collect())
+            }
+            None => {
+                let (mut messages, mut bytes) = (vec![], 0);
+                for message in row.history.iter().rev() {
+                    bytes += message.content.as_json().len();
+                    // The newest one goes whatever its size, and does not count.
+                    if messages.is_empty() {
+                        bytes = 0;
+                    } else if messages.len() == limits::TAIL_MESSAGES_MAX || bytes > limits::TAIL_BYTES_MAX {
+                        break;
+                    }
+                    messages.push(message.clone());
+                }
+                messages.reverse();
+                Tail::Newest { from_start: messages.len() == row.history.len(), messages }
+            }
+        };
+        Some(Snapshot { state: Arc::new(row.state.clone()), tail })
+    }
+
+    pub(super) fn page(
+        &self,
+        chat: ChatId,
+        after: MessageId,
+        until: Option<MessageId>,
+        limit: usize,
+    ) -> Option<Page> {
+        let row = self.chats.get(&chat)?;
+        let wanted =
+            |message: &&Arc<Message>| message.id > after && until.is_none_or(|end| message.id <= end);
+        let (mut messages, mut bytes, mut more) = (vec![], 0, false);
+        for message in row.history.iter().filter(wanted) {
+            bytes += message.content.as_json().len();
+            if messages.is_empty() {
+                bytes = 0;
+            } else if messages.len() >= limit.min(limits::PAGE_MESSAGES_MAX) || bytes > limits::PAGE_BYTES_MAX
+            {
+                more = true;
+                break;
+            }
+            messages.push(message.clone());
+        }
+        let anchored = after == MessageId(0) || row.history.iter().any(|message| message.id == after);
+        let ChatState { reset_version, history_version, .. } = row.state;
+        Some(Page { messages, more, anchored, reset_version, history_version })
+    }
+
+    pub(super) fn list(&self, owner: &str, before: Option<ChatId>, limit: usize) -> Vec<ChatState> {
+        let mine = |row: &&Row| &*row.state.owner == owner && before.is_none_or(|end| row.state.id < end);
+        self.chats.values().rev().filter(mine).take(limit).map(|row| row.state.clone()).collect()
+    }
+
+    pub(super) fn heartbeat(&mut self, now: Time, replica: &ReplicaRow, held: &[Held]) -> HeartbeatReport {
+        let mut confirmed = vec![];
+        for held in held {
+            if let Some(row) = self.chats.get_mut(&held.chat)
+                && row.state.is_held_by(&replica.replica, held.lease)
+            {
+                row.lease_until = Some(now + self.lease_ttl);
+                confirmed.push(*held);
+            }
+        }
+        self.replicas.insert(replica.replica.clone(), (replica.address.clone(), now));
+        let heard = |(_, at): &(String, Time)| now.since(*at) <= self.lease_ttl * 3;
+        let others = self.replicas.iter().filter(|(id, row)| **id != replica.replica && heard(row));
+        let peers =
+            others.map(|(id, (address, _))| Peer { replica: id.clone(), address: address.clone() }).collect();
+        HeartbeatReport { confirmed, peers }
+    }
+
+    pub(super) fn farewell(&mut self, replica: &ReplicaId) {
+        self.replicas.remove(replica);
+    }
+
+    pub(super) fn sync(&self, now: Time, request: &SyncRequest, may_work: bool) -> SyncReport {
+        let version = |chat: &ChatId| Some((*chat, self.chats.get(chat)?.state.snapshot_version));
+        let versions = request.chats.iter().filter_map(version).collect();
+        let mut free: Vec<_> = self.chats.values().filter(|row| may_work && row.is_free(now)).collect();
+        free.sort_by_key(|row| (row.waiting_since(), row.state.id));
+        let runnable =
+            free.into_iter().take(request.runnable_max).map(|row| (row.state.id, row.state.status)).collect();
+        let held = self.chats.values().filter(|row| row.state.status.is_runnable() && !row.is_free(now));
+        let soonest = held.filter_map(|row| row.lease_until).min();
+        SyncReport { versions, runnable, soonest_expiry: soonest.map(|until| until.since(now)) }
+    }
+
+    pub(super) fn secret(&mut self, fresh: Vec<u8>) -> Vec<u8> {
+        self.secret.get_or_insert(fresh).clone()
+    }
+}

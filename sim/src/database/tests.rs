@@ -1,0 +1,165 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use madsim::runtime::Runtime;
+use mainstem_machine::{ChatId, Command, Content, MessageId, Rejection, ReplicaId, SendMode, Status};
+use mainstem_runtime::ports::{
+    Applied, Bus, Fault, Held, Known, Notice, Receipt, ReplicaRow, Request, Store, SyncRequest, Tail, Topic,
+};
+
+use super::{Armed, Database, Harm};
+use crate::bus::{Messenger, Weather};
+use crate::trace::Trace;
+use crate::world::World;
+
+const TTL: Duration = Duration::from_secs(15);
+
+fn simulate<F: Future<Output = ()>>(test: impl FnOnce(World) -> F) {
+    let runtime = Runtime::with_seed_and_config(1, madsim::Config::default());
+    runtime.block_on(async { test(World::new(1, Trace::default())).await });
+}
+
+fn chat() -> ChatId {
+    ChatId(uuid::Uuid::from_u128(7))
+}
+
+fn request(command: Command) -> Request {
+    Request { chat: chat(), command, by: None, receipt: None }
+}
+
+fn create() -> Request {
+    let content = Some(Content::text("one"));
+    request(Command::Create { chat: chat(), owner: "u".into(), title: None, model: None, content })
+}
+
+fn send(text: &str) -> Request {
+    let content = Content::text(text);
+    request(Command::Send { content, mode: SendMode::Queue, queue_max: 20 })
+}
+
+fn acquire(replica: &str) -> Request {
+    request(Command::Acquire {
+        replica: ReplicaId::new(replica).unwrap(),
+        interrupting_only: false,
+    })
+}
+
+#[test]
+fn a_lease_lasts_as_long_as_it_is_renewed_and_is_free_afterwards() {
+    simulate(|world| async move {
+        let database = Database::new(&world, TTL);
+        let (a, b) = (database.store("A"), database.store("B"));
+        a.apply(&create()).await.unwrap();
+        let sync = SyncRequest { chats: vec![chat()], runnable_max: 9 };
+        assert_eq!(a.sync(&sync).await.unwrap().runnable, [(chat(), Status::Running)]);
+        let Applied::Changed { state, .. } = a.apply(&acquire("A")).await.unwrap() else { panic!() };
+        let held = [Held { chat: chat(), lease: state.lease }];
+        let row = ReplicaRow { replica: ReplicaId::new("A").unwrap(), address: "A:relay".into() };
+        world.sleep(TTL - Duration::from_secs(1)).await;
+        assert_eq!(a.heartbeat(&row, &held).await.unwrap().confirmed, held);
+        world.sleep(TTL - Duration::from_secs(1)).await;
+        assert_eq!(b.apply(&acquire("B")).await.unwrap(), Applied::Rejected(Rejection::NotFree));
+        let report = b.sync(&sync).await.unwrap();
+        assert!(report.soonest_expiry.is_some_and(|left| left < Duration::from_secs(1)));
+        world.sleep(Duration::from_secs(1)).await;
+        assert!(matches!(b.apply(&acquire("B")).await.unwrap(), Applied::Changed { .. }));
+        assert_eq!(a.heartbeat(&row, &held).await.unwrap().confirmed, []);
+    });
+}
+
+#[test]
+fn a_lost_answer_is_found_again_by_its_receipt_and_a_refused_call_did_not_happen() {
+    simulate(|world| async move {
+        let database = Database::new(&world, TTL);
+        let a = database.store("A");
+        a.apply(&create()).await.unwrap();
+        let armed = |harm| Armed { harm, replica: None, op: Some("send".into()), times: 1 };
+        database.arm(armed(Harm::Refused));
+        assert!(matches!(a.apply(&send("two")).await, Err(Fault::Refused(_))));
+        assert!(database.chat(chat()).unwrap().queue.is_empty());
+        let mut sent = send("two");
+        sent.receipt = Some(Receipt { caller: "u".into(), key: "k".into(), body: [1; 32] });
+        database.arm(armed(Harm::AnswerLost));
+        assert!(matches!(a.apply(&sent).await, Err(Fault::Unknown(_))));
+        assert_eq!(database.chat(chat()).unwrap().queue.len(), 1);
+        assert!(matches!(a.apply(&sent).await.unwrap(), Applied::Replayed(Ok(_))));
+        assert_eq!(database.chat(chat()).unwrap().queue.len(), 1);
+        sent.receipt.as_mut().unwrap().body = [2; 32];
+        assert_eq!(a.apply(&sent).await.unwrap(), Applied::Mismatch);
+    });
+}
+
+#[test]
+fn a_dropped_call_is_carried_out_all_the_same() {
+    simulate(|world| async move {
+        let database = Database::new(&world, TTL);
+        let a = database.store("A");
+        let create = create();
+        futures::future::select(a.apply(&create), Box::pin(async {})).await;
+        world.sleep(Duration::from_secs(1)).await;
+        assert_eq!(database.chat(chat()).unwrap().status, Status::Running);
+    });
+}
+
+#[test]
+fn who_knows_a_part_is_sent_the_rest_unless_history_was_cut() {
+    simulate(|world| async move {
+        let database = Database::new(&world, TTL);
+        let a = database.store("A");
+        a.apply(&create()).await.unwrap();
+        let first = a.snapshot(chat(), None).await.unwrap().unwrap();
+        let Tail::Newest { messages, from_start: true } = first.tail else { panic!() };
+        let known = Known {
+            snapshot_version: first.state.snapshot_version,
+            reset_version: first.state.reset_version,
+            last_message: messages[0].id,
+        };
+        let again = a.snapshot(chat(), Some(known)).await.unwrap().unwrap();
+        assert_eq!(again.tail, Tail::After(vec![]));
+        let content = Content::text("other");
+        a.apply(&request(Command::Edit { message: messages[0].id, content })).await.unwrap();
+        let cut = a.snapshot(chat(), Some(known)).await.unwrap().unwrap();
+        assert!(matches!(cut.tail, Tail::Newest { messages, .. } if messages[0].id == MessageId(2)));
+        assert!(!a.page(chat(), MessageId(1), None, 10).await.unwrap().unwrap().anchored);
+    });
+}
+
+#[test]
+fn notices_are_lost_doubled_and_late_as_told_and_a_lost_bus_ends_its_subscriptions() {
+    simulate(|world| async move {
+        let messenger = Messenger::new(&world);
+        let (a, b) = (messenger.bus("A"), messenger.bus("B"));
+        let mut notices = b.subscribe(Topic::Chat(chat())).await.unwrap();
+        let notice = |n| {
+            let version = mainstem_machine::Version(n);
+            Notice {
+                chat: chat(),
+                snapshot_version: version,
+                history_version: version,
+                queue_version: version,
+                status: Status::Running,
+                free: false,
+                deleted: false,
+            }
+        };
+        messenger.set_weather("B", Weather { lost: true, ..Weather::default() });
+        a.publish(notice(1)).await.unwrap();
+        messenger.set_weather("B", Weather { late: TTL, ..Weather::default() });
+        a.publish(notice(2)).await.unwrap();
+        messenger.set_weather("B", Weather { doubled: true, ..Weather::default() });
+        a.publish(notice(3)).await.unwrap();
+        let mut got = vec![];
+        for _ in 0..3 {
+            got.push(notices.next().await.unwrap().snapshot_version.0);
+        }
+        assert_eq!(got, [3, 3, 2]);
+        messenger.disconnect("B");
+        assert!(notices.next().await.is_none());
+        drop(notices);
+        assert_eq!(messenger.subscriptions("B"), 0);
+        let faults: Vec<_> = world.faults().into_keys().collect();
+        assert_eq!(faults, ["bus lost", "notice doubled", "notice late", "notice lost"]);
+        let _unused: Arc<dyn Bus> = Arc::new(a);
+    });
+}

@@ -1,0 +1,63 @@
+//! D1: the same build and seed give the same trace, byte for byte, in another process.
+
+use std::io;
+use std::process::{Command, Stdio};
+
+/// What this program is called with to print a trace, and nothing else.
+pub const TRACE_COMMAND: &str = "print-trace";
+
+/// The first line at which two traces differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Counted from 1.
+    pub line: usize,
+    pub first: Option<String>,
+    pub second: Option<String>,
+}
+
+/// Prints the same run in two processes of `program` and compares.
+pub fn check(program: &std::path::Path, file: &str, seed: u64) -> io::Result<Option<Difference>> {
+    let print = || {
+        let mut command = Command::new(program);
+        command.args([TRACE_COMMAND, file, "--seed", &seed.to_string()]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()
+    };
+    let (first, second) = (print()?, print()?);
+    let (first, second) = (first.wait_with_output()?, second.wait_with_output()?);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (first, second) = (text(&first.stdout), text(&second.stdout));
+    if first.is_empty() {
+        return Err(io::Error::other(format!("no trace of {file} came")));
+    }
+    Ok(compare(&first, &second))
+}
+
+fn compare(first: &str, second: &str) -> Option<Difference> {
+    let (mut first, mut second) = (first.lines(), second.lines());
+    let mut line = 0;
+    loop {
+        line += 1;
+        match (first.next(), second.next()) {
+            (None, None) => return None,
+            (one, other) if one == other => {}
+            (one, other) => {
+                let owned = |text: Option<&str>| text.map(str::to_owned);
+                return Some(Difference { line, first: owned(one), second: owned(other) });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Difference, compare};
+
+    #[test]
+    fn the_first_difference_is_named_and_so_is_an_early_end() {
+        assert_eq!(compare("a\nb\n", "a\nb\n"), None);
+        let owned = |text: &str| Some(text.to_owned());
+        let differ = Difference { line: 2, first: owned("b"), second: owned("c") };
+        assert_eq!(compare("a\nb\nd", "a\nc\nd"), Some(differ));
+        assert_eq!(compare("a\nb", "a"), Some(Difference { line: 2, first: owned("b"), second: None }));
+    }
+}

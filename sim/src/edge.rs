@@ -1,0 +1,102 @@
+//! A replica's edge in simulation: what `server` does over HTTP, done over lines of JSON.
+
+use std::sync::Arc;
+
+use mainstem_machine::ChatId;
+use mainstem_runtime::ports::{Env, Receipt};
+use mainstem_runtime::{EdgeError, Next, Node};
+use tokio::io::{AsyncReadExt, BufReader};
+
+use crate::env::SimEnv;
+use crate::net::Stream;
+use crate::wire::{Ask, Event, Tell, read_line, write_line};
+
+/// Where clients reach a replica.
+pub fn address(replica: &str) -> String {
+    format!("{replica}:edge")
+}
+
+/// Takes clients until the replica goes.
+pub async fn serve(env: SimEnv, node: Node<SimEnv>) -> std::io::Result<()> {
+    let mut listener = env.listen(&address(env.name())).await?;
+    loop {
+        let stream = env.accept(&mut listener).await?;
+        let node = node.clone();
+        env.spawn(async move {
+            // A client that breaks off has nobody to be told about it.
+            let _ = answer(stream, node).await;
+        })
+        .detach();
+    }
+}
+
+async fn answer(stream: Stream, node: Node<SimEnv>) -> std::io::Result<()> {
+    let mut stream = BufReader::new(stream);
+    match read_line(&mut stream).await? {
+        None => Ok(()),
+        Some(Ask::Execute { by, chat, order, key }) => {
+            let by: Arc<str> = by.into();
+            let body = digest(format!("{chat} {order:?}").as_bytes());
+            let receipt = Receipt { caller: by.clone(), key: key.into(), body };
+            let command = order.into_command(chat, &by);
+            let told = match node.execute(&by, chat, command, Some(receipt)).await {
+                Ok(accepted) => Tell::Accepted(accepted),
+                Err(error) => refusal(&error),
+            };
+            write_line(&mut stream, &told).await
+        }
+        Some(Ask::Subscribe { by, chat, from }) => match from.into_resume() {
+            None => write_line(&mut stream, &Tell::Rejected("not a cursor".into())).await,
+            Some(from) => watch(stream, node, by.into(), chat, from).await,
+        },
+    }
+}
+
+async fn watch(
+    mut stream: BufReader<Stream>,
+    node: Node<SimEnv>,
+    by: Arc<str>,
+    chat: ChatId,
+    from: mainstem_machine::Resume,
+) -> std::io::Result<()> {
+    let mut viewer = match node.subscribe(&by, chat, from).await {
+        Ok(viewer) => viewer,
+        Err(error) => return write_line(&mut stream, &refusal(&error)).await,
+    };
+    loop {
+        let mut byte = [0];
+        let next = tokio::select! {
+            biased;
+            // Clients say nothing more: whatever comes means that they have gone.
+            _ = stream.read(&mut byte) => return Ok(()),
+            next = viewer.next() => next,
+        };
+        match next {
+            Next::Events(events) => {
+                let events = events.into_iter().map(Event::from).collect();
+                write_line(&mut stream, &Tell::Events(events)).await?;
+            }
+            Next::End(ending) => return write_line(&mut stream, &Tell::end(ending)).await,
+        }
+    }
+}
+
+fn refusal(error: &EdgeError) -> Tell {
+    match error {
+        EdgeError::Rejected(_) | EdgeError::Mismatch => Tell::Rejected(error.to_string()),
+        EdgeError::Unavailable(_) | EdgeError::Overloaded(_) => Tell::Unavailable(error.to_string()),
+    }
+}
+
+/// Tells bodies apart; nobody here tries to deceive.
+fn digest(body: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    for (word, bytes) in out.chunks_exact_mut(8).enumerate() {
+        let start = 0xcbf2_9ce4_8422_2325 ^ (word as u64);
+        let hash = body
+            .iter()
+            .fold(start, |hash: u64, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+        bytes.copy_from_slice(&hash.to_le_bytes());
+    }
+    out
+}

@@ -1,0 +1,139 @@
+//! A replica's world in simulation: madsim's time and tasks, our own network.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use madsim::runtime::NodeHandle;
+use mainstem_machine::Time;
+use mainstem_runtime::ports::{Env, TaskHandle};
+use rand::Rng;
+use rand::rngs::StdRng;
+
+use crate::net::{Listener, Net, Stream};
+use crate::world::{Sleep, World};
+
+/// One incarnation of one host: what it spawns ends with it.
+#[derive(Clone)]
+pub struct SimEnv(Arc<Host>);
+
+struct Host {
+    name: String,
+    world: World,
+    net: Net,
+    node: NodeHandle,
+    /// Tells the incarnations of one host apart.
+    life: u64,
+    entropy: Mutex<StdRng>,
+    tasks: Arc<AtomicUsize>,
+}
+
+impl SimEnv {
+    /// The host must be up in `net`.
+    pub fn new(world: &World, net: &Net, name: &str) -> Self {
+        let life = net.life(name);
+        let node = world.handle().create_node().name(format!("{name}.{life}")).build();
+        let entropy = Mutex::new(world.stream(&format!("entropy {name} {life}")));
+        let (world, net, name) = (world.clone(), net.clone(), name.to_owned());
+        Self(Arc::new(Host { name, world, net, node, life, entropy, tasks: Arc::default() }))
+    }
+
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    pub fn world(&self) -> &World {
+        &self.0.world
+    }
+
+    /// Tasks of this incarnation that have not ended.
+    pub fn tasks(&self) -> usize {
+        self.0.tasks.load(Ordering::Relaxed)
+    }
+
+    /// Ends every task of this incarnation where it stands. What they drop on their way out reaches nobody:
+    /// take the host down in the network first.
+    pub fn kill(&self) {
+        self.0.world.handle().kill(self.0.node.id());
+    }
+
+    pub fn pause(&self) {
+        self.0.world.handle().pause(self.0.node.id());
+    }
+
+    pub fn resume(&self) {
+        self.0.world.handle().resume(self.0.node.id());
+    }
+}
+
+impl fmt::Debug for SimEnv {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SimEnv({}.{})", self.0.name, self.0.life)
+    }
+}
+
+/// Counts a task for as long as it lives.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Env for SimEnv {
+    type Stream = Stream;
+    type Listener = Listener;
+    type Sleep = Sleep;
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> TaskHandle {
+        let counted = Counted::new(&self.0.tasks);
+        let handle = self.0.node.spawn(async move {
+            let _counted = counted;
+            task.await;
+        });
+        let abort = handle.abort_handle();
+        TaskHandle::new(move || abort.abort())
+    }
+
+    fn now(&self) -> Time {
+        self.0.world.now()
+    }
+
+    fn sleep(&self, duration: Duration) -> Sleep {
+        self.0.world.sleep(duration)
+    }
+
+    async fn listen(&self, address: &str) -> io::Result<Listener> {
+        self.0.net.listen(&self.0.name, address)
+    }
+
+    fn local_address(&self, listener: &Listener) -> io::Result<String> {
+        Ok(listener.address().to_owned())
+    }
+
+    fn accept<'a>(
+        &self,
+        listener: &'a mut Listener,
+    ) -> impl Future<Output = io::Result<Stream>> + Send + use<'a> {
+        listener.accept()
+    }
+
+    fn connect(&self, address: &str) -> impl Future<Output = io::Result<Stream>> + Send {
+        self.0.net.connect(&self.0.name, address)
+    }
+
+    fn entropy(&self) -> u64 {
+        self.0.entropy.lock().expect("the generator is whole").random()
+    }
+}

@@ -1,0 +1,211 @@
+//! Models that say what a story tells them to, when it tells them. Every part that a replica takes from one
+//! goes into the record.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+use futures::{Stream, StreamExt};
+use mainstem_machine::{ChatId, Episode, ReplicaId};
+use mainstem_oracles::Run;
+use mainstem_runtime::ports::{Conversation, Generated, Generation, Generator};
+
+use crate::world::World;
+
+/// All models of a run. Cheap to clone.
+#[derive(Clone)]
+pub struct Stage(Arc<Mutex<State>>);
+
+struct State {
+    world: World,
+    actors: Vec<Actor>,
+    /// Whoever is on stage, or enters it, finishes at once.
+    curtain: bool,
+}
+
+/// One run of a model; its place in `actors` is that in the record.
+struct Actor {
+    replica: String,
+    chat: ChatId,
+    episode: Episode,
+    lines: VecDeque<Generated>,
+    waker: Option<Waker>,
+    /// Lines handed to it so far that are text.
+    said: u64,
+    over: bool,
+}
+
+/// What is left on stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OnStage {
+    pub chat: ChatId,
+    pub episode: Episode,
+}
+
+impl Stage {
+    pub fn new(world: &World) -> Self {
+        Self(Arc::new(Mutex::new(State { world: world.clone(), actors: vec![], curtain: false })))
+    }
+
+    pub fn generator(&self, replica: &str) -> SimGenerator {
+        SimGenerator { stage: self.clone(), replica: replica.to_owned() }
+    }
+
+    /// The run that the replica has for the chat, if it has one.
+    pub fn on_stage(&self, replica: &str, chat: ChatId) -> Option<OnStage> {
+        self.with(|state| {
+            let at = state.find(replica, chat)?;
+            Some(OnStage { chat, episode: state.actors[at].episode })
+        })
+    }
+
+    /// So many parts more, each with a text that says where it belongs. False: nobody is on stage.
+    pub fn say_parts(&self, replica: &str, chat: ChatId, count: u64) -> bool {
+        self.with(|state| {
+            let Some(at) = state.find(replica, chat) else { return false };
+            for _ in 0..count {
+                let actor = &mut state.actors[at];
+                actor.said += 1;
+                let text = format!("{replica}:{:?}:{} ", actor.episode, actor.said);
+                actor.lines.push_back(Generated::Text(text));
+            }
+            state.actors[at].wake();
+            true
+        })
+    }
+
+    /// False: nobody is on stage.
+    pub fn say(&self, replica: &str, chat: ChatId, line: Generated) -> bool {
+        self.with(|state| {
+            let Some(at) = state.find(replica, chat) else { return false };
+            state.actors[at].said += u64::from(matches!(line, Generated::Text(_)));
+            state.actors[at].lines.push_back(line);
+            state.actors[at].wake();
+            true
+        })
+    }
+
+    /// Every run finishes as soon as it can, those that come later too.
+    pub fn lower_curtain(&self) {
+        self.with(|state| {
+            state.curtain = true;
+            state.actors.iter_mut().for_each(Actor::wake);
+        });
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+        work(&mut self.0.lock().expect("the stage is whole"))
+    }
+}
+
+impl State {
+    fn find(&self, replica: &str, chat: ChatId) -> Option<usize> {
+        self.actors.iter().rposition(|a| a.replica == replica && a.chat == chat && !a.over)
+    }
+}
+
+impl Actor {
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl fmt::Debug for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Stage")
+    }
+}
+
+/// The models of one replica.
+#[derive(Clone, Debug)]
+pub struct SimGenerator {
+    stage: Stage,
+    replica: String,
+}
+
+impl Generator for SimGenerator {
+    fn start(&self, conversation: Conversation) -> Generation {
+        let Conversation { chat, episode, messages, .. } = conversation;
+        let id = self.stage.with(|state| {
+            let world = &state.world;
+            world.trace(
+                &self.replica,
+                format_args!("starts the model for {episode:?}, {} messages", messages.len()),
+            );
+            let replica = ReplicaId::new(self.replica.as_str()).expect("a replica's name is an id");
+            let started = world.now();
+            world.record(|record| {
+                let (parts, done) = (vec![], false);
+                record.runs.push(Run { chat, episode, replica, started, parts, done });
+            });
+            state.actors.push(Actor {
+                replica: self.replica.clone(),
+                chat,
+                episode,
+                lines: VecDeque::new(),
+                waker: None,
+                said: 0,
+                over: false,
+            });
+            state.actors.len() - 1
+        });
+        Performance { stage: self.stage.clone(), id }.boxed()
+    }
+}
+
+struct Performance {
+    stage: Stage,
+    id: usize,
+}
+
+impl Stream for Performance {
+    type Item = Generated;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Generated>> {
+        let id = self.id;
+        self.stage.with(|state| {
+            let (curtain, world) = (state.curtain, state.world.clone());
+            let actor = &mut state.actors[id];
+            if actor.over {
+                return Poll::Ready(None);
+            }
+            let next = actor.lines.pop_front().or(curtain.then_some(Generated::Done));
+            let Some(line) = next else {
+                actor.waker = Some(cx.waker().clone());
+                return Poll::Pending;
+            };
+            actor.over = !matches!(line, Generated::Text(_));
+            let said = match &line {
+                Generated::Text(text) => format!(
+                    "part {}",
+                    world.record(|record| {
+                        record.runs[id].parts.push(text.clone());
+                        record.runs[id].parts.len()
+                    })
+                ),
+                Generated::Done => {
+                    world.record(|record| record.runs[id].done = true);
+                    "the end".to_owned()
+                }
+                Generated::Failed { retryable, .. } => format!("failure, retryable {retryable}"),
+            };
+            world.trace(&actor.replica, format_args!("takes from the model of {:?}: {said}", actor.episode));
+            Poll::Ready(Some(line))
+        })
+    }
+}
+
+impl Drop for Performance {
+    fn drop(&mut self) {
+        self.stage.with(|state| {
+            let actor = &mut state.actors[self.id];
+            if !std::mem::replace(&mut actor.over, true) {
+                state.world.trace(&actor.replica, format_args!("cancels the model of {:?}", actor.episode));
+            }
+        });
+    }
+}

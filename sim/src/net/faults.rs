@@ -1,0 +1,185 @@
+//! What may befall the network, and how it heals.
+
+use std::time::Duration;
+
+use super::{Inner, Net};
+
+/// What becomes of a dial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DialRule {
+    Through,
+    Refused,
+    /// Until the link is set to another rule; then it completes, late.
+    Hangs,
+    Takes(Duration),
+}
+
+/// How a host goes down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Death {
+    /// The process died: its kernel resets what it held and refuses what comes.
+    Process,
+    /// The machine is gone: silence.
+    Machine,
+}
+
+impl Net {
+    /// For all dials from now on. Those that hang are let through unless the new rule is to hang.
+    pub fn set_dials(&self, from: &str, to: &str, rule: DialRule) {
+        let mut net = self.lock();
+        net.link(from, to).dials = rule;
+        if rule != DialRule::Hangs {
+            net.release_dials(from, to, rule == DialRule::Refused);
+        }
+    }
+
+    pub fn set_next_dial(&self, from: &str, to: &str, rule: DialRule) {
+        self.lock().link(from, to).next_dial = Some(rule);
+    }
+
+    /// One way.
+    pub fn set_latency(&self, from: &str, to: &str, latency: Duration, jitter: Duration) {
+        let mut net = self.lock();
+        let link = net.link(from, to);
+        (link.latency, link.jitter) = (latency, jitter);
+    }
+
+    /// One direction carries nothing, and holds what it was given.
+    pub fn clog(&self, from: &str, to: &str) {
+        let mut net = self.lock();
+        net.link(from, to).clogged = true;
+        net.world.landed("clog", "network", format_args!("{from} to {to}"));
+    }
+
+    /// What was held arrives, in order.
+    pub fn unclog(&self, from: &str, to: &str) {
+        let mut net = self.lock();
+        if std::mem::take(&mut net.link(from, to).clogged) {
+            net.world.trace("network", format_args!("{from} to {to} flows again"));
+        }
+        net.wake_between(from, to);
+        net.release_dials(from, to, false);
+        net.release_dials(to, from, false);
+    }
+
+    pub fn cut(&self, one: &str, other: &str) {
+        self.clog(one, other);
+        self.clog(other, one);
+    }
+
+    pub fn join(&self, one: &str, other: &str) {
+        self.unclog(one, other);
+        self.unclog(other, one);
+    }
+
+    /// Every connection between the two breaks at once, for both to see.
+    pub fn reset(&self, one: &str, other: &str) -> usize {
+        let mut guard = self.lock();
+        let net = &mut *guard;
+        let now = net.world.now();
+        let mut broken = 0;
+        for (id, connection) in &mut net.connections {
+            if !connection.is_between(one, other) {
+                continue;
+            }
+            broken += 1;
+            for end in &mut connection.ends {
+                end.reset = Some(now);
+            }
+            for pipe in &mut connection.pipes {
+                (pipe.used, _) = (0, pipe.flight.clear());
+                pipe.wake();
+            }
+            net.world.landed("reset", "network", format_args!("connection {id} of {one} and {other}"));
+        }
+        broken
+    }
+
+    /// Every connection between the two is half-open from now on: bytes vanish, nobody is told.
+    pub fn silence(&self, one: &str, other: &str) -> usize {
+        let mut net = self.lock();
+        let between = net.connections.values_mut().filter(|c| c.is_between(one, other));
+        between.map(|connection| connection.silent = true).count()
+    }
+
+    /// The host goes down. Kill its tasks afterwards: what they drop reaches nobody.
+    pub fn take_down(&self, host: &str, death: Death) {
+        let mut guard = self.lock();
+        let net = &mut *guard;
+        net.world.landed("crash", host, format_args!("{death:?}"));
+        if let Some(state) = net.hosts.get_mut(host) {
+            (state.up, state.vanished) = (false, death == Death::Machine);
+        }
+        let gone: Vec<_> = net
+            .listeners
+            .extract_if(.., |_, backlog| backlog.host == host)
+            .map(|(_, backlog)| backlog)
+            .collect();
+        let ids: Vec<u64> = net.connections.keys().copied().collect();
+        for id in ids {
+            let connection = &net.connections[&id];
+            let Some(dead) = connection.ends.iter().position(|end| end.host == host) else { continue };
+            let other = connection.ends[1 - dead].host.clone();
+            let arrival = net.arrival(host, &other);
+            let connection = net.connections.get_mut(&id).expect("listed above");
+            connection.ends[dead].open = false;
+            match death {
+                Death::Process => connection.ends[1 - dead].reset = Some(arrival),
+                Death::Machine => connection.silent = true,
+            }
+            connection.pipes.iter_mut().for_each(super::Pipe::wake);
+            if !connection.ends[1 - dead].open {
+                net.connections.remove(&id);
+            }
+        }
+        if death == Death::Process {
+            let now = net.world.now();
+            for dial in net.dials.values_mut().filter(|dial| dial.to == host) {
+                (dial.due, dial.refused) = (Some(now), true);
+                if let Some(waker) = dial.waker.take() {
+                    waker.wake();
+                }
+            }
+        }
+        drop(guard);
+        drop(gone);
+    }
+
+    /// No fault is left, except in what is broken already.
+    pub fn heal(&self) {
+        let pairs: Vec<_> = self.lock().links.keys().cloned().collect();
+        for (from, to) in pairs {
+            self.lock().link(&from, &to).next_dial = None;
+            self.set_dials(&from, &to, DialRule::Through);
+            self.unclog(&from, &to);
+        }
+    }
+}
+
+impl super::Connection {
+    fn is_between(&self, one: &str, other: &str) -> bool {
+        let hosts = [self.ends[0].host.as_str(), self.ends[1].host.as_str()];
+        hosts == [one, other] || hosts == [other, one]
+    }
+}
+
+impl Inner {
+    fn wake_between(&mut self, one: &str, other: &str) {
+        for connection in self.connections.values_mut().filter(|c| c.is_between(one, other)) {
+            connection.pipes.iter_mut().for_each(super::Pipe::wake);
+        }
+    }
+
+    fn release_dials(&mut self, from: &str, to: &str, refused: bool) {
+        let due = self.arrival(from, to);
+        for (id, dial) in &mut self.dials {
+            if dial.from == from && dial.to == to && dial.due.is_none() {
+                (dial.due, dial.refused) = (Some(due), refused);
+                self.world.trace("network", format_args!("lets dial {id} from {from} to {to} go on"));
+                if let Some(waker) = dial.waker.take() {
+                    waker.wake();
+                }
+            }
+        }
+    }
+}

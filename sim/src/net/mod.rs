@@ -1,0 +1,237 @@
+//! A network of our own: byte streams between hosts, with delay, bounded windows and every fault that a
+//! kernel knows. madsim's is kinder than that: its partitions break nothing and its closes cross them.
+//!
+//! Delivery in order within one stream; what is in flight is bounded, and a full window holds the writer
+//! back. Each fault is counted where it takes effect (D2). A host that crashed reaches nobody any more.
+
+mod dial;
+mod faults;
+mod stream;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::Waker;
+use std::time::Duration;
+
+use mainstem_machine::Time;
+use rand::Rng;
+use rand::rngs::StdRng;
+
+use crate::world::World;
+
+pub use faults::{Death, DialRule};
+pub use stream::{Listener, Stream};
+
+/// Bytes that one direction of a connection holds on their way (B1).
+const WINDOW: usize = 64 * 1024;
+/// Connections that wait to be accepted at one address (B1).
+const BACKLOG_MAX: usize = 128;
+/// One way, unless a link says otherwise.
+const LATENCY: Duration = Duration::from_millis(1);
+
+/// All hosts and what connects them. Cheap to clone.
+#[derive(Clone)]
+pub struct Net(Arc<Mutex<Inner>>);
+
+struct Inner {
+    world: World,
+    rng: StdRng,
+    hosts: BTreeMap<String, Host>,
+    listeners: BTreeMap<String, Backlog>,
+    /// By direction.
+    links: BTreeMap<(String, String), Link>,
+    connections: BTreeMap<u64, Connection>,
+    dials: BTreeMap<u64, Dial>,
+    /// Dials ever made, by direction.
+    dialed: BTreeMap<(String, String), u64>,
+    last_id: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Host {
+    up: bool,
+    /// Down without a word: nobody is left to refuse anything.
+    vanished: bool,
+    life: u64,
+}
+
+struct Backlog {
+    host: String,
+    waiting: VecDeque<Stream>,
+    acceptor: Option<Waker>,
+}
+
+#[derive(Clone)]
+struct Link {
+    latency: Duration,
+    /// Up to this much is added to the latency of each write.
+    jitter: Duration,
+    clogged: bool,
+    dials: DialRule,
+    /// For the next dial only.
+    next_dial: Option<DialRule>,
+}
+
+impl Default for Link {
+    fn default() -> Self {
+        Self {
+            latency: LATENCY,
+            jitter: Duration::ZERO,
+            clogged: false,
+            dials: DialRule::Through,
+            next_dial: None,
+        }
+    }
+}
+
+/// A dial in flight.
+struct Dial {
+    from: String,
+    to: String,
+    address: String,
+    waker: Option<Waker>,
+    /// When it is decided; `None` while it hangs.
+    due: Option<Time>,
+    refused: bool,
+}
+
+/// Between the host that dialed (end 0) and the one that accepted (end 1).
+struct Connection {
+    ends: [End; 2],
+    /// `pipes[n]` carries what end `n` writes.
+    pipes: [Pipe; 2],
+    /// Half-open: nothing arrives any more, and nobody is told.
+    silent: bool,
+    silence_landed: bool,
+}
+
+struct End {
+    host: String,
+    life: u64,
+    /// The stream has not been dropped.
+    open: bool,
+    /// From then on every use fails.
+    reset: Option<Time>,
+}
+
+#[derive(Default)]
+struct Pipe {
+    /// Each with its time of arrival, in order. An empty chunk is the end of the stream.
+    flight: VecDeque<(Time, Vec<u8>)>,
+    used: usize,
+    ended: bool,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+impl Pipe {
+    fn wake(&mut self) {
+        for waker in [self.reader.take(), self.writer.take()].into_iter().flatten() {
+            waker.wake();
+        }
+    }
+}
+
+impl Net {
+    pub fn new(world: &World) -> Self {
+        Self(Arc::new(Mutex::new(Inner {
+            world: world.clone(),
+            rng: world.stream("network"),
+            hosts: BTreeMap::new(),
+            listeners: BTreeMap::new(),
+            links: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            dials: BTreeMap::new(),
+            dialed: BTreeMap::new(),
+            last_id: 0,
+        })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().expect("the network is whole")
+    }
+
+    /// A host is there, for the first time or again.
+    pub fn bring_up(&self, host: &str) {
+        let mut net = self.lock();
+        let life = net.hosts.get(host).map_or(0, |host| host.life) + 1;
+        net.hosts.insert(host.to_owned(), Host { up: true, vanished: false, life });
+    }
+
+    /// Which incarnation of the host this is.
+    pub fn life(&self, host: &str) -> u64 {
+        self.lock().hosts.get(host).map_or(0, |host| host.life)
+    }
+
+    /// Dials from one host to another that are not decided.
+    pub fn dials_in_flight(&self, from: &str, to: &str) -> usize {
+        self.lock().dials.values().filter(|dial| dial.from == from && dial.to == to).count()
+    }
+
+    /// Dials ever made from one host to another.
+    pub fn dialed(&self, from: &str, to: &str) -> u64 {
+        self.lock().dialed.get(&(from.to_owned(), to.to_owned())).copied().unwrap_or_default()
+    }
+
+    /// Connections that `from` dialed to `to` and still holds.
+    pub fn connections(&self, from: &str, to: &str) -> usize {
+        let holds = |c: &&Connection| c.ends[0].open && c.ends[0].host == from && c.ends[1].host == to;
+        self.lock().connections.values().filter(holds).count()
+    }
+
+    /// Binds `host:port`; port 0 is any.
+    pub(crate) fn listen(&self, host: &str, address: &str) -> io::Result<Listener> {
+        let mut net = self.lock();
+        let (at, port) = address.rsplit_once(':').ok_or(io::ErrorKind::InvalidInput)?;
+        if at != host || !net.is_up(host) {
+            return Err(io::ErrorKind::AddrNotAvailable.into());
+        }
+        let address = if port == "0" { format!("{host}:{}", 40_000 + net.id()) } else { address.to_owned() };
+        if net.listeners.contains_key(&address) {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        let backlog = Backlog { host: host.to_owned(), waiting: VecDeque::new(), acceptor: None };
+        net.listeners.insert(address.clone(), backlog);
+        let life = net.hosts[host].life;
+        Ok(Listener::new(self.clone(), address, host.to_owned(), life))
+    }
+}
+
+impl Inner {
+    fn id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    fn is_up(&self, host: &str) -> bool {
+        self.hosts.get(host).is_some_and(|host| host.up)
+    }
+
+    fn link(&mut self, from: &str, to: &str) -> &mut Link {
+        self.links.entry((from.to_owned(), to.to_owned())).or_default()
+    }
+
+    /// When what is written now arrives, without regard to what was written before.
+    fn arrival(&mut self, from: &str, to: &str) -> Time {
+        let Link { latency, jitter, .. } = self.link(from, to).clone();
+        let most = u64::try_from(jitter.as_micros()).unwrap_or(u64::MAX);
+        let extra = if most == 0 { 0 } else { self.rng.random_range(0..=most) };
+        self.world.now() + latency + Duration::from_micros(extra)
+    }
+
+    /// Whether the end is still that of the incarnation that opened it.
+    fn is_alive(&self, end: &End) -> bool {
+        self.hosts.get(&end.host).is_some_and(|host| host.up && host.life == end.life)
+    }
+}
+
+impl fmt::Debug for Net {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Net")
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,252 @@
+//! The two ends of a connection, and where connections arrive.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use mainstem_machine::Time;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{Net, WINDOW};
+use crate::world::Sleep;
+
+/// One end of a connection. Dropping it ends what it wrote, and what arrives afterwards is answered by a
+/// reset, as a kernel does.
+pub struct Stream {
+    net: Net,
+    connection: u64,
+    end: usize,
+    alarm: Option<(Time, Sleep)>,
+}
+
+impl Stream {
+    pub(super) fn new(net: Net, connection: u64, end: usize) -> Self {
+        Self { net, connection, end, alarm: None }
+    }
+
+    /// Polled again at `at`.
+    fn poll_at(alarm: &mut Option<(Time, Sleep)>, at: Time, net: &super::Inner, cx: &mut Context<'_>) {
+        if alarm.as_ref().is_none_or(|(until, _)| *until != at) {
+            *alarm = Some((at, net.world.sleep_until(at)));
+        }
+        let (_, sleep) = alarm.as_mut().expect("set above");
+        if Pin::new(sleep).poll(cx).is_ready() {
+            *alarm = None;
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    fn close(&self) {
+        let mut guard = self.net.lock();
+        let net = &mut *guard;
+        let Some(connection) = net.connections.get(&self.connection) else { return };
+        if !connection.ends[self.end].open || !net.is_alive(&connection.ends[self.end]) {
+            return;
+        }
+        let (from, to) = (connection.ends[self.end].host.clone(), connection.ends[1 - self.end].host.clone());
+        net.end_writing(self.connection, self.end);
+        let connection = net.connections.get_mut(&self.connection).expect("found above");
+        connection.ends[self.end].open = false;
+        connection.pipes[1 - self.end].wake();
+        if !connection.ends[1 - self.end].open {
+            net.connections.remove(&self.connection);
+        }
+        net.world.trace(&from, format_args!("closes connection {} with {to}", self.connection));
+    }
+}
+
+impl super::Inner {
+    fn end_writing(&mut self, id: u64, end: usize) {
+        let connection = &self.connections[&id];
+        if connection.pipes[end].ended || connection.silent {
+            return;
+        }
+        let (from, to) = (connection.ends[end].host.clone(), connection.ends[1 - end].host.clone());
+        let arrival = self.arrival(&from, &to);
+        let pipe = &mut self.connections.get_mut(&id).expect("found above").pipes[end];
+        pipe.ended = true;
+        let after = pipe.flight.back().map_or(arrival, |(last, _)| arrival.max(*last));
+        pipe.flight.push_back((after, vec![]));
+        pipe.wake();
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let net = this.net.clone();
+        let mut guard = net.lock();
+        let net = &mut *guard;
+        let now = net.world.now();
+        let connection = net.connections.get(&this.connection).ok_or(io::ErrorKind::ConnectionReset)?;
+        let (to, from) = (connection.ends[this.end].host.clone(), connection.ends[1 - this.end].host.clone());
+        let clogged = net.link(&from, &to).clogged;
+        let connection = net.connections.get_mut(&this.connection).expect("found above");
+        let reset = connection.ends[this.end].reset;
+        let pipe = &mut connection.pipes[1 - this.end];
+        pipe.reader = Some(cx.waker().clone());
+        let mut read = false;
+        while !clogged && !connection.silent && into.remaining() > 0 {
+            let Some((_, chunk)) = pipe.flight.front_mut().filter(|(at, _)| *at <= now) else { break };
+            if chunk.is_empty() {
+                // The end stays where it is: every later read finds it again.
+                return Poll::Ready(Ok(()));
+            }
+            let taken = chunk.len().min(into.remaining());
+            into.put_slice(&chunk[..taken]);
+            chunk.drain(..taken);
+            if chunk.is_empty() {
+                pipe.flight.pop_front();
+            }
+            pipe.used -= taken;
+            read = true;
+        }
+        if read {
+            if let Some(writer) = pipe.writer.take() {
+                writer.wake();
+            }
+            return Poll::Ready(Ok(()));
+        }
+        if reset.is_some_and(|at| at <= now) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        let arrival = pipe.flight.front().map(|(at, _)| *at).filter(|_| !clogged && !connection.silent);
+        if let Some(next) = [arrival, reset].into_iter().flatten().min() {
+            Self::poll_at(&mut this.alarm, next, net, cx);
+        }
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let mut guard = self.net.lock();
+        let net = &mut *guard;
+        let now = net.world.now();
+        let connection = net.connections.get(&self.connection).ok_or(io::ErrorKind::ConnectionReset)?;
+        let [me, peer] = [&connection.ends[self.end], &connection.ends[1 - self.end]];
+        if me.reset.is_some_and(|at| at <= now) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        if connection.pipes[self.end].ended {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let (from, to, peer_open) = (me.host.clone(), peer.host.clone(), peer.open);
+        let arrival = net.arrival(&from, &to);
+        let reply = arrival + net.link(&to, &from).latency;
+        let connection = net.connections.get_mut(&self.connection).expect("found above");
+        let pipe = &mut connection.pipes[self.end];
+        let room = WINDOW - pipe.used;
+        if room == 0 {
+            pipe.writer = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let taken = bytes.len().min(room);
+        if taken == 0 {
+            return Poll::Ready(Ok(0));
+        }
+        if connection.silent {
+            if !std::mem::replace(&mut connection.silence_landed, true) {
+                net.world.landed(
+                    "half-open",
+                    &from,
+                    format_args!("connection {} with {to}", self.connection),
+                );
+            }
+        } else if !peer_open {
+            // Nobody is there to read: a reset comes back, and these bytes are lost.
+            let me = &mut connection.ends[self.end];
+            me.reset = Some(me.reset.map_or(reply, |at| at.min(reply)));
+            connection.pipes[1 - self.end].wake();
+            return Poll::Ready(Ok(taken));
+        }
+        pipe.used += taken;
+        let after = pipe.flight.back().map_or(arrival, |(last, _)| arrival.max(*last));
+        pipe.flight.push_back((after, bytes[..taken].to_vec()));
+        if let Some(reader) = pipe.reader.take() {
+            reader.wake();
+        }
+        Poll::Ready(Ok(taken))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut net = self.net.lock();
+        if net.connections.contains_key(&self.connection) {
+            net.end_writing(self.connection, self.end);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Stream({}, end {})", self.connection, self.end)
+    }
+}
+
+/// Where connections to one address arrive.
+pub struct Listener {
+    net: Net,
+    address: String,
+    host: String,
+    life: u64,
+}
+
+impl Listener {
+    pub(super) fn new(net: Net, address: String, host: String, life: u64) -> Self {
+        Self { net, address, host, life }
+    }
+
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub(crate) fn accept(&mut self) -> impl Future<Output = io::Result<Stream>> + Send + use<> {
+        let (net, address) = (self.net.clone(), self.address.clone());
+        poll_fn(move |cx| {
+            let mut net = net.lock();
+            let Some(backlog) = net.listeners.get_mut(&address) else {
+                return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+            };
+            match backlog.waiting.pop_front() {
+                Some(stream) => Poll::Ready(Ok(stream)),
+                None => {
+                    backlog.acceptor = Some(cx.waker().clone());
+                    Poll::Pending
+                }
+            }
+        })
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let mut net = self.net.lock();
+        let mine = net.hosts.get(&self.host).is_some_and(|host| host.up && host.life == self.life);
+        let gone = if mine { net.listeners.remove(&self.address) } else { None };
+        drop(net);
+        drop(gone);
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Listener({})", self.address)
+    }
+}

@@ -1,0 +1,545 @@
+//! From the lines of a story to what they say. Errors point at the word that was not expected.
+
+use std::collections::BTreeSet;
+
+use mainstem_machine::MessageId;
+
+use super::ast::{
+    Absence, BusFate, DatabaseFate, Expectation, LinkFate, ReplicaFate, Said, Sentence, Sight, Step, Story,
+    UserOrder, Workers,
+};
+use super::lexer::{Problem, Token, cut};
+use super::words::{Parsed, Words};
+use crate::bus::Weather;
+use crate::cluster::Settings;
+use crate::database::{Armed, Harm};
+use crate::net::DialRule;
+use crate::wire::Order;
+
+/// Reads a story.
+pub fn parse(name: &str, text: &str) -> Result<Story, Problem> {
+    let mut story = Story {
+        name: name.to_owned(),
+        guards: vec![],
+        replicas: vec![],
+        settings: Settings::default(),
+        sentences: vec![],
+    };
+    let mut known = Known::default();
+    for (number, line) in text.lines().enumerate() {
+        let tokens = cut(number + 1, line)?;
+        if tokens.is_empty() {
+            continue;
+        }
+        let mut words = Words { line: number + 1, end: line.chars().count() + 1, tokens: &tokens, at: 0 };
+        if !known.heading(&mut words, &mut story)? {
+            let step = known.step(&mut words)?;
+            let text = line.split('#').next().unwrap_or(line).trim().to_owned();
+            story.sentences.push(Sentence { line: number + 1, text, step });
+        }
+        words.finish()?;
+    }
+    let lacks = |what: &str| Problem { line: text.lines().count().max(1), column: 1, what: what.into() };
+    if story.guards.is_empty() {
+        return Err(lacks("the story does not say what it `guards`"));
+    }
+    if story.replicas.is_empty() {
+        return Err(lacks("the story has no `replicas`"));
+    }
+    Ok(story)
+}
+
+/// Who was introduced so far.
+#[derive(Default)]
+struct Known {
+    replicas: BTreeSet<String>,
+    viewers: BTreeSet<String>,
+    chats: BTreeSet<String>,
+}
+
+const DEFAULT_CHAT: &str = "chat";
+const GUARANTEES: [&str; 20] = [
+    "S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "S10", "L1", "L2", "L3", "L4", "L5", "B1", "B2",
+    "B3", "D1", "D2",
+];
+
+impl Known {
+    /// Lines that set the stage. False: this is none.
+    fn heading(&mut self, words: &mut Words<'_>, story: &mut Story) -> Parsed<bool> {
+        if words.eat("guards") {
+            while !words.is_over() {
+                let named = words.peek().is_some_and(|word| GUARANTEES.contains(&word));
+                if !named {
+                    return words.problem("the id of a guarantee, like S3");
+                }
+                story.guards.push(words.word("a guarantee")?);
+            }
+            return Ok(true);
+        }
+        if words.eat("replicas") {
+            while !words.is_over() {
+                let name = words.word("a replica's name")?;
+                self.replicas.insert(name.clone());
+                story.replicas.push(name);
+            }
+            return Ok(true);
+        }
+        let settings = &mut story.settings;
+        for (name, setting) in [
+            ("lease", &mut settings.lease_ttl),
+            ("heartbeat", &mut settings.heartbeat),
+            ("poll", &mut settings.poll_interval),
+            ("grace", &mut settings.drain_timeout),
+        ] {
+            if words.eat(name) {
+                *setting = words.time()?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn replica(&self, words: &mut Words<'_>) -> Parsed<String> {
+        match words.peek() {
+            Some(name) if self.replicas.contains(name) => words.word("a replica"),
+            _ => words.problem("the name of a replica of this story"),
+        }
+    }
+
+    /// A replica or a viewer: both are hosts of the network.
+    fn host(&self, words: &mut Words<'_>) -> Parsed<String> {
+        match words.peek() {
+            Some(name) if self.viewers.contains(name) => words.word("a viewer"),
+            _ => self.replica(words),
+        }
+    }
+
+    fn optional_worker(&self, words: &mut Words<'_>, before: &str) -> Parsed<Option<String>> {
+        if words.eat(before) { self.replica(words).map(Some) } else { Ok(None) }
+    }
+
+    fn chat(&mut self, words: &mut Words<'_>) -> Parsed<String> {
+        match words.peek() {
+            Some(name) if name.starts_with(DEFAULT_CHAT) => {
+                let name = words.word("a chat")?;
+                self.chats.insert(name.clone());
+                Ok(name)
+            }
+            _ => words.problem("a chat, whose name begins with `chat`"),
+        }
+    }
+
+    fn optional_chat(&mut self, words: &mut Words<'_>, before: &str) -> Parsed<String> {
+        if words.eat(before) { self.chat(words) } else { Ok(DEFAULT_CHAT.to_owned()) }
+    }
+
+    fn step(&mut self, words: &mut Words<'_>) -> Parsed<Step> {
+        if words.eat("wait") {
+            return Ok(Step::Wait(words.time()?));
+        }
+        if words.eat("within") {
+            let bound = words.time()?;
+            return Ok(Step::Within { bound, expectation: self.expectation(words)? });
+        }
+        if words.eat("for") {
+            let span = words.time()?;
+            return Ok(Step::For { span, absence: self.absence(words)? });
+        }
+        if words.eat("from now on") {
+            return Ok(Step::FromNowOn(self.absence(words)?));
+        }
+        if words.eat("viewer") {
+            let viewer = words.word("a viewer's name")?;
+            if self.replicas.contains(&viewer) || !self.viewers.insert(viewer.clone()) {
+                words.at -= 1;
+                return words.problem("a name that nobody has yet");
+            }
+            words.expect("on")?;
+            let replica = self.replica(words)?;
+            words.expect("watches")?;
+            return Ok(Step::Watch { viewer, replica, chat: self.chat(words)? });
+        }
+        if words.eat("user") {
+            return self.order(words);
+        }
+        if words.eat("only") {
+            let replica = self.replica(words)?;
+            words.expect("works")?;
+            return Ok(Step::Work(Workers::Only(replica)));
+        }
+        if words.eat("everybody works") {
+            return Ok(Step::Work(Workers::Everybody));
+        }
+        if words.eat("nobody works") {
+            return Ok(Step::Work(Workers::Nobody));
+        }
+        if words.eat("model on") {
+            let (back, replica) = (words.at, self.replica(words)?);
+            if words.eat("is gone") || words.eat("runs") {
+                words.at = back - 2;
+                return Ok(Step::Assert(self.expectation(words)?));
+            }
+            return self.model(words, replica);
+        }
+        if words.eat("dials from") {
+            return self.dials(words, false);
+        }
+        if words.eat("next dial from") {
+            return self.dials(words, true);
+        }
+        if words.eat("link") {
+            return self.link(words);
+        }
+        if words.eat("notices to") {
+            let replica = self.replica(words)?;
+            let weather = self.weather(words)?;
+            return Ok(Step::Notices { replica, weather });
+        }
+        if words.eat("bus of") {
+            let replica = self.replica(words)?;
+            let fate = words.one_of(&[
+                ("breaks", BusFate::Breaks),
+                ("goes silent", BusFate::GoesSilent),
+                ("refuses", BusFate::Refuses),
+                ("recovers", BusFate::Recovers),
+            ])?;
+            return Ok(Step::Bus { replica, fate });
+        }
+        if words.eat("database") {
+            let replica = self.optional_worker(words, "of")?;
+            if words.eat("is slow by") {
+                return Ok(Step::Database { replica, fate: DatabaseFate::Slow(words.time()?) });
+            }
+            let fate = words
+                .one_of(&[("is cut off", DatabaseFate::CutOff), ("recovers", DatabaseFate::Recovers)])?;
+            return Ok(Step::Database { replica, fate });
+        }
+        if words.eat("next") {
+            let op = Some(words.word("the name of a command")?);
+            let replica = self.optional_worker(words, "of")?;
+            let harm = words.one_of(&[
+                ("is refused", Harm::Refused),
+                ("conflicts", Harm::Conflict),
+                ("loses its answer", Harm::AnswerLost),
+            ])?;
+            return Ok(Step::Harm(Armed { harm, replica, op, times: 1 }));
+        }
+        match words.peek() {
+            Some(name) if self.viewers.contains(name) => self.viewer(words),
+            Some(name) if self.replicas.contains(name) => self.replica_fate(words),
+            _ => words.problem("a sentence of this language, or the name of somebody in this story"),
+        }
+    }
+
+    fn order(&mut self, words: &mut Words<'_>) -> Parsed<Step> {
+        let replica = self.optional_worker(words, "on")?;
+        if words.eat("sends") {
+            let text = words.text()?;
+            let interrupting = words.eat("interrupting");
+            let chat = self.optional_chat(words, "to")?;
+            return Ok(Step::Order { order: UserOrder::Send { text, interrupting }, chat, replica });
+        }
+        let order = if words.eat("edits message") {
+            let message = MessageId(words.number()?);
+            words.expect("to")?;
+            Order::Edit { message, text: words.text()? }
+        } else if words.eat("promotes") {
+            Order::Promote { queued: MessageId(words.number()?) }
+        } else if words.eat("takes back") {
+            Order::TakeBack { queued: MessageId(words.number()?) }
+        } else {
+            words.one_of(&[("interrupts", Order::Interrupt), ("deletes", Order::Delete)])?
+        };
+        let chat = if words.is_over() { DEFAULT_CHAT.to_owned() } else { self.chat(words)? };
+        Ok(Step::Order { order: UserOrder::Other(order), chat, replica })
+    }
+
+    fn model(&mut self, words: &mut Words<'_>, replica: String) -> Parsed<Step> {
+        let line = if words.eat("says") {
+            if let Some((_, Token::Text(_))) = words.tokens.get(words.at) {
+                Said::Text(words.text()?)
+            } else {
+                let count = words.number()?;
+                words.one_of(&[("parts", ()), ("part", ())])?;
+                Said::Parts(count)
+            }
+        } else {
+            words.one_of(&[
+                ("finishes", Said::Done),
+                ("fails for good", Said::Failed { retryable: false }),
+                ("fails", Said::Failed { retryable: true }),
+            ])?
+        };
+        let chat = self.optional_chat(words, "in")?;
+        Ok(Step::Model { replica, chat, line })
+    }
+
+    fn dials(&mut self, words: &mut Words<'_>, next_only: bool) -> Parsed<Step> {
+        let from = self.host(words)?;
+        words.expect("to")?;
+        let to = self.replica(words)?;
+        let rule = if words.eat("take") || words.eat("takes") {
+            DialRule::Takes(words.time()?)
+        } else {
+            words.one_of(&[
+                ("hang", DialRule::Hangs),
+                ("hangs", DialRule::Hangs),
+                ("fail", DialRule::Refused),
+                ("fails", DialRule::Refused),
+                ("complete", DialRule::Through),
+            ])?
+        };
+        Ok(Step::Dials { from, to, rule, next_only })
+    }
+
+    fn link(&mut self, words: &mut Words<'_>) -> Parsed<Step> {
+        if words.eat("from") {
+            let from = self.host(words)?;
+            words.expect("to")?;
+            let to = self.host(words)?;
+            let flows = words.one_of(&[("clogs", false), ("flows", true)])?;
+            return Ok(Step::Flow { from, to, flows });
+        }
+        words.expect("between")?;
+        let one = self.host(words)?;
+        words.expect("and")?;
+        let other = self.host(words)?;
+        if words.eat("takes") {
+            return Ok(Step::Link { one, other, fate: LinkFate::Takes(words.time()?) });
+        }
+        let fate = words.one_of(&[
+            ("breaks", LinkFate::Breaks),
+            ("goes silent", LinkFate::GoesSilent),
+            ("is cut", LinkFate::Cut),
+            ("is joined", LinkFate::Joined),
+        ])?;
+        Ok(Step::Link { one, other, fate })
+    }
+
+    fn weather(&self, words: &mut Words<'_>) -> Parsed<Weather> {
+        words.expect("are")?;
+        let fair = Weather::default();
+        if words.eat("late by") {
+            return Ok(Weather { late: words.time()?, ..fair });
+        }
+        if words.eat("scattered over") {
+            return Ok(Weather { scattered: words.time()?, ..fair });
+        }
+        words.one_of(&[
+            ("lost", Weather { lost: true, ..fair }),
+            ("doubled", Weather { doubled: true, ..fair }),
+            ("delivered", fair),
+        ])
+    }
+
+    fn viewer(&mut self, words: &mut Words<'_>) -> Parsed<Step> {
+        let viewer = words.word("a viewer")?;
+        if words.eat("moves to") {
+            return Ok(Step::Move { viewer, replica: self.replica(words)? });
+        }
+        match words.one_of(&[
+            ("leaves", None),
+            ("stops reading", Some(false)),
+            ("reads again", Some(true)),
+        ])? {
+            None => Ok(Step::Leave { viewer }),
+            Some(reads) => Ok(Step::Read { viewer, reads }),
+        }
+    }
+
+    fn replica_fate(&mut self, words: &mut Words<'_>) -> Parsed<Step> {
+        if matches!(words.tokens.get(words.at + 1), Some((_, Token::Word(word))) if word == "dialed" || word == "has")
+        {
+            return Ok(Step::Assert(self.expectation(words)?));
+        }
+        let replica = self.replica(words)?;
+        if words.eat("works") {
+            return Ok(Step::Work(Workers::Also(replica)));
+        }
+        if words.eat("pauses for") {
+            let fate = ReplicaFate::Pauses(Some(words.time()?));
+            return Ok(Step::Replica { replica, fate });
+        }
+        let fate = words.one_of(&[
+            ("crashes", ReplicaFate::Crashes),
+            ("vanishes", ReplicaFate::Vanishes),
+            ("restarts", ReplicaFate::Restarts),
+            ("drains", ReplicaFate::Drains),
+            ("pauses", ReplicaFate::Pauses(None)),
+            ("resumes", ReplicaFate::Resumes),
+        ])?;
+        Ok(Step::Replica { replica, fate })
+    }
+
+    fn expectation(&mut self, words: &mut Words<'_>) -> Parsed<Expectation> {
+        if words.eat("model on") {
+            let replica = self.replica(words)?;
+            let runs = words.one_of(&[("runs", true), ("is gone", false)])?;
+            let chat = self.optional_chat(words, "in")?;
+            return Ok(Expectation::ModelRuns { replica, chat, runs });
+        }
+        if words.eat("nothing is left on") {
+            return Ok(Expectation::NothingLeft { replica: self.replica(words)? });
+        }
+        match words.peek() {
+            Some(name) if self.viewers.contains(name) => {
+                let viewer = words.word("a viewer")?;
+                words.expect("sees")?;
+                Ok(Expectation::Sees { viewer, sight: self.sight(words)? })
+            }
+            Some(name) if self.replicas.contains(name) => {
+                let from = self.replica(words)?;
+                if words.eat("dialed") {
+                    let to = self.replica(words)?;
+                    return Ok(Expectation::Dialed { from, to, count: words.times()? });
+                }
+                words.expect("has")?;
+                let count = words.count()?;
+                let dial = words.one_of(&[
+                    ("connections", false),
+                    ("connection", false),
+                    ("dials", true),
+                    ("dial", true),
+                ])?;
+                words.expect("to")?;
+                let to = self.replica(words)?;
+                Ok(if dial {
+                    Expectation::DialsInFlight { from, to, count }
+                } else {
+                    Expectation::Connections { from, to, count }
+                })
+            }
+            Some(name) if name.starts_with(DEFAULT_CHAT) => {
+                let chat = self.chat(words)?;
+                words.expect("is")?;
+                let status = self.status(words)?;
+                Ok(Expectation::Chat { chat, status, worker: self.optional_worker(words, "on")? })
+            }
+            _ => words.problem("what must be so: who `sees`, `has` or `dialed` what, or what a chat `is`"),
+        }
+    }
+
+    fn status(&self, words: &mut Words<'_>) -> Parsed<String> {
+        let names = ["waiting", "running", "interrupting", "error"].map(|name| (name, name.to_owned()));
+        words.one_of(&names)
+    }
+
+    fn sight(&mut self, words: &mut Words<'_>) -> Parsed<Sight> {
+        if words.eat("status") {
+            let status = self.status(words)?;
+            return Ok(Sight::Status { status, worker: self.optional_worker(words, "on")? });
+        }
+        if words.eat("parts") || words.eat("part") {
+            let (first, last) = match words.tokens.get(words.at) {
+                Some((_, Token::Range(first, last))) => (*first, *last),
+                Some((_, Token::Number(n))) => (*n, *n),
+                _ => return words.problem("a range like 1..3"),
+            };
+            words.at += 1;
+            return Ok(Sight::Parts { first, last, worker: self.optional_worker(words, "of")? });
+        }
+        if words.eat("message") {
+            return Ok(Sight::Message { text: words.text()? });
+        }
+        if words.eat("answer of") {
+            let parts = words.number()?;
+            words.one_of(&[("parts", ()), ("part", ())])?;
+            return Ok(Sight::Answer { parts, interrupted: words.eat("interrupted") });
+        }
+        if words.eat("preview_reset") {
+            let reason = words.peek().map(str::to_owned);
+            if reason.is_some() {
+                words.one_of(&[("retry", ()), ("takeover", ()), ("edit", ())])?;
+            }
+            return Ok(Sight::PreviewReset { reason });
+        }
+        if words.eat("queue of") {
+            let length = usize::try_from(words.number()?).unwrap_or(usize::MAX);
+            return Ok(Sight::Queue { length });
+        }
+        if words.eat("error") {
+            let code = if words.is_over() { None } else { Some(words.word("the code of an error")?) };
+            return Ok(Sight::Error { code });
+        }
+        words.one_of(&[
+            ("history_reset", Sight::HistoryReset),
+            ("synced", Sight::Synced),
+            ("retry over", Sight::Retry { over: true }),
+            ("retry", Sight::Retry { over: false }),
+            ("end", Sight::End),
+        ])
+    }
+
+    fn absence(&mut self, words: &mut Words<'_>) -> Parsed<Absence> {
+        match words.peek() {
+            Some(name) if self.viewers.contains(name) => {
+                let viewer = words.word("a viewer")?;
+                words.expect("sees")?;
+                if words.eat("nothing") {
+                    return Ok(Absence::SeesNothing { viewer });
+                }
+                words.expect("no")?;
+                if words.eat("preview_reset") {
+                    return Ok(Absence::SeesNoReset { viewer });
+                }
+                words.expect("part")?;
+                Ok(Absence::SeesNoPart { viewer, worker: self.optional_worker(words, "of")? })
+            }
+            _ => {
+                let from = self.replica(words)?;
+                words.expect("dials nobody")?;
+                Ok(Absence::Dials { from })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    const HEAD: &str = "guards S3\nreplicas A B C\n";
+
+    fn problem(line: &str) -> String {
+        parse("x", &format!("{HEAD}{line}\n")).expect_err(line).to_string()
+    }
+
+    #[test]
+    fn errors_point_at_the_word_that_was_not_expected() {
+        for (line, expected) in [
+            ("viewer V at C watches chat", "3:10: expected `on`, found `at`"),
+            ("viewer V on D watches chat", "3:13: expected the name of a replica of this story, found `D`"),
+            ("within soon A has no dial to B", "3:8: expected a time like 500ms or 2s, found `soon`"),
+            ("user sends", "3:11: expected a text in quotes, found the end of the line"),
+            ("user sends \"one", "3:12: this quotation has no end on its line"),
+            ("model on A says 3 parts loudly", "3:25: expected the end of the sentence, found `loudly`"),
+            ("wait 5x", "3:6: `5x` is no number, no range like 1..3, and no time like 500ms, 2s or 1m"),
+            ("wait 3..1", "3:6: `3..1` is no range: it counts from 1, upwards"),
+            (
+                "A sleeps",
+                "3:3: expected `crashes` or `vanishes` or `restarts` or `drains` or `pauses` or \
+             `resumes`, found `sleeps`",
+            ),
+            (
+                "V sees parts 1..3",
+                "3:1: expected a sentence of this language, or the name of somebody in this \
+             story, found `V`",
+            ),
+        ] {
+            assert_eq!(problem(line), expected);
+        }
+    }
+
+    #[test]
+    fn a_story_says_what_it_guards_and_who_is_there() {
+        assert!(parse("x", "replicas A\n").expect_err("no guards").what.contains("guards"));
+        assert!(parse("x", "guards S1\n").expect_err("nobody").what.contains("replicas"));
+        assert!(parse("x", "guards S99\n").is_err());
+    }
+
+    #[test]
+    fn a_sentence_keeps_its_line_and_its_words() {
+        let story = parse("x", &format!("{HEAD}\n# a remark\n  wait 500ms   # and another\n")).unwrap();
+        assert_eq!((story.sentences[0].line, story.sentences[0].text.as_str()), (5, "wait 500ms"));
+    }
+}

@@ -1,0 +1,428 @@
+//! Tells a story in a cluster: does what it says, waits for what it expects, and at the end lets everything
+//! heal, demands that all agree and nothing is left, and hands the evidence to the judges.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use mainstem_machine::{Accepted, ChatId, MessageId, RunError, SendMode, Time, limits};
+use mainstem_oracles::{Send, View, judge};
+use mainstem_runtime::ports::{Env, Generated, Notice, within};
+
+use super::ast::{
+    Absence, BusFate, DatabaseFate, LinkFate, ReplicaFate, Said, Sentence, Step, Story, UserOrder, Workers,
+};
+use crate::bus::Weather;
+use crate::client::{self, Answered, USER, Viewer};
+use crate::cluster::Cluster;
+use crate::env::SimEnv;
+use crate::net::Death;
+use crate::trace::Trace;
+use crate::wire::Order;
+use crate::world::World;
+
+/// How often an expectation is looked at.
+pub(super) const STEP: Duration = Duration::from_millis(5);
+/// What a user asks is answered by then, and a model that is spoken for is on stage.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Replicas have found each other by then.
+const START: Duration = Duration::from_secs(12);
+/// Chats have come to rest by then, once nobody has anything more to say.
+const REST: Duration = Duration::from_secs(120);
+
+/// A story that did not come true.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub guarantee: String,
+    /// The sentence, if it is one that failed.
+    pub line: Option<(usize, String)>,
+    pub why: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some((line, text)) = &self.line {
+            writeln!(f, "line {line}: {text}")?;
+        }
+        write!(f, "{}: {}", self.guarantee, self.why)
+    }
+}
+
+/// Everybody in a story.
+pub(super) struct Cast {
+    pub(super) cluster: Cluster,
+    pub(super) viewers: BTreeMap<String, Viewer>,
+    pub(super) chats: BTreeMap<String, ChatId>,
+    /// How many of the events that a viewer received are behind it.
+    pub(super) marks: BTreeMap<String, usize>,
+    /// Tasks that each replica had before anything happened.
+    pub(super) baseline: BTreeMap<String, usize>,
+    pub(super) resumes: Vec<(Time, String)>,
+    pub(super) user: SimEnv,
+    absences: Vec<(Sentence, Absence, usize)>,
+    asked: u64,
+    /// Where users go unless they are told otherwise.
+    first_replica: String,
+}
+
+/// Tells it to the end. `Err` is the first thing that was not as promised.
+pub async fn tell(story: &Story, seed: u64, trace: Trace) -> Result<World, Failure> {
+    let world = World::new(seed, trace);
+    let cluster = Cluster::new(world.clone(), story.settings);
+    cluster.net.bring_up(USER);
+    let user = SimEnv::new(&world, &cluster.net, USER);
+    let mut cast = Cast {
+        cluster,
+        viewers: BTreeMap::new(),
+        chats: BTreeMap::new(),
+        marks: BTreeMap::new(),
+        baseline: BTreeMap::new(),
+        resumes: vec![],
+        user,
+        absences: vec![],
+        asked: 0,
+        first_replica: story.replicas[0].clone(),
+    };
+    for name in &story.replicas {
+        cast.cluster.start(name);
+    }
+    cast.pass(START).await;
+    for name in &story.replicas {
+        if cast.cluster.node(name).is_none() {
+            return Err(broken("L1", format!("{name} did not start")));
+        }
+        cast.baseline.insert(name.clone(), cast.cluster.tasks(name));
+    }
+    let guarded = story.guards[0].as_str();
+    for sentence in &story.sentences {
+        world.trace("story", format_args!("{}", sentence.text));
+        if let Err(why) = cast.perform(sentence).await {
+            let line = Some((sentence.line, sentence.text.clone()));
+            // What a judge finds says more than that the sentence did not come true.
+            if let Some(found) = world.record(|record| judge(record)).first() {
+                let why = format!("{}; and the story: {why}", found.why);
+                return Err(Failure { guarantee: found.guarantee.into(), line, why });
+            }
+            return Err(Failure { guarantee: guarded.into(), line, why });
+        }
+    }
+    cast.check_absences(guarded)?;
+    cast.finale().await?;
+    match world.record(|record| judge(record)).first() {
+        None => Ok(world),
+        Some(found) => Err(broken(found.guarantee, found.to_string())),
+    }
+}
+
+/// The id under which a message was taken.
+fn accepted_as(accepted: &Accepted) -> Option<MessageId> {
+    match accepted {
+        Accepted::Chat(state) => Some(state.last_id),
+        Accepted::Sent { message: Some(message), .. } => Some(message.id),
+        Accepted::Sent { queued, .. } => queued.as_ref().map(|queued| queued.id),
+        Accepted::Gone => None,
+    }
+}
+
+fn broken(guarantee: &str, why: String) -> Failure {
+    Failure { guarantee: guarantee.into(), line: None, why }
+}
+
+impl Cast {
+    pub(super) fn chat(&mut self, name: &str) -> ChatId {
+        let next = self.chats.len() as u64;
+        let ms = u64::try_from(self.cluster.world.wall().0).unwrap_or_default();
+        *self.chats.entry(name.to_owned()).or_insert_with(|| {
+            // A UUIDv7 whose random half is a counter: ids are the same in every run.
+            let mut random = [0; 10];
+            random[2..].copy_from_slice(&next.to_be_bytes());
+            ChatId(uuid::Builder::from_unix_timestamp_millis(ms, &random).into_uuid())
+        })
+    }
+
+    async fn perform(&mut self, sentence: &Sentence) -> Result<(), String> {
+        match &sentence.step {
+            Step::Wait(span) => self.pass(*span).await,
+            Step::Within { bound, expectation } => {
+                let until = self.user.now() + *bound;
+                while let Err(why) = self.hold(expectation) {
+                    if self.user.now() >= until {
+                        return Err(format!("not within {bound:?}: {why}"));
+                    }
+                    self.pass(STEP).await;
+                }
+            }
+            Step::Assert(expectation) => return self.hold(expectation),
+            Step::For { span, absence } => {
+                let since = self.since(absence);
+                self.pass(*span).await;
+                return self.intruder(absence, since).map_or(Ok(()), Err);
+            }
+            Step::FromNowOn(absence) => {
+                let since = self.since(absence);
+                self.absences.push((sentence.clone(), absence.clone(), since));
+            }
+            Step::Watch { viewer, replica, chat } => {
+                let chat = self.chat(chat);
+                let Cluster { world, net, .. } = &self.cluster;
+                self.viewers.insert(viewer.clone(), Viewer::new(world, net, viewer, chat, replica));
+            }
+            Step::Leave { viewer } => {
+                self.cluster.world.trace(viewer, format_args!("leaves"));
+                self.viewers.remove(viewer);
+            }
+            Step::Move { viewer, replica } => self.viewer(viewer)?.move_to(replica),
+            Step::Read { viewer, reads } => self.viewer(viewer)?.set_reading(*reads),
+            Step::Order { order, chat, replica } => return self.order(order, chat, replica.as_deref()).await,
+            Step::Model { replica, chat, line } => return self.model(replica, chat, line).await,
+            step => self.befall(step),
+        }
+        Ok(())
+    }
+
+    fn viewer(&self, name: &str) -> Result<&Viewer, String> {
+        self.viewers.get(name).ok_or_else(|| format!("{name} has left"))
+    }
+
+    /// What needs no time.
+    fn befall(&mut self, step: &Step) {
+        let Cluster { net, database, messenger, .. } = &self.cluster;
+        match step {
+            Step::Work(workers) => self.set_workers(workers),
+            Step::Dials { from, to, rule, next_only: true } => net.set_next_dial(from, to, *rule),
+            Step::Dials { from, to, rule, next_only: false } => net.set_dials(from, to, *rule),
+            Step::Flow { from, to, flows: true } => net.unclog(from, to),
+            Step::Flow { from, to, flows: false } => net.clog(from, to),
+            Step::Link { one, other, fate } => match fate {
+                LinkFate::Breaks => drop(net.reset(one, other)),
+                LinkFate::GoesSilent => drop(net.silence(one, other)),
+                LinkFate::Cut => net.cut(one, other),
+                LinkFate::Joined => net.join(one, other),
+                LinkFate::Takes(latency) => {
+                    net.set_latency(one, other, *latency, Duration::ZERO);
+                    net.set_latency(other, one, *latency, Duration::ZERO);
+                }
+            },
+            Step::Notices { replica, weather } => messenger.set_weather(replica, *weather),
+            Step::Bus { replica, fate } => match fate {
+                BusFate::Breaks => messenger.disconnect(replica),
+                BusFate::GoesSilent => messenger.silence(replica),
+                BusFate::Refuses => {
+                    let refusing = Weather { refuses: true, ..messenger.weather(replica) };
+                    messenger.set_weather(replica, refusing);
+                }
+                BusFate::Recovers => messenger.set_weather(replica, Weather::default()),
+            },
+            Step::Database { replica, fate } => {
+                let replica = replica.as_deref();
+                match fate {
+                    DatabaseFate::Slow(by) => database.set_slow(replica, *by),
+                    DatabaseFate::CutOff => database.set_cut_off(replica, true),
+                    DatabaseFate::Recovers => {
+                        database.set_cut_off(replica, false);
+                        database.set_slow(replica, Duration::ZERO);
+                    }
+                }
+            }
+            Step::Harm(armed) => database.arm(armed.clone()),
+            Step::Replica { replica, fate } => match fate {
+                ReplicaFate::Crashes => self.cluster.take_down(replica, Death::Process),
+                ReplicaFate::Vanishes => self.cluster.take_down(replica, Death::Machine),
+                ReplicaFate::Restarts => self.cluster.start(replica),
+                ReplicaFate::Drains => drop(self.cluster.drain(replica)),
+                ReplicaFate::Resumes => self.cluster.resume(replica),
+                ReplicaFate::Pauses(span) => {
+                    self.cluster.pause(replica);
+                    if let Some(span) = span {
+                        self.resumes.push((self.user.now() + *span, replica.clone()));
+                    }
+                }
+            },
+            step => unreachable!("{step:?} takes time"),
+        }
+    }
+
+    /// Who may work now hears of what there is to do: an acquisition that was held back is tried again.
+    fn set_workers(&self, workers: &Workers) {
+        let Cluster { database, messenger, .. } = &self.cluster;
+        for name in self.cluster.names() {
+            match workers {
+                Workers::Only(only) => database.set_may_work(&name, name == *only),
+                Workers::Also(also) if *also == name => database.set_may_work(&name, true),
+                Workers::Also(_) => {}
+                Workers::Everybody => database.set_may_work(&name, true),
+                Workers::Nobody => database.set_may_work(&name, false),
+            }
+        }
+        for state in database.free() {
+            let notice = Notice {
+                chat: state.id,
+                snapshot_version: state.snapshot_version,
+                history_version: state.history_version,
+                queue_version: state.queue_version,
+                status: state.status,
+                free: state.worker.is_none(),
+                deleted: false,
+            };
+            messenger.announce("story", &notice);
+        }
+    }
+
+    async fn order(&mut self, order: &UserOrder, chat: &str, replica: Option<&str>) -> Result<(), String> {
+        let id = self.chat(chat);
+        let exists = self.cluster.database.chat(id).is_some();
+        let order = match order {
+            UserOrder::Send { text, .. } if !exists => Order::Create { text: Some(text.clone()) },
+            UserOrder::Send { text, interrupting } => {
+                let mode = if *interrupting { SendMode::Interrupt } else { SendMode::Queue };
+                Order::Send { text: text.clone(), mode }
+            }
+            UserOrder::Other(order) => order.clone(),
+        };
+        let text = match &order {
+            Order::Create { text } => text.clone(),
+            Order::Send { text, .. } | Order::Edit { text, .. } => Some(text.clone()),
+            _ => None,
+        };
+        let send = text.map(|text| {
+            self.cluster.world.record(|record| {
+                record.sends.push(Send { chat: id, text, acknowledged: None });
+                record.sends.len() - 1
+            })
+        });
+        self.asked += 1;
+        let (key, env) = (format!("order-{}", self.asked), self.user.clone());
+        let replica = replica.unwrap_or(&self.first_replica).to_owned();
+        match within(&self.user, PATIENCE, client::ask(&env, &replica, id, order, key)).await {
+            Ok(Answered::Accepted(accepted)) => {
+                if let (Some(send), Some(given)) = (send, accepted_as(&accepted)) {
+                    let now = self.user.now();
+                    self.cluster.world.record(|record| record.sends[send].acknowledged = Some((now, given)));
+                }
+                Ok(())
+            }
+            Ok(Answered::Rejected(why)) => Err(format!("the user is refused: {why}")),
+            Err(_) => Err(format!("the user is not answered within {PATIENCE:?}")),
+        }
+    }
+
+    async fn model(&mut self, replica: &str, chat: &str, said: &Said) -> Result<(), String> {
+        let id = self.chat(chat);
+        let until = self.user.now() + PATIENCE;
+        while self.cluster.stage.on_stage(replica, id).is_none() {
+            if self.user.now() >= until {
+                return Err(format!("no model runs on {replica} within {PATIENCE:?}"));
+            }
+            self.pass(STEP).await;
+        }
+        let stage = &self.cluster.stage;
+        let line = match said {
+            Said::Parts(count) => {
+                stage.say_parts(replica, id, *count);
+                return Ok(());
+            }
+            Said::Text(text) => Generated::Text(text.clone()),
+            Said::Done => Generated::Done,
+            Said::Failed { retryable } => {
+                let error = RunError { code: "model_failed".into(), message: "as the story says".into() };
+                Generated::Failed { error, retryable: *retryable }
+            }
+        };
+        stage.say(replica, id, line);
+        Ok(())
+    }
+
+    fn check_absences(&self, guarded: &str) -> Result<(), Failure> {
+        for (sentence, absence, since) in &self.absences {
+            if let Some(why) = self.intruder(absence, *since) {
+                let line = Some((sentence.line, sentence.text.clone()));
+                return Err(Failure { guarantee: guarded.into(), line, why });
+            }
+        }
+        Ok(())
+    }
+
+    /// After the last fault: all agree (L1), everything comes to rest (L2, L3), and nothing is left (B2).
+    async fn finale(&mut self) -> Result<(), Failure> {
+        let settings = self.cluster.settings;
+        let bound = 2 * settings.poll_interval + settings.lease_ttl + Duration::from_secs(5);
+        self.cluster.world.trace("story", format_args!("everything heals"));
+        self.resumes.clear();
+        self.cluster.heal();
+        self.set_workers(&Workers::Everybody);
+        self.eventually("L1", bound, Self::disagreement).await?;
+        self.cluster.world.trace("story", format_args!("models finish"));
+        self.cluster.stage.lower_curtain();
+        self.eventually("L3", REST, Self::unrest).await?;
+        self.eventually("L1", bound, Self::disagreement).await?;
+        self.cluster.world.trace("story", format_args!("everybody leaves"));
+        self.viewers.clear();
+        let retention = limits::HUB_RETENTION + limits::EPISODE_RETENTION + limits::OP_TIMEOUT;
+        self.eventually("B2", retention, |cast| {
+            let names = cast.cluster.names();
+            names
+                .iter()
+                .find_map(|name| cast.hold(&super::Expectation::NothingLeft { replica: name.clone() }).err())
+        })
+        .await
+    }
+
+    async fn eventually(
+        &mut self,
+        guarantee: &str,
+        bound: Duration,
+        mut missing: impl FnMut(&mut Self) -> Option<String>,
+    ) -> Result<(), Failure> {
+        let until = self.user.now() + bound;
+        while let Some(why) = missing(self) {
+            if self.user.now() >= until {
+                return Err(broken(guarantee, format!("not within {bound:?} after the last fault: {why}")));
+            }
+            self.pass(STEP * 10).await;
+        }
+        Ok(())
+    }
+
+    /// A viewer whose screen differs from the database.
+    fn disagreement(&mut self) -> Option<String> {
+        self.viewers.iter().find_map(|(name, viewer)| {
+            let Some(state) = self.cluster.database.chat(viewer.chat()) else {
+                return (viewer.ended() != Some(true)).then(|| format!("{name} watches a chat that is gone"));
+            };
+            if !viewer.is_connected() {
+                return Some(format!("{name} is not connected"));
+            }
+            let view = self.view(name);
+            if let Some(difference) = view.difference(&state, &self.cluster.database.history(viewer.chat())) {
+                return Some(format!("{name}: {difference}"));
+            }
+            let (episode, _) = state.live_episode()?;
+            let said = self
+                .cluster
+                .world
+                .record(|record| record.run(viewer.chat(), episode).map(|run| run.parts.len() as u64))?;
+            let preview = view.preview.filter(|preview| preview.episode == episode);
+            let shown = preview.map_or(0, |preview| preview.last_seq.0);
+            (shown != said).then(|| format!("{name} shows {shown} parts of {episode:?}, {said} were said"))
+        })
+    }
+
+    fn view(&self, viewer: &str) -> View {
+        self.cluster.world.record(|record| {
+            let mut view = View::default();
+            for stream in record.streams.iter().filter(|stream| stream.viewer == viewer) {
+                view.begin(stream.from);
+                stream.events.iter().for_each(|(_, event)| view.apply(&event.body));
+            }
+            view
+        })
+    }
+
+    fn unrest(&mut self) -> Option<String> {
+        self.chats.iter().find_map(|(name, id)| {
+            let state = self.cluster.database.chat(*id)?;
+            let status = state.status.as_str();
+            state.status.is_runnable().then(|| format!("{name} is still {status}"))
+        })
+    }
+}

@@ -1,0 +1,128 @@
+//! The words of one line of a story, taken one after the other.
+
+use std::time::Duration;
+
+use super::lexer::{Problem, Token};
+
+/// The words of one line, taken one after the other.
+pub(super) struct Words<'a> {
+    pub(super) line: usize,
+    /// The column behind the last character.
+    pub(super) end: usize,
+    pub(super) tokens: &'a [(usize, Token)],
+    /// How many of them were taken.
+    pub(super) at: usize,
+}
+
+pub(super) type Parsed<T> = Result<T, Problem>;
+
+impl Words<'_> {
+    /// What came is not what was expected.
+    pub(super) fn problem<T>(&self, expected: &str) -> Parsed<T> {
+        let (column, what) = match self.tokens.get(self.at) {
+            Some((column, token)) => (*column, format!("expected {expected}, found {token}")),
+            None => (self.end, format!("expected {expected}, found the end of the line")),
+        };
+        Err(Problem { line: self.line, column, what })
+    }
+
+    pub(super) fn finish(&self) -> Parsed<()> {
+        if self.at == self.tokens.len() { Ok(()) } else { self.problem("the end of the sentence") }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.at == self.tokens.len()
+    }
+
+    pub(super) fn peek(&self) -> Option<&str> {
+        match self.tokens.get(self.at) {
+            Some((_, Token::Word(word))) => Some(word),
+            _ => None,
+        }
+    }
+
+    /// Takes the words if they come next.
+    pub(super) fn eat(&mut self, words: &str) -> bool {
+        let wanted: Vec<_> = words.split(' ').collect();
+        let found = wanted.iter().enumerate().all(|(offset, wanted)| {
+            matches!(self.tokens.get(self.at + offset), Some((_, Token::Word(word))) if word == wanted)
+        });
+        if found {
+            self.at += wanted.len();
+        }
+        found
+    }
+
+    pub(super) fn expect(&mut self, words: &str) -> Parsed<()> {
+        if self.eat(words) { Ok(()) } else { self.problem(&format!("`{words}`")) }
+    }
+
+    /// One of several, each a word or two with what they stand for.
+    pub(super) fn one_of<T: Clone>(&mut self, choices: &[(&str, T)]) -> Parsed<T> {
+        for (words, meaning) in choices {
+            if self.eat(words) {
+                return Ok(meaning.clone());
+            }
+        }
+        let names: Vec<_> = choices.iter().map(|(words, _)| format!("`{words}`")).collect();
+        self.problem(&names.join(" or "))
+    }
+
+    pub(super) fn word(&mut self, expected: &str) -> Parsed<String> {
+        match self.tokens.get(self.at) {
+            Some((_, Token::Word(word))) => {
+                self.at += 1;
+                Ok(word.clone())
+            }
+            _ => self.problem(expected),
+        }
+    }
+
+    pub(super) fn text(&mut self) -> Parsed<String> {
+        match self.tokens.get(self.at) {
+            Some((_, Token::Text(text))) => {
+                self.at += 1;
+                Ok(text.clone())
+            }
+            _ => self.problem("a text in quotes"),
+        }
+    }
+
+    pub(super) fn time(&mut self) -> Parsed<Duration> {
+        match self.tokens.get(self.at) {
+            Some((_, Token::Time(time))) => {
+                self.at += 1;
+                Ok(*time)
+            }
+            _ => self.problem("a time like 500ms or 2s"),
+        }
+    }
+
+    pub(super) fn number(&mut self) -> Parsed<u64> {
+        match self.tokens.get(self.at) {
+            Some((_, Token::Number(n))) => {
+                self.at += 1;
+                Ok(*n)
+            }
+            _ => self.problem("a number"),
+        }
+    }
+
+    /// `no` or a number.
+    pub(super) fn count(&mut self) -> Parsed<u64> {
+        if self.eat("no") { Ok(0) } else { self.number() }
+    }
+
+    pub(super) fn times(&mut self) -> Parsed<u64> {
+        for (word, count) in [("never", 0), ("once", 1), ("twice", 2)] {
+            if self.eat(word) {
+                return Ok(count);
+            }
+        }
+        let Ok(count) = self.number() else {
+            return self.problem("`never`, `once`, `twice` or a number of times");
+        };
+        self.expect("times")?;
+        Ok(count)
+    }
+}

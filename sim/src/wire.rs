@@ -1,0 +1,191 @@
+//! What simulated clients and replicas say to each other: one JSON object a line. The edge's meaning is the
+//! product's; only its spelling here is our own.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mainstem_machine::{
+    Accepted, Body, ChatId, Command, Content, Cursor, Ending, Episode, Message, MessageId, QueuedMessage,
+    ReplicaId, ResetReason, Resume, Retry, RunError, SendMode, Seq, Status, StreamEvent, Version,
+};
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+
+/// One line is no longer than this (B1).
+const LINE_MAX: usize = 4 * 1024 * 1024;
+
+/// What a client asks, once per connection.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Ask {
+    Execute { by: String, chat: ChatId, order: Order, key: String },
+    Subscribe { by: String, chat: ChatId, from: From },
+}
+
+/// A user's command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Order {
+    Create { text: Option<String> },
+    Send { text: String, mode: SendMode },
+    Edit { message: MessageId, text: String },
+    Interrupt,
+    TakeBack { queued: MessageId },
+    Promote { queued: MessageId },
+    Delete,
+}
+
+const QUEUE_MAX: usize = 20;
+
+impl Order {
+    pub fn into_command(self, chat: ChatId, by: &Arc<str>) -> Command {
+        match self {
+            Self::Create { text } => {
+                let content = text.map(|text| Content::text(&text));
+                Command::Create { chat, owner: by.clone(), title: None, model: None, content }
+            }
+            Self::Send { text, mode } => {
+                Command::Send { content: Content::text(&text), mode, queue_max: QUEUE_MAX }
+            }
+            Self::Edit { message, text } => Command::Edit { message, content: Content::text(&text) },
+            Self::Interrupt => Command::Interrupt { episode: None },
+            Self::TakeBack { queued } => Command::DeleteQueued { queued },
+            Self::Promote { queued } => Command::Promote { queued },
+            Self::Delete => Command::Delete,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum From {
+    Fresh,
+    After(MessageId),
+    /// The cursor's bytes.
+    At(Vec<u8>),
+}
+
+impl From {
+    pub fn into_resume(self) -> Option<Resume> {
+        Some(match self {
+            Self::Fresh => Resume::Fresh,
+            Self::After(id) => Resume::After(id),
+            Self::At(bytes) => Resume::At(Cursor::from_bytes(&bytes).ok()?),
+        })
+    }
+}
+
+/// What a replica answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Tell {
+    Accepted(Accepted),
+    /// Refused for good.
+    Rejected(String),
+    /// Not now.
+    Unavailable(String),
+    Events(Vec<Event>),
+    /// The stream has ended, by deletion or because the replica leaves.
+    End {
+        deleted: bool,
+    },
+}
+
+impl Tell {
+    pub fn end(ending: Ending) -> Self {
+        Self::End { deleted: ending == Ending::Deleted }
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Event {
+    cursor: Vec<u8>,
+    body: Said,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum Said {
+    Message(Arc<Message>),
+    Queue(Arc<[QueuedMessage]>),
+    Status { status: Status, worker: Option<ReplicaId>, history_version: Version, attempt: u64 },
+    Error(RunError),
+    Retry(Option<Retry>),
+    Parts { episode: Episode, first: Seq, last: Seq, text: String },
+    PreviewReset { episode: Episode, reason: String },
+    HistoryReset,
+    Synced,
+}
+
+impl std::convert::From<StreamEvent> for Event {
+    fn from(event: StreamEvent) -> Self {
+        let body = match event.body {
+            Body::Message(message) => Said::Message(message),
+            Body::QueueUpdate(queue) => Said::Queue(queue),
+            Body::Status { status, worker, history_version, attempt } => {
+                Said::Status { status, worker, history_version, attempt }
+            }
+            Body::Error(error) => Said::Error(error),
+            Body::Retry(retry) => Said::Retry(retry),
+            Body::Parts { episode, first_seq: first, last_seq: last, text } => {
+                let text = String::from_utf8(text.to_vec()).expect("S2: parts are text");
+                Said::Parts { episode, first, last, text }
+            }
+            Body::PreviewReset { episode, reason } => {
+                Said::PreviewReset { episode, reason: reason.as_str().into() }
+            }
+            Body::HistoryReset => Said::HistoryReset,
+            Body::Synced => Said::Synced,
+        };
+        Self { cursor: event.cursor.to_bytes(), body }
+    }
+}
+
+impl Event {
+    pub fn into_event(self) -> io::Result<StreamEvent> {
+        let nonsense = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
+        let body = match self.body {
+            Said::Message(message) => Body::Message(message),
+            Said::Queue(queue) => Body::QueueUpdate(queue),
+            Said::Status { status, worker, history_version, attempt } => {
+                Body::Status { status, worker, history_version, attempt }
+            }
+            Said::Error(error) => Body::Error(error),
+            Said::Retry(retry) => Body::Retry(retry),
+            Said::Parts { episode, first: first_seq, last: last_seq, text } => {
+                Body::Parts { episode, first_seq, last_seq, text: Bytes::from(text) }
+            }
+            Said::PreviewReset { episode, reason } => {
+                let known = [ResetReason::Retry, ResetReason::Takeover, ResetReason::Edit];
+                let reason = known.into_iter().find(|known| known.as_str() == reason);
+                Body::PreviewReset { episode, reason: reason.ok_or_else(|| nonsense("an unknown reason"))? }
+            }
+            Said::HistoryReset => Body::HistoryReset,
+            Said::Synced => Body::Synced,
+        };
+        let cursor = Cursor::from_bytes(&self.cursor).map_err(|_| nonsense("no cursor"))?;
+        Ok(StreamEvent { cursor, body })
+    }
+}
+
+/// One line. Flushed when it returns.
+pub async fn write_line<S: tokio::io::AsyncWrite + Unpin>(
+    to: &mut S,
+    value: &impl Serialize,
+) -> io::Result<()> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    to.write_all(&line).await?;
+    to.flush().await
+}
+
+/// One line; `None` at the end of the stream.
+pub async fn read_line<S: tokio::io::AsyncRead + Unpin, T: for<'a> Deserialize<'a>>(
+    from: &mut BufReader<S>,
+) -> io::Result<Option<T>> {
+    let mut line = vec![];
+    from.read_until(b'\n', &mut line).await?;
+    if line.last() != Some(&b'\n') {
+        return Ok(None);
+    }
+    if line.len() > LINE_MAX {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the line is too long"));
+    }
+    Ok(Some(serde_json::from_slice(&line)?))
+}

@@ -1,0 +1,140 @@
+//! What all parts of one run share: the virtual clock, the seed, the trace, the count of faults that landed,
+//! and the evidence for the judges.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use mainstem_machine::{Time, WallTime};
+use mainstem_oracles::Record;
+use rand::rngs::StdRng;
+
+use crate::seed;
+use crate::trace::Trace;
+
+/// Cheap to clone. Made inside a madsim runtime.
+#[derive(Clone)]
+pub struct World(Arc<Shared>);
+
+struct Shared {
+    seed: u64,
+    time: madsim::time::TimeHandle,
+    handle: madsim::runtime::Handle,
+    trace: Trace,
+    landed: Mutex<BTreeMap<&'static str, u64>>,
+    record: Mutex<Record>,
+}
+
+/// The database's wall clock when a run begins.
+const WALL_START: WallTime = WallTime(1_767_225_600_000);
+
+impl World {
+    pub fn new(seed: u64, trace: Trace) -> Self {
+        Self(Arc::new(Shared {
+            seed,
+            time: madsim::time::TimeHandle::current(),
+            handle: madsim::runtime::Handle::current(),
+            trace,
+            landed: Mutex::default(),
+            record: Mutex::default(),
+        }))
+    }
+
+    pub fn seed(&self) -> u64 {
+        self.0.seed
+    }
+
+    pub fn stream(&self, name: &str) -> StdRng {
+        seed::stream(self.0.seed, name)
+    }
+
+    pub fn now(&self) -> Time {
+        Time::from_micros(u64::try_from(self.0.time.elapsed().as_micros()).expect("a run is short"))
+    }
+
+    pub fn wall(&self) -> WallTime {
+        WALL_START.after_ms(self.now().as_micros() / 1000)
+    }
+
+    pub fn handle(&self) -> &madsim::runtime::Handle {
+        &self.0.handle
+    }
+
+    pub fn sleep(&self, duration: Duration) -> Sleep {
+        Sleep { alarm: Arc::default(), inner: self.0.time.sleep(duration), armed: false }
+    }
+
+    pub fn sleep_until(&self, at: Time) -> Sleep {
+        self.sleep(at.since(self.now()))
+    }
+
+    pub fn trace(&self, who: &str, what: fmt::Arguments<'_>) {
+        self.0.trace.write(self.now(), who, what);
+    }
+
+    /// A fault of this kind took effect just now (D2).
+    pub fn landed(&self, fault: &'static str, who: &str, what: fmt::Arguments<'_>) {
+        *self.0.landed.lock().expect("the counts are whole").entry(fault).or_default() += 1;
+        self.trace(who, format_args!("fault: {fault}: {what}"));
+    }
+
+    /// How often each kind of fault took effect.
+    pub fn faults(&self) -> BTreeMap<&'static str, u64> {
+        self.0.landed.lock().expect("the counts are whole").clone()
+    }
+
+    pub fn record<T>(&self, with: impl FnOnce(&mut Record) -> T) -> T {
+        with(&mut self.0.record.lock().expect("the record is whole"))
+    }
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "World(seed {})", self.0.seed)
+    }
+}
+
+/// A pause. madsim's own one arms a timer each time it is polled; this one arms one in all.
+pub struct Sleep {
+    alarm: Arc<Alarm>,
+    inner: madsim::time::Sleep,
+    armed: bool,
+}
+
+#[derive(Default)]
+struct Alarm(Mutex<Option<Waker>>);
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        if let Some(waker) = self.0.lock().expect("a waker is kept").take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.inner.is_elapsed() {
+            return Poll::Ready(());
+        }
+        *self.alarm.0.lock().expect("a waker is kept") = Some(cx.waker().clone());
+        if !self.armed {
+            self.armed = true;
+            let waker = Waker::from(self.alarm.clone());
+            let _ = Pin::new(&mut self.inner).poll(&mut Context::from_waker(&waker));
+        }
+        Poll::Pending
+    }
+}
+
+impl fmt::Debug for Sleep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sleep")
+    }
+}

@@ -1,0 +1,42 @@
+//! Every scenario comes true, and one of them twice in the same way.
+
+use std::path::{Path, PathBuf};
+
+use mainstem_sim::run::{Verdict, run};
+use mainstem_sim::{determinism, story};
+
+fn files() -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
+    let entries = std::fs::read_dir(directory).expect("the scenarios are there");
+    let mut files: Vec<_> = entries.map(|entry| entry.expect("the scenarios can be listed").path()).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "story"));
+    files.sort();
+    assert!(files.len() >= 9, "T1 to T9 at the least");
+    files
+}
+
+fn read(file: &Path) -> story::Story {
+    let text = std::fs::read_to_string(file).expect("a scenario can be read");
+    let name = file.file_stem().expect("a scenario has a name").to_string_lossy();
+    story::parse(&name, &text).unwrap_or_else(|problem| panic!("{}:{problem}", file.display()))
+}
+
+#[test]
+fn every_scenario_comes_true() {
+    let mut failed = vec![];
+    for file in files() {
+        let outcome = run(&read(&file), 0);
+        if !matches!(outcome.verdict, Verdict::Clean) {
+            failed.push(format!("{}: {}", file.display(), outcome.verdict));
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+#[test]
+fn a_scenario_leaves_the_same_trace_in_two_processes() {
+    let program = Path::new(env!("CARGO_BIN_EXE_mainstem-sim"));
+    let file = files().remove(3);
+    let difference = determinism::check(program, &file.to_string_lossy(), 0).expect("both processes run");
+    assert_eq!(difference, None, "D1: {}", file.display());
+}
