@@ -411,7 +411,10 @@ impl<E: Env> HubTask<E> {
             }
             Done::History { op, loaded } => {
                 let loaded = loaded.map(|(version, messages)| {
-                    self.history = Some((op, messages));
+                    // A load that was asked for earlier and comes later is nobody's any more.
+                    if self.history.as_ref().is_none_or(|(kept, _)| *kept < op) {
+                        self.history = Some((op, messages));
+                    }
                     version
                 });
                 HubEvent::HistoryLoaded { op, outcome: outcome(loaded, "load history") }

@@ -52,13 +52,10 @@ fn all(env: &VirtualEnv, attempt: u64, line: &str) -> Vec<Generated> {
 }
 
 fn texts(events: &[Generated]) -> Vec<&str> {
-    let mut texts = vec![];
-    for event in events {
-        if let Generated::Text(text) = event {
-            texts.push(text.as_str());
-        }
+    fn text(event: &Generated) -> Option<&str> {
+        if let Generated::Text(text) = event { Some(text) } else { None }
     }
-    texts
+    events.iter().filter_map(text).collect()
 }
 
 #[test]
