@@ -14,5 +14,5 @@ from now on V sees no part
 model on A finishes
 within 200ms V sees answer of 2 parts
 within 50ms V sees status waiting
-within 3s C has no dials to A
+within 100ms C has no dials to A
 for 10s C dials nobody

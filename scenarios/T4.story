@@ -24,7 +24,8 @@ from now on V sees no part of A
 dials from C to A complete
 model on B says 3 parts
 within 500ms V sees parts 1..3 of B
-within 2s C has no dials to A
+within 100ms C has no dials to A
+C has no connection to A
 C dialed B once
 for 5s C dials nobody
 model on B finishes

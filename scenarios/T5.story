@@ -11,6 +11,6 @@ within 1s V sees status running on A
 within 200ms C has 1 dial to A
 
 V leaves
-within 3s C has no dials to A
+within 100ms C has no dials to A
 for 10s C dials nobody
 within 20s nothing is left on C

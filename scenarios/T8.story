@@ -13,7 +13,7 @@ within 1s V sees parts 1..2 of A
 
 only C works
 A drains
-within 1s V sees preview_reset takeover
+within 1s V sees preview_reset
 within 500ms V sees status running on C
 from now on V sees no part of A
 model on A is gone

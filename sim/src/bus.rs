@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::StreamExt;
 use madsim::runtime::NodeHandle;
+use mainstem_machine::Time;
 use mainstem_runtime::ports::{Bus, BusError, BusSubscription, Notice, Topic};
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -50,6 +51,8 @@ struct State {
     weather: BTreeMap<String, Weather>,
     /// Subscriptions that get nothing any more.
     silent: BTreeSet<u64>,
+    /// On their way: by the time of arrival, and in the order of sending among those that arrive together.
+    flight: BTreeMap<(Time, u64), (u64, Notice)>,
 }
 
 struct Subscriber {
@@ -67,6 +70,7 @@ impl Messenger {
             subscribers: BTreeMap::new(),
             weather: BTreeMap::new(),
             silent: BTreeSet::new(),
+            flight: BTreeMap::new(),
         };
         Self(Arc::new(Shared { world: world.clone(), node, state: Mutex::new(state) }))
     }
@@ -162,20 +166,35 @@ impl Messenger {
                 format_args!("by {ms} ms: {}", notice.snapshot_version),
             );
         }
-        let (this, notice) = (self.clone(), notice.clone());
+        let world = &self.0.world;
+        let due = world.now() + LATENCY + late;
+        self.with(|state| {
+            state.last_id += 1;
+            state.flight.insert((due, state.last_id), (id, notice.clone()));
+        });
+        let this = self.clone();
         drop(self.0.node.spawn(async move {
-            this.0.world.sleep(LATENCY + late).await;
-            this.with(|state| {
-                let full = state.subscribers.get(&id).is_some_and(|s| s.queue.try_send(notice).is_err());
-                if full {
-                    state.subscribers.remove(&id);
-                }
-            });
+            this.0.world.sleep_until(due).await;
+            let now = this.0.world.now();
+            this.with(|state| state.land(now));
         }));
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
         work(&mut self.0.state.lock().expect("the bus is whole"))
+    }
+}
+
+impl State {
+    /// Hands over what has arrived, in order. Who does not keep up loses the subscription.
+    fn land(&mut self, now: Time) {
+        while let Some(first) = self.flight.first_entry().filter(|first| first.key().0 <= now) {
+            let (id, notice) = first.remove();
+            let full = self.subscribers.get(&id).is_some_and(|s| s.queue.try_send(notice).is_err());
+            if full {
+                self.subscribers.remove(&id);
+            }
+        }
     }
 }
 

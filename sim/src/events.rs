@@ -4,38 +4,55 @@ use std::fmt::{self, Write as _};
 
 use mainstem_machine::Time;
 use tracing::field::{Field, Visit};
-use tracing::subscriber::DefaultGuard;
-use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
-use tracing_subscriber::registry::{LookupSpan, Registry};
+use tracing::span;
+use tracing::subscriber::{DefaultGuard, Interest};
+use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::trace::Trace;
 
 /// Until the guard is dropped, for this thread.
 pub fn record(trace: &Trace) -> DefaultGuard {
-    tracing::subscriber::set_default(Registry::default().with(Recorder(trace.clone())))
+    tracing::subscriber::set_default(Recorder(trace.clone()))
 }
 
+/// Keeps no spans: madsim makes one for each task, some of them before anybody listens.
 struct Recorder(Trace);
 
-impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Recorder {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let metadata = event.metadata();
-        if !metadata.target().starts_with("mainstem_") || *metadata.level() > Level::DEBUG {
-            return;
-        }
+impl Subscriber for Recorder {
+    /// Asked each time, for there is one recorder for each run and they come and go.
+    fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
+        Interest::sometimes()
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.is_event() && metadata.target().starts_with("mainstem_") && *metadata.level() <= Level::DEBUG
+    }
+
+    fn event(&self, event: &Event<'_>) {
         let Some(time) = madsim::time::TimeHandle::try_current() else { return };
         let micros = u64::try_from(time.elapsed().as_micros()).unwrap_or(u64::MAX);
         let mut said = Said::default();
         event.record(&mut said);
         let who = said.replica.as_deref().unwrap_or("product");
-        let level = metadata.level();
+        let level = event.metadata().level();
         self.0.write(
             Time::from_micros(micros),
             who,
             format_args!("{level}: {}{}", said.message, said.fields),
         );
     }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
 }
 
 #[derive(Default)]

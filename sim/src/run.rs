@@ -26,6 +26,8 @@ pub enum Verdict {
     Failed(Failure),
     /// Something was asserted and was not so.
     Panicked(String),
+    /// The product logged an error: something that somebody must wake up for.
+    Logged(String),
     /// It went on for longer than [`WALL_LIMIT`].
     Hung,
 }
@@ -36,7 +38,7 @@ impl Verdict {
         match self {
             Self::Clean => 0,
             Self::Failed(failure) if failure.guarantee.starts_with('L') => 2,
-            Self::Failed(_) | Self::Panicked(_) => 1,
+            Self::Failed(_) | Self::Panicked(_) | Self::Logged(_) => 1,
             Self::Hung => 4,
         }
     }
@@ -48,6 +50,7 @@ impl fmt::Display for Verdict {
             Self::Clean => f.write_str("clean"),
             Self::Failed(failure) => failure.fmt(f),
             Self::Panicked(why) => write!(f, "an assertion failed: {why}"),
+            Self::Logged(line) => write!(f, "the product logged an error: {line}"),
             Self::Hung => write!(f, "no end after {} s by the wall clock", WALL_LIMIT.as_secs()),
         }
     }
@@ -89,5 +92,11 @@ pub fn run(story: &Story, seed: u64) -> Outcome {
         })
         .expect("a thread can be started");
     let (verdict, faults) = receiver.recv_timeout(WALL_LIMIT).unwrap_or((Verdict::Hung, BTreeMap::new()));
-    Outcome { verdict, lines: trace.lines(), digest: trace.digest(), faults }
+    let lines = trace.lines();
+    let error = lines.iter().find(|line| line.what.starts_with("ERROR:"));
+    let verdict = match (verdict, error) {
+        (Verdict::Clean, Some(line)) => Verdict::Logged(line.to_string()),
+        (verdict, _) => verdict,
+    };
+    Outcome { verdict, lines, digest: trace.digest(), faults }
 }

@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use futures::stream::StreamExt;
 use mainstem::adapters::{LocalBus, SqliteStore, open};
-use mainstem_machine::{ChatId, Command as ChatCommand, Content, Version};
+use mainstem_machine::{ChatId, Command as ChatCommand, Content, Lease, ReplicaId, Status, Version};
 use mainstem_runtime::contract::{bus, store};
-use mainstem_runtime::ports::{Applied, Bus, BusSubscription, Fault, Notice, Request, Store, Topic};
+use mainstem_runtime::ports::{
+    Applied, Bus, BusSubscription, Fault, Held, Notice, ReplicaRow, Request, Store, Topic,
+};
 use mainstem_tests::postgres::Postgres;
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
@@ -68,7 +70,7 @@ fn notice(chat: ChatId, version: u64) -> Notice {
         snapshot_version: Version(version),
         history_version: Version(0),
         queue_version: Version(0),
-        status: mainstem_machine::Status::Waiting,
+        status: Status::Running,
         free: false,
         deleted: false,
     }
@@ -299,9 +301,15 @@ async fn a_locked_chat_delays_no_other() {
     let postgres = Postgres::shared().unwrap();
     let url = postgres.fresh_database().unwrap();
     let (store, _bus) = open(&url, LEASE_TTL).await.unwrap();
-    let (stuck, free) = (fresh_id(), fresh_id());
-    store.apply(&create(stuck)).await.unwrap();
-    store.apply(&create(free)).await.unwrap();
+    let (stuck, free, renewed) = (fresh_id(), fresh_id(), fresh_id());
+    for chat in [stuck, free, renewed] {
+        store.apply(&create(chat)).await.unwrap();
+    }
+    for chat in [stuck, renewed] {
+        let replica = ReplicaId::new("a").unwrap();
+        let command = ChatCommand::Acquire { replica, interrupting_only: false };
+        store.apply(&Request { chat, command, by: None, receipt: None }).await.unwrap();
+    }
     let mut holder = Command::new("psql")
         .args(["--no-psqlrc", "--quiet", "--dbname", &url, "--command"])
         .arg(
@@ -319,16 +327,19 @@ async fn a_locked_chat_delays_no_other() {
         other => Err(format!("{other:?}")),
     })
     .await;
-    let delete =
+    let interrupt =
         |chat| Request { chat, command: ChatCommand::Interrupt { episode: None }, by: None, receipt: None };
     let asked = Instant::now();
-    let (held, other, read) = futures::join!(
+    let row = ReplicaRow { replica: ReplicaId::new("a").unwrap(), address: "127.0.0.1:1".into() };
+    let both = [stuck, renewed].map(|chat| Held { chat, lease: Lease(1) });
+    let (held, other, read, beat) = futures::join!(
         async {
-            let refused = store.apply(&delete(stuck)).await;
+            let refused = store.apply(&interrupt(stuck)).await;
             (refused, asked.elapsed())
         },
-        async { (store.apply(&delete(free)).await, asked.elapsed()) },
+        async { (store.apply(&interrupt(free)).await, asked.elapsed()) },
         async { (store.snapshot(stuck, None).await, asked.elapsed()) },
+        async { (store.heartbeat(&row, &both).await, asked.elapsed()) },
     );
     holder.kill().unwrap();
     holder.wait().unwrap();
@@ -339,6 +350,8 @@ async fn a_locked_chat_delays_no_other() {
         "B3: {other:?}"
     );
     assert!(matches!(read.0, Ok(Some(_))) && read.1 < Duration::from_secs(3), "B3: {read:?}");
+    let confirmed = beat.0.as_ref().map(|report| report.confirmed.clone());
+    assert!(confirmed == Ok(vec![both[1]]) && beat.1 < Duration::from_secs(3), "B3: {beat:?}");
     postgres.terminate_backends(database).unwrap();
 }
 

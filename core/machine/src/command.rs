@@ -113,6 +113,10 @@ pub struct Facts {
 
 /// What a command came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is taken apart where it is made, and nearly always a change"
+)]
 pub enum Outcome {
     Changed(Change),
     /// Accepted, with nothing to change.

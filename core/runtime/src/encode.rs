@@ -258,7 +258,7 @@ pub fn write_chats<'a>(
 ) {
     let mut object = Object::begin(out);
     let list = object.member("chats");
-    write_array(list, chats, |out, chat| write_chat(out, chat));
+    write_array(list, chats, write_chat);
     match next {
         Some(next) => object.plain("next", &next.to_string()),
         None => object.null("next"),

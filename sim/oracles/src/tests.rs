@@ -84,11 +84,7 @@ impl Scene {
 
     /// The replica acquires and begins an attempt.
     fn begin(&mut self, worker: &str) {
-        self.commit(&Command::Acquire {
-            replica: replica(worker),
-            interrupting_only: false,
-            interrupting_only: false,
-        });
+        self.commit(&Command::Acquire { replica: replica(worker), interrupting_only: false });
         self.commit(&Command::BeginAttempt { fence: self.fence() });
         let (episode, started) = (self.episode(), self.now());
         let run = Run { chat: CHAT, episode, replica: replica(worker), started, parts: vec![], done: false };
@@ -225,11 +221,7 @@ fn s3_parts_of_an_old_worker_or_behind_their_answer_are_found() {
     let mut scene = Scene::new("A");
     let old = scene.episode();
     scene.say("a ");
-    scene.commit(&Command::Acquire {
-        replica: replica("B"),
-        interrupting_only: false,
-        interrupting_only: false,
-    });
+    scene.commit(&Command::Acquire { replica: replica("B"), interrupting_only: false });
     scene.tell_status();
     scene.tell_parts(old, 1, &["a "]);
     scene.expect("S3");

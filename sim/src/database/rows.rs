@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mainstem_machine::{
     Change, ChatId, ChatState, Command, Facts, LeaseTerm, Message, MessageId, Outcome, Rejection, ReplicaId,
-    Time, limits,
+    Status, Time, limits,
 };
 use mainstem_oracles::Committed;
 use mainstem_runtime::ports::{
@@ -24,6 +24,12 @@ pub(super) struct Rows {
     receipts: BTreeMap<(Arc<str>, Arc<str>), Kept>,
     replicas: BTreeMap<ReplicaId, (String, Time)>,
     secret: Option<Vec<u8>>,
+}
+
+/// What does not fit is sent as the newest messages alone, and the reader asks for pages (B1).
+fn fits_a_tail(messages: &[Arc<Message>]) -> bool {
+    let bytes: usize = messages.iter().map(|message| message.content.as_json().len()).sum();
+    messages.len() <= 1 || (messages.len() <= limits::TAIL_MESSAGES_MAX && bytes <= limits::TAIL_BYTES_MAX)
 }
 
 /// The database's clock counts milliseconds.
@@ -199,12 +205,15 @@ impl Rows {
 
     pub(super) fn snapshot(&self, chat: ChatId, known: Option<Known>) -> Option<Snapshot> {
         let row = self.chats.get(&chat)?;
-        let known = known.filter(|known| known.reset_version == row.state.reset_version);
-        let tail = match known {
-            Some(known) => {
-                let new = row.history.iter().filter(|message| message.id > known.last_message);
-                Tail::After(new.cloned().collect())
-            }
+        let same_history = |known: &Known| {
+            known.reset_version == row.state.reset_version && known.last_message <= row.state.last_message
+        };
+        let lacking = known.filter(same_history).map(|known| {
+            let from = row.history.partition_point(|message| message.id <= known.last_message);
+            &row.history[from..]
+        });
+        let tail = match lacking.filter(|lacking| fits_a_tail(lacking)) {
+            Some(lacking) => Tail::After(lacking.to_vec()),
             None => {
                 let (mut messages, mut bytes) = (vec![], 0);
                 for message in row.history.iter().rev() {
@@ -282,7 +291,8 @@ impl Rows {
         let version = |chat: &ChatId| Some((*chat, self.chats.get(chat)?.state.snapshot_version));
         let versions = request.chats.iter().filter_map(version).collect();
         let mut free: Vec<_> = self.chats.values().filter(|row| may_work && row.is_free(now)).collect();
-        free.sort_by_key(|row| (row.waiting_since(), row.state.id));
+        // An interruption needs no free place, so it goes first (L2).
+        free.sort_by_key(|row| (row.state.status != Status::Interrupting, row.waiting_since(), row.state.id));
         let runnable =
             free.into_iter().take(request.runnable_max).map(|row| (row.state.id, row.state.status)).collect();
         let held = self.chats.values().filter(|row| row.state.status.is_runnable() && !row.is_free(now));

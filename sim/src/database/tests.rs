@@ -39,10 +39,7 @@ fn send(text: &str) -> Request {
 }
 
 fn acquire(replica: &str) -> Request {
-    request(Command::Acquire {
-        replica: ReplicaId::new(replica).unwrap(),
-        interrupting_only: false,
-    })
+    request(Command::Acquire { replica: ReplicaId::new(replica).unwrap(), interrupting_only: false })
 }
 
 #[test]

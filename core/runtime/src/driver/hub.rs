@@ -236,8 +236,11 @@ impl<E: Env> Drop for Ended<E> {
 enum Done {
     Event(HubEvent),
     Bus { op: OpId, subscribed: Result<BusSubscription, BusError> },
-    History { op: OpId, loaded: Result<(Version, Arc<[Arc<Message>]>), Fault> },
+    History { op: OpId, loaded: Result<(Version, History), Fault> },
 }
+
+/// All messages of a chat, oldest first.
+type History = Arc<[Arc<Message>]>;
 
 struct HubTask<E: Env> {
     ended: Ended<E>,
@@ -245,7 +248,7 @@ struct HubTask<E: Env> {
     bus: Option<BusSubscription>,
     dial: Option<(DialId, BoxFuture<'static, Result<RelayStream, RelayFault>>)>,
     relay: Option<(DialId, RelayStream)>,
-    history: Option<(OpId, Arc<[Arc<Message>]>)>,
+    history: Option<(OpId, History)>,
     generation: Option<(GenerationId, Generation)>,
     sleeper: Sleeper<E>,
 }
@@ -408,7 +411,10 @@ impl<E: Env> HubTask<E> {
             }
             Done::History { op, loaded } => {
                 let loaded = loaded.map(|(version, messages)| {
-                    self.history = Some((op, messages));
+                    // A load that was asked for earlier and comes later is nobody's any more.
+                    if self.history.as_ref().is_none_or(|(kept, _)| *kept < op) {
+                        self.history = Some((op, messages));
+                    }
                     version
                 });
                 HubEvent::HistoryLoaded { op, outcome: outcome(loaded, "load history") }
@@ -496,10 +502,7 @@ pub(super) fn applied_state(applied: OpOutcome<Applied>) -> OpOutcome<Result<Arc
 }
 
 /// The whole history, of one version.
-async fn load_history<E: Env>(
-    shared: &Shared<E>,
-    chat: ChatId,
-) -> Result<(Version, Arc<[Arc<Message>]>), Fault> {
+async fn load_history<E: Env>(shared: &Shared<E>, chat: ChatId) -> Result<(Version, History), Fault> {
     let mut messages: Vec<Arc<Message>> = Vec::new();
     let mut version = None;
     loop {

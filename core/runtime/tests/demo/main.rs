@@ -52,10 +52,9 @@ fn all(env: &VirtualEnv, attempt: u64, line: &str) -> Vec<Generated> {
 }
 
 fn texts(events: &[Generated]) -> Vec<&str> {
-    let text = |event| match event {
-        &Generated::Text(ref text) => Some(text.as_str()),
-        _ => None,
-    };
+    fn text(event: &Generated) -> Option<&str> {
+        if let Generated::Text(text) = event { Some(text) } else { None }
+    }
     events.iter().filter_map(text).collect()
 }
 

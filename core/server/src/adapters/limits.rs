@@ -9,6 +9,8 @@ pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(8);
 pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// One statement, waiting for locks included; also how long a transaction may idle.
 pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Waiting for the rows that a heartbeat met locked.
+pub(super) const RENEW_TIMEOUT: Duration = Duration::from_secs(1);
 /// Testing a connection on its way back to the pool.
 pub(super) const RETURN_TIMEOUT: Duration = Duration::from_secs(3);
 /// A connection that idled longer is tested before it is used.

@@ -33,6 +33,13 @@ macro_rules! snapshot {
     };
 }
 
+/// The chat `$1` alone.
+macro_rules! state {
+    ($id:literal, $text:literal) => {
+        concat!("SELECT ", rows::chat_columns!($text), " FROM chats c WHERE c.id = ", $id)
+    };
+}
+
 /// A page. `$1` the chat, `$2` after which message, `$3` up to which, `$4` and `$5` its bounds.
 macro_rules! page {
     ($id:literal) => {
@@ -67,7 +74,8 @@ macro_rules! list {
     };
 }
 
-/// The versions of the chats in `$1`, at most `$2` runnable ones that are free, and the time until the next
+/// The versions of the chats in `$1`, at most `$2` runnable ones that are free (interruptions first,
+/// then what has waited longest), and the time until the next
 /// lease runs out. `$asked` says which were asked for, `$now` is the database's clock.
 macro_rules! sync {
     ($asked:literal, $now:expr, $text:literal) => {
@@ -78,7 +86,7 @@ macro_rules! sync {
              WHERE status IN ('running', 'interrupting')), \
              free AS (SELECT id, status, coalesce(lease_expires_at, updated_at) AS since FROM runnable \
              WHERE lease_expires_at IS NULL OR lease_expires_at <= (SELECT now FROM clock) \
-             ORDER BY 2, 1 LIMIT $2) \
+             ORDER BY CASE status WHEN 'interrupting' THEN 0 ELSE 1 END, since, id LIMIT $2) \
              SELECT CAST(0 AS bigint) AS kind, id",
             $text,
             " AS id, snapshot_version AS value FROM chats WHERE ",
@@ -93,7 +101,7 @@ macro_rules! sync {
     };
 }
 
-pub(super) use {list, page, snapshot, sync};
+pub(super) use {list, page, snapshot, state, sync};
 
 /// What is bound to a snapshot's statement after the chat.
 pub(super) fn known_values(known: Option<Known>) -> [i64; 5] {

@@ -82,7 +82,12 @@ impl Follow {
             },
         };
         if let Some(error) = broke {
-            tracing::debug!(%error, server = self.servers[self.at].base(), "a stream broke");
+            let server = self.servers[self.at].base();
+            if self.delay < RETRY_DELAY_MAX {
+                tracing::debug!(%error, server, "a stream broke");
+            } else {
+                tracing::warn!(%error, server, "a stream still cannot be had");
+            }
         }
         self.stream = None;
         self.at = (self.at + 1) % self.servers.len();

@@ -6,7 +6,7 @@ use mainstem_machine::{
 };
 
 use super::reference::Reference;
-use super::{Subject, create, fence, replica, send, stale};
+use super::{Subject, acquire, create, fence, replica, send, stale};
 use crate::ports::{Applied, Request};
 
 /// How many commands are sent at the same time.
@@ -30,7 +30,7 @@ pub async fn every_command_keeps_every_field(subject: &Subject) {
         content: Some(odd.clone()),
     })
     .await;
-    life.change(Command::Acquire { replica: replica("a.B_c-1"), interrupting_only: false }).await;
+    life.change(acquire("a.B_c-1")).await;
     life.attempt().await;
     let fence_now = fence(life.state());
     life.change(Command::RecordRetry { fence: fence_now, delay_ms: 1500, error: error.clone() }).await;
@@ -61,10 +61,10 @@ pub async fn every_command_keeps_every_field(subject: &Subject) {
     assert_eq!(life.state().status, Status::Error);
     let queued = life.state().queue[0].id;
     life.change(Command::Promote { queued }).await;
-    life.change(Command::Acquire { replica: replica("b"), interrupting_only: false }).await;
+    life.change(acquire("b")).await;
     let (replica_now, lease) = (replica("b"), life.state().lease);
     life.change(Command::Release { replica: replica_now, lease }).await;
-    life.change(Command::Acquire { replica: replica("c"), interrupting_only: false }).await;
+    life.change(acquire("c")).await;
     life.attempt().await;
     life.change(send("cut off with the rest")).await;
     let message = MessageId(1);
@@ -106,8 +106,7 @@ impl Life<'_> {
 
 pub async fn a_rejection_leaves_the_rows_untouched(subject: &Subject) {
     let chat = subject.running_chat().await;
-    let state =
-        subject.change(chat, Command::Acquire { replica: replica("a"), interrupting_only: false }).await;
+    let state = subject.change(chat, acquire("a")).await;
     let before = subject.store.snapshot(chat, None).await.expect("the store answers");
     let fence = stale(fence(&state));
     let nothing = Content::text("nothing");
@@ -123,7 +122,7 @@ pub async fn a_rejection_leaves_the_rows_untouched(subject: &Subject) {
         (Command::Edit { message: MessageId(u64::MAX), content: nothing }, Rejection::NoSuchMessage),
         (Command::DeleteQueued { queued: MessageId(1) }, Rejection::NoSuchQueued),
         (Command::Delete, Rejection::Busy),
-        (Command::Acquire { replica: replica("b"), interrupting_only: false }, Rejection::NotFree),
+        (acquire("b"), Rejection::NotFree),
         (Command::Release { replica: replica("b"), lease: state.lease }, Rejection::Fenced),
         (Command::BeginAttempt { fence: fence.clone() }, Rejection::Fenced),
         (Command::CommitStep { fence: fence.clone(), messages: vec![] }, Rejection::Fenced),

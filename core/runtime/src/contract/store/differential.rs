@@ -77,11 +77,11 @@ async fn check_everything(subject: &Subject, reference: &Reference, chats: &[Cha
     let expected = reference.chats.iter().map(|(chat, here)| (*chat, here.state.snapshot_version));
     assert_eq!(versions, expected.collect::<Vec<_>>(), "L1: what exists, and its versions");
     for (chat, here) in &reference.chats {
-        let free = here.state.status.is_runnable() && here.state.worker.is_none();
-        let held = here.state.worker.is_some() || !here.state.status.is_runnable();
-        let told = report.runnable.iter().any(|(free, _)| free == chat);
+        let runnable = here.state.status.is_runnable();
+        let free = runnable && here.state.worker.is_none();
+        let told = report.runnable.contains(&(*chat, here.state.status));
         assert!(!free || told, "L3: {:?} is free and not told", here.state);
-        assert!(!told || free || held && here.state.status.is_runnable(), "L3: {:?} is no work", here.state);
+        assert!(!told || runnable, "L3: {:?} is no work", here.state);
     }
 }
 
@@ -111,7 +111,10 @@ fn draw(dice: &mut Dice, reference: &Reference, chat: ChatId) -> Command {
         6 => Command::DeleteQueued { queued },
         7 => Command::Promote { queued },
         8 => Command::Delete,
-        9..12 => Command::Acquire { replica: replica(["a", "b"][dice.below(2)]), interrupting_only: false },
+        9..12 => Command::Acquire {
+            replica: replica(["a", "b"][dice.below(2)]),
+            interrupting_only: dice.below(4) == 0,
+        },
         12 => Command::Release { replica: fence.replica, lease: fence.lease },
         13..15 => Command::BeginAttempt { fence },
         15 => Command::RecordRetry { fence, delay_ms: dice.below(5000) as u64, error },

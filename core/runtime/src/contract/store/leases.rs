@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use mainstem_machine::{Command, Lease, Rejection};
 
-use super::{Subject, fence, replica};
+use super::{Subject, acquire, fence, replica};
 use crate::ports::{Applied, Held, Peer, ReplicaRow, Request, SyncRequest};
 
 /// Replicas that want the same chat.
@@ -15,7 +15,7 @@ pub async fn one_of_two_that_acquire_wins(subject: &Subject) {
     for _ in 0..4 {
         let chat = subject.running_chat().await;
         let requests: Vec<_> = (0..RIVALS)
-            .map(|n| Command::Acquire { replica: replica(&format!("rival-{n}")), interrupting_only: false })
+            .map(|n| acquire(&format!("rival-{n}")))
             .map(|command| Request { chat, command, by: None, receipt: None })
             .collect();
         let applied = join_all(requests.iter().map(|request| subject.apply(request))).await;
@@ -28,14 +28,8 @@ pub async fn one_of_two_that_acquire_wins(subject: &Subject) {
 
 pub async fn a_lease_runs_out_by_the_stores_clock(subject: &Subject) {
     let chat = subject.running_chat().await;
-    let first =
-        subject.change(chat, Command::Acquire { replica: replica("first"), interrupting_only: false }).await;
-    let second = Request {
-        chat,
-        command: Command::Acquire { replica: replica("second"), interrupting_only: false },
-        by: None,
-        receipt: None,
-    };
+    let first = subject.change(chat, acquire("first")).await;
+    let second = Request { chat, command: acquire("second"), by: None, receipt: None };
     assert_eq!(subject.apply(&second).await, Applied::Rejected(Rejection::NotFree), "S5: it is held");
     let expiry = sync(subject).await.1.expect("L5: the lease runs out some time");
     assert!(expiry <= subject.lease_ttl, "L5: within a lease, and not after {expiry:?}");
@@ -58,15 +52,12 @@ pub async fn a_heartbeat_renews_what_is_held_and_nothing_else(subject: &Subject)
     let mut held = Vec::new();
     for _ in 0..3 {
         let chat = subject.running_chat().await;
-        let state =
-            subject.change(chat, Command::Acquire { replica: mine.clone(), interrupting_only: false }).await;
+        let state = subject.change(chat, acquire("beating")).await;
         held.push(Held { chat, lease: state.lease });
     }
     let silent = held.pop().expect("there are three");
     let others = subject.running_chat().await;
-    let state = subject
-        .change(others, Command::Acquire { replica: replica("other"), interrupting_only: false })
-        .await;
+    let state = subject.change(others, acquire("other")).await;
     let others = Held { chat: others, lease: state.lease };
     let old = Held { lease: Lease(held[0].lease.0 + 1), ..held[0] };
     let nowhere = Held { chat: subject.fresh_id(), lease: Lease(1) };
@@ -90,7 +81,7 @@ pub async fn a_heartbeat_renews_what_is_held_and_nothing_else(subject: &Subject)
     // Once it is lost, it is not held.
     let chat = held[0].chat;
     subject.change(chat, Command::Release { replica: mine.clone(), lease: held[0].lease }).await;
-    subject.change(chat, Command::Acquire { replica: replica("other"), interrupting_only: false }).await;
+    subject.change(chat, acquire("other")).await;
     let report = subject.store.heartbeat(&row, &held).await.expect("the store answers");
     assert_eq!(report.confirmed, [held[1]], "S5: what was handed over is lost");
     let none = subject.store.heartbeat(&row, &[]).await.expect("the store answers");
@@ -141,5 +132,5 @@ pub async fn a_secret_is_kept_once(subject: &Subject) {
 async fn sync(subject: &Subject) -> (Vec<mainstem_machine::ChatId>, Option<Duration>) {
     let report = subject.store.sync(&SyncRequest { chats: vec![], runnable_max: 10_000 }).await;
     let report = report.expect("the store answers");
-    (report.runnable.into_iter().map(|(free, _)| free).collect(), report.soonest_expiry)
+    (report.runnable.into_iter().map(|(chat, _)| chat).collect(), report.soonest_expiry)
 }

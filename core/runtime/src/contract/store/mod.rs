@@ -122,8 +122,7 @@ impl Subject {
         let chat = self.fresh_id();
         let (first, rest) = texts.split_first().expect("a chat begins with a message");
         self.change(chat, create(chat, "ada", Some(Content::text(first)))).await;
-        let state =
-            self.change(chat, Command::Acquire { replica: replica("a"), interrupting_only: false }).await;
+        let state = self.change(chat, acquire("a")).await;
         let messages =
             rest.iter().map(|text| (mainstem_machine::Role::Assistant, Content::text(text))).collect();
         self.change(chat, Command::CommitStep { fence: fence(&state), messages }).await
@@ -136,6 +135,10 @@ fn create(chat: ChatId, owner: &str, content: Option<Content>) -> Command {
 
 fn send(text: &str) -> Command {
     Command::Send { content: Content::text(text), mode: SendMode::Queue, queue_max: 1000 }
+}
+
+fn acquire(name: &str) -> Command {
+    Command::Acquire { replica: replica(name), interrupting_only: false }
 }
 
 fn replica(name: &str) -> ReplicaId {

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use mainstem_machine::{ChatId, ChatState, Command, Content, MessageId, Version, limits};
+use mainstem_machine::{ChatId, ChatState, Command, Content, MessageId, Status, Version, limits};
 
 use super::reference::Reference;
-use super::{Subject, create, fence, replica};
+use super::{Subject, acquire, create, fence, replica};
 use crate::ports::{Known, Page, Request, Snapshot, SyncRequest, Tail};
 
 pub async fn what_does_not_exist_is_nothing(subject: &Subject) {
@@ -14,6 +14,7 @@ pub async fn what_does_not_exist_is_nothing(subject: &Subject) {
     for known in [None, Some(known)] {
         assert_eq!(subject.store.snapshot(nowhere, known).await, Ok(None));
     }
+    assert_eq!(subject.store.state(nowhere).await, Ok(None));
     assert_eq!(subject.store.page(nowhere, MessageId(0), None, 10).await, Ok(None));
     assert_eq!(subject.store.list("nobody", None, 10).await, Ok(vec![]));
     let report = subject.store.sync(&SyncRequest { chats: vec![nowhere], runnable_max: 0 }).await;
@@ -191,14 +192,12 @@ pub async fn a_sync_tells_versions_and_work(subject: &Subject) {
         (subject.sleep)(std::time::Duration::from_millis(3)).await;
     }
     let interrupted = subject.running_chat().await;
-    subject.change(interrupted, Command::Acquire { replica: replica("a"), interrupting_only: false }).await;
+    subject.change(interrupted, acquire("a")).await;
     let state = subject.change(interrupted, Command::Interrupt { episode: None }).await;
     subject.change(interrupted, Command::Release { replica: replica("a"), lease: state.lease }).await;
-    waiting.push(interrupted);
-    subject.change(held, Command::Acquire { replica: replica("a"), interrupting_only: false }).await;
+    subject.change(held, acquire("a")).await;
     let failed = subject.running_chat().await;
-    let state =
-        subject.change(failed, Command::Acquire { replica: replica("a"), interrupting_only: false }).await;
+    let state = subject.change(failed, acquire("a")).await;
     let error = mainstem_machine::RunError { code: "c".into(), message: "m".into() };
     subject.change(failed, Command::Fail { fence: fence(&state), partial: None, error }).await;
 
@@ -215,22 +214,21 @@ pub async fn a_sync_tells_versions_and_work(subject: &Subject) {
     expected.sort();
     assert_eq!(versions, expected, "L1: the present versions of those asked for that exist");
 
-    let ours = [idle, held, failed];
-    let runnable: Vec<_> = report
-        .runnable
-        .into_iter()
-        .map(|(free, _)| free)
-        .filter(|chat| ours.contains(chat) || waiting.contains(chat))
-        .collect();
-    assert_eq!(runnable, waiting, "L3: what is runnable and nobody's, longest waiting first");
+    let ours = [idle, held, failed, interrupted];
+    let mut runnable = report.runnable;
+    runnable.retain(|(chat, _)| ours.contains(chat) || waiting.contains(chat));
+    let mut expected = vec![(interrupted, Status::Interrupting)];
+    expected.extend(waiting.iter().map(|chat| (*chat, Status::Running)));
+    assert_eq!(runnable, expected, "L2, L3: what is runnable and nobody's, interruptions first");
     let expiry = report.soonest_expiry.expect("L5: a lease of a runnable chat runs out some time");
     assert!(expiry <= subject.lease_ttl, "L5: within the time of a lease, and not after {expiry:?}");
     let few = subject.store.sync(&SyncRequest { chats: vec![], runnable_max: 2 }).await;
     let few = few.expect("the store answers");
     assert_eq!((few.versions.len(), few.runnable.len()), (0, 2), "B1: no more than asked for");
+    assert_eq!(few.runnable[0].1, Status::Interrupting, "L2: interruptions are not left out");
     // Others must not find work here.
-    for chat in waiting {
-        subject.change(chat, Command::Acquire { replica: replica("a"), interrupting_only: false }).await;
+    for chat in waiting.into_iter().chain([interrupted]) {
+        subject.change(chat, acquire("a")).await;
     }
 }
 

@@ -43,7 +43,7 @@ pub async fn a_rejection_is_kept_with_its_receipt(subject: &Subject) {
         "S7: what was rejected stays rejected, whatever runs by now"
     );
     let unchanged = of(chat, Command::Interrupt { episode: None }, receipt("ada", "unchanged", 1));
-    subject.change(chat, Command::Acquire { replica: super::replica("a"), interrupting_only: false }).await;
+    subject.change(chat, super::acquire("a")).await;
     subject.change(chat, Command::Interrupt { episode: None }).await;
     let Applied::Unchanged { answer } = subject.apply(&unchanged).await else {
         panic!("an interrupt while interrupting changes nothing")

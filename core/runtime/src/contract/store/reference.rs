@@ -14,7 +14,14 @@ use crate::ports::{Answer, Applied, Known, Page, Request, Snapshot, Tail};
 #[derive(Debug, Default)]
 pub(super) struct Reference {
     pub(super) chats: BTreeMap<ChatId, Chat>,
-    receipts: BTreeMap<(Arc<str>, Arc<str>), ([u8; 32], Answer)>,
+    /// By caller and key.
+    receipts: BTreeMap<(Arc<str>, Arc<str>), Kept>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    body: [u8; 32],
+    answer: Answer,
 }
 
 #[derive(Debug)]
@@ -59,7 +66,7 @@ impl Reference {
     fn expect(&mut self, subject: &Subject, request: &Request, applied: &Applied) -> Applied {
         let key = request.receipt.as_ref().map(|receipt| (receipt.caller.clone(), receipt.key.clone()));
         if let (Some(receipt), Some(key)) = (&request.receipt, &key)
-            && let Some((body, answer)) = self.receipts.get(key)
+            && let Some(Kept { body, answer }) = self.receipts.get(key)
         {
             let same = *body == receipt.body;
             return if same { Applied::Replayed(answer.clone()) } else { Applied::Mismatch };
@@ -86,7 +93,7 @@ impl Reference {
             Err(rejection) => Err(*rejection),
         };
         if let (Some(receipt), Some(key)) = (&request.receipt, key) {
-            self.receipts.insert(key, (receipt.body, answer));
+            self.receipts.insert(key, Kept { body: receipt.body, answer });
         }
         match outcome {
             Ok(Outcome::Changed(change)) => {
@@ -126,6 +133,8 @@ impl Reference {
                 (here, there) => panic!("the store has {there:?}, and there should be {here:?}"),
             }
         }
+        let row = subject.store.state(chat).await.expect("the store answers");
+        assert_eq!(row.as_deref(), self.state(chat), "the row alone is the snapshot's");
         let first = MessageId(0);
         let page = subject.store.page(chat, first, None, limits::PAGE_MESSAGES_MAX).await;
         match (chat_here, page.expect("the store answers")) {

@@ -1,24 +1,27 @@
 //! One SQLite file, for one replica: all writes on one connection, one at a time, durable when they return;
 //! reads beside them. A second process on the same file is refused.
 
-use std::fs::{File, TryLockError};
-use std::path::{Path, PathBuf};
+mod lock;
+mod statements;
+
+use std::fs::File;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use async_trait::async_trait;
-use mainstem_machine::{ChatId, ChatState, MessageId, ReplicaId, Role};
+use mainstem_machine::{ChatId, ChatState, MessageId, ReplicaId};
 use mainstem_runtime::ports::{
-    Applied, Fault, HeartbeatReport, Held, Known, Page, Receipt, ReplicaRow, Request, Snapshot, Store,
-    SyncReport, SyncRequest,
+    Applied, Fault, HeartbeatReport, Held, Known, Page, ReplicaRow, Request, Snapshot, Store, SyncReport,
+    SyncRequest,
 };
 use sqlx::query::Query;
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool,
     SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Connection, Row, Sqlite, Transaction, query};
+use sqlx::{ConnectOptions, Connection, Row, Sqlite, query};
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::faults::{self, Sent, bounded, is_passing};
@@ -26,9 +29,10 @@ use super::limits::{
     ACQUIRE_TIMEOUT, PEER_LEASES, RECEIPT_RETENTION_MS, RECEIPTS_PURGED_MAX, REPLICA_RETENTION_MS,
     SQLITE_READERS_MAX, STATEMENT_TIMEOUT, TRIES_MAX,
 };
-use super::rows::{self, bind_chat, json, signed};
-use super::transaction::{self, End, Kept, Locked, Statements, Write, millis};
+use super::rows::{self, json, signed};
+use super::transaction::{self, End, millis};
 use super::{migrations, reads};
+use statements::SqliteStatements;
 
 /// The database's clock, in milliseconds.
 macro_rules! now {
@@ -36,6 +40,8 @@ macro_rules! now {
         "CAST(round(unixepoch('subsec') * 1000) AS INTEGER)"
     };
 }
+
+use now;
 
 #[derive(Debug)]
 pub struct SqliteStore {
@@ -58,7 +64,7 @@ impl SqliteStore {
             !url.contains(":memory:") && !url.contains("mode=memory"),
             "a database in memory would forget every chat: give a file, as in sqlite:mainstem.db"
         );
-        let lock = lock(&path)?;
+        let lock = lock::lock(&path)?;
         let options = options
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
@@ -207,142 +213,6 @@ async fn transact(
     })
 }
 
-/// Takes the lock file beside the database, which is left there: removing it would race.
-fn lock(path: &Path) -> anyhow::Result<File> {
-    // Two names of one file must meet at one lock.
-    let real = path.canonicalize().or_else(|_| {
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let name = path.file_name().context("the database's path does not name a file")?;
-        let parent = parent.unwrap_or(Path::new("."));
-        let parent = parent
-            .canonicalize()
-            .with_context(|| format!("the directory {} for the database cannot be used", parent.display()))?;
-        anyhow::Ok(parent.join(name))
-    })?;
-    let mut beside = real.into_os_string();
-    beside.push(".lock");
-    let beside = PathBuf::from(beside);
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&beside)
-        .with_context(|| format!("the lock file {} cannot be written", beside.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => anyhow::bail!(
-            "the database {} is in use by another mainstem: stop that one, give this one another file, or use \
-             PostgreSQL for several replicas",
-            path.display()
-        ),
-        Err(TryLockError::Error(error)) => {
-            Err(error).with_context(|| format!("the lock file {} cannot be locked", beside.display()))
-        }
-    }
-}
-
-struct SqliteStatements<'c>(Transaction<'c, Sqlite>);
-
-impl Statements for SqliteStatements<'_> {
-    async fn claim(&mut self, receipt: &Receipt) -> sqlx::Result<bool> {
-        let done = query(concat!(
-            "INSERT INTO receipts (caller, key, body, created_at) VALUES ($1, $2, $3, ",
-            now!(),
-            ") ON CONFLICT DO NOTHING"
-        ))
-        .bind(receipt.caller.to_string())
-        .bind(receipt.key.to_string())
-        .bind(receipt.body.to_vec())
-        .execute(&mut *self.0)
-        .await?;
-        Ok(done.rows_affected() == 1)
-    }
-
-    async fn kept(&mut self, receipt: &Receipt) -> sqlx::Result<Option<Kept>> {
-        let row = query(rows::KEPT)
-            .bind(receipt.caller.to_string())
-            .bind(receipt.key.to_string())
-            .fetch_optional(&mut *self.0)
-            .await?;
-        row.as_ref().map(rows::kept).transpose()
-    }
-
-    async fn lock(&mut self, chat: ChatId) -> sqlx::Result<Locked> {
-        // The transaction holds the whole database already.
-        let row = query(concat!(
-            "SELECT ",
-            rows::chat_columns!(""),
-            ", c.lease_expires_at, ",
-            now!(),
-            " AS now FROM (SELECT 1) LEFT JOIN chats c ON c.id = $1"
-        ))
-        .bind(chat.to_string())
-        .fetch_one(&mut *self.0)
-        .await?;
-        rows::locked(&row)
-    }
-
-    async fn role(&mut self, chat: ChatId, message: MessageId) -> sqlx::Result<Option<Role>> {
-        let row = query("SELECT role FROM messages WHERE chat_id = $1 AND id = $2")
-            .bind(chat.to_string())
-            .bind(signed(message.0))
-            .fetch_optional(&mut *self.0)
-            .await?;
-        row.as_ref().map(rows::role).transpose()
-    }
-
-    async fn write(&mut self, write: Write<'_>) -> sqlx::Result<()> {
-        if let Some(change) = write.change {
-            let chat = change.state.id.to_string();
-            if change.deleted {
-                query("DELETE FROM chats WHERE id = $1").bind(chat).execute(&mut *self.0).await?;
-            } else {
-                if let Some(from) = change.cut_from {
-                    query("DELETE FROM messages WHERE chat_id = $1 AND id >= $2")
-                        .bind(&chat)
-                        .bind(signed(from.0))
-                        .execute(&mut *self.0)
-                        .await?;
-                }
-                let statement = if write.created { rows::insert_chat!("") } else { rows::update_chat!("") };
-                bind_chat!(query(statement), &change.state, change.queue_changed || write.created)
-                    .bind(write.lease_expires_at.is_none())
-                    .bind(write.lease_expires_at.flatten().map(|at| at.0))
-                    .execute(&mut *self.0)
-                    .await?;
-                for message in &change.inserted {
-                    query(
-                        "INSERT INTO messages (chat_id, id, revision, role, content, interrupted, \
-                         history_version, attempt, queued_as, created_at) \
-                         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-                    )
-                    .bind(&chat)
-                    .bind(signed(message.id.0))
-                    .bind(signed(message.revision.0))
-                    .bind(message.role.as_str())
-                    .bind(message.content.as_json().to_owned())
-                    .bind(message.interrupted)
-                    .bind(message.episode.map(|episode| signed(episode.history_version.0)))
-                    .bind(message.episode.map(|episode| signed(episode.attempt)))
-                    .bind(message.queued_as.map(|id| signed(id.0)))
-                    .bind(message.created_at.0)
-                    .execute(&mut *self.0)
-                    .await?;
-                }
-            }
-        }
-        if let Some((receipt, answer)) = write.answer {
-            query("UPDATE receipts SET answer = $3 WHERE caller = $1 AND key = $2")
-                .bind(receipt.caller.to_string())
-                .bind(receipt.key.to_string())
-                .bind(answer)
-                .execute(&mut *self.0)
-                .await?;
-        }
-        Ok(())
-    }
-}
-
 #[async_trait]
 impl Store for SqliteStore {
     async fn apply(&self, request: &Request) -> Result<Applied, Fault> {
@@ -367,6 +237,11 @@ impl Store for SqliteStore {
             query = query.bind(value);
         }
         faults::readable(reads::to_snapshot(&self.read(query).await?))
+    }
+
+    async fn state(&self, chat: ChatId) -> Result<Option<Arc<ChatState>>, Fault> {
+        let rows = self.read(query(reads::state!("$1", "")).bind(chat.to_string())).await?;
+        faults::readable(rows.first().map(|row| rows::chat(row).map(Arc::new)).transpose())
     }
 
     async fn page(

@@ -2,30 +2,35 @@
 //! one statement. What the database did not answer in time is given up, and the pool finds new connections
 //! when it has come back.
 
+mod statements;
+
+use std::collections::BTreeSet;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use async_trait::async_trait;
-use mainstem_machine::{ChatId, ChatState, Message, MessageId, ReplicaId, Role};
+use mainstem_machine::{ChatId, ChatState, MessageId, ReplicaId};
 use mainstem_runtime::ports::{
-    Applied, Fault, HeartbeatReport, Held, Known, Page, Receipt, ReplicaRow, Request, Snapshot, Store,
-    SyncReport, SyncRequest,
+    Applied, Fault, HeartbeatReport, Held, Known, Page, ReplicaRow, Request, Snapshot, Store, SyncReport,
+    SyncRequest,
 };
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgRow};
 use sqlx::query::Query;
-use sqlx::{ConnectOptions, Connection, Postgres, Row, Transaction, query};
+use sqlx::{ConnectOptions, Connection, Postgres, Row, query};
 
 use super::faults::{self, Sent, bounded, is_passing, leaves_connection};
 use super::limits::{
     ACQUIRE_TIMEOUT, IDLE_UNTESTED_MAX, OPEN_TIMEOUT, PEER_LEASES, POSTGRES_CONNECTIONS_MAX,
-    RECEIPT_RETENTION_MS, RECEIPTS_PURGED_MAX, REPLICA_RETENTION_MS, RETURN_TIMEOUT, STATEMENT_TIMEOUT,
-    TRIES_MAX,
+    RECEIPT_RETENTION_MS, RECEIPTS_PURGED_MAX, RENEW_TIMEOUT, REPLICA_RETENTION_MS, RETURN_TIMEOUT,
+    STATEMENT_TIMEOUT, TRIES_MAX,
 };
-use super::rows::{self, Fields, bind_chat, signed};
-use super::transaction::{self, End, Kept, Locked, Statements, Write, millis};
+use super::rows::{self, Fields, signed};
+use super::transaction::{self, End, millis};
 use super::{migrations, reads};
+use statements::PostgresStatements;
 
 /// The oldest that is taken, as the server numbers its versions.
 const VERSION_MIN: i32 = 120_000;
@@ -36,6 +41,8 @@ macro_rules! now {
         "CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS bigint)"
     };
 }
+
+use now;
 
 #[derive(Debug)]
 pub struct PostgresStore {
@@ -212,141 +219,29 @@ impl Drop for Checkout {
     }
 }
 
-struct PostgresStatements<'c>(Transaction<'c, Postgres>);
-
-impl Statements for PostgresStatements<'_> {
-    async fn claim(&mut self, receipt: &Receipt) -> sqlx::Result<bool> {
-        let done = query(concat!(
-            "INSERT INTO receipts (caller, key, body, created_at) VALUES ($1, $2, $3, ",
-            now!(),
-            ") ON CONFLICT DO NOTHING"
-        ))
-        .bind(&*receipt.caller)
-        .bind(&*receipt.key)
-        .bind(&receipt.body[..])
-        .execute(&mut *self.0)
-        .await?;
-        Ok(done.rows_affected() == 1)
-    }
-
-    async fn kept(&mut self, receipt: &Receipt) -> sqlx::Result<Option<Kept>> {
-        let row =
-            query(rows::KEPT).bind(&*receipt.caller).bind(&*receipt.key).fetch_optional(&mut *self.0).await?;
-        row.as_ref().map(rows::kept).transpose()
-    }
-
-    async fn lock(&mut self, chat: ChatId) -> sqlx::Result<Locked> {
-        let row = query(concat!(
-            "SELECT ",
-            rows::chat_columns!("::text"),
-            ", c.lease_expires_at, ",
-            now!(),
-            " AS now FROM chats c WHERE c.id = $1::uuid FOR UPDATE"
-        ))
-        .bind(chat.to_string())
-        .fetch_optional(&mut *self.0)
-        .await?;
-        match row {
-            Some(row) => rows::locked(&row),
-            None => {
-                let row = query(concat!("SELECT ", now!(), " AS now")).fetch_one(&mut *self.0).await?;
-                Ok(Locked { state: None, lease_expires_at: None, now: rows::time(&row, "now")? })
-            }
-        }
-    }
-
-    async fn role(&mut self, chat: ChatId, message: MessageId) -> sqlx::Result<Option<Role>> {
-        let row = query("SELECT role FROM messages WHERE chat_id = $1::uuid AND id = $2")
-            .bind(chat.to_string())
-            .bind(signed(message.0))
-            .fetch_optional(&mut *self.0)
-            .await?;
-        row.as_ref().map(rows::role).transpose()
-    }
-
-    async fn write(&mut self, write: Write<'_>) -> sqlx::Result<()> {
-        let (caller, key, answer) = match &write.answer {
-            Some((receipt, answer)) => (Some(&*receipt.caller), Some(&*receipt.key), Some(answer.as_str())),
-            None => (None, None, None),
-        };
-        let Some(change) = write.change else {
-            query("UPDATE receipts SET answer = $3 WHERE caller = $1 AND key = $2")
-                .bind(caller)
-                .bind(key)
-                .bind(answer)
-                .execute(&mut *self.0)
-                .await?;
-            return Ok(());
-        };
-        if change.deleted {
-            query(DELETE)
-                .bind(change.state.id.to_string())
-                .bind(caller)
-                .bind(key)
-                .bind(answer)
-                .execute(&mut *self.0)
-                .await?;
-            return Ok(());
-        }
-        let statement = if write.created { CREATE } else { UPDATE };
-        let inserted = &change.inserted;
-        let statement = bind_chat!(query(statement), &change.state, change.queue_changed || write.created)
-            .bind(write.lease_expires_at.is_none())
-            .bind(write.lease_expires_at.flatten().map(|at| at.0))
-            .bind(caller)
-            .bind(key)
-            .bind(answer)
-            .bind(change.cut_from.map(|from| signed(from.0)))
-            .bind(column(inserted, |message| signed(message.id.0)))
-            .bind(column(inserted, |message| signed(message.revision.0)))
-            .bind(column(inserted, |message| message.role.as_str()))
-            .bind(column(inserted, |message| message.content.as_json()))
-            .bind(column(inserted, |message| message.interrupted))
-            .bind(column(inserted, |message| message.episode.map(|of| signed(of.history_version.0))))
-            .bind(column(inserted, |message| message.episode.map(|of| signed(of.attempt))))
-            .bind(column(inserted, |message| message.queued_as.map(|id| signed(id.0))))
-            .bind(column(inserted, |message| message.created_at.0));
-        statement.execute(&mut *self.0).await?;
-        Ok(())
-    }
-}
-
-fn column<'a, T>(messages: &'a [Message], of: impl Fn(&'a Message) -> T) -> Vec<T> {
-    messages.iter().map(of).collect()
-}
-
-/// What a command writes, in one statement: the answer, the cut, the messages, and the chat as `$chat` does.
-macro_rules! write_all {
-    ($chat:expr) => {
+/// The leases of `$1` that `$2` and `$3` name, renewed for `$4`. `$wait` says what to do about a row that
+/// another transaction has locked.
+macro_rules! renewal {
+    ($wait:literal) => {
         concat!(
-            "WITH answered AS (UPDATE receipts SET answer = $25 WHERE caller = $23 AND key = $24), \
-             cut AS (DELETE FROM messages WHERE chat_id = $1::uuid AND id >= $26), \
-             inserted AS (INSERT INTO messages (chat_id, id, revision, role, content, interrupted, \
-             history_version, attempt, queued_as, created_at) \
-             SELECT $1::uuid, * FROM unnest($27::bigint[], $28::bigint[], $29::text[], $30::text[], \
-             $31::boolean[], $32::bigint[], $33::bigint[], $34::bigint[], $35::bigint[])) ",
-            $chat
+            "renewed AS (UPDATE chats SET lease_expires_at = (SELECT now FROM clock) + $4 WHERE id IN \
+             (SELECT c.id FROM chats c JOIN unnest($2::uuid[], $3::bigint[]) AS held (id, lease) \
+             ON c.id = held.id AND c.lease = held.lease WHERE c.worker = $1 ORDER BY c.id FOR UPDATE OF c ",
+            $wait,
+            ") RETURNING id, lease)"
         )
     };
 }
 
-const CREATE: &str = write_all!(rows::insert_chat!("::uuid"));
-const UPDATE: &str = write_all!(rows::update_chat!("::uuid"));
-const DELETE: &str = "WITH answered AS (UPDATE receipts SET answer = $4 WHERE caller = $2 AND key = $3) \
-                      DELETE FROM chats WHERE id = $1::uuid";
-
-/// `$1` the replica, `$2` its address, `$3` and `$4` what it holds, `$5` the time a lease lasts, `$6` how long
-/// a peer counts, `$7` and `$8` how long receipts and replicas are kept, `$9` how many receipts may go. What
-/// another transaction holds is purged another time.
+/// After a renewal's: `$5` the replica's address, `$6` how long a peer counts, `$7` and `$8` how long receipts
+/// and replicas are kept, `$9` how many receipts may go. What another transaction holds is left for now.
 const HEARTBEAT: &str = concat!(
     "WITH clock AS MATERIALIZED (SELECT ",
     now!(),
-    " AS now), \
-     present AS (INSERT INTO replicas (id, address, seen_at) SELECT $1, $2, now FROM clock \
+    " AS now), ",
+    renewal!("SKIP LOCKED"),
+    ", present AS (INSERT INTO replicas (id, address, seen_at) SELECT $1, $5, now FROM clock \
      ON CONFLICT (id) DO UPDATE SET address = excluded.address, seen_at = excluded.seen_at), \
-     renewed AS (UPDATE chats c SET lease_expires_at = (SELECT now FROM clock) + $5 \
-     FROM unnest($3::uuid[], $4::bigint[]) AS held (id, lease) \
-     WHERE c.id = held.id AND c.lease = held.lease AND c.worker = $1 RETURNING c.id, c.lease), \
      purged AS (DELETE FROM receipts r USING (SELECT caller, key FROM receipts \
      WHERE created_at < (SELECT now FROM clock) - $7 ORDER BY created_at LIMIT $9 FOR UPDATE SKIP LOCKED) old \
      WHERE r.caller = old.caller AND r.key = old.key), \
@@ -355,6 +250,15 @@ const HEARTBEAT: &str = concat!(
      SELECT CAST(0 AS bigint) AS kind, id::text AS id, lease, NULL AS address FROM renewed \
      UNION ALL SELECT 1, id, 0, address FROM replicas \
      WHERE id <> $1 AND seen_at >= (SELECT now FROM clock) - $6 ORDER BY 1, 2"
+);
+
+/// What a heartbeat had to leave, waiting for it.
+const RENEW: &str = concat!(
+    "WITH clock AS MATERIALIZED (SELECT ",
+    now!(),
+    " AS now), ",
+    renewal!(""),
+    " SELECT CAST(0 AS bigint) AS kind, id::text AS id, lease FROM renewed"
 );
 
 #[async_trait]
@@ -383,6 +287,12 @@ impl Store for PostgresStore {
         faults::readable(reads::to_snapshot(&rows.await?))
     }
 
+    async fn state(&self, chat: ChatId) -> Result<Option<Arc<ChatState>>, Fault> {
+        let rows =
+            self.rows(false, || query(reads::state!("$1::uuid", "::text")).bind(chat.to_string())).await?;
+        faults::readable(rows.first().map(|row| rows::chat(row).map(Arc::new)).transpose())
+    }
+
     async fn page(
         &self,
         chat: ChatId,
@@ -408,19 +318,33 @@ impl Store for PostgresStore {
 
     async fn heartbeat(&self, replica: &ReplicaRow, held: &[Held]) -> Result<HeartbeatReport, Fault> {
         let ttl = signed(millis(self.lease_ttl));
-        let rows = self.rows(true, || {
-            query(HEARTBEAT)
+        let renewal = |statement: &'static str, held: &[Held]| {
+            query(statement)
                 .bind(replica.replica.as_str())
-                .bind(&replica.address)
                 .bind(held.iter().map(|held| held.chat.to_string()).collect::<Vec<_>>())
                 .bind(held.iter().map(|held| signed(held.lease.0)).collect::<Vec<_>>())
                 .bind(ttl)
+        };
+        let rows = self.rows(true, || {
+            renewal(HEARTBEAT, held)
+                .bind(&replica.address)
                 .bind(ttl.saturating_mul(PEER_LEASES))
                 .bind(RECEIPT_RETENTION_MS)
                 .bind(REPLICA_RETENTION_MS)
                 .bind(RECEIPTS_PURGED_MAX)
         });
-        faults::readable(to_heartbeat(&rows.await?))
+        let mut report = faults::readable(to_heartbeat(&rows.await?))?;
+        let confirmed: BTreeSet<_> = report.confirmed.iter().copied().collect();
+        let left: Vec<_> = held.iter().copied().filter(|held| !confirmed.contains(held)).collect();
+        if !left.is_empty() {
+            // Lost, or locked just now. One chat that stays locked must not cost the others their leases (B3).
+            let wait = (self.lease_ttl / 4).min(RENEW_TIMEOUT);
+            let renewed = tokio::time::timeout(wait, self.rows(true, || renewal(RENEW, &left))).await;
+            if let Ok(Ok(rows)) = renewed {
+                report.confirmed.extend(faults::readable(to_heartbeat(&rows))?.confirmed);
+            }
+        }
+        Ok(report)
     }
 
     async fn farewell(&self, replica: &ReplicaId) -> Result<(), Fault> {

@@ -1,0 +1,72 @@
+//! What one transition of a chat costs: it is taken inside a database transaction, under the row's lock.
+
+use std::hint::black_box;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use mainstem_machine::{
+    ChatId, ChatState, Command, Content, Facts, Fence, Outcome, ReplicaId, SendMode, WallTime,
+};
+use uuid::Uuid;
+
+/// Messages waiting while the chat is at work: as many as the default of `--queue-max` takes.
+const QUEUED: usize = 20;
+
+const FACTS: Facts = Facts { now: WallTime(0), lease_expired: false, message_role: None };
+
+fn content() -> Content {
+    Content::text(&"what somebody says ".repeat(50))
+}
+
+fn send(mode: SendMode) -> Command {
+    Command::Send { content: content(), mode, queue_max: QUEUED + 1 }
+}
+
+fn changed(state: Option<&ChatState>, command: &Command) -> ChatState {
+    match command.apply_to(state, None, &FACTS) {
+        Ok(Outcome::Changed(change)) => change.state,
+        other => panic!("expected a change, came {other:?}"),
+    }
+}
+
+/// A chat at work on its first attempt, with this many messages waiting.
+fn running(queued: usize) -> (ChatState, Fence) {
+    let replica = ReplicaId::new("bench").unwrap();
+    let create = Command::Create {
+        chat: ChatId(Uuid::nil()),
+        owner: "someone".into(),
+        title: None,
+        model: None,
+        content: Some(content()),
+    };
+    let state = changed(None, &create);
+    let state =
+        changed(Some(&state), &Command::Acquire { replica: replica.clone(), interrupting_only: false });
+    let fence = Fence { replica, lease: state.lease, episode: state.present_episode() };
+    let state = changed(Some(&state), &Command::BeginAttempt { fence: fence.clone() });
+    let state = (0..queued).fold(state, |state, _| changed(Some(&state), &send(SendMode::Queue)));
+    let episode = state.present_episode();
+    (state, Fence { episode, ..fence })
+}
+
+fn apply(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("chat/apply");
+    for queued in [0, QUEUED] {
+        let (state, fence) = running(queued);
+        let stale = Fence { lease: fence.lease.next(), ..fence.clone() };
+        let commands = [
+            ("send", send(SendMode::Queue)),
+            ("begin_attempt", Command::BeginAttempt { fence: fence.clone() }),
+            ("finish_turn", Command::FinishTurn { fence, answer: Some(content()) }),
+            ("fenced", Command::FinishTurn { fence: stale, answer: Some(content()) }),
+        ];
+        for (name, command) in commands {
+            group.bench_function(format!("{name}/queued_{queued}"), |bencher| {
+                bencher.iter(|| black_box(&state).apply(black_box(&command), &FACTS));
+            });
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(benches, apply);
+criterion_main!(benches);

@@ -1,0 +1,330 @@
+//! What holds of every single change, whatever the model says: versions, ids, leases, attempts, fences.
+
+use std::collections::BTreeSet;
+
+use mainstem_machine::{
+    Accepted, Change, ChatState, Command, Facts, Fence, LeaseTerm, Message, MessageId, Outcome, Rejection,
+    Role, SendMode, Status,
+};
+
+use super::model::{Ask, Text};
+use super::world::{World, says};
+
+/// One request and what came of it.
+pub(crate) struct Step<'a> {
+    pub(crate) before: Option<&'a ChatState>,
+    pub(crate) command: &'a Command,
+    pub(crate) facts: &'a Facts,
+    pub(crate) result: &'a Result<Outcome, Rejection>,
+}
+
+pub(crate) fn every_step(step: &Step<'_>) {
+    match (step.before, step.result) {
+        (_, Err(rejection)) => rejections_are_of_the_right_kind(step, *rejection),
+        (before, Ok(Outcome::Unchanged(accepted))) => {
+            let before = before.expect("nothing is no chat");
+            assert_eq!(before.status, Status::Interrupting, "only an interrupt changes nothing");
+            assert!(matches!(step.command, Command::Interrupt { .. }));
+            assert_eq!(*accepted, Accepted::Chat(before.clone().into()));
+        }
+        (None, Ok(Outcome::Changed(change))) => {
+            assert!(matches!(step.command, Command::Create { .. }));
+            assert_eq!(change.state.snapshot_version.0, 1, "a chat begins with its first change");
+            state_is_sound(&change.state);
+        }
+        (Some(before), Ok(Outcome::Changed(change))) => {
+            versions_count_changes(step.facts, before, change);
+            ids_grow_and_are_never_used_again(before, change);
+            what_leaves_the_queue_is_known_by_its_id(step.command, before, change);
+            leases_count_acquisitions(step.command, before, change);
+            attempts_belong_to_a_history(step.command, before, change);
+            writes_are_fenced(step, before);
+            interrupts_hit_what_they_name(step, before, change);
+            a_partial_stands_before_what_interrupted_it(step.command, change);
+            who_asked_is_answered(step.command, change);
+            state_is_sound(&change.state);
+        }
+    }
+}
+
+fn rejections_are_of_the_right_kind(step: &Step<'_>, rejection: Rejection) {
+    let is_user = fence(step.command).is_none()
+        && !matches!(step.command, Command::Acquire { .. } | Command::Release { .. });
+    if is_user {
+        assert!(!matches!(rejection, Rejection::Fenced | Rejection::NotFree), "{rejection:?}");
+    } else if step.before.is_some() {
+        assert!(matches!(rejection, Rejection::Fenced | Rejection::NotFree), "{rejection:?}");
+    }
+}
+
+fn versions_count_changes(facts: &Facts, before: &ChatState, change: &Change) {
+    let after = &change.state;
+    assert_eq!(after.snapshot_version, before.snapshot_version.next(), "each change is one version");
+    let now = after.snapshot_version;
+    let expected = |moved: bool, before| if moved { now } else { before };
+    let history_moved = change.cut_from.is_some() || !change.inserted.is_empty();
+    assert_eq!(after.history_version, expected(history_moved, before.history_version), "history_version");
+    assert_eq!(after.queue_version, expected(change.queue_changed, before.queue_version), "queue_version");
+    assert_eq!(
+        after.reset_version,
+        expected(change.cut_from.is_some(), before.reset_version),
+        "reset_version"
+    );
+    assert!(change.queue_changed || after.queue == before.queue, "a queue that changes says so");
+    assert_eq!(after.updated_at, facts.now, "a change is dated by the database");
+    for message in &change.inserted {
+        assert_eq!(message.revision, now, "a message tells the change that committed it");
+    }
+    assert_eq!((after.id, &after.owner, after.created_at), (before.id, &before.owner, before.created_at));
+}
+
+fn ids_grow_and_are_never_used_again(before: &ChatState, change: &Change) {
+    let after = &change.state;
+    let known: BTreeSet<MessageId> = before.queue.iter().map(|queued| queued.id).collect();
+    let queued: Vec<MessageId> = after.queue.iter().map(|queued| queued.id).collect();
+    let mut given: Vec<MessageId> = queued.iter().copied().filter(|id| !known.contains(id)).collect();
+    given.extend(change.inserted.iter().map(|message| message.id));
+    given.sort_unstable();
+    let wanted: Vec<MessageId> = (before.last_id.0 + 1..=after.last_id.0).map(MessageId).collect();
+    assert_eq!(given, wanted, "S1: each new id is the next one, used once");
+    assert_eq!(queued.iter().collect::<BTreeSet<_>>().len(), queued.len(), "S6: ids in a queue are unique");
+    assert!(change.inserted.is_sorted_by(|a, b| a.id < b.id), "S1: history is in the order of its ids");
+    let last = change.inserted.last().map_or(before.last_message, |message| message.id);
+    assert_eq!(after.last_message, last, "S1: the newest message is named");
+    for message in &change.inserted {
+        let was = before.queue.iter().find(|queued| Some(queued.id) == message.queued_as);
+        // A message may go through the queue within one change: then its id there is as new.
+        let is_new = message.queued_as.is_none_or(|id| id > before.last_id);
+        assert!(was.map_or(is_new, |was| was.content == message.content), "S6: promoted as it was queued");
+        assert!(message.queued_as.is_none() || message.role == Role::User);
+    }
+}
+
+fn what_leaves_the_queue_is_known_by_its_id(command: &Command, before: &ChatState, change: &Change) {
+    let mut left: BTreeSet<MessageId> = before.queue.iter().map(|queued| queued.id).collect();
+    if let Accepted::Sent { queued: Some(queued), .. } = &change.accepted {
+        left.insert(queued.id);
+    }
+    for queued in &change.state.queue {
+        left.remove(&queued.id);
+    }
+    let came: BTreeSet<MessageId> = change.inserted.iter().filter_map(|message| message.queued_as).collect();
+    match command {
+        Command::Edit { .. } | Command::Delete => assert!(came.is_empty(), "S6: what is cut off is gone"),
+        Command::DeleteQueued { queued } => assert_eq!((came.len(), left), (0, [*queued].into()), "S6"),
+        _ => assert_eq!(came, left, "S6: what leaves the queue is in the history, under the id it had"),
+    }
+}
+
+fn leases_count_acquisitions(command: &Command, before: &ChatState, change: &Change) {
+    let after = &change.state;
+    if let Command::Acquire { replica, .. } = command {
+        assert_eq!(after.lease, before.lease.next(), "S5: an acquisition is a lease of its own");
+        assert_eq!(after.worker.as_ref(), Some(replica));
+        assert_eq!(change.lease, LeaseTerm::Start);
+        assert_eq!(after.live_episode(), None, "S3: an acquisition alone ends the old worker's episode");
+        return;
+    }
+    assert_eq!(after.lease, before.lease, "S5: only an acquisition makes a lease");
+    assert_ne!(change.lease, LeaseTerm::Start);
+    match (&before.worker, &after.worker) {
+        (Some(_), None) => assert_eq!(change.lease, LeaseTerm::End, "what is released has no term"),
+        (before, after) => assert_eq!(before, after, "S5: nobody holds a chat that did not acquire it"),
+    }
+    assert!(change.lease == LeaseTerm::Keep || after.worker.is_none());
+}
+
+fn attempts_belong_to_a_history(command: &Command, before: &ChatState, change: &Change) {
+    let after = &change.state;
+    if let Command::BeginAttempt { fence } = command {
+        assert_eq!(after.attempt, before.attempt + 1, "S3: each start is an episode of its own");
+        assert_eq!((after.begun, &after.retry), (Some(fence.lease), &None));
+        let (episode, lease) = after.live_episode().expect("what began is live");
+        assert_eq!((episode, lease), (after.present_episode(), fence.lease));
+        return;
+    }
+    let moved = after.history_version != before.history_version;
+    assert_eq!(after.attempt, if moved { 0 } else { before.attempt }, "attempts count under one history");
+    assert!(after.begun.is_none() || after.begun == before.begun, "only a beginning begins");
+    let ends = match command {
+        Command::Release { .. }
+        | Command::Edit { .. }
+        | Command::Fail { .. }
+        | Command::RecordRetry { .. }
+        | Command::CommitStep { .. }
+        | Command::FinishTurn { .. }
+        | Command::FinishInterruption { .. } => true,
+        // Nobody is there who could finish it.
+        Command::Interrupt { .. } => before.worker.is_none(),
+        _ => moved,
+    };
+    if ends {
+        assert_eq!(after.begun, None, "S3: {} ends the episode", command.name());
+        assert_eq!(after.live_episode(), None);
+    }
+    if moved {
+        let kept = (&after.retry, &after.error, after.status);
+        assert!(
+            matches!(kept, (None, None, _) | (None, Some(_), Status::Error)),
+            "S9: nothing of a run is left behind it: {kept:?}"
+        );
+    }
+    if let (false, Some((episode, lease))) = (before.live_episode().is_none(), after.live_episode()) {
+        assert_eq!(before.live_episode(), Some((episode, lease)), "S3: an episode is named by its beginning");
+    }
+}
+
+fn writes_are_fenced(step: &Step<'_>, before: &ChatState) {
+    if let Command::Release { replica, lease } = step.command {
+        assert!(before.is_held_by(replica, *lease), "S5: only the owner releases");
+    }
+    let Some(fence) = fence(step.command) else { return };
+    assert!(before.is_held_by(&fence.replica, fence.lease), "S5: only the owner writes");
+    assert_eq!(before.present_episode(), fence.episode, "S5: a write is about the present");
+    let wanted = match step.command {
+        Command::FinishInterruption { .. } => Status::Interrupting,
+        _ => Status::Running,
+    };
+    assert_eq!(before.status, wanted, "S5: {} comes in its place", step.command.name());
+}
+
+fn interrupts_hit_what_they_name(step: &Step<'_>, before: &ChatState, change: &Change) {
+    let after = &change.state;
+    if let Command::Interrupt { episode } = step.command {
+        assert!(episode.is_none_or(|named| named == before.present_episode()), "S7: never another's");
+        assert_eq!(before.status, Status::Running);
+        let waits = after.status == Status::Interrupting;
+        assert_eq!(waits, before.worker.is_some(), "L2: what nobody owns does not wait for an owner");
+    }
+    if after.status == Status::Interrupting && before.status != Status::Interrupting {
+        assert_eq!(before.status, Status::Running, "S7: only what runs is interrupted");
+        let asked = matches!(
+            step.command,
+            Command::Interrupt { .. }
+                | Command::Promote { .. }
+                | Command::Send { mode: SendMode::Interrupt, .. }
+        );
+        assert!(asked, "S7: {} interrupts nothing", step.command.name());
+        assert_eq!(
+            after.live_episode(),
+            before.live_episode(),
+            "S4: what is interrupted is still to be saved"
+        );
+        assert!(change.inserted.is_empty(), "S8: nothing comes before the partial");
+    }
+    if before.status == Status::Interrupting && after.status != Status::Interrupting {
+        let ends = matches!(step.command, Command::FinishInterruption { .. } | Command::Edit { .. });
+        assert!(ends, "S7: an interruption is finished, {} does not do it", step.command.name());
+    }
+}
+
+fn a_partial_stands_before_what_interrupted_it(command: &Command, change: &Change) {
+    let generated: Vec<&Message> =
+        change.inserted.iter().filter(|message| message.episode.is_some()).collect();
+    for message in &generated {
+        let fence = fence(command).expect("S5: only a worker commits an answer");
+        assert_eq!(message.episode, Some(fence.episode), "S4: an answer names the run it came of");
+        let cut = matches!(command, Command::FinishInterruption { .. } | Command::Fail { .. });
+        assert_eq!(message.interrupted, cut, "S4: what was cut short is marked, and nothing else");
+    }
+    assert!(
+        change.inserted.iter().skip(generated.len()).all(|message| message.episode.is_none()),
+        "S8: an answer stands before the message that comes next"
+    );
+    assert!(change.inserted.iter().filter(|message| message.episode.is_none()).count() <= 1);
+}
+
+fn who_asked_is_answered(command: &Command, change: &Change) {
+    match (&change.accepted, command) {
+        (
+            Accepted::Sent { message, queued, snapshot_version },
+            Command::Send { content, .. } | Command::Edit { content, .. },
+        ) => {
+            assert_eq!(*snapshot_version, change.state.snapshot_version);
+            assert!(message.is_some() != queued.is_some(), "one of the two");
+            if let Some(message) = message {
+                assert!(change.inserted.contains(message), "S6: what is answered is kept");
+                assert_eq!(&message.content, content);
+            }
+            if let Some(queued) = queued {
+                let kept = change.state.queue.contains(queued)
+                    || change.inserted.iter().any(|message| message.queued_as == Some(queued.id));
+                assert!(kept, "S6: what is answered is kept");
+                assert_eq!(&queued.content, content);
+            }
+        }
+        (Accepted::Gone, Command::Delete) => assert!(change.deleted),
+        (Accepted::Gone, Command::DeleteQueued { .. }) => {}
+        (Accepted::Chat(chat), _) => assert_eq!(**chat, change.state, "the chat as it is now"),
+        (accepted, command) => panic!("{} is answered by {accepted:?}", command.name()),
+    }
+    assert_eq!(change.deleted, matches!(command, Command::Delete));
+}
+
+fn state_is_sound(state: &ChatState) {
+    if !state.status.is_runnable() {
+        assert_eq!((&state.worker, state.begun), (&None, None), "what does not run is nobody's");
+        assert_eq!(state.retry, None, "S9: nothing is tried again that does not run");
+        assert_eq!(state.live_episode(), None);
+    }
+    if state.status == Status::Waiting {
+        assert!(state.queue.is_empty(), "S6: nothing waits behind nothing");
+    }
+    assert_eq!(state.error.is_some(), state.status == Status::Error, "S9: an error is told while it lasts");
+    let versions = [state.history_version, state.queue_version, state.reset_version];
+    assert!(versions.iter().all(|version| *version <= state.snapshot_version));
+    assert!(state.reset_version <= state.history_version, "a cut is a change of history");
+    assert!(state.last_message <= state.last_id);
+    assert!(state.begun.is_none_or(|begun| begun <= state.lease));
+}
+
+fn fence(command: &Command) -> Option<&Fence> {
+    match command {
+        Command::BeginAttempt { fence }
+        | Command::RecordRetry { fence, .. }
+        | Command::CommitStep { fence, .. }
+        | Command::FinishTurn { fence, .. }
+        | Command::FinishInterruption { fence, .. }
+        | Command::Fail { fence, .. } => Some(fence),
+        _ => None,
+    }
+}
+
+/// What users were promised: each accepted send, until they delete it or cut it off (S6).
+#[derive(Debug, Default)]
+pub(crate) struct Intents(BTreeSet<Text>);
+
+impl Intents {
+    /// Takes down what an accepted request means for them. `before` is the world before it.
+    pub(crate) fn note(&mut self, ask: &Ask, before: &World) {
+        match ask {
+            Ask::Create(text) => self.0 = text.iter().copied().collect(),
+            Ask::Send { text, .. } => {
+                self.0.insert(*text);
+            }
+            Ask::Edit { old, text } => {
+                let cut = before.messages.iter().map(|message| says(&message.content));
+                let cut = cut.skip_while(|text| Some(*text) != *old);
+                let queued = before.state.iter().flat_map(|state| &state.queue);
+                for gone in cut.chain(queued.map(|queued| says(&queued.content))) {
+                    self.0.remove(&gone);
+                }
+                self.0.insert(*text);
+            }
+            Ask::DeleteQueued(Some(text)) => {
+                self.0.remove(text);
+            }
+            Ask::Delete => self.0.clear(),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn assert_kept(&self, world: &World) {
+        let said = world.messages.iter().filter(|message| message.role == Role::User);
+        let said = said.map(|message| says(&message.content));
+        let queued = world.state.iter().flat_map(|state| &state.queue).map(|queued| says(&queued.content));
+        let mut kept: Vec<Text> = said.chain(queued).collect();
+        kept.sort_unstable();
+        assert_eq!(kept, self.0.iter().copied().collect::<Vec<_>>(), "S6: each send is kept exactly once");
+    }
+}

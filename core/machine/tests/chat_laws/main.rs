@@ -1,0 +1,171 @@
+//! The laws of a chat's durable state, on random requests. Each is put to the machine and to an independent
+//! model beside it, and what comes of it is held against the model and against the laws.
+
+mod laws;
+mod model;
+mod world;
+
+use std::collections::BTreeMap;
+
+use mainstem_machine::{ChatState, Command, Facts, Outcome, Rejection, Status};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{Config, TestRunner};
+
+use laws::{Intents, Step, every_step};
+use model::{Chat, Kind, Model, Phase};
+use world::{Op, World, ops, says, who};
+
+const OPS_MAX: usize = 80;
+/// `PROPTEST_CASES` asks for more.
+const CASES: u32 = 500;
+/// How often each row of the table is reached by the cases of the deterministic runner.
+const REACHED_MIN: usize = 5;
+
+/// What came of a request, seen roughly: the command, the status it met, and whether it was accepted.
+type Met = (&'static str, Option<Status>, bool);
+
+#[derive(Debug, Default)]
+struct Run {
+    world: World,
+    model: Model,
+    intents: Intents,
+    met: BTreeMap<Met, usize>,
+}
+
+impl Run {
+    fn take(&mut self, op: &Op) {
+        let before = self.world.clone();
+        let (command, facts, ask) = self.world.resolve(op);
+        let state = before.state.as_ref();
+        let result = command.apply_to(state, Some("someone"), &facts);
+        strangers_and_servers_see_the_same(state, &command, &facts, &result);
+        let expected = self.model.ask(&ask);
+        let changed = result.as_ref().map(|outcome| matches!(outcome, Outcome::Changed(_)));
+        assert_eq!(changed.map_err(|r| *r), expected, "{} on {state:?}", command.name());
+        every_step(&Step { before: state, command: &command, facts: &facts, result: &result });
+        if let Ok(outcome) = &result {
+            self.intents.note(&ask, &before);
+            if let Outcome::Changed(change) = outcome {
+                self.world.write_down(change);
+            }
+        }
+        assert_same(&self.model, &self.world);
+        self.intents.assert_kept(&self.world);
+        *self.met.entry((command.name(), state.map(|s| s.status), result.is_ok())).or_default() += 1;
+    }
+}
+
+fn strangers_and_servers_see_the_same(
+    state: Option<&ChatState>,
+    command: &Command,
+    facts: &Facts,
+    result: &Result<Outcome, Rejection>,
+) {
+    assert_eq!(&command.apply_to(state, None, facts), result, "the server asks for anybody");
+    assert_eq!(&command.apply_to(state, Some("someone"), facts), result, "the same again is the same");
+    if state.is_some() {
+        let stranger = command.apply_to(state, Some("stranger"), facts);
+        assert_eq!(stranger, Err(Rejection::NoSuchChat), "S10: to others a chat does not exist");
+    }
+}
+
+/// The model and the rows say the same.
+fn assert_same(model: &Model, world: &World) {
+    let (Some(chat), Some(state)) = (&model.0, &world.state) else {
+        assert_eq!((model.0.is_some(), world.messages.len()), (world.state.is_some(), 0));
+        return;
+    };
+    let kind = |message: &mainstem_machine::Message| match (message.episode, message.interrupted) {
+        (None, _) => Kind::Said,
+        (Some(_), false) => Kind::Generated,
+        (Some(_), true) => Kind::Partial,
+    };
+    let phase = match state.status {
+        Status::Waiting => Phase::Idle,
+        Status::Running => Phase::Running,
+        Status::Interrupting => Phase::Stopping,
+        Status::Error => Phase::Broken,
+    };
+    let rows = Chat {
+        history: world.messages.iter().map(|message| (kind(message), says(&message.content))).collect(),
+        queue: state.queue.iter().map(|queued| says(&queued.content)).collect(),
+        phase,
+        holder: state.worker.as_ref().map(who),
+        term: state.lease.0,
+        attempt: state.attempt,
+        live: state.live_episode().is_some(),
+        retrying: state.retry.is_some(),
+        version: state.snapshot_version.0,
+        history_at: state.history_version.0,
+        queue_at: state.queue_version.0,
+        cut_at: state.reset_version.0,
+    };
+    assert_eq!(&rows, chat, "S1, S6, S8: the rows (left) are what the model says (right)");
+    assert!(world.messages.is_sorted_by(|a, b| a.id < b.id), "S1: history is in the order of its ids");
+    assert_eq!(world.messages.last().map(|m| m.id).unwrap_or_default(), state.last_message, "S1");
+}
+
+fn config() -> Config {
+    let default = Config::default();
+    Config { cases: default.cases.max(CASES), failure_persistence: None, ..default }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn a_chat_does_what_the_model_does_and_keeps_the_laws(ops in ops(OPS_MAX)) {
+        let mut run = Run::default();
+        for op in &ops {
+            run.take(op);
+        }
+    }
+}
+
+/// Guards the test above: laws that were never put to the question say nothing.
+#[test]
+fn the_random_requests_reach_every_row_of_the_table() {
+    let mut met = BTreeMap::<Met, usize>::new();
+    let mut runner = TestRunner::deterministic();
+    for _ in 0..CASES {
+        let ops = ops(OPS_MAX).new_tree(&mut runner).unwrap().current();
+        let mut run = Run::default();
+        ops.iter().for_each(|op| run.take(op));
+        for (what, times) in run.met {
+            *met.entry(what).or_default() += times;
+        }
+    }
+    use Status::{Error, Interrupting, Running, Waiting};
+    let accepted: &[(&str, &[Status])] = &[
+        ("send", &[Waiting, Running, Interrupting, Error]),
+        ("edit", &[Waiting, Running, Interrupting, Error]),
+        ("interrupt", &[Running, Interrupting]),
+        ("delete_queued", &[Running, Interrupting, Error]),
+        ("promote", &[Running, Interrupting, Error]),
+        ("delete", &[Waiting, Error]),
+        ("acquire", &[Running, Interrupting]),
+        ("release", &[Running, Interrupting]),
+        ("begin_attempt", &[Running]),
+        ("record_retry", &[Running]),
+        ("commit_step", &[Running]),
+        ("finish_turn", &[Running]),
+        ("finish_interruption", &[Interrupting]),
+        ("fail", &[Running]),
+    ];
+    for (name, statuses) in accepted {
+        for status in Status::ALL {
+            let times = met.get(&(name, Some(status), true)).copied().unwrap_or_default();
+            if statuses.contains(&status) {
+                assert!(times >= REACHED_MIN, "D2: {name} in {status:?} was accepted {times} times only");
+            } else {
+                assert_eq!(times, 0, "{name} is not accepted in {status:?}");
+            }
+        }
+    }
+    for name in accepted.iter().map(|(name, _)| *name) {
+        let rejected = met.iter().filter(|((met, _, ok), _)| *met == name && !ok);
+        let times: usize = rejected.map(|(_, times)| times).sum();
+        assert!(times >= REACHED_MIN, "D2: {name} was rejected {times} times only");
+    }
+}

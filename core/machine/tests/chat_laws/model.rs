@@ -1,0 +1,318 @@
+//! What a chat ought to do, told a second time: lists of numbered texts, a phase, a holder. Written from the
+//! tables in the project's design and interface, and from no code. It knows no message ids, so it cannot
+//! repeat a mistake with them; those have laws of their own.
+
+use mainstem_machine::{Rejection, SendMode};
+
+/// A text that was never written before.
+pub(crate) type Text = u32;
+/// A replica.
+pub(crate) type Who = u8;
+
+/// What is asked, in the model's words.
+#[derive(Clone, Debug)]
+pub(crate) enum Ask {
+    Create(Option<Text>),
+    Send {
+        text: Text,
+        mode: SendMode,
+        room: usize,
+    },
+    /// `old` is what the message says now, if there is such a message.
+    Edit {
+        old: Option<Text>,
+        text: Text,
+    },
+    Interrupt {
+        named: Option<(u64, u64)>,
+    },
+    DeleteQueued(Option<Text>),
+    Promote(Option<Text>),
+    Delete,
+    Acquire {
+        who: Who,
+        expired: bool,
+        stopping_only: bool,
+    },
+    Release {
+        who: Who,
+        term: u64,
+    },
+    Write {
+        claim: Claim,
+        write: Write,
+    },
+}
+
+/// What a worker believes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Claim {
+    pub(crate) who: Who,
+    pub(crate) term: u64,
+    pub(crate) history: u64,
+    pub(crate) attempt: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Write {
+    Begin,
+    Retry,
+    Step(Vec<Text>),
+    Finish(Option<Text>),
+    FinishInterruption(Option<Text>),
+    Fail(Option<Text>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    Idle,
+    Running,
+    Stopping,
+    Broken,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Said,
+    Generated,
+    /// Generated, and cut short.
+    Partial,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Chat {
+    pub(crate) history: Vec<(Kind, Text)>,
+    pub(crate) queue: Vec<Text>,
+    pub(crate) phase: Phase,
+    pub(crate) holder: Option<Who>,
+    /// How often it was acquired.
+    pub(crate) term: u64,
+    pub(crate) attempt: u64,
+    /// Somebody of the present term generates.
+    pub(crate) live: bool,
+    pub(crate) retrying: bool,
+    pub(crate) version: u64,
+    pub(crate) history_at: u64,
+    pub(crate) queue_at: u64,
+    pub(crate) cut_at: u64,
+}
+
+/// All there is: a chat, or none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Model(pub(crate) Option<Chat>);
+
+impl Model {
+    /// Whether it changed anything, or why it may not.
+    pub(crate) fn ask(&mut self, ask: &Ask) -> Result<bool, Rejection> {
+        match (&mut self.0, ask) {
+            (None, Ask::Create(text)) => self.0 = Some(Chat::create(*text)),
+            (None, _) => return Err(Rejection::NoSuchChat),
+            (Some(_), Ask::Create(_)) => return Err(Rejection::Exists),
+            (Some(chat), Ask::Delete) if chat.is_busy() => return Err(Rejection::Busy),
+            (Some(_), Ask::Delete) => self.0 = None,
+            (Some(chat), ask) => {
+                let mut next = Chat { version: chat.version + 1, ..chat.clone() };
+                if !next.take(ask)? {
+                    return Ok(false);
+                }
+                *chat = next;
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl Chat {
+    fn create(text: Option<Text>) -> Self {
+        let mut chat = Self {
+            history: vec![],
+            queue: vec![],
+            phase: Phase::Idle,
+            holder: None,
+            term: 0,
+            attempt: 0,
+            live: false,
+            retrying: false,
+            version: 1,
+            history_at: 0,
+            queue_at: 0,
+            cut_at: 0,
+        };
+        if let Some(text) = text {
+            chat.say(text);
+        }
+        chat
+    }
+
+    pub(crate) fn is_busy(&self) -> bool {
+        matches!(self.phase, Phase::Running | Phase::Stopping)
+    }
+
+    fn take(&mut self, ask: &Ask) -> Result<bool, Rejection> {
+        match ask {
+            Ask::Create(_) | Ask::Delete => unreachable!("the model takes these itself"),
+            Ask::Send { text, mode, room } => self.send(*text, *mode, *room)?,
+            Ask::Edit { old, text } => {
+                let at = self.history.iter().position(|(_, line)| Some(*line) == *old);
+                let at = at.ok_or(Rejection::NoSuchMessage)?;
+                if self.history[at].0 != Kind::Said {
+                    return Err(Rejection::NotEditable);
+                }
+                self.history.truncate(at);
+                self.cut_at = self.version;
+                if !self.queue.is_empty() {
+                    self.queue.clear();
+                    self.queue_at = self.version;
+                }
+                self.say(*text);
+            }
+            Ask::Interrupt { named } => {
+                let meant = named.is_none_or(|named| named == (self.history_at, self.attempt));
+                match self.phase {
+                    Phase::Running | Phase::Stopping if !meant => return Err(Rejection::NotRunning),
+                    Phase::Stopping => return Ok(false),
+                    // Nobody is there to finish it (R31).
+                    Phase::Running if self.holder.is_none() => self.go_on(),
+                    Phase::Running => self.phase = Phase::Stopping,
+                    Phase::Idle | Phase::Broken => return Err(Rejection::NotRunning),
+                }
+            }
+            Ask::DeleteQueued(text) => {
+                self.unqueue(*text)?;
+            }
+            Ask::Promote(text) => {
+                let text = self.unqueue(*text)?;
+                if self.is_busy() {
+                    self.queue.insert(0, text);
+                    self.phase = Phase::Stopping;
+                } else {
+                    self.say(text);
+                }
+            }
+            Ask::Acquire { who, expired, stopping_only } => {
+                let free = self.holder.is_none_or(|holder| holder == *who) || *expired;
+                let wanted = if *stopping_only { self.phase == Phase::Stopping } else { self.is_busy() };
+                if !free || !wanted {
+                    return Err(Rejection::NotFree);
+                }
+                self.holder = Some(*who);
+                self.term += 1;
+                self.live = false;
+            }
+            Ask::Release { who, term } => {
+                if self.holder != Some(*who) || self.term != *term {
+                    return Err(Rejection::Fenced);
+                }
+                self.holder = None;
+                self.live = false;
+            }
+            Ask::Write { claim, write } => self.write(claim, write)?,
+        }
+        Ok(true)
+    }
+
+    fn send(&mut self, text: Text, mode: SendMode, room: usize) -> Result<(), Rejection> {
+        if !self.is_busy() {
+            if mode != SendMode::Interrupt && !self.queue.is_empty() {
+                self.queue.push(text);
+                let head = self.queue.remove(0);
+                self.queue_at = self.version;
+                self.say(head);
+            } else {
+                self.say(text);
+            }
+            return Ok(());
+        }
+        if mode == SendMode::Reject {
+            return Err(Rejection::Busy);
+        }
+        if self.queue.len() >= room {
+            return Err(Rejection::QueueFull);
+        }
+        self.queue_at = self.version;
+        if mode == SendMode::Interrupt {
+            self.queue.insert(0, text);
+            self.phase = Phase::Stopping;
+        } else {
+            self.queue.push(text);
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, claim: &Claim, write: &Write) -> Result<(), Rejection> {
+        let present = (self.holder, self.term, self.history_at, self.attempt);
+        let wanted =
+            if matches!(write, Write::FinishInterruption(_)) { Phase::Stopping } else { Phase::Running };
+        if present != (Some(claim.who), claim.term, claim.history, claim.attempt) || self.phase != wanted {
+            return Err(Rejection::Fenced);
+        }
+        match write {
+            Write::Begin => {
+                self.attempt += 1;
+                self.live = true;
+                self.retrying = false;
+            }
+            Write::Retry => {
+                self.live = false;
+                self.retrying = true;
+            }
+            Write::Step(texts) => {
+                self.live = false;
+                self.retrying = false;
+                for text in texts {
+                    self.line(Kind::Generated, *text);
+                }
+            }
+            Write::Finish(answer) => {
+                answer.iter().for_each(|text| self.line(Kind::Generated, *text));
+                self.go_on();
+            }
+            Write::FinishInterruption(partial) => {
+                partial.iter().for_each(|text| self.line(Kind::Partial, *text));
+                self.go_on();
+            }
+            Write::Fail(partial) => {
+                partial.iter().for_each(|text| self.line(Kind::Partial, *text));
+                self.phase = Phase::Broken;
+                self.holder = None;
+                self.live = false;
+                self.retrying = false;
+            }
+        }
+        Ok(())
+    }
+
+    /// What runs has ended: the queue's head is next, or nobody needs the chat.
+    fn go_on(&mut self) {
+        self.live = false;
+        self.retrying = false;
+        if self.queue.is_empty() {
+            self.phase = Phase::Idle;
+            self.holder = None;
+        } else {
+            let head = self.queue.remove(0);
+            self.queue_at = self.version;
+            self.say(head);
+        }
+    }
+
+    /// A user's message goes into the history, to be answered.
+    fn say(&mut self, text: Text) {
+        self.line(Kind::Said, text);
+        self.phase = Phase::Running;
+        self.live = false;
+        self.retrying = false;
+    }
+
+    fn line(&mut self, kind: Kind, text: Text) {
+        self.history.push((kind, text));
+        self.history_at = self.version;
+        self.attempt = 0;
+    }
+
+    fn unqueue(&mut self, text: Option<Text>) -> Result<Text, Rejection> {
+        let at = self.queue.iter().position(|queued| Some(*queued) == text).ok_or(Rejection::NoSuchQueued)?;
+        self.queue_at = self.version;
+        Ok(self.queue.remove(at))
+    }
+}

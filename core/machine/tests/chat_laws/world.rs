@@ -1,0 +1,310 @@
+//! One chat's rows, kept as a store keeps them, and the random requests made of it. A request is drawn as an
+//! [`Op`], which says in general terms what is asked; what it means is decided when its turn comes, so that
+//! most requests are of the kind that could be accepted.
+
+use mainstem_machine::{
+    Change, ChatId, ChatState, Command, Content, Episode, Facts, Fence, Lease, Message, MessageId, ReplicaId,
+    Role, RunError, SendMode, Version, WallTime,
+};
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::model::{Ask, Claim, Text, Who, Write};
+
+/// Replicas that work on the chat.
+const REPLICAS: Who = 3;
+/// Messages that a queue takes, at the most.
+const ROOM_MAX: usize = 4;
+
+#[derive(Clone, Debug)]
+pub(crate) enum Op {
+    Create { speaking: bool },
+    Send { mode: SendMode, room: usize },
+    Edit { which: usize },
+    EditMissing,
+    Interrupt { named: Named },
+    DeleteQueued { which: usize },
+    Promote { which: usize },
+    Delete,
+    Acquire { who: Who, expired: bool, stopping_only: bool },
+    Release { claim: Claimed },
+    Write { claim: Claimed, write: Wanted },
+}
+
+/// Which episode an interrupt names.
+#[derive(Clone, Debug)]
+pub(crate) enum Named {
+    None,
+    Present,
+    Remembered(usize),
+}
+
+/// What a worker believes of its hold on the chat.
+#[derive(Clone, Debug)]
+pub(crate) enum Claimed {
+    Right,
+    OtherReplica,
+    OtherLease(bool),
+    OtherHistory(bool),
+    OtherAttempt(bool),
+    /// What was right once.
+    Remembered(usize),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Wanted {
+    Begin,
+    Retry,
+    Step(usize),
+    Finish(bool),
+    FinishInterruption(bool),
+    Fail(bool),
+}
+
+/// Requests in the order in which they come.
+pub(crate) fn ops(max: usize) -> impl Strategy<Value = Vec<Op>> {
+    prop::collection::vec(op(), max / 2..max).prop_map(|mut ops| {
+        if !matches!(ops[0], Op::Create { .. }) {
+            ops.insert(0, Op::Create { speaking: ops.len() % 2 == 0 });
+        }
+        ops
+    })
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let mode = prop_oneof![Just(SendMode::Queue), Just(SendMode::Interrupt), Just(SendMode::Reject)];
+    let named =
+        prop_oneof![Just(Named::None), Just(Named::Present), any::<usize>().prop_map(Named::Remembered)];
+    prop_oneof![
+        5 => any::<bool>().prop_map(|speaking| Op::Create { speaking }),
+        14 => (mode, 0..=ROOM_MAX).prop_map(|(mode, room)| Op::Send { mode, room }),
+        3 => any::<usize>().prop_map(|which| Op::Edit { which }),
+        1 => Just(Op::EditMissing),
+        4 => named.prop_map(|named| Op::Interrupt { named }),
+        4 => any::<usize>().prop_map(|which| Op::DeleteQueued { which }),
+        4 => any::<usize>().prop_map(|which| Op::Promote { which }),
+        1 => Just(Op::Delete),
+        8 => (0..REPLICAS, any::<bool>(), prop::bool::weighted(0.2))
+            .prop_map(|(who, expired, stopping_only)| Op::Acquire { who, expired, stopping_only }),
+        3 => claimed().prop_map(|claim| Op::Release { claim }),
+        24 => (claimed(), wanted()).prop_map(|(claim, write)| Op::Write { claim, write }),
+    ]
+}
+
+fn claimed() -> impl Strategy<Value = Claimed> {
+    prop_oneof![
+        12 => Just(Claimed::Right),
+        1 => Just(Claimed::OtherReplica),
+        1 => any::<bool>().prop_map(Claimed::OtherLease),
+        1 => any::<bool>().prop_map(Claimed::OtherHistory),
+        1 => any::<bool>().prop_map(Claimed::OtherAttempt),
+        3 => any::<usize>().prop_map(Claimed::Remembered),
+    ]
+}
+
+fn wanted() -> impl Strategy<Value = Wanted> {
+    prop_oneof![
+        8 => Just(Wanted::Begin),
+        3 => Just(Wanted::Retry),
+        2 => (0..3_usize).prop_map(Wanted::Step),
+        4 => any::<bool>().prop_map(Wanted::Finish),
+        6 => any::<bool>().prop_map(Wanted::FinishInterruption),
+        6 => any::<bool>().prop_map(Wanted::Fail),
+    ]
+}
+
+/// The rows.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct World {
+    pub(crate) state: Option<ChatState>,
+    pub(crate) messages: Vec<Message>,
+    now: i64,
+    texts: Text,
+    /// Every claim that was right once, newest last.
+    remembered: Vec<Claim>,
+}
+
+impl World {
+    /// What an op means now: to the machine, and to the model.
+    pub(crate) fn resolve(&mut self, op: &Op) -> (Command, Facts, Ask) {
+        self.now += 1;
+        let mut lease_expired = false;
+        let (command, ask) = match op {
+            Op::Create { speaking } => self.create(*speaking),
+            Op::Send { mode, room } => {
+                let text = self.new_text();
+                let command = Command::Send { content: content(text), mode: *mode, queue_max: *room };
+                (command, Ask::Send { text, mode: *mode, room: *room })
+            }
+            Op::Edit { which } => self.edit(pick(&self.messages, *which).map(|message| message.id)),
+            // The id of a queued message is not one of the history.
+            Op::EditMissing => self.edit(self.state.as_ref().and_then(|s| s.queue.first()).map(|q| q.id)),
+            Op::Interrupt { named } => {
+                let claim = match named {
+                    Named::None => None,
+                    Named::Present => Some(self.right()),
+                    Named::Remembered(which) => {
+                        Some(pick(&self.remembered, *which).copied().unwrap_or(self.right()))
+                    }
+                };
+                let command = Command::Interrupt { episode: claim.map(|claim| fence(&claim).episode) };
+                (command, Ask::Interrupt { named: claim.map(|claim| (claim.history, claim.attempt)) })
+            }
+            Op::DeleteQueued { which } => {
+                let (queued, text) = self.queued(*which);
+                (Command::DeleteQueued { queued }, Ask::DeleteQueued(text))
+            }
+            Op::Promote { which } => {
+                let (queued, text) = self.queued(*which);
+                (Command::Promote { queued }, Ask::Promote(text))
+            }
+            Op::Delete => (Command::Delete, Ask::Delete),
+            Op::Acquire { who, expired, stopping_only } => {
+                lease_expired = *expired;
+                let command = Command::Acquire { replica: replica(*who), interrupting_only: *stopping_only };
+                (command, Ask::Acquire { who: *who, expired: *expired, stopping_only: *stopping_only })
+            }
+            Op::Release { claim } => {
+                let claim = self.claim(claim);
+                let command = Command::Release { replica: replica(claim.who), lease: Lease(claim.term) };
+                (command, Ask::Release { who: claim.who, term: claim.term })
+            }
+            Op::Write { claim, write } => self.write(claim, write),
+        };
+        let named = command.message();
+        let message_role =
+            self.messages.iter().find(|message| Some(message.id) == named).map(|message| message.role);
+        (command, Facts { now: WallTime(self.now), lease_expired, message_role }, ask)
+    }
+
+    /// Writes what a store writes.
+    pub(crate) fn write_down(&mut self, change: &Change) {
+        if change.deleted {
+            (self.state, self.messages) = (None, vec![]);
+            return;
+        }
+        if let Some(from) = change.cut_from {
+            self.messages.retain(|message| message.id < from);
+        }
+        self.messages.extend(change.inserted.iter().cloned());
+        self.state = Some(change.state.clone());
+        let right = self.right();
+        if self.remembered.last() != Some(&right) {
+            self.remembered.push(right);
+        }
+    }
+
+    fn create(&mut self, speaking: bool) -> (Command, Ask) {
+        let text = speaking.then(|| self.new_text());
+        let command = Command::Create {
+            chat: ChatId(Uuid::nil()),
+            owner: "someone".into(),
+            title: None,
+            model: None,
+            content: text.map(content),
+        };
+        (command, Ask::Create(text))
+    }
+
+    fn edit(&mut self, id: Option<MessageId>) -> (Command, Ask) {
+        let text = self.new_text();
+        let old =
+            self.messages.iter().find(|message| Some(message.id) == id).map(|message| says(&message.content));
+        let message = id.unwrap_or(MessageId(u64::MAX));
+        (Command::Edit { message, content: content(text) }, Ask::Edit { old, text })
+    }
+
+    fn write(&mut self, claim: &Claimed, wanted: &Wanted) -> (Command, Ask) {
+        let claim = self.claim(claim);
+        let fence = fence(&claim);
+        let mut perhaps = |given: &bool| given.then(|| self.new_text());
+        let error = || RunError { code: "broken".into(), message: "it broke".into() };
+        let (command, write) = match wanted {
+            Wanted::Begin => (Command::BeginAttempt { fence }, Write::Begin),
+            Wanted::Retry => (Command::RecordRetry { fence, delay_ms: 500, error: error() }, Write::Retry),
+            Wanted::Step(count) => {
+                let texts: Vec<_> = (0..*count).filter_map(|_| perhaps(&true)).collect();
+                let message = |(at, text): (usize, &Text)| {
+                    (if at % 2 == 0 { Role::Assistant } else { Role::Tool }, content(*text))
+                };
+                let messages = texts.iter().enumerate().map(message).collect();
+                (Command::CommitStep { fence, messages }, Write::Step(texts))
+            }
+            Wanted::Finish(given) => {
+                let text = perhaps(given);
+                (Command::FinishTurn { fence, answer: text.map(content) }, Write::Finish(text))
+            }
+            Wanted::FinishInterruption(given) => {
+                let text = perhaps(given);
+                let command = Command::FinishInterruption { fence, partial: text.map(content) };
+                (command, Write::FinishInterruption(text))
+            }
+            Wanted::Fail(given) => {
+                let text = perhaps(given);
+                let command = Command::Fail { fence, partial: text.map(content), error: error() };
+                (command, Write::Fail(text))
+            }
+        };
+        (command, Ask::Write { claim, write })
+    }
+
+    fn claim(&self, claimed: &Claimed) -> Claim {
+        let right = self.right();
+        let other = |number: u64, more: bool| if more { number + 1 } else { number.saturating_sub(1) };
+        match claimed {
+            Claimed::Right => right,
+            Claimed::OtherReplica => Claim { who: (right.who + 1) % REPLICAS, ..right },
+            Claimed::OtherLease(more) => Claim { term: other(right.term, *more), ..right },
+            Claimed::OtherHistory(more) => Claim { history: other(right.history, *more), ..right },
+            Claimed::OtherAttempt(more) => Claim { attempt: other(right.attempt, *more), ..right },
+            Claimed::Remembered(which) => pick(&self.remembered, *which).copied().unwrap_or(right),
+        }
+    }
+
+    /// The claim that the rows bear out; of a chat that nobody holds, nearly.
+    fn right(&self) -> Claim {
+        let Some(state) = &self.state else { return Claim { who: 0, term: 0, history: 0, attempt: 0 } };
+        let who = state.worker.as_ref().map(who).unwrap_or_default();
+        let (history, attempt) = (state.history_version.0, state.attempt);
+        Claim { who, term: state.lease.0, history, attempt }
+    }
+
+    fn queued(&self, which: usize) -> (MessageId, Option<Text>) {
+        let queue = self.state.as_ref().map(|state| state.queue.as_slice()).unwrap_or_default();
+        match pick(queue, which) {
+            Some(queued) => (queued.id, Some(says(&queued.content))),
+            // The id of a committed message is not one of the queue.
+            None => (self.messages.last().map(|message| message.id).unwrap_or_default(), None),
+        }
+    }
+
+    fn new_text(&mut self) -> Text {
+        self.texts += 1;
+        self.texts
+    }
+}
+
+fn replica(who: Who) -> ReplicaId {
+    ReplicaId::new(format!("replica-{who}")).unwrap()
+}
+
+pub(crate) fn who(replica: &ReplicaId) -> Who {
+    replica.as_str().trim_start_matches("replica-").parse().unwrap()
+}
+
+pub(crate) fn says(content: &Content) -> Text {
+    content.to_text().parse().unwrap()
+}
+
+fn content(text: Text) -> Content {
+    Content::text(&text.to_string())
+}
+
+fn fence(claim: &Claim) -> Fence {
+    let episode = Episode { history_version: Version(claim.history), attempt: claim.attempt };
+    Fence { replica: replica(claim.who), lease: Lease(claim.term), episode }
+}
+
+fn pick<T>(from: &[T], which: usize) -> Option<&T> {
+    from.get(which.checked_rem(from.len())?)
+}

@@ -1,0 +1,133 @@
+//! The statements of a command's transaction on PostgreSQL: few, because each is a journey to the database
+//! and back while the chat's row is locked.
+
+use mainstem_machine::{ChatId, Message, MessageId, Role};
+use mainstem_runtime::ports::Receipt;
+use sqlx::{Postgres, Transaction, query};
+
+use super::now;
+use crate::adapters::rows::{self, bind_chat, signed};
+use crate::adapters::transaction::{Kept, Locked, Statements, Write};
+
+pub(super) struct PostgresStatements<'c>(pub(super) Transaction<'c, Postgres>);
+
+impl Statements for PostgresStatements<'_> {
+    async fn claim(&mut self, receipt: &Receipt) -> sqlx::Result<bool> {
+        let done = query(concat!(
+            "INSERT INTO receipts (caller, key, body, created_at) VALUES ($1, $2, $3, ",
+            now!(),
+            ") ON CONFLICT DO NOTHING"
+        ))
+        .bind(&*receipt.caller)
+        .bind(&*receipt.key)
+        .bind(&receipt.body[..])
+        .execute(&mut *self.0)
+        .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    async fn kept(&mut self, receipt: &Receipt) -> sqlx::Result<Option<Kept>> {
+        let row =
+            query(rows::KEPT).bind(&*receipt.caller).bind(&*receipt.key).fetch_optional(&mut *self.0).await?;
+        row.as_ref().map(rows::kept).transpose()
+    }
+
+    async fn lock(&mut self, chat: ChatId) -> sqlx::Result<Locked> {
+        let row = query(concat!(
+            "SELECT ",
+            rows::chat_columns!("::text"),
+            ", c.lease_expires_at, ",
+            now!(),
+            " AS now FROM chats c WHERE c.id = $1::uuid FOR UPDATE"
+        ))
+        .bind(chat.to_string())
+        .fetch_optional(&mut *self.0)
+        .await?;
+        match row {
+            Some(row) => rows::locked(&row),
+            None => {
+                let row = query(concat!("SELECT ", now!(), " AS now")).fetch_one(&mut *self.0).await?;
+                Ok(Locked { state: None, lease_expires_at: None, now: rows::time(&row, "now")? })
+            }
+        }
+    }
+
+    async fn role(&mut self, chat: ChatId, message: MessageId) -> sqlx::Result<Option<Role>> {
+        let row = query("SELECT role FROM messages WHERE chat_id = $1::uuid AND id = $2")
+            .bind(chat.to_string())
+            .bind(signed(message.0))
+            .fetch_optional(&mut *self.0)
+            .await?;
+        row.as_ref().map(rows::role).transpose()
+    }
+
+    async fn write(&mut self, write: Write<'_>) -> sqlx::Result<()> {
+        let (caller, key, answer) = match &write.answer {
+            Some((receipt, answer)) => (Some(&*receipt.caller), Some(&*receipt.key), Some(answer.as_str())),
+            None => (None, None, None),
+        };
+        let Some(change) = write.change else {
+            query("UPDATE receipts SET answer = $3 WHERE caller = $1 AND key = $2")
+                .bind(caller)
+                .bind(key)
+                .bind(answer)
+                .execute(&mut *self.0)
+                .await?;
+            return Ok(());
+        };
+        if change.deleted {
+            query(DELETE)
+                .bind(change.state.id.to_string())
+                .bind(caller)
+                .bind(key)
+                .bind(answer)
+                .execute(&mut *self.0)
+                .await?;
+            return Ok(());
+        }
+        let statement = if write.created { CREATE } else { UPDATE };
+        let inserted = &change.inserted;
+        let statement = bind_chat!(query(statement), &change.state, change.queue_changed || write.created)
+            .bind(write.lease_expires_at.is_none())
+            .bind(write.lease_expires_at.flatten().map(|at| at.0))
+            .bind(caller)
+            .bind(key)
+            .bind(answer)
+            .bind(change.cut_from.map(|from| signed(from.0)))
+            .bind(column(inserted, |message| signed(message.id.0)))
+            .bind(column(inserted, |message| signed(message.revision.0)))
+            .bind(column(inserted, |message| message.role.as_str()))
+            .bind(column(inserted, |message| message.content.as_json()))
+            .bind(column(inserted, |message| message.interrupted))
+            .bind(column(inserted, |message| message.episode.map(|of| signed(of.history_version.0))))
+            .bind(column(inserted, |message| message.episode.map(|of| signed(of.attempt))))
+            .bind(column(inserted, |message| message.queued_as.map(|id| signed(id.0))))
+            .bind(column(inserted, |message| message.created_at.0));
+        statement.execute(&mut *self.0).await?;
+        Ok(())
+    }
+}
+
+fn column<'a, T>(messages: &'a [Message], of: impl Fn(&'a Message) -> T) -> Vec<T> {
+    messages.iter().map(of).collect()
+}
+
+/// What a command writes, in one statement: the answer, the cut, the messages, and the chat as `$chat` does.
+macro_rules! write_all {
+    ($chat:expr) => {
+        concat!(
+            "WITH answered AS (UPDATE receipts SET answer = $25 WHERE caller = $23 AND key = $24), \
+             cut AS (DELETE FROM messages WHERE chat_id = $1::uuid AND id >= $26), \
+             inserted AS (INSERT INTO messages (chat_id, id, revision, role, content, interrupted, \
+             history_version, attempt, queued_as, created_at) \
+             SELECT $1::uuid, * FROM unnest($27::bigint[], $28::bigint[], $29::text[], $30::text[], \
+             $31::boolean[], $32::bigint[], $33::bigint[], $34::bigint[], $35::bigint[])) ",
+            $chat
+        )
+    };
+}
+
+const CREATE: &str = write_all!(rows::insert_chat!("::uuid"));
+const UPDATE: &str = write_all!(rows::update_chat!("::uuid"));
+const DELETE: &str = "WITH answered AS (UPDATE receipts SET answer = $4 WHERE caller = $2 AND key = $3) \
+                      DELETE FROM chats WHERE id = $1::uuid";

@@ -1,0 +1,111 @@
+//! The statements of a command's transaction on SQLite, which holds the whole database meanwhile.
+
+use mainstem_machine::{ChatId, MessageId, Role};
+use mainstem_runtime::ports::Receipt;
+use sqlx::{Sqlite, Transaction, query};
+
+use super::now;
+use crate::adapters::rows::{self, bind_chat, signed};
+use crate::adapters::transaction::{Kept, Locked, Statements, Write};
+
+pub(super) struct SqliteStatements<'c>(pub(super) Transaction<'c, Sqlite>);
+
+impl Statements for SqliteStatements<'_> {
+    async fn claim(&mut self, receipt: &Receipt) -> sqlx::Result<bool> {
+        let done = query(concat!(
+            "INSERT INTO receipts (caller, key, body, created_at) VALUES ($1, $2, $3, ",
+            now!(),
+            ") ON CONFLICT DO NOTHING"
+        ))
+        .bind(receipt.caller.to_string())
+        .bind(receipt.key.to_string())
+        .bind(receipt.body.to_vec())
+        .execute(&mut *self.0)
+        .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    async fn kept(&mut self, receipt: &Receipt) -> sqlx::Result<Option<Kept>> {
+        let row = query(rows::KEPT)
+            .bind(receipt.caller.to_string())
+            .bind(receipt.key.to_string())
+            .fetch_optional(&mut *self.0)
+            .await?;
+        row.as_ref().map(rows::kept).transpose()
+    }
+
+    async fn lock(&mut self, chat: ChatId) -> sqlx::Result<Locked> {
+        // The transaction holds the whole database already.
+        let row = query(concat!(
+            "SELECT ",
+            rows::chat_columns!(""),
+            ", c.lease_expires_at, ",
+            now!(),
+            " AS now FROM (SELECT 1) LEFT JOIN chats c ON c.id = $1"
+        ))
+        .bind(chat.to_string())
+        .fetch_one(&mut *self.0)
+        .await?;
+        rows::locked(&row)
+    }
+
+    async fn role(&mut self, chat: ChatId, message: MessageId) -> sqlx::Result<Option<Role>> {
+        let row = query("SELECT role FROM messages WHERE chat_id = $1 AND id = $2")
+            .bind(chat.to_string())
+            .bind(signed(message.0))
+            .fetch_optional(&mut *self.0)
+            .await?;
+        row.as_ref().map(rows::role).transpose()
+    }
+
+    async fn write(&mut self, write: Write<'_>) -> sqlx::Result<()> {
+        if let Some(change) = write.change {
+            let chat = change.state.id.to_string();
+            if change.deleted {
+                query("DELETE FROM chats WHERE id = $1").bind(chat).execute(&mut *self.0).await?;
+            } else {
+                if let Some(from) = change.cut_from {
+                    query("DELETE FROM messages WHERE chat_id = $1 AND id >= $2")
+                        .bind(&chat)
+                        .bind(signed(from.0))
+                        .execute(&mut *self.0)
+                        .await?;
+                }
+                let statement = if write.created { rows::insert_chat!("") } else { rows::update_chat!("") };
+                bind_chat!(query(statement), &change.state, change.queue_changed || write.created)
+                    .bind(write.lease_expires_at.is_none())
+                    .bind(write.lease_expires_at.flatten().map(|at| at.0))
+                    .execute(&mut *self.0)
+                    .await?;
+                for message in &change.inserted {
+                    query(
+                        "INSERT INTO messages (chat_id, id, revision, role, content, interrupted, \
+                         history_version, attempt, queued_as, created_at) \
+                         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+                    )
+                    .bind(&chat)
+                    .bind(signed(message.id.0))
+                    .bind(signed(message.revision.0))
+                    .bind(message.role.as_str())
+                    .bind(message.content.as_json().to_owned())
+                    .bind(message.interrupted)
+                    .bind(message.episode.map(|episode| signed(episode.history_version.0)))
+                    .bind(message.episode.map(|episode| signed(episode.attempt)))
+                    .bind(message.queued_as.map(|id| signed(id.0)))
+                    .bind(message.created_at.0)
+                    .execute(&mut *self.0)
+                    .await?;
+                }
+            }
+        }
+        if let Some((receipt, answer)) = write.answer {
+            query("UPDATE receipts SET answer = $3 WHERE caller = $1 AND key = $2")
+                .bind(receipt.caller.to_string())
+                .bind(receipt.key.to_string())
+                .bind(answer)
+                .execute(&mut *self.0)
+                .await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,7 @@
+//! The interface's sections 2 and 3 against a running server, from outside.
+
+mod clients;
+mod ends;
+mod requests;
+mod server;
+mod streams;
