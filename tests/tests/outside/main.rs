@@ -2,7 +2,11 @@
 //! all tests share one PostgreSQL server; each has a database of its own.
 
 mod cluster;
+mod command_line;
 mod crashes;
 mod database;
 mod drain;
 mod generators;
+mod http;
+mod relay;
+mod slow_readers;
