@@ -1,3 +1,15 @@
-//! What the tests of the whole need: a PostgreSQL of their own.
+//! What the tests of the whole need: what ships, as real processes; a PostgreSQL of their own; clients that
+//! judge every stream as it comes.
+//!
+//! What ships is built once, in release. `MAINSTEM_TEST_BINARY` names another binary to take instead.
 
+pub mod client;
+pub mod cluster;
+pub mod deadline;
 pub mod postgres;
+pub mod process;
+pub mod provider;
+pub mod scratch;
+pub mod shipped_binary;
+mod transport;
+pub mod viewer;

@@ -254,7 +254,7 @@ impl Drop for Postgres {
 }
 
 /// By the program, since calling the system directly is unsafe code.
-fn kill(process: i32, signal: i32) {
+pub(crate) fn kill(process: i32, signal: i32) {
     let sent = Command::new("kill").arg(format!("-{signal}")).arg(process.to_string()).output();
     sent.expect("the program kill is there");
 }

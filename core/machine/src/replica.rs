@@ -343,6 +343,11 @@ impl Replica {
             self.beat = Round::InFlight { op, sent_at: now, until };
         }
         if self.look.is_due(now) {
+            if matches!(self.look, Round::InFlight { .. }) {
+                // No answer is a failure too. The driver's own time-out may be longer than the interval, and
+                // its word then comes when the next look is under way.
+                self.look_backoff.next_delay();
+            }
             let until = now + self.config.poll_interval;
             let op = self.ask(|op| ReplicaAction::Sync { op, runnable_max: SYNC_RUNNABLE_MAX });
             self.look = Round::InFlight { op, sent_at: now, until };

@@ -1,0 +1,187 @@
+//! Requests to one replica, as a user's program makes them.
+
+use std::time::Duration;
+
+use mainstem_oracles::viewer::WireMessage;
+use reqwest::header::HeaderMap;
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+
+use crate::deadline::until;
+
+/// Longer than anything takes that is answered at all.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    pub base: String,
+    pub token: Option<String>,
+}
+
+/// An answer as it came. `status` is 0 if none came.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    /// `Null` for what is no JSON.
+    pub body: Value,
+    pub text: String,
+}
+
+impl Answer {
+    /// The same, if it is of this status.
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{}", self.text);
+        self
+    }
+
+    /// Asserts that it is a problem document with this code.
+    #[track_caller]
+    pub fn expect_problem(self, status: u16, code: &str) -> Self {
+        assert_eq!((self.status, &self.body["code"]), (status, &code.into()), "{}", self.text);
+        self.expect_document()
+    }
+
+    /// Asserts that it is a problem document, whichever.
+    #[track_caller]
+    pub fn expect_document(self) -> Self {
+        let told = |name: &str| self.headers.get(name).and_then(|value| value.to_str().ok());
+        assert_eq!(told("content-type"), Some("application/problem+json"), "{}", self.text);
+        assert_eq!(self.body["status"], self.status, "{}", self.text);
+        for member in ["type", "title", "detail", "code"] {
+            assert!(self.body[member].as_str().is_some_and(|text| !text.is_empty()), "{}", self.text);
+        }
+        assert_eq!(told("retry-after").is_some(), matches!(self.status, 429 | 503), "{}", self.text);
+        self
+    }
+}
+
+impl Client {
+    pub fn new(base: &str) -> Self {
+        let http = reqwest::Client::builder().no_proxy().timeout(CALL_TIMEOUT).build();
+        Self { http: http.expect("a client"), base: base.to_owned(), token: None }
+    }
+
+    /// The same as another user.
+    pub fn with_token(&self, token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..self.clone() }
+    }
+
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.http.request(method, format!("{}{path}", self.base));
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
+    pub async fn ask(&self, request: RequestBuilder) -> Answer {
+        match request.send().await {
+            Ok(response) => {
+                let (status, headers) = (response.status().as_u16(), response.headers().clone());
+                let text = response.text().await.unwrap_or_default();
+                Answer { status, headers, body: serde_json::from_str(&text).unwrap_or_default(), text }
+            }
+            Err(error) => {
+                let text = format!("no answer: {error:?}");
+                Answer { status: 0, headers: HeaderMap::new(), body: Value::Null, text }
+            }
+        }
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.ask(self.request(Method::GET, path)).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        self.ask(self.request(Method::POST, path).json(&body)).await
+    }
+
+    pub async fn post_with_key(&self, path: &str, key: &str, body: &Value) -> Answer {
+        self.ask(self.request(Method::POST, path).header("idempotency-key", key).json(body)).await
+    }
+
+    pub async fn patch(&self, path: &str, body: Value) -> Answer {
+        self.ask(self.request(Method::PATCH, path).json(&body)).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.ask(self.request(Method::DELETE, path)).await
+    }
+
+    /// Creates a chat that runs with `content`, and gives its id.
+    #[track_caller]
+    pub fn create(&self, content: &str) -> impl Future<Output = String> {
+        let body = if content.is_empty() { json!({}) } else { json!({"content": content}) };
+        let (client, place) = (self.clone(), std::panic::Location::caller());
+        async move {
+            let answer = client.post("/v1/chats", body).await;
+            assert_eq!(answer.status, 201, "{} at {place}", answer.text);
+            answer.body["id"].as_str().expect("a chat has an id").to_owned()
+        }
+    }
+
+    /// Sends to a chat, and gives the answer's body.
+    pub async fn send(&self, chat: &str, content: &str) -> Value {
+        self.send_as(chat, content, "queue").await.expect(202).body
+    }
+
+    pub async fn send_as(&self, chat: &str, content: &str, busy: &str) -> Answer {
+        let path = format!("/v1/chats/{chat}/messages");
+        self.post(&path, json!({"content": content, "busy": busy})).await
+    }
+
+    pub async fn interrupt(&self, chat: &str) -> Answer {
+        self.post(&format!("/v1/chats/{chat}/interrupt"), json!({})).await
+    }
+
+    pub async fn chat(&self, chat: &str) -> Value {
+        self.get(&format!("/v1/chats/{chat}")).await.expect(200).body
+    }
+
+    /// The whole committed history.
+    pub async fn messages(&self, chat: &str) -> Vec<WireMessage> {
+        let (mut messages, mut after) = (vec![], 0);
+        loop {
+            let path = format!("/v1/chats/{chat}/messages?limit=100&after_id={after}");
+            let page = self.get(&path).await.expect(200).body;
+            let found: Vec<WireMessage> = serde_json::from_value(page["messages"].clone()).expect("messages");
+            messages.extend(found);
+            match page["next"].as_u64() {
+                Some(next) => after = next,
+                None => return messages,
+            }
+        }
+    }
+
+    /// Waits until nothing runs and nothing waits, and gives the chat.
+    pub async fn until_idle(&self, chat: &str) -> Value {
+        until("the chat comes to rest", async || {
+            let chat = self.chat(chat).await;
+            let is_idle = matches!(chat["status"].as_str(), Some("waiting" | "error"));
+            (is_idle && chat["queue"] == json!([])).then_some(chat)
+        })
+        .await
+    }
+
+    /// Waits until some replica works on the chat, and gives that replica's id.
+    pub async fn until_running(&self, chat: &str) -> String {
+        until("a worker takes the chat", async || {
+            let chat = self.chat(chat).await;
+            chat["worker"].as_str().filter(|_| chat["attempt"].as_u64() > Some(0)).map(str::to_owned)
+        })
+        .await
+    }
+}
+
+/// What the demo generator answers with this many parts.
+pub fn counted(parts: u64) -> String {
+    (1..=parts).map(|part| format!("{part} ")).collect()
+}
+
+/// Whether it is the begin of what the demo generator answers, cut after a part.
+pub fn is_counted(text: &str) -> bool {
+    text == counted(text.split(' ').count() as u64 - 1)
+}

@@ -1,0 +1,64 @@
+//! Replicas on one database of their own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::postgres::Postgres;
+use crate::process::Replica;
+
+/// Short, so that what waits for it is quick.
+pub const LEASE_TTL: Duration = Duration::from_secs(3);
+pub const POLL_INTERVAL: Duration = Duration::from_secs(1);
+const TIMES: [&str; 6] = ["--lease-ttl", "3s", "--heartbeat", "500ms", "--poll-interval", "1s"];
+
+/// Replicas `a`, `b`, … on one PostgreSQL. The processes end before their database does.
+#[derive(Debug)]
+pub struct Cluster {
+    pub replicas: Vec<Replica>,
+    pub database: String,
+    pub postgres: Arc<Postgres>,
+}
+
+impl Cluster {
+    /// A replica for each set of flags, on a database of the shared PostgreSQL.
+    pub async fn start(flags: &[&[&str]]) -> Self {
+        Self::start_on(Postgres::shared().expect("a PostgreSQL"), flags).await
+    }
+
+    /// The first replica works, the others serve viewers only.
+    pub async fn with_one_worker() -> Self {
+        Self::start(&[&[], &["--workers", "0"], &["--workers", "0"]]).await
+    }
+
+    pub async fn start_on(postgres: Arc<Postgres>, flags: &[&[&str]]) -> Self {
+        let database = postgres.fresh_database().expect("a database");
+        let mut cluster = Self { replicas: vec![], database, postgres };
+        for (flags, id) in flags.iter().zip('a'..) {
+            cluster.add(&id.to_string(), flags).await;
+        }
+        cluster
+    }
+
+    /// One more replica on the same database.
+    pub async fn add(&mut self, id: &str, flags: &[&str]) {
+        let ours = [&TIMES[..], &["--database", &self.database], flags].concat();
+        self.replicas.push(Replica::start(id, &ours).await);
+    }
+
+    /// The name of the database on its server.
+    pub fn database_name(&self) -> &str {
+        self.database.rsplit('/').next().expect("a split has a last piece")
+    }
+
+    /// The index of the replica with this id.
+    pub fn index_of(&self, id: &str) -> usize {
+        let index = self.replicas.iter().position(|replica| replica.id == id);
+        index.unwrap_or_else(|| panic!("there is no replica {id:?}"))
+    }
+}
+
+/// A replica alone, on SQLite in `directory`.
+pub async fn alone(directory: &crate::scratch::Scratch, flags: &[&str]) -> Replica {
+    let url = directory.sqlite_url();
+    Replica::start("alone", &[&TIMES[..], &["--database", &url], flags].concat()).await
+}

@@ -1,0 +1,285 @@
+//! What ships, as child processes: a replica that can be killed, paused, ended and started again, and any
+//! other command line. No process outlives its test; what a replica logged is told when its test fails.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::client::Client;
+use crate::deadline::PATIENCE;
+use crate::postgres::kill;
+use crate::shipped_binary::server_binary;
+
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+/// The last lines of a log are what a failure is told with.
+const LOG_LINES_MAX: usize = 2000;
+const LOG_LINES_TOLD: usize = 80;
+
+type Log = Arc<Mutex<VecDeque<String>>>;
+
+/// A `mainstem serve` that runs, or did.
+#[derive(Debug)]
+pub struct Replica {
+    /// Its `--replica`.
+    pub id: String,
+    flags: Vec<String>,
+    environment: Vec<(String, String)>,
+    address: String,
+    child: Option<Child>,
+    logging: Option<JoinHandle<()>>,
+    log: Log,
+}
+
+impl Replica {
+    /// Starts `serve --replica ID FLAGS…` on a free port, and waits until it listens and is ready.
+    pub async fn start(id: &str, flags: &[&str]) -> Self {
+        Self::start_with(id, flags, &[]).await
+    }
+
+    /// The same with variables in its environment, which has no others.
+    pub async fn start_with(id: &str, flags: &[&str], environment: &[(&str, &str)]) -> Self {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let mut replica = Self {
+            id: id.to_owned(),
+            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+            environment: environment.iter().map(owned).collect(),
+            address: "127.0.0.1:0".to_owned(),
+            child: None,
+            logging: None,
+            log: Log::default(),
+        };
+        replica.start_again().await;
+        replica
+    }
+
+    /// Starts it (again), on the port that it had.
+    pub async fn start_again(&mut self) {
+        assert!(self.child.is_none(), "{} runs already", self.id);
+        let mut command = mainstem();
+        command.args(["serve", "--listen", &self.address, "--replica", &self.id]).args(&self.flags);
+        command.envs(self.environment.iter().cloned());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("what ships starts");
+        let stdout = child.stdout.take().expect("it is piped");
+        self.logging = Some(keep_log(child.stderr.take().expect("it is piped"), self.log.clone()));
+        self.child = Some(child);
+        let mut line = String::new();
+        // It ends with the process, if not with the line.
+        BufReader::new(stdout).read_line(&mut line).expect("what it says can be read");
+        let Some(url) = line.trim().strip_prefix("listening on http://") else {
+            panic!("{} said {line:?} instead of where it listens", self.id);
+        };
+        self.address = url.to_owned();
+        self.until_ready().await;
+    }
+
+    pub async fn until_ready(&self) {
+        let client = self.client();
+        let ready = async || (client.get("/readyz").await.status == 200).then_some(());
+        crate::deadline::until("the replica is ready", ready).await;
+    }
+
+    /// HOST:PORT.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub fn client(&self) -> Client {
+        Client::new(&self.url())
+    }
+
+    pub fn process_id(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
+    /// Ends it at once: nothing of it is told to anybody.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        child.kill().expect("a child can be killed");
+        child.wait().expect("a child can be waited for");
+        self.logging.take().map(JoinHandle::join);
+    }
+
+    /// Stops it where it is.
+    pub fn pause(&self) {
+        self.signal(libc::SIGSTOP);
+    }
+
+    pub fn resume(&self) {
+        self.signal(libc::SIGCONT);
+    }
+
+    /// Asks it to end.
+    pub fn terminate(&self) {
+        self.signal(libc::SIGTERM);
+    }
+
+    fn signal(&self, signal: i32) {
+        kill(self.process_id().cast_signed(), signal);
+    }
+
+    /// Whether the process is still the one that was started.
+    pub fn is_running(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let child = self.child.as_mut().expect("it runs");
+        let status = wait(child).await;
+        self.child = None;
+        self.logging.take().map(JoinHandle::join);
+        status.unwrap_or_else(|| panic!("{} did not end within {PATIENCE:?}", self.id))
+    }
+
+    /// The most memory that it had so far, in bytes.
+    pub fn peak_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process_id()));
+        let status = status.expect("the kernel tells of every process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("it has memory");
+        let kilobytes = line.trim().trim_end_matches("kB").trim().parse::<u64>().expect("a number");
+        kilobytes * 1024
+    }
+
+    /// What it logged, as far as it is kept.
+    pub fn log(&self) -> String {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.iter().map(|line| format!("{line}\n")).collect()
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().ok();
+            child.wait().ok();
+        }
+        self.logging.take().map(JoinHandle::join);
+        if thread::panicking() {
+            let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut out = std::io::stderr().lock();
+            let _ = writeln!(out, "--- the log of {} ({})", self.id, self.address);
+            for line in log.iter().skip(log.len().saturating_sub(LOG_LINES_TOLD)) {
+                let _ = writeln!(out, "{line}");
+            }
+        }
+    }
+}
+
+fn keep_log(stderr: ChildStderr, log: Log) -> JoinHandle<()> {
+    thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+            if log.len() == LOG_LINES_MAX {
+                log.pop_front();
+            }
+            log.push_back(line);
+        }
+    })
+}
+
+async fn wait(child: &mut Child) -> Option<ExitStatus> {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if let Some(status) = child.try_wait().expect("a child can be waited for") {
+            return Some(status);
+        }
+        tokio::time::sleep(POLL_INTERVAL).await;
+    }
+    child.kill().ok();
+    child.wait().ok();
+    None
+}
+
+/// A command with nothing in its environment.
+fn mainstem() -> Command {
+    let mut command = Command::new(server_binary());
+    command.env_clear().env("NO_COLOR", "1");
+    command
+}
+
+/// Runs `mainstem ARGS…` to its end, which must come within [`PATIENCE`].
+pub async fn run(args: &[&str]) -> Output {
+    run_with(args, &[], "").await
+}
+
+/// The same with variables in its environment and something to read.
+pub async fn run_with(args: &[&str], environment: &[(&str, &str)], input: &str) -> Output {
+    let mut child = Running::start_with(args, environment);
+    let mut stdin = child.child.stdin.take().expect("it is piped");
+    stdin.write_all(input.as_bytes()).expect("it reads");
+    drop(stdin);
+    child.ended().await.unwrap_or_else(|| panic!("mainstem {args:?} did not end within {PATIENCE:?}"))
+}
+
+/// A command line that runs.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    stdout: Option<JoinHandle<Vec<u8>>>,
+    stderr: Option<JoinHandle<Vec<u8>>>,
+    said: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Running {
+    pub fn start(args: &[&str]) -> Self {
+        Self::start_with(args, &[])
+    }
+
+    fn start_with(args: &[&str], environment: &[(&str, &str)]) -> Self {
+        let mut command = mainstem();
+        command.args(args).envs(environment.iter().copied());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("what ships starts");
+        let said = Arc::<Mutex<Vec<u8>>>::default();
+        let stdout = read_all(child.stdout.take().expect("it is piped"), said.clone());
+        let stderr = read_all(child.stderr.take().expect("it is piped"), Arc::default());
+        Self { child, stdout: Some(stdout), stderr: Some(stderr), said }
+    }
+
+    /// What it wrote to its standard output so far.
+    pub fn said(&self) -> String {
+        String::from_utf8_lossy(&self.said.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+
+    /// What it said and how it ended; `None` if it did not.
+    pub async fn ended(mut self) -> Option<Output> {
+        let status = wait(&mut self.child).await?;
+        let mut read = |stream: fn(&mut Self) -> &mut Option<JoinHandle<Vec<u8>>>| {
+            stream(&mut self).take().and_then(|reading| reading.join().ok()).unwrap_or_default()
+        };
+        let (stdout, stderr) = (read(|s| &mut s.stdout), read(|s| &mut s.stderr));
+        Some(Output { status, stdout, stderr })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn read_all(mut from: impl Read + Send + 'static, said: Arc<Mutex<Vec<u8>>>) -> JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut chunk = [0; 4096];
+        while let Ok(length @ 1..) = from.read(&mut chunk) {
+            said.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&chunk[..length]);
+        }
+        said.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    })
+}
+
+/// A port of the loopback that nobody has now.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there are free ports");
+    listener.local_addr().expect("it is bound").port()
+}

@@ -1,0 +1,12 @@
+//! The whole from outside: what ships, as processes, on a real PostgreSQL or SQLite. One program, so that
+//! all tests share one PostgreSQL server; each has a database of its own.
+
+mod cluster;
+mod command_line;
+mod crashes;
+mod database;
+mod drain;
+mod generators;
+mod http;
+mod relay;
+mod slow_readers;

@@ -1,0 +1,98 @@
+//! The relay's port, as those see it who are no peers.
+
+use std::time::Duration;
+
+use mainstem_tests::client::counted;
+use mainstem_tests::cluster::Cluster;
+use mainstem_tests::deadline::within;
+use mainstem_tests::process::free_port;
+use mainstem_tests::scratch::Scratch;
+use mainstem_tests::viewer::{Kind, Viewer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// The greeting of the relay's protocol, without its nonce.
+const MAGIC: &[u8; 8] = b"mainstm\x01";
+/// More than may be without a proof at the same time.
+const SILENT: usize = 160;
+
+/// Sends `bytes` and gives what comes until the other side closes, which it must.
+async fn said_to(address: &str, bytes: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(address).await.expect("the relay listens");
+    stream.write_all(bytes).await.ok();
+    let mut answer = vec![];
+    // Cut off in order or by a reset, it is cut off.
+    within("the relay cuts off", stream.read_to_end(&mut answer)).await.ok();
+    answer
+}
+
+#[tokio::test]
+async fn a_peer_with_another_secret_gets_no_parts() {
+    let scratch = Scratch::new();
+    let ours = scratch.file("ours", "the secret of this cluster\n");
+    let other = scratch.file("other", "the secret of another cluster\n");
+    let cluster = Cluster::start(&[
+        &["--peer-secret-file", &ours],
+        &["--peer-secret-file", &ours, "--workers", "0"],
+        &["--peer-secret-file", &other, "--workers", "0"],
+    ])
+    .await;
+    let [a, b, c] = [0, 1, 2].map(|i| cluster.replicas[i].client());
+    let chat = a.create("/demo parts=150 interval=20ms").await;
+    let mut peer = Viewer::open(&b, &chat, Kind::EventStream).await;
+    let mut stranger = Viewer::open(&c, &chat, Kind::EventStream).await;
+    peer.until("a peer is shown parts", |s| s.seq > 20).await;
+    for viewer in [&mut peer, &mut stranger] {
+        viewer.until_idle().await;
+        viewer.finish(&a).await;
+        assert_eq!(viewer.screen.last_text(), counted(150), "what is durable is no secret of the relay's");
+    }
+    assert!(!stranger.types_from(0).contains(&"message_part"), "S10");
+    assert!(peer.types_from(0).contains(&"message_part"));
+}
+
+#[tokio::test]
+async fn who_is_no_peer_is_cut_off_and_the_others_stream_on() {
+    let port = free_port();
+    let relay = format!("127.0.0.1:{port}");
+    let cluster =
+        Cluster::start(&[&["--relay-listen", &relay], &["--workers", "0"], &["--workers", "0"]]).await;
+    let [a, b, c] = [0, 1, 2].map(|i| cluster.replicas[i].client());
+    let chat = a.create("/demo parts=2000 interval=5ms").await;
+    let mut viewer = Viewer::open(&b, &chat, Kind::WebSocket).await;
+    viewer.until("parts are shown", |s| s.seq > 10).await;
+
+    let nothing: [&[u8]; 5] = [
+        b"GET / HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
+        b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03",
+        &[0; 10_000],
+        // Nothing at all.
+        b"",
+    ];
+    for bytes in nothing {
+        assert!(said_to(&relay, bytes).await.is_empty(), "S10: nothing is said to a stranger");
+    }
+    // One who knows the protocol and not the secret.
+    let greeting = [&MAGIC[..], &[7; 32], &[9; 32]].concat();
+    let answer = said_to(&relay, &greeting).await;
+    assert!(answer.starts_with(MAGIC) && answer.len() <= 41, "S10: {answer:?}");
+    assert!(answer.get(40).is_none_or(|byte| *byte == 0), "S10: denied");
+
+    // Strangers who take all the places there are for strangers keep no peer out for long.
+    let mut silent = vec![];
+    for _ in 0..SILENT {
+        silent.push(TcpStream::connect(&relay).await.expect("the relay listens"));
+    }
+    let seq = viewer.screen.seq;
+    viewer.until("who was there streams on", |s| s.seq > seq + 200).await;
+    let mut late = Viewer::open(&c, &chat, Kind::EventStream).await;
+    let took = late.until("a peer that comes now is let in", |s| s.seq > 10).await;
+    assert!(took < Duration::from_secs(20), "B3: {took:?}");
+    drop(silent);
+    c.interrupt(&chat).await.expect(202);
+    for viewer in [&mut viewer, &mut late] {
+        viewer.until_idle().await;
+        viewer.finish(&a).await;
+    }
+}

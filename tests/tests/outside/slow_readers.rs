@@ -1,0 +1,115 @@
+//! Viewers that read slowly or not at all: what they cost, and when they are closed.
+
+use std::time::Duration;
+
+use mainstem_tests::cluster::alone;
+use mainstem_tests::deadline::{until, within};
+use mainstem_tests::process::Replica;
+use mainstem_tests::scratch::Scratch;
+use mainstem_tests::viewer::{Kind, Viewer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+
+/// 200 000 parts of 40 bytes: just below what an answer may have.
+const ANSWER: &str = "/demo parts=200000 interval=0 size=40";
+const ANSWER_BYTES: usize = 200_000 * 40;
+const STALLED: usize = 60;
+/// B1: what one stalled viewer may cost the process, far below an answer.
+const VIEWER_BYTES_MAX: u64 = 512 * 1024;
+/// What the process may need besides for the same work done a second time.
+const SLACK_BYTES: u64 = 48 * 1024 * 1024;
+
+/// Opens a stream whose buffers are small, and reads nothing of it.
+async fn stalled(replica: &Replica, chat: &str, kind: Kind) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(8 * 1024).expect("a size");
+    let address = replica.address().parse().expect("an address");
+    let mut stream = socket.connect(address).await.expect("it listens");
+    let upgrade = match kind {
+        Kind::EventStream => "",
+        Kind::WebSocket => {
+            "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+             sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        }
+    };
+    let request = format!("GET /v1/chats/{chat}/stream HTTP/1.1\r\nhost: x\r\n{upgrade}\r\n");
+    stream.write_all(request.as_bytes()).await.expect("it reads");
+    stream
+}
+
+/// The sockets that the process has open.
+fn sockets(replica: &Replica) -> usize {
+    let files = std::fs::read_dir(format!("/proc/{}/fd", replica.process_id())).expect("it runs");
+    let links = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+    links.filter(|link| link.to_string_lossy().starts_with("socket:")).count()
+}
+
+#[tokio::test]
+async fn viewers_that_read_nothing_cost_little_and_are_closed() {
+    let scratch = Scratch::new();
+    let replica = alone(&scratch, &["--client-timeout", "3s"]).await;
+    let client = replica.client();
+    // What the same costs with nobody stalled.
+    let first = client.create(ANSWER).await;
+    let mut viewer = Viewer::open(&client, &first, Kind::EventStream).await;
+    viewer.until_idle().await;
+    let memory_before = replica.peak_bytes();
+
+    let chat = client.create("").await;
+    let before = sockets(&replica);
+    let mut streams = vec![];
+    for number in 0..STALLED {
+        let kind = if number % 4 == 0 { Kind::WebSocket } else { Kind::EventStream };
+        streams.push(stalled(&replica, &chat, kind).await);
+    }
+    until("all are connected", async || (sockets(&replica) >= before + STALLED).then_some(())).await;
+    let mut viewer = Viewer::open(&client, &chat, Kind::WebSocket).await;
+    viewer.until_idle().await;
+    client.send(&chat, ANSWER).await;
+    viewer.until("who reads is told all", |s| s.messages.len() == 2 && s.status == "waiting").await;
+    viewer.finish(&client).await;
+    assert_eq!((viewer.screen.last_text().len(), viewer.screen.resets.len()), (ANSWER_BYTES, 0), "B3");
+    assert!(viewer.screen.part_bytes_max <= 64 * 1024, "{}", viewer.screen.part_bytes_max);
+    let memory = replica.peak_bytes() - memory_before;
+    assert!(memory <= STALLED as u64 * VIEWER_BYTES_MAX + SLACK_BYTES, "B1: {memory} bytes for {STALLED}");
+
+    drop(viewer);
+    until("those who read nothing are closed", async || (sockets(&replica) <= before).then_some(())).await;
+    for mut stream in streams {
+        let mut taken = vec![];
+        let read = within("the stream is over", stream.read_to_end(&mut taken)).await;
+        assert!(read.is_err() || taken.len() < ANSWER_BYTES, "{} bytes were taken", taken.len());
+    }
+}
+
+#[tokio::test]
+async fn a_viewer_that_reads_slowly_is_not_closed_and_misses_nothing() {
+    let scratch = Scratch::new();
+    let replica = alone(&scratch, &["--client-timeout", "1s"]).await;
+    let client = replica.client();
+    let chat = client.create("").await;
+    let mut slow = stalled(&replica, &chat, Kind::EventStream).await;
+    client.send(&chat, ANSWER).await;
+    let mut taken = vec![];
+    let mut chunk = [0; 4096];
+    // Three times as long as one that reads nothing is given.
+    for _ in 0..30 {
+        let length = within("more comes", slow.read(&mut chunk)).await.expect("it is not closed");
+        assert!(length > 0, "it has not ended");
+        taken.extend_from_slice(&chunk[..length]);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    client.until_idle(&chat).await;
+    let is_over = |taken: &[u8]| {
+        let tail = String::from_utf8_lossy(&taken[taken.len().saturating_sub(4096)..]).into_owned();
+        tail.contains("\"status\":\"waiting\"") && taken.len() > ANSWER_BYTES
+    };
+    let mut chunk = vec![0; 256 * 1024];
+    while !is_over(&taken) {
+        let length = within("more comes", slow.read(&mut chunk)).await.expect("it is not closed");
+        assert!(length > 0, "it has not ended");
+        taken.extend_from_slice(&chunk[..length]);
+    }
+    let text = String::from_utf8_lossy(&taken);
+    assert!(text.contains("\"synced\"") && text.contains("199999..") && text.contains("200000.."));
+}
