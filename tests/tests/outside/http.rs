@@ -354,11 +354,11 @@ async fn no_bytes_are_answered_with_500_or_end_the_server() {
     for _ in 0..400 {
         let mut mutated = whole.clone();
         for _ in 0..=draw(6) {
-            let at = draw(mutated.len());
+            let at = draw(mutated.len().max(1));
             match draw(4) {
-                0 => mutated[at] = u8::try_from(draw(256)).expect("a byte"),
-                1 => drop(mutated.remove(at)),
-                2 => mutated.insert(at, u8::try_from(draw(256)).expect("a byte")),
+                0 if at < mutated.len() => mutated[at] = u8::try_from(draw(256)).expect("a byte"),
+                1 if at < mutated.len() => drop(mutated.remove(at)),
+                2 => mutated.insert(at.min(mutated.len()), u8::try_from(draw(256)).expect("a byte")),
                 _ => mutated.truncate(at.max(1)),
             }
         }

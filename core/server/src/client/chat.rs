@@ -142,6 +142,8 @@ struct Screen {
     status: String,
     snapshot_owed: u64,
     last_revision: u64,
+    /// The history that the status is of.
+    status_history: u64,
     /// The answer that is being shown, as far as it is.
     preview: String,
 }
@@ -149,7 +151,8 @@ struct Screen {
 impl Screen {
     /// Nothing runs, and nothing that was sent is still to be shown.
     fn is_idle(&self) -> bool {
-        matches!(self.status.as_str(), "waiting" | "error") && self.last_revision >= self.snapshot_owed
+        let shown = self.last_revision.min(self.status_history);
+        matches!(self.status.as_str(), "waiting" | "error") && shown >= self.snapshot_owed
     }
 
     /// A request was accepted: the stream will come to it.
@@ -174,8 +177,9 @@ impl Screen {
             }
             Ok(WireBody::PreviewReset { .. }) => self.line("(begins again)"),
             Ok(WireBody::HistoryReset) => self.line("(the history was changed)"),
-            Ok(WireBody::Status { status, .. }) => {
+            Ok(WireBody::Status { status, episode, .. }) => {
                 self.status = status;
+                self.status_history = episode.history_version;
                 String::new()
             }
             Ok(WireBody::QueueUpdate(queue)) => {
@@ -246,17 +250,23 @@ mod tests {
     #[test]
     fn a_screen_is_idle_when_all_that_was_sent_was_shown() {
         let mut screen = Screen::default();
-        let status = |status: &str| {
+        let status = |status: &str, history_version: u64| {
             json!({"type": "status", "cursor": "c", "status": status, "worker": null,
-            "history_version": 3, "attempt": 0})
+            "history_version": history_version, "attempt": 0})
             .to_string()
         };
         assert!(!screen.is_idle());
-        screen.show(&status("waiting"));
+        screen.show(&status("waiting", 1));
         assert!(screen.is_idle());
-        screen.answered(&json!({"message": {"revision": 3}, "queued": null}));
+        screen.answered(&json!({"message": {"revision": 2}, "queued": null}));
         assert!(!screen.is_idle());
+        // The message comes before the status that it led to.
+        screen.show(&MESSAGE.replace("\"revision\":3", "\"revision\":2"));
+        assert!(!screen.is_idle());
+        screen.show(&status("running", 2));
         screen.show(MESSAGE);
+        assert!(!screen.is_idle());
+        screen.show(&status("waiting", 3));
         assert!(screen.is_idle());
         screen.answered(&json!({"message": null, "queued": {"id": 4}}));
         assert!(!screen.is_idle());

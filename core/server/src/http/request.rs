@@ -159,7 +159,9 @@ pub(super) fn parse_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Proble
     if body.trim_ascii_start().first() != Some(&b'{') {
         return Err(Problem::malformed("the body is a JSON object"));
     }
-    serde_json::from_slice(body).map_err(|error| Problem::malformed(format!("the body: {error}")))
+    // Members that nobody reads have to be JSON as well.
+    let body = std::str::from_utf8(body).map_err(|error| Problem::malformed(format!("the body: {error}")))?;
+    serde_json::from_str(body).map_err(|error| Problem::malformed(format!("the body: {error}")))
 }
 
 /// What a body may have for a message of `message_bytes_max`.
@@ -304,6 +306,7 @@ mod tests {
             );
         }
         assert!(parse_object::<SendBody>(b"{\"content\":\"\xff\"}").is_err(), "not UTF-8");
+        assert!(parse_object::<SendBody>(b"{\"unread\":\"\xff\"}").is_err(), "not UTF-8");
         for bad in
             ["{\"episode\":3}", "{\"episode\":{}}", "{\"episode\":{\"history_version\":-1,\"attempt\":0}}"]
         {
