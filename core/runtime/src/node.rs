@@ -205,15 +205,14 @@ impl<E: Env> Node<E> {
         Ok(Viewer { watch })
     }
 
-    /// To anybody but its owner a chat does not exist (S10).
+    /// To anybody but its owner a chat does not exist (S10), and to nobody once it was deleted: the database
+    /// is asked, though an open hub knows the owner, for the hub may not have heard of the end.
     async fn check_owner(&self, by: &Arc<str>, chat: ChatId) -> Result<(), EdgeError> {
         let open = self.shared.registry.find(chat);
-        let known = open.and_then(|cell| cell.enter(&self.shared.env, |entry| entry.owner()).flatten());
-        match known {
-            Some(owner) if owner == *by => Ok(()),
-            Some(_) => Err(Rejection::NoSuchChat.into()),
-            None => self.chat(by, chat).await.map(drop),
-        }
+        let known = open.and_then(|cell| cell.enter(&self.shared.env, |entry| entry.known()).flatten());
+        let read = self.read(|| self.shared.store.snapshot(chat, known)).await?;
+        let owned = read.is_some_and(|snapshot| snapshot.state.owner == *by);
+        if owned { Ok(()) } else { Err(Rejection::NoSuchChat.into()) }
     }
 
     /// Reads, and tries again for a while: a database that went away may be back.

@@ -33,7 +33,7 @@ use subscription::{Step, Subscription};
 use crate::backoff::Backoff;
 use crate::limits::{FOLLOWERS_MAX, HUB_RETENTION, PAGE_READS_MAX, SUBSCRIPTIONS_MAX};
 use crate::{
-    ChatState, DialId, Ending, FollowerId, OpId, Page, RelayFault, RelayFrame, ReplicaId, Snapshot,
+    ChatState, DialId, Ending, FollowerId, Known, OpId, Page, RelayFault, RelayFrame, ReplicaId, Snapshot,
     StreamEvent, SubscriptionId, Time, Version,
 };
 
@@ -199,10 +199,9 @@ impl Hub {
         self.finished
     }
 
-    /// The user whom the chat belongs to, if it was read yet and is still there.
-    pub fn owner(&self) -> Option<Arc<str>> {
-        let known = self.known.as_ref().filter(|_| self.ending.is_none())?;
-        Some(known.state.owner.clone())
+    /// What is known of the chat, so that a reader need not be sent it again.
+    pub fn known(&self) -> Option<Known> {
+        self.known.as_ref().map(KnownChat::as_known)
     }
 
     /// The newest version of the chat that is known here.

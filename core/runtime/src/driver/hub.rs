@@ -15,9 +15,9 @@ use futures::task::AtomicWaker;
 use mainstem_machine::hub::{Hub, HubAction, HubEvent, OpOutcome};
 use mainstem_machine::limits::{OP_TIMEOUT, PAGE_MESSAGES_MAX};
 use mainstem_machine::{
-    ChatId, ChatState, DialId, Ending, FollowerId, GenerationId, Lease, Message, MessageId, OpId, Rejection,
-    RelayFault, RelayFrame, RelayPosition, ReplicaId, Resume, RunError, StreamEvent, SubscriptionId, Time,
-    Version,
+    ChatId, ChatState, DialId, Ending, FollowerId, GenerationId, Known, Lease, Message, MessageId, OpId,
+    Rejection, RelayFault, RelayFrame, RelayPosition, ReplicaId, Resume, RunError, StreamEvent,
+    SubscriptionId, Time, Version,
 };
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
@@ -131,8 +131,8 @@ impl Entry<'_> {
         self.inner.hub.ending()
     }
 
-    pub(crate) fn owner(&self) -> Option<Arc<str>> {
-        self.inner.hub.owner()
+    pub(crate) fn known(&self) -> Option<Known> {
+        self.inner.hub.known()
     }
 
     pub(crate) fn is_over_for(&self, follower: FollowerId) -> bool {
