@@ -110,7 +110,7 @@ pub struct ServeOptions {
     /// How log lines are written [default: text]
     #[arg(long, env = "MAINSTEM_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
-    /// Threads that do all the work [default: 2]
+    /// Threads that do all the work [default: 1]
     #[arg(long, env = "MAINSTEM_RUNTIME_THREADS", value_name = "N")]
     pub runtime_threads: Option<usize>,
 }
@@ -214,7 +214,7 @@ impl ServeOptions {
             episode_bytes_max: bytes(self.episode_bytes_max, 8 << 20),
             log: self.log.unwrap_or_else(|| "info".into()),
             log_format: self.log_format.unwrap_or(LogFormat::Text),
-            runtime_threads: self.runtime_threads.unwrap_or(2),
+            runtime_threads: self.runtime_threads.unwrap_or(1),
         };
         config.check().map_err(Failure::Usage)
     }

@@ -14,7 +14,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use futures::stream::{FuturesUnordered, Stream};
-use futures::task::AtomicWaker;
+use futures::task::{ArcWake, AtomicWaker};
 use hyper::rt::{Executor, Sleep, Timer};
 use mainstem_machine::Time;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -85,11 +85,51 @@ pub(super) struct Driven<C> {
     connection: Pin<Box<C>>,
     tasks: Tasks,
     running: FuturesUnordered<Boxed<'static, ()>>,
+    /// Woken, and waiting for whoever else is ready now.
+    gathering: bool,
+    woken: Arc<Woken>,
+}
+
+/// Tasks polled in a row before the connection has its turn.
+const ROUNDS_MAX: usize = 64;
+
+/// Passes a wake-up on, and remembers that there was one. `FuturesUnordered` wakes itself after every second
+/// task that has more to do; without this each pair of parts would be a write of its own.
+#[derive(Default)]
+struct Woken {
+    again: AtomicBool,
+    task: AtomicWaker,
+}
+
+impl ArcWake for Woken {
+    fn wake_by_ref(woken: &Arc<Self>) {
+        woken.again.store(true, Ordering::Release);
+        woken.task.wake();
+    }
 }
 
 impl<C: Future> Driven<C> {
     pub(super) fn new(connection: C, tasks: Tasks) -> Self {
-        Self { connection: Box::pin(connection), tasks, running: FuturesUnordered::new() }
+        Self {
+            connection: Box::pin(connection),
+            tasks,
+            running: FuturesUnordered::new(),
+            gathering: false,
+            woken: Arc::default(),
+        }
+    }
+
+    /// Polls the tasks until they have no more to do for now.
+    fn run_tasks(&mut self) {
+        let waker = futures::task::waker(self.woken.clone());
+        let mut context = Context::from_waker(&waker);
+        for _ in 0..ROUNDS_MAX {
+            self.woken.again.store(false, Ordering::Release);
+            while let Poll::Ready(Some(())) = Pin::new(&mut self.running).poll_next(&mut context) {}
+            if !self.woken.again.load(Ordering::Acquire) {
+                return;
+            }
+        }
     }
 
     /// Starts what was spawned. `false` if nothing was.
@@ -109,10 +149,17 @@ impl<C: Future> Future for Driven<C> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<C::Output> {
         let this = &mut *self;
         this.tasks.0.waker.register(cx.waker());
+        // The hubs that are ready at the same moment go first: what they all have to send is then one write.
+        this.gathering = !this.gathering;
+        if this.gathering {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         // The tasks first: what they have to send is written when the connection is polled after them.
         this.start_spawned();
         loop {
-            while let Poll::Ready(Some(())) = Pin::new(&mut this.running).poll_next(cx) {}
+            this.woken.task.register(cx.waker());
+            this.run_tasks();
             if let Poll::Ready(end) = this.connection.as_mut().poll(cx) {
                 return Poll::Ready(end);
             }

@@ -319,9 +319,9 @@ async fn hundreds_that_leave_as_soon_as_they_came_hurt_nobody() {
         let mut burst: Vec<_> =
             (1..=200).map(|chat| Box::pin(world.peers.follow(&world.proxy.address, follow(chat)))).collect();
         // Each is asked once, so that it is on its way, and then dropped: some before they were sent, some
-        // before the worker saw them, some after.
+        // before the worker saw them, some after, and now and then one that was answered already.
         for follow in &mut burst {
-            assert!(futures::poll!(follow).is_pending());
+            let _ = futures::poll!(follow);
         }
         for _ in 0..round {
             tokio::task::yield_now().await;
