@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::postgres::Postgres;
 use crate::process::Replica;
+use crate::scratch::Scratch;
 
 /// Short, so that what waits for it is quick.
 pub const LEASE_TTL: Duration = Duration::from_secs(3);
@@ -58,7 +59,13 @@ impl Cluster {
 }
 
 /// A replica alone, on SQLite in `directory`.
-pub async fn alone(directory: &crate::scratch::Scratch, flags: &[&str]) -> Replica {
+pub async fn alone(directory: &Scratch, flags: &[&str]) -> Replica {
+    alone_with(directory, flags, &[]).await
+}
+
+/// The same with variables in its environment.
+pub async fn alone_with(directory: &Scratch, flags: &[&str], environment: &[(&str, &str)]) -> Replica {
     let url = directory.sqlite_url();
-    Replica::start("alone", &[&TIMES[..], &["--database", &url], flags].concat()).await
+    let flags = [&TIMES[..], &["--database", &url], flags].concat();
+    Replica::start_with("alone", &flags, environment).await
 }

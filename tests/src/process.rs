@@ -140,11 +140,11 @@ impl Replica {
         status.unwrap_or_else(|| panic!("{} did not end within {PATIENCE:?}", self.id))
     }
 
-    /// The most memory that it had so far, in bytes.
-    pub fn peak_bytes(&self) -> u64 {
+    /// The memory that it has, in bytes.
+    pub fn resident_bytes(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process_id()));
         let status = status.expect("the kernel tells of every process");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("it has memory");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has memory");
         let kilobytes = line.trim().trim_end_matches("kB").trim().parse::<u64>().expect("a number");
         kilobytes * 1024
     }
