@@ -85,6 +85,15 @@ impl Viewer {
     pub async fn open_with(client: &Client, chat: &str, kind: Kind, query: &str) -> Self {
         let opened = Transport::open(client, chat, kind, query).await;
         let transport = opened.unwrap_or_else(|why| panic!("the stream was refused: {why:?}"));
+        Self::new(chat, kind, transport)
+    }
+
+    /// Opens a stream from its begin, or tells by which status and code it was refused.
+    pub async fn try_open(client: &Client, chat: &str, kind: Kind) -> Result<Self, (u16, String)> {
+        Transport::open(client, chat, kind, "").await.map(|transport| Self::new(chat, kind, transport))
+    }
+
+    fn new(chat: &str, kind: Kind, transport: Transport) -> Self {
         Self {
             chat: chat.to_owned(),
             kind,

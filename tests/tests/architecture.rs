@@ -16,7 +16,7 @@ fn table(text: &str) -> Imports {
     let mut lines = text.lines().skip_while(|line| cells(line) != ["package", "may import"]).skip(2);
     let rows = std::iter::from_fn(|| lines.next().filter(|line| line.trim_start().starts_with('|')));
     rows.map(|row| {
-        let mut cells = cells(&row).into_iter();
+        let mut cells = cells(row).into_iter();
         let package = cells.next().expect("a row has a first cell");
         let imports = cells.next().unwrap_or_default();
         let named = imports.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
