@@ -1,0 +1,147 @@
+//! What a part costs on its way through a hub to its viewers, and what resuming costs. JSON is left out: it is
+//! written outside the machine.
+
+use std::collections::VecDeque;
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use mainstem_machine::hub::{Hub, HubAction, HubConfig, HubEvent, OpOutcome};
+use mainstem_machine::{
+    ChatId, ChatState, Command, Content, Facts, GenerationId, Message, Outcome, ReplicaId, Resume, Snapshot,
+    SubscriptionId, Tail, Time, WallTime,
+};
+use uuid::Uuid;
+
+const NOW: Time = Time::START;
+const FACTS: Facts = Facts { now: WallTime(0), lease_expired: false, message_role: None };
+/// Parts of one answer. With 8 bytes each, an answer stays below what one may hold.
+const PARTS: u64 = 20_000;
+
+/// A hub whose run has begun, with `viewers` that were told all there is, and the run's id.
+fn generating(viewers: u64) -> (Hub, GenerationId) {
+    let replica = ReplicaId::new("bench").expect("an id");
+    let (relays, lease_ttl, episode_bytes_max) = (true, Duration::from_secs(15), usize::MAX);
+    let config = HubConfig { replica: replica.clone(), relays, lease_ttl, episode_bytes_max };
+    let mut database = Database::new(replica);
+    let mut hub = Hub::new(NOW, Arc::new(config));
+    let mut generation = None;
+    let acquired = HubEvent::Acquired { state: database.state.clone(), asked_at: NOW, room: true };
+    hub.handle(NOW, acquired);
+    database.answer(&mut hub, &mut generation);
+    for viewer in 1..=viewers {
+        subscribe(&mut hub, &mut database, viewer);
+    }
+    (hub, generation.expect("a run has begun"))
+}
+
+fn subscribe(hub: &mut Hub, database: &mut Database, viewer: u64) {
+    let subscription = SubscriptionId(viewer);
+    hub.handle(NOW, HubEvent::Subscribe { subscription, from: Resume::Fresh });
+    database.answer(hub, &mut None);
+    while hub.next_event(NOW, subscription).is_some() {}
+}
+
+/// The chat as a store would have it: one message, and what the runner does to it.
+struct Database {
+    state: Arc<ChatState>,
+    messages: Vec<Arc<Message>>,
+}
+
+impl Database {
+    fn new(replica: ReplicaId) -> Self {
+        let chat = ChatId(Uuid::from_u128(1));
+        let content = Some(Content::text("hello"));
+        let create = Command::Create { chat, owner: "ada".into(), title: None, model: None, content };
+        let (state, messages) = change(None, &create);
+        let acquire = Command::Acquire { replica, interrupting_only: false };
+        let (state, _) = change(Some(&state), &acquire);
+        Self { state: Arc::new(state), messages: messages.into_iter().map(Arc::new).collect() }
+    }
+
+    /// Answers whatever the hub asks for, in that order.
+    fn answer(&mut self, hub: &mut Hub, generation: &mut Option<GenerationId>) {
+        let mut asked = VecDeque::new();
+        loop {
+            asked.extend(std::iter::from_fn(|| hub.poll_action()));
+            let Some(action) = asked.pop_front() else { return };
+            let event = match action {
+                HubAction::BusSubscribe { op } => HubEvent::BusSubscribed { op, armed: true },
+                HubAction::ReadSnapshot { op, .. } => {
+                    let tail = Tail::Newest { messages: self.messages.clone(), from_start: true };
+                    let snapshot = Snapshot { state: self.state.clone(), tail };
+                    HubEvent::SnapshotRead { op, outcome: OpOutcome::Done(Some(snapshot)) }
+                }
+                HubAction::LoadHistory { op } => {
+                    HubEvent::HistoryLoaded { op, outcome: OpOutcome::Done(self.state.history_version) }
+                }
+                HubAction::Apply { op, command } => {
+                    self.state = Arc::new(change(Some(&self.state), &command).0);
+                    HubEvent::Applied { op, outcome: OpOutcome::Done(Ok(self.state.clone())) }
+                }
+                HubAction::Start { generation: started, .. } => {
+                    *generation = Some(started);
+                    HubEvent::Wake
+                }
+                other => panic!("nothing else is asked for, came {other:?}"),
+            };
+            hub.handle(NOW, event);
+        }
+    }
+}
+
+fn change(state: Option<&ChatState>, command: &Command) -> (ChatState, Vec<Message>) {
+    match command.apply_to(state, None, &FACTS) {
+        Ok(Outcome::Changed(change)) => (change.state, change.inserted),
+        other => panic!("expected a change, came {other:?}"),
+    }
+}
+
+fn generate(hub: &mut Hub, generation: GenerationId) {
+    hub.handle(NOW, HubEvent::Generated { generation, text: "a part. ".into() });
+}
+
+/// One part in, and told to every viewer before the next.
+fn a_part_to_its_viewers(bench: &mut Criterion) {
+    let mut group = bench.benchmark_group("a part to its viewers");
+    for viewers in [1, 100, 10_000] {
+        let parts = if viewers > 100 { 20 } else { PARTS / viewers };
+        group.throughput(Throughput::Elements(parts * viewers)).sample_size(20);
+        let (hub, generation) = generating(viewers);
+        group.bench_function(BenchmarkId::from_parameter(viewers), |bench| {
+            let run = |mut hub: Hub| {
+                for _ in 0..parts {
+                    generate(&mut hub, generation);
+                    for viewer in 1..=viewers {
+                        black_box(hub.next_event(NOW, SubscriptionId(viewer)).expect("a part is told"));
+                    }
+                }
+                hub
+            };
+            bench.iter_batched(|| hub.clone(), run, BatchSize::LargeInput);
+        });
+    }
+}
+
+/// A viewer comes when 5,000 parts are there, and is told everything.
+fn resuming(bench: &mut Criterion) {
+    let (mut hub, generation) = generating(1);
+    for _ in 0..5_000 {
+        generate(&mut hub, generation);
+    }
+    bench.bench_function("resuming with 5,000 parts buffered", |bench| {
+        let subscription = SubscriptionId(2);
+        let run = |mut hub: Hub| {
+            hub.handle(NOW, HubEvent::Subscribe { subscription, from: Resume::Fresh });
+            while let Some(event) = hub.next_event(NOW, subscription) {
+                black_box(event);
+            }
+            hub
+        };
+        bench.iter_batched(|| hub.clone(), run, BatchSize::LargeInput);
+    });
+}
+
+criterion_group!(benches, a_part_to_its_viewers, resuming);
+criterion_main!(benches);
