@@ -47,6 +47,8 @@ pub const ATTEMPTS_MAX: u64 = 5;
 pub const LEASE_MARGIN_PER_MILLE: u32 = 20;
 /// Chats that one replica tries to acquire at the same time.
 pub const ACQUISITIONS_MAX: usize = 32;
+/// Heartbeats and looks whose answers are overdue and still taken.
+pub const OVERDUE_MAX: usize = 16;
 /// Between two looks at everything, at the least.
 pub const SYNC_SPACING_MIN: Duration = Duration::from_millis(50);
 /// After the soonest lease has run out by the database's clock, so that it surely has.

@@ -9,7 +9,8 @@ use core::time::Duration;
 use crate::backoff::Backoff;
 use crate::hub::{Deadline, OpOutcome, Reason};
 use crate::limits::{
-    ACQUISITIONS_MAX, BUS_SUBSCRIBE_TIMEOUT, EXPIRY_SLACK, SYNC_RUNNABLE_MAX, SYNC_SPACING_MIN, WANTED_MAX,
+    ACQUISITIONS_MAX, BUS_SUBSCRIBE_TIMEOUT, EXPIRY_SLACK, OVERDUE_MAX, SYNC_RUNNABLE_MAX, SYNC_SPACING_MIN,
+    WANTED_MAX,
 };
 use crate::{ChatId, ChatState, Command, Lease, OpId, Rejection, ReplicaId, Status, Time};
 
@@ -118,6 +119,9 @@ pub struct Replica {
     bus: Bus,
     bus_backoff: Backoff,
     beat: Round,
+    /// Heartbeats and looks that were not waited for any longer, and when they were sent. Their answers count
+    /// when they come: a database that is slower than the rhythm still confirms leases.
+    overdue: BTreeMap<OpId, Time>,
     look: Round,
     look_backoff: Backoff,
     looked_at: Option<Time>,
@@ -175,6 +179,7 @@ impl Replica {
             bus: Bus::WaitingToRetry { until: now },
             bus_backoff: Backoff::default(),
             beat: Round::Due { at: now },
+            overdue: BTreeMap::new(),
             look: Round::Due { at: now },
             look_backoff: Backoff::default(),
             looked_at: None,
@@ -269,17 +274,23 @@ impl Replica {
     }
 
     fn on_synced(&mut self, now: Time, op: OpId, outcome: OpOutcome<Outlook>) {
-        if !self.look.is(op) {
+        let overdue = self.overdue.remove(&op).is_some();
+        if !self.look.is(op) && !overdue {
             return;
         }
         let OpOutcome::Done(outlook) = outcome else {
+            if overdue {
+                return;
+            }
             self.look = Round::Due { at: now + self.look_backoff.next_delay() };
             return;
         };
         self.look_backoff.reset();
         self.looked_at = Some(now);
         let soonest = outlook.soonest_expiry.map_or(self.config.poll_interval, |left| left + EXPIRY_SLACK);
-        self.look = Round::Due { at: now + soonest.min(self.config.poll_interval).max(SYNC_SPACING_MIN) };
+        if !overdue {
+            self.look = Round::Due { at: now + soonest.min(self.config.poll_interval).max(SYNC_SPACING_MIN) };
+        }
         // Those not asked for yet lack a place; this list is newer than what was known of them.
         self.wanted.clear();
         self.wanted_chats.clear();
@@ -307,15 +318,21 @@ impl Replica {
     }
 
     fn on_beaten(&mut self, now: Time, op: OpId, outcome: OpOutcome<Vec<(ChatId, Lease)>>) {
-        let Round::InFlight { op: present, sent_at, .. } = self.beat else { return };
-        if present != op {
-            return;
-        }
+        let (sent_at, overdue) = match (self.beat, self.overdue.remove(&op)) {
+            (_, Some(sent_at)) => (sent_at, true),
+            (Round::InFlight { op: present, sent_at, .. }, None) if present == op => (sent_at, false),
+            _ => return,
+        };
         let OpOutcome::Done(confirmed) = outcome else {
+            if overdue {
+                return;
+            }
             self.beat = Round::Due { at: now + self.config.heartbeat / 5 };
             return;
         };
-        self.beat = Round::Due { at: sent_at + self.config.heartbeat };
+        if !overdue {
+            self.beat = Round::Due { at: sent_at + self.config.heartbeat };
+        }
         let confirmed: BTreeSet<_> = confirmed.into_iter().collect();
         for (&chat, held) in &self.held {
             let lease = held.lease;
@@ -324,6 +341,15 @@ impl Replica {
             } else {
                 // One acquired after the heartbeat was sent is not lost; its hub reads the row and sees.
                 self.out.push_back(ReplicaAction::Lost { chat, lease });
+            }
+        }
+    }
+
+    fn give_up_waiting(&mut self, round: Round) {
+        if let Round::InFlight { op, sent_at, .. } = round {
+            self.overdue.insert(op, sent_at);
+            if self.overdue.len() > OVERDUE_MAX {
+                self.overdue.pop_first();
             }
         }
     }
@@ -337,12 +363,14 @@ impl Replica {
     fn settle(&mut self, now: Time) {
         self.settle_bus(now);
         if self.beat.is_due(now) {
+            self.give_up_waiting(self.beat);
             let held: Vec<_> = self.held.iter().map(|(chat, held)| (*chat, held.lease)).collect();
             let until = now + self.config.heartbeat;
             let op = self.ask(|op| ReplicaAction::Heartbeat { op, held });
             self.beat = Round::InFlight { op, sent_at: now, until };
         }
         if self.look.is_due(now) {
+            self.give_up_waiting(self.look);
             if matches!(self.look, Round::InFlight { .. }) {
                 // No answer is a failure too. The driver's own time-out may be longer than the interval, and
                 // its word then comes when the next look is under way.

@@ -1,20 +1,137 @@
 //! The replica's machine, event by event.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_machine::hub::OpOutcome;
 use mainstem_machine::replica::{Outlook, Replica, ReplicaAction, ReplicaConfig, ReplicaEvent};
-use mainstem_machine::{OpId, ReplicaId, Time};
+use mainstem_machine::{
+    ChatId, ChatState, Command, Content, Facts, OpId, Outcome, ReplicaId, Status, Time, WallTime,
+};
+use uuid::Uuid;
 
+const CHAT: ChatId = ChatId(Uuid::from_u128(1));
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
+fn actions(replica: &mut Replica) -> Vec<ReplicaAction> {
+    std::iter::from_fn(|| replica.poll_action()).collect()
+}
+
 fn looks(replica: &mut Replica) -> Vec<OpId> {
-    std::iter::from_fn(|| replica.poll_action())
-        .filter_map(|action| match action {
-            ReplicaAction::Sync { op, .. } => Some(op),
-            _ => None,
-        })
-        .collect()
+    let look = |action| match action {
+        ReplicaAction::Sync { op, .. } => Some(op),
+        _ => None,
+    };
+    actions(replica).into_iter().filter_map(look).collect()
+}
+
+fn beats(replica: &mut Replica) -> Vec<OpId> {
+    let beat = |action| match action {
+        ReplicaAction::Heartbeat { op, .. } => Some(op),
+        _ => None,
+    };
+    actions(replica).into_iter().filter_map(beat).collect()
+}
+
+fn replica(workers: usize) -> Replica {
+    let id = ReplicaId::new("a").expect("an id");
+    let (heartbeat, poll_interval) = (POLL_INTERVAL / 2, POLL_INTERVAL);
+    Replica::new(Time::START, ReplicaConfig { replica: id, workers, heartbeat, poll_interval })
+}
+
+/// A runnable chat as it is after `id` acquired it.
+fn acquired(id: &str) -> Arc<ChatState> {
+    let facts = Facts { now: WallTime(0), lease_expired: false, message_role: None };
+    let content = Some(Content::text("hello"));
+    let create = Command::Create { chat: CHAT, owner: "ada".into(), title: None, model: None, content };
+    let acquire = Command::Acquire { replica: ReplicaId::new(id).expect("an id"), interrupting_only: false };
+    let mut state = None;
+    for command in [create, acquire] {
+        match command.apply_to(state.as_ref(), None, &facts) {
+            Ok(Outcome::Changed(change)) => state = Some(change.state),
+            other => panic!("expected a change, came {other:?}"),
+        }
+    }
+    Arc::new(state.expect("two commands were applied"))
+}
+
+fn acquisitions(actions: &[ReplicaAction]) -> Vec<(OpId, bool)> {
+    let ask = |action: &ReplicaAction| match action {
+        ReplicaAction::Acquire { op, command: Command::Acquire { interrupting_only, .. }, .. } => {
+            Some((*op, *interrupting_only))
+        }
+        _ => None,
+    };
+    actions.iter().filter_map(ask).collect()
+}
+
+fn free(status: Status) -> ReplicaEvent {
+    ReplicaEvent::Free { chat: CHAT, status }
+}
+
+#[test]
+fn an_answer_that_comes_later_than_the_next_heartbeat_still_confirms() {
+    let mut replica = replica(1);
+    replica.handle(Time::START, free(Status::Running));
+    let all = actions(&mut replica);
+    let asked = acquisitions(&all);
+    assert_eq!(asked.len(), 1);
+    let state = acquired("a");
+    replica.handle(after(1), ReplicaEvent::Acquired { op: asked[0].0, outcome: OpOutcome::Done(Ok(state)) });
+    actions(&mut replica);
+    replica.handle(after(500), ReplicaEvent::Wake);
+    let slow = beats(&mut replica)[0];
+    replica.handle(after(1000), ReplicaEvent::Wake);
+    assert_eq!(beats(&mut replica).len(), 1, "the slow one is not waited for");
+    let confirmed = vec![(CHAT, mainstem_machine::Lease(1))];
+    replica.handle(after(1200), ReplicaEvent::Beaten { op: slow, outcome: OpOutcome::Done(confirmed) });
+    let sent_at = after(500);
+    let confirm = ReplicaAction::Confirm { chat: CHAT, lease: mainstem_machine::Lease(1), sent_at };
+    assert!(actions(&mut replica).contains(&confirm), "S5: it counts from when it was sent");
+}
+
+#[test]
+fn a_chat_is_asked_for_once_however_often_it_is_told_of() {
+    let mut replica = replica(4);
+    replica.handle(Time::START, free(Status::Running));
+    assert_eq!(acquisitions(&actions(&mut replica)).len(), 1);
+    replica.handle(after(1), free(Status::Running));
+    assert!(acquisitions(&actions(&mut replica)).is_empty());
+}
+
+#[test]
+fn without_a_place_only_an_interruption_is_taken_up() {
+    let mut replica = replica(0);
+    replica.handle(Time::START, free(Status::Running));
+    assert!(acquisitions(&actions(&mut replica)).is_empty());
+    let mut other = self::replica(0);
+    other.handle(Time::START, free(Status::Interrupting));
+    let all = actions(&mut other);
+    assert!(matches!(acquisitions(&all)[..], [(_, true)]), "L2: finishing one needs no place");
+}
+
+#[test]
+fn who_drains_takes_nothing_more() {
+    let mut replica = replica(4);
+    replica.handle(Time::START, ReplicaEvent::Drain);
+    actions(&mut replica);
+    replica.handle(after(1), free(Status::Running));
+    assert!(acquisitions(&actions(&mut replica)).is_empty());
+    assert!(replica.is_drained());
+}
+
+#[test]
+fn an_acquisition_of_unknown_outcome_is_asked_for_again_after_a_while() {
+    let mut replica = replica(4);
+    replica.handle(Time::START, free(Status::Running));
+    let all = actions(&mut replica);
+    let (op, _) = acquisitions(&all)[0];
+    replica.handle(after(1), ReplicaEvent::Acquired { op, outcome: OpOutcome::Unknown });
+    assert!(acquisitions(&actions(&mut replica)).is_empty(), "L4: not at once");
+    let due = replica.poll_timeout().expect("it waits for something").at;
+    assert!(due > after(1));
+    replica.handle(due, ReplicaEvent::Wake);
+    assert_eq!(acquisitions(&actions(&mut replica)).len(), 1);
 }
 
 fn after(milliseconds: u64) -> Time {
@@ -23,13 +140,7 @@ fn after(milliseconds: u64) -> Time {
 
 #[test]
 fn a_database_that_gives_no_answer_is_away_until_it_gives_one() {
-    let config = ReplicaConfig {
-        replica: ReplicaId::new("a").expect("an id"),
-        workers: 1,
-        heartbeat: POLL_INTERVAL / 2,
-        poll_interval: POLL_INTERVAL,
-    };
-    let mut replica = Replica::new(Time::START, config);
+    let mut replica = replica(1);
     replica.handle(Time::START, ReplicaEvent::Wake);
     let first = looks(&mut replica)[0];
     assert!(!replica.is_connected(), "it has not answered yet");
