@@ -180,6 +180,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// Computed elsewhere, by the definition of FNV-1a.
+    const PINNED: u32 = 3_796_190_472;
+
     proptest! {
         #[test]
         fn a_cursor_survives_its_bytes(
@@ -208,5 +211,85 @@ mod tests {
                 prop_assert_eq!(cursor.to_bytes(), bytes);
             }
         }
+    }
+
+    fn example() -> Cursor {
+        Cursor {
+            snapshot_version: Version(300),
+            message: MessageId(7),
+            queue_version: Version(2),
+            status: Fingerprint(0xdead_beef),
+            error: Fingerprint::NOTHING,
+            retry: Fingerprint(1),
+            shown: Some(Shown {
+                episode: Episode { history_version: Version(299), attempt: 1 },
+                lease: Lease(3),
+                to: ShownTo::Seq(Seq(127)),
+            }),
+        }
+    }
+
+    /// Another release has to read what this one gave out: whoever changes this changes `FORMAT`.
+    #[test]
+    fn the_bytes_of_a_cursor_are_the_same_in_every_release() {
+        let bytes = [1, 0xac, 0x02, 7, 2, 0xef, 0xfd, 0xb6, 0xf5, 0x0d, 0, 1, 0xab, 0x02, 1, 3, 0x80, 0x01];
+        let (sum, body) =
+            { example().to_bytes().split_last().map(|(sum, body)| (*sum, body.to_vec())) }.unwrap();
+        assert_eq!(body, bytes);
+        assert_eq!(sum, check(&bytes));
+        assert_eq!(Cursor::from_bytes(&example().to_bytes()), Ok(example()));
+    }
+
+    #[test]
+    fn a_fingerprint_is_the_same_on_every_replica_and_never_nothing() {
+        assert_eq!(Fingerprint::of(&("running", Some("a"), 7u64, 1u64)), Fingerprint(PINNED));
+        assert_ne!(Fingerprint::of(&("running", Some("a"), 7u64, 2u64)), Fingerprint(PINNED));
+        assert!((0..10_000u64).all(|n| Fingerprint::of(&n) != Fingerprint::NOTHING));
+    }
+
+    #[test]
+    fn what_was_cut_short_or_prolonged_is_no_cursor() {
+        let bytes = example().to_bytes();
+        for len in 0..bytes.len() {
+            assert_eq!(Cursor::from_bytes(&bytes[..len]), Err(BadCursor), "{len} bytes");
+        }
+        let prolonged = [bytes.as_slice(), &[0]].concat();
+        assert_eq!(Cursor::from_bytes(&prolonged), Err(BadCursor));
+        let mut other_format = bytes.clone();
+        other_format[0] = FORMAT + 1;
+        *other_format.last_mut().unwrap() = check(&other_format[..bytes.len() - 1]);
+        assert_eq!(Cursor::from_bytes(&other_format), Err(BadCursor));
+    }
+
+    #[test]
+    fn one_cursor_has_one_form() {
+        // A number with a needless byte, and one beyond 64 bits, under a check byte that is right.
+        for number in [&[0x80, 0][..], &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]] {
+            let mut bytes = [&[FORMAT][..], number, &[0; 5]].concat();
+            bytes.push(check(&bytes));
+            assert_eq!(Cursor::from_bytes(&bytes), Err(BadCursor), "{number:?}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_is_short() {
+        let top = |n: u64| Version(n);
+        let largest = Cursor {
+            snapshot_version: top(u64::MAX),
+            message: MessageId(u64::MAX),
+            queue_version: top(u64::MAX),
+            status: Fingerprint(u32::MAX),
+            error: Fingerprint(u32::MAX),
+            retry: Fingerprint(u32::MAX),
+            shown: Some(Shown {
+                episode: Episode { history_version: top(u64::MAX), attempt: u64::MAX },
+                lease: Lease(u64::MAX),
+                to: ShownTo::Seq(Seq(u64::MAX - 1)),
+            }),
+        };
+        assert!(largest.to_bytes().len() <= 96, "B1: {} bytes", largest.to_bytes().len());
+        assert!(example().to_bytes().len() <= 20);
+        assert_eq!(Cursor::from_bytes(&largest.to_bytes()), Ok(largest));
+        assert_eq!(Cursor::from_bytes(&Cursor::default().to_bytes()), Ok(Cursor::default()));
     }
 }

@@ -111,7 +111,7 @@ pub struct Replica {
     config: ReplicaConfig,
     held: BTreeMap<ChatId, Held>,
     acquiring: BTreeMap<OpId, Acquisition>,
-    wanted: VecDeque<(ChatId, Status)>,
+    wanted: VecDeque<Wanted>,
     /// The same, to find them in.
     wanted_chats: BTreeSet<ChatId>,
     acquire_backoff: Backoff,
@@ -124,15 +124,28 @@ pub struct Replica {
     overdue: BTreeMap<OpId, Time>,
     look: Round,
     look_backoff: Backoff,
+    /// Something happened that the look in flight may not have seen.
+    look_again: bool,
     looked_at: Option<Time>,
     draining: bool,
     last_op: u64,
     out: VecDeque<ReplicaAction>,
 }
 
+/// A chat that waits for a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Wanted {
+    chat: ChatId,
+    status: Status,
+    /// The last operation that had been asked for when this was learned.
+    since: OpId,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Held {
     lease: Lease,
+    /// It became free, by a notice that came before we knew that our runner has gone.
+    free_again: Option<Status>,
     /// It has a place of its own, and does not only finish an interruption.
     room: bool,
 }
@@ -143,6 +156,8 @@ struct Acquisition {
     status: Status,
     asked_at: Time,
     room: bool,
+    /// A notice came meanwhile, so a rejection may be older than what it says.
+    free_again: Option<Status>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -182,6 +197,7 @@ impl Replica {
             overdue: BTreeMap::new(),
             look: Round::Due { at: now },
             look_backoff: Backoff::default(),
+            look_again: false,
             looked_at: None,
             draining: false,
             last_op: 0,
@@ -246,8 +262,12 @@ impl Replica {
             ReplicaEvent::Beaten { op, outcome } => self.on_beaten(now, op, outcome),
             ReplicaEvent::RunnerGone { chat, lease } => {
                 let was_full = !self.has_room();
-                if self.held.get(&chat).is_some_and(|held| held.lease == lease) {
+                if let Some(held) = self.held.get(&chat).filter(|held| held.lease == lease) {
+                    let free_again = held.free_again;
                     self.held.remove(&chat);
+                    if let Some(status) = free_again {
+                        self.want(chat, status);
+                    }
                     if was_full {
                         self.look_soon(now);
                     }
@@ -263,14 +283,21 @@ impl Replica {
     }
 
     fn want(&mut self, chat: ChatId, status: Status) {
-        let asked = self.acquiring.values().any(|acquisition| acquisition.chat == chat);
-        let known = asked || self.held.contains_key(&chat) || self.wanted_chats.contains(&chat);
-        if self.draining || known || self.wanted.len() >= WANTED_MAX {
-            // What does not fit is brought by a later look (B1).
+        if self.draining {
             return;
         }
-        self.wanted_chats.insert(chat);
-        self.wanted.push_back((chat, status));
+        if let Some(acquisition) = self.acquiring.values_mut().find(|asked| asked.chat == chat) {
+            acquisition.free_again = Some(status);
+        } else if let Some(held) = self.held.get_mut(&chat) {
+            held.free_again = Some(status);
+        } else if self.wanted_chats.contains(&chat) {
+            let known = self.wanted.iter_mut().find(|wanted| wanted.chat == chat);
+            known.expect("it is wanted").status = status;
+        } else if self.wanted.len() < WANTED_MAX {
+            self.wanted_chats.insert(chat);
+            self.wanted.push_back(Wanted { chat, status, since: OpId(self.last_op) });
+        }
+        // What does not fit is brought by a later look (B1).
     }
 
     fn on_synced(&mut self, now: Time, op: OpId, outcome: OpOutcome<Outlook>) {
@@ -289,26 +316,37 @@ impl Replica {
         self.looked_at = Some(now);
         let soonest = outlook.soonest_expiry.map_or(self.config.poll_interval, |left| left + EXPIRY_SLACK);
         if !overdue {
-            self.look = Round::Due { at: now + soonest.min(self.config.poll_interval).max(SYNC_SPACING_MIN) };
+            let next = if self.look_again { SYNC_SPACING_MIN } else { soonest };
+            self.look = Round::Due { at: now + next.min(self.config.poll_interval).max(SYNC_SPACING_MIN) };
         }
-        // Those not asked for yet lack a place; this list is newer than what was known of them.
-        self.wanted.clear();
+        // This list is newer than what was known when it was asked for, and older than what was told since.
         self.wanted_chats.clear();
+        let told_since = core::mem::take(&mut self.wanted).into_iter().filter(|wanted| wanted.since >= op);
         for (chat, status) in outlook.runnable {
             self.want(chat, status);
+        }
+        for wanted in told_since {
+            self.want(wanted.chat, wanted.status);
         }
     }
 
     fn on_acquired(&mut self, now: Time, op: OpId, outcome: OpOutcome<Result<Arc<ChatState>, Rejection>>) {
         let Some(acquisition) = self.acquiring.remove(&op) else { return };
-        let Acquisition { chat, status, asked_at, room } = acquisition;
+        let Acquisition { chat, status, asked_at, room, free_again } = acquisition;
         match outcome {
             OpOutcome::Done(Ok(state)) => {
                 self.acquire_backoff.reset();
-                self.held.insert(chat, Held { lease: state.lease, room });
+                self.held.insert(chat, Held { lease: state.lease, free_again: None, room });
+                // Who drains begins nothing: what is not to be finished is released again.
+                let room = room && !self.draining;
                 self.out.push_back(ReplicaAction::Assign { chat, state, asked_at, room });
             }
-            OpOutcome::Done(Err(_)) => self.acquire_backoff.reset(),
+            OpOutcome::Done(Err(_)) => {
+                self.acquire_backoff.reset();
+                if let Some(status) = free_again {
+                    self.want(chat, status);
+                }
+            }
             // It may be ours without our knowing: asked again until the database tells.
             OpOutcome::Refused | OpOutcome::Unknown => {
                 self.want(chat, status);
@@ -355,8 +393,9 @@ impl Replica {
     }
 
     fn look_soon(&mut self, now: Time) {
-        if let Round::Due { at } = self.look {
-            self.look = Round::Due { at: at.min(now) };
+        match self.look {
+            Round::Due { at } => self.look = Round::Due { at: at.min(now) },
+            Round::InFlight { .. } => self.look_again = true,
         }
     }
 
@@ -377,6 +416,7 @@ impl Replica {
                 self.look_backoff.next_delay();
             }
             let until = now + self.config.poll_interval;
+            self.look_again = false;
             let op = self.ask(|op| ReplicaAction::Sync { op, runnable_max: SYNC_RUNNABLE_MAX });
             self.look = Round::InFlight { op, sent_at: now, until };
         }
@@ -402,16 +442,13 @@ impl Replica {
             return;
         }
         while let Some(at) = self.next_wanted() {
-            let (chat, status) = self.wanted.remove(at).expect("the place was just found");
+            let Wanted { chat, status, .. } = self.wanted.remove(at).expect("the place was just found");
             self.wanted_chats.remove(&chat);
-            if self.held.contains_key(&chat) {
-                continue;
-            }
             let room = self.has_room();
             let replica = self.config.replica.clone();
             let command = Command::Acquire { replica, interrupting_only: !room };
             let op = self.ask(|op| ReplicaAction::Acquire { op, chat, command });
-            self.acquiring.insert(op, Acquisition { chat, status, asked_at: now, room });
+            self.acquiring.insert(op, Acquisition { chat, status, asked_at: now, room, free_again: None });
         }
     }
 
@@ -423,7 +460,7 @@ impl Replica {
         if self.has_room() {
             return (!self.wanted.is_empty()).then_some(0);
         }
-        self.wanted.iter().position(|(_, status)| *status == Status::Interrupting)
+        self.wanted.iter().position(|wanted| wanted.status == Status::Interrupting)
     }
 
     fn can_acquire_any(&self) -> bool {

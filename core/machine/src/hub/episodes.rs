@@ -201,13 +201,13 @@ impl Episodes {
         self.make_room(episode);
     }
 
+    fn bytes(&self) -> usize {
+        self.list.iter().map(|buffer| buffer.text.len()).sum()
+    }
+
     /// Drops the oldest while there are too many, or too much, but never `keep` (B1).
     fn make_room(&mut self, keep: Episode) {
-        loop {
-            let bytes: usize = self.list.iter().map(|buffer| buffer.text.len()).sum();
-            if self.list.len() <= EPISODES_MAX && bytes <= EPISODES_BYTES_MAX {
-                return;
-            }
+        while self.list.len() > EPISODES_MAX || self.bytes() > EPISODES_BYTES_MAX {
             let evicted = |buffer: &Buffer| buffer.episode != keep;
             match self.list.iter().position(evicted) {
                 Some(at) => drop(self.list.remove(at)),
@@ -219,7 +219,9 @@ impl Episodes {
     pub(super) fn push(&mut self, episode: Episode, text: &str) -> Option<Seq> {
         let buffer = self.find_mut(episode).filter(|buffer| buffer.is_open())?;
         buffer.push(text);
-        Some(buffer.last())
+        let last = buffer.last();
+        self.make_room(episode);
+        Some(last)
     }
 
     /// Takes relayed parts. What we have already is passed over (R23).
@@ -246,7 +248,7 @@ impl Episodes {
             buffer.push(text);
             grew = true;
         }
-        if grew && buffer.text.len() > EPISODES_BYTES_MAX / 2 {
+        if grew {
             self.make_room(episode);
         }
         Ok(grew)
@@ -304,6 +306,8 @@ impl Episodes {
 
     pub(super) fn assert_invariants(&self) {
         assert!(self.list.len() <= EPISODES_MAX, "B1: episodes are bounded");
+        // One alone is bounded by what one answer may hold.
+        assert!(self.list.len() <= 1 || self.bytes() <= EPISODES_BYTES_MAX, "B1: their text is bounded");
         assert!(self.list.is_sorted_by(|a, b| a.episode < b.episode), "episodes are kept in their order");
         for buffer in &self.list {
             assert!(buffer.ends.is_sorted_by(|a, b| a < b), "S2: no part is empty");

@@ -352,7 +352,7 @@ impl Hub {
             OpOutcome::Done(page) => {
                 self.pages.backoff.reset();
                 if !page.is_some_and(|page| viewer.on_page(page, known)) {
-                    self.reader.want();
+                    viewer.await_read(self.reader.want_fresh());
                 }
             }
             OpOutcome::Refused | OpOutcome::Unknown => {
@@ -368,6 +368,8 @@ impl Hub {
         self.dismiss_runner(now);
         let handing_over = if room { HandOver::No } else { HandOver::AfterTurn };
         self.runner = Some(Runner::new(state, asked_at, handing_over));
+        // The answer may have come so late that the lease has run out already (S5).
+        self.check_lease(now);
         if let Some(known) = &self.known {
             let row = known.state.clone();
             self.with_runner(now, |runner, _| runner.observe(&row));
@@ -408,7 +410,11 @@ impl Hub {
                 }
             }
             RelayFrame::Parts { episode, first_seq, parts } => {
-                if is_stale(episode) && self.episodes.find(episode).is_none() {
+                // The database may tell of an episode's end before the worker's last parts are here; that
+                // is no reason to give up the relay.
+                let is_live =
+                    state.and_then(|state| state.live_episode()).map(|(live, _)| live) == Some(episode);
+                if is_stale(episode) || (present == Some(episode) && !is_live) {
                     return;
                 }
                 let bytes_max = self.config.episode_bytes_max;

@@ -92,10 +92,9 @@ enum Step {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Write {
-    /// The end of this episode.
-    End(Episode),
+    /// The end of the run.
+    End,
     Retry {
-        episode: Episode,
         delay: Duration,
     },
     Release,
@@ -310,16 +309,21 @@ impl Runner {
 
     fn on_written(&mut self, write: Write, around: &mut Around<'_>) {
         match write {
-            Write::End(episode) => {
-                around.episodes.settle_outcome(around.now, episode);
-                self.run = Run::None;
-            }
-            Write::Retry { episode, delay } => {
-                around.episodes.settle_outcome(around.now, episode);
-                self.run = Run::None;
+            Write::End => self.forget_run(around),
+            Write::Retry { delay } => {
+                self.forget_run(around);
                 self.retry_at = Some(around.now + delay);
             }
             Write::Release => {}
+        }
+    }
+
+    /// The row knows how the run came out, though it be that an edit made it void: the episode to settle is
+    /// the run's own, not the one that the row names. Followers wait for its end before they hear of the next.
+    fn forget_run(&mut self, around: &mut Around<'_>) {
+        if let Run::Ended { episode, .. } = self.run {
+            around.episodes.settle_outcome(around.now, episode);
+            self.run = Run::None;
         }
     }
 
@@ -365,11 +369,7 @@ impl Runner {
         self.stop(around);
         let episode = self.row.present_episode();
         let partial = self.committed_text(episode, around);
-        self.write(
-            Write::End(episode),
-            Command::FinishInterruption { fence: self.fence(around), partial },
-            around,
-        );
+        self.write(Write::End, Command::FinishInterruption { fence: self.fence(around), partial }, around);
     }
 
     fn carry_on(&mut self, around: &mut Around<'_>) {
@@ -381,7 +381,7 @@ impl Runner {
                 Ended::Complete => {
                     let answer = self.committed_text(present, around);
                     let command = Command::FinishTurn { fence: self.fence(around), answer };
-                    self.write(Write::End(present), command, around);
+                    self.write(Write::End, command, around);
                 }
                 Ended::Failed { error, retryable } => self.fail(present, error, retryable, around),
                 Ended::Cut => self.begin(around),
@@ -397,20 +397,17 @@ impl Runner {
             let delay = RETRY_DELAY_MIN.saturating_mul(1 << doublings).min(RETRY_DELAY_MAX);
             let delay_ms = delay.as_millis() as u64;
             let command = Command::RecordRetry { fence, delay_ms, error };
-            self.write(Write::Retry { episode, delay }, command, around);
+            self.write(Write::Retry { delay }, command, around);
         } else {
             let partial = self.committed_text(episode, around);
-            self.write(Write::End(episode), Command::Fail { fence, partial, error }, around);
+            self.write(Write::End, Command::Fail { fence, partial, error }, around);
         }
     }
 
     /// Whatever ran is not what the row asks for: begins a new attempt.
     fn begin(&mut self, around: &mut Around<'_>) {
         self.stop(around);
-        if let Run::Ended { episode, .. } = self.run {
-            around.episodes.settle_outcome(around.now, episode);
-            self.run = Run::None;
-        }
+        self.forget_run(around);
         if self.handing_over != HandOver::No {
             return self.release(around);
         }
@@ -453,9 +450,7 @@ impl Runner {
     /// The chat is not ours any more. What was generated under a lease that another holds is forgotten (S5).
     pub(super) fn leave(mut self, around: &mut Around<'_>) {
         self.stop(around);
-        if let Run::Ended { episode, .. } = self.run {
-            around.episodes.settle_outcome(around.now, episode);
-        }
+        self.forget_run(around);
         if self.row.lease != self.lease {
             around.episodes.drop_local(self.lease);
         }

@@ -40,8 +40,18 @@ enum Anchor {
 enum Paging {
     None,
     Wanted,
-    Reading { op: OpId },
-    Ready { messages: VecDeque<Arc<Message>>, reset_version: Version },
+    Reading {
+        op: OpId,
+    },
+    /// The last page was of another history than the hub knows: there is no use in another before the hub
+    /// has read anew (L4).
+    AwaitingRead {
+        mark: ReadMark,
+    },
+    Ready {
+        messages: VecDeque<Arc<Message>>,
+        reset_version: Version,
+    },
 }
 
 /// How far it is to `synced`.
@@ -99,6 +109,10 @@ impl Subscription {
         self.paging = Paging::Wanted;
     }
 
+    pub(super) fn await_read(&mut self, mark: ReadMark) {
+        self.paging = Paging::AwaitingRead { mark };
+    }
+
     /// Takes a page. One of another history than the hub knows is dropped; then the hub has to read anew.
     pub(super) fn on_page(&mut self, page: Page, known: &KnownChat) -> bool {
         self.paging = Paging::None;
@@ -133,6 +147,11 @@ impl Subscription {
         muted: Option<Lease>,
         is_past: impl Fn(ReadMark) -> bool,
     ) -> Step {
+        if let Paging::AwaitingRead { mark } = self.paging
+            && is_past(mark)
+        {
+            self.paging = Paging::None;
+        }
         if let Some(step) = self.find_anchor(known, is_past) {
             return step;
         }

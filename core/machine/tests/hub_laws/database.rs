@@ -1,0 +1,182 @@
+//! A database of one chat that keeps every version it ever had, so that what a viewer is told can be held
+//! against what was once true. Transitions are the product's own; whoever commits what is checked here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstem_machine::{
+    ChatId, ChatState, Command, Content, Episode, Facts, Known, Lease, LeaseTerm, Message, MessageId,
+    Outcome, Page, Rejection, ReplicaId, Role, Snapshot, Status, Tail, Time, Version, WallTime,
+};
+
+pub(crate) const LEASE_TTL: Duration = Duration::from_secs(15);
+/// Fewer than a real store gives, so that pages are common.
+const TAIL_MAX: usize = 2;
+const PAGE_MAX: usize = 2;
+
+/// The chat as it was at one version.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) state: Arc<ChatState>,
+    pub(crate) messages: Arc<Vec<Arc<Message>>>,
+}
+
+impl Entry {
+    pub(crate) fn live(&self) -> Option<Episode> {
+        self.state.live_episode().map(|(episode, _)| episode)
+    }
+}
+
+/// What a model has produced, whether or not anybody has heard of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Produced {
+    pub(crate) by: usize,
+    pub(crate) lease: Lease,
+    pub(crate) parts: Vec<String>,
+}
+
+impl Produced {
+    pub(crate) fn text(&self) -> String {
+        self.parts.concat()
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Database {
+    /// Version `n` is at place `n - 1`.
+    pub(crate) log: Vec<Entry>,
+    pub(crate) deleted: bool,
+    lease_until: Option<Time>,
+    pub(crate) produced: BTreeMap<Episode, Produced>,
+}
+
+impl Database {
+    pub(crate) fn new() -> Self {
+        let create = Command::Create {
+            chat: ChatId(uuid::Uuid::from_u128(7)),
+            owner: "owner".into(),
+            title: None,
+            model: None,
+            content: Some(Content::text("begin")),
+        };
+        let facts = Facts { now: WallTime(0), lease_expired: false, message_role: None };
+        let Ok(Outcome::Changed(change)) = create.apply_to(None, None, &facts) else {
+            panic!("a chat is created")
+        };
+        let messages = Arc::new(change.inserted.into_iter().map(Arc::new).collect());
+        let log = vec![Entry { state: Arc::new(change.state), messages }];
+        Self { log, deleted: false, lease_until: None, produced: BTreeMap::new() }
+    }
+
+    pub(crate) fn last(&self) -> &Entry {
+        self.log.last().expect("the chat was created")
+    }
+
+    pub(crate) fn state(&self) -> &Arc<ChatState> {
+        &self.last().state
+    }
+
+    pub(crate) fn is_free(&self, now: Time) -> bool {
+        let state = self.state();
+        let expired = self.lease_until.is_some_and(|until| until <= now);
+        !self.deleted && state.status.is_runnable() && (state.worker.is_none() || expired)
+    }
+
+    /// The state after the command and whether it changed anything.
+    pub(crate) fn apply(
+        &mut self,
+        now: Time,
+        command: &Command,
+    ) -> Result<(Arc<ChatState>, bool), Rejection> {
+        let last = self.last().clone();
+        let role_of = |id| last.messages.iter().find(|message| message.id == id).map(|m| m.role);
+        let facts = Facts {
+            now: WallTime(now.as_micros() as i64 / 1000),
+            lease_expired: self.lease_until.is_some_and(|until| until <= now),
+            message_role: command.message().and_then(role_of),
+        };
+        let state = (!self.deleted).then_some(&*last.state);
+        let change = match command.apply_to(state, None, &facts)? {
+            Outcome::Unchanged(_) => return Ok((last.state, false)),
+            Outcome::Changed(change) => change,
+        };
+        match change.lease {
+            LeaseTerm::Keep => {}
+            LeaseTerm::Start => self.lease_until = Some(now + LEASE_TTL),
+            LeaseTerm::End => self.lease_until = None,
+        }
+        let mut messages = (*last.messages).clone();
+        if let Some(from) = change.cut_from {
+            messages.retain(|message| message.id < from);
+        }
+        for message in change.inserted {
+            self.check_kept(&last, &message);
+            messages.push(Arc::new(message));
+        }
+        self.deleted = change.deleted;
+        let state = Arc::new(change.state);
+        self.log.push(Entry { state: state.clone(), messages: Arc::new(messages) });
+        assert_eq!(state.snapshot_version, Version(self.log.len() as u64), "S1: one version for one change");
+        Ok((state, true))
+    }
+
+    /// What is committed of an episode is all that its model produced, and that once (S4).
+    fn check_kept(&self, before: &Entry, message: &Message) {
+        let Some(episode) = message.episode else { return };
+        assert_eq!(message.role, Role::Assistant);
+        let produced = self.produced.get(&episode).expect("S4: an answer is of an episode that began");
+        assert_eq!(message.content.to_text(), produced.text(), "S4: {episode:?} is committed whole");
+        let again = before.messages.iter().any(|other| other.episode == Some(episode));
+        assert!(!again, "S6: {episode:?} is committed once");
+        assert_eq!(before.live(), Some(episode), "S5: only the live episode is committed");
+    }
+
+    pub(crate) fn renew(&mut self, now: Time, replica: &ReplicaId, lease: Lease) -> bool {
+        let ours = !self.deleted && self.state().is_held_by(replica, lease);
+        if ours {
+            self.lease_until = Some(now + LEASE_TTL);
+        }
+        ours
+    }
+
+    pub(crate) fn snapshot(&self, known: Option<Known>) -> Option<Snapshot> {
+        if self.deleted {
+            return None;
+        }
+        let Entry { state, messages } = self.last().clone();
+        let tail = match known {
+            Some(known) if known.reset_version == state.reset_version => {
+                let newer = messages.iter().filter(|message| message.id > known.last_message);
+                Tail::After(newer.cloned().collect())
+            }
+            _ => {
+                let skipped = messages.len().saturating_sub(TAIL_MAX);
+                Tail::Newest { messages: messages[skipped..].to_vec(), from_start: skipped == 0 }
+            }
+        };
+        Some(Snapshot { state, tail })
+    }
+
+    pub(crate) fn page(&self, after: MessageId, until: MessageId) -> Option<Page> {
+        if self.deleted {
+            return None;
+        }
+        let Entry { state, messages } = self.last();
+        let asked = |message: &&Arc<Message>| message.id > after && message.id <= until;
+        let found: Vec<_> = messages.iter().filter(asked).cloned().collect();
+        Some(Page {
+            more: found.len() > PAGE_MAX,
+            messages: found.into_iter().take(PAGE_MAX).collect(),
+            anchored: after == MessageId(0) || messages.iter().any(|message| message.id == after),
+            reset_version: state.reset_version,
+            history_version: state.history_version,
+        })
+    }
+
+    /// Whether `episode` is what the newest row wants to be generated, under `lease`.
+    pub(crate) fn wants(&self, episode: Episode, lease: Lease) -> bool {
+        let state = self.state();
+        !self.deleted && state.status == Status::Running && state.live_episode() == Some((episode, lease))
+    }
+}

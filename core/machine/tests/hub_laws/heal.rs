@@ -1,0 +1,227 @@
+//! Everything heals: what is on its way arrives, the database answers, leases run out and chats are taken up,
+//! the model ends. Then every viewer has what the database has (L1), and nothing is left of who went (B2).
+
+use std::time::Duration;
+
+use mainstem_machine::Status;
+use mainstem_machine::hub::{Hub, HubEvent};
+
+use crate::node::{Link, Node};
+use crate::step::{How, Step};
+use crate::world::World;
+
+/// Rounds in which everything on its way arrives, without time passing (L4).
+const ROUNDS_MAX: usize = 300;
+/// Steps of time in which the chat is taken up, or comes to rest.
+const HEALING_MAX: usize = 200;
+
+impl World {
+    /// What the database owes one node arrives there. Tells whether there was anything.
+    pub(crate) fn settle_database(&mut self, node: usize) -> bool {
+        let mut moved = false;
+        for _ in 0..ROUNDS_MAX {
+            let hints = std::mem::take(&mut self.nodes[node].hints);
+            if self.nodes[node].pending.is_empty() && hints.is_empty() {
+                return moved;
+            }
+            moved = true;
+            for snapshot_version in hints {
+                self.tell(node, HubEvent::Hint { snapshot_version });
+            }
+            if !self.nodes[node].pending.is_empty() {
+                self.answer(node, 0, How::Done);
+            }
+        }
+        panic!("L4: without time passing, the database is asked for ever");
+    }
+
+    /// Everything on its way arrives, until nothing is.
+    pub(crate) fn flow(&mut self) {
+        for _ in 0..ROUNDS_MAX {
+            let mut moved = false;
+            for node in 0..2 {
+                moved |= self.settle_database(node);
+                for at in 0..self.nodes[node].connections.len() {
+                    moved |= self.flow_along(node, at);
+                }
+            }
+            for at in 0..self.viewers.len() {
+                moved |= self.view(at, 8);
+            }
+            if !moved {
+                return;
+            }
+        }
+        panic!("L4: without time passing, there is no end of it");
+    }
+
+    fn flow_along(&mut self, node: usize, at: usize) -> bool {
+        let mut moved = false;
+        if self.nodes[node].connections.get(at).is_some_and(|c| c.link == Link::Dialing) {
+            self.answer_dial(node, at, true);
+            moved = true;
+        }
+        // A hub that ended took its connections along.
+        while at < self.nodes[node].connections.len() && self.carry(node, at, false) {
+            moved = true;
+        }
+        while self.deliver(node, at) {
+            moved = true;
+        }
+        moved
+    }
+
+    /// Time goes on to the next deadline, by a second at the most, and everybody is woken who wants to be.
+    pub(crate) fn pass(&mut self) {
+        let next = self.nodes.iter().filter_map(|node| node.hub.as_ref()?.poll_timeout());
+        let soonest = next.map(|deadline| deadline.at).min();
+        let second = self.now + Duration::from_secs(1);
+        self.now = soonest.map_or(second, |at| at.clamp(self.now, second));
+        for node in 0..2 {
+            let due = |node: &Node| node.hub.as_ref().and_then(Hub::poll_timeout);
+            if due(&self.nodes[node]).is_some_and(|deadline| deadline.at <= self.now) {
+                self.tell(node, HubEvent::Wake);
+            }
+        }
+    }
+
+    /// One round of a healthy cluster.
+    fn live(&mut self) {
+        self.pass();
+        for node in 0..2 {
+            self.assign(node);
+            self.beat(node, false);
+            self.sync(node);
+        }
+        if self.database.is_free(self.now) {
+            let idle = self.nodes.iter().position(|node| node.held.is_none());
+            if let Some(node) = idle {
+                self.acquire(node, true, false);
+            }
+        }
+        self.flow();
+    }
+
+    fn at_work(&self) -> Option<usize> {
+        self.nodes.iter().position(|node| node.model.is_some())
+    }
+
+    pub(crate) fn heal(&mut self) {
+        self.note(|| "* heal".into());
+        self.nodes.iter_mut().for_each(|node| node.zombies.clear());
+        self.hear();
+        for _ in 0..HEALING_MAX {
+            let rests = self.database.deleted || !self.database.state().status.is_runnable();
+            if rests || self.at_work().is_some_and(|node| self.works(node)) {
+                break;
+            }
+            self.live();
+        }
+        self.show_parts();
+        for _ in 0..HEALING_MAX {
+            if self.database.deleted || !self.database.state().status.is_runnable() {
+                break;
+            }
+            if let Some(node) = self.at_work() {
+                self.take(Step::Part { node, size: 3 });
+                self.take(Step::Finish { node });
+            }
+            self.live();
+        }
+        self.sync(0);
+        self.sync(1);
+        self.flow();
+        self.converge();
+        self.part();
+    }
+
+    /// Whoever hears all notices needs no look at everything to know (L1, R19).
+    fn hear(&mut self) {
+        for _ in 0..5 {
+            self.flow();
+            self.pass();
+        }
+        self.flow();
+        let version = self.database.state().snapshot_version;
+        for node in self.nodes.iter().filter(|node| node.armed && !node.missed) {
+            let Some(hub) = node.hub.as_ref().filter(|hub| hub.ending().is_none()) else { continue };
+            assert_eq!(hub.snapshot_version(), version, "L1: it was told, and does not know");
+        }
+    }
+
+    fn works(&self, node: usize) -> bool {
+        let (node, held) = (&self.nodes[node], &self.nodes[node].held);
+        let model = node.model.expect("it is at work");
+        held.as_ref().is_some_and(|held| self.database.wants(model.episode, held.lease))
+    }
+
+    /// Every viewer sees what is being generated (L1).
+    fn show_parts(&mut self) {
+        for _ in 0..8 {
+            self.live();
+        }
+        let Some(worker) = self.at_work() else { return };
+        self.take(Step::Part { node: worker, size: 3 });
+        // What a peer has spoiled is found out now, and dialed again.
+        for _ in 0..3 {
+            self.live();
+        }
+        let Some(model) = self.nodes[worker].model.filter(|_| self.works(worker)) else { return };
+        let produced = &self.database.produced[&model.episode];
+        for viewer in &self.viewers {
+            let preview = viewer.client.preview.as_ref();
+            let shown = preview.filter(|p| p.episode == model.episode).map(|preview| &*preview.text);
+            assert_eq!(
+                shown.unwrap_or_default(),
+                produced.text(),
+                "L1: viewer {} sees what is generated",
+                viewer.id
+            );
+        }
+        self.saw("shown to all");
+    }
+
+    fn converge(&mut self) {
+        if self.database.deleted {
+            for viewer in &self.viewers {
+                let ending = self.nodes[viewer.node].hub.as_ref().and_then(Hub::ending);
+                assert!(ending.is_some(), "L1: the streams of a deleted chat end");
+            }
+            return;
+        }
+        let entry = self.database.last();
+        let status = entry.state.status;
+        assert!(matches!(status, Status::Waiting | Status::Error), "L2, L3: the chat stays {status:?}");
+        for Viewer { client, id, .. } in self.viewers.iter().map(Viewer::of) {
+            assert!(client.synced, "L1: viewer {id} is never synced");
+            assert!(client.preview.is_none(), "L1: viewer {id} keeps a preview of what is over");
+            assert!(client.has_all(entry), "L1: viewer {id} has {client:?}, the database {entry:?}");
+        }
+    }
+
+    /// When everybody has gone, nothing is left.
+    fn part(&mut self) {
+        while !self.viewers.is_empty() {
+            self.leave(0);
+        }
+        for _ in 0..HEALING_MAX {
+            if self.nodes.iter().all(|node| node.hub.is_none()) {
+                return;
+            }
+            self.pass();
+            self.flow();
+        }
+        panic!("B2: a hub stays though nobody cares");
+    }
+}
+
+struct Viewer<'a> {
+    client: &'a crate::client::Client,
+    id: mainstem_machine::SubscriptionId,
+}
+
+impl<'a> Viewer<'a> {
+    fn of(viewer: &'a crate::world::Viewer) -> Self {
+        Self { client: &viewer.client, id: viewer.id }
+    }
+}

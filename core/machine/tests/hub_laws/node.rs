@@ -1,0 +1,141 @@
+//! One replica's side of the chat: its hub, and what its driver would hold on its behalf.
+
+use std::collections::VecDeque;
+
+use mainstem_machine::hub::Hub;
+use mainstem_machine::{
+    ChatState, Command, DialId, Episode, FollowerId, GenerationId, Known, Lease, MessageId, OpId, Page,
+    Rejection, RelayFrame, RelayPosition, ReplicaId, Snapshot, Time, Version,
+};
+use std::sync::Arc;
+
+pub(crate) type Acceptance = Result<Arc<ChatState>, Rejection>;
+
+/// An operation that was asked for, with what came of it once the database has done it.
+#[derive(Clone, Debug)]
+pub(crate) enum Pending {
+    Bus { op: OpId },
+    Snapshot { op: OpId, known: Option<Known>, read: Option<Option<Snapshot>> },
+    Page { op: OpId, after: MessageId, until: MessageId, read: Option<Option<Page>> },
+    History { op: OpId, read: Option<Version> },
+    Apply { op: OpId, command: Command, done: Option<Acceptance> },
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    pub(crate) lease: Lease,
+    /// When what the database confirmed last was asked.
+    pub(crate) confirmed_at: Time,
+    /// The same, before the event that is being handled.
+    pub(crate) was_confirmed_at: Time,
+    pub(crate) handing_over: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Model {
+    pub(crate) generation: GenerationId,
+    pub(crate) episode: Episode,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Link {
+    Dialing,
+    Following,
+    /// Closed by the hub, or broken. What is still under way comes nevertheless.
+    Closed,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Sent {
+    Frame(RelayFrame),
+    End,
+}
+
+/// A dial and what follows from it.
+#[derive(Clone, Debug)]
+pub(crate) struct Connection {
+    pub(crate) dial: DialId,
+    pub(crate) peer: usize,
+    pub(crate) position: Option<RelayPosition>,
+    pub(crate) link: Link,
+    /// At the worker's hub, if that is a hub.
+    pub(crate) follower: Option<FollowerId>,
+    /// At the rival: the episode it told of last, and how far.
+    pub(crate) told: Option<(Episode, usize)>,
+    pub(crate) under_way: VecDeque<Sent>,
+    /// The worker's hub had nothing to tell it, and it waits for news.
+    pub(crate) idle: bool,
+    pub(crate) told_to_close: bool,
+    /// The lease under which the hub knew the peer to work when it dialed.
+    pub(crate) lease: Lease,
+    /// It has carried what an honest worker would not send.
+    pub(crate) spoiled: bool,
+}
+
+impl Connection {
+    pub(crate) fn new(dial: DialId, peer: usize, position: Option<RelayPosition>, lease: Lease) -> Self {
+        let (follower, told, under_way) = (None, None, VecDeque::new());
+        let (link, idle, told_to_close) = (Link::Dialing, false, false);
+        let spoiled = false;
+        Self { dial, peer, position, link, follower, told, under_way, idle, told_to_close, lease, spoiled }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) id: ReplicaId,
+    pub(crate) hub: Option<Hub>,
+    pub(crate) pending: Vec<Pending>,
+    pub(crate) zombies: Vec<Command>,
+    pub(crate) armed: bool,
+    /// A hint was lost since it is armed.
+    pub(crate) missed: bool,
+    pub(crate) hints: Vec<Version>,
+    /// The newest row that its hub was given by a read.
+    pub(crate) row: Option<Arc<ChatState>>,
+    pub(crate) held: Option<Held>,
+    pub(crate) acquired: Option<(Arc<ChatState>, Time, bool)>,
+    pub(crate) beats: Vec<(Lease, Time)>,
+    pub(crate) loaded: Option<(OpId, Version)>,
+    pub(crate) model: Option<Model>,
+    /// The part being given is more than an answer may hold.
+    pub(crate) outgrown: bool,
+    pub(crate) cancelled: Vec<GenerationId>,
+    pub(crate) connections: Vec<Connection>,
+    pub(crate) last_id: u64,
+}
+
+impl Node {
+    pub(crate) fn new(id: &str) -> Self {
+        Self {
+            id: ReplicaId::new(id).expect("a replica's id"),
+            hub: None,
+            pending: Vec::new(),
+            zombies: Vec::new(),
+            armed: false,
+            missed: false,
+            hints: Vec::new(),
+            row: None,
+            held: None,
+            acquired: None,
+            beats: Vec::new(),
+            loaded: None,
+            model: None,
+            outgrown: false,
+            cancelled: Vec::new(),
+            connections: Vec::new(),
+            last_id: 0,
+        }
+    }
+
+    /// All that belonged to a hub goes with it.
+    pub(crate) fn forget_hub(&mut self) {
+        let zombies = std::mem::take(&mut self.zombies);
+        let (held, acquired) = (self.held.take(), self.acquired.take());
+        *self = Self { zombies, held, acquired, last_id: self.last_id, ..Self::new(self.id.as_str()) };
+    }
+
+    pub(crate) fn open_connections(&self) -> usize {
+        self.connections.iter().filter(|connection| connection.link != Link::Closed).count()
+    }
+}

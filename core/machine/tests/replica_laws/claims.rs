@@ -1,0 +1,312 @@
+//! What a replica does, claim by claim.
+
+use std::time::Duration;
+
+use mainstem_machine::hub::{OpOutcome, Reason};
+use mainstem_machine::limits::{
+    ACQUISITIONS_MAX, EXPIRY_SLACK, OP_RETRY_DELAY_MAX, SYNC_SPACING_MIN, WANTED_MAX,
+};
+use mainstem_machine::replica::{ReplicaAction, ReplicaEvent};
+use mainstem_machine::{ChatId, Lease, Status};
+use uuid::Uuid;
+
+use crate::world::{HEARTBEAT, How, POLL, World, chat};
+
+/// One that has looked, beaten and armed.
+fn settled(workers: usize) -> World {
+    let mut world = World::new(workers);
+    world.answer_bus(true);
+    world.answer_beat(How::Yes);
+    world.answer_look(vec![], None, How::Yes);
+    // What became free before the bus was armed was not told.
+    world.pass();
+    world.answer_look(vec![], None, How::Yes);
+    assert!(world.look.is_none() && world.beat.is_none());
+    world
+}
+
+fn asked_for(world: &World) -> Vec<ChatId> {
+    world.acquiring.values().map(|(chat, _)| *chat).collect()
+}
+
+#[test]
+fn what_is_free_is_asked_for_at_once() {
+    let mut world = settled(2);
+    world.free(1, Status::Running);
+    assert_eq!(asked_for(&world), [chat(1)]);
+    world.answer_acquire(0, How::Yes);
+    assert!(
+        matches!(&world.actions[..], [ReplicaAction::Assign { chat: c, room: true, .. }] if *c == chat(1))
+    );
+}
+
+#[test]
+fn a_chat_is_not_asked_for_twice_whatever_is_told_of_it() {
+    let mut world = settled(2);
+    for _ in 0..3 {
+        world.free(1, Status::Running);
+    }
+    assert_eq!(asked_for(&world), [chat(1)]);
+    world.answer_acquire(0, How::Yes);
+    for _ in 0..3 {
+        world.free(1, Status::Running);
+        world.free(1, Status::Interrupting);
+    }
+    assert_eq!(asked_for(&world), []);
+}
+
+#[test]
+fn what_has_no_place_waits_until_there_is_one() {
+    let mut world = settled(1);
+    world.free(1, Status::Running);
+    world.free(2, Status::Running);
+    assert_eq!(asked_for(&world), [chat(1)]);
+    world.answer_acquire(0, How::Yes);
+    world.runner_gone(0);
+    assert_eq!(asked_for(&world), [chat(2)]);
+}
+
+#[test]
+fn an_interruption_is_finished_even_where_nothing_runs() {
+    let mut world = settled(0);
+    world.free(1, Status::Running);
+    assert_eq!(asked_for(&world), []);
+    world.free(2, Status::Interrupting);
+    assert_eq!(asked_for(&world), [chat(2)]);
+    world.answer_acquire(0, How::Yes);
+    assert!(matches!(&world.actions[..], [ReplicaAction::Assign { room: false, .. }]), "L2");
+}
+
+#[test]
+fn what_waits_without_a_place_and_is_then_interrupted_waits_no_longer() {
+    let mut world = settled(0);
+    world.free(1, Status::Running);
+    world.free(1, Status::Interrupting);
+    assert_eq!(asked_for(&world), [chat(1)], "L2");
+}
+
+#[test]
+fn what_becomes_free_while_a_rejection_is_under_way_is_asked_for_again() {
+    let mut world = settled(1);
+    world.free(1, Status::Running);
+    world.free(1, Status::Running);
+    world.answer_acquire(0, How::No);
+    assert_eq!(asked_for(&world), [chat(1)], "L3");
+    world.answer_acquire(0, How::No);
+    assert_eq!(asked_for(&world), [], "L4: a rejection is an answer");
+}
+
+#[test]
+fn what_becomes_free_before_our_runner_is_known_to_be_gone_is_asked_for_again() {
+    let mut world = settled(1);
+    world.free(1, Status::Running);
+    world.answer_acquire(0, How::Yes);
+    world.free(1, Status::Running);
+    world.runner_gone(0);
+    assert_eq!(asked_for(&world), [chat(1)], "L3");
+}
+
+#[test]
+fn what_was_told_since_a_look_began_is_not_forgotten_for_its_answer() {
+    let mut world = settled(0);
+    world.free(1, Status::Running);
+    world.pass();
+    assert!(world.look.is_some());
+    world.free(2, Status::Running);
+    world.answer_look(vec![], None, How::Yes);
+    // A look that lists an interruption finds it though it was known to run.
+    world.free(2, Status::Interrupting);
+    assert_eq!(asked_for(&world), [chat(2)]);
+}
+
+#[test]
+fn a_bus_that_is_armed_while_a_look_is_in_flight_makes_another_follow() {
+    let mut world = World::new(1);
+    assert!(world.look.is_some() && world.bus.is_some());
+    world.answer_bus(true);
+    world.answer_look(vec![], None, How::Yes);
+    assert_eq!(world.looks, 1);
+    let began = world.now;
+    world.pass();
+    assert_eq!((world.looks, world.now), (2, began + SYNC_SPACING_MIN), "L3, R19");
+}
+
+#[test]
+fn an_acquisition_whose_answer_is_lost_is_made_again_after_a_delay_that_grows() {
+    let mut world = settled(1);
+    world.free(1, Status::Running);
+    let mut delays = vec![];
+    for _ in 0..8 {
+        let lost = world.now;
+        world.answer_acquire(0, How::Unknown);
+        assert_eq!(asked_for(&world), [], "L4");
+        while world.acquiring.is_empty() {
+            world.pass();
+            world.answer_look(vec![(chat(1), Status::Running)], None, How::Yes);
+            world.answer_beat(How::Yes);
+        }
+        delays.push(world.now.since(lost));
+    }
+    assert!(delays.is_sorted() && delays[0] >= Duration::from_millis(50), "{delays:?}");
+    assert!(*delays.last().unwrap() <= OP_RETRY_DELAY_MAX + SYNC_SPACING_MIN, "{delays:?}");
+}
+
+#[test]
+fn a_heartbeat_names_what_is_held_and_its_answer_confirms_or_doubts_it() {
+    let mut world = settled(2);
+    for n in [1, 2] {
+        world.free(n, Status::Running);
+        world.answer_acquire(0, How::Yes);
+    }
+    let before = world.now;
+    while world.beat.is_none() {
+        world.pass();
+        world.answer_look(vec![], None, How::Yes);
+    }
+    assert!(world.now <= before + HEARTBEAT);
+    let (op, held) = world.beat.take().unwrap();
+    assert_eq!(held, [(chat(1), Lease(1)), (chat(2), Lease(2))]);
+    let sent = world.now;
+    world.now = world.now + Duration::from_secs(1);
+    let outcome = OpOutcome::Done(vec![(chat(1), Lease(1)), (chat(2), Lease(1))]);
+    world.tell(ReplicaEvent::Beaten { op, outcome });
+    assert_eq!(
+        world.actions,
+        [
+            ReplicaAction::Confirm { chat: chat(1), lease: Lease(1), sent_at: sent },
+            // Of another lease, so it says nothing of this one.
+            ReplicaAction::Lost { chat: chat(2), lease: Lease(2) },
+        ],
+        "S5: a lease counts from when its heartbeat was sent"
+    );
+}
+
+#[test]
+fn a_heartbeat_that_failed_is_sent_again_before_the_lease_runs_out() {
+    let mut world = settled(1);
+    let began = world.now;
+    let before = world.beats;
+    while world.now.since(began) < HEARTBEAT * 3 {
+        world.pass();
+        world.answer_look(vec![], None, How::Yes);
+        world.answer_beat(How::Refused);
+    }
+    let beats = world.beats - before;
+    assert!((8..=14).contains(&beats), "L4: {beats} heartbeats in three periods");
+}
+
+#[test]
+fn a_heartbeat_whose_answer_never_comes_is_not_waited_for() {
+    let mut world = settled(1);
+    let began = world.now;
+    let before = world.beats;
+    while world.now.since(began) < HEARTBEAT * 3 {
+        world.pass();
+        world.answer_look(vec![], None, How::Yes);
+    }
+    assert!((2..=4).contains(&(world.beats - before)));
+}
+
+#[test]
+fn a_look_follows_within_the_poll_interval_and_when_the_soonest_lease_has_run_out() {
+    for (soonest, expected) in [
+        (None, POLL),
+        (Some(Duration::from_secs(60)), POLL),
+        (Some(Duration::from_secs(1)), Duration::from_secs(1) + EXPIRY_SLACK),
+        (Some(Duration::ZERO), SYNC_SPACING_MIN),
+    ] {
+        let mut world = settled(1);
+        while world.look.is_none() {
+            world.pass();
+            world.answer_beat(How::Yes);
+        }
+        let (looked, looks) = (world.now, world.looks);
+        world.answer_look(vec![], soonest, How::Yes);
+        while world.looks == looks {
+            world.pass();
+            world.answer_beat(How::Yes);
+        }
+        assert_eq!(world.now.since(looked), expected, "L5: {soonest:?}");
+    }
+}
+
+#[test]
+fn a_look_that_fails_is_made_again_less_and_less_often_and_unready_meanwhile() {
+    let mut world = settled(1);
+    assert!(world.replica.is_connected());
+    let (began, looks) = (world.now, world.looks);
+    while world.now.since(began) < Duration::from_secs(20) {
+        world.pass();
+        world.answer_beat(How::Yes);
+        world.answer_look(vec![], None, How::Refused);
+    }
+    assert!(!world.replica.is_connected());
+    let looks = world.looks - looks;
+    assert!((6..=18).contains(&looks), "L4: {looks} looks");
+    while world.look.is_none() {
+        world.pass();
+        world.answer_beat(How::Yes);
+    }
+    world.answer_look(vec![], None, How::Yes);
+    assert!(world.replica.is_connected());
+}
+
+#[test]
+fn a_bus_that_refuses_is_asked_again_later() {
+    let mut world = World::new(1);
+    world.answer_bus(false);
+    assert!(world.bus.is_none(), "L4");
+    while world.bus.is_none() {
+        assert!(world.replica.poll_timeout().is_some_and(|d| d.reason <= Reason::AcquireRetry));
+        world.pass();
+        world.answer_look(vec![], None, How::Yes);
+        world.answer_beat(How::Yes);
+    }
+    world.answer_bus(true);
+    world.tell(ReplicaEvent::BusLost);
+    world.now = world.now + Duration::from_secs(3);
+    world.tell(ReplicaEvent::Wake);
+    assert!(world.bus.is_some(), "R04: a subscription that was lost is made anew");
+}
+
+#[test]
+fn who_drains_takes_nothing_more_and_is_drained_when_the_last_runner_has_gone() {
+    let mut world = settled(3);
+    for n in [1, 2] {
+        world.free(n, Status::Running);
+    }
+    world.answer_acquire(0, How::Yes);
+    world.drain();
+    assert!(!world.replica.is_drained());
+    world.free(3, Status::Running);
+    world.free(4, Status::Interrupting);
+    assert_eq!(asked_for(&world), [chat(2)]);
+    // What was under way is not begun, but released by its hub.
+    world.answer_acquire(0, How::Yes);
+    assert!(matches!(&world.actions[..], [ReplicaAction::Assign { room: false, .. }]));
+    world.runner_gone(0);
+    world.runner_gone(0);
+    assert!(world.replica.is_drained());
+}
+
+#[test]
+fn however_much_is_free_what_is_known_and_asked_for_is_bounded() {
+    let mut world = settled(WANTED_MAX * 2);
+    for n in 0..(WANTED_MAX as u128 + 100) {
+        let chat = ChatId(Uuid::from_u128(n));
+        world.replica.handle(world.now, ReplicaEvent::Free { chat, status: Status::Running });
+        while let Some(action) = world.replica.poll_action() {
+            if let ReplicaAction::Acquire { op, chat, .. } = action {
+                world.acquiring.insert(op, (chat, true));
+            }
+        }
+    }
+    assert_eq!(world.acquiring.len(), ACQUISITIONS_MAX, "B1");
+    let mut asked = world.acquiring.len();
+    while !world.acquiring.is_empty() {
+        let before = world.acquiring.len();
+        world.answer_acquire(0, How::No);
+        asked += world.acquiring.len() + 1 - before;
+    }
+    assert_eq!(asked, ACQUISITIONS_MAX + WANTED_MAX, "B1: what does not fit is left to a later look");
+}

@@ -1,0 +1,307 @@
+//! A replica between a database that answers as it likes and a bus that tells what it likes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstem_machine::hub::OpOutcome;
+use mainstem_machine::limits::{ACQUISITIONS_MAX, SYNC_RUNNABLE_MAX};
+use mainstem_machine::replica::{Outlook, Replica, ReplicaAction, ReplicaConfig, ReplicaEvent};
+use mainstem_machine::{
+    ChatId, ChatState, Command, Content, Facts, Lease, OpId, Outcome, Rejection, ReplicaId, Status, Time,
+    WallTime,
+};
+use proptest::prelude::*;
+use uuid::Uuid;
+
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(5);
+pub(crate) const POLL: Duration = Duration::from_secs(4);
+const ACTIONS_MAX: usize = ACQUISITIONS_MAX + 16;
+
+pub(crate) fn chat(n: u8) -> ChatId {
+    ChatId(Uuid::from_u128(n.into()))
+}
+
+/// What an acquisition answers: the chat, held by us under this lease.
+pub(crate) fn acquired(chat: ChatId, lease: u64) -> Arc<ChatState> {
+    let facts = Facts { now: WallTime(0), lease_expired: true, message_role: None };
+    let content = Some(Content::text("begin"));
+    let create = Command::Create { chat, owner: "owner".into(), title: None, model: None, content };
+    let Ok(Outcome::Changed(change)) = create.apply_to(None, None, &facts) else { panic!("it is created") };
+    let mut state = change.state;
+    state.lease = Lease(lease);
+    state.worker = Some(replica());
+    Arc::new(state)
+}
+
+pub(crate) fn replica() -> ReplicaId {
+    ReplicaId::new("replica").expect("a replica's id")
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum How {
+    Yes,
+    No,
+    Refused,
+    Unknown,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    Free { chat: u8, interrupting: bool },
+    Look { runnable: Vec<(u8, bool)>, soonest_ms: Option<u16>, how: How },
+    Acquired { which: u8, how: How },
+    Beaten { how: How },
+    Bus { how: How },
+    BusLost,
+    RunnerGone { which: u8 },
+    Drain,
+    Deadline,
+    Tick { ms: u16 },
+}
+
+pub(crate) fn steps(max: usize) -> impl Strategy<Value = Vec<Step>> {
+    let how = || prop_oneof![6 => Just(How::Yes), 2 => Just(How::No), 1 => Just(How::Refused), 1 => Just(How::Unknown)];
+    let listed = proptest::collection::vec((0u8..12, any::<bool>()), 0..8);
+    let step = prop_oneof![
+        20 => (0u8..12, any::<bool>()).prop_map(|(chat, interrupting)| Step::Free { chat, interrupting }),
+        8 => (listed, proptest::option::of(any::<u16>()), how())
+            .prop_map(|(runnable, soonest_ms, how)| Step::Look { runnable, soonest_ms, how }),
+        20 => (any::<u8>(), how()).prop_map(|(which, how)| Step::Acquired { which, how }),
+        6 => how().prop_map(|how| Step::Beaten { how }),
+        3 => how().prop_map(|how| Step::Bus { how }),
+        1 => Just(Step::BusLost),
+        12 => any::<u8>().prop_map(|which| Step::RunnerGone { which }),
+        10 => Just(Step::Deadline),
+        8 => (0u16..3000).prop_map(|ms| Step::Tick { ms }),
+        1 => proptest::bool::weighted(0.2).prop_map(|drain| if drain { Step::Drain } else { Step::Deadline }),
+    ];
+    proptest::collection::vec(step, 0..max)
+}
+
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) now: Time,
+    pub(crate) replica: Replica,
+    workers: usize,
+    /// Held, with the lease and whether it has a place.
+    pub(crate) held: BTreeMap<ChatId, (Lease, bool)>,
+    /// Asked for, with whether it has a place.
+    pub(crate) acquiring: BTreeMap<OpId, (ChatId, bool)>,
+    pub(crate) look: Option<OpId>,
+    pub(crate) beat: Option<(OpId, Vec<(ChatId, Lease)>)>,
+    pub(crate) bus: Option<OpId>,
+    pub(crate) looks: usize,
+    pub(crate) beats: usize,
+    leases: u64,
+    draining: bool,
+    /// What the last event led to.
+    pub(crate) actions: Vec<ReplicaAction>,
+}
+
+impl World {
+    pub(crate) fn new(workers: usize) -> Self {
+        let now = Time::from_micros(1_000_000);
+        let config = ReplicaConfig { replica: replica(), workers, heartbeat: HEARTBEAT, poll_interval: POLL };
+        let mut world = Self {
+            now,
+            replica: Replica::new(now, config),
+            workers,
+            held: BTreeMap::new(),
+            acquiring: BTreeMap::new(),
+            look: None,
+            beat: None,
+            bus: None,
+            looks: 0,
+            beats: 0,
+            leases: 0,
+            draining: false,
+            actions: Vec::new(),
+        };
+        world.tell(ReplicaEvent::Wake);
+        world
+    }
+
+    pub(crate) fn tell(&mut self, event: ReplicaEvent) {
+        self.replica.handle(self.now, event);
+        self.actions.clear();
+        while let Some(action) = self.replica.poll_action() {
+            self.note(&action);
+            self.actions.push(action);
+            assert!(self.actions.len() <= ACTIONS_MAX, "L4: one event leads to ever more actions");
+        }
+        self.check();
+    }
+
+    fn note(&mut self, action: &ReplicaAction) {
+        match action {
+            ReplicaAction::BusSubscribe { op } => self.bus = Some(*op),
+            ReplicaAction::Sync { op, runnable_max } => {
+                assert_eq!(*runnable_max, SYNC_RUNNABLE_MAX, "B1");
+                self.look = Some(*op);
+                self.looks += 1;
+            }
+            ReplicaAction::Heartbeat { op, held } => {
+                let ours: Vec<_> = self.held.iter().map(|(chat, (lease, _))| (*chat, *lease)).collect();
+                assert_eq!(*held, ours, "S5: exactly what has a runner here is renewed");
+                self.beat = Some((*op, held.clone()));
+                self.beats += 1;
+            }
+            ReplicaAction::Acquire { op, chat, command } => {
+                let Command::Acquire { interrupting_only, .. } = command else { panic!("{command:?}") };
+                let asked = self.acquiring.values().any(|(asked, _)| asked == chat);
+                assert!(!asked, "S5: {chat} is asked for twice");
+                assert!(!self.held.contains_key(chat), "S5: {chat} is asked for though it is held");
+                assert!(!self.draining, "who drains takes nothing more");
+                self.acquiring.insert(*op, (*chat, !interrupting_only));
+            }
+            ReplicaAction::Assign { chat, state, room, .. } => {
+                let (lease, had_room) = self.held[chat];
+                assert_eq!(lease, state.lease);
+                assert_eq!(*room, had_room && !self.draining, "a place is what was asked for");
+            }
+            ReplicaAction::Confirm { chat, lease, .. } | ReplicaAction::Lost { chat, lease } => {
+                assert_eq!(self.held.get(chat).map(|(held, _)| held), Some(lease), "it is told to a runner");
+            }
+        }
+    }
+
+    fn check(&self) {
+        let placed = self.held.values().chain(self.acquiring.values().map(|_| &(Lease(0), false)));
+        let held = placed.filter(|(_, room)| *room).count();
+        let asked = self.acquiring.values().filter(|(_, room)| *room).count();
+        assert!(held + asked <= self.workers, "B1: {held} held and {asked} asked for, of {}", self.workers);
+        assert!(self.acquiring.len() <= ACQUISITIONS_MAX, "B1");
+        let mut replica = self.replica.clone();
+        for _ in 0..2 {
+            replica.handle(self.now, ReplicaEvent::Wake);
+            while replica.poll_action().is_some() {}
+        }
+        let deadline = replica.poll_timeout().expect("heartbeats never end");
+        assert!(deadline.at > self.now, "L4: woken for {:?} again and again", deadline.reason);
+        let drained = self.held.is_empty() && self.acquiring.is_empty();
+        assert_eq!(self.replica.is_drained(), drained, "B2");
+    }
+
+    pub(crate) fn free(&mut self, n: u8, status: Status) {
+        self.tell(ReplicaEvent::Free { chat: chat(n), status });
+    }
+
+    pub(crate) fn answer_acquire(&mut self, which: usize, how: How) {
+        if self.acquiring.is_empty() {
+            return;
+        }
+        let op = *self.acquiring.keys().nth(which % self.acquiring.len()).expect("there is one");
+        let (chat, room) = self.acquiring.remove(&op).expect("it was asked for");
+        let outcome = match how {
+            How::Yes => {
+                self.leases += 1;
+                self.held.insert(chat, (Lease(self.leases), room));
+                OpOutcome::Done(Ok(acquired(chat, self.leases)))
+            }
+            How::No => OpOutcome::Done(Err(Rejection::NotFree)),
+            How::Refused => OpOutcome::Refused,
+            How::Unknown => OpOutcome::Unknown,
+        };
+        self.tell(ReplicaEvent::Acquired { op, outcome });
+    }
+
+    pub(crate) fn answer_look(
+        &mut self,
+        runnable: Vec<(ChatId, Status)>,
+        soonest: Option<Duration>,
+        how: How,
+    ) {
+        let Some(op) = self.look.take() else { return };
+        let outcome = match how {
+            How::Yes | How::No => OpOutcome::Done(Outlook { runnable, soonest_expiry: soonest }),
+            How::Refused => OpOutcome::Refused,
+            How::Unknown => OpOutcome::Unknown,
+        };
+        self.tell(ReplicaEvent::Synced { op, outcome });
+    }
+
+    pub(crate) fn answer_beat(&mut self, how: How) {
+        let Some((op, held)) = self.beat.take() else { return };
+        let outcome = match how {
+            How::Yes => OpOutcome::Done(held),
+            How::No => OpOutcome::Done(vec![]),
+            How::Refused => OpOutcome::Refused,
+            How::Unknown => OpOutcome::Unknown,
+        };
+        self.tell(ReplicaEvent::Beaten { op, outcome });
+    }
+
+    pub(crate) fn answer_bus(&mut self, armed: bool) {
+        if let Some(op) = self.bus.take() {
+            self.tell(ReplicaEvent::BusSubscribed { op, armed });
+        }
+    }
+
+    pub(crate) fn runner_gone(&mut self, which: usize) {
+        if !self.held.is_empty() {
+            let chat = *self.held.keys().nth(which % self.held.len()).expect("there is one");
+            let (lease, _) = self.held.remove(&chat).expect("it is held");
+            self.tell(ReplicaEvent::RunnerGone { chat, lease });
+        }
+    }
+
+    pub(crate) fn pass(&mut self) {
+        let deadline = self.replica.poll_timeout().expect("heartbeats never end");
+        self.now = self.now.max(deadline.at);
+        self.tell(ReplicaEvent::Wake);
+    }
+
+    pub(crate) fn drain(&mut self) {
+        self.draining = true;
+        self.tell(ReplicaEvent::Drain);
+    }
+
+    pub(crate) fn take(&mut self, step: Step) {
+        let status = |interrupting| if interrupting { Status::Interrupting } else { Status::Running };
+        match step {
+            Step::Free { chat, interrupting } => self.free(chat, status(interrupting)),
+            Step::Look { runnable, soonest_ms, how } => {
+                let runnable = runnable.into_iter().map(|(n, i)| (chat(n), status(i))).collect();
+                let soonest = soonest_ms.map(|ms| Duration::from_millis(ms.into()));
+                self.answer_look(runnable, soonest, how);
+            }
+            Step::Acquired { which, how } => self.answer_acquire(which.into(), how),
+            Step::Beaten { how } => self.answer_beat(how),
+            Step::Bus { how } => self.answer_bus(matches!(how, How::Yes)),
+            Step::BusLost => self.tell(ReplicaEvent::BusLost),
+            Step::RunnerGone { which } => self.runner_gone(which.into()),
+            Step::Drain => self.drain(),
+            Step::Deadline => self.pass(),
+            Step::Tick { ms } => self.now = self.now + Duration::from_millis(ms.into()),
+        }
+    }
+
+    /// Everything answers. Then whatever is runnable is taken up within one look, for as long as there is
+    /// room (L3), and a chat that is to be interrupted without any (L2).
+    pub(crate) fn heal(&mut self) {
+        while !self.held.is_empty() {
+            self.runner_gone(0);
+        }
+        let wanted: Vec<_> = (20..24).map(|n| (chat(n), Status::Interrupting)).collect();
+        let end = self.now + POLL + Duration::from_secs(3);
+        let mut taken = BTreeSet::new();
+        while self.now < end {
+            self.answer_bus(true);
+            self.answer_beat(How::Yes);
+            let left = wanted.iter().filter(|(chat, _)| !taken.contains(chat)).copied().collect();
+            self.answer_look(left, None, How::Yes);
+            while !self.acquiring.is_empty() {
+                self.answer_acquire(0, How::Yes);
+            }
+            taken.extend(self.held.keys().copied());
+            while !self.held.is_empty() {
+                self.runner_gone(0);
+            }
+            self.pass();
+        }
+        if !self.draining {
+            assert!(wanted.iter().all(|(chat, _)| taken.contains(chat)), "L2, L3: {taken:?}");
+        }
+    }
+}
