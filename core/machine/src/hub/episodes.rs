@@ -315,3 +315,6 @@ impl Episodes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

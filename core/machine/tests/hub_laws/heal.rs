@@ -8,6 +8,7 @@ use mainstem_machine::hub::{Hub, HubEvent};
 
 use crate::node::{Link, Node};
 use crate::step::{How, Step};
+use crate::viewers::Viewer;
 use crate::world::World;
 
 /// Rounds in which everything on its way arrives, without time passing (L4).
@@ -192,7 +193,7 @@ impl World {
         let entry = self.database.last();
         let status = entry.state.status;
         assert!(matches!(status, Status::Waiting | Status::Error), "L2, L3: the chat stays {status:?}");
-        for Viewer { client, id, .. } in self.viewers.iter().map(Viewer::of) {
+        for Viewer { client, id, .. } in &self.viewers {
             assert!(client.synced, "L1: viewer {id} is never synced");
             assert!(client.preview.is_none(), "L1: viewer {id} keeps a preview of what is over");
             assert!(client.has_all(entry), "L1: viewer {id} has {client:?}, the database {entry:?}");
@@ -212,16 +213,5 @@ impl World {
             self.flow();
         }
         panic!("B2: a hub stays though nobody cares");
-    }
-}
-
-struct Viewer<'a> {
-    client: &'a crate::client::Client,
-    id: mainstem_machine::SubscriptionId,
-}
-
-impl<'a> Viewer<'a> {
-    fn of(viewer: &'a crate::world::Viewer) -> Self {
-        Self { client: &viewer.client, id: viewer.id }
     }
 }

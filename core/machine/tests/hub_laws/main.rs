@@ -2,14 +2,18 @@
 //! twice, or not at all. After every step the guarantees are demanded by judges that know nothing of hubs;
 //! at the end everything heals, and every viewer must have what the database has.
 
+mod claims;
 mod client;
 mod database;
+mod driver;
 mod heal;
 mod node;
 mod patience;
 mod relays;
 mod rival;
 mod step;
+mod viewers;
+mod work;
 mod world;
 
 use std::collections::BTreeMap;

@@ -108,15 +108,20 @@ fn what_becomes_free_before_our_runner_is_known_to_be_gone_is_asked_for_again() 
 
 #[test]
 fn what_was_told_since_a_look_began_is_not_forgotten_for_its_answer() {
-    let mut world = settled(0);
-    world.free(1, Status::Running);
-    world.pass();
-    assert!(world.look.is_some());
+    let mut world = settled(1);
+    for n in [0, 1] {
+        world.free(n, Status::Running);
+    }
+    world.answer_acquire(0, How::Yes);
+    while world.look.is_none() {
+        world.pass();
+        world.answer_beat(How::Yes);
+    }
     world.free(2, Status::Running);
+    // It does not list 1 any more, and cannot know of 2.
     world.answer_look(vec![], None, How::Yes);
-    // A look that lists an interruption finds it though it was known to run.
-    world.free(2, Status::Interrupting);
-    assert_eq!(asked_for(&world), [chat(2)]);
+    world.runner_gone(0);
+    assert_eq!(asked_for(&world), [chat(2)], "L3");
 }
 
 #[test]

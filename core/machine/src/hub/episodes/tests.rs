@@ -1,0 +1,129 @@
+//! The bounds of what a hub keeps of episodes (B1), and where their parts end (S2).
+
+use alloc::format;
+use std::prelude::v1::*;
+
+use super::*;
+use crate::Version;
+
+const NOW: Time = Time::START;
+const LEASE: Lease = Lease(1);
+
+fn episode(n: u64) -> Episode {
+    Episode { history_version: Version(n), attempt: 1 }
+}
+
+fn large() -> String {
+    "x".repeat(1 << 20)
+}
+
+#[test]
+fn text_beyond_the_bound_costs_the_oldest_episodes_and_never_the_present_one() {
+    for source in [Source::Local, Source::Relayed] {
+        let mut episodes = Episodes::default();
+        for n in 1..=3 {
+            episodes.open(NOW, episode(n), LEASE, source);
+            for part in 0..7u64 {
+                match source {
+                    Source::Local => {
+                        episodes.push(episode(n), &large());
+                    }
+                    Source::Relayed => {
+                        let parts = [Bytes::from(large())];
+                        let taken = episodes.push_relayed(episode(n), Seq(part + 1), &parts, 8 << 20);
+                        assert_eq!(taken, Ok(true));
+                    }
+                }
+                episodes.assert_invariants();
+            }
+        }
+        let held: Vec<_> = episodes.list.iter().map(|buffer| buffer.episode).collect();
+        assert_eq!(held, [episode(2), episode(3)], "B1: 21 MiB do not fit");
+        assert_eq!(episodes.find(episode(3)).map(Buffer::last), Some(Seq(7)));
+    }
+}
+
+#[test]
+fn an_episode_alone_may_be_as_large_as_an_answer() {
+    let mut episodes = Episodes::default();
+    episodes.open(NOW, episode(1), LEASE, Source::Local);
+    for _ in 0..20 {
+        episodes.push(episode(1), &large());
+    }
+    episodes.assert_invariants();
+    assert_eq!(episodes.find(episode(1)).map(Buffer::last), Some(Seq(20)));
+}
+
+#[test]
+fn episodes_are_few_and_the_oldest_go_first() {
+    let mut episodes = Episodes::default();
+    for n in 1..=EPISODES_MAX as u64 + 3 {
+        episodes.open(NOW, episode(n), LEASE, Source::Local);
+        episodes.assert_invariants();
+    }
+    assert_eq!(episodes.list.len(), EPISODES_MAX);
+    assert!(episodes.find(episode(3)).is_none() && episodes.find(episode(4)).is_some());
+}
+
+#[test]
+fn a_settled_episode_is_kept_for_the_retention_time_and_no_longer() {
+    let mut episodes = Episodes::default();
+    episodes.open(NOW, episode(1), LEASE, Source::Local);
+    episodes.seal(episode(1));
+    assert_eq!(episodes.push(episode(1), "late"), None, "S4");
+    assert_eq!(episodes.deadline(), None);
+    assert!(episodes.settle_outcome(NOW, episode(1)));
+    let end = episodes.deadline().expect("it is dropped some day").at;
+    assert_eq!(end, NOW + EPISODE_RETENTION);
+    episodes.drop_expired(end - core::time::Duration::from_micros(1));
+    assert!(episodes.find(episode(1)).is_some());
+    episodes.drop_expired(end);
+    assert!(episodes.find(episode(1)).is_none(), "B2");
+}
+
+#[test]
+fn joined_parts_fit_one_event_and_none_is_cut() {
+    let mut episodes = Episodes::default();
+    episodes.open(NOW, episode(1), LEASE, Source::Local);
+    let parts: Vec<_> = (0..40).map(|n| format!("{n:>5000}")).collect();
+    for part in &parts {
+        episodes.push(episode(1), part);
+    }
+    let buffer = episodes.find_mut(episode(1)).expect("it was opened");
+    for start in 0..parts.len() as u64 {
+        let mut at = Seq(start);
+        let mut told = String::new();
+        while let Some((last, text)) = buffer.joined_after(at) {
+            assert!(text.len() <= JOINED_PART_BYTES_MAX, "B1");
+            assert_eq!(text, parts[at.0 as usize..last.0 as usize].concat().as_bytes(), "S2");
+            told.push_str(core::str::from_utf8(&text).expect("it is text"));
+            at = last;
+        }
+        assert_eq!(told, parts[start as usize..].concat(), "S2");
+        let single = buffer.parts_after(Seq(start), 4, 12_000);
+        assert_eq!(single, parts[start as usize..][..2.min(parts.len() - start as usize)], "B1, S2");
+    }
+    assert_eq!(buffer.joined_after(Seq(1000)), None, "a position beyond what there is");
+    assert!(buffer.parts_after(Seq(1000), 4, 12_000).is_empty());
+}
+
+#[test]
+fn relayed_parts_are_taken_once_in_order_and_only_if_they_make_sense() {
+    let mut episodes = Episodes::default();
+    let mut take = |first: u64, parts: &[&'static str]| {
+        let parts: Vec<_> = parts.iter().map(|part| Bytes::from_static(part.as_bytes())).collect();
+        let taken = episodes.push_relayed(episode(1), Seq(first), &parts, 10);
+        if taken == Err(Gap::Missing) && first == 1 {
+            episodes.open(NOW, episode(1), LEASE, Source::Relayed);
+        }
+        (taken, episodes.find(episode(1)).map(|buffer| buffer.text().to_string()))
+    };
+    assert_eq!(take(1, &["a"]).0, Err(Gap::Missing), "it was not opened");
+    assert_eq!(take(1, &["a", "b"]), (Ok(true), Some("ab".into())));
+    assert_eq!(take(1, &["a", "b"]), (Ok(false), Some("ab".into())), "R23");
+    assert_eq!(take(2, &["b", "c"]), (Ok(true), Some("abc".into())), "R23");
+    assert_eq!(take(5, &["e"]).0, Err(Gap::Missing), "S2");
+    assert_eq!(take(0, &["a"]).0, Err(Gap::Missing), "S2");
+    assert_eq!(take(4, &[""]).0, Err(Gap::Nonsense));
+    assert_eq!(take(4, &["too much text"]).0, Err(Gap::Nonsense), "B1");
+}

@@ -1,0 +1,186 @@
+//! Runs that once went wrong, each as short as it can be told, and bounds that random runs do not reach.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstem_machine::hub::{Hub, HubAction, HubConfig, HubEvent};
+use mainstem_machine::limits::{FOLLOWERS_MAX, PAGE_READS_MAX, SUBSCRIPTIONS_MAX, TAIL_MESSAGES_MAX};
+use mainstem_machine::{Ending, FollowerId, RelayFault, ReplicaId, Resume, SubscriptionId, Time};
+
+use crate::database::LEASE_TTL;
+use crate::node::{Link, Pending};
+use crate::run;
+use crate::step::{From, How, Rival, Step};
+use crate::world::World;
+
+fn holds(steps: &[Step]) {
+    let (world, ended) = run(steps, true);
+    if let Err(why) = ended {
+        panic!("{why}\nafter\n{}", world.trace.unwrap_or_default().join("\n"));
+    }
+}
+
+const fn viewer(node: usize) -> Step {
+    Step::Subscribe { node, from: From::Fresh }
+}
+
+#[test]
+fn an_acquisition_answered_after_its_lease_has_run_out_does_nothing() {
+    holds(&[
+        Step::Send { interrupt: true },
+        Step::Acquire { node: 0, room: true, late: true },
+        Step::Jump,
+        Step::Acquired { node: 0 },
+    ]);
+}
+
+/// The run's own episode has to be settled, not the one that the row names: else its followers wait for its
+/// end and never hear of the next.
+#[test]
+fn followers_hear_of_the_next_episode_though_the_last_was_edited_away_and_interrupted() {
+    holds(&[
+        Step::Acquire { node: 1, room: true, late: false },
+        viewer(0),
+        Step::Flow,
+        Step::Edit(0),
+        Step::Send { interrupt: true },
+    ]);
+}
+
+#[test]
+fn parts_that_come_after_the_database_told_of_their_end_do_not_cost_the_relay() {
+    holds(&[
+        Step::Work { node: 0 },
+        viewer(1),
+        Step::Flow,
+        Step::Send { interrupt: false },
+        Step::Part { node: 0, size: 3 },
+        Step::Finish { node: 0 },
+        Step::Settle { node: 0 },
+        Step::Settle { node: 1 },
+        Step::Flow,
+    ]);
+}
+
+#[test]
+fn a_peer_that_denies_our_credentials_is_not_asked_again() {
+    let mut world = World::new(false);
+    for step in [Step::Rival(Rival::Acquire), viewer(0), Step::Settle { node: 0 }] {
+        world.take(step);
+    }
+    let connection = &mut world.nodes[0].connections[0];
+    connection.link = Link::Closed;
+    let dial = connection.dial;
+    world.tell(0, HubEvent::RelayGone { dial, fault: RelayFault::Denied });
+    for _ in 0..30 {
+        world.flow();
+        world.pass();
+    }
+    assert_eq!(world.nodes[0].connections.len(), 1, "S10, R28");
+    // Another lease is another matter.
+    world.take(Step::Jump);
+    world.take(Step::Rival(Rival::Acquire));
+    world.flow();
+    assert_eq!(world.nodes[0].connections.len(), 2);
+}
+
+#[test]
+fn a_hub_that_is_closed_ends_its_streams() {
+    let mut world = World::new(false);
+    [viewer(0), Step::Flow].into_iter().for_each(|step| world.take(step));
+    world.tell(0, HubEvent::Close);
+    assert_eq!(world.nodes[0].hub.as_ref().and_then(Hub::ending), Some(Ending::Leaving));
+}
+
+/// A viewer that took nothing while history outgrew what is at hand reads the rest in pages.
+#[test]
+fn a_slow_viewer_of_a_long_history_gets_all_of_it() {
+    let mut steps = vec![viewer(0), Step::Settle { node: 0 }];
+    for _ in 0..TAIL_MESSAGES_MAX {
+        steps.extend([Step::Talk { turns: 2 }, Step::Settle { node: 0 }]);
+    }
+    holds(&steps);
+    let mut world = World::new(false);
+    steps.into_iter().for_each(|step| world.take(step));
+    assert!(world.database.last().messages.len() > TAIL_MESSAGES_MAX + 1);
+    world.take(Step::View { viewer: 0, events: 8 });
+    assert!(matches!(world.nodes[0].pending[..], [Pending::Page { .. }]), "B1: the tail is bounded");
+}
+
+fn crowded() -> Hub {
+    let config = HubConfig {
+        replica: ReplicaId::new("node").expect("a replica's id"),
+        relays: true,
+        lease_ttl: LEASE_TTL,
+        episode_bytes_max: 1024,
+    };
+    Hub::new(Time::START, Arc::new(config))
+}
+
+fn actions(hub: &mut Hub) -> usize {
+    std::iter::from_fn(|| hub.poll_action()).count()
+}
+
+#[test]
+fn viewers_and_followers_are_bounded_and_leave_nothing_behind() {
+    let mut hub = crowded();
+    for n in 0..SUBSCRIPTIONS_MAX as u64 {
+        assert!(hub.has_room_for_viewer());
+        let subscription = SubscriptionId(n);
+        hub.handle(Time::START, HubEvent::Subscribe { subscription, from: Resume::Fresh });
+        assert!(actions(&mut hub) <= 1, "L4: viewers share what they wait for");
+    }
+    assert!(!hub.has_room_for_viewer(), "B1");
+    for n in 0..FOLLOWERS_MAX as u64 {
+        assert!(hub.has_room_for_follower());
+        hub.handle(Time::START, HubEvent::Follow { follower: FollowerId(n), position: None });
+        actions(&mut hub);
+    }
+    assert!(!hub.has_room_for_follower(), "B1");
+    hub.assert_invariants();
+    for n in 0..SUBSCRIPTIONS_MAX as u64 {
+        hub.handle(Time::START, HubEvent::Leave { subscription: SubscriptionId(n) });
+        actions(&mut hub);
+    }
+    for n in 0..FOLLOWERS_MAX as u64 {
+        hub.handle(Time::START, HubEvent::Unfollow { follower: FollowerId(n) });
+        actions(&mut hub);
+    }
+    while !hub.is_finished() {
+        let now = hub.poll_timeout().expect("B2: an idle hub ends").at;
+        assert!(now < Time::START + Duration::from_secs(60), "B2");
+        hub.handle(now, HubEvent::Wake);
+        actions(&mut hub);
+    }
+}
+
+#[test]
+fn however_many_viewers_want_a_page_few_are_read_at_once() {
+    let mut world = World::new(false);
+    [Step::Talk { turns: 4 }, viewer(0), Step::Settle { node: 0 }].into_iter().for_each(|s| world.take(s));
+    let now = world.now;
+    let hub = world.nodes[0].hub.as_mut().expect("it has a viewer");
+    let mut reads = 0;
+    for n in 100..200 {
+        let subscription = SubscriptionId(n);
+        hub.handle(now, HubEvent::Subscribe { subscription, from: Resume::Fresh });
+        reads += actions(hub);
+        assert_eq!(hub.next_event(now, subscription), None);
+        reads += std::iter::from_fn(|| hub.poll_action())
+            .filter(|action| matches!(action, HubAction::ReadPage { .. }))
+            .count();
+        hub.assert_invariants();
+    }
+    assert_eq!(reads, PAGE_READS_MAX, "B1");
+}
+
+/// The answer to a read that was lost long ago is nobody's.
+#[test]
+fn a_read_answered_twice_moves_nothing() {
+    let mut world = World::new(false);
+    [viewer(0), Step::Answer { node: 0, which: 0, how: How::Done }].into_iter().for_each(|s| world.take(s));
+    let Pending::Snapshot { op, .. } = world.nodes[0].pending[0] else { panic!("a read is under way") };
+    world.take(Step::Settle { node: 0 });
+    let outcome = mainstem_machine::hub::OpOutcome::Done(None);
+    world.tell_in_vain(0, HubEvent::SnapshotRead { op, outcome });
+}

@@ -1,0 +1,283 @@
+//! What a driver does for a hub: tells it what happened, carries out what it asks for, and brings the answers.
+//! Here it also looks, each time, whether the hub keeps its word.
+
+use mainstem_machine::hub::{HubAction, HubEvent, OpOutcome};
+use mainstem_machine::{Command, DialId, OpId};
+
+use crate::database::{Entry, LEASE_TTL, Produced};
+use crate::node::{Connection, Link, Model, Pending};
+use crate::step::How;
+use crate::world::{RIVAL, World};
+
+/// Actions that one event may lead to (L4).
+const ACTIONS_MAX: usize = 64;
+
+impl World {
+    pub(crate) fn tell(&mut self, node: usize, event: HubEvent) {
+        let now = self.now;
+        let Some(hub) = self.nodes[node].hub.as_mut() else { return };
+        hub.handle(now, event.clone());
+        self.note(|| format!("  hub {node}: {}", crate::told(&event)));
+        self.settle_node(node);
+    }
+
+    /// Tells what is nobody's any more: it must move the hub no further than the time does (R01, R36).
+    pub(crate) fn tell_in_vain(&mut self, node: usize, event: HubEvent) {
+        let now = self.now;
+        let unmoved = self.nodes[node].hub.clone().map(|mut hub| {
+            hub.handle(now, HubEvent::Wake);
+            while hub.poll_action().is_some() {}
+            hub.take_news();
+            hub
+        });
+        let what = crate::told(&event);
+        self.tell(node, event);
+        let same = self.nodes[node].hub == unmoved.filter(|hub| !hub.is_finished());
+        assert!(same, "S3: what is nobody's any more has moved the hub: {what}");
+    }
+
+    /// Carries out what a hub asks for, and looks whether it keeps its word.
+    pub(crate) fn settle_node(&mut self, at: usize) {
+        let Some(hub) = self.nodes[at].hub.as_mut() else { return };
+        let mut actions = Vec::new();
+        while let Some(action) = hub.poll_action() {
+            actions.push(action);
+            assert!(actions.len() <= ACTIONS_MAX, "L4: one event leads to {} actions", actions.len());
+        }
+        hub.assert_invariants();
+        let finished = hub.is_finished();
+        let news = hub.take_news();
+        for action in actions {
+            self.carry_out(at, action);
+        }
+        self.spread_news(at, news);
+        self.check_rest(at);
+        if finished {
+            let node = &self.nodes[at];
+            assert_eq!(node.open_connections(), 0, "B2: a hub that ends has no relay left");
+            assert!(node.model.is_none() && node.held.is_none(), "B2: a hub that ends has no run left");
+            let left = self.nodes[at].connections.iter().filter_map(|c| Some((c.peer, c.follower?)));
+            let left: Vec<_> = left.collect();
+            self.nodes[at].forget_hub();
+            self.saw("finished");
+            for (peer, follower) in left {
+                self.tell(peer, HubEvent::Unfollow { follower });
+            }
+        } else if !self.viewers.iter().any(|viewer| viewer.node == at) {
+            assert_eq!(self.nodes[at].open_connections(), 0, "B2: nobody watches, and a relay is left");
+        }
+    }
+
+    /// Whoever waits for news has nothing to be told unless there is news.
+    pub(crate) fn spread_news(&mut self, at: usize, news: bool) {
+        let Self { nodes, viewers, now, .. } = self;
+        let [a, b] = nodes;
+        let (here, there) = if at == 0 { (a, b) } else { (b, a) };
+        let waiting = viewers.iter_mut().filter(|viewer| viewer.node == at && viewer.idle);
+        let following = |connection: &&mut Connection| connection.peer == at && connection.idle;
+        let following = there.connections.iter_mut().filter(following);
+        if news {
+            waiting.for_each(|viewer| viewer.idle = false);
+            following.for_each(|connection| connection.idle = false);
+            return;
+        }
+        let Some(hub) = &here.hub else { return };
+        for viewer in waiting {
+            let owed = hub.clone().next_event(*now, viewer.id);
+            assert!(owed.is_none(), "L1: there was no news of {}", crate::event(&owed.expect("checked")));
+        }
+        for connection in following {
+            let follower = connection.follower.expect("who waits was let in");
+            let owed = hub.clone().next_frame(*now, follower);
+            assert!(owed.is_none() && !hub.is_over_for(follower), "L1: there was no news of {owed:?}");
+        }
+    }
+
+    /// Woken twice, a hub has nothing more to do now (L4).
+    pub(crate) fn check_rest(&self, at: usize) {
+        let Some(hub) = self.nodes[at].hub.as_ref() else { return };
+        let mut hub = hub.clone();
+        for _ in 0..2 {
+            if !hub.is_finished() {
+                hub.handle(self.now, HubEvent::Wake);
+                while hub.poll_action().is_some() {}
+            }
+        }
+        if let Some(deadline) = hub.poll_timeout() {
+            assert!(deadline.at > self.now, "L4: woken for {:?} again and again", deadline.reason);
+        }
+    }
+
+    pub(crate) fn carry_out(&mut self, at: usize, action: HubAction) {
+        self.note(|| format!("    asks: {}", crate::asked(&action)));
+        self.count_action(&action);
+        match action {
+            HubAction::BusSubscribe { op } => self.nodes[at].pending.push(Pending::Bus { op }),
+            HubAction::BusUnsubscribe => self.nodes[at].armed = false,
+            HubAction::ReadSnapshot { op, known } => {
+                let reading = |pending: &Pending| matches!(pending, Pending::Snapshot { .. });
+                assert!(!self.nodes[at].pending.iter().any(reading), "B1: one read at a time");
+                self.nodes[at].pending.push(Pending::Snapshot { op, known, read: None });
+            }
+            HubAction::ReadPage { op, after, until } => {
+                self.saw("page");
+                self.nodes[at].pending.push(Pending::Page { op, after, until, read: None });
+            }
+            HubAction::LoadHistory { op } => self.nodes[at].pending.push(Pending::History { op, read: None }),
+            HubAction::Apply { op, command } => self.apply(at, op, command),
+            HubAction::Dial { dial, worker, position } => {
+                let node = &mut self.nodes[at];
+                assert_eq!(node.open_connections(), 0, "T6: one dial at a time");
+                let peer = match worker.as_str() {
+                    "node-a" => 0,
+                    "node-b" => 1,
+                    _ => RIVAL,
+                };
+                assert_ne!(peer, at, "T8: nobody dials itself");
+                let lease = node.row.as_ref().expect("the worker was read").lease;
+                node.connections.push(Connection::new(dial, peer, position, lease));
+            }
+            HubAction::CloseDial { dial } => self.close(at, dial),
+            HubAction::Start { generation, episode, history, .. } => {
+                let (_, version) = self.nodes[at]
+                    .loaded
+                    .filter(|(op, _)| *op == history)
+                    .expect("a run starts over the history that was loaded last");
+                assert_eq!(version, episode.history_version, "S1: a run starts over its own history");
+                assert!(self.nodes[at].model.is_none(), "S5: one run at a time");
+                assert!(!self.is_lapsed(at), "S5: a lapsed worker starts nothing");
+                let lease = self.nodes[at].held.as_ref().expect("S5: only a holder starts").lease;
+                let began = |e: &Entry| e.state.live_episode() == Some((episode, lease));
+                assert!(self.database.log.iter().any(began), "S3: {episode:?} began in the database");
+                self.nodes[at].model = Some(Model { generation, episode });
+                let produced = Produced { by: at, lease, parts: vec![] };
+                let before = self.database.produced.insert(episode, produced);
+                assert!(before.is_none(), "S5: {episode:?} begins once");
+                self.saw("start");
+            }
+            HubAction::Cancel { generation } => {
+                let model = self.nodes[at].model.take().expect("what is cancelled runs");
+                assert_eq!(model.generation, generation, "S7: another run is cancelled");
+                self.check_cancel(at, model);
+                self.nodes[at].cancelled.push(generation);
+                self.saw("cancel");
+            }
+            HubAction::RunnerGone { lease } => {
+                let held = self.nodes[at].held.take().expect("a runner was there");
+                assert_eq!(held.lease, lease, "the runner of another lease is gone");
+                assert!(self.nodes[at].model.is_none(), "S7: a runner that goes cancels its run");
+            }
+        }
+    }
+
+    pub(crate) fn apply(&mut self, at: usize, op: OpId, command: Command) {
+        assert!(!self.is_lapsed(at), "S5: a lapsed worker asks for {}", command.name());
+        let held = self.nodes[at].held.as_ref().expect("S5: only a holder writes");
+        if let Command::BeginAttempt { fence }
+        | Command::FinishTurn { fence, .. }
+        | Command::FinishInterruption { fence, .. } = &command
+        {
+            assert_eq!(fence.lease, held.lease, "S5: a write is fenced by the lease it is made under");
+        }
+        let writing = |pending: &Pending| matches!(pending, Pending::Apply { .. });
+        assert!(!self.nodes[at].pending.iter().any(writing), "R34: one write at a time");
+        self.nodes[at].pending.push(Pending::Apply { op, command, done: None });
+    }
+
+    /// A run is stopped because its episode is over, or because its worker is (S7).
+    pub(crate) fn check_cancel(&self, at: usize, model: Model) {
+        let held = self.nodes[at].held.as_ref().expect("a runner was there");
+        // The worker may fall silent a little before its lease runs out.
+        let silent = held.was_confirmed_at + LEASE_TTL * 9 / 10 <= self.now;
+        let over = !self.database.wants(model.episode, held.lease);
+        let outgrown = self.nodes[at].outgrown;
+        assert!(
+            over || silent || held.handing_over || outgrown,
+            "S7: {:?} is stopped though nobody asked",
+            model.episode
+        );
+    }
+
+    pub(crate) fn close(&mut self, at: usize, dial: DialId) {
+        let watched = self.viewers.iter().any(|viewer| viewer.node == at);
+        let state = self.database.state();
+        let node = &mut self.nodes[at];
+        let spoiled = node.connections.iter().any(|connection| connection.spoiled);
+        for connection in node.connections.iter_mut().filter(|c| c.dial == dial) {
+            let healthy = connection.link == Link::Following && !spoiled;
+            let good = state.lease == connection.lease && state.worker.is_some() && watched;
+            let closing = healthy && good && node.held.is_none() && !self.database.deleted;
+            assert!(!closing, "R33: a healthy relay is closed");
+            connection.link = Link::Closed;
+            connection.told_to_close = true;
+        }
+    }
+
+    pub(crate) fn answer(&mut self, node: usize, at: usize, how: How) {
+        let happens = matches!(how, How::Happens | How::Done | How::DoneUnknown);
+        let mut pending = self.nodes[node].pending.remove(at);
+        if happens {
+            self.happen(node, &mut pending);
+        }
+        if matches!(how, How::Happens) {
+            self.nodes[node].pending.insert(at, pending);
+            return;
+        }
+        fn outcome<T>(result: Option<T>, how: How) -> OpOutcome<T> {
+            match (how, result) {
+                (How::Done, Some(result)) => OpOutcome::Done(result),
+                (How::Refused, None) => OpOutcome::Refused,
+                _ => OpOutcome::Unknown,
+            }
+        }
+        let event = match pending {
+            Pending::Bus { op } => {
+                let armed = matches!(how, How::Done);
+                self.nodes[node].armed = armed;
+                self.nodes[node].missed = false;
+                HubEvent::BusSubscribed { op, armed }
+            }
+            Pending::Snapshot { op, read, .. } => {
+                if let (How::Done, Some(Some(read))) = (how, &read) {
+                    self.nodes[node].row = Some(read.state.clone());
+                }
+                HubEvent::SnapshotRead { op, outcome: outcome(read, how) }
+            }
+            Pending::Page { op, read, .. } => HubEvent::PageRead { op, outcome: outcome(read, how) },
+            Pending::History { op, read } => {
+                let outcome = outcome(read, how);
+                if let OpOutcome::Done(version) = &outcome {
+                    self.nodes[node].loaded = Some((op, *version));
+                }
+                HubEvent::HistoryLoaded { op, outcome }
+            }
+            Pending::Apply { op, command, done } => {
+                if done.is_none() && matches!(how, How::Unknown) {
+                    self.nodes[node].zombies.push(command);
+                }
+                HubEvent::Applied { op, outcome: outcome(done, how) }
+            }
+        };
+        self.tell(node, event);
+    }
+
+    pub(crate) fn happen(&mut self, _node: usize, pending: &mut Pending) {
+        match pending {
+            Pending::Bus { .. } => {}
+            Pending::Snapshot { known, read, .. } => {
+                read.get_or_insert_with(|| self.database.snapshot(*known));
+            }
+            Pending::Page { after, until, read, .. } => {
+                read.get_or_insert_with(|| self.database.page(*after, *until));
+            }
+            Pending::History { read, .. } => {
+                read.get_or_insert(self.database.state().history_version);
+            }
+            Pending::Apply { command, done, .. } => {
+                if done.is_none() {
+                    *done = Some(self.commit(command));
+                }
+            }
+        }
+    }
+}

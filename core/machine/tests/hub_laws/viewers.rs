@@ -1,0 +1,128 @@
+//! Viewers come, look, and leave: with nothing, with messages, with any cursor that was ever given out. Each
+//! event goes to the viewer's judge as it is told.
+
+use mainstem_machine::hub::HubEvent;
+use mainstem_machine::{Body, Cursor, Episode, MessageId, Resume, SubscriptionId, Version};
+
+use crate::client::Client;
+use crate::step::From;
+use crate::world::{World, pick};
+
+const VIEWERS_MAX: usize = 6;
+
+#[derive(Debug)]
+pub(crate) struct Viewer {
+    pub(crate) node: usize,
+    pub(crate) id: SubscriptionId,
+    pub(crate) client: Client,
+    /// It was told that there is nothing to tell, and waits for news.
+    pub(crate) idle: bool,
+    /// What its own replica had generated of the live episode when it came: told before `synced`.
+    pub(crate) owed: Option<(Episode, u64)>,
+}
+
+impl World {
+    pub(crate) fn subscribe(&mut self, node: usize, from: From) {
+        if self.viewers.len() >= VIEWERS_MAX {
+            return;
+        }
+        let log = &self.database.log;
+        let (resume, client) = match from {
+            From::Fresh => (Resume::Fresh, Client::default()),
+            From::After(which) => {
+                let messages = &log[usize::from(which) % log.len()].messages;
+                let Some(at) = pick(usize::from(which) / 7, messages.len()) else { return };
+                let id = messages[at].id;
+                let first = log.iter().find(|entry| entry.messages.iter().any(|m| m.id == id));
+                (Resume::After(id), Client::up_to(first.expect("it was in one"), id))
+            }
+            From::AfterNothing => {
+                let id = MessageId(1_000_000);
+                (Resume::After(id), Client::astray(id))
+            }
+            From::Future => {
+                let (id, version) = (MessageId(1_000_000), Version(1_000_000));
+                let cursor = Cursor { snapshot_version: version, message: id, ..Cursor::default() };
+                (Resume::At(cursor), Client::astray(id))
+            }
+            From::At(which) => {
+                let Some(at) = pick(which.into(), self.checkpoints.len()) else { return };
+                let (cursor, client) = &self.checkpoints[at];
+                let cursor = Cursor::from_bytes(&cursor.to_bytes()).expect("a cursor survives its bytes");
+                (Resume::At(cursor), client.resumed())
+            }
+        };
+        self.hub(node);
+        self.nodes[node].last_id += 1;
+        let id = SubscriptionId(self.nodes[node].last_id);
+        let live = self.nodes[node].model.map(|model| model.episode);
+        let owed = live.map(|episode| (episode, self.database.produced[&episode].parts.len() as u64));
+        self.viewers.push(Viewer { node, id, client, idle: false, owed });
+        self.tell(node, HubEvent::Subscribe { subscription: id, from: resume });
+    }
+
+    pub(crate) fn leave(&mut self, which: usize) {
+        if let Some(at) = pick(which, self.viewers.len()) {
+            let viewer = self.viewers.remove(at);
+            self.tell(viewer.node, HubEvent::Leave { subscription: viewer.id });
+        }
+    }
+
+    /// Takes up to `events` events of a viewer's stream. Tells whether there was any.
+    pub(crate) fn view(&mut self, at: usize, events: usize) -> bool {
+        let (node, id) = (self.viewers[at].node, self.viewers[at].id);
+        let mut any = false;
+        for _ in 0..events {
+            let now = self.now;
+            let hub = self.nodes[node].hub.as_mut().expect("a hub with viewers stays");
+            let event = hub.next_event(now, id);
+            self.settle_node(node);
+            let Some(event) = event else {
+                self.viewers[at].idle = true;
+                return any;
+            };
+            any = true;
+            self.note(|| format!("  viewer {id} at {node}: {}", crate::event(&event)));
+            self.check_silence(node, at, &event.body);
+            self.count(&event.body);
+            let viewer = &mut self.viewers[at];
+            viewer.client.take(&event, &self.database);
+            if let (Body::Synced, Some((episode, parts))) = (&event.body, viewer.owed)
+                && self.nodes[node].model.is_some_and(|model| model.episode == episode)
+                && viewer.client.sees_live(episode, &self.database)
+            {
+                let told = viewer.client.preview.as_ref().map_or(0, |preview| preview.last);
+                assert!(told >= parts, "S9: synced after {told} of {parts} parts");
+            }
+            self.checkpoints.push((event.cursor, viewer.client.clone()));
+        }
+        any
+    }
+
+    pub(crate) fn count(&mut self, body: &Body) {
+        self.saw(match body {
+            Body::Message(_) => "told message",
+            Body::QueueUpdate(_) => "told queue",
+            Body::Status { .. } => "told status",
+            Body::Error(_) => "told error",
+            Body::Retry(_) => "told retry",
+            Body::Parts { .. } => "told parts",
+            Body::PreviewReset { .. } => "told preview_reset",
+            Body::HistoryReset => "told history_reset",
+            Body::Synced => "told synced",
+        });
+    }
+
+    /// A worker whose lease has run out tells nothing that is not saved (S5).
+    pub(crate) fn check_silence(&self, node: usize, viewer: usize, body: &Body) {
+        let (Body::Parts { episode, .. }, Some(held)) = (body, &self.nodes[node].held) else { return };
+        let produced = &self.database.produced[episode];
+        if produced.by == node && produced.lease == held.lease && self.is_lapsed(node) {
+            let saved = self.database.log.iter().any(|entry| {
+                let client = &self.viewers[viewer].client;
+                client.is_prefix_of(entry) && entry.messages.iter().any(|m| m.episode == Some(*episode))
+            });
+            assert!(saved, "S5: a lapsed worker tells of {episode:?}");
+        }
+    }
+}
