@@ -144,8 +144,10 @@ impl Hub {
         let known = self.known.as_ref()?;
         let viewer = self.subscriptions.get_mut(&subscription)?;
         let muted = self.runner.as_ref().and_then(Runner::muted);
-        let reader = &self.reader;
-        let step = viewer.next(known, &mut self.episodes, muted, |mark| reader.is_past(mark));
+        let (reader, deleted) = (&self.reader, self.ending == Some(Ending::Deleted));
+        // A read that found no chat says nothing of a cursor that is ahead of what is known here.
+        let is_past = |mark| !deleted && reader.is_past(mark);
+        let step = viewer.next(known, &mut self.episodes, muted, is_past);
         match step {
             Step::Event(event) => return Some(event),
             Step::Nothing => {}
