@@ -147,9 +147,13 @@ impl Subscription {
         muted: Option<Lease>,
         is_past: impl Fn(ReadMark) -> bool,
     ) -> Step {
-        if let Paging::AwaitingRead { mark } = self.paging
-            && is_past(mark)
-        {
+        let over = match &self.paging {
+            Paging::AwaitingRead { mark } => is_past(*mark),
+            // History was cut since: what was read of it is of no use.
+            Paging::Ready { reset_version, .. } => *reset_version != known.state.reset_version,
+            Paging::None | Paging::Wanted | Paging::Reading { .. } => false,
+        };
+        if over {
             self.paging = Paging::None;
         }
         if let Some(step) = self.find_anchor(known, is_past) {
@@ -258,15 +262,13 @@ impl Subscription {
 
     fn next_message(&mut self, known: &KnownChat) -> NextMessage {
         let after = self.cursor.message;
-        if let Paging::Ready { messages, reset_version } = &mut self.paging {
+        if let Paging::Ready { messages, .. } = &mut self.paging {
             while messages.front().is_some_and(|message| message.id <= after) {
                 messages.pop_front();
             }
             match messages.front() {
-                Some(message) if *reset_version == known.state.reset_version => {
-                    return NextMessage::Here(message.clone());
-                }
-                _ => self.paging = Paging::None,
+                Some(message) => return NextMessage::Here(message.clone()),
+                None => self.paging = Paging::None,
             }
         }
         known.next_after(after)

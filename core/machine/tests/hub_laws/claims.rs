@@ -62,6 +62,40 @@ fn parts_that_come_after_the_database_told_of_their_end_do_not_cost_the_relay() 
     ]);
 }
 
+/// A page of a history that was cut since is of no use, and must not keep the viewer from asking for another.
+#[test]
+fn a_page_at_hand_of_a_history_that_was_cut_is_read_anew() {
+    holds(&[
+        Step::Subscribe { node: 0, from: From::After(0) },
+        Step::Talk { turns: 4 },
+        Step::Settle { node: 0 },
+        Step::View { viewer: 0, events: 1 },
+        Step::Settle { node: 0 },
+        Step::Edit(2),
+    ]);
+}
+
+/// That the chat is gone says nothing of a viewer whose cursor is ahead of what this replica knew.
+#[test]
+fn a_viewer_that_knows_more_than_a_hub_whose_chat_is_deleted_is_told_nothing_old() {
+    holds(&[
+        viewer(0),
+        Step::Flow,
+        viewer(1),
+        Step::DropHints { node: 0 },
+        Step::Talk { turns: 2 },
+        Step::DropHints { node: 0 },
+        Step::Work { node: 1 },
+        Step::Interrupt { named: false },
+        Step::Settle { node: 1 },
+        Step::View { viewer: 1, events: 4 },
+        Step::Settle { node: 1 },
+        Step::View { viewer: 1, events: 4 },
+        Step::Delete,
+        Step::Subscribe { node: 0, from: From::Newest },
+    ]);
+}
+
 #[test]
 fn a_peer_that_denies_our_credentials_is_not_asked_again() {
     let mut world = World::new(false);

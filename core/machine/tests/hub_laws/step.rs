@@ -12,6 +12,8 @@ pub(crate) enum From {
     AfterNothing,
     /// A cursor that the database does not know.
     Future,
+    /// The cursor given out last.
+    Newest,
     /// Any cursor that was ever given out.
     At(u16),
 }
@@ -202,6 +204,7 @@ fn from() -> impl Strategy<Value = From> {
         2 => any::<u8>().prop_map(From::After),
         1 => Just(From::AfterNothing),
         1 => Just(From::Future),
+        2 => Just(From::Newest),
         5 => any::<u16>().prop_map(From::At),
     ]
 }

@@ -45,6 +45,10 @@ impl World {
                 let cursor = Cursor { snapshot_version: version, message: id, ..Cursor::default() };
                 (Resume::At(cursor), Client::astray(id))
             }
+            From::Newest => {
+                let Some((cursor, client)) = self.checkpoints.last() else { return };
+                (Resume::At(*cursor), client.resumed())
+            }
             From::At(which) => {
                 let Some(at) = pick(which.into(), self.checkpoints.len()) else { return };
                 let (cursor, client) = &self.checkpoints[at];
