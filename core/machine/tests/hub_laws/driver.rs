@@ -2,7 +2,7 @@
 //! Here it also looks, each time, whether the hub keeps its word.
 
 use mainstem_machine::hub::{HubAction, HubEvent, OpOutcome};
-use mainstem_machine::{Command, DialId, OpId};
+use mainstem_machine::{Command, DialId, Lease, OpId};
 
 use crate::database::{Entry, LEASE_TTL, Produced};
 use crate::node::{Connection, Link, Model, Pending};
@@ -173,13 +173,8 @@ impl World {
     pub(crate) fn apply(&mut self, at: usize, op: OpId, command: Command) {
         assert!(!self.is_lapsed(at), "S5: a lapsed worker asks for {}", command.name());
         let held = self.nodes[at].held.as_ref().expect("S5: only a holder writes");
-        if let Command::BeginAttempt { fence }
-        | Command::FinishTurn { fence, .. }
-        | Command::FinishInterruption { fence, .. } = &command
-        {
-            assert_eq!(fence.lease, held.lease, "S5: a write is fenced by the lease it is made under");
-        }
-        let writing = |pending: &Pending| matches!(pending, Pending::Apply { .. });
+        assert_eq!(lease_of(&command), held.lease, "S5: a write is fenced by the lease it is made under");
+        let writing = |pending: &Pending| matches!(pending, Pending::Apply { command, .. } if lease_of(command) == held.lease);
         assert!(!self.nodes[at].pending.iter().any(writing), "R34: one write at a time");
         self.nodes[at].pending.push(Pending::Apply { op, command, done: None });
     }
@@ -279,5 +274,19 @@ impl World {
                 }
             }
         }
+    }
+}
+
+/// The lease that a worker's write is made under.
+fn lease_of(command: &Command) -> Lease {
+    match command {
+        Command::BeginAttempt { fence }
+        | Command::RecordRetry { fence, .. }
+        | Command::CommitStep { fence, .. }
+        | Command::FinishTurn { fence, .. }
+        | Command::FinishInterruption { fence, .. }
+        | Command::Fail { fence, .. } => fence.lease,
+        Command::Release { lease, .. } => *lease,
+        other => panic!("S5: no worker asks for {}", other.name()),
     }
 }
