@@ -88,11 +88,6 @@ impl Viewer {
         Self::new(chat, kind, transport)
     }
 
-    /// Opens a stream from its begin, or tells by which status and code it was refused.
-    pub async fn try_open(client: &Client, chat: &str, kind: Kind) -> Result<Self, (u16, String)> {
-        Transport::open(client, chat, kind, "").await.map(|transport| Self::new(chat, kind, transport))
-    }
-
     fn new(chat: &str, kind: Kind, transport: Transport) -> Self {
         Self {
             chat: chat.to_owned(),
