@@ -19,6 +19,8 @@ use crate::world::World;
 
 /// Who all clients of a run are.
 pub const USER: &str = "user";
+/// Who has no chat of their own.
+pub const STRANGER: &str = "stranger";
 /// Between a stream that broke and the next try.
 const RETURN_DELAY: Duration = Duration::from_millis(200);
 /// A connection that is not there by then is tried again.
@@ -41,6 +43,8 @@ struct Shared {
     state: Mutex<State>,
     /// The viewer was told something.
     told: Notify,
+    /// Where it goes, one after the other, when it loses its replica. Empty: it waits for that one.
+    roams: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -56,7 +60,14 @@ struct State {
 }
 
 impl Viewer {
-    pub fn new(world: &World, net: &Net, name: &str, chat: ChatId, replica: &str) -> Self {
+    pub fn new(
+        world: &World,
+        net: &Net,
+        name: &str,
+        chat: ChatId,
+        replica: &str,
+        roams: Vec<String>,
+    ) -> Self {
         net.bring_up(name);
         let env = SimEnv::new(world, net, name);
         let state = State {
@@ -68,7 +79,7 @@ impl Viewer {
             connected: false,
         };
         let (name, state, told) = (name.to_owned(), Mutex::new(state), Notify::new());
-        let shared = Arc::new(Shared { name, chat, env: env.clone(), state, told });
+        let shared = Arc::new(Shared { name, chat, env: env.clone(), state, told, roams });
         let watching = shared.clone();
         let task = env.spawn(async move { watching.watch().await });
         Self { shared, _task: task }
@@ -126,8 +137,20 @@ impl Shared {
                 Ok(None) => world.trace(&self.name, format_args!("loses its stream")),
                 Err(error) => world.trace(&self.name, format_args!("loses its stream: {}", error.kind())),
             }
+            if self.ended_by_refusal() {
+                return;
+            }
+            let there = self.with(|state| state.replica.clone());
+            if let Some(next) = next_after(&self.roams, &there) {
+                self.with(|state| state.replica = next);
+            }
             self.env.sleep(RETURN_DELAY).await;
         }
+    }
+
+    /// What it watched is gone: it was there, and now there is no such chat.
+    fn ended_by_refusal(&self) -> bool {
+        self.with(|state| state.ended == Some(true))
     }
 
     /// `Some`: the stream was ended by the replica; whether by deletion.
@@ -199,9 +222,12 @@ impl Shared {
                     self.with(|state| state.ended = Some(deleted));
                     return Ok(Some(deleted));
                 }
-                Some(Tell::Rejected(why) | Tell::Unavailable(why)) => {
+                Some(Tell::Rejected(why)) => {
+                    let was_there = self.with(|state| state.cursor.is_some());
+                    self.with(|state| state.ended = was_there.then_some(true));
                     return Err(std::io::Error::other(why));
                 }
+                Some(Tell::Unavailable(why)) => return Err(std::io::Error::other(why)),
                 Some(Tell::Accepted(_)) => return Err(std::io::ErrorKind::InvalidData.into()),
             }
         }
@@ -242,11 +268,25 @@ pub enum Answered {
     Rejected(String),
 }
 
-/// Asks until it is answered, under one key, as long as it lives.
-pub async fn ask(env: &SimEnv, replica: &str, chat: ChatId, order: Order, key: String) -> Answered {
+/// The one behind `there`; `None` if nobody roams.
+fn next_after(roams: &[String], there: &str) -> Option<String> {
+    let at = roams.iter().position(|name| name == there).map_or(0, |at| at + 1);
+    roams.get(at).or(roams.first()).cloned()
+}
+
+/// Asks until it is answered, under one key, as long as it lives: the replica, or those in `roams` in turn.
+pub async fn ask(
+    env: &SimEnv,
+    replica: &str,
+    roams: &[String],
+    chat: ChatId,
+    order: Order,
+    key: String,
+) -> Answered {
+    let mut replica = replica.to_owned();
     loop {
         let world = env.world();
-        match within(env, ANSWER_TIMEOUT, ask_once(env, replica, chat, &order, &key)).await {
+        match within(env, ANSWER_TIMEOUT, ask_once(env, &replica, chat, &order, &key)).await {
             Ok(Ok(Tell::Accepted(accepted))) => {
                 world.trace(env.name(), format_args!("is acknowledged {key}"));
                 return Answered::Accepted(accepted);
@@ -263,7 +303,24 @@ pub async fn ask(env: &SimEnv, replica: &str, chat: ChatId, order: Order, key: S
                 world.trace(env.name(), format_args!("gets no answer to {key}: {}", error.kind()));
             }
         }
+        if let Some(next) = next_after(roams, &replica) {
+            replica = next;
+        }
         env.sleep(RETURN_DELAY).await;
+    }
+}
+
+/// Asks to watch a chat that belongs to somebody else, and to stop what runs there. Both must be refused
+/// (S10); that nobody answers is no matter.
+pub async fn try_as_stranger(env: &SimEnv, replica: &str, chat: ChatId) {
+    let by = || STRANGER.to_owned();
+    let watch = Ask::Subscribe { by: by(), chat, from: From::Fresh };
+    let stop = Ask::Execute { by: by(), chat, order: Order::Interrupt, key: "a stranger's".into() };
+    for ask in [watch, stop] {
+        if let Ok(Ok(told)) = within(env, ANSWER_TIMEOUT, tell_once(env, replica, &ask)).await {
+            let refused = matches!(told, Tell::Rejected(_) | Tell::Unavailable(_));
+            assert!(refused, "S10: a stranger who asked {ask:?} was told {told:?}");
+        }
     }
 }
 
@@ -274,8 +331,13 @@ async fn ask_once(
     order: &Order,
     key: &str,
 ) -> std::io::Result<Tell> {
-    let mut stream = BufReader::new(env.connect(&edge::address(replica)).await?);
     let ask = Ask::Execute { by: USER.into(), chat, order: order.clone(), key: key.into() };
-    write_line(&mut stream, &ask).await?;
+    tell_once(env, replica, &ask).await
+}
+
+/// Says one thing and waits for the first answer.
+async fn tell_once(env: &SimEnv, replica: &str, ask: &Ask) -> std::io::Result<Tell> {
+    let mut stream = BufReader::new(env.connect(&edge::address(replica)).await?);
+    write_line(&mut stream, ask).await?;
     read_line(&mut stream).await?.ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mainstem_machine::ReplicaId;
+use mainstem_machine::{ReplicaId, limits};
 use mainstem_runtime::ports::Env;
 use mainstem_runtime::{Node, NodeConfig, RelayConfig};
 
@@ -24,6 +24,8 @@ pub struct Settings {
     pub poll_interval: Duration,
     pub drain_timeout: Duration,
     pub workers: usize,
+    pub tail_messages_max: usize,
+    pub episode_bytes_max: usize,
 }
 
 impl Default for Settings {
@@ -34,6 +36,8 @@ impl Default for Settings {
             poll_interval: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(10),
             workers: 64,
+            tail_messages_max: limits::TAIL_MESSAGES_MAX,
+            episode_bytes_max: 8 << 20,
         }
     }
 }
@@ -55,22 +59,26 @@ struct Replica {
     node: Arc<Mutex<Option<Node<SimEnv>>>>,
     paused: bool,
     up: bool,
+    draining: bool,
 }
 
 impl Cluster {
     pub fn new(world: World, settings: Settings) -> Self {
         let net = Net::new(&world);
         let database = Database::new(&world, settings.lease_ttl);
+        database.set_tail_messages_max(settings.tail_messages_max);
         let messenger = Messenger::new(&world);
         let stage = Stage::new(&world);
         Self { world, net, database, messenger, stage, settings, replicas: BTreeMap::new() }
     }
 
-    /// Starts a replica, for the first time or again.
+    /// Starts a replica, for the first time or again. One that is still there ends first.
     pub fn start(&mut self, name: &str) {
+        self.take_down(name, Death::Exit);
         self.net.bring_up(name);
         let env = SimEnv::new(&self.world, &self.net, name);
-        let Settings { lease_ttl, heartbeat, poll_interval, drain_timeout, workers } = self.settings;
+        let Settings { lease_ttl, heartbeat, poll_interval, drain_timeout, workers, episode_bytes_max, .. } =
+            self.settings;
         let config = NodeConfig {
             replica: ReplicaId::new(name).expect("a replica's name is an id"),
             workers,
@@ -78,7 +86,7 @@ impl Cluster {
             heartbeat,
             poll_interval,
             drain_timeout,
-            episode_bytes_max: 8 << 20,
+            episode_bytes_max,
             relay: Some(RelayConfig {
                 listen: format!("{name}:7400"),
                 advertise: None,
@@ -104,7 +112,7 @@ impl Cluster {
             }
         })
         .detach();
-        self.replicas.insert(name.to_owned(), Replica { env, node, paused: false, up: true });
+        self.replicas.insert(name.to_owned(), Replica { env, node, paused: false, up: true, draining: false });
     }
 
     pub fn names(&self) -> Vec<String> {
@@ -141,6 +149,16 @@ impl Cluster {
         }
     }
 
+    /// Its clock runs fast by so many in a thousand.
+    pub fn set_drift(&self, name: &str, drift: i32) {
+        if let Some(replica) = self.replicas.get(name).filter(|replica| replica.up) {
+            if drift != 0 {
+                self.world.landed("clock drifts", name, format_args!("by {drift} in a thousand"));
+            }
+            replica.env.set_drift(drift);
+        }
+    }
+
     pub fn resume(&mut self, name: &str) {
         if let Some(replica) = self.replicas.get_mut(name).filter(|replica| replica.paused) {
             self.world.trace(name, format_args!("goes on"));
@@ -150,10 +168,12 @@ impl Cluster {
     }
 
     /// Begins to drain; true in the returned cell once it is done.
-    pub fn drain(&self, name: &str) -> Arc<Mutex<bool>> {
+    pub fn drain(&mut self, name: &str) -> Arc<Mutex<bool>> {
         let done = Arc::new(Mutex::new(false));
-        if let (Some(replica), Some(node)) = (self.replicas.get(name), self.node(name)) {
-            self.world.trace(name, format_args!("drains"));
+        let node = self.node(name).filter(|_| self.is_up(name));
+        if let (Some(replica), Some(node)) = (self.replicas.get_mut(name), node) {
+            self.world.landed("drain", name, format_args!("begins"));
+            replica.draining = true;
             let (done, world, name) = (done.clone(), self.world.clone(), name.to_owned());
             replica
                 .env
@@ -174,7 +194,8 @@ impl Cluster {
         self.messenger.heal();
         for name in self.names() {
             self.resume(&name);
-            if !self.is_up(&name) {
+            self.set_drift(&name, 0);
+            if self.replicas.get(&name).is_none_or(|replica| !replica.up || replica.draining) {
                 self.start(&name);
             }
         }

@@ -29,6 +29,32 @@ struct Host {
     life: u64,
     entropy: Mutex<StdRng>,
     tasks: Arc<AtomicUsize>,
+    clock: Mutex<Clock>,
+}
+
+/// The host's own clock, which may run fast or slow.
+#[derive(Clone, Copy)]
+struct Clock {
+    /// What it showed, and when, at the last change of its pace.
+    shown: Time,
+    at: Time,
+    /// Fast by so many in a thousand.
+    drift: i32,
+}
+
+impl Clock {
+    fn read(self, now: Time) -> Time {
+        self.shown + scaled(now.since(self.at), 1000 + self.drift, 1000)
+    }
+}
+
+fn scaled(span: Duration, numerator: i32, denominator: i32) -> Duration {
+    if numerator == denominator {
+        return span;
+    }
+    let whole = |n: i32| u128::try_from(n).expect("a pace is more than nothing");
+    let micros = span.as_micros() * whole(numerator) / whole(denominator);
+    Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
 }
 
 impl SimEnv {
@@ -38,7 +64,8 @@ impl SimEnv {
         let node = world.handle().create_node().name(format!("{name}.{life}")).build();
         let entropy = Mutex::new(world.stream(&format!("entropy {name} {life}")));
         let (world, net, name) = (world.clone(), net.clone(), name.to_owned());
-        Self(Arc::new(Host { name, world, net, node, life, entropy, tasks: Arc::default() }))
+        let clock = Mutex::new(Clock { shown: world.now(), at: world.now(), drift: 0 });
+        Self(Arc::new(Host { name, world, net, node, life, entropy, tasks: Arc::default(), clock }))
     }
 
     pub fn name(&self) -> &str {
@@ -58,6 +85,17 @@ impl SimEnv {
     /// take the host down in the network first.
     pub fn kill(&self) {
         self.0.world.handle().kill(self.0.node.id());
+    }
+
+    /// From now on its clock runs fast by so many in a thousand.
+    pub fn set_drift(&self, drift: i32) {
+        let mut clock = self.0.clock.lock().expect("a clock is whole");
+        let now = self.0.world.now();
+        *clock = Clock { shown: clock.read(now), at: now, drift };
+    }
+
+    fn clock(&self) -> Clock {
+        *self.0.clock.lock().expect("a clock is whole")
     }
 
     pub fn pause(&self) {
@@ -107,11 +145,11 @@ impl Env for SimEnv {
     }
 
     fn now(&self) -> Time {
-        self.0.world.now()
+        self.clock().read(self.0.world.now())
     }
 
     fn sleep(&self, duration: Duration) -> Sleep {
-        self.0.world.sleep(duration)
+        self.0.world.sleep(scaled(duration, 1000, 1000 + self.clock().drift))
     }
 
     async fn listen(&self, address: &str) -> io::Result<Listener> {

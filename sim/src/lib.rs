@@ -16,6 +16,7 @@ pub mod env;
 pub mod events;
 pub mod model;
 pub mod net;
+pub mod plan;
 pub mod run;
 pub mod seed;
 pub mod story;

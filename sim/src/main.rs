@@ -8,6 +8,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
+use mainstem_sim::plan::Plan;
 use mainstem_sim::run::{Outcome, Verdict, run};
 use mainstem_sim::story::{self, Story};
 use mainstem_sim::{determinism, timeline};
@@ -112,6 +113,17 @@ fn find(names: &[String]) -> anyhow::Result<Vec<PathBuf>> {
         .collect()
 }
 
+/// A seed's plan, or a scenario file.
+fn find_one(seed_or_file: &str) -> anyhow::Result<(PathBuf, Story)> {
+    if let Ok(seed) = seed_or_file.parse::<u64>() {
+        let story = Plan::draw(seed).to_story().context("a plan that is no story")?;
+        return Ok((PathBuf::from(seed_or_file), story));
+    }
+    let path = find(&[seed_or_file.to_owned()])?.remove(0);
+    let story = read(&path)?;
+    Ok((path, story))
+}
+
 fn read(path: &Path) -> anyhow::Result<Story> {
     let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
     let name = path.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
@@ -159,8 +171,7 @@ fn commit() -> Option<String> {
 }
 
 fn replay(file: &str, trace: bool, seed: u64) -> anyhow::Result<u8> {
-    let path = find(&[file.to_owned()])?.remove(0);
-    let story = read(&path)?;
+    let (path, story) = find_one(file)?;
     let outcome = run(&story, seed);
     if trace {
         print!("{}", timeline::in_columns(&outcome.lines));

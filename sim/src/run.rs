@@ -67,6 +67,7 @@ pub struct Outcome {
 
 /// Runs a story to its end, or to the first thing that is not as promised.
 pub fn run(story: &Story, seed: u64) -> Outcome {
+    let seed = story.seed.unwrap_or(seed);
     let trace = Trace::default();
     let (sender, receiver) = mpsc::channel();
     let (telling, writing) = (story.clone(), trace.clone());

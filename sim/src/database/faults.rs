@@ -44,6 +44,8 @@ pub(super) struct Faults {
     all_cut_off: bool,
     cut_off: BTreeSet<String>,
     idle: BTreeSet<String>,
+    all_exhausted: bool,
+    exhausted: BTreeSet<String>,
 }
 
 impl Faults {
@@ -86,6 +88,18 @@ impl Faults {
 
     pub(super) fn is_cut_off(&self, replica: &str) -> bool {
         self.all_cut_off || self.cut_off.contains(replica)
+    }
+
+    pub(super) fn set_exhausted(&mut self, replica: Option<&str>, exhausted: bool) {
+        match (replica, exhausted) {
+            (None, exhausted) => self.all_exhausted = exhausted,
+            (Some(replica), true) => drop(self.exhausted.insert(replica.to_owned())),
+            (Some(replica), false) => drop(self.exhausted.remove(replica)),
+        }
+    }
+
+    pub(super) fn is_exhausted(&self, replica: &str) -> bool {
+        self.all_exhausted || self.exhausted.contains(replica)
     }
 
     pub(super) fn set_may_work(&mut self, replica: &str, may: bool) {

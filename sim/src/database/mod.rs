@@ -25,8 +25,10 @@ use rows::Rows;
 
 /// From a replica to the database and back.
 const ROUND_TRIP: Duration = Duration::from_millis(2);
-/// How often a call that cannot reach the database tries again.
+/// How often a call that cannot reach the database, or has no connection to it, tries again.
 const RETRY: Duration = Duration::from_millis(10);
+/// A call that has had no connection from the pool by then is refused.
+const POOL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -90,6 +92,16 @@ impl Database {
         self.with(|state| state.faults.set_cut_off(replica, cut));
     }
 
+    /// Whether the replica (all, if `None`) finds no connection free.
+    pub fn set_exhausted(&self, replica: Option<&str>, exhausted: bool) {
+        self.with(|state| state.faults.set_exhausted(replica, exhausted));
+    }
+
+    /// Snapshots carry no more messages than this; the rest comes by pages.
+    pub fn set_tail_messages_max(&self, max: usize) {
+        self.with(|state| state.rows.set_tail_messages_max(max));
+    }
+
     pub fn heal(&self) {
         self.with(|state| state.faults.heal());
     }
@@ -142,6 +154,14 @@ impl Database {
         work: impl FnOnce(&mut Rows, &World, bool) -> T,
     ) -> Option<Result<T, Fault>> {
         let world = &self.0.world;
+        let asked = world.now();
+        while self.with(|state| state.faults.is_exhausted(replica)) {
+            if world.now().since(asked) >= POOL_TIMEOUT {
+                world.landed("pool exhausted", replica, format_args!("{op}"));
+                return Some(Err(Fault::Refused("no connection was free in time".into())));
+            }
+            world.sleep(RETRY).await;
+        }
         let slow = self.with(|state| state.faults.slow(replica));
         if !slow.is_zero() {
             world.landed("database slow", replica, format_args!("{op} by {} ms", slow.as_millis()));

@@ -20,16 +20,11 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(super) struct Rows {
     lease_ttl: Duration,
+    tail_messages_max: usize,
     chats: BTreeMap<ChatId, Row>,
     receipts: BTreeMap<(Arc<str>, Arc<str>), Kept>,
     replicas: BTreeMap<ReplicaId, (String, Time)>,
     secret: Option<Vec<u8>>,
-}
-
-/// What does not fit is sent as the newest messages alone, and the reader asks for pages (B1).
-fn fits_a_tail(messages: &[Arc<Message>]) -> bool {
-    let bytes: usize = messages.iter().map(|message| message.content.as_json().len()).sum();
-    messages.len() <= 1 || (messages.len() <= limits::TAIL_MESSAGES_MAX && bytes <= limits::TAIL_BYTES_MAX)
 }
 
 /// The database's clock counts milliseconds.
@@ -69,11 +64,22 @@ impl Rows {
     pub(super) fn new(lease_ttl: Duration) -> Self {
         Self {
             lease_ttl,
+            tail_messages_max: limits::TAIL_MESSAGES_MAX,
             chats: BTreeMap::new(),
             receipts: BTreeMap::new(),
             replicas: BTreeMap::new(),
             secret: None,
         }
+    }
+
+    pub(super) fn set_tail_messages_max(&mut self, max: usize) {
+        self.tail_messages_max = max.clamp(1, limits::TAIL_MESSAGES_MAX);
+    }
+
+    /// What does not fit is sent as the newest messages alone, and the reader asks for pages (B1).
+    fn fits_a_tail(&self, messages: &[Arc<Message>]) -> bool {
+        let bytes: usize = messages.iter().map(|message| message.content.as_json().len()).sum();
+        messages.len() <= 1 || (messages.len() <= self.tail_messages_max && bytes <= limits::TAIL_BYTES_MAX)
     }
 
     pub(super) fn chat(&self, chat: ChatId) -> Option<&ChatState> {
@@ -212,7 +218,7 @@ impl Rows {
             let from = row.history.partition_point(|message| message.id <= known.last_message);
             &row.history[from..]
         });
-        let tail = match lacking.filter(|lacking| fits_a_tail(lacking)) {
+        let tail = match lacking.filter(|lacking| self.fits_a_tail(lacking)) {
             Some(lacking) => Tail::After(lacking.to_vec()),
             None => {
                 let (mut messages, mut bytes) = (vec![], 0);
@@ -221,7 +227,7 @@ impl Rows {
                     // The newest one goes whatever its size, and does not count.
                     if messages.is_empty() {
                         bytes = 0;
-                    } else if messages.len() == limits::TAIL_MESSAGES_MAX || bytes > limits::TAIL_BYTES_MAX {
+                    } else if messages.len() == self.tail_messages_max || bytes > limits::TAIL_BYTES_MAX {
                         break;
                     }
                     messages.push(message.clone());

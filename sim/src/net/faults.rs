@@ -19,6 +19,8 @@ pub enum DialRule {
 pub enum Death {
     /// The process died: its kernel resets what it held and refuses what comes.
     Process,
+    /// The process ended when it was done, which is no fault. For its peers it looks the same.
+    Exit,
     /// The machine is gone: silence.
     Machine,
 }
@@ -41,7 +43,11 @@ impl Net {
     pub fn set_latency(&self, from: &str, to: &str, latency: Duration, jitter: Duration) {
         let mut net = self.lock();
         let link = net.link(from, to);
+        let slower = latency > link.latency || jitter > link.jitter;
         (link.latency, link.jitter) = (latency, jitter);
+        if slower {
+            net.world.landed("link slow", "network", format_args!("{from} to {to}: {latency:?}"));
+        }
     }
 
     /// One direction carries nothing, and holds what it was given.
@@ -106,7 +112,9 @@ impl Net {
     pub fn take_down(&self, host: &str, death: Death) {
         let mut guard = self.lock();
         let net = &mut *guard;
-        net.world.landed("crash", host, format_args!("{death:?}"));
+        if death != Death::Exit {
+            net.world.landed("crash", host, format_args!("{death:?}"));
+        }
         if let Some(state) = net.hosts.get_mut(host) {
             (state.up, state.vanished) = (false, death == Death::Machine);
         }
@@ -124,7 +132,7 @@ impl Net {
             let connection = net.connections.get_mut(&id).expect("listed above");
             connection.ends[dead].open = false;
             match death {
-                Death::Process => connection.ends[1 - dead].reset = Some(arrival),
+                Death::Process | Death::Exit => connection.ends[1 - dead].reset = Some(arrival),
                 Death::Machine => connection.silent = true,
             }
             connection.pipes.iter_mut().for_each(super::Pipe::wake);
@@ -132,7 +140,7 @@ impl Net {
                 net.connections.remove(&id);
             }
         }
-        if death == Death::Process {
+        if death != Death::Machine {
             let now = net.world.now();
             for dial in net.dials.values_mut().filter(|dial| dial.to == host) {
                 (dial.due, dial.refused) = (Some(now), true);

@@ -12,10 +12,16 @@ use crate::wire::Order;
 #[derive(Clone, Debug)]
 pub struct Story {
     pub name: String,
+    /// Of what is left to chance in it; that of the caller, if it says none.
+    pub seed: Option<u64>,
     /// The guarantees that it exercises.
     pub guards: Vec<String>,
     pub replicas: Vec<String>,
     pub settings: Settings,
+    /// Clients that lose a replica go on at the next one, instead of waiting for it.
+    pub roaming: bool,
+    /// When all has healed and agrees, one more worker dies.
+    pub last_blow: bool,
     pub sentences: Vec<Sentence>,
 }
 
@@ -25,6 +31,8 @@ pub struct Sentence {
     pub line: usize,
     /// As it was written.
     pub text: String,
+    /// Since the beginning of the story. What a user asks at a time is not waited for.
+    pub at: Option<Duration>,
     pub step: Step,
 }
 
@@ -50,6 +58,13 @@ pub enum Step {
         order: UserOrder,
         chat: String,
         replica: Option<String>,
+        /// The same is asked there as well, under the same key.
+        again: Option<String>,
+    },
+    /// Somebody who may not see the chat asks to watch it, and to stop what runs.
+    Stranger {
+        replica: String,
+        chat: String,
     },
     Work(Workers),
     Model {
@@ -121,6 +136,17 @@ pub enum UserOrder {
         interrupting: bool,
     },
     Other(Order),
+    /// What it is about is found when it is asked: the last one, or the last but so many.
+    EditLast {
+        but: usize,
+        text: String,
+    },
+    PromoteLast {
+        but: usize,
+    },
+    TakeBackLast {
+        but: usize,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -137,7 +163,8 @@ pub enum LinkFate {
     GoesSilent,
     Cut,
     Joined,
-    Takes(Duration),
+    /// One way, and up to so much more by chance.
+    Takes(Duration, Duration),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,6 +179,8 @@ pub enum BusFate {
 pub enum DatabaseFate {
     Slow(Duration),
     CutOff,
+    /// No connection of the pool is free.
+    Exhausted,
     Recovers,
 }
 
@@ -163,6 +192,8 @@ pub enum ReplicaFate {
     Drains,
     Pauses(Option<Duration>),
     Resumes,
+    /// Its clock runs fast by so many in a thousand; slow, if negative.
+    Drifts(i32),
 }
 
 /// What must be so, at the latest when its time is over.

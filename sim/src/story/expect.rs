@@ -1,6 +1,6 @@
 //! Whether what a story expects is so, by what viewers received, what is committed, and what is connected.
 
-use mainstem_machine::{Body, Episode, Role, StreamEvent};
+use mainstem_machine::{Body, Episode, Role, StreamEvent, Time};
 use mainstem_runtime::ports::Env as _;
 
 use super::ast::{Absence, Expectation, Sight};
@@ -224,7 +224,8 @@ impl Cast {
             if now >= until {
                 return;
             }
-            self.user.sleep(until.since(now).min(super::runner::STEP)).await;
+            let next = self.resumes.iter().map(|(at, _)| *at).fold(until, Time::min);
+            self.user.sleep(next.since(now)).await;
         }
     }
 }

@@ -6,6 +6,7 @@
 mod ast;
 mod expect;
 mod lexer;
+mod orders;
 mod parser;
 mod runner;
 mod words;

@@ -1,6 +1,7 @@
 //! From the lines of a story to what they say. Errors point at the word that was not expected.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use mainstem_machine::MessageId;
 
@@ -20,9 +21,12 @@ use crate::wire::Order;
 pub fn parse(name: &str, text: &str) -> Result<Story, Problem> {
     let mut story = Story {
         name: name.to_owned(),
+        seed: None,
         guards: vec![],
         replicas: vec![],
         settings: Settings::default(),
+        roaming: false,
+        last_blow: false,
         sentences: vec![],
     };
     let mut known = Known::default();
@@ -33,9 +37,10 @@ pub fn parse(name: &str, text: &str) -> Result<Story, Problem> {
         }
         let mut words = Words { line: number + 1, end: line.chars().count() + 1, tokens: &tokens, at: 0 };
         if !known.heading(&mut words, &mut story)? {
+            let at = if words.eat("at") { Some(words.time()?) } else { None };
             let step = known.step(&mut words)?;
             let text = line.split('#').next().unwrap_or(line).trim().to_owned();
-            story.sentences.push(Sentence { line: number + 1, text, step });
+            story.sentences.push(Sentence { line: number + 1, text, at, step });
         }
         words.finish()?;
     }
@@ -58,6 +63,8 @@ struct Known {
 }
 
 const DEFAULT_CHAT: &str = "chat";
+/// A clock that is off by more than half is no clock.
+const DRIFT_MAX: i32 = 500;
 const GUARANTEES: [&str; 20] = [
     "S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "S10", "L1", "L2", "L3", "L4", "L5", "B1", "B2",
     "B3", "D1", "D2",
@@ -84,7 +91,29 @@ impl Known {
             }
             return Ok(true);
         }
+        if words.eat("seed") {
+            story.seed = Some(words.number()?);
+            return Ok(true);
+        }
+        for (words_of_it, flag) in
+            [("clients roam", &mut story.roaming), ("in the end a worker dies", &mut story.last_blow)]
+        {
+            if words.eat(words_of_it) {
+                *flag = true;
+                return Ok(true);
+            }
+        }
         let settings = &mut story.settings;
+        for (name, count) in [
+            ("workers", &mut settings.workers),
+            ("tail", &mut settings.tail_messages_max),
+            ("answers", &mut settings.episode_bytes_max),
+        ] {
+            if words.eat(name) {
+                *count = usize::try_from(words.number()?).unwrap_or(usize::MAX);
+                return Ok(true);
+            }
+        }
         for (name, setting) in [
             ("lease", &mut settings.lease_ttl),
             ("heartbeat", &mut settings.heartbeat),
@@ -162,6 +191,22 @@ impl Known {
         if words.eat("user") {
             return self.order(words);
         }
+        if words.eat("stranger on") {
+            let replica = self.replica(words)?;
+            words.expect("tries")?;
+            return Ok(Step::Stranger { replica, chat: self.chat(words)? });
+        }
+        if words.eat("clock of") {
+            let replica = self.replica(words)?;
+            let sign = words.one_of(&[("gains", 1), ("loses", -1)])?;
+            let drift = i32::try_from(words.number()?).ok().filter(|drift| *drift <= DRIFT_MAX);
+            let Some(drift) = drift else {
+                words.at -= 1;
+                return words.problem("at most 500 in a thousand");
+            };
+            words.expect("in a thousand")?;
+            return Ok(Step::Replica { replica, fate: ReplicaFate::Drifts(sign * drift) });
+        }
         if words.eat("only") {
             let replica = self.replica(words)?;
             words.expect("works")?;
@@ -210,12 +255,15 @@ impl Known {
             if words.eat("is slow by") {
                 return Ok(Step::Database { replica, fate: DatabaseFate::Slow(words.time()?) });
             }
-            let fate = words
-                .one_of(&[("is cut off", DatabaseFate::CutOff), ("recovers", DatabaseFate::Recovers)])?;
+            let fate = words.one_of(&[
+                ("is cut off", DatabaseFate::CutOff),
+                ("has no connection free", DatabaseFate::Exhausted),
+                ("recovers", DatabaseFate::Recovers),
+            ])?;
             return Ok(Step::Database { replica, fate });
         }
         if words.eat("next") {
-            let op = Some(words.word("the name of a command")?);
+            let op = Some(words.word("the name of a command, or `call`")?).filter(|op| op != "call");
             let replica = self.optional_worker(words, "of")?;
             let harm = words.one_of(&[
                 ("is refused", Harm::Refused),
@@ -233,25 +281,35 @@ impl Known {
 
     fn order(&mut self, words: &mut Words<'_>) -> Parsed<Step> {
         let replica = self.optional_worker(words, "on")?;
+        let again = if replica.is_some() { self.optional_worker(words, "and")? } else { None };
         if words.eat("sends") {
             let text = words.text()?;
             let interrupting = words.eat("interrupting");
             let chat = self.optional_chat(words, "to")?;
-            return Ok(Step::Order { order: UserOrder::Send { text, interrupting }, chat, replica });
+            return Ok(Step::Order { order: UserOrder::Send { text, interrupting }, chat, replica, again });
         }
-        let order = if words.eat("edits message") {
+        let order = if words.eat("edits last message") {
+            let but = last_but(words)?;
+            words.expect("to")?;
+            UserOrder::EditLast { but, text: words.text()? }
+        } else if words.eat("edits message") {
             let message = MessageId(words.number()?);
             words.expect("to")?;
-            Order::Edit { message, text: words.text()? }
+            UserOrder::Other(Order::Edit { message, text: words.text()? })
+        } else if words.eat("promotes last") {
+            UserOrder::PromoteLast { but: last_but(words)? }
         } else if words.eat("promotes") {
-            Order::Promote { queued: MessageId(words.number()?) }
+            UserOrder::Other(Order::Promote { queued: MessageId(words.number()?) })
+        } else if words.eat("takes back last") {
+            UserOrder::TakeBackLast { but: last_but(words)? }
         } else if words.eat("takes back") {
-            Order::TakeBack { queued: MessageId(words.number()?) }
+            UserOrder::Other(Order::TakeBack { queued: MessageId(words.number()?) })
         } else {
-            words.one_of(&[("interrupts", Order::Interrupt), ("deletes", Order::Delete)])?
+            let other = words.one_of(&[("interrupts", Order::Interrupt), ("deletes", Order::Delete)])?;
+            UserOrder::Other(other)
         };
         let chat = if words.is_over() { DEFAULT_CHAT.to_owned() } else { self.chat(words)? };
-        Ok(Step::Order { order: UserOrder::Other(order), chat, replica })
+        Ok(Step::Order { order, chat, replica, again })
     }
 
     fn model(&mut self, words: &mut Words<'_>, replica: String) -> Parsed<Step> {
@@ -305,7 +363,9 @@ impl Known {
         words.expect("and")?;
         let other = self.host(words)?;
         if words.eat("takes") {
-            return Ok(Step::Link { one, other, fate: LinkFate::Takes(words.time()?) });
+            let least = words.time()?;
+            let more = if words.eat("plus up to") { words.time()? } else { Duration::ZERO };
+            return Ok(Step::Link { one, other, fate: LinkFate::Takes(least, more) });
         }
         let fate = words.one_of(&[
             ("breaks", LinkFate::Breaks),
@@ -492,6 +552,14 @@ impl Known {
             }
         }
     }
+}
+
+/// `but 2`: not the last one, but the second before it.
+fn last_but(words: &mut Words<'_>) -> Parsed<usize> {
+    if !words.eat("but") {
+        return Ok(0);
+    }
+    words.number().map(|but| usize::try_from(but).unwrap_or(usize::MAX))
 }
 
 #[cfg(test)]

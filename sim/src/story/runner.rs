@@ -1,30 +1,31 @@
 //! Tells a story in a cluster: does what it says, waits for what it expects, and at the end lets everything
 //! heal, demands that all agree and nothing is left, and hands the evidence to the judges.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use mainstem_machine::{Accepted, ChatId, MessageId, RunError, SendMode, Time, limits};
-use mainstem_oracles::{Send, View, judge};
-use mainstem_runtime::ports::{Env, Generated, Notice, within};
+use mainstem_machine::{ChatId, Episode, RunError, Time, limits};
+use mainstem_oracles::{View, judge};
+use mainstem_runtime::ports::{Env, Generated, Notice};
 
 use super::ast::{
-    Absence, BusFate, DatabaseFate, LinkFate, ReplicaFate, Said, Sentence, Step, Story, UserOrder, Workers,
+    Absence, BusFate, DatabaseFate, LinkFate, ReplicaFate, Said, Sentence, Step, Story, Workers,
 };
 use crate::bus::Weather;
-use crate::client::{self, Answered, USER, Viewer};
+use crate::client::{self, USER, Viewer};
 use crate::cluster::Cluster;
 use crate::env::SimEnv;
 use crate::net::Death;
 use crate::trace::Trace;
-use crate::wire::Order;
 use crate::world::World;
 
 /// How often an expectation is looked at.
 pub(super) const STEP: Duration = Duration::from_millis(5);
 /// What a user asks is answered by then, and a model that is spoken for is on stage.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// Replicas have found each other by then.
 const START: Duration = Duration::from_secs(12);
 /// Chats have come to rest by then, once nobody has anything more to say.
@@ -60,9 +61,19 @@ pub(super) struct Cast {
     pub(super) resumes: Vec<(Time, String)>,
     pub(super) user: SimEnv,
     absences: Vec<(Sentence, Absence, usize)>,
-    asked: u64,
+    pub(super) asked: u64,
+    pub(super) unanswered: Arc<AtomicUsize>,
+    /// Chats that somebody has asked to create.
+    pub(super) created: BTreeSet<ChatId>,
     /// Where users go unless they are told otherwise.
-    first_replica: String,
+    pub(super) first_replica: String,
+    /// Where clients go, one after the other, that lose their replica.
+    pub(super) roams: Vec<String>,
+    /// When the first sentence was told.
+    begun: Time,
+    last_blow: bool,
+    /// Parts that had been said of what a viewer watches when it was last looked at.
+    said: BTreeMap<(String, Episode), u64>,
 }
 
 /// Tells it to the end. `Err` is the first thing that was not as promised.
@@ -81,7 +92,13 @@ pub async fn tell(story: &Story, seed: u64, trace: Trace) -> Result<World, Failu
         user,
         absences: vec![],
         asked: 0,
+        unanswered: Arc::default(),
+        created: BTreeSet::new(),
         first_replica: story.replicas[0].clone(),
+        roams: if story.roaming { story.replicas.clone() } else { vec![] },
+        begun: Time::START,
+        last_blow: story.last_blow,
+        said: BTreeMap::new(),
     };
     for name in &story.replicas {
         cast.cluster.start(name);
@@ -94,8 +111,8 @@ pub async fn tell(story: &Story, seed: u64, trace: Trace) -> Result<World, Failu
         cast.baseline.insert(name.clone(), cast.cluster.tasks(name));
     }
     let guarded = story.guards[0].as_str();
+    cast.begun = cast.user.now();
     for sentence in &story.sentences {
-        world.trace("story", format_args!("{}", sentence.text));
         if let Err(why) = cast.perform(sentence).await {
             let line = Some((sentence.line, sentence.text.clone()));
             // What a judge finds says more than that the sentence did not come true.
@@ -111,16 +128,6 @@ pub async fn tell(story: &Story, seed: u64, trace: Trace) -> Result<World, Failu
     match world.record(|record| judge(record)).first() {
         None => Ok(world),
         Some(found) => Err(broken(found.guarantee, found.to_string())),
-    }
-}
-
-/// The id under which a message was taken.
-fn accepted_as(accepted: &Accepted) -> Option<MessageId> {
-    match accepted {
-        Accepted::Chat(state) => Some(state.last_id),
-        Accepted::Sent { message: Some(message), .. } => Some(message.id),
-        Accepted::Sent { queued, .. } => queued.as_ref().map(|queued| queued.id),
-        Accepted::Gone => None,
     }
 }
 
@@ -141,6 +148,11 @@ impl Cast {
     }
 
     async fn perform(&mut self, sentence: &Sentence) -> Result<(), String> {
+        if let Some(at) = sentence.at {
+            let due = self.begun + at;
+            self.pass(due.since(self.user.now())).await;
+        }
+        self.cluster.world.trace("story", format_args!("{}", sentence.text));
         match &sentence.step {
             Step::Wait(span) => self.pass(*span).await,
             Step::Within { bound, expectation } => {
@@ -165,15 +177,30 @@ impl Cast {
             Step::Watch { viewer, replica, chat } => {
                 let chat = self.chat(chat);
                 let Cluster { world, net, .. } = &self.cluster;
-                self.viewers.insert(viewer.clone(), Viewer::new(world, net, viewer, chat, replica));
+                let viewer_there = Viewer::new(world, net, viewer, chat, replica, self.roams.clone());
+                self.viewers.insert(viewer.clone(), viewer_there);
             }
             Step::Leave { viewer } => {
                 self.cluster.world.trace(viewer, format_args!("leaves"));
                 self.viewers.remove(viewer);
             }
-            Step::Move { viewer, replica } => self.viewer(viewer)?.move_to(replica),
-            Step::Read { viewer, reads } => self.viewer(viewer)?.set_reading(*reads),
-            Step::Order { order, chat, replica } => return self.order(order, chat, replica.as_deref()).await,
+            Step::Move { viewer, replica } => {
+                self.cluster.world.landed("viewer moves", viewer, format_args!("to {replica}"));
+                self.viewer(viewer)?.move_to(replica);
+            }
+            Step::Read { viewer, reads } => {
+                if !reads {
+                    self.cluster.world.landed("viewer stops reading", viewer, format_args!("for a while"));
+                }
+                self.viewer(viewer)?.set_reading(*reads);
+            }
+            Step::Order { order, chat, replica, again } if sentence.at.is_some() || again.is_some() => {
+                self.order_at_once(order, chat, replica.as_deref(), again.as_deref());
+            }
+            Step::Order { order, chat, replica, .. } => {
+                return self.order(order, chat, replica.as_deref()).await;
+            }
+            Step::Stranger { replica, chat } => self.try_as_stranger(replica, chat),
             Step::Model { replica, chat, line } => return self.model(replica, chat, line).await,
             step => self.befall(step),
         }
@@ -198,9 +225,9 @@ impl Cast {
                 LinkFate::GoesSilent => drop(net.silence(one, other)),
                 LinkFate::Cut => net.cut(one, other),
                 LinkFate::Joined => net.join(one, other),
-                LinkFate::Takes(latency) => {
-                    net.set_latency(one, other, *latency, Duration::ZERO);
-                    net.set_latency(other, one, *latency, Duration::ZERO);
+                LinkFate::Takes(least, more) => {
+                    net.set_latency(one, other, *least, *more);
+                    net.set_latency(other, one, *least, *more);
                 }
             },
             Step::Notices { replica, weather } => messenger.set_weather(replica, *weather),
@@ -218,8 +245,10 @@ impl Cast {
                 match fate {
                     DatabaseFate::Slow(by) => database.set_slow(replica, *by),
                     DatabaseFate::CutOff => database.set_cut_off(replica, true),
+                    DatabaseFate::Exhausted => database.set_exhausted(replica, true),
                     DatabaseFate::Recovers => {
                         database.set_cut_off(replica, false);
+                        database.set_exhausted(replica, false);
                         database.set_slow(replica, Duration::ZERO);
                     }
                 }
@@ -231,6 +260,7 @@ impl Cast {
                 ReplicaFate::Restarts => self.cluster.start(replica),
                 ReplicaFate::Drains => drop(self.cluster.drain(replica)),
                 ReplicaFate::Resumes => self.cluster.resume(replica),
+                ReplicaFate::Drifts(drift) => self.cluster.set_drift(replica, *drift),
                 ReplicaFate::Pauses(span) => {
                     self.cluster.pause(replica);
                     if let Some(span) = span {
@@ -265,44 +295,6 @@ impl Cast {
                 deleted: false,
             };
             messenger.announce("story", &notice);
-        }
-    }
-
-    async fn order(&mut self, order: &UserOrder, chat: &str, replica: Option<&str>) -> Result<(), String> {
-        let id = self.chat(chat);
-        let exists = self.cluster.database.chat(id).is_some();
-        let order = match order {
-            UserOrder::Send { text, .. } if !exists => Order::Create { text: Some(text.clone()) },
-            UserOrder::Send { text, interrupting } => {
-                let mode = if *interrupting { SendMode::Interrupt } else { SendMode::Queue };
-                Order::Send { text: text.clone(), mode }
-            }
-            UserOrder::Other(order) => order.clone(),
-        };
-        let text = match &order {
-            Order::Create { text } => text.clone(),
-            Order::Send { text, .. } | Order::Edit { text, .. } => Some(text.clone()),
-            _ => None,
-        };
-        let send = text.map(|text| {
-            self.cluster.world.record(|record| {
-                record.sends.push(Send { chat: id, text, acknowledged: None });
-                record.sends.len() - 1
-            })
-        });
-        self.asked += 1;
-        let (key, env) = (format!("order-{}", self.asked), self.user.clone());
-        let replica = replica.unwrap_or(&self.first_replica).to_owned();
-        match within(&self.user, PATIENCE, client::ask(&env, &replica, id, order, key)).await {
-            Ok(Answered::Accepted(accepted)) => {
-                if let (Some(send), Some(given)) = (send, accepted_as(&accepted)) {
-                    let now = self.user.now();
-                    self.cluster.world.record(|record| record.sends[send].acknowledged = Some((now, given)));
-                }
-                Ok(())
-            }
-            Ok(Answered::Rejected(why)) => Err(format!("the user is refused: {why}")),
-            Err(_) => Err(format!("the user is not answered within {PATIENCE:?}")),
         }
     }
 
@@ -342,6 +334,14 @@ impl Cast {
         Ok(())
     }
 
+    /// Somebody who may not see the chat asks for it. What comes of it is for the judges (S10).
+    fn try_as_stranger(&self, replica: &str, chat: &str) {
+        let Some(id) = self.chats.get(chat).copied() else { return };
+        self.cluster.world.landed("a stranger tries", "stranger", format_args!("{chat} on {replica}"));
+        let (env, replica) = (self.user.clone(), replica.to_owned());
+        self.user.spawn(async move { client::try_as_stranger(&env, &replica, id).await }).detach();
+    }
+
     /// After the last fault: all agree (L1), everything comes to rest (L2, L3), and nothing is left (B2).
     async fn finale(&mut self) -> Result<(), Failure> {
         let settings = self.cluster.settings;
@@ -351,6 +351,9 @@ impl Cast {
         self.cluster.heal();
         self.set_workers(&Workers::Everybody);
         self.eventually("L1", bound, Self::disagreement).await?;
+        if self.last_blow && self.strike() {
+            self.eventually("L1", bound, Self::disagreement).await?;
+        }
         self.cluster.world.trace("story", format_args!("models finish"));
         self.cluster.stage.lower_curtain();
         self.eventually("L3", REST, Self::unrest).await?;
@@ -365,6 +368,20 @@ impl Cast {
                 .find_map(|name| cast.hold(&super::Expectation::NothingLeft { replica: name.clone() }).err())
         })
         .await
+    }
+
+    /// One more worker dies, in a calm that only this breaks. False: nobody works.
+    fn strike(&mut self) -> bool {
+        let working = |state: &mainstem_machine::ChatState| state.status.is_runnable();
+        let states = self.chats.values().filter_map(|chat| self.cluster.database.chat(*chat));
+        let worker = states.filter(working).find_map(|state| state.worker);
+        let Some(worker) = worker.map(|worker| worker.as_str().to_owned()) else { return false };
+        let others = self.cluster.names().into_iter().filter(|name| *name != worker).count();
+        if others == 0 || !self.cluster.is_up(&worker) {
+            return false;
+        }
+        self.cluster.take_down(&worker, Death::Process);
+        true
     }
 
     async fn eventually(
@@ -385,44 +402,49 @@ impl Cast {
 
     /// A viewer whose screen differs from the database.
     fn disagreement(&mut self) -> Option<String> {
-        self.viewers.iter().find_map(|(name, viewer)| {
-            let Some(state) = self.cluster.database.chat(viewer.chat()) else {
-                return (viewer.ended() != Some(true)).then(|| format!("{name} watches a chat that is gone"));
+        let Self { viewers, said: looks, cluster, .. } = self;
+        viewers.iter().find_map(|(name, viewer)| {
+            let Some(state) = cluster.database.chat(viewer.chat()) else {
+                return viewer.is_connected().then(|| format!("{name} watches a chat that is gone"));
             };
             if !viewer.is_connected() {
                 return Some(format!("{name} is not connected"));
             }
-            let view = self.view(name);
-            if let Some(difference) = view.difference(&state, &self.cluster.database.history(viewer.chat())) {
+            let view = view(cluster, name);
+            if let Some(difference) = view.difference(&state, &cluster.database.history(viewer.chat())) {
                 return Some(format!("{name}: {difference}"));
             }
             let (episode, _) = state.live_episode()?;
-            let said = self
-                .cluster
+            let said = cluster
                 .world
                 .record(|record| record.run(viewer.chat(), episode).map(|run| run.parts.len() as u64))?;
+            // Models go on talking: what was said at the last look must be shown at this one.
+            let said = looks.insert((name.clone(), episode), said)?;
             let preview = view.preview.filter(|preview| preview.episode == episode);
             let shown = preview.map_or(0, |preview| preview.last_seq.0);
-            (shown != said).then(|| format!("{name} shows {shown} parts of {episode:?}, {said} were said"))
-        })
-    }
-
-    fn view(&self, viewer: &str) -> View {
-        self.cluster.world.record(|record| {
-            let mut view = View::default();
-            for stream in record.streams.iter().filter(|stream| stream.viewer == viewer) {
-                view.begin(stream.from);
-                stream.events.iter().for_each(|(_, event)| view.apply(&event.body));
-            }
-            view
+            (shown < said).then(|| format!("{name} shows {shown} parts of {episode:?}, {said} were said"))
         })
     }
 
     fn unrest(&mut self) -> Option<String> {
+        if self.unanswered() > 0 {
+            return Some(format!("{} orders wait for their answer", self.unanswered()));
+        }
         self.chats.iter().find_map(|(name, id)| {
             let state = self.cluster.database.chat(*id)?;
             let status = state.status.as_str();
             state.status.is_runnable().then(|| format!("{name} is still {status}"))
         })
     }
+}
+
+fn view(cluster: &Cluster, viewer: &str) -> View {
+    cluster.world.record(|record| {
+        let mut view = View::default();
+        for stream in record.streams.iter().filter(|stream| stream.viewer == viewer) {
+            view.begin(stream.from);
+            stream.events.iter().for_each(|(_, event)| view.apply(&event.body));
+        }
+        view
+    })
 }

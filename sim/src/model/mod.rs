@@ -1,5 +1,7 @@
-//! Models that say what a story tells them to, when it tells them. Every part that a replica takes from one
-//! goes into the record.
+//! Models that say what a story tells them to, when it tells them, or play by themselves what a user's message
+//! asks of them. Every part that a replica takes from one goes into the record.
+
+mod script;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -8,11 +10,13 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use futures::{Stream, StreamExt};
-use mainstem_machine::{ChatId, Episode, ReplicaId};
+use mainstem_machine::{ChatId, Episode, ReplicaId, Role, RunError, Time};
 use mainstem_oracles::Run;
 use mainstem_runtime::ports::{Conversation, Generated, Generation, Generator};
 
-use crate::world::World;
+use crate::world::{Sleep, World};
+
+use script::{Script, Turn};
 
 /// All models of a run. Cheap to clone.
 #[derive(Clone)]
@@ -31,6 +35,9 @@ struct Actor {
     chat: ChatId,
     episode: Episode,
     lines: VecDeque<Generated>,
+    script: Option<Script>,
+    /// When the script's next turn is due; `None` when it has none any more.
+    due: Option<Time>,
     waker: Option<Waker>,
     /// Lines handed to it so far that are text.
     said: u64,
@@ -65,12 +72,7 @@ impl Stage {
     pub fn say_parts(&self, replica: &str, chat: ChatId, count: u64) -> bool {
         self.with(|state| {
             let Some(at) = state.find(replica, chat) else { return false };
-            for _ in 0..count {
-                let actor = &mut state.actors[at];
-                actor.said += 1;
-                let text = format!("{replica}:{:?}:{} ", actor.episode, actor.said);
-                actor.lines.push_back(Generated::Text(text));
-            }
+            state.actors[at].say_parts(count);
             state.actors[at].wake();
             true
         })
@@ -107,6 +109,47 @@ impl State {
 }
 
 impl Actor {
+    fn say_parts(&mut self, count: u64) {
+        let size = self.script.as_ref().map_or(0, |script| script.size);
+        for _ in 0..count {
+            self.said += 1;
+            let mut text = format!("{}:{:?}:{} ", self.replica, self.episode, self.said);
+            text.extend(std::iter::repeat_n('.', size.saturating_sub(text.len())));
+            self.lines.push_back(Generated::Text(text));
+        }
+    }
+
+    /// The script has its next turn, if it is due and nothing else is left to say.
+    fn play(&mut self, world: &World) {
+        let (Some(script), Some(due)) = (self.script.as_ref(), self.due) else { return };
+        if !self.lines.is_empty() || self.over {
+            return;
+        }
+        let (now, who) = (world.now(), self.replica.as_str());
+        let turn = script.turn(self.said, self.episode.attempt);
+        match turn {
+            Turn::Stall => {
+                world.landed("model stalls", who, format_args!("{:?}", self.episode));
+                self.due = None;
+            }
+            _ if now < due => {}
+            Turn::Parts(count) => {
+                if script.burst > 1 {
+                    world.landed("model bursts", who, format_args!("{count} parts of {:?}", self.episode));
+                }
+                self.due = Some(due + script.every);
+                self.say_parts(count);
+            }
+            Turn::Fail { retryable } => {
+                let fault = if retryable { "model fails" } else { "model fails for good" };
+                world.landed(fault, who, format_args!("{:?}", self.episode));
+                let error = RunError { code: "model_failed".into(), message: "as it was asked to".into() };
+                self.lines.push_back(Generated::Failed { error, retryable });
+            }
+            Turn::Done => self.lines.push_back(Generated::Done),
+        }
+    }
+
     fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();
@@ -130,6 +173,8 @@ pub struct SimGenerator {
 impl Generator for SimGenerator {
     fn start(&self, conversation: Conversation) -> Generation {
         let Conversation { chat, episode, messages, .. } = conversation;
+        let asked = messages.iter().rfind(|message| message.role == Role::User);
+        let script = asked.and_then(|message| Script::parse(&message.content.to_text()));
         let id = self.stage.with(|state| {
             let world = &state.world;
             world.trace(
@@ -142,40 +187,65 @@ impl Generator for SimGenerator {
                 let (parts, done) = (vec![], false);
                 record.runs.push(Run { chat, episode, replica, started, parts, done });
             });
+            let due = script.as_ref().map(|script| started + script.every);
             state.actors.push(Actor {
                 replica: self.replica.clone(),
                 chat,
                 episode,
                 lines: VecDeque::new(),
+                script,
+                due,
                 waker: None,
                 said: 0,
                 over: false,
             });
             state.actors.len() - 1
         });
-        Performance { stage: self.stage.clone(), id }.boxed()
+        Performance { stage: self.stage.clone(), id, timer: None }.boxed()
     }
 }
 
 struct Performance {
     stage: Stage,
     id: usize,
+    timer: Option<(Time, Sleep)>,
+}
+
+impl Performance {
+    /// Polled again when the script's next turn is due.
+    fn wake_at(timer: &mut Option<(Time, Sleep)>, due: Time, world: &World, cx: &mut Context<'_>) {
+        if timer.as_ref().is_none_or(|(at, _)| *at != due) {
+            *timer = Some((due, world.sleep_until(due)));
+        }
+        let (_, sleep) = timer.as_mut().expect("set above");
+        if Pin::new(sleep).poll(cx).is_ready() {
+            *timer = None;
+            cx.waker().wake_by_ref();
+        }
+    }
 }
 
 impl Stream for Performance {
     type Item = Generated;
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Generated>> {
-        let id = self.id;
-        self.stage.with(|state| {
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Generated>> {
+        let Self { stage, id, timer } = &mut *self;
+        let id = *id;
+        stage.with(|state| {
             let (curtain, world) = (state.curtain, state.world.clone());
             let actor = &mut state.actors[id];
             if actor.over {
                 return Poll::Ready(None);
             }
+            if !curtain {
+                actor.play(&world);
+            }
             let next = actor.lines.pop_front().or(curtain.then_some(Generated::Done));
             let Some(line) = next else {
                 actor.waker = Some(cx.waker().clone());
+                if let Some(due) = actor.due {
+                    Self::wake_at(timer, due, &world, cx);
+                }
                 return Poll::Pending;
             };
             actor.over = !matches!(line, Generated::Text(_));
@@ -205,6 +275,10 @@ impl Drop for Performance {
             let actor = &mut state.actors[self.id];
             if !std::mem::replace(&mut actor.over, true) {
                 state.world.trace(&actor.replica, format_args!("cancels the model of {:?}", actor.episode));
+                if actor.script.as_ref().is_some_and(|script| script.deaf) {
+                    let episode = actor.episode;
+                    state.world.landed("model ignores cancellation", &actor.replica, format_args!("{episode:?}"));
+                }
             }
         });
     }

@@ -1,0 +1,113 @@
+//! How a simulated model answers by itself: a user's message that begins with `/model` says it. Everything
+//! else about the message is ignored, so that each may carry a word that makes it unlike all others.
+
+use std::time::Duration;
+
+/// Where a run of the model stands, and what it does there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// So many parts at once.
+    Parts(u64),
+    /// Nothing more, until it is cancelled.
+    Stall,
+    Fail {
+        retryable: bool,
+    },
+    Done,
+}
+
+/// How an answer goes: `/model parts=40 every=20ms burst=8 size=32 fail=12 fatal=30 stall=9 deaf=1`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Script {
+    pub(super) parts: u64,
+    /// Between two turns. Zero is as fast as it is asked.
+    pub(super) every: Duration,
+    /// Parts that come together.
+    pub(super) burst: u64,
+    /// The least length of a part in bytes.
+    pub(super) size: usize,
+    /// It fails after this part, retryably, on the first attempt only.
+    fail: Option<u64>,
+    /// It fails after this part, for good.
+    fatal: Option<u64>,
+    /// Nothing comes after this part.
+    stall: Option<u64>,
+    /// It does not heed cancellation.
+    pub(super) deaf: bool,
+}
+
+const PARTS_MAX: u64 = 100_000;
+const SIZE_MAX: usize = 64 * 1024;
+
+impl Script {
+    /// `None`: the message is no script, and a story has to say what the model says.
+    pub(super) fn parse(message: &str) -> Option<Self> {
+        let settings = message.strip_prefix("/model ")?;
+        let mut script = Self {
+            parts: 20,
+            every: Duration::from_millis(20),
+            burst: 1,
+            size: 0,
+            fail: None,
+            fatal: None,
+            stall: None,
+            deaf: false,
+        };
+        for (name, value) in settings.split_whitespace().filter_map(|word| word.split_once('=')) {
+            let Ok(number) = value.trim_end_matches("ms").parse::<u64>() else { continue };
+            match name {
+                "parts" => script.parts = number.min(PARTS_MAX),
+                "every" => script.every = Duration::from_millis(number),
+                "burst" => script.burst = number.clamp(1, PARTS_MAX),
+                "size" => script.size = usize::try_from(number).unwrap_or(SIZE_MAX).min(SIZE_MAX),
+                "fail" => script.fail = Some(number),
+                "fatal" => script.fatal = Some(number),
+                "stall" => script.stall = Some(number),
+                "deaf" => script.deaf = number == 1,
+                _ => {}
+            }
+        }
+        Some(script)
+    }
+
+    /// What comes after `said` parts of this attempt.
+    pub(super) fn turn(&self, said: u64, attempt: u64) -> Turn {
+        let fail = self.fail.filter(|_| attempt == 1);
+        match () {
+            () if fail == Some(said) => Turn::Fail { retryable: true },
+            () if self.fatal == Some(said) => Turn::Fail { retryable: false },
+            () if self.stall == Some(said) => Turn::Stall,
+            () if said >= self.parts => Turn::Done,
+            () => {
+                let stops = [fail, self.fatal, self.stall, Some(self.parts)];
+                let next = stops.into_iter().flatten().filter(|stop| *stop > said).min();
+                Turn::Parts(self.burst.min(next.unwrap_or(self.parts) - said))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Script, Turn};
+
+    #[test]
+    fn only_what_begins_with_the_word_is_a_script() {
+        assert_eq!(Script::parse("hello"), None);
+        assert_eq!(Script::parse("a /model parts=3"), None);
+        let script = Script::parse("/model parts=3 every=5ms burst=2 m7 colour=red parts=x").unwrap();
+        assert_eq!((script.parts, script.every.as_millis(), script.burst), (3, 5, 2));
+    }
+
+    #[test]
+    fn a_script_stops_where_it_says_and_bursts_do_not_run_over() {
+        let script = Script::parse("/model parts=10 burst=4 fail=5 fatal=8").unwrap();
+        let first: Vec<_> = [0, 4, 5].map(|said| script.turn(said, 1)).into();
+        assert_eq!(first, [Turn::Parts(4), Turn::Parts(1), Turn::Fail { retryable: true }]);
+        let second: Vec<_> = [4, 5, 8].map(|said| script.turn(said, 2)).into();
+        assert_eq!(second, [Turn::Parts(4), Turn::Parts(3), Turn::Fail { retryable: false }]);
+        let script = Script::parse("/model parts=3 stall=2").unwrap();
+        assert_eq!([1, 2].map(|said| script.turn(said, 1)), [Turn::Parts(1), Turn::Stall]);
+        assert_eq!(Script::parse("/model parts=3").unwrap().turn(3, 1), Turn::Done);
+    }
+}

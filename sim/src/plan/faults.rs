@@ -1,0 +1,190 @@
+//! What befalls a run: each kind that is on gets a few faults at random times, and most of them end before
+//! everything heals.
+
+use std::time::Duration;
+
+use rand::Rng;
+use rand::rngs::StdRng;
+use rand::seq::{IndexedRandom, SliceRandom};
+
+use super::Line;
+use super::swarm::{Kind, Swarm};
+use crate::seed;
+
+/// Commands that lose their answers, conflict or are refused, besides any call.
+const CALLS: [&str; 14] = [
+    "call",
+    "call",
+    "create",
+    "send",
+    "edit",
+    "interrupt",
+    "acquire",
+    "begin_attempt",
+    "finish_turn",
+    "finish_interruption",
+    "snapshot",
+    "heartbeat",
+    "sync",
+    "page",
+];
+
+pub(super) fn draw(run: u64, swarm: &Swarm) -> Vec<Line> {
+    let mut lines = vec![];
+    for kind in swarm.on.iter().filter(|kind| kind.is_fault()) {
+        // A stream of its own, so that a kind more or less does not move the others.
+        let mut rng = seed::stream(run, &format!("fault {kind:?}"));
+        for _ in 0..rng.random_range(1..=3) {
+            lines.extend(Weather { rng: &mut rng, swarm }.fault(*kind));
+        }
+    }
+    lines
+}
+
+struct Weather<'a> {
+    rng: &'a mut StdRng,
+    swarm: &'a Swarm,
+}
+
+impl Weather<'_> {
+    fn moment(&mut self) -> Duration {
+        Duration::from_millis(self.rng.random_range(200..self.swarm.span.as_millis() as u64 - 500))
+    }
+
+    fn ms(&mut self, choices: &[u64]) -> u64 {
+        let around = *choices.choose(self.rng).expect("there are some");
+        self.rng.random_range(around / 2..=around + around / 2)
+    }
+
+    fn replica(&mut self) -> &'static str {
+        self.swarm.replicas.choose(self.rng).expect("there are replicas")
+    }
+
+    fn pair(&mut self) -> (&'static str, &'static str) {
+        let mut names = self.swarm.replicas.clone();
+        names.shuffle(self.rng);
+        (names[0], names[1])
+    }
+
+    /// Something that lasts: how it begins, and how it ends.
+    fn spell(&mut self, lasts: &[u64], begin: String, end: String) -> Vec<Line> {
+        let at = self.moment();
+        let until = at + Duration::from_millis(self.ms(lasts));
+        let mut lines = vec![once(at, begin)];
+        if until < self.swarm.span {
+            lines.push(once(until, end));
+        }
+        lines
+    }
+
+    fn moment_of(&mut self, text: String) -> Vec<Line> {
+        vec![once(self.moment(), text)]
+    }
+
+    fn fault(&mut self, kind: Kind) -> Vec<Line> {
+        let a = self.replica();
+        let (one, other) = self.pair();
+        let notices = |how: String| (format!("notices to {a} are {how}"), format!("notices to {a} are delivered"));
+        match kind {
+            Kind::NoticesLost => {
+                let (begin, end) = notices("lost".into());
+                self.spell(&[2_000, 8_000, 30_000], begin, end)
+            }
+            Kind::NoticesDoubled => {
+                let (begin, end) = notices("doubled".into());
+                self.spell(&[8_000], begin, end)
+            }
+            Kind::NoticesLate => {
+                let late = self.ms(&[50, 500, 3_000]);
+                let (begin, end) = notices(format!("late by {late}ms"));
+                self.spell(&[8_000], begin, end)
+            }
+            Kind::NoticesScattered => {
+                let over = self.ms(&[20, 500, 3_000]);
+                let (begin, end) = notices(format!("scattered over {over}ms"));
+                self.spell(&[8_000], begin, end)
+            }
+            Kind::BusRefuses => {
+                self.spell(&[1_000, 6_000], format!("bus of {a} refuses"), format!("bus of {a} recovers"))
+            }
+            Kind::BusBreaks => self.moment_of(format!("bus of {a} breaks")),
+            Kind::BusSilent => self.moment_of(format!("bus of {a} goes silent")),
+            Kind::DatabaseSlow | Kind::DatabaseCutOff | Kind::PoolExhausted => self.database(kind, a),
+            Kind::CallRefused | Kind::CallConflicts | Kind::AnswerLost => {
+                let call = *CALLS.choose(self.rng).expect("there are some");
+                let how = match kind {
+                    Kind::CallRefused => "is refused",
+                    Kind::CallConflicts => "conflicts",
+                    _ => "loses its answer",
+                };
+                let of = if self.rng.random_range(0..3) == 0 { format!(" of {a}") } else { String::new() };
+                self.moment_of(format!("next {call}{of} {how}"))
+            }
+            Kind::DialsHang | Kind::DialsFail | Kind::DialsLate => self.dials(kind, one, other),
+            Kind::LinkBreaks => self.moment_of(format!("link between {one} and {other} breaks")),
+            Kind::LinkSilent => self.moment_of(format!("link between {one} and {other} goes silent")),
+            Kind::LinkCut => self.spell(
+                &[300, 3_000, 8_000],
+                format!("link between {one} and {other} is cut"),
+                format!("link between {one} and {other} is joined"),
+            ),
+            Kind::LinkClogs => self.spell(
+                &[300, 3_000],
+                format!("link from {one} to {other} clogs"),
+                format!("link from {one} to {other} flows"),
+            ),
+            Kind::LinkSlow => {
+                let (least, more) = (self.ms(&[5, 50, 300]), self.ms(&[5, 50, 300]));
+                self.spell(
+                    &[2_000, 10_000],
+                    format!("link between {one} and {other} takes {least}ms plus up to {more}ms"),
+                    format!("link between {one} and {other} takes 1ms"),
+                )
+            }
+            Kind::Crash => self.spell(&[500, 3_000], format!("{a} crashes"), format!("{a} restarts")),
+            Kind::Vanish => self.spell(&[500, 6_000], format!("{a} vanishes"), format!("{a} restarts")),
+            Kind::Pause => {
+                let span = self.ms(&[100, 2_000, 6_000]);
+                self.moment_of(format!("{a} pauses for {span}ms"))
+            }
+            Kind::Drain => self.spell(&[1_500, 4_000], format!("{a} drains"), format!("{a} restarts")),
+            Kind::ClockDrifts => {
+                let sign = if self.rng.random_range(0..2) == 0 { "gains" } else { "loses" };
+                // A clock that is off by more than the lease's margin is what fences are for.
+                let drift = *[5, 10, 15, 100].choose(self.rng).expect("there are some");
+                self.moment_of(format!("clock of {a} {sign} {drift} in a thousand"))
+            }
+            _ => unreachable!("{kind:?} is nothing that befalls a run"),
+        }
+    }
+
+    fn database(&mut self, kind: Kind, a: &str) -> Vec<Line> {
+        let of = if self.rng.random_range(0..3) == 0 { String::new() } else { format!(" of {a}") };
+        let begin = match kind {
+            Kind::DatabaseSlow => format!("is slow by {}ms", self.ms(&[20, 300, 2_000])),
+            Kind::DatabaseCutOff => "is cut off".to_owned(),
+            _ => "has no connection free".to_owned(),
+        };
+        self.spell(&[300, 3_000], format!("database{of} {begin}"), format!("database{of} recovers"))
+    }
+
+    fn dials(&mut self, kind: Kind, one: &str, other: &str) -> Vec<Line> {
+        let how = match kind {
+            Kind::DialsHang => "hang".to_owned(),
+            Kind::DialsFail => "fail".to_owned(),
+            _ => format!("take {}ms", self.ms(&[100, 700, 1_500])),
+        };
+        let link = format!("dials from {one} to {other}");
+        let mut lines = self.spell(&[1_000, 5_000], format!("{link} {how}"), format!("{link} complete"));
+        // Without a break there is nothing to dial for where they are connected already.
+        if let Some(first) = lines.first() {
+            let at = first.at + Duration::from_millis(1);
+            lines.push(once(at, format!("link between {one} and {other} breaks")));
+        }
+        lines
+    }
+}
+
+fn once(at: Duration, text: String) -> Line {
+    Line { at, text, is_fault: true }
+}

@@ -1,0 +1,81 @@
+//! Plans: what happens in a random run, operations and faults with their times, written down as a story.
+//!
+//! A seed draws a plan; the plan, not the seed, is what runs, is saved, read, edited, replayed and shrunk. So it
+//! survives changes of what draws it. Its lines are sentences of the story language, each with its time.
+
+mod faults;
+mod swarm;
+mod workload;
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::story::{self, Problem, Story};
+pub use swarm::Kind;
+
+/// What happens in one run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    pub name: String,
+    /// Of the network and of whatever else is left to chance below the plan.
+    pub seed: u64,
+    /// Who is there and under which settings, one line each.
+    pub heading: Vec<String>,
+    /// In the order of their times.
+    pub lines: Vec<Line>,
+}
+
+/// One thing that happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    pub at: Duration,
+    /// A sentence without its time.
+    pub text: String,
+    /// A fault, and not something that clients do anyway.
+    pub is_fault: bool,
+}
+
+impl Plan {
+    /// The plan of a seed.
+    pub fn draw(seed: u64) -> Self {
+        let swarm = swarm::Swarm::draw(seed);
+        let mut lines = workload::draw(seed, &swarm);
+        lines.extend(faults::draw(seed, &swarm));
+        lines.sort_by_key(|line| line.at);
+        Self { name: format!("seed {seed}"), seed, heading: swarm.heading(), lines }
+    }
+
+    /// As the story that it is.
+    pub fn to_story(&self) -> Result<Story, Problem> {
+        story::parse(&self.name, &self.to_string())
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "seed {}", self.seed)?;
+        for line in &self.heading {
+            writeln!(f, "{line}")?;
+        }
+        writeln!(f)?;
+        for line in &self.lines {
+            writeln!(f, "at {}ms {}", line.at.as_millis(), line.text)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Plan;
+
+    #[test]
+    fn every_plan_is_a_story_and_a_seed_has_one_plan() {
+        for seed in 0..300 {
+            let plan = Plan::draw(seed);
+            assert_eq!(plan, Plan::draw(seed));
+            let story = plan.to_story().unwrap_or_else(|problem| panic!("seed {seed}: {problem}\n{plan}"));
+            assert_eq!(story.sentences.len(), plan.lines.len());
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! What one run is like before anything happens in it: which kinds of things may happen at all, how many take
+//! part, and how short the times and limits are. Whole kinds are switched off in each run, for a fault hides
+//! behind another one; times and limits are shrunk, so that what is rare becomes common.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use rand::Rng;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+
+use crate::seed;
+
+/// A kind of thing that may happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    // The bus.
+    NoticesLost,
+    NoticesDoubled,
+    NoticesLate,
+    NoticesScattered,
+    BusRefuses,
+    BusBreaks,
+    BusSilent,
+    // The database.
+    DatabaseSlow,
+    DatabaseCutOff,
+    PoolExhausted,
+    CallRefused,
+    CallConflicts,
+    AnswerLost,
+    // The network.
+    DialsHang,
+    DialsFail,
+    DialsLate,
+    LinkBreaks,
+    LinkSilent,
+    LinkCut,
+    LinkClogs,
+    LinkSlow,
+    // Replicas.
+    Crash,
+    Vanish,
+    Pause,
+    Drain,
+    ClockDrifts,
+    // Models.
+    ModelFails,
+    ModelFailsForGood,
+    ModelStalls,
+    ModelBursts,
+    ModelDeaf,
+    // Clients.
+    ViewerMoves,
+    ViewerStopsReading,
+    ViewerLeaves,
+    AskedTwice,
+    Interrupts,
+    InterruptingSends,
+    Edits,
+    Promotes,
+    TakesBack,
+    Deletes,
+    Stranger,
+}
+
+impl Kind {
+    pub const ALL: [Self; 42] = [
+        Self::NoticesLost,
+        Self::NoticesDoubled,
+        Self::NoticesLate,
+        Self::NoticesScattered,
+        Self::BusRefuses,
+        Self::BusBreaks,
+        Self::BusSilent,
+        Self::DatabaseSlow,
+        Self::DatabaseCutOff,
+        Self::PoolExhausted,
+        Self::CallRefused,
+        Self::CallConflicts,
+        Self::AnswerLost,
+        Self::DialsHang,
+        Self::DialsFail,
+        Self::DialsLate,
+        Self::LinkBreaks,
+        Self::LinkSilent,
+        Self::LinkCut,
+        Self::LinkClogs,
+        Self::LinkSlow,
+        Self::Crash,
+        Self::Vanish,
+        Self::Pause,
+        Self::Drain,
+        Self::ClockDrifts,
+        Self::ModelFails,
+        Self::ModelFailsForGood,
+        Self::ModelStalls,
+        Self::ModelBursts,
+        Self::ModelDeaf,
+        Self::ViewerMoves,
+        Self::ViewerStopsReading,
+        Self::ViewerLeaves,
+        Self::AskedTwice,
+        Self::Interrupts,
+        Self::InterruptingSends,
+        Self::Edits,
+        Self::Promotes,
+        Self::TakesBack,
+        Self::Deletes,
+        Self::Stranger,
+    ];
+
+    /// What drawing one line of it means: harm to the system, not the life of its clients.
+    pub fn is_fault(self) -> bool {
+        self < Self::ModelFails
+    }
+
+    /// The fault that is counted when it takes effect (D2), if its taking effect is counted.
+    pub const fn lands_as(self) -> Option<&'static str> {
+        Some(match self {
+            Self::NoticesLost => "notice lost",
+            Self::NoticesDoubled => "notice doubled",
+            Self::NoticesLate | Self::NoticesScattered => "notice late",
+            Self::BusRefuses => "bus refused",
+            Self::BusBreaks => "bus lost",
+            Self::BusSilent => "bus silent",
+            Self::DatabaseSlow => "database slow",
+            Self::DatabaseCutOff => "database cut off",
+            Self::PoolExhausted => "pool exhausted",
+            Self::CallRefused => "database refused",
+            Self::CallConflicts => "database conflict",
+            Self::AnswerLost => "answer lost after commit",
+            Self::DialsHang => "dial hanging",
+            Self::DialsFail => "dial refused",
+            Self::DialsLate => "dial late",
+            Self::LinkBreaks => "reset",
+            Self::LinkSilent => "half-open",
+            Self::LinkCut | Self::LinkClogs => "clog",
+            Self::LinkSlow => "link slow",
+            Self::Crash | Self::Vanish => "crash",
+            Self::Pause => "pause",
+            Self::Drain => "drain",
+            Self::ClockDrifts => "clock drifts",
+            Self::ModelFails => "model fails",
+            Self::ModelFailsForGood => "model fails for good",
+            Self::ModelStalls => "model stalls",
+            Self::ModelBursts => "model bursts",
+            Self::ModelDeaf => "model ignores cancellation",
+            Self::ViewerMoves => "viewer moves",
+            Self::ViewerStopsReading => "viewer stops reading",
+            Self::AskedTwice => "asked twice",
+            Self::Stranger => "a stranger tries",
+            Self::ViewerLeaves
+            | Self::Interrupts
+            | Self::InterruptingSends
+            | Self::Edits
+            | Self::Promotes
+            | Self::TakesBack
+            | Self::Deletes => return None,
+        })
+    }
+}
+
+/// What a run is like.
+#[derive(Clone, Debug)]
+pub(super) struct Swarm {
+    pub(super) on: BTreeSet<Kind>,
+    pub(super) replicas: Vec<&'static str>,
+    pub(super) viewers: usize,
+    pub(super) chats: usize,
+    /// How long things happen before everything heals.
+    pub(super) span: Duration,
+    lease: u64,
+    workers: usize,
+    tail: usize,
+    answers: usize,
+    last_blow: bool,
+}
+
+const NAMES: [&str; 5] = ["A", "B", "C", "D", "E"];
+/// Things happen for so long; with the start and the healing it is half a minute and more.
+const SPAN: Duration = Duration::from_secs(18);
+
+impl Swarm {
+    pub(super) fn draw(run: u64) -> Self {
+        let mut rng = seed::stream(run, "swarm");
+        // One run in eight is calm, so that what needs no fault is found without one.
+        let share = *[0, 20, 20, 35, 35, 50, 50, 80].choose(&mut rng).expect("there are some");
+        let client = *[40, 70, 90].choose(&mut rng).expect("there are some");
+        let on = Kind::ALL.into_iter().filter(|kind| {
+            let share = if kind.is_fault() { share } else { client };
+            rng.random_range(0..100) < share
+        });
+        let on = on.collect();
+        let replicas = NAMES[..[3, 3, 3, 3, 4, 5, 2].choose(&mut rng).copied().expect("there are some")].to_vec();
+        Self {
+            on,
+            replicas,
+            viewers: rng.random_range(4..=8),
+            chats: rng.random_range(1..=4),
+            span: SPAN,
+            lease: *[2_000, 3_000, 5_000, 5_000, 15_000].choose(&mut rng).expect("there are some"),
+            workers: if rng.random_range(0..6) == 0 { rng.random_range(1..=2) } else { 64 },
+            tail: if rng.random_range(0..2) == 0 { rng.random_range(1..=4) } else { 64 },
+            answers: if rng.random_range(0..10) == 0 { rng.random_range(600..6_000) } else { 8 << 20 },
+            last_blow: rng.random_range(0..3) == 0,
+        }
+    }
+
+    pub(super) fn is_on(&self, kind: Kind) -> bool {
+        self.on.contains(&kind)
+    }
+
+    pub(super) fn heading(&self) -> Vec<String> {
+        let mut heading = vec![
+            "guards S1 S2 S3 S4 S5 S6 S7 S8 S9 S10 L1 L2 L3 L4 L5 B1 B2 B3".to_owned(),
+            format!("replicas {}", self.replicas.join(" ")),
+            "clients roam".to_owned(),
+            format!("lease {}ms", self.lease),
+            format!("heartbeat {}ms", self.lease / 3),
+            format!("poll {}ms", self.lease / 3),
+            "grace 1s".to_owned(),
+        ];
+        if self.workers < 64 {
+            heading.push(format!("workers {}", self.workers));
+        }
+        if self.tail < 64 {
+            heading.push(format!("tail {}", self.tail));
+        }
+        if self.answers < 8 << 20 {
+            heading.push(format!("answers {}", self.answers));
+        }
+        if self.last_blow {
+            heading.push("in the end a worker dies".to_owned());
+        }
+        heading
+    }
+}
+
+/// One of several, each with its weight.
+pub(super) fn weighted<T: Copy>(rng: &mut StdRng, choices: &[(u32, T)]) -> T {
+    let all: u32 = choices.iter().map(|(weight, _)| weight).sum();
+    let mut at = rng.random_range(0..all);
+    for (weight, choice) in choices {
+        match at.checked_sub(*weight) {
+            Some(rest) => at = rest,
+            None => return *choice,
+        }
+    }
+    unreachable!("the weights add up")
+}

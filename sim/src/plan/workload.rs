@@ -1,0 +1,150 @@
+//! What clients do in a run: viewers come, go, move and dawdle; users send, interrupt, edit, promote, take back
+//! and delete, from several devices at once.
+
+use std::time::Duration;
+
+use rand::Rng;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+
+use super::Line;
+use super::swarm::{Kind, Swarm, weighted};
+use crate::seed;
+
+/// Between two things that users do, at the most and on one chat.
+const PACE: Duration = Duration::from_millis(1_800);
+
+pub(super) fn draw(run: u64, swarm: &Swarm) -> Vec<Line> {
+    let mut rng = seed::stream(run, "workload");
+    let mut lines = vec![];
+    for chat in 0..swarm.chats {
+        lines.extend(talk(&mut rng, swarm, &chat_name(chat)));
+    }
+    for viewer in 0..swarm.viewers {
+        let chat = chat_name(rng.random_range(0..swarm.chats));
+        lines.extend(watch(&mut rng, swarm, &format!("V{}", viewer + 1), &chat));
+    }
+    lines
+}
+
+fn chat_name(chat: usize) -> String {
+    if chat == 0 { "chat".to_owned() } else { format!("chat{}", chat + 1) }
+}
+
+fn line(at: Duration, text: String) -> Line {
+    Line { at, text, is_fault: false }
+}
+
+fn replica(rng: &mut StdRng, swarm: &Swarm) -> &'static str {
+    swarm.replicas.choose(rng).expect("there are replicas")
+}
+
+/// What users do with one chat.
+fn talk(rng: &mut StdRng, swarm: &Swarm, chat: &str) -> Vec<Line> {
+    let mut lines = vec![];
+    let mut at = Duration::from_millis(rng.random_range(0..500));
+    let mut sent = 0;
+    let choices = [
+        (10, None),
+        (5, Some(Kind::Interrupts)),
+        (3, Some(Kind::InterruptingSends)),
+        (2, Some(Kind::Edits)),
+        (2, Some(Kind::Promotes)),
+        (1, Some(Kind::TakesBack)),
+        (1, Some(Kind::Stranger)),
+    ];
+    let choices: Vec<_> =
+        choices.into_iter().filter(|(_, kind)| kind.is_none_or(|kind| swarm.is_on(kind))).collect();
+    let deletes = swarm.is_on(Kind::Deletes) && rng.random_range(0..4) == 0;
+    while at < swarm.span {
+        let on = replica(rng, swarm);
+        let and = match swarm.is_on(Kind::AskedTwice) && rng.random_range(0..6) == 0 {
+            true => format!(" and {}", replica(rng, swarm)),
+            false => String::new(),
+        };
+        let choice = if sent == 0 { None } else { weighted(rng, &choices) };
+        let but = |rng: &mut StdRng| match rng.random_range(0..3) {
+            0 => format!(" but {}", rng.random_range(1..4)),
+            _ => String::new(),
+        };
+        let what = match choice {
+            None | Some(Kind::InterruptingSends) => {
+                sent += 1;
+                let how = if choice.is_some() { " interrupting" } else { "" };
+                format!("user on {on}{and} sends \"{} {chat}.{sent}\"{how} to {chat}", script(rng, swarm))
+            }
+            Some(Kind::Interrupts) => format!("user on {on}{and} interrupts {chat}"),
+            Some(Kind::Edits) => {
+                sent += 1;
+                let (but, script) = (but(rng), script(rng, swarm));
+                format!("user on {on}{and} edits last message{but} to \"{script} {chat}.{sent}\" {chat}")
+            }
+            Some(Kind::Promotes) => format!("user on {on}{and} promotes last{} {chat}", but(rng)),
+            Some(Kind::TakesBack) => format!("user on {on}{and} takes back last{} {chat}", but(rng)),
+            Some(_) => format!("stranger on {on} tries {chat}"),
+        };
+        lines.push(line(at, what));
+        // Devices act at once now and then, and mostly they do not.
+        at += match rng.random_range(0..4) {
+            0 => Duration::from_millis(rng.random_range(0..30)),
+            _ => Duration::from_millis(rng.random_range(0..PACE.as_millis() as u64)),
+        };
+    }
+    if deletes {
+        let (on, at) = (replica(rng, swarm), Duration::from_millis(rng.random_range(8_000..17_000)));
+        lines.push(line(at, format!("user on {on} deletes {chat}")));
+    }
+    lines
+}
+
+/// What the model is asked to do.
+fn script(rng: &mut StdRng, swarm: &Swarm) -> String {
+    let parts: u64 = *[3, 10, 30, 60, 120].choose(rng).expect("there are some");
+    let every: u64 = *[1, 5, 10, 20, 50].choose(rng).expect("there are some");
+    let mut script = format!("/model parts={parts} every={every}ms");
+    let mut now_and_then = |kind, one_in: u32, setting: &dyn Fn(&mut StdRng) -> String| {
+        if swarm.is_on(kind) && rng.random_range(0..one_in) == 0 {
+            script.push(' ');
+            script.push_str(&setting(rng));
+        }
+    };
+    let within = |rng: &mut StdRng| rng.random_range(0..=parts);
+    now_and_then(Kind::ModelFails, 4, &|rng| format!("fail={}", within(rng)));
+    now_and_then(Kind::ModelFailsForGood, 8, &|rng| format!("fatal={}", within(rng)));
+    now_and_then(Kind::ModelStalls, 8, &|rng| format!("stall={}", within(rng)));
+    now_and_then(Kind::ModelBursts, 4, &|rng| format!("burst={}", rng.random_range(2..40)));
+    now_and_then(Kind::ModelDeaf, 3, &|_| "deaf=1".to_owned());
+    script
+}
+
+/// The life of one viewer.
+fn watch(rng: &mut StdRng, swarm: &Swarm, name: &str, chat: &str) -> Vec<Line> {
+    let come = Duration::from_millis(match rng.random_range(0..3) {
+        0 => rng.random_range(0..15_000),
+        _ => rng.random_range(0..1_000),
+    });
+    let mut lines = vec![line(come, format!("viewer {name} on {} watches {chat}", replica(rng, swarm)))];
+    let leaves = swarm.is_on(Kind::ViewerLeaves) && rng.random_range(0..4) == 0;
+    let mut at = come;
+    loop {
+        at += Duration::from_millis(rng.random_range(500..8_000));
+        if at >= swarm.span {
+            return lines;
+        }
+        match rng.random_range(0..3) {
+            0 if swarm.is_on(Kind::ViewerMoves) => {
+                lines.push(line(at, format!("{name} moves to {}", replica(rng, swarm))));
+            }
+            1 if swarm.is_on(Kind::ViewerStopsReading) => {
+                lines.push(line(at, format!("{name} stops reading")));
+                at += Duration::from_millis(rng.random_range(100..4_000));
+                lines.push(line(at, format!("{name} reads again")));
+            }
+            2 if leaves => {
+                lines.push(line(at, format!("{name} leaves")));
+                return lines;
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! What users ask, from the words of a story to the answer that is noted down.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use mainstem_machine::{Accepted, ChatId, MessageId, Role, SendMode};
+use mainstem_oracles::Send;
+use mainstem_runtime::ports::{Env, within};
+
+use super::ast::UserOrder;
+use super::runner::{Cast, PATIENCE};
+use crate::client::{self, Answered};
+use crate::wire::Order;
+
+/// One order, ready to be asked, also again under its key.
+#[derive(Clone)]
+struct Errand {
+    chat: ChatId,
+    order: Order,
+    key: String,
+    /// Its place among the sends of the record.
+    send: Option<usize>,
+}
+
+/// The id under which a message was taken.
+fn accepted_as(accepted: &Accepted) -> Option<MessageId> {
+    match accepted {
+        Accepted::Chat(state) => Some(state.last_id),
+        Accepted::Sent { message: Some(message), .. } => Some(message.id),
+        Accepted::Sent { queued, .. } => queued.as_ref().map(|queued| queued.id),
+        Accepted::Gone => None,
+    }
+}
+
+impl Cast {
+    /// Asks and waits for the answer.
+    pub(super) async fn order(
+        &mut self,
+        order: &UserOrder,
+        chat: &str,
+        replica: Option<&str>,
+    ) -> Result<(), String> {
+        let Some(errand) = self.errand(order, chat) else { return Ok(()) };
+        let asking = self.ask(&errand, replica);
+        match within(&self.user, PATIENCE, asking).await {
+            Ok(Answered::Accepted(_)) => Ok(()),
+            Ok(Answered::Rejected(why)) => Err(format!("the user is refused: {why}")),
+            Err(_) => Err(format!("the user is not answered within {PATIENCE:?}")),
+        }
+    }
+
+    /// Asks, also at `again` under the same key, and waits for nothing.
+    pub(super) fn order_at_once(
+        &mut self,
+        order: &UserOrder,
+        chat: &str,
+        replica: Option<&str>,
+        again: Option<&str>,
+    ) {
+        let Some(errand) = self.errand(order, chat) else { return };
+        if again.is_some() {
+            self.cluster.world.landed("asked twice", "user", format_args!("{}", errand.key));
+        }
+        for place in std::iter::once(replica).chain(again.map(Some)) {
+            let asking = self.ask(&errand, place);
+            let asked = Asked::new(&self.unanswered);
+            self.user
+                .spawn(async move {
+                    let _asked = asked;
+                    asking.await;
+                })
+                .detach();
+        }
+    }
+
+    /// Orders that wait for their answer.
+    pub(super) fn unanswered(&self) -> usize {
+        self.unanswered.load(Ordering::Relaxed)
+    }
+
+    fn ask(&self, errand: &Errand, replica: Option<&str>) -> impl Future<Output = Answered> + 'static {
+        let (env, errand) = (self.user.clone(), errand.clone());
+        let (replica, roams) = (replica.unwrap_or(&self.first_replica).to_owned(), self.roams.clone());
+        async move {
+            let Errand { chat, order, key, send } = errand;
+            let answered = client::ask(&env, &replica, &roams, chat, order, key).await;
+            if let (Answered::Accepted(accepted), Some(send)) = (&answered, send)
+                && let Some(given) = accepted_as(accepted)
+            {
+                let now = env.world().now();
+                env.world().record(|record| record.sends[send].acknowledged = Some((now, given)));
+            }
+            answered
+        }
+    }
+
+    /// `None`: there is nothing that it could be about.
+    fn errand(&mut self, order: &UserOrder, name: &str) -> Option<Errand> {
+        let chat = self.chat(name);
+        let order = self.resolve(order, chat)?;
+        let text = match &order {
+            Order::Create { text } => text.clone(),
+            Order::Send { text, .. } | Order::Edit { text, .. } => Some(text.clone()),
+            _ => None,
+        };
+        let send = text.map(|text| {
+            self.cluster.world.record(|record| {
+                record.sends.push(Send { chat, text, acknowledged: None });
+                record.sends.len() - 1
+            })
+        });
+        self.asked += 1;
+        Some(Errand { chat, order, key: format!("order-{}", self.asked), send })
+    }
+
+    fn resolve(&mut self, order: &UserOrder, chat: ChatId) -> Option<Order> {
+        let found = match order {
+            UserOrder::Send { text, .. } if self.created.insert(chat) => {
+                Some(Order::Create { text: Some(text.clone()) })
+            }
+            UserOrder::Send { text, interrupting } => {
+                let mode = if *interrupting { SendMode::Interrupt } else { SendMode::Queue };
+                Some(Order::Send { text: text.clone(), mode })
+            }
+            UserOrder::Other(order) => Some(order.clone()),
+            UserOrder::EditLast { but, text } => {
+                let history = self.cluster.database.history(chat);
+                let mine = history.iter().rev().filter(|message| message.role == Role::User);
+                let message = mine.map(|message| message.id).nth(*but);
+                message.map(|message| Order::Edit { message, text: text.clone() })
+            }
+            UserOrder::PromoteLast { but } => {
+                self.queued(chat, *but).map(|queued| Order::Promote { queued })
+            }
+            UserOrder::TakeBackLast { but } => {
+                self.queued(chat, *but).map(|queued| Order::TakeBack { queued })
+            }
+        };
+        if found.is_none() {
+            self.cluster.world.trace("user", format_args!("finds nothing to ask that of"));
+        }
+        found
+    }
+
+    fn queued(&self, chat: ChatId, but: usize) -> Option<MessageId> {
+        let state = self.cluster.database.chat(chat)?;
+        state.queue.iter().rev().nth(but).map(|queued| queued.id)
+    }
+}
+
+/// Counts an order for as long as it waits for its answer.
+struct Asked(Arc<AtomicUsize>);
+
+impl Asked {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
