@@ -23,6 +23,8 @@ pub const USER: &str = "user";
 pub const STRANGER: &str = "stranger";
 /// Between a stream that broke and the next try.
 const RETURN_DELAY: Duration = Duration::from_millis(200);
+/// A stream that shows no sign of life for so long is given up.
+const SILENCE_MAX: Duration = Duration::from_secs(3);
 /// A connection that is not there by then is tried again.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// A request that is not answered by then is asked again, under its key.
@@ -193,22 +195,29 @@ impl Shared {
             let told = {
                 let reading = read_line(stream);
                 let mut reading = std::pin::pin!(reading);
+                let mut silence = std::pin::pin!(self.env.sleep(SILENCE_MAX));
                 loop {
                     if self.with(|state| state.moves != moves) {
                         return Ok(None);
                     }
                     if !self.with(|state| state.reads) {
                         self.told.notified().await;
+                        silence.set(self.env.sleep(SILENCE_MAX));
                         continue;
                     }
                     let told = std::pin::pin!(self.told.notified());
-                    if let Either::Left((told, _)) = select(reading.as_mut(), told).await {
-                        break told?;
+                    match select(reading.as_mut(), select(silence.as_mut(), told)).await {
+                        Either::Left((told, _)) => break told?,
+                        Either::Right((Either::Left(_), _)) => {
+                            return Err(std::io::ErrorKind::TimedOut.into());
+                        }
+                        Either::Right((Either::Right(_), _)) => {}
                     }
                 }
             };
             match told {
                 None => return Ok(None),
+                Some(Tell::Alive) => {}
                 Some(Tell::Events(events)) => {
                     for event in events {
                         let event = event.into_event()?;

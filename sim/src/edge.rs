@@ -1,6 +1,7 @@
 //! A replica's edge in simulation: what `server` does over HTTP, done over lines of JSON.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use mainstem_machine::ChatId;
 use mainstem_runtime::ports::{Env, Receipt};
@@ -10,6 +11,10 @@ use tokio::io::{AsyncReadExt, BufReader};
 use crate::env::SimEnv;
 use crate::net::Stream;
 use crate::wire::{Ask, Event, Tell, read_line, write_line};
+use crate::world::World;
+
+/// So often a stream shows that its replica is there, like the product's comments and pings.
+const ALIVE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Where clients reach a replica.
 pub fn address(replica: &str) -> String {
@@ -21,16 +26,16 @@ pub async fn serve(env: SimEnv, node: Node<SimEnv>) -> std::io::Result<()> {
     let mut listener = env.listen(&address(env.name())).await?;
     loop {
         let stream = env.accept(&mut listener).await?;
-        let node = node.clone();
+        let (node, world) = (node.clone(), env.world().clone());
         env.spawn(async move {
             // A client that breaks off has nobody to be told about it.
-            let _ = answer(stream, node).await;
+            let _ = answer(stream, node, &world).await;
         })
         .detach();
     }
 }
 
-async fn answer(stream: Stream, node: Node<SimEnv>) -> std::io::Result<()> {
+async fn answer(stream: Stream, node: Node<SimEnv>, world: &World) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
     match read_line(&mut stream).await? {
         None => Ok(()),
@@ -47,7 +52,7 @@ async fn answer(stream: Stream, node: Node<SimEnv>) -> std::io::Result<()> {
         }
         Some(Ask::Subscribe { by, chat, from }) => match from.into_resume() {
             None => write_line(&mut stream, &Tell::Rejected("not a cursor".into())).await,
-            Some(from) => watch(stream, node, by.into(), chat, from).await,
+            Some(from) => watch(stream, node, world, by.into(), chat, from).await,
         },
     }
 }
@@ -55,6 +60,7 @@ async fn answer(stream: Stream, node: Node<SimEnv>) -> std::io::Result<()> {
 async fn watch(
     mut stream: BufReader<Stream>,
     node: Node<SimEnv>,
+    world: &World,
     by: Arc<str>,
     chat: ChatId,
     from: mainstem_machine::Resume,
@@ -63,6 +69,7 @@ async fn watch(
         Ok(viewer) => viewer,
         Err(error) => return write_line(&mut stream, &refusal(&error)).await,
     };
+    let mut alarm = std::pin::pin!(world.sleep(ALIVE_INTERVAL));
     loop {
         let mut byte = [0];
         let next = tokio::select! {
@@ -70,6 +77,11 @@ async fn watch(
             // Clients say nothing more: whatever comes means that they have gone.
             _ = stream.read(&mut byte) => return Ok(()),
             next = viewer.next() => next,
+            () = &mut alarm => {
+                alarm.set(world.sleep(ALIVE_INTERVAL));
+                write_line(&mut stream, &Tell::Alive).await?;
+                continue;
+            }
         };
         match next {
             Next::Events(events) => {

@@ -188,7 +188,8 @@ fn replay(file: &str, trace: bool, seed: u64) -> anyhow::Result<u8> {
 }
 
 fn print_trace(file: &str, seed: u64) -> anyhow::Result<u8> {
-    let outcome = run(&read(&find(&[file.to_owned()])?[0])?, seed);
+    let (_, story) = find_one(file)?;
+    let outcome = run(&story, seed);
     let lines: String = outcome.lines.iter().map(|line| format!("{line}\n")).collect();
     print!("{lines}digest {:016x}\n{}\n", outcome.digest, outcome.verdict);
     Ok(outcome.verdict.code())

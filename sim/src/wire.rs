@@ -82,6 +82,8 @@ pub enum Tell {
     /// Not now.
     Unavailable(String),
     Events(Vec<Event>),
+    /// Nothing new, and the replica is there.
+    Alive,
     /// The stream has ended, by deletion or because the replica leaves.
     End {
         deleted: bool,
