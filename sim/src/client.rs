@@ -223,6 +223,9 @@ impl Shared {
                         let event = event.into_event()?;
                         world.trace(&self.name, format_args!("sees {}", describe(&event.body)));
                         self.with(|state| state.cursor = Some(event.cursor));
+                        if let Body::Parts { first_seq, last_seq, .. } = &event.body {
+                            world.tally().delivered(last_seq.0 + 1 - first_seq.0);
+                        }
                         let now = world.now();
                         world.record(|record| record.streams[log].events.push((now, event)));
                     }

@@ -77,8 +77,9 @@ impl Cluster {
         self.take_down(name, Death::Exit);
         self.net.bring_up(name);
         let env = SimEnv::new(&self.world, &self.net, name);
-        let Settings { lease_ttl, heartbeat, poll_interval, drain_timeout, workers, episode_bytes_max, .. } =
-            self.settings;
+        let Settings {
+            lease_ttl, heartbeat, poll_interval, drain_timeout, workers, episode_bytes_max, ..
+        } = self.settings;
         let config = NodeConfig {
             replica: ReplicaId::new(name).expect("a replica's name is an id"),
             workers,
@@ -112,7 +113,8 @@ impl Cluster {
             }
         })
         .detach();
-        self.replicas.insert(name.to_owned(), Replica { env, node, paused: false, up: true, draining: false });
+        self.replicas
+            .insert(name.to_owned(), Replica { env, node, paused: false, up: true, draining: false });
     }
 
     pub fn names(&self) -> Vec<String> {

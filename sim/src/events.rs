@@ -3,20 +3,22 @@
 use std::fmt::{self, Write as _};
 
 use mainstem_machine::Time;
+use mainstem_machine::marks::TARGET as MARK_TARGET;
 use tracing::field::{Field, Visit};
 use tracing::span;
 use tracing::subscriber::{DefaultGuard, Interest};
 use tracing::{Event, Level, Metadata, Subscriber};
 
+use crate::tally::Tally;
 use crate::trace::Trace;
 
 /// Until the guard is dropped, for this thread.
-pub fn record(trace: &Trace) -> DefaultGuard {
-    tracing::subscriber::set_default(Recorder(trace.clone()))
+pub fn record(trace: &Trace, tally: &Tally) -> DefaultGuard {
+    tracing::subscriber::set_default(Recorder(trace.clone(), tally.clone()))
 }
 
 /// Keeps no spans: madsim makes one for each task, some of them before anybody listens.
-struct Recorder(Trace);
+struct Recorder(Trace, Tally);
 
 impl Subscriber for Recorder {
     /// Asked each time, for there is one recorder for each run and they come and go.
@@ -25,10 +27,14 @@ impl Subscriber for Recorder {
     }
 
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_event() && metadata.target().starts_with("mainstem_") && *metadata.level() <= Level::DEBUG
+        let logged = metadata.target().starts_with("mainstem_") && *metadata.level() <= Level::DEBUG;
+        metadata.is_event() && (logged || metadata.target() == MARK_TARGET)
     }
 
     fn event(&self, event: &Event<'_>) {
+        if event.metadata().target() == MARK_TARGET {
+            return event.record(&mut Marked(&self.1));
+        }
         let Some(time) = madsim::time::TimeHandle::try_current() else { return };
         let micros = u64::try_from(time.elapsed().as_micros()).unwrap_or(u64::MAX);
         let mut said = Said::default();
@@ -53,6 +59,17 @@ impl Subscriber for Recorder {
     fn enter(&self, _: &span::Id) {}
 
     fn exit(&self, _: &span::Id) {}
+}
+
+/// Counts a rare path that was taken.
+struct Marked<'a>(&'a Tally);
+
+impl Visit for Marked<'_> {
+    fn record_str(&mut self, _: &Field, mark: &str) {
+        self.0.marked(mark);
+    }
+
+    fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
 }
 
 #[derive(Default)]

@@ -6,6 +6,7 @@ compile_error!(
     "build with `--cfg madsim`; RUSTFLAGS in the environment replaces what .cargo/config.toml sets"
 );
 
+pub mod batch;
 pub mod bus;
 pub mod client;
 pub mod cluster;
@@ -20,6 +21,7 @@ pub mod plan;
 pub mod run;
 pub mod seed;
 pub mod story;
+pub mod tally;
 pub mod timeline;
 pub mod trace;
 pub mod wire;

@@ -3,13 +3,16 @@
 //! Exit codes: 0 clean, 1 a guarantee was broken, 2 no progress, 3 not deterministic, 4 hang, 5 the harness
 //! itself, 64 usage.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
+use mainstem_sim::batch::{self, Batch};
 use mainstem_sim::plan::Plan;
-use mainstem_sim::run::{Outcome, Verdict, run};
+use mainstem_sim::run::{Looking, Outcome, Verdict, run};
 use mainstem_sim::story::{self, Story};
 use mainstem_sim::{determinism, timeline};
 
@@ -29,9 +32,11 @@ struct Cli {
 enum Task {
     /// Runs scenario files: all under scenarios/, or those named.
     Scenarios { names: Vec<String> },
-    /// Runs one scenario file again.
+    /// Runs randomized simulations.
+    Run(RunArgs),
+    /// Runs one seed or one scenario file again.
     Replay {
-        /// A scenario file, or the name of one.
+        /// A seed, a scenario file, or the name of one.
         file: String,
         /// Tells it as a timeline.
         #[arg(long)]
@@ -41,13 +46,90 @@ enum Task {
     },
     /// Runs each scenario in two processes and compares their traces.
     CheckDeterminism { names: Vec<String> },
-    /// Prints the trace of one scenario.
+    /// Runs seeds that come on standard input.
+    #[command(name = batch::WORKER_COMMAND, hide = true)]
+    Worker {
+        #[arg(long)]
+        without_oracle: Option<String>,
+    },
+    /// Prints the trace of one seed or scenario.
     #[command(name = determinism::TRACE_COMMAND, hide = true)]
     PrintTrace {
         file: String,
         #[arg(long, default_value_t = 0)]
         seed: u64,
     },
+}
+
+#[derive(Debug, clap::Args)]
+struct RunArgs {
+    /// `A..B`: from A up to, and not including, B.
+    #[arg(long, value_parser = seeds, conflicts_with = "limit")]
+    seeds: Option<Range<u64>>,
+    /// Seeds from 0 on, for so long: 90s, 10m, 8h.
+    #[arg(long = "for", value_parser = span)]
+    limit: Option<Duration>,
+    /// Processes at once. As many as there are cores, unless given.
+    #[arg(long)]
+    jobs: Option<usize>,
+    /// Ends at the first seed that is not clean.
+    #[arg(long)]
+    stop: bool,
+    /// Where the lines go, one for each seed.
+    #[arg(long, default_value = "target/sim-results.jsonl")]
+    results: PathBuf,
+    /// Switches an oracle off, by the id of its guarantee.
+    #[arg(long)]
+    without_oracle: Option<String>,
+}
+
+/// Seeds of a batch that was given none.
+const SEEDS: Range<u64> = 0..1_000;
+
+fn seeds(text: &str) -> Result<Range<u64>, String> {
+    let range = text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
+    range.filter(|range| !range.is_empty()).ok_or_else(|| "expected a range like 0..1000".to_owned())
+}
+
+fn span(text: &str) -> Result<Duration, String> {
+    let units = [("s", 1), ("m", 60), ("h", 3600)];
+    let found = units.iter().find_map(|(unit, seconds)| {
+        let count: u64 = text.strip_suffix(unit)?.parse().ok()?;
+        Some(Duration::from_secs(count.checked_mul(*seconds)?))
+    });
+    found.ok_or_else(|| "expected a time like 90s, 10m or 8h".to_owned())
+}
+
+fn random(args: RunArgs) -> anyhow::Result<u8> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let seeds = match (args.seeds, args.limit) {
+        (Some(seeds), _) => seeds,
+        (None, Some(_)) => 0..u64::MAX,
+        (None, None) => SEEDS,
+    };
+    if let Some(parent) = args.results.parent() {
+        std::fs::create_dir_all(parent).with_context(|| format!("creating {}", parent.display()))?;
+    }
+    let (results, without_oracle) = (args.results.clone(), args.without_oracle);
+    let jobs = args.jobs.unwrap_or(cores);
+    let summary = Batch { seeds, limit: args.limit, jobs, stop: args.stop, results, without_oracle }.run()?;
+    println!("{summary}results     {}", args.results.display());
+    let mut failed: Vec<_> = summary.failed.iter().collect();
+    failed.sort_by_key(|result| (result.verdict, result.seed));
+    for result in failed.iter().skip(1).take(20).rev() {
+        let why = result.why.lines().next().unwrap_or_default();
+        println!("FAILED seed {}: {:?} {}", result.seed, result.verdict, why);
+    }
+    if let Some(first) = failed.first() {
+        let guarantee = first.guarantee.as_deref().unwrap_or("no guarantee named");
+        eprintln!("{guarantee}: {:?}: {}", first.verdict, first.why);
+        eprintln!("seed {}", first.seed);
+        if let Some(commit) = commit() {
+            eprintln!("commit {commit}");
+        }
+        eprintln!("cargo sim replay {} --trace", first.seed);
+    }
+    Ok(summary.code())
 }
 
 fn main() -> ExitCode {
@@ -59,6 +141,8 @@ fn main() -> ExitCode {
         }
     };
     let done = match cli.command {
+        Task::Run(args) => random(args),
+        Task::Worker { without_oracle } => batch::serve_worker(without_oracle.as_deref()).map(|()| 0),
         Task::Scenarios { names } => scenarios(&names),
         Task::Replay { file, trace, seed } => replay(&file, trace, seed),
         Task::CheckDeterminism { names } => check_determinism(&names),
@@ -137,7 +221,7 @@ fn scenarios(names: &[String]) -> anyhow::Result<u8> {
     for path in find(names)? {
         let story = read(&path)?;
         let start = std::time::Instant::now();
-        let outcome = run(&story, 0);
+        let outcome = run(&story, 0, &Looking::default());
         let (name, took) = (&story.name, start.elapsed().as_millis());
         match &outcome.verdict {
             Verdict::Clean => println!("ok     {name:<8} guards {:<12} {took:>5} ms", story.guards.join(" ")),
@@ -172,11 +256,11 @@ fn commit() -> Option<String> {
 
 fn replay(file: &str, trace: bool, seed: u64) -> anyhow::Result<u8> {
     let (path, story) = find_one(file)?;
-    let outcome = run(&story, seed);
+    let outcome = run(&story, seed, &Looking { trace: true, ..Looking::default() });
     if trace {
         print!("{}", timeline::in_columns(&outcome.lines));
     }
-    for (fault, count) in &outcome.faults {
+    for (fault, count) in &outcome.counts.faults {
         println!("fault  {fault}: {count}");
     }
     println!("digest {:016x}, {} lines", outcome.digest, outcome.lines.len());
@@ -189,7 +273,7 @@ fn replay(file: &str, trace: bool, seed: u64) -> anyhow::Result<u8> {
 
 fn print_trace(file: &str, seed: u64) -> anyhow::Result<u8> {
     let (_, story) = find_one(file)?;
-    let outcome = run(&story, seed);
+    let outcome = run(&story, seed, &Looking { trace: true, ..Looking::default() });
     let lines: String = outcome.lines.iter().map(|line| format!("{line}\n")).collect();
     print!("{lines}digest {:016x}\n{}\n", outcome.digest, outcome.verdict);
     Ok(outcome.verdict.code())

@@ -3,7 +3,6 @@
 //! madsim keeps state per thread, so a thread is never used twice. A loop that never awaits stands still in
 //! virtual time; only the wall clock notices.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::mpsc;
@@ -13,6 +12,7 @@ use madsim::runtime::Runtime;
 
 use crate::events;
 use crate::story::{self, Failure, Story};
+use crate::tally::{Counts, Tally};
 use crate::trace::{Line, Trace};
 
 /// By the wall clock. A story takes a second or so.
@@ -33,6 +33,20 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// The guarantee that was broken, where one is named.
+    pub fn guarantee(&self) -> Option<String> {
+        match self {
+            Self::Failed(failure) => Some(failure.guarantee.clone()),
+            Self::Panicked(why) => {
+                let id = why.split([':', ' ']).next().unwrap_or_default();
+                let (kind, number) = id.split_at_checked(1)?;
+                let named = matches!(kind, "S" | "L" | "B" | "D") && number.parse::<u8>().is_ok();
+                named.then(|| id.to_owned())
+            }
+            Self::Clean | Self::Logged(_) | Self::Hung => None,
+        }
+    }
+
     /// The exit code of a program whose run came to this.
     pub fn code(&self) -> u8 {
         match self {
@@ -61,43 +75,51 @@ pub struct Outcome {
     pub verdict: Verdict,
     pub lines: Vec<Line>,
     pub digest: u64,
-    /// How often each kind of fault took effect.
-    pub faults: BTreeMap<&'static str, u64>,
+    pub counts: Counts,
+}
+
+/// How a run is looked at.
+#[derive(Clone, Debug, Default)]
+pub struct Looking {
+    /// Keeps the lines of the trace; else only their digest.
+    pub trace: bool,
+    /// An oracle that is switched off, by the id of its guarantee.
+    pub without_oracle: Option<String>,
 }
 
 /// Runs a story to its end, or to the first thing that is not as promised.
-pub fn run(story: &Story, seed: u64) -> Outcome {
+pub fn run(story: &Story, seed: u64, looking: &Looking) -> Outcome {
     let seed = story.seed.unwrap_or(seed);
-    let trace = Trace::default();
+    let (trace, tally) =
+        (if looking.trace { Trace::default() } else { Trace::for_digest() }, Tally::default());
     let (sender, receiver) = mpsc::channel();
-    let (telling, writing) = (story.clone(), trace.clone());
+    let (telling, writing, counting) = (story.clone(), trace.clone(), tally.clone());
     let thread = std::thread::Builder::new().name(story.name.clone()).stack_size(STACK);
     thread
         .spawn(move || {
             let told = std::panic::catch_unwind(AssertUnwindSafe(|| {
                 let runtime = Runtime::with_seed_and_config(seed, madsim::Config::default());
-                let _subscriber = events::record(&writing);
-                runtime.block_on(story::tell(&telling, seed, writing.clone()))
+                let _subscriber = events::record(&writing, &counting);
+                runtime.block_on(story::tell(&telling, seed, writing.clone(), counting.clone()))
             }));
             let verdict = match told {
-                Ok(Ok(world)) => (Verdict::Clean, world.faults()),
-                Ok(Err(failure)) => (Verdict::Failed(failure), BTreeMap::new()),
+                Ok(Ok(())) => Verdict::Clean,
+                Ok(Err(failure)) => Verdict::Failed(failure),
                 Err(panic) => {
                     let text = panic.downcast_ref::<String>().cloned();
                     let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-                    (Verdict::Panicked(text.unwrap_or_else(|| "without a word".into())), BTreeMap::new())
+                    Verdict::Panicked(text.unwrap_or_else(|| "without a word".into()))
                 }
             };
             // Nobody listens to a run that came too late.
             let _ = sender.send(verdict);
         })
         .expect("a thread can be started");
-    let (verdict, faults) = receiver.recv_timeout(WALL_LIMIT).unwrap_or((Verdict::Hung, BTreeMap::new()));
+    let verdict = receiver.recv_timeout(WALL_LIMIT).unwrap_or(Verdict::Hung);
     let lines = trace.lines();
-    let error = lines.iter().find(|line| line.what.starts_with("ERROR:"));
-    let verdict = match (verdict, error) {
+    let verdict = match (verdict, trace.first_error()) {
         (Verdict::Clean, Some(line)) => Verdict::Logged(line.to_string()),
         (verdict, _) => verdict,
     };
-    Outcome { verdict, lines, digest: trace.digest(), faults }
+    Outcome { verdict, lines, digest: trace.digest(), counts: tally.counts() }
 }

@@ -28,6 +28,8 @@ pub struct Trace(Arc<Mutex<Lines>>);
 #[derive(Debug)]
 struct Lines {
     lines: Vec<Line>,
+    lines_max: usize,
+    error: Option<Line>,
     dropped: usize,
     digest: u64,
     text: String,
@@ -38,24 +40,46 @@ const LINES_MAX: usize = 1_000_000;
 
 impl Default for Lines {
     fn default() -> Self {
-        Self { lines: vec![], dropped: 0, digest: 0xcbf2_9ce4_8422_2325, text: String::new() }
+        Self {
+            lines: vec![],
+            lines_max: LINES_MAX,
+            error: None,
+            dropped: 0,
+            digest: 0xcbf2_9ce4_8422_2325,
+            text: String::new(),
+        }
     }
 }
 
 impl Trace {
+    /// Keeps no lines, and comes to the same digest.
+    pub fn for_digest() -> Self {
+        Self(Arc::new(Mutex::new(Lines { lines_max: 0, ..Lines::default() })))
+    }
+
     pub fn write(&self, at: Time, who: &str, what: fmt::Arguments<'_>) {
         let mut all = self.0.lock().expect("the trace is whole");
-        let line = Line { at, who: who.into(), what: what.to_string() };
-        all.text.clear();
-        let Lines { text, digest, .. } = &mut *all;
-        writeln!(text, "{line}").expect("a string takes what is written");
+        let Lines { lines, lines_max, error, dropped, digest, text } = &mut *all;
+        text.clear();
+        let micros = at.as_micros();
+        writeln!(text, "{:>4}.{:06} {who:<10} {what}", micros / 1_000_000, micros % 1_000_000)
+            .expect("a string takes what is written");
         *digest =
             text.bytes().fold(*digest, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-        if all.lines.len() < LINES_MAX {
-            all.lines.push(line);
-        } else {
-            all.dropped += 1;
+        let line = || Line { at, who: who.into(), what: what.to_string() };
+        if error.is_none() && text.get(23..).is_some_and(|what| what.starts_with("ERROR:")) {
+            *error = Some(line());
         }
+        if lines.len() < *lines_max {
+            lines.push(line());
+        } else {
+            *dropped += 1;
+        }
+    }
+
+    /// The first line that says that the product logged an error.
+    pub fn first_error(&self) -> Option<Line> {
+        self.0.lock().expect("the trace is whole").error.clone()
     }
 
     pub fn digest(&self) -> u64 {

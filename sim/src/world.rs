@@ -1,7 +1,6 @@
 //! What all parts of one run share: the virtual clock, the seed, the trace, the count of faults that landed,
 //! and the evidence for the judges.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -14,6 +13,7 @@ use mainstem_oracles::Record;
 use rand::rngs::StdRng;
 
 use crate::seed;
+use crate::tally::Tally;
 use crate::trace::Trace;
 
 /// Cheap to clone. Made inside a madsim runtime.
@@ -25,7 +25,7 @@ struct Shared {
     time: madsim::time::TimeHandle,
     handle: madsim::runtime::Handle,
     trace: Trace,
-    landed: Mutex<BTreeMap<&'static str, u64>>,
+    tally: Tally,
     record: Mutex<Record>,
 }
 
@@ -33,13 +33,13 @@ struct Shared {
 const WALL_START: WallTime = WallTime(1_767_225_600_000);
 
 impl World {
-    pub fn new(seed: u64, trace: Trace) -> Self {
+    pub fn new(seed: u64, trace: Trace, tally: Tally) -> Self {
         Self(Arc::new(Shared {
             seed,
             time: madsim::time::TimeHandle::current(),
             handle: madsim::runtime::Handle::current(),
             trace,
-            landed: Mutex::default(),
+            tally,
             record: Mutex::default(),
         }))
     }
@@ -78,13 +78,12 @@ impl World {
 
     /// A fault of this kind took effect just now (D2).
     pub fn landed(&self, fault: &'static str, who: &str, what: fmt::Arguments<'_>) {
-        *self.0.landed.lock().expect("the counts are whole").entry(fault).or_default() += 1;
+        self.0.tally.landed(fault);
         self.trace(who, format_args!("fault: {fault}: {what}"));
     }
 
-    /// How often each kind of fault took effect.
-    pub fn faults(&self) -> BTreeMap<&'static str, u64> {
-        self.0.landed.lock().expect("the counts are whole").clone()
+    pub fn tally(&self) -> &Tally {
+        &self.0.tally
     }
 
     pub fn record<T>(&self, with: impl FnOnce(&mut Record) -> T) -> T {

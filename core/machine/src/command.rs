@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use crate::marks::sometimes;
 use crate::{
     ChatId, ChatState, Content, Episode, Lease, Message, MessageId, QueuedMessage, ReplicaId, Retry, Role,
     RunError, Status, Version, WallTime,
@@ -320,6 +321,9 @@ impl ChatState {
                 };
                 if !free || !wanted {
                     return Err(Rejection::NotFree);
+                }
+                if self.worker.as_ref() == Some(replica) && !facts.lease_expired {
+                    sometimes!("what is held is acquired again");
                 }
                 draft.state.worker = Some(replica.clone());
                 draft.state.lease = self.lease.next();

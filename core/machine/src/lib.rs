@@ -16,6 +16,7 @@ mod cursor;
 pub mod hub;
 mod ids;
 pub mod limits;
+pub mod marks;
 mod message;
 pub mod replica;
 mod stream;

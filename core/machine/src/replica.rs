@@ -12,6 +12,7 @@ use crate::limits::{
     ACQUISITIONS_MAX, BUS_SUBSCRIBE_TIMEOUT, EXPIRY_SLACK, OVERDUE_MAX, SYNC_RUNNABLE_MAX, SYNC_SPACING_MIN,
     WANTED_MAX,
 };
+use crate::marks::sometimes;
 use crate::{ChatId, ChatState, Command, Lease, OpId, Rejection, ReplicaId, Status, Time};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -349,6 +350,9 @@ impl Replica {
             }
             // It may be ours without our knowing: asked again until the database tells.
             OpOutcome::Refused | OpOutcome::Unknown => {
+                if outcome == OpOutcome::Unknown {
+                    sometimes!("an acquisition's outcome is unknown");
+                }
                 self.want(chat, status);
                 self.acquire_not_before = now + self.acquire_backoff.next_delay();
             }
@@ -445,6 +449,9 @@ impl Replica {
             let Wanted { chat, status, .. } = self.wanted.remove(at).expect("the place was just found");
             self.wanted_chats.remove(&chat);
             let room = self.has_room();
+            if !room {
+                sometimes!("an interruption is finished without a place");
+            }
             let replica = self.config.replica.clone();
             let command = Command::Acquire { replica, interrupting_only: !room };
             let op = self.ask(|op| ReplicaAction::Acquire { op, chat, command });

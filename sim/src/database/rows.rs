@@ -172,6 +172,7 @@ impl Rows {
                 if inserted.is_empty() { "" } else { ", history grows" },
             ),
         );
+        world.tally().committed(&state, deleted);
         world.record(|record| {
             record.committed.push(Committed {
                 at: now,

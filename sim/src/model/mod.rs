@@ -277,7 +277,11 @@ impl Drop for Performance {
                 state.world.trace(&actor.replica, format_args!("cancels the model of {:?}", actor.episode));
                 if actor.script.as_ref().is_some_and(|script| script.deaf) {
                     let episode = actor.episode;
-                    state.world.landed("model ignores cancellation", &actor.replica, format_args!("{episode:?}"));
+                    state.world.landed(
+                        "model ignores cancellation",
+                        &actor.replica,
+                        format_args!("{episode:?}"),
+                    );
                 }
             }
         });

@@ -84,7 +84,8 @@ impl Weather<'_> {
     fn fault(&mut self, kind: Kind) -> Vec<Line> {
         let a = self.replica();
         let (one, other) = self.pair();
-        let notices = |how: String| (format!("notices to {a} are {how}"), format!("notices to {a} are delivered"));
+        let notices =
+            |how: String| (format!("notices to {a} are {how}"), format!("notices to {a} are delivered"));
         match kind {
             Kind::NoticesLost => {
                 let (begin, end) = notices("lost".into());

@@ -51,6 +51,12 @@ impl Plan {
     }
 }
 
+/// The faults that the plan of a seed asks for, by the names under which they land.
+pub fn asked(seed: u64) -> std::collections::BTreeSet<&'static str> {
+    let swarm = swarm::Swarm::draw(seed);
+    swarm.on.iter().filter_map(|kind| kind.lands_as()).collect()
+}
+
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "seed {}", self.seed)?;

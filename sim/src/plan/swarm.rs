@@ -192,7 +192,8 @@ impl Swarm {
             rng.random_range(0..100) < share
         });
         let on = on.collect();
-        let replicas = NAMES[..[3, 3, 3, 3, 4, 5, 2].choose(&mut rng).copied().expect("there are some")].to_vec();
+        let replicas =
+            NAMES[..[3, 3, 3, 3, 4, 5, 2].choose(&mut rng).copied().expect("there are some")].to_vec();
         Self {
             on,
             replicas,

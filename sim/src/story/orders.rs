@@ -129,9 +129,7 @@ impl Cast {
                 let message = mine.map(|message| message.id).nth(*but);
                 message.map(|message| Order::Edit { message, text: text.clone() })
             }
-            UserOrder::PromoteLast { but } => {
-                self.queued(chat, *but).map(|queued| Order::Promote { queued })
-            }
+            UserOrder::PromoteLast { but } => self.queued(chat, *but).map(|queued| Order::Promote { queued }),
             UserOrder::TakeBackLast { but } => {
                 self.queued(chat, *but).map(|queued| Order::TakeBack { queued })
             }

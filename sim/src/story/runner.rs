@@ -19,6 +19,7 @@ use crate::client::{self, USER, Viewer};
 use crate::cluster::Cluster;
 use crate::env::SimEnv;
 use crate::net::Death;
+use crate::tally::Tally;
 use crate::trace::Trace;
 use crate::world::World;
 
@@ -77,8 +78,14 @@ pub(super) struct Cast {
 }
 
 /// Tells it to the end. `Err` is the first thing that was not as promised.
-pub async fn tell(story: &Story, seed: u64, trace: Trace) -> Result<World, Failure> {
-    let world = World::new(seed, trace);
+pub async fn tell(story: &Story, seed: u64, trace: Trace, tally: Tally) -> Result<(), Failure> {
+    let world = World::new(seed, trace, tally);
+    let told = tell_in(story, &world).await;
+    world.tally().simulated(world.now());
+    told
+}
+
+async fn tell_in(story: &Story, world: &World) -> Result<(), Failure> {
     let cluster = Cluster::new(world.clone(), story.settings);
     cluster.net.bring_up(USER);
     let user = SimEnv::new(&world, &cluster.net, USER);
@@ -126,7 +133,7 @@ pub async fn tell(story: &Story, seed: u64, trace: Trace) -> Result<World, Failu
     cast.check_absences(guarded)?;
     cast.finale().await?;
     match world.record(|record| judge(record)).first() {
-        None => Ok(world),
+        None => Ok(()),
         Some(found) => Err(broken(found.guarantee, found.to_string())),
     }
 }

@@ -5,6 +5,7 @@ use super::event::{Deadline, HubAction, Reason};
 use super::outbox::Outbox;
 use crate::backoff::Backoff;
 use crate::limits::BUS_SUBSCRIBE_TIMEOUT;
+use crate::marks::sometimes;
 use crate::{OpId, Time};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -60,6 +61,7 @@ impl Arming {
         if let Phase::Subscribing { until, .. } = self.phase
             && until <= now
         {
+            sometimes!("a bus subscription is given up");
             given_up = true;
             self.answered = true;
             self.phase = Phase::WaitingToRetry { until: now + self.backoff.next_delay() };

@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::event::{Deadline, Reason};
 use crate::limits::{EPISODE_RETENTION, EPISODES_BYTES_MAX, EPISODES_MAX, JOINED_PART_BYTES_MAX};
+use crate::marks::sometimes;
 use crate::{Episode, Lease, RelayPosition, Seq, Time};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -239,6 +240,9 @@ impl Episodes {
             return Err(Gap::Missing);
         }
         let known = (buffer.last().0 + 1 - first.0) as usize;
+        if known > 0 {
+            sometimes!("a relay repeats parts");
+        }
         let mut grew = false;
         for part in parts.iter().skip(known) {
             let text = core::str::from_utf8(part).map_err(|_| Gap::Nonsense)?;

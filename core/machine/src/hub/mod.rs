@@ -32,6 +32,7 @@ use subscription::{Step, Subscription};
 
 use crate::backoff::Backoff;
 use crate::limits::{FOLLOWERS_MAX, HUB_RETENTION, PAGE_READS_MAX, SUBSCRIPTIONS_MAX};
+use crate::marks::sometimes;
 use crate::{
     ChatState, DialId, Ending, FollowerId, Known, OpId, Page, RelayFault, RelayFrame, ReplicaId, Snapshot,
     StreamEvent, SubscriptionId, Time, Version,
@@ -322,6 +323,9 @@ impl Hub {
     }
 
     fn end(&mut self, ending: Ending) {
+        if ending == Ending::Deleted && self.ending.is_none() {
+            sometimes!("a hub ends with its chat");
+        }
         self.ending = self.ending.or(Some(ending));
         self.news = true;
     }
@@ -353,7 +357,9 @@ impl Hub {
         match outcome {
             OpOutcome::Done(page) => {
                 self.pages.backoff.reset();
+                sometimes!("a page is read");
                 if !page.is_some_and(|page| viewer.on_page(page, known)) {
+                    sometimes!("a page is of another history");
                     viewer.await_read(self.reader.want_fresh());
                 }
             }
@@ -408,6 +414,7 @@ impl Hub {
                     self.episodes.open(now, episode, lease, Source::Relayed);
                 }
                 if present.is_none_or(|present| episode > present) {
+                    sometimes!("a follower is ahead of the snapshot");
                     self.reader.want();
                 }
             }
@@ -423,7 +430,10 @@ impl Hub {
                 match self.episodes.push_relayed(episode, first_seq, &parts, bytes_max) {
                     Ok(grew) => self.news |= grew,
                     // Asked for again from what we have, or from the start (S2).
-                    Err(Gap::Missing) => self.relay.give_up(now, dial, &mut self.out),
+                    Err(Gap::Missing) => {
+                        sometimes!("a relay skips parts");
+                        self.relay.give_up(now, dial, &mut self.out);
+                    }
                     Err(Gap::Nonsense) => {
                         self.episodes.drop_episode(episode);
                         self.relay.give_up(now, dial, &mut self.out);

@@ -6,6 +6,7 @@
 use super::event::{Deadline, HubAction, Reason};
 use super::outbox::Outbox;
 use crate::limits::{DIAL_RETRY_DELAY, DIAL_TIMEOUT};
+use crate::marks::sometimes;
 use crate::{DialId, Lease, RelayFault, RelayPosition, ReplicaId, Time};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -130,6 +131,7 @@ impl Relay {
             && *until <= now
         {
             let dial = *dial;
+            sometimes!("a dial is given up");
             self.give_up(now, dial, out);
         }
         let due = match &self.phase {

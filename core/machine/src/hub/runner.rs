@@ -17,6 +17,7 @@ use crate::backoff::Backoff;
 use crate::limits::{
     ATTEMPTS_MAX, JOINED_PART_BYTES_MAX, LEASE_MARGIN_PER_MILLE, RETRY_DELAY_MAX, RETRY_DELAY_MIN,
 };
+use crate::marks::sometimes;
 use crate::{
     ChatState, Command, Content, Episode, Fence, GenerationId, Lease, OpId, Rejection, RunError, Status,
     Time, Version,
@@ -152,6 +153,7 @@ impl Runner {
         if self.lapsed || around.now < self.silent_at(around.config) {
             return false;
         }
+        sometimes!("a lease lapses");
         self.lapsed = true;
         self.stop(around);
         true
@@ -166,7 +168,11 @@ impl Runner {
             return;
         }
         self.confirmed_at = self.confirmed_at.max(sent_at);
+        let was_lapsed = self.lapsed;
         self.lapsed = self.lapsed && around.now >= self.silent_at(around.config);
+        if was_lapsed && !self.lapsed {
+            sometimes!("a lapsed lease is confirmed again");
+        }
     }
 
     /// Takes a row if it is newer than the one known.
@@ -190,6 +196,7 @@ impl Runner {
         let Some(episode) = self.live(generation) else { return false };
         let held = around.episodes.find(episode).map_or(0, |buffer| buffer.text().len());
         if held + text.len() > around.config.episode_bytes_max {
+            sometimes!("an answer outgrows its bound");
             let error = RunError {
                 code: "answer_too_large".into(),
                 message: "the answer outgrew what one answer may hold".into(),
@@ -238,6 +245,7 @@ impl Runner {
     /// Cancels what runs, and closes its episode.
     fn stop(&mut self, around: &mut Around<'_>) {
         if let Run::Live { episode, generation } = self.run {
+            sometimes!("a run is cancelled by its row");
             around.out.push(HubAction::Cancel { generation });
             self.end(episode, Ended::Cut, around);
         }
@@ -283,8 +291,15 @@ impl Runner {
                     _ => {}
                 }
             }
-            OpOutcome::Done(Err(_)) => self.reread(around),
-            OpOutcome::Refused | OpOutcome::Unknown => self.retry_later(around),
+            OpOutcome::Done(Err(_)) => {
+                sometimes!("a commit is refused by its fence");
+                self.reread(around);
+            }
+            OpOutcome::Refused => self.retry_later(around),
+            OpOutcome::Unknown => {
+                sometimes!("a commit's outcome is unknown");
+                self.retry_later(around);
+            }
         }
     }
 
@@ -396,6 +411,7 @@ impl Runner {
             let doublings = u32::try_from(episode.attempt.saturating_sub(1)).unwrap_or(16).min(16);
             let delay = RETRY_DELAY_MIN.saturating_mul(1 << doublings).min(RETRY_DELAY_MAX);
             let delay_ms = delay.as_millis() as u64;
+            sometimes!("a retry is recorded");
             let command = Command::RecordRetry { fence, delay_ms, error };
             self.write(Write::Retry { delay }, command, around);
         } else {
@@ -423,6 +439,7 @@ impl Runner {
     }
 
     fn release(&mut self, around: &mut Around<'_>) {
+        sometimes!("a run is handed over");
         self.stop(around);
         let command = Command::Release { replica: around.config.replica.clone(), lease: self.lease };
         self.write(Write::Release, command, around);

@@ -9,6 +9,7 @@ use alloc::sync::Arc;
 use super::episodes::Episodes;
 use super::known::{KnownChat, NextMessage, Place};
 use super::reader::ReadMark;
+use crate::marks::sometimes;
 use crate::{
     Body, Cursor, Episode, Fingerprint, Lease, Message, MessageId, OpId, Page, ResetReason, Resume, Seq,
     Shown, ShownTo, StreamEvent, Version,
@@ -164,6 +165,7 @@ impl Subscription {
         }
         if let Anchor::Lost { from_future } = self.anchor {
             self.forget(known, from_future);
+            sometimes!("history is told anew");
             return self.tell(known, Body::HistoryReset);
         }
         match self.next_message(known) {
@@ -190,6 +192,7 @@ impl Subscription {
                     || self.cursor.message > state.last_id
                     || self.cursor.queue_version > state.snapshot_version;
                 if ahead && !is_past(came) {
+                    sometimes!("a viewer is ahead of the snapshot");
                     return Some(Step::FreshRead(came));
                 }
                 self.anchor = if ahead { Anchor::Lost { from_future: true } } else { Anchor::Held };
@@ -234,9 +237,14 @@ impl Subscription {
         match next {
             NextMessage::InDatabase => Some(self.want_page()),
             NextMessage::Here(message) if message.episode == Some(shown.episode) => {
-                self.parts(shown, seq, episodes).map(|body| self.tell(known, body))
+                let last = self.parts(shown, seq, episodes);
+                if last.is_some() {
+                    sometimes!("parts come before the message that ends them");
+                }
+                last.map(|body| self.tell(known, body))
             }
             NextMessage::Here(_) | NextMessage::None => {
+                sometimes!("what was shown is void");
                 self.cursor.shown = Some(Shown { to: ShownTo::Voided, ..shown });
                 let reason = if known.state.reset_version > shown.episode.history_version {
                     ResetReason::Edit

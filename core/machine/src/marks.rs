@@ -1,0 +1,63 @@
+//! Marks on rare paths. The laboratory counts them, and a thousand runs that never take one of these paths prove
+//! nothing about it: such a batch fails and names the mark.
+//!
+//! `sometimes!("…")` is a tracing event at TRACE with a target of its own; where nobody listens it costs one load.
+
+/// The target of every mark's event.
+pub const TARGET: &str = "sometimes";
+
+/// All there are. A mark that is not listed does not compile.
+pub const MARKS: [&str; 23] = [
+    "a bus subscription is given up",
+    "a commit is refused by its fence",
+    "a commit's outcome is unknown",
+    "a dial is given up",
+    "a follower is ahead of the snapshot",
+    "a hub ends with its chat",
+    "a lapsed lease is confirmed again",
+    "a lease lapses",
+    "a page is of another history",
+    "a page is read",
+    "a relay repeats parts",
+    "a relay skips parts",
+    "a retry is recorded",
+    "a run is cancelled by its row",
+    "a run is handed over",
+    "a viewer is ahead of the snapshot",
+    "an acquisition's outcome is unknown",
+    "an answer outgrows its bound",
+    "an interruption is finished without a place",
+    "history is told anew",
+    "parts come before the message that ends them",
+    "what is held is acquired again",
+    "what was shown is void",
+];
+
+/// Whether the list has it. For the macro.
+pub const fn is_listed(mark: &str) -> bool {
+    let mut at = 0;
+    while at < MARKS.len() {
+        if same(MARKS[at].as_bytes(), mark.as_bytes()) {
+            return true;
+        }
+        at += 1;
+    }
+    false
+}
+
+const fn same(one: &[u8], other: &[u8]) -> bool {
+    let mut at = 0;
+    while at < one.len() && at < other.len() && one[at] == other[at] {
+        at += 1;
+    }
+    at == one.len() && at == other.len()
+}
+
+/// This path was taken.
+macro_rules! sometimes {
+    ($mark:literal) => {{
+        const { assert!($crate::marks::is_listed($mark), "the mark is not in the list of marks") };
+        tracing::trace!(target: $crate::marks::TARGET, mark = $mark);
+    }};
+}
+pub(crate) use sometimes;

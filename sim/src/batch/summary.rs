@@ -1,0 +1,109 @@
+//! What a batch came to: seeds, simulated time, faults that landed and in which phase, marks that were hit.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use mainstem_machine::marks::MARKS;
+
+use super::SEEDS_FOR_MARKS;
+use super::result::{Kind, SeedResult};
+use crate::tally::Counts;
+
+/// Sums over all seeds.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    pub seeds: u64,
+    /// Those that are not clean.
+    pub failed: Vec<SeedResult>,
+    pub took: Duration,
+    counts: Counts,
+    asked: BTreeSet<String>,
+    slowest: Option<(u64, u64)>,
+}
+
+impl Summary {
+    pub(super) fn add(&mut self, result: SeedResult) {
+        self.seeds += 1;
+        self.counts.add(&result.counts);
+        self.asked.extend(result.asked.iter().cloned());
+        if self.slowest.is_none_or(|(_, wall_ms)| wall_ms < result.wall_ms) {
+            self.slowest = Some((result.seed, result.wall_ms));
+        }
+        if result.verdict != Kind::Clean {
+            self.failed.push(result);
+        }
+    }
+
+    /// Faults that were asked for and never took effect (D2).
+    pub fn never_landed(&self) -> Vec<&str> {
+        let landed = |fault: &&String| self.counts.faults.contains_key(*fault);
+        self.asked.iter().filter(|fault| !landed(fault)).map(String::as_str).collect()
+    }
+
+    /// Rare paths that were never taken. Only a large batch says something about them.
+    pub fn never_hit(&self) -> Vec<&'static str> {
+        if self.seeds < SEEDS_FOR_MARKS {
+            return vec![];
+        }
+        MARKS.into_iter().filter(|mark| !self.counts.marks.contains_key(*mark)).collect()
+    }
+
+    /// The exit code of a program whose batch came to this.
+    pub fn code(&self) -> u8 {
+        let worst = self.failed.iter().map(|result| result.verdict);
+        // A broken guarantee says more than a run without progress.
+        if let Some(code) = worst.map(Kind::code).min() {
+            return code;
+        }
+        u8::from(!self.never_landed().is_empty() || !self.never_hit().is_empty())
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Counts { faults, phases, marks, parts, simulated_ms } = &self.counts;
+        let seconds = simulated_ms / 1000;
+        let per = |n: u64| n as f64 / self.seeds.max(1) as f64;
+        let landed: u64 = faults.values().sum();
+        writeln!(f, "seeds       {}, of them {} not clean", self.seeds, self.failed.len())?;
+        writeln!(
+            f,
+            "time        {seconds} s simulated in {:.1} s: {:.1} runs/s of {:.1} s each",
+            self.took.as_secs_f64(),
+            self.seeds as f64 / self.took.as_secs_f64().max(0.001),
+            per(seconds)
+        )?;
+        writeln!(f, "delivered   {parts} parts, {:.0} a run", per(*parts))?;
+        writeln!(f, "faults      {landed} landed, {:.1} a run", per(landed))?;
+        for (fault, count) in faults {
+            writeln!(f, "  {fault:<28} {count:>9}")?;
+        }
+        writeln!(f, "phases      in which they landed")?;
+        for (phase, faults) in phases {
+            let mut most: Vec<_> = faults.iter().collect();
+            most.sort_by_key(|(fault, count)| (std::cmp::Reverse(**count), *fault));
+            let most: Vec<_> = most.iter().map(|(fault, count)| format!("{fault} {count}")).collect();
+            writeln!(f, "  {phase:<22} {}", most.join(", "))?;
+        }
+        writeln!(
+            f,
+            "marks       {} of {} hit",
+            MARKS.iter().filter(|m| marks.contains_key(**m)).count(),
+            MARKS.len()
+        )?;
+        for mark in MARKS {
+            writeln!(f, "  {mark:<46} {:>9}", marks.get(mark).copied().unwrap_or_default())?;
+        }
+        if let Some((seed, wall_ms)) = self.slowest {
+            writeln!(f, "slowest     seed {seed}, {wall_ms} ms")?;
+        }
+        for fault in self.never_landed() {
+            writeln!(f, "D2: {fault} was asked for and never landed")?;
+        }
+        for mark in self.never_hit() {
+            writeln!(f, "the mark {mark:?} was never hit in {} seeds", self.seeds)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,137 @@
+//! Keeps worker processes busy, and replaces those that died or do not answer.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+
+use super::Batch;
+use super::result::{Kind, SeedResult};
+use super::worker::COMMAND;
+use crate::run::WALL_LIMIT;
+
+/// A worker that says nothing for so long is ended: its own watchdog has failed.
+const ANSWER_TIMEOUT: Duration = WALL_LIMIT.saturating_add(Duration::from_secs(10));
+/// What one worker may have of the machine's memory, in KiB.
+const MEMORY_MAX_KIB: u64 = 4 * 1024 * 1024;
+
+/// The results, as they come. The iterator ends when all seeds have been run, or as many as may.
+pub(super) fn run(
+    batch: &Batch,
+    began: Instant,
+) -> anyhow::Result<mpsc::IntoIter<anyhow::Result<SeedResult>>> {
+    let (sender, results) = mpsc::channel();
+    let next = Arc::new(AtomicU64::new(batch.seeds.start));
+    let stop = Arc::new(AtomicBool::new(false));
+    for job in 0..batch.jobs.max(1) {
+        let (sender, next, stop, batch) = (sender.clone(), next.clone(), stop.clone(), batch.clone());
+        let lane = std::thread::Builder::new().name(format!("lane {job}"));
+        lane.spawn(move || {
+            let mut worker = None;
+            while !stop.load(Ordering::Relaxed) && batch.limit.is_none_or(|limit| began.elapsed() < limit) {
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                if !batch.seeds.contains(&seed) {
+                    return;
+                }
+                let result = run_one(&mut worker, &batch, seed);
+                let over = match &result {
+                    Ok(result) => batch.stop && result.verdict != Kind::Clean,
+                    Err(_) => true,
+                };
+                stop.fetch_or(over, Ordering::Relaxed);
+                if sender.send(result).is_err() {
+                    return;
+                }
+            }
+        })
+        .context("starting a thread")?;
+    }
+    Ok(results.into_iter())
+}
+
+fn run_one(worker: &mut Option<Worker>, batch: &Batch, seed: u64) -> anyhow::Result<SeedResult> {
+    let began = Instant::now();
+    let busy = match worker {
+        Some(worker) => worker,
+        None => worker.insert(Worker::start(batch)?),
+    };
+    let wall_ms = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let answer = busy.ask(seed);
+    let result = match answer {
+        Ok(line) => serde_json::from_str(&line).with_context(|| format!("{line:?} is no result"))?,
+        Err(Silent::Hangs) => {
+            let why = format!("its process said nothing for {} s", ANSWER_TIMEOUT.as_secs());
+            SeedResult::without_word(seed, Kind::Hung, why, wall_ms())
+        }
+        Err(Silent::Gone) => {
+            let how = busy.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+            SeedResult::without_word(seed, Kind::Died, format!("its process ended: {how}"), wall_ms())
+        }
+    };
+    if matches!(result.verdict, Kind::Hung | Kind::Died) {
+        *worker = None;
+    }
+    Ok(result)
+}
+
+/// Why no answer came.
+enum Silent {
+    Hangs,
+    Gone,
+}
+
+struct Worker {
+    child: Child,
+    seeds: Option<ChildStdin>,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Worker {
+    fn start(batch: &Batch) -> anyhow::Result<Self> {
+        let program = std::env::current_exe().context("finding this program")?;
+        // The shell's limit on memory is the plain way to have one.
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -v {MEMORY_MAX_KIB}; exec \"$0\" \"$@\"")]);
+        command.arg(program).arg(COMMAND);
+        if let Some(oracle) = &batch.without_oracle {
+            command.args(["--without-oracle", oracle]);
+        }
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("starting a worker process")?;
+        let seeds = child.stdin.take();
+        let out = child.stdout.take().context("a worker has an output")?;
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(out).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Self { child, seeds, lines })
+    }
+
+    fn ask(&mut self, seed: u64) -> Result<String, Silent> {
+        let seeds = self.seeds.as_mut().ok_or(Silent::Gone)?;
+        writeln!(seeds, "{seed}").and_then(|()| seeds.flush()).map_err(|_| Silent::Gone)?;
+        self.lines.recv_timeout(ANSWER_TIMEOUT).map_err(|error| match error {
+            mpsc::RecvTimeoutError::Timeout => Silent::Hangs,
+            mpsc::RecvTimeoutError::Disconnected => Silent::Gone,
+        })
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        drop(self.seeds.take());
+        // One that hangs does not end by itself, and one that has ended is only reaped.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,38 @@
+//! The process that runs seeds, one after the other, as they come on its standard input.
+
+use std::io::{BufRead as _, Write as _};
+use std::time::Instant;
+
+use anyhow::Context;
+
+use super::result::{Kind, SeedResult};
+use crate::plan::Plan;
+use crate::run::{Looking, run};
+
+/// What this program is called with to be a worker.
+pub const COMMAND: &str = "worker";
+
+/// Answers each line, which is a seed, with the line of its result. Ends after a run that hangs, for its thread
+/// still turns.
+pub fn serve(without_oracle: Option<&str>) -> anyhow::Result<()> {
+    // What a panic says stands in the result.
+    std::panic::set_hook(Box::new(|_| {}));
+    for line in std::io::stdin().lock().lines() {
+        let line = line.context("reading a seed")?;
+        let seed: u64 = line.trim().parse().with_context(|| format!("{line:?} is no seed"))?;
+        let began = Instant::now();
+        let story = Plan::draw(seed).to_story().with_context(|| format!("the plan of seed {seed}"))?;
+        let outcome =
+            run(&story, seed, &Looking { trace: false, without_oracle: without_oracle.map(str::to_owned) });
+        let wall_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let result = SeedResult::of(seed, outcome, wall_ms);
+        let hung = result.verdict == Kind::Hung;
+        let mut out = std::io::stdout().lock();
+        serde_json::to_writer(&mut out, &result).context("writing a result")?;
+        out.write_all(b"\n").and_then(|()| out.flush()).context("writing a result")?;
+        if hung {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
