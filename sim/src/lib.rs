@@ -20,6 +20,7 @@ pub mod net;
 pub mod plan;
 pub mod run;
 pub mod seed;
+pub mod shrink;
 pub mod story;
 pub mod tally;
 pub mod timeline;

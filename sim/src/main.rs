@@ -13,6 +13,7 @@ use clap::{Parser, Subcommand};
 use mainstem_sim::batch::{self, Batch};
 use mainstem_sim::plan::Plan;
 use mainstem_sim::run::{Looking, Outcome, Verdict, run};
+use mainstem_sim::shrink::{ShrinkError, shrink};
 use mainstem_sim::story::{self, Story};
 use mainstem_sim::{determinism, timeline};
 
@@ -44,6 +45,8 @@ enum Task {
         #[arg(long, default_value_t = 0)]
         seed: u64,
     },
+    /// Finds the smallest run that still fails, and writes it as a scenario file.
+    Shrink(ShrinkArgs),
     /// Runs each scenario in two processes and compares their traces.
     CheckDeterminism { names: Vec<String> },
     /// Runs seeds that come on standard input.
@@ -81,6 +84,82 @@ struct RunArgs {
     /// Switches an oracle off, by the id of its guarantee.
     #[arg(long)]
     without_oracle: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct ShrinkArgs {
+    /// A seed, a scenario file whose sentences have times, or the name of one.
+    file: String,
+    /// Where the scenario goes; below scenarios/regressions unless given.
+    #[arg(short = 'o', long)]
+    output: Option<PathBuf>,
+    /// By the wall clock.
+    #[arg(long = "for", value_parser = span, default_value = "60s")]
+    limit: Duration,
+    #[arg(long)]
+    jobs: Option<usize>,
+    /// Switches an oracle off, by the id of its guarantee.
+    #[arg(long)]
+    without_oracle: Option<String>,
+}
+
+fn smallest(args: ShrinkArgs) -> anyhow::Result<u8> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let plan = match args.file.parse::<u64>() {
+        Ok(seed) => Plan::draw(seed),
+        Err(_) => {
+            let path = find(std::slice::from_ref(&args.file))?.remove(0);
+            let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            Plan::parse(&name, &text).map_err(|why| anyhow::Error::new(why).context(path.display().to_string()))?
+        }
+    };
+    std::panic::set_hook(Box::new(|_| {}));
+    let looking = Looking { trace: false, without_oracle: args.without_oracle };
+    let name = plan.name.clone();
+    let shrunk = match shrink(plan, &looking, args.jobs.unwrap_or(cores), args.limit) {
+        Err(ShrinkError::Clean) => {
+            println!("{name} runs clean: there is nothing to shrink");
+            return Ok(0);
+        }
+        shrunk => shrunk?,
+    };
+    let story = shrunk.plan.to_story()?;
+    let faults = story.sentences.iter().filter(|sentence| sentence.step.is_fault()).count();
+    let guarantee = shrunk.verdict.guarantee();
+    let output = args.output.unwrap_or_else(|| {
+        let of = guarantee.as_deref().unwrap_or("none").to_lowercase();
+        directory().join("regressions").join(format!("{of}-{}.story", name.replace(' ', "-")))
+    });
+    if let Some(parent) = output.parent() {
+        std::fs::create_dir_all(parent).with_context(|| format!("creating {}", parent.display()))?;
+    }
+    let why = shrunk.verdict.to_string();
+    let mut text = format!("# Found by {name}.\n");
+    for line in why.lines() {
+        text.push_str(&format!("# {line}\n"));
+    }
+    text.push_str(&guarding(&shrunk.plan, guarantee.as_deref()).to_string());
+    std::fs::write(&output, text).with_context(|| format!("writing {}", output.display()))?;
+    println!("{why}");
+    println!(
+        "shrunk to {faults} faults and {} other lines in {} runs and {:.1} s{}",
+        story.sentences.len() - faults,
+        shrunk.runs,
+        shrunk.took.as_secs_f64(),
+        if shrunk.is_minimal { "" } else { ", when the time was over" }
+    );
+    println!("written to {}", output.display());
+    Ok(shrunk.verdict.code())
+}
+
+/// The plan, guarding what it broke.
+fn guarding(plan: &Plan, guarantee: Option<&str>) -> Plan {
+    let mut plan = plan.clone();
+    if let (Some(id), Some(line)) = (guarantee, plan.heading.iter_mut().find(|line| line.starts_with("guards "))) {
+        *line = format!("guards {id}");
+    }
+    plan
 }
 
 /// Seeds of a batch that was given none.
@@ -142,6 +221,7 @@ fn main() -> ExitCode {
     };
     let done = match cli.command {
         Task::Run(args) => random(args),
+        Task::Shrink(args) => smallest(args),
         Task::Worker { without_oracle } => batch::serve_worker(without_oracle.as_deref()).map(|()| 0),
         Task::Scenarios { names } => scenarios(&names),
         Task::Replay { file, trace, seed } => replay(&file, trace, seed),
@@ -174,12 +254,10 @@ fn directory() -> PathBuf {
 fn find(names: &[String]) -> anyhow::Result<Vec<PathBuf>> {
     if names.is_empty() {
         let directory = directory();
-        let entries =
-            std::fs::read_dir(&directory).with_context(|| format!("reading {}", directory.display()))?;
-        let paths: Result<Vec<PathBuf>, _> = entries.map(|entry| entry.map(|entry| entry.path())).collect();
-        let mut paths = paths?;
-        paths.retain(|path| path.extension().is_some_and(|extension| extension == "story"));
-        paths.sort();
+        let mut paths = stories(&directory)?;
+        if directory.join("regressions").is_dir() {
+            paths.extend(stories(&directory.join("regressions"))?);
+        }
         if paths.is_empty() {
             bail!("{} has no file that ends with .story", directory.display());
         }
@@ -188,13 +266,23 @@ fn find(names: &[String]) -> anyhow::Result<Vec<PathBuf>> {
     names
         .iter()
         .map(|name| {
-            let named = directory().join(format!("{name}.story"));
-            [PathBuf::from(name), named]
+            let file = format!("{name}.story");
+            [PathBuf::from(name), directory().join(&file), directory().join("regressions").join(&file)]
                 .into_iter()
                 .find(|path| path.is_file())
                 .ok_or_else(|| NoSuchFile(name.clone()).into())
         })
         .collect()
+}
+
+/// The stories of one directory, by name.
+fn stories(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(directory).with_context(|| format!("reading {}", directory.display()))?;
+    let paths: Result<Vec<PathBuf>, _> = entries.map(|entry| entry.map(|entry| entry.path())).collect();
+    let mut paths = paths?;
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "story"));
+    paths.sort();
+    Ok(paths)
 }
 
 /// A seed's plan, or a scenario file.

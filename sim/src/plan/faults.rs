@@ -187,5 +187,5 @@ impl Weather<'_> {
 }
 
 fn once(at: Duration, text: String) -> Line {
-    Line { at, text, is_fault: true }
+    Line { at, text }
 }

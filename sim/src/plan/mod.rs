@@ -31,8 +31,15 @@ pub struct Line {
     pub at: Duration,
     /// A sentence without its time.
     pub text: String,
-    /// A fault, and not something that clients do anyway.
-    pub is_fault: bool,
+}
+
+/// A story that is no plan.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum NoPlan {
+    #[error(transparent)]
+    Story(#[from] Problem),
+    #[error("line {0}: this sentence has no time; a plan says `at 250ms …` of each")]
+    WithoutTime(usize),
 }
 
 impl Plan {
@@ -43,6 +50,27 @@ impl Plan {
         lines.extend(faults::draw(seed, &swarm));
         lines.sort_by_key(|line| line.at);
         Self { name: format!("seed {seed}"), seed, heading: swarm.heading(), lines }
+    }
+
+    /// Reads one that was written down. Remarks are lost.
+    pub fn parse(name: &str, text: &str) -> Result<Self, NoPlan> {
+        let story = story::parse(name, text)?;
+        let mut plan = Self { name: name.to_owned(), seed: story.seed.unwrap_or(0), heading: vec![], lines: vec![] };
+        let sentences: std::collections::BTreeMap<usize, _> =
+            story.sentences.iter().map(|sentence| (sentence.line, sentence)).collect();
+        for (number, line) in text.lines().enumerate() {
+            let line = line.split('#').next().unwrap_or_default().trim();
+            match sentences.get(&(number + 1)) {
+                Some(sentence) => {
+                    let at = sentence.at.ok_or(NoPlan::WithoutTime(number + 1))?;
+                    let text = line.splitn(3, char::is_whitespace).nth(2).unwrap_or_default().trim().to_owned();
+                    plan.lines.push(Line { at, text });
+                }
+                None if line.is_empty() || line.starts_with("seed ") => {}
+                None => plan.heading.push(line.to_owned()),
+            }
+        }
+        Ok(plan)
     }
 
     /// As the story that it is.
@@ -74,6 +102,15 @@ impl fmt::Display for Plan {
 #[cfg(test)]
 mod tests {
     use super::Plan;
+
+    #[test]
+    fn what_is_written_down_is_read_again() {
+        for seed in 0..50 {
+            let plan = Plan::draw(seed);
+            assert_eq!(Plan::parse(&plan.name, &plan.to_string()).unwrap(), plan);
+        }
+        assert!(Plan::parse("x", "guards S1\nreplicas A\n\nA crashes\n").is_err());
+    }
 
     #[test]
     fn every_plan_is_a_story_and_a_seed_has_one_plan() {

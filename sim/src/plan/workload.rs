@@ -32,7 +32,7 @@ fn chat_name(chat: usize) -> String {
 }
 
 fn line(at: Duration, text: String) -> Line {
-    Line { at, text, is_fault: false }
+    Line { at, text }
 }
 
 fn replica(rng: &mut StdRng, swarm: &Swarm) -> &'static str {

@@ -119,6 +119,23 @@ pub enum Step {
     FromNowOn(Absence),
 }
 
+impl Step {
+    /// Harm, and not something that clients do or a story expects.
+    pub fn is_fault(&self) -> bool {
+        match self {
+            Self::Dials { rule, .. } => *rule != DialRule::Through,
+            Self::Flow { flows, .. } => !flows,
+            Self::Link { fate, .. } => *fate != LinkFate::Joined,
+            Self::Notices { weather, .. } => *weather != Weather::default(),
+            Self::Bus { fate, .. } => *fate != BusFate::Recovers,
+            Self::Database { fate, .. } => *fate != DatabaseFate::Recovers,
+            Self::Replica { fate, .. } => !matches!(fate, ReplicaFate::Restarts | ReplicaFate::Resumes),
+            Self::Harm(_) => true,
+            _ => false,
+        }
+    }
+}
+
 /// Who may take up chats from now on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Workers {

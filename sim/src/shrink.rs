@@ -1,0 +1,165 @@
+//! The smallest plan that still breaks the same guarantee: lines removed, clients, chats and replicas dropped,
+//! scripts and times made plain, until nothing can go.
+//!
+//! A candidate is kept only if it was run and failed for the same guarantee. After Zeller and Hildebrandt,
+//! "Simplifying and Isolating Failure-Inducing Input" (2002), with steps of our own that know the language.
+
+mod simpler;
+
+use std::time::{Duration, Instant};
+
+use crate::plan::Plan;
+use crate::run::{Looking, Outcome, Verdict, run};
+use crate::story::Problem;
+
+/// What a failure is known by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Failure {
+    guarantee: Option<String>,
+    /// Without a guarantee, a panic is known by where its text begins.
+    text: Option<String>,
+}
+
+impl Failure {
+    fn of(verdict: &Verdict) -> Option<Self> {
+        let guarantee = verdict.guarantee();
+        let text = match (verdict, &guarantee) {
+            (Verdict::Clean, _) => return None,
+            (_, Some(_)) => None,
+            (verdict, None) => Some(verdict.to_string().chars().take(60).collect()),
+        };
+        Some(Self { guarantee, text })
+    }
+}
+
+/// What shrinking came to.
+#[derive(Clone, Debug)]
+pub struct Shrunk {
+    pub plan: Plan,
+    pub verdict: Verdict,
+    pub runs: usize,
+    pub took: Duration,
+    /// False: the time was over before nothing more could go.
+    pub is_minimal: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ShrinkError {
+    #[error("it runs clean: there is nothing to shrink")]
+    Clean,
+    #[error(transparent)]
+    Story(#[from] Problem),
+}
+
+struct Shrinker {
+    failure: Failure,
+    best: Plan,
+    verdict: Verdict,
+    /// The length of the best one's run, so far as it is known.
+    looking: Looking,
+    jobs: usize,
+    runs: usize,
+    until: Instant,
+}
+
+/// Shrinks a plan that fails, for at most `limit` by the wall clock.
+pub fn shrink(plan: Plan, looking: &Looking, jobs: usize, limit: Duration) -> Result<Shrunk, ShrinkError> {
+    let began = Instant::now();
+    let outcome = run(&plan.to_story()?, plan.seed, looking);
+    let failure = Failure::of(&outcome.verdict).ok_or(ShrinkError::Clean)?;
+    let mut shrinker = Shrinker {
+        failure,
+        best: plan,
+        verdict: outcome.verdict,
+        looking: looking.clone(),
+        jobs: jobs.max(1),
+        runs: 1,
+        until: began + limit,
+    };
+    while shrinker.pass() {}
+    let Shrinker { best: plan, verdict, runs, until, .. } = shrinker;
+    Ok(Shrunk { plan, verdict, runs, took: began.elapsed(), is_minimal: Instant::now() < until })
+}
+
+impl Shrinker {
+    fn is_over(&self) -> bool {
+        Instant::now() >= self.until
+    }
+
+    /// Everything once. False: nothing could go.
+    fn pass(&mut self) -> bool {
+        let size = |plan: &Plan| (plan.lines.len(), plan.to_string().len());
+        let before = size(&self.best);
+        self.adopt_first(|plan| simpler::without_a_name(plan));
+        self.remove_lines();
+        self.adopt_first(|plan| simpler::without_a_setting(plan));
+        self.adopt_first(|plan| simpler::plainer_lines(plan));
+        self.adopt_first(|plan| simpler::rounder_times(plan));
+        !self.is_over() && size(&self.best) < before
+    }
+
+    /// Halves, quarters, …, single lines.
+    fn remove_lines(&mut self) {
+        let mut chunk = self.best.lines.len().div_ceil(2);
+        while chunk > 0 && !self.is_over() {
+            let mut at = 0;
+            while at < self.best.lines.len() && !self.is_over() {
+                let candidates = (0..self.jobs).map_while(|n| {
+                    let from = at + n * chunk;
+                    (from < self.best.lines.len()).then(|| simpler::without_lines(&self.best, from, chunk))
+                });
+                let candidates: Vec<_> = candidates.collect();
+                let tried = candidates.len();
+                match self.first_that_fails(candidates) {
+                    // What stood behind has moved up to where the removed lines were.
+                    Some(n) => at += n * chunk,
+                    None => at += tried * chunk,
+                }
+            }
+            chunk /= 2;
+        }
+    }
+
+    /// Takes simpler ones as long as there is one that fails.
+    fn adopt_first(&mut self, simpler: impl Fn(&Plan) -> Vec<Plan>) {
+        let mut passed_over = 0;
+        loop {
+            let candidates = simpler(&self.best);
+            let Some(rest) = candidates.get(passed_over..).filter(|rest| !rest.is_empty()) else { return };
+            let mut adopted = false;
+            for few in rest.chunks(self.jobs) {
+                if self.is_over() {
+                    return;
+                }
+                if let Some(n) = self.first_that_fails(few.to_vec()) {
+                    passed_over += n;
+                    adopted = true;
+                    break;
+                }
+                passed_over += few.len();
+            }
+            if !adopted {
+                return;
+            }
+        }
+    }
+
+    /// Runs the candidates at once, and adopts the first that fails for the same reason. Its place.
+    fn first_that_fails(&mut self, candidates: Vec<Plan>) -> Option<usize> {
+        self.runs += candidates.len();
+        let looking = &self.looking;
+        let outcomes: Vec<Option<Outcome>> = std::thread::scope(|scope| {
+            let running: Vec<_> = candidates
+                .iter()
+                .map(|plan| scope.spawn(|| Some(run(&plan.to_story().ok()?, plan.seed, looking))))
+                .collect();
+            running.into_iter().map(|running| running.join().ok().flatten()).collect()
+        });
+        let same = |outcome: &Outcome| Failure::of(&outcome.verdict).as_ref() == Some(&self.failure);
+        let found = outcomes.iter().position(|outcome| outcome.as_ref().is_some_and(same))?;
+        let outcome = outcomes.into_iter().nth(found).flatten()?;
+        self.best = candidates.into_iter().nth(found)?;
+        self.verdict = outcome.verdict;
+        Some(found)
+    }
+}
