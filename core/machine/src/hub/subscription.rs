@@ -304,6 +304,10 @@ impl Subscription {
         ));
         if cursor.status != status {
             cursor.status = status;
+            if state.error.is_none() {
+                // A client that hears of another status forgets the error; the next one may be the same.
+                cursor.error = Fingerprint::NOTHING;
+            }
             let (history_version, attempt) = (state.history_version, state.attempt);
             let (status, worker) = (state.status, state.worker.clone());
             return Some(Body::Status { status, worker, history_version, attempt });
