@@ -1,5 +1,5 @@
 # A run fails, the next one fails for the same reason, and the viewer was away meanwhile: between the two it was
-# told of nothing but the status. When it comes back it is told the error again.
+# told of nothing but one status. When it comes back it is told the error again.
 guards S9
 replicas A B
 
@@ -9,10 +9,11 @@ model on A fails for good
 viewer V on B watches chat
 within 1s V sees error model_failed
 
+nobody works
 user on A sends "two"
-model on A says 1 part
-within 1s V sees part 1 of A
+within 1s V sees status running
 V stops reading
+only A works
 model on A fails for good
 within 1s chat is error
 V moves to A
