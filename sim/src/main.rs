@@ -47,8 +47,14 @@ enum Task {
     },
     /// Finds the smallest run that still fails, and writes it as a scenario file.
     Shrink(ShrinkArgs),
-    /// Runs each scenario in two processes and compares their traces.
-    CheckDeterminism { names: Vec<String> },
+    /// Runs scenarios and seeds in two processes each and compares their traces.
+    CheckDeterminism {
+        /// Scenarios: all of them, if neither these nor seeds are given.
+        names: Vec<String>,
+        /// `A..B`: from A up to, and not including, B.
+        #[arg(long, value_parser = seeds)]
+        seeds: Option<Range<u64>>,
+    },
     /// Runs seeds that come on standard input.
     #[command(name = batch::WORKER_COMMAND, hide = true)]
     Worker {
@@ -225,7 +231,7 @@ fn main() -> ExitCode {
         Task::Worker { without_oracle } => batch::serve_worker(without_oracle.as_deref()).map(|()| 0),
         Task::Scenarios { names } => scenarios(&names),
         Task::Replay { file, trace, seed } => replay(&file, trace, seed),
-        Task::CheckDeterminism { names } => check_determinism(&names),
+        Task::CheckDeterminism { names, seeds } => check_determinism(&names, seeds),
         Task::PrintTrace { file, seed } => print_trace(&file, seed),
     };
     match done {
@@ -326,14 +332,21 @@ fn scenarios(names: &[String]) -> anyhow::Result<u8> {
     Ok(worst)
 }
 
-/// The last lines name the guarantee, the scenario, the commit, and the command that replays it.
+/// The last lines name the guarantee, the seed or the scenario, the commit, and the command that replays it.
 fn report(path: &Path, outcome: &Outcome, seed: u64) {
+    let what = path.display();
     eprintln!("{}", outcome.verdict);
-    eprintln!("scenario {}, seed {seed}", path.display());
+    let is_seed = path.to_string_lossy().parse::<u64>().is_ok();
+    if is_seed {
+        eprintln!("seed {what}");
+    } else {
+        eprintln!("scenario {what}, seed {seed}");
+    }
     if let Some(commit) = commit() {
         eprintln!("commit {commit}");
     }
-    eprintln!("cargo sim replay {} --seed {seed} --trace", path.display());
+    let seed = if is_seed || seed == 0 { String::new() } else { format!(" --seed {seed}") };
+    eprintln!("cargo sim replay {what}{seed} --trace");
 }
 
 fn commit() -> Option<String> {
@@ -367,22 +380,28 @@ fn print_trace(file: &str, seed: u64) -> anyhow::Result<u8> {
     Ok(outcome.verdict.code())
 }
 
-fn check_determinism(names: &[String]) -> anyhow::Result<u8> {
+fn check_determinism(names: &[String], seeds: Option<Range<u64>>) -> anyhow::Result<u8> {
     let program = std::env::current_exe().context("finding this program")?;
-    for path in find(names)? {
-        let file = path.to_string_lossy();
-        if let Some(difference) = determinism::check(&program, &file, 0)? {
+    let mut subjects: Vec<String> = seeds.iter().cloned().flatten().map(|seed| seed.to_string()).collect();
+    if !names.is_empty() || subjects.is_empty() {
+        subjects.extend(find(names)?.iter().map(|path| path.to_string_lossy().into_owned()));
+    }
+    for subject in &subjects {
+        if let Some(difference) = determinism::check(&program, subject, 0)? {
             let shown = |line: Option<String>| line.unwrap_or_else(|| "(the trace has ended)".into());
             eprintln!("D1: two runs differ at line {} of their traces", difference.line);
             eprintln!("one:   {}\nother: {}", shown(difference.first), shown(difference.second));
-            eprintln!("scenario {file}, seed 0");
+            eprintln!("run {subject}");
             if let Some(commit) = commit() {
                 eprintln!("commit {commit}");
             }
-            eprintln!("cargo sim check-determinism {file}");
+            match subject.parse::<u64>() {
+                Ok(seed) => eprintln!("cargo sim check-determinism --seeds {seed}..{}", seed + 1),
+                Err(_) => eprintln!("cargo sim check-determinism {subject}"),
+            }
             return Ok(NOT_DETERMINISTIC);
         }
-        println!("same   {}", path.file_stem().unwrap_or_default().to_string_lossy());
     }
+    println!("{} runs have the same trace in two processes", subjects.len());
     Ok(0)
 }
