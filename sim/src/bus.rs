@@ -32,6 +32,8 @@ pub struct Weather {
     /// Each is late by up to this much more, so that they overtake each other.
     pub scattered: Duration,
     pub refuses: bool,
+    /// Subscriptions are not answered.
+    pub hangs: bool,
 }
 
 /// One for all replicas. Cheap to clone.
@@ -244,6 +246,13 @@ impl Bus for SimBus {
     async fn subscribe(&self, topic: Topic) -> Result<BusSubscription, BusError> {
         let (bus, world) = (&self.messenger, &self.messenger.0.world);
         world.sleep(LATENCY).await;
+        let mut told = false;
+        while bus.weather(&self.replica).hangs {
+            if !std::mem::replace(&mut told, true) {
+                world.landed("bus hangs", &self.replica, format_args!("a subscription"));
+            }
+            world.sleep(LATENCY * 10).await;
+        }
         if bus.weather(&self.replica).refuses {
             world.landed("bus refused", &self.replica, format_args!("a subscription"));
             return Err(BusError("it takes no subscriptions now".into()));

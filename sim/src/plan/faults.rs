@@ -108,6 +108,9 @@ impl Weather<'_> {
             Kind::BusRefuses => {
                 self.spell(&[1_000, 6_000], format!("bus of {a} refuses"), format!("bus of {a} recovers"))
             }
+            Kind::BusHangs => {
+                self.spell(&[1_000, 6_000], format!("bus of {a} hangs"), format!("bus of {a} recovers"))
+            }
             Kind::BusBreaks => self.moment_of(format!("bus of {a} breaks")),
             Kind::BusSilent => self.moment_of(format!("bus of {a} goes silent")),
             Kind::DatabaseSlow | Kind::DatabaseCutOff | Kind::PoolExhausted => self.database(kind, a),

@@ -20,6 +20,7 @@ pub enum Kind {
     NoticesLate,
     NoticesScattered,
     BusRefuses,
+    BusHangs,
     BusBreaks,
     BusSilent,
     // The database.
@@ -65,12 +66,13 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 43] = [
         Self::NoticesLost,
         Self::NoticesDoubled,
         Self::NoticesLate,
         Self::NoticesScattered,
         Self::BusRefuses,
+        Self::BusHangs,
         Self::BusBreaks,
         Self::BusSilent,
         Self::DatabaseSlow,
@@ -122,6 +124,7 @@ impl Kind {
             Self::NoticesDoubled => "notice doubled",
             Self::NoticesLate | Self::NoticesScattered => "notice late",
             Self::BusRefuses => "bus refused",
+            Self::BusHangs => "bus hangs",
             Self::BusBreaks => "bus lost",
             Self::BusSilent => "bus silent",
             Self::DatabaseSlow => "database slow",

@@ -189,6 +189,7 @@ pub enum BusFate {
     Breaks,
     GoesSilent,
     Refuses,
+    Hangs,
     Recovers,
 }
 

@@ -246,6 +246,7 @@ impl Known {
                 ("breaks", BusFate::Breaks),
                 ("goes silent", BusFate::GoesSilent),
                 ("refuses", BusFate::Refuses),
+                ("hangs", BusFate::Hangs),
                 ("recovers", BusFate::Recovers),
             ])?;
             return Ok(Step::Bus { replica, fate });

@@ -245,6 +245,10 @@ impl Cast {
                     let refusing = Weather { refuses: true, ..messenger.weather(replica) };
                     messenger.set_weather(replica, refusing);
                 }
+                BusFate::Hangs => {
+                    let hanging = Weather { hangs: true, ..messenger.weather(replica) };
+                    messenger.set_weather(replica, hanging);
+                }
                 BusFate::Recovers => messenger.set_weather(replica, Weather::default()),
             },
             Step::Database { replica, fate } => {
