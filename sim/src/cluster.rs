@@ -1,6 +1,6 @@
 //! Several replicas of the product, with all they need from the world, on one virtual clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -51,6 +51,7 @@ pub struct Cluster {
     pub stage: Stage,
     pub settings: Settings,
     replicas: BTreeMap<String, Replica>,
+    strangers: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -69,7 +70,13 @@ impl Cluster {
         database.set_tail_messages_max(settings.tail_messages_max);
         let messenger = Messenger::new(&world);
         let stage = Stage::new(&world);
-        Self { world, net, database, messenger, stage, settings, replicas: BTreeMap::new() }
+        let replicas = BTreeMap::new();
+        Self { world, net, database, messenger, stage, settings, replicas, strangers: BTreeSet::new() }
+    }
+
+    /// The replica's secret is not that of the others, from its next start on.
+    pub fn estrange(&mut self, name: &str) {
+        self.strangers.insert(name.to_owned());
     }
 
     /// Starts a replica, for the first time or again. One that is still there ends first.
@@ -80,6 +87,10 @@ impl Cluster {
         let Settings {
             lease_ttl, heartbeat, poll_interval, drain_timeout, workers, episode_bytes_max, ..
         } = self.settings;
+        let secret: &[u8] = match self.strangers.contains(name) {
+            false => b"the peers of a simulated cluster",
+            true => b"somebody else's secret",
+        };
         let config = NodeConfig {
             replica: ReplicaId::new(name).expect("a replica's name is an id"),
             workers,
@@ -91,7 +102,7 @@ impl Cluster {
             relay: Some(RelayConfig {
                 listen: format!("{name}:7400"),
                 advertise: None,
-                secret: Arc::from(*b"the peers of a simulated cluster"),
+                secret: secret.into(),
             }),
         };
         let store = Arc::new(self.database.store(name));

@@ -117,9 +117,47 @@ pub fn run(story: &Story, seed: u64, looking: &Looking) -> Outcome {
         .expect("a thread can be started");
     let verdict = receiver.recv_timeout(WALL_LIMIT).unwrap_or(Verdict::Hung);
     let lines = trace.lines();
-    let verdict = match (verdict, trace.first_error()) {
-        (Verdict::Clean, Some(line)) => Verdict::Logged(line.to_string()),
-        (verdict, _) => verdict,
+    let verdict = match verdict {
+        Verdict::Clean => judge_errors(story, &trace.errors()),
+        verdict => verdict,
     };
     Outcome { verdict, lines, digest: trace.digest(), counts: tally.counts() }
+}
+
+/// An error that nobody expects is one too many; one that is expected and does not come, one too few.
+fn judge_errors(story: &Story, errors: &[Line]) -> Verdict {
+    let is_expected = |line: &&Line| story.errors.iter().any(|error| line.what.contains(error));
+    if let Some(line) = errors.iter().find(|line| !is_expected(line)) {
+        return Verdict::Logged(line.to_string());
+    }
+    match story.errors.iter().find(|error| !errors.iter().any(|line| line.what.contains(*error))) {
+        None => Verdict::Clean,
+        Some(error) => {
+            let why = format!("the product never logged the error {error:?}");
+            Verdict::Failed(Failure { guarantee: story.guards[0].clone(), line: None, why })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A replica whose peers refuse it, and what else its story says.
+    fn verdict(more: &str) -> Verdict {
+        let head = "guards S10\nreplicas A C\nsecret of C is another\n";
+        let tale =
+            "only A works\nuser sends \"one\"\nviewer V on C watches chat\nwithin 1s C dialed A once\n";
+        let story = story::parse("x", &format!("{head}{more}{tale}")).expect("a story");
+        run(&story, 0, &Looking::default()).verdict
+    }
+
+    #[test]
+    fn an_error_is_forgiven_only_if_it_is_expected_and_comes() {
+        let denied = "expects an error \"a peer denies our credentials\"\n";
+        assert!(matches!(verdict(""), Verdict::Logged(_)));
+        assert!(matches!(verdict(denied), Verdict::Clean));
+        let other = format!("{denied}expects an error \"the sky falls\"\n");
+        assert!(matches!(verdict(&other), Verdict::Failed(failure) if failure.why.contains("the sky falls")));
+    }
 }

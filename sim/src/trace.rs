@@ -29,7 +29,7 @@ pub struct Trace(Arc<Mutex<Lines>>);
 struct Lines {
     lines: Vec<Line>,
     lines_max: usize,
-    error: Option<Line>,
+    errors: Vec<Line>,
     dropped: usize,
     digest: u64,
     text: String,
@@ -37,13 +37,15 @@ struct Lines {
 
 /// Lines that a run keeps. Those beyond it only go into the digest (B1).
 const LINES_MAX: usize = 1_000_000;
+/// Errors that a run keeps, beside its lines.
+const ERRORS_MAX: usize = 1000;
 
 impl Default for Lines {
     fn default() -> Self {
         Self {
             lines: vec![],
             lines_max: LINES_MAX,
-            error: None,
+            errors: vec![],
             dropped: 0,
             digest: 0xcbf2_9ce4_8422_2325,
             text: String::new(),
@@ -59,7 +61,7 @@ impl Trace {
 
     pub fn write(&self, at: Time, who: &str, what: fmt::Arguments<'_>) {
         let mut all = self.0.lock().expect("the trace is whole");
-        let Lines { lines, lines_max, error, dropped, digest, text } = &mut *all;
+        let Lines { lines, lines_max, errors, dropped, digest, text } = &mut *all;
         text.clear();
         let micros = at.as_micros();
         writeln!(text, "{:>4}.{:06} {who:<10} {what}", micros / 1_000_000, micros % 1_000_000)
@@ -67,8 +69,8 @@ impl Trace {
         *digest =
             text.bytes().fold(*digest, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
         let line = || Line { at, who: who.into(), what: what.to_string() };
-        if error.is_none() && text.get(23..).is_some_and(|what| what.starts_with("ERROR:")) {
-            *error = Some(line());
+        if errors.len() < ERRORS_MAX && text.get(23..).is_some_and(|what| what.starts_with("ERROR:")) {
+            errors.push(line());
         }
         if lines.len() < *lines_max {
             lines.push(line());
@@ -77,9 +79,9 @@ impl Trace {
         }
     }
 
-    /// The first line that says that the product logged an error.
-    pub fn first_error(&self) -> Option<Line> {
-        self.0.lock().expect("the trace is whole").error.clone()
+    /// The lines that say that the product logged an error.
+    pub fn errors(&self) -> Vec<Line> {
+        self.0.lock().expect("the trace is whole").errors.clone()
     }
 
     pub fn digest(&self) -> u64 {

@@ -42,6 +42,8 @@ struct Actor {
     /// Lines handed to it so far that are text.
     said: u64,
     over: bool,
+    /// It stays on stage when it is cancelled.
+    deaf: bool,
 }
 
 /// What is left on stage.
@@ -85,6 +87,16 @@ impl Stage {
             state.actors[at].said += u64::from(matches!(line, Generated::Text(_)));
             state.actors[at].lines.push_back(line);
             state.actors[at].wake();
+            true
+        })
+    }
+
+    /// The run stays on stage when it is cancelled, and whatever it says then, nobody should hear. False: nobody
+    /// is on stage.
+    pub fn ignore_cancellation(&self, replica: &str, chat: ChatId) -> bool {
+        self.with(|state| {
+            let Some(at) = state.find(replica, chat) else { return false };
+            state.actors[at].deaf = true;
             true
         })
     }
@@ -198,6 +210,7 @@ impl Generator for SimGenerator {
                 waker: None,
                 said: 0,
                 over: false,
+                deaf: false,
             });
             state.actors.len() - 1
         });
@@ -273,7 +286,10 @@ impl Drop for Performance {
     fn drop(&mut self) {
         self.stage.with(|state| {
             let actor = &mut state.actors[self.id];
-            if !std::mem::replace(&mut actor.over, true) {
+            if actor.deaf && !actor.over {
+                let what = format_args!("the model of {:?} goes on", actor.episode);
+                state.world.landed("model ignores cancellation", &actor.replica, what);
+            } else if !std::mem::replace(&mut actor.over, true) {
                 state.world.trace(&actor.replica, format_args!("cancels the model of {:?}", actor.episode));
                 if actor.script.as_ref().is_some_and(|script| script.deaf) {
                     let episode = actor.episode;

@@ -22,6 +22,10 @@ pub struct Story {
     pub roaming: bool,
     /// When all has healed and agrees, one more worker dies.
     pub last_blow: bool,
+    /// Replicas whose secret is not that of the others.
+    pub strangers: Vec<String>,
+    /// What the product logs as an error, each at least once; any other error fails the story.
+    pub errors: Vec<String>,
     pub sentences: Vec<Sentence>,
 }
 
@@ -171,7 +175,11 @@ pub enum Said {
     Parts(u64),
     Text(String),
     Done,
-    Failed { retryable: bool },
+    Failed {
+        retryable: bool,
+    },
+    /// It goes on when it is cancelled.
+    IgnoresCancellation,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -274,5 +282,6 @@ pub enum Absence {
     SeesNothing { viewer: String },
     SeesNoPart { viewer: String, worker: Option<String> },
     SeesNoReset { viewer: String },
+    SeesNoRetry { viewer: String },
     Dials { from: String },
 }

@@ -183,7 +183,8 @@ impl Cast {
         match absence {
             Absence::SeesNothing { viewer }
             | Absence::SeesNoPart { viewer, .. }
-            | Absence::SeesNoReset { viewer } => self.received(viewer).len(),
+            | Absence::SeesNoReset { viewer }
+            | Absence::SeesNoRetry { viewer } => self.received(viewer).len(),
             Absence::Dials { from } => self.dials_of(from),
         }
     }
@@ -197,6 +198,7 @@ impl Cast {
             }
             Absence::SeesNothing { viewer } => (viewer, &|_: &Body| true),
             Absence::SeesNoReset { viewer } => (viewer, &|body| matches!(body, Body::PreviewReset { .. })),
+            Absence::SeesNoRetry { viewer } => (viewer, &|body| matches!(body, Body::Retry(_))),
             Absence::SeesNoPart { viewer, worker } => (viewer, &|body| {
                 let Body::Parts { episode, .. } = body else { return false };
                 worker.is_none() || self.producer(*episode) == *worker

@@ -27,6 +27,8 @@ pub fn parse(name: &str, text: &str) -> Result<Story, Problem> {
         settings: Settings::default(),
         roaming: false,
         last_blow: false,
+        strangers: vec![],
+        errors: vec![],
         sentences: vec![],
     };
     let mut known = Known::default();
@@ -102,6 +104,15 @@ impl Known {
                 *flag = true;
                 return Ok(true);
             }
+        }
+        if words.eat("secret of") {
+            story.strangers.push(self.replica(words)?);
+            words.expect("is another")?;
+            return Ok(true);
+        }
+        if words.eat("expects an error") {
+            story.errors.push(words.text()?);
+            return Ok(true);
         }
         let settings = &mut story.settings;
         for (name, count) in [
@@ -327,6 +338,7 @@ impl Known {
                 ("finishes", Said::Done),
                 ("fails for good", Said::Failed { retryable: false }),
                 ("fails", Said::Failed { retryable: true }),
+                ("ignores cancellation", Said::IgnoresCancellation),
             ])?
         };
         let chat = self.optional_chat(words, "in")?;
@@ -542,6 +554,9 @@ impl Known {
                 words.expect("no")?;
                 if words.eat("preview_reset") {
                     return Ok(Absence::SeesNoReset { viewer });
+                }
+                if words.eat("retry") {
+                    return Ok(Absence::SeesNoRetry { viewer });
                 }
                 words.expect("part")?;
                 Ok(Absence::SeesNoPart { viewer, worker: self.optional_worker(words, "of")? })

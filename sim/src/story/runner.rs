@@ -107,6 +107,9 @@ async fn tell_in(story: &Story, world: &World) -> Result<(), Failure> {
         last_blow: story.last_blow,
         said: BTreeMap::new(),
     };
+    for name in &story.strangers {
+        cast.cluster.estrange(name);
+    }
     for name in &story.replicas {
         cast.cluster.start(name);
     }
@@ -322,6 +325,10 @@ impl Cast {
         let line = match said {
             Said::Parts(count) => {
                 stage.say_parts(replica, id, *count);
+                return Ok(());
+            }
+            Said::IgnoresCancellation => {
+                stage.ignore_cancellation(replica, id);
                 return Ok(());
             }
             Said::Text(text) => Generated::Text(text.clone()),
