@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use mainstem_machine::ChatState;
 use mainstem_machine::hub::OpOutcome;
 use mainstem_machine::limits::OP_TIMEOUT;
+use mainstem_machine::{ChatId, ChatState};
 
 use super::Shared;
 use crate::ports::{Applied, Env, Fault, Notice, Request, within};
@@ -39,10 +39,23 @@ impl<E: Env> Shared<E> {
     pub(crate) async fn apply(self: &Arc<Self>, request: &Request) -> Result<Applied, Fault> {
         let applied = bounded(&self.env, self.store.apply(request)).await?;
         tracing::debug!(chat = %request.chat, command = request.command.name(), changed = is_change(&applied), "applied");
-        if let Applied::Changed { state, deleted, .. } = &applied {
-            self.announce(notice(state, *deleted));
+        match &applied {
+            Applied::Changed { state, deleted, .. } => self.announce(notice(state, *deleted)),
+            Applied::Replayed(Ok(_)) => self.announce_again(request.chat),
+            _ => {}
         }
         Ok(applied)
+    }
+
+    /// The answer to the first asking was lost, and whoever asked then could not announce what he did not know.
+    fn announce_again(self: &Arc<Self>, chat: ChatId) {
+        let shared = self.clone();
+        let announcing = async move {
+            if let Ok(Some(state)) = bounded(&shared.env, shared.store.state(chat)).await {
+                shared.announce(notice(&state, false));
+            }
+        };
+        self.env.spawn(announcing).detach();
     }
 
     fn announce(self: &Arc<Self>, notice: Notice) {
