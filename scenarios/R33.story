@@ -1,0 +1,29 @@
+# R33: while a relay is healthy, the follower is told again and again that the chat runs, on the same worker: a
+# message is queued, notices are doubled. The relay stays as it is, and the parts go on where they are.
+guards S2
+replicas A C
+
+only A works
+user sends "one"
+model on A says 2 parts
+viewer V on C watches chat
+within 1s V sees status running on A
+within 1s V sees parts 1..2 of A
+C dialed A once
+from now on V sees no preview_reset
+
+notices to C are doubled
+dials from C to A hang
+user sends "two"
+within 200ms V sees queue of 1
+model on A says 1 part
+within 200ms V sees part 3 of A
+user takes back 2
+within 200ms V sees queue of 0
+model on A says 1 part
+within 200ms V sees part 4 of A
+C has 1 connection to A
+for 5s C dials nobody
+
+model on A finishes
+within 500ms V sees answer of 4 parts
