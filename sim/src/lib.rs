@@ -18,6 +18,7 @@ pub mod events;
 pub mod model;
 pub mod net;
 pub mod plan;
+mod pulse;
 pub mod run;
 pub mod seed;
 pub mod shrink;
