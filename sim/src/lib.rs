@@ -28,3 +28,4 @@ pub mod timeline;
 pub mod trace;
 pub mod wire;
 pub mod world;
+pub mod zoo;
