@@ -56,7 +56,8 @@ impl Catch {
 
 /// What `scenarios` told of one story that failed: the verdict, before the lines that say how to see it again.
 pub(super) fn of_story(told: &str) -> Option<Catch> {
-    let lines: Vec<_> = told.lines().take_while(|line| !line.starts_with("scenario ")).collect();
+    let lines = told.lines().take_while(|line| !line.starts_with("scenario "));
+    let lines: Vec<_> = lines.filter(|line| !line.starts_with("FAILED ")).collect();
     let why = lines.join(" ");
     if let Some(at) = why.find("an assertion failed: ") {
         return Some(catch(first_id(&why[at..]), Finder::Assertion, why));

@@ -245,8 +245,9 @@ impl Hunter {
         let mut command = Command::new(program);
         command.args(["shrink", &seed.to_string(), "-o"]).arg(&file);
         let (code, told) = self.run(command, &format!("{}.shrink", entry.name), RUNS_LIMIT)?;
-        match (code, told.lines().rfind(|line| !line.trim().is_empty())) {
-            (Some(0..=4), Some(last)) => Ok(last.trim().to_owned()),
+        let left = told.lines().find_map(|line| line.strip_prefix("shrunk to "));
+        match (code, left) {
+            (Some(1..=4), Some(left)) => Ok(left.split(" in ").next().unwrap_or(left).to_owned()),
             (code, _) => bail!("{}: shrinking seed {seed} ended with {code:?}:\n{told}", entry.name),
         }
     }

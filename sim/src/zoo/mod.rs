@@ -73,7 +73,7 @@ pub fn run(options: &Options, scenarios: &Path) -> anyhow::Result<u8> {
     let own = scenarios.join("bugs");
     let directory = options.dir.as_deref().unwrap_or(&own);
     let directory = directory.canonicalize().with_context(|| format!("finding {}", directory.display()))?;
-    let mut files = files(&directory, "toml")?;
+    let mut files = self::files(&directory, "toml")?;
     if let Some(unknown) = options.names.iter().find(|name| !files.iter().any(|file| is(file, name))) {
         eprintln!("there is no bug {unknown:?} in {}", directory.display());
         return Ok(USAGE);
@@ -102,7 +102,7 @@ pub fn run(options: &Options, scenarios: &Path) -> anyhow::Result<u8> {
     let hunter = Hunter::new(
         builder.clean().to_owned(),
         home.join("out"),
-        self::files(&scenarios, "story")?,
+        stories(&scenarios)?,
         options.stories_only,
         options.shrink,
         options.without_oracle.clone(),
@@ -163,6 +163,28 @@ fn hunt_all(
         }
         Ok(rows)
     })
+}
+
+/// The names of all entries in `scenarios/bugs` of the tree under `root`. Fails if one of them cannot be understood,
+/// or does not fit the source as it is now.
+pub fn fitting(root: &Path) -> anyhow::Result<Vec<String>> {
+    let scenarios = root.join("scenarios");
+    let entries = files(&scenarios.join("bugs"), "toml")?.into_iter().map(|file| {
+        let entry = entry::read(&file, std::slice::from_ref(&scenarios))?;
+        plant::changed(root, &entry)?;
+        Ok(entry.name)
+    });
+    entries.collect()
+}
+
+/// All stories, those included that a random run left behind.
+fn stories(scenarios: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut stories = files(scenarios, "story")?;
+    let regressions = scenarios.join("regressions");
+    if regressions.is_dir() {
+        stories.extend(files(&regressions, "story")?);
+    }
+    Ok(stories)
 }
 
 /// Files of a directory by their extension, in order.

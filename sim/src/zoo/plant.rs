@@ -50,31 +50,35 @@ impl Tree {
 
     /// Makes all changes of an entry, or none.
     pub(super) fn plant(&self, entry: &Entry) -> anyhow::Result<Planted> {
-        let mut originals = BTreeMap::new();
-        let mut changed: BTreeMap<PathBuf, String> = BTreeMap::new();
-        for (at, change) in entry.changes.iter().enumerate() {
-            let problem = |what: String| Problem { path: entry.path.clone(), what };
-            let file = self.root.join(&change.file);
-            if !originals.contains_key(&file) {
-                let text = std::fs::read_to_string(&file)
-                    .map_err(|error| problem(format!("change[{at}].file: {}: {error}", change.file)))?;
-                originals.insert(file.clone(), text.clone());
-                changed.insert(file.clone(), text);
-            }
-            let text = changed.get_mut(&file).expect("inserted above");
-            let found = text.matches(&change.find).count();
-            if found != 1 {
-                let what = format!("stands {found} times in {}, and has to stand once", change.file);
-                return Err(problem(format!("change[{at}].find: {what}")).into());
-            }
-            *text = text.replace(&change.find, &change.replace);
-        }
-        let planted = Planted { originals };
-        for (file, text) in &changed {
+        let changed = changed(&self.root, entry)?;
+        for (file, (_, text)) in &changed {
             std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))?;
         }
-        Ok(planted)
+        let originals = changed.into_iter().map(|(file, (original, _))| (file, original));
+        Ok(Planted { originals: originals.collect() })
     }
+}
+
+/// The files that an entry changes, each as it is and as it becomes.
+pub(super) fn changed(root: &Path, entry: &Entry) -> Result<BTreeMap<PathBuf, (String, String)>, Problem> {
+    let mut files = BTreeMap::new();
+    for (at, change) in entry.changes.iter().enumerate() {
+        let problem = |what: String| Problem { path: entry.path.clone(), what };
+        let file = root.join(&change.file);
+        if !files.contains_key(&file) {
+            let text = std::fs::read_to_string(&file)
+                .map_err(|error| problem(format!("change[{at}].file: {}: {error}", change.file)))?;
+            files.insert(file.clone(), (text.clone(), text));
+        }
+        let (_, text) = files.get_mut(&file).expect("inserted above");
+        let found = text.matches(&change.find).count();
+        if found != 1 {
+            let what = format!("stands {found} times in {}, and has to stand once", change.file);
+            return Err(problem(format!("change[{at}].find: {what}")));
+        }
+        *text = text.replace(&change.find, &change.replace);
+    }
+    Ok(files)
 }
 
 /// A bug that stands in the copy until it is restored.
