@@ -14,6 +14,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 
 use crate::net::{Listener, Net, Stream};
+use crate::pulse::Pulse;
 use crate::world::{Sleep, World};
 
 /// One incarnation of one host: what it spawns ends with it.
@@ -30,6 +31,7 @@ struct Host {
     entropy: Mutex<StdRng>,
     tasks: Arc<AtomicUsize>,
     clock: Mutex<Clock>,
+    pulse: Pulse,
 }
 
 /// The host's own clock, which may run fast or slow.
@@ -65,7 +67,8 @@ impl SimEnv {
         let entropy = Mutex::new(world.stream(&format!("entropy {name} {life}")));
         let (world, net, name) = (world.clone(), net.clone(), name.to_owned());
         let clock = Mutex::new(Clock { shown: world.now(), at: world.now(), drift: 0 });
-        Self(Arc::new(Host { name, world, net, node, life, entropy, tasks: Arc::default(), clock }))
+        let (tasks, pulse) = (Arc::default(), Pulse::default());
+        Self(Arc::new(Host { name, world, net, node, life, entropy, tasks, clock, pulse }))
     }
 
     pub fn name(&self) -> &str {
@@ -145,7 +148,9 @@ impl Env for SimEnv {
     }
 
     fn now(&self) -> Time {
-        self.clock().read(self.0.world.now())
+        let now = self.0.world.now();
+        self.0.pulse.beat(&self.0.name, now);
+        self.clock().read(now)
     }
 
     fn sleep(&self, duration: Duration) -> Sleep {

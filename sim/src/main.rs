@@ -15,7 +15,7 @@ use mainstem_sim::plan::Plan;
 use mainstem_sim::run::{Looking, Outcome, Verdict, run};
 use mainstem_sim::shrink::{ShrinkError, shrink};
 use mainstem_sim::story::{self, Story};
-use mainstem_sim::{determinism, timeline};
+use mainstem_sim::{determinism, timeline, zoo};
 
 const NOT_DETERMINISTIC: u8 = 3;
 const HARNESS: u8 = 5;
@@ -55,6 +55,8 @@ enum Task {
         #[arg(long, value_parser = seeds)]
         seeds: Option<Range<u64>>,
     },
+    /// Plants each known bug in a copy of the tree, and demands that it is caught.
+    Zoo(zoo::Options),
     /// Runs seeds that come on standard input.
     #[command(name = batch::WORKER_COMMAND, hide = true)]
     Worker {
@@ -232,6 +234,7 @@ fn main() -> ExitCode {
         Task::Scenarios { names } => scenarios(&names),
         Task::Replay { file, trace, seed } => replay(&file, trace, seed),
         Task::CheckDeterminism { names, seeds } => check_determinism(&names, seeds),
+        Task::Zoo(options) => zoo::run(&options, &directory()),
         Task::PrintTrace { file, seed } => print_trace(&file, seed),
     };
     match done {

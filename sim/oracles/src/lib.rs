@@ -13,6 +13,7 @@ mod stale;
 mod verdict;
 mod view;
 pub mod viewer;
+mod writer;
 
 pub use record::{Begin, Committed, Record, Run, Send, Stream};
 pub use verdict::Violation;
@@ -21,7 +22,16 @@ pub use view::{Preview, ShownStatus, View};
 /// Judges a whole run. What is found first in time comes first.
 pub fn judge(record: &Record) -> Vec<Violation> {
     let mut found = vec![];
-    for check in [history::check, parts::check, stale::check, kept::check, order::check, intents::check] {
+    let checks = [
+        history::check,
+        parts::check,
+        stale::check,
+        kept::check,
+        order::check,
+        intents::check,
+        writer::check,
+    ];
+    for check in checks {
         check(record, &mut found);
     }
     found.sort_by_key(|violation| violation.at);

@@ -36,6 +36,8 @@ pub struct Committed {
     pub inserted: Vec<Message>,
     /// What was asked, by its constant name.
     pub command: &'static str,
+    /// The replica that asked.
+    pub replica: ReplicaId,
 }
 
 /// One run of a model.

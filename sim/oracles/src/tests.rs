@@ -57,6 +57,7 @@ impl Scene {
         };
         self.messages.extend(change.inserted.iter().cloned());
         let at = self.now();
+        let worker = self.state.as_ref().and_then(|state| state.worker.clone());
         self.record.committed.push(Committed {
             at,
             chat: CHAT,
@@ -65,6 +66,7 @@ impl Scene {
             cut_from: change.cut_from,
             inserted: change.inserted,
             command: command.name(),
+            replica: worker.unwrap_or_else(|| replica("A")),
         });
         self.state = Some(change.state);
     }
@@ -279,6 +281,15 @@ fn s5_an_episode_that_two_models_answer_is_found() {
     let mut scene = Scene::new("A");
     let run = scene.record.runs[0].clone();
     scene.record.runs.push(run);
+    scene.expect("S5");
+}
+
+#[test]
+fn s5_a_write_of_a_replica_that_is_not_the_worker_is_found() {
+    let mut scene = Scene::new("A");
+    scene.say("a ");
+    scene.finish("a ");
+    scene.record.committed.last_mut().unwrap().replica = replica("B");
     scene.expect("S5");
 }
 

@@ -182,6 +182,7 @@ impl Rows {
                 cut_from,
                 inserted: inserted.clone(),
                 command,
+                replica: ReplicaId::new(replica).expect("a replica's name is an id"),
             });
         });
         if deleted {

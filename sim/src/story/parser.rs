@@ -67,7 +67,8 @@ struct Known {
 const DEFAULT_CHAT: &str = "chat";
 /// A clock that is off by more than half is no clock.
 const DRIFT_MAX: i32 = 500;
-const GUARANTEES: [&str; 20] = [
+/// The ids of all that is promised and can be broken in a run.
+pub const GUARANTEES: [&str; 20] = [
     "S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "S10", "L1", "L2", "L3", "L4", "L5", "B1", "B2",
     "B3", "D1", "D2",
 ];

@@ -133,8 +133,16 @@ async fn tell_in(story: &Story, world: &World) -> Result<(), Failure> {
             return Err(Failure { guarantee: guarded.into(), line, why });
         }
     }
-    cast.check_absences(guarded)?;
-    cast.finale().await?;
+    let ended = match cast.check_absences(guarded) {
+        Ok(()) => cast.finale().await,
+        failed => failed,
+    };
+    if let Err(failure) = ended {
+        return Err(match world.record(|record| judge(record)).first() {
+            Some(found) => Failure { guarantee: found.guarantee.into(), why: found.to_string(), ..failure },
+            None => failure,
+        });
+    }
     match world.record(|record| judge(record)).first() {
         None => Ok(()),
         Some(found) => Err(broken(found.guarantee, found.to_string())),

@@ -1,0 +1,28 @@
+# R01: a dial to the old worker hangs while the chat moves to another one, and the dial to that one takes its
+# time. Then the old dial is answered first. It lost its purpose: nothing of it is shown, and it is closed.
+guards S3 B2
+replicas A B C
+
+only A works
+dials from C to A hang
+user on B sends "one"
+model on A says 3 parts
+viewer V on C watches chat
+within 1s V sees status running on A
+within 200ms C has 1 dial to A
+
+user on B interrupts
+within 500ms V sees answer of 3 parts interrupted
+within 100ms V sees status waiting
+only B works
+next dial from C to B takes 700ms
+user on B sends "two"
+within 500ms V sees message "two"
+within 500ms V sees status running on B
+
+from now on V sees no part of A
+dials from C to A complete
+model on B says 3 parts
+within 1s V sees parts 1..3 of B
+C has no connection to A
+C dialed B once

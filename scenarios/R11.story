@@ -1,0 +1,17 @@
+# R11: the follower cannot subscribe to notifications, again and again, and nobody listens to its complaints. That
+# holds up neither the viewer nor the end of it all when the viewer leaves.
+guards B2 B3
+replicas A C
+
+only A works
+bus of C refuses
+user sends "one"
+model on A says 2 parts
+viewer V on C watches chat
+within 2s V sees status running on A
+within 1s V sees parts 1..2 of A
+wait 5s
+model on A says 1 part
+within 200ms V sees part 3 of A
+V leaves
+within 20s nothing is left on C

@@ -1,0 +1,76 @@
+//! Builds of the copy, in a target directory of their own that is kept. What was built is copied away at once, so
+//! that the next one can begin while this one runs.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail};
+
+use super::entry::Entry;
+use super::plant::Tree;
+
+const PROFILE: &str = "sim";
+const PACKAGE: &str = "mainstem-sim";
+/// Of what the compiler says, as much as a report shows.
+const LINES_MAX: usize = 30;
+
+/// Builds one tree, one state of it after the other.
+#[derive(Debug)]
+pub(super) struct Builder {
+    tree: Tree,
+    target: PathBuf,
+    binaries: PathBuf,
+    clean: PathBuf,
+}
+
+impl Builder {
+    /// Builds the tree as it is, without a bug.
+    pub(super) fn new(tree: Tree, target: PathBuf, binaries: PathBuf) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(&binaries).with_context(|| format!("making {}", binaries.display()))?;
+        let clean = binaries.join("clean");
+        let builder = Self { tree, target, binaries, clean };
+        builder.build(&builder.clean).context("the tree does not build without any bug")?;
+        Ok(builder)
+    }
+
+    /// The program without a bug.
+    pub(super) fn clean(&self) -> &Path {
+        &self.clean
+    }
+
+    /// The program with the bug. The tree is as before afterwards, however this came out.
+    pub(super) fn plant(&self, entry: &Entry) -> anyhow::Result<PathBuf> {
+        let binary = self.binaries.join(&entry.name);
+        let planted = self.tree.plant(entry)?;
+        let built = self.build(&binary);
+        planted.restore()?;
+        built.with_context(|| format!("{}: the bug does not build", entry.path.display()))?;
+        let read = |path: &Path| std::fs::read(path).with_context(|| format!("reading {}", path.display()));
+        if read(&binary)? == read(&self.clean)? {
+            bail!("{}: the program is the same with the bug as without it", entry.path.display());
+        }
+        Ok(binary)
+    }
+
+    fn build(&self, binary: &Path) -> anyhow::Result<()> {
+        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        command
+            .current_dir(self.tree.root())
+            .args(["build", "--locked", "--color", "never", "--profile", PROFILE, "--package", PACKAGE])
+            .env("CARGO_TARGET_DIR", &self.target)
+            // The copy lies below the tree, so its settings would be read twice and the flag given twice.
+            .env("RUSTFLAGS", "--cfg madsim")
+            .stdin(Stdio::null());
+        let output = command.output().context("running cargo")?;
+        if !output.status.success() {
+            let told = String::from_utf8_lossy(&output.stderr);
+            let errors: Vec<_> = told.lines().skip_while(|line| !line.starts_with("error")).collect();
+            bail!("{}", errors[..errors.len().min(LINES_MAX)].join("\n"));
+        }
+        let built = self.target.join(PROFILE).join(PACKAGE);
+        // A new file: the old one may be running.
+        let _ = std::fs::remove_file(binary);
+        std::fs::copy(&built, binary).with_context(|| format!("copying {}", built.display()))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,173 @@
+//! What a run that failed says of itself: which guarantee it names, and who found that.
+
+use serde::{Deserialize, Serialize};
+
+/// Who found it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Finder {
+    /// A judge, from the evidence.
+    Judge,
+    /// A sentence of the story that did not come true.
+    Story,
+    /// What is demanded after everything has healed.
+    Finale,
+    /// An assertion that is always on.
+    Assertion,
+    /// The product logged an error.
+    Log,
+    /// By the wall clock there was no end.
+    Clock,
+    /// Two processes told one run differently.
+    Determinism,
+    /// A random run, which does not say who.
+    Run,
+}
+
+impl Finder {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Judge => "judge",
+            Self::Story => "story",
+            Self::Finale => "finale",
+            Self::Assertion => "assertion",
+            Self::Log => "log",
+            Self::Clock => "clock",
+            Self::Determinism => "determinism",
+            Self::Run => "run",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Catch {
+    /// `None`: it names none.
+    pub(super) guarantee: Option<String>,
+    pub(super) finder: Finder,
+    pub(super) why: String,
+}
+
+impl Catch {
+    /// Whether it names what the bug breaks.
+    pub(super) fn names(&self, breaks: &[String]) -> bool {
+        self.guarantee.as_ref().is_some_and(|named| breaks.contains(named))
+    }
+}
+
+/// What `scenarios` told of one story that failed: the verdict, before the lines that say how to see it again.
+pub(super) fn of_story(told: &str) -> Option<Catch> {
+    let lines = told.lines().take_while(|line| !line.starts_with("scenario "));
+    let lines: Vec<_> = lines.filter(|line| !line.starts_with("FAILED ")).collect();
+    let why = lines.join(" ");
+    if let Some(at) = why.find("an assertion failed: ") {
+        return Some(catch(first_id(&why[at..]), Finder::Assertion, why));
+    }
+    if why.contains("the product logged an error: ") {
+        return Some(catch(None, Finder::Log, why));
+    }
+    if lines.iter().any(|line| line.starts_with("no end after ")) {
+        // Time stands still in a machine that turns without input.
+        return Some(catch(Some("L4".into()), Finder::Clock, why));
+    }
+    let (at, id, rest) = lines.iter().enumerate().find_map(|(at, line)| {
+        let (id, rest) = line.split_once(": ")?;
+        is_id(id).then_some((at, id, rest))
+    })?;
+    let in_story = lines[..at].iter().any(|line| line.starts_with("line "));
+    let finder = match in_story {
+        true if rest.contains("; and the story: ") => Finder::Judge,
+        true => Finder::Story,
+        false if rest.starts_with("not within ") => Finder::Finale,
+        false => Finder::Judge,
+    };
+    Some(catch(Some(id.to_owned()), finder, why))
+}
+
+fn catch(guarantee: Option<String>, finder: Finder, why: String) -> Catch {
+    Catch { guarantee, finder, why }
+}
+
+/// One line of the results of random runs. What else it holds is of no concern here.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub(super) struct Seed {
+    pub(super) seed: u64,
+    pub(super) verdict: String,
+    #[serde(default)]
+    pub(super) guarantee: Option<String>,
+    #[serde(default)]
+    pub(super) why: String,
+}
+
+impl Seed {
+    /// What it caught, if it is not clean.
+    pub(super) fn catch(&self) -> Option<Catch> {
+        let (guarantee, finder) = match self.verdict.as_str() {
+            "clean" => return None,
+            "panicked" => (self.guarantee.clone().or_else(|| first_id(&self.why)), Finder::Assertion),
+            "hung" => (Some("L4".into()), Finder::Clock),
+            "logged" => (self.guarantee.clone(), Finder::Log),
+            _ => (self.guarantee.clone(), Finder::Run),
+        };
+        Some(catch(guarantee, finder, self.why.clone()))
+    }
+}
+
+fn is_id(word: &str) -> bool {
+    crate::story::GUARANTEES.contains(&word)
+}
+
+/// The first id of a guarantee in a text.
+fn first_id(text: &str) -> Option<String> {
+    text.split(|c: char| !c.is_ascii_alphanumeric()).find(|word| is_id(word)).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Catch, Finder, Seed, of_story};
+
+    fn told(text: &str) -> (Option<String>, Finder) {
+        let Catch { guarantee, finder, .. } = of_story(text).expect(text);
+        (guarantee, finder)
+    }
+
+    #[test]
+    fn a_failed_story_says_which_guarantee_and_who_found_it() {
+        let id = |id: &str| Some(id.to_owned());
+        let end = "scenario x, seed 0\nS9: no verdict\n";
+        for (text, expected) in [
+            (
+                "line 9: within 1s V sees part 1\nS3: not within 1s: V saw nothing\n",
+                (id("S3"), Finder::Story),
+            ),
+            ("line 9: wait 1s\nS2: parts 1..2; and the story: late\n", (id("S2"), Finder::Judge)),
+            ("S3 at 1s: a part follows\n", (None, Finder::Judge)),
+            ("S3: S3 at 1s: a part follows\n", (id("S3"), Finder::Judge)),
+            ("B2: not within 40s after the last fault: A still has tasks\n", (id("B2"), Finder::Finale)),
+            ("an assertion failed: S4: nothing is added\n", (id("S4"), Finder::Assertion)),
+            ("an assertion failed: index out of bounds\n", (None, Finder::Assertion)),
+            ("the product logged an error: 1.0 A ERROR: x\n", (None, Finder::Log)),
+            ("no end after 60 s by the wall clock\n", (id("L4"), Finder::Clock)),
+        ] {
+            let found = of_story(&format!("{text}{end}")).map(|catch| (catch.guarantee, catch.finder));
+            if expected == (None, Finder::Judge) {
+                assert_eq!(found, None, "{text}");
+            } else {
+                assert_eq!(found, Some(expected), "{text}");
+            }
+        }
+        assert_eq!(told("B2: not within 1s after the last fault: x\n").1, Finder::Finale);
+    }
+
+    #[test]
+    fn a_seed_that_is_not_clean_is_a_catch_and_counts_only_by_name() {
+        let read = |line: &str| serde_json::from_str::<Seed>(line).unwrap();
+        let clean = read(r#"{"seed":7,"verdict":"clean","guarantee":null,"why":"","steps":9}"#);
+        assert_eq!((clean.seed, clean.catch()), (7, None));
+        let broken = read(r#"{"seed":8,"verdict":"broken","guarantee":"S3","why":"a"}"#).catch().unwrap();
+        assert!(broken.names(&["B2".into(), "S3".into()]) && !broken.names(&["S2".into()]));
+        let panicked = read(r#"{"seed":8,"verdict":"panicked","guarantee":null,"why":"S4: nothing"}"#);
+        assert!(panicked.catch().unwrap().names(&["S4".into()]));
+        let hung = read(r#"{"seed":8,"verdict":"hung","guarantee":null,"why":""}"#).catch().unwrap();
+        assert!(hung.names(&["L4".into()]));
+    }
+}

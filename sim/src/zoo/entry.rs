@@ -1,0 +1,214 @@
+//! A planted bug, as its file tells it: what it is, which guarantees it breaks, where in the source it stands.
+//!
+//! Whatever is wrong with a file is told with the file's name and the key. Whether its changes fit the source is
+//! for [`plant`](super::plant) to say.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Component, Path, PathBuf};
+
+use serde::Deserialize;
+
+/// Seeds that random runs may take to find a bug that does not say how many.
+const SEEDS: u64 = 200;
+
+/// One file of `scenarios/bugs`.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    /// The file's stem.
+    pub(super) name: String,
+    pub(super) path: PathBuf,
+    pub(super) title: String,
+    /// A catch counts only if it names one of these.
+    pub(super) breaks: Vec<String>,
+    /// The story that fails with the bug and comes true without it. Only what must survive may have none.
+    pub(super) story: Option<PathBuf>,
+    /// Only two processes show it, by different traces of one seed (D1).
+    pub(super) by_determinism: bool,
+    /// How many seeds random runs may take.
+    pub(super) seeds: u64,
+    /// It changes nothing that is promised: whoever catches it is wrong.
+    pub(super) must_survive: bool,
+    pub(super) changes: Vec<Change>,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Change {
+    /// From the root of the tree.
+    pub(super) file: String,
+    /// Stands exactly once in the file.
+    pub(super) find: String,
+    pub(super) replace: String,
+}
+
+/// An entry that cannot be understood, or does not fit the source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Problem {
+    pub(super) path: PathBuf,
+    pub(super) what: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.what)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    title: String,
+    #[serde(default)]
+    breaks: Vec<String>,
+    story: Option<String>,
+    /// For readers alone.
+    #[serde(default, rename = "note")]
+    _note: String,
+    caught: Option<Caught>,
+    #[serde(default)]
+    random: Random,
+    #[serde(default)]
+    must_survive: bool,
+    change: Vec<Change>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Caught {
+    Determinism,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Random {
+    seeds: u64,
+}
+
+impl Default for Random {
+    fn default() -> Self {
+        Self { seeds: SEEDS }
+    }
+}
+
+/// Reads an entry. A story is looked for beside it, then in `stories`, each time first.
+pub(super) fn read(path: &Path, stories: &[PathBuf]) -> Result<Entry, Problem> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Problem { path: path.to_owned(), what: format!("cannot be read: {error}") })?;
+    parse(path, &text, |name| {
+        let beside = path.parent().map(Path::to_owned);
+        let files = beside.iter().chain(stories).map(|directory| directory.join(format!("{name}.story")));
+        files.into_iter().find(|file| file.is_file())
+    })
+}
+
+fn parse(path: &Path, text: &str, find_story: impl Fn(&str) -> Option<PathBuf>) -> Result<Entry, Problem> {
+    let problem = |what: String| Problem { path: path.to_owned(), what };
+    let file: File = toml::from_str(text).map_err(|error| problem(error.to_string()))?;
+    let named: BTreeSet<_> = crate::story::GUARANTEES.into_iter().collect();
+    if let Some(unknown) = file.breaks.iter().find(|id| !named.contains(id.as_str())) {
+        return Err(problem(format!("breaks: {unknown:?} is the id of no guarantee, like S3")));
+    }
+    if file.must_survive && !file.breaks.is_empty() {
+        return Err(problem("breaks: what must survive breaks nothing".into()));
+    }
+    if !file.must_survive && file.breaks.is_empty() {
+        return Err(problem("breaks: names no guarantee".into()));
+    }
+    if file.caught.is_some() && file.breaks != ["D1"] {
+        return Err(problem("caught: what two processes show breaks D1, and nothing else".into()));
+    }
+    let story = match &file.story {
+        None if file.must_survive => None,
+        None => return Err(problem("story: is missing".into())),
+        Some(name) => Some(find_story(name).ok_or_else(|| {
+            problem(format!("story: there is no {name}.story, neither beside the entry nor in scenarios/"))
+        })?),
+    };
+    if file.random.seeds == 0 {
+        return Err(problem("random.seeds: at least one".into()));
+    }
+    for (at, change) in file.change.iter().enumerate() {
+        let inside = Path::new(&change.file).components().all(|part| matches!(part, Component::Normal(_)));
+        if !inside || change.file.is_empty() {
+            return Err(problem(format!("change[{at}].file: {:?} is no path from the root", change.file)));
+        }
+        if change.find.is_empty() || change.find == change.replace {
+            return Err(problem(format!("change[{at}]: changes nothing")));
+        }
+    }
+    if file.change.is_empty() {
+        return Err(problem("change: there is none".into()));
+    }
+    let name = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+    Ok(Entry {
+        name,
+        path: path.to_owned(),
+        title: file.title,
+        breaks: file.breaks,
+        story,
+        by_determinism: file.caught.is_some_and(|Caught::Determinism| true),
+        seeds: file.random.seeds,
+        must_survive: file.must_survive,
+        changes: file.change,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::{Entry, Problem, parse};
+
+    const CHANGE: &str = "[[change]]\nfile = 'a.rs'\nfind = 'x'\nreplace = 'y'\n";
+
+    fn read(head: &str) -> Result<Entry, Problem> {
+        let story = |name: &str| (name == "R01").then(|| PathBuf::from("R01.story"));
+        parse(Path::new("bugs/R01.toml"), &format!("{head}\n{CHANGE}"), story)
+    }
+
+    fn problem(head: &str) -> String {
+        read(head).expect_err(head).to_string()
+    }
+
+    #[test]
+    fn an_entry_says_what_it_breaks_and_where() {
+        let entry = read("title = 'a'\nbreaks = ['S3', 'B2']\nstory = 'R01'\nnote = 'b'").unwrap();
+        assert_eq!((entry.name.as_str(), entry.seeds, entry.must_survive), ("R01", 200, false));
+        assert_eq!(entry.changes[0].file, "a.rs");
+        let rare = read("title = 'a'\nbreaks = ['S3']\nstory = 'R01'\nrandom = { seeds = 9 }").unwrap();
+        assert_eq!(rare.seeds, 9);
+        assert!(read("title = 'a'\nmust_survive = true").unwrap().story.is_none());
+        let twice = read("title = 'a'\nbreaks = ['D1']\nstory = 'R01'\ncaught = 'determinism'").unwrap();
+        assert!(twice.by_determinism);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_the_file_and_the_key() {
+        for (head, key) in [
+            ("title = 'a'\nbreaks = ['S3']\nstory = 'R01'\nbraeks = 1", "unknown field `braeks`"),
+            ("title = 'a'\nbreaks = ['S99']\nstory = 'R01'", "breaks: \"S99\""),
+            ("title = 'a'\nbreaks = []\nstory = 'R01'", "breaks: names no guarantee"),
+            ("title = 'a'\nbreaks = ['S3']", "story: is missing"),
+            ("title = 'a'\nbreaks = ['S3']\nstory = 'R99'", "story: there is no R99.story"),
+            ("title = 'a'\nbreaks = ['S3']\nstory = 'R01'\nrandom = { seeds = 0 }", "random.seeds"),
+            ("title = 'a'\nbreaks = ['S3']\nstory = 'R01'\ncaught = 'luck'", "unknown variant `luck`"),
+            ("title = 'a'\nbreaks = ['S3']\nstory = 'R01'\ncaught = 'determinism'", "caught:"),
+            ("title = 'a'\nbreaks = ['S3']\nmust_survive = true", "breaks: what must survive"),
+            ("breaks = ['S3']\nstory = 'R01'", "missing field `title`"),
+        ] {
+            let told = problem(head);
+            assert!(told.starts_with("bugs/R01.toml: ") && told.contains(key), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_change_stays_in_the_tree_and_changes_something() {
+        let head = "title = 'a'\nbreaks = ['S3']\nstory = 'R01'\n[[change]]\nreplace = 'y'\n";
+        assert!(problem(&format!("{head}file = '../a.rs'\nfind = 'x'")).contains("change[0].file"));
+        assert!(problem(&format!("{head}file = '/a.rs'\nfind = 'x'")).contains("change[0].file"));
+        assert!(problem(&format!("{head}file = 'a.rs'\nfind = 'y'")).contains("change[0]: changes nothing"));
+    }
+}

@@ -1,0 +1,308 @@
+//! The hunt for one bug: its story has to fail and name what the bug breaks, and so have random runs. Without
+//! the bug the same story comes true, and the same seed is clean: else the catch is none.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+
+use super::catch::{self, Catch, Finder, Seed};
+use super::entry::Entry;
+
+/// By the wall clock, for one story.
+const STORY_LIMIT: Duration = Duration::from_secs(120);
+/// By the wall clock, for all random runs of one bug, and for shrinking.
+const RUNS_LIMIT: Duration = Duration::from_secs(3600);
+const LOOK: Duration = Duration::from_millis(10);
+/// How long a program may count as being written.
+const BUSY_MAX: Duration = Duration::from_secs(5);
+const NOT_DETERMINISTIC: i32 = 3;
+
+/// What a hunter was told to do, and the program without a bug.
+#[derive(Debug)]
+pub(super) struct Hunter {
+    clean: PathBuf,
+    /// Where programs leave what they say.
+    outputs: PathBuf,
+    /// All stories: what must survive passes each of them.
+    stories: Vec<PathBuf>,
+    stories_only: bool,
+    shrink: bool,
+    without_oracle: Option<String>,
+    /// Stories that came true without a bug.
+    came_true: BTreeSet<PathBuf>,
+}
+
+/// How one bug fared.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Hunted {
+    pub(super) by_story: Option<Catch>,
+    /// A story that failed and named nothing that the bug breaks.
+    pub(super) story_missed: Option<Catch>,
+    pub(super) by_runs: Option<RunsCatch>,
+    /// Seeds that failed and named nothing that the bug breaks.
+    pub(super) seeds_missed: u64,
+    pub(super) seeds_run: u64,
+    pub(super) runs_took: Duration,
+    pub(super) shrunk: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct RunsCatch {
+    pub(super) seed: u64,
+    pub(super) catch: Catch,
+}
+
+impl Hunter {
+    /// Fails if the program cannot do what is asked: nothing is left out without being told to.
+    pub(super) fn new(
+        clean: PathBuf,
+        outputs: PathBuf,
+        stories: Vec<PathBuf>,
+        stories_only: bool,
+        shrink: bool,
+        without_oracle: Option<String>,
+    ) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(&outputs).with_context(|| format!("making {}", outputs.display()))?;
+        let came_true = BTreeSet::new();
+        let hunter = Self { clean, outputs, stories, stories_only, shrink, without_oracle, came_true };
+        let mut needs = vec![];
+        if !stories_only {
+            needs.extend([("run", "--seeds"), ("run", "--stop"), ("run", "--results")]);
+        }
+        if shrink {
+            needs.push(("shrink", "-o"));
+        }
+        if hunter.without_oracle.is_some() {
+            needs.push(("scenarios", "--without-oracle"));
+            needs.extend((!stories_only).then_some(("run", "--without-oracle")));
+        }
+        for (command, option) in needs {
+            let mut asking = Command::new(&hunter.clean);
+            asking
+                .args([command, "--help"])
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null());
+            let help = start(&mut asking)?.wait_with_output().context("asking for help")?;
+            if !help.status.success() || !String::from_utf8_lossy(&help.stdout).contains(option) {
+                bail!(
+                    "random runs, shrinking or leaving out an oracle is not available: this program has no \
+                     `{command} {option}`; --stories-only does without random runs, and says so in the report"
+                );
+            }
+        }
+        Ok(hunter)
+    }
+
+    pub(super) fn hunt(&mut self, entry: &Entry, program: &Path) -> anyhow::Result<Hunted> {
+        let mut hunted = Hunted::default();
+        match &entry.story {
+            Some(story) => self.hunt_by_story(entry, story, program, &mut hunted)?,
+            None => {
+                for story in self.stories.clone() {
+                    self.hunt_by_story(entry, &story, program, &mut hunted)?;
+                    if hunted.by_story.is_some() || hunted.story_missed.is_some() {
+                        break;
+                    }
+                }
+            }
+        }
+        if !self.stories_only {
+            let start = Instant::now();
+            if entry.by_determinism {
+                self.compare_seeds(entry, program, &mut hunted)?;
+            } else {
+                self.hunt_by_runs(entry, program, &mut hunted)?;
+            }
+            hunted.runs_took = start.elapsed();
+            if self.shrink
+                && let Some(caught) = &hunted.by_runs
+            {
+                hunted.shrunk = Some(self.shrink(entry, program, caught.seed)?);
+            }
+        }
+        Ok(hunted)
+    }
+
+    fn hunt_by_story(
+        &mut self,
+        entry: &Entry,
+        story: &Path,
+        program: &Path,
+        hunted: &mut Hunted,
+    ) -> anyhow::Result<()> {
+        if !self.came_true.contains(story) {
+            let name = format!("clean.{}", stem(story));
+            if let Some(why) = self.tell(&self.clean, story, entry.by_determinism, &name)? {
+                bail!("{} fails without any bug: {}", story.display(), why.why);
+            }
+            self.came_true.insert(story.to_owned());
+        }
+        let found = self.tell(program, story, entry.by_determinism, &format!("{}.story", entry.name))?;
+        match found {
+            Some(catch) if catch.names(&entry.breaks) => hunted.by_story = Some(catch),
+            other => hunted.story_missed = other,
+        }
+        Ok(())
+    }
+
+    /// One story in one program: what it failed by.
+    fn tell(&self, program: &Path, story: &Path, twice: bool, name: &str) -> anyhow::Result<Option<Catch>> {
+        let mut command = Command::new(program);
+        command.arg(if twice { "check-determinism" } else { "scenarios" }).arg(story);
+        if let Some(oracle) = self.without_oracle.as_ref().filter(|_| !twice) {
+            command.args(["--without-oracle", oracle]);
+        }
+        let (code, told) = self.run(command, name, STORY_LIMIT)?;
+        match code {
+            Some(0) => Ok(None),
+            Some(NOT_DETERMINISTIC) if twice => Ok(Some(different(&told))),
+            Some(1 | 2 | 4) if !twice => match catch::of_story(&told) {
+                Some(found) => Ok(Some(found)),
+                None => bail!("{name}: the verdict cannot be read:\n{told}"),
+            },
+            // A panic that was not caught where runs are.
+            Some(101) | None => bail!("{name}: the program itself broke off:\n{told}"),
+            Some(code) => bail!("{name}: exit code {code}:\n{told}"),
+        }
+    }
+
+    fn hunt_by_runs(&self, entry: &Entry, program: &Path, hunted: &mut Hunted) -> anyhow::Result<()> {
+        let mut next = 0;
+        while next < entry.seeds {
+            let seeds = self.seeds(program, next, entry.seeds, &entry.name)?;
+            hunted.seeds_run += seeds.len() as u64;
+            let Some(last) = seeds.last().filter(|last| last.seed >= next) else {
+                bail!("{}: random runs of {next}..{} left no result", entry.name, entry.seeds);
+            };
+            let Some(catch) = last.catch() else { return Ok(()) };
+            if entry.must_survive || catch.names(&entry.breaks) {
+                let again = self.seeds(&self.clean, last.seed, last.seed + 1, "clean")?;
+                if again.iter().any(|seed| seed.catch().is_some()) {
+                    bail!("seed {} is not clean without any bug either: {}", last.seed, catch.why);
+                }
+                hunted.by_runs = Some(RunsCatch { seed: last.seed, catch });
+                return Ok(());
+            }
+            hunted.seeds_missed += 1;
+            next = last.seed + 1;
+        }
+        Ok(())
+    }
+
+    /// Random runs up to the first seed that is not clean. In order of their seeds.
+    fn seeds(&self, program: &Path, from: u64, to: u64, name: &str) -> anyhow::Result<Vec<Seed>> {
+        let results = self.outputs.join(format!("{name}.seeds.jsonl"));
+        let _ = std::fs::remove_file(&results);
+        let mut command = Command::new(program);
+        command.args(["run", "--seeds", &format!("{from}..{to}"), "--stop", "--results"]).arg(&results);
+        if let Some(oracle) = &self.without_oracle {
+            command.args(["--without-oracle", oracle]);
+        }
+        let (code, told) = self.run(command, &format!("{name}.runs"), RUNS_LIMIT)?;
+        let read = std::fs::read_to_string(&results).unwrap_or_default();
+        let seeds: Result<Vec<Seed>, _> =
+            read.lines().filter(|line| !line.trim().is_empty()).map(serde_json::from_str).collect();
+        let mut seeds = seeds.with_context(|| format!("reading {}", results.display()))?;
+        seeds.sort_by_key(|seed| seed.seed);
+        // With several runs at once, some beyond the first that is not clean have ended too.
+        if let Some(at) = seeds.iter().position(|seed| seed.catch().is_some()) {
+            seeds.truncate(at + 1);
+        }
+        match code {
+            Some(0..=4) => Ok(seeds),
+            code => bail!("{name}: random runs ended with {code:?}:\n{told}"),
+        }
+    }
+
+    /// Each seed in two processes.
+    fn compare_seeds(&self, entry: &Entry, program: &Path, hunted: &mut Hunted) -> anyhow::Result<()> {
+        for seed in 0..entry.seeds {
+            let mut command = Command::new(program);
+            command.args(["check-determinism", "--seeds", &format!("{seed}..{}", seed + 1)]);
+            let (code, told) = self.run(command, &format!("{}.runs", entry.name), RUNS_LIMIT)?;
+            hunted.seeds_run += 1;
+            match code {
+                Some(0) => {}
+                Some(NOT_DETERMINISTIC) => {
+                    hunted.by_runs = Some(RunsCatch { seed, catch: different(&told) });
+                    return Ok(());
+                }
+                code => bail!("{}: comparing seed {seed} ended with {code:?}:\n{told}", entry.name),
+            }
+        }
+        Ok(())
+    }
+
+    /// What the program says of the smallest run that still fails.
+    fn shrink(&self, entry: &Entry, program: &Path, seed: u64) -> anyhow::Result<String> {
+        let file = self.outputs.join(format!("{}.shrunk.story", entry.name));
+        let mut command = Command::new(program);
+        command.args(["shrink", &seed.to_string(), "-o"]).arg(&file);
+        let (code, told) = self.run(command, &format!("{}.shrink", entry.name), RUNS_LIMIT)?;
+        let left = told.lines().find_map(|line| line.strip_prefix("shrunk to "));
+        match (code, left) {
+            (Some(1..=4), Some(left)) => Ok(left.split(" in ").next().unwrap_or(left).to_owned()),
+            (code, _) => bail!("{}: shrinking seed {seed} ended with {code:?}:\n{told}", entry.name),
+        }
+    }
+
+    /// Runs a program to its end: its exit code, if it has one, and all that it said.
+    fn run(
+        &self,
+        mut command: Command,
+        name: &str,
+        limit: Duration,
+    ) -> anyhow::Result<(Option<i32>, String)> {
+        let path = self.outputs.join(format!("{name}.txt"));
+        let output = File::create(&path).with_context(|| format!("making {}", path.display()))?;
+        let errors = output.try_clone().context("sharing a file")?;
+        let mut child = start(command.stdin(Stdio::null()).stdout(output).stderr(errors))?;
+        let start = Instant::now();
+        let status = loop {
+            if let Some(status) = child.try_wait().context("waiting for a program")? {
+                break status;
+            }
+            if start.elapsed() > limit {
+                let _ = child.kill();
+                let _ = child.wait();
+                bail!("{name}: no end after {} s", limit.as_secs());
+            }
+            std::thread::sleep(LOOK);
+        };
+        let told = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        Ok((status.code(), String::from_utf8_lossy(&told).into_owned()))
+    }
+}
+
+/// A program that was just written counts as being written for as long as a process that began meanwhile has not
+/// come to its own program.
+fn start(command: &mut Command) -> anyhow::Result<Child> {
+    let until = Instant::now() + BUSY_MAX;
+    loop {
+        match command.spawn() {
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy && Instant::now() < until => {
+                std::thread::sleep(LOOK);
+            }
+            started => return started.with_context(|| format!("starting {command:?}")),
+        }
+    }
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned())
+}
+
+fn different(told: &str) -> Catch {
+    let why = told.lines().find(|line| line.starts_with("D1: ")).unwrap_or("two traces differ").to_owned();
+    Catch { guarantee: Some("D1".into()), finder: Finder::Determinism, why }
+}
+
+#[cfg(test)]
+#[path = "hunt_tests.rs"]
+mod tests;

@@ -1,0 +1,141 @@
+//! The hunter, with programs that are scripts: they say what a program of ours would.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use super::{Hunted, Hunter};
+use crate::zoo::catch::Finder;
+use crate::zoo::entry::{Change, Entry};
+
+/// Understands everything and finds nothing.
+const CLEAN: &str = r#"
+case "$*" in
+*--help*) echo "--seeds --stop --results --without-oracle -o" ;;
+run*) while [ "$1" != --results ]; do shift; done; echo '{"seed":0,"verdict":"clean"}' >"$2" ;;
+esac
+"#;
+
+/// Breaks S3, which only the oracle of S3 sees; seed 0 breaks something else.
+const BROKEN: &str = r#"
+case "$*" in
+*"--without-oracle S3"*run*|run*"--without-oracle S3"*)
+    while [ "$1" != --results ]; do shift; done; echo '{"seed":3,"verdict":"clean"}' >"$2" ;;
+*"--without-oracle S3"*) ;;
+run*0..4*) while [ "$1" != --results ]; do shift; done
+    echo '{"seed":0,"verdict":"broken","guarantee":"S1","why":"x"}' >"$2"; exit 1 ;;
+run*3..4*) while [ "$1" != --results ]; do shift; done; echo '{"seed":3,"verdict":"clean"}' >"$2" ;;
+run*) while [ "$1" != --results ]; do shift; done
+    echo '{"seed":1,"verdict":"clean"}' >"$2"
+    echo '{"seed":2,"verdict":"broken","guarantee":"S3","why":"x"}' >>"$2"; exit 1 ;;
+scenarios*) echo "FAILED x"; echo "S3: S3 at 1s: a part follows"; echo "scenario x, seed 0"; exit 1 ;;
+check-determinism*--seeds*2..3*) echo "D1: two runs differ at line 7 of their traces"; exit 3 ;;
+check-determinism*--seeds*) ;;
+check-determinism*) echo "D1: two runs differ at line 9 of their traces"; exit 3 ;;
+shrink*) echo "S3: x"; echo "shrunk to 2 faults and 3 other lines in 9 runs and 1.5 s"; exit 1 ;;
+esac
+"#;
+
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("mainstem-hunt-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
+        std::fs::write(path.join("x.story"), "").unwrap();
+        Self(path)
+    }
+
+    fn program(&self, name: &str, script: &str) -> PathBuf {
+        let path = self.0.join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{script}")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    fn hunter(&self, clean: &str, shrink: bool, without: Option<&str>) -> anyhow::Result<Hunter> {
+        let clean = self.program("clean", clean);
+        let stories = vec![self.0.join("x.story")];
+        Hunter::new(clean, self.0.join("out"), stories, false, shrink, without.map(str::to_owned))
+    }
+
+    fn entry(&self, breaks: &[&str]) -> Entry {
+        Entry {
+            name: "R01".into(),
+            path: "R01.toml".into(),
+            title: String::new(),
+            breaks: breaks.iter().map(|id| (*id).to_owned()).collect(),
+            story: Some(self.0.join("x.story")),
+            by_determinism: breaks == ["D1"],
+            seeds: 4,
+            must_survive: breaks.is_empty(),
+            changes: vec![Change { file: "a".into(), find: "b".into(), replace: "c".into() }],
+        }
+    }
+
+    fn hunt(&self, breaks: &[&str], without: Option<&str>) -> Hunted {
+        let broken = self.program("broken", BROKEN);
+        self.hunter(CLEAN, true, without).unwrap().hunt(&self.entry(breaks), &broken).unwrap()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn a_bug_is_caught_by_its_story_and_by_the_first_seed_that_names_what_it_breaks() {
+    let hunted = Scratch::new("both").hunt(&["S3"], None);
+    assert_eq!(hunted.by_story.unwrap().finder, Finder::Judge);
+    assert_eq!(hunted.by_runs.unwrap().seed, 2);
+    // Seed 0 failed by S1, which this bug does not break.
+    assert_eq!((hunted.seeds_run, hunted.seeds_missed), (3, 1));
+    assert_eq!(hunted.shrunk.unwrap(), "2 faults and 3 other lines");
+}
+
+#[test]
+fn without_the_oracle_that_alone_sees_it_a_bug_is_missed() {
+    let hunted = Scratch::new("without").hunt(&["S3"], Some("S3"));
+    assert!(hunted.by_story.is_none() && hunted.story_missed.is_none() && hunted.by_runs.is_none());
+}
+
+#[test]
+fn a_catch_under_another_name_is_none() {
+    let hunted = Scratch::new("name").hunt(&["S2"], None);
+    assert_eq!((hunted.seeds_run, hunted.seeds_missed), (4, 2));
+    assert!(hunted.by_story.is_none() && hunted.by_runs.is_none());
+    assert_eq!(hunted.story_missed.unwrap().guarantee.unwrap(), "S3");
+}
+
+#[test]
+fn two_processes_show_what_one_does_not() {
+    let hunted = Scratch::new("twice").hunt(&["D1"], None);
+    assert_eq!(hunted.by_story.unwrap().finder, Finder::Determinism);
+    let caught = hunted.by_runs.unwrap();
+    assert_eq!((caught.seed, caught.catch.finder), (2, Finder::Determinism));
+}
+
+#[test]
+fn what_must_survive_is_judged_by_the_first_seed_that_is_not_clean() {
+    let hunted = Scratch::new("canary").hunt(&[], None);
+    assert_eq!(hunted.by_runs.unwrap().seed, 0);
+    assert!(hunted.story_missed.is_some());
+}
+
+#[test]
+fn a_story_that_fails_without_the_bug_is_an_error() {
+    let scratch = Scratch::new("clean");
+    let broken = scratch.program("broken", BROKEN);
+    let both = CLEAN.replace("run*)", "scenarios*) echo 'S3: x'; exit 1 ;;\nrun*)");
+    let error = scratch.hunter(&both, false, None).unwrap().hunt(&scratch.entry(&["S3"]), &broken);
+    assert!(error.unwrap_err().to_string().contains("fails without any bug"));
+}
+
+#[test]
+fn a_program_that_cannot_do_what_is_asked_is_an_error_and_no_skip() {
+    let scratch = Scratch::new("cannot");
+    let error = scratch.hunter("exit 64", false, None).unwrap_err().to_string();
+    assert!(error.contains("`run --seeds`") && error.contains("--stories-only"), "{error}");
+}

@@ -1,0 +1,216 @@
+//! The zoo: bugs of the kind that such systems really had, each a file in `scenarios/bugs`. Each is planted in a
+//! copy of the tree, and has to be caught by its story and by random runs, by a guarantee that it breaks (D3).
+//!
+//! The working tree is never touched, and nothing is skipped in silence: what does not fit the source, does not
+//! build or makes no difference is an error.
+
+mod build;
+mod catch;
+mod entry;
+mod hunt;
+mod plant;
+mod report;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+
+use build::Builder;
+use entry::Entry;
+use hunt::Hunter;
+use plant::Tree;
+use report::{Report, Row};
+
+const USAGE: u8 = 64;
+
+/// What `cargo sim zoo` is told.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// The bugs by name; all of them if none is named.
+    names: Vec<String>,
+    /// Where they are, and stories of their own beside them; otherwise scenarios/bugs.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Leaves out random runs; the report says so.
+    #[arg(long)]
+    stories_only: bool,
+    /// Looks for the smallest random run that still fails.
+    #[arg(long)]
+    shrink: bool,
+    /// Leaves out what one guarantee's oracle finds: bugs that nothing else catches are then missed.
+    #[arg(long, value_name = "ID")]
+    without_oracle: Option<String>,
+    /// Begins no further bug when this time is over, like 10m.
+    #[arg(long = "for", value_name = "TIME", value_parser = time)]
+    limit: Option<Duration>,
+    /// Begins with this entry, counted round.
+    #[arg(long, default_value_t = 0)]
+    rotate: usize,
+    /// Where a line of JSON for each bug goes; otherwise below the target directory.
+    #[arg(long)]
+    results: Option<PathBuf>,
+}
+
+/// A time like 90s or 10m.
+fn time(text: &str) -> Result<Duration, String> {
+    let (number, unit) = text.split_at(text.len() - text.chars().last().map_or(0, char::len_utf8));
+    let number: u64 = number.parse().map_err(|_| "a time is a number and s, m or h, like 10m".to_owned())?;
+    match unit {
+        "s" => Ok(Duration::from_secs(number)),
+        "m" => Ok(Duration::from_secs(number * 60)),
+        "h" => Ok(Duration::from_secs(number * 3600)),
+        _ => Err("a time is a number and s, m or h, like 10m".to_owned()),
+    }
+}
+
+/// Runs the zoo of the tree under `root`, whose stories are in `scenarios`. The exit code.
+pub fn run(options: &Options, scenarios: &Path) -> anyhow::Result<u8> {
+    let scenarios = scenarios.canonicalize().with_context(|| format!("finding {}", scenarios.display()))?;
+    let root = scenarios.parent().context("the scenarios lie in no tree")?;
+    let own = scenarios.join("bugs");
+    let directory = options.dir.as_deref().unwrap_or(&own);
+    let directory = directory.canonicalize().with_context(|| format!("finding {}", directory.display()))?;
+    let mut files = self::files(&directory, "toml")?;
+    if let Some(unknown) = options.names.iter().find(|name| !files.iter().any(|file| is(file, name))) {
+        eprintln!("there is no bug {unknown:?} in {}", directory.display());
+        return Ok(USAGE);
+    }
+    if !options.names.is_empty() {
+        files.retain(|file| options.names.iter().any(|name| is(file, name)));
+    }
+    if files.is_empty() {
+        bail!("{} has no file that ends with .toml", directory.display());
+    }
+    let begin = options.rotate % files.len();
+    files.rotate_left(begin);
+    let entries: Result<Vec<Entry>, _> =
+        files.iter().map(|file| entry::read(file, std::slice::from_ref(&scenarios))).collect();
+    let entries = entries?;
+
+    let home = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let home = home.join("zoo");
+    std::fs::create_dir_all(&home).with_context(|| format!("making {}", home.display()))?;
+    let lock = std::fs::File::create(home.join("lock")).context("making a lock")?;
+    lock.lock().context("waiting for another zoo")?;
+    let start = Instant::now();
+    println!("building the tree without a bug");
+    let tree = Tree::refresh(root, home.join("tree"))?;
+    let builder = Builder::new(tree, home.join("target"), home.join("bin"))?;
+    let hunter = Hunter::new(
+        builder.clean().to_owned(),
+        home.join("out"),
+        stories(&scenarios)?,
+        options.stories_only,
+        options.shrink,
+        options.without_oracle.clone(),
+    )?;
+    let until = options.limit.map(|limit| start + limit);
+    let results = options.results.clone().unwrap_or_else(|| home.join("results.jsonl"));
+    let rows = hunt_all(&entries, &builder, hunter, until, options.stories_only, &results)?;
+    let (stories_only, without_oracle) = (options.stories_only, options.without_oracle.clone());
+    let report = Report { rows, stories_only, without_oracle };
+    println!("{report}");
+    println!("results in {}", results.display());
+    Ok(report.code())
+}
+
+/// The next bug is built while the last one is hunted; never more than one ahead.
+fn hunt_all(
+    entries: &[Entry],
+    builder: &Builder,
+    mut hunter: Hunter,
+    until: Option<Instant>,
+    stories_only: bool,
+    results: &Path,
+) -> anyhow::Result<Vec<Row>> {
+    let mut results =
+        std::fs::File::create(results).with_context(|| format!("making {}", results.display()))?;
+    let (sender, receiver) = mpsc::sync_channel(0);
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            for entry in entries {
+                let start = Instant::now();
+                let built = match until {
+                    Some(until) if start >= until => None,
+                    _ => Some(builder.plant(entry)),
+                };
+                if sender.send((entry, built, start.elapsed())).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut rows = vec![];
+        for (entry, built, built_in) in receiver {
+            let row = match built {
+                None => Row::not_reached(entry),
+                Some(Err(error)) => Row::error(entry, &error),
+                Some(Ok(program)) => {
+                    let hunted = hunter.hunt(entry, &program);
+                    let _ = std::fs::remove_file(&program);
+                    match hunted {
+                        Ok(hunted) => Row::hunted(entry, hunted, built_in, stories_only),
+                        Err(error) => Row::error(entry, &error),
+                    }
+                }
+            };
+            println!("{:<5} {:?}: {}", row.name, row.fate, row.title);
+            let line = serde_json::to_string(&row).context("writing a result")?;
+            writeln!(results, "{line}").context("writing a result")?;
+            rows.push(row);
+        }
+        Ok(rows)
+    })
+}
+
+/// The names of all entries in `scenarios/bugs` of the tree under `root`. Fails if one of them cannot be understood,
+/// or does not fit the source as it is now.
+pub fn fitting(root: &Path) -> anyhow::Result<Vec<String>> {
+    let scenarios = root.join("scenarios");
+    let entries = files(&scenarios.join("bugs"), "toml")?.into_iter().map(|file| {
+        let entry = entry::read(&file, std::slice::from_ref(&scenarios))?;
+        plant::changed(root, &entry)?;
+        Ok(entry.name)
+    });
+    entries.collect()
+}
+
+/// All stories, those included that a random run left behind.
+fn stories(scenarios: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut stories = files(scenarios, "story")?;
+    let regressions = scenarios.join("regressions");
+    if regressions.is_dir() {
+        stories.extend(files(&regressions, "story")?);
+    }
+    Ok(stories)
+}
+
+/// Files of a directory by their extension, in order.
+fn files(directory: &Path, extension: &str) -> anyhow::Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(directory).with_context(|| format!("reading {}", directory.display()))?;
+    let files: Result<Vec<PathBuf>, _> = entries.map(|entry| entry.map(|entry| entry.path())).collect();
+    let mut files = files.with_context(|| format!("reading {}", directory.display()))?;
+    files.retain(|file| file.extension().is_some_and(|found| found == extension));
+    files.sort();
+    Ok(files)
+}
+
+fn is(file: &Path, name: &str) -> bool {
+    file.file_stem().is_some_and(|stem| stem == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::time;
+
+    #[test]
+    fn a_time_is_a_number_and_a_unit() {
+        assert_eq!(time("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(time("10m"), Ok(Duration::from_secs(600)));
+        assert!(time("").is_err() && time("10").is_err() && time("m").is_err() && time("10d").is_err());
+    }
+}

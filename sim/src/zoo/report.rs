@@ -1,0 +1,291 @@
+//! What the zoo came to: a table for people, a line of JSON for each bug, and the exit code.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::catch::Catch;
+use super::entry::Entry;
+use super::hunt::Hunted;
+
+const MISSED: u8 = 1;
+const HARNESS: u8 = 5;
+
+/// What became of one entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Fate {
+    Caught,
+    /// By its story, by random runs, or by both it was not.
+    Missed,
+    /// It had to survive, and did.
+    Survived,
+    /// It had to survive, and was caught.
+    CaughtWrongly,
+    /// Nobody knows: the harness failed.
+    Error,
+    /// Time was over.
+    NotReached,
+}
+
+/// One row of the report.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Row {
+    pub(super) name: String,
+    pub(super) title: String,
+    pub(super) breaks: Vec<String>,
+    pub(super) fate: Fate,
+    pub(super) story: Option<Catch>,
+    /// A story that failed by something that the bug does not break.
+    pub(super) story_missed: Option<Catch>,
+    pub(super) runs: Option<Runs>,
+    pub(super) shrunk: Option<String>,
+    pub(super) build_ms: u64,
+    pub(super) error: Option<String>,
+}
+
+/// What random runs did.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Runs {
+    pub(super) caught: Option<Catch>,
+    pub(super) seed: Option<u64>,
+    pub(super) seeds_run: u64,
+    /// Seeds that failed by something that the bug does not break.
+    pub(super) seeds_missed: u64,
+    pub(super) ms: u64,
+}
+
+impl Row {
+    fn blank(entry: &Entry, fate: Fate) -> Self {
+        Self {
+            name: entry.name.clone(),
+            title: entry.title.clone(),
+            breaks: entry.breaks.clone(),
+            fate,
+            story: None,
+            story_missed: None,
+            runs: None,
+            shrunk: None,
+            build_ms: 0,
+            error: None,
+        }
+    }
+
+    pub(super) fn not_reached(entry: &Entry) -> Self {
+        Self::blank(entry, Fate::NotReached)
+    }
+
+    pub(super) fn error(entry: &Entry, error: &anyhow::Error) -> Self {
+        Self { error: Some(format!("{error:#}")), ..Self::blank(entry, Fate::Error) }
+    }
+
+    pub(super) fn hunted(entry: &Entry, hunted: Hunted, built_in: Duration, stories_only: bool) -> Self {
+        let by_runs = stories_only || hunted.by_runs.is_some();
+        let seen = hunted.by_story.is_some() || hunted.story_missed.is_some();
+        let fate = match entry.must_survive {
+            true if seen || hunted.by_runs.is_some() => Fate::CaughtWrongly,
+            true => Fate::Survived,
+            false if hunted.by_story.is_some() && by_runs => Fate::Caught,
+            false => Fate::Missed,
+        };
+        let runs = (!stories_only).then(|| {
+            let (seed, caught) = hunted.by_runs.map(|caught| (caught.seed, caught.catch)).unzip();
+            let (seeds_run, seeds_missed) = (hunted.seeds_run, hunted.seeds_missed);
+            Runs { caught, seed, seeds_run, seeds_missed, ms: millis(hunted.runs_took) }
+        });
+        Self {
+            story: hunted.by_story,
+            story_missed: hunted.story_missed,
+            runs,
+            shrunk: hunted.shrunk,
+            build_ms: millis(built_in),
+            ..Self::blank(entry, fate)
+        }
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The whole zoo.
+#[derive(Clone, Debug)]
+pub(super) struct Report {
+    pub(super) rows: Vec<Row>,
+    pub(super) stories_only: bool,
+    pub(super) without_oracle: Option<String>,
+}
+
+impl Report {
+    /// A zoo in which something is not known is not known to be in order, so that comes first.
+    pub(super) fn code(&self) -> u8 {
+        let any = |fate| self.rows.iter().any(|row| row.fate == fate);
+        if any(Fate::Error) {
+            HARNESS
+        } else if any(Fate::Missed) || any(Fate::CaughtWrongly) {
+            MISSED
+        } else {
+            0
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut lines =
+            vec![["", "bug", "breaks", "its story", "random runs", "shrunk to", "build"].map(str::to_owned)];
+        lines.extend(self.rows.iter().map(cells));
+        let widths: Vec<usize> = (0..lines[0].len())
+            .map(|column| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0))
+            .collect();
+        for line in &lines {
+            let cells: Vec<_> =
+                line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+            writeln!(f, "{}", cells.join("  ").trim_end())?;
+        }
+        for row in &self.rows {
+            if let Some(error) = &row.error {
+                writeln!(f, "{}: {error}", row.name)?;
+            }
+            if let Some(other) = row.story_missed.as_ref().filter(|_| row.fate != Fate::Survived) {
+                let named = other.guarantee.as_deref().unwrap_or("nothing");
+                writeln!(f, "{}: its story fails by {named}: {}", row.name, other.why)?;
+            }
+        }
+        if self.stories_only {
+            writeln!(f, "stories only: no random runs were made")?;
+        }
+        if let Some(oracle) = &self.without_oracle {
+            writeln!(f, "without the oracle of {oracle}: what only that catches is missed")?;
+        }
+        let count = |fate| self.rows.iter().filter(|row| row.fate == fate).count();
+        write!(
+            f,
+            "{} caught, {} survived as they must, {} missed, {} caught wrongly, {} errors, {} not reached",
+            count(Fate::Caught),
+            count(Fate::Survived),
+            count(Fate::Missed),
+            count(Fate::CaughtWrongly),
+            count(Fate::Error),
+            count(Fate::NotReached),
+        )
+    }
+}
+
+fn cells(row: &Row) -> [String; 7] {
+    let fate = match row.fate {
+        Fate::Caught | Fate::Survived => "ok",
+        Fate::Missed => "MISSED",
+        Fate::CaughtWrongly => "WRONG",
+        Fate::Error => "ERROR",
+        Fate::NotReached => "not reached",
+    };
+    let known = !matches!(row.fate, Fate::Error | Fate::NotReached);
+    let story = match &row.story {
+        Some(catch) => by(catch),
+        None if known => "not caught".into(),
+        None => "-".into(),
+    };
+    let runs = match &row.runs {
+        None => "-".into(),
+        Some(Runs { caught: None, seeds_run, seeds_missed, ms, .. }) => {
+            format!("not caught by {seeds_run} seeds in {} s, {seeds_missed} failed otherwise", seconds(*ms))
+        }
+        Some(Runs { caught: Some(catch), seeds_run, ms, .. }) => {
+            format!("{} after {seeds_run} seeds, {} s", by(catch), seconds(*ms))
+        }
+    };
+    let shrunk = row.shrunk.clone().unwrap_or_else(|| "-".into());
+    let build = if known { format!("{} s", seconds(row.build_ms)) } else { "-".into() };
+    [fate.into(), row.name.clone(), row.breaks.join(" "), story, runs, shrunk, build]
+}
+
+fn by(catch: &Catch) -> String {
+    format!("{} by {}", catch.guarantee.as_deref().unwrap_or("nothing"), catch.finder.as_str())
+}
+
+fn seconds(ms: u64) -> String {
+    format!("{}.{}", ms / 1000, ms % 1000 / 100)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Fate, Report, Row};
+    use crate::zoo::catch::{Catch, Finder};
+    use crate::zoo::entry::{Change, Entry};
+    use crate::zoo::hunt::{Hunted, RunsCatch};
+
+    fn entry(must_survive: bool) -> Entry {
+        Entry {
+            name: "R01".into(),
+            path: "R01.toml".into(),
+            title: "a".into(),
+            breaks: if must_survive { vec![] } else { vec!["S3".into()] },
+            story: None,
+            by_determinism: false,
+            seeds: 9,
+            must_survive,
+            changes: vec![Change { file: "a".into(), find: "b".into(), replace: "c".into() }],
+        }
+    }
+
+    fn catch() -> Catch {
+        Catch { guarantee: Some("S3".into()), finder: Finder::Judge, why: "as it is".into() }
+    }
+
+    fn by_story() -> Hunted {
+        Hunted { by_story: Some(catch()), seeds_run: 9, ..Hunted::default() }
+    }
+
+    fn by_both() -> Hunted {
+        Hunted { by_runs: Some(RunsCatch { seed: 3, catch: catch() }), seeds_run: 4, ..by_story() }
+    }
+
+    fn report(rows: Vec<Row>, stories_only: bool) -> Report {
+        Report { rows, stories_only, without_oracle: None }
+    }
+
+    fn fate(entry: &Entry, hunted: Hunted, stories_only: bool) -> (Fate, u8) {
+        let row = Row::hunted(entry, hunted, Duration::ZERO, stories_only);
+        (row.fate, report(vec![row], stories_only).code())
+    }
+
+    #[test]
+    fn a_bug_is_caught_by_its_story_and_by_random_runs() {
+        let bug = entry(false);
+        assert_eq!(fate(&bug, by_both(), false), (Fate::Caught, 0));
+        assert_eq!(fate(&bug, by_story(), false), (Fate::Missed, 1));
+        assert_eq!(fate(&bug, by_story(), true), (Fate::Caught, 0));
+        let by_runs = Hunted { by_story: None, ..by_both() };
+        assert_eq!(fate(&bug, by_runs, false), (Fate::Missed, 1));
+        let otherwise = Hunted { story_missed: Some(catch()), ..Hunted::default() };
+        assert_eq!(fate(&bug, otherwise, true), (Fate::Missed, 1));
+    }
+
+    #[test]
+    fn what_must_survive_is_never_caught_by_anything() {
+        let canary = entry(true);
+        assert_eq!(fate(&canary, Hunted::default(), false), (Fate::Survived, 0));
+        let by_runs = Hunted { by_story: None, ..by_both() };
+        assert_eq!(fate(&canary, by_runs, false), (Fate::CaughtWrongly, 1));
+        let otherwise = Hunted { story_missed: Some(catch()), ..Hunted::default() };
+        assert_eq!(fate(&canary, otherwise, false), (Fate::CaughtWrongly, 1));
+    }
+
+    #[test]
+    fn an_error_of_the_harness_outweighs_what_was_missed_and_what_was_not_reached_is_listed() {
+        let missed = Row::hunted(&entry(false), Hunted::default(), Duration::ZERO, true);
+        let error = Row::error(&entry(false), &anyhow::anyhow!("it does not build"));
+        let late = Row::not_reached(&entry(false));
+        let whole = report(vec![missed, error, late.clone()], true);
+        assert_eq!(whole.code(), 5);
+        let told = whole.to_string();
+        for said in ["MISSED", "ERROR", "it does not build", "not reached", "no random runs were made"] {
+            assert!(told.contains(said), "{told}");
+        }
+        assert_eq!(report(vec![late], true).code(), 0);
+    }
+}
