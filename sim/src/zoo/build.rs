@@ -27,6 +27,7 @@ impl Builder {
     /// Builds the tree as it is, without a bug.
     pub(super) fn new(tree: Tree, target: PathBuf, binaries: PathBuf) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&binaries).with_context(|| format!("making {}", binaries.display()))?;
+        spare_the_libraries(&target);
         let clean = binaries.join("clean");
         let builder = Self { tree, target, binaries, clean };
         builder.build(&builder.clean).context("the tree does not build without any bug")?;
@@ -72,5 +73,21 @@ impl Builder {
         let _ = std::fs::remove_file(binary);
         std::fs::copy(&built, binary).with_context(|| format!("copying {}", built.display()))?;
         Ok(())
+    }
+}
+
+/// What this program stands on was built for it already, in the directory that it was started from: taken over,
+/// with its time stamps, it need not be built again. If that fails, all that is lost is time.
+fn spare_the_libraries(target: &Path) {
+    let built = std::env::current_exe().ok();
+    let Some(from) = built.as_deref().and_then(Path::parent).filter(|from| from.ends_with(PROFILE)) else {
+        return;
+    };
+    let to = target.join(PROFILE);
+    if to.exists() || std::fs::create_dir_all(&to).is_err() {
+        return;
+    }
+    for part in ["deps", "build", ".fingerprint"] {
+        let _ = Command::new("cp").arg("-a").arg(from.join(part)).arg(&to).status();
     }
 }
