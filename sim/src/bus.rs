@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use madsim::runtime::NodeHandle;
 use mainstem_machine::Time;
+use mainstem_oracles::{Evidence, Operation};
 use mainstem_runtime::ports::{Bus, BusError, BusSubscription, Notice, Topic};
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -136,6 +137,11 @@ impl Messenger {
             interested.map(|(id, _)| *id).collect()
         });
         world.trace(from, format_args!("announces version {}", notice.snapshot_version));
+        world.observe(Evidence::Announced {
+            replica: from.into(),
+            chat: notice.chat,
+            version: notice.snapshot_version,
+        });
         for id in ids {
             let (replica, weather, silent) = self.with(|state| {
                 let replica = state.subscribers[&id].replica.clone();
@@ -245,6 +251,7 @@ impl Drop for Subscribed {
 impl Bus for SimBus {
     async fn subscribe(&self, topic: Topic) -> Result<BusSubscription, BusError> {
         let (bus, world) = (&self.messenger, &self.messenger.0.world);
+        world.observe(Evidence::Operated { replica: self.replica.as_str().into(), what: Operation::Bus });
         world.sleep(LATENCY).await;
         let mut told = false;
         while bus.weather(&self.replica).hangs {

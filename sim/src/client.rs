@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::{Either, select};
 use mainstem_machine::{Accepted, Body, ChatId, Cursor, Episode};
-use mainstem_oracles::{Begin, Stream as Log};
+use mainstem_oracles::{Answer, Begin, Evidence, Name, StreamEnd, StreamId};
 use mainstem_runtime::ports::{Env, TaskHandle, within};
 use tokio::io::BufReader;
 use tokio::sync::Notify;
@@ -163,31 +163,27 @@ impl Shared {
         let stream = within(&self.env, CONNECT_TIMEOUT, self.env.connect(&address)).await??;
         let mut stream = BufReader::new(stream);
         let from = cursor.map_or(From::Fresh, |cursor| From::At(cursor.to_bytes()));
-        write_line(&mut stream, &Ask::Subscribe { by: USER.into(), chat: self.chat, from }).await?;
+        let id = world.next_stream();
+        world.observe(Evidence::Watches {
+            stream: id,
+            viewer: self.name.as_str().into(),
+            caller: USER.into(),
+            chat: self.chat,
+            on: replica.as_str().into(),
+            from: cursor.map_or(Begin::Fresh, Begin::At),
+        });
+        let watching = Watching { world: world.clone(), id, how: StreamEnd::Broken };
+        write_line(&mut stream, &Ask::Subscribe { by: USER.into(), chat: self.chat, from, stream: id.0 })
+            .await?;
         world.trace(&self.name, format_args!("watches on {replica}"));
         self.with(|state| state.connected = true);
-        let log = world.record(|record| {
-            record.streams.push(Log {
-                viewer: self.name.clone(),
-                chat: self.chat,
-                on: replica,
-                from: cursor.map_or(Begin::Fresh, Begin::At),
-                connected: world.now(),
-                events: vec![],
-                ended: None,
-            });
-            record.streams.len() - 1
-        });
-        let outcome = self.follow(&mut stream, log, moves).await;
-        let now = world.now();
-        world.record(|record| record.streams[log].ended = Some(now));
-        outcome
+        self.follow(&mut stream, watching, moves).await
     }
 
     async fn follow(
         &self,
         stream: &mut BufReader<crate::net::Stream>,
-        log: usize,
+        mut watching: Watching,
         moves: u64,
     ) -> std::io::Result<Option<bool>> {
         let world = self.env.world();
@@ -226,15 +222,16 @@ impl Shared {
                         if let Body::Parts { first_seq, last_seq, .. } = &event.body {
                             world.tally().delivered(last_seq.0 + 1 - first_seq.0);
                         }
-                        let now = world.now();
-                        world.record(|record| record.streams[log].events.push((now, event)));
+                        world.observe(Evidence::Saw { stream: watching.id, event });
                     }
                 }
                 Some(Tell::End { deleted }) => {
+                    watching.how = if deleted { StreamEnd::Deleted } else { StreamEnd::Leaving };
                     self.with(|state| state.ended = Some(deleted));
                     return Ok(Some(deleted));
                 }
                 Some(Tell::Rejected(why)) => {
+                    watching.how = StreamEnd::Refused;
                     let was_there = self.with(|state| state.cursor.is_some());
                     self.with(|state| state.ended = was_there.then_some(true));
                     return Err(std::io::Error::other(why));
@@ -243,6 +240,19 @@ impl Shared {
                 Some(Tell::Accepted(_)) => return Err(std::io::ErrorKind::InvalidData.into()),
             }
         }
+    }
+}
+
+/// A stream that the judges know of, until it ends.
+struct Watching {
+    world: World,
+    id: StreamId,
+    how: StreamEnd,
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.world.observe(Evidence::StreamEnded { stream: self.id, how: self.how });
     }
 }
 
@@ -296,14 +306,23 @@ pub async fn ask(
     key: String,
 ) -> Answered {
     let mut replica = replica.to_owned();
+    let (caller, named) = (Name::from(USER), Name::from(key.as_str()));
+    let answered = |answer| {
+        let (caller, key) = (caller.clone(), named.clone());
+        env.world().observe(Evidence::Answered { caller, key, chat, answer });
+    };
     loop {
         let world = env.world();
+        let (caller, key_, text) = (caller.clone(), named.clone(), order.text().map(str::to_owned));
+        world.observe(Evidence::Asked { caller, key: key_, chat, text });
         match within(env, ANSWER_TIMEOUT, ask_once(env, &replica, chat, &order, &key)).await {
             Ok(Ok(Tell::Accepted(accepted))) => {
+                answered(Answer::Accepted(accepted.clone()));
                 world.trace(env.name(), format_args!("is acknowledged {key}"));
                 return Answered::Accepted(accepted);
             }
             Ok(Ok(Tell::Rejected(why))) => {
+                answered(Answer::Refused);
                 world.trace(env.name(), format_args!("is refused {key}: {why}"));
                 return Answered::Rejected(why);
             }
@@ -326,7 +345,18 @@ pub async fn ask(
 /// (S10); that nobody answers is no matter.
 pub async fn try_as_stranger(env: &SimEnv, replica: &str, chat: ChatId) {
     let by = || STRANGER.to_owned();
-    let watch = Ask::Subscribe { by: by(), chat, from: From::Fresh };
+    let world = env.world();
+    let stream = world.next_stream();
+    world.observe(Evidence::Watches {
+        stream,
+        viewer: STRANGER.into(),
+        caller: STRANGER.into(),
+        chat,
+        on: replica.into(),
+        from: Begin::Fresh,
+    });
+    let _watching = Watching { world: world.clone(), id: stream, how: StreamEnd::Refused };
+    let watch = Ask::Subscribe { by: by(), chat, from: From::Fresh, stream: stream.0 };
     let stop = Ask::Execute { by: by(), chat, order: Order::Interrupt, key: "a stranger's".into() };
     for ask in [watch, stop] {
         if let Ok(Ok(told)) = within(env, ANSWER_TIMEOUT, tell_once(env, replica, &ask)).await {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mainstem_machine::{ReplicaId, limits};
+use mainstem_oracles::{Evidence, Life, Name};
 use mainstem_runtime::ports::Env;
 use mainstem_runtime::{Node, NodeConfig, RelayConfig};
 
@@ -65,6 +66,12 @@ struct Replica {
 
 impl Cluster {
     pub fn new(world: World, settings: Settings) -> Self {
+        world.observe(Evidence::Settings(mainstem_oracles::Settings {
+            lease_ttl: settings.lease_ttl,
+            poll_interval: settings.poll_interval,
+            workers: settings.workers,
+            episode_bytes_max: settings.episode_bytes_max,
+        }));
         let net = Net::new(&world);
         let database = Database::new(&world, settings.lease_ttl);
         database.set_tail_messages_max(settings.tail_messages_max);
@@ -87,6 +94,14 @@ impl Cluster {
         let Settings {
             lease_ttl, heartbeat, poll_interval, drain_timeout, workers, episode_bytes_max, ..
         } = self.settings;
+        // Each of two with different secrets refuses the other.
+        for other in self.replicas.keys() {
+            if self.strangers.contains(other) != self.strangers.contains(name) {
+                let (one, other) = (Name::from(name), Name::from(other.as_str()));
+                self.world.observe(Evidence::Denies { from: one.clone(), to: other.clone() });
+                self.world.observe(Evidence::Denies { from: other, to: one });
+            }
+        }
         let secret: &[u8] = match self.strangers.contains(name) {
             false => b"the peers of a simulated cluster",
             true => b"somebody else's secret",
@@ -116,6 +131,7 @@ impl Cluster {
                 Ok(node) => {
                     *slot.lock().expect("a replica is whole") = Some(node.clone());
                     world.trace(&name, format_args!("is up"));
+                    world.observe(Evidence::Lived { replica: name.as_str().into(), life: Life::Up });
                     if let Err(error) = edge::serve(starting, node).await {
                         world.trace(&name, format_args!("takes no more clients: {error}"));
                     }
@@ -148,6 +164,8 @@ impl Cluster {
 
     pub fn take_down(&mut self, name: &str, death: Death) {
         let Some(replica) = self.replicas.get_mut(name).filter(|replica| replica.up) else { return };
+        let life = if death == Death::Machine { Life::Vanished } else { Life::Crashed };
+        self.world.observe(Evidence::Lived { replica: name.into(), life });
         self.net.take_down(name, death);
         replica.env.kill();
         replica.up = false;
@@ -157,6 +175,7 @@ impl Cluster {
     pub fn pause(&mut self, name: &str) {
         if let Some(replica) = self.replicas.get_mut(name).filter(|replica| replica.up && !replica.paused) {
             self.world.landed("pause", name, format_args!("stands still"));
+            self.world.observe(Evidence::Lived { replica: name.into(), life: Life::Paused });
             replica.env.pause();
             replica.paused = true;
         }
@@ -168,6 +187,8 @@ impl Cluster {
             if drift != 0 {
                 self.world.landed("clock drifts", name, format_args!("by {drift} in a thousand"));
             }
+            let per_mille = drift.unsigned_abs();
+            self.world.observe(Evidence::Drifts { replica: name.into(), per_mille });
             replica.env.set_drift(drift);
         }
     }
@@ -175,6 +196,7 @@ impl Cluster {
     pub fn resume(&mut self, name: &str) {
         if let Some(replica) = self.replicas.get_mut(name).filter(|replica| replica.paused) {
             self.world.trace(name, format_args!("goes on"));
+            self.world.observe(Evidence::Lived { replica: name.into(), life: Life::Resumed });
             replica.env.resume();
             replica.paused = false;
         }
@@ -186,6 +208,7 @@ impl Cluster {
         let node = self.node(name).filter(|_| self.is_up(name));
         if let (Some(replica), Some(node)) = (self.replicas.get_mut(name), node) {
             self.world.landed("drain", name, format_args!("begins"));
+            self.world.observe(Evidence::Lived { replica: name.into(), life: Life::Draining });
             replica.draining = true;
             let (done, world, name) = (done.clone(), self.world.clone(), name.to_owned());
             replica
@@ -212,5 +235,6 @@ impl Cluster {
                 self.start(&name);
             }
         }
+        self.world.observe(Evidence::Healed);
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_machine::ChatId;
+use mainstem_oracles::{Evidence, StreamId};
 use mainstem_runtime::ports::{Env, Receipt};
 use mainstem_runtime::{EdgeError, Next, Node};
 use tokio::io::{AsyncReadExt, BufReader};
@@ -50,9 +51,9 @@ async fn answer(stream: Stream, node: Node<SimEnv>, world: &World) -> std::io::R
             };
             write_line(&mut stream, &told).await
         }
-        Some(Ask::Subscribe { by, chat, from }) => match from.into_resume() {
+        Some(Ask::Subscribe { by, chat, from, stream: id }) => match from.into_resume() {
             None => write_line(&mut stream, &Tell::Rejected("not a cursor".into())).await,
-            Some(from) => watch(stream, node, world, by.into(), chat, from).await,
+            Some(from) => watch(stream, node, world, StreamId(id), by.into(), chat, from).await,
         },
     }
 }
@@ -61,6 +62,7 @@ async fn watch(
     mut stream: BufReader<Stream>,
     node: Node<SimEnv>,
     world: &World,
+    id: StreamId,
     by: Arc<str>,
     chat: ChatId,
     from: mainstem_machine::Resume,
@@ -85,6 +87,9 @@ async fn watch(
         };
         match next {
             Next::Events(events) => {
+                for event in &events {
+                    world.observe(Evidence::Told { stream: id, event: event.clone() });
+                }
                 let events = events.into_iter().map(Event::from).collect();
                 write_line(&mut stream, &Tell::Events(events)).await?;
             }

@@ -117,9 +117,11 @@ fn smallest(args: ShrinkArgs) -> anyhow::Result<u8> {
         Ok(seed) => Plan::draw(seed),
         Err(_) => {
             let path = find(std::slice::from_ref(&args.file))?.remove(0);
-            let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+            let text =
+                std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
             let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            Plan::parse(&name, &text).map_err(|why| anyhow::Error::new(why).context(path.display().to_string()))?
+            Plan::parse(&name, &text)
+                .map_err(|why| anyhow::Error::new(why).context(path.display().to_string()))?
         }
     };
     std::panic::set_hook(Box::new(|_| {}));
@@ -164,7 +166,9 @@ fn smallest(args: ShrinkArgs) -> anyhow::Result<u8> {
 /// The plan, guarding what it broke.
 fn guarding(plan: &Plan, guarantee: Option<&str>) -> Plan {
     let mut plan = plan.clone();
-    if let (Some(id), Some(line)) = (guarantee, plan.heading.iter_mut().find(|line| line.starts_with("guards "))) {
+    if let (Some(id), Some(line)) =
+        (guarantee, plan.heading.iter_mut().find(|line| line.starts_with("guards ")))
+    {
         *line = format!("guards {id}");
     }
     plan

@@ -9,6 +9,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use madsim::runtime::Runtime;
+use mainstem_oracles::Judge;
 
 use crate::events;
 use crate::story::{self, Failure, Story};
@@ -95,12 +96,13 @@ pub fn run(story: &Story, seed: u64, looking: &Looking) -> Outcome {
     let (sender, receiver) = mpsc::channel();
     let (telling, writing, counting) = (story.clone(), trace.clone(), tally.clone());
     let thread = std::thread::Builder::new().name(story.name.clone()).stack_size(STACK);
+    let judge = Judge::without(&looking.without_oracle.as_deref().into_iter().collect::<Vec<_>>());
     thread
         .spawn(move || {
             let told = std::panic::catch_unwind(AssertUnwindSafe(|| {
                 let runtime = Runtime::with_seed_and_config(seed, madsim::Config::default());
                 let _subscriber = events::record(&writing, &counting);
-                runtime.block_on(story::tell(&telling, seed, writing.clone(), counting.clone()))
+                runtime.block_on(story::tell(&telling, judge, seed, writing.clone(), counting.clone()))
             }));
             let verdict = match told {
                 Ok(Ok(())) => Verdict::Clean,

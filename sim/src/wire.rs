@@ -18,8 +18,19 @@ const LINE_MAX: usize = 4 * 1024 * 1024;
 /// What a client asks, once per connection.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Ask {
-    Execute { by: String, chat: ChatId, order: Order, key: String },
-    Subscribe { by: String, chat: ChatId, from: From },
+    Execute {
+        by: String,
+        chat: ChatId,
+        order: Order,
+        key: String,
+    },
+    /// `stream` is the client's name for it, for the judges.
+    Subscribe {
+        by: String,
+        chat: ChatId,
+        from: From,
+        stream: u64,
+    },
 }
 
 /// A user's command.
@@ -37,6 +48,15 @@ pub enum Order {
 const QUEUE_MAX: usize = 20;
 
 impl Order {
+    /// What is to be said.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Create { text } => text.as_deref(),
+            Self::Send { text, .. } | Self::Edit { text, .. } => Some(text),
+            Self::Interrupt | Self::TakeBack { .. } | Self::Promote { .. } | Self::Delete => None,
+        }
+    }
+
     pub fn into_command(self, chat: ChatId, by: &Arc<str>) -> Command {
         match self {
             Self::Create { text } => {

@@ -4,12 +4,13 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use mainstem_machine::{Time, WallTime};
-use mainstem_oracles::Record;
+use mainstem_oracles::{Evidence, Judge, Name, StreamId};
 use rand::rngs::StdRng;
 
 use crate::seed;
@@ -26,21 +27,27 @@ struct Shared {
     handle: madsim::runtime::Handle,
     trace: Trace,
     tally: Tally,
-    record: Mutex<Record>,
+    judge: Mutex<Judge>,
+    streams: AtomicU64,
 }
 
 /// The database's wall clock when a run begins.
 const WALL_START: WallTime = WallTime(1_767_225_600_000);
 
 impl World {
-    pub fn new(seed: u64, trace: Trace, tally: Tally) -> Self {
+    pub fn new(seed: u64, trace: Trace) -> Self {
+        Self::judged_by(Judge::new(), seed, trace, Tally::default())
+    }
+
+    pub fn judged_by(judge: Judge, seed: u64, trace: Trace, tally: Tally) -> Self {
         Self(Arc::new(Shared {
             seed,
             time: madsim::time::TimeHandle::current(),
             handle: madsim::runtime::Handle::current(),
             trace,
             tally,
-            record: Mutex::default(),
+            judge: Mutex::new(judge),
+            streams: AtomicU64::new(0),
         }))
     }
 
@@ -80,14 +87,40 @@ impl World {
     pub fn landed(&self, fault: &'static str, who: &str, what: fmt::Arguments<'_>) {
         self.0.tally.landed(fault);
         self.trace(who, format_args!("fault: {fault}: {what}"));
+        self.observe(Evidence::Fault { kind: fault, who: Name::from(who), other: None });
     }
 
     pub fn tally(&self) -> &Tally {
         &self.0.tally
     }
 
-    pub fn record<T>(&self, with: impl FnOnce(&mut Record) -> T) -> T {
-        with(&mut self.0.record.lock().expect("the record is whole"))
+    /// Something happened just now. What the judges find wrong with it stands in the trace.
+    pub fn observe(&self, evidence: Evidence) {
+        let at = self.now();
+        self.judge(|judge| {
+            for found in judge.observe(at, evidence) {
+                self.trace("judge", format_args!("{found}"));
+            }
+        });
+    }
+
+    /// The run is over: the judges look at what is there, and at nothing that comes after.
+    pub fn finish(&self) {
+        let at = self.now();
+        self.judge(|judge| {
+            for found in judge.finish(at) {
+                self.trace("judge", format_args!("{found}"));
+            }
+        });
+    }
+
+    /// A name for a stream, for the judges.
+    pub fn next_stream(&self) -> StreamId {
+        StreamId(self.0.streams.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub fn judge<T>(&self, with: impl FnOnce(&mut Judge) -> T) -> T {
+        with(&mut self.0.judge.lock().expect("the judge is whole"))
     }
 }
 

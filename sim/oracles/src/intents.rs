@@ -1,79 +1,201 @@
 //! S6: each acknowledged send is in the history or the queue exactly once, until the user deletes it or an
-//! edit cuts it off. What waits has its turn in order, but for promotion and interrupting sends.
+//! edit cuts it off; also when its answer was lost and it was asked again under its key. What waits has its
+//! turn in order, but for promotion and interrupting sends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use mainstem_machine::{ChatId, MessageId};
+use mainstem_machine::{ChatId, Command, MessageId, SendMode, Status};
 
-use crate::past::{self, Moment};
-use crate::{Committed, Record, Violation};
+use crate::evidence::taken_as;
+use crate::{Answer, Committed, Evidence, Moment, Name, Oracle, Ruling, Seen};
 
-pub(crate) fn check(record: &Record, found: &mut Vec<Violation>) {
-    let chats = record.by_chat();
-    for (chat, changes) in &chats {
-        let past = past::of(changes);
-        for (at, change) in changes.iter().enumerate() {
-            let before = at.checked_sub(1).map(|at| &past[at]);
-            if let Some(why) = lost_or_doubled(before, &past[at], change) {
-                let why = format!("chat {chat}: {} {why}", change.command);
-                found.push(Violation { guarantee: "S6", at: change.at, why });
+type Key = (Name, Name);
+
+#[derive(Debug, Default)]
+pub(crate) struct Intents {
+    asked: BTreeMap<Key, Asked>,
+    /// How often a text was asked for, each key once, and how often it was taken.
+    texts: BTreeMap<(ChatId, String), (usize, usize)>,
+    /// What was committed under a key, and the id it was given.
+    committed: BTreeMap<Key, Option<MessageId>>,
+    /// What was taken under an id.
+    taken: BTreeMap<(ChatId, MessageId), String>,
+}
+
+#[derive(Debug)]
+struct Asked {
+    chat: ChatId,
+    text: Option<String>,
+    /// The key was used for something else too.
+    reused: bool,
+}
+
+impl Oracle for Intents {
+    fn observe(&mut self, seen: &Seen<'_>) -> Ruling {
+        match seen.evidence {
+            Evidence::Asked { caller, key, chat, text } => {
+                let before = self.asked.get_mut(&(caller.clone(), key.clone()));
+                if let Some(before) = before {
+                    before.reused |= (before.chat, &before.text) != (*chat, text);
+                    return Ok(());
+                }
+                if let Some(text) = text {
+                    self.texts.entry((*chat, text.clone())).or_default().0 += 1;
+                }
+                let asked = Asked { chat: *chat, text: text.clone(), reused: false };
+                self.asked.insert((caller.clone(), key.clone()), asked);
+                Ok(())
+            }
+            Evidence::Answered { caller, key, chat, answer } => self.judge_answer(caller, key, *chat, answer),
+            Evidence::Committed(change) => self.judge_change(seen, change),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Intents {
+    fn judge_answer(&self, caller: &Name, key: &Name, chat: ChatId, answer: &Answer) -> Ruling {
+        let key = (caller.clone(), key.clone());
+        let Some(asked) = self.asked.get(&key).filter(|asked| !asked.reused) else { return Ok(()) };
+        let committed = self.committed.get(&key);
+        let Answer::Accepted(accepted) = answer else {
+            return match committed {
+                Some(_) => Err(format!("{} is refused, and was taken", key.1)),
+                None => Ok(()),
+            };
+        };
+        let Some(text) = &asked.text else { return Ok(()) };
+        let id = taken_as(accepted);
+        if id.and_then(|id| self.taken.get(&(chat, id))) != Some(text) {
+            return Err(format!("{} is acknowledged as {id:?}, and that was never taken", key.1));
+        }
+        match committed.filter(|given| **given != id) {
+            Some(given) => Err(format!("{} is acknowledged as {id:?}, and was taken as {given:?}", key.1)),
+            None => Ok(()),
+        }
+    }
+
+    fn judge_change(&mut self, seen: &Seen<'_>, change: &Committed) -> Ruling {
+        let Some(past) = seen.known.past(change.chat) else { return Ok(()) };
+        let (before, after) = past.step();
+        let name = change.command.name();
+        if let (Some(caller), Some(key)) = (&change.caller, &change.key) {
+            let key = (caller.clone(), key.clone());
+            if self.committed.insert(key.clone(), taken_as(&change.accepted)).is_some() {
+                return Err(format!("{name}: what {} asks for is done twice", key.1));
             }
         }
-        check_sends(record, *chat, changes, found);
+        self.judge_texts(change)?;
+        judge_presence(before, after, change).map_err(|why| format!("{name} {why}"))
+    }
+
+    /// Nothing is taken more often than it was asked for.
+    fn judge_texts(&mut self, change: &Committed) -> Ruling {
+        let chat = change.chat;
+        let inserted = change.inserted.iter().filter(|m| m.episode.is_none() && m.queued_as.is_none());
+        let inserted = inserted.map(|message| (message.id, &message.content));
+        let queued = change.state.queue.iter().map(|queued| (queued.id, &queued.content));
+        for (id, content) in inserted.chain(queued) {
+            if self.taken.contains_key(&(chat, id)) {
+                continue;
+            }
+            let text = content.to_text();
+            self.taken.insert((chat, id), text.clone());
+            let (asked, taken) = self.texts.entry((chat, text)).or_default();
+            *taken += 1;
+            if *taken > *asked && !self.asked.is_empty() {
+                return Err(format!("what is {id} was asked for {asked} times and taken {taken} times"));
+            }
+        }
+        Ok(())
     }
 }
 
-/// The ids under which users' messages are there: those in the queue, and those in the history by the id they
-/// had when they were taken.
-fn present(moment: &Moment) -> Vec<MessageId> {
+/// The ids under which users' messages are there: those in the history by the id they had when they were
+/// taken, and those in the queue.
+fn present(moment: &Moment) -> impl Iterator<Item = MessageId> {
     let history = moment.history.iter().filter(|message| message.episode.is_none());
     let history = history.map(|message| message.queued_as.unwrap_or(message.id));
-    history.chain(moment.state.queue.iter().map(|queued| queued.id)).collect()
+    history.chain(queue(moment))
 }
 
-fn lost_or_doubled(before: Option<&Moment>, after: &Moment, change: &Committed) -> Option<String> {
-    let there = present(after);
-    if let Some(twice) = there.iter().find(|id| there.iter().filter(|other| other == id).count() > 1) {
-        return Some(format!("leaves message {twice} there twice"));
-    }
-    let before = before?;
-    let may_remove = matches!(change.command, "edit" | "delete_queued" | "delete");
-    if let Some(lost) = present(before).into_iter().find(|id| !may_remove && !there.contains(id)) {
-        return Some(format!("loses message {lost}"));
-    }
-    let promoted = change.inserted.iter().find_map(|message| message.queued_as)?;
-    let head = before.state.queue.first().map(|queued| queued.id);
-    (change.command != "promote" && head.is_some_and(|head| head != promoted))
-        .then(|| format!("takes {promoted} out of its turn, which is that of {head:?}"))
+fn queue(moment: &Moment) -> impl Iterator<Item = MessageId> {
+    moment.state.queue.iter().map(|queued| queued.id)
 }
 
-fn check_sends(record: &Record, chat: ChatId, changes: &[&Committed], found: &mut Vec<Violation>) {
-    // By the id under which it was first taken.
-    let mut taken: BTreeMap<MessageId, String> = BTreeMap::new();
-    for change in changes {
-        for message in change.inserted.iter().filter(|m| m.episode.is_none() && m.queued_as.is_none()) {
-            taken.insert(message.id, message.content.to_text());
-        }
-        for queued in &change.state.queue {
-            taken.entry(queued.id).or_insert_with(|| queued.content.to_text());
-        }
+fn judge_presence(before: Option<&Moment>, after: &Moment, change: &Committed) -> Ruling {
+    let mut there = BTreeSet::new();
+    if let Some(twice) = present(after).find(|id| !there.insert(*id)) {
+        return Err(format!("leaves message {twice} there twice"));
     }
-    let mine = || record.sends.iter().filter(|send| send.chat == chat);
-    for send in mine() {
-        let Some((at, id)) = send.acknowledged else { continue };
-        if taken.get(&id) != Some(&send.text) {
-            let why = format!("chat {chat}: a send was acknowledged as {id}, and that was never taken");
-            found.push(Violation { guarantee: "S6", at, why });
-        }
+    let Some(before) = before else { return Ok(()) };
+    let mut lost = present(before).filter(|id| !there.contains(id));
+    let may_go = |id: MessageId| match change.command {
+        Command::Edit { message, .. } => id >= message || queue(before).any(|queued| queued == id),
+        Command::DeleteQueued { queued } => id == queued,
+        Command::Delete => true,
+        // It was promoted and then cut off: it stands under another id than it was taken by.
+        _ => false,
+    };
+    let cut = |id: MessageId| {
+        change
+            .cut_from
+            .is_some_and(|from| before.history.iter().any(|m| m.queued_as == Some(id) && m.id >= from))
+    };
+    if let Some(lost) = lost.find(|id| !may_go(*id) && !cut(*id)) {
+        return Err(format!("loses message {lost}"));
     }
-    for (id, text) in &taken {
-        let same = |other: &&String| *other == text;
-        let (times, sent) = (taken.values().filter(same).count(), mine().filter(|s| s.text == *text).count());
-        if sent > 0 && times > sent {
-            let at = changes.last().map(|change| change.at).unwrap_or_default();
-            let why = format!("chat {chat}: what is {id} was sent {sent} times and taken {times} times");
-            found.push(Violation { guarantee: "S6", at, why });
-            return;
-        }
+    let (now, due) = (queue(after).collect::<Vec<_>>(), due_queue(before, change));
+    if let Some(due) = due.filter(|due| *due != now) {
+        return Err(format!("leaves the queue {now:?}, and {due:?} is right"));
     }
+    let promoted = change.inserted.iter().find_map(|message| message.queued_as);
+    let turn = match change.command {
+        Command::Promote { queued } => Some(queued),
+        _ => queue(before).next(),
+    };
+    match promoted.filter(|promoted| turn != Some(*promoted)) {
+        Some(promoted) => Err(format!("takes {promoted} out of its turn, which is that of {turn:?}")),
+        None => Ok(()),
+    }
+}
+
+/// What waits after a change; `None` for a chat that is gone.
+fn due_queue(before: &Moment, change: &Committed) -> Option<Vec<MessageId>> {
+    let mut due: Vec<_> = queue(before).collect();
+    let busy = matches!(before.state.status, Status::Running | Status::Interrupting);
+    let (owned, interrupting) = (before.state.worker.is_some(), before.state.status == Status::Interrupting);
+    let take_head = |due: &mut Vec<MessageId>| {
+        if !due.is_empty() {
+            due.remove(0);
+        }
+    };
+    match &change.command {
+        Command::Send { mode, .. } => {
+            let new = taken_as(&change.accepted)?;
+            match (busy, mode) {
+                (true, SendMode::Interrupt) => due.insert(0, new),
+                (true, _) => due.push(new),
+                (false, SendMode::Interrupt) => {}
+                (false, _) if due.is_empty() => {}
+                (false, _) => {
+                    due.push(new);
+                    take_head(&mut due);
+                }
+            }
+        }
+        Command::DeleteQueued { queued } => due.retain(|id| id != queued),
+        Command::Promote { queued } => {
+            due.retain(|id| id != queued);
+            if busy {
+                due.insert(0, *queued);
+            }
+        }
+        Command::Edit { .. } => due.clear(),
+        Command::Interrupt { .. } if !owned && !interrupting => take_head(&mut due),
+        Command::FinishTurn { .. } | Command::FinishInterruption { .. } => take_head(&mut due),
+        Command::Delete => return None,
+        _ => {}
+    }
+    Some(due)
 }

@@ -1,87 +1,86 @@
 //! S4: what a viewer saw is what is saved. An answer is what the model said; every preview is a prefix of the
-//! answer that ends it, or was taken back first. S5: an episode is generated once.
+//! answer that ends it, or was taken back first.
 
-use mainstem_machine::{Body, Message, Role};
+use mainstem_machine::{Body, Command, Episode, Message};
 
-use crate::chains::{self, Event};
-use crate::{Committed, Record, View, Violation};
+use crate::{Committed, Evidence, Known, Oracle, Ruling, RunEnd, Seen, Watcher};
 
-pub(crate) fn check(record: &Record, found: &mut Vec<Violation>) {
-    for change in &record.committed {
-        for message in &change.inserted {
-            if let Err(why) = judge_answer(record, change, message) {
-                found.push(Violation { guarantee: "S4", at: change.at, why });
+#[derive(Debug, Default)]
+pub(crate) struct Kept;
+
+impl Oracle for Kept {
+    fn observe(&mut self, seen: &Seen<'_>) -> Ruling {
+        match seen.evidence {
+            Evidence::Committed(change) => judge_answer(seen.known, change),
+            Evidence::Saw { stream, event } => {
+                let Some(watcher) = seen.known.watcher(*stream) else { return Ok(()) };
+                judge_event(seen.known, watcher, &event.body)
+                    .map_err(|why| format!("{} on {}: {why}", watcher.name, watcher.on))
             }
+            _ => Ok(()),
         }
-    }
-    for (n, run) in record.runs.iter().enumerate() {
-        if record.runs[..n].iter().any(|other| other.chat == run.chat && other.episode == run.episode) {
-            let why = format!("{:?} was generated twice, the second time on {}", run.episode, run.replica);
-            found.push(Violation { guarantee: "S5", at: run.started, why });
-        }
-    }
-    for chain in chains::of(record) {
-        chain.walk(found, |view, event| match event {
-            Event::Begins(_) => Ok(()),
-            Event::Told(event) => judge_event(view, &event.body),
-        });
     }
 }
 
-fn judge_answer(record: &Record, change: &Committed, message: &Message) -> Result<(), String> {
-    let (Some(episode), Role::Assistant) = (message.episode, message.role) else { return Ok(()) };
-    if change.command == "commit_step" {
-        return Ok(());
-    }
-    let id = message.id;
-    let Some(run) = record.run(change.chat, episode) else {
-        return Err(format!("message {id} is of {episode:?}, which no model was asked for"));
+fn judge_answer(known: &Known, change: &Committed) -> Ruling {
+    let (complete, saved, fence) = match &change.command {
+        Command::FinishTurn { answer, fence } => (true, answer, fence),
+        Command::FinishInterruption { partial, fence } | Command::Fail { partial, fence, .. } => {
+            (false, partial, fence)
+        }
+        _ => return Ok(()),
     };
-    let text = message.content.to_text();
-    let whole = run.parts.concat();
-    if change.command == "finish_turn" {
-        if !run.done {
-            return Err(format!("message {id} is kept as complete, and the model had not finished"));
+    let generated = change.inserted.iter().find(|message| message.episode.is_some());
+    if generated.is_some() != saved.is_some() {
+        return Err(format!("{} and what it saved do not agree", change.command.name()));
+    }
+    let episode = generated.and_then(|message: &Message| message.episode).unwrap_or(fence.episode);
+    let text = generated.map(|message| message.content.to_text()).unwrap_or_default();
+    let Some(run) = known.run(change.chat, episode) else {
+        let nothing = text.is_empty() && !complete;
+        return nothing
+            .then_some(())
+            .ok_or_else(|| format!("an answer of {episode:?} is saved, which nobody gave"));
+    };
+    if complete {
+        if run.ended != Some(RunEnd::Done) {
+            return Err(format!(
+                "the answer of {episode:?} is kept as complete, and the model had not finished"
+            ));
         }
-        return match text == whole {
-            true => Ok(()),
-            false => Err(format!("message {id} is not what the model said in {episode:?}")),
-        };
+        if text != run.text() {
+            return Err(format!("the answer kept of {episode:?} is not what the model said"));
+        }
+    } else if !(run.text().starts_with(&text) && run.ends_a_part(text.len())) {
+        return Err(format!("what is kept of {episode:?} is no run of whole parts, from the first on"));
     }
-    let mut said = 0;
-    let ends_at_a_part = text.is_empty()
-        || run.parts.iter().any(|part| {
-            said += part.len();
-            said == text.len()
-        });
-    if whole.starts_with(&text) && ends_at_a_part {
-        Ok(())
-    } else {
-        Err(format!("message {id} is no run of whole parts of {episode:?}, from the first on"))
-    }
+    Ok(())
 }
 
-fn judge_event(view: &View, body: &Body) -> Result<(), (&'static str, String)> {
-    let Some(preview) = &view.preview else { return Ok(()) };
+fn judge_event(known: &Known, watcher: &Watcher, body: &Body) -> Ruling {
+    let Some(preview) = &watcher.view.preview else { return Ok(()) };
     let (shown, last) = (preview.episode, preview.last_seq);
+    let neither =
+        |what: String| Err(format!("{what} follows parts of {shown:?}, neither kept nor taken back"));
     match body {
         Body::Message(message) if message.episode == Some(shown) => {
             if message.content.to_text().starts_with(&preview.text) {
                 return Ok(());
             }
-            Err((
-                "S4",
-                format!("parts up to {last} of {shown:?} were shown, and message {} differs", message.id),
-            ))
+            Err(format!("parts up to {last} of {shown:?} were shown, and message {} differs", message.id))
         }
-        Body::Message(message) => {
-            let id = message.id;
-            Err(("S4", format!("message {id} follows parts of {shown:?}, neither kept nor taken back")))
+        Body::Message(message) => neither(format!("message {}", message.id)),
+        Body::Parts { episode, .. } if *episode != shown => neither(format!("a part of {episode:?}")),
+        Body::HistoryReset => neither("history_reset".into()),
+        Body::Status { status, worker, history_version, attempt } => {
+            let episode = Episode { history_version: *history_version, attempt: *attempt };
+            let producer = known.run(watcher.chat, shown).map(|run| &run.replica);
+            let moved = producer.is_some() && worker.as_ref() != producer;
+            if !status.is_runnable() || episode != shown || moved {
+                return neither(format!("status {} of {episode:?}", status.as_str()));
+            }
+            Ok(())
         }
-        Body::Parts { episode, .. } if *episode != shown => Err((
-            "S4",
-            format!("parts of {episode:?} follow parts of {shown:?}, neither kept nor taken back"),
-        )),
         _ => Ok(()),
     }
 }

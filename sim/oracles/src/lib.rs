@@ -1,42 +1,51 @@
 //! The judges. They know what each viewer was owed from the committed history and from what the models
 //! produced, and share no code with what they judge but the names of things. They draw no randomness.
+//!
+//! Evidence goes in as it happens, and each oracle says at once what it finds broken. One file is one oracle,
+//! and judges one guarantee.
 
-mod chains;
-mod history;
-mod intents;
-mod kept;
-mod order;
-mod parts;
+mod evidence;
+mod judge;
+mod known;
+mod lives;
+mod oracle;
 mod past;
-mod record;
-mod stale;
+mod runs;
 mod verdict;
 mod view;
 pub mod viewer;
-mod writer;
+mod watcher;
 
-pub use record::{Begin, Committed, Record, Run, Send, Stream};
+mod convergence;
+mod death;
+mod history;
+mod intents;
+mod interrupt;
+mod interrupt_ends;
+mod isolation;
+mod kept;
+mod leaks;
+mod memory;
+mod one_writer;
+mod order;
+mod parts;
+mod phase;
+mod spin;
+mod stale;
+mod who_may;
+mod work_starts;
+
+pub use evidence::{
+    Answer, Begin, Committed, Evidence, Life, Name, Operation, RunEnd, RunId, Settings, StreamEnd, StreamId,
+};
+pub use judge::{Entry, Judge, ORACLES};
+pub use known::Known;
+pub use oracle::{Facts, Oracle, Ruling, Seen, Standing};
+pub use past::{Moment, Past};
+pub use runs::Run;
 pub use verdict::Violation;
 pub use view::{Preview, ShownStatus, View};
-
-/// Judges a whole run. What is found first in time comes first.
-pub fn judge(record: &Record) -> Vec<Violation> {
-    let mut found = vec![];
-    let checks = [
-        history::check,
-        parts::check,
-        stale::check,
-        kept::check,
-        order::check,
-        intents::check,
-        writer::check,
-    ];
-    for check in checks {
-        check(record, &mut found);
-    }
-    found.sort_by_key(|violation| violation.at);
-    found
-}
+pub use watcher::Watcher;
 
 #[cfg(test)]
 mod tests;

@@ -1,54 +1,59 @@
 //! S8: status never runs ahead of the content it speaks of, and an answer stands where its question was.
 
-use mainstem_machine::{Body, Episode};
+use mainstem_machine::Body;
 
-use crate::chains::{self, Event};
-use crate::history::shows;
-use crate::past::{self, Moment};
-use crate::{Record, Violation};
+use crate::watcher::is_told;
+use crate::{Evidence, Moment, Oracle, Ruling, Seen, Watcher};
 
-pub(crate) fn check(record: &Record, found: &mut Vec<Violation>) {
-    let changes = record.by_chat();
-    for (chat, changes) in &changes {
-        for (moment, change) in past::of(changes).iter().zip(changes) {
-            if let Some(why) = misplaced(moment) {
-                let why = format!("chat {chat}: {why}");
-                found.push(Violation { guarantee: "S8", at: change.at, why });
-                break;
+#[derive(Debug, Default)]
+pub(crate) struct Order;
+
+impl Oracle for Order {
+    fn observe(&mut self, seen: &Seen<'_>) -> Ruling {
+        match seen.evidence {
+            Evidence::Committed(change) if !change.inserted.is_empty() => {
+                let Some(past) = seen.known.past(change.chat) else { return Ok(()) };
+                misplaced(past.step().1, change.inserted.len())
+                    .map_or(Ok(()), |why| Err(format!("chat {}: {why}", change.chat)))
             }
+            Evidence::Saw { stream, event } => {
+                let Some(watcher) = seen.known.watcher(*stream) else { return Ok(()) };
+                let ruling = judge(seen, watcher, &event.body);
+                ruling.map_err(|why| format!("{} on {}: {why}", watcher.name, watcher.on))
+            }
+            _ => Ok(()),
         }
-    }
-    for chain in chains::of(record) {
-        let past = changes.get(&chain.chat).map(|changes| past::of(changes)).unwrap_or_default();
-        chain.walk(found, |view, event| {
-            let Event::Told(event) = event else { return Ok(()) };
-            let Body::Status { status, worker, history_version, attempt } = &event.body else {
-                return Ok(());
-            };
-            let episode = Episode { history_version: *history_version, attempt: *attempt };
-            let speaks_of = |moment: &&Moment| {
-                let state = &moment.state;
-                (state.status, &state.worker, state.present_episode()) == (*status, worker, episode)
-            };
-            let mut spoken_of = past.iter().filter(speaks_of).peekable();
-            if spoken_of.peek().is_none() {
-                return Err(("S8", format!("status {} of {episode:?} was never so", status.as_str())));
-            }
-            if !spoken_of.any(|moment| shows(view, moment)) {
-                let name = status.as_str();
-                return Err((
-                    "S8",
-                    format!("status {name} of {episode:?} comes before the messages it speaks of"),
-                ));
-            }
-            Ok(())
-        });
     }
 }
 
-/// An answer that does not stand right behind the history it answers.
-fn misplaced(moment: &Moment) -> Option<String> {
-    moment.history.windows(2).find_map(|pair| {
+fn judge(seen: &Seen<'_>, watcher: &Watcher, body: &Body) -> Ruling {
+    match body {
+        Body::Status { status, history_version, attempt, .. } => {
+            let moments = seen.known.past(watcher.chat).map_or(&[][..], |past| &past.moments);
+            let mut spoken_of = moments.iter().rev().filter(|moment| is_told(moment, body)).peekable();
+            let name = format_args!("status {} of {history_version}.{attempt}", status.as_str());
+            if spoken_of.peek().is_none() {
+                return Err(format!("{name} was never so"));
+            }
+            if !spoken_of.any(|moment| moment.is_shown_by(&watcher.view)) {
+                return Err(format!("{name} comes before the messages it speaks of"));
+            }
+        }
+        Body::Parts { episode, .. } => {
+            let told = watcher.view.status.as_ref().filter(|status| status.episode == *episode);
+            if told.is_none_or(|told| told.worker.is_none()) {
+                return Err(format!("a part of {episode:?} comes before the status that announces it"));
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// An answer that does not stand right behind the history it answers, among the newest messages.
+fn misplaced(moment: &Moment, inserted: usize) -> Option<String> {
+    let from = moment.history.len().saturating_sub(inserted + 1);
+    moment.history[from..].windows(2).find_map(|pair| {
         let episode = pair[1].episode?;
         let right = pair[0].revision == episode.history_version || pair[0].episode == Some(episode);
         let (id, before) = (pair[1].id, pair[0].id);

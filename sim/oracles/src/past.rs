@@ -1,28 +1,142 @@
-//! The committed past of one chat: what its history was after each change.
+//! The committed past of one chat: what it was after each change, and under which leases.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use mainstem_machine::{ChatState, Message};
+use mainstem_machine::{ChatState, Command, Episode, Lease, Message, MessageId, ReplicaId, Status, Time};
 
-use crate::Committed;
+use crate::{Committed, Name, View};
 
 /// One committed moment.
 #[derive(Clone, Debug)]
-pub(crate) struct Moment {
-    pub(crate) state: ChatState,
-    pub(crate) history: Arc<[Message]>,
+pub struct Moment {
+    pub at: Time,
+    pub by: Name,
+    pub command: Command,
+    pub state: Arc<ChatState>,
+    pub history: Arc<[Arc<Message>]>,
+    pub deleted: bool,
 }
 
-/// All of them, in order.
-pub(crate) fn of(changes: &[&Committed]) -> Vec<Moment> {
-    let mut history: Arc<[Message]> = Arc::default();
-    let mut moments = vec![];
-    for change in changes {
-        if change.cut_from.is_some() || !change.inserted.is_empty() {
-            let kept = history.iter().filter(|message| change.cut_from.is_none_or(|from| message.id < from));
-            history = kept.chain(&change.inserted).cloned().collect();
+/// The time for which a replica held the chat under one lease.
+#[derive(Clone, Debug)]
+pub(crate) struct Tenure {
+    pub(crate) replica: ReplicaId,
+    /// When the database granted or prolonged it last.
+    pub(crate) confirmed: Time,
+    /// When the replica asked for what it was granted last, as far as it was told.
+    pub(crate) assured: Time,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Past {
+    pub moments: Vec<Moment>,
+    /// Every message that was ever committed.
+    messages: BTreeMap<MessageId, Arc<Message>>,
+    tenures: BTreeMap<Lease, Tenure>,
+}
+
+impl Past {
+    pub(crate) fn commit(&mut self, at: Time, change: &Committed) {
+        let Committed { command, state, cut_from, inserted, deleted, .. } = change;
+        if matches!(command, Command::Create { .. }) {
+            self.messages.clear();
         }
-        moments.push(Moment { state: change.state.clone(), history: history.clone() });
+        let mut history = self.moments.last().map(|moment| moment.history.clone()).unwrap_or_default();
+        if *deleted {
+            history = Arc::default();
+        } else if cut_from.is_some() || !inserted.is_empty() {
+            let kept = history.iter().filter(|message| cut_from.is_none_or(|from| message.id < from));
+            let inserted = inserted.iter().map(|message| {
+                let message = Arc::new(message.clone());
+                self.messages.insert(message.id, message.clone());
+                message
+            });
+            history = kept.cloned().chain(inserted).collect();
+        }
+        if let Command::Acquire { replica, .. } = command {
+            let tenure = Tenure { replica: replica.clone(), confirmed: at, assured: change.asked };
+            self.tenures.insert(state.lease, tenure);
+        }
+        let (by, command, state, deleted) = (change.by.clone(), command.clone(), state.clone(), *deleted);
+        self.moments.push(Moment { at, by, command, state, history, deleted });
     }
-    moments
+
+    pub(crate) fn tenure(&self, lease: Lease) -> Option<&Tenure> {
+        self.tenures.get(&lease)
+    }
+
+    pub(crate) fn tenure_mut(&mut self, lease: Lease) -> Option<&mut Tenure> {
+        self.tenures.get_mut(&lease)
+    }
+
+    pub fn last(&self) -> Option<&Moment> {
+        self.moments.last()
+    }
+
+    /// What it is now; `None`: there is no such chat, or none any more.
+    pub fn present(&self) -> Option<&Moment> {
+        self.last().filter(|moment| !moment.deleted)
+    }
+
+    /// The moment just committed and the one before.
+    pub(crate) fn step(&self) -> (Option<&Moment>, &Moment) {
+        let (last, before) = self.moments.split_last().expect("something was committed");
+        (before.last().filter(|moment| !moment.deleted), last)
+    }
+
+    pub(crate) fn message(&self, id: MessageId) -> Option<&Arc<Message>> {
+        self.messages.get(&id)
+    }
+
+    /// The moment that began this attempt.
+    pub(crate) fn beginning(&self, episode: Episode) -> Option<usize> {
+        let begins = |moment: &Moment| {
+            matches!(moment.command, Command::BeginAttempt { .. })
+                && moment.state.present_episode() == episode
+        };
+        self.moments.iter().rposition(begins)
+    }
+
+    /// Whether anything was ever committed as the answer of an episode.
+    pub(crate) fn has_saved(&self, episode: Episode) -> bool {
+        self.messages.values().any(|message| message.episode == Some(episode))
+    }
+
+    pub(crate) fn owner(&self) -> Option<&str> {
+        self.last().map(|moment| &*moment.state.owner)
+    }
+}
+
+impl Tenure {
+    /// From when on its holder may take it for run out, by its own clock, however that differs.
+    pub(crate) fn may_lapse_at(&self, lease_ttl: Duration) -> Time {
+        self.assured + lease_ttl * 19 / 20
+    }
+}
+
+impl Moment {
+    /// Whether the messages shown are the history of this moment. What was shown is known to be as it was
+    /// committed, and ids are never used again.
+    pub(crate) fn is_shown_by(&self, view: &View) -> bool {
+        view.messages.len() == self.history.len()
+            && view.messages.iter().rev().map(|m| m.id).eq(self.history.iter().rev().map(|m| m.id))
+    }
+
+    /// The episode that was live, and its lease, read from the row alone.
+    pub(crate) fn live(&self) -> Option<(Episode, Lease)> {
+        let state = &self.state;
+        let runs = matches!(state.status, Status::Running | Status::Interrupting);
+        (runs && !self.deleted && state.worker.is_some() && state.begun == Some(state.lease))
+            .then(|| (state.present_episode(), state.lease))
+    }
+
+    pub(crate) fn is_free(&self) -> bool {
+        !self.deleted && self.is_runnable() && self.state.worker.is_none()
+    }
+
+    pub(crate) fn is_runnable(&self) -> bool {
+        !self.deleted && matches!(self.state.status, Status::Running | Status::Interrupting)
+    }
 }

@@ -1,66 +1,79 @@
-//! S3: once a stream has shown a newer history, attempt or worker, nothing of an older episode follows.
+//! S3: once a viewer has been shown a newer history, attempt or worker, nothing of an older episode follows.
 
-use mainstem_machine::{Body, Episode};
+use std::collections::BTreeMap;
 
-use crate::chains::{self, Event};
-use crate::{Begin, Record, View, Violation};
+use mainstem_machine::{Body, ChatId, Episode};
 
-pub(crate) fn check(record: &Record, found: &mut Vec<Violation>) {
-    for chain in chains::of(record) {
-        let mut newest: Option<Episode> = None;
-        let mut voided: Option<Episode> = None;
-        chain.walk(found, |view, event| {
-            let event = match event {
-                Event::Begins(stream) => {
-                    if !matches!(stream.from, Begin::At(_)) {
-                        (newest, voided) = (None, None);
-                    }
-                    return Ok(());
-                }
-                Event::Told(event) => event,
-            };
-            match &event.body {
-                Body::PreviewReset { episode, .. } => voided = voided.max(Some(*episode)),
-                Body::Status { history_version, attempt, .. } => {
-                    let episode = Episode { history_version: *history_version, attempt: *attempt };
-                    if newest.is_some_and(|newest| episode < newest) {
-                        return Err(("S3", format!("the status of {episode:?} follows that of {newest:?}")));
-                    }
-                    newest = Some(episode);
-                }
-                Body::Parts { episode, .. } => {
-                    if newest.is_some_and(|newest| *episode < newest) {
-                        return Err(("S3", format!("a part of {episode:?} follows {newest:?}")));
-                    }
-                    if voided.is_some_and(|voided| *episode <= voided) {
-                        return Err(("S3", format!("a part of {episode:?} follows its preview_reset")));
-                    }
-                    judge_part(record, chain.chat, view, *episode)?;
-                    newest = newest.max(Some(*episode));
-                }
-                _ => {}
+use crate::watcher::is_told;
+use crate::{Begin, Evidence, Name, Oracle, Ruling, Seen, Watcher};
+
+#[derive(Debug, Default)]
+pub(crate) struct Stale {
+    shown: BTreeMap<(Name, ChatId), Shown>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Shown {
+    newest: Option<Episode>,
+    voided: Option<Episode>,
+}
+
+impl Oracle for Stale {
+    fn observe(&mut self, seen: &Seen<'_>) -> Ruling {
+        match seen.evidence {
+            Evidence::Watches { viewer, chat, from: Begin::Fresh | Begin::After(_), .. } => {
+                self.shown.remove(&(viewer.clone(), *chat));
+                Ok(())
             }
-            Ok(())
-        });
+            Evidence::Saw { stream, event } => {
+                let Some(watcher) = seen.known.watcher(*stream) else { return Ok(()) };
+                let shown = self.shown.entry((watcher.name.clone(), watcher.chat)).or_default();
+                let ruling = judge(seen, watcher, shown, &event.body);
+                ruling.map_err(|why| format!("{} on {}: {why}", watcher.name, watcher.on))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
-fn judge_part(
-    record: &Record,
-    chat: mainstem_machine::ChatId,
-    view: &View,
-    episode: Episode,
-) -> Result<(), (&'static str, String)> {
-    if episode.history_version < view.newest_revision() {
-        return Err(("S3", format!("a part of {episode:?} follows the message that ended it")));
-    }
-    let Some(status) = view.status.as_ref().filter(|status| status.episode == episode) else {
-        return Err(("S8", format!("a part of {episode:?} comes before the status that announces it")));
-    };
-    let producer = record.run(chat, episode).map(|run| &run.replica);
-    if producer.is_some() && status.worker.as_ref() != producer {
-        let why = format!("a part of {episode:?} by {producer:?} follows the status of {:?}", status.worker);
-        return Err(("S3", why));
+fn judge(seen: &Seen<'_>, watcher: &Watcher, shown: &mut Shown, body: &Body) -> Ruling {
+    match body {
+        Body::PreviewReset { episode, .. } => shown.voided = shown.voided.max(Some(*episode)),
+        Body::Status { history_version, attempt, .. } => {
+            let episode = Episode { history_version: *history_version, attempt: *attempt };
+            if let Some(newest) = shown.newest.replace(episode).filter(|newest| episode < *newest) {
+                return Err(format!("the status of {episode:?} follows that of {newest:?}"));
+            }
+            let moments = seen.known.past(watcher.chat).map_or(&[][..], |past| &past.moments);
+            let (before, since) = moments.split_at(watcher.floor.min(moments.len()));
+            let was = |moment: &crate::Moment| is_told(moment, body);
+            if !since.iter().rev().any(was) && before.iter().any(was) {
+                return Err(format!("the status of {episode:?} follows what came after it"));
+            }
+        }
+        Body::Parts { episode, .. } => {
+            if shown.newest.is_some_and(|newest| *episode < newest) {
+                return Err(format!("a part of {episode:?} follows {:?}", shown.newest));
+            }
+            if shown.voided.is_some_and(|voided| *episode <= voided) {
+                return Err(format!("a part of {episode:?} follows its preview_reset"));
+            }
+            shown.newest = shown.newest.max(Some(*episode));
+            if episode.history_version < watcher.view.newest_revision() {
+                return Err(format!("a part of {episode:?} follows the message that ended it"));
+            }
+            let told = watcher.view.status.as_ref().filter(|status| status.episode == *episode);
+            let producer = seen.known.run(watcher.chat, *episode).map(|run| &run.replica);
+            if let (Some(told), Some(producer)) = (told, producer)
+                && told.worker.as_ref() != Some(producer)
+            {
+                return Err(format!(
+                    "a part of {episode:?} by {producer} follows the status of {:?}",
+                    told.worker
+                ));
+            }
+        }
+        _ => {}
     }
     Ok(())
 }

@@ -89,7 +89,7 @@ impl View {
 
     /// The revision of the newest message shown.
     pub(crate) fn newest_revision(&self) -> Version {
-        self.messages.iter().map(|message| message.revision).max().unwrap_or_default()
+        self.messages.last().map(|message| message.revision).unwrap_or_default()
     }
 
     /// L1, S9: whether the screen shows what the database has, and if not, what differs.

@@ -1,5 +1,5 @@
 //! The simulated database: one for all replicas, with a clock of its own. It survives every replica, and a
-//! call that was dropped is carried out all the same. What it commits goes into the record.
+//! call that was dropped is carried out all the same. The judges hear of what it commits.
 
 mod faults;
 mod rows;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use madsim::runtime::NodeHandle;
 use mainstem_machine::{ChatId, ChatState, MessageId, ReplicaId};
+use mainstem_oracles::{Evidence, Operation};
 use mainstem_runtime::ports::{
     Applied, Fault, HeartbeatReport, Held, Known, Page, ReplicaRow, Request, Snapshot, Store, SyncReport,
     SyncRequest,
@@ -75,6 +76,7 @@ impl Database {
     /// Whether the replica may take up chats. One that may not is told that there is nothing to acquire.
     pub fn set_may_work(&self, replica: &str, may: bool) {
         self.with(|state| state.faults.set_may_work(replica, may));
+        self.0.world.observe(Evidence::MayWork { replica: replica.into(), may });
     }
 
     /// The next matching calls suffer it.
@@ -131,6 +133,8 @@ impl SimStore {
         op: &'static str,
         work: impl FnOnce(&mut Rows, &World, bool) -> T + Send + 'static,
     ) -> Result<T, Fault> {
+        let asking = Evidence::Operated { replica: self.replica.as_str().into(), what: Operation::Database };
+        self.database.0.world.observe(asking);
         let (reply, answer) = oneshot::channel();
         let (database, replica) = (self.database.clone(), self.replica.clone());
         // On the database's own node: whoever asked may be gone before it is done.
@@ -205,8 +209,9 @@ impl Database {
 impl Store for SimStore {
     async fn apply(&self, request: &Request) -> Result<Applied, Fault> {
         let (request, replica) = (request.clone(), self.replica.clone());
+        let asked = self.database.0.world.now();
         self.call(request.command.name(), move |rows, world, may_work| {
-            rows.apply(world, &replica, &request, may_work)
+            rows.apply(world, &replica, &request, asked, may_work)
         })
         .await
     }
@@ -231,9 +236,15 @@ impl Store for SimStore {
     }
 
     async fn heartbeat(&self, replica: &ReplicaRow, held: &[Held]) -> Result<HeartbeatReport, Fault> {
-        let (replica, held) = (replica.clone(), held.to_vec());
-        self.call("heartbeat", move |rows, world, _| rows.heartbeat(rows::clock(world), &replica, &held))
-            .await
+        let (row, held) = (replica.clone(), held.to_vec());
+        let world = &self.database.0.world;
+        let sent = world.now();
+        let report =
+            self.call("heartbeat", move |rows, world, _| rows.heartbeat(world, sent, &row, &held)).await?;
+        for Held { chat, lease } in report.confirmed.iter().copied() {
+            world.observe(Evidence::Assured { replica: replica.replica.clone(), chat, lease, sent });
+        }
+        Ok(report)
     }
 
     async fn farewell(&self, replica: &ReplicaId) -> Result<(), Fault> {

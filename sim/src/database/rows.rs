@@ -8,7 +8,7 @@ use mainstem_machine::{
     Change, ChatId, ChatState, Command, Facts, LeaseTerm, Message, MessageId, Outcome, Rejection, ReplicaId,
     Status, Time, limits,
 };
-use mainstem_oracles::Committed;
+use mainstem_oracles::{Committed, Evidence};
 use mainstem_runtime::ports::{
     Answer, Applied, HeartbeatReport, Held, Known, Page, Peer, ReplicaRow, Request, Snapshot, SyncReport,
     SyncRequest, Tail,
@@ -99,6 +99,7 @@ impl Rows {
         world: &World,
         replica: &str,
         request: &Request,
+        asked: Time,
         may_work: bool,
     ) -> Applied {
         let now = clock(world);
@@ -106,12 +107,13 @@ impl Rows {
         if let (Some(key), Some(receipt)) = (&receipt, &request.receipt)
             && let Some(kept) = self.receipts.get(key).filter(|kept| kept.until > now)
         {
+            world.observe(Evidence::Replayed { replica: replica.into(), chat: request.chat });
             return match kept.body == receipt.body {
                 true => Applied::Replayed(kept.answer.clone()),
                 false => Applied::Mismatch,
             };
         }
-        let (applied, answer) = self.apply_now(world, replica, request, may_work);
+        let (applied, answer) = self.apply_now(world, replica, request, asked, may_work);
         if let (Some(key), Some(receipt)) = (receipt, &request.receipt) {
             self.receipts.insert(key, Kept { body: receipt.body, answer, until: now + DAY });
         }
@@ -123,6 +125,7 @@ impl Rows {
         world: &World,
         replica: &str,
         request: &Request,
+        asked: Time,
         may_work: bool,
     ) -> (Applied, Answer) {
         let name = request.command.name();
@@ -150,6 +153,19 @@ impl Rows {
             Ok(Outcome::Changed(change)) => {
                 let answer = change.accepted.clone();
                 let (state, deleted) = (Arc::new(change.state.clone()), change.deleted);
+                world.observe(Evidence::Committed(Box::new(Committed {
+                    chat: request.chat,
+                    by: replica.into(),
+                    asked,
+                    caller: request.by.clone(),
+                    key: request.receipt.as_ref().map(|receipt| receipt.key.clone()),
+                    command: request.command.clone(),
+                    state: state.clone(),
+                    deleted,
+                    cut_from: change.cut_from,
+                    inserted: change.inserted.clone(),
+                    accepted: answer.clone(),
+                })));
                 self.write(world, replica, request.chat, name, change);
                 (Applied::Changed { answer: answer.clone(), state, deleted }, Ok(answer))
             }
@@ -173,18 +189,6 @@ impl Rows {
             ),
         );
         world.tally().committed(&state, deleted);
-        world.record(|record| {
-            record.committed.push(Committed {
-                at: now,
-                chat,
-                state: state.clone(),
-                deleted,
-                cut_from,
-                inserted: inserted.clone(),
-                command,
-                replica: ReplicaId::new(replica).expect("a replica's name is an id"),
-            });
-        });
         if deleted {
             self.chats.remove(&chat);
             return;
@@ -273,7 +277,14 @@ impl Rows {
         self.chats.values().rev().filter(mine).take(limit).map(|row| row.state.clone()).collect()
     }
 
-    pub(super) fn heartbeat(&mut self, now: Time, replica: &ReplicaRow, held: &[Held]) -> HeartbeatReport {
+    pub(super) fn heartbeat(
+        &mut self,
+        world: &World,
+        sent: Time,
+        replica: &ReplicaRow,
+        held: &[Held],
+    ) -> HeartbeatReport {
+        let now = clock(world);
         let mut confirmed = vec![];
         for held in held {
             if let Some(row) = self.chats.get_mut(&held.chat)
@@ -281,6 +292,8 @@ impl Rows {
             {
                 row.lease_until = Some(now + self.lease_ttl);
                 confirmed.push(*held);
+                let (replica, chat, lease) = (replica.replica.clone(), held.chat, held.lease);
+                world.observe(Evidence::Confirmed { replica, chat, lease, sent });
             }
         }
         self.replicas.insert(replica.replica.clone(), (replica.address.clone(), now));

@@ -1,5 +1,5 @@
 //! Models that say what a story tells them to, when it tells them, or play by themselves what a user's message
-//! asks of them. Every part that a replica takes from one goes into the record.
+//! asks of them. Every part that a replica takes from one is told to the judges.
 
 mod script;
 
@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 
 use futures::{Stream, StreamExt};
 use mainstem_machine::{ChatId, Episode, ReplicaId, Role, RunError, Time};
-use mainstem_oracles::Run;
+use mainstem_oracles::{Evidence, RunEnd, RunId};
 use mainstem_runtime::ports::{Conversation, Generated, Generation, Generator};
 
 use crate::world::{Sleep, World};
@@ -29,7 +29,7 @@ struct State {
     curtain: bool,
 }
 
-/// One run of a model; its place in `actors` is that in the record.
+/// One run of a model; its place in `actors` is its id for the judges.
 struct Actor {
     replica: String,
     chat: ChatId,
@@ -41,6 +41,8 @@ struct Actor {
     waker: Option<Waker>,
     /// Lines handed to it so far that are text.
     said: u64,
+    /// Of these, taken by the replica.
+    taken: u64,
     over: bool,
     /// It stays on stage when it is cancelled.
     deaf: bool,
@@ -195,10 +197,8 @@ impl Generator for SimGenerator {
             );
             let replica = ReplicaId::new(self.replica.as_str()).expect("a replica's name is an id");
             let started = world.now();
-            world.record(|record| {
-                let (parts, done) = (vec![], false);
-                record.runs.push(Run { chat, episode, replica, started, parts, done });
-            });
+            let run = RunId(state.actors.len());
+            world.observe(Evidence::RunStarted { run, replica, chat, episode });
             let due = script.as_ref().map(|script| started + script.every);
             state.actors.push(Actor {
                 replica: self.replica.clone(),
@@ -209,6 +209,7 @@ impl Generator for SimGenerator {
                 due,
                 waker: None,
                 said: 0,
+                taken: 0,
                 over: false,
                 deaf: false,
             });
@@ -263,18 +264,19 @@ impl Stream for Performance {
             };
             actor.over = !matches!(line, Generated::Text(_));
             let said = match &line {
-                Generated::Text(text) => format!(
-                    "part {}",
-                    world.record(|record| {
-                        record.runs[id].parts.push(text.clone());
-                        record.runs[id].parts.len()
-                    })
-                ),
+                Generated::Text(text) => {
+                    world.observe(Evidence::RunSaid { run: RunId(id), text: text.clone() });
+                    actor.taken += 1;
+                    format!("part {}", actor.taken)
+                }
                 Generated::Done => {
-                    world.record(|record| record.runs[id].done = true);
+                    world.observe(Evidence::RunEnded { run: RunId(id), how: RunEnd::Done });
                     "the end".to_owned()
                 }
-                Generated::Failed { retryable, .. } => format!("failure, retryable {retryable}"),
+                Generated::Failed { retryable, .. } => {
+                    world.observe(Evidence::RunEnded { run: RunId(id), how: RunEnd::Failed });
+                    format!("failure, retryable {retryable}")
+                }
             };
             world.trace(&actor.replica, format_args!("takes from the model of {:?}: {said}", actor.episode));
             Poll::Ready(Some(line))
@@ -286,6 +288,10 @@ impl Drop for Performance {
     fn drop(&mut self) {
         self.stage.with(|state| {
             let actor = &mut state.actors[self.id];
+            if !actor.over {
+                let (run, how) = (RunId(self.id), RunEnd::Cancelled);
+                state.world.observe(Evidence::RunEnded { run, how });
+            }
             if actor.deaf && !actor.over {
                 let what = format_args!("the model of {:?} goes on", actor.episode);
                 state.world.landed("model ignores cancellation", &actor.replica, what);

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use mainstem_machine::Time;
+use mainstem_oracles::Evidence;
 
 use super::{BACKLOG_MAX, Connection, Dial, DialRule, End, Inner, Net, Pipe, Stream};
 use crate::world::Sleep;
@@ -104,6 +105,7 @@ impl Inner {
         let id = self.id();
         *self.dialed.entry((from.clone(), to.clone())).or_default() += 1;
         self.world.trace(&from, format_args!("dials {address}, dial {id}"));
+        self.world.observe(Evidence::Dialed { from: from.as_str().into(), to: to.as_str().into() });
         let link = self.link(&from, &to);
         let rule = link.next_dial.take().unwrap_or(link.dials);
         let round_trip = link.latency * 2;

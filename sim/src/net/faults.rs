@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use mainstem_oracles::Evidence;
+
 use super::{Inner, Net};
 
 /// What becomes of a dial.
@@ -30,13 +32,18 @@ impl Net {
     pub fn set_dials(&self, from: &str, to: &str, rule: DialRule) {
         let mut net = self.lock();
         net.link(from, to).dials = rule;
+        if rule != DialRule::Through {
+            net.touch("dials", from, to);
+        }
         if rule != DialRule::Hangs {
             net.release_dials(from, to, rule == DialRule::Refused);
         }
     }
 
     pub fn set_next_dial(&self, from: &str, to: &str, rule: DialRule) {
-        self.lock().link(from, to).next_dial = Some(rule);
+        let mut net = self.lock();
+        net.link(from, to).next_dial = Some(rule);
+        net.touch("dials", from, to);
     }
 
     /// One way.
@@ -46,6 +53,7 @@ impl Net {
         let slower = latency > link.latency || jitter > link.jitter;
         (link.latency, link.jitter) = (latency, jitter);
         if slower {
+            net.touch("link slow", from, to);
             net.world.landed("link slow", "network", format_args!("{from} to {to}: {latency:?}"));
         }
     }
@@ -54,6 +62,7 @@ impl Net {
     pub fn clog(&self, from: &str, to: &str) {
         let mut net = self.lock();
         net.link(from, to).clogged = true;
+        net.touch("clog", from, to);
         net.world.landed("clog", "network", format_args!("{from} to {to}"));
     }
 
@@ -83,6 +92,7 @@ impl Net {
         let mut guard = self.lock();
         let net = &mut *guard;
         let now = net.world.now();
+        net.touch("reset", one, other);
         let mut broken = 0;
         for (id, connection) in &mut net.connections {
             if !connection.is_between(one, other) {
@@ -104,6 +114,7 @@ impl Net {
     /// Every connection between the two is half-open from now on: bytes vanish, nobody is told.
     pub fn silence(&self, one: &str, other: &str) -> usize {
         let mut net = self.lock();
+        net.touch("half-open", one, other);
         let between = net.connections.values_mut().filter(|c| c.is_between(one, other));
         between.map(|connection| connection.silent = true).count()
     }
@@ -161,6 +172,13 @@ impl Net {
             self.set_dials(&from, &to, DialRule::Through);
             self.unclog(&from, &to);
         }
+    }
+}
+
+impl Inner {
+    /// For the judges: what goes over this link may be late.
+    fn touch(&self, kind: &'static str, from: &str, to: &str) {
+        self.world.observe(Evidence::Fault { kind, who: from.into(), other: Some(to.into()) });
     }
 }
 

@@ -55,7 +55,8 @@ impl Plan {
     /// Reads one that was written down. Remarks are lost.
     pub fn parse(name: &str, text: &str) -> Result<Self, NoPlan> {
         let story = story::parse(name, text)?;
-        let mut plan = Self { name: name.to_owned(), seed: story.seed.unwrap_or(0), heading: vec![], lines: vec![] };
+        let mut plan =
+            Self { name: name.to_owned(), seed: story.seed.unwrap_or(0), heading: vec![], lines: vec![] };
         let sentences: std::collections::BTreeMap<usize, _> =
             story.sentences.iter().map(|sentence| (sentence.line, sentence)).collect();
         for (number, line) in text.lines().enumerate() {
@@ -63,7 +64,8 @@ impl Plan {
             match sentences.get(&(number + 1)) {
                 Some(sentence) => {
                     let at = sentence.at.ok_or(NoPlan::WithoutTime(number + 1))?;
-                    let text = line.splitn(3, char::is_whitespace).nth(2).unwrap_or_default().trim().to_owned();
+                    let text =
+                        line.splitn(3, char::is_whitespace).nth(2).unwrap_or_default().trim().to_owned();
                     plan.lines.push(Line { at, text });
                 }
                 None if line.is_empty() || line.starts_with("seed ") => {}

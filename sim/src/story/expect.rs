@@ -1,6 +1,7 @@
 //! Whether what a story expects is so, by what viewers received, what is committed, and what is connected.
 
-use mainstem_machine::{Body, Episode, Role, StreamEvent, Time};
+use mainstem_machine::{Body, Episode, Role, Seq, StreamEvent, Time};
+use mainstem_oracles::Name;
 use mainstem_runtime::ports::Env as _;
 
 use super::ast::{Absence, Expectation, Sight};
@@ -9,12 +10,8 @@ use crate::client::describe;
 
 impl Cast {
     /// All that a viewer received, over all its streams.
-    pub(super) fn received(&self, viewer: &str) -> Vec<(String, StreamEvent)> {
-        self.cluster.world.record(|record| {
-            let mine = record.streams.iter().filter(|stream| stream.viewer == viewer);
-            mine.flat_map(|stream| stream.events.iter().map(|(_, event)| (stream.on.clone(), event.clone())))
-                .collect()
-        })
+    pub(super) fn received(&self, viewer: &str) -> Vec<(Name, StreamEvent)> {
+        self.cluster.world.judge(|judge| judge.known().received(viewer))
     }
 
     /// `Err`: why it is not so, yet. What a viewer is seen to see is behind it afterwards.
@@ -82,7 +79,7 @@ impl Cast {
     /// How many events to put behind, so that exactly the parts up to `last` are.
     fn find_parts(
         &self,
-        news: &[(String, StreamEvent)],
+        news: &[(Name, StreamEvent)],
         first: u64,
         last: u64,
         worker: Option<&str>,
@@ -117,9 +114,9 @@ impl Cast {
             (Sight::Answer { parts, interrupted }, Body::Message(message)) => {
                 let text = message.content.to_text();
                 let said = message.episode.and_then(|episode| {
-                    self.cluster.world.record(|record| {
-                        let run = record.runs.iter().find(|run| run.episode == episode)?;
-                        Some(run.parts.get(..usize::try_from(*parts).ok()?)?.concat())
+                    self.cluster.world.judge(|judge| {
+                        let run = judge.known().run_of(episode)?;
+                        run.slice(Seq(1), Seq(*parts)).map(str::to_owned)
                     })
                 });
                 message.role == Role::Assistant
@@ -140,8 +137,8 @@ impl Cast {
     }
 
     fn producer(&self, episode: Episode) -> Option<String> {
-        self.cluster.world.record(|record| {
-            let run = record.runs.iter().find(|run| run.episode == episode)?;
+        self.cluster.world.judge(|judge| {
+            let run = judge.known().run_of(episode)?;
             Some(run.replica.as_str().to_owned())
         })
     }

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use mainstem_machine::{Accepted, ChatId, MessageId, Role, SendMode};
-use mainstem_oracles::Send;
+use mainstem_machine::{ChatId, MessageId, Role, SendMode};
 use mainstem_runtime::ports::{Env, within};
 
 use super::ast::UserOrder;
@@ -18,18 +17,6 @@ struct Errand {
     chat: ChatId,
     order: Order,
     key: String,
-    /// Its place among the sends of the record.
-    send: Option<usize>,
-}
-
-/// The id under which a message was taken.
-fn accepted_as(accepted: &Accepted) -> Option<MessageId> {
-    match accepted {
-        Accepted::Chat(state) => Some(state.last_id),
-        Accepted::Sent { message: Some(message), .. } => Some(message.id),
-        Accepted::Sent { queued, .. } => queued.as_ref().map(|queued| queued.id),
-        Accepted::Gone => None,
-    }
 }
 
 impl Cast {
@@ -82,15 +69,8 @@ impl Cast {
         let (env, errand) = (self.user.clone(), errand.clone());
         let (replica, roams) = (replica.unwrap_or(&self.first_replica).to_owned(), self.roams.clone());
         async move {
-            let Errand { chat, order, key, send } = errand;
-            let answered = client::ask(&env, &replica, &roams, chat, order, key).await;
-            if let (Answered::Accepted(accepted), Some(send)) = (&answered, send)
-                && let Some(given) = accepted_as(accepted)
-            {
-                let now = env.world().now();
-                env.world().record(|record| record.sends[send].acknowledged = Some((now, given)));
-            }
-            answered
+            let Errand { chat, order, key } = errand;
+            client::ask(&env, &replica, &roams, chat, order, key).await
         }
     }
 
@@ -98,19 +78,8 @@ impl Cast {
     fn errand(&mut self, order: &UserOrder, name: &str) -> Option<Errand> {
         let chat = self.chat(name);
         let order = self.resolve(order, chat)?;
-        let text = match &order {
-            Order::Create { text } => text.clone(),
-            Order::Send { text, .. } | Order::Edit { text, .. } => Some(text.clone()),
-            _ => None,
-        };
-        let send = text.map(|text| {
-            self.cluster.world.record(|record| {
-                record.sends.push(Send { chat, text, acknowledged: None });
-                record.sends.len() - 1
-            })
-        });
         self.asked += 1;
-        Some(Errand { chat, order, key: format!("order-{}", self.asked), send })
+        Some(Errand { chat, order, key: format!("order-{}", self.asked) })
     }
 
     fn resolve(&mut self, order: &UserOrder, chat: ChatId) -> Option<Order> {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use mainstem_machine::{ChatId, Episode, RunError, Time, limits};
-use mainstem_oracles::{View, judge};
+use mainstem_machine::{ChatId, RunError, Time, limits};
+use mainstem_oracles::{Facts, Judge, Standing};
 use mainstem_runtime::ports::{Env, Generated, Notice};
 
 use super::ast::{
@@ -73,13 +73,11 @@ pub(super) struct Cast {
     /// When the first sentence was told.
     begun: Time,
     last_blow: bool,
-    /// Parts that had been said of what a viewer watches when it was last looked at.
-    said: BTreeMap<(String, Episode), u64>,
 }
 
 /// Tells it to the end. `Err` is the first thing that was not as promised.
-pub async fn tell(story: &Story, seed: u64, trace: Trace, tally: Tally) -> Result<(), Failure> {
-    let world = World::new(seed, trace, tally);
+pub async fn tell(story: &Story, judge: Judge, seed: u64, trace: Trace, tally: Tally) -> Result<(), Failure> {
+    let world = World::judged_by(judge, seed, trace, tally);
     let told = tell_in(story, &world).await;
     world.tally().simulated(world.now());
     told
@@ -105,7 +103,6 @@ async fn tell_in(story: &Story, world: &World) -> Result<(), Failure> {
         roams: if story.roaming { story.replicas.clone() } else { vec![] },
         begun: Time::START,
         last_blow: story.last_blow,
-        said: BTreeMap::new(),
     };
     for name in &story.strangers {
         cast.cluster.estrange(name);
@@ -126,26 +123,25 @@ async fn tell_in(story: &Story, world: &World) -> Result<(), Failure> {
         if let Err(why) = cast.perform(sentence).await {
             let line = Some((sentence.line, sentence.text.clone()));
             // What a judge finds says more than that the sentence did not come true.
-            if let Some(found) = world.record(|record| judge(record)).first() {
+            if let Some(found) = world.judge(|judge| judge.verdict().cloned()) {
                 let why = format!("{}; and the story: {why}", found.why);
                 return Err(Failure { guarantee: found.guarantee.into(), line, why });
             }
             return Err(Failure { guarantee: guarded.into(), line, why });
         }
+        cast.stop_if_judged()?;
     }
     let ended = match cast.check_absences(guarded) {
         Ok(()) => cast.finale().await,
         failed => failed,
     };
-    if let Err(failure) = ended {
-        return Err(match world.record(|record| judge(record)).first() {
-            Some(found) => Failure { guarantee: found.guarantee.into(), why: found.to_string(), ..failure },
-            None => failure,
-        });
-    }
-    match world.record(|record| judge(record)).first() {
-        None => Ok(()),
-        Some(found) => Err(broken(found.guarantee, found.to_string())),
+    world.finish();
+    match (ended, world.judge(|judge| judge.verdict().cloned())) {
+        (ended, None) => ended,
+        (Ok(()), Some(found)) => Err(broken(found.guarantee, found.to_string())),
+        (Err(failure), Some(found)) => {
+            Err(Failure { guarantee: found.guarantee.into(), why: found.to_string(), ..failure })
+        }
     }
 }
 
@@ -421,56 +417,39 @@ impl Cast {
             if self.user.now() >= until {
                 return Err(broken(guarantee, format!("not within {bound:?} after the last fault: {why}")));
             }
+            self.stop_if_judged()?;
             self.pass(STEP * 10).await;
         }
-        Ok(())
+        self.stop_if_judged()
     }
 
     /// A viewer whose screen differs from the database.
     fn disagreement(&mut self) -> Option<String> {
-        let Self { viewers, said: looks, cluster, .. } = self;
-        viewers.iter().find_map(|(name, viewer)| {
-            let Some(state) = cluster.database.chat(viewer.chat()) else {
-                return viewer.is_connected().then(|| format!("{name} watches a chat that is gone"));
-            };
-            if !viewer.is_connected() {
-                return Some(format!("{name} is not connected"));
-            }
-            let view = view(cluster, name);
-            if let Some(difference) = view.difference(&state, &cluster.database.history(viewer.chat())) {
-                return Some(format!("{name}: {difference}"));
-            }
-            let (episode, _) = state.live_episode()?;
-            let said = cluster
-                .world
-                .record(|record| record.run(viewer.chat(), episode).map(|run| run.parts.len() as u64))?;
-            // Models go on talking: what was said at the last look must be shown at this one.
-            let said = looks.insert((name.clone(), episode), said)?;
-            let preview = view.preview.filter(|preview| preview.episode == episode);
-            let shown = preview.map_or(0, |preview| preview.last_seq.0);
-            (shown < said).then(|| format!("{name} shows {shown} parts of {episode:?}, {said} were said"))
-        })
+        self.missing(&["L1"])
+    }
+
+    /// What the judges of these guarantees do not find as it has to be in the end.
+    fn missing(&self, guarantees: &[&str]) -> Option<String> {
+        let viewers = self.viewers.iter().map(|(name, viewer)| Standing {
+            viewer: name.as_str().into(),
+            chat: viewer.chat(),
+            connected: viewer.is_connected(),
+        });
+        let facts = Facts { now: self.user.now(), viewers: viewers.collect(), left: vec![] };
+        let missing = self.cluster.world.judge(|judge| judge.missing(guarantees, &facts));
+        missing.map(|(guarantee, why)| format!("{guarantee}: {why}"))
+    }
+
+    /// What was found first is the verdict; what would come after it follows from it.
+    fn stop_if_judged(&self) -> Result<(), Failure> {
+        let found = self.cluster.world.judge(|judge| judge.verdict().cloned());
+        found.map_or(Ok(()), |found| Err(broken(found.guarantee, found.to_string())))
     }
 
     fn unrest(&mut self) -> Option<String> {
         if self.unanswered() > 0 {
             return Some(format!("{} orders wait for their answer", self.unanswered()));
         }
-        self.chats.iter().find_map(|(name, id)| {
-            let state = self.cluster.database.chat(*id)?;
-            let status = state.status.as_str();
-            state.status.is_runnable().then(|| format!("{name} is still {status}"))
-        })
+        self.missing(&["L2", "L3"])
     }
-}
-
-fn view(cluster: &Cluster, viewer: &str) -> View {
-    cluster.world.record(|record| {
-        let mut view = View::default();
-        for stream in record.streams.iter().filter(|stream| stream.viewer == viewer) {
-            view.begin(stream.from);
-            stream.events.iter().for_each(|(_, event)| view.apply(&event.body));
-        }
-        view
-    })
 }

@@ -1,0 +1,45 @@
+//! L1: after the last fault, within a bound, every connected stream equals the database, and if an episode is
+//! live, shows its parts.
+
+use std::time::Duration;
+
+use mainstem_machine::{Seq, Time};
+
+use crate::{Facts, Known, Oracle, Standing};
+
+/// A part may be on its way for so long.
+const IN_FLIGHT: Duration = Duration::from_millis(500);
+
+#[derive(Debug, Default)]
+pub(crate) struct Convergence;
+
+impl Oracle for Convergence {
+    fn missing(&self, known: &Known, facts: &Facts) -> Option<String> {
+        facts.viewers.iter().find_map(|standing| {
+            difference(known, facts.now, standing).map(|why| format!("{}: {why}", standing.viewer))
+        })
+    }
+}
+
+fn difference(known: &Known, now: Time, standing: &Standing) -> Option<String> {
+    let past = known.past(standing.chat);
+    let Some(moment) = past.and_then(|past| past.present()) else {
+        return standing.connected.then(|| "it watches a chat that is gone".into());
+    };
+    if !standing.connected {
+        return Some("it is not connected".into());
+    }
+    let Some(view) = known.view(&standing.viewer, standing.chat) else {
+        return Some("it was never told anything".into());
+    };
+    if let Some(difference) = view.difference(&moment.state, &moment.history) {
+        return Some(difference);
+    }
+    let (episode, _) = moment.live()?;
+    let preview = view.preview.as_ref().filter(|preview| preview.episode == episode);
+    let shown = preview.map_or(Seq(0), |preview| preview.last_seq);
+    // The model may go on talking.
+    let next = known.run(standing.chat, episode)?.said_at(shown.next())?;
+    (next + IN_FLIGHT < now)
+        .then(|| format!("it shows {shown} parts of {episode:?}, and the next was said at {next:?}"))
+}

@@ -1,0 +1,130 @@
+//! S7: an interrupt stops exactly the generation that was running when it was accepted, once, keeps its partial
+//! answer, and never another's. No run is stopped by news of its own past.
+
+use std::collections::BTreeMap;
+
+use mainstem_machine::{ChatId, Command, Episode, Lease, SendMode, Status, Time};
+
+use crate::{Committed, Evidence, Known, Moment, Oracle, Ruling, Run, RunEnd, Seen};
+
+#[derive(Debug, Default)]
+pub(crate) struct Interrupt {
+    /// Interrupts that were accepted and have not come to an end.
+    accepted: BTreeMap<ChatId, Accepted>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Accepted {
+    /// What ran then.
+    target: Option<(Episode, Lease)>,
+    /// How much of it had been taken from the model, in bytes.
+    said: usize,
+}
+
+impl Oracle for Interrupt {
+    fn observe(&mut self, seen: &Seen<'_>) -> Ruling {
+        match seen.evidence {
+            Evidence::Committed(change) => self.judge_change(seen.known, change),
+            Evidence::RunEnded { run, how: RunEnd::Cancelled } => {
+                seen.known.run_by_id(*run).map_or(Ok(()), |run| judge_cancelled(seen.known, seen.at, run))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Interrupt {
+    fn judge_change(&mut self, known: &Known, change: &Committed) -> Ruling {
+        let Some(past) = known.past(change.chat) else { return Ok(()) };
+        let (Some(before), after) = past.step() else { return Ok(()) };
+        let name = change.command.name();
+        let asks = match &change.command {
+            Command::Interrupt { .. } | Command::Promote { .. } => true,
+            Command::Send { mode, .. } => *mode == SendMode::Interrupt,
+            _ => false,
+        };
+        let interrupting = |moment: &Moment| !moment.deleted && moment.state.status == Status::Interrupting;
+        if interrupting(after) && !interrupting(before) {
+            if !asks {
+                return Err(format!("{name} interrupts, and nobody asked for it"));
+            }
+            let target = before.live();
+            let run = target.and_then(|(episode, _)| known.run(change.chat, episode));
+            // What its replica has given up is not promised.
+            let kept = run.filter(|run| run.ended != Some(RunEnd::Cancelled));
+            let said = kept.map_or(0, |run| run.text().len());
+            self.accepted.insert(change.chat, Accepted { target, said });
+            return Ok(());
+        }
+        match &change.command {
+            Command::FinishInterruption { fence, .. } => {
+                let Some(accepted) = self.accepted.remove(&change.chat) else {
+                    return Err(format!(
+                        "{:?} is finished as interrupted, and nobody interrupted it",
+                        fence.episode
+                    ));
+                };
+                judge_finished(known, change, fence.lease, accepted)
+            }
+            Command::Edit { .. } | Command::Delete => {
+                self.accepted.remove(&change.chat);
+                Ok(())
+            }
+            Command::BeginAttempt { .. }
+            | Command::RecordRetry { .. }
+            | Command::CommitStep { .. }
+            | Command::FinishTurn { .. }
+            | Command::Fail { .. }
+                if self.accepted.contains_key(&change.chat) =>
+            {
+                Err(format!("{name} is accepted, and the run is interrupted"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn judge_finished(known: &Known, change: &Committed, lease: Lease, accepted: Accepted) -> Ruling {
+    let partial = change.inserted.iter().find(|message| message.episode.is_some());
+    let Some((target, target_lease)) = accepted.target else {
+        return match partial {
+            Some(message) => Err(format!("a partial of {:?} is kept, and nothing ran", message.episode)),
+            None => Ok(()),
+        };
+    };
+    if let Some(message) = partial.filter(|message| message.episode != Some(target)) {
+        return Err(format!("{target:?} was interrupted, and {:?} is kept", message.episode));
+    }
+    let Some(run) = known.run(change.chat, target).filter(|_| target_lease == lease) else { return Ok(()) };
+    if run.ended.is_none() {
+        return Err(format!("{target:?} is finished as interrupted, and its model still runs"));
+    }
+    let kept = partial.map_or(0, |message| message.content.to_text().len());
+    if kept < accepted.said {
+        return Err(format!(
+            "{kept} bytes are kept of {target:?}, which had said {} when interrupted",
+            accepted.said
+        ));
+    }
+    Ok(())
+}
+
+/// There has to be a cause.
+fn judge_cancelled(known: &Known, at: Time, run: &Run) -> Ruling {
+    let replica = known.lives.replica(run.replica.as_str());
+    let dead = replica.is_none_or(|replica| !replica.up || replica.draining || replica.life != run.life);
+    let too_large = run.text().len() > known.settings.episode_bytes_max;
+    if dead || too_large || known.may_have_lapsed(at, run) {
+        return Ok(());
+    }
+    let (Some(past), Some(beginning)) = (known.past(run.chat), run.beginning) else { return Ok(()) };
+    let alive = past.moments[beginning].live();
+    let goes_on = |moment: &Moment| moment.live() == alive && moment.state.status == Status::Running;
+    if past.moments[beginning..].iter().all(goes_on) {
+        return Err(format!(
+            "{} cancels the run of {:?}, and nothing has happened to it",
+            run.replica, run.episode
+        ));
+    }
+    Ok(())
+}

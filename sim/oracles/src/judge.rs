@@ -1,0 +1,153 @@
+//! All oracles at once, while the run goes on and at its end.
+
+use mainstem_machine::Time;
+
+use crate::{Evidence, Facts, Known, Oracle, Ruling, Seen, Violation};
+use crate::{
+    convergence, death, history, intents, interrupt, interrupt_ends, isolation, kept, leaks, memory,
+    one_writer, order, parts, phase, spin, stale, who_may, work_starts,
+};
+
+/// One oracle, by the id of the guarantee it judges.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    pub id: &'static str,
+    pub name: &'static str,
+    make: fn() -> Box<dyn Oracle>,
+}
+
+macro_rules! oracles {
+    ($($id:literal $name:literal $oracle:path),+ $(,)?) => {
+        /// Every oracle, in the order in which they are asked. Each guarantee has one; D1 to D3 are the
+        /// harness's.
+        pub const ORACLES: &[Entry] = &[
+            $(Entry { id: $id, name: $name, make: || Box::new(<$oracle>::default()) }),+
+        ];
+    };
+}
+
+oracles! {
+    "S1" "history" history::History,
+    "S2" "parts" parts::Parts,
+    "S3" "stale" stale::Stale,
+    "S4" "kept" kept::Kept,
+    "S5" "one writer" one_writer::OneWriter,
+    "S6" "intents" intents::Intents,
+    "S7" "interrupt" interrupt::Interrupt,
+    "S8" "order" order::Order,
+    "S9" "visible phase" phase::Phase,
+    "S10" "who may" who_may::WhoMay,
+    "L1" "convergence" convergence::Convergence,
+    "L2" "interrupt ends" interrupt_ends::InterruptEnds,
+    "L3" "work starts" work_starts::WorkStarts,
+    "L4" "no spin" spin::Spin,
+    "L5" "death is told" death::Death,
+    "B1" "memory" memory::Memory,
+    "B2" "nothing leaks" leaks::Leaks,
+    "B3" "isolation" isolation::Isolation,
+}
+
+/// What is found beyond this is not kept: it follows from what was found before.
+const FOUND_MAX: usize = 32;
+
+pub struct Judge {
+    known: Known,
+    oracles: Vec<(&'static str, Box<dyn Oracle>)>,
+    found: Vec<Violation>,
+    /// Nothing that comes now belongs to the run.
+    closed: bool,
+}
+
+impl Default for Judge {
+    fn default() -> Self {
+        Self::without(&[])
+    }
+}
+
+impl std::fmt::Debug for Judge {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Judge").field("found", &self.found).finish_non_exhaustive()
+    }
+}
+
+impl Judge {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// With the oracles of these ids switched off.
+    pub fn without(ids: &[&str]) -> Self {
+        let on = ORACLES.iter().filter(|entry| !ids.contains(&entry.id));
+        let oracles = on.map(|entry| (entry.id, (entry.make)())).collect();
+        Self { known: Known::default(), oracles, found: vec![], closed: false }
+    }
+
+    /// Takes what happened just now, and tells what is wrong with it.
+    pub fn observe(&mut self, at: Time, evidence: Evidence) -> &[Violation] {
+        let before = self.found.len();
+        if self.closed {
+            return &[];
+        }
+        self.known.enter(at, &evidence);
+        let saw = match &evidence {
+            Evidence::Saw { stream, .. } => Some(*stream),
+            _ => None,
+        };
+        let astray = saw.and_then(|stream| self.known.watcher(stream)).is_some_and(|watcher| watcher.astray);
+        if !astray {
+            let seen = Seen { at, evidence: &evidence, known: &self.known };
+            for (id, oracle) in &mut self.oracles {
+                note(&mut self.found, id, at, oracle.observe(&seen));
+            }
+        }
+        if let Some(stream) = saw.filter(|_| self.found.len() > before) {
+            self.known.go_astray(stream);
+        }
+        self.known.leave(&evidence);
+        &self.found[before..]
+    }
+
+    /// The run is over.
+    pub fn finish(&mut self, at: Time) -> &[Violation] {
+        let before = self.found.len();
+        if !std::mem::replace(&mut self.closed, true) {
+            for (id, oracle) in &mut self.oracles {
+                note(&mut self.found, id, at, oracle.finish(at, &self.known));
+            }
+        }
+        &self.found[before..]
+    }
+
+    /// What the guarantees of these ids still lack, if anything: the first of it.
+    pub fn missing(&self, ids: &[&str], facts: &Facts) -> Option<(&'static str, String)> {
+        let asked = self.oracles.iter().filter(|(id, _)| ids.contains(id));
+        let mut missing = asked.filter_map(|(id, oracle)| Some((*id, oracle.missing(&self.known, facts)?)));
+        missing.next()
+    }
+
+    /// What was missing is missing still, at the end of its bound.
+    pub fn overdue(&mut self, at: Time, id: &'static str, why: String) {
+        note(&mut self.found, id, at, Err(why));
+    }
+
+    /// What was found first.
+    pub fn verdict(&self) -> Option<&Violation> {
+        self.found.first()
+    }
+
+    pub fn found(&self) -> &[Violation] {
+        &self.found
+    }
+
+    pub fn known(&self) -> &Known {
+        &self.known
+    }
+}
+
+fn note(found: &mut Vec<Violation>, guarantee: &'static str, at: Time, ruling: Ruling) {
+    if let Err(why) = ruling
+        && found.len() < FOUND_MAX
+    {
+        found.push(Violation { guarantee, at, why });
+    }
+}

@@ -1,0 +1,203 @@
+//! All that the evidence told so far, indexed once for every oracle.
+
+use std::collections::BTreeMap;
+
+use mainstem_machine::{ChatId, Episode, StreamEvent, Time};
+
+use crate::lives::Lives;
+use crate::runs::{Run, Runs};
+use crate::watcher::{Owed, Watcher};
+use crate::{Answer, Evidence, Name, Past, RunId, Settings, StreamId, View};
+
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    pub settings: Settings,
+    pub(crate) lives: Lives,
+    chats: BTreeMap<ChatId, Past>,
+    runs: Runs,
+    watchers: Vec<Watcher>,
+    by_name: BTreeMap<(Name, ChatId), usize>,
+    streams: BTreeMap<StreamId, Stream>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Stream {
+    pub(crate) watcher: usize,
+    pub(crate) caller: Name,
+    pub(crate) chat: ChatId,
+    pub(crate) on: Name,
+}
+
+impl Known {
+    /// Takes what can be known before the oracles see it.
+    pub(crate) fn enter(&mut self, at: Time, evidence: &Evidence) {
+        match evidence {
+            Evidence::Settings(settings) => self.settings = *settings,
+            Evidence::Committed(change) => self.chats.entry(change.chat).or_default().commit(at, change),
+            Evidence::Confirmed { chat, lease, .. } => {
+                if let Some(tenure) = self.chats.get_mut(chat).and_then(|past| past.tenure_mut(*lease)) {
+                    tenure.confirmed = tenure.confirmed.max(at);
+                }
+            }
+            Evidence::Assured { chat, lease, sent, .. } => {
+                if let Some(tenure) = self.chats.get_mut(chat).and_then(|past| past.tenure_mut(*lease)) {
+                    tenure.assured = tenure.assured.max(*sent);
+                }
+            }
+            Evidence::RunStarted { run, replica, chat, episode } => {
+                let mut started = Run::new(*chat, *episode, replica.clone());
+                started.life = self.lives.replica(replica.as_str()).map_or(0, |replica| replica.life);
+                if let Some(past) = self.chats.get(chat) {
+                    started.beginning = past.beginning(*episode);
+                    started.lease = started.beginning.map(|at| past.moments[at].state.lease);
+                }
+                self.runs.start(*run, started);
+            }
+            Evidence::RunSaid { run, text } => {
+                if let Some(run) = self.runs.run_mut(*run) {
+                    run.say(at, text);
+                }
+            }
+            Evidence::RunEnded { run, how } => {
+                if let Some(run) = self.runs.run_mut(*run) {
+                    run.ended = run.ended.or(Some(*how));
+                }
+            }
+            Evidence::Watches { stream, viewer, caller, chat, on, from } => {
+                let owed = self.owed(*chat, on, viewer);
+                let new = self.watchers.len();
+                let watcher = *self.by_name.entry((viewer.clone(), *chat)).or_insert(new);
+                if watcher == new {
+                    self.watchers.push(Watcher::new(viewer.clone(), *chat, on.clone(), *stream));
+                }
+                let past = self.chats.get(chat);
+                self.watchers[watcher].begin(*stream, on.clone(), *from, past, owed);
+                let (caller, chat, on) = (caller.clone(), *chat, on.clone());
+                self.streams.insert(*stream, Stream { watcher, caller, chat, on });
+            }
+            Evidence::Saw { stream, event } => {
+                if let Some(stream) = self.streams.get(stream) {
+                    let past = self.chats.get(&stream.chat);
+                    self.watchers[stream.watcher].settle(&event.body, past);
+                }
+            }
+            Evidence::StreamEnded { stream, .. } => {
+                if let Some(ended) = self.streams.get(stream) {
+                    let watcher = &mut self.watchers[ended.watcher];
+                    watcher.open &= watcher.stream != *stream;
+                }
+            }
+            Evidence::Lived { replica, life } => self.lives.live(replica, *life),
+            Evidence::MayWork { replica, may } => self.lives.may_work(replica, *may),
+            Evidence::Fault { kind, who, other } => self.lives.suffer(kind, who, other.as_ref()),
+            Evidence::Drifts { replica, per_mille } => self.lives.drift(replica, *per_mille),
+            Evidence::Healed => self.lives.heal(at),
+            Evidence::Told { .. }
+            | Evidence::Replayed { .. }
+            | Evidence::Announced { .. }
+            | Evidence::Operated { .. }
+            | Evidence::Dialed { .. }
+            | Evidence::Denies { .. }
+            | Evidence::Asked { .. }
+            | Evidence::Answered { .. }
+            | Evidence::Measured { .. } => {}
+        }
+    }
+
+    /// What is shown, when everybody has looked at what comes.
+    pub(crate) fn leave(&mut self, evidence: &Evidence) {
+        if let Evidence::Saw { stream, event } = evidence
+            && let Some(stream) = self.streams.get(stream)
+        {
+            let past = self.chats.get(&stream.chat);
+            self.watchers[stream.watcher].apply(event, past);
+        }
+    }
+
+    /// What whoever watches the chat there has been shown.
+    fn owed(&self, chat: ChatId, on: &Name, viewer: &Name) -> Owed {
+        let mut owed =
+            Owed { life: self.lives.replica(on).map_or(0, |replica| replica.life), ..Owed::default() };
+        let there = |w: &&Watcher| {
+            w.open && w.told && !w.astray && w.chat == chat && w.on == *on && w.name != *viewer
+        };
+        for watcher in self.watchers.iter().filter(there).filter(|w| w.owed.life == owed.life) {
+            owed.floor = owed.floor.max(watcher.floor);
+            owed.parts = owed.parts.max(watcher.reached);
+        }
+        owed
+    }
+
+    pub(crate) fn go_astray(&mut self, stream: StreamId) {
+        if let Some(stream) = self.streams.get(&stream) {
+            self.watchers[stream.watcher].astray = true;
+        }
+    }
+
+    pub fn past(&self, chat: ChatId) -> Option<&Past> {
+        self.chats.get(&chat)
+    }
+
+    pub fn chats(&self) -> impl Iterator<Item = (ChatId, &Past)> {
+        self.chats.iter().map(|(chat, past)| (*chat, past))
+    }
+
+    /// The run that generated an episode.
+    pub fn run(&self, chat: ChatId, episode: Episode) -> Option<&Run> {
+        self.runs.of(chat, episode)
+    }
+
+    /// The run that generated an episode, of whichever chat came first.
+    pub fn run_of(&self, episode: Episode) -> Option<&Run> {
+        self.runs.any(episode)
+    }
+
+    pub(crate) fn run_by_id(&self, id: RunId) -> Option<&Run> {
+        self.runs.run(id)
+    }
+
+    pub(crate) fn first_run(&self, chat: ChatId, episode: Episode) -> Option<RunId> {
+        self.runs.first(chat, episode)
+    }
+
+    pub(crate) fn stream(&self, id: StreamId) -> Option<&Stream> {
+        self.streams.get(&id)
+    }
+
+    /// Whom a stream belongs to.
+    pub(crate) fn watcher(&self, id: StreamId) -> Option<&Watcher> {
+        self.streams.get(&id).map(|stream| &self.watchers[stream.watcher])
+    }
+
+    pub fn watchers(&self) -> &[Watcher] {
+        &self.watchers
+    }
+
+    pub(crate) fn watcher_of(&self, viewer: &str, chat: ChatId) -> Option<&Watcher> {
+        self.by_name.get(&(Name::from(viewer), chat)).map(|at| &self.watchers[*at])
+    }
+
+    /// What a viewer's screen shows.
+    pub fn view(&self, viewer: &str, chat: ChatId) -> Option<&View> {
+        self.watcher_of(viewer, chat).map(|watcher| &watcher.view)
+    }
+
+    /// All that a viewer read, over all its streams and chats, and on which replica.
+    pub fn received(&self, viewer: &str) -> Vec<(Name, StreamEvent)> {
+        let mine = self.watchers.iter().filter(|watcher| &*watcher.name == viewer);
+        mine.flat_map(|watcher| watcher.received.iter().cloned()).collect()
+    }
+
+    /// Whether the lease under which an episode began may have run out, for all its holder knows.
+    pub(crate) fn may_have_lapsed(&self, at: Time, run: &Run) -> bool {
+        let tenure = run.lease.and_then(|lease| self.past(run.chat)?.tenure(lease));
+        let ttl = self.lives.shortest(self.settings.lease_ttl);
+        tenure.is_none_or(|tenure| at >= tenure.may_lapse_at(ttl))
+    }
+}
+
+impl Answer {
+    pub(crate) fn is_accepted(&self) -> bool {
+        matches!(self, Self::Accepted(_))
+    }
+}

@@ -1,0 +1,131 @@
+//! S5: of two replicas that believe they own a chat, one commits. The other changes nothing, triggers nothing,
+//! and tells nobody once its lease has run out by its own clock.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use mainstem_machine::{Body, ChatId, Command, Fence, Lease, ReplicaId, Time};
+
+use crate::{Committed, Evidence, Known, Moment, Name, Oracle, Ruling, Seen, StreamId};
+
+/// The database counts milliseconds.
+const TICK: Duration = Duration::from_millis(1);
+
+#[derive(Debug, Default)]
+pub(crate) struct OneWriter {
+    /// Who was told again what had been answered before, and may announce what came of it.
+    replayed: BTreeSet<(Name, ChatId)>,
+}
+
+impl Oracle for OneWriter {
+    fn observe(&mut self, seen: &Seen<'_>) -> Ruling {
+        let known = seen.known;
+        match seen.evidence {
+            Evidence::RunStarted { run, replica, chat, episode } => {
+                if known.first_run(*chat, *episode) != Some(*run) {
+                    return Err(format!("{episode:?} is generated twice, the second time on {replica}"));
+                }
+                let begun = known.past(*chat).and_then(|past| Some(&past.moments[past.beginning(*episode)?]));
+                match begun {
+                    Some(moment) if moment.state.worker.as_ref() == Some(replica) => Ok(()),
+                    _ => Err(format!("{replica} generates {episode:?}, which it never began")),
+                }
+            }
+            Evidence::Committed(change) => judge_change(known, seen.at, change),
+            Evidence::Replayed { replica, chat } => {
+                self.replayed.insert((replica.clone(), *chat));
+                Ok(())
+            }
+            Evidence::Announced { replica, chat, version } => {
+                let moments = known.past(*chat).map_or(&[][..], |past| &past.moments);
+                let said = |moment: &&Moment| moment.state.snapshot_version == *version;
+                match moments.iter().rev().find(said) {
+                    Some(moment)
+                        if moment.by == *replica
+                            || self.replayed.contains(&(replica.clone(), *chat))
+                            || known.lives.replica(replica).is_none() =>
+                    {
+                        Ok(())
+                    }
+                    Some(moment) => {
+                        Err(format!("{replica} announces version {version}, which {} committed", moment.by))
+                    }
+                    None => Err(format!("{replica} announces version {version}, which nobody committed")),
+                }
+            }
+            Evidence::Told { stream, event } => match &event.body {
+                Body::Parts { .. } => {
+                    judge_told(known, seen.at, *stream, event.cursor.shown.map(|s| s.lease), &event.body)
+                }
+                _ => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+}
+
+fn fence_of(command: &Command) -> Option<(&ReplicaId, Lease, Option<&Fence>)> {
+    match command {
+        Command::Release { replica, lease } => Some((replica, *lease, None)),
+        Command::BeginAttempt { fence }
+        | Command::RecordRetry { fence, .. }
+        | Command::CommitStep { fence, .. }
+        | Command::FinishTurn { fence, .. }
+        | Command::FinishInterruption { fence, .. }
+        | Command::Fail { fence, .. } => Some((&fence.replica, fence.lease, Some(fence))),
+        _ => None,
+    }
+}
+
+fn judge_change(known: &Known, at: Time, change: &Committed) -> Ruling {
+    let Some(past) = known.past(change.chat) else { return Ok(()) };
+    let (Some(before), _) = past.step() else { return Ok(()) };
+    let (state, name) = (&before.state, change.command.name());
+    if let Command::Acquire { replica, .. } = &change.command {
+        let Some(holder) = state.worker.as_ref().filter(|holder| *holder != replica) else { return Ok(()) };
+        let held = past.tenure(state.lease).map(|tenure| tenure.confirmed + known.settings.lease_ttl);
+        return match held.filter(|until| at + TICK < *until) {
+            Some(until) => Err(format!("{replica} acquires what {holder} holds until {until:?}")),
+            None => Ok(()),
+        };
+    }
+    let Some((replica, lease, fence)) = fence_of(&change.command) else { return Ok(()) };
+    let holder = (state.worker.as_ref(), state.lease);
+    if holder != (Some(replica), lease) {
+        return Err(format!(
+            "{name} of {replica} under lease {lease} is accepted, and {holder:?} holds the chat"
+        ));
+    }
+    if replica.as_str() != &*change.by {
+        return Err(format!("{name} is asked for by {} in the name of {replica}", change.by));
+    }
+    match fence.filter(|fence| fence.episode != state.present_episode()) {
+        Some(fence) => {
+            Err(format!("{name} of {:?} is accepted, at {:?}", fence.episode, state.present_episode()))
+        }
+        None => Ok(()),
+    }
+}
+
+/// What a worker tells at its own edge, it tells under a lease that has not run out.
+fn judge_told(known: &Known, at: Time, stream: StreamId, lease: Option<Lease>, body: &Body) -> Ruling {
+    let (Some(stream), Some(lease), Body::Parts { episode, .. }) = (known.stream(stream), lease, body) else {
+        return Ok(());
+    };
+    let Some(past) = known.past(stream.chat) else { return Ok(()) };
+    let Some(tenure) = past.tenure(lease).filter(|tenure| tenure.replica.as_str() == &*stream.on) else {
+        return Ok(());
+    };
+    // What is saved may be told by anybody, however late.
+    let named = past.last().and_then(Moment::live) == Some((*episode, lease));
+    let ttl = known.settings.lease_ttl;
+    let until = tenure.confirmed + known.lives.longest(ttl);
+    let lost = past.last().is_some_and(|moment| moment.state.lease > lease);
+    if at > until && (named || lost) && !past.has_saved(*episode) {
+        return Err(format!(
+            "{} tells parts of {episode:?} under lease {lease}, which ran out at {until:?}",
+            stream.on
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! S9: who joins late sees what who was there sees: queue, retry phase, error, preview.
+
+use mainstem_machine::Body;
+
+use crate::{Evidence, Known, Moment, Oracle, Ruling, Seen, View, Watcher};
+
+#[derive(Debug, Default)]
+pub(crate) struct Phase;
+
+impl Oracle for Phase {
+    fn observe(&mut self, seen: &Seen<'_>) -> Ruling {
+        let Evidence::Saw { stream, event } = seen.evidence else { return Ok(()) };
+        let Some(watcher) = seen.known.watcher(*stream) else { return Ok(()) };
+        let moments = seen.known.past(watcher.chat).map_or(&[][..], |past| &past.moments);
+        let was = |so: &dyn Fn(&Moment) -> bool| moments.iter().rev().any(so);
+        let ruling = match &event.body {
+            Body::Synced => judge_synced(seen, watcher, moments),
+            Body::QueueUpdate(queue) if !was(&|m| m.state.queue[..] == queue[..]) => {
+                Err(format!("a queue of {} was never so", queue.len()))
+            }
+            Body::Error(error) if !was(&|m| m.state.error.as_ref() == Some(error)) => {
+                Err(format!("the error {} was never so", error.code))
+            }
+            Body::Retry(retry) if !was(&|m| m.state.retry == *retry) => Err("a retry that never was".into()),
+            _ => Ok(()),
+        };
+        ruling.map_err(|why| format!("{} on {}: {why}", watcher.name, watcher.on))
+    }
+}
+
+/// The screen is that of a moment no older than what others there had been shown.
+fn judge_synced(seen: &Seen<'_>, watcher: &Watcher, moments: &[Moment]) -> Ruling {
+    let view = &watcher.view;
+    let from = watcher.floor.max(watcher.owed.floor).min(moments.len());
+    if !moments[from..].iter().rev().any(|moment| is_screen(view, moment)) {
+        let newest = moments.last().map(|moment| moment.state.snapshot_version);
+        return Err(format!(
+            "what is shown at `synced` ({} queued, {:?}, error {:?}, retry {:?}) was so at no version since \
+             others were shown it, up to {newest:?}",
+            view.queue.len(),
+            view.status,
+            view.error,
+            view.retry
+        ));
+    }
+    judge_preview(seen.known, seen.at, watcher)
+}
+
+fn judge_preview(known: &Known, at: mainstem_machine::Time, watcher: &Watcher) -> Ruling {
+    let Some((episode, seq)) = watcher.owed.parts else { return Ok(()) };
+    let view = &watcher.view;
+    let present =
+        view.status.as_ref().is_some_and(|status| status.episode == episode && status.worker.is_some());
+    let live =
+        known.past(watcher.chat).and_then(|past| past.last()?.live()).map(|(live, _)| live) == Some(episode);
+    let shown = view.preview.as_ref().filter(|preview| preview.episode == episode);
+    // A worker whose lease has run out tells nothing of it, and others at the replica may have left with it.
+    let muted = known.run(watcher.chat, episode).is_none_or(|run| known.may_have_lapsed(at, run));
+    let lives = known.lives.replica(&watcher.on).map_or(0, |replica| replica.life) == watcher.owed.life;
+    let others = known.watchers().iter();
+    let still =
+        others.filter(|w| w.open && w.on == watcher.on && w.chat == watcher.chat && w.name != watcher.name);
+    let held = still.filter_map(|w| w.reached).any(|(of, reached)| of == episode && reached >= seq);
+    if present && live && lives && held && !muted && shown.is_none_or(|shown| shown.last_seq < seq) {
+        let last = shown.map(|shown| shown.last_seq);
+        return Err(format!(
+            "others there see {episode:?} up to part {seq}, and at `synced` it shows {last:?}"
+        ));
+    }
+    Ok(())
+}
+
+fn is_screen(view: &View, moment: &Moment) -> bool {
+    let state = &moment.state;
+    let status = view.status.as_ref().is_some_and(|told| {
+        (told.status, &told.worker, told.episode) == (state.status, &state.worker, state.present_episode())
+    });
+    status
+        && view.queue == state.queue
+        && view.error == state.error
+        && view.retry == state.retry
+        && moment.is_shown_by(view)
+}

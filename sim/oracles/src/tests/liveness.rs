@@ -1,0 +1,215 @@
+//! L1 to L5, and B1 to B3.
+
+use std::time::Duration;
+
+use mainstem_machine::{Body, Command, StreamEvent};
+
+use super::scene::{Scene, parts, queue};
+use crate::{Evidence, Life, Operation, RunEnd};
+
+#[track_caller]
+fn expect_missing(scene: &Scene, guarantee: &str) {
+    let missing = scene.judge.missing(&[guarantee], &scene.facts());
+    assert_eq!(missing.map(|(id, _)| id), Some(guarantee));
+    scene.expect_nothing();
+}
+
+#[test]
+fn l1_a_screen_that_differs_from_the_database_is_found() {
+    let mut scene = Scene::new("A");
+    assert_eq!(scene.judge.missing(&["L1"], &scene.facts()), None);
+    scene.ask("k1", queue("two"), Some("two"));
+    expect_missing(&scene, "L1");
+
+    let mut scene = Scene::new("A");
+    scene.say("a ");
+    assert_eq!(scene.judge.missing(&["L1"], &scene.facts()), None);
+    scene.pass(Duration::from_secs(1));
+    expect_missing(&scene, "L1");
+
+    let scene = Scene::new("A");
+    let mut facts = scene.facts();
+    facts.viewers[0].connected = false;
+    assert!(scene.judge.missing(&["L1"], &facts).is_some());
+}
+
+#[test]
+fn what_is_missing_at_the_end_of_its_bound_is_a_verdict() {
+    let mut scene = Scene::new("A");
+    let (id, why) = scene.judge.missing(&["L2", "L3"], &scene.facts()).expect("the chat runs");
+    scene.judge.overdue(scene.clock, id, why);
+    scene.expect("L3");
+}
+
+#[test]
+fn l2_a_chat_that_stays_interrupting_is_found() {
+    let mut scene = Scene::new("A");
+    assert_eq!(scene.judge.missing(&["L2"], &scene.facts()), None);
+    scene.ask("k1", Command::Interrupt { episode: None }, None);
+    expect_missing(&scene, "L2");
+}
+
+fn free(scene: &mut Scene) {
+    let state = scene.state().clone();
+    scene.live("A", Life::Draining);
+    scene.end_run(RunEnd::Cancelled);
+    scene.commit(Command::Release { replica: state.worker.unwrap(), lease: state.lease });
+}
+
+#[test]
+fn l3_work_that_nobody_takes_up_is_found() {
+    let mut scene = Scene::new("A");
+    free(&mut scene);
+    scene.pass(Duration::from_millis(900));
+    scene.ask("k1", queue("two"), Some("two"));
+    scene.pass(Duration::from_millis(900));
+    scene.ask("k2", queue("three"), Some("three"));
+    scene.pass(Duration::from_millis(1100));
+    scene.observe(Evidence::Healed);
+    scene.expect("L3");
+}
+
+#[test]
+fn l3_work_that_is_taken_up_or_that_nobody_can_take_up_is_fine() {
+    let mut scene = Scene::new("A");
+    free(&mut scene);
+    scene.acquire("B");
+    scene.pass(Duration::from_secs(2));
+    scene.observe(Evidence::Healed);
+    scene.expect_nothing();
+
+    let mut scene = Scene::new("A");
+    for name in ["B", "C"] {
+        scene.observe(Evidence::MayWork { replica: name.into(), may: false });
+    }
+    free(&mut scene);
+    scene.pass(Duration::from_secs(20));
+    scene.observe(Evidence::Healed);
+    scene.expect_nothing();
+}
+
+#[test]
+fn l4_a_replica_that_turns_without_input_is_found() {
+    let operation = |scene: &mut Scene, times: u64| {
+        for _ in 0..times {
+            scene.observe(Evidence::Operated { replica: "A".into(), what: Operation::Database });
+        }
+    };
+    let mut scene = Scene::new("A");
+    for _ in 0..60 {
+        scene.pass(Duration::from_secs(1));
+        operation(&mut scene, 80);
+    }
+    scene.expect_nothing();
+    scene.pass(Duration::from_secs(1));
+    operation(&mut scene, 81);
+    scene.expect("L4");
+}
+
+#[test]
+fn l4_a_time_that_stands_still_is_found() {
+    let mut scene = Scene::new("A");
+    for _ in 0..200_001 {
+        let measured = Evidence::Measured { what: "queue", value: 1, max: 2 };
+        scene.judge.observe(scene.clock, measured);
+    }
+    scene.expect("L4");
+}
+
+#[test]
+fn l5_a_viewer_that_is_not_told_of_a_death_is_found() {
+    for told in [false, true] {
+        let mut scene = Scene::new("A");
+        let episode = scene.episode();
+        scene.say("a ");
+        scene.tell_parts(episode, 1, &["a "]);
+        scene.live("A", Life::Crashed);
+        scene.pass(Duration::from_secs(16));
+        if told {
+            let reason = mainstem_machine::ResetReason::Takeover;
+            scene.tell(Body::PreviewReset { episode, reason });
+        }
+        scene.pass(Duration::from_secs(6));
+        scene.observe(Evidence::Healed);
+        if told { scene.expect_nothing() } else { scene.expect("L5") }
+    }
+}
+
+#[test]
+fn l5_nothing_is_promised_while_nobody_can_work() {
+    let mut scene = Scene::new("A");
+    let episode = scene.episode();
+    scene.say("a ");
+    scene.tell_parts(episode, 1, &["a "]);
+    for name in ["B", "C"] {
+        scene.observe(Evidence::MayWork { replica: name.into(), may: false });
+    }
+    scene.live("A", Life::Vanished);
+    scene.pass(Duration::from_secs(60));
+    scene.observe(Evidence::Healed);
+    scene.expect_nothing();
+}
+
+#[test]
+fn b1_what_is_larger_than_its_maximum_is_found() {
+    let mut scene = Scene::new("A");
+    scene.observe(Evidence::Measured { what: "queue", value: 20, max: 20 });
+    scene.expect_nothing();
+    scene.observe(Evidence::Measured { what: "queue", value: 21, max: 20 });
+    scene.expect("B1");
+}
+
+#[test]
+fn b2_what_is_left_is_found() {
+    let scene = Scene::new("A");
+    let mut facts = scene.facts();
+    assert_eq!(scene.judge.missing(&["B2"], &facts), None);
+    facts.left.push("C still has 1 dials".into());
+    assert!(scene.judge.missing(&["B2"], &facts).is_some());
+}
+
+/// A part follows another, late.
+fn late(spoil: impl FnOnce(&mut Scene), after: Duration) -> Scene {
+    let mut scene = Scene::new("A");
+    let episode = scene.episode();
+    scene.say("a ");
+    scene.tell_parts(episode, 1, &["a "]);
+    spoil(&mut scene);
+    scene.say("b ");
+    scene.pass(after);
+    scene.tell_parts(episode, 2, &["b "]);
+    scene
+}
+
+#[test]
+fn b3_a_part_that_is_late_with_nothing_in_its_way_is_found() {
+    late(|_| {}, Duration::from_millis(900)).expect_nothing();
+    late(|_| {}, Duration::from_millis(1100)).expect("B3");
+    // What happens elsewhere is no excuse.
+    let fault = |kind, who: &str, other: Option<&str>| Evidence::Fault {
+        kind,
+        who: who.into(),
+        other: other.map(Into::into),
+    };
+    late(|scene| scene.observe(fault("dials", "C", Some("B"))), Duration::from_millis(1100)).expect("B3");
+    late(|scene| scene.observe(fault("viewer stops reading", "W", None)), Duration::from_millis(1100))
+        .expect("B3");
+    late(|scene| scene.observe(fault("clog", "A", Some("C"))), Duration::from_millis(1100)).expect_nothing();
+    late(|scene| scene.observe(fault("viewer stops reading", "V", None)), Duration::from_millis(1100))
+        .expect_nothing();
+}
+
+#[test]
+fn b3_a_part_that_a_client_gets_late_is_found() {
+    let mut scene = Scene::new("A");
+    let episode = scene.episode();
+    scene.say("a ");
+    scene.tell_parts(episode, 1, &["a "]);
+    scene.say("b ");
+    let (cursor, body) = parts(scene.state().lease, episode, 2, &["b "]);
+    let (stream, event) = (scene.stream, StreamEvent { cursor, body });
+    scene.observe(Evidence::Told { stream, event: event.clone() });
+    scene.pass(Duration::from_millis(2100));
+    scene.observe(Evidence::Saw { stream, event });
+    scene.expect("B3");
+}

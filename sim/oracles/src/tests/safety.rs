@@ -1,0 +1,580 @@
+//! S1 to S10.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstem_machine::{
+    Accepted, Body, Command, Content, Cursor, Episode, Lease, MessageId, ReplicaId, ResetReason, Retry,
+    RunError, SendMode, Status, Version, WallTime,
+};
+
+use super::scene::{CHAT, Scene, id_of, parts, queue, send};
+use crate::{Answer, Begin, Evidence, Judge, Life, ORACLES, RunEnd, StreamId};
+
+#[test]
+fn a_run_that_keeps_its_promises_is_clean() {
+    let mut scene = Scene::new("A");
+    let episode = scene.episode();
+    scene.say("x ");
+    scene.say("x ");
+    scene.tell_parts(episode, 1, &["x ", "x "]);
+    scene.ask("k1", queue("two"), Some("two"));
+    scene.tell(Body::QueueUpdate(scene.state().queue.clone().into()));
+    scene.finish("x x ");
+    scene.tell(Body::Message(scene.message(1)));
+    scene.tell(Body::Message(scene.message(2)));
+    scene.tell(Body::QueueUpdate([].into()));
+    scene.tell_status();
+    scene.commit(Command::BeginAttempt { fence: scene.fence() });
+    scene.start("A");
+    scene.tell_status();
+    let episode = scene.episode();
+    scene.say("y ");
+    scene.tell_parts(episode, 1, &["y "]);
+    scene.ask("k2", Command::Interrupt { episode: None }, None);
+    scene.tell_status();
+    scene.end_run(RunEnd::Cancelled);
+    let partial = Some(Content::text("y "));
+    scene.commit(Command::FinishInterruption { fence: scene.fence(), partial });
+    scene.tell(Body::Message(scene.message(3)));
+    scene.tell_status();
+    assert_eq!(scene.judge.missing(&["L1", "L2", "L3", "B2"], &scene.facts()), None);
+    scene.judge.finish(scene.clock);
+    scene.expect_nothing();
+}
+
+#[test]
+fn an_oracle_that_is_switched_off_says_nothing() {
+    let mut scene = Scene::judged_by(Judge::without(&["S1"]), "A");
+    scene.tell(Body::Message(scene.message(0)));
+    scene.expect_nothing();
+    let all: Vec<_> = ORACLES.iter().map(|entry| entry.id).collect();
+    let mut scene = Scene::judged_by(Judge::without(&all), "A");
+    scene.tell(Body::Message(scene.message(0)));
+    scene.finish("made up");
+    scene.expect_nothing();
+}
+
+#[test]
+fn s1_a_message_told_again_or_made_up_is_found() {
+    let mut scene = Scene::new("A");
+    scene.tell(Body::Message(scene.message(0)));
+    scene.expect("S1");
+
+    let mut scene = Scene::new("A");
+    let mut other = (*scene.message(0)).clone();
+    other.id = other.id.next();
+    scene.tell(Body::Message(Arc::new(other)));
+    scene.expect("S1");
+}
+
+#[test]
+fn s1_a_message_left_out_or_of_a_deleted_suffix_is_found() {
+    let mut scene = Scene::new("A");
+    scene.ask("k1", queue("two"), Some("two"));
+    scene.finish("");
+    // The answer is skipped, the question behind it is told.
+    scene.tell(Body::Message(scene.message(2)));
+    scene.tell(Body::QueueUpdate([].into()));
+    scene.expect("S1");
+
+    let mut scene = Scene::new("A");
+    let command = Command::Edit { message: scene.messages[0].id, content: Content::text("other") };
+    scene.ask("k1", command, Some("other"));
+    scene.tell(Body::Message(scene.message(0)));
+    scene.tell(Body::QueueUpdate([].into()));
+    scene.expect("S1");
+}
+
+#[test]
+fn s1_a_resumed_stream_that_begins_again_or_skips_is_found() {
+    let mut scene = Scene::new("A");
+    scene.watch("V", "C", Begin::At(Cursor::default()));
+    scene.tell(Body::Message(scene.message(0)));
+    scene.expect("S1");
+
+    let mut scene = Scene::new("A");
+    scene.watch("W", "C", Begin::Fresh);
+    scene.tell(Body::Synced);
+    scene.expect("S1");
+
+    // Who says that it has the first message is not told that again.
+    let mut scene = Scene::new("A");
+    scene.watch("W", "C", Begin::After(MessageId(1)));
+    scene.tell_status();
+    scene.tell(Body::Synced);
+    scene.expect_nothing();
+}
+
+#[test]
+fn s2_a_gap_a_repeat_and_a_changed_part_are_found() {
+    for (first, part) in [(1, "b "), (3, "b "), (2, "x ")] {
+        let mut scene = Scene::new("A");
+        let episode = scene.episode();
+        scene.say("a ");
+        scene.say("b ");
+        scene.say("b ");
+        scene.tell_parts(episode, 1, &["a "]);
+        scene.tell_parts(episode, first, &[part]);
+        scene.expect("S2");
+    }
+}
+
+#[test]
+fn s2_a_cursor_that_does_not_follow_is_found() {
+    let mut scene = Scene::new("A");
+    let episode = scene.episode();
+    scene.say("a ");
+    let (_, body) = parts(Lease(1), episode, 1, &["a "]);
+    scene.tell_with(Cursor::default(), body);
+    scene.expect("S2");
+}
+
+#[test]
+fn s3_parts_of_an_old_worker_or_behind_their_end_are_found() {
+    let mut scene = Scene::new("A");
+    let old = scene.episode();
+    scene.say("a ");
+    scene.begin("B");
+    scene.tell_status();
+    scene.tell_parts(old, 1, &["a "]);
+    scene.expect("S3");
+
+    let mut scene = Scene::new("A");
+    let old = scene.episode();
+    scene.say("a ");
+    scene.pass(Duration::from_secs(15));
+    scene.acquire("B");
+    scene.tell_status();
+    scene.tell_parts(old, 1, &["a "]);
+    scene.expect("S3");
+
+    let mut scene = Scene::new("A");
+    let old = scene.episode();
+    scene.say("a ");
+    scene.finish("a ");
+    scene.tell(Body::Message(scene.message(1)));
+    scene.tell_parts(old, 1, &["a "]);
+    scene.expect("S3");
+
+    let mut scene = Scene::new("A");
+    let old = scene.episode();
+    scene.say("a ");
+    scene.tell(Body::PreviewReset { episode: old, reason: ResetReason::Retry });
+    scene.tell_parts(old, 1, &["a "]);
+    scene.expect("S3");
+}
+
+#[test]
+fn s3_a_status_that_goes_back_is_found() {
+    let mut scene = Scene::new("A");
+    let Episode { history_version, attempt } = scene.episode();
+    let worker = scene.state().worker.clone();
+    scene.ask("k1", Command::Interrupt { episode: None }, None);
+    scene.tell_status();
+    scene.tell(Body::Status { status: Status::Running, worker, history_version, attempt });
+    scene.expect("S3");
+}
+
+#[test]
+fn s4_an_answer_that_differs_from_what_was_said_or_shown_is_found() {
+    let mut scene = Scene::new("A");
+    scene.say("a ");
+    scene.say("b ");
+    scene.finish("a ");
+    scene.expect("S4");
+
+    let mut scene = Scene::new("A");
+    scene.say("a ");
+    scene.commit(Command::FinishTurn { fence: scene.fence(), answer: Some(Content::text("a ")) });
+    scene.expect("S4");
+
+    let mut scene = Scene::new("A");
+    let episode = scene.episode();
+    scene.say("a ");
+    scene.tell_parts(episode, 1, &["a "]);
+    scene.end_run(RunEnd::Failed);
+    let error = RunError { code: "model_failed".into(), message: "it did".into() };
+    scene.commit(Command::Fail { fence: scene.fence(), partial: Some(Content::text("")), error });
+    scene.tell(Body::Message(scene.message(1)));
+    scene.expect("S4");
+}
+
+#[test]
+fn s4_a_preview_that_is_neither_kept_nor_taken_back_is_found() {
+    let mut scene = Scene::new("A");
+    let old = scene.episode();
+    scene.say("a ");
+    scene.tell_parts(old, 1, &["a "]);
+    scene.begin("B");
+    scene.tell_status();
+    scene.expect("S4");
+
+    let mut scene = Scene::new("A");
+    let old = scene.episode();
+    scene.say("a ");
+    scene.tell_parts(old, 1, &["a "]);
+    scene.tell(Body::HistoryReset);
+    scene.expect("S4");
+}
+
+#[test]
+fn s5_an_episode_that_two_models_answer_is_found() {
+    let mut scene = Scene::new("A");
+    scene.start("A");
+    scene.expect("S5");
+
+    let mut scene = Scene::new("A");
+    scene.acquire("A");
+    scene.commit(Command::BeginAttempt { fence: scene.fence() });
+    scene.start("B");
+    scene.expect("S5");
+}
+
+#[test]
+fn s5_a_write_under_a_lease_that_is_not_the_rows_is_found() {
+    let mut scene = Scene::new("A");
+    let old = scene.fence();
+    scene.begin("B");
+    let mut committed = scene.change(
+        None,
+        Command::RecordRetry {
+            fence: scene.fence(),
+            delay_ms: 500,
+            error: RunError { code: "model_failed".into(), message: "it did".into() },
+        },
+    );
+    let Command::RecordRetry { fence, .. } = &mut committed.command else { unreachable!() };
+    *fence = old;
+    committed.by = "A".into();
+    scene.take(committed);
+    scene.expect("S5");
+
+    // Taken over before the lease has run out.
+    let mut scene = Scene::new("A");
+    scene.pass(Duration::from_secs(10));
+    let (replica, chat) = (ReplicaId::new("A").unwrap(), CHAT);
+    let sent = scene.clock;
+    scene.observe(Evidence::Confirmed { replica, chat, lease: Lease(1), sent });
+    scene.pass(Duration::from_secs(10));
+    scene.acquire("B");
+    scene.expect("S5");
+}
+
+#[test]
+fn s5_parts_told_by_a_worker_whose_lease_has_run_out_are_found() {
+    for (on, found) in [("A", true), ("C", false)] {
+        let mut scene = Scene::new("A");
+        let episode = scene.episode();
+        scene.watch("W", on, Begin::Fresh);
+        scene.catch_up();
+        scene.pass(Duration::from_secs(16));
+        scene.say("a ");
+        scene.tell_parts(episode, 1, &["a "]);
+        if found { scene.expect("S5") } else { scene.expect_nothing() }
+    }
+}
+
+#[test]
+fn s5_an_announcement_of_what_another_committed_is_found() {
+    let mut scene = Scene::new("A");
+    let version = scene.state().snapshot_version;
+    scene.observe(Evidence::Announced { replica: "A".into(), chat: CHAT, version });
+    scene.expect_nothing();
+    scene.observe(Evidence::Announced { replica: "B".into(), chat: CHAT, version });
+    scene.expect("S5");
+
+    let mut scene = Scene::new("A");
+    scene.observe(Evidence::Announced { replica: "A".into(), chat: CHAT, version: Version(99) });
+    scene.expect("S5");
+}
+
+#[test]
+fn s6_a_send_that_is_lost_or_doubled_is_found() {
+    let two = |scene: &mut Scene| scene.ask("k1", queue("two"), Some("two"));
+    let mut scene = Scene::new("A");
+    two(&mut scene);
+    scene.ask("k2", queue("three"), Some("three"));
+    scene.expect_nothing();
+    let mut committed = scene.change(None, Command::BeginAttempt { fence: scene.fence() });
+    Arc::make_mut(&mut committed.state).queue.remove(0);
+    scene.take(committed);
+    scene.expect("S6");
+
+    // Done twice under one key.
+    let mut scene = Scene::new("A");
+    two(&mut scene);
+    scene.commit_for(Some("k1"), queue("two"));
+    scene.expect("S6");
+
+    // The key did not come through.
+    let mut scene = Scene::new("A");
+    two(&mut scene);
+    scene.commit_for(Some("another"), queue("two"));
+    scene.expect("S6");
+
+    // Asked for twice, taken once, told twice: as it has to be.
+    let mut scene = Scene::new("A");
+    scene.ask_only("k1", Some("two"));
+    let accepted = scene.commit_for(Some("k1"), queue("two"));
+    scene.ask_only("k1", Some("two"));
+    scene.answer("k1", Answer::Accepted(accepted.clone()));
+    scene.answer("k1", Answer::Accepted(accepted));
+    scene.expect_nothing();
+}
+
+#[test]
+fn s6_an_acknowledgement_of_what_was_not_taken_is_found() {
+    let mut scene = Scene::new("A");
+    scene.ask_only("k1", Some("two"));
+    let accepted = scene.commit_for(Some("k1"), queue("two"));
+    let Accepted::Sent { queued: Some(mut queued), snapshot_version, .. } = accepted else { unreachable!() };
+    queued.id = queued.id.next();
+    let queued = Some(queued);
+    scene.answer("k1", Answer::Accepted(Accepted::Sent { message: None, queued, snapshot_version }));
+    scene.expect("S6");
+
+    let mut scene = Scene::new("A");
+    scene.ask_only("k1", Some("two"));
+    scene.commit_for(Some("k1"), queue("two"));
+    scene.answer("k1", Answer::Refused);
+    scene.expect("S6");
+}
+
+#[test]
+fn s6_a_turn_out_of_order_is_found() {
+    let mut scene = Scene::new("A");
+    scene.ask("k1", queue("two"), Some("two"));
+    scene.ask("k2", queue("three"), Some("three"));
+    scene.state.as_mut().unwrap().queue.swap(0, 1);
+    scene.finish("");
+    scene.expect("S6");
+
+    // A promotion and an interrupting send have their turn first.
+    let mut scene = Scene::new("A");
+    scene.ask("k1", queue("two"), Some("two"));
+    scene.ask("k2", queue("three"), Some("three"));
+    let three = scene.state().queue[1].id;
+    scene.ask("k3", Command::Promote { queued: three }, None);
+    scene.ask("k4", send("four", SendMode::Interrupt), Some("four"));
+    scene.end_run(RunEnd::Cancelled);
+    scene.commit(Command::FinishInterruption { fence: scene.fence(), partial: None });
+    scene.expect_nothing();
+}
+
+#[test]
+fn s7_a_run_that_is_cancelled_without_cause_is_found() {
+    let mut scene = Scene::new("A");
+    scene.end_run(RunEnd::Cancelled);
+    scene.expect("S7");
+
+    // What happened before it began is no cause, nor is what changes nothing about it.
+    let mut scene = Scene::new("A");
+    scene.ask("k1", Command::Interrupt { episode: None }, None);
+    scene.ask("k2", queue("two"), Some("two"));
+    scene.end_run(RunEnd::Cancelled);
+    scene.commit(Command::FinishInterruption { fence: scene.fence(), partial: None });
+    scene.commit(Command::BeginAttempt { fence: scene.fence() });
+    scene.start("A");
+    scene.ask("k3", queue("three"), Some("three"));
+    scene.expect_nothing();
+    scene.end_run(RunEnd::Cancelled);
+    scene.expect("S7");
+}
+
+#[test]
+fn s7_causes_are_causes() {
+    let causes: [fn(&mut Scene); 5] = [
+        |scene| scene.ask("k1", Command::Interrupt { episode: None }, None),
+        |scene| scene.pass(Duration::from_secs(15)),
+        |scene| scene.live("A", Life::Crashed),
+        |scene| scene.live("A", Life::Draining),
+        |scene| {
+            let command = Command::Edit { message: MessageId(1), content: Content::text("other") };
+            scene.ask("k1", command, Some("other"));
+        },
+    ];
+    for cause in causes {
+        let mut scene = Scene::new("A");
+        cause(&mut scene);
+        scene.end_run(RunEnd::Cancelled);
+        scene.expect_nothing();
+    }
+}
+
+#[test]
+fn s7_an_interruption_that_nobody_asked_for_or_that_loses_the_partial_is_found() {
+    let mut scene = Scene::new("A");
+    scene.say("a ");
+    scene.ask("k1", Command::Interrupt { episode: None }, None);
+    scene.end_run(RunEnd::Cancelled);
+    scene.commit(Command::FinishInterruption { fence: scene.fence(), partial: None });
+    scene.expect("S7");
+
+    // The model goes on.
+    let mut scene = Scene::new("A");
+    scene.ask("k1", Command::Interrupt { episode: None }, None);
+    scene.commit(Command::FinishInterruption { fence: scene.fence(), partial: None });
+    scene.expect("S7");
+
+    let mut scene = Scene::new("A");
+    scene.state.as_mut().unwrap().status = Status::Interrupting;
+    scene.end_run(RunEnd::Done);
+    scene.commit(Command::FinishInterruption { fence: scene.fence(), partial: None });
+    scene.expect("S7");
+
+    let mut scene = Scene::new("A");
+    let mut committed = scene.change(Some("k1"), queue("two"));
+    scene.ask_only("k1", Some("two"));
+    Arc::make_mut(&mut committed.state).status = Status::Interrupting;
+    scene.take(committed);
+    scene.expect("S7");
+}
+
+#[test]
+fn s8_a_status_that_runs_ahead_or_never_was_is_found() {
+    let mut scene = Scene::new("A");
+    scene.say("a ");
+    scene.finish("a ");
+    scene.tell_status();
+    scene.expect("S8");
+
+    let mut scene = Scene::new("A");
+    let Episode { history_version, attempt } = scene.episode();
+    scene.tell(Body::Status { status: Status::Error, worker: None, history_version, attempt });
+    scene.expect("S8");
+
+    let mut scene = Scene::new("A");
+    scene.acquire("A");
+    scene.commit(Command::BeginAttempt { fence: scene.fence() });
+    scene.start("A");
+    scene.say("a ");
+    let next = scene.episode();
+    scene.tell_parts(next, 1, &["a "]);
+    scene.expect("S8");
+}
+
+#[test]
+fn s8_an_answer_behind_the_message_that_interrupted_it_is_found() {
+    let mut scene = Scene::new("A");
+    scene.ask("k1", send("two", SendMode::Interrupt), Some("two"));
+    scene.end_run(RunEnd::Cancelled);
+    let partial = Some(Content::text(""));
+    let command = Command::FinishInterruption { fence: scene.fence(), partial };
+    let mut committed = scene.change(None, command);
+    committed.inserted.swap(0, 1);
+    let ids = [committed.inserted[1].id, committed.inserted[0].id];
+    (committed.inserted[0].id, committed.inserted[1].id) = (ids[0], ids[1]);
+    scene.take(committed);
+    scene.expect("S8");
+}
+
+#[test]
+fn s9_a_late_joiner_that_lacks_what_others_see_is_found() {
+    // The queue.
+    let mut scene = Scene::new("A");
+    scene.ask("k1", queue("two"), Some("two"));
+    scene.tell(Body::QueueUpdate(scene.state().queue.clone().into()));
+    scene.finish("");
+    scene.watch("W", "C", Begin::Fresh);
+    scene.catch_up();
+    scene.expect_nothing();
+
+    let mut scene = Scene::new("A");
+    let error = RunError { code: "model_failed".into(), message: "it did".into() };
+    scene.end_run(RunEnd::Failed);
+    scene.commit(Command::RecordRetry { fence: scene.fence(), delay_ms: 500, error: error.clone() });
+    scene.watch("W", "C", Begin::Fresh);
+    scene.tell(Body::Message(scene.message(0)));
+    scene.tell_status();
+    scene.tell(Body::Retry(scene.state().retry.clone()));
+    scene.tell(Body::Synced);
+    scene.expect_nothing();
+    scene.commit(Command::BeginAttempt { fence: scene.fence() });
+    scene.watch("X", "C", Begin::Fresh);
+    // A retry that is over.
+    let stale = Retry { attempt: 1, delay_ms: 500, error, at: WallTime(500) };
+    scene.tell(Body::Message(scene.message(0)));
+    scene.tell_status();
+    scene.tell(Body::Retry(Some(stale)));
+    scene.tell(Body::Synced);
+    scene.expect("S9");
+}
+
+#[test]
+fn s9_a_late_joiner_without_the_preview_that_others_see_is_found() {
+    let mut scene = Scene::new("A");
+    let episode = scene.episode();
+    scene.say("a ");
+    scene.tell_parts(episode, 1, &["a "]);
+    // At another replica the parts may not be there yet.
+    scene.watch("W", "B", Begin::Fresh);
+    scene.catch_up();
+    scene.expect_nothing();
+    scene.watch("X", "C", Begin::Fresh);
+    scene.catch_up();
+    scene.expect("S9");
+
+    let mut scene = Scene::new("A");
+    scene.tell(Body::QueueUpdate(
+        [mainstem_machine::QueuedMessage {
+            id: MessageId(9),
+            content: Content::text("x"),
+            created_at: WallTime(0),
+        }]
+        .into(),
+    ));
+    scene.expect("S9");
+}
+
+#[test]
+fn s10_a_stranger_who_is_told_or_answered_is_found() {
+    let mut scene = Scene::new("A");
+    scene.watch_as("W", "stranger", "C", Begin::Fresh);
+    scene.expect_nothing();
+    scene.tell(Body::Message(scene.message(0)));
+    scene.expect("S10");
+
+    let mut scene = Scene::new("A");
+    let accepted = Answer::Accepted(Accepted::Gone);
+    let (caller, key) = ("stranger".into(), "k1".into());
+    scene.observe(Evidence::Answered { caller, key, chat: CHAT, answer: accepted });
+    scene.expect("S10");
+
+    let mut scene = Scene::new("A");
+    let mut committed = scene.change(Some("k1"), Command::Interrupt { episode: None });
+    committed.caller = Some("stranger".into());
+    scene.take(committed);
+    scene.expect("S10");
+}
+
+#[test]
+fn s10_a_refusal_that_is_not_final_is_found() {
+    let mut scene = Scene::new("A");
+    scene.ask_only("k1", Some("two"));
+    scene.answer("k1", Answer::Refused);
+    let accepted = scene.commit_for(Some("k1"), queue("two"));
+    assert!(id_of(&accepted) > MessageId(0));
+    scene.answer("k1", Answer::Accepted(accepted));
+    scene.expect("S10");
+
+    let mut scene = Scene::new("A");
+    scene.observe(Evidence::Denies { from: "C".into(), to: "A".into() });
+    for _ in 0..5 {
+        scene.observe(Evidence::Dialed { from: "C".into(), to: "A".into() });
+    }
+    scene.expect_nothing();
+    scene.observe(Evidence::Dialed { from: "C".into(), to: "A".into() });
+    scene.expect("S10");
+}
+
+#[test]
+fn what_nobody_knows_of_is_no_evidence() {
+    let mut scene = Scene::new("A");
+    let stream = StreamId(99);
+    let event = mainstem_machine::StreamEvent { cursor: Cursor::default(), body: Body::Synced };
+    scene.observe(Evidence::Saw { stream, event: event.clone() });
+    scene.observe(Evidence::Told { stream, event });
+    scene.leave();
+    scene.expect_nothing();
+}

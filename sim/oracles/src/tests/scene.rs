@@ -1,0 +1,260 @@
+//! A chat with its own small database, its workers, and viewers that are told what the test says.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstem_machine::{
+    Accepted, Body, ChatId, ChatState, Command, Content, Cursor, Episode, Facts as Row, Fence, Lease,
+    Message, MessageId, Outcome, ReplicaId, SendMode, Seq, Shown, ShownTo, StreamEvent, Time, WallTime,
+};
+
+use crate::{
+    Answer, Begin, Committed, Evidence, Facts, Judge, Life, RunEnd, RunId, Standing, StreamEnd, StreamId,
+};
+
+pub(super) struct Scene {
+    pub(super) judge: Judge,
+    pub(super) state: Option<ChatState>,
+    pub(super) messages: Vec<Message>,
+    pub(super) clock: Time,
+    runs: usize,
+    /// The one that is told now.
+    pub(super) stream: StreamId,
+}
+
+pub(super) const CHAT: ChatId = ChatId(uuid::Uuid::from_u128(1));
+
+fn replica(name: &str) -> ReplicaId {
+    ReplicaId::new(name).unwrap()
+}
+
+pub(super) fn send(text: &str, mode: SendMode) -> Command {
+    Command::Send { content: Content::text(text), mode, queue_max: 9 }
+}
+
+pub(super) fn queue(text: &str) -> Command {
+    send(text, SendMode::Queue)
+}
+
+impl Scene {
+    /// `one` is asked, `worker` has begun to answer, and a viewer has just come.
+    pub(super) fn new(worker: &str) -> Self {
+        Self::judged_by(Judge::new(), worker)
+    }
+
+    pub(super) fn judged_by(judge: Judge, worker: &str) -> Self {
+        let (state, messages, stream) = (None, vec![], StreamId(0));
+        let mut scene = Self { judge, state, messages, clock: Time::START, runs: 0, stream };
+        for name in ["A", "B", "C"] {
+            scene.live(name, Life::Up);
+        }
+        let content = Some(Content::text("one"));
+        scene.ask(
+            "create",
+            Command::Create { chat: CHAT, owner: "u".into(), title: None, model: None, content },
+            Some("one"),
+        );
+        scene.begin(worker);
+        scene.watch("V", "C", Begin::Fresh);
+        scene.catch_up();
+        scene
+    }
+
+    /// A new viewer is told the database as it is.
+    pub(super) fn catch_up(&mut self) {
+        for at in 0..self.messages.len() {
+            self.tell(Body::Message(self.message(at)));
+        }
+        self.tell_status();
+        self.tell(Body::Synced);
+    }
+
+    pub(super) fn pass(&mut self, span: Duration) {
+        self.clock = self.clock + span;
+    }
+
+    pub(super) fn observe(&mut self, evidence: Evidence) {
+        self.pass(Duration::from_micros(1));
+        self.judge.observe(self.clock, evidence);
+    }
+
+    pub(super) fn live(&mut self, name: &str, life: Life) {
+        self.observe(Evidence::Lived { replica: name.into(), life });
+    }
+
+    /// The user asks under a key, it is committed, and the user is told.
+    pub(super) fn ask(&mut self, key: &str, command: Command, text: Option<&str>) {
+        self.ask_only(key, text);
+        let accepted = self.commit_for(Some(key), command);
+        self.answer(key, Answer::Accepted(accepted));
+    }
+
+    pub(super) fn ask_only(&mut self, key: &str, text: Option<&str>) {
+        let text = text.map(str::to_owned);
+        self.observe(Evidence::Asked { caller: "u".into(), key: key.into(), chat: CHAT, text });
+    }
+
+    pub(super) fn answer(&mut self, key: &str, answer: Answer) {
+        self.observe(Evidence::Answered { caller: "u".into(), key: key.into(), chat: CHAT, answer });
+    }
+
+    pub(super) fn commit(&mut self, command: Command) -> Accepted {
+        self.commit_for(None, command)
+    }
+
+    pub(super) fn commit_for(&mut self, key: Option<&str>, command: Command) -> Accepted {
+        let committed = self.change(key, command);
+        self.take(committed)
+    }
+
+    /// What a command comes to, for the test to spoil before it is taken.
+    pub(super) fn change(&mut self, key: Option<&str>, command: Command) -> Committed {
+        let message_role = command.message().map(|_| mainstem_machine::Role::User);
+        let row = Row { now: WallTime(0), lease_expired: true, message_role };
+        let Ok(Outcome::Changed(change)) = command.apply_to(self.state.as_ref(), None, &row) else {
+            panic!("{command:?} is accepted");
+        };
+        let by = match &command {
+            Command::Acquire { replica, .. } => replica.clone(),
+            _ => self.state.as_ref().and_then(|state| state.worker.clone()).unwrap_or_else(|| replica("A")),
+        };
+        Committed {
+            chat: CHAT,
+            by: by.as_str().into(),
+            asked: self.clock,
+            caller: key.map(|_| "u".into()),
+            key: key.map(Into::into),
+            command,
+            state: Arc::new(change.state),
+            deleted: change.deleted,
+            cut_from: change.cut_from,
+            inserted: change.inserted,
+            accepted: change.accepted,
+        }
+    }
+
+    pub(super) fn take(&mut self, committed: Committed) -> Accepted {
+        if let Some(from) = committed.cut_from {
+            self.messages.retain(|message| message.id < from);
+        }
+        self.messages.extend(committed.inserted.iter().cloned());
+        self.state = Some((*committed.state).clone());
+        let accepted = committed.accepted.clone();
+        self.observe(Evidence::Committed(Box::new(committed)));
+        accepted
+    }
+
+    pub(super) fn state(&self) -> &ChatState {
+        self.state.as_ref().unwrap()
+    }
+
+    pub(super) fn episode(&self) -> Episode {
+        self.state().present_episode()
+    }
+
+    pub(super) fn fence(&self) -> Fence {
+        let state = self.state();
+        Fence { replica: state.worker.clone().unwrap(), lease: state.lease, episode: self.episode() }
+    }
+
+    pub(super) fn acquire(&mut self, worker: &str) {
+        self.commit(Command::Acquire { replica: replica(worker), interrupting_only: false });
+    }
+
+    /// The replica acquires and begins an attempt.
+    pub(super) fn begin(&mut self, worker: &str) {
+        if self.state().worker.is_some() {
+            self.pass(Duration::from_secs(15));
+        }
+        self.acquire(worker);
+        self.commit(Command::BeginAttempt { fence: self.fence() });
+        self.start(worker);
+    }
+
+    pub(super) fn start(&mut self, worker: &str) {
+        self.runs += 1;
+        let (run, episode) = (RunId(self.runs), self.episode());
+        self.observe(Evidence::RunStarted { run, replica: replica(worker), chat: CHAT, episode });
+    }
+
+    pub(super) fn say(&mut self, part: &str) {
+        self.observe(Evidence::RunSaid { run: RunId(self.runs), text: part.into() });
+    }
+
+    pub(super) fn end_run(&mut self, how: RunEnd) {
+        self.observe(Evidence::RunEnded { run: RunId(self.runs), how });
+    }
+
+    pub(super) fn finish(&mut self, answer: &str) {
+        self.end_run(RunEnd::Done);
+        self.commit(Command::FinishTurn { fence: self.fence(), answer: Some(Content::text(answer)) });
+    }
+
+    pub(super) fn message(&self, at: usize) -> Arc<Message> {
+        Arc::new(self.messages[at].clone())
+    }
+
+    pub(super) fn watch(&mut self, viewer: &str, on: &str, from: Begin) {
+        self.watch_as(viewer, "u", on, from);
+    }
+
+    pub(super) fn watch_as(&mut self, viewer: &str, caller: &str, on: &str, from: Begin) {
+        let stream = StreamId(self.stream.0 + 1);
+        self.stream = stream;
+        let (viewer, caller, on, chat) = (viewer.into(), caller.into(), on.into(), CHAT);
+        self.observe(Evidence::Watches { stream, viewer, caller, chat, on, from });
+    }
+
+    pub(super) fn leave(&mut self) {
+        self.observe(Evidence::StreamEnded { stream: self.stream, how: StreamEnd::Broken });
+    }
+
+    pub(super) fn tell(&mut self, body: Body) {
+        self.tell_with(Cursor::default(), body);
+    }
+
+    /// The edge tells it, and the client reads it.
+    pub(super) fn tell_with(&mut self, cursor: Cursor, body: Body) {
+        let (stream, event) = (self.stream, StreamEvent { cursor, body });
+        self.observe(Evidence::Told { stream, event: event.clone() });
+        self.observe(Evidence::Saw { stream, event });
+    }
+
+    pub(super) fn tell_status(&mut self) {
+        let ChatState { status, worker, history_version, attempt, .. } = self.state().clone();
+        self.tell(Body::Status { status, worker, history_version, attempt });
+    }
+
+    pub(super) fn tell_parts(&mut self, episode: Episode, first: u64, text: &[&str]) {
+        let (cursor, body) = parts(self.state().lease, episode, first, text);
+        self.tell_with(cursor, body);
+    }
+
+    pub(super) fn facts(&self) -> Facts {
+        let viewer = Standing { viewer: "V".into(), chat: CHAT, connected: true };
+        Facts { now: self.clock, viewers: vec![viewer], left: vec![] }
+    }
+
+    #[track_caller]
+    pub(super) fn expect(&mut self, guarantee: &str) {
+        self.judge.finish(self.clock);
+        let found = self.judge.found();
+        assert_eq!(found.first().map(|found| found.guarantee), Some(guarantee), "{found:?}");
+    }
+
+    #[track_caller]
+    pub(super) fn expect_nothing(&self) {
+        assert_eq!(self.judge.found(), []);
+    }
+}
+
+pub(super) fn parts(lease: Lease, episode: Episode, first: u64, text: &[&str]) -> (Cursor, Body) {
+    let (first_seq, last_seq) = (Seq(first), Seq(first + text.len() as u64 - 1));
+    let shown = Some(Shown { episode, lease, to: ShownTo::Seq(last_seq) });
+    let text = text.concat().into_bytes().into();
+    (Cursor { shown, ..Cursor::default() }, Body::Parts { episode, first_seq, last_seq, text })
+}
+
+pub(super) fn id_of(accepted: &Accepted) -> MessageId {
+    crate::evidence::taken_as(accepted).expect("it was given an id")
+}

@@ -1,0 +1,100 @@
+//! S10: a stream, a send or a relay acts for an authenticated caller who may see that chat, from start to end;
+//! a refusal is final, visible, and not retried for ever.
+
+use std::collections::BTreeMap;
+
+use mainstem_machine::{ChatId, Command};
+
+use crate::{Answer, Evidence, Known, Life, Name, Oracle, Ruling, Seen, StreamId};
+
+/// A replica that is denied asks once for each lease it hears of, and each of its connections may be on its
+/// way when it is. So many dials are let pass beside those.
+const DIALS_BESIDE: u64 = 4;
+
+#[derive(Debug, Default)]
+pub(crate) struct WhoMay {
+    denied: BTreeMap<(Name, Name), Denied>,
+    refused: BTreeMap<(Name, Name), bool>,
+}
+
+#[derive(Debug, Default)]
+struct Denied {
+    dials: u64,
+    /// Leases that the denying replica was granted since, and had then.
+    leases: u64,
+}
+
+impl Oracle for WhoMay {
+    fn observe(&mut self, seen: &Seen<'_>) -> Ruling {
+        let known = seen.known;
+        match seen.evidence {
+            Evidence::Told { stream, .. } | Evidence::Saw { stream, .. } => judge_stream(known, *stream),
+            Evidence::Answered { caller, key, chat, answer } => {
+                if answer.is_accepted() {
+                    judge_caller(known, caller, *chat, "is answered")?;
+                }
+                self.judge_final(caller, key, answer)
+            }
+            Evidence::Committed(change) => {
+                if let Command::Acquire { replica, .. } = &change.command {
+                    let denying = self.denied.iter_mut().filter(|((_, to), _)| **to == *replica.as_str());
+                    denying.for_each(|(_, denied)| denied.leases += 1);
+                }
+                match &change.caller {
+                    Some(caller) => judge_caller(known, caller, change.chat, "changes it"),
+                    None => Ok(()),
+                }
+            }
+            Evidence::Denies { from, to } => {
+                let held = known.chats().filter_map(|(_, past)| past.present()?.state.worker.as_ref());
+                let leases = held.filter(|worker| worker.as_str() == &**to).count() as u64;
+                let denied = Denied { dials: 0, leases };
+                self.denied.entry((from.clone(), to.clone())).or_insert(denied);
+                Ok(())
+            }
+            // A replica that starts again knows of nothing.
+            Evidence::Lived { replica, life: Life::Up } => {
+                let mine = self.denied.iter_mut().filter(|((from, _), _)| from == replica);
+                mine.for_each(|(_, denied)| denied.dials = 0);
+                Ok(())
+            }
+            Evidence::Dialed { from, to } => {
+                let Some(denied) = self.denied.get_mut(&(from.clone(), to.clone())) else { return Ok(()) };
+                denied.dials += 1;
+                if denied.dials > denied.leases + DIALS_BESIDE {
+                    return Err(format!(
+                        "{from} dials {to} for the {}. time since it is denied, with {} leases to ask about",
+                        denied.dials, denied.leases
+                    ));
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl WhoMay {
+    /// What was refused under a key is not accepted later.
+    fn judge_final(&mut self, caller: &Name, key: &Name, answer: &Answer) -> Ruling {
+        let refused = self.refused.entry((caller.clone(), key.clone())).or_default();
+        if *refused && answer.is_accepted() {
+            return Err(format!("{key} of {caller} was refused, and is accepted now"));
+        }
+        *refused |= !answer.is_accepted();
+        Ok(())
+    }
+}
+
+fn judge_stream(known: &Known, stream: StreamId) -> Ruling {
+    let Some(stream) = known.stream(stream) else { return Ok(()) };
+    judge_caller(known, &stream.caller, stream.chat, "is told of it")
+}
+
+fn judge_caller(known: &Known, caller: &Name, chat: ChatId, does: &str) -> Ruling {
+    let owner = known.past(chat).and_then(|past| past.owner());
+    if owner == Some(&**caller) {
+        return Ok(());
+    }
+    Err(format!("chat {chat} is not of {caller}, who {does}"))
+}
