@@ -32,7 +32,12 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Task {
     /// Runs scenario files: all under scenarios/, or those named.
-    Scenarios { names: Vec<String> },
+    Scenarios {
+        names: Vec<String>,
+        /// Switches an oracle off, by the id of its guarantee.
+        #[arg(long)]
+        without_oracle: Option<String>,
+    },
     /// Runs randomized simulations.
     Run(RunArgs),
     /// Runs one seed or one scenario file again.
@@ -235,7 +240,7 @@ fn main() -> ExitCode {
         Task::Run(args) => random(args),
         Task::Shrink(args) => smallest(args),
         Task::Worker { without_oracle } => batch::serve_worker(without_oracle.as_deref()).map(|()| 0),
-        Task::Scenarios { names } => scenarios(&names),
+        Task::Scenarios { names, without_oracle } => scenarios(&names, without_oracle),
         Task::Replay { file, trace, seed } => replay(&file, trace, seed),
         Task::CheckDeterminism { names, seeds } => check_determinism(&names, seeds),
         Task::Zoo(options) => zoo::run(&options, &directory()),
@@ -316,13 +321,14 @@ fn read(path: &Path) -> anyhow::Result<Story> {
         .map_err(|problem| anyhow::Error::new(problem).context(path.display().to_string()))
 }
 
-fn scenarios(names: &[String]) -> anyhow::Result<u8> {
+fn scenarios(names: &[String], without_oracle: Option<String>) -> anyhow::Result<u8> {
+    let looking = Looking { without_oracle, ..Looking::default() };
     let mut worst = 0;
     let mut last = None;
     for path in find(names)? {
         let story = read(&path)?;
         let start = std::time::Instant::now();
-        let outcome = run(&story, 0, &Looking::default());
+        let outcome = run(&story, 0, &looking);
         let (name, took) = (&story.name, start.elapsed().as_millis());
         match &outcome.verdict {
             Verdict::Clean => println!("ok     {name:<8} guards {:<12} {took:>5} ms", story.guards.join(" ")),

@@ -10,6 +10,7 @@ use mainstem_runtime::ports::{
 
 use super::{Armed, Database, Harm};
 use crate::bus::{Messenger, Weather};
+use crate::tally::Tally;
 use crate::trace::Trace;
 use crate::world::World;
 
@@ -17,7 +18,7 @@ const TTL: Duration = Duration::from_secs(15);
 
 fn simulate<F: Future<Output = ()>>(test: impl FnOnce(World) -> F) {
     let runtime = Runtime::with_seed_and_config(1, madsim::Config::default());
-    runtime.block_on(async { test(World::new(1, Trace::default())).await });
+    runtime.block_on(async { test(World::new(1, Trace::default(), Tally::default())).await });
 }
 
 fn chat() -> ChatId {
@@ -155,7 +156,7 @@ fn notices_are_lost_doubled_and_late_as_told_and_a_lost_bus_ends_its_subscriptio
         assert!(notices.next().await.is_none());
         drop(notices);
         assert_eq!(messenger.subscriptions("B"), 0);
-        let faults: Vec<_> = world.faults().into_keys().collect();
+        let faults: Vec<_> = world.tally().counts().faults.into_keys().collect();
         assert_eq!(faults, ["bus lost", "notice doubled", "notice late", "notice lost"]);
         let _unused: Arc<dyn Bus> = Arc::new(a);
     });

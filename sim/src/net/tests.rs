@@ -6,6 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Death, DialRule, Net, WINDOW};
 use crate::env::SimEnv;
+use crate::tally::Tally;
 use crate::trace::Trace;
 use crate::world::World;
 
@@ -18,7 +19,7 @@ struct Two {
 fn with_two<F: Future<Output = ()>>(test: impl FnOnce(Two) -> F) {
     let runtime = Runtime::with_seed_and_config(1, madsim::Config::default());
     runtime.block_on(async {
-        let world = World::new(1, Trace::default());
+        let world = World::new(1, Trace::default(), Tally::default());
         let net = Net::new(&world);
         net.bring_up("A");
         net.bring_up("B");
@@ -74,7 +75,7 @@ fn a_half_open_connection_says_nothing_to_either_side() {
         out.write_all(b"lost").await.unwrap();
         drop(out);
         assert!(within(&b, LONG, from.read_u8()).await.is_err(), "neither bytes nor the end arrive");
-        assert_eq!(a.world().faults()["half-open"], 1);
+        assert_eq!(a.world().tally().counts().faults["half-open"], 1);
     });
 }
 
@@ -171,7 +172,7 @@ fn a_dead_process_resets_and_refuses_while_a_dead_machine_is_silent() {
             let read = within(&a, LONG, out.read_u8()).await;
             let dialed = within(&a, LONG, a.connect("B:1")).await;
             match death {
-                Death::Process => {
+                Death::Process | Death::Exit => {
                     assert_eq!(read.unwrap().unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
                     assert_eq!(dialed.unwrap().unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
                 }
