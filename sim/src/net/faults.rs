@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mainstem_oracles::Evidence;
 
-use super::{Inner, Net};
+use super::{Inner, LATENCY, Net};
 
 /// What becomes of a dial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,6 +171,7 @@ impl Net {
             self.lock().link(&from, &to).next_dial = None;
             self.set_dials(&from, &to, DialRule::Through);
             self.unclog(&from, &to);
+            self.set_latency(&from, &to, LATENCY, Duration::ZERO);
         }
     }
 }

@@ -29,6 +29,10 @@ pub(super) const STEP: Duration = Duration::from_millis(5);
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// Replicas have found each other by then.
 const START: Duration = Duration::from_secs(12);
+/// For so long all is watched that had time to agree ...
+const CALM: Duration = Duration::from_secs(8);
+/// ... and something new is shown within this.
+const DIFFERENCE_MAX: Duration = Duration::from_secs(2);
 /// Chats have come to rest by then, once nobody has anything more to say.
 const REST: Duration = Duration::from_secs(120);
 
@@ -372,7 +376,10 @@ impl Cast {
         self.resumes.clear();
         self.cluster.heal();
         self.set_workers(&Workers::Everybody);
+        let over = self.user.now() + bound;
         self.eventually("L1", bound, Self::disagreement).await?;
+        self.pass(over.since(self.user.now())).await;
+        self.remain_agreed().await?;
         if self.last_blow && self.strike() {
             self.eventually("L1", bound, Self::disagreement).await?;
         }
@@ -390,6 +397,27 @@ impl Cast {
                 .find_map(|name| cast.hold(&super::Expectation::NothingLeft { replica: name.clone() }).err())
         })
         .await
+    }
+
+    /// A chat that is between two turns shows nothing that could differ, so to agree once is not enough: when the
+    /// time for it is over, no difference lasts.
+    async fn remain_agreed(&mut self) -> Result<(), Failure> {
+        let until = self.user.now() + CALM;
+        let mut differs_since = None;
+        while self.user.now() < until {
+            self.pass(STEP * 10).await;
+            let now = self.user.now();
+            match self.disagreement() {
+                None => differs_since = None,
+                Some(why) => {
+                    let lasts = now.since(*differs_since.get_or_insert(now));
+                    if lasts >= DIFFERENCE_MAX {
+                        return Err(broken("L1", format!("for {lasts:?}, long after the last fault: {why}")));
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// One more worker dies, in a calm that only this breaks. False: nobody works.

@@ -1,0 +1,25 @@
+# R14: dials fail, the first one and others after it, and then a relay breaks and the next dial fails as well.
+# Each is tried again after the delay, for as long as the worker is the same, and the stream goes on.
+guards L1 S2
+replicas A C
+
+only A works
+dials from C to A fail
+user sends "one"
+model on A says 2 parts
+viewer V on C watches chat
+within 1s V sees status running on A
+for 1700ms V sees no part
+C dialed A 4 times
+dials from C to A complete
+within 600ms V sees parts 1..2 of A
+C dialed A 5 times
+
+from now on V sees no preview_reset
+link between A and C breaks
+next dial from C to A fails
+model on A says 1 part
+within 1200ms V sees part 3 of A
+C has 1 connection to A
+model on A finishes
+within 500ms V sees answer of 3 parts
