@@ -41,7 +41,7 @@ impl Oracle for Death {
             Evidence::Lived { life: Life::Paused | Life::Draining, .. }
             | Evidence::Fault { .. }
             | Evidence::MayWork { may: false, .. }
-                if !known.lives.is_calm() || known.lives.able().next().is_none() =>
+                if !known.lives.is_calm(seen.at) || known.lives.able().next().is_none() =>
             {
                 self.waiting.clear();
             }
@@ -54,7 +54,7 @@ impl Oracle for Death {
 impl Death {
     fn mourn(&mut self, seen: &Seen<'_>, worker: &Name) {
         let known = seen.known;
-        if !known.lives.is_calm() || known.lives.able().next().is_none() {
+        if !known.lives.is_calm(seen.at) || known.lives.able().next().is_none() {
             self.waiting.clear();
             return;
         }

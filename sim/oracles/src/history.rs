@@ -3,7 +3,8 @@
 
 use mainstem_machine::{Body, Message};
 
-use crate::{Evidence, Oracle, Past, Ruling, Seen, View};
+use crate::watcher::is_told;
+use crate::{Evidence, Moment, Oracle, Past, Ruling, Seen, View};
 
 #[derive(Debug, Default)]
 pub(crate) struct History;
@@ -17,7 +18,7 @@ impl Oracle for History {
             let told = judge_message(seen.known.past(watcher.chat), &watcher.view, message);
             return told.map_err(|why| format!("{viewer} on {on}: {why}"));
         }
-        if watcher.lost {
+        if watcher.lost && !is_ahead(seen.known.past(watcher.chat), &watcher.view, &event.body) {
             let ids: Vec<_> = watcher.view.messages.iter().map(|message| message.id).collect();
             return Err(format!(
                 "{viewer} on {on}: the messages {ids:?} were the history at no version since the last"
@@ -25,6 +26,17 @@ impl Oracle for History {
         }
         Ok(())
     }
+}
+
+/// A status that comes before the rest of the messages it speaks of: that is a matter of order (S8).
+fn is_ahead(past: Option<&Past>, view: &View, body: &Body) -> bool {
+    let moments = past.map_or(&[][..], |past| &past.moments);
+    let shown = || view.messages.iter().map(|message| message.id);
+    let begins_so = |moment: &Moment| {
+        let ids = moment.history.iter().take(view.messages.len()).map(|message| message.id);
+        is_told(moment, body) && ids.eq(shown())
+    };
+    moments.iter().rev().any(begins_so)
 }
 
 fn judge_message(past: Option<&Past>, view: &View, message: &Message) -> Ruling {

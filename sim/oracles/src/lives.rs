@@ -7,6 +7,10 @@ use mainstem_machine::Time;
 
 use crate::{Life, Name};
 
+/// An operation of the database that was under way when all healed is given up by then, and done again; so is a
+/// subscription to the bus.
+const AFTERMATH: Duration = Duration::from_secs(13);
+
 #[derive(Clone, Debug)]
 pub(crate) struct Replica {
     pub(crate) up: bool,
@@ -31,8 +35,12 @@ pub(crate) struct Lives {
     /// Links under a fault; those that are slow stay so.
     links: BTreeSet<(Name, Name)>,
     slow_links: BTreeSet<(Name, Name)>,
-    /// A fault of the bus is in force.
-    pub(crate) bus_suffers: bool,
+    /// A fault of the bus or the database is in force.
+    bus_suffers: bool,
+    database_suffers: bool,
+    /// From when on what was under way at a fault is over.
+    bus_works_from: Time,
+    calm_from: Time,
     /// The most by which any clock has differed, in a thousand.
     drift: u32,
     /// A fault other than the death of a replica is in force.
@@ -83,7 +91,9 @@ impl Lives {
             }
             _ => {
                 self.uneasy = true;
-                self.bus_suffers |= kind.starts_with("bus") || kind.starts_with("notice");
+                let bus = kind.starts_with("bus") || kind.starts_with("notice");
+                self.bus_suffers |= bus;
+                self.database_suffers |= !bus;
             }
         }
     }
@@ -108,7 +118,13 @@ impl Lives {
     pub(crate) fn heal(&mut self, at: Time) {
         self.touched.clear();
         self.links.clear();
-        (self.bus_suffers, self.uneasy) = (false, !self.slow_links.is_empty());
+        if std::mem::take(&mut self.bus_suffers) {
+            self.bus_works_from = at + AFTERMATH;
+        }
+        if std::mem::take(&mut self.database_suffers) {
+            self.calm_from = at + AFTERMATH;
+        }
+        self.uneasy = !self.slow_links.is_empty();
         self.healed = Some(at);
     }
 
@@ -132,7 +148,12 @@ impl Lives {
     }
 
     /// Whether nothing is in the way of what is due.
-    pub(crate) fn is_calm(&self) -> bool {
-        !self.uneasy
+    pub(crate) fn is_calm(&self, at: Time) -> bool {
+        !self.uneasy && at >= self.calm_from
+    }
+
+    /// Whether whoever has to hear of a change hears of it at once.
+    pub(crate) fn is_notified(&self, at: Time) -> bool {
+        !self.bus_suffers && at >= self.bus_works_from
     }
 }

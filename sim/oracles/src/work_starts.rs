@@ -32,9 +32,10 @@ impl Oracle for WorkStarts {
             Evidence::Committed(change) => {
                 self.due.remove(&change.chat);
                 let free = seen.known.past(change.chat).is_some_and(|past| past.step().1.is_free());
-                if free && can_be_expected(seen.known) {
+                if free && can_be_expected(seen.known, seen.at) {
                     let poll = seen.known.settings.poll_interval;
-                    let wait = if seen.known.lives.bus_suffers { poll } else { Duration::ZERO };
+                    let notified = seen.known.lives.is_notified(seen.at);
+                    let wait = if notified { Duration::ZERO } else { poll };
                     self.due.insert(change.chat, seen.at + wait + AT_ONCE_MAX);
                 }
                 self.soonest = self.due.values().min().copied();
@@ -58,10 +59,10 @@ impl Oracle for WorkStarts {
 }
 
 /// Nothing is in the way, and there is room for the run.
-fn can_be_expected(known: &Known) -> bool {
+fn can_be_expected(known: &Known, at: Time) -> bool {
     let held = |name: &str| {
         let workers = known.chats().filter_map(|(_, past)| past.present()?.state.worker.as_ref());
         workers.filter(|worker| worker.as_str() == name).count()
     };
-    known.lives.is_calm() && known.lives.able().any(|name| held(name) < known.settings.workers)
+    known.lives.is_calm(at) && known.lives.able().any(|name| held(name) < known.settings.workers)
 }

@@ -455,6 +455,14 @@ fn s8_a_status_that_runs_ahead_or_never_was_is_found() {
 }
 
 #[test]
+fn s8_a_status_before_the_first_messages_is_found() {
+    let mut scene = Scene::new("A");
+    scene.watch("W", "C", Begin::Fresh);
+    scene.tell_status();
+    scene.expect("S8");
+}
+
+#[test]
 fn s8_an_answer_behind_the_message_that_interrupted_it_is_found() {
     let mut scene = Scene::new("A");
     scene.ask("k1", send("two", SendMode::Interrupt), Some("two"));
