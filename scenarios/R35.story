@@ -3,6 +3,9 @@
 # viewers, before it knows whose the chat is.
 guards S5
 replicas A B
+lease 2s
+heartbeat 500ms
+poll 500ms
 
 only A works
 user on B sends "one"
@@ -18,7 +21,7 @@ from now on V sees no part of A
 from now on W sees no part of A
 model on A says 1 part
 model on A finishes
-within 16s chat is running on B
+within 2500ms chat is running on B
 within 500ms W sees preview_reset takeover
 within 100ms W sees status running on B
 model on B says 2 parts
