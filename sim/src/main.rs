@@ -13,9 +13,10 @@ use clap::{Parser, Subcommand};
 use mainstem_sim::batch::{self, Batch};
 use mainstem_sim::plan::Plan;
 use mainstem_sim::run::{Looking, Outcome, Verdict, run};
+use mainstem_sim::seeing::timeline;
 use mainstem_sim::shrink::{ShrinkError, shrink};
 use mainstem_sim::story::{self, Story};
-use mainstem_sim::{determinism, timeline, zoo};
+use mainstem_sim::{determinism, zoo};
 
 const NOT_DETERMINISTIC: u8 = 3;
 const HARNESS: u8 = 5;
@@ -372,7 +373,7 @@ fn replay(file: &str, trace: bool, seed: u64) -> anyhow::Result<u8> {
     let (path, story) = find_one(file)?;
     let outcome = run(&story, seed, &Looking { trace: true, ..Looking::default() });
     if trace {
-        print!("{}", timeline::in_columns(&outcome.lines));
+        anstream::print!("{}", timeline::told(&outcome.lines));
     }
     for (fault, count) in &outcome.counts.faults {
         println!("fault  {fault}: {count}");
