@@ -92,9 +92,8 @@ impl World {
     /// A fault of this kind took effect just now (D2).
     pub fn landed(&self, fault: &'static str, who: &str, what: fmt::Arguments<'_>) {
         self.0.tally.landed(fault);
-        self.trace(who, format_args!("fault: {fault}: {what}"));
-        self.observe(Evidence::Fault { kind: fault, who: Name::from(who), other: None });
         self.0.trace.write(self.now(), who, Kind::Fault, format_args!("fault: {fault}: {what}"));
+        self.observe(Evidence::Fault { kind: fault, who: Name::from(who), other: None });
     }
 
     /// Somebody will look at this run.

@@ -148,6 +148,13 @@ impl Pipe {
         self.flight.iter().for_each(|chunk| world.lost(chunk.arrow));
     }
 
+    /// Nobody reads what is under way any more. That its writer has nothing more to say is no loss.
+    fn leave_unread(&self, world: &World) {
+        for chunk in &self.flight {
+            if chunk.bytes.is_empty() { world.arrived(chunk.arrow) } else { world.lost(chunk.arrow) }
+        }
+    }
+
     fn wake(&mut self) {
         for waker in [self.reader.take(), self.writer.take()].into_iter().flatten() {
             waker.wake();

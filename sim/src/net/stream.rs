@@ -61,9 +61,9 @@ impl Stream {
         let connection = net.connections.get_mut(&self.connection).expect("found above");
         connection.ends[self.end].open = false;
         connection.pipes[1 - self.end].wake();
-        connection.pipes[1 - self.end].lose(&net.world);
+        connection.pipes[1 - self.end].leave_unread(&net.world);
         if !connection.ends[1 - self.end].open {
-            connection.pipes[self.end].lose(&net.world);
+            connection.pipes[self.end].leave_unread(&net.world);
             net.connections.remove(&self.connection);
         }
         net.world.trace(&from, format_args!("closes connection {} with {to}", self.connection));
