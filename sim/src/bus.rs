@@ -16,6 +16,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use tokio::sync::mpsc;
 
+use crate::arrows::{ArrowId, Way};
 use crate::world::World;
 
 /// From publishing to delivery.
@@ -55,7 +56,7 @@ struct State {
     /// Subscriptions that get nothing any more.
     silent: BTreeSet<u64>,
     /// On their way: by the time of arrival, and in the order of sending among those that arrive together.
-    flight: BTreeMap<(Time, u64), (u64, Notice)>,
+    flight: BTreeMap<(Time, u64), (u64, Notice, ArrowId)>,
 }
 
 struct Subscriber {
@@ -152,6 +153,7 @@ impl Messenger {
             if weather.lost || silent {
                 let fault = if silent { "bus silent" } else { "notice lost" };
                 world.landed(fault, &replica, format_args!("version {version}"));
+                world.lost(world.sent("bus", &replica, Way::Bus, format_args!("version {version}")));
                 continue;
             }
             self.deliver(id, &replica, weather, notice);
@@ -176,15 +178,15 @@ impl Messenger {
         }
         let world = &self.0.world;
         let due = world.now() + LATENCY + late;
+        let arrow = world.sent("bus", replica, Way::Bus, format_args!("version {}", notice.snapshot_version));
         self.with(|state| {
             state.last_id += 1;
-            state.flight.insert((due, state.last_id), (id, notice.clone()));
+            state.flight.insert((due, state.last_id), (id, notice.clone(), arrow));
         });
         let this = self.clone();
         drop(self.0.node.spawn(async move {
             this.0.world.sleep_until(due).await;
-            let now = this.0.world.now();
-            this.with(|state| state.land(now));
+            this.with(|state| state.land(&this.0.world));
         }));
     }
 
@@ -195,13 +197,17 @@ impl Messenger {
 
 impl State {
     /// Hands over what has arrived, in order. Who does not keep up loses the subscription.
-    fn land(&mut self, now: Time) {
+    fn land(&mut self, world: &World) {
+        let now = world.now();
         while let Some(first) = self.flight.first_entry().filter(|first| first.key().0 <= now) {
-            let (id, notice) = first.remove();
-            let full = self.subscribers.get(&id).is_some_and(|s| s.queue.try_send(notice).is_err());
-            if full {
-                self.subscribers.remove(&id);
+            let (id, notice, arrow) = first.remove();
+            let taken = self.subscribers.get(&id).map(|s| s.queue.try_send(notice).is_ok());
+            match taken {
+                Some(true) => world.arrived(arrow),
+                Some(false) => drop(self.subscribers.remove(&id)),
+                None => {}
             }
+            world.lost(arrow);
         }
     }
 }
@@ -282,6 +288,9 @@ impl Bus for SimBus {
     }
 
     async fn publish(&self, notice: Notice) -> Result<(), BusError> {
+        let world = &self.messenger.0.world;
+        let version = notice.snapshot_version;
+        world.arrived(world.sent(&self.replica, "bus", Way::Bus, format_args!("version {version}")));
         self.messenger.announce(&self.replica, &notice);
         Ok(())
     }

@@ -13,6 +13,7 @@ use mainstem_runtime::ports::{Env, TaskHandle};
 use rand::Rng;
 use rand::rngs::StdRng;
 
+use crate::arrows::Standing;
 use crate::net::{Listener, Net, Stream};
 use crate::pulse::Pulse;
 use crate::world::{Sleep, World};
@@ -102,10 +103,12 @@ impl SimEnv {
     }
 
     pub fn pause(&self) {
+        self.0.world.stands(&self.0.name, Standing::Paused);
         self.0.world.handle().pause(self.0.node.id());
     }
 
     pub fn resume(&self) {
+        self.0.world.stands(&self.0.name, Standing::Up);
         self.0.world.handle().resume(self.0.node.id());
     }
 }

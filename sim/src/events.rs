@@ -10,7 +10,7 @@ use tracing::subscriber::{DefaultGuard, Interest};
 use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::tally::Tally;
-use crate::trace::Trace;
+use crate::trace::{Kind, Trace};
 
 /// Until the guard is dropped, for this thread.
 pub fn record(trace: &Trace, tally: &Tally) -> DefaultGuard {
@@ -41,9 +41,11 @@ impl Subscriber for Recorder {
         event.record(&mut said);
         let who = said.replica.as_deref().unwrap_or("product");
         let level = event.metadata().level();
+        let kind = if *level == Level::ERROR { Kind::Error } else { Kind::Logged };
         self.0.write(
             Time::from_micros(micros),
             who,
+            kind,
             format_args!("{level}: {}{}", said.message, said.fields),
         );
     }

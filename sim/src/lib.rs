@@ -6,6 +6,7 @@ compile_error!(
     "build with `--cfg madsim`; RUSTFLAGS in the environment replaces what .cargo/config.toml sets"
 );
 
+pub mod arrows;
 pub mod batch;
 pub mod bus;
 pub mod client;
@@ -21,10 +22,10 @@ pub mod plan;
 mod pulse;
 pub mod run;
 pub mod seed;
+pub mod seeing;
 pub mod shrink;
 pub mod story;
 pub mod tally;
-pub mod timeline;
 pub mod trace;
 pub mod wire;
 pub mod world;

@@ -13,9 +13,10 @@ use clap::{Parser, Subcommand};
 use mainstem_sim::batch::{self, Batch};
 use mainstem_sim::plan::Plan;
 use mainstem_sim::run::{Looking, Outcome, Verdict, run};
+use mainstem_sim::seeing::{html, timeline};
 use mainstem_sim::shrink::{ShrinkError, shrink};
 use mainstem_sim::story::{self, Story};
-use mainstem_sim::{determinism, timeline, zoo};
+use mainstem_sim::{determinism, zoo};
 
 const NOT_DETERMINISTIC: u8 = 3;
 const HARNESS: u8 = 5;
@@ -47,6 +48,9 @@ enum Task {
         /// Tells it as a timeline.
         #[arg(long)]
         trace: bool,
+        /// Writes it as a page with a space-time diagram.
+        #[arg(long, value_name = "OUT")]
+        html: Option<PathBuf>,
         #[arg(long, default_value_t = 0)]
         seed: u64,
     },
@@ -241,7 +245,7 @@ fn main() -> ExitCode {
         Task::Shrink(args) => smallest(args),
         Task::Worker { without_oracle } => batch::serve_worker(without_oracle.as_deref()).map(|()| 0),
         Task::Scenarios { names, without_oracle } => scenarios(&names, without_oracle),
-        Task::Replay { file, trace, seed } => replay(&file, trace, seed),
+        Task::Replay { file, trace, html, seed } => replay(&file, trace, html.as_deref(), seed),
         Task::CheckDeterminism { names, seeds } => check_determinism(&names, seeds),
         Task::Zoo(options) => zoo::run(&options, &directory()),
         Task::PrintTrace { file, seed } => print_trace(&file, seed),
@@ -368,11 +372,15 @@ fn commit() -> Option<String> {
     (output.status.success() && !commit.is_empty()).then_some(commit)
 }
 
-fn replay(file: &str, trace: bool, seed: u64) -> anyhow::Result<u8> {
+fn replay(file: &str, trace: bool, html: Option<&Path>, seed: u64) -> anyhow::Result<u8> {
     let (path, story) = find_one(file)?;
     let outcome = run(&story, seed, &Looking { trace: true, ..Looking::default() });
     if trace {
-        print!("{}", timeline::in_columns(&outcome.lines));
+        anstream::print!("{}", timeline::told(&outcome.lines));
+    }
+    if let Some(out) = html {
+        let page = html::page(&story.name, story.seed.unwrap_or(seed), &outcome);
+        std::fs::write(out, page).with_context(|| format!("writing {}", out.display()))?;
     }
     for (fault, count) in &outcome.counts.faults {
         println!("fault  {fault}: {count}");

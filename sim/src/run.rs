@@ -9,12 +9,14 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use madsim::runtime::Runtime;
+use mainstem_machine::Time;
 use mainstem_oracles::Judge;
 
+use crate::arrows::Arrows;
 use crate::events;
 use crate::story::{self, Failure, Story};
 use crate::tally::{Counts, Tally};
-use crate::trace::{Line, Trace};
+use crate::trace::{Kind, Line, Trace};
 
 /// By the wall clock. A story takes a second or so.
 pub const WALL_LIMIT: Duration = Duration::from_secs(60);
@@ -75,6 +77,7 @@ impl fmt::Display for Verdict {
 pub struct Outcome {
     pub verdict: Verdict,
     pub lines: Vec<Line>,
+    pub arrows: Arrows,
     pub digest: u64,
     pub counts: Counts,
 }
@@ -102,7 +105,15 @@ pub fn run(story: &Story, seed: u64, looking: &Looking) -> Outcome {
             let told = std::panic::catch_unwind(AssertUnwindSafe(|| {
                 let runtime = Runtime::with_seed_and_config(seed, madsim::Config::default());
                 let _subscriber = events::record(&writing, &counting);
-                runtime.block_on(story::tell(&telling, judge, seed, writing.clone(), counting.clone()))
+                runtime.block_on(async {
+                    let told = story::tell(&telling, judge, seed, writing.clone(), counting.clone()).await;
+                    if let Err(failure) = &told {
+                        let micros = madsim::time::TimeHandle::current().elapsed().as_micros();
+                        let at = Time::from_micros(u64::try_from(micros).unwrap_or(u64::MAX));
+                        writing.write(at, "verdict", Kind::Broken, format_args!("{failure}"));
+                    }
+                    told
+                })
             }));
             let verdict = match told {
                 Ok(Ok(())) => Verdict::Clean,
@@ -118,12 +129,17 @@ pub fn run(story: &Story, seed: u64, looking: &Looking) -> Outcome {
         })
         .expect("a thread can be started");
     let verdict = receiver.recv_timeout(WALL_LIMIT).unwrap_or(Verdict::Hung);
-    let lines = trace.lines();
+    // A failure has told of itself already, when it came.
+    let untold = !matches!(verdict, Verdict::Failed(_) | Verdict::Hung);
     let verdict = match verdict {
         Verdict::Clean => judge_errors(story, &trace.errors()),
         verdict => verdict,
     };
-    Outcome { verdict, lines, digest: trace.digest(), counts: tally.counts() }
+    if untold && !matches!(verdict, Verdict::Clean) {
+        trace.write(trace.last(), "verdict", Kind::Broken, format_args!("{verdict}"));
+    }
+    let (lines, arrows) = (trace.lines(), trace.arrows());
+    Outcome { verdict, lines, arrows, digest: trace.digest(), counts: tally.counts() }
 }
 
 /// An error that nobody expects is one too many; one that is expected and does not come, one too few.

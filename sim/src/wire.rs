@@ -12,6 +12,8 @@ use mainstem_machine::{
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
+use crate::net::Stream;
+
 /// One line is no longer than this (B1).
 const LINE_MAX: usize = 4 * 1024 * 1024;
 
@@ -54,6 +56,20 @@ impl Order {
             Self::Create { text } => text.as_deref(),
             Self::Send { text, .. } | Self::Edit { text, .. } => Some(text),
             Self::Interrupt | Self::TakeBack { .. } | Self::Promote { .. } | Self::Delete => None,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Create { .. } => "create",
+            Self::Send { mode: SendMode::Queue, .. } => "send",
+            Self::Send { mode: SendMode::Interrupt, .. } => "send, interrupting",
+            Self::Send { mode: SendMode::Reject, .. } => "send, if idle",
+            Self::Edit { .. } => "edit",
+            Self::Interrupt => "interrupt",
+            Self::TakeBack { .. } => "take back",
+            Self::Promote { .. } => "promote",
+            Self::Delete => "delete",
         }
     }
 
@@ -186,13 +202,68 @@ impl Event {
     }
 }
 
+/// What is said, in few words, without what users or models wrote.
+pub trait Described {
+    fn describe(&self) -> String;
+}
+
+impl Described for Ask {
+    fn describe(&self) -> String {
+        match self {
+            Self::Execute { order, key, .. } => format!("{}, {key}", order.name()),
+            Self::Subscribe { from: From::Fresh, .. } => "subscribe".into(),
+            Self::Subscribe { from: From::After(id), .. } => format!("subscribe after {id}"),
+            Self::Subscribe { from: From::At(_), .. } => "subscribe at a cursor".into(),
+        }
+    }
+}
+
+impl Described for Tell {
+    fn describe(&self) -> String {
+        match self {
+            Self::Alive => "alive".into(),
+            Self::Accepted(_) => "accepted".into(),
+            Self::Rejected(_) => "rejected".into(),
+            Self::Unavailable(_) => "unavailable".into(),
+            Self::End { deleted: true } => "end, deleted".into(),
+            Self::End { deleted: false } => "end, go elsewhere".into(),
+            Self::Events(events) => {
+                let told = events.iter().take(TOLD_MAX).map(Event::describe).collect::<Vec<_>>().join(", ");
+                if events.len() > TOLD_MAX { format!("{told}, … {}", events.len()) } else { told }
+            }
+        }
+    }
+}
+
+/// Events of one line that are described.
+const TOLD_MAX: usize = 3;
+
+impl Event {
+    fn describe(&self) -> String {
+        match &self.body {
+            Said::Message(message) => format!("message {}", message.id),
+            Said::Queue(queue) => format!("queue of {}", queue.len()),
+            Said::Status { status, .. } => format!("status {}", status.as_str()),
+            Said::Error(_) => "error".into(),
+            Said::Retry(Some(_)) => "retry".into(),
+            Said::Retry(None) => "retry over".into(),
+            Said::Parts { first, last, .. } if first == last => format!("part {first}"),
+            Said::Parts { first, last, .. } => format!("parts {first}..{last}"),
+            Said::PreviewReset { reason, .. } => format!("preview_reset {reason}"),
+            Said::HistoryReset => "history_reset".into(),
+            Said::Synced => "synced".into(),
+        }
+    }
+}
+
 /// One line. Flushed when it returns.
-pub async fn write_line<S: tokio::io::AsyncWrite + Unpin>(
-    to: &mut S,
-    value: &impl Serialize,
+pub async fn write_line(
+    to: &mut BufReader<Stream>,
+    value: &(impl Serialize + Described + Sync),
 ) -> io::Result<()> {
     let mut line = serde_json::to_vec(value)?;
     line.push(b'\n');
+    to.get_mut().label(|| value.describe());
     to.write_all(&line).await?;
     to.flush().await
 }

@@ -13,9 +13,10 @@ use mainstem_machine::{Time, WallTime};
 use mainstem_oracles::{Evidence, Judge, Name, StreamId};
 use rand::rngs::StdRng;
 
+use crate::arrows::{ArrowId, Fate, Standing, Way};
 use crate::seed;
 use crate::tally::Tally;
-use crate::trace::Trace;
+use crate::trace::{Kind, Trace};
 
 /// Cheap to clone. Made inside a madsim runtime.
 #[derive(Clone)]
@@ -80,14 +81,51 @@ impl World {
     }
 
     pub fn trace(&self, who: &str, what: fmt::Arguments<'_>) {
-        self.0.trace.write(self.now(), who, what);
+        let kind = match who {
+            "story" => Kind::Story,
+            "judge" => Kind::Broken,
+            _ => Kind::Done,
+        };
+        self.0.trace.write(self.now(), who, kind, what);
     }
 
     /// A fault of this kind took effect just now (D2).
     pub fn landed(&self, fault: &'static str, who: &str, what: fmt::Arguments<'_>) {
         self.0.tally.landed(fault);
-        self.trace(who, format_args!("fault: {fault}: {what}"));
+        self.0.trace.write(self.now(), who, Kind::Fault, format_args!("fault: {fault}: {what}"));
         self.observe(Evidence::Fault { kind: fault, who: Name::from(who), other: None });
+    }
+
+    /// Somebody will look at this run.
+    pub fn is_watched(&self) -> bool {
+        self.0.trace.keeps()
+    }
+
+    /// Something is on its way, for whoever looks.
+    pub fn sent(&self, from: &str, to: &str, way: Way, label: fmt::Arguments<'_>) -> ArrowId {
+        if self.is_watched() {
+            self.0.trace.sent(self.now(), from, to, way, label)
+        } else {
+            ArrowId::NOBODY_LOOKS
+        }
+    }
+
+    pub fn arrived(&self, id: ArrowId) {
+        if self.is_watched() {
+            self.0.trace.settle(id, Fate::Arrived(self.now()));
+        }
+    }
+
+    pub fn lost(&self, id: ArrowId) {
+        if self.is_watched() {
+            self.0.trace.settle(id, Fate::Lost(self.now()));
+        }
+    }
+
+    pub fn stands(&self, who: &str, standing: Standing) {
+        if self.is_watched() {
+            self.0.trace.stands(self.now(), who, standing);
+        }
     }
 
     pub fn tally(&self) -> &Tally {

@@ -18,6 +18,7 @@ use mainstem_runtime::ports::{
 };
 use tokio::sync::oneshot;
 
+use crate::arrows::Way;
 use crate::world::World;
 
 use faults::Faults;
@@ -166,6 +167,7 @@ impl Database {
             }
             world.sleep(RETRY).await;
         }
+        let call = world.sent(replica, "database", Way::Database, format_args!("{op}"));
         let slow = self.with(|state| state.faults.slow(replica));
         if !slow.is_zero() {
             world.landed("database slow", replica, format_args!("{op} by {} ms", slow.as_millis()));
@@ -177,10 +179,12 @@ impl Database {
                 world.landed("database cut off", replica, format_args!("{op}"));
             }
             if reply.is_closed() {
+                world.lost(call);
                 return None;
             }
             world.sleep(RETRY).await;
         }
+        world.arrived(call);
         let harm = self.with(|state| state.faults.take(replica, op));
         if let Some(harm) = harm {
             world.landed(harm.name(), replica, format_args!("{op}"));
@@ -200,7 +204,16 @@ impl Database {
                 work(&mut state.rows, world, may_work)
             })),
         };
+        let outcome = harm.map_or("done", Harm::name);
+        let answer = world.sent("database", replica, Way::Database, format_args!("{op}: {outcome}"));
+        if harm == Some(Harm::AnswerLost) {
+            world.lost(answer);
+        }
         world.sleep(ROUND_TRIP / 2).await;
+        if reply.is_closed() {
+            world.lost(answer);
+        }
+        world.arrived(answer);
         Some(result)
     }
 }

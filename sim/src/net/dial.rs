@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use mainstem_machine::Time;
 use mainstem_oracles::Evidence;
 
-use super::{BACKLOG_MAX, Connection, Dial, DialRule, End, Inner, Net, Pipe, Stream};
+use super::{BACKLOG_MAX, Connection, Dial, DialRule, End, Inner, Net, Pipe, Stream, way_to};
 use crate::world::Sleep;
 
 /// What a dial comes to when it is due.
@@ -28,6 +28,7 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         let mut net = self.net.lock();
         if let Some(dial) = net.dials.remove(&self.id) {
+            net.world.lost(dial.arrow);
             net.world.trace(&dial.from, format_args!("gives up dial {} to {}", self.id, dial.to));
         }
     }
@@ -79,6 +80,7 @@ impl Net {
         let dial = net.dials.remove(&id).expect("decided once");
         match verdict {
             Verdict::Connected(connection) => {
+                net.world.arrived(dial.arrow);
                 net.world.trace(&dial.from, format_args!("dial {id} to {} is connected", dial.to));
                 let accepted = Stream::new(self.clone(), connection, 1);
                 let backlog =
@@ -90,6 +92,7 @@ impl Net {
                 Poll::Ready(Ok(Stream::new(self.clone(), connection, 0)))
             }
             Verdict::Refused => {
+                net.world.lost(dial.arrow);
                 net.world.trace(&dial.from, format_args!("dial {id} to {} is refused", dial.to));
                 Poll::Ready(Err(io::ErrorKind::ConnectionRefused.into()))
             }
@@ -106,11 +109,13 @@ impl Inner {
         *self.dialed.entry((from.clone(), to.clone())).or_default() += 1;
         self.world.trace(&from, format_args!("dials {address}, dial {id}"));
         self.world.observe(Evidence::Dialed { from: from.as_str().into(), to: to.as_str().into() });
+        let arrow = self.world.sent(&from, &to, way_to(&address), format_args!("dial {id}"));
         let link = self.link(&from, &to);
         let rule = link.next_dial.take().unwrap_or(link.dials);
         let round_trip = link.latency * 2;
         let now = self.world.now();
-        let mut dial = Dial { from, to, address, waker: None, due: Some(now + round_trip), refused: false };
+        let mut dial =
+            Dial { from, to, address, waker: None, due: Some(now + round_trip), refused: false, arrow };
         match rule {
             DialRule::Through => {}
             DialRule::Refused => {
@@ -153,7 +158,9 @@ impl Inner {
         let end = |host: String, life| End { host, life, open: true, reset: None };
         let ends = [end(from.clone(), self.hosts[&from].life), end(to.clone(), self.hosts[&to].life)];
         let pipes = [Pipe::default(), Pipe::default()];
-        self.connections.insert(connection, Connection { ends, pipes, silent: false, silence_landed: false });
+        let way = way_to(&address);
+        self.connections
+            .insert(connection, Connection { ends, pipes, silent: false, silence_landed: false, way });
         Verdict::Connected(connection)
     }
 }

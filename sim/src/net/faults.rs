@@ -5,6 +5,7 @@ use std::time::Duration;
 use mainstem_oracles::Evidence;
 
 use super::{Inner, LATENCY, Net};
+use crate::arrows::Standing;
 
 /// What becomes of a dial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +104,7 @@ impl Net {
                 end.reset = Some(now);
             }
             for pipe in &mut connection.pipes {
+                pipe.lose(&net.world);
                 (pipe.used, _) = (0, pipe.flight.clear());
                 pipe.wake();
             }
@@ -115,8 +117,14 @@ impl Net {
     pub fn silence(&self, one: &str, other: &str) -> usize {
         let mut net = self.lock();
         net.touch("half-open", one, other);
-        let between = net.connections.values_mut().filter(|c| c.is_between(one, other));
-        between.map(|connection| connection.silent = true).count()
+        let net = &mut *net;
+        let mut silenced = 0;
+        for connection in net.connections.values_mut().filter(|c| c.is_between(one, other)) {
+            connection.silent = true;
+            connection.pipes.iter().for_each(|pipe| pipe.lose(&net.world));
+            silenced += 1;
+        }
+        silenced
     }
 
     /// The host goes down. Kill its tasks afterwards: what they drop reaches nobody.
@@ -126,6 +134,7 @@ impl Net {
         if death != Death::Exit {
             net.world.landed("crash", host, format_args!("{death:?}"));
         }
+        net.world.stands(host, Standing::Down);
         if let Some(state) = net.hosts.get_mut(host) {
             (state.up, state.vanished) = (false, death == Death::Machine);
         }
@@ -147,6 +156,10 @@ impl Net {
                 Death::Machine => connection.silent = true,
             }
             connection.pipes.iter_mut().for_each(super::Pipe::wake);
+            connection.pipes[1 - dead].lose(&net.world);
+            if connection.silent || !connection.ends[1 - dead].open {
+                connection.pipes[dead].lose(&net.world);
+            }
             if !connection.ends[1 - dead].open {
                 net.connections.remove(&id);
             }

@@ -6,6 +6,7 @@
 
 mod dial;
 mod faults;
+mod frames;
 mod stream;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -19,6 +20,7 @@ use mainstem_machine::Time;
 use rand::Rng;
 use rand::rngs::StdRng;
 
+use crate::arrows::{ArrowId, Standing, Way};
 use crate::world::World;
 
 pub use faults::{Death, DialRule};
@@ -95,6 +97,7 @@ struct Dial {
     /// When it is decided; `None` while it hangs.
     due: Option<Time>,
     refused: bool,
+    arrow: ArrowId,
 }
 
 /// Between the host that dialed (end 0) and the one that accepted (end 1).
@@ -105,6 +108,12 @@ struct Connection {
     /// Half-open: nothing arrives any more, and nobody is told.
     silent: bool,
     silence_landed: bool,
+    way: Way,
+}
+
+/// Who is reached at an address.
+fn way_to(address: &str) -> Way {
+    if address.ends_with(":edge") { Way::Client } else { Way::Relay }
 }
 
 struct End {
@@ -118,15 +127,34 @@ struct End {
 
 #[derive(Default)]
 struct Pipe {
-    /// Each with its time of arrival, in order. An empty chunk is the end of the stream.
-    flight: VecDeque<(Time, Vec<u8>)>,
+    /// In order of arrival.
+    flight: VecDeque<Chunk>,
     used: usize,
     ended: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
 
+/// What one write put on its way. An empty one is the end of the stream.
+struct Chunk {
+    arrives: Time,
+    bytes: Vec<u8>,
+    arrow: ArrowId,
+}
+
 impl Pipe {
+    /// What is under way arrives nowhere.
+    fn lose(&self, world: &World) {
+        self.flight.iter().for_each(|chunk| world.lost(chunk.arrow));
+    }
+
+    /// Nobody reads what is under way any more. That its writer has nothing more to say is no loss.
+    fn leave_unread(&self, world: &World) {
+        for chunk in &self.flight {
+            if chunk.bytes.is_empty() { world.arrived(chunk.arrow) } else { world.lost(chunk.arrow) }
+        }
+    }
+
     fn wake(&mut self) {
         for waker in [self.reader.take(), self.writer.take()].into_iter().flatten() {
             waker.wake();
@@ -158,6 +186,7 @@ impl Net {
         let mut net = self.lock();
         let life = net.hosts.get(host).map_or(0, |host| host.life) + 1;
         net.hosts.insert(host.to_owned(), Host { up: true, vanished: false, life });
+        net.world.stands(host, Standing::Up);
     }
 
     /// Which incarnation of the host this is.

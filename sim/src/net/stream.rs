@@ -9,7 +9,9 @@ use std::task::{Context, Poll};
 use mainstem_machine::Time;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{Net, WINDOW};
+use super::frames::Frames;
+use super::{Chunk, Net, WINDOW};
+use crate::arrows::ArrowId;
 use crate::world::Sleep;
 
 /// One end of a connection. Dropping it ends what it wrote, and what arrives afterwards is answered by a
@@ -19,11 +21,20 @@ pub struct Stream {
     connection: u64,
     end: usize,
     alarm: Option<(Time, Sleep)>,
+    /// What the writer calls what it writes.
+    label: Option<String>,
 }
 
 impl Stream {
     pub(super) fn new(net: Net, connection: u64, end: usize) -> Self {
-        Self { net, connection, end, alarm: None }
+        Self { net, connection, end, alarm: None, label: None }
+    }
+
+    /// What is written from now on, in few words, for whoever looks at the run. Made only if somebody does.
+    pub fn label(&mut self, label: impl FnOnce() -> String) {
+        if self.net.lock().world.is_watched() {
+            self.label = Some(label());
+        }
     }
 
     /// Polled again at `at`.
@@ -50,7 +61,9 @@ impl Stream {
         let connection = net.connections.get_mut(&self.connection).expect("found above");
         connection.ends[self.end].open = false;
         connection.pipes[1 - self.end].wake();
+        connection.pipes[1 - self.end].leave_unread(&net.world);
         if !connection.ends[1 - self.end].open {
+            connection.pipes[self.end].leave_unread(&net.world);
             net.connections.remove(&self.connection);
         }
         net.world.trace(&from, format_args!("closes connection {} with {to}", self.connection));
@@ -64,11 +77,13 @@ impl super::Inner {
             return;
         }
         let (from, to) = (connection.ends[end].host.clone(), connection.ends[1 - end].host.clone());
+        let connection_way = connection.way;
         let arrival = self.arrival(&from, &to);
+        let arrow = self.world.sent(&from, &to, connection_way, format_args!("end"));
         let pipe = &mut self.connections.get_mut(&id).expect("found above").pipes[end];
         pipe.ended = true;
-        let after = pipe.flight.back().map_or(arrival, |(last, _)| arrival.max(*last));
-        pipe.flight.push_back((after, vec![]));
+        let arrives = pipe.flight.back().map_or(arrival, |last| arrival.max(last.arrives));
+        pipe.flight.push_back(Chunk { arrives, bytes: vec![], arrow });
         pipe.wake();
     }
 }
@@ -93,7 +108,9 @@ impl AsyncRead for Stream {
         pipe.reader = Some(cx.waker().clone());
         let mut read = false;
         while !clogged && !connection.silent && into.remaining() > 0 {
-            let Some((_, chunk)) = pipe.flight.front_mut().filter(|(at, _)| *at <= now) else { break };
+            let Some(chunk) = pipe.flight.front_mut().filter(|chunk| chunk.arrives <= now) else { break };
+            net.world.arrived(chunk.arrow);
+            let chunk = &mut chunk.bytes;
             if chunk.is_empty() {
                 // The end stays where it is: every later read finds it again.
                 return Poll::Ready(Ok(()));
@@ -116,7 +133,8 @@ impl AsyncRead for Stream {
         if reset.is_some_and(|at| at <= now) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
-        let arrival = pipe.flight.front().map(|(at, _)| *at).filter(|_| !clogged && !connection.silent);
+        let arrival =
+            pipe.flight.front().map(|chunk| chunk.arrives).filter(|_| !clogged && !connection.silent);
         if let Some(next) = [arrival, reset].into_iter().flatten().min() {
             Self::poll_at(&mut this.alarm, next, net, cx);
         }
@@ -141,6 +159,7 @@ impl AsyncWrite for Stream {
         let arrival = net.arrival(&from, &to);
         let reply = arrival + net.link(&to, &from).latency;
         let connection = net.connections.get_mut(&self.connection).expect("found above");
+        let way = connection.way;
         let pipe = &mut connection.pipes[self.end];
         let room = WINDOW - pipe.used;
         if room == 0 {
@@ -151,7 +170,16 @@ impl AsyncWrite for Stream {
         if taken == 0 {
             return Poll::Ready(Ok(0));
         }
+        let arrow = match &self.label {
+            _ if !net.world.is_watched() => ArrowId::NOBODY_LOOKS,
+            Some(label) => net.world.sent(&from, &to, way, format_args!("{label}")),
+            None => {
+                let frames = Frames { bytes: &bytes[..taken], asks: self.end == 0 };
+                net.world.sent(&from, &to, way, format_args!("{frames}"))
+            }
+        };
         if connection.silent {
+            net.world.lost(arrow);
             if !std::mem::replace(&mut connection.silence_landed, true) {
                 net.world.landed(
                     "half-open",
@@ -161,14 +189,15 @@ impl AsyncWrite for Stream {
             }
         } else if !peer_open {
             // Nobody is there to read: a reset comes back, and these bytes are lost.
+            net.world.lost(arrow);
             let me = &mut connection.ends[self.end];
             me.reset = Some(me.reset.map_or(reply, |at| at.min(reply)));
             connection.pipes[1 - self.end].wake();
             return Poll::Ready(Ok(taken));
         }
         pipe.used += taken;
-        let after = pipe.flight.back().map_or(arrival, |(last, _)| arrival.max(*last));
-        pipe.flight.push_back((after, bytes[..taken].to_vec()));
+        let arrives = pipe.flight.back().map_or(arrival, |last| arrival.max(last.arrives));
+        pipe.flight.push_back(Chunk { arrives, bytes: bytes[..taken].to_vec(), arrow });
         if let Some(reader) = pipe.reader.take() {
             reader.wake();
         }

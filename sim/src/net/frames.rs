@@ -1,0 +1,187 @@
+//! What a write carries, in few words, for whoever looks at a run: the relay's HTTP/2 frames (RFC 9113) and
+//! the relay's messages in them. What does not begin with a whole frame is told by its length.
+
+use std::fmt;
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const HEADER: usize = 9;
+const DATA: u8 = 0;
+/// The flag of gRPC and the length of its message.
+const PREFIX: usize = 5;
+/// Frames of one write that are told.
+const TOLD_MAX: usize = 3;
+
+pub(super) struct Frames<'a> {
+    pub(super) bytes: &'a [u8],
+    /// Written by whoever dialed: a follower asks, a worker answers.
+    pub(super) asks: bool,
+}
+
+impl fmt::Display for Frames<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.bytes;
+        let mut told = 0;
+        if let Some(after) = rest.strip_prefix(PREFACE) {
+            f.write_str("hello")?;
+            (rest, told) = (after, 1);
+        }
+        while let Some((kind, payload, after)) = frame(rest) {
+            if told == TOLD_MAX {
+                return f.write_str(", …");
+            }
+            if told > 0 {
+                f.write_str(", ")?;
+            }
+            match name(kind) {
+                Some(name) => f.write_str(name)?,
+                None => self.message(payload, f)?,
+            }
+            (rest, told) = (after, told + 1);
+        }
+        if told == 0 { write!(f, "{} bytes", self.bytes.len()) } else { Ok(()) }
+    }
+}
+
+/// The first frame: its kind, its payload, and what follows.
+fn frame(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (header, rest) = bytes.split_at_checked(HEADER)?;
+    let length = usize::from(header[0]) << 16 | usize::from(header[1]) << 8 | usize::from(header[2]);
+    let kind = header[3];
+    if kind != DATA && name(kind).is_none() {
+        return None;
+    }
+    let (payload, rest) = rest.split_at(length.min(rest.len()));
+    Some((kind, payload, rest))
+}
+
+fn name(kind: u8) -> Option<&'static str> {
+    Some(match kind {
+        1 => "headers",
+        2 => "priority",
+        3 => "reset",
+        4 => "settings",
+        6 => "ping",
+        7 => "goaway",
+        8 => "window",
+        9 => "more headers",
+        _ => return None,
+    })
+}
+
+impl Frames<'_> {
+    fn message(&self, payload: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = payload.len();
+        let fields = || Some(Fields(payload.get(PREFIX..)?));
+        if payload.is_empty() {
+            return f.write_str("end of data");
+        }
+        if self.asks {
+            return f.write_str("follow");
+        }
+        match fields().and_then(|mut fields| fields.next()) {
+            Some((1, Value::Bytes(opened))) => write!(f, "opened {}", Episode(opened)),
+            Some((2, Value::Bytes(parts))) => {
+                let first = Fields(parts).find_map(|field| match field {
+                    (2, Value::Number(first)) => Some(first),
+                    _ => None,
+                });
+                let count = Fields(parts).filter(|(field, _)| *field == 3).count() as u64;
+                match first {
+                    Some(first) if count > 1 => write!(f, "parts {first}..{}", first + count - 1)?,
+                    Some(first) => write!(f, "part {first}")?,
+                    None => f.write_str("parts")?,
+                }
+                write!(f, " of {}", Episode(parts))
+            }
+            Some((3, Value::Bytes(closed))) => write!(f, "closed {}", Episode(closed)),
+            _ => write!(f, "data of {bytes} bytes"),
+        }
+    }
+}
+
+/// The episode that a message of the relay has as its first field.
+struct Episode<'a>(&'a [u8]);
+
+impl fmt::Display for Episode<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((1, Value::Bytes(episode))) = Fields(self.0).next() else { return f.write_str("?") };
+        let number = |wanted| {
+            let found = Fields(episode).find(|(field, _)| *field == wanted);
+            if let Some((_, Value::Number(number))) = found { number } else { 0 }
+        };
+        write!(f, "{}.{}", number(1), number(2))
+    }
+}
+
+enum Value<'a> {
+    Number(u64),
+    Bytes(&'a [u8]),
+}
+
+/// The fields of a protobuf message, until one makes no sense.
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    fn varint(&mut self) -> Option<u64> {
+        let mut number = 0;
+        for shift in (0..64).step_by(7) {
+            let (byte, rest) = self.0.split_first()?;
+            self.0 = rest;
+            number |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Some(number);
+            }
+        }
+        None
+    }
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = (u64, Value<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let tag = self.varint()?;
+        match tag & 7 {
+            0 => Some((tag >> 3, Value::Number(self.varint()?))),
+            2 => {
+                let length = usize::try_from(self.varint()?).ok()?;
+                let (bytes, rest) = self.0.split_at_checked(length)?;
+                self.0 = rest;
+                Some((tag >> 3, Value::Bytes(bytes)))
+            }
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Frames, PREFACE};
+
+    fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0, 0, u8::try_from(payload.len()).expect("short"), kind, 0, 0, 0, 0, 1];
+        bytes.extend_from_slice(payload);
+        bytes
+    }
+
+    fn told(bytes: &[u8], asks: bool) -> String {
+        Frames { bytes, asks }.to_string()
+    }
+
+    #[test]
+    fn a_write_of_the_relay_is_told_by_what_it_carries() {
+        let parts = [0, 0, 0, 0, 14, 0x12, 12, 0x0a, 4, 8, 2, 16, 1, 0x10, 3, 0x1a, 0, 0x1a, 0];
+        assert_eq!(told(&frame(0, &parts), false), "parts 3..4 of 2.1");
+        let closed = [0, 0, 0, 0, 6, 0x1a, 4, 0x0a, 2, 8, 2];
+        assert_eq!(told(&frame(0, &closed), false), "closed 2.0");
+        assert_eq!(told(&[frame(1, b"x"), frame(0, &parts)].concat(), true), "headers, follow");
+        assert_eq!(told(&[PREFACE, &frame(4, b"")].concat(), true), "hello, settings");
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_told_by_its_length() {
+        assert_eq!(told(b"{\"Alive\":null}\n", false), "15 bytes");
+        assert_eq!(told(&frame(0, &[0, 0, 0, 0, 9, 0xff]), false), "data of 6 bytes");
+        assert_eq!(told(b"", false), "0 bytes");
+    }
+}

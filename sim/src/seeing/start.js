@@ -1,0 +1,2 @@
+const page = new Page();
+if (location.hash === "#selfcheck") selfcheck(page);
