@@ -286,7 +286,10 @@ impl Runner {
                 self.step = Step::Nothing;
                 around.reader.want();
                 match step {
-                    Step::Beginning { .. } => self.start(state.present_episode(), around),
+                    Step::Beginning { .. } => {
+                        self.forget_run(around);
+                        self.start(state.present_episode(), around);
+                    }
                     Step::Writing { write, .. } => self.on_written(write, around),
                     _ => {}
                 }
@@ -423,7 +426,10 @@ impl Runner {
     /// Whatever ran is not what the row asks for: begins a new attempt.
     fn begin(&mut self, around: &mut Around<'_>) {
         self.stop(around);
-        self.forget_run(around);
+        // What was cut short is kept until the new attempt has begun: it may yet turn out to be interrupted (S7).
+        if !matches!(&self.run, Run::Ended { episode, .. } if *episode == self.row.present_episode()) {
+            self.forget_run(around);
+        }
         if self.handing_over != HandOver::No {
             return self.release(around);
         }
