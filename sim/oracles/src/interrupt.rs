@@ -24,7 +24,7 @@ struct Accepted {
 impl Oracle for Interrupt {
     fn observe(&mut self, seen: &Seen<'_>) -> Ruling {
         match seen.evidence {
-            Evidence::Committed(change) => self.judge_change(seen.known, change),
+            Evidence::Committed(change) => self.judge_change(seen.known, seen.at, change),
             Evidence::RunEnded { run, how: RunEnd::Cancelled } => {
                 seen.known.run_by_id(*run).map_or(Ok(()), |run| judge_cancelled(seen.known, seen.at, run))
             }
@@ -34,7 +34,7 @@ impl Oracle for Interrupt {
 }
 
 impl Interrupt {
-    fn judge_change(&mut self, known: &Known, change: &Committed) -> Ruling {
+    fn judge_change(&mut self, known: &Known, at: Time, change: &Committed) -> Ruling {
         let Some(past) = known.past(change.chat) else { return Ok(()) };
         let (Some(before), after) = past.step() else { return Ok(()) };
         let name = change.command.name();
@@ -50,8 +50,9 @@ impl Interrupt {
             }
             let target = before.live();
             let run = target.and_then(|(episode, _)| known.run(change.chat, episode));
-            // What its replica has given up is not promised.
-            let kept = run.filter(|run| run.ended != Some(RunEnd::Cancelled));
+            // What its replica has given up is not promised, nor what it took when its lease had run out.
+            let given_up = |run: &&Run| run.ended == Some(RunEnd::Cancelled) || known.may_have_lapsed(at, run);
+            let kept = run.filter(|run| !given_up(run));
             let said = kept.map_or(0, |run| run.text().len());
             self.accepted.insert(change.chat, Accepted { target, said });
             return Ok(());
