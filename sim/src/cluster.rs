@@ -27,6 +27,8 @@ pub struct Settings {
     pub workers: usize,
     pub tail_messages_max: usize,
     pub episode_bytes_max: usize,
+    /// What is sent over a link or asked of the database takes up to so much longer, by chance.
+    pub vary: Duration,
 }
 
 impl Default for Settings {
@@ -39,6 +41,7 @@ impl Default for Settings {
             workers: 64,
             tail_messages_max: limits::TAIL_MESSAGES_MAX,
             episode_bytes_max: 8 << 20,
+            vary: Duration::ZERO,
         }
     }
 }
@@ -73,7 +76,9 @@ impl Cluster {
             episode_bytes_max: settings.episode_bytes_max,
         }));
         let net = Net::new(&world);
+        net.set_vary(settings.vary);
         let database = Database::new(&world, settings.lease_ttl);
+        database.set_vary(settings.vary);
         database.set_tail_messages_max(settings.tail_messages_max);
         let messenger = Messenger::new(&world);
         let stage = Stage::new(&world);

@@ -16,6 +16,8 @@ use mainstem_runtime::ports::{
     Applied, Fault, HeartbeatReport, Held, Known, Page, ReplicaRow, Request, Snapshot, Store, SyncReport,
     SyncRequest,
 };
+use rand::Rng;
+use rand::rngs::StdRng;
 use tokio::sync::oneshot;
 
 use crate::arrows::Way;
@@ -45,12 +47,19 @@ struct Shared {
 struct State {
     rows: Rows,
     faults: Faults,
+    rng: StdRng,
+    vary: Duration,
 }
 
 impl Database {
     pub fn new(world: &World, lease_ttl: Duration) -> Self {
         let node = world.handle().create_node().name("database").build();
-        let state = State { rows: Rows::new(lease_ttl), faults: Faults::default() };
+        let state = State {
+            rows: Rows::new(lease_ttl),
+            faults: Faults::default(),
+            rng: world.stream("database"),
+            vary: Duration::ZERO,
+        };
         Self(Arc::new(Shared { world: world.clone(), node, state: Mutex::new(state) }))
     }
 
@@ -98,6 +107,20 @@ impl Database {
     /// Whether the replica (all, if `None`) finds no connection free.
     pub fn set_exhausted(&self, replica: Option<&str>, exhausted: bool) {
         self.with(|state| state.faults.set_exhausted(replica, exhausted));
+    }
+
+    /// Each way to it and back takes up to so much longer, by chance.
+    pub fn set_vary(&self, vary: Duration) {
+        self.with(|state| state.vary = vary);
+    }
+
+    /// One way, unless something is wrong.
+    fn way(&self) -> Duration {
+        self.with(|state| {
+            let most = u64::try_from(state.vary.as_micros()).unwrap_or(u64::MAX);
+            let extra = if most == 0 { 0 } else { state.rng.random_range(0..=most) };
+            ROUND_TRIP / 2 + Duration::from_micros(extra)
+        })
     }
 
     /// Snapshots carry no more messages than this; the rest comes by pages.
@@ -172,7 +195,7 @@ impl Database {
         if !slow.is_zero() {
             world.landed("database slow", replica, format_args!("{op} by {} ms", slow.as_millis()));
         }
-        world.sleep(ROUND_TRIP / 2 + slow).await;
+        world.sleep(self.way() + slow).await;
         let mut told = false;
         while self.with(|state| state.faults.is_cut_off(replica)) {
             if !std::mem::replace(&mut told, true) {
@@ -209,7 +232,7 @@ impl Database {
         if harm == Some(Harm::AnswerLost) {
             world.lost(answer);
         }
-        world.sleep(ROUND_TRIP / 2).await;
+        world.sleep(self.way()).await;
         if reply.is_closed() {
             world.lost(answer);
         }

@@ -184,7 +184,8 @@ impl Net {
             self.lock().link(&from, &to).next_dial = None;
             self.set_dials(&from, &to, DialRule::Through);
             self.unclog(&from, &to);
-            self.set_latency(&from, &to, LATENCY, Duration::ZERO);
+            let vary = self.lock().vary;
+            self.set_latency(&from, &to, LATENCY, vary);
         }
     }
 }

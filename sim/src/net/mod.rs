@@ -40,6 +40,8 @@ pub struct Net(Arc<Mutex<Inner>>);
 struct Inner {
     world: World,
     rng: StdRng,
+    /// The jitter of every link that is given no other.
+    vary: Duration,
     hosts: BTreeMap<String, Host>,
     listeners: BTreeMap<String, Backlog>,
     /// By direction.
@@ -76,11 +78,11 @@ struct Link {
     next_dial: Option<DialRule>,
 }
 
-impl Default for Link {
-    fn default() -> Self {
+impl Link {
+    fn new(jitter: Duration) -> Self {
         Self {
             latency: LATENCY,
-            jitter: Duration::ZERO,
+            jitter,
             clogged: false,
             dials: DialRule::Through,
             next_dial: None,
@@ -167,6 +169,7 @@ impl Net {
         Self(Arc::new(Mutex::new(Inner {
             world: world.clone(),
             rng: world.stream("network"),
+            vary: Duration::ZERO,
             hosts: BTreeMap::new(),
             listeners: BTreeMap::new(),
             links: BTreeMap::new(),
@@ -175,6 +178,11 @@ impl Net {
             dialed: BTreeMap::new(),
             last_id: 0,
         })))
+    }
+
+    /// Of links that come into being from now on, and of all that heal.
+    pub fn set_vary(&self, vary: Duration) {
+        self.lock().vary = vary;
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -239,7 +247,8 @@ impl Inner {
     }
 
     fn link(&mut self, from: &str, to: &str) -> &mut Link {
-        self.links.entry((from.to_owned(), to.to_owned())).or_default()
+        let vary = self.vary;
+        self.links.entry((from.to_owned(), to.to_owned())).or_insert_with(|| Link::new(vary))
     }
 
     /// When what is written now arrives, without regard to what was written before.

@@ -224,6 +224,7 @@ impl Swarm {
             format!("heartbeat {}ms", self.lease / 3),
             format!("poll {}ms", self.lease / 3),
             "grace 1s".to_owned(),
+            "delays vary by 2ms".to_owned(),
         ];
         if self.workers < 64 {
             heading.push(format!("workers {}", self.workers));

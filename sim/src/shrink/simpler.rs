@@ -12,6 +12,13 @@ pub(super) fn without_lines(plan: &Plan, from: usize, count: usize) -> Plan {
     simpler
 }
 
+/// What has not happened yet has broken nothing.
+pub(super) fn without_what_comes_after(plan: &Plan, until: Duration) -> Vec<Plan> {
+    let mut simpler = plan.clone();
+    simpler.lines.retain(|line| line.at <= until);
+    if simpler.lines.len() == plan.lines.len() { vec![] } else { vec![simpler] }
+}
+
 /// Without one viewer, chat or replica, and whatever names it.
 pub(super) fn without_a_name(plan: &Plan) -> Vec<Plan> {
     let mut names: Vec<String> = vec![];

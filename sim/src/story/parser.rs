@@ -131,6 +131,7 @@ impl Known {
             ("heartbeat", &mut settings.heartbeat),
             ("poll", &mut settings.poll_interval),
             ("grace", &mut settings.drain_timeout),
+            ("delays vary by", &mut settings.vary),
         ] {
             if words.eat(name) {
                 *setting = words.time()?;

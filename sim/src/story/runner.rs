@@ -27,8 +27,8 @@ use crate::world::World;
 pub(super) const STEP: Duration = Duration::from_millis(5);
 /// What a user asks is answered by then, and a model that is spoken for is on stage.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
-/// Replicas have found each other by then.
-const START: Duration = Duration::from_secs(12);
+/// Replicas have found each other by then, and the story begins.
+pub const START: Duration = Duration::from_secs(12);
 /// For so long all is watched that had time to agree ...
 const CALM: Duration = Duration::from_secs(8);
 /// ... and something new is shown within this.
