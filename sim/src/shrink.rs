@@ -140,7 +140,8 @@ impl Shrinker {
     fn adopt_first(&mut self, simpler: impl Fn(&Plan) -> Vec<Plan>) {
         let mut passed_over = 0;
         loop {
-            let candidates = simpler(&self.best);
+            let mut candidates = simpler(&self.best);
+            candidates.retain(|plan| *plan != self.best);
             let Some(rest) = candidates.get(passed_over..).filter(|rest| !rest.is_empty()) else { return };
             let mut adopted = false;
             for few in rest.chunks(self.jobs) {

@@ -51,7 +51,8 @@ impl Interrupt {
             let target = before.live();
             let run = target.and_then(|(episode, _)| known.run(change.chat, episode));
             // What its replica has given up is not promised, nor what it took when its lease had run out.
-            let given_up = |run: &&Run| run.ended == Some(RunEnd::Cancelled) || known.may_have_lapsed(at, run);
+            let given_up =
+                |run: &&Run| run.ended == Some(RunEnd::Cancelled) || known.may_have_lapsed(at, run);
             let kept = run.filter(|run| !given_up(run));
             let said = kept.map_or(0, |run| run.text().len());
             self.accepted.insert(change.chat, Accepted { target, said });

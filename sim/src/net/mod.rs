@@ -80,13 +80,7 @@ struct Link {
 
 impl Link {
     fn new(jitter: Duration) -> Self {
-        Self {
-            latency: LATENCY,
-            jitter,
-            clogged: false,
-            dials: DialRule::Through,
-            next_dial: None,
-        }
+        Self { latency: LATENCY, jitter, clogged: false, dials: DialRule::Through, next_dial: None }
     }
 }
 

@@ -9,7 +9,29 @@ pub(super) fn without_lines(plan: &Plan, from: usize, count: usize) -> Plan {
     let mut simpler = plan.clone();
     let to = (from + count).min(simpler.lines.len());
     simpler.lines.drain(from..to);
-    simpler
+    without_orphans(simpler)
+}
+
+/// Without what is said of viewers that never came.
+fn without_orphans(mut plan: Plan) -> Plan {
+    let mut there: Vec<String> = vec![];
+    plan.lines.retain(|line| {
+        let mut words = words(&line.text);
+        match (words.next(), words.next()) {
+            (Some("viewer"), Some(name)) => {
+                there.push(name.to_owned());
+                true
+            }
+            (Some(name), _) if is_viewer(name) => there.iter().any(|known| known == name),
+            _ => true,
+        }
+    });
+    plan
+}
+
+/// As plans name them.
+fn is_viewer(word: &str) -> bool {
+    word.strip_prefix('V').is_some_and(|number| number.parse::<u64>().is_ok())
 }
 
 /// What has not happened yet has broken nothing.
@@ -22,8 +44,8 @@ pub(super) fn without_what_comes_after(plan: &Plan, until: Duration) -> Vec<Plan
 /// Without one viewer, chat or replica, and whatever names it.
 pub(super) fn without_a_name(plan: &Plan) -> Vec<Plan> {
     let mut names: Vec<String> = vec![];
-    for word in plan.lines.iter().flat_map(|line| words(&line.text)) {
-        let of_somebody = word.starts_with("chat") || word.starts_with('V') || is_replica(plan, word);
+    for word in plan.lines.iter().flat_map(|line| unquoted(&line.text)) {
+        let of_somebody = word.starts_with("chat") || is_viewer(word) || is_replica(plan, word);
         if of_somebody && !names.iter().any(|name| name == word) {
             names.push(word.to_owned());
         }
@@ -35,7 +57,7 @@ pub(super) fn without_a_name(plan: &Plan) -> Vec<Plan> {
         for line in simpler.heading.iter_mut().filter(|line| line.starts_with("replicas ")) {
             *line = words(line).filter(|word| word != name).collect::<Vec<_>>().join(" ");
         }
-        simpler
+        without_orphans(simpler)
     };
     names.iter().map(without).collect()
 }
@@ -50,8 +72,12 @@ fn is_replica(plan: &Plan, word: &str) -> bool {
 }
 
 /// What stands in quotes names nobody.
+fn unquoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('"').step_by(2).flat_map(words)
+}
+
 fn names_it(line: &Line, name: &str) -> bool {
-    line.text.split('"').step_by(2).flat_map(words).any(|word| word == name)
+    unquoted(&line.text).any(|word| word == name)
 }
 
 /// Without one line of the heading. Who is there, and what is guarded, stays.
