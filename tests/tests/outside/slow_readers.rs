@@ -121,18 +121,6 @@ async fn assert_a_large_message_is_shared(kind: Kind) {
     let memory = replica.resident_bytes().saturating_sub(before);
     let memory_max = OWED as u64 * VIEWER_BYTES_MAX + ANSWER_BYTES as u64;
     assert!(memory <= memory_max, "B1: {memory} bytes for {OWED} viewers of one message");
-    println!("{memory} bytes for {OWED} viewers of one message of {ANSWER_BYTES}");
-    // Whoever then reads gets all of it.
-    let mut taken = vec![];
-    let mut stream = streams.pop().expect("many");
-    let mut chunk = vec![0; 256 * 1024];
-    while taken.len() < ANSWER_BYTES
-        || !String::from_utf8_lossy(&taken[taken.len() - 4096..]).contains("synced")
-    {
-        let length = within("more comes", stream.read(&mut chunk)).await.expect("it is not closed");
-        assert!(length > 0, "it has not ended");
-        taken.extend_from_slice(&chunk[..length]);
-    }
 }
 
 #[tokio::test]

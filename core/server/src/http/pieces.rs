@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn pieces_are_taken_in_any_steps() {
-        let pieces = || Pieces::new(["ab", "", "cde", "f"].map(Bytes::from_static));
+        let pieces = || Pieces::new(["ab", "", "cde", "f"].map(|piece| Bytes::from_static(piece.as_bytes())));
         for step in 1..=6 {
             let (mut left, mut taken) = (pieces(), Vec::new());
             while left.has_remaining() {
