@@ -5,7 +5,9 @@
 
 pub mod client;
 pub mod cluster;
+pub mod commit_proxy;
 pub mod deadline;
+mod last_will;
 pub mod postgres;
 pub mod process;
 pub mod provider;

@@ -15,6 +15,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 
+use crate::last_will::LastWill;
+
+/// Ends what runs in the directory `$1`, and removes it.
+const LAST_WILL: &str = "postmaster=$(head -n 1 \"$1/data/postmaster.pid\") && kill -CONT \"$postmaster\" && \
+                         kill -QUIT \"$postmaster\" && while kill -0 \"$postmaster\"; do sleep 0.1; done; \
+                         rm -rf \"$1\"";
+
 /// The superuser of the server.
 const USER: &str = "mainstem";
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -50,6 +57,7 @@ pub struct Postgres {
     port: u16,
     server: Mutex<Option<Child>>,
     databases: AtomicU64,
+    _last_will: LastWill,
 }
 
 impl Postgres {
@@ -61,6 +69,7 @@ impl Postgres {
         let programs = programs()?;
         let account = account()?;
         let directory = directory(account)?;
+        let last_will = LastWill::new(LAST_WILL, &[directory.to_str().context("a path of UTF-8")?])?;
         let mut postgres = Self {
             programs,
             directory,
@@ -69,6 +78,7 @@ impl Postgres {
             port: 0,
             server: Mutex::new(None),
             databases: AtomicU64::new(0),
+            _last_will: last_will,
         };
         let data = postgres.data();
         let mut initdb = postgres.program("initdb");
@@ -102,6 +112,19 @@ impl Postgres {
     /// The URL of a database.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://{USER}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// The postmaster's.
+    ///
+    /// # Panics
+    ///
+    /// If it was stopped.
+    pub fn process_id(&self) -> u32 {
+        self.server().as_ref().expect("it runs").id()
+    }
+
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     pub fn port(&self) -> u16 {

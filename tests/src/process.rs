@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::client::Client;
 use crate::deadline::PATIENCE;
+use crate::last_will::LastWill;
 use crate::postgres::kill;
 use crate::shipped_binary::server_binary;
 
@@ -30,6 +31,7 @@ pub struct Replica {
     environment: Vec<(String, String)>,
     address: String,
     child: Option<Child>,
+    last_will: Option<LastWill>,
     logging: Option<JoinHandle<()>>,
     log: Log,
 }
@@ -49,6 +51,7 @@ impl Replica {
             environment: environment.iter().map(owned).collect(),
             address: "127.0.0.1:0".to_owned(),
             child: None,
+            last_will: None,
             logging: None,
             log: Log::default(),
         };
@@ -64,6 +67,8 @@ impl Replica {
         command.envs(self.environment.iter().cloned());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("what ships starts");
+        let will = LastWill::new("kill -KILL \"$1\"", &[&child.id().to_string()]);
+        self.last_will = Some(will.expect("a shell starts"));
         let stdout = child.stdout.take().expect("it is piped");
         self.logging = Some(keep_log(child.stderr.take().expect("it is piped"), self.log.clone()));
         self.child = Some(child);
@@ -103,6 +108,7 @@ impl Replica {
     /// Ends it at once: nothing of it is told to anybody.
     pub fn kill(&mut self) {
         let mut child = self.child.take().expect("it runs");
+        self.last_will = None;
         child.kill().expect("a child can be killed");
         child.wait().expect("a child can be waited for");
         self.logging.take().map(JoinHandle::join);
@@ -136,6 +142,7 @@ impl Replica {
         let child = self.child.as_mut().expect("it runs");
         let status = wait(child).await;
         self.child = None;
+        self.last_will = None;
         self.logging.take().map(JoinHandle::join);
         status.unwrap_or_else(|| panic!("{} did not end within {PATIENCE:?}", self.id))
     }

@@ -412,10 +412,22 @@ mod tests {
         })
     }
 
+    /// What either envelope says of an event: the same.
     fn decoded(body: Body) -> Value {
-        let bytes = json_array(&[event(body)]).into_bytes();
+        let event = event(body);
+        let bytes = json_array(std::slice::from_ref(&event)).into_bytes();
         let mut events: Vec<Value> = serde_json::from_slice(&bytes).expect("JSON");
-        events.remove(0)
+        assert_eq!(events.len(), 1);
+        let told = events.remove(0);
+        let lines = String::from_utf8(server_sent(&[event]).into_bytes()).expect("UTF-8");
+        let [kind, id, data, "", ""] = lines.split('\n').collect::<Vec<_>>()[..] else { panic!("{lines:?}") };
+        let data: Value = serde_json::from_str(data.strip_prefix("data: ").expect("data")).expect("JSON");
+        assert_eq!(
+            (kind.strip_prefix("event: "), id.strip_prefix("id: ")),
+            (told["type"].as_str(), told["cursor"].as_str())
+        );
+        assert_eq!(data, told, "SSE and WebSocket say the same");
+        told
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tracing::Span;
 
 use crate::client::{self, ChatOptions, LoadOptions, TailOptions};
 use crate::config::{LogFormat, ServeOptions};
@@ -62,7 +63,11 @@ pub fn main() -> ExitCode {
 fn serve(options: ServeOptions) -> Result<ExitCode, Failure> {
     let config = options.into_config()?;
     logging::start(&config.log, config.log_format)?;
-    let runtime = runtime(config.runtime_threads)?;
+    // A process is one replica: whatever it says, on whatever thread, says whose it is. Spans of single tasks
+    // would be entered again for every part.
+    let replica = tracing::error_span!("serve", replica = %config.replica);
+    let runtime = runtime(config.runtime_threads, &replica)?;
+    let _entered = replica.enter();
     runtime.block_on(run(config))?;
     // What clients hold open must not keep the process.
     runtime.shutdown_background();
@@ -75,15 +80,18 @@ async fn run(config: crate::config::Config) -> Result<(), Failure> {
 
 fn as_client<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     logging::start(&std::env::var("MAINSTEM_LOG").unwrap_or_else(|_| "warn".into()), LogFormat::Text)?;
-    let runtime = runtime(CLIENT_THREADS)?;
+    let runtime = runtime(CLIENT_THREADS, &Span::none())?;
     let done = runtime.block_on(work);
     // A read of standard input cannot be ended.
     runtime.shutdown_background();
     done
 }
 
-fn runtime(threads: usize) -> Result<tokio::runtime::Runtime, Failure> {
+/// A runtime whose threads are in `span` for as long as they live.
+fn runtime(threads: usize, span: &Span) -> Result<tokio::runtime::Runtime, Failure> {
+    let span = span.clone();
     let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.on_thread_start(move || std::mem::forget(span.clone().entered()));
     builder.worker_threads(threads).enable_all().build().map_err(Failure::environment)
 }
 

@@ -1,17 +1,20 @@
-//! The clients' listener: bounded connections, and a bounded time for those that do not read.
+//! The clients' listener: bounded connections, requests by hyper, and what hyper is not asked to do: streams
+//! that last (`delivery`), the problem documents of heads that are none (`refusal`), and a bounded time for
+//! clients that do not read (`client_stream`).
 //!
-//! A client that stops reading is noticed by its writes alone, and only when all buffers between are full.
-//! So the kernel's send buffer is small (B1), and a write that has not moved for the client time-out ends the
-//! connection with a reset. Whether it has moved is also asked of the kernel directly now and then, because
-//! the kernel reports a socket as writable only when a third of its buffer is free again: a slow reader is
-//! not a stalled one (B3).
+//! The kernel's send buffer is small (B1).
 
-use std::io::{self, IoSlice};
+mod client_stream;
+mod delivery;
+mod refusal;
+
+use std::convert::Infallible;
+use std::future::{pending, poll_fn};
+use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
@@ -20,16 +23,19 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::sleep;
 
+use self::client_stream::ClientStream;
+use self::delivery::{Delivery, Handover};
 use crate::http::answer;
 use crate::http::limits::{
     ACCEPT_RETRY_DELAY, BACKLOG, CLOSE_TIMEOUT, CONNECTION_BUFFER_BYTES, CONNECTIONS_MAX, HEAD_TIMEOUT,
     HEADERS_MAX, SEND_BUFFER_BYTES, SOCKET_STALLED_GRACE,
 };
+
+pub use self::client_stream::Progress;
 
 /// A bound address.
 #[derive(Debug)]
@@ -112,185 +118,61 @@ async fn closes(closing: &mut watch::Receiver<bool>) {
 
 async fn connection(stream: ClientStream, router: Router, mut closing: watch::Receiver<bool>) {
     let progress = Arc::clone(&stream.progress);
-    let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(Arc::clone(&progress));
-        answer(router.clone(), request)
-    });
-    let mut connection = std::pin::pin!(
-        http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
-            .max_buf_size(CONNECTION_BUFFER_BYTES)
-            .max_headers(HEADERS_MAX)
-            .serve_connection(TokioIo::new(stream), service)
-            .with_upgrades()
-    );
-    let ended = tokio::select! {
-        biased;
-        ended = &mut connection => ended,
-        () = closes(&mut closing) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
+    let handover = Arc::new(Handover::default());
+    let service = {
+        let (progress, handover) = (Arc::clone(&progress), Arc::clone(&handover));
+        service_fn(move |request: http::Request<hyper::body::Incoming>| {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(Arc::clone(&progress));
+            let (router, handover) = (router.clone(), Arc::clone(&handover));
+            async move {
+                let (method, version) = (request.method().clone(), request.version());
+                let response = answer(router, request).await?;
+                match Delivery::of(&method, version, response) {
+                    Ok(delivery) => {
+                        handover.give(delivery);
+                        pending().await
+                    }
+                    Err(response) => Ok::<_, Infallible>(response),
+                }
+            }
+        })
     };
-    if let Err(error) = ended {
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(CONNECTION_BUFFER_BYTES)
+        .max_headers(HEADERS_MAX)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut closes = pin!(closes(&mut closing));
+    let mut closed = false;
+    let ended = poll_fn(|cx| {
+        loop {
+            let polled = Pin::new(&mut connection).poll(cx);
+            // What was answered before has to be written first.
+            if !progress.is_waiting()
+                && let Some(delivery) = handover.take()
+            {
+                return Poll::Ready(Ok(Some(delivery)));
+            }
+            if polled.is_ready() || closed || closes.as_mut().poll(cx).is_pending() {
+                return polled.map_ok(|()| None);
+            }
+            closed = true;
+            Pin::new(&mut connection).graceful_shutdown();
+        }
+    })
+    .await;
+    if let Err(error) = &ended {
         tracing::debug!(%error, "a connection ended");
     }
-}
-
-/// How a connection's writes get on, for those who cannot see its socket.
-#[derive(Debug)]
-pub struct Progress {
-    born: Instant,
-    /// When writing was last seen to move or to begin, in microseconds since `born`.
-    moved_at: AtomicU64,
-    /// A write waits for the other side.
-    waiting: AtomicBool,
-    /// What is granted beyond the client time-out, in microseconds.
-    grace: AtomicU64,
-    reset: AtomicBool,
-}
-
-impl Default for Progress {
-    fn default() -> Self {
-        Self {
-            born: Instant::now(),
-            moved_at: AtomicU64::new(0),
-            waiting: AtomicBool::new(false),
-            grace: AtomicU64::new(0),
-            reset: AtomicBool::new(false),
-        }
-    }
-}
-
-impl Progress {
-    /// How long the present write has not moved.
-    pub fn stalled_for(&self) -> Duration {
-        if !self.waiting.load(Ordering::Relaxed) {
-            return Duration::ZERO;
-        }
-        self.born.elapsed().saturating_sub(Duration::from_micros(self.moved_at.load(Ordering::Relaxed)))
-    }
-
-    /// Leaves a stalled connection some more time, to be ended in better ways.
-    pub fn grant_grace(&self, grace: Duration) {
-        self.grace.store(micros(grace), Ordering::Relaxed);
-    }
-
-    /// The connection is to end with a reset, and what it was still to carry is dropped.
-    pub fn demand_reset(&self) {
-        self.reset.store(true, Ordering::Relaxed);
-    }
-
-    fn moves(&self) {
-        self.waiting.store(false, Ordering::Relaxed);
-    }
-
-    fn waits(&self) {
-        if !self.waiting.swap(true, Ordering::Relaxed) {
-            self.moved_at.store(micros(self.born.elapsed()), Ordering::Relaxed);
-        }
-    }
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
-/// A client's socket, with an eye on its writes.
-#[derive(Debug)]
-struct ClientStream {
-    inner: TcpStream,
-    client_timeout: Duration,
-    progress: Arc<Progress>,
-    /// When to ask the kernel again. Absent while nothing waits.
-    look: Option<Pin<Box<Sleep>>>,
-    _place: OwnedSemaphorePermit,
-}
-
-impl ClientStream {
-    fn new(inner: TcpStream, client_timeout: Duration, place: OwnedSemaphorePermit) -> Self {
-        Self { inner, client_timeout, progress: Arc::default(), look: None, _place: place }
-    }
-
-    fn wrote(&mut self, wrote: io::Result<usize>) -> Poll<io::Result<usize>> {
-        self.look = None;
-        self.progress.moves();
-        Poll::Ready(wrote)
-    }
-
-    /// `data` could not be written now.
-    fn poll_stalled(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        self.progress.waits();
-        loop {
-            let interval = self.client_timeout / 8;
-            let look = self.look.get_or_insert_with(|| Box::pin(sleep(interval)));
-            ready!(look.as_mut().poll(cx));
-            self.look = None;
-            match SockRef::from(&self.inner).send(data) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                sent => return self.wrote(sent),
-            }
-            let grace = Duration::from_micros(self.progress.grace.load(Ordering::Relaxed));
-            if self.progress.stalled_for() >= self.client_timeout + grace {
-                tracing::debug!("a client accepted nothing for too long");
-                self.progress.demand_reset();
-                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-            }
-        }
-    }
-}
-
-impl Drop for ClientStream {
-    fn drop(&mut self) {
-        if self.progress.reset.load(Ordering::Relaxed) {
-            let _ = SockRef::from(&self.inner).set_linger(Some(Duration::ZERO));
-        }
-    }
-}
-
-impl AsyncRead for ClientStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for ClientStream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        match Pin::new(&mut self.inner).poll_write(cx, data) {
-            Poll::Ready(wrote) => self.wrote(wrote),
-            Poll::Pending => self.poll_stalled(cx, data),
-        }
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        data: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match Pin::new(&mut self.inner).poll_write_vectored(cx, data) {
-            Poll::Ready(wrote) => self.wrote(wrote),
-            Poll::Pending => {
-                let first = data.iter().find(|slice| !slice.is_empty()).map_or(&[][..], |slice| &slice[..]);
-                self.poll_stalled(cx, first)
-            }
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+    let Some(parts) = connection.into_parts() else { return };
+    let stream = parts.io.into_inner();
+    match ended {
+        // A task of its own: this one is large, and a stream lasts.
+        Ok(Some(delivery)) => drop(tokio::spawn(delivery.carry_out(stream))),
+        Ok(None) => refusal::answer(stream, None, &parts.read_buf).await,
+        Err(error) => refusal::answer(stream, Some(&error), &parts.read_buf).await,
     }
 }

@@ -17,6 +17,9 @@ async fn a_run_that_is_soon_over_finishes_before_its_replica_ends() {
     viewer.finish(&b).await;
     assert_eq!((viewer.screen.last_text(), viewer.screen.resets.len()), (counted(100), 0));
     assert_eq!(cluster.replicas[0].ended().await.code(), Some(0));
+    let log = cluster.replicas[0].log();
+    let nobodys = log.lines().find(|line| !line.contains("serve{replica=a}"));
+    assert_eq!((log.contains("generating"), nobodys), (true, None), "a line says whose it is");
 }
 
 #[tokio::test]

@@ -100,6 +100,39 @@ async fn assert_stalled_viewers_are_bounded(kind: Kind) {
     }
 }
 
+/// Viewers that are owed one large message share it, whatever of it each has taken (B1).
+async fn assert_a_large_message_is_shared(kind: Kind) {
+    const OWED: usize = 20;
+    let scratch = Scratch::new();
+    let replica = alone_with(&scratch, &["--client-timeout", "60s"], &MEASURABLE).await;
+    let client = replica.client();
+    let chat = client.create(ANSWER).await;
+    // What one costs that reads, and the hub with the message, is there before.
+    let mut viewer = Viewer::open(&client, &chat, kind).await;
+    viewer.until_idle().await;
+    let mut streams = vec![];
+    let before = replica.resident_bytes();
+    for _ in 0..OWED {
+        let mut stream = stalled(&replica, &chat, kind).await;
+        // It has begun to write the message when it has written so much.
+        within("it begins", stream.read_exact(&mut [0; 64 * 1024])).await.expect("it is not closed");
+        streams.push(stream);
+    }
+    let memory = replica.resident_bytes().saturating_sub(before);
+    let memory_max = OWED as u64 * VIEWER_BYTES_MAX + ANSWER_BYTES as u64;
+    assert!(memory <= memory_max, "B1: {memory} bytes for {OWED} viewers of one message");
+}
+
+#[tokio::test]
+async fn event_streams_that_are_owed_a_large_message_share_it() {
+    assert_a_large_message_is_shared(Kind::EventStream).await;
+}
+
+#[tokio::test]
+async fn web_sockets_that_are_owed_a_large_message_share_it() {
+    assert_a_large_message_is_shared(Kind::WebSocket).await;
+}
+
 #[tokio::test]
 async fn a_viewer_that_reads_slowly_is_not_closed_and_misses_nothing() {
     let scratch = Scratch::new();

@@ -51,6 +51,11 @@ impl KnownChat {
         if snapshot.state.snapshot_version <= self.state.snapshot_version {
             return false;
         }
+        let (old, new) = (&self.state, &snapshot.state);
+        assert!(
+            old.history_version <= new.history_version && old.lease <= new.lease,
+            "S3: no newer row names an older history or an older worker's lease"
+        );
         if snapshot.state.queue_version != self.state.queue_version {
             self.queue = snapshot.state.queue.as_slice().into();
         }
@@ -120,6 +125,11 @@ impl KnownChat {
             return NextMessage::Here(self.tail[0].clone());
         }
         NextMessage::InDatabase
+    }
+
+    /// The same message of the same history, in the one copy that is at hand if there is one (B1).
+    pub(super) fn shared(&self, message: Arc<Message>) -> Arc<Message> {
+        self.position(message.id).map_or(message, |at| self.tail[at].clone())
     }
 
     fn position(&self, id: MessageId) -> Option<usize> {

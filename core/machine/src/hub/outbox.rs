@@ -4,6 +4,7 @@ use alloc::collections::VecDeque;
 
 use super::event::HubAction;
 use crate::OpId;
+use crate::limits::ACTIONS_MAX;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Outbox {
@@ -13,6 +14,7 @@ pub(super) struct Outbox {
 
 impl Outbox {
     pub(super) fn push(&mut self, action: HubAction) {
+        assert!(self.actions.len() < ACTIONS_MAX, "L4: one event asks for a bounded number of actions");
         self.actions.push_back(action);
     }
 

@@ -128,7 +128,8 @@ impl Subscription {
         let fits = !page.messages.is_empty();
         if fits {
             let reset_version = page.reset_version;
-            self.paging = Paging::Ready { messages: page.messages.into(), reset_version };
+            let messages = page.messages.into_iter().map(|message| known.shared(message)).collect();
+            self.paging = Paging::Ready { messages, reset_version };
         }
         fits
     }
@@ -303,6 +304,8 @@ impl Subscription {
             state.attempt,
         ));
         if cursor.status != status {
+            let told = known.next_after(cursor.message) == NextMessage::None;
+            assert!(told, "S8: a status is told after the messages it speaks of");
             cursor.status = status;
             if state.error.is_none() {
                 // A client that hears of another status forgets the error; the next one may be the same.
@@ -351,6 +354,7 @@ impl Subscription {
             };
             if over {
                 self.catch_up = CatchUp::Told;
+                assert_eq!(self.next_state(known), None, "S9: who comes late is told all there is first");
                 return self.tell(known, Body::Synced);
             }
         }

@@ -10,6 +10,8 @@ use mainstem_machine::{
     Outcome, Page, Rejection, ReplicaId, Role, Snapshot, Status, Tail, Time, Version, WallTime,
 };
 
+use crate::sends::Sends;
+
 pub(crate) const LEASE_TTL: Duration = Duration::from_secs(15);
 /// Fewer than a real store gives, so that pages are common.
 const TAIL_MAX: usize = 2;
@@ -49,6 +51,7 @@ pub(crate) struct Database {
     pub(crate) deleted: bool,
     lease_until: Option<Time>,
     pub(crate) produced: BTreeMap<Episode, Produced>,
+    sends: Sends,
 }
 
 impl Database {
@@ -65,8 +68,9 @@ impl Database {
             panic!("a chat is created")
         };
         let messages = Arc::new(change.inserted.into_iter().map(Arc::new).collect());
-        let log = vec![Entry { state: Arc::new(change.state), messages }];
-        Self { log, deleted: false, lease_until: None, produced: BTreeMap::new() }
+        let first = Entry { state: Arc::new(change.state), messages };
+        let sends = Sends::new(&first);
+        Self { log: vec![first], deleted: false, lease_until: None, produced: BTreeMap::new(), sends }
     }
 
     pub(crate) fn last(&self) -> &Entry {
@@ -116,7 +120,10 @@ impl Database {
         }
         self.deleted = change.deleted;
         let state = Arc::new(change.state);
-        self.log.push(Entry { state: state.clone(), messages: Arc::new(messages) });
+        let entry = Entry { state: state.clone(), messages: Arc::new(messages) };
+        self.sends.take(command, &last, &entry);
+        self.sends.check(&entry, self.deleted);
+        self.log.push(entry);
         assert_eq!(state.snapshot_version, Version(self.log.len() as u64), "S1: one version for one change");
         Ok((state, true))
     }

@@ -11,6 +11,7 @@ mod node;
 mod patience;
 mod relays;
 mod rival;
+mod sends;
 mod step;
 mod viewers;
 mod work;

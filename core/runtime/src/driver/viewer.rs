@@ -24,6 +24,7 @@ pub(crate) struct Watch<E: Env> {
 
 impl<E: Env> Watch<E> {
     pub(crate) fn new(shared: Arc<Shared<E>>, cell: Arc<HubCell<E>>, subscription: SubscriptionId) -> Self {
+        tracing::debug!(chat = %cell.chat(), %subscription, "a viewer comes");
         Self { shared, cell, subscription }
     }
 
@@ -66,6 +67,7 @@ impl<E: Env> Watch<E> {
 impl<E: Env> Drop for Watch<E> {
     fn drop(&mut self) {
         let subscription = self.subscription;
+        tracing::debug!(chat = %self.cell.chat(), %subscription, "a viewer leaves");
         self.cell.enter(&self.shared.env, |entry| entry.handle(HubEvent::Leave { subscription }));
     }
 }

@@ -1,15 +1,14 @@
 //! Who wants which notices in this process. Whoever does not take them in time is let go: its subscription
 //! ends, so that it knows that it may have missed some.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use futures::Stream;
 use futures::stream::StreamExt;
 use mainstem_runtime::ports::{BusSubscription, Notice, Topic};
-use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use super::limits::SUBSCRIPTION_NOTICES_MAX;
 
@@ -20,19 +19,19 @@ pub(super) struct Topics(Arc<Mutex<Subscriptions>>);
 #[derive(Debug, Default)]
 struct Subscriptions {
     /// By topic, and within it by the order of subscribing.
-    senders: BTreeMap<(Topic, u64), Sender<Notice>>,
+    queues: BTreeMap<(Topic, u64), Arc<Queue>>,
     last: u64,
 }
 
 impl Topics {
     pub(super) fn subscribe(&self, topic: Topic) -> BusSubscription {
-        let (sender, notices) = mpsc::channel(SUBSCRIPTION_NOTICES_MAX);
+        let queue = Arc::<Queue>::default();
         let mut subscriptions = self.locked();
         subscriptions.last += 1;
         let key = (topic, subscriptions.last);
-        subscriptions.senders.insert(key.clone(), sender);
+        subscriptions.queues.insert(key.clone(), queue.clone());
         drop(subscriptions);
-        Subscription { notices, key, topics: self.clone() }.boxed()
+        Subscription { queue, key, topics: self.clone() }.boxed()
     }
 
     /// Gives the notice to all that it concerns.
@@ -42,25 +41,27 @@ impl Topics {
         for topic in [Some(Topic::Chat(notice.chat)), work].into_iter().flatten() {
             let range = (topic.clone(), 0)..=(topic, u64::MAX);
             let late = subscriptions
-                .senders
+                .queues
                 .range(range)
-                .filter(|(_, sender)| sender.try_send(notice.clone()).is_err())
+                .filter(|(_, queue)| !queue.push(notice))
                 .map(|(key, _)| key.clone())
                 .collect::<Vec<_>>();
             for key in late {
-                subscriptions.senders.remove(&key);
+                subscriptions.queues.remove(&key);
             }
         }
     }
 
     /// Ends all subscriptions, once they have given what they hold.
     pub(super) fn end_all(&self) {
-        self.locked().senders.clear();
+        for queue in std::mem::take(&mut self.locked().queues).into_values() {
+            queue.end();
+        }
     }
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.locked().senders.len()
+        self.locked().queues.len()
     }
 
     fn locked(&self) -> MutexGuard<'_, Subscriptions> {
@@ -68,8 +69,71 @@ impl Topics {
     }
 }
 
+/// What one subscription was not yet given. Mostly empty, and then it has no memory: a channel would keep
+/// some for every chat that somebody watches (B1).
+#[derive(Debug, Default)]
+struct Queue(Mutex<Waiting>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    notices: VecDeque<Notice>,
+    /// Nothing follows what is there.
+    over: bool,
+    waker: Option<Waker>,
+}
+
+impl Queue {
+    /// Adds a notice; where there is no room, it ends instead, and says so.
+    fn push(&self, notice: &Notice) -> bool {
+        let mut waiting = self.locked();
+        let has_room = waiting.notices.len() < SUBSCRIPTION_NOTICES_MAX;
+        if has_room {
+            waiting.notices.push_back(notice.clone());
+        }
+        waiting.over |= !has_room;
+        wake(waiting);
+        has_room
+    }
+
+    fn end(&self) {
+        let mut waiting = self.locked();
+        waiting.over = true;
+        wake(waiting);
+    }
+
+    fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Notice>> {
+        let mut waiting = self.locked();
+        if let Some(notice) = waiting.notices.pop_front() {
+            if waiting.notices.is_empty() {
+                waiting.notices = VecDeque::new();
+            }
+            return Poll::Ready(Some(notice));
+        }
+        if waiting.over {
+            return Poll::Ready(None);
+        }
+        match &mut waiting.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn wake(mut waiting: MutexGuard<'_, Waiting>) {
+    let waker = waiting.waker.take();
+    drop(waiting);
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
 struct Subscription {
-    notices: Receiver<Notice>,
+    queue: Arc<Queue>,
     key: (Topic, u64),
     topics: Topics,
 }
@@ -77,14 +141,14 @@ struct Subscription {
 impl Stream for Subscription {
     type Item = Notice;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Notice>> {
-        self.notices.poll_recv(cx)
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Notice>> {
+        self.queue.poll_next(cx)
     }
 }
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.topics.locked().senders.remove(&self.key);
+        self.topics.locked().queues.remove(&self.key);
     }
 }
 
@@ -114,6 +178,19 @@ mod tests {
         assert_eq!(topics.len(), 0, "B1: a subscription that is full is let go");
         let versions: Vec<_> = subscription.map(|notice| notice.snapshot_version.0).collect().await;
         assert_eq!(versions, (0..SUBSCRIPTION_NOTICES_MAX as u64).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_woken_by_a_notice_and_by_the_end() {
+        let topics = Topics::default();
+        let mut subscription = topics.subscribe(Topic::Chat(notice(0).chat));
+        let waiting = tokio::spawn(async move { (subscription.next().await, subscription.next().await) });
+        for version in 1..=2 {
+            tokio::task::yield_now().await;
+            if version == 1 { topics.deliver(&notice(version)) } else { topics.end_all() }
+        }
+        assert_eq!(waiting.await.expect("no panic"), (Some(notice(1)), None));
+        assert_eq!(topics.len(), 0, "B2");
     }
 
     #[test]

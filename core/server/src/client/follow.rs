@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use rand::Rng;
+use rand::rngs::OsRng;
+use rand::{Rng, TryRngCore};
 
 use super::{Api, CallError, EventStream};
 
@@ -91,7 +92,7 @@ impl Follow {
         }
         self.stream = None;
         self.at = (self.at + 1) % self.servers.len();
-        let delay = self.delay.mul_f64(rand::rng().random_range(0.5..1.0));
+        let delay = self.delay.mul_f64(OsRng.unwrap_err().random_range(0.5..1.0));
         self.delay = (self.delay * 2).min(RETRY_DELAY_MAX);
         tokio::time::sleep(delay).await;
         Ok(())

@@ -5,6 +5,7 @@ mod auth;
 mod chats;
 mod health;
 pub mod limits;
+mod pieces;
 mod problem;
 mod request;
 mod sse;
@@ -30,6 +31,7 @@ use tower::ServiceExt;
 
 pub use auth::{ANONYMOUS, Access, Tokens};
 pub use problem::Problem;
+pub use sse::Streamed;
 
 /// What every handler has.
 #[derive(Debug)]

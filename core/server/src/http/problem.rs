@@ -11,6 +11,8 @@ use mainstem_machine::Rejection;
 use mainstem_runtime::EdgeError;
 use serde_json::json;
 
+use super::limits::{CONNECTION_BUFFER_BYTES, HEADERS_MAX};
+
 /// What a caller is asked to wait before it tries again.
 const RETRY_AFTER_SECONDS: &str = "1";
 
@@ -67,6 +69,20 @@ impl Problem {
 
     pub fn body_too_slow() -> Self {
         Self::new(StatusCode::REQUEST_TIMEOUT, "timeout", "The body did not arrive in time")
+    }
+
+    pub fn head_too_slow() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "timeout", "The request's head did not arrive in time")
+    }
+
+    pub fn bad_head() -> Self {
+        Self::malformed("it does not begin with a whole head of HTTP/1.1")
+    }
+
+    /// `status` says whether its target or its fields are too large.
+    pub fn large_head(status: StatusCode) -> Self {
+        Self::new(status, "too_large", "The request's head is too large")
+            .detail(format!("a head may have up to {CONNECTION_BUFFER_BYTES} bytes and {HEADERS_MAX} fields"))
     }
 
     pub fn too_large(what: &'static str, bytes_max: usize) -> Self {

@@ -16,6 +16,10 @@ use super::limits::PING_INTERVAL;
 
 const PING: Bytes = Bytes::from_static(b": ping\n\n");
 
+/// Marks an answer that lasts, and whose connection serves for nothing else meanwhile.
+#[derive(Clone, Copy, Debug)]
+pub struct Streamed;
+
 struct Told<E: Env> {
     viewer: Viewer<E>,
     pings: Interval,
@@ -30,6 +34,7 @@ pub(super) fn answer<E: Env>(viewer: Viewer<E>) -> Response {
         Some((Ok::<Bytes, Infallible>(chunk), told))
     });
     let mut response = Response::new(Body::from_stream(body));
+    response.extensions_mut().insert(Streamed);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));

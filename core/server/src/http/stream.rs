@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::{Request, State};
 use axum::response::Response;
 use http::HeaderMap;
 use mainstem_machine::Resume;
@@ -28,9 +27,7 @@ pub(super) async fn open<E: Env>(
         return Ok(sse::answer(app.node.subscribe(&by, chat, from).await?));
     }
     let from = resume(&query, None)?;
-    let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &())
-        .await
-        .map_err(|error| Problem::malformed(error.body_text()))?;
+    let upgrade = web_socket::Upgrade::of(&mut parts)?;
     let viewer = app.node.subscribe(&by, chat, from).await?;
     let progress = parts.extensions.get::<Arc<Progress>>().cloned().unwrap_or_default();
     Ok(web_socket::answer(upgrade, viewer, progress, app.client_timeout))

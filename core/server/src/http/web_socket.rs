@@ -1,25 +1,44 @@
 //! A stream as a WebSocket. What the client says is read, bounded, and ignored; it is told when it stalls.
+//!
+//! The library reads, and writes what is small. Frames with events are written past it, as the shared bytes
+//! that they are: it would copy a large message for every viewer that is owed it (B1).
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
+use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
+use futures::{SinkExt, StreamExt};
+use http::request::Parts;
+use http::{HeaderValue, Method, StatusCode, header};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
 use mainstem_machine::Ending;
 use mainstem_runtime::ports::Env;
 use mainstem_runtime::{Next, Viewer, encode};
+use tokio::io::AsyncWriteExt;
 use tokio::time::{sleep, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
 
+use super::Problem;
 use super::limits::{
     SOCKET_CLOSE_TIMEOUT, SOCKET_MESSAGE_BYTES_MAX, SOCKET_READ_BYTES, SOCKET_RECEIVED_BYTES_MAX,
     SOCKET_STALLED_GRACE,
 };
+use super::pieces::Pieces;
 use super::sse::pings;
 use crate::listener::Progress;
 
+type Socket = WebSocketStream<TokioIo<Upgraded>>;
+
 /// The chat was deleted.
-const CLOSED_DELETED: u16 = 4404;
+const CLOSED_DELETED: CloseCode = CloseCode::Library(4404);
 
 /// Why the socket is left.
 #[derive(Debug)]
@@ -29,62 +48,106 @@ enum Left {
     /// The other side accepts nothing.
     Stalled,
     /// With this to say.
-    Close(u16, &'static str),
+    Close(CloseCode, &'static str),
+}
+
+/// A request to become a WebSocket (RFC 6455, section 4.2.1).
+#[derive(Debug)]
+pub(super) struct Upgrade {
+    accept: HeaderValue,
+    upgraded: OnUpgrade,
+}
+
+impl Upgrade {
+    pub(super) fn of(parts: &mut Parts) -> Result<Self, Problem> {
+        let connection = parts.headers.get(header::CONNECTION).and_then(|value| value.to_str().ok());
+        let mut asked = connection.unwrap_or_default().split(',').map(str::trim);
+        if parts.method != Method::GET || !asked.any(|asked| asked.eq_ignore_ascii_case("upgrade")) {
+            return Err(Problem::malformed("a WebSocket is asked for by GET with `connection: upgrade`"));
+        }
+        if parts.headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+            return Err(Problem::malformed("`sec-websocket-version` has to be 13"));
+        }
+        let Some(key) = parts.headers.get(header::SEC_WEBSOCKET_KEY) else {
+            return Err(Problem::malformed("`sec-websocket-key` is missing"));
+        };
+        let accept = derive_accept_key(key.as_bytes());
+        let accept = HeaderValue::try_from(accept).expect("base64 is a header's value");
+        let upgraded = parts.extensions.remove::<OnUpgrade>();
+        let upgraded = upgraded.ok_or(Problem::malformed("this version of HTTP has no upgrades"))?;
+        Ok(Self { accept, upgraded })
+    }
 }
 
 pub(super) fn answer<E: Env>(
-    upgrade: WebSocketUpgrade,
+    upgrade: Upgrade,
     viewer: Viewer<E>,
     progress: Arc<Progress>,
     client_timeout: Duration,
 ) -> Response {
-    upgrade
-        .read_buffer_size(SOCKET_READ_BYTES)
-        .write_buffer_size(0)
-        .max_message_size(SOCKET_MESSAGE_BYTES_MAX)
-        .max_frame_size(SOCKET_MESSAGE_BYTES_MAX)
-        .on_upgrade(move |socket| tell(socket, viewer, progress, client_timeout))
+    let Upgrade { accept, upgraded } = upgrade;
+    tokio::spawn(async move {
+        match upgraded.await {
+            Ok(upgraded) => tell(upgraded, viewer, progress, client_timeout).await,
+            Err(error) => tracing::debug!(%error, "a connection was not upgraded"),
+        }
+    });
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    response
 }
 
 async fn tell<E: Env>(
-    mut socket: WebSocket,
+    upgraded: Upgraded,
     viewer: Viewer<E>,
     progress: Arc<Progress>,
     client_timeout: Duration,
 ) {
     progress.grant_grace(SOCKET_STALLED_GRACE);
-    let mut line = Line { socket: &mut socket, progress: &progress, client_timeout };
-    let left = line.tell(viewer).await;
-    match left {
-        Left::Gone => {}
+    let config = WebSocketConfig::default()
+        .read_buffer_size(SOCKET_READ_BYTES)
+        .write_buffer_size(0)
+        .max_message_size(Some(SOCKET_MESSAGE_BYTES_MAX))
+        .max_frame_size(Some(SOCKET_MESSAGE_BYTES_MAX));
+    let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
+    let mut line = Line { socket, frame: Pieces::default(), progress: &progress, client_timeout };
+    match line.tell(viewer).await {
+        // What it said last may deserve an answer.
+        Left::Gone => drop(timeout(SOCKET_CLOSE_TIMEOUT, line.socket.flush()).await),
         Left::Stalled => {
-            let close = close_frame(close_code::AGAIN, "nothing was accepted for too long");
-            match timeout(SOCKET_STALLED_GRACE, socket.send(close)).await {
-                Ok(Ok(())) => wait_for_close(&mut socket).await,
+            let close = close_frame(CloseCode::Again, "nothing was accepted for too long");
+            match timeout(SOCKET_STALLED_GRACE, line.write(close)).await {
+                Ok(Ok(())) => wait_for_close(&mut line.socket).await,
                 _ => progress.demand_reset(),
             }
         }
         Left::Close(code, reason) => {
             let close = close_frame(code, reason);
-            if timeout(SOCKET_CLOSE_TIMEOUT, socket.send(close)).await.is_ok_and(|sent| sent.is_ok()) {
-                wait_for_close(&mut socket).await;
+            if timeout(SOCKET_CLOSE_TIMEOUT, line.write(close)).await.is_ok_and(|sent| sent.is_ok()) {
+                wait_for_close(&mut line.socket).await;
             }
         }
     }
 }
 
 /// Closing at once, with something unread, would reset the connection before the close was read.
-async fn wait_for_close(socket: &mut WebSocket) {
-    let closed = async { while let Some(Ok(_)) = socket.recv().await {} };
+async fn wait_for_close(socket: &mut Socket) {
+    let closed = async { while let Some(Ok(_)) = socket.next().await {} };
     let _ = timeout(SOCKET_CLOSE_TIMEOUT, closed).await;
 }
 
-fn close_frame(code: u16, reason: &'static str) -> Message {
+fn close_frame(code: CloseCode, reason: &'static str) -> Message {
     Message::Close(Some(CloseFrame { code, reason: Utf8Bytes::from_static(reason) }))
 }
 
 struct Line<'a> {
-    socket: &'a mut WebSocket,
+    socket: Socket,
+    /// What is left of the frame that is being written.
+    frame: Pieces,
     progress: &'a Progress,
     client_timeout: Duration,
 }
@@ -100,23 +163,23 @@ impl Line<'_> {
                     received = 0;
                     self.send(Message::Ping(Bytes::new())).await
                 }
-                incoming = self.socket.recv() => match incoming {
+                incoming = self.socket.next() => match incoming {
                     None | Some(Ok(Message::Close(_))) => Err(Left::Gone),
-                    Some(Err(_)) => Err(Left::Close(close_code::PROTOCOL, "what came makes no sense here")),
+                    Some(Err(_)) => Err(Left::Close(CloseCode::Protocol, "what came makes no sense here")),
                     Some(Ok(message)) => {
-                        received += message.into_data().len() + 1;
+                        received += message.len() + 1;
                         if received > SOCKET_RECEIVED_BYTES_MAX {
-                            Err(Left::Close(close_code::POLICY, "a stream's client has little to say"))
+                            Err(Left::Close(CloseCode::Policy, "a stream's client has little to say"))
                         } else {
                             Ok(())
                         }
                     }
                 },
                 next = viewer.next() => match next {
-                    Next::Events(events) => self.send(text(encode::json_array(&events))).await,
+                    Next::Events(events) => self.send_text(encode::json_array(&events)).await,
                     Next::End(Ending::Deleted) => Err(Left::Close(CLOSED_DELETED, "the chat was deleted")),
                     Next::End(Ending::Leaving) => {
-                        Err(Left::Close(close_code::AWAY, "this replica goes; resume on another"))
+                        Err(Left::Close(CloseCode::Away, "this replica goes; resume on another"))
                     }
                 },
             };
@@ -126,24 +189,54 @@ impl Line<'_> {
         }
     }
 
-    /// Sends, for as long as the other side takes something now and then.
     async fn send(&mut self, message: Message) -> Result<(), Left> {
-        let mut sending = std::pin::pin!(self.socket.send(message));
-        loop {
-            tokio::select! {
-                biased;
-                sent = &mut sending => return sent.map_err(|_| Left::Gone),
-                () = sleep(self.client_timeout / 8) => {
-                    if self.progress.stalled_for() >= self.client_timeout {
-                        return Err(Left::Stalled);
-                    }
+        let (progress, client_timeout) = (self.progress, self.client_timeout);
+        patiently(progress, client_timeout, self.write(message)).await
+    }
+
+    /// Sends one text frame.
+    async fn send_text(&mut self, text: encode::Frame) -> Result<(), Left> {
+        let chunks = text.into_chunks();
+        let length = chunks.iter().map(|chunk| chunk.len() as u64).sum();
+        let mut header = Vec::with_capacity(10);
+        FrameHeader { opcode: OpCode::Data(Data::Text), ..FrameHeader::default() }
+            .format(length, &mut header)
+            .expect("a vector takes what is written");
+        self.frame = Pieces::new([header.into()].into_iter().chain(chunks));
+        let (progress, client_timeout) = (self.progress, self.client_timeout);
+        patiently(progress, client_timeout, self.write_frame()).await
+    }
+
+    /// Writes a message, after what is left of a frame.
+    async fn write(&mut self, message: Message) -> Result<(), tungstenite::Error> {
+        self.write_frame().await?;
+        self.socket.send(message).await
+    }
+
+    /// Writes what is left of the frame, after what the library still has to write. What was written is not
+    /// written again by the next call, if this one is given up.
+    async fn write_frame(&mut self) -> Result<(), tungstenite::Error> {
+        self.socket.flush().await?;
+        Ok(self.socket.get_mut().write_all_buf(&mut self.frame).await?)
+    }
+}
+
+/// Waits for as long as the other side takes something now and then.
+async fn patiently(
+    progress: &Progress,
+    client_timeout: Duration,
+    sending: impl Future<Output = Result<(), tungstenite::Error>>,
+) -> Result<(), Left> {
+    let mut sending = std::pin::pin!(sending);
+    loop {
+        tokio::select! {
+            biased;
+            sent = &mut sending => return sent.map_err(|_| Left::Gone),
+            () = sleep(client_timeout / 8) => {
+                if progress.stalled_for() >= client_timeout {
+                    return Err(Left::Stalled);
                 }
             }
         }
     }
-}
-
-fn text(frame: encode::Frame) -> Message {
-    let text = Utf8Bytes::try_from(frame.into_bytes()).expect("JSON is UTF-8");
-    Message::Text(text)
 }

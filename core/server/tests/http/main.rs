@@ -2,6 +2,7 @@
 
 mod clients;
 mod ends;
+mod heads;
 mod requests;
 mod server;
 mod streams;

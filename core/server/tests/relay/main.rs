@@ -1,6 +1,8 @@
 //! The relay's wire on real TCP: what a follower and a worker are promised of it, whatever the network and
 //! strangers do. What the machines make of it is tested elsewhere.
 
+mod bounds;
+mod memory_net;
 mod world;
 
 use std::time::{Duration, Instant};

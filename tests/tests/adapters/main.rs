@@ -1,6 +1,9 @@
 //! The databases and the buses that ship, held against the contracts and against what real ones do to them:
 //! they end connections, stop answering, and come back.
 
+mod commits;
+mod receipts;
+
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;

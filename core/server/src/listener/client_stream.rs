@@ -1,0 +1,208 @@
+//! A client's socket, with an eye on its writes.
+//!
+//! A client that stops reading is noticed by its writes alone, and only when all buffers between are full.
+//! A write that has not moved for the client time-out ends the connection with a reset. Whether it has moved
+//! is also asked of the kernel directly now and then, because the kernel reports a socket as writable only
+//! when a third of its buffer is free again: a slow reader is not a stalled one (B3).
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http::StatusCode;
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, Sleep, sleep};
+
+/// How a connection's writes get on, for those who cannot see its socket.
+#[derive(Debug)]
+pub struct Progress {
+    born: Instant,
+    /// When writing was last seen to move or to begin, in microseconds since `born`.
+    moved_at: AtomicU64,
+    /// A write waits for the other side.
+    waiting: AtomicBool,
+    /// What is granted beyond the client time-out, in microseconds.
+    grace: AtomicU64,
+    reset: AtomicBool,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self {
+            born: Instant::now(),
+            moved_at: AtomicU64::new(0),
+            waiting: AtomicBool::new(false),
+            grace: AtomicU64::new(0),
+            reset: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Progress {
+    /// How long the present write has not moved.
+    pub fn stalled_for(&self) -> Duration {
+        if !self.waiting.load(Ordering::Relaxed) {
+            return Duration::ZERO;
+        }
+        self.born.elapsed().saturating_sub(Duration::from_micros(self.moved_at.load(Ordering::Relaxed)))
+    }
+
+    /// Leaves a stalled connection some more time, to be ended in better ways.
+    pub fn grant_grace(&self, grace: Duration) {
+        self.grace.store(micros(grace), Ordering::Relaxed);
+    }
+
+    /// The connection is to end with a reset, and what it was still to carry is dropped.
+    pub fn demand_reset(&self) {
+        self.reset.store(true, Ordering::Relaxed);
+    }
+
+    fn moves(&self) {
+        self.waiting.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether a write waits for the other side.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    fn waits(&self) {
+        if !self.waiting.swap(true, Ordering::Relaxed) {
+            self.moved_at.store(micros(self.born.elapsed()), Ordering::Relaxed);
+        }
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[derive(Debug)]
+pub(super) struct ClientStream {
+    inner: TcpStream,
+    client_timeout: Duration,
+    pub(super) progress: Arc<Progress>,
+    /// When to ask the kernel again. Absent while nothing waits.
+    look: Option<Pin<Box<Sleep>>>,
+    /// The status of an answer of hyper's own, which was not written: it has no body.
+    pub(super) refused: Option<StatusCode>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl ClientStream {
+    pub(super) fn new(inner: TcpStream, client_timeout: Duration, place: OwnedSemaphorePermit) -> Self {
+        Self { inner, client_timeout, progress: Arc::default(), look: None, refused: None, _place: place }
+    }
+
+    /// Withholds hyper's own answer to a head that it does not understand. Every answer of ours that refuses
+    /// something has a body. No answer is begun in the midst of another, and none is ever split before its end
+    /// of head, so the first bytes of a write tell.
+    fn withholds(&mut self, data: &[u8]) -> bool {
+        if !data.starts_with(b"HTTP/1.") || data.get(9) != Some(&b'4') {
+            return false;
+        }
+        let is_bare = data.ends_with(b"\r\n\r\n") && contains(data, b"\r\ncontent-length: 0\r\n");
+        if is_bare {
+            self.refused = data.get(9..12).and_then(|status| StatusCode::from_bytes(status).ok());
+        }
+        is_bare && self.refused.is_some()
+    }
+
+    fn wrote(&mut self, wrote: io::Result<usize>) -> Poll<io::Result<usize>> {
+        self.look = None;
+        self.progress.moves();
+        Poll::Ready(wrote)
+    }
+
+    /// `data` could not be written now.
+    fn poll_stalled(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        self.progress.waits();
+        loop {
+            let interval = self.client_timeout / 8;
+            let look = self.look.get_or_insert_with(|| Box::pin(sleep(interval)));
+            ready!(look.as_mut().poll(cx));
+            self.look = None;
+            match SockRef::from(&self.inner).send(data) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                sent => return self.wrote(sent),
+            }
+            let grace = Duration::from_micros(self.progress.grace.load(Ordering::Relaxed));
+            if self.progress.stalled_for() >= self.client_timeout + grace {
+                tracing::debug!("a client accepted nothing for too long");
+                self.progress.demand_reset();
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+        }
+    }
+}
+
+fn contains(data: &[u8], searched: &[u8]) -> bool {
+    data.windows(searched.len()).any(|window| window.eq_ignore_ascii_case(searched))
+}
+
+impl Drop for ClientStream {
+    fn drop(&mut self) {
+        if self.progress.reset.load(Ordering::Relaxed) {
+            let _ = SockRef::from(&self.inner).set_linger(Some(Duration::ZERO));
+        }
+    }
+}
+
+impl AsyncRead for ClientStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for ClientStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        if self.withholds(data) {
+            return Poll::Ready(Ok(data.len()));
+        }
+        match Pin::new(&mut self.inner).poll_write(cx, data) {
+            Poll::Ready(wrote) => self.wrote(wrote),
+            Poll::Pending => self.poll_stalled(cx, data),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let first = data.iter().find(|slice| !slice.is_empty()).map_or(&[][..], |slice| &slice[..]);
+        if self.withholds(first) {
+            return Poll::Ready(Ok(first.len()));
+        }
+        match Pin::new(&mut self.inner).poll_write_vectored(cx, data) {
+            Poll::Ready(wrote) => self.wrote(wrote),
+            Poll::Pending => self.poll_stalled(cx, first),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.refused.is_some() {
+            // The answer is still to be given.
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,124 @@
+//! A stream's answer, carried out without hyper: from its first byte on nothing is read from the connection,
+//! so there is nothing that hyper's buffers and states would be kept for (B1: they are most of what an idle
+//! stream costs). After it the connection is closed.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::SystemTime;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::{Buf, Bytes};
+use http::{Method, Version, response};
+use http_body_util::BodyExt;
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+
+use super::client_stream::ClientStream;
+use crate::http::Streamed;
+use crate::http::limits::SOCKET_RECEIVED_BYTES_MAX;
+
+/// Where a connection's service leaves the stream that it answers with.
+#[derive(Debug, Default)]
+pub(super) struct Handover(Mutex<Option<Delivery>>);
+
+impl Handover {
+    pub(super) fn give(&self, delivery: Delivery) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(delivery);
+    }
+
+    pub(super) fn take(&self) -> Option<Delivery> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// An answer that is to be carried out.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    head: Vec<u8>,
+    body: Body,
+    /// In chunks, so that its end is told from a broken connection. HTTP/1.0 has none.
+    chunked: bool,
+}
+
+impl Delivery {
+    /// The answer to a request of this method and version, or the answer again if hyper is to give it.
+    pub(super) fn of(method: &Method, version: Version, response: Response) -> Result<Self, Response> {
+        if method != Method::GET || response.extensions().get::<Streamed>().is_none() {
+            return Err(response);
+        }
+        let chunked = version == Version::HTTP_11;
+        let (parts, body) = response.into_parts();
+        let framing = if chunked { "transfer-encoding: chunked\r\n" } else { "" };
+        Ok(Self { head: head(&parts, framing), body, chunked })
+    }
+
+    /// Writes the answer, for as long as the client listens.
+    pub(super) async fn carry_out(mut self, mut stream: ClientStream) {
+        if let Err(error) = self.write(&mut stream).await {
+            tracing::debug!(%error, "a stream's connection ended");
+        }
+    }
+
+    async fn write(&mut self, stream: &mut ClientStream) -> io::Result<()> {
+        stream.write_all(&std::mem::take(&mut self.head)).await?;
+        let mut received = 0;
+        loop {
+            let frame = tokio::select! {
+                biased;
+                gone = poll_fn(|cx| poll_gone(stream, cx, &mut received)) => return gone,
+                frame = self.body.frame() => frame,
+            };
+            match frame {
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        write_chunk(stream, data, self.chunked).await?;
+                    }
+                }
+                Some(Err(error)) => return Err(io::Error::other(error)),
+                None => break,
+            }
+        }
+        if self.chunked {
+            stream.write_all(b"0\r\n\r\n").await?;
+        }
+        stream.shutdown().await
+    }
+}
+
+async fn write_chunk(stream: &mut ClientStream, data: Bytes, chunked: bool) -> io::Result<()> {
+    if !chunked {
+        return stream.write_all(&data).await;
+    }
+    let size = format!("{:x}\r\n", data.len());
+    stream.write_all_buf(&mut size.as_bytes().chain(data).chain(&b"\r\n"[..])).await
+}
+
+/// Ready when the client has gone, or says more than a reader of a stream has to say.
+fn poll_gone(stream: &mut ClientStream, cx: &mut Context<'_>, received: &mut usize) -> Poll<io::Result<()>> {
+    let mut space = [0; 256];
+    loop {
+        let mut buf = ReadBuf::new(&mut space);
+        ready!(Pin::new(&mut *stream).poll_read(cx, &mut buf))?;
+        *received += buf.filled().len();
+        if buf.filled().is_empty() || *received > SOCKET_RECEIVED_BYTES_MAX {
+            return Poll::Ready(Ok(()));
+        }
+    }
+}
+
+/// The head of a last answer on its connection (RFC 9112), with a line about the body's length.
+pub(super) fn head(parts: &response::Parts, framing: &str) -> Vec<u8> {
+    let reason = parts.status.canonical_reason().unwrap_or_default();
+    let mut head = format!("HTTP/1.1 {} {reason}\r\n", parts.status.as_str()).into_bytes();
+    for (name, value) in &parts.headers {
+        for piece in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            head.extend_from_slice(piece);
+        }
+    }
+    let date = httpdate::fmt_http_date(SystemTime::now());
+    head.extend_from_slice(format!("date: {date}\r\nconnection: close\r\n{framing}\r\n").as_bytes());
+    head
+}

@@ -1,0 +1,48 @@
+//! What does not begin like a request gets a problem document too. hyper answers such a head without a body,
+//! or not at all; its answers are withheld, and these are given.
+
+use axum::body::to_bytes;
+use axum::response::IntoResponse;
+use http::StatusCode;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+use super::client_stream::ClientStream;
+use super::delivery::head;
+use crate::http::Problem;
+use crate::http::limits::{CLOSE_TIMEOUT, DISCARDED_BYTES_MAX};
+
+/// Answers what a connection ended at, if that asks for an answer. `unread` is what came last.
+pub(super) async fn answer(mut stream: ClientStream, error: Option<&hyper::Error>, unread: &[u8]) {
+    let Some(problem) = problem(stream.refused.take(), error, unread) else { return };
+    let (parts, body) = problem.into_response().into_parts();
+    let body = to_bytes(body, usize::MAX).await.expect("a body in memory");
+    let mut answer = head(&parts, &format!("content-length: {}\r\n", body.len()));
+    answer.extend_from_slice(&body);
+    let told = async {
+        stream.write_all(&answer).await?;
+        stream.shutdown().await?;
+        // Closing with something unread would reset the connection, and the answer might be lost with it.
+        let mut rest = (&mut stream).take(DISCARDED_BYTES_MAX as u64);
+        tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
+    };
+    let _ = timeout(CLOSE_TIMEOUT, told).await;
+}
+
+fn problem(refused: Option<StatusCode>, error: Option<&hyper::Error>, unread: &[u8]) -> Option<Problem> {
+    match (refused, error) {
+        (Some(StatusCode::BAD_REQUEST), _) => Some(Problem::bad_head()),
+        (Some(status), _) => Some(Problem::large_head(status)),
+        // Whoever said nothing is told nothing: a kept connection may end at any time.
+        (None, Some(error)) if !unread.is_empty() => {
+            if error.is_timeout() {
+                Some(Problem::head_too_slow())
+            } else if error.is_parse() || error.is_incomplete_message() {
+                Some(Problem::bad_head())
+            } else {
+                None
+            }
+        }
+        (None, _) => None,
+    }
+}

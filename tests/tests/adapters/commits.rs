@@ -1,0 +1,47 @@
+//! Connections that break at COMMIT: whether it happened, only the database knows.
+
+use mainstem::adapters::open;
+use mainstem_machine::{ChatId, Command, Content, SendMode};
+use mainstem_runtime::ports::{Applied, Fault, Receipt, Request, Store};
+use mainstem_tests::commit_proxy::{CommitProxy, Cut};
+use mainstem_tests::postgres::Postgres;
+
+use crate::{LEASE_TTL, create, eventually, fresh_id};
+
+fn send(chat: ChatId, key: &str) -> Request {
+    let content = Content::text(key);
+    let command = Command::Send { content, mode: SendMode::Queue, queue_max: 20 };
+    let receipt = Receipt { caller: "ada".into(), key: key.into(), body: [7; 32] };
+    Request { chat, command, by: None, receipt: Some(receipt) }
+}
+
+async fn version(store: &dyn Store, chat: ChatId) -> u64 {
+    let state = store.state(chat).await.expect("the store answers").expect("it exists");
+    state.snapshot_version.0
+}
+
+#[tokio::test]
+async fn an_answer_that_is_lost_at_commit_is_unknown_and_asking_again_does_it_once() {
+    let postgres = Postgres::shared().unwrap();
+    let url = postgres.fresh_database().unwrap();
+    let proxy = CommitProxy::start(postgres.port()).await.unwrap();
+    let (near, _) = open(&proxy.url(&url, postgres.port()), LEASE_TTL).await.unwrap();
+    let (sure, _) = open(&url, LEASE_TTL).await.unwrap();
+    let chat = fresh_id();
+    near.apply(&create(chat)).await.unwrap();
+    for (round, cut) in [Cut::After, Cut::Before, Cut::After, Cut::Before].into_iter().enumerate() {
+        let request = send(chat, &format!("key {round}"));
+        let before = version(&*sure, chat).await;
+        proxy.cut_next(cut);
+        let outcome = near.apply(&request).await;
+        assert!(matches!(outcome, Err(Fault::Unknown(_))), "S6: nobody can know: {outcome:?}");
+        assert_eq!(proxy.cuts(), round + 1, "D2: the fault landed");
+        assert_eq!(version(&*sure, chat).await, before + u64::from(cut == Cut::After));
+        let again = eventually("the store", async || near.apply(&request).await).await;
+        match cut {
+            Cut::After => assert!(matches!(again, Applied::Replayed(Ok(_))), "S6: {again:?}"),
+            Cut::Before => assert!(matches!(again, Applied::Changed { .. }), "S6: {again:?}"),
+        }
+        assert_eq!(version(&*sure, chat).await, before + 1, "S6: once");
+    }
+}
