@@ -106,11 +106,11 @@ impl Shrinker {
     fn pass(&mut self) -> bool {
         let size = |plan: &Plan| (plan.lines.len(), plan.to_string().len());
         let before = size(&self.best);
-        self.adopt_first(|plan| simpler::without_a_name(plan));
+        self.adopt_first(simpler::without_a_name);
         self.remove_lines();
-        self.adopt_first(|plan| simpler::without_a_setting(plan));
-        self.adopt_first(|plan| simpler::plainer_lines(plan));
-        self.adopt_first(|plan| simpler::rounder_times(plan));
+        self.adopt_first(simpler::without_a_setting);
+        self.adopt_first(simpler::plainer_lines);
+        self.adopt_first(simpler::rounder_times);
         !self.is_over() && size(&self.best) < before
     }
 

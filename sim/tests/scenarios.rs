@@ -2,16 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use mainstem_sim::run::{Verdict, run};
+use mainstem_sim::run::{Looking, Verdict, run};
 use mainstem_sim::{determinism, story};
 
 fn files() -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
-    let entries = std::fs::read_dir(directory).expect("the scenarios are there");
+    let directories = [directory.clone(), directory.join("regressions")];
+    let entries = directories.iter().filter_map(|directory| std::fs::read_dir(directory).ok()).flatten();
     let mut files: Vec<_> = entries.map(|entry| entry.expect("the scenarios can be listed").path()).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "story"));
     files.sort();
-    assert!(files.len() >= 9, "T1 to T9 at the least");
+    assert!(files.len() >= 45, "T1 to T9 and R01 to R36 at the least");
     files
 }
 
@@ -25,7 +26,7 @@ fn read(file: &Path) -> story::Story {
 fn every_scenario_comes_true() {
     let mut failed = vec![];
     for file in files() {
-        let outcome = run(&read(&file), 0);
+        let outcome = run(&read(&file), 0, &Looking::default());
         if !matches!(outcome.verdict, Verdict::Clean) {
             failed.push(format!("{}: {}", file.display(), outcome.verdict));
         }

@@ -95,7 +95,7 @@ async fn carry(mut client: TcpStream, postgres: u16, orders: Arc<Mutex<Orders>>)
                 server.write_all(said).await?;
                 if cut == Some(Cut::After) {
                     // It has committed before it answers.
-                    server.read(&mut answered).await?;
+                    let _ = server.read(&mut answered).await?;
                     return Ok(());
                 }
             }

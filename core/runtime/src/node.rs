@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::stream::BoxStream;
-use mainstem_machine::hub::{HubConfig, HubEvent};
+use mainstem_machine::hub::{HubConfig, HubEvent, Measure};
 use mainstem_machine::limits::{OP_RETRY_DELAY_MAX, OP_RETRY_DELAY_MIN, OP_TIMEOUT};
 use mainstem_machine::replica::{ReplicaConfig, ReplicaEvent};
 
@@ -284,6 +284,12 @@ impl<E: Env> Node<E> {
         if let Some(peers) = &self.shared.peers {
             peers.close();
         }
+    }
+
+    /// What has a stated maximum, and how large it is (B1); and asserts what always holds. For tests and
+    /// simulations.
+    pub fn inspect(&self) -> Vec<Measure> {
+        self.shared.registry.inspect(&self.shared.env)
     }
 
     /// How many hubs are open. For those who look for leaks (B2).

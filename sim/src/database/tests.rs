@@ -10,7 +10,6 @@ use mainstem_runtime::ports::{
 
 use super::{Armed, Database, Harm};
 use crate::bus::{Messenger, Weather};
-use crate::tally::Tally;
 use crate::trace::Trace;
 use crate::world::World;
 
@@ -18,7 +17,7 @@ const TTL: Duration = Duration::from_secs(15);
 
 fn simulate<F: Future<Output = ()>>(test: impl FnOnce(World) -> F) {
     let runtime = Runtime::with_seed_and_config(1, madsim::Config::default());
-    runtime.block_on(async { test(World::new(1, Trace::default(), Tally::default())).await });
+    runtime.block_on(async { test(World::new(1, Trace::default())).await });
 }
 
 fn chat() -> ChatId {

@@ -6,7 +6,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Death, DialRule, Net, WINDOW};
 use crate::env::SimEnv;
-use crate::tally::Tally;
 use crate::trace::Trace;
 use crate::world::World;
 
@@ -19,7 +18,7 @@ struct Two {
 fn with_two<F: Future<Output = ()>>(test: impl FnOnce(Two) -> F) {
     let runtime = Runtime::with_seed_and_config(1, madsim::Config::default());
     runtime.block_on(async {
-        let world = World::new(1, Trace::default(), Tally::default());
+        let world = World::new(1, Trace::default());
         let net = Net::new(&world);
         net.bring_up("A");
         net.bring_up("B");

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
+use mainstem_machine::hub::Measure;
 use mainstem_machine::{ChatId, RunError, Time, limits};
-use mainstem_oracles::{Facts, Judge, Standing};
+use mainstem_oracles::{Evidence, Facts, Judge, Standing};
 use mainstem_runtime::ports::{Env, Generated, Notice};
 
 use super::ast::{
@@ -90,7 +91,7 @@ pub async fn tell(story: &Story, judge: Judge, seed: u64, trace: Trace, tally: T
 async fn tell_in(story: &Story, world: &World) -> Result<(), Failure> {
     let cluster = Cluster::new(world.clone(), story.settings);
     cluster.net.bring_up(USER);
-    let user = SimEnv::new(&world, &cluster.net, USER);
+    let user = SimEnv::new(world, &cluster.net, USER);
     let mut cast = Cast {
         cluster,
         viewers: BTreeMap::new(),
@@ -222,7 +223,19 @@ impl Cast {
             Step::Model { replica, chat, line } => return self.model(replica, chat, line).await,
             step => self.befall(step),
         }
+        self.inspect();
         Ok(())
+    }
+
+    /// Has every replica measured and what always holds asserted.
+    fn inspect(&self) {
+        for name in self.cluster.names().iter().filter(|name| self.cluster.is_up(name)) {
+            let measures = self.cluster.node(name).map(|node| node.inspect()).unwrap_or_default();
+            for Measure { what, value, max } in measures {
+                let (value, max) = (value as u64, max as u64);
+                self.cluster.world.observe(Evidence::Measured { what, value, max });
+            }
+        }
     }
 
     fn viewer(&self, name: &str) -> Result<&Viewer, String> {

@@ -202,7 +202,11 @@ impl Episodes {
         self.make_room(episode);
     }
 
-    fn bytes(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
         self.list.iter().map(|buffer| buffer.text.len()).sum()
     }
 

@@ -12,8 +12,8 @@ use std::task::{Context, Poll};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, Stream};
 use futures::task::AtomicWaker;
-use mainstem_machine::hub::{Hub, HubAction, HubEvent, OpOutcome};
-use mainstem_machine::limits::{OP_TIMEOUT, PAGE_MESSAGES_MAX};
+use mainstem_machine::hub::{Hub, HubAction, HubEvent, Measure, OpOutcome};
+use mainstem_machine::limits::{OP_TIMEOUT, PAGE_MESSAGES_MAX, PAGE_READS_MAX};
 use mainstem_machine::{
     ChatId, ChatState, DialId, Ending, FollowerId, GenerationId, Known, Lease, Message, MessageId, OpId,
     Rejection, RelayFault, RelayFrame, RelayPosition, ReplicaId, Resume, RunError, StreamEvent,
@@ -31,8 +31,10 @@ use crate::ports::{
 };
 use crate::relay::{Follow, RelayStream};
 
-/// Events that one wake handles before everybody else has a turn.
+/// Events that one wake takes from any one source before everybody else has a turn (B3).
 const EVENTS_MAX: usize = 64;
+/// Operations of one hub that may end at once, its pages among them.
+const OPERATIONS_MAX: usize = PAGE_READS_MAX + 8;
 
 /// A hub, its task, and those who wait for news of it.
 pub(crate) struct HubCell<E: Env> {
@@ -137,6 +139,15 @@ impl Entry<'_> {
 
     pub(crate) fn is_over_for(&self, follower: FollowerId) -> bool {
         self.inner.hub.is_over_for(follower)
+    }
+
+    /// Measures the hub, and asserts what always holds of it.
+    pub(super) fn inspect(&self) -> [Measure; 5] {
+        let measures = self.inner.hub.measures();
+        if measures.iter().all(|measure| measure.value <= measure.max) {
+            self.inner.hub.assert_invariants();
+        }
+        measures
     }
 
     fn drain(&mut self) -> bool {
@@ -283,6 +294,10 @@ impl<E: Env> HubTask<E> {
             }
             self.sleeper.set(&self.ended.shared.env, deadline.map(|deadline| deadline.at));
             std::future::poll_fn(|context| self.poll_events(context, &mut events)).await;
+            assert!(
+                events.len() <= EVENTS_MAX + OPERATIONS_MAX,
+                "B3: a hub keeps its thread for a bounded number of events"
+            );
             let many = events.len() >= EVENTS_MAX;
             let (cell, env) = (&self.ended.cell, &self.ended.shared.env);
             cell.enter_quietly(env, |entry| {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use mainstem_machine::hub::HubEvent;
+use mainstem_machine::hub::{HubEvent, Measure};
 use mainstem_machine::{ChatId, Version};
 
 use super::{HubCell, Shared, lock};
@@ -81,6 +81,16 @@ impl<E: Env> Registry<E> {
 
     pub(super) fn hint(&self, env: &E, chat: ChatId, snapshot_version: Version) {
         self.tell(env, chat, HubEvent::Hint { snapshot_version });
+    }
+
+    /// Measures every hub, and asserts what always holds of it.
+    pub(crate) fn inspect(&self, env: &E) -> Vec<Measure> {
+        let cells: Vec<_> = lock(&self.hubs).values().cloned().collect();
+        let mut measures = vec![Measure { what: "hubs of a replica", value: cells.len(), max: HUBS_MAX }];
+        for cell in cells {
+            measures.extend(cell.enter(env, |entry| entry.inspect()).into_iter().flatten());
+        }
+        measures
     }
 
     /// Hands the same event to every hub.

@@ -45,6 +45,7 @@ pub(super) struct Delivery {
 
 impl Delivery {
     /// The answer to a request of this method and version, or the answer again if hyper is to give it.
+    #[expect(clippy::result_large_err, reason = "the answer is handed on, not passed up")]
     pub(super) fn of(method: &Method, version: Version, response: Response) -> Result<Self, Response> {
         if method != Method::GET || response.extensions().get::<Streamed>().is_none() {
             return Err(response);

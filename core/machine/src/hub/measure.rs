@@ -1,0 +1,27 @@
+//! How large what a hub holds is, beside how large it may be (B1).
+
+use super::Hub;
+use crate::limits::{EPISODES_BYTES_MAX, EPISODES_MAX, FOLLOWERS_MAX, PAGE_READS_MAX, SUBSCRIPTIONS_MAX};
+
+/// Something that has a stated maximum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Measure {
+    pub what: &'static str,
+    pub value: usize,
+    pub max: usize,
+}
+
+impl Hub {
+    /// All that is bounded in it. Scans it: for tests and simulations.
+    pub fn measures(&self) -> [Measure; 5] {
+        let measure = |what, value, max| Measure { what, value, max };
+        let bytes_max = EPISODES_BYTES_MAX.max(self.config.episode_bytes_max);
+        [
+            measure("viewers of a hub", self.subscriptions.len(), SUBSCRIPTIONS_MAX),
+            measure("followers of a hub", self.followers.len(), FOLLOWERS_MAX),
+            measure("episodes of a hub", self.episodes.len(), EPISODES_MAX),
+            measure("bytes of a hub's episodes", self.episodes.bytes(), bytes_max),
+            measure("reads of pages in flight", self.pages.reading.len(), PAGE_READS_MAX),
+        ]
+    }
+}

@@ -1,0 +1,19 @@
+# A worker dies while it generates, and everybody else is well. When its lease has run out another one takes over,
+# at once: viewers are told that the preview is void, and see the new attempt.
+guards L5
+replicas A B C
+lease 5s
+poll 2s
+
+only A works
+user on B sends "one"
+model on A says 3 parts
+viewer V on C watches chat
+within 1s V sees parts 1..3 of A
+
+B works
+A crashes
+within 6s V sees preview_reset takeover
+within 1s V sees status running on B
+model on B says 2 parts
+within 1s V sees parts 1..2 of B
