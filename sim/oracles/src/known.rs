@@ -28,6 +28,9 @@ pub(crate) struct Stream {
     pub(crate) on: Name,
 }
 
+/// What was on its way when a lease was assured again has arrived by then.
+const RECOVERY: std::time::Duration = std::time::Duration::from_millis(500);
+
 impl Known {
     /// Takes what can be known before the oracles see it.
     pub(crate) fn enter(&mut self, at: Time, evidence: &Evidence) {
@@ -40,8 +43,9 @@ impl Known {
                 }
             }
             Evidence::Assured { chat, lease, sent, .. } => {
+                let ttl = self.lives.shortest(self.settings.lease_ttl);
                 if let Some(tenure) = self.chats.get_mut(chat).and_then(|past| past.tenure_mut(*lease)) {
-                    tenure.assured = tenure.assured.max(*sent);
+                    tenure.assure(at, *sent, ttl);
                 }
             }
             Evidence::RunStarted { run, replica, chat, episode } => {
@@ -188,11 +192,15 @@ impl Known {
         mine.flat_map(|watcher| watcher.received.iter().cloned()).collect()
     }
 
-    /// Whether the lease under which an episode began may have run out, for all its holder knows.
+    /// Whether the lease under which an episode began may have run out, for all its holder knows, or had a
+    /// moment ago: what was told or not told then may arrive now.
     pub(crate) fn may_have_lapsed(&self, at: Time, run: &Run) -> bool {
         let tenure = run.lease.and_then(|lease| self.past(run.chat)?.tenure(lease));
         let ttl = self.lives.shortest(self.settings.lease_ttl);
-        tenure.is_none_or(|tenure| at >= tenure.may_lapse_at(ttl))
+        tenure.is_none_or(|tenure| {
+            let recovering = tenure.recovered.is_some_and(|recovered| at < recovered + RECOVERY);
+            at >= tenure.may_lapse_at(ttl) || recovering
+        })
     }
 }
 

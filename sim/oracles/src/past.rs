@@ -27,6 +27,8 @@ pub(crate) struct Tenure {
     pub(crate) confirmed: Time,
     /// When the replica asked for what it was granted last, as far as it was told.
     pub(crate) assured: Time,
+    /// When it was assured again after it may have taken the lease for run out.
+    pub(crate) recovered: Option<Time>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -56,7 +58,7 @@ impl Past {
             history = kept.cloned().chain(inserted).collect();
         }
         if let Command::Acquire { replica, .. } = command {
-            let tenure = Tenure { replica: replica.clone(), confirmed: at, assured: change.asked };
+            let tenure = Tenure { replica: replica.clone(), confirmed: at, assured: change.asked, recovered: None };
             self.tenures.insert(state.lease, tenure);
         }
         let (by, command, state, deleted) = (change.by.clone(), command.clone(), state.clone(), *deleted);
@@ -110,6 +112,14 @@ impl Past {
 }
 
 impl Tenure {
+    /// The holder was told at `at` that what it asked for at `sent` is granted.
+    pub(crate) fn assure(&mut self, at: Time, sent: Time, lease_ttl: Duration) {
+        if at >= self.may_lapse_at(lease_ttl) {
+            self.recovered = Some(at);
+        }
+        self.assured = self.assured.max(sent);
+    }
+
     /// From when on its holder may take it for run out, by its own clock, however that differs.
     pub(crate) fn may_lapse_at(&self, lease_ttl: Duration) -> Time {
         self.assured + lease_ttl * 19 / 20
