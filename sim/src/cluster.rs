@@ -56,6 +56,8 @@ pub struct Cluster {
     pub settings: Settings,
     replicas: BTreeMap<String, Replica>,
     strangers: BTreeSet<String>,
+    /// Those that are only until all heals.
+    misled: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -83,12 +85,21 @@ impl Cluster {
         let messenger = Messenger::new(&world);
         let stage = Stage::new(&world);
         let replicas = BTreeMap::new();
-        Self { world, net, database, messenger, stage, settings, replicas, strangers: BTreeSet::new() }
+        let (strangers, misled) = (BTreeSet::new(), BTreeSet::new());
+        Self { world, net, database, messenger, stage, settings, replicas, strangers, misled }
     }
 
     /// The replica's secret is not that of the others, from its next start on.
     pub fn estrange(&mut self, name: &str) {
         self.strangers.insert(name.to_owned());
+    }
+
+    /// Starts it again with a secret that is not that of the others, until all heals.
+    pub fn restart_estranged(&mut self, name: &str) {
+        self.world.landed("another secret", name, format_args!("its peers deny it"));
+        self.misled.insert(name.to_owned());
+        self.estrange(name);
+        self.start(name);
     }
 
     /// Starts a replica, for the first time or again. One that is still there ends first.
@@ -233,6 +244,10 @@ impl Cluster {
         self.net.heal();
         self.database.heal();
         self.messenger.heal();
+        for name in std::mem::take(&mut self.misled) {
+            self.strangers.remove(&name);
+            self.start(&name);
+        }
         for name in self.names() {
             self.resume(&name);
             self.set_drift(&name, 0);

@@ -144,7 +144,8 @@ pub fn run(story: &Story, seed: u64, looking: &Looking) -> Outcome {
 
 /// An error that nobody expects is one too many; one that is expected and does not come, one too few.
 fn judge_errors(story: &Story, errors: &[Line]) -> Verdict {
-    let is_expected = |line: &&Line| story.errors.iter().any(|error| line.what.contains(error));
+    let known = || story.errors.iter().chain(&story.tolerated);
+    let is_expected = |line: &&Line| known().any(|error| line.what.contains(error));
     if let Some(line) = errors.iter().find(|line| !is_expected(line)) {
         return Verdict::Logged(line.to_string());
     }

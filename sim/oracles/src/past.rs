@@ -58,7 +58,8 @@ impl Past {
             history = kept.cloned().chain(inserted).collect();
         }
         if let Command::Acquire { replica, .. } = command {
-            let tenure = Tenure { replica: replica.clone(), confirmed: at, assured: change.asked, recovered: None };
+            let tenure =
+                Tenure { replica: replica.clone(), confirmed: at, assured: change.asked, recovered: None };
             self.tenures.insert(state.lease, tenure);
         }
         let (by, command, state, deleted) = (change.by.clone(), command.clone(), state.clone(), *deleted);

@@ -58,6 +58,13 @@ impl Oracle for WhoMay {
                 mine.for_each(|(_, denied)| denied.dials = 0);
                 Ok(())
             }
+            // Started again, it may have another secret; who is denied still is told so then.
+            Evidence::Lived { replica, life: Life::Crashed | Life::Vanished } => {
+                self.denied.retain(|(from, to), _| from != replica && to != replica);
+                Ok(())
+            }
+            // Where a fault is in the way, the dial may fail for that.
+            Evidence::Dialed { from, to } if is_in_the_way(known, from, to) => Ok(()),
             Evidence::Dialed { from, to } => {
                 let Some(denied) = self.denied.get_mut(&(from.clone(), to.clone())) else { return Ok(()) };
                 denied.dials += 1;
@@ -84,6 +91,11 @@ impl WhoMay {
         *refused |= !answer.is_accepted();
         Ok(())
     }
+}
+
+fn is_in_the_way(known: &Known, from: &Name, to: &Name) -> bool {
+    let lives = &known.lives;
+    lives.is_link_touched(from, to) || lives.is_touched(from) || lives.is_touched(to)
 }
 
 fn judge_stream(known: &Known, stream: StreamId) -> Ruling {

@@ -18,6 +18,9 @@ const ANSWER_TIMEOUT: Duration = WALL_LIMIT.saturating_add(Duration::from_secs(1
 /// What one worker may have of the machine's memory, in KiB.
 const MEMORY_MAX_KIB: u64 = 4 * 1024 * 1024;
 
+/// A worker that has run so many is replaced: what runs leave behind in its memory goes with it.
+const SEEDS_PER_WORKER: u32 = 100;
+
 /// The results, as they come. The iterator ends when all seeds have been run, or as many as may.
 pub(super) fn run(
     batch: &Batch,
@@ -71,7 +74,8 @@ fn run_one(worker: &mut Option<Worker>, batch: &Batch, seed: u64) -> anyhow::Res
             SeedResult::without_word(seed, Kind::Died, format!("its process ended: {how}"), wall_ms())
         }
     };
-    if matches!(result.verdict, Kind::Hung | Kind::Died) {
+    busy.seeds_run += 1;
+    if matches!(result.verdict, Kind::Hung | Kind::Died) || busy.seeds_run >= SEEDS_PER_WORKER {
         *worker = None;
     }
     Ok(result)
@@ -87,6 +91,7 @@ struct Worker {
     child: Child,
     seeds: Option<ChildStdin>,
     lines: mpsc::Receiver<String>,
+    seeds_run: u32,
 }
 
 impl Worker {
@@ -114,7 +119,7 @@ impl Worker {
                 }
             }
         });
-        Ok(Self { child, seeds, lines })
+        Ok(Self { child, seeds, lines, seeds_run: 0 })
     }
 
     fn ask(&mut self, seed: u64) -> Result<String, Silent> {

@@ -48,6 +48,10 @@ struct Weather<'a> {
 
 impl Weather<'_> {
     fn moment(&mut self) -> Duration {
+        // What begins early befalls what happens for the first time.
+        if self.rng.random_range(0..4) == 0 {
+            return Duration::from_millis(self.rng.random_range(0..1_000));
+        }
         Duration::from_millis(self.rng.random_range(200..self.swarm.span.as_millis() as u64 - 500))
     }
 
@@ -152,6 +156,7 @@ impl Weather<'_> {
                 self.moment_of(format!("{a} pauses for {span}ms"))
             }
             Kind::Drain => self.spell(&[1_500, 4_000], format!("{a} drains"), format!("{a} restarts")),
+            Kind::AnotherSecret => self.moment_of(format!("{a} restarts with another secret")),
             Kind::ClockDrifts => {
                 let sign = if self.rng.random_range(0..2) == 0 { "gains" } else { "loses" };
                 // A clock that is off by more than the lease's margin is what fences are for.

@@ -44,6 +44,7 @@ pub enum Kind {
     Vanish,
     Pause,
     Drain,
+    AnotherSecret,
     ClockDrifts,
     // Models.
     ModelFails,
@@ -66,7 +67,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 44] = [
         Self::NoticesLost,
         Self::NoticesDoubled,
         Self::NoticesLate,
@@ -93,6 +94,7 @@ impl Kind {
         Self::Vanish,
         Self::Pause,
         Self::Drain,
+        Self::AnotherSecret,
         Self::ClockDrifts,
         Self::ModelFails,
         Self::ModelFailsForGood,
@@ -143,6 +145,7 @@ impl Kind {
             Self::Crash | Self::Vanish => "crash",
             Self::Pause => "pause",
             Self::Drain => "drain",
+            Self::AnotherSecret => "another secret",
             Self::ClockDrifts => "clock drifts",
             Self::ModelFails => "model fails",
             Self::ModelFailsForGood => "model fails for good",
@@ -234,6 +237,9 @@ impl Swarm {
         }
         if self.answers < 8 << 20 {
             heading.push(format!("answers {}", self.answers));
+        }
+        if self.is_on(Kind::AnotherSecret) {
+            heading.push("may log \"a peer denies our credentials\"".to_owned());
         }
         if self.last_blow {
             heading.push("in the end a worker dies".to_owned());

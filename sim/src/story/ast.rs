@@ -26,6 +26,8 @@ pub struct Story {
     pub strangers: Vec<String>,
     /// What the product logs as an error, each at least once; any other error fails the story.
     pub errors: Vec<String>,
+    /// Texts of errors that the product may log.
+    pub tolerated: Vec<String>,
     pub sentences: Vec<Sentence>,
 }
 
@@ -218,6 +220,8 @@ pub enum ReplicaFate {
     Drains,
     Pauses(Option<Duration>),
     Resumes,
+    /// With a secret that is not that of the others, until all heals.
+    RestartsEstranged,
     /// Its clock runs fast by so many in a thousand; slow, if negative.
     Drifts(i32),
 }

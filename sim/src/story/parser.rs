@@ -29,6 +29,7 @@ pub fn parse(name: &str, text: &str) -> Result<Story, Problem> {
         last_blow: false,
         strangers: vec![],
         errors: vec![],
+        tolerated: vec![],
         sentences: vec![],
     };
     let mut known = Known::default();
@@ -109,6 +110,10 @@ impl Known {
         if words.eat("secret of") {
             story.strangers.push(self.replica(words)?);
             words.expect("is another")?;
+            return Ok(true);
+        }
+        if words.eat("may log") {
+            story.tolerated.push(words.text()?);
             return Ok(true);
         }
         if words.eat("expects an error") {
@@ -437,6 +442,7 @@ impl Known {
         }
         let fate = words.one_of(&[
             ("crashes", ReplicaFate::Crashes),
+            ("restarts with another secret", ReplicaFate::RestartsEstranged),
             ("vanishes", ReplicaFate::Vanishes),
             ("restarts", ReplicaFate::Restarts),
             ("drains", ReplicaFate::Drains),
@@ -603,7 +609,7 @@ mod tests {
             ("wait 3..1", "3:6: `3..1` is no range: it counts from 1, upwards"),
             (
                 "A sleeps",
-                "3:3: expected `crashes` or `vanishes` or `restarts` or `drains` or `pauses` or \
+                "3:3: expected `crashes` or `restarts with another secret` or `vanishes` or `restarts` or `drains` or `pauses` or \
              `resumes`, found `sleeps`",
             ),
             (

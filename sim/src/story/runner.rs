@@ -295,6 +295,7 @@ impl Cast {
                 ReplicaFate::Restarts => self.cluster.start(replica),
                 ReplicaFate::Drains => drop(self.cluster.drain(replica)),
                 ReplicaFate::Resumes => self.cluster.resume(replica),
+                ReplicaFate::RestartsEstranged => self.cluster.restart_estranged(replica),
                 ReplicaFate::Drifts(drift) => self.cluster.set_drift(replica, *drift),
                 ReplicaFate::Pauses(span) => {
                     self.cluster.pause(replica);
