@@ -35,6 +35,8 @@ pub(crate) struct Lives {
     /// Links under a fault; those that are slow stay so.
     links: BTreeSet<(Name, Name)>,
     slow_links: BTreeSet<(Name, Name)>,
+    /// Over which a dial may fail.
+    barred: BTreeSet<(Name, Name)>,
     /// A fault of the bus or the database is in force.
     bus_suffers: bool,
     database_suffers: bool,
@@ -77,6 +79,9 @@ impl Lives {
         if let Some(other) = other {
             let links = if kind == "link slow" { &mut self.slow_links } else { &mut self.links };
             links.insert((who.clone(), other.clone()));
+            if matches!(kind, "dials" | "clog" | "half-open") {
+                self.barred.insert((who.clone(), other.clone()));
+            }
             self.uneasy = true;
             return;
         }
@@ -118,6 +123,7 @@ impl Lives {
     pub(crate) fn heal(&mut self, at: Time) {
         self.touched.clear();
         self.links.clear();
+        self.barred.clear();
         if std::mem::take(&mut self.bus_suffers) {
             self.bus_works_from = at + AFTERMATH;
         }
@@ -134,6 +140,11 @@ impl Lives {
 
     pub(crate) fn is_touched(&self, name: &str) -> bool {
         self.touched.contains(name)
+    }
+
+    pub(crate) fn is_link_barred(&self, one: &str, other: &str) -> bool {
+        let pairs = [(Name::from(one), Name::from(other)), (Name::from(other), Name::from(one))];
+        pairs.iter().any(|pair| self.barred.contains(pair))
     }
 
     pub(crate) fn is_link_touched(&self, one: &str, other: &str) -> bool {

@@ -95,7 +95,8 @@ impl WhoMay {
 
 fn is_in_the_way(known: &Known, from: &Name, to: &Name) -> bool {
     let lives = &known.lives;
-    lives.is_link_touched(from, to) || lives.is_touched(from) || lives.is_touched(to)
+    let can_answer = lives.able().any(|name| name == to);
+    lives.is_link_barred(from, to) || !can_answer
 }
 
 fn judge_stream(known: &Known, stream: StreamId) -> Ruling {
