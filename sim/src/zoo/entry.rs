@@ -27,6 +27,8 @@ pub(super) struct Entry {
     pub(super) by_determinism: bool,
     /// How many seeds random runs may take.
     pub(super) seeds: u64,
+    /// Random runs hunt it only when that is asked for: it takes so many of them.
+    pub(super) rare: bool,
     /// It changes nothing that is promised: whoever catches it is wrong.
     pub(super) must_survive: bool,
     pub(super) changes: Vec<Change>,
@@ -85,11 +87,13 @@ enum Caught {
 #[serde(deny_unknown_fields)]
 struct Random {
     seeds: u64,
+    #[serde(default)]
+    rare: bool,
 }
 
 impl Default for Random {
     fn default() -> Self {
-        Self { seeds: SEEDS }
+        Self { seeds: SEEDS, rare: false }
     }
 }
 
@@ -151,6 +155,7 @@ fn parse(path: &Path, text: &str, find_story: impl Fn(&str) -> Option<PathBuf>) 
         story,
         by_determinism: file.caught.is_some_and(|Caught::Determinism| true),
         seeds: file.random.seeds,
+        rare: file.random.rare,
         must_survive: file.must_survive,
         changes: file.change,
     })

@@ -32,6 +32,7 @@ pub(super) struct Hunter {
     stories: Vec<PathBuf>,
     stories_only: bool,
     shrink: bool,
+    rare: bool,
     without_oracle: Option<String>,
     /// Stories that came true without a bug.
     came_true: BTreeSet<PathBuf>,
@@ -65,11 +66,12 @@ impl Hunter {
         stories: Vec<PathBuf>,
         stories_only: bool,
         shrink: bool,
+        rare: bool,
         without_oracle: Option<String>,
     ) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&outputs).with_context(|| format!("making {}", outputs.display()))?;
         let came_true = BTreeSet::new();
-        let hunter = Self { clean, outputs, stories, stories_only, shrink, without_oracle, came_true };
+        let hunter = Self { clean, outputs, stories, stories_only, shrink, rare, without_oracle, came_true };
         let mut needs = vec![];
         if !stories_only {
             needs.extend([("run", "--seeds"), ("run", "--stop"), ("run", "--results")]);
@@ -112,7 +114,7 @@ impl Hunter {
                 }
             }
         }
-        if !self.stories_only {
+        if !self.stories_only && (self.rare || !entry.rare) {
             let start = Instant::now();
             if entry.by_determinism {
                 self.compare_seeds(entry, program, &mut hunted)?;

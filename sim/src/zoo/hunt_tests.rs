@@ -56,7 +56,7 @@ impl Scratch {
     fn hunter(&self, clean: &str, shrink: bool, without: Option<&str>) -> anyhow::Result<Hunter> {
         let clean = self.program("clean", clean);
         let stories = vec![self.0.join("x.story")];
-        Hunter::new(clean, self.0.join("out"), stories, false, shrink, without.map(str::to_owned))
+        Hunter::new(clean, self.0.join("out"), stories, false, shrink, false, without.map(str::to_owned))
     }
 
     fn entry(&self, breaks: &[&str]) -> Entry {
@@ -68,6 +68,7 @@ impl Scratch {
             story: Some(self.0.join("x.story")),
             by_determinism: breaks == ["D1"],
             seeds: 4,
+            rare: false,
             must_survive: breaks.is_empty(),
             changes: vec![Change { file: "a".into(), find: "b".into(), replace: "c".into() }],
         }

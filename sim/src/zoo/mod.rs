@@ -37,6 +37,9 @@ pub struct Options {
     /// Leaves out random runs; the report says so.
     #[arg(long)]
     stories_only: bool,
+    /// Hunts by random runs also what takes thousands of them; otherwise that is left to its story.
+    #[arg(long)]
+    rare: bool,
     /// Looks for the smallest random run that still fails.
     #[arg(long)]
     shrink: bool,
@@ -105,11 +108,12 @@ pub fn run(options: &Options, scenarios: &Path) -> anyhow::Result<u8> {
         stories(&scenarios)?,
         options.stories_only,
         options.shrink,
+        options.rare,
         options.without_oracle.clone(),
     )?;
     let until = options.limit.map(|limit| start + limit);
     let results = options.results.clone().unwrap_or_else(|| home.join("results.jsonl"));
-    let rows = hunt_all(&entries, &builder, hunter, until, options.stories_only, &results)?;
+    let rows = hunt_all(&entries, &builder, hunter, until, options, &results)?;
     let (stories_only, without_oracle) = (options.stories_only, options.without_oracle.clone());
     let report = Report { rows, stories_only, without_oracle };
     println!("{report}");
@@ -123,7 +127,7 @@ fn hunt_all(
     builder: &Builder,
     mut hunter: Hunter,
     until: Option<Instant>,
-    stories_only: bool,
+    options: &Options,
     results: &Path,
 ) -> anyhow::Result<Vec<Row>> {
     let mut results =
@@ -151,7 +155,10 @@ fn hunt_all(
                     let hunted = hunter.hunt(entry, &program);
                     let _ = std::fs::remove_file(&program);
                     match hunted {
-                        Ok(hunted) => Row::hunted(entry, hunted, built_in, stories_only),
+                        Ok(hunted) => {
+                            let by_story = options.stories_only || (entry.rare && !options.rare);
+                            Row::hunted(entry, hunted, built_in, by_story)
+                        }
                         Err(error) => Row::error(entry, &error),
                     }
                 }

@@ -201,6 +201,7 @@ mod tests {
             story: None,
             by_determinism: false,
             seeds: 1,
+            rare: false,
             must_survive: false,
             changes: changes.collect(),
         }

@@ -36,6 +36,8 @@ pub(super) struct Row {
     pub(super) title: String,
     pub(super) breaks: Vec<String>,
     pub(super) fate: Fate,
+    /// Too rare for random runs, unless they are asked for it.
+    pub(super) rare: bool,
     pub(super) story: Option<Catch>,
     /// A story that failed by something that the bug does not break.
     pub(super) story_missed: Option<Catch>,
@@ -63,6 +65,7 @@ impl Row {
             title: entry.title.clone(),
             breaks: entry.breaks.clone(),
             fate,
+            rare: entry.rare,
             story: None,
             story_missed: None,
             runs: None,
@@ -188,6 +191,7 @@ fn cells(row: &Row) -> [String; 7] {
         None => "-".into(),
     };
     let runs = match &row.runs {
+        None if row.rare => "rare: left to its story".into(),
         None => "-".into(),
         Some(Runs { caught: None, seeds_run, seeds_missed, ms, .. }) => {
             format!("not caught by {seeds_run} seeds in {} s, {seeds_missed} failed otherwise", seconds(*ms))
@@ -227,6 +231,7 @@ mod tests {
             story: None,
             by_determinism: false,
             seeds: 9,
+            rare: false,
             must_survive,
             changes: vec![Change { file: "a".into(), find: "b".into(), replace: "c".into() }],
         }
