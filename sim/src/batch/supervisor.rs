@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use super::Batch;
 use super::result::{Kind, SeedResult};
@@ -18,6 +18,8 @@ const ANSWER_TIMEOUT: Duration = WALL_LIMIT.saturating_add(Duration::from_secs(1
 /// What one worker may have of the machine's memory, in KiB.
 const MEMORY_MAX_KIB: u64 = 4 * 1024 * 1024;
 
+/// What a shell ends with when there is nothing for it to run.
+const NOT_STARTED: [i32; 2] = [126, 127];
 /// A worker that has run so many is replaced: what runs leave behind in its memory goes with it.
 const SEEDS_PER_WORKER: u32 = 100;
 
@@ -70,7 +72,11 @@ fn run_one(worker: &mut Option<Worker>, batch: &Batch, seed: u64) -> anyhow::Res
             SeedResult::without_word(seed, Kind::Hung, why, wall_ms())
         }
         Err(Silent::Gone) => {
-            let how = busy.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+            let status = busy.child.wait().context("waiting for a worker process")?;
+            if status.code().is_some_and(|code| NOT_STARTED.contains(&code)) {
+                bail!("a worker process could not be started: was this program built anew meanwhile?");
+            }
+            let how = status.to_string();
             SeedResult::without_word(seed, Kind::Died, format!("its process ended: {how}"), wall_ms())
         }
     };
