@@ -432,10 +432,7 @@ impl Hub {
                 match self.episodes.push_relayed(episode, first_seq, &parts, bytes_max) {
                     Ok(grew) => self.news |= grew,
                     // Asked for again from what we have, or from the start (S2).
-                    Err(Gap::Missing) => {
-                        sometimes!("a relay skips parts");
-                        self.relay.give_up(now, dial, &mut self.out);
-                    }
+                    Err(Gap::Missing) => self.relay.give_up(now, dial, &mut self.out),
                     Err(Gap::Nonsense) => {
                         self.episodes.drop_episode(episode);
                         self.relay.give_up(now, dial, &mut self.out);
