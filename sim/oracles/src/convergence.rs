@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mainstem_machine::{Seq, Time};
 
-use crate::{Facts, Known, Oracle, Standing};
+use crate::{Facts, Known, Oracle, RunEnd, Standing};
 
 /// A part may be on its way for so long.
 const IN_FLIGHT: Duration = Duration::from_millis(500);
@@ -39,7 +39,12 @@ fn difference(known: &Known, now: Time, standing: &Standing) -> Option<String> {
     let preview = view.preview.as_ref().filter(|preview| preview.episode == episode);
     let shown = preview.map_or(Seq(0), |preview| preview.last_seq);
     // The model may go on talking.
-    let next = known.run(standing.chat, episode)?.said_at(shown.next())?;
+    let run = known.run(standing.chat, episode)?;
+    // Who produced it is gone, and where there is no place for it nobody begins anew.
+    if run.ended == Some(RunEnd::Cancelled) {
+        return None;
+    }
+    let next = run.said_at(shown.next())?;
     (next + IN_FLIGHT < now)
         .then(|| format!("it shows {shown} parts of {episode:?}, and the next was said at {next:?}"))
 }

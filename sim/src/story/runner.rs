@@ -394,7 +394,8 @@ impl Cast {
         self.eventually("L1", bound, Self::disagreement).await?;
         self.pass(over.since(self.user.now())).await;
         self.remain_agreed().await?;
-        if self.last_blow && self.strike() {
+        // Whoever waits for the dead one waits for ever, unless clients roam.
+        if self.last_blow && !self.roams.is_empty() && self.strike() {
             self.eventually("L1", bound, Self::disagreement).await?;
         }
         self.cluster.world.trace("story", format_args!("models finish"));
