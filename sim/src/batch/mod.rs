@@ -32,6 +32,8 @@ pub struct Batch {
     pub without_oracle: Option<String>,
 }
 
+/// Seeds that a batch must have for a fault that was asked for and never landed to be a failure (D2).
+pub const SEEDS_FOR_FAULTS: u64 = 100;
 /// Seeds that a batch must have for a mark that was never hit to be a failure.
 pub const SEEDS_FOR_MARKS: u64 = 1_000;
 
