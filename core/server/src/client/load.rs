@@ -94,7 +94,8 @@ pub async fn load(options: LoadOptions) -> Result<bool, Failure> {
                 shared: Arc::clone(&shared),
             }));
         }
-        chats.push(Chat { driver: Driver::new(apis.clone(), id, hungry, options.rate), finale });
+        let share = f64::from(number + 1) / f64::from(options.chats);
+        chats.push(Chat { driver: Driver::new(apis.clone(), id, hungry, options.rate, share), finale });
     }
     let all = options.chats * options.viewers;
     let connected = tokio::time::timeout(CONNECT_TIMEOUT, caught_up.acquire_many(all)).await;

@@ -27,20 +27,25 @@ pub(super) struct Driver {
     chat: Arc<str>,
     /// The queue is empty.
     hungry: Arc<Notify>,
+    /// What is asked for first, and from then on.
+    first_text: Option<String>,
     text: String,
     /// The ids that sends were acknowledged with.
     acknowledged: Vec<u64>,
 }
 
 impl Driver {
-    pub(super) fn new(servers: Vec<Api>, chat: Arc<str>, hungry: Arc<Notify>, rate: u64) -> Self {
+    /// `share` is the chat's place among all, above 0 and up to 1. First answers are as long as it says, so
+    /// that chats which begin together do not end their turns together ever after.
+    pub(super) fn new(servers: Vec<Api>, chat: Arc<str>, hungry: Arc<Notify>, rate: u64, share: f64) -> Self {
         let (parts, interval) = match rate {
             0 => (FULL_SPEED_PARTS, "0".to_owned()),
             rate if 1000 % rate == 0 => (rate * ANSWER_SECONDS, format!("{}ms", 1000 / rate)),
             rate => (rate * ANSWER_SECONDS, format!("{}us", 1_000_000 / rate)),
         };
-        let text = format!("/demo parts={parts} interval={interval} stamp=1");
-        Self { servers, chat, hungry, text, acknowledged: vec![] }
+        let text = |parts| format!("/demo parts={parts} interval={interval} stamp=1");
+        let first_text = Some(text((parts as f64 * share).ceil() as u64));
+        Self { servers, chat, hungry, first_text, text: text(parts), acknowledged: vec![] }
     }
 
     pub(super) fn chat(&self) -> &str {
@@ -66,7 +71,8 @@ impl Driver {
     }
 
     async fn send(&mut self, stopped: &watch::Receiver<bool>, shared: &Shared) {
-        let body = json!({"content": self.text});
+        let text = self.first_text.take().unwrap_or_else(|| self.text.clone());
+        let body = json!({"content": text});
         let key = Uuid::now_v7().to_string();
         let path = format!("/v1/chats/{}/messages", self.chat);
         for server in self.servers.iter().cycle() {
