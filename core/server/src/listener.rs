@@ -42,6 +42,7 @@ pub use self::client_stream::Progress;
 pub struct Listener {
     inner: TcpListener,
     client_timeout: Duration,
+    head_timeout: Duration,
 }
 
 impl Listener {
@@ -50,7 +51,7 @@ impl Listener {
         let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         for address in addresses {
             match bind(*address) {
-                Ok(inner) => return Ok(Self { inner, client_timeout }),
+                Ok(inner) => return Ok(Self { inner, client_timeout, head_timeout: HEAD_TIMEOUT }),
                 Err(error) => failed = error,
             }
         }
@@ -71,7 +72,14 @@ impl Listener {
                 accepted = self.accept(&places) => accepted,
             };
             match accepted {
-                Ok(stream) => drop(tokio::spawn(connection(stream, router.clone(), closing.clone()))),
+                Ok(stream) => {
+                    drop(tokio::spawn(connection(
+                        stream,
+                        self.head_timeout,
+                        router.clone(),
+                        closing.clone(),
+                    )));
+                }
                 Err(error) => {
                     tracing::warn!(%error, "a connection was not accepted");
                     sleep(ACCEPT_RETRY_DELAY).await;
@@ -116,7 +124,12 @@ async fn closes(closing: &mut watch::Receiver<bool>) {
     let _ = closing.wait_for(|closing| *closing).await;
 }
 
-async fn connection(stream: ClientStream, router: Router, mut closing: watch::Receiver<bool>) {
+async fn connection(
+    stream: ClientStream,
+    head_timeout: Duration,
+    router: Router,
+    mut closing: watch::Receiver<bool>,
+) {
     let progress = Arc::clone(&stream.progress);
     let handover = Arc::new(Handover::default());
     let service = {
@@ -140,7 +153,7 @@ async fn connection(stream: ClientStream, router: Router, mut closing: watch::Re
     };
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(head_timeout)
         .max_buf_size(CONNECTION_BUFFER_BYTES)
         .max_headers(HEADERS_MAX)
         .serve_connection(TokioIo::new(stream), service)
@@ -174,5 +187,30 @@ async fn connection(stream: ClientStream, router: Router, mut closing: watch::Re
         Ok(Some(delivery)) => drop(tokio::spawn(delivery.carry_out(stream))),
         Ok(None) => refusal::answer(stream, None, &parts.read_buf).await,
         Err(error) => refusal::answer(stream, Some(&error), &parts.read_buf).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_head_that_takes_too_long_is_a_problem_and_silence_is_none() {
+        let address = "127.0.0.1:0".parse().expect("an address");
+        let mut listener = Listener::bind(&[address], Duration::from_secs(10)).expect("a port");
+        listener.head_timeout = Duration::from_millis(100);
+        let address = listener.local_addr().expect("it is bound");
+        let (_open, closing) = watch::channel(false);
+        tokio::spawn(listener.serve(Router::new(), closing));
+        for (begun, expected) in [("GET / HTTP/1.1\r\nhost: x\r\n", "HTTP/1.1 408 "), ("", "")] {
+            let mut stream = TcpStream::connect(address).await.expect("it listens");
+            stream.write_all(begun.as_bytes()).await.expect("it reads");
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.expect("it answers and closes");
+            assert!(answer.starts_with(expected) && answer.is_empty() == expected.is_empty(), "{answer:?}");
+        }
     }
 }
