@@ -49,6 +49,10 @@ pub enum HubEvent {
     Hint {
         snapshot_version: Version,
     },
+    /// The chat was changed from here, and this is the row since. Told in any order, or not at all.
+    Committed {
+        state: Arc<ChatState>,
+    },
 
     /// The answer to [`HubAction::ReadSnapshot`]: `Done(None)` if there is no such chat.
     SnapshotRead {

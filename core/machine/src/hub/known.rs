@@ -2,6 +2,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use crate::limits::{TAIL_BYTES_MAX, TAIL_MESSAGES_MAX};
 use crate::{ChatState, Known, Message, MessageId, QueuedMessage, Snapshot, Tail};
@@ -62,6 +63,14 @@ impl KnownChat {
         self.state = snapshot.state;
         self.take_tail(snapshot.tail);
         true
+    }
+
+    /// Takes a row without the messages, if it is newer and there are no others than those known.
+    pub(super) fn merge_row(&mut self, state: &Arc<ChatState>) -> bool {
+        let same_messages = state.history_version == self.state.history_version
+            && state.reset_version == self.state.reset_version
+            && state.last_message == self.state.last_message;
+        same_messages && self.merge(Snapshot { state: state.clone(), tail: Tail::After(Vec::new()) })
     }
 
     fn take_tail(&mut self, tail: Tail) {

@@ -284,16 +284,18 @@ impl Hub {
                 self.reader.want();
             }
             HubEvent::Hint { snapshot_version } => {
-                if snapshot_version > self.snapshot_version() {
-                    self.reader.want();
-                }
+                self.reader.want_version(snapshot_version);
             }
+            HubEvent::Committed { state } => self.on_committed(now, &state),
             HubEvent::SnapshotRead { op, outcome } => self.on_snapshot(now, op, outcome),
             HubEvent::PageRead { op, outcome } => self.on_page(now, op, outcome),
             HubEvent::HistoryLoaded { op, outcome } => {
                 self.with_runner(now, |runner, around| runner.on_loaded(op, outcome, around));
             }
             HubEvent::Applied { op, outcome } => {
+                if let OpOutcome::Done(Ok(state)) = &outcome {
+                    self.on_committed(now, state);
+                }
                 self.with_runner(now, |runner, around| runner.on_applied(op, &outcome, around));
                 self.news = true;
             }
@@ -346,7 +348,23 @@ impl Hub {
             Some(known) => drop(known.merge(snapshot)),
             None => self.known = Some(KnownChat::new(snapshot)),
         }
-        let state = self.known.as_ref().expect("a snapshot was just taken").state.clone();
+        self.on_known(now);
+    }
+
+    /// A row that was committed from here. It need not be read again, unless messages came with it.
+    fn on_committed(&mut self, now: Time, state: &Arc<ChatState>) {
+        if self.known.as_mut().is_some_and(|known| known.merge_row(state)) {
+            self.news = true;
+            self.on_known(now);
+        } else {
+            self.reader.want_version(state.snapshot_version);
+        }
+    }
+
+    /// There is a newer row.
+    fn on_known(&mut self, now: Time) {
+        let Some(known) = &self.known else { return };
+        let state = known.state.clone();
         let live = state.live_episode().map(|(episode, _)| episode);
         self.episodes.settle_all_but(now, live, state.present_episode());
         self.with_runner(now, |runner, _| runner.observe(&state));

@@ -3,12 +3,14 @@
 use super::event::{Deadline, HubAction, Reason};
 use super::outbox::Outbox;
 use crate::backoff::Backoff;
-use crate::{Known, OpId, Time};
+use crate::{Known, OpId, Time, Version};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Reader {
     phase: Phase,
     wanted: bool,
+    /// A read is wanted unless one that is in flight brings this version.
+    announced: Version,
     backoff: Backoff,
     begun: u64,
     /// The newest read that succeeded, by its place among those begun.
@@ -34,6 +36,11 @@ pub(super) struct ReadMark(u64);
 impl Reader {
     pub(super) fn want(&mut self) {
         self.wanted = true;
+    }
+
+    /// Asks for a row of at least this version, which is in the database already.
+    pub(super) fn want_version(&mut self, version: Version) {
+        self.announced = self.announced.max(version);
     }
 
     /// Asks for a read that begins after now, and tells how to know it.
@@ -80,8 +87,10 @@ impl Reader {
             Phase::WaitingToRetry { until } => until <= now,
             Phase::Reading { .. } => false,
         };
-        if free && self.wanted {
+        let newest = known.map_or(Version(0), |known| known.snapshot_version);
+        if free && (self.wanted || self.announced > newest) {
             self.wanted = false;
+            self.announced = Version(0);
             self.begun += 1;
             self.phase = Phase::Reading { op: out.ask(|op| HubAction::ReadSnapshot { op, known }) };
         }

@@ -284,7 +284,6 @@ impl Runner {
                 self.backoff.reset();
                 self.observe(state);
                 self.step = Step::Nothing;
-                around.reader.want();
                 match step {
                     Step::Beginning { .. } => {
                         self.forget_run(around);

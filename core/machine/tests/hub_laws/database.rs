@@ -81,6 +81,12 @@ impl Database {
         &self.last().state
     }
 
+    /// The row at one version.
+    pub(crate) fn row(&self, version: Version) -> Option<&Arc<ChatState>> {
+        let before = usize::try_from(version.0).ok()?.checked_sub(1)?;
+        self.log.get(before).map(|entry| &entry.state)
+    }
+
     pub(crate) fn is_free(&self, now: Time) -> bool {
         let state = self.state();
         let expired = self.lease_until.is_some_and(|until| until <= now);

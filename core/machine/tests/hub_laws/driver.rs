@@ -127,6 +127,9 @@ impl World {
             HubAction::Apply { op, command } => self.apply(at, op, command),
             HubAction::Dial { dial, worker, position } => {
                 let node = &mut self.nodes[at];
+                let known = node.hub.as_ref().expect("it asks").snapshot_version();
+                let row = self.database.row(known).expect("S1: what is known was once true");
+                assert_eq!(row.worker.as_ref(), Some(&worker), "T6: whom the row names is dialed");
                 assert_eq!(node.open_connections(), 0, "T6: one dial at a time");
                 let peer = match worker.as_str() {
                     "node-a" => 0,
@@ -134,8 +137,7 @@ impl World {
                     _ => RIVAL,
                 };
                 assert_ne!(peer, at, "T8: nobody dials itself");
-                let lease = node.row.as_ref().expect("the worker was read").lease;
-                node.connections.push(Connection::new(dial, peer, position, lease));
+                node.connections.push(Connection::new(dial, peer, position, row.lease));
             }
             HubAction::CloseDial { dial } => self.close(at, dial),
             HubAction::Start { generation, episode, history, .. } => {
@@ -232,12 +234,7 @@ impl World {
                 self.nodes[node].missed = false;
                 HubEvent::BusSubscribed { op, armed }
             }
-            Pending::Snapshot { op, read, .. } => {
-                if let (How::Done, Some(Some(read))) = (how, &read) {
-                    self.nodes[node].row = Some(read.state.clone());
-                }
-                HubEvent::SnapshotRead { op, outcome: outcome(read, how) }
-            }
+            Pending::Snapshot { op, read, .. } => HubEvent::SnapshotRead { op, outcome: outcome(read, how) },
             Pending::Page { op, read, .. } => HubEvent::PageRead { op, outcome: outcome(read, how) },
             Pending::History { op, read } => {
                 let outcome = outcome(read, how);

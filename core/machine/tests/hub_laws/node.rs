@@ -91,8 +91,6 @@ pub(crate) struct Node {
     /// A hint was lost since it is armed.
     pub(crate) missed: bool,
     pub(crate) hints: Vec<Version>,
-    /// The newest row that its hub was given by a read.
-    pub(crate) row: Option<Arc<ChatState>>,
     pub(crate) held: Option<Held>,
     pub(crate) acquired: Option<(Arc<ChatState>, Time, bool)>,
     pub(crate) beats: Vec<(Lease, Time)>,
@@ -115,7 +113,6 @@ impl Node {
             armed: false,
             missed: false,
             hints: Vec::new(),
-            row: None,
             held: None,
             acquired: None,
             beats: Vec::new(),

@@ -102,6 +102,8 @@ pub(crate) enum Step {
         node: usize,
         which: u8,
         twice: bool,
+        /// The row itself is told.
+        whole: bool,
     },
     DropHints {
         node: usize,
@@ -280,8 +282,8 @@ fn arriving() -> impl Strategy<Value = Step> {
     prop_oneof![
         20 => ((0usize..2), any::<u8>(), how()).prop_map(|(node, which, how)| Step::Answer { node, which, how }),
         1 => ((0usize..2), any::<u8>()).prop_map(|(node, which)| Step::Zombie { node, which }),
-        6 => ((0usize..2), any::<u8>(), any::<bool>())
-            .prop_map(|(node, which, twice)| Step::Hint { node, which, twice }),
+        6 => ((0usize..2), any::<u8>(), any::<bool>(), any::<bool>())
+            .prop_map(|(node, which, twice, whole)| Step::Hint { node, which, twice, whole }),
         1 => (0usize..2).prop_map(|node| Step::DropHints { node }),
         1 => (0usize..2).prop_map(|node| Step::BusLost { node }),
         2 => (0usize..2).prop_map(|node| Step::Sync { node }),

@@ -87,12 +87,16 @@ impl World {
                     let _ = self.commit(&command);
                 }
             }
-            Step::Hint { node, which, twice } => {
+            Step::Hint { node, which, twice, whole } => {
                 if let Some(at) = pick(which.into(), self.nodes[node].hints.len()) {
                     let snapshot_version = self.nodes[node].hints.remove(at);
-                    self.tell(node, HubEvent::Hint { snapshot_version });
+                    let event = match self.database.row(snapshot_version).filter(|_| whole) {
+                        Some(state) => HubEvent::Committed { state: state.clone() },
+                        None => HubEvent::Hint { snapshot_version },
+                    };
+                    self.tell(node, event.clone());
                     if twice {
-                        self.tell(node, HubEvent::Hint { snapshot_version });
+                        self.tell(node, event);
                     }
                 }
             }

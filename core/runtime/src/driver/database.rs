@@ -40,7 +40,12 @@ impl<E: Env> Shared<E> {
         let applied = bounded(&self.env, self.store.apply(request)).await?;
         tracing::debug!(chat = %request.chat, command = request.command.name(), changed = is_change(&applied), "applied");
         match &applied {
-            Applied::Changed { state, deleted, .. } => self.announce(notice(state, *deleted)),
+            Applied::Changed { state, deleted, .. } => {
+                if !deleted {
+                    self.registry.committed(&self.env, state);
+                }
+                self.announce(notice(state, *deleted));
+            }
             Applied::Replayed(Ok(_)) => self.announce_again(request.chat),
             _ => {}
         }

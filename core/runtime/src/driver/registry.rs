@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use mainstem_machine::hub::{HubEvent, Measure};
-use mainstem_machine::{ChatId, Version};
+use mainstem_machine::{ChatId, ChatState, Version};
 
 use super::{HubCell, Shared, lock};
 use crate::ports::Env;
@@ -81,6 +81,11 @@ impl<E: Env> Registry<E> {
 
     pub(super) fn hint(&self, env: &E, chat: ChatId, snapshot_version: Version) {
         self.tell(env, chat, HubEvent::Hint { snapshot_version });
+    }
+
+    /// Tells the chat's hub, if it is open, what was committed from here.
+    pub(super) fn committed(&self, env: &E, state: &Arc<ChatState>) {
+        self.tell(env, state.id, HubEvent::Committed { state: state.clone() });
     }
 
     /// Measures every hub, and asserts what always holds of it.
