@@ -40,6 +40,8 @@ pub struct Facts {
     pub now: Time,
     /// Everybody who watches now.
     pub viewers: Vec<Standing>,
+    /// How many requests wait for their answer.
+    pub unanswered: usize,
     /// What was found that should be gone (B2).
     pub left: Vec<String>,
 }

@@ -50,7 +50,10 @@ impl Oracle for WorkStarts {
         Ok(())
     }
 
-    fn missing(&self, known: &Known, _facts: &Facts) -> Option<String> {
+    fn missing(&self, known: &Known, facts: &Facts) -> Option<String> {
+        if facts.unanswered > 0 {
+            return Some(format!("{} orders wait for their answer", facts.unanswered));
+        }
         known.chats().find_map(|(chat, past)| {
             let moment = past.present().filter(|moment| moment.is_runnable())?;
             Some(format!("chat {chat} is still {}", moment.state.status.as_str()))

@@ -79,6 +79,11 @@ impl Plan {
     pub fn to_story(&self) -> Result<Story, Problem> {
         story::parse(&self.name, &self.to_string())
     }
+
+    /// How many of its lines are faults.
+    pub fn faults(&self) -> Result<usize, Problem> {
+        Ok(self.to_story()?.sentences.iter().filter(|sentence| sentence.step.is_fault()).count())
+    }
 }
 
 /// The faults that the plan of a seed asks for, by the names under which they land.

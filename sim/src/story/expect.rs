@@ -144,7 +144,7 @@ impl Cast {
     }
 
     /// B2: beyond what the replica had before anybody watched.
-    fn nothing_left(&self, replica: &str) -> Result<(), String> {
+    pub(super) fn nothing_left(&self, replica: &str) -> Result<(), String> {
         let subscriptions = self.cluster.messenger.subscriptions(replica);
         if subscriptions > 0 {
             return Err(format!("{replica} still has {subscriptions} subscriptions to chats"));

@@ -127,6 +127,8 @@ async fn tell_in(story: &Story, world: &World) -> Result<(), Failure> {
     for sentence in &story.sentences {
         if let Err(why) = cast.perform(sentence).await {
             let line = Some((sentence.line, sentence.text.clone()));
+            // A judge that waits for something sees by this that the time for it is over.
+            cast.inspect();
             // What a judge finds says more than that the sentence did not come true.
             if let Some(found) = world.judge(|judge| judge.verdict().cloned()) {
                 let why = format!("{}; and the story: {why}", found.why);
@@ -391,27 +393,21 @@ impl Cast {
         self.cluster.heal();
         self.set_workers(&Workers::Everybody);
         let over = self.user.now() + bound;
-        self.eventually("L1", bound, Self::disagreement).await?;
+        self.eventually(&["L1"], bound).await?;
         self.pass(over.since(self.user.now())).await;
         self.remain_agreed().await?;
         // Whoever waits for the dead one waits for ever, unless clients roam.
         if self.last_blow && !self.roams.is_empty() && self.strike() {
-            self.eventually("L1", bound, Self::disagreement).await?;
+            self.eventually(&["L1"], bound).await?;
         }
         self.cluster.world.trace("story", format_args!("models finish"));
         self.cluster.stage.lower_curtain();
-        self.eventually("L3", REST, Self::unrest).await?;
-        self.eventually("L1", bound, Self::disagreement).await?;
+        self.eventually(&["L2", "L3"], REST).await?;
+        self.eventually(&["L1"], bound).await?;
         self.cluster.world.trace("story", format_args!("everybody leaves"));
         self.viewers.clear();
         let retention = limits::HUB_RETENTION + limits::EPISODE_RETENTION + limits::OP_TIMEOUT;
-        self.eventually("B2", retention, |cast| {
-            let names = cast.cluster.names();
-            names
-                .iter()
-                .find_map(|name| cast.hold(&super::Expectation::NothingLeft { replica: name.clone() }).err())
-        })
-        .await
+        self.eventually(&["B2"], retention).await
     }
 
     /// A chat that is between two turns shows nothing that could differ, so to agree once is not enough: when the
@@ -422,17 +418,18 @@ impl Cast {
         while self.user.now() < until {
             self.pass(STEP * 10).await;
             let now = self.user.now();
-            match self.disagreement() {
+            match self.missing(&["L1"]) {
                 None => differs_since = None,
-                Some(why) => {
+                Some((guarantee, why)) => {
                     let lasts = now.since(*differs_since.get_or_insert(now));
                     if lasts >= DIFFERENCE_MAX {
-                        return Err(broken("L1", format!("for {lasts:?}, long after the last fault: {why}")));
+                        self.overdue(guarantee, format!("for {lasts:?}, long after the last fault: {why}"));
+                        break;
                     }
                 }
             }
         }
-        Ok(())
+        self.stop_if_judged()
     }
 
     /// One more worker dies, in a calm that only this breaks. False: nobody works.
@@ -449,16 +446,13 @@ impl Cast {
         true
     }
 
-    async fn eventually(
-        &mut self,
-        guarantee: &str,
-        bound: Duration,
-        mut missing: impl FnMut(&mut Self) -> Option<String>,
-    ) -> Result<(), Failure> {
+    /// Waits until the judges of these guarantees miss nothing more.
+    async fn eventually(&mut self, guarantees: &[&str], bound: Duration) -> Result<(), Failure> {
         let until = self.user.now() + bound;
-        while let Some(why) = missing(self) {
+        while let Some((guarantee, why)) = self.missing(guarantees) {
             if self.user.now() >= until {
-                return Err(broken(guarantee, format!("not within {bound:?} after the last fault: {why}")));
+                self.overdue(guarantee, format!("not within {bound:?} after the last fault: {why}"));
+                break;
             }
             self.stop_if_judged()?;
             self.pass(STEP * 10).await;
@@ -466,33 +460,29 @@ impl Cast {
         self.stop_if_judged()
     }
 
-    /// A viewer whose screen differs from the database.
-    fn disagreement(&mut self) -> Option<String> {
-        self.missing(&["L1"])
+    fn overdue(&self, guarantee: &'static str, why: String) {
+        let now = self.user.now();
+        self.cluster.world.judge(|judge| judge.overdue(now, guarantee, why));
     }
 
     /// What the judges of these guarantees do not find as it has to be in the end.
-    fn missing(&self, guarantees: &[&str]) -> Option<String> {
+    fn missing(&self, guarantees: &[&str]) -> Option<(&'static str, String)> {
         let viewers = self.viewers.iter().map(|(name, viewer)| Standing {
             viewer: name.as_str().into(),
             chat: viewer.chat(),
             connected: viewer.is_connected(),
         });
-        let facts = Facts { now: self.user.now(), viewers: viewers.collect(), left: vec![] };
-        let missing = self.cluster.world.judge(|judge| judge.missing(guarantees, &facts));
-        missing.map(|(guarantee, why)| format!("{guarantee}: {why}"))
+        let names = self.cluster.names();
+        let left = names.iter().filter(|_| guarantees.contains(&"B2"));
+        let left = left.filter_map(|name| self.nothing_left(name).err()).collect();
+        let facts =
+            Facts { now: self.user.now(), viewers: viewers.collect(), unanswered: self.unanswered(), left };
+        self.cluster.world.judge(|judge| judge.missing(guarantees, &facts))
     }
 
     /// What was found first is the verdict; what would come after it follows from it.
     fn stop_if_judged(&self) -> Result<(), Failure> {
         let found = self.cluster.world.judge(|judge| judge.verdict().cloned());
         found.map_or(Ok(()), |found| Err(broken(found.guarantee, found.to_string())))
-    }
-
-    fn unrest(&mut self) -> Option<String> {
-        if self.unanswered() > 0 {
-            return Some(format!("{} orders wait for their answer", self.unanswered()));
-        }
-        self.missing(&["L2", "L3"])
     }
 }

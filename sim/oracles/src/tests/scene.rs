@@ -232,7 +232,7 @@ impl Scene {
 
     pub(super) fn facts(&self) -> Facts {
         let viewer = Standing { viewer: "V".into(), chat: CHAT, connected: true };
-        Facts { now: self.clock, viewers: vec![viewer], left: vec![] }
+        Facts { now: self.clock, viewers: vec![viewer], unanswered: 0, left: vec![] }
     }
 
     #[track_caller]
