@@ -1,5 +1,5 @@
 # A worker dies while it generates, and everybody else is well. When its lease has run out another one takes over,
-# at once: viewers are told that the preview is void, and see the new attempt.
+# at once: viewers are told within a second that the preview is void, and see the new attempt.
 guards L5
 replicas A B C
 lease 5s
@@ -13,7 +13,7 @@ within 1s V sees parts 1..3 of A
 
 B works
 A crashes
-within 6s V sees preview_reset takeover
+within 7s V sees preview_reset takeover
 within 1s V sees status running on B
 model on B says 2 parts
 within 1s V sees parts 1..2 of B

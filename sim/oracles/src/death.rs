@@ -58,7 +58,9 @@ impl Death {
             self.waiting.clear();
             return;
         }
-        let until = seen.at + known.settings.lease_ttl + known.settings.poll_interval + GRACE;
+        let notified = known.lives.is_notified(seen.at);
+        let poll = if notified { Duration::ZERO } else { known.settings.poll_interval };
+        let until = seen.at + known.settings.lease_ttl + poll + GRACE;
         let watching = known.watchers().iter().filter(|watcher| watcher.open && watcher.on != *worker);
         for watcher in watching {
             let Some(preview) = &watcher.view.preview else { continue };
