@@ -12,7 +12,7 @@ use mainstem_machine::{Body, Episode, Seq, Time};
 use crate::{Evidence, Oracle, Ruling, Seen, StreamId};
 
 /// From a model's part to its being told at the edge of a replica that relays it.
-const TOLD_WITHIN: Duration = Duration::from_secs(1);
+const TOLD_WITHIN: Duration = Duration::from_millis(250);
 /// And to its being read.
 const READ_WITHIN: Duration = Duration::from_secs(2);
 /// What piled up while a fault was in force is on its way for so long.
@@ -56,8 +56,8 @@ impl Oracle for Isolation {
         let lives = &known.lives;
         let (worker, on, viewer) = (run.replica.as_str(), &*watcher.on, &*watcher.name);
         let touched = [worker, on, viewer].iter().any(|name| lives.is_touched(name))
-            || lives.is_link_touched(worker, on)
-            || lives.is_link_touched(on, viewer);
+            || lives.is_link_touched(worker, on, before.at)
+            || lives.is_link_touched(on, viewer, before.at);
         let recovering = lives.healed.is_some_and(|healed| said < healed + AFTERMATH);
         let late = seen.at.since(said);
         if late > within && !touched && !recovering && !known.may_have_lapsed(seen.at, run) {

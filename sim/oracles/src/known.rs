@@ -93,7 +93,7 @@ impl Known {
             }
             Evidence::Lived { replica, life } => self.lives.live(replica, *life),
             Evidence::MayWork { replica, may } => self.lives.may_work(replica, *may),
-            Evidence::Fault { kind, who, other } => self.lives.suffer(kind, who, other.as_ref()),
+            Evidence::Fault { kind, who, other } => self.lives.suffer(at, kind, who, other.as_ref()),
             Evidence::Drifts { replica, per_mille } => self.lives.drift(replica, *per_mille),
             Evidence::Healed => self.lives.heal(at),
             Evidence::Told { .. }

@@ -32,8 +32,9 @@ pub(crate) struct Lives {
     replicas: BTreeMap<Name, Replica>,
     /// Whom a fault touches that is in force.
     touched: BTreeSet<Name>,
-    /// Links under a fault; those that are slow stay so.
+    /// Links under a fault that goes on, and when others were struck last; those that are slow stay so.
     links: BTreeSet<(Name, Name)>,
+    struck_links: BTreeMap<(Name, Name), Time>,
     slow_links: BTreeSet<(Name, Name)>,
     /// Over which a dial may fail.
     barred: BTreeSet<(Name, Name)>,
@@ -63,9 +64,11 @@ impl Lives {
             Life::Resumed => replica.paused = false,
             Life::Draining => replica.draining = true,
         }
-        if !matches!(life, Life::Up) {
-            self.touched.insert(name.clone());
-        }
+        // Whoever starts has nothing in its way that stood there before.
+        match life {
+            Life::Up => self.touched.remove(name),
+            _ => self.touched.insert(name.clone()),
+        };
         if matches!(life, Life::Paused | Life::Resumed) {
             self.uneasy = true;
         }
@@ -75,12 +78,17 @@ impl Lives {
         self.replicas.entry(name.clone()).or_default().may_work = may;
     }
 
-    pub(crate) fn suffer(&mut self, kind: &str, who: &Name, other: Option<&Name>) {
+    pub(crate) fn suffer(&mut self, at: Time, kind: &str, who: &Name, other: Option<&Name>) {
         if let Some(other) = other {
-            let links = if kind == "link slow" { &mut self.slow_links } else { &mut self.links };
-            links.insert((who.clone(), other.clone()));
+            let link = (who.clone(), other.clone());
             if matches!(kind, "dials" | "clog" | "half-open") {
-                self.barred.insert((who.clone(), other.clone()));
+                self.barred.insert(link.clone());
+            }
+            match kind {
+                "link slow" => drop(self.slow_links.insert(link)),
+                // What is under way already does not care.
+                "dials" | "reset" => drop(self.struck_links.insert(link, at)),
+                _ => drop(self.links.insert(link)),
             }
             self.uneasy = true;
             return;
@@ -123,6 +131,7 @@ impl Lives {
     pub(crate) fn heal(&mut self, at: Time) {
         self.touched.clear();
         self.links.clear();
+        self.struck_links.clear();
         self.barred.clear();
         if std::mem::take(&mut self.bus_suffers) {
             self.bus_works_from = at + AFTERMATH;
@@ -147,9 +156,11 @@ impl Lives {
         pairs.iter().any(|pair| self.barred.contains(pair))
     }
 
-    pub(crate) fn is_link_touched(&self, one: &str, other: &str) -> bool {
+    /// Whether what goes over the link since then may be late.
+    pub(crate) fn is_link_touched(&self, one: &str, other: &str, since: Time) -> bool {
         let pairs = [(Name::from(one), Name::from(other)), (Name::from(other), Name::from(one))];
-        pairs.iter().any(|pair| self.links.contains(pair) || self.slow_links.contains(pair))
+        let struck = |pair| self.struck_links.get(pair).is_some_and(|at| *at >= since);
+        pairs.iter().any(|pair| self.links.contains(pair) || self.slow_links.contains(pair) || struck(pair))
     }
 
     /// Replicas that can take up a chat now.

@@ -1,0 +1,15 @@
+# The worker's database takes two seconds for each answer. Parts on their way to a follower need no database, and wait
+# for none: they are told at once.
+guards B3
+replicas A C
+
+only A works
+user sends "one"
+model on A says 2 parts
+viewer V on C watches chat
+within 1s V sees parts 1..2 of A
+
+database of A is slow by 2s
+model on A says 1 part
+within 3s V sees part 3 of A
+database of A recovers
