@@ -144,7 +144,7 @@ fn smallest(args: ShrinkArgs) -> anyhow::Result<u8> {
         shrunk => shrunk?,
     };
     let story = shrunk.plan.to_story()?;
-    let faults = story.sentences.iter().filter(|sentence| sentence.step.is_fault()).count();
+    let faults = shrunk.plan.faults()?;
     let guarantee = shrunk.verdict.guarantee();
     let output = args.output.unwrap_or_else(|| {
         let of = guarantee.as_deref().unwrap_or("none").to_lowercase();

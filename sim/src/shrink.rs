@@ -12,8 +12,12 @@ use crate::plan::Plan;
 use crate::run::{Looking, Outcome, Verdict, run};
 use crate::story::{Problem, START, Story};
 
-/// Seeds under which a candidate has a chance to fail.
+/// Seeds under which a candidate has a chance to fail, while much can go.
 const LUCK: u64 = 4;
+/// When nothing goes any more: for a plan of few faults, and for one that has more than these.
+const LUCK_MAX: u64 = 16;
+const LUCK_OF_MANY_MAX: u64 = 256;
+const FEW_FAULTS: usize = 3;
 
 /// What a failure is known by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +64,7 @@ struct Shrinker {
     verdict: Verdict,
     looking: Looking,
     jobs: usize,
+    luck: u64,
     runs: usize,
     until: Instant,
 }
@@ -75,22 +80,23 @@ pub fn shrink(plan: Plan, looking: &Looking, jobs: usize, limit: Duration) -> Re
         verdict: outcome.verdict,
         looking: looking.clone(),
         jobs: jobs.max(1),
+        luck: LUCK,
         runs: 1,
         until: began + limit,
     };
     let ended = Duration::from_millis(outcome.counts.simulated_ms);
     let until = ended.saturating_sub(START);
     shrinker.adopt_first(|plan| simpler::without_what_comes_after(plan, until));
-    while shrinker.pass() {}
+    while shrinker.pass() || shrinker.look_deeper() {}
     let Shrinker { best: plan, verdict, runs, until, .. } = shrinker;
     Ok(Shrunk { plan, verdict, runs, took: began.elapsed(), is_minimal: Instant::now() < until })
 }
 
 /// Runs a plan under its own seed and a few others. Without a line the delays fall otherwise, and a race that
 /// was lost under one seed is lost under another.
-fn fails_with_luck(plan: &Plan, failure: &Failure, looking: &Looking) -> Option<(u64, Outcome)> {
+fn fails_with_luck(plan: &Plan, failure: &Failure, luck: u64, looking: &Looking) -> Option<(u64, Outcome)> {
     let story = plan.to_story().ok()?;
-    (0..LUCK).find_map(|more| {
+    (0..luck).find_map(|more| {
         let seed = plan.seed.wrapping_add(more);
         let outcome = run(&Story { seed: Some(seed), ..story.clone() }, seed, looking);
         (Failure::of(&outcome.verdict).as_ref() == Some(failure)).then_some((seed, outcome))
@@ -112,6 +118,23 @@ impl Shrinker {
         self.adopt_first(simpler::plainer_lines);
         self.adopt_first(simpler::rounder_times);
         !self.is_over() && size(&self.best) < before
+    }
+
+    /// Where no single line can go: two at once, and more luck. False: still nothing could go.
+    fn look_deeper(&mut self) -> bool {
+        let few = self.best.faults().is_ok_and(|faults| faults <= FEW_FAULTS);
+        let luck_max = if few { LUCK_MAX } else { LUCK_OF_MANY_MAX };
+        if self.is_over() || self.luck >= luck_max {
+            return false;
+        }
+        let before = self.best.lines.len();
+        if self.luck == LUCK {
+            self.adopt_first(simpler::without_two_lines);
+        }
+        if self.best.lines.len() == before {
+            self.luck *= 4;
+        }
+        true
     }
 
     /// Halves, quarters, …, single lines.
@@ -164,12 +187,11 @@ impl Shrinker {
     /// Runs the candidates at once, and adopts the first that fails for the same reason. Its place.
     fn first_that_fails(&mut self, candidates: Vec<Plan>) -> Option<usize> {
         self.runs += candidates.len();
-        let looking = &self.looking;
-        let failure = &self.failure;
+        let (looking, failure, luck) = (&self.looking, &self.failure, self.luck);
         let outcomes: Vec<Option<(u64, Outcome)>> = std::thread::scope(|scope| {
             let running: Vec<_> = candidates
                 .iter()
-                .map(|plan| scope.spawn(|| fails_with_luck(plan, failure, looking)))
+                .map(|plan| scope.spawn(|| fails_with_luck(plan, failure, luck, looking)))
                 .collect();
             running.into_iter().map(|running| running.join().ok().flatten()).collect()
         });

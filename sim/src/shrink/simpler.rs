@@ -5,11 +5,23 @@ use std::time::Duration;
 
 use crate::plan::{Line, Plan};
 
+const PAIRED_LINES_MAX: usize = 30;
+
 pub(super) fn without_lines(plan: &Plan, from: usize, count: usize) -> Plan {
     let mut simpler = plan.clone();
     let to = (from + count).min(simpler.lines.len());
     simpler.lines.drain(from..to);
     without_orphans(simpler)
+}
+
+/// Without any two lines, if there are not too many pairs to try.
+pub(super) fn without_two_lines(plan: &Plan) -> Vec<Plan> {
+    let lines = plan.lines.len();
+    if lines > PAIRED_LINES_MAX {
+        return vec![];
+    }
+    let pairs = (0..lines).flat_map(|first| (first + 1..lines).map(move |second| (first, second)));
+    pairs.map(|(first, second)| without_lines(&without_lines(plan, second, 1), first, 1)).collect()
 }
 
 /// Without what is said of viewers that never came.
