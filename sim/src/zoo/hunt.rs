@@ -30,12 +30,18 @@ pub(super) struct Hunter {
     outputs: PathBuf,
     /// All stories: what must survive passes each of them.
     stories: Vec<PathBuf>,
-    stories_only: bool,
-    shrink: bool,
-    rare: bool,
-    without_oracle: Option<String>,
+    how: How,
     /// Stories that came true without a bug.
     came_true: BTreeSet<PathBuf>,
+}
+
+/// How bugs are hunted.
+#[derive(Clone, Debug, Default)]
+pub(super) struct How {
+    pub(super) stories_only: bool,
+    pub(super) shrink: bool,
+    pub(super) rare: bool,
+    pub(super) without_oracle: Option<String>,
 }
 
 /// How one bug fared.
@@ -64,24 +70,21 @@ impl Hunter {
         clean: PathBuf,
         outputs: PathBuf,
         stories: Vec<PathBuf>,
-        stories_only: bool,
-        shrink: bool,
-        rare: bool,
-        without_oracle: Option<String>,
+        how: How,
     ) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&outputs).with_context(|| format!("making {}", outputs.display()))?;
-        let came_true = BTreeSet::new();
-        let hunter = Self { clean, outputs, stories, stories_only, shrink, rare, without_oracle, came_true };
+        let hunter = Self { clean, outputs, stories, how, came_true: BTreeSet::new() };
+        let How { stories_only, shrink, without_oracle, .. } = &hunter.how;
         let mut needs = vec![];
         if !stories_only {
             needs.extend([("run", "--seeds"), ("run", "--stop"), ("run", "--results")]);
         }
-        if shrink {
+        if *shrink {
             needs.push(("shrink", "-o"));
         }
-        if hunter.without_oracle.is_some() {
+        if without_oracle.is_some() {
             needs.push(("scenarios", "--without-oracle"));
-            needs.extend((!stories_only).then_some(("run", "--without-oracle")));
+            needs.extend((!*stories_only).then_some(("run", "--without-oracle")));
         }
         for (command, option) in needs {
             let mut asking = Command::new(&hunter.clean);
@@ -114,7 +117,7 @@ impl Hunter {
                 }
             }
         }
-        if !self.stories_only && (self.rare || !entry.rare) {
+        if !self.how.stories_only && (self.how.rare || !entry.rare) {
             let start = Instant::now();
             if entry.by_determinism {
                 self.compare_seeds(entry, program, &mut hunted)?;
@@ -122,7 +125,9 @@ impl Hunter {
                 self.hunt_by_runs(entry, program, &mut hunted)?;
             }
             hunted.runs_took = start.elapsed();
-            if self.shrink
+            // One run alone shows no difference between two.
+            if self.how.shrink
+                && !entry.by_determinism
                 && let Some(caught) = &hunted.by_runs
             {
                 hunted.shrunk = Some(self.shrink(entry, program, caught.seed)?);
@@ -157,7 +162,7 @@ impl Hunter {
     fn tell(&self, program: &Path, story: &Path, twice: bool, name: &str) -> anyhow::Result<Option<Catch>> {
         let mut command = Command::new(program);
         command.arg(if twice { "check-determinism" } else { "scenarios" }).arg(story);
-        if let Some(oracle) = self.without_oracle.as_ref().filter(|_| !twice) {
+        if let Some(oracle) = self.how.without_oracle.as_ref().filter(|_| !twice) {
             command.args(["--without-oracle", oracle]);
         }
         let (code, told) = self.run(command, name, STORY_LIMIT)?;
@@ -203,7 +208,7 @@ impl Hunter {
         let _ = std::fs::remove_file(&results);
         let mut command = Command::new(program);
         command.args(["run", "--seeds", &format!("{from}..{to}"), "--stop", "--results"]).arg(&results);
-        if let Some(oracle) = &self.without_oracle {
+        if let Some(oracle) = &self.how.without_oracle {
             command.args(["--without-oracle", oracle]);
         }
         let (code, told) = self.run(command, &format!("{name}.runs"), RUNS_LIMIT)?;
@@ -249,7 +254,7 @@ impl Hunter {
         let (code, told) = self.run(command, &format!("{}.shrink", entry.name), RUNS_LIMIT)?;
         let left = told.lines().find_map(|line| line.strip_prefix("shrunk to "));
         match (code, left) {
-            (Some(1..=4), Some(left)) => Ok(left.split(" in ").next().unwrap_or(left).to_owned()),
+            (Some(1..=4), Some(left)) => Ok(left.to_owned()),
             (code, _) => bail!("{}: shrinking seed {seed} ended with {code:?}:\n{told}", entry.name),
         }
     }

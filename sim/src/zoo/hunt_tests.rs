@@ -56,7 +56,8 @@ impl Scratch {
     fn hunter(&self, clean: &str, shrink: bool, without: Option<&str>) -> anyhow::Result<Hunter> {
         let clean = self.program("clean", clean);
         let stories = vec![self.0.join("x.story")];
-        Hunter::new(clean, self.0.join("out"), stories, false, shrink, false, without.map(str::to_owned))
+        let how = How { shrink, without_oracle: without.map(str::to_owned), ..How::default() };
+        Hunter::new(clean, self.0.join("out"), stories, how)
     }
 
     fn entry(&self, breaks: &[&str]) -> Entry {
@@ -93,7 +94,7 @@ fn a_bug_is_caught_by_its_story_and_by_the_first_seed_that_names_what_it_breaks(
     assert_eq!(hunted.by_runs.unwrap().seed, 2);
     // Seed 0 failed by S1, which this bug does not break.
     assert_eq!((hunted.seeds_run, hunted.seeds_missed), (3, 1));
-    assert_eq!(hunted.shrunk.unwrap(), "2 faults and 3 other lines");
+    assert_eq!(hunted.shrunk.unwrap(), "2 faults and 3 other lines in 9 runs and 1.5 s");
 }
 
 #[test]

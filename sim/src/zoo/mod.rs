@@ -20,7 +20,7 @@ use anyhow::{Context, bail};
 
 use build::Builder;
 use entry::Entry;
-use hunt::Hunter;
+use hunt::{How, Hunter};
 use plant::Tree;
 use report::{Report, Row};
 
@@ -106,10 +106,12 @@ pub fn run(options: &Options, scenarios: &Path) -> anyhow::Result<u8> {
         builder.clean().to_owned(),
         home.join("out"),
         stories(&scenarios)?,
-        options.stories_only,
-        options.shrink,
-        options.rare,
-        options.without_oracle.clone(),
+        How {
+            stories_only: options.stories_only,
+            shrink: options.shrink,
+            rare: options.rare,
+            without_oracle: options.without_oracle.clone(),
+        },
     )?;
     let until = options.limit.map(|limit| start + limit);
     let results = options.results.clone().unwrap_or_else(|| home.join("results.jsonl"));
