@@ -30,11 +30,12 @@ oracles! {
     "S1" "history" history::History,
     "S2" "parts" parts::Parts,
     "S3" "stale" stale::Stale,
+    // Before S4, which a status that runs ahead breaks too.
+    "S8" "order" order::Order,
     "S4" "kept" kept::Kept,
     "S5" "one writer" one_writer::OneWriter,
     "S6" "intents" intents::Intents,
     "S7" "interrupt" interrupt::Interrupt,
-    "S8" "order" order::Order,
     "S9" "visible phase" phase::Phase,
     "S10" "who may" who_may::WhoMay,
     "L1" "convergence" convergence::Convergence,
