@@ -53,11 +53,13 @@ impl Oracle for Isolation {
         let Some(run) = known.run(watcher.chat, *episode) else { return Ok(()) };
         // It may have been said before the way was open.
         let Some(said) = run.said_at(*first_seq).filter(|said| *said >= before.at) else { return Ok(()) };
+        // The part before came over a good way, from where it was said.
+        let since = run.said_at(before.last).map_or(before.at, |said| said.min(before.at));
         let lives = &known.lives;
         let (worker, on, viewer) = (run.replica.as_str(), &*watcher.on, &*watcher.name);
         let touched = [worker, on, viewer].iter().any(|name| lives.is_touched(name))
-            || lives.is_link_touched(worker, on, before.at)
-            || lives.is_link_touched(on, viewer, before.at);
+            || lives.is_link_touched(worker, on, since)
+            || lives.is_link_touched(on, viewer, since);
         let recovering = lives.healed.is_some_and(|healed| said < healed + AFTERMATH);
         let late = seen.at.since(said);
         if late > within && !touched && !recovering && !known.may_have_lapsed(seen.at, run) {
