@@ -1,17 +1,19 @@
-//! L2: no chat stays `interrupting`, whoever died.
+//! L2: no chat stays `interrupting`, whoever died. One that nobody owns is taken up like other work.
 
 use mainstem_machine::Status;
 
-use crate::{Facts, Known, Oracle};
+use crate::idle_work::{IdleWork, still};
+use crate::{Facts, Known, Oracle, Ruling, Seen};
 
 #[derive(Debug, Default)]
-pub(crate) struct InterruptEnds;
+pub(crate) struct InterruptEnds(IdleWork);
 
 impl Oracle for InterruptEnds {
+    fn observe(&mut self, seen: &Seen<'_>) -> Ruling {
+        self.0.observe(seen, Status::Interrupting)
+    }
+
     fn missing(&self, known: &Known, _facts: &Facts) -> Option<String> {
-        known.chats().find_map(|(chat, past)| {
-            let moment = past.present().filter(|moment| moment.state.status == Status::Interrupting)?;
-            Some(format!("chat {chat} is still interrupting, since {:?}", moment.at))
-        })
+        still(known, Status::Interrupting)
     }
 }

@@ -19,6 +19,7 @@ mod watcher;
 mod convergence;
 mod death;
 mod history;
+mod idle_work;
 mod intents;
 mod interrupt;
 mod interrupt_ends;

@@ -1,71 +1,23 @@
 //! L3: runnable work is taken up without waiting for luck: at once with notifications, within one poll
 //! without.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use mainstem_machine::Status;
 
-use mainstem_machine::{ChatId, Time};
-
-use crate::{Evidence, Facts, Known, Oracle, Ruling, Seen};
-
-/// What "at once" may take: a notice, a look, an acquisition, each behind another of its kind.
-const AT_ONCE_MAX: Duration = Duration::from_secs(1);
+use crate::idle_work::{IdleWork, still};
+use crate::{Facts, Known, Oracle, Ruling, Seen};
 
 #[derive(Debug, Default)]
-pub(crate) struct WorkStarts {
-    /// Chats that are free: by when each has to be taken up.
-    due: BTreeMap<ChatId, Time>,
-    soonest: Option<Time>,
-}
+pub(crate) struct WorkStarts(IdleWork);
 
 impl Oracle for WorkStarts {
     fn observe(&mut self, seen: &Seen<'_>) -> Ruling {
-        if self.soonest.is_some_and(|soonest| soonest < seen.at) {
-            let late = self.due.iter().find(|(_, due)| **due < seen.at).map(|(chat, due)| (*chat, *due));
-            if let Some((chat, due)) = late {
-                self.due.remove(&chat);
-                self.soonest = self.due.values().min().copied();
-                return Err(format!("chat {chat} is free, and was to be taken up by {due:?}"));
-            }
-        }
-        match seen.evidence {
-            Evidence::Committed(change) => {
-                self.due.remove(&change.chat);
-                let free = seen.known.past(change.chat).is_some_and(|past| past.step().1.is_free());
-                if free && can_be_expected(seen.known, seen.at) {
-                    let poll = seen.known.settings.poll_interval;
-                    let notified = seen.known.lives.is_notified(seen.at);
-                    let wait = if notified { Duration::ZERO } else { poll };
-                    self.due.insert(change.chat, seen.at + wait + AT_ONCE_MAX);
-                }
-                self.soonest = self.due.values().min().copied();
-            }
-            // Whatever happens to somebody, nothing is promised before it has healed.
-            Evidence::Fault { .. } | Evidence::Lived { .. } | Evidence::MayWork { .. } => {
-                self.due.clear();
-                self.soonest = None;
-            }
-            _ => {}
-        }
-        Ok(())
+        self.0.observe(seen, Status::Running)
     }
 
     fn missing(&self, known: &Known, facts: &Facts) -> Option<String> {
         if facts.unanswered > 0 {
             return Some(format!("{} orders wait for their answer", facts.unanswered));
         }
-        known.chats().find_map(|(chat, past)| {
-            let moment = past.present().filter(|moment| moment.is_runnable())?;
-            Some(format!("chat {chat} is still {}", moment.state.status.as_str()))
-        })
+        still(known, Status::Running)
     }
-}
-
-/// Nothing is in the way, and there is room for the run.
-fn can_be_expected(known: &Known, at: Time) -> bool {
-    let held = |name: &str| {
-        let workers = known.chats().filter_map(|(_, past)| past.present()?.state.worker.as_ref());
-        workers.filter(|worker| worker.as_str() == name).count()
-    };
-    known.lives.is_calm(at) && known.lives.able().any(|name| held(name) < known.settings.workers)
 }

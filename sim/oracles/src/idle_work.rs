@@ -1,0 +1,70 @@
+//! Chats that wait for somebody to take them up (L2, L3): at once with notifications, within one poll without.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use mainstem_machine::{ChatId, Status, Time};
+
+use crate::{Evidence, Known, Ruling, Seen};
+
+/// What "at once" may take: a notice, a look, an acquisition, each behind another of its kind.
+const AT_ONCE_MAX: Duration = Duration::from_secs(1);
+
+/// Those that are free in one status: by when each has to be taken up.
+#[derive(Debug, Default)]
+pub(crate) struct IdleWork {
+    due: BTreeMap<ChatId, Time>,
+    soonest: Option<Time>,
+}
+
+impl IdleWork {
+    pub(crate) fn observe(&mut self, seen: &Seen<'_>, status: Status) -> Ruling {
+        if self.soonest.is_some_and(|soonest| soonest < seen.at) {
+            let late = self.due.iter().find(|(_, due)| **due < seen.at).map(|(chat, due)| (*chat, *due));
+            if let Some((chat, due)) = late {
+                self.due.remove(&chat);
+                self.soonest = self.due.values().min().copied();
+                let status = status.as_str();
+                return Err(format!("chat {chat} is {status} and free, and was to be taken up by {due:?}"));
+            }
+        }
+        match seen.evidence {
+            Evidence::Committed(change) => {
+                self.due.remove(&change.chat);
+                let moment = seen.known.past(change.chat).map(|past| past.step().1);
+                let free = moment.is_some_and(|moment| moment.is_free() && moment.state.status == status);
+                if free && can_be_expected(seen.known, seen.at) {
+                    let poll = seen.known.settings.poll_interval;
+                    let notified = seen.known.lives.is_notified(seen.at);
+                    let wait = if notified { Duration::ZERO } else { poll };
+                    self.due.insert(change.chat, seen.at + wait + AT_ONCE_MAX);
+                }
+                self.soonest = self.due.values().min().copied();
+            }
+            // Whatever happens to somebody, nothing is promised before it has healed.
+            Evidence::Fault { .. } | Evidence::Lived { .. } | Evidence::MayWork { .. } => {
+                self.due.clear();
+                self.soonest = None;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// A chat that is so still.
+pub(crate) fn still(known: &Known, status: Status) -> Option<String> {
+    known.chats().find_map(|(chat, past)| {
+        let moment = past.present().filter(|moment| !moment.deleted && moment.state.status == status)?;
+        Some(format!("chat {chat} is still {}, since {:?}", status.as_str(), moment.at))
+    })
+}
+
+/// Nothing is in the way, and there is room for the run.
+fn can_be_expected(known: &Known, at: Time) -> bool {
+    let held = |name: &str| {
+        let workers = known.chats().filter_map(|(_, past)| past.present()?.state.worker.as_ref());
+        workers.filter(|worker| worker.as_str() == name).count()
+    };
+    known.lives.is_calm(at) && known.lives.able().any(|name| held(name) < known.settings.workers)
+}
