@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use super::{Hunted, Hunter};
+use super::{How, Hunted, Hunter};
 use crate::zoo::catch::Finder;
 use crate::zoo::entry::{Change, Entry};
 
