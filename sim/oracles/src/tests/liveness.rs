@@ -124,7 +124,7 @@ fn l5_a_viewer_that_is_not_told_of_a_death_is_found() {
         scene.say("a ");
         scene.tell_parts(episode, 1, &["a "]);
         scene.live("A", Life::Crashed);
-        scene.pass(Duration::from_secs(16));
+        scene.pass(Duration::from_secs(15));
         if told {
             let reason = mainstem_machine::ResetReason::Takeover;
             scene.tell(Body::PreviewReset { episode, reason });
@@ -183,8 +183,8 @@ fn late(spoil: impl FnOnce(&mut Scene), after: Duration) -> Scene {
 
 #[test]
 fn b3_a_part_that_is_late_with_nothing_in_its_way_is_found() {
-    late(|_| {}, Duration::from_millis(900)).expect_nothing();
-    late(|_| {}, Duration::from_millis(1100)).expect("B3");
+    late(|_| {}, Duration::from_millis(240)).expect_nothing();
+    late(|_| {}, Duration::from_millis(260)).expect("B3");
     // What happens elsewhere is no excuse.
     let fault = |kind, who: &str, other: Option<&str>| Evidence::Fault {
         kind,
@@ -195,8 +195,23 @@ fn b3_a_part_that_is_late_with_nothing_in_its_way_is_found() {
     late(|scene| scene.observe(fault("viewer stops reading", "W", None)), Duration::from_millis(1100))
         .expect("B3");
     late(|scene| scene.observe(fault("clog", "A", Some("C"))), Duration::from_millis(1100)).expect_nothing();
+    late(|scene| scene.observe(fault("reset", "A", Some("C"))), Duration::from_millis(1100)).expect_nothing();
     late(|scene| scene.observe(fault("viewer stops reading", "V", None)), Duration::from_millis(1100))
         .expect_nothing();
+}
+
+#[test]
+fn b3_what_struck_a_link_before_the_last_part_came_over_it_excuses_nothing() {
+    let mut scene = Scene::new("A");
+    let episode = scene.episode();
+    scene.observe(Evidence::Fault { kind: "reset", who: "A".into(), other: Some("C".into()) });
+    scene.pass(Duration::from_millis(1));
+    scene.say("a ");
+    scene.tell_parts(episode, 1, &["a "]);
+    scene.say("b ");
+    scene.pass(Duration::from_millis(260));
+    scene.tell_parts(episode, 2, &["b "]);
+    scene.expect("B3");
 }
 
 #[test]
