@@ -14,9 +14,9 @@ use crate::story::{Problem, START, Story};
 
 /// Seeds under which a candidate has a chance to fail, while much can go.
 const LUCK: u64 = 4;
-/// When nothing goes any more: for a plan of few faults, and for one that has more than these.
-const LUCK_MAX: u64 = 16;
-const LUCK_OF_MANY_MAX: u64 = 256;
+/// When nothing goes any more.
+const LAST_LUCK: u64 = 16;
+/// With more faults than these a plan may be changed so that it is no simpler, but can become so.
 const FEW_FAULTS: usize = 3;
 
 /// What a failure is known by.
@@ -87,7 +87,7 @@ pub fn shrink(plan: Plan, looking: &Looking, jobs: usize, limit: Duration) -> Re
     let ended = Duration::from_millis(outcome.counts.simulated_ms);
     let until = ended.saturating_sub(START);
     shrinker.adopt_first(|plan| simpler::without_what_comes_after(plan, until));
-    while shrinker.pass() || shrinker.look_deeper() {}
+    while shrinker.pass() || shrinker.look_deeper() || shrinker.look_elsewhere() {}
     let Shrinker { best: plan, verdict, runs, until, .. } = shrinker;
     Ok(Shrunk { plan, verdict, runs, took: began.elapsed(), is_minimal: Instant::now() < until })
 }
@@ -122,19 +122,39 @@ impl Shrinker {
 
     /// Where no single line can go: two at once, and more luck. False: still nothing could go.
     fn look_deeper(&mut self) -> bool {
-        let few = self.best.faults().is_ok_and(|faults| faults <= FEW_FAULTS);
-        let luck_max = if few { LUCK_MAX } else { LUCK_OF_MANY_MAX };
-        if self.is_over() || self.luck >= luck_max {
+        if self.is_over() || self.luck == LAST_LUCK {
             return false;
         }
         let before = self.best.lines.len();
-        if self.luck == LUCK {
-            self.adopt_first(simpler::without_two_lines);
-        }
+        self.adopt_first(simpler::without_two_lines);
         if self.best.lines.len() == before {
-            self.luck *= 4;
+            self.luck = LAST_LUCK;
         }
         true
+    }
+
+    /// Where many faults only lead up to what one could begin with: begins with it, and sees whether they can go
+    /// then. False: nothing could go.
+    fn look_elsewhere(&mut self) -> bool {
+        if self.best.faults().is_ok_and(|faults| faults <= FEW_FAULTS) {
+            return false;
+        }
+        self.luck = LUCK;
+        let before = (self.best.clone(), self.verdict.clone());
+        for changed in simpler::changed(&before.0) {
+            if self.is_over() {
+                break;
+            }
+            if self.first_that_fails(vec![changed]).is_some() {
+                while self.pass() {}
+                if self.best.lines.len() < before.0.lines.len() {
+                    return true;
+                }
+                (self.best, self.verdict) = before.clone();
+            }
+        }
+        self.luck = LAST_LUCK;
+        false
     }
 
     /// Halves, quarters, …, single lines.

@@ -6,6 +6,8 @@ use std::time::Duration;
 use crate::plan::{Line, Plan};
 
 const PAIRED_LINES_MAX: usize = 30;
+/// Half a minute.
+const LONG_ANSWER: &str = "/model parts=600 every=50ms";
 
 pub(super) fn without_lines(plan: &Plan, from: usize, count: usize) -> Plan {
     let mut simpler = plan.clone();
@@ -90,6 +92,37 @@ fn unquoted(text: &str) -> impl Iterator<Item = &str> {
 
 fn names_it(line: &Line, name: &str) -> bool {
     unquoted(&line.text).any(|word| word == name)
+}
+
+/// Plans that are no simpler, with less to lead up to: a viewer that is elsewhere from the start, an answer that
+/// takes its time.
+pub(super) fn changed(plan: &Plan) -> Vec<Plan> {
+    let replicas = plan.heading.iter().filter(|line| line.starts_with("replicas "));
+    let replicas: Vec<&str> = replicas.flat_map(|line| words(line).skip(1)).collect();
+    let mut all = vec![];
+    let mut with = |at: usize, text: String| {
+        let mut changed = plan.clone();
+        changed.lines[at].text = text;
+        all.push(changed);
+    };
+    for (at, line) in plan.lines.iter().enumerate() {
+        if line.text.starts_with("viewer ")
+            && let Some((head, rest)) = line.text.split_once(" on ")
+            && let Some((there, tail)) = rest.split_once(' ')
+        {
+            for other in replicas.iter().filter(|name| **name != there) {
+                with(at, format!("{head} on {other} {tail}"));
+            }
+        }
+        if let Some((head, rest)) = line.text.split_once('"')
+            && let Some((script, tail)) = rest.split_once('"')
+            && script.starts_with("/model ")
+            && script != LONG_ANSWER
+        {
+            with(at, format!("{head}\"{LONG_ANSWER}\"{tail}"));
+        }
+    }
+    all
 }
 
 /// Without one line of the heading. Who is there, and what is guarded, stays.
