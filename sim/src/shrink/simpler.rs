@@ -94,15 +94,19 @@ fn names_it(line: &Line, name: &str) -> bool {
     unquoted(&line.text).any(|word| word == name)
 }
 
-/// Plans that are no simpler, with less to lead up to: a viewer that is elsewhere from the start, an answer that
-/// takes its time.
+/// Plans that are no simpler, with less to lead up to: a viewer that is elsewhere from the start, or comes later;
+/// an answer that takes its time.
 pub(super) fn changed(plan: &Plan) -> Vec<Plan> {
     let replicas = plan.heading.iter().filter(|line| line.starts_with("replicas "));
     let replicas: Vec<&str> = replicas.flat_map(|line| words(line).skip(1)).collect();
     let mut all = vec![];
-    let mut with = |at: usize, text: String| {
+    // The line with another text, behind a later one.
+    let mut with = |at: usize, to: usize, text: String| {
         let mut changed = plan.clone();
-        changed.lines[at].text = text;
+        let mut line = changed.lines.remove(at);
+        line.at = plan.lines[to].at;
+        line.text = text;
+        changed.lines.insert(to, line);
         all.push(changed);
     };
     for (at, line) in plan.lines.iter().enumerate() {
@@ -110,8 +114,12 @@ pub(super) fn changed(plan: &Plan) -> Vec<Plan> {
             && let Some((head, rest)) = line.text.split_once(" on ")
             && let Some((there, tail)) = rest.split_once(' ')
         {
-            for other in replicas.iter().filter(|name| **name != there) {
-                with(at, format!("{head} on {other} {tail}"));
+            for (to, other) in
+                (at..plan.lines.len()).flat_map(|to| replicas.iter().map(move |name| (to, name)))
+            {
+                if to != at || *other != there {
+                    with(at, to, format!("{head} on {other} {tail}"));
+                }
             }
         }
         if let Some((head, rest)) = line.text.split_once('"')
@@ -119,7 +127,7 @@ pub(super) fn changed(plan: &Plan) -> Vec<Plan> {
             && script.starts_with("/model ")
             && script != LONG_ANSWER
         {
-            with(at, format!("{head}\"{LONG_ANSWER}\"{tail}"));
+            with(at, at, format!("{head}\"{LONG_ANSWER}\"{tail}"));
         }
     }
     all
@@ -210,7 +218,7 @@ fn round(at: Duration, grain: u64) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use super::{plainer, rounder_times, without_a_name};
+    use super::{changed, plainer, rounder_times, without_a_name};
     use crate::plan::Plan;
 
     #[test]
@@ -222,6 +230,16 @@ mod tests {
         let without_b = simpler.iter().find(|plan| plan.heading.contains(&"replicas A".into())).unwrap();
         assert_eq!(without_b.lines.len(), 1);
         assert!(without_b.to_story().is_ok());
+    }
+
+    #[test]
+    fn viewers_may_be_elsewhere_and_come_later() {
+        let text = "guards S1\nreplicas A B\n\nat 5ms viewer V1 on A watches chat\nat 9ms A crashes\n";
+        let all: Vec<String> =
+            changed(&Plan::parse("x", text).unwrap()).iter().map(Plan::to_string).collect();
+        assert_eq!(all.len(), 3);
+        assert!(all[0].ends_with("at 5ms viewer V1 on B watches chat\nat 9ms A crashes\n"));
+        assert!(all[2].ends_with("at 9ms A crashes\nat 9ms viewer V1 on B watches chat\n"));
     }
 
     #[test]
