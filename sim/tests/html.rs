@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-const BROWSERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 /// By the wall clock.
 const BROWSER_LIMIT: Duration = Duration::from_secs(90);
 const FLAGS: [&str; 10] = [
@@ -59,14 +58,6 @@ impl Drop for Scratch {
     }
 }
 
-fn browser() -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path)
-        .flat_map(|directory| BROWSERS.map(|name| directory.join(name)))
-        .find(|program| program.is_file());
-    found.expect("this test needs Chromium: install Debian's package `chromium`")
-}
-
 /// Replays a scenario into a page; the exit code, and what the page found out about itself.
 fn look_at(scenario: &Path, scratch: &Scratch) -> (Option<i32>, Value) {
     let page = scratch.0.join("run.html");
@@ -81,14 +72,15 @@ fn look_at(scenario: &Path, scratch: &Scratch) -> (Option<i32>, Value) {
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&replay.stderr)));
     assert!(!text.contains("://"), "the page names no other");
     let out = scratch.0.join("dom.html");
-    let mut browser = Command::new(browser())
-        .args(FLAGS)
-        .arg(format!("--user-data-dir={}", scratch.0.join("profile").display()))
-        .arg(format!("file://{}#selfcheck", page.display()))
-        .stdout(fs::File::create(&out).expect("a file can be made"))
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("the browser starts");
+    let mut browser =
+        Command::new(mainstem_programs::CHROMIUM.path().unwrap_or_else(|missing| panic!("{missing}")))
+            .args(FLAGS)
+            .arg(format!("--user-data-dir={}", scratch.0.join("profile").display()))
+            .arg(format!("file://{}#selfcheck", page.display()))
+            .stdout(fs::File::create(&out).expect("a file can be made"))
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the browser starts");
     let start = Instant::now();
     while browser.try_wait().expect("a child can be waited for").is_none() {
         if start.elapsed() > BROWSER_LIMIT {

@@ -296,23 +296,10 @@ fn run(command: &mut Command) -> anyhow::Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Where PostgreSQL's programs are: its newest version that is installed.
+/// Where PostgreSQL's programs are.
 fn programs() -> anyhow::Result<PathBuf> {
-    let has_all = |directory: &Path| directory.join("initdb").exists() && directory.join("postgres").exists();
-    if let Ok(output) = Command::new("pg_config").arg("--bindir").output() {
-        let directory = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
-        if has_all(&directory) {
-            return Ok(directory);
-        }
-    }
-    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let version = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
-    versions
-        .map(|entry| entry.path())
-        .filter(|path| has_all(&path.join("bin")))
-        .max_by_key(|path| version(path))
-        .map(|path| path.join("bin"))
-        .context("PostgreSQL's programs initdb and postgres are needed: install the package postgresql")
+    let initdb = mainstem_programs::POSTGRESQL.path()?;
+    Ok(initdb.parent().context("initdb is in a directory")?.to_owned())
 }
 
 /// PostgreSQL refuses to run as root, so there it runs as another.
