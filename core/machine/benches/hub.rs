@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use mainstem_machine::hub::{Hub, HubAction, HubConfig, HubEvent, OpOutcome};
+use mainstem_machine::hub::{Hub, HubAction, HubConfig, HubEvent, JoinedParts, OpOutcome};
 use mainstem_machine::{
     ChatId, ChatState, Command, Content, Facts, GenerationId, Message, Outcome, ReplicaId, Resume, Snapshot,
     SubscriptionId, Tail, Time, WallTime,
@@ -40,7 +40,8 @@ fn subscribe(hub: &mut Hub, database: &mut Database, viewer: u64) {
     let subscription = SubscriptionId(viewer);
     hub.handle(NOW, HubEvent::Subscribe { subscription, from: Resume::Fresh });
     database.answer(hub, &mut None);
-    while hub.next_event(NOW, subscription).is_some() {}
+    let mut joined = JoinedParts::default();
+    while hub.next_event(NOW, subscription, &mut joined).is_some() {}
 }
 
 /// The chat as a store would have it: one message, and what the runner does to it.
@@ -111,10 +112,12 @@ fn a_part_to_its_viewers(bench: &mut Criterion) {
         let (hub, generation) = generating(viewers);
         group.bench_function(BenchmarkId::from_parameter(viewers), |bench| {
             let run = |mut hub: Hub| {
+                let mut joined = JoinedParts::default();
                 for _ in 0..parts {
                     generate(&mut hub, generation);
                     for viewer in 1..=viewers {
-                        black_box(hub.next_event(NOW, SubscriptionId(viewer)).expect("a part is told"));
+                        let event = hub.next_event(NOW, SubscriptionId(viewer), &mut joined);
+                        black_box(event.expect("a part is told"));
                     }
                 }
                 hub
@@ -134,7 +137,8 @@ fn resuming(bench: &mut Criterion) {
         let subscription = SubscriptionId(2);
         let run = |mut hub: Hub| {
             hub.handle(NOW, HubEvent::Subscribe { subscription, from: Resume::Fresh });
-            while let Some(event) = hub.next_event(NOW, subscription) {
+            let mut joined = JoinedParts::default();
+            while let Some(event) = hub.next_event(NOW, subscription, &mut joined) {
                 black_box(event);
             }
             hub

@@ -4,11 +4,11 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
-use core::hash::{Hash, Hasher};
 
 use bytes::Bytes;
 
 use super::event::{Deadline, Reason};
+use super::joined_parts::JoinedParts;
 use crate::limits::{EPISODE_RETENTION, EPISODES_BYTES_MAX, EPISODES_MAX, JOINED_PART_BYTES_MAX};
 use crate::marks::sometimes;
 use crate::{Episode, Lease, RelayPosition, Seq, Time};
@@ -46,30 +46,11 @@ pub(super) struct Buffer {
     phase: Phase,
     text: String,
     ends: Vec<u32>,
-    cut: LastCut,
-}
-
-/// The run of parts that was cut out last, shared by viewers who are at the same place. Not state: any hub
-/// with or without it behaves alike.
-#[derive(Clone, Default)]
-struct LastCut(Option<(Seq, Seq, Bytes)>);
-
-impl PartialEq for LastCut {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl Eq for LastCut {}
-
-impl Hash for LastCut {
-    fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 impl Buffer {
     fn new(episode: Episode, lease: Lease, source: Source) -> Self {
-        let (text, ends, cut) = (String::new(), Vec::new(), LastCut::default());
-        Self { episode, lease, source, phase: Phase::Open, text, ends, cut }
+        Self { episode, lease, source, phase: Phase::Open, text: String::new(), ends: Vec::new() }
     }
 
     /// The last part.
@@ -107,7 +88,7 @@ impl Buffer {
     }
 
     /// The parts after `after`, joined as far as they fit one event: the last of them and their text.
-    pub(super) fn joined_after(&mut self, after: Seq) -> Option<(Seq, Bytes)> {
+    pub(super) fn joined_after(&self, after: Seq, joined: &mut JoinedParts) -> Option<(Seq, Bytes)> {
         if after >= self.last() {
             return None;
         }
@@ -115,14 +96,7 @@ impl Buffer {
         let start = self.start_of(first);
         let fits = self.ends.partition_point(|end| *end as usize <= start + JOINED_PART_BYTES_MAX);
         let last = Seq((fits as u64).max(first.0));
-        if let LastCut(Some((f, l, text))) = &self.cut
-            && (*f, *l) == (first, last)
-        {
-            return Some((last, text.clone()));
-        }
-        let text = Bytes::copy_from_slice(&self.text.as_bytes()[start..self.end_of(last)]);
-        self.cut = LastCut(Some((first, last, text.clone())));
-        Some((last, text))
+        Some((last, joined.share(&self.text.as_bytes()[start..self.end_of(last)])))
     }
 
     /// The parts after `after`, each by itself, up to a bound of number and bytes.

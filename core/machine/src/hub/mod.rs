@@ -8,6 +8,7 @@ mod arming;
 mod episodes;
 mod event;
 mod follower;
+mod joined_parts;
 mod known;
 mod measure;
 mod outbox;
@@ -24,6 +25,7 @@ use arming::Arming;
 use episodes::{Episodes, Gap, Source};
 pub use event::{Deadline, HubAction, HubEvent, OpOutcome, Reason};
 use follower::Follower;
+pub use joined_parts::JoinedParts;
 use known::KnownChat;
 pub use measure::Measure;
 use outbox::Outbox;
@@ -142,7 +144,12 @@ impl Hub {
     }
 
     /// What a viewer is told next, if anything. May ask for a read: poll the actions afterwards.
-    pub fn next_event(&mut self, now: Time, subscription: SubscriptionId) -> Option<StreamEvent> {
+    pub fn next_event(
+        &mut self,
+        now: Time,
+        subscription: SubscriptionId,
+        joined: &mut JoinedParts,
+    ) -> Option<StreamEvent> {
         self.check_lease(now);
         let known = self.known.as_ref()?;
         let viewer = self.subscriptions.get_mut(&subscription)?;
@@ -150,7 +157,7 @@ impl Hub {
         let (reader, deleted) = (&self.reader, self.ending == Some(Ending::Deleted));
         // A read that found no chat says nothing of a cursor that is ahead of what is known here.
         let is_past = |mark| !deleted && reader.is_past(mark);
-        let step = viewer.next(known, &mut self.episodes, muted, is_past);
+        let step = viewer.next(known, &self.episodes, joined, muted, is_past);
         match step {
             Step::Event(event) => return Some(event),
             Step::Nothing => {}

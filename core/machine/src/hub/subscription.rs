@@ -7,6 +7,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 
 use super::episodes::Episodes;
+use super::joined_parts::JoinedParts;
 use super::known::{KnownChat, NextMessage, Place};
 use super::reader::ReadMark;
 use crate::marks::sometimes;
@@ -145,7 +146,8 @@ impl Subscription {
     pub(super) fn next(
         &mut self,
         known: &KnownChat,
-        episodes: &mut Episodes,
+        episodes: &Episodes,
+        joined: &mut JoinedParts,
         muted: Option<Lease>,
         is_past: impl Fn(ReadMark) -> bool,
     ) -> Step {
@@ -161,7 +163,7 @@ impl Subscription {
         if let Some(step) = self.find_anchor(known, is_past) {
             return step;
         }
-        if let Some(step) = self.end_preview(known, episodes) {
+        if let Some(step) = self.end_preview(known, episodes, joined) {
             return step;
         }
         if let Anchor::Lost { from_future } = self.anchor {
@@ -180,7 +182,7 @@ impl Subscription {
         }
         match self.next_state(known) {
             Some(body) => self.tell(known, body),
-            None => self.next_parts(known, episodes, muted),
+            None => self.next_parts(known, episodes, joined, muted),
         }
     }
 
@@ -221,7 +223,12 @@ impl Subscription {
 
     /// A shown episode that is no longer named has ended: by a commit only if the first message owed is its
     /// own. Then the parts at hand come before that message; else the preview is void (S4).
-    fn end_preview(&mut self, known: &KnownChat, episodes: &mut Episodes) -> Option<Step> {
+    fn end_preview(
+        &mut self,
+        known: &KnownChat,
+        episodes: &Episodes,
+        joined: &mut JoinedParts,
+    ) -> Option<Step> {
         let shown = self.cursor.shown?;
         let ShownTo::Seq(seq) = shown.to else { return None };
         if known.state.live_episode() == Some((shown.episode, shown.lease)) {
@@ -238,7 +245,7 @@ impl Subscription {
         match next {
             NextMessage::InDatabase => Some(self.want_page()),
             NextMessage::Here(message) if message.episode == Some(shown.episode) => {
-                let last = self.parts(shown, seq, episodes);
+                let last = self.parts(shown, seq, episodes, joined);
                 if last.is_some() {
                     sometimes!("parts come before the message that ends them");
                 }
@@ -331,7 +338,13 @@ impl Subscription {
     }
 
     /// Parts of the episode that the snapshot names, and `synced` when what there was at first is told.
-    fn next_parts(&mut self, known: &KnownChat, episodes: &mut Episodes, muted: Option<Lease>) -> Step {
+    fn next_parts(
+        &mut self,
+        known: &KnownChat,
+        episodes: &Episodes,
+        joined: &mut JoinedParts,
+        muted: Option<Lease>,
+    ) -> Step {
         let live = known.state.live_episode().filter(|(_, lease)| muted != Some(*lease));
         let shown = live.map(|(episode, lease)| match self.cursor.shown {
             Some(shown) if (shown.episode, shown.lease) == (episode, lease) => shown,
@@ -359,15 +372,21 @@ impl Subscription {
             }
         }
         let Some((shown, (_, seq))) = shown.zip(reached) else { return Step::Nothing };
-        match self.parts(shown, seq, episodes) {
+        match self.parts(shown, seq, episodes, joined) {
             Some(body) => self.tell(known, body),
             None => Step::Nothing,
         }
     }
 
-    fn parts(&mut self, shown: Shown, after: Seq, episodes: &mut Episodes) -> Option<Body> {
-        let buffer = episodes.find_mut(shown.episode).filter(|buffer| buffer.lease == shown.lease)?;
-        let (last_seq, text) = buffer.joined_after(after)?;
+    fn parts(
+        &mut self,
+        shown: Shown,
+        after: Seq,
+        episodes: &Episodes,
+        joined: &mut JoinedParts,
+    ) -> Option<Body> {
+        let buffer = episodes.find(shown.episode).filter(|buffer| buffer.lease == shown.lease)?;
+        let (last_seq, text) = buffer.joined_after(after, joined)?;
         self.cursor.shown = Some(Shown { to: ShownTo::Seq(last_seq), ..shown });
         Some(Body::Parts { episode: shown.episode, first_seq: after.next(), last_seq, text })
     }

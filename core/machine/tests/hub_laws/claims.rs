@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstem_machine::hub::{Hub, HubAction, HubConfig, HubEvent};
+use mainstem_machine::hub::{Hub, HubAction, HubConfig, HubEvent, JoinedParts};
 use mainstem_machine::limits::{FOLLOWERS_MAX, PAGE_READS_MAX, SUBSCRIPTIONS_MAX, TAIL_MESSAGES_MAX};
 use mainstem_machine::{Ending, FollowerId, RelayFault, ReplicaId, Resume, SubscriptionId, Time};
 
@@ -199,7 +199,7 @@ fn however_many_viewers_want_a_page_few_are_read_at_once() {
         let subscription = SubscriptionId(n);
         hub.handle(now, HubEvent::Subscribe { subscription, from: Resume::Fresh });
         reads += actions(hub);
-        assert_eq!(hub.next_event(now, subscription), None);
+        assert_eq!(hub.next_event(now, subscription, &mut JoinedParts::default()), None);
         reads += std::iter::from_fn(|| hub.poll_action())
             .filter(|action| matches!(action, HubAction::ReadPage { .. }))
             .count();

@@ -1,7 +1,7 @@
 //! What a driver does for a hub: tells it what happened, carries out what it asks for, and brings the answers.
 //! Here it also looks, each time, whether the hub keeps its word.
 
-use mainstem_machine::hub::{HubAction, HubEvent, OpOutcome};
+use mainstem_machine::hub::{HubAction, HubEvent, JoinedParts, OpOutcome};
 use mainstem_machine::{Command, DialId, Lease, OpId};
 
 use crate::database::{Entry, LEASE_TTL, Produced};
@@ -83,7 +83,7 @@ impl World {
         }
         let Some(hub) = &here.hub else { return };
         for viewer in waiting {
-            let owed = hub.clone().next_event(*now, viewer.id);
+            let owed = hub.clone().next_event(*now, viewer.id, &mut JoinedParts::default());
             assert!(owed.is_none(), "L1: there was no news of {}", crate::event(&owed.expect("checked")));
         }
         for connection in following {

@@ -1,7 +1,7 @@
 //! Viewers come, look, and leave: with nothing, with messages, with any cursor that was ever given out. Each
 //! event goes to the viewer's judge as it is told.
 
-use mainstem_machine::hub::HubEvent;
+use mainstem_machine::hub::{HubEvent, JoinedParts};
 use mainstem_machine::{Body, Cursor, Episode, MessageId, Resume, SubscriptionId, Version};
 
 use crate::client::Client;
@@ -79,7 +79,9 @@ impl World {
         for _ in 0..events {
             let now = self.now;
             let hub = self.nodes[node].hub.as_mut().expect("a hub with viewers stays");
-            let event = hub.next_event(now, id);
+            let alone = hub.clone().next_event(now, id, &mut JoinedParts::default());
+            let event = hub.next_event(now, id, &mut self.joined);
+            assert_eq!(event, alone, "S2: what viewers share of an event changes nothing of it");
             self.settle_node(node);
             let Some(event) = event else {
                 self.viewers[at].idle = true;

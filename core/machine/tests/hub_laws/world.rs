@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstem_machine::hub::{Hub, HubConfig, HubEvent};
+use mainstem_machine::hub::{Hub, HubConfig, HubEvent, JoinedParts};
 use mainstem_machine::{Command, Content, Cursor, SendMode, Time};
 
 use crate::client::Client;
@@ -25,6 +25,8 @@ pub(crate) struct World {
     pub(crate) nodes: [Node; 2],
     pub(crate) rivalry: Rivalry,
     pub(crate) viewers: Vec<Viewer>,
+    /// One for both hubs, which is more than any driver would do.
+    pub(crate) joined: JoinedParts,
     pub(crate) checkpoints: Vec<(Cursor, Client)>,
     pub(crate) trace: Option<Vec<String>>,
     pub(crate) parts: u64,
@@ -42,6 +44,7 @@ impl World {
             nodes: [Node::new("node-a"), Node::new("node-b")],
             rivalry: Rivalry::default(),
             viewers: Vec::new(),
+            joined: JoinedParts::default(),
             checkpoints: Vec::new(),
             trace: traced.then(Vec::new),
             parts: 0,

@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, Stream};
 use futures::task::AtomicWaker;
-use mainstem_machine::hub::{Hub, HubAction, HubEvent, Measure, OpOutcome};
+use mainstem_machine::hub::{Hub, HubAction, HubEvent, JoinedParts, Measure, OpOutcome};
 use mainstem_machine::limits::{OP_TIMEOUT, PAGE_MESSAGES_MAX, PAGE_READS_MAX};
 use mainstem_machine::{
     ChatId, ChatState, DialId, Ending, FollowerId, GenerationId, Known, Lease, Message, MessageId, OpId,
@@ -48,6 +48,7 @@ pub(crate) struct HubCell<E: Env> {
 
 struct Inner {
     hub: Hub,
+    joined: JoinedParts,
     pending: VecDeque<HubAction>,
     last_id: u64,
     /// The lease that the runner was given.
@@ -93,7 +94,8 @@ impl Entry<'_> {
     }
 
     pub(crate) fn next_event(&mut self, subscription: SubscriptionId) -> Option<StreamEvent> {
-        let event = self.inner.hub.next_event(self.now, subscription);
+        let Inner { hub, joined, .. } = &mut *self.inner;
+        let event = hub.next_event(self.now, subscription, joined);
         self.moved |= self.drain();
         event
     }
@@ -164,7 +166,8 @@ impl<E: Env> HubCell<E> {
     /// A new hub with its task.
     pub(super) fn spawn(shared: &Arc<Shared<E>>, chat: ChatId) -> Arc<Self> {
         let hub = Hub::new(shared.env.now(), shared.hub_config.clone());
-        let inner = Inner { hub, pending: VecDeque::new(), last_id: 0, assigned: None, ended: false };
+        let (joined, pending) = (JoinedParts::default(), VecDeque::new());
+        let inner = Inner { hub, joined, pending, last_id: 0, assigned: None, ended: false };
         let (news, nudge, task) = (Notify::new(), Nudge::default(), Mutex::default());
         let inner = Mutex::new(inner);
         let cell = Arc::new(Self { chat, inner, news, nudge, task, env: std::marker::PhantomData });
