@@ -45,3 +45,17 @@ fn nothing_that_ships_depends_on_the_simulator() {
         assert!(!FOREIGN.iter().any(|name| names[id].starts_with(name)), "{id}");
     }
 }
+
+#[test]
+fn nothing_that_ships_turns_on_what_is_for_tests() {
+    let manifest = workspace_root().join("Cargo.toml");
+    let metadata = MetadataCommand::new().manifest_path(manifest).no_deps().exec().expect("cargo metadata");
+    let server = metadata.packages.iter().find(|package| package.name == "mainstem").expect("the server");
+    let ships =
+        server.dependencies.iter().filter(|dependency| dependency.kind != DependencyKind::Development);
+    let ours: Vec<_> = ships.filter(|dependency| dependency.name.starts_with("mainstem")).collect();
+    assert!(ours.iter().any(|dependency| dependency.name == "mainstem-runtime"), "it imports the runtime");
+    for dependency in ours {
+        assert!(dependency.features.is_empty(), "{}: {:?}", dependency.name, dependency.features);
+    }
+}

@@ -1,6 +1,7 @@
 //! The driver: one task per hub, the ports for what the world must offer, the relay over them, and what
 //! the edge means. It takes no decision: the machines do.
 
+#[cfg(feature = "contract")]
 pub mod contract;
 pub mod demo;
 mod driver;
