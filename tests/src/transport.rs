@@ -11,7 +11,23 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use crate::client::Client;
-use crate::viewer::{Ended, Kind};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    EventStream,
+    WebSocket,
+}
+
+/// How a stream ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The body's end, in order.
+    Body,
+    /// The WebSocket was closed with this code.
+    Closed(u16),
+    /// The connection broke.
+    Broke(String),
+}
 
 #[derive(Debug)]
 pub(crate) enum Transport {

@@ -10,25 +10,10 @@ use crate::client::Client;
 use crate::deadline::PATIENCE;
 use crate::transport::Transport;
 
+pub use crate::transport::{Ended, Kind};
+
 /// Events that a failure is told with.
 const EVENTS_TOLD: usize = 25;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    EventStream,
-    WebSocket,
-}
-
-/// How a stream ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// The body's end, in order.
-    Body,
-    /// The WebSocket was closed with this code.
-    Closed(u16),
-    /// The connection broke.
-    Broke(String),
-}
 
 /// What a client would show.
 #[derive(Clone, Debug, Default)]

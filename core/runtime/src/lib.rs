@@ -10,4 +10,5 @@ mod node;
 pub mod ports;
 pub mod relay;
 
-pub use node::{EdgeError, Next, Node, NodeConfig, RelayConfig, Viewer};
+pub use driver::Next;
+pub use node::{EdgeError, Node, NodeConfig, RelayConfig, Viewer};

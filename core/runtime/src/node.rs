@@ -10,11 +10,11 @@ use mainstem_machine::limits::{OP_RETRY_DELAY_MAX, OP_RETRY_DELAY_MIN, OP_TIMEOU
 use mainstem_machine::replica::{ReplicaConfig, ReplicaEvent};
 
 use mainstem_machine::{
-    Accepted, ChatId, ChatState, Command, Ending, MessageId, Rejection, RelayFault, RelayFrame, ReplicaId,
-    Resume, StreamEvent, Time,
+    Accepted, ChatId, ChatState, Command, MessageId, Rejection, RelayFault, RelayFrame, ReplicaId, Resume,
+    Time,
 };
 
-use crate::driver::{Followed, ReplicaCell, Shared, Watch, lock};
+use crate::driver::{Followed, Next, ReplicaCell, Shared, Watch, lock};
 use crate::ports::{
     Answer, Applied, Bus, Env, Fault, Generator, Page, Receipt, ReplicaRow, Request, Store, TaskHandle,
     within,
@@ -352,15 +352,6 @@ impl<E: Env> RelaySource for Source<E> {
         });
         Ok(Box::pin(frames))
     }
-}
-
-/// What a viewer is told next.
-#[derive(Debug)]
-pub enum Next {
-    /// At least one event, in order. Computed now: ask only when the socket can take it.
-    Events(Vec<StreamEvent>),
-    /// Nothing follows.
-    End(Ending),
 }
 
 /// One viewer's stream.

@@ -24,6 +24,7 @@ pub(crate) use database::bounded;
 pub(crate) use hub::HubCell;
 pub(crate) use registry::Registry;
 pub(crate) use replica::{ReplicaCell, run as run_replica};
+pub use viewer::Next;
 pub(crate) use viewer::{Followed, Watch};
 
 /// What the tasks of one replica share.

@@ -4,15 +4,23 @@
 use std::sync::Arc;
 
 use mainstem_machine::hub::HubEvent;
-use mainstem_machine::{Body, FollowerId, RelayFrame, SubscriptionId};
+use mainstem_machine::{Body, Ending, FollowerId, RelayFrame, StreamEvent, SubscriptionId};
 
 use super::{HubCell, Shared};
-use crate::node::Next;
 use crate::ports::Env;
 
 /// Events, and bytes of text, that are computed at once.
 const EVENTS_MAX: usize = 128;
 const EVENTS_BYTES_MAX: usize = 64 * 1024;
+
+/// What a viewer is told next.
+#[derive(Debug)]
+pub enum Next {
+    /// At least one event, in order. Computed now: ask only when the socket can take it.
+    Events(Vec<StreamEvent>),
+    /// Nothing follows.
+    End(Ending),
+}
 
 /// A viewer's place in a hub. Dropping it leaves.
 #[derive(Debug)]
@@ -60,7 +68,7 @@ impl<E: Env> Watch<E> {
             return Some(Next::Events(events));
         }
         // A hub that is gone was ended with its replica.
-        ending.unwrap_or(Some(mainstem_machine::Ending::Leaving)).map(Next::End)
+        ending.unwrap_or(Some(Ending::Leaving)).map(Next::End)
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod driver;
 mod report;
+mod shared;
 mod viewer;
 
 use std::sync::Arc;
@@ -22,7 +23,8 @@ use crate::failure::Failure;
 use crate::units::Span;
 
 use driver::Driver;
-use report::{Report, Shared};
+use report::Report;
+use shared::Shared;
 use viewer::Finale;
 
 /// Viewers that connect at the same time.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
-use super::report::Shared;
+use super::shared::Shared;
 use crate::client::{Api, CallError};
 
 /// Between tries of a request that was not answered.

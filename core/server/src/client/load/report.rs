@@ -1,43 +1,12 @@
 //! What a load run found.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
 
+use super::shared::Shared;
 use super::viewer::Watched;
 use crate::client::latencies::Latencies;
-
-/// Violations that are told in full; the others are counted (B1).
-const TOLD_MAX: u64 = 20;
-
-/// What all tasks of a run have in common.
-#[derive(Debug, Default)]
-pub(super) struct Shared {
-    counts: AtomicBool,
-    /// How often each guarantee was broken.
-    found: Mutex<BTreeMap<&'static str, u64>>,
-}
-
-impl Shared {
-    /// Whether what comes now is counted.
-    pub(super) fn counts(&self) -> bool {
-        self.counts.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn count(&self, counts: bool) {
-        self.counts.store(counts, Ordering::Relaxed);
-    }
-
-    pub(super) fn found(&self, chat: &str, guarantee: &'static str, why: String) {
-        let mut found = self.found.lock().expect("nobody panics with it");
-        *found.entry(guarantee).or_default() += 1;
-        if found.values().sum::<u64>() <= TOLD_MAX {
-            eprintln!("violation {guarantee} chat {chat}: {why}");
-        }
-    }
-}
 
 #[derive(Debug)]
 pub(super) struct Report {
@@ -72,7 +41,7 @@ impl Report {
     }
 
     pub(super) fn finish(&mut self, shared: &Shared) {
-        self.violations = shared.found.lock().expect("nobody panics with it").clone();
+        self.violations = shared.violations();
     }
 
     pub(super) fn is_clean(&self) -> bool {

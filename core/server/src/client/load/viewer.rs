@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use mainstem_oracles::viewer::{Breach, ViewerOracle, WireBody, WireEvent, WireMessage};
 use tokio::sync::{Notify, Semaphore, watch};
 
-use super::report::Shared;
+use super::shared::Shared;
 use crate::client::latencies::Latencies;
 use crate::client::{Api, CallError, Follow};
 
