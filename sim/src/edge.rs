@@ -7,6 +7,7 @@ use mainstem_machine::ChatId;
 use mainstem_oracles::{Evidence, StreamId};
 use mainstem_runtime::ports::{Env, Receipt};
 use mainstem_runtime::{EdgeError, Next, Node};
+use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, BufReader};
 
 use crate::env::SimEnv;
@@ -42,7 +43,7 @@ async fn answer(stream: Stream, node: Node<SimEnv>, world: &World) -> std::io::R
         None => Ok(()),
         Some(Ask::Execute { by, chat, order, key }) => {
             let by: Arc<str> = by.into();
-            let body = digest(format!("{chat} {order:?}").as_bytes());
+            let body = Sha256::digest(format!("{chat} {order:?}")).into();
             let receipt = Receipt { caller: by.clone(), key: key.into(), body };
             let command = order.into_command(chat, &by);
             let told = match node.execute(&by, chat, command, Some(receipt)).await {
@@ -103,17 +104,4 @@ fn refusal(error: &EdgeError) -> Tell {
         EdgeError::Rejected(_) | EdgeError::Mismatch => Tell::Rejected(error.to_string()),
         EdgeError::Unavailable(_) | EdgeError::Overloaded(_) => Tell::Unavailable(error.to_string()),
     }
-}
-
-/// Tells bodies apart; nobody here tries to deceive.
-fn digest(body: &[u8]) -> [u8; 32] {
-    let mut out = [0; 32];
-    for (word, bytes) in out.chunks_exact_mut(8).enumerate() {
-        let start = 0xcbf2_9ce4_8422_2325 ^ (word as u64);
-        let hash = body
-            .iter()
-            .fold(start, |hash: u64, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
-        bytes.copy_from_slice(&hash.to_le_bytes());
-    }
-    out
 }

@@ -192,12 +192,7 @@ fn seeds(text: &str) -> Result<Range<u64>, String> {
 }
 
 fn span(text: &str) -> Result<Duration, String> {
-    let units = [("s", 1), ("m", 60), ("h", 3600)];
-    let found = units.iter().find_map(|(unit, seconds)| {
-        let count: u64 = text.strip_suffix(unit)?.parse().ok()?;
-        Some(Duration::from_secs(count.checked_mul(*seconds)?))
-    });
-    found.ok_or_else(|| "expected a time like 90s, 10m or 8h".to_owned())
+    humantime::parse_duration(text).map_err(|error| format!("{error}: expected a time like 90s, 10m or 8h"))
 }
 
 fn random(args: RunArgs) -> anyhow::Result<u8> {

@@ -1,5 +1,8 @@
 //! Randomness in named streams: one more draw in one of them moves none of the others.
 
+use std::hash::Hasher;
+
+use fnv::FnvHasher;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -14,10 +17,11 @@ pub fn stream(seed: u64, name: &str) -> StdRng {
 
 /// FNV-1a over the seed, a counter and the name: the same in every build.
 fn digest(seed: u64, word: u64, name: &str) -> u64 {
-    let head = seed.to_le_bytes().into_iter().chain(word.to_le_bytes());
-    head.chain(name.bytes()).fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    let mut digest = FnvHasher::default();
+    for bytes in [&seed.to_le_bytes()[..], &word.to_le_bytes(), name.as_bytes()] {
+        digest.write(bytes);
+    }
+    digest.finish()
 }
 
 #[cfg(test)]

@@ -10,12 +10,12 @@ use mainstem_machine::{
     ReplicaId, ResetReason, Resume, Retry, RunError, SendMode, Seq, Status, StreamEvent, Version,
 };
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
 use crate::net::Stream;
 
 /// One line is no longer than this (B1).
-const LINE_MAX: usize = 4 * 1024 * 1024;
+const LINE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// What a client asks, once per connection.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -273,12 +273,12 @@ pub async fn read_line<S: tokio::io::AsyncRead + Unpin, T: for<'a> Deserialize<'
     from: &mut BufReader<S>,
 ) -> io::Result<Option<T>> {
     let mut line = vec![];
-    from.read_until(b'\n', &mut line).await?;
+    from.take(LINE_BYTES_MAX).read_until(b'\n', &mut line).await?;
     if line.last() != Some(&b'\n') {
+        if line.len() as u64 == LINE_BYTES_MAX {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the line is too long"));
+        }
         return Ok(None);
-    }
-    if line.len() > LINE_MAX {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "the line is too long"));
     }
     Ok(Some(serde_json::from_slice(&line)?))
 }

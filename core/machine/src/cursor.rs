@@ -3,6 +3,8 @@
 use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
 
+use fnv::FnvHasher;
+
 use crate::{Episode, Lease, MessageId, Seq, Version};
 
 /// The state of a stream. Not a queue: what is owed next is computed from it and from what the hub knows.
@@ -45,22 +47,27 @@ impl Fingerprint {
     pub const NOTHING: Self = Self(0);
 
     pub fn of(value: &impl Hash) -> Self {
-        let mut digest = Fnv(0xcbf2_9ce4_8422_2325);
+        let mut digest = Fnv::default();
         value.hash(&mut digest);
-        let folded = (digest.0 ^ (digest.0 >> 32)) as u32;
-        Self(folded.max(1))
+        Self((digest.folded() as u32).max(1))
     }
 }
 
 /// FNV-1a, 64 bits: the same on every replica, which `core`'s own hasher does not promise. Numbers are fed
 /// in little-endian order.
-struct Fnv(u64);
+#[derive(Default)]
+struct Fnv(FnvHasher);
+
+impl Fnv {
+    /// Both halves in one.
+    fn folded(&self) -> u64 {
+        self.finish() ^ (self.finish() >> 32)
+    }
+}
 
 impl Hasher for Fnv {
     fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
+        self.0.write(bytes);
     }
 
     fn write_u32(&mut self, n: u32) {
@@ -80,7 +87,7 @@ impl Hasher for Fnv {
     }
 
     fn finish(&self) -> u64 {
-        self.0
+        self.0.finish()
     }
 }
 
@@ -170,9 +177,9 @@ fn read_number(from: &mut &[u8]) -> Result<u64, BadCursor> {
 }
 
 fn check(body: &[u8]) -> u8 {
-    let mut digest = Fnv(0xcbf2_9ce4_8422_2325);
+    let mut digest = Fnv::default();
     digest.write(body);
-    (digest.0 ^ (digest.0 >> 32)) as u8
+    digest.folded() as u8
 }
 
 #[cfg(test)]

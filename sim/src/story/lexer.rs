@@ -91,14 +91,10 @@ fn classify(word: String) -> Result<Token, String> {
         }
         return Ok(Token::Range(first, last));
     }
-    for (unit, ms) in [("ms", 1), ("s", 1000), ("m", 60_000)] {
-        if let Some(count) = word.strip_suffix(unit)
-            && let Ok(count) = count.parse::<u64>()
-        {
-            return Ok(Token::Time(Duration::from_millis(count.saturating_mul(ms))));
-        }
+    if let Ok(count) = word.parse() {
+        return Ok(Token::Number(count));
     }
-    number(&word)
-        .map(Token::Number)
+    humantime::parse_duration(&word)
+        .map(Token::Time)
         .map_err(|_| format!("`{word}` is no number, no range like 1..3, and no time like 500ms, 2s or 1m"))
 }

@@ -61,8 +61,8 @@ impl Script {
 
     fn set(&mut self, name: &str, value: &str) {
         let Some(number) = number(value) else {
-            if let ("interval", Some(interval)) = (name, interval(value)) {
-                self.interval = interval;
+            if let ("interval", Ok(interval)) = (name, humantime::parse_duration(value)) {
+                self.interval = interval.min(INTERVAL_MAX);
             }
             return;
         };
@@ -83,15 +83,6 @@ impl Script {
 fn number(text: &str) -> Option<u64> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| text.parse().unwrap_or(u64::MAX))
-}
-
-fn interval(text: &str) -> Option<Duration> {
-    let (digits, micros) =
-        [("us", 1), ("ms", 1000), ("s", 1_000_000)].into_iter().find_map(|(unit, micros)| {
-            Some((text.strip_suffix(unit)?, micros)).filter(|(n, _)| number(n).is_some())
-        })?;
-    let total = number(digits)?.saturating_mul(micros);
-    Some(Duration::from_micros(total).min(INTERVAL_MAX))
 }
 
 #[cfg(test)]
@@ -128,13 +119,14 @@ mod tests {
             ("250us", Duration::from_micros(250)),
             ("5ms", Duration::from_millis(5)),
             ("1s", Duration::from_secs(1)),
-            ("99999999999999999999999s", INTERVAL_MAX),
+            ("1.5s", Duration::from_millis(1500)),
+            ("9999999s", INTERVAL_MAX),
+            ("1h", INTERVAL_MAX),
             // No settings: the default stays.
             ("5", INTERVAL_DEFAULT),
             ("-1s", INTERVAL_DEFAULT),
-            ("1.5s", INTERVAL_DEFAULT),
             ("ms", INTERVAL_DEFAULT),
-            ("1h", INTERVAL_DEFAULT),
+            ("99999999999999999999999s", INTERVAL_DEFAULT),
         ] {
             assert_eq!(Script::parse(&format!("/demo interval={text}")).interval, wanted, "{text}");
         }
