@@ -55,7 +55,7 @@ pub struct Change {
 pub struct ArrowId(Option<u32>);
 
 impl ArrowId {
-    pub(crate) const NOBODY_LOOKS: Self = Self(None);
+    pub(crate) const UNRECORDED: Self = Self(None);
 }
 
 #[derive(Clone, Debug, Default)]
@@ -70,7 +70,7 @@ impl Arrows {
     pub(crate) fn send(&mut self, arrow: Arrow) -> ArrowId {
         if self.arrows.len() >= ARROWS_MAX {
             self.dropped += 1;
-            return ArrowId::NOBODY_LOOKS;
+            return ArrowId::UNRECORDED;
         }
         let id = u32::try_from(self.arrows.len()).expect("bounded above");
         self.arrows.push(arrow);

@@ -26,7 +26,7 @@ const WAITING_MAX: usize = 1024;
 
 /// What becomes of the notices for one replica.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Weather {
+pub struct BusFaults {
     pub lost: bool,
     pub doubled: bool,
     /// Each is late by this much.
@@ -52,7 +52,7 @@ struct State {
     rng: StdRng,
     last_id: u64,
     subscribers: BTreeMap<u64, Subscriber>,
-    weather: BTreeMap<String, Weather>,
+    faults: BTreeMap<String, BusFaults>,
     /// Subscriptions that get nothing any more.
     silent: BTreeSet<u64>,
     /// On their way: by the time of arrival, and in the order of sending among those that arrive together.
@@ -72,7 +72,7 @@ impl Messenger {
             rng: world.stream("bus"),
             last_id: 0,
             subscribers: BTreeMap::new(),
-            weather: BTreeMap::new(),
+            faults: BTreeMap::new(),
             silent: BTreeSet::new(),
             flight: BTreeMap::new(),
         };
@@ -84,12 +84,12 @@ impl Messenger {
         SimBus { messenger: self.clone(), replica: replica.to_owned() }
     }
 
-    pub fn set_weather(&self, replica: &str, weather: Weather) {
-        self.with(|state| state.weather.insert(replica.to_owned(), weather));
+    pub fn set_faults(&self, replica: &str, faults: BusFaults) {
+        self.with(|state| state.faults.insert(replica.to_owned(), faults));
     }
 
-    pub fn weather(&self, replica: &str) -> Weather {
-        self.with(|state| state.weather.get(replica).copied().unwrap_or_default())
+    pub fn faults(&self, replica: &str) -> BusFaults {
+        self.with(|state| state.faults.get(replica).copied().unwrap_or_default())
     }
 
     /// The replica's present subscriptions end, for it to see.
@@ -123,9 +123,9 @@ impl Messenger {
     }
 
     /// What is silent ends, as it would when the connection is found to be dead.
-    pub fn heal(&self) {
+    pub fn clear_faults(&self) {
         self.with(|state| {
-            state.weather.clear();
+            state.faults.clear();
             let silent = std::mem::take(&mut state.silent);
             state.subscribers.retain(|id, _| !silent.contains(id));
         });
@@ -144,30 +144,30 @@ impl Messenger {
             version: notice.snapshot_version,
         });
         for id in ids {
-            let (replica, weather, silent) = self.with(|state| {
+            let (replica, faults, silent) = self.with(|state| {
                 let replica = state.subscribers[&id].replica.clone();
-                let weather = state.weather.get(&replica).copied().unwrap_or_default();
-                (replica, weather, state.silent.contains(&id))
+                let faults = state.faults.get(&replica).copied().unwrap_or_default();
+                (replica, faults, state.silent.contains(&id))
             });
             let version = notice.snapshot_version;
-            if weather.lost || silent {
+            if faults.lost || silent {
                 let fault = if silent { "bus silent" } else { "notice lost" };
                 world.landed(fault, &replica, format_args!("version {version}"));
                 world.lost(world.sent("bus", &replica, Way::Bus, format_args!("version {version}")));
                 continue;
             }
-            self.deliver(id, &replica, weather, notice);
-            if weather.doubled {
+            self.deliver(id, &replica, faults, notice);
+            if faults.doubled {
                 world.landed("notice doubled", &replica, format_args!("version {version}"));
-                self.deliver(id, &replica, weather, notice);
+                self.deliver(id, &replica, faults, notice);
             }
         }
     }
 
-    fn deliver(&self, id: u64, replica: &str, weather: Weather, notice: &Notice) {
-        let most = u64::try_from(weather.scattered.as_micros()).unwrap_or(u64::MAX);
+    fn deliver(&self, id: u64, replica: &str, faults: BusFaults, notice: &Notice) {
+        let most = u64::try_from(faults.scattered.as_micros()).unwrap_or(u64::MAX);
         let extra = if most == 0 { 0 } else { self.with(|state| state.rng.random_range(0..=most)) };
-        let late = weather.late + Duration::from_micros(extra);
+        let late = faults.late + Duration::from_micros(extra);
         if !late.is_zero() {
             let ms = late.as_millis();
             self.0.world.landed(
@@ -259,14 +259,14 @@ impl Bus for SimBus {
         let (bus, world) = (&self.messenger, &self.messenger.0.world);
         world.observe(Evidence::Operated { replica: self.replica.as_str().into(), what: Operation::Bus });
         world.sleep(LATENCY).await;
-        let mut told = false;
-        while bus.weather(&self.replica).hangs {
-            if !std::mem::replace(&mut told, true) {
+        let mut reported = false;
+        while bus.faults(&self.replica).hangs {
+            if !std::mem::replace(&mut reported, true) {
                 world.landed("bus hangs", &self.replica, format_args!("a subscription"));
             }
             world.sleep(LATENCY * 10).await;
         }
-        if bus.weather(&self.replica).refuses {
+        if bus.faults(&self.replica).refuses {
             world.landed("bus refused", &self.replica, format_args!("a subscription"));
             return Err(BusError("it takes no subscriptions now".into()));
         }

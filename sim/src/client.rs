@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use crate::edge;
 use crate::env::SimEnv;
 use crate::net::Net;
-use crate::wire::{Ask, From, Order, Tell, read_line, write_line};
+use crate::wire::{Ask, From, Order, Reply, read_line, write_line};
 use crate::world::World;
 
 /// Who all clients of a run are.
@@ -44,7 +44,7 @@ struct Shared {
     env: SimEnv,
     state: Mutex<State>,
     /// The viewer was told something.
-    told: Notify,
+    changed: Notify,
     /// Where it goes, one after the other, when it loses its replica. Empty: it waits for that one.
     roams: Vec<String>,
 }
@@ -80,8 +80,8 @@ impl Viewer {
             ended: None,
             connected: false,
         };
-        let (name, state, told) = (name.to_owned(), Mutex::new(state), Notify::new());
-        let shared = Arc::new(Shared { name, chat, env: env.clone(), state, told, roams });
+        let (name, state, changed) = (name.to_owned(), Mutex::new(state), Notify::new());
+        let shared = Arc::new(Shared { name, chat, env: env.clone(), state, changed, roams });
         let watching = shared.clone();
         let task = env.spawn(async move { watching.watch().await });
         Self { shared, _task: task }
@@ -102,12 +102,12 @@ impl Viewer {
             state.replica = replica.to_owned();
             state.moves += 1;
         });
-        self.shared.told.notify_one();
+        self.shared.changed.notify_one();
     }
 
     pub fn set_reading(&self, reads: bool) {
         self.shared.with(|state| state.reads = reads);
-        self.shared.told.notify_one();
+        self.shared.changed.notify_one();
     }
 
     /// `Some(true)`: its stream ended because the chat was deleted.
@@ -188,7 +188,7 @@ impl Shared {
     ) -> std::io::Result<Option<bool>> {
         let world = self.env.world();
         loop {
-            let told = {
+            let reply = {
                 let reading = read_line(stream);
                 let mut reading = std::pin::pin!(reading);
                 let mut silence = std::pin::pin!(self.env.sleep(SILENCE_MAX));
@@ -197,13 +197,13 @@ impl Shared {
                         return Ok(None);
                     }
                     if !self.with(|state| state.reads) {
-                        self.told.notified().await;
+                        self.changed.notified().await;
                         silence.set(self.env.sleep(SILENCE_MAX));
                         continue;
                     }
-                    let told = std::pin::pin!(self.told.notified());
-                    match select(reading.as_mut(), select(silence.as_mut(), told)).await {
-                        Either::Left((told, _)) => break told?,
+                    let changed = std::pin::pin!(self.changed.notified());
+                    match select(reading.as_mut(), select(silence.as_mut(), changed)).await {
+                        Either::Left((reply, _)) => break reply?,
                         Either::Right((Either::Left(_), _)) => {
                             return Err(std::io::ErrorKind::TimedOut.into());
                         }
@@ -211,10 +211,10 @@ impl Shared {
                     }
                 }
             };
-            match told {
+            match reply {
                 None => return Ok(None),
-                Some(Tell::Alive) => {}
-                Some(Tell::Events(events)) => {
+                Some(Reply::Alive) => {}
+                Some(Reply::Events(events)) => {
                     for event in events {
                         let event = event.into_event()?;
                         world.trace(&self.name, format_args!("sees {}", describe(&event.body)));
@@ -225,19 +225,19 @@ impl Shared {
                         world.observe(Evidence::Saw { stream: watching.id, event });
                     }
                 }
-                Some(Tell::End { deleted }) => {
+                Some(Reply::End { deleted }) => {
                     watching.how = if deleted { StreamEnd::Deleted } else { StreamEnd::Leaving };
                     self.with(|state| state.ended = Some(deleted));
                     return Ok(Some(deleted));
                 }
-                Some(Tell::Rejected(why)) => {
+                Some(Reply::Rejected(why)) => {
                     watching.how = StreamEnd::Refused;
                     let was_there = self.with(|state| state.cursor.is_some());
                     self.with(|state| state.ended = was_there.then_some(true));
                     return Err(std::io::Error::other(why));
                 }
-                Some(Tell::Unavailable(why)) => return Err(std::io::Error::other(why)),
-                Some(Tell::Accepted(_)) => return Err(std::io::ErrorKind::InvalidData.into()),
+                Some(Reply::Unavailable(why)) => return Err(std::io::Error::other(why)),
+                Some(Reply::Accepted(_)) => return Err(std::io::ErrorKind::InvalidData.into()),
             }
         }
     }
@@ -316,17 +316,17 @@ pub async fn ask(
         let (caller, key_, text) = (caller.clone(), named.clone(), order.text().map(str::to_owned));
         world.observe(Evidence::Asked { caller, key: key_, chat, text });
         match within(env, ANSWER_TIMEOUT, ask_once(env, &replica, chat, &order, &key)).await {
-            Ok(Ok(Tell::Accepted(accepted))) => {
+            Ok(Ok(Reply::Accepted(accepted))) => {
                 answered(Answer::Accepted(accepted.clone()));
                 world.trace(env.name(), format_args!("is acknowledged {key}"));
                 return Answered::Accepted(accepted);
             }
-            Ok(Ok(Tell::Rejected(why))) => {
+            Ok(Ok(Reply::Rejected(why))) => {
                 answered(Answer::Refused);
                 world.trace(env.name(), format_args!("is refused {key}: {why}"));
                 return Answered::Rejected(why);
             }
-            Ok(Ok(Tell::Unavailable(why))) => {
+            Ok(Ok(Reply::Unavailable(why))) => {
                 world.trace(env.name(), format_args!("waits with {key}: {why}"))
             }
             Ok(Ok(_)) => world.trace(env.name(), format_args!("gets nonsense for {key}")),
@@ -359,13 +359,13 @@ pub async fn try_as_stranger(env: &SimEnv, replica: &str, chat: ChatId) {
     let watch = Ask::Subscribe { by: by(), chat, from: From::Fresh, stream: stream.0 };
     let stop = Ask::Execute { by: by(), chat, order: Order::Interrupt, key: "a stranger's".into() };
     for ask in [watch, stop] {
-        match within(env, ANSWER_TIMEOUT, tell_once(env, replica, &ask)).await {
-            Ok(Ok(Tell::Accepted(accepted))) => {
+        match within(env, ANSWER_TIMEOUT, reply_once(env, replica, &ask)).await {
+            Ok(Ok(Reply::Accepted(accepted))) => {
                 let (caller, key, answer) =
                     (STRANGER.into(), "a stranger's".into(), Answer::Accepted(accepted));
                 world.observe(Evidence::Answered { caller, key, chat, answer });
             }
-            Ok(Ok(Tell::Events(events))) => {
+            Ok(Ok(Reply::Events(events))) => {
                 for event in events.into_iter().filter_map(|event| event.into_event().ok()) {
                     world.observe(Evidence::Saw { stream, event });
                 }
@@ -381,13 +381,13 @@ async fn ask_once(
     chat: ChatId,
     order: &Order,
     key: &str,
-) -> std::io::Result<Tell> {
+) -> std::io::Result<Reply> {
     let ask = Ask::Execute { by: USER.into(), chat, order: order.clone(), key: key.into() };
-    tell_once(env, replica, &ask).await
+    reply_once(env, replica, &ask).await
 }
 
 /// Says one thing and waits for the first answer.
-async fn tell_once(env: &SimEnv, replica: &str, ask: &Ask) -> std::io::Result<Tell> {
+async fn reply_once(env: &SimEnv, replica: &str, ask: &Ask) -> std::io::Result<Reply> {
     let mut stream = BufReader::new(env.connect(&edge::address(replica)).await?);
     write_line(&mut stream, ask).await?;
     read_line(&mut stream).await?.ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())

@@ -13,7 +13,7 @@ use crate::bus::Messenger;
 use crate::database::Database;
 use crate::edge;
 use crate::env::SimEnv;
-use crate::model::Stage;
+use crate::model::ModelControl;
 use crate::net::{Death, Net};
 use crate::world::World;
 
@@ -52,12 +52,12 @@ pub struct Cluster {
     pub net: Net,
     pub database: Database,
     pub messenger: Messenger,
-    pub stage: Stage,
+    pub model_control: ModelControl,
     pub settings: Settings,
     replicas: BTreeMap<String, Replica>,
-    strangers: BTreeSet<String>,
+    wrong_secrets: BTreeSet<String>,
     /// Those that are only until all heals.
-    misled: BTreeSet<String>,
+    wrong_until_recovery: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -83,22 +83,32 @@ impl Cluster {
         database.set_vary(settings.vary);
         database.set_tail_messages_max(settings.tail_messages_max);
         let messenger = Messenger::new(&world);
-        let stage = Stage::new(&world);
+        let model_control = ModelControl::new(&world);
         let replicas = BTreeMap::new();
-        let (strangers, misled) = (BTreeSet::new(), BTreeSet::new());
-        Self { world, net, database, messenger, stage, settings, replicas, strangers, misled }
+        let (wrong_secrets, wrong_until_recovery) = (BTreeSet::new(), BTreeSet::new());
+        Self {
+            world,
+            net,
+            database,
+            messenger,
+            model_control,
+            settings,
+            replicas,
+            wrong_secrets,
+            wrong_until_recovery,
+        }
     }
 
     /// The replica's secret is not that of the others, from its next start on.
-    pub fn estrange(&mut self, name: &str) {
-        self.strangers.insert(name.to_owned());
+    pub fn set_wrong_secret(&mut self, name: &str) {
+        self.wrong_secrets.insert(name.to_owned());
     }
 
     /// Starts it again with a secret that is not that of the others, until all heals.
-    pub fn restart_estranged(&mut self, name: &str) {
+    pub fn restart_with_wrong_secret(&mut self, name: &str) {
         self.world.landed("another secret", name, format_args!("its peers deny it"));
-        self.misled.insert(name.to_owned());
-        self.estrange(name);
+        self.wrong_until_recovery.insert(name.to_owned());
+        self.set_wrong_secret(name);
         self.start(name);
     }
 
@@ -112,13 +122,13 @@ impl Cluster {
         } = self.settings;
         // Each of two with different secrets refuses the other.
         for other in self.replicas.keys() {
-            if self.strangers.contains(other) != self.strangers.contains(name) {
+            if self.wrong_secrets.contains(other) != self.wrong_secrets.contains(name) {
                 let (one, other) = (Name::from(name), Name::from(other.as_str()));
                 self.world.observe(Evidence::Denies { from: one.clone(), to: other.clone() });
                 self.world.observe(Evidence::Denies { from: other, to: one });
             }
         }
-        let secret: &[u8] = match self.strangers.contains(name) {
+        let secret: &[u8] = match self.wrong_secrets.contains(name) {
             false => b"the peers of a simulated cluster",
             true => b"somebody else's secret",
         };
@@ -138,7 +148,7 @@ impl Cluster {
         };
         let store = Arc::new(self.database.store(name));
         let bus = Arc::new(self.messenger.bus(name));
-        let generator = Arc::new(self.stage.generator(name));
+        let generator = Arc::new(self.model_control.generator(name));
         let node = Arc::new(Mutex::new(None));
         let (slot, starting, world) = (node.clone(), env.clone(), self.world.clone());
         env.spawn(async move {
@@ -240,12 +250,12 @@ impl Cluster {
     }
 
     /// No fault is left, and everybody who is down comes back.
-    pub fn heal(&mut self) {
-        self.net.heal();
-        self.database.heal();
-        self.messenger.heal();
-        for name in std::mem::take(&mut self.misled) {
-            self.strangers.remove(&name);
+    pub fn clear_faults(&mut self) {
+        self.net.clear_faults();
+        self.database.clear_faults();
+        self.messenger.clear_faults();
+        for name in std::mem::take(&mut self.wrong_until_recovery) {
+            self.wrong_secrets.remove(&name);
             self.start(&name);
         }
         for name in self.names() {
@@ -255,6 +265,6 @@ impl Cluster {
                 self.start(&name);
             }
         }
-        self.world.observe(Evidence::Healed);
+        self.world.observe(Evidence::FaultsCleared);
     }
 }

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use mainstem_machine::ChatId;
 use mainstem_oracles::{Evidence, StreamId};
-use mainstem_runtime::ports::{Env, Receipt};
+use mainstem_runtime::ports::{Env, IdempotencyKey};
 use mainstem_runtime::{EdgeError, Next, Node};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, BufReader};
 
 use crate::env::SimEnv;
 use crate::net::Stream;
-use crate::wire::{Ask, Event, Tell, read_line, write_line};
+use crate::wire::{Ask, Event, Reply, read_line, write_line};
 use crate::world::World;
 
 /// So often a stream shows that its replica is there, like the product's comments and pings.
@@ -44,16 +44,16 @@ async fn answer(stream: Stream, node: Node<SimEnv>, world: &World) -> std::io::R
         Some(Ask::Execute { by, chat, order, key }) => {
             let by: Arc<str> = by.into();
             let body = Sha256::digest(format!("{chat} {order:?}")).into();
-            let receipt = Receipt { caller: by.clone(), key: key.into(), body };
+            let idempotency_key = IdempotencyKey { caller: by.clone(), key: key.into(), body };
             let command = order.into_command(chat, &by);
-            let told = match node.execute(&by, chat, command, Some(receipt)).await {
-                Ok(accepted) => Tell::Accepted(accepted),
-                Err(error) => refusal(&error),
+            let reply = match node.execute(&by, chat, command, Some(idempotency_key)).await {
+                Ok(accepted) => Reply::Accepted(accepted),
+                Err(error) => rejected(&error),
             };
-            write_line(&mut stream, &told).await
+            write_line(&mut stream, &reply).await
         }
         Some(Ask::Subscribe { by, chat, from, stream: id }) => match from.into_resume() {
-            None => write_line(&mut stream, &Tell::Rejected("not a cursor".into())).await,
+            None => write_line(&mut stream, &Reply::Rejected("not a cursor".into())).await,
             Some(from) => watch(stream, node, world, StreamId(id), by.into(), chat, from).await,
         },
     }
@@ -70,7 +70,7 @@ async fn watch(
 ) -> std::io::Result<()> {
     let mut viewer = match node.subscribe(&by, chat, from).await {
         Ok(viewer) => viewer,
-        Err(error) => return write_line(&mut stream, &refusal(&error)).await,
+        Err(error) => return write_line(&mut stream, &rejected(&error)).await,
     };
     let mut alarm = std::pin::pin!(world.sleep(ALIVE_INTERVAL));
     loop {
@@ -82,26 +82,26 @@ async fn watch(
             next = viewer.next() => next,
             () = &mut alarm => {
                 alarm.set(world.sleep(ALIVE_INTERVAL));
-                write_line(&mut stream, &Tell::Alive).await?;
+                write_line(&mut stream, &Reply::Alive).await?;
                 continue;
             }
         };
         match next {
             Next::Events(events) => {
                 for event in &events {
-                    world.observe(Evidence::Told { stream: id, event: event.clone() });
+                    world.observe(Evidence::Sent { stream: id, event: event.clone() });
                 }
                 let events = events.into_iter().map(Event::from).collect();
-                write_line(&mut stream, &Tell::Events(events)).await?;
+                write_line(&mut stream, &Reply::Events(events)).await?;
             }
-            Next::End(ending) => return write_line(&mut stream, &Tell::end(ending)).await,
+            Next::End(ending) => return write_line(&mut stream, &Reply::end(ending)).await,
         }
     }
 }
 
-fn refusal(error: &EdgeError) -> Tell {
+fn rejected(error: &EdgeError) -> Reply {
     match error {
-        EdgeError::Rejected(_) | EdgeError::Mismatch => Tell::Rejected(error.to_string()),
-        EdgeError::Unavailable(_) | EdgeError::Overloaded(_) => Tell::Unavailable(error.to_string()),
+        EdgeError::Rejected(_) | EdgeError::Mismatch => Reply::Rejected(error.to_string()),
+        EdgeError::Unavailable(_) | EdgeError::Overloaded(_) => Reply::Unavailable(error.to_string()),
     }
 }

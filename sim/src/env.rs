@@ -152,7 +152,7 @@ impl Env for SimEnv {
 
     fn now(&self) -> Time {
         let now = self.0.world.now();
-        self.0.pulse.beat(&self.0.name, now);
+        self.0.pulse.tick(&self.0.name, now);
         self.clock().read(now)
     }
 

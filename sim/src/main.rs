@@ -12,10 +12,10 @@ use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
 use mainstem_sim::batch::{self, Batch};
 use mainstem_sim::plan::Plan;
-use mainstem_sim::run::{Looking, Outcome, Verdict, run};
-use mainstem_sim::seeing::{html, timeline};
+use mainstem_sim::run::{Outcome, RunOptions, Verdict, run};
 use mainstem_sim::shrink::{ShrinkError, shrink};
 use mainstem_sim::story::{self, Story};
+use mainstem_sim::visualize::{html, timeline};
 use mainstem_sim::{determinism, zoo};
 
 const NOT_DETERMINISTIC: u8 = 3;
@@ -134,9 +134,9 @@ fn smallest(args: ShrinkArgs) -> anyhow::Result<u8> {
         }
     };
     std::panic::set_hook(Box::new(|_| {}));
-    let looking = Looking { trace: false, without_oracle: args.without_oracle };
+    let options = RunOptions { trace: false, without_oracle: args.without_oracle };
     let name = plan.name.clone();
-    let shrunk = match shrink(plan, &looking, args.jobs.unwrap_or(cores), args.limit) {
+    let shrunk = match shrink(plan, &options, args.jobs.unwrap_or(cores), args.limit) {
         Err(ShrinkError::Clean) => {
             println!("{name} runs clean: there is nothing to shrink");
             return Ok(0);
@@ -321,13 +321,13 @@ fn read(path: &Path) -> anyhow::Result<Story> {
 }
 
 fn scenarios(names: &[String], without_oracle: Option<String>) -> anyhow::Result<u8> {
-    let looking = Looking { without_oracle, ..Looking::default() };
+    let options = RunOptions { without_oracle, ..RunOptions::default() };
     let mut worst = 0;
     let mut last = None;
     for path in find(names)? {
         let story = read(&path)?;
         let start = std::time::Instant::now();
-        let outcome = run(&story, 0, &looking);
+        let outcome = run(&story, 0, &options);
         let (name, took) = (&story.name, start.elapsed().as_millis());
         match &outcome.verdict {
             Verdict::Clean => println!("ok     {name:<8} guards {:<12} {took:>5} ms", story.guards.join(" ")),
@@ -369,9 +369,9 @@ fn commit() -> Option<String> {
 
 fn replay(file: &str, trace: bool, html: Option<&Path>, seed: u64) -> anyhow::Result<u8> {
     let (path, story) = find_one(file)?;
-    let outcome = run(&story, seed, &Looking { trace: true, ..Looking::default() });
+    let outcome = run(&story, seed, &RunOptions { trace: true, ..RunOptions::default() });
     if trace {
-        anstream::print!("{}", timeline::told(&outcome.lines));
+        anstream::print!("{}", timeline::render(&outcome.lines));
     }
     if let Some(out) = html {
         let page = html::page(&story.name, story.seed.unwrap_or(seed), &outcome);
@@ -390,7 +390,7 @@ fn replay(file: &str, trace: bool, html: Option<&Path>, seed: u64) -> anyhow::Re
 
 fn print_trace(file: &str, seed: u64) -> anyhow::Result<u8> {
     let (_, story) = find_one(file)?;
-    let outcome = run(&story, seed, &Looking { trace: true, ..Looking::default() });
+    let outcome = run(&story, seed, &RunOptions { trace: true, ..RunOptions::default() });
     let lines: String = outcome.lines.iter().map(|line| format!("{line}\n")).collect();
     print!("{lines}digest {:016x}\n{}\n", outcome.digest, outcome.verdict);
     Ok(outcome.verdict.code())

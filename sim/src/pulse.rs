@@ -6,23 +6,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use mainstem_machine::Time;
 
 /// Readings of its clock that one replica may do in one second. A loop that waits for nothing does millions.
-const BEATS_MAX: u64 = 50_000;
+const TICKS_MAX: u64 = 50_000;
 
 #[derive(Debug, Default)]
 pub(crate) struct Pulse {
     second: AtomicU64,
-    beats: AtomicU64,
+    ticks: AtomicU64,
 }
 
 impl Pulse {
-    pub(crate) fn beat(&self, replica: &str, now: Time) {
+    pub(crate) fn tick(&self, replica: &str, now: Time) {
         let second = now.as_micros() / 1_000_000;
         if self.second.swap(second, Ordering::Relaxed) != second {
-            self.beats.store(0, Ordering::Relaxed);
+            self.ticks.store(0, Ordering::Relaxed);
         }
-        let beats = self.beats.fetch_add(1, Ordering::Relaxed);
+        let ticks = self.ticks.fetch_add(1, Ordering::Relaxed);
         // Once: whatever unwinds reads the clock too.
-        assert!(beats != BEATS_MAX, "L4: {replica} moved more than {BEATS_MAX} times in one second");
+        assert!(ticks != TICKS_MAX, "L4: {replica} moved more than {TICKS_MAX} times in one second");
     }
 }
 
@@ -30,15 +30,15 @@ impl Pulse {
 mod tests {
     use mainstem_machine::Time;
 
-    use super::{BEATS_MAX, Pulse};
+    use super::{Pulse, TICKS_MAX};
 
     #[test]
     fn a_second_has_its_bound_and_the_next_one_has_it_anew() {
         let pulse = Pulse::default();
         for second in 0..2 {
-            (0..BEATS_MAX).for_each(|_| pulse.beat("A", Time::from_micros(second * 1_000_000)));
+            (0..TICKS_MAX).for_each(|_| pulse.tick("A", Time::from_micros(second * 1_000_000)));
         }
-        let spin = || pulse.beat("A", Time::from_micros(1_999_999));
+        let spin = || pulse.tick("A", Time::from_micros(1_999_999));
         assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(spin)).is_err());
     }
 }

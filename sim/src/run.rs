@@ -84,7 +84,7 @@ pub struct Outcome {
 
 /// How a run is looked at.
 #[derive(Clone, Debug, Default)]
-pub struct Looking {
+pub struct RunOptions {
     /// Keeps the lines of the trace; else only their digest.
     pub trace: bool,
     /// An oracle that is switched off, by the id of its guarantee.
@@ -92,30 +92,30 @@ pub struct Looking {
 }
 
 /// Runs a story to its end, or to the first thing that is not as promised.
-pub fn run(story: &Story, seed: u64, looking: &Looking) -> Outcome {
+pub fn run(story: &Story, seed: u64, options: &RunOptions) -> Outcome {
     let seed = story.seed.unwrap_or(seed);
     let (trace, tally) =
-        (if looking.trace { Trace::default() } else { Trace::for_digest() }, Tally::default());
+        (if options.trace { Trace::default() } else { Trace::for_digest() }, Tally::default());
     let (sender, receiver) = mpsc::channel();
-    let (telling, writing, counting) = (story.clone(), trace.clone(), tally.clone());
+    let (played, writing, counting) = (story.clone(), trace.clone(), tally.clone());
     let thread = std::thread::Builder::new().name(story.name.clone()).stack_size(STACK);
-    let judge = Judge::without(&looking.without_oracle.as_deref().into_iter().collect::<Vec<_>>());
+    let judge = Judge::without(&options.without_oracle.as_deref().into_iter().collect::<Vec<_>>());
     thread
         .spawn(move || {
-            let told = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            let ended = std::panic::catch_unwind(AssertUnwindSafe(|| {
                 let runtime = Runtime::with_seed_and_config(seed, madsim::Config::default());
                 let _subscriber = events::record(&writing, &counting);
                 runtime.block_on(async {
-                    let told = story::tell(&telling, judge, seed, writing.clone(), counting.clone()).await;
-                    if let Err(failure) = &told {
+                    let ended = story::play(&played, judge, seed, writing.clone(), counting.clone()).await;
+                    if let Err(failure) = &ended {
                         let micros = madsim::time::TimeHandle::current().elapsed().as_micros();
                         let at = Time::from_micros(u64::try_from(micros).unwrap_or(u64::MAX));
                         writing.write(at, "verdict", Kind::Broken, format_args!("{failure}"));
                     }
-                    told
+                    ended
                 })
             }));
-            let verdict = match told {
+            let verdict = match ended {
                 Ok(Ok(())) => Verdict::Clean,
                 Ok(Err(failure)) => Verdict::Failed(failure),
                 Err(panic) => {
@@ -130,12 +130,12 @@ pub fn run(story: &Story, seed: u64, looking: &Looking) -> Outcome {
         .expect("a thread can be started");
     let verdict = receiver.recv_timeout(WALL_LIMIT).unwrap_or(Verdict::Hung);
     // A failure has told of itself already, when it came.
-    let untold = !matches!(verdict, Verdict::Failed(_) | Verdict::Hung);
+    let unreported = !matches!(verdict, Verdict::Failed(_) | Verdict::Hung);
     let verdict = match verdict {
         Verdict::Clean => judge_errors(story, &trace.errors()),
         verdict => verdict,
     };
-    if untold && !matches!(verdict, Verdict::Clean) {
+    if unreported && !matches!(verdict, Verdict::Clean) {
         trace.write(trace.last(), "verdict", Kind::Broken, format_args!("{verdict}"));
     }
     let (lines, arrows) = (trace.lines(), trace.arrows());
@@ -144,8 +144,8 @@ pub fn run(story: &Story, seed: u64, looking: &Looking) -> Outcome {
 
 /// An error that nobody expects is one too many; one that is expected and does not come, one too few.
 fn judge_errors(story: &Story, errors: &[Line]) -> Verdict {
-    let known = || story.errors.iter().chain(&story.tolerated);
-    let is_expected = |line: &&Line| known().any(|error| line.what.contains(error));
+    let allowed = || story.errors.iter().chain(&story.tolerated);
+    let is_expected = |line: &&Line| allowed().any(|error| line.what.contains(error));
     if let Some(line) = errors.iter().find(|line| !is_expected(line)) {
         return Verdict::Logged(line.to_string());
     }
@@ -168,7 +168,7 @@ mod tests {
         let tale =
             "only A works\nuser sends \"one\"\nviewer V on C watches chat\nwithin 1s C dialed A once\n";
         let story = story::parse("x", &format!("{head}{more}{tale}")).expect("a story");
-        run(&story, 0, &Looking::default()).verdict
+        run(&story, 0, &RunOptions::default()).verdict
     }
 
     #[test]

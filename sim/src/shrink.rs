@@ -9,7 +9,7 @@ mod simpler;
 use std::time::{Duration, Instant};
 
 use crate::plan::Plan;
-use crate::run::{Looking, Outcome, Verdict, run};
+use crate::run::{Outcome, RunOptions, Verdict, run};
 use crate::story::{Problem, START, Story};
 
 /// Seeds under which a candidate has a chance to fail, while much can go.
@@ -62,7 +62,7 @@ struct Shrinker {
     failure: Failure,
     best: Plan,
     verdict: Verdict,
-    looking: Looking,
+    options: RunOptions,
     jobs: usize,
     luck: u64,
     runs: usize,
@@ -70,15 +70,15 @@ struct Shrinker {
 }
 
 /// Shrinks a plan that fails, for at most `limit` by the wall clock.
-pub fn shrink(plan: Plan, looking: &Looking, jobs: usize, limit: Duration) -> Result<Shrunk, ShrinkError> {
+pub fn shrink(plan: Plan, options: &RunOptions, jobs: usize, limit: Duration) -> Result<Shrunk, ShrinkError> {
     let began = Instant::now();
-    let outcome = run(&plan.to_story()?, plan.seed, looking);
+    let outcome = run(&plan.to_story()?, plan.seed, options);
     let failure = Failure::of(&outcome.verdict).ok_or(ShrinkError::Clean)?;
     let mut shrinker = Shrinker {
         failure,
         best: plan,
         verdict: outcome.verdict,
-        looking: looking.clone(),
+        options: options.clone(),
         jobs: jobs.max(1),
         luck: LUCK,
         runs: 1,
@@ -87,18 +87,23 @@ pub fn shrink(plan: Plan, looking: &Looking, jobs: usize, limit: Duration) -> Re
     let ended = Duration::from_millis(outcome.counts.simulated_ms);
     let until = ended.saturating_sub(START);
     shrinker.adopt_first(|plan| simpler::without_what_comes_after(plan, until));
-    while shrinker.pass() || shrinker.look_deeper() || shrinker.look_elsewhere() {}
+    while shrinker.pass() || shrinker.search_deeper() || shrinker.search_elsewhere() {}
     let Shrinker { best: plan, verdict, runs, until, .. } = shrinker;
     Ok(Shrunk { plan, verdict, runs, took: began.elapsed(), is_minimal: Instant::now() < until })
 }
 
 /// Runs a plan under its own seed and a few others. Without a line the delays fall otherwise, and a race that
 /// was lost under one seed is lost under another.
-fn fails_with_luck(plan: &Plan, failure: &Failure, luck: u64, looking: &Looking) -> Option<(u64, Outcome)> {
+fn fails_with_luck(
+    plan: &Plan,
+    failure: &Failure,
+    luck: u64,
+    options: &RunOptions,
+) -> Option<(u64, Outcome)> {
     let story = plan.to_story().ok()?;
     (0..luck).find_map(|more| {
         let seed = plan.seed.wrapping_add(more);
-        let outcome = run(&Story { seed: Some(seed), ..story.clone() }, seed, looking);
+        let outcome = run(&Story { seed: Some(seed), ..story.clone() }, seed, options);
         (Failure::of(&outcome.verdict).as_ref() == Some(failure)).then_some((seed, outcome))
     })
 }
@@ -121,7 +126,7 @@ impl Shrinker {
     }
 
     /// Where no single line can go: two at once, and more luck. False: still nothing could go.
-    fn look_deeper(&mut self) -> bool {
+    fn search_deeper(&mut self) -> bool {
         if self.is_over() || self.luck == LAST_LUCK {
             return false;
         }
@@ -135,7 +140,7 @@ impl Shrinker {
 
     /// Where many faults only lead up to what one could begin with: begins with it, and sees whether they can go
     /// then. False: nothing could go.
-    fn look_elsewhere(&mut self) -> bool {
+    fn search_elsewhere(&mut self) -> bool {
         if self.best.faults().is_ok_and(|faults| faults <= FEW_FAULTS) {
             return false;
         }
@@ -207,11 +212,11 @@ impl Shrinker {
     /// Runs the candidates at once, and adopts the first that fails for the same reason. Its place.
     fn first_that_fails(&mut self, candidates: Vec<Plan>) -> Option<usize> {
         self.runs += candidates.len();
-        let (looking, failure, luck) = (&self.looking, &self.failure, self.luck);
+        let (options, failure, luck) = (&self.options, &self.failure, self.luck);
         let outcomes: Vec<Option<(u64, Outcome)>> = std::thread::scope(|scope| {
             let running: Vec<_> = candidates
                 .iter()
-                .map(|plan| scope.spawn(|| fails_with_luck(plan, failure, luck, looking)))
+                .map(|plan| scope.spawn(|| fails_with_luck(plan, failure, luck, options)))
                 .collect();
             running.into_iter().map(|running| running.join().ok().flatten()).collect()
         });

@@ -105,7 +105,7 @@ impl Trace {
     /// Something is on its way.
     pub fn sent(&self, at: Time, from: &str, to: &str, way: Way, label: fmt::Arguments<'_>) -> ArrowId {
         if !self.keeps {
-            return ArrowId::NOBODY_LOOKS;
+            return ArrowId::UNRECORDED;
         }
         let (from, to, label) = (from.to_owned(), to.to_owned(), label.to_string());
         self.lock().arrows.send(Arrow { from, to, way, label, sent: at, fate: Fate::UnderWay })

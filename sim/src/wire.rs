@@ -42,7 +42,7 @@ pub enum Order {
     Send { text: String, mode: SendMode },
     Edit { message: MessageId, text: String },
     Interrupt,
-    TakeBack { queued: MessageId },
+    Withdraw { queued: MessageId },
     Promote { queued: MessageId },
     Delete,
 }
@@ -55,7 +55,7 @@ impl Order {
         match self {
             Self::Create { text } => text.as_deref(),
             Self::Send { text, .. } | Self::Edit { text, .. } => Some(text),
-            Self::Interrupt | Self::TakeBack { .. } | Self::Promote { .. } | Self::Delete => None,
+            Self::Interrupt | Self::Withdraw { .. } | Self::Promote { .. } | Self::Delete => None,
         }
     }
 
@@ -67,7 +67,7 @@ impl Order {
             Self::Send { mode: SendMode::Reject, .. } => "send, if idle",
             Self::Edit { .. } => "edit",
             Self::Interrupt => "interrupt",
-            Self::TakeBack { .. } => "take back",
+            Self::Withdraw { .. } => "withdraw",
             Self::Promote { .. } => "promote",
             Self::Delete => "delete",
         }
@@ -84,7 +84,7 @@ impl Order {
             }
             Self::Edit { message, text } => Command::Edit { message, content: Content::text(&text) },
             Self::Interrupt => Command::Interrupt { episode: None },
-            Self::TakeBack { queued } => Command::DeleteQueued { queued },
+            Self::Withdraw { queued } => Command::DeleteQueued { queued },
             Self::Promote { queued } => Command::Promote { queued },
             Self::Delete => Command::Delete,
         }
@@ -111,7 +111,7 @@ impl From {
 
 /// What a replica answers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Tell {
+pub enum Reply {
     Accepted(Accepted),
     /// Refused for good.
     Rejected(String),
@@ -126,7 +126,7 @@ pub enum Tell {
     },
 }
 
-impl Tell {
+impl Reply {
     pub fn end(ending: Ending) -> Self {
         Self::End { deleted: ending == Ending::Deleted }
     }
@@ -218,7 +218,7 @@ impl Described for Ask {
     }
 }
 
-impl Described for Tell {
+impl Described for Reply {
     fn describe(&self) -> String {
         match self {
             Self::Alive => "alive".into(),
@@ -228,15 +228,20 @@ impl Described for Tell {
             Self::End { deleted: true } => "end, deleted".into(),
             Self::End { deleted: false } => "end, go elsewhere".into(),
             Self::Events(events) => {
-                let told = events.iter().take(TOLD_MAX).map(Event::describe).collect::<Vec<_>>().join(", ");
-                if events.len() > TOLD_MAX { format!("{told}, … {}", events.len()) } else { told }
+                let described =
+                    events.iter().take(DESCRIBED_MAX).map(Event::describe).collect::<Vec<_>>().join(", ");
+                if events.len() > DESCRIBED_MAX {
+                    format!("{described}, … {}", events.len())
+                } else {
+                    described
+                }
             }
         }
     }
 }
 
 /// Events of one line that are described.
-const TOLD_MAX: usize = 3;
+const DESCRIBED_MAX: usize = 3;
 
 impl Event {
     fn describe(&self) -> String {

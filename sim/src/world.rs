@@ -73,7 +73,7 @@ impl World {
     }
 
     pub fn sleep(&self, duration: Duration) -> Sleep {
-        Sleep { alarm: Arc::default(), inner: self.0.time.sleep(duration), armed: false }
+        Sleep { alarm: Arc::default(), inner: self.0.time.sleep(duration), registered: false }
     }
 
     pub fn sleep_until(&self, at: Time) -> Sleep {
@@ -106,7 +106,7 @@ impl World {
         if self.is_watched() {
             self.0.trace.sent(self.now(), from, to, way, label)
         } else {
-            ArrowId::NOBODY_LOOKS
+            ArrowId::UNRECORDED
         }
     }
 
@@ -172,7 +172,7 @@ impl fmt::Debug for World {
 pub struct Sleep {
     alarm: Arc<Alarm>,
     inner: madsim::time::Sleep,
-    armed: bool,
+    registered: bool,
 }
 
 #[derive(Default)]
@@ -194,8 +194,8 @@ impl Future for Sleep {
             return Poll::Ready(());
         }
         *self.alarm.0.lock().expect("a waker is kept") = Some(cx.waker().clone());
-        if !self.armed {
-            self.armed = true;
+        if !self.registered {
+            self.registered = true;
             let waker = Waker::from(self.alarm.clone());
             let _ = Pin::new(&mut self.inner).poll(&mut Context::from_waker(&waker));
         }

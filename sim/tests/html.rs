@@ -59,7 +59,7 @@ impl Drop for Scratch {
 }
 
 /// Replays a scenario into a page; the exit code, and what the page found out about itself.
-fn look_at(scenario: &Path, scratch: &Scratch) -> (Option<i32>, Value) {
+fn inspect(scenario: &Path, scratch: &Scratch) -> (Option<i32>, Value) {
     let page = scratch.0.join("run.html");
     let replay = Command::new(env!("CARGO_BIN_EXE_mainstem-sim"))
         .arg("replay")
@@ -91,23 +91,27 @@ fn look_at(scenario: &Path, scratch: &Scratch) -> (Option<i32>, Value) {
         std::thread::sleep(Duration::from_millis(20));
     }
     let dom = fs::read_to_string(&out).expect("the browser wrote what it saw");
-    let told = dom
+    let report = dom
         .split_once(r#"<output id="selfcheck" hidden="">"#)
         .and_then(|(_, rest)| rest.split_once("</output>"));
-    let told = told.expect("the page has its self-check").0;
-    let told = told.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&amp;", "&");
-    let told = serde_json::from_str(&told)
-        .unwrap_or_else(|error| panic!("{error}: the page's script failed: {told}"));
-    (replay.status.code(), told)
+    let report = report.expect("the page has its self-check").0;
+    let report =
+        report.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&amp;", "&");
+    let report = serde_json::from_str(&report)
+        .unwrap_or_else(|error| panic!("{error}: the page's script failed: {report}"));
+    (replay.status.code(), report)
 }
 
-fn number(told: &Value, pointer: &str) -> f64 {
-    told.pointer(pointer).and_then(Value::as_f64).unwrap_or_else(|| panic!("no number at {pointer}: {told}"))
+fn number(report: &Value, pointer: &str) -> f64 {
+    report
+        .pointer(pointer)
+        .and_then(Value::as_f64)
+        .unwrap_or_else(|| panic!("no number at {pointer}: {report}"))
 }
 
 /// What is so in every run that had a fault.
-fn assert_it_is_usable(told: &Value) {
-    let number = |pointer: &str| number(told, pointer);
+fn assert_it_is_usable(report: &Value) {
+    let number = |pointer: &str| number(report, pointer);
     for view in ["/start", "/nearer", "/fitted"] {
         assert!(number(&format!("{view}/arrows")) > 0.0, "{view} has arrows");
         assert_eq!(number(&format!("{view}/overlaps")), 0.0, "no text covers another in {view}");
@@ -118,15 +122,15 @@ fn assert_it_is_usable(told: &Value) {
     assert!(number("/nearer/zoom") > number("/start/zoom"));
     assert!(number("/withoutClients") < number("/arrows"), "what is switched off is not drawn");
     assert!(number("/unfolded") > 2.0 * number("/folded"), "quiet time is shortened, until it is not");
-    for error in told["inverse"].as_array().expect("three moments") {
+    for error in report["inverse"].as_array().expect("three moments") {
         assert!(error.as_f64().expect("a time") < 1.0, "a moment's height leads back to it");
     }
-    assert!(told["focused"] == true && told["search"]["all"] == true, "{}", told["search"]);
+    assert!(report["focused"] == true && report["search"]["all"] == true, "{}", report["search"]);
     assert!(number("/search/found") > 0.0 && number("/search/cleared") > number("/search/found"));
     assert_eq!(number("/search/none"), 0.0);
-    assert!(told["search"]["chosen"].as_str().expect("a match is chosen").contains("dial"));
-    assert_eq!(told["fault"], "fault", "f leads to a fault");
-    assert_eq!(told["themed"], true);
+    assert!(report["search"]["chosen"].as_str().expect("a match is chosen").contains("dial"));
+    assert_eq!(report["fault"], "fault", "f leads to a fault");
+    assert_eq!(report["themed"], true);
     assert_eq!(number("/scripts"), 2.0, "no script but the page's own");
     assert_eq!(number("/foreign"), 0.0, "nothing in the page but its own");
 }
@@ -134,19 +138,19 @@ fn assert_it_is_usable(told: &Value) {
 #[test]
 fn a_clean_run_is_drawn_searched_and_zoomed() {
     let scenario = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/T4.story");
-    let (code, told) = look_at(&scenario, &Scratch::new());
+    let (code, report) = inspect(&scenario, &Scratch::new());
     assert_eq!(code, Some(0));
-    assert_it_is_usable(&told);
+    assert_it_is_usable(&report);
     let lane = |lane: &Value| format!("{} {}", lane["role"], lane["name"]).replace('"', "");
-    let lanes: Vec<_> = told["lanes"].as_array().expect("lanes").iter().map(lane).collect();
+    let lanes: Vec<_> = report["lanes"].as_array().expect("lanes").iter().map(lane).collect();
     let expected =
         ["client V", "client user", "replica A", "replica B", "replica C", "database database", "bus bus"];
     assert_eq!(lanes, expected);
-    assert_eq!(number(&told, "/start/lanes"), 7.0, "all lanes are in sight");
-    assert!(number(&told, "/arrows") > 100.0);
-    assert!(number(&told, "/lost") >= 1.0, "the dial that hung came to nothing");
-    assert!(told["details"].as_str().expect("details").contains("dial hanging"), "{}", told["details"]);
-    assert_eq!(told["broken"], Value::Null);
+    assert_eq!(number(&report, "/start/lanes"), 7.0, "all lanes are in sight");
+    assert!(number(&report, "/arrows") > 100.0);
+    assert!(number(&report, "/lost") >= 1.0, "the dial that hung came to nothing");
+    assert!(report["details"].as_str().expect("details").contains("dial hanging"), "{}", report["details"]);
+    assert_eq!(report["broken"], Value::Null);
 }
 
 #[test]
@@ -154,21 +158,22 @@ fn a_run_that_failed_opens_where_it_broke_and_stays_whole() {
     let scratch = Scratch::new();
     let scenario = scratch.0.join("fails.story");
     fs::write(&scenario, FAILS).expect("a story can be written");
-    let (code, told) = look_at(&scenario, &scratch);
+    let (code, report) = inspect(&scenario, &scratch);
     assert_eq!(code, Some(1));
-    assert_it_is_usable(&told);
-    let broken = &told["broken"];
+    assert_it_is_usable(&report);
+    let broken = &report["broken"];
     assert!(broken["text"].as_str().expect("what broke").contains("S3: not within 2s"), "{broken}");
     assert!(broken["chosen"] == true && broken["inSight"] == true, "{broken}");
     let down = |span: &Value| {
-        span["state"] == "down" && told["lanes"][span["lane"].as_u64().unwrap_or(99) as usize]["name"] == "B"
+        span["state"] == "down"
+            && report["lanes"][span["lane"].as_u64().unwrap_or(99) as usize]["name"] == "B"
     };
     assert!(
-        told["spans"].as_array().expect("spans").iter().any(down),
+        report["spans"].as_array().expect("spans").iter().any(down),
         "B is shown as down: {}",
-        told["spans"]
+        report["spans"]
     );
-    let story = told["story"].as_array().expect("the story");
+    let story = report["story"].as_array().expect("the story");
     let said = r#"user on A sends "one </script><b>out</b><img src=x> {{data}}""#;
     assert!(story.iter().any(|line| line == said), "what was said stands there as it was: {story:?}");
 }

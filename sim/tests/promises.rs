@@ -41,7 +41,9 @@ fn lacking(what: &str, has: impl Fn(&str) -> bool) -> Vec<String> {
 
 #[test]
 fn every_promise_has_an_assertion_an_oracle_a_scenario_and_a_planted_bug() {
-    let core = ["core/machine/src", "core/runtime/src"].map(|room| texts(&root().join(room), "rs")).concat();
+    let core = ["core/machine/src", "core/runtime/src"]
+        .map(|directory| texts(&root().join(directory), "rs"))
+        .concat();
     let scenarios = texts(&root().join("scenarios"), "story");
     let bugs = texts(&root().join("scenarios/bugs"), "toml");
     let line = |text: &str, begins: &str, id: &str, before: &str| {

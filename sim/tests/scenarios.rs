@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use mainstem_sim::run::{Looking, Verdict, run};
+use mainstem_sim::run::{RunOptions, Verdict, run};
 use mainstem_sim::{determinism, story};
 
 fn files() -> Vec<PathBuf> {
@@ -26,7 +26,7 @@ fn read(file: &Path) -> story::Story {
 fn every_scenario_comes_true() {
     let mut failed = vec![];
     for file in files() {
-        let outcome = run(&read(&file), 0, &Looking::default());
+        let outcome = run(&read(&file), 0, &RunOptions::default());
         if !matches!(outcome.verdict, Verdict::Clean) {
             failed.push(format!("{}: {}", file.display(), outcome.verdict));
         }

@@ -47,13 +47,13 @@ impl Answer {
     /// Asserts that it is a problem document, whichever.
     #[track_caller]
     pub fn expect_document(self) -> Self {
-        let told = |name: &str| self.headers.get(name).and_then(|value| value.to_str().ok());
-        assert_eq!(told("content-type"), Some("application/problem+json"), "{}", self.text);
+        let header = |name: &str| self.headers.get(name).and_then(|value| value.to_str().ok());
+        assert_eq!(header("content-type"), Some("application/problem+json"), "{}", self.text);
         assert_eq!(self.body["status"], self.status, "{}", self.text);
         for member in ["type", "title", "detail", "code"] {
             assert!(self.body[member].as_str().is_some_and(|text| !text.is_empty()), "{}", self.text);
         }
-        assert_eq!(told("retry-after").is_some(), matches!(self.status, 429 | 503), "{}", self.text);
+        assert_eq!(header("retry-after").is_some(), matches!(self.status, 429 | 503), "{}", self.text);
         self
     }
 }
@@ -115,10 +115,10 @@ impl Client {
     #[track_caller]
     pub fn create(&self, content: &str) -> impl Future<Output = String> {
         let body = if content.is_empty() { json!({}) } else { json!({"content": content}) };
-        let (client, place) = (self.clone(), std::panic::Location::caller());
+        let (client, location) = (self.clone(), std::panic::Location::caller());
         async move {
             let answer = client.post("/v1/chats", body).await;
-            assert_eq!(answer.status, 201, "{} at {place}", answer.text);
+            assert_eq!(answer.status, 201, "{} at {location}", answer.text);
             answer.body["id"].as_str().expect("a chat has an id").to_owned()
         }
     }

@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::client::Client;
-use crate::deadline::PATIENCE;
+use crate::deadline::WAIT_MAX;
 use crate::last_will::LastWill;
 use crate::postgres::kill;
 use crate::shipped_binary::server_binary;
@@ -18,7 +18,7 @@ use crate::shipped_binary::server_binary;
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// The last lines of a log are what a failure is told with.
 const LOG_LINES_MAX: usize = 2000;
-const LOG_LINES_TOLD: usize = 80;
+const LOG_LINES_REPORTED: usize = 80;
 
 type Log = Arc<Mutex<VecDeque<String>>>;
 
@@ -144,7 +144,7 @@ impl Replica {
         self.child = None;
         self.last_will = None;
         self.logging.take().map(JoinHandle::join);
-        status.unwrap_or_else(|| panic!("{} did not end within {PATIENCE:?}", self.id))
+        status.unwrap_or_else(|| panic!("{} did not end within {WAIT_MAX:?}", self.id))
     }
 
     /// The memory that it has, in bytes.
@@ -174,7 +174,7 @@ impl Drop for Replica {
             let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
             let mut out = std::io::stderr().lock();
             let _ = writeln!(out, "--- the log of {} ({})", self.id, self.address);
-            for line in log.iter().skip(log.len().saturating_sub(LOG_LINES_TOLD)) {
+            for line in log.iter().skip(log.len().saturating_sub(LOG_LINES_REPORTED)) {
                 let _ = writeln!(out, "{line}");
             }
         }
@@ -194,7 +194,7 @@ fn keep_log(stderr: ChildStderr, log: Log) -> JoinHandle<()> {
 }
 
 async fn wait(child: &mut Child) -> Option<ExitStatus> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_MAX;
     while Instant::now() < deadline {
         if let Some(status) = child.try_wait().expect("a child can be waited for") {
             return Some(status);
@@ -213,7 +213,7 @@ fn mainstem() -> Command {
     command
 }
 
-/// Runs `mainstem ARGS…` to its end, which must come within [`PATIENCE`].
+/// Runs `mainstem ARGS…` to its end, which must come within [`WAIT_MAX`].
 pub async fn run(args: &[&str]) -> Output {
     run_with(args, &[], "").await
 }
@@ -224,7 +224,7 @@ pub async fn run_with(args: &[&str], environment: &[(&str, &str)], input: &str) 
     let mut stdin = child.child.stdin.take().expect("it is piped");
     stdin.write_all(input.as_bytes()).expect("it reads");
     drop(stdin);
-    child.ended().await.unwrap_or_else(|| panic!("mainstem {args:?} did not end within {PATIENCE:?}"))
+    child.ended().await.unwrap_or_else(|| panic!("mainstem {args:?} did not end within {WAIT_MAX:?}"))
 }
 
 /// A command line that runs.

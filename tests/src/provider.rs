@@ -30,11 +30,11 @@ impl Provider {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let base_url = format!("http://{}/v1", listener.local_addr().expect("it is bound"));
         let seen = Arc::<Mutex<Vec<(String, Value)>>>::default();
-        let told = seen.clone();
+        let seen_by_task = seen.clone();
         let serving = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 // One request for each connection, one after the other.
-                answer(stream, &replies, &told).await.ok();
+                answer(stream, &replies, &seen_by_task).await.ok();
             }
         });
         Self { base_url, seen, serving }

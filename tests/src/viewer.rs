@@ -7,13 +7,13 @@ use mainstem_oracles::viewer::{ViewerOracle, WireBody, WireEpisode, WireEvent, W
 use serde_json::Value;
 
 use crate::client::Client;
-use crate::deadline::PATIENCE;
+use crate::deadline::WAIT_MAX;
 use crate::transport::Transport;
 
 pub use crate::transport::{Ended, Kind};
 
 /// Events that a failure is told with.
-const EVENTS_TOLD: usize = 25;
+const EVENTS_REPORTED: usize = 25;
 
 /// What a client would show.
 #[derive(Clone, Debug, Default)]
@@ -97,7 +97,7 @@ impl Viewer {
 
     pub async fn resume_as(&mut self, client: &Client, kind: Kind) {
         let query = self.cursor.as_ref().map(|cursor| format!("?after={cursor}")).unwrap_or_default();
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + WAIT_MAX;
         self.kind = kind;
         self.transport = loop {
             match Transport::open(client, &self.chat, kind, &query).await {
@@ -118,7 +118,7 @@ impl Viewer {
         let text = event.to_string();
         let parsed = WireEvent::parse(&text).unwrap_or_else(|breach| panic!("{breach}: {text}"));
         let found = self.oracle.handle(&parsed.body);
-        assert!(found.is_empty(), "{found:?} at the last of {}", self.told());
+        assert!(found.is_empty(), "{found:?} at the last of {}", self.summary());
         self.show(parsed.body, &event);
         self.cursor = Some(parsed.cursor.into_owned());
         Ok(event)
@@ -131,17 +131,17 @@ impl Viewer {
         what: &'a str,
         mut is_wanted: impl FnMut(&Screen) -> bool + 'a,
     ) -> impl Future<Output = Duration> + 'a {
-        let place = std::panic::Location::caller();
+        let location = std::panic::Location::caller();
         async move {
             let began = Instant::now();
             while !is_wanted(&self.screen) {
-                let left = PATIENCE.saturating_sub(began.elapsed());
+                let left = WAIT_MAX.saturating_sub(began.elapsed());
                 match tokio::time::timeout(left, self.next()).await {
                     Ok(Ok(_)) => {}
                     Ok(Err(ended)) => {
-                        panic!("{place}: {ended:?} instead of: {what}; {}", self.told())
+                        panic!("{location}: {ended:?} instead of: {what}; {}", self.summary())
                     }
-                    Err(_) => panic!("{place}: not within {PATIENCE:?}: {what}; {}", self.told()),
+                    Err(_) => panic!("{location}: not within {WAIT_MAX:?}: {what}; {}", self.summary()),
                 }
             }
             began.elapsed()
@@ -160,12 +160,12 @@ impl Viewer {
 
     /// Reads on until it ends.
     pub async fn ended(&mut self) -> Ended {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let deadline = tokio::time::Instant::now() + WAIT_MAX;
         loop {
             match tokio::time::timeout_at(deadline, self.next()).await {
                 Ok(Ok(_)) => {}
                 Ok(Err(ended)) => return ended,
-                Err(_) => panic!("the stream did not end within {PATIENCE:?}; {}", self.told()),
+                Err(_) => panic!("the stream did not end within {WAIT_MAX:?}; {}", self.summary()),
             }
         }
     }
@@ -174,7 +174,7 @@ impl Viewer {
     pub async fn finish(&mut self, client: &Client) {
         let history = client.messages(&self.chat).await;
         let found = self.oracle.finish(&history);
-        assert!(found.is_empty(), "{found:?}; {}", self.told());
+        assert!(found.is_empty(), "{found:?}; {}", self.summary());
     }
 
     /// The types of the events from the one at `begin` on.
@@ -222,14 +222,14 @@ impl Viewer {
         }
     }
 
-    fn told(&self) -> String {
-        let skipped = self.events.len().saturating_sub(EVENTS_TOLD);
-        let mut told = format!("{} events of chat {}, the last:", self.events.len(), self.chat);
+    fn summary(&self) -> String {
+        let skipped = self.events.len().saturating_sub(EVENTS_REPORTED);
+        let mut summary = format!("{} events of chat {}, the last:", self.events.len(), self.chat);
         for event in &self.events[skipped..] {
             let event: String = event.to_string().chars().take(300).collect();
-            told.push_str("\n  ");
-            told.push_str(&event);
+            summary.push_str("\n  ");
+            summary.push_str(&event);
         }
-        told
+        summary
     }
 }

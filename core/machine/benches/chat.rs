@@ -4,14 +4,14 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use mainstem_machine::{
-    ChatId, ChatState, Command, Content, Facts, Fence, Outcome, ReplicaId, SendMode, WallTime,
+    ChatId, ChatState, Command, Content, Fence, Outcome, ReplicaId, SendMode, StoreFacts, WallTime,
 };
 use uuid::Uuid;
 
 /// Messages waiting while the chat is at work: as many as the default of `--queue-max` takes.
 const QUEUED: usize = 20;
 
-const FACTS: Facts = Facts { now: WallTime(0), lease_expired: false, message_role: None };
+const STORE_FACTS: StoreFacts = StoreFacts { now: WallTime(0), lease_expired: false, message_role: None };
 
 fn content() -> Content {
     Content::text(&"what somebody says ".repeat(50))
@@ -22,7 +22,7 @@ fn send(mode: SendMode) -> Command {
 }
 
 fn changed(state: Option<&ChatState>, command: &Command) -> ChatState {
-    match command.apply_to(state, None, &FACTS) {
+    match command.apply_to(state, None, &STORE_FACTS) {
         Ok(Outcome::Changed(change)) => change.state,
         other => panic!("expected a change, came {other:?}"),
     }
@@ -61,7 +61,7 @@ fn apply(criterion: &mut Criterion) {
         ];
         for (name, command) in commands {
             group.bench_function(format!("{name}/queued_{queued}"), |bencher| {
-                bencher.iter(|| black_box(&state).apply(black_box(&command), &FACTS));
+                bencher.iter(|| black_box(&state).apply(black_box(&command), &STORE_FACTS));
             });
         }
     }

@@ -9,13 +9,13 @@ use std::time::Duration;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use mainstem_machine::hub::{Hub, HubAction, HubConfig, HubEvent, JoinedParts, OpOutcome};
 use mainstem_machine::{
-    ChatId, ChatState, Command, Content, Facts, GenerationId, Message, Outcome, ReplicaId, Resume, Snapshot,
-    SubscriptionId, Tail, Time, WallTime,
+    ChatId, ChatState, Command, Content, GenerationId, Message, Outcome, ReplicaId, Resume, Snapshot,
+    StoreFacts, SubscriptionId, Tail, Time, WallTime,
 };
 use uuid::Uuid;
 
 const NOW: Time = Time::START;
-const FACTS: Facts = Facts { now: WallTime(0), lease_expired: false, message_role: None };
+const STORE_FACTS: StoreFacts = StoreFacts { now: WallTime(0), lease_expired: false, message_role: None };
 /// Parts of one answer. With 8 bytes each, an answer stays below what one may hold.
 const PARTS: u64 = 20_000;
 
@@ -27,7 +27,7 @@ fn generating(viewers: u64) -> (Hub, GenerationId) {
     let mut database = Database::new(replica);
     let mut hub = Hub::new(NOW, Arc::new(config));
     let mut generation = None;
-    let acquired = HubEvent::Acquired { state: database.state.clone(), asked_at: NOW, room: true };
+    let acquired = HubEvent::Acquired { state: database.state.clone(), asked_at: NOW, has_slot: true };
     hub.handle(NOW, acquired);
     database.answer(&mut hub, &mut generation);
     for viewer in 1..=viewers {
@@ -68,7 +68,7 @@ impl Database {
             asked.extend(std::iter::from_fn(|| hub.poll_action()));
             let Some(action) = asked.pop_front() else { return };
             let event = match action {
-                HubAction::BusSubscribe { op } => HubEvent::BusSubscribed { op, armed: true },
+                HubAction::BusSubscribe { op } => HubEvent::BusSubscribed { op, established: true },
                 HubAction::ReadSnapshot { op, .. } => {
                     let tail = Tail::Newest { messages: self.messages.clone(), from_start: true };
                     let snapshot = Snapshot { state: self.state.clone(), tail };
@@ -93,7 +93,7 @@ impl Database {
 }
 
 fn change(state: Option<&ChatState>, command: &Command) -> (ChatState, Vec<Message>) {
-    match command.apply_to(state, None, &FACTS) {
+    match command.apply_to(state, None, &STORE_FACTS) {
         Ok(Outcome::Changed(change)) => (change.state, change.inserted),
         other => panic!("expected a change, came {other:?}"),
     }

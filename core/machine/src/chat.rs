@@ -69,7 +69,8 @@ pub struct ChatState {
     pub worker: Option<ReplicaId>,
     pub lease: Lease,
     /// The lease under which the present attempt began, while that attempt is alive.
-    pub begun: Option<Lease>,
+    #[serde(rename = "begun")]
+    pub attempt_lease: Option<Lease>,
     pub snapshot_version: Version,
     pub history_version: Version,
     pub queue_version: Version,
@@ -92,7 +93,7 @@ impl ChatState {
     /// The episode that this state names as live, with the lease that began it. An acquisition alone ends
     /// the old worker's episode, and so do a retry and an error.
     pub fn live_episode(&self) -> Option<(Episode, Lease)> {
-        let live = self.status.is_runnable() && self.begun == Some(self.lease);
+        let live = self.status.is_runnable() && self.attempt_lease == Some(self.lease);
         live.then(|| (self.present_episode(), self.lease))
     }
 

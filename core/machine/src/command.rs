@@ -103,7 +103,7 @@ pub struct Fence {
 
 /// What only the store can tell, read in the command's transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Facts {
+pub struct StoreFacts {
     /// The database's clock.
     pub now: WallTime,
     /// Whether the present lease has run out, by the database's clock.
@@ -193,7 +193,7 @@ pub enum Rejection {
 }
 
 impl Command {
-    /// The message whose role [`Facts::message_role`] has to tell.
+    /// The message whose role [`StoreFacts::message_role`] has to tell.
     pub fn message(&self) -> Option<MessageId> {
         match self {
             Self::Edit { message, .. } => Some(*message),
@@ -228,7 +228,7 @@ impl Command {
         &self,
         state: Option<&ChatState>,
         by: Option<&str>,
-        facts: &Facts,
+        facts: &StoreFacts,
     ) -> Result<Outcome, Rejection> {
         let state = match state {
             Some(state) if by.is_some_and(|by| by != &*state.owner) => return Err(Rejection::NoSuchChat),
@@ -252,7 +252,7 @@ impl Command {
 
 impl ChatState {
     /// The transition. See the table in the project's design, which this follows row by row.
-    pub fn apply(&self, command: &Command, facts: &Facts) -> Result<Outcome, Rejection> {
+    pub fn apply(&self, command: &Command, facts: &StoreFacts) -> Result<Outcome, Rejection> {
         let mut draft = Draft::of(self, facts);
         match command {
             Command::Create { .. } => Err(Rejection::Exists),
@@ -323,7 +323,7 @@ impl ChatState {
                     return Err(Rejection::NotFree);
                 }
                 if self.worker.as_ref() == Some(replica) && !facts.lease_expired {
-                    sometimes!("what is held is acquired again");
+                    sometimes!("a held chat is acquired again");
                 }
                 draft.state.worker = Some(replica.clone());
                 draft.state.lease = self.lease.next();
@@ -340,13 +340,13 @@ impl ChatState {
             Command::BeginAttempt { fence } => {
                 self.check(fence, Status::Running)?;
                 draft.state.attempt += 1;
-                draft.state.begun = Some(fence.lease);
+                draft.state.attempt_lease = Some(fence.lease);
                 draft.state.retry = None;
                 Ok(draft.finish_with_chat())
             }
             Command::RecordRetry { fence, delay_ms, error } => {
                 self.check(fence, Status::Running)?;
-                draft.state.begun = None;
+                draft.state.attempt_lease = None;
                 draft.state.retry = Some(Retry {
                     attempt: self.attempt,
                     delay_ms: *delay_ms,
@@ -445,7 +445,7 @@ impl Draft {
         owner: &Arc<str>,
         title: &Option<Arc<str>>,
         model: &Option<Arc<str>>,
-        facts: &Facts,
+        facts: &StoreFacts,
     ) -> Self {
         let nothing = ChatState {
             id,
@@ -455,7 +455,7 @@ impl Draft {
             status: Status::Waiting,
             worker: None,
             lease: Lease(0),
-            begun: None,
+            attempt_lease: None,
             snapshot_version: Version(0),
             history_version: Version(0),
             queue_version: Version(0),
@@ -472,7 +472,7 @@ impl Draft {
         Self::of(&nothing, facts)
     }
 
-    fn of(state: &ChatState, facts: &Facts) -> Self {
+    fn of(state: &ChatState, facts: &StoreFacts) -> Self {
         let mut state = state.clone();
         state.snapshot_version = state.snapshot_version.next();
         state.updated_at = facts.now;
@@ -527,7 +527,7 @@ impl Draft {
     fn history_moved(&mut self) {
         self.state.history_version = self.state.snapshot_version;
         self.state.attempt = 0;
-        self.state.begun = None;
+        self.state.attempt_lease = None;
     }
 
     fn cut(&mut self, from: MessageId) {
@@ -569,7 +569,7 @@ impl Draft {
 
     /// Whatever ends or restarts a run leaves nothing of it behind.
     fn end_run(&mut self) {
-        self.state.begun = None;
+        self.state.attempt_lease = None;
         self.state.retry = None;
         self.state.error = None;
     }
@@ -589,7 +589,7 @@ impl Draft {
 
     fn release(&mut self) {
         self.state.worker = None;
-        self.state.begun = None;
+        self.state.attempt_lease = None;
         self.lease = LeaseTerm::End;
     }
 

@@ -19,19 +19,19 @@ pub struct Cursor {
     pub status: Fingerprint,
     pub error: Fingerprint,
     pub retry: Fingerprint,
-    pub shown: Option<Shown>,
+    pub preview: Option<PreviewPosition>,
 }
 
 /// The episode whose parts are shown, and how far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Shown {
+pub struct PreviewPosition {
     pub episode: Episode,
     pub lease: Lease,
-    pub to: ShownTo,
+    pub to: PreviewProgress,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ShownTo {
+pub enum PreviewProgress {
     /// Up to this part.
     Seq(Seq),
     /// It was taken back by a `preview_reset`, and nothing of it may follow.
@@ -109,13 +109,13 @@ impl Cursor {
         for fingerprint in [self.status, self.error, self.retry] {
             write_number(&mut out, u64::from(fingerprint.0));
         }
-        if let Some(shown) = self.shown {
+        if let Some(preview) = self.preview {
             // Seq 0 is before the first part, so the numbers 0 and up leave room for one more case.
-            let to = match shown.to {
-                ShownTo::Voided => 0,
-                ShownTo::Seq(seq) => seq.0 + 1,
+            let to = match preview.to {
+                PreviewProgress::Voided => 0,
+                PreviewProgress::Seq(seq) => seq.0 + 1,
             };
-            for n in [shown.episode.history_version.0, shown.episode.attempt, shown.lease.0, to] {
+            for n in [preview.episode.history_version.0, preview.episode.attempt, preview.lease.0, to] {
                 write_number(&mut out, n);
             }
         }
@@ -138,17 +138,17 @@ impl Cursor {
             status: small(next()?)?,
             error: small(next()?)?,
             retry: small(next()?)?,
-            shown: None,
+            preview: None,
         };
         if !rest.is_empty() {
             let mut next = || read_number(&mut rest);
             let episode = Episode { history_version: Version(next()?), attempt: next()? };
             let lease = Lease(next()?);
             let to = match next()? {
-                0 => ShownTo::Voided,
-                n => ShownTo::Seq(Seq(n - 1)),
+                0 => PreviewProgress::Voided,
+                n => PreviewProgress::Seq(Seq(n - 1)),
             };
-            cursor.shown = Some(Shown { episode, lease, to });
+            cursor.preview = Some(PreviewPosition { episode, lease, to });
         }
         // One cursor has one form, so that a stray byte is never read as something else.
         (rest.is_empty() && cursor.to_bytes() == bytes).then_some(cursor).ok_or(BadCursor)
@@ -194,7 +194,7 @@ mod tests {
         #[test]
         fn a_cursor_survives_its_bytes(
             v in any::<[u64; 3]>(), f in any::<[u32; 3]>(),
-            shown in proptest::option::of((any::<[u64; 3]>(), proptest::option::of(0..u64::MAX))),
+            preview in proptest::option::of((any::<[u64; 3]>(), proptest::option::of(0..u64::MAX))),
         ) {
             let cursor = Cursor {
                 snapshot_version: Version(v[0]),
@@ -203,10 +203,10 @@ mod tests {
                 status: Fingerprint(f[0]),
                 error: Fingerprint(f[1]),
                 retry: Fingerprint(f[2]),
-                shown: shown.map(|(e, to)| Shown {
+                preview: preview.map(|(e, to)| PreviewPosition {
                     episode: Episode { history_version: Version(e[0]), attempt: e[1] },
                     lease: Lease(e[2]),
-                    to: to.map_or(ShownTo::Voided, |n| ShownTo::Seq(Seq(n))),
+                    to: to.map_or(PreviewProgress::Voided, |n| PreviewProgress::Seq(Seq(n))),
                 }),
             };
             prop_assert_eq!(Cursor::from_bytes(&cursor.to_bytes()), Ok(cursor));
@@ -228,10 +228,10 @@ mod tests {
             status: Fingerprint(0xdead_beef),
             error: Fingerprint::NOTHING,
             retry: Fingerprint(1),
-            shown: Some(Shown {
+            preview: Some(PreviewPosition {
                 episode: Episode { history_version: Version(299), attempt: 1 },
                 lease: Lease(3),
-                to: ShownTo::Seq(Seq(127)),
+                to: PreviewProgress::Seq(Seq(127)),
             }),
         }
     }
@@ -288,10 +288,10 @@ mod tests {
             status: Fingerprint(u32::MAX),
             error: Fingerprint(u32::MAX),
             retry: Fingerprint(u32::MAX),
-            shown: Some(Shown {
+            preview: Some(PreviewPosition {
                 episode: Episode { history_version: top(u64::MAX), attempt: u64::MAX },
                 lease: Lease(u64::MAX),
-                to: ShownTo::Seq(Seq(u64::MAX - 1)),
+                to: PreviewProgress::Seq(Seq(u64::MAX - 1)),
             }),
         };
         assert!(largest.to_bytes().len() <= 96, "B1: {} bytes", largest.to_bytes().len());

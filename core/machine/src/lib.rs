@@ -18,20 +18,20 @@ mod ids;
 pub mod limits;
 pub mod marks;
 mod message;
+mod reads;
 pub mod replica;
 mod stream;
 mod time;
-mod view;
 
 pub use chat::{ChatState, Retry, RunError, Status};
-pub use command::{Accepted, Change, Command, Facts, Fence, LeaseTerm, Outcome, Rejection, SendMode};
+pub use command::{Accepted, Change, Command, Fence, LeaseTerm, Outcome, Rejection, SendMode, StoreFacts};
 pub use content::{Content, ContentError};
-pub use cursor::{BadCursor, Cursor, Fingerprint, Shown, ShownTo};
+pub use cursor::{BadCursor, Cursor, Fingerprint, PreviewPosition, PreviewProgress};
 pub use ids::{
     ChatId, DialId, Episode, FollowerId, GenerationId, Lease, MessageId, OpId, ReplicaId, ReplicaIdError,
     Seq, SubscriptionId, Version,
 };
 pub use message::{Message, QueuedMessage, Role};
+pub use reads::{CachedVersions, Page, Snapshot, Tail};
 pub use stream::{Body, Ending, RelayFault, RelayFrame, RelayPosition, ResetReason, Resume, StreamEvent};
 pub use time::{Time, WallTime};
-pub use view::{Known, Page, Snapshot, Tail};

@@ -8,14 +8,14 @@ pub const TARGET: &str = "sometimes";
 
 /// All there are. A mark that is not listed does not compile.
 pub const MARKS: [&str; 22] = [
-    "a bus subscription is given up",
+    "a bus subscription times out",
     "a commit is refused by its fence",
     "a commit's outcome is unknown",
-    "a dial is given up",
+    "a dial times out",
     "a follower is ahead of the snapshot",
     "a hub ends with its chat",
-    "a lapsed lease is confirmed again",
-    "a lease lapses",
+    "a lease is confirmed again after local expiry",
+    "a lease expires locally",
     "a page is of another history",
     "a page is read",
     "a relay repeats parts",
@@ -25,11 +25,11 @@ pub const MARKS: [&str; 22] = [
     "a viewer is ahead of the snapshot",
     "an acquisition's outcome is unknown",
     "an answer outgrows its bound",
-    "an interruption is finished without a place",
-    "history is told anew",
+    "an interruption is finished without a slot",
+    "history is sent anew",
     "parts come before the message that ends them",
-    "what is held is acquired again",
-    "what was shown is void",
+    "a held chat is acquired again",
+    "a preview becomes void",
 ];
 
 /// Whether the list has it. For the macro.

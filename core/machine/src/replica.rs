@@ -33,13 +33,13 @@ pub enum ReplicaEvent {
     },
     BusSubscribed {
         op: OpId,
-        armed: bool,
+        established: bool,
     },
     BusLost,
     /// The answer to [`ReplicaAction::Sync`].
     Synced {
         op: OpId,
-        outcome: OpOutcome<Outlook>,
+        outcome: OpOutcome<SyncResult>,
     },
     /// The answer to [`ReplicaAction::Acquire`].
     Acquired {
@@ -47,7 +47,7 @@ pub enum ReplicaEvent {
         outcome: OpOutcome<Result<Arc<ChatState>, Rejection>>,
     },
     /// The answer to [`ReplicaAction::Heartbeat`]: those that were confirmed.
-    Beaten {
+    HeartbeatResult {
         op: OpId,
         outcome: OpOutcome<Vec<(ChatId, Lease)>>,
     },
@@ -63,7 +63,7 @@ pub enum ReplicaEvent {
 
 /// What a look at everything brought.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Outlook {
+pub struct SyncResult {
     /// Runnable chats that may be acquired, longest waiting first.
     pub runnable: Vec<(ChatId, Status)>,
     /// Until the soonest lease of a runnable chat runs out.
@@ -94,7 +94,7 @@ pub enum ReplicaAction {
         chat: ChatId,
         state: Arc<ChatState>,
         asked_at: Time,
-        room: bool,
+        has_slot: bool,
     },
     Confirm {
         chat: ChatId,
@@ -119,15 +119,15 @@ pub struct Replica {
     acquire_not_before: Time,
     bus: Bus,
     bus_backoff: Backoff,
-    beat: Round,
+    heartbeat: Round,
     /// Heartbeats and looks that were not waited for any longer, and when they were sent. Their answers count
     /// when they come: a database that is slower than the rhythm still confirms leases.
     overdue: BTreeMap<OpId, Time>,
-    look: Round,
-    look_backoff: Backoff,
+    sync: Round,
+    sync_backoff: Backoff,
     /// Something happened that the look in flight may not have seen.
-    look_again: bool,
-    looked_at: Option<Time>,
+    resync_requested: bool,
+    synced_at: Option<Time>,
     draining: bool,
     last_op: u64,
     out: VecDeque<ReplicaAction>,
@@ -148,7 +148,7 @@ struct Held {
     /// It became free, by a notice that came before we knew that our runner has gone.
     free_again: Option<Status>,
     /// It has a place of its own, and does not only finish an interruption.
-    room: bool,
+    has_slot: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -156,7 +156,7 @@ struct Acquisition {
     chat: ChatId,
     status: Status,
     asked_at: Time,
-    room: bool,
+    has_slot: bool,
     /// A notice came meanwhile, so a rejection may be older than what it says.
     free_again: Option<Status>,
 }
@@ -164,7 +164,7 @@ struct Acquisition {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Bus {
     Subscribing { op: OpId, until: Time },
-    Armed,
+    Subscribed,
     WaitingToRetry { until: Time },
 }
 
@@ -194,12 +194,12 @@ impl Replica {
             acquire_not_before: now,
             bus: Bus::WaitingToRetry { until: now },
             bus_backoff: Backoff::default(),
-            beat: Round::Due { at: now },
+            heartbeat: Round::Due { at: now },
             overdue: BTreeMap::new(),
-            look: Round::Due { at: now },
-            look_backoff: Backoff::default(),
-            look_again: false,
-            looked_at: None,
+            sync: Round::Due { at: now },
+            sync_backoff: Backoff::default(),
+            resync_requested: false,
+            synced_at: None,
             draining: false,
             last_op: 0,
             out: VecDeque::new(),
@@ -220,10 +220,10 @@ impl Replica {
     pub fn poll_timeout(&self) -> Option<Deadline> {
         let bus = match self.bus {
             Bus::Subscribing { until, .. } | Bus::WaitingToRetry { until } => Some((until, Reason::BusRetry)),
-            Bus::Armed => None,
+            Bus::Subscribed => None,
         };
         let acquire = self.can_acquire_any().then_some((self.acquire_not_before, Reason::AcquireRetry));
-        let rounds = [(self.beat.deadline(), Reason::Heartbeat), (self.look.deadline(), Reason::Sync)];
+        let rounds = [(self.heartbeat.deadline(), Reason::Heartbeat), (self.sync.deadline(), Reason::Sync)];
         rounds.into_iter().chain(bus).chain(acquire).map(|(at, reason)| Deadline { at, reason }).min()
     }
 
@@ -234,35 +234,35 @@ impl Replica {
 
     /// Whether the database answered the last look at everything.
     pub fn is_connected(&self) -> bool {
-        self.looked_at.is_some() && self.look_backoff.is_fresh()
+        self.synced_at.is_some() && self.sync_backoff.is_fresh()
     }
 
     fn apply(&mut self, now: Time, event: ReplicaEvent) {
         match event {
             ReplicaEvent::Free { chat, status } => self.want(chat, status),
-            ReplicaEvent::BusSubscribed { op, armed } => {
+            ReplicaEvent::BusSubscribed { op, established } => {
                 if !matches!(self.bus, Bus::Subscribing { op: present, .. } if present == op) {
                     return;
                 }
-                if armed {
+                if established {
                     self.bus_backoff.reset();
-                    self.bus = Bus::Armed;
+                    self.bus = Bus::Subscribed;
                     // What became free before was not told.
-                    self.look_soon(now);
+                    self.sync_soon(now);
                 } else {
                     self.bus = Bus::WaitingToRetry { until: now + self.bus_backoff.next_delay() };
                 }
             }
             ReplicaEvent::BusLost => {
-                if self.bus == Bus::Armed {
+                if self.bus == Bus::Subscribed {
                     self.bus = Bus::WaitingToRetry { until: now + self.bus_backoff.next_delay() };
                 }
             }
             ReplicaEvent::Synced { op, outcome } => self.on_synced(now, op, outcome),
             ReplicaEvent::Acquired { op, outcome } => self.on_acquired(now, op, outcome),
-            ReplicaEvent::Beaten { op, outcome } => self.on_beaten(now, op, outcome),
+            ReplicaEvent::HeartbeatResult { op, outcome } => self.on_heartbeat_result(now, op, outcome),
             ReplicaEvent::RunnerGone { chat, lease } => {
-                let was_full = !self.has_room();
+                let was_full = !self.has_free_slot();
                 if let Some(held) = self.held.get(&chat).filter(|held| held.lease == lease) {
                     let free_again = held.free_again;
                     self.held.remove(&chat);
@@ -270,7 +270,7 @@ impl Replica {
                         self.want(chat, status);
                     }
                     if was_full {
-                        self.look_soon(now);
+                        self.sync_soon(now);
                     }
                 }
             }
@@ -301,46 +301,46 @@ impl Replica {
         // What does not fit is brought by a later look (B1).
     }
 
-    fn on_synced(&mut self, now: Time, op: OpId, outcome: OpOutcome<Outlook>) {
+    fn on_synced(&mut self, now: Time, op: OpId, outcome: OpOutcome<SyncResult>) {
         let overdue = self.overdue.remove(&op).is_some();
-        if !self.look.is(op) && !overdue {
+        if !self.sync.is(op) && !overdue {
             return;
         }
-        let OpOutcome::Done(outlook) = outcome else {
+        let OpOutcome::Done(result) = outcome else {
             if overdue {
                 return;
             }
-            self.look = Round::Due { at: now + self.look_backoff.next_delay() };
+            self.sync = Round::Due { at: now + self.sync_backoff.next_delay() };
             return;
         };
-        self.look_backoff.reset();
-        self.looked_at = Some(now);
-        let soonest = outlook.soonest_expiry.map_or(self.config.poll_interval, |left| left + EXPIRY_SLACK);
+        self.sync_backoff.reset();
+        self.synced_at = Some(now);
+        let soonest = result.soonest_expiry.map_or(self.config.poll_interval, |left| left + EXPIRY_SLACK);
         if !overdue {
-            let next = if self.look_again { SYNC_SPACING_MIN } else { soonest };
-            self.look = Round::Due { at: now + next.min(self.config.poll_interval).max(SYNC_SPACING_MIN) };
+            let next = if self.resync_requested { SYNC_SPACING_MIN } else { soonest };
+            self.sync = Round::Due { at: now + next.min(self.config.poll_interval).max(SYNC_SPACING_MIN) };
         }
         // This list is newer than what was known when it was asked for, and older than what was told since.
         self.wanted_chats.clear();
-        let told_since = core::mem::take(&mut self.wanted).into_iter().filter(|wanted| wanted.since >= op);
-        for (chat, status) in outlook.runnable {
+        let learned_since = core::mem::take(&mut self.wanted).into_iter().filter(|wanted| wanted.since >= op);
+        for (chat, status) in result.runnable {
             self.want(chat, status);
         }
-        for wanted in told_since {
+        for wanted in learned_since {
             self.want(wanted.chat, wanted.status);
         }
     }
 
     fn on_acquired(&mut self, now: Time, op: OpId, outcome: OpOutcome<Result<Arc<ChatState>, Rejection>>) {
         let Some(acquisition) = self.acquiring.remove(&op) else { return };
-        let Acquisition { chat, status, asked_at, room, free_again } = acquisition;
+        let Acquisition { chat, status, asked_at, has_slot, free_again } = acquisition;
         match outcome {
             OpOutcome::Done(Ok(state)) => {
                 self.acquire_backoff.reset();
-                self.held.insert(chat, Held { lease: state.lease, free_again: None, room });
+                self.held.insert(chat, Held { lease: state.lease, free_again: None, has_slot });
                 // Who drains begins nothing: what is not to be finished is released again.
-                let room = room && !self.draining;
-                self.out.push_back(ReplicaAction::Assign { chat, state, asked_at, room });
+                let has_slot = has_slot && !self.draining;
+                self.out.push_back(ReplicaAction::Assign { chat, state, asked_at, has_slot });
             }
             OpOutcome::Done(Err(_)) => {
                 self.acquire_backoff.reset();
@@ -359,8 +359,8 @@ impl Replica {
         }
     }
 
-    fn on_beaten(&mut self, now: Time, op: OpId, outcome: OpOutcome<Vec<(ChatId, Lease)>>) {
-        let (sent_at, overdue) = match (self.beat, self.overdue.remove(&op)) {
+    fn on_heartbeat_result(&mut self, now: Time, op: OpId, outcome: OpOutcome<Vec<(ChatId, Lease)>>) {
+        let (sent_at, overdue) = match (self.heartbeat, self.overdue.remove(&op)) {
             (_, Some(sent_at)) => (sent_at, true),
             (Round::InFlight { op: present, sent_at, .. }, None) if present == op => (sent_at, false),
             _ => return,
@@ -369,11 +369,11 @@ impl Replica {
             if overdue {
                 return;
             }
-            self.beat = Round::Due { at: now + self.config.heartbeat / 5 };
+            self.heartbeat = Round::Due { at: now + self.config.heartbeat / 5 };
             return;
         };
         if !overdue {
-            self.beat = Round::Due { at: sent_at + self.config.heartbeat };
+            self.heartbeat = Round::Due { at: sent_at + self.config.heartbeat };
         }
         let confirmed: BTreeSet<_> = confirmed.into_iter().collect();
         for (&chat, held) in &self.held {
@@ -387,7 +387,7 @@ impl Replica {
         }
     }
 
-    fn give_up_waiting(&mut self, round: Round) {
+    fn stop_waiting(&mut self, round: Round) {
         if let Round::InFlight { op, sent_at, .. } = round {
             self.overdue.insert(op, sent_at);
             if self.overdue.len() > OVERDUE_MAX {
@@ -396,33 +396,33 @@ impl Replica {
         }
     }
 
-    fn look_soon(&mut self, now: Time) {
-        match self.look {
-            Round::Due { at } => self.look = Round::Due { at: at.min(now) },
-            Round::InFlight { .. } => self.look_again = true,
+    fn sync_soon(&mut self, now: Time) {
+        match self.sync {
+            Round::Due { at } => self.sync = Round::Due { at: at.min(now) },
+            Round::InFlight { .. } => self.resync_requested = true,
         }
     }
 
     fn settle(&mut self, now: Time) {
         self.settle_bus(now);
-        if self.beat.is_due(now) {
-            self.give_up_waiting(self.beat);
+        if self.heartbeat.is_due(now) {
+            self.stop_waiting(self.heartbeat);
             let held: Vec<_> = self.held.iter().map(|(chat, held)| (*chat, held.lease)).collect();
             let until = now + self.config.heartbeat;
             let op = self.ask(|op| ReplicaAction::Heartbeat { op, held });
-            self.beat = Round::InFlight { op, sent_at: now, until };
+            self.heartbeat = Round::InFlight { op, sent_at: now, until };
         }
-        if self.look.is_due(now) {
-            self.give_up_waiting(self.look);
-            if matches!(self.look, Round::InFlight { .. }) {
+        if self.sync.is_due(now) {
+            self.stop_waiting(self.sync);
+            if matches!(self.sync, Round::InFlight { .. }) {
                 // No answer is a failure too. The driver's own time-out may be longer than the interval, and
                 // its word then comes when the next look is under way.
-                self.look_backoff.next_delay();
+                self.sync_backoff.next_delay();
             }
             let until = now + self.config.poll_interval;
-            self.look_again = false;
+            self.resync_requested = false;
             let op = self.ask(|op| ReplicaAction::Sync { op, runnable_max: SYNC_RUNNABLE_MAX });
-            self.look = Round::InFlight { op, sent_at: now, until };
+            self.sync = Round::InFlight { op, sent_at: now, until };
         }
         self.settle_wanted(now);
     }
@@ -448,14 +448,15 @@ impl Replica {
         while let Some(at) = self.next_wanted() {
             let Wanted { chat, status, .. } = self.wanted.remove(at).expect("the place was just found");
             self.wanted_chats.remove(&chat);
-            let room = self.has_room();
-            if !room {
-                sometimes!("an interruption is finished without a place");
+            let has_slot = self.has_free_slot();
+            if !has_slot {
+                sometimes!("an interruption is finished without a slot");
             }
             let replica = self.config.replica.clone();
-            let command = Command::Acquire { replica, interrupting_only: !room };
+            let command = Command::Acquire { replica, interrupting_only: !has_slot };
             let op = self.ask(|op| ReplicaAction::Acquire { op, chat, command });
-            self.acquiring.insert(op, Acquisition { chat, status, asked_at: now, room, free_again: None });
+            self.acquiring
+                .insert(op, Acquisition { chat, status, asked_at: now, has_slot, free_again: None });
         }
     }
 
@@ -464,7 +465,7 @@ impl Replica {
         if self.draining || self.acquiring.len() >= ACQUISITIONS_MAX {
             return None;
         }
-        if self.has_room() {
+        if self.has_free_slot() {
             return (!self.wanted.is_empty()).then_some(0);
         }
         self.wanted.iter().position(|wanted| wanted.status == Status::Interrupting)
@@ -474,9 +475,9 @@ impl Replica {
         self.next_wanted().is_some()
     }
 
-    fn has_room(&self) -> bool {
-        let taken = self.held.values().filter(|held| held.room).count();
-        let asked = self.acquiring.values().filter(|acquisition| acquisition.room).count();
+    fn has_free_slot(&self) -> bool {
+        let taken = self.held.values().filter(|held| held.has_slot).count();
+        let asked = self.acquiring.values().filter(|acquisition| acquisition.has_slot).count();
         taken + asked < self.config.workers
     }
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_machine::hub::OpOutcome;
-use mainstem_machine::replica::{Outlook, Replica, ReplicaAction, ReplicaConfig, ReplicaEvent};
+use mainstem_machine::replica::{Replica, ReplicaAction, ReplicaConfig, ReplicaEvent, SyncResult};
 use mainstem_machine::{
-    ChatId, ChatState, Command, Content, Facts, OpId, Outcome, ReplicaId, Status, Time, WallTime,
+    ChatId, ChatState, Command, Content, OpId, Outcome, ReplicaId, Status, StoreFacts, Time, WallTime,
 };
 use uuid::Uuid;
 
@@ -17,20 +17,20 @@ fn actions(replica: &mut Replica) -> Vec<ReplicaAction> {
     std::iter::from_fn(|| replica.poll_action()).collect()
 }
 
-fn looks(replica: &mut Replica) -> Vec<OpId> {
-    let look = |action| match action {
+fn syncs(replica: &mut Replica) -> Vec<OpId> {
+    let sync = |action| match action {
         ReplicaAction::Sync { op, .. } => Some(op),
         _ => None,
     };
-    actions(replica).into_iter().filter_map(look).collect()
+    actions(replica).into_iter().filter_map(sync).collect()
 }
 
-fn beats(replica: &mut Replica) -> Vec<OpId> {
-    let beat = |action| match action {
+fn heartbeats(replica: &mut Replica) -> Vec<OpId> {
+    let heartbeat = |action| match action {
         ReplicaAction::Heartbeat { op, .. } => Some(op),
         _ => None,
     };
-    actions(replica).into_iter().filter_map(beat).collect()
+    actions(replica).into_iter().filter_map(heartbeat).collect()
 }
 
 fn replica(workers: usize) -> Replica {
@@ -41,7 +41,7 @@ fn replica(workers: usize) -> Replica {
 
 /// A runnable chat as it is after `id` acquired it.
 fn acquired(id: &str) -> Arc<ChatState> {
-    let facts = Facts { now: WallTime(0), lease_expired: false, message_role: None };
+    let facts = StoreFacts { now: WallTime(0), lease_expired: false, message_role: None };
     let content = Some(Content::text("hello"));
     let create = Command::Create { chat: CHAT, owner: "ada".into(), title: None, model: None, content };
     let acquire = Command::Acquire { replica: ReplicaId::new(id).expect("an id"), interrupting_only: false };
@@ -80,11 +80,12 @@ fn an_answer_that_comes_later_than_the_next_heartbeat_still_confirms() {
     replica.handle(after(1), ReplicaEvent::Acquired { op: asked[0].0, outcome: OpOutcome::Done(Ok(state)) });
     actions(&mut replica);
     replica.handle(after(500), ReplicaEvent::Wake);
-    let slow = beats(&mut replica)[0];
+    let slow = heartbeats(&mut replica)[0];
     replica.handle(after(1000), ReplicaEvent::Wake);
-    assert_eq!(beats(&mut replica).len(), 1, "the slow one is not waited for");
+    assert_eq!(heartbeats(&mut replica).len(), 1, "the slow one is not waited for");
     let confirmed = vec![(CHAT, mainstem_machine::Lease(1))];
-    replica.handle(after(1200), ReplicaEvent::Beaten { op: slow, outcome: OpOutcome::Done(confirmed) });
+    replica
+        .handle(after(1200), ReplicaEvent::HeartbeatResult { op: slow, outcome: OpOutcome::Done(confirmed) });
     let sent_at = after(500);
     let confirm = ReplicaAction::Confirm { chat: CHAT, lease: mainstem_machine::Lease(1), sent_at };
     assert!(actions(&mut replica).contains(&confirm), "S5: it counts from when it was sent");
@@ -100,7 +101,7 @@ fn a_chat_is_asked_for_once_however_often_it_is_told_of() {
 }
 
 #[test]
-fn without_a_place_only_an_interruption_is_taken_up() {
+fn without_a_slot_only_an_interruption_is_acquired() {
     let mut replica = replica(0);
     replica.handle(Time::START, free(Status::Running));
     assert!(acquisitions(&actions(&mut replica)).is_empty());
@@ -142,19 +143,19 @@ fn after(milliseconds: u64) -> Time {
 fn a_database_that_gives_no_answer_is_away_until_it_gives_one() {
     let mut replica = replica(1);
     replica.handle(Time::START, ReplicaEvent::Wake);
-    let first = looks(&mut replica)[0];
+    let first = syncs(&mut replica)[0];
     assert!(!replica.is_connected(), "it has not answered yet");
-    let done = || OpOutcome::Done(Outlook::default());
+    let done = || OpOutcome::Done(SyncResult::default());
     replica.handle(after(10), ReplicaEvent::Synced { op: first, outcome: done() });
-    assert!(replica.is_connected() && looks(&mut replica).is_empty());
+    assert!(replica.is_connected() && syncs(&mut replica).is_empty());
     // The next look hangs, and its refusal comes when the one after it is under way.
     replica.handle(after(1010), ReplicaEvent::Wake);
-    let hanging = looks(&mut replica)[0];
+    let hanging = syncs(&mut replica)[0];
     replica.handle(after(2010), ReplicaEvent::Wake);
-    let next = looks(&mut replica)[0];
+    let next = syncs(&mut replica)[0];
     assert!(!replica.is_connected());
     replica.handle(after(2100), ReplicaEvent::Synced { op: hanging, outcome: OpOutcome::Refused });
-    assert!(!replica.is_connected() && looks(&mut replica).is_empty());
+    assert!(!replica.is_connected() && syncs(&mut replica).is_empty());
     replica.handle(after(2200), ReplicaEvent::Synced { op: next, outcome: done() });
     assert!(replica.is_connected());
 }

@@ -385,16 +385,17 @@ impl<'a> Object<'a> {
 mod tests {
     use super::*;
     use mainstem_machine::{
-        ChatId, Content, Lease, MessageId, ReplicaId, ResetReason, Role, Seq, Shown, ShownTo, Status, Version,
+        ChatId, Content, Lease, MessageId, PreviewPosition, PreviewProgress, ReplicaId, ResetReason, Role,
+        Seq, Status, Version,
     };
     use serde_json::{Value, json};
 
     const EPISODE: Episode = Episode { history_version: Version(7), attempt: 2 };
 
     fn event(body: Body) -> StreamEvent {
-        let shown = Shown { episode: EPISODE, lease: Lease(3), to: ShownTo::Seq(Seq(9)) };
+        let preview = PreviewPosition { episode: EPISODE, lease: Lease(3), to: PreviewProgress::Seq(Seq(9)) };
         StreamEvent {
-            cursor: Cursor { message: MessageId(4), shown: Some(shown), ..Cursor::default() },
+            cursor: Cursor { message: MessageId(4), preview: Some(preview), ..Cursor::default() },
             body,
         }
     }
@@ -418,16 +419,16 @@ mod tests {
         let bytes = json_array(std::slice::from_ref(&event)).into_bytes();
         let mut events: Vec<Value> = serde_json::from_slice(&bytes).expect("JSON");
         assert_eq!(events.len(), 1);
-        let told = events.remove(0);
+        let event_sent = events.remove(0);
         let lines = String::from_utf8(server_sent(&[event]).into_bytes()).expect("UTF-8");
         let [kind, id, data, "", ""] = lines.split('\n').collect::<Vec<_>>()[..] else { panic!("{lines:?}") };
         let data: Value = serde_json::from_str(data.strip_prefix("data: ").expect("data")).expect("JSON");
         assert_eq!(
             (kind.strip_prefix("event: "), id.strip_prefix("id: ")),
-            (told["type"].as_str(), told["cursor"].as_str())
+            (event_sent["type"].as_str(), event_sent["cursor"].as_str())
         );
-        assert_eq!(data, told, "SSE and WebSocket say the same");
-        told
+        assert_eq!(data, event_sent, "SSE and WebSocket say the same");
+        event_sent
     }
 
     #[test]
@@ -437,7 +438,7 @@ mod tests {
         let queued = QueuedMessage { id: MessageId(5), content: Content::text("x"), created_at: WallTime(0) };
         let retry = Retry { attempt: 2, delay_ms: 500, error: error.clone(), at: WallTime(500) };
         let episode = json!({"history_version": 7, "attempt": 2});
-        let told_error = json!({"code": "provider", "message": "said \"no\"\n"});
+        let error_json = json!({"code": "provider", "message": "said \"no\"\n"});
         let cases = [
             (
                 Body::Message(message(Content::text("é\u{2028}\""))),
@@ -461,10 +462,10 @@ mod tests {
                 json!({"type": "status", "status": "running", "worker": "a", "history_version": 7,
                     "attempt": 2}),
             ),
-            (Body::Error(error), json!({"type": "error", "error": told_error})),
+            (Body::Error(error), json!({"type": "error", "error": error_json})),
             (
                 Body::Retry(Some(retry)),
-                json!({"type": "retry", "retry": {"attempt": 2, "delay_ms": 500, "error": told_error,
+                json!({"type": "retry", "retry": {"attempt": 2, "delay_ms": 500, "error": error_json,
                     "at": "1970-01-01T00:00:00.500Z"}}),
             ),
             (Body::Retry(None), json!({"type": "retry", "retry": null})),
@@ -528,7 +529,7 @@ mod tests {
             status: Status::Waiting,
             worker: None,
             lease: Lease(1),
-            begun: None,
+            attempt_lease: None,
             snapshot_version: Version(3),
             history_version: Version(2),
             queue_version: Version(1),

@@ -16,13 +16,13 @@ use mainstem_machine::{
 
 use crate::driver::{Followed, Next, ReplicaCell, Shared, Watch, lock};
 use crate::ports::{
-    Answer, Applied, Bus, Env, Fault, Generator, Page, Receipt, ReplicaRow, Request, Store, TaskHandle,
-    within,
+    Answer, Applied, Bus, Env, Fault, Generator, IdempotencyKey, Page, ReplicaRow, Request, Store,
+    TaskHandle, within,
 };
 use crate::relay::{Follow, Peers, RelayServer, RelaySource};
 
 /// How long a request waits for a database that does not answer.
-const PATIENCE: Duration = Duration::from_secs(8);
+const RETRY_BUDGET: Duration = Duration::from_secs(8);
 /// How long handing over may take after the drain time-out.
 const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -138,10 +138,10 @@ impl<E: Env> Node<E> {
         by: &Arc<str>,
         chat: ChatId,
         command: Command,
-        receipt: Option<Receipt>,
+        idempotency_key: Option<IdempotencyKey>,
     ) -> Result<Accepted, EdgeError> {
-        let receipt = receipt.unwrap_or_else(|| self.internal_receipt(by));
-        let request = Request { chat, command, by: Some(by.clone()), receipt: Some(receipt) };
+        let idempotency_key = idempotency_key.unwrap_or_else(|| self.internal_idempotency_key(by));
+        let request = Request { chat, command, by: Some(by.clone()), idempotency_key: Some(idempotency_key) };
         let shared = self.shared.clone();
         let (answer, answered) = tokio::sync::oneshot::channel();
         // On its own, so that a caller who goes away cannot keep what was committed from being announced.
@@ -158,10 +158,10 @@ impl<E: Env> Node<E> {
         }
     }
 
-    fn internal_receipt(&self, by: &Arc<str>) -> Receipt {
+    fn internal_idempotency_key(&self, by: &Arc<str>) -> IdempotencyKey {
         let env = &self.shared.env;
         let key = format!("internal {:016x}{:016x}", env.entropy(), env.entropy());
-        Receipt { caller: by.clone(), key: key.into(), body: [0; 32] }
+        IdempotencyKey { caller: by.clone(), key: key.into(), body: [0; 32] }
     }
 
     pub async fn chat(&self, by: &Arc<str>, chat: ChatId) -> Result<Arc<ChatState>, EdgeError> {
@@ -209,8 +209,8 @@ impl<E: Env> Node<E> {
     /// is asked, though an open hub knows the owner, for the hub may not have heard of the end.
     async fn check_owner(&self, by: &Arc<str>, chat: ChatId) -> Result<(), EdgeError> {
         let open = self.shared.registry.find(chat);
-        let known = open.and_then(|cell| cell.enter(&self.shared.env, |entry| entry.known()).flatten());
-        let read = self.read(|| self.shared.store.snapshot(chat, known)).await?;
+        let cached = open.and_then(|cell| cell.enter(&self.shared.env, |entry| entry.cached()).flatten());
+        let read = self.read(|| self.shared.store.snapshot(chat, cached)).await?;
         let owned = read.is_some_and(|snapshot| snapshot.state.owner == *by);
         if owned { Ok(()) } else { Err(Rejection::NoSuchChat.into()) }
     }
@@ -220,12 +220,12 @@ impl<E: Env> Node<E> {
     where
         F: Future<Output = Result<T, Fault>> + 'a,
     {
-        let mut patience = Patience::new(self.shared.env.now());
+        let mut retry_budget = RetryBudget::new(self.shared.env.now());
         loop {
             let answer = within(&self.shared.env, OP_TIMEOUT, read()).await;
             match answer.unwrap_or_else(|_| Err(Fault::Unknown("no answer in time".into()))) {
                 Ok(read) => return Ok(read),
-                Err(fault) => patience.wait(&self.shared.env, &fault).await?,
+                Err(fault) => retry_budget.wait(&self.shared.env, &fault).await?,
             }
         }
     }
@@ -241,16 +241,16 @@ impl<E: Env> Node<E> {
         let shared = &self.shared;
         lock(&self.running).draining = true;
         shared.replica.handle(&shared.env, ReplicaEvent::Drain);
-        shared.registry.tell_all(&shared.env, &HubEvent::Drain);
+        shared.registry.deliver_all(&shared.env, &HubEvent::Drain);
         if !self.drained_within(self.drain_timeout).await {
-            shared.registry.tell_all(&shared.env, &HubEvent::HandOver);
+            shared.registry.deliver_all(&shared.env, &HubEvent::HandOver);
             if !self.drained_within(HAND_OVER_TIMEOUT).await {
                 tracing::warn!("what ran here was not handed over: its leases have to run out");
             }
         }
-        shared.registry.tell_all(&shared.env, &HubEvent::Close);
+        shared.registry.deliver_all(&shared.env, &HubEvent::Close);
         if let Err(error) =
-            super::driver::bounded(&shared.env, shared.store.farewell(&shared.row.replica)).await
+            super::driver::bounded(&shared.env, shared.store.deregister(&shared.row.replica)).await
         {
             tracing::warn!(%error, "no farewell");
         }
@@ -300,28 +300,28 @@ impl<E: Env> Node<E> {
 
 /// Asks until the outcome is known. The receipt makes it happen once (S6, R34).
 async fn settle<E: Env>(shared: &Arc<Shared<E>>, request: &Request) -> Result<Applied, EdgeError> {
-    let mut patience = Patience::new(shared.env.now());
+    let mut retry_budget = RetryBudget::new(shared.env.now());
     loop {
         match shared.apply(request).await {
             Ok(applied) => return Ok(applied),
-            Err(fault) => patience.wait(&shared.env, &fault).await?,
+            Err(fault) => retry_budget.wait(&shared.env, &fault).await?,
         }
     }
 }
 
 /// How long a request goes on asking.
-struct Patience {
+struct RetryBudget {
     since: Time,
     delay: Duration,
 }
 
-impl Patience {
+impl RetryBudget {
     fn new(now: Time) -> Self {
         Self { since: now, delay: OP_RETRY_DELAY_MIN }
     }
 
     async fn wait<E: Env>(&mut self, env: &E, fault: &Fault) -> Result<(), EdgeError> {
-        if env.now().since(self.since) + self.delay > PATIENCE {
+        if env.now().since(self.since) + self.delay > RETRY_BUDGET {
             return Err(EdgeError::Unavailable(fault.to_string()));
         }
         env.sleep(self.delay).await;

@@ -1,12 +1,12 @@
 //! The clients' listener: bounded connections, requests by hyper, and what hyper is not asked to do: streams
-//! that last (`delivery`), the problem documents of heads that are none (`refusal`), and a bounded time for
+//! that last (`delivery`), the problem documents of heads that are none (`malformed_requests`), and a bounded time for
 //! clients that do not read (`client_stream`).
 //!
 //! The kernel's send buffer is small (B1).
 
 mod client_stream;
 mod delivery;
-mod refusal;
+mod malformed_requests;
 
 use std::convert::Infallible;
 use std::future::{pending, poll_fn};
@@ -64,12 +64,12 @@ impl Listener {
 
     /// Serves until `closing` turns true; then lets what is being answered finish, for a while.
     pub async fn serve(self, router: Router, mut closing: watch::Receiver<bool>) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
             let accepted = tokio::select! {
                 biased;
                 () = closes(&mut closing) => break,
-                accepted = self.accept(&places) => accepted,
+                accepted = self.accept(&slots) => accepted,
             };
             match accepted {
                 Ok(stream) => {
@@ -88,13 +88,13 @@ impl Listener {
         }
         drop(self.inner);
         let all = u32::try_from(CONNECTIONS_MAX).expect("a bound");
-        if tokio::time::timeout(CLOSE_TIMEOUT, places.acquire_many(all)).await.is_err() {
+        if tokio::time::timeout(CLOSE_TIMEOUT, slots.acquire_many(all)).await.is_err() {
             tracing::warn!("connections were cut: they did not end in time");
         }
     }
 
-    async fn accept(&self, places: &Arc<Semaphore>) -> io::Result<ClientStream> {
-        let place = Arc::clone(places).acquire_owned().await.expect("nobody closes it");
+    async fn accept(&self, slots: &Arc<Semaphore>) -> io::Result<ClientStream> {
+        let slot = Arc::clone(slots).acquire_owned().await.expect("nobody closes it");
         let (stream, _) = self.inner.accept().await?;
         // A peer that vanished is noticed as well: soon after one that stalls, whose end is told better.
         let vanished_after = self.client_timeout + 2 * SOCKET_STALLED_GRACE;
@@ -104,7 +104,7 @@ impl Listener {
         {
             tracing::debug!(%error, "a connection was lost as soon as it was made");
         }
-        Ok(ClientStream::new(stream, self.client_timeout, place))
+        Ok(ClientStream::new(stream, self.client_timeout, slot))
     }
 }
 
@@ -185,8 +185,8 @@ async fn connection(
     match ended {
         // A task of its own: this one is large, and a stream lasts.
         Ok(Some(delivery)) => drop(tokio::spawn(delivery.carry_out(stream))),
-        Ok(None) => refusal::answer(stream, None, &parts.read_buf).await,
-        Err(error) => refusal::answer(stream, Some(&error), &parts.read_buf).await,
+        Ok(None) => malformed_requests::answer(stream, None, &parts.read_buf).await,
+        Err(error) => malformed_requests::answer(stream, Some(&error), &parts.read_buf).await,
     }
 }
 
@@ -205,9 +205,9 @@ mod tests {
         let address = listener.local_addr().expect("it is bound");
         let (_open, closing) = watch::channel(false);
         tokio::spawn(listener.serve(Router::new(), closing));
-        for (begun, expected) in [("GET / HTTP/1.1\r\nhost: x\r\n", "HTTP/1.1 408 "), ("", "")] {
+        for (head, expected) in [("GET / HTTP/1.1\r\nhost: x\r\n", "HTTP/1.1 408 "), ("", "")] {
             let mut stream = TcpStream::connect(address).await.expect("it listens");
-            stream.write_all(begun.as_bytes()).await.expect("it reads");
+            stream.write_all(head.as_bytes()).await.expect("it reads");
             let mut answer = String::new();
             stream.read_to_string(&mut answer).await.expect("it answers and closes");
             assert!(answer.starts_with(expected) && answer.is_empty() == expected.is_empty(), "{answer:?}");

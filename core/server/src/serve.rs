@@ -32,10 +32,11 @@ impl Front {
     pub async fn open(config: &Config) -> Result<Self, Failure> {
         let access = match &config.auth_file {
             Some(path) => {
-                let told = |error: String| format!("--auth-file {}: {error}", path.display());
+                let describe = |error: String| format!("--auth-file {}: {error}", path.display());
                 let text = read(path, "--auth-file")?;
-                let text = String::from_utf8(text).map_err(|_| Failure::usage(told("not UTF-8".into())))?;
-                Access::Tokens(Tokens::from_toml(&text).map_err(|error| Failure::usage(told(error)))?)
+                let text =
+                    String::from_utf8(text).map_err(|_| Failure::usage(describe("not UTF-8".into())))?;
+                Access::Tokens(Tokens::from_toml(&text).map_err(|error| Failure::usage(describe(error)))?)
             }
             None => Access::Anybody { any_origin: config.insecure },
         };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mainstem_machine::{Seq, Time};
 
-use crate::{Facts, Known, Oracle, RunEnd, Standing};
+use crate::{EvidenceIndex, Oracle, RunEnd, Standing, WorldFacts};
 
 /// A part may be on its way for so long.
 const IN_FLIGHT: Duration = Duration::from_millis(500);
@@ -14,22 +14,22 @@ const IN_FLIGHT: Duration = Duration::from_millis(500);
 pub(crate) struct Convergence;
 
 impl Oracle for Convergence {
-    fn missing(&self, known: &Known, facts: &Facts) -> Option<String> {
+    fn missing(&self, index: &EvidenceIndex, facts: &WorldFacts) -> Option<String> {
         facts.viewers.iter().find_map(|standing| {
-            difference(known, facts.now, standing).map(|why| format!("{}: {why}", standing.viewer))
+            difference(index, facts.now, standing).map(|why| format!("{}: {why}", standing.viewer))
         })
     }
 }
 
-fn difference(known: &Known, now: Time, standing: &Standing) -> Option<String> {
-    let past = known.past(standing.chat);
+fn difference(index: &EvidenceIndex, now: Time, standing: &Standing) -> Option<String> {
+    let past = index.past(standing.chat);
     let Some(moment) = past.and_then(|past| past.present()) else {
         return standing.connected.then(|| "it watches a chat that is gone".into());
     };
     if !standing.connected {
         return Some("it is not connected".into());
     }
-    let Some(view) = known.view(&standing.viewer, standing.chat) else {
+    let Some(view) = index.view(&standing.viewer, standing.chat) else {
         return Some("it was never told anything".into());
     };
     if let Some(difference) = view.difference(&moment.state, &moment.history) {
@@ -39,7 +39,7 @@ fn difference(known: &Known, now: Time, standing: &Standing) -> Option<String> {
     let preview = view.preview.as_ref().filter(|preview| preview.episode == episode);
     let shown = preview.map_or(Seq(0), |preview| preview.last_seq);
     // The model may go on talking.
-    let run = known.run(standing.chat, episode)?;
+    let run = index.run(standing.chat, episode)?;
     // Who produced it is gone, and where there is no place for it nobody begins anew.
     if run.ended == Some(RunEnd::Cancelled) {
         return None;

@@ -92,7 +92,7 @@ pub enum Evidence {
         from: Begin,
     },
     /// The replica's edge gave it to the socket.
-    Told {
+    Sent {
         stream: StreamId,
         event: StreamEvent,
     },
@@ -141,7 +141,7 @@ pub enum Evidence {
         per_mille: u32,
     },
     /// No fault is in force any more.
-    Healed,
+    FaultsCleared,
     /// Something that has a stated bound was as large as this (B1).
     Measured {
         what: &'static str,

@@ -3,7 +3,7 @@
 
 use mainstem_machine::{Body, Message};
 
-use crate::watcher::is_told;
+use crate::watcher::is_status_of;
 use crate::{Evidence, Moment, Oracle, Past, Ruling, Seen, View};
 
 #[derive(Debug, Default)]
@@ -12,13 +12,13 @@ pub(crate) struct History;
 impl Oracle for History {
     fn observe(&mut self, seen: &Seen<'_>) -> Ruling {
         let Evidence::Saw { stream, event } = seen.evidence else { return Ok(()) };
-        let Some(watcher) = seen.known.watcher(*stream) else { return Ok(()) };
+        let Some(watcher) = seen.index.watcher(*stream) else { return Ok(()) };
         let (viewer, on) = (&watcher.name, &watcher.on);
         if let Body::Message(message) = &event.body {
-            let told = judge_message(seen.known.past(watcher.chat), &watcher.view, message);
-            return told.map_err(|why| format!("{viewer} on {on}: {why}"));
+            let ruling = judge_message(seen.index.past(watcher.chat), &watcher.view, message);
+            return ruling.map_err(|why| format!("{viewer} on {on}: {why}"));
         }
-        if watcher.lost && !is_ahead(seen.known.past(watcher.chat), &watcher.view, &event.body) {
+        if watcher.lost && !is_ahead(seen.index.past(watcher.chat), &watcher.view, &event.body) {
             let ids: Vec<_> = watcher.view.messages.iter().map(|message| message.id).collect();
             return Err(format!(
                 "{viewer} on {on}: the messages {ids:?} were the history at no version since the last"
@@ -34,7 +34,7 @@ fn is_ahead(past: Option<&Past>, view: &View, body: &Body) -> bool {
     let shown = || view.messages.iter().map(|message| message.id);
     let begins_so = |moment: &Moment| {
         let ids = moment.history.iter().take(view.messages.len()).map(|message| message.id);
-        is_told(moment, body) && ids.eq(shown())
+        is_status_of(moment, body) && ids.eq(shown())
     };
     moments.iter().rev().any(begins_so)
 }

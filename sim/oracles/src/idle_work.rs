@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mainstem_machine::{ChatId, Status, Time};
 
-use crate::{Evidence, Known, Ruling, Seen};
+use crate::{Evidence, EvidenceIndex, Ruling, Seen};
 
 /// What "at once" may take: a notice, a look, an acquisition, each behind another of its kind.
 const AT_ONCE_MAX: Duration = Duration::from_secs(1);
@@ -31,11 +31,11 @@ impl IdleWork {
         match seen.evidence {
             Evidence::Committed(change) => {
                 self.due.remove(&change.chat);
-                let moment = seen.known.past(change.chat).map(|past| past.step().1);
+                let moment = seen.index.past(change.chat).map(|past| past.step().1);
                 let free = moment.is_some_and(|moment| moment.is_free() && moment.state.status == status);
-                if free && can_be_expected(seen.known, seen.at) {
-                    let poll = seen.known.settings.poll_interval;
-                    let notified = seen.known.lives.is_notified(seen.at);
+                if free && can_be_expected(seen.index, seen.at) {
+                    let poll = seen.index.settings.poll_interval;
+                    let notified = seen.index.lives.is_notified(seen.at);
                     let wait = if notified { Duration::ZERO } else { poll };
                     self.due.insert(change.chat, seen.at + wait + AT_ONCE_MAX);
                 }
@@ -53,18 +53,18 @@ impl IdleWork {
 }
 
 /// A chat that is so still.
-pub(crate) fn still(known: &Known, status: Status) -> Option<String> {
-    known.chats().find_map(|(chat, past)| {
+pub(crate) fn still(index: &EvidenceIndex, status: Status) -> Option<String> {
+    index.chats().find_map(|(chat, past)| {
         let moment = past.present().filter(|moment| !moment.deleted && moment.state.status == status)?;
         Some(format!("chat {chat} is still {}, since {:?}", status.as_str(), moment.at))
     })
 }
 
 /// Nothing is in the way, and there is room for the run.
-fn can_be_expected(known: &Known, at: Time) -> bool {
+fn can_be_expected(index: &EvidenceIndex, at: Time) -> bool {
     let held = |name: &str| {
-        let workers = known.chats().filter_map(|(_, past)| past.present()?.state.worker.as_ref());
+        let workers = index.chats().filter_map(|(_, past)| past.present()?.state.worker.as_ref());
         workers.filter(|worker| worker.as_str() == name).count()
     };
-    known.lives.is_calm(at) && known.lives.able().any(|name| held(name) < known.settings.workers)
+    index.lives.is_calm(at) && index.lives.able().any(|name| held(name) < index.settings.workers)
 }

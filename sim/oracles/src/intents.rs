@@ -76,7 +76,7 @@ impl Intents {
     }
 
     fn judge_change(&mut self, seen: &Seen<'_>, change: &Committed) -> Ruling {
-        let Some(past) = seen.known.past(change.chat) else { return Ok(()) };
+        let Some(past) = seen.index.past(change.chat) else { return Ok(()) };
         let (before, after) = past.step();
         let name = change.command.name();
         if let (Some(caller), Some(key)) = (&change.caller, &change.key) {

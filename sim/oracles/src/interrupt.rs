@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use mainstem_machine::{ChatId, Command, Episode, Lease, SendMode, Status, Time};
 
-use crate::{Committed, Evidence, Known, Moment, Oracle, Ruling, Run, RunEnd, Seen};
+use crate::{Committed, Evidence, EvidenceIndex, Moment, Oracle, Ruling, Run, RunEnd, Seen};
 
 #[derive(Debug, Default)]
 pub(crate) struct Interrupt {
@@ -24,9 +24,9 @@ struct Accepted {
 impl Oracle for Interrupt {
     fn observe(&mut self, seen: &Seen<'_>) -> Ruling {
         match seen.evidence {
-            Evidence::Committed(change) => self.judge_change(seen.known, seen.at, change),
+            Evidence::Committed(change) => self.judge_change(seen.index, seen.at, change),
             Evidence::RunEnded { run, how: RunEnd::Cancelled } => {
-                seen.known.run_by_id(*run).map_or(Ok(()), |run| judge_cancelled(seen.known, seen.at, run))
+                seen.index.run_by_id(*run).map_or(Ok(()), |run| judge_cancelled(seen.index, seen.at, run))
             }
             _ => Ok(()),
         }
@@ -34,8 +34,8 @@ impl Oracle for Interrupt {
 }
 
 impl Interrupt {
-    fn judge_change(&mut self, known: &Known, at: Time, change: &Committed) -> Ruling {
-        let Some(past) = known.past(change.chat) else { return Ok(()) };
+    fn judge_change(&mut self, index: &EvidenceIndex, at: Time, change: &Committed) -> Ruling {
+        let Some(past) = index.past(change.chat) else { return Ok(()) };
         let (Some(before), after) = past.step() else { return Ok(()) };
         let name = change.command.name();
         let asks = match &change.command {
@@ -49,11 +49,11 @@ impl Interrupt {
                 return Err(format!("{name} interrupts, and nobody asked for it"));
             }
             let target = before.live();
-            let run = target.and_then(|(episode, _)| known.run(change.chat, episode));
+            let run = target.and_then(|(episode, _)| index.run(change.chat, episode));
             // What its replica has given up is not promised, nor what it took when its lease had run out.
-            let given_up =
-                |run: &&Run| run.ended == Some(RunEnd::Cancelled) || known.may_have_lapsed(at, run);
-            let kept = run.filter(|run| !given_up(run));
+            let aborted =
+                |run: &&Run| run.ended == Some(RunEnd::Cancelled) || index.may_have_expired(at, run);
+            let kept = run.filter(|run| !aborted(run));
             let said = kept.map_or(0, |run| run.text().len());
             self.accepted.insert(change.chat, Accepted { target, said });
             return Ok(());
@@ -66,7 +66,7 @@ impl Interrupt {
                         fence.episode
                     ));
                 };
-                judge_finished(known, change, fence.lease, accepted)
+                judge_finished(index, change, fence.lease, accepted)
             }
             Command::Edit { .. } | Command::Delete => {
                 self.accepted.remove(&change.chat);
@@ -86,7 +86,7 @@ impl Interrupt {
     }
 }
 
-fn judge_finished(known: &Known, change: &Committed, lease: Lease, accepted: Accepted) -> Ruling {
+fn judge_finished(index: &EvidenceIndex, change: &Committed, lease: Lease, accepted: Accepted) -> Ruling {
     let partial = change.inserted.iter().find(|message| message.episode.is_some());
     let Some((target, target_lease)) = accepted.target else {
         return match partial {
@@ -97,7 +97,7 @@ fn judge_finished(known: &Known, change: &Committed, lease: Lease, accepted: Acc
     if let Some(message) = partial.filter(|message| message.episode != Some(target)) {
         return Err(format!("{target:?} was interrupted, and {:?} is kept", message.episode));
     }
-    let Some(run) = known.run(change.chat, target).filter(|_| target_lease == lease) else { return Ok(()) };
+    let Some(run) = index.run(change.chat, target).filter(|_| target_lease == lease) else { return Ok(()) };
     if run.ended.is_none() {
         return Err(format!("{target:?} is finished as interrupted, and its model still runs"));
     }
@@ -112,14 +112,14 @@ fn judge_finished(known: &Known, change: &Committed, lease: Lease, accepted: Acc
 }
 
 /// There has to be a cause.
-fn judge_cancelled(known: &Known, at: Time, run: &Run) -> Ruling {
-    let replica = known.lives.replica(run.replica.as_str());
+fn judge_cancelled(index: &EvidenceIndex, at: Time, run: &Run) -> Ruling {
+    let replica = index.lives.replica(run.replica.as_str());
     let dead = replica.is_none_or(|replica| !replica.up || replica.draining || replica.life != run.life);
-    let too_large = run.text().len() > known.settings.episode_bytes_max;
-    if dead || too_large || known.may_have_lapsed(at, run) {
+    let too_large = run.text().len() > index.settings.episode_bytes_max;
+    if dead || too_large || index.may_have_expired(at, run) {
         return Ok(());
     }
-    let (Some(past), Some(beginning)) = (known.past(run.chat), run.beginning) else { return Ok(()) };
+    let (Some(past), Some(beginning)) = (index.past(run.chat), run.beginning) else { return Ok(()) };
     let alive = past.moments[beginning].live();
     let goes_on = |moment: &Moment| moment.live() == alive && moment.state.status == Status::Running;
     if past.moments[beginning..].iter().all(goes_on) {

@@ -3,7 +3,7 @@
 use mainstem_machine::Status;
 
 use crate::idle_work::{IdleWork, still};
-use crate::{Facts, Known, Oracle, Ruling, Seen};
+use crate::{EvidenceIndex, Oracle, Ruling, Seen, WorldFacts};
 
 #[derive(Debug, Default)]
 pub(crate) struct InterruptEnds(IdleWork);
@@ -13,7 +13,7 @@ impl Oracle for InterruptEnds {
         self.0.observe(seen, Status::Interrupting)
     }
 
-    fn missing(&self, known: &Known, _facts: &Facts) -> Option<String> {
-        still(known, Status::Interrupting)
+    fn missing(&self, index: &EvidenceIndex, _facts: &WorldFacts) -> Option<String> {
+        still(index, Status::Interrupting)
     }
 }

@@ -2,7 +2,7 @@
 
 use mainstem_machine::Time;
 
-use crate::{Evidence, Facts, Known, Oracle, Ruling, Seen, Violation};
+use crate::{Evidence, EvidenceIndex, Oracle, Ruling, Seen, Violation, WorldFacts};
 use crate::{
     convergence, death, history, intents, interrupt, interrupt_ends, isolation, kept, leaks, memory,
     one_writer, order, parts, phase, spin, stale, who_may, work_starts,
@@ -52,7 +52,7 @@ oracles! {
 const FOUND_MAX: usize = 32;
 
 pub struct Judge {
-    known: Known,
+    index: EvidenceIndex,
     oracles: Vec<(&'static str, Box<dyn Oracle>)>,
     found: Vec<Violation>,
     /// Nothing that comes now belongs to the run.
@@ -80,7 +80,7 @@ impl Judge {
     pub fn without(ids: &[&str]) -> Self {
         let on = ORACLES.iter().filter(|entry| !ids.contains(&entry.id));
         let oracles = on.map(|entry| (entry.id, (entry.make)())).collect();
-        Self { known: Known::default(), oracles, found: vec![], closed: false }
+        Self { index: EvidenceIndex::default(), oracles, found: vec![], closed: false }
     }
 
     /// Takes what happened just now, and tells what is wrong with it.
@@ -89,22 +89,23 @@ impl Judge {
         if self.closed {
             return &[];
         }
-        self.known.enter(at, &evidence);
+        self.index.enter(at, &evidence);
         let saw = match &evidence {
             Evidence::Saw { stream, .. } => Some(*stream),
             _ => None,
         };
-        let astray = saw.and_then(|stream| self.known.watcher(stream)).is_some_and(|watcher| watcher.astray);
-        if !astray {
-            let seen = Seen { at, evidence: &evidence, known: &self.known };
+        let tainted =
+            saw.and_then(|stream| self.index.watcher(stream)).is_some_and(|watcher| watcher.tainted);
+        if !tainted {
+            let seen = Seen { at, evidence: &evidence, index: &self.index };
             for (id, oracle) in &mut self.oracles {
                 note(&mut self.found, id, at, oracle.observe(&seen));
             }
         }
         if let Some(stream) = saw.filter(|_| self.found.len() > before) {
-            self.known.go_astray(stream);
+            self.index.taint(stream);
         }
-        self.known.leave(&evidence);
+        self.index.leave(&evidence);
         &self.found[before..]
     }
 
@@ -113,16 +114,16 @@ impl Judge {
         let before = self.found.len();
         if !std::mem::replace(&mut self.closed, true) {
             for (id, oracle) in &mut self.oracles {
-                note(&mut self.found, id, at, oracle.finish(at, &self.known));
+                note(&mut self.found, id, at, oracle.finish(at, &self.index));
             }
         }
         &self.found[before..]
     }
 
     /// What the guarantees of these ids still lack, if anything: the first of it.
-    pub fn missing(&self, ids: &[&str], facts: &Facts) -> Option<(&'static str, String)> {
+    pub fn missing(&self, ids: &[&str], facts: &WorldFacts) -> Option<(&'static str, String)> {
         let asked = self.oracles.iter().filter(|(id, _)| ids.contains(id));
-        let mut missing = asked.filter_map(|(id, oracle)| Some((*id, oracle.missing(&self.known, facts)?)));
+        let mut missing = asked.filter_map(|(id, oracle)| Some((*id, oracle.missing(&self.index, facts)?)));
         missing.next()
     }
 
@@ -140,8 +141,8 @@ impl Judge {
         &self.found
     }
 
-    pub fn known(&self) -> &Known {
-        &self.known
+    pub fn index(&self) -> &EvidenceIndex {
+        &self.index
     }
 }
 

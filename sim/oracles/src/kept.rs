@@ -3,7 +3,7 @@
 
 use mainstem_machine::{Body, Command, Episode, Message};
 
-use crate::{Committed, Evidence, Known, Oracle, Ruling, RunEnd, Seen, Watcher};
+use crate::{Committed, Evidence, EvidenceIndex, Oracle, Ruling, RunEnd, Seen, Watcher};
 
 #[derive(Debug, Default)]
 pub(crate) struct Kept;
@@ -11,10 +11,10 @@ pub(crate) struct Kept;
 impl Oracle for Kept {
     fn observe(&mut self, seen: &Seen<'_>) -> Ruling {
         match seen.evidence {
-            Evidence::Committed(change) => judge_answer(seen.known, change),
+            Evidence::Committed(change) => judge_answer(seen.index, change),
             Evidence::Saw { stream, event } => {
-                let Some(watcher) = seen.known.watcher(*stream) else { return Ok(()) };
-                judge_event(seen.known, watcher, &event.body)
+                let Some(watcher) = seen.index.watcher(*stream) else { return Ok(()) };
+                judge_event(seen.index, watcher, &event.body)
                     .map_err(|why| format!("{} on {}: {why}", watcher.name, watcher.on))
             }
             _ => Ok(()),
@@ -22,7 +22,7 @@ impl Oracle for Kept {
     }
 }
 
-fn judge_answer(known: &Known, change: &Committed) -> Ruling {
+fn judge_answer(index: &EvidenceIndex, change: &Committed) -> Ruling {
     let (complete, saved, fence) = match &change.command {
         Command::FinishTurn { answer, fence } => (true, answer, fence),
         Command::FinishInterruption { partial, fence } | Command::Fail { partial, fence, .. } => {
@@ -36,7 +36,7 @@ fn judge_answer(known: &Known, change: &Committed) -> Ruling {
     }
     let episode = generated.and_then(|message: &Message| message.episode).unwrap_or(fence.episode);
     let text = generated.map(|message| message.content.to_text()).unwrap_or_default();
-    let Some(run) = known.run(change.chat, episode) else {
+    let Some(run) = index.run(change.chat, episode) else {
         let nothing = text.is_empty() && !complete;
         return nothing
             .then_some(())
@@ -57,7 +57,7 @@ fn judge_answer(known: &Known, change: &Committed) -> Ruling {
     Ok(())
 }
 
-fn judge_event(known: &Known, watcher: &Watcher, body: &Body) -> Ruling {
+fn judge_event(index: &EvidenceIndex, watcher: &Watcher, body: &Body) -> Ruling {
     let Some(preview) = &watcher.view.preview else { return Ok(()) };
     let (shown, last) = (preview.episode, preview.last_seq);
     let neither =
@@ -74,7 +74,7 @@ fn judge_event(known: &Known, watcher: &Watcher, body: &Body) -> Ruling {
         Body::HistoryReset => neither("history_reset".into()),
         Body::Status { status, worker, history_version, attempt } => {
             let episode = Episode { history_version: *history_version, attempt: *attempt };
-            let producer = known.run(watcher.chat, shown).map(|run| &run.replica);
+            let producer = index.run(watcher.chat, shown).map(|run| &run.replica);
             let moved = producer.is_some() && worker.as_ref() != producer;
             if !status.is_runnable() || episode != shown || moved {
                 return neither(format!("status {} of {episode:?}", status.as_str()));

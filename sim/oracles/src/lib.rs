@@ -5,8 +5,8 @@
 //! and judges one guarantee.
 
 mod evidence;
+mod index;
 mod judge;
-mod known;
 mod lives;
 mod oracle;
 mod past;
@@ -39,9 +39,9 @@ mod work_starts;
 pub use evidence::{
     Answer, Begin, Committed, Evidence, Life, Name, Operation, RunEnd, RunId, Settings, StreamEnd, StreamId,
 };
+pub use index::EvidenceIndex;
 pub use judge::{Entry, Judge, ORACLES};
-pub use known::Known;
-pub use oracle::{Facts, Oracle, Ruling, Seen, Standing};
+pub use oracle::{Oracle, Ruling, Seen, Standing, WorldFacts};
 pub use past::{Moment, Past};
 pub use runs::Run;
 pub use verdict::Violation;

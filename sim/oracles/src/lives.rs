@@ -34,7 +34,7 @@ pub(crate) struct Lives {
     touched: BTreeSet<Name>,
     /// Links under a fault that goes on, and when others were struck last; those that are slow stay so.
     links: BTreeSet<(Name, Name)>,
-    struck_links: BTreeMap<(Name, Name), Time>,
+    affected_links: BTreeMap<(Name, Name), Time>,
     slow_links: BTreeSet<(Name, Name)>,
     /// Over which a dial may fail.
     barred: BTreeSet<(Name, Name)>,
@@ -48,7 +48,7 @@ pub(crate) struct Lives {
     drift: u32,
     /// A fault other than the death of a replica is in force.
     pub(crate) uneasy: bool,
-    pub(crate) healed: Option<Time>,
+    pub(crate) faults_cleared_at: Option<Time>,
 }
 
 impl Lives {
@@ -87,7 +87,7 @@ impl Lives {
             match kind {
                 "link slow" => drop(self.slow_links.insert(link)),
                 // What is under way already does not care.
-                "dials" | "reset" => drop(self.struck_links.insert(link, at)),
+                "dials" | "reset" => drop(self.affected_links.insert(link, at)),
                 _ => drop(self.links.insert(link)),
             }
             self.uneasy = true;
@@ -128,10 +128,10 @@ impl Lives {
         span * 1000 / (1000 + self.drift)
     }
 
-    pub(crate) fn heal(&mut self, at: Time) {
+    pub(crate) fn clear_faults(&mut self, at: Time) {
         self.touched.clear();
         self.links.clear();
-        self.struck_links.clear();
+        self.affected_links.clear();
         self.barred.clear();
         if std::mem::take(&mut self.bus_suffers) {
             self.bus_works_from = at + AFTERMATH;
@@ -140,7 +140,7 @@ impl Lives {
             self.calm_from = at + AFTERMATH;
         }
         self.uneasy = !self.slow_links.is_empty();
-        self.healed = Some(at);
+        self.faults_cleared_at = Some(at);
     }
 
     pub(crate) fn replica(&self, name: &str) -> Option<&Replica> {
@@ -159,8 +159,8 @@ impl Lives {
     /// Whether what goes over the link since then may be late.
     pub(crate) fn is_link_touched(&self, one: &str, other: &str, since: Time) -> bool {
         let pairs = [(Name::from(one), Name::from(other)), (Name::from(other), Name::from(one))];
-        let struck = |pair| self.struck_links.get(pair).is_some_and(|at| *at >= since);
-        pairs.iter().any(|pair| self.links.contains(pair) || self.slow_links.contains(pair) || struck(pair))
+        let affected = |pair| self.affected_links.get(pair).is_some_and(|at| *at >= since);
+        pairs.iter().any(|pair| self.links.contains(pair) || self.slow_links.contains(pair) || affected(pair))
     }
 
     /// Replicas that can take up a chat now.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mainstem_machine::{Body, ChatId, Command, Fence, Lease, ReplicaId, Time};
 
-use crate::{Committed, Evidence, Known, Moment, Name, Oracle, Ruling, Seen, StreamId};
+use crate::{Committed, Evidence, EvidenceIndex, Moment, Name, Oracle, Ruling, Seen, StreamId};
 
 /// The database counts milliseconds.
 const TICK: Duration = Duration::from_millis(1);
@@ -19,31 +19,32 @@ pub(crate) struct OneWriter {
 
 impl Oracle for OneWriter {
     fn observe(&mut self, seen: &Seen<'_>) -> Ruling {
-        let known = seen.known;
+        let index = seen.index;
         match seen.evidence {
             Evidence::RunStarted { run, replica, chat, episode } => {
-                if known.first_run(*chat, *episode) != Some(*run) {
+                if index.first_run(*chat, *episode) != Some(*run) {
                     return Err(format!("{episode:?} is generated twice, the second time on {replica}"));
                 }
-                let begun = known.past(*chat).and_then(|past| Some(&past.moments[past.beginning(*episode)?]));
-                match begun {
+                let beginning =
+                    index.past(*chat).and_then(|past| Some(&past.moments[past.beginning(*episode)?]));
+                match beginning {
                     Some(moment) if moment.state.worker.as_ref() == Some(replica) => Ok(()),
                     _ => Err(format!("{replica} generates {episode:?}, which it never began")),
                 }
             }
-            Evidence::Committed(change) => judge_change(known, seen.at, change),
+            Evidence::Committed(change) => judge_change(index, seen.at, change),
             Evidence::Replayed { replica, chat } => {
                 self.replayed.insert((replica.clone(), *chat));
                 Ok(())
             }
             Evidence::Announced { replica, chat, version } => {
-                let moments = known.past(*chat).map_or(&[][..], |past| &past.moments);
+                let moments = index.past(*chat).map_or(&[][..], |past| &past.moments);
                 let said = |moment: &&Moment| moment.state.snapshot_version == *version;
                 match moments.iter().rev().find(said) {
                     Some(moment)
                         if moment.by == *replica
                             || self.replayed.contains(&(replica.clone(), *chat))
-                            || known.lives.replica(replica).is_none() =>
+                            || index.lives.replica(replica).is_none() =>
                     {
                         Ok(())
                     }
@@ -53,9 +54,9 @@ impl Oracle for OneWriter {
                     None => Err(format!("{replica} announces version {version}, which nobody committed")),
                 }
             }
-            Evidence::Told { stream, event } => match &event.body {
+            Evidence::Sent { stream, event } => match &event.body {
                 Body::Parts { .. } => {
-                    judge_told(known, seen.at, *stream, event.cursor.shown.map(|s| s.lease), &event.body)
+                    judge_sent(index, seen.at, *stream, event.cursor.preview.map(|s| s.lease), &event.body)
                 }
                 _ => Ok(()),
             },
@@ -77,13 +78,13 @@ fn fence_of(command: &Command) -> Option<(&ReplicaId, Lease, Option<&Fence>)> {
     }
 }
 
-fn judge_change(known: &Known, at: Time, change: &Committed) -> Ruling {
-    let Some(past) = known.past(change.chat) else { return Ok(()) };
+fn judge_change(index: &EvidenceIndex, at: Time, change: &Committed) -> Ruling {
+    let Some(past) = index.past(change.chat) else { return Ok(()) };
     let (Some(before), _) = past.step() else { return Ok(()) };
     let (state, name) = (&before.state, change.command.name());
     if let Command::Acquire { replica, .. } = &change.command {
         let Some(holder) = state.worker.as_ref().filter(|holder| *holder != replica) else { return Ok(()) };
-        let held = past.tenure(state.lease).map(|tenure| tenure.confirmed + known.settings.lease_ttl);
+        let held = past.tenure(state.lease).map(|tenure| tenure.confirmed + index.settings.lease_ttl);
         return match held.filter(|until| at + TICK < *until) {
             Some(until) => Err(format!("{replica} acquires what {holder} holds until {until:?}")),
             None => Ok(()),
@@ -108,18 +109,24 @@ fn judge_change(known: &Known, at: Time, change: &Committed) -> Ruling {
 }
 
 /// What a worker tells at its own edge, it tells under a lease that has not run out.
-fn judge_told(known: &Known, at: Time, stream: StreamId, lease: Option<Lease>, body: &Body) -> Ruling {
-    let (Some(stream), Some(lease), Body::Parts { episode, .. }) = (known.stream(stream), lease, body) else {
+fn judge_sent(
+    index: &EvidenceIndex,
+    at: Time,
+    stream: StreamId,
+    lease: Option<Lease>,
+    body: &Body,
+) -> Ruling {
+    let (Some(stream), Some(lease), Body::Parts { episode, .. }) = (index.stream(stream), lease, body) else {
         return Ok(());
     };
-    let Some(past) = known.past(stream.chat) else { return Ok(()) };
+    let Some(past) = index.past(stream.chat) else { return Ok(()) };
     let Some(tenure) = past.tenure(lease).filter(|tenure| tenure.replica.as_str() == &*stream.on) else {
         return Ok(());
     };
     // What is saved may be told by anybody, however late.
     let named = past.last().and_then(Moment::live) == Some((*episode, lease));
-    let ttl = known.settings.lease_ttl;
-    let until = tenure.confirmed + known.lives.longest(ttl);
+    let ttl = index.settings.lease_ttl;
+    let until = tenure.confirmed + index.lives.longest(ttl);
     let lost = past.last().is_some_and(|moment| moment.state.lease > lease);
     if at > until && (named || lost) && !past.has_saved(*episode) {
         return Err(format!(

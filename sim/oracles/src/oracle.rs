@@ -3,7 +3,7 @@
 
 use mainstem_machine::Time;
 
-use crate::{Evidence, Known};
+use crate::{Evidence, EvidenceIndex};
 
 /// `Err`: why the promise is broken.
 pub type Ruling = Result<(), String>;
@@ -14,7 +14,7 @@ pub struct Seen<'a> {
     pub at: Time,
     pub evidence: &'a Evidence,
     /// All that is known, this included; but a viewer's screen does not yet show what it is about to.
-    pub known: &'a Known,
+    pub index: &'a EvidenceIndex,
 }
 
 /// The judge of one guarantee. It draws no randomness, and its verdict depends on the evidence alone.
@@ -24,19 +24,19 @@ pub trait Oracle: Send {
     }
 
     /// The run is over.
-    fn finish(&mut self, _at: Time, _known: &Known) -> Ruling {
+    fn finish(&mut self, _at: Time, _index: &EvidenceIndex) -> Ruling {
         Ok(())
     }
 
     /// What is not yet as it has to be in the end, within the guarantee's bound.
-    fn missing(&self, _known: &Known, _facts: &Facts) -> Option<String> {
+    fn missing(&self, _index: &EvidenceIndex, _facts: &WorldFacts) -> Option<String> {
         None
     }
 }
 
 /// What only whoever runs the world can tell.
 #[derive(Clone, Debug, Default)]
-pub struct Facts {
+pub struct WorldFacts {
     pub now: Time,
     /// Everybody who watches now.
     pub viewers: Vec<Standing>,

@@ -2,7 +2,7 @@
 
 use mainstem_machine::Body;
 
-use crate::watcher::is_told;
+use crate::watcher::is_status_of;
 use crate::{Evidence, Moment, Oracle, Ruling, Seen, Watcher};
 
 #[derive(Debug, Default)]
@@ -12,12 +12,12 @@ impl Oracle for Order {
     fn observe(&mut self, seen: &Seen<'_>) -> Ruling {
         match seen.evidence {
             Evidence::Committed(change) if !change.inserted.is_empty() => {
-                let Some(past) = seen.known.past(change.chat) else { return Ok(()) };
+                let Some(past) = seen.index.past(change.chat) else { return Ok(()) };
                 misplaced(past.step().1, change.inserted.len())
                     .map_or(Ok(()), |why| Err(format!("chat {}: {why}", change.chat)))
             }
             Evidence::Saw { stream, event } => {
-                let Some(watcher) = seen.known.watcher(*stream) else { return Ok(()) };
+                let Some(watcher) = seen.index.watcher(*stream) else { return Ok(()) };
                 let ruling = judge(seen, watcher, &event.body);
                 ruling.map_err(|why| format!("{} on {}: {why}", watcher.name, watcher.on))
             }
@@ -29,8 +29,8 @@ impl Oracle for Order {
 fn judge(seen: &Seen<'_>, watcher: &Watcher, body: &Body) -> Ruling {
     match body {
         Body::Status { status, history_version, attempt, .. } => {
-            let moments = seen.known.past(watcher.chat).map_or(&[][..], |past| &past.moments);
-            let mut spoken_of = moments.iter().rev().filter(|moment| is_told(moment, body)).peekable();
+            let moments = seen.index.past(watcher.chat).map_or(&[][..], |past| &past.moments);
+            let mut spoken_of = moments.iter().rev().filter(|moment| is_status_of(moment, body)).peekable();
             let name = format_args!("status {} of {history_version}.{attempt}", status.as_str());
             if spoken_of.peek().is_none() {
                 return Err(format!("{name} was never so"));
@@ -40,8 +40,8 @@ fn judge(seen: &Seen<'_>, watcher: &Watcher, body: &Body) -> Ruling {
             }
         }
         Body::Parts { episode, .. } => {
-            let told = watcher.view.status.as_ref().filter(|status| status.episode == *episode);
-            if told.is_none_or(|told| told.worker.is_none()) {
+            let last_status = watcher.view.status.as_ref().filter(|status| status.episode == *episode);
+            if last_status.is_none_or(|last_status| last_status.worker.is_none()) {
                 return Err(format!("a part of {episode:?} comes before the status that announces it"));
             }
         }

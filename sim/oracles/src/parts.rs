@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use mainstem_machine::{Body, ChatId, Cursor, Episode, Seq, ShownTo};
+use mainstem_machine::{Body, ChatId, Cursor, Episode, PreviewProgress, Seq};
 
 use crate::{Begin, Evidence, Name, Oracle, Ruling, Seen};
 
@@ -20,7 +20,7 @@ impl Oracle for Parts {
                 self.shown.remove(&(viewer.clone(), *chat));
             }
             Evidence::Saw { stream, event } => {
-                let Some(watcher) = seen.known.watcher(*stream) else { return Ok(()) };
+                let Some(watcher) = seen.index.watcher(*stream) else { return Ok(()) };
                 let Body::Parts { episode, first_seq, last_seq, text } = &event.body else { return Ok(()) };
                 let who = format_args!("{} on {}", watcher.name, watcher.on);
                 let shown =
@@ -33,7 +33,7 @@ impl Oracle for Parts {
                     ));
                 }
                 judge_cursor(&event.cursor, *episode, *last_seq).map_err(|why| format!("{who}: {why}"))?;
-                let run = seen.known.run(watcher.chat, *episode).ok_or_else(|| {
+                let run = seen.index.run(watcher.chat, *episode).ok_or_else(|| {
                     format!("{who}: parts of {episode:?} are told, and no model was asked for it")
                 })?;
                 if run.slice(*first_seq, *last_seq).map(str::as_bytes) != Some(text) {
@@ -50,8 +50,8 @@ impl Oracle for Parts {
 
 /// The cursor resumes right after what it came with.
 fn judge_cursor(cursor: &Cursor, episode: Episode, last: Seq) -> Ruling {
-    match cursor.shown {
-        Some(shown) if shown.episode == episode && shown.to == ShownTo::Seq(last) => Ok(()),
+    match cursor.preview {
+        Some(shown) if shown.episode == episode && shown.to == PreviewProgress::Seq(last) => Ok(()),
         other => Err(format!("the cursor after part {last} of {episode:?} stands at {other:?}")),
     }
 }

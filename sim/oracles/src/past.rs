@@ -115,14 +115,14 @@ impl Past {
 impl Tenure {
     /// The holder was told at `at` that what it asked for at `sent` is granted.
     pub(crate) fn assure(&mut self, at: Time, sent: Time, lease_ttl: Duration) {
-        if at >= self.may_lapse_at(lease_ttl) {
+        if at >= self.may_expire_at(lease_ttl) {
             self.recovered = Some(at);
         }
         self.assured = self.assured.max(sent);
     }
 
     /// From when on its holder may take it for run out, by its own clock, however that differs.
-    pub(crate) fn may_lapse_at(&self, lease_ttl: Duration) -> Time {
+    pub(crate) fn may_expire_at(&self, lease_ttl: Duration) -> Time {
         self.assured + lease_ttl * 19 / 20
     }
 }
@@ -139,7 +139,7 @@ impl Moment {
     pub(crate) fn live(&self) -> Option<(Episode, Lease)> {
         let state = &self.state;
         let runs = matches!(state.status, Status::Running | Status::Interrupting);
-        (runs && !self.deleted && state.worker.is_some() && state.begun == Some(state.lease))
+        (runs && !self.deleted && state.worker.is_some() && state.attempt_lease == Some(state.lease))
             .then(|| (state.present_episode(), state.lease))
     }
 

@@ -2,7 +2,7 @@
 
 use mainstem_machine::Body;
 
-use crate::{Evidence, Known, Moment, Oracle, Ruling, Seen, View, Watcher};
+use crate::{Evidence, EvidenceIndex, Moment, Oracle, Ruling, Seen, View, Watcher};
 
 #[derive(Debug, Default)]
 pub(crate) struct Phase;
@@ -10,8 +10,8 @@ pub(crate) struct Phase;
 impl Oracle for Phase {
     fn observe(&mut self, seen: &Seen<'_>) -> Ruling {
         let Evidence::Saw { stream, event } = seen.evidence else { return Ok(()) };
-        let Some(watcher) = seen.known.watcher(*stream) else { return Ok(()) };
-        let moments = seen.known.past(watcher.chat).map_or(&[][..], |past| &past.moments);
+        let Some(watcher) = seen.index.watcher(*stream) else { return Ok(()) };
+        let moments = seen.index.past(watcher.chat).map_or(&[][..], |past| &past.moments);
         let was = |so: &dyn Fn(&Moment) -> bool| moments.iter().rev().any(so);
         let ruling = match &event.body {
             Body::Synced => judge_synced(seen, watcher, moments),
@@ -31,7 +31,7 @@ impl Oracle for Phase {
 /// The screen is that of a moment no older than what others there had been shown.
 fn judge_synced(seen: &Seen<'_>, watcher: &Watcher, moments: &[Moment]) -> Ruling {
     let view = &watcher.view;
-    let from = watcher.floor.max(watcher.owed.floor).min(moments.len());
+    let from = watcher.floor.max(watcher.expected.floor).min(moments.len());
     if !moments[from..].iter().rev().any(|moment| is_screen(view, moment)) {
         let newest = moments.last().map(|moment| moment.state.snapshot_version);
         return Err(format!(
@@ -43,25 +43,26 @@ fn judge_synced(seen: &Seen<'_>, watcher: &Watcher, moments: &[Moment]) -> Rulin
             view.retry
         ));
     }
-    judge_preview(seen.known, seen.at, watcher)
+    judge_preview(seen.index, seen.at, watcher)
 }
 
-fn judge_preview(known: &Known, at: mainstem_machine::Time, watcher: &Watcher) -> Ruling {
-    let Some((episode, seq)) = watcher.owed.parts else { return Ok(()) };
+fn judge_preview(index: &EvidenceIndex, at: mainstem_machine::Time, watcher: &Watcher) -> Ruling {
+    let Some((episode, seq)) = watcher.expected.parts else { return Ok(()) };
     let view = &watcher.view;
     let present =
         view.status.as_ref().is_some_and(|status| status.episode == episode && status.worker.is_some());
     let live =
-        known.past(watcher.chat).and_then(|past| past.last()?.live()).map(|(live, _)| live) == Some(episode);
+        index.past(watcher.chat).and_then(|past| past.last()?.live()).map(|(live, _)| live) == Some(episode);
     let shown = view.preview.as_ref().filter(|preview| preview.episode == episode);
     // A worker whose lease has run out tells nothing of it, and others at the replica may have left with it.
-    let muted = known.run(watcher.chat, episode).is_none_or(|run| known.may_have_lapsed(at, run));
-    let lives = known.lives.replica(&watcher.on).map_or(0, |replica| replica.life) == watcher.owed.life;
-    let others = known.watchers().iter();
+    let may_be_suspended = index.run(watcher.chat, episode).is_none_or(|run| index.may_have_expired(at, run));
+    let lives = index.lives.replica(&watcher.on).map_or(0, |replica| replica.life) == watcher.expected.life;
+    let others = index.watchers().iter();
     let still =
         others.filter(|w| w.open && w.on == watcher.on && w.chat == watcher.chat && w.name != watcher.name);
     let held = still.filter_map(|w| w.reached).any(|(of, reached)| of == episode && reached >= seq);
-    if present && live && lives && held && !muted && shown.is_none_or(|shown| shown.last_seq < seq) {
+    if present && live && lives && held && !may_be_suspended && shown.is_none_or(|shown| shown.last_seq < seq)
+    {
         let last = shown.map(|shown| shown.last_seq);
         return Err(format!(
             "others there see {episode:?} up to part {seq}, and at `synced` it shows {last:?}"
@@ -72,8 +73,8 @@ fn judge_preview(known: &Known, at: mainstem_machine::Time, watcher: &Watcher) -
 
 fn is_screen(view: &View, moment: &Moment) -> bool {
     let state = &moment.state;
-    let status = view.status.as_ref().is_some_and(|told| {
-        (told.status, &told.worker, told.episode) == (state.status, &state.worker, state.present_episode())
+    let status = view.status.as_ref().is_some_and(|last| {
+        (last.status, &last.worker, last.episode) == (state.status, &state.worker, state.present_episode())
     });
     status
         && view.queue == state.queue

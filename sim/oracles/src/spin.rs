@@ -48,14 +48,14 @@ impl Oracle for Spin {
         }
         let who = match seen.evidence {
             Evidence::Operated { replica, .. } => replica,
-            Evidence::Dialed { from, .. } if seen.known.lives.replica(from).is_some() => from,
+            Evidence::Dialed { from, .. } if seen.index.lives.replica(from).is_some() => from,
             Evidence::Asked { .. }
             | Evidence::Watches { .. }
             | Evidence::StreamEnded { .. }
             | Evidence::RunEnded { how: RunEnd::Done | RunEnd::Failed, .. }
             | Evidence::Fault { .. }
             | Evidence::MayWork { .. }
-            | Evidence::Healed
+            | Evidence::FaultsCleared
             | Evidence::Lived { life: Life::Up | Life::Resumed | Life::Draining, .. } => {
                 self.input += 1;
                 return Ok(());
@@ -64,7 +64,7 @@ impl Oracle for Spin {
         };
         let count = self.operations.entry(who.clone()).or_default();
         *count += 1;
-        let chats = seen.known.chats().count() as u64;
+        let chats = seen.index.chats().count() as u64;
         let input = self.input + self.input_before;
         if *count == OF_ITSELF + PER_CHAT * chats + PER_INPUT * input + 1 {
             return Err(format!("{who} did {count} things within a second, on {input} pieces of input"));

@@ -156,7 +156,7 @@ impl<'a> WireEvent<'a> {
 
 /// The status as last told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Told {
+struct LastStatus {
     status: String,
     worker: Option<String>,
     episode: WireEpisode,
@@ -182,7 +182,7 @@ struct Seen {
 #[derive(Clone, Debug, Default)]
 pub struct ViewerOracle {
     messages: Vec<Seen>,
-    told: Option<Told>,
+    last_status: Option<LastStatus>,
     preview: Option<Preview>,
     /// Nothing of this episode or an older one may be shown any more.
     over: Option<WireEpisode>,
@@ -201,7 +201,7 @@ impl ViewerOracle {
     }
 
     pub fn status(&self) -> Option<&str> {
-        self.told.as_ref().map(|told| told.status.as_str())
+        self.last_status.as_ref().map(|last_status| last_status.status.as_str())
     }
 
     /// The newest message shown.
@@ -223,7 +223,7 @@ impl ViewerOracle {
             WireBody::Message(message) => self.on_message(message, &mut breach),
             WireBody::Status { status, worker, episode } => {
                 self.on_status(
-                    Told { status: status.clone(), worker: worker.clone(), episode: *episode },
+                    LastStatus { status: status.clone(), worker: worker.clone(), episode: *episode },
                     &mut breach,
                 );
             }
@@ -242,7 +242,7 @@ impl ViewerOracle {
                 }
                 self.messages.clear();
             }
-            WireBody::Synced if self.told.is_none() => {
+            WireBody::Synced if self.last_status.is_none() => {
                 breach("S9", "the catch-up is over, and no status was told".into());
             }
             WireBody::Synced | WireBody::QueueUpdate(_) | WireBody::Other => {}
@@ -289,8 +289,8 @@ impl ViewerOracle {
         });
     }
 
-    fn on_status(&mut self, now: Told, breach: &mut impl FnMut(&'static str, String)) {
-        if let Some(before) = &self.told {
+    fn on_status(&mut self, now: LastStatus, breach: &mut impl FnMut(&'static str, String)) {
+        if let Some(before) = &self.last_status {
             if now.episode < before.episode {
                 breach("S3", format!("the status of {} came after that of {}", now.episode, before.episode));
             }
@@ -317,7 +317,7 @@ impl ViewerOracle {
         }
         let live = matches!(now.status.as_str(), "running" | "interrupting");
         if let Some(preview) = &self.preview {
-            let worker_stays = self.told.as_ref().is_none_or(|before| before.worker == now.worker);
+            let worker_stays = self.last_status.as_ref().is_none_or(|before| before.worker == now.worker);
             if !live || now.episode != preview.episode || !worker_stays {
                 let guarantee = if live { "S4" } else { "S8" };
                 let why = format!(
@@ -330,7 +330,7 @@ impl ViewerOracle {
                 self.close(episode);
             }
         }
-        self.told = Some(now);
+        self.last_status = Some(now);
     }
 
     fn on_parts(
@@ -352,13 +352,18 @@ impl ViewerOracle {
             breach("S3", format!("part {first} of {episode} came after its end"));
             return;
         }
-        match &self.told {
-            Some(told) if told.episode > episode => {
-                breach("S3", format!("part {first} of {episode} came after the status of {}", told.episode));
+        match &self.last_status {
+            Some(last_status) if last_status.episode > episode => {
+                breach(
+                    "S3",
+                    format!("part {first} of {episode} came after the status of {}", last_status.episode),
+                );
             }
-            Some(told) if told.episode == episode => {
-                if !matches!(told.status.as_str(), "running" | "interrupting") || told.worker.is_none() {
-                    breach("S8", format!("part {first} of {episode} came while {}", told.status));
+            Some(last_status) if last_status.episode == episode => {
+                if !matches!(last_status.status.as_str(), "running" | "interrupting")
+                    || last_status.worker.is_none()
+                {
+                    breach("S8", format!("part {first} of {episode} came while {}", last_status.status));
                 }
             }
             _ => breach("S8", format!("part {first} of {episode} came before its status")),

@@ -25,16 +25,16 @@ pub struct Watcher {
     /// The messages shown were the history at no moment from the floor on.
     pub(crate) lost: bool,
     /// It broke a promise: what comes after is judged on a wrong footing.
-    pub(crate) astray: bool,
+    pub(crate) tainted: bool,
     /// What others at the same replica had been shown when the present stream began.
-    pub(crate) owed: Owed,
+    pub(crate) expected: Expected,
     /// What its present stream has told: anything at all, and how far which parts.
-    pub(crate) told: bool,
+    pub(crate) started: bool,
     pub(crate) reached: Option<(Episode, Seq)>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Owed {
+pub(crate) struct Expected {
     pub(crate) floor: usize,
     pub(crate) parts: Option<(Episode, Seq)>,
     /// The life of the replica.
@@ -54,16 +54,23 @@ impl Watcher {
             floor: 0,
             unsettled: false,
             lost: false,
-            astray: false,
-            owed: Owed::default(),
-            told: false,
+            tainted: false,
+            expected: Expected::default(),
+            started: false,
             reached: None,
         }
     }
 
-    pub(crate) fn begin(&mut self, stream: StreamId, on: Name, from: Begin, past: Option<&Past>, owed: Owed) {
-        (self.stream, self.on, self.open, self.owed) = (stream, on, true, owed);
-        (self.told, self.reached) = (false, None);
+    pub(crate) fn begin(
+        &mut self,
+        stream: StreamId,
+        on: Name,
+        from: Begin,
+        past: Option<&Past>,
+        expected: Expected,
+    ) {
+        (self.stream, self.on, self.open, self.expected) = (stream, on, true, expected);
+        (self.started, self.reached) = (false, None);
         self.view.begin(from);
         match from {
             Begin::At(_) => {}
@@ -103,14 +110,15 @@ impl Watcher {
     pub(crate) fn apply(&mut self, event: &StreamEvent, past: Option<&Past>) {
         self.view.apply(&event.body);
         self.received.push((self.on.clone(), event.clone()));
-        self.told = true;
+        self.started = true;
         match &event.body {
             Body::Message(_) | Body::HistoryReset => (self.unsettled, self.reached) = (true, None),
             Body::PreviewReset { .. } => self.reached = None,
             Body::Parts { episode, last_seq, .. } => self.reached = Some((*episode, *last_seq)),
             Body::Status { .. } => {
                 let moments = past.map_or(&[][..], |past| &past.moments);
-                let shown = |moment: &Moment| is_told(moment, &event.body) && moment.is_shown_by(&self.view);
+                let shown =
+                    |moment: &Moment| is_status_of(moment, &event.body) && moment.is_shown_by(&self.view);
                 let found = moments.iter().skip(self.floor).position(shown);
                 self.floor += found.unwrap_or_default();
             }
@@ -124,7 +132,7 @@ fn holds(id: mainstem_machine::MessageId) -> impl Fn(&&Moment) -> bool {
 }
 
 /// Whether a status that is told was that of this moment.
-pub(crate) fn is_told(moment: &Moment, body: &Body) -> bool {
+pub(crate) fn is_status_of(moment: &Moment, body: &Body) -> bool {
     let Body::Status { status, worker, history_version, attempt } = body else { return false };
     let state = &moment.state;
     (state.status, &state.worker, state.history_version, state.attempt)

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use mainstem_machine::{ChatId, Command};
 
-use crate::{Answer, Evidence, Known, Life, Name, Oracle, Ruling, Seen, StreamId};
+use crate::{Answer, Evidence, EvidenceIndex, Life, Name, Oracle, Ruling, Seen, StreamId};
 
 /// A replica that is denied asks once for each lease it hears of, and each of its connections may be on its
 /// way when it is. So many dials are let pass beside those.
@@ -26,12 +26,12 @@ struct Denied {
 
 impl Oracle for WhoMay {
     fn observe(&mut self, seen: &Seen<'_>) -> Ruling {
-        let known = seen.known;
+        let index = seen.index;
         match seen.evidence {
-            Evidence::Told { stream, .. } | Evidence::Saw { stream, .. } => judge_stream(known, *stream),
+            Evidence::Sent { stream, .. } | Evidence::Saw { stream, .. } => judge_stream(index, *stream),
             Evidence::Answered { caller, key, chat, answer } => {
                 if answer.is_accepted() {
-                    judge_caller(known, caller, *chat, "is answered")?;
+                    judge_caller(index, caller, *chat, "is answered")?;
                 }
                 self.judge_final(caller, key, answer)
             }
@@ -41,12 +41,12 @@ impl Oracle for WhoMay {
                     denying.for_each(|(_, denied)| denied.leases += 1);
                 }
                 match &change.caller {
-                    Some(caller) => judge_caller(known, caller, change.chat, "changes it"),
+                    Some(caller) => judge_caller(index, caller, change.chat, "changes it"),
                     None => Ok(()),
                 }
             }
             Evidence::Denies { from, to } => {
-                let held = known.chats().filter_map(|(_, past)| past.present()?.state.worker.as_ref());
+                let held = index.chats().filter_map(|(_, past)| past.present()?.state.worker.as_ref());
                 let leases = held.filter(|worker| worker.as_str() == &**to).count() as u64;
                 let denied = Denied { dials: 0, leases };
                 self.denied.entry((from.clone(), to.clone())).or_insert(denied);
@@ -64,7 +64,7 @@ impl Oracle for WhoMay {
                 Ok(())
             }
             // Where a fault is in the way, the dial may fail for that.
-            Evidence::Dialed { from, to } if is_in_the_way(known, from, to) => Ok(()),
+            Evidence::Dialed { from, to } if is_in_the_way(index, from, to) => Ok(()),
             Evidence::Dialed { from, to } => {
                 let Some(denied) = self.denied.get_mut(&(from.clone(), to.clone())) else { return Ok(()) };
                 denied.dials += 1;
@@ -93,19 +93,19 @@ impl WhoMay {
     }
 }
 
-fn is_in_the_way(known: &Known, from: &Name, to: &Name) -> bool {
-    let lives = &known.lives;
+fn is_in_the_way(index: &EvidenceIndex, from: &Name, to: &Name) -> bool {
+    let lives = &index.lives;
     let can_answer = lives.able().any(|name| name == to);
     lives.is_link_barred(from, to) || !can_answer
 }
 
-fn judge_stream(known: &Known, stream: StreamId) -> Ruling {
-    let Some(stream) = known.stream(stream) else { return Ok(()) };
-    judge_caller(known, &stream.caller, stream.chat, "is told of it")
+fn judge_stream(index: &EvidenceIndex, stream: StreamId) -> Ruling {
+    let Some(stream) = index.stream(stream) else { return Ok(()) };
+    judge_caller(index, &stream.caller, stream.chat, "is told of it")
 }
 
-fn judge_caller(known: &Known, caller: &Name, chat: ChatId, does: &str) -> Ruling {
-    let owner = known.past(chat).and_then(|past| past.owner());
+fn judge_caller(index: &EvidenceIndex, caller: &Name, chat: ChatId, does: &str) -> Ruling {
+    let owner = index.past(chat).and_then(|past| past.owner());
     if owner == Some(&**caller) {
         return Ok(());
     }

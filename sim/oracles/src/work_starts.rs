@@ -4,7 +4,7 @@
 use mainstem_machine::Status;
 
 use crate::idle_work::{IdleWork, still};
-use crate::{Facts, Known, Oracle, Ruling, Seen};
+use crate::{EvidenceIndex, Oracle, Ruling, Seen, WorldFacts};
 
 #[derive(Debug, Default)]
 pub(crate) struct WorkStarts(IdleWork);
@@ -14,10 +14,10 @@ impl Oracle for WorkStarts {
         self.0.observe(seen, Status::Running)
     }
 
-    fn missing(&self, known: &Known, facts: &Facts) -> Option<String> {
+    fn missing(&self, index: &EvidenceIndex, facts: &WorldFacts) -> Option<String> {
         if facts.unanswered > 0 {
             return Some(format!("{} orders wait for their answer", facts.unanswered));
         }
-        still(known, Status::Running)
+        still(index, Status::Running)
     }
 }

@@ -7,7 +7,7 @@ use anyhow::Context;
 
 use super::result::{Kind, SeedResult};
 use crate::plan::Plan;
-use crate::run::{Looking, run};
+use crate::run::{RunOptions, run};
 
 /// What this program is called with to be a worker.
 pub const COMMAND: &str = "worker";
@@ -22,8 +22,11 @@ pub fn serve(without_oracle: Option<&str>) -> anyhow::Result<()> {
         let seed: u64 = line.trim().parse().with_context(|| format!("{line:?} is no seed"))?;
         let began = Instant::now();
         let story = Plan::draw(seed).to_story().with_context(|| format!("the plan of seed {seed}"))?;
-        let outcome =
-            run(&story, seed, &Looking { trace: false, without_oracle: without_oracle.map(str::to_owned) });
+        let outcome = run(
+            &story,
+            seed,
+            &RunOptions { trace: false, without_oracle: without_oracle.map(str::to_owned) },
+        );
         let wall_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let result = SeedResult::of(seed, outcome, wall_ms);
         let hung = result.verdict == Kind::Hung;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// What a call comes to instead of its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Harm {
+pub enum CallFault {
     /// It did not happen.
     Refused,
     /// It did not happen, for another one was in its way.
@@ -14,7 +14,7 @@ pub enum Harm {
     AnswerLost,
 }
 
-impl Harm {
+impl CallFault {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Refused => "database refused",
@@ -26,8 +26,8 @@ impl Harm {
 
 /// Harm that waits for the calls it is meant for.
 #[derive(Clone, Debug)]
-pub struct Armed {
-    pub harm: Harm,
+pub struct PlannedFault {
+    pub call_fault: CallFault,
     /// Whose calls; anybody's if `None`.
     pub replica: Option<String>,
     /// Which operation, by the name of its command or method; any if `None`.
@@ -38,7 +38,7 @@ pub struct Armed {
 
 #[derive(Debug, Default)]
 pub(super) struct Faults {
-    armed: Vec<Armed>,
+    planned: Vec<PlannedFault>,
     slow_all: Duration,
     slow: BTreeMap<String, Duration>,
     all_cut_off: bool,
@@ -49,22 +49,22 @@ pub(super) struct Faults {
 }
 
 impl Faults {
-    pub(super) fn arm(&mut self, armed: Armed) {
-        self.armed.push(armed);
+    pub(super) fn plan(&mut self, planned: PlannedFault) {
+        self.planned.push(planned);
     }
 
-    pub(super) fn take(&mut self, replica: &str, op: &str) -> Option<Harm> {
-        let meant = |armed: &Armed| {
-            armed.replica.as_deref().is_none_or(|meant| meant == replica)
-                && armed.op.as_deref().is_none_or(|meant| meant == op)
+    pub(super) fn take(&mut self, replica: &str, op: &str) -> Option<CallFault> {
+        let meant = |planned: &PlannedFault| {
+            planned.replica.as_deref().is_none_or(|meant| meant == replica)
+                && planned.op.as_deref().is_none_or(|meant| meant == op)
         };
-        let at = self.armed.iter().position(meant)?;
-        let harm = self.armed[at].harm;
-        self.armed[at].times -= 1;
-        if self.armed[at].times == 0 {
-            self.armed.remove(at);
+        let at = self.planned.iter().position(meant)?;
+        let call_fault = self.planned[at].call_fault;
+        self.planned[at].times -= 1;
+        if self.planned[at].times == 0 {
+            self.planned.remove(at);
         }
-        Some(harm)
+        Some(call_fault)
     }
 
     pub(super) fn set_slow(&mut self, replica: Option<&str>, by: Duration) {
@@ -115,7 +115,7 @@ impl Faults {
     }
 
     /// Who may work is the story's business, and stays.
-    pub(super) fn heal(&mut self) {
+    pub(super) fn clear_faults(&mut self) {
         *self = Self { idle: std::mem::take(&mut self.idle), ..Self::default() };
     }
 }

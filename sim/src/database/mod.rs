@@ -13,8 +13,8 @@ use madsim::runtime::NodeHandle;
 use mainstem_machine::{ChatId, ChatState, MessageId, ReplicaId};
 use mainstem_oracles::{Evidence, Operation};
 use mainstem_runtime::ports::{
-    Applied, Fault, HeartbeatReport, Held, Known, Page, ReplicaRow, Request, Snapshot, Store, SyncReport,
-    SyncRequest,
+    Applied, CachedVersions, Fault, HeartbeatReport, Held, Page, ReplicaRow, Request, Snapshot, Store,
+    SyncReport, SyncRequest,
 };
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -24,7 +24,7 @@ use crate::arrows::Way;
 use crate::world::World;
 
 use faults::Faults;
-pub use faults::{Armed, Harm};
+pub use faults::{CallFault, PlannedFault};
 use rows::Rows;
 
 /// From a replica to the database and back.
@@ -90,8 +90,8 @@ impl Database {
     }
 
     /// The next matching calls suffer it.
-    pub fn arm(&self, armed: Armed) {
-        self.with(|state| state.faults.arm(armed));
+    pub fn plan(&self, planned: PlannedFault) {
+        self.with(|state| state.faults.plan(planned));
     }
 
     /// Calls of this replica (of all, if `None`) take so much longer.
@@ -128,8 +128,8 @@ impl Database {
         self.with(|state| state.rows.set_tail_messages_max(max));
     }
 
-    pub fn heal(&self) {
-        self.with(|state| state.faults.heal());
+    pub fn clear_faults(&self) {
+        self.with(|state| state.faults.clear_faults());
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
@@ -196,9 +196,9 @@ impl Database {
             world.landed("database slow", replica, format_args!("{op} by {} ms", slow.as_millis()));
         }
         world.sleep(self.way() + slow).await;
-        let mut told = false;
+        let mut reported = false;
         while self.with(|state| state.faults.is_cut_off(replica)) {
-            if !std::mem::replace(&mut told, true) {
+            if !std::mem::replace(&mut reported, true) {
                 world.landed("database cut off", replica, format_args!("{op}"));
             }
             if reply.is_closed() {
@@ -208,14 +208,14 @@ impl Database {
             world.sleep(RETRY).await;
         }
         world.arrived(call);
-        let harm = self.with(|state| state.faults.take(replica, op));
-        if let Some(harm) = harm {
-            world.landed(harm.name(), replica, format_args!("{op}"));
+        let call_fault = self.with(|state| state.faults.take(replica, op));
+        if let Some(call_fault) = call_fault {
+            world.landed(call_fault.name(), replica, format_args!("{op}"));
         }
-        let result = match harm {
-            Some(Harm::Refused) => Err(Fault::Refused("no connection in time".into())),
-            Some(Harm::Conflict) => Err(Fault::Refused("could not serialize access".into())),
-            Some(Harm::AnswerLost) => {
+        let result = match call_fault {
+            Some(CallFault::Refused) => Err(Fault::Refused("no connection in time".into())),
+            Some(CallFault::Conflict) => Err(Fault::Refused("could not serialize access".into())),
+            Some(CallFault::AnswerLost) => {
                 let _ = self.with(|state| {
                     let may_work = state.faults.may_work(replica);
                     work(&mut state.rows, world, may_work)
@@ -227,9 +227,9 @@ impl Database {
                 work(&mut state.rows, world, may_work)
             })),
         };
-        let outcome = harm.map_or("done", Harm::name);
+        let outcome = call_fault.map_or("done", CallFault::name);
         let answer = world.sent("database", replica, Way::Database, format_args!("{op}: {outcome}"));
-        if harm == Some(Harm::AnswerLost) {
+        if call_fault == Some(CallFault::AnswerLost) {
             world.lost(answer);
         }
         world.sleep(self.way()).await;
@@ -252,8 +252,12 @@ impl Store for SimStore {
         .await
     }
 
-    async fn snapshot(&self, chat: ChatId, known: Option<Known>) -> Result<Option<Snapshot>, Fault> {
-        self.call("snapshot", move |rows, _, _| rows.snapshot(chat, known)).await
+    async fn snapshot(
+        &self,
+        chat: ChatId,
+        cached: Option<CachedVersions>,
+    ) -> Result<Option<Snapshot>, Fault> {
+        self.call("snapshot", move |rows, _, _| rows.snapshot(chat, cached)).await
     }
 
     async fn page(
@@ -283,9 +287,9 @@ impl Store for SimStore {
         Ok(report)
     }
 
-    async fn farewell(&self, replica: &ReplicaId) -> Result<(), Fault> {
+    async fn deregister(&self, replica: &ReplicaId) -> Result<(), Fault> {
         let replica = replica.clone();
-        self.call("farewell", move |rows, _, _| rows.farewell(&replica)).await
+        self.call("deregister", move |rows, _, _| rows.deregister(&replica)).await
     }
 
     async fn sync(&self, request: &SyncRequest) -> Result<SyncReport, Fault> {

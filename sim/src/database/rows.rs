@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_machine::{
-    Change, ChatId, ChatState, Command, Facts, LeaseTerm, Message, MessageId, Outcome, Rejection, ReplicaId,
-    Status, Time, limits,
+    Change, ChatId, ChatState, Command, LeaseTerm, Message, MessageId, Outcome, Rejection, ReplicaId, Status,
+    StoreFacts, Time, limits,
 };
 use mainstem_oracles::{Committed, Evidence};
 use mainstem_runtime::ports::{
-    Answer, Applied, HeartbeatReport, Held, Known, Page, Peer, ReplicaRow, Request, Snapshot, SyncReport,
-    SyncRequest, Tail,
+    Answer, Applied, CachedVersions, HeartbeatReport, Held, Page, Peer, ReplicaRow, Request, Snapshot,
+    SyncReport, SyncRequest, Tail,
 };
 
 use crate::world::World;
@@ -22,7 +22,7 @@ pub(super) struct Rows {
     lease_ttl: Duration,
     tail_messages_max: usize,
     chats: BTreeMap<ChatId, Row>,
-    receipts: BTreeMap<(Arc<str>, Arc<str>), Kept>,
+    idempotency_records: BTreeMap<(Arc<str>, Arc<str>), IdempotencyRecord>,
     replicas: BTreeMap<ReplicaId, (String, Time)>,
     secret: Option<Vec<u8>>,
 }
@@ -40,7 +40,7 @@ struct Row {
     free_since: Time,
 }
 
-struct Kept {
+struct IdempotencyRecord {
     body: [u8; 32],
     answer: Answer,
     until: Time,
@@ -48,8 +48,8 @@ struct Kept {
 
 impl Row {
     fn is_free(&self, now: Time) -> bool {
-        let lapsed = self.state.worker.is_none() || self.lease_until.is_some_and(|until| until <= now);
-        self.state.status.is_runnable() && lapsed
+        let expired = self.state.worker.is_none() || self.lease_until.is_some_and(|until| until <= now);
+        self.state.status.is_runnable() && expired
     }
 
     fn waiting_since(&self) -> Time {
@@ -66,7 +66,7 @@ impl Rows {
             lease_ttl,
             tail_messages_max: limits::TAIL_MESSAGES_MAX,
             chats: BTreeMap::new(),
-            receipts: BTreeMap::new(),
+            idempotency_records: BTreeMap::new(),
             replicas: BTreeMap::new(),
             secret: None,
         }
@@ -103,19 +103,20 @@ impl Rows {
         may_work: bool,
     ) -> Applied {
         let now = clock(world);
-        let receipt = request.receipt.as_ref().map(|r| (r.caller.clone(), r.key.clone()));
-        if let (Some(key), Some(receipt)) = (&receipt, &request.receipt)
-            && let Some(kept) = self.receipts.get(key).filter(|kept| kept.until > now)
+        let idempotency_key = request.idempotency_key.as_ref().map(|r| (r.caller.clone(), r.key.clone()));
+        if let (Some(key), Some(idempotency_key)) = (&idempotency_key, &request.idempotency_key)
+            && let Some(kept) = self.idempotency_records.get(key).filter(|kept| kept.until > now)
         {
             world.observe(Evidence::Replayed { replica: replica.into(), chat: request.chat });
-            return match kept.body == receipt.body {
+            return match kept.body == idempotency_key.body {
                 true => Applied::Replayed(kept.answer.clone()),
                 false => Applied::Mismatch,
             };
         }
         let (applied, answer) = self.apply_now(world, replica, request, asked, may_work);
-        if let (Some(key), Some(receipt)) = (receipt, &request.receipt) {
-            self.receipts.insert(key, Kept { body: receipt.body, answer, until: now + DAY });
+        if let (Some(key), Some(idempotency_key)) = (idempotency_key, &request.idempotency_key) {
+            self.idempotency_records
+                .insert(key, IdempotencyRecord { body: idempotency_key.body, answer, until: now + DAY });
         }
         applied
     }
@@ -138,7 +139,7 @@ impl Rows {
             let found = row?.history.iter().find(|message| message.id == id)?;
             Some(found.role)
         };
-        let facts = Facts {
+        let facts = StoreFacts {
             now: world.wall(),
             lease_expired: row.is_some_and(|row| row.lease_until.is_some_and(|until| until <= now)),
             message_role: request.command.message().and_then(role),
@@ -158,7 +159,7 @@ impl Rows {
                     by: replica.into(),
                     asked,
                     caller: request.by.clone(),
-                    key: request.receipt.as_ref().map(|receipt| receipt.key.clone()),
+                    key: request.idempotency_key.as_ref().map(|idempotency_key| idempotency_key.key.clone()),
                     command: request.command.clone(),
                     state: state.clone(),
                     deleted,
@@ -215,13 +216,13 @@ impl Rows {
         }
     }
 
-    pub(super) fn snapshot(&self, chat: ChatId, known: Option<Known>) -> Option<Snapshot> {
+    pub(super) fn snapshot(&self, chat: ChatId, cached: Option<CachedVersions>) -> Option<Snapshot> {
         let row = self.chats.get(&chat)?;
-        let same_history = |known: &Known| {
-            known.reset_version == row.state.reset_version && known.last_message <= row.state.last_message
+        let same_history = |cached: &CachedVersions| {
+            cached.reset_version == row.state.reset_version && cached.last_message <= row.state.last_message
         };
-        let lacking = known.filter(same_history).map(|known| {
-            let from = row.history.partition_point(|message| message.id <= known.last_message);
+        let lacking = cached.filter(same_history).map(|cached| {
+            let from = row.history.partition_point(|message| message.id <= cached.last_message);
             &row.history[from..]
         });
         let tail = match lacking.filter(|lacking| self.fits_a_tail(lacking)) {
@@ -267,9 +268,9 @@ impl Rows {
             }
             messages.push(message.clone());
         }
-        let anchored = after == MessageId(0) || row.history.iter().any(|message| message.id == after);
+        let has_base = after == MessageId(0) || row.history.iter().any(|message| message.id == after);
         let ChatState { reset_version, history_version, .. } = row.state;
-        Some(Page { messages, more, anchored, reset_version, history_version })
+        Some(Page { messages, more, has_base, reset_version, history_version })
     }
 
     pub(super) fn list(&self, owner: &str, before: Option<ChatId>, limit: usize) -> Vec<ChatState> {
@@ -304,7 +305,7 @@ impl Rows {
         HeartbeatReport { confirmed, peers }
     }
 
-    pub(super) fn farewell(&mut self, replica: &ReplicaId) {
+    pub(super) fn deregister(&mut self, replica: &ReplicaId) {
         self.replicas.remove(replica);
     }
 

@@ -5,11 +5,12 @@ use futures::StreamExt;
 use madsim::runtime::Runtime;
 use mainstem_machine::{ChatId, Command, Content, MessageId, Rejection, ReplicaId, SendMode, Status};
 use mainstem_runtime::ports::{
-    Applied, Bus, Fault, Held, Known, Notice, Receipt, ReplicaRow, Request, Store, SyncRequest, Tail, Topic,
+    Applied, Bus, CachedVersions, Fault, Held, IdempotencyKey, Notice, ReplicaRow, Request, Store,
+    SyncRequest, Tail, Topic,
 };
 
-use super::{Armed, Database, Harm};
-use crate::bus::{Messenger, Weather};
+use super::{CallFault, Database, PlannedFault};
+use crate::bus::{BusFaults, Messenger};
 use crate::trace::Trace;
 use crate::world::World;
 
@@ -25,7 +26,7 @@ fn chat() -> ChatId {
 }
 
 fn request(command: Command) -> Request {
-    Request { chat: chat(), command, by: None, receipt: None }
+    Request { chat: chat(), command, by: None, idempotency_key: None }
 }
 
 fn create() -> Request {
@@ -66,23 +67,24 @@ fn a_lease_lasts_as_long_as_it_is_renewed_and_is_free_afterwards() {
 }
 
 #[test]
-fn a_lost_answer_is_found_again_by_its_receipt_and_a_refused_call_did_not_happen() {
+fn a_lost_answer_is_found_again_by_its_idempotency_key_and_a_refused_call_did_not_happen() {
     simulate(|world| async move {
         let database = Database::new(&world, TTL);
         let a = database.store("A");
         a.apply(&create()).await.unwrap();
-        let armed = |harm| Armed { harm, replica: None, op: Some("send".into()), times: 1 };
-        database.arm(armed(Harm::Refused));
+        let planned =
+            |call_fault| PlannedFault { call_fault, replica: None, op: Some("send".into()), times: 1 };
+        database.plan(planned(CallFault::Refused));
         assert!(matches!(a.apply(&send("two")).await, Err(Fault::Refused(_))));
         assert!(database.chat(chat()).unwrap().queue.is_empty());
         let mut sent = send("two");
-        sent.receipt = Some(Receipt { caller: "u".into(), key: "k".into(), body: [1; 32] });
-        database.arm(armed(Harm::AnswerLost));
+        sent.idempotency_key = Some(IdempotencyKey { caller: "u".into(), key: "k".into(), body: [1; 32] });
+        database.plan(planned(CallFault::AnswerLost));
         assert!(matches!(a.apply(&sent).await, Err(Fault::Unknown(_))));
         assert_eq!(database.chat(chat()).unwrap().queue.len(), 1);
         assert!(matches!(a.apply(&sent).await.unwrap(), Applied::Replayed(Ok(_))));
         assert_eq!(database.chat(chat()).unwrap().queue.len(), 1);
-        sent.receipt.as_mut().unwrap().body = [2; 32];
+        sent.idempotency_key.as_mut().unwrap().body = [2; 32];
         assert_eq!(a.apply(&sent).await.unwrap(), Applied::Mismatch);
     });
 }
@@ -107,18 +109,18 @@ fn who_knows_a_part_is_sent_the_rest_unless_history_was_cut() {
         a.apply(&create()).await.unwrap();
         let first = a.snapshot(chat(), None).await.unwrap().unwrap();
         let Tail::Newest { messages, from_start: true } = first.tail else { panic!() };
-        let known = Known {
+        let cached = CachedVersions {
             snapshot_version: first.state.snapshot_version,
             reset_version: first.state.reset_version,
             last_message: messages[0].id,
         };
-        let again = a.snapshot(chat(), Some(known)).await.unwrap().unwrap();
+        let again = a.snapshot(chat(), Some(cached)).await.unwrap().unwrap();
         assert_eq!(again.tail, Tail::After(vec![]));
         let content = Content::text("other");
         a.apply(&request(Command::Edit { message: messages[0].id, content })).await.unwrap();
-        let cut = a.snapshot(chat(), Some(known)).await.unwrap().unwrap();
+        let cut = a.snapshot(chat(), Some(cached)).await.unwrap().unwrap();
         assert!(matches!(cut.tail, Tail::Newest { messages, .. } if messages[0].id == MessageId(2)));
-        assert!(!a.page(chat(), MessageId(1), None, 10).await.unwrap().unwrap().anchored);
+        assert!(!a.page(chat(), MessageId(1), None, 10).await.unwrap().unwrap().has_base);
     });
 }
 
@@ -140,11 +142,11 @@ fn notices_are_lost_doubled_and_late_as_told_and_a_lost_bus_ends_its_subscriptio
                 deleted: false,
             }
         };
-        messenger.set_weather("B", Weather { lost: true, ..Weather::default() });
+        messenger.set_faults("B", BusFaults { lost: true, ..BusFaults::default() });
         a.publish(notice(1)).await.unwrap();
-        messenger.set_weather("B", Weather { late: TTL, ..Weather::default() });
+        messenger.set_faults("B", BusFaults { late: TTL, ..BusFaults::default() });
         a.publish(notice(2)).await.unwrap();
-        messenger.set_weather("B", Weather { doubled: true, ..Weather::default() });
+        messenger.set_faults("B", BusFaults { doubled: true, ..BusFaults::default() });
         a.publish(notice(3)).await.unwrap();
         let mut got = vec![];
         for _ in 0..3 {

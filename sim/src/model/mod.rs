@@ -20,17 +20,17 @@ use script::{Script, Turn};
 
 /// All models of a run. Cheap to clone.
 #[derive(Clone)]
-pub struct Stage(Arc<Mutex<State>>);
+pub struct ModelControl(Arc<Mutex<State>>);
 
 struct State {
     world: World,
-    actors: Vec<Actor>,
+    runs: Vec<ModelRun>,
     /// Whoever is on stage, or enters it, finishes at once.
-    curtain: bool,
+    finishing: bool,
 }
 
-/// One run of a model; its place in `actors` is its id for the judges.
-struct Actor {
+/// One run of a model; its place in `runs` is its id for the judges.
+struct ModelRun {
     replica: String,
     chat: ChatId,
     episode: Episode,
@@ -50,25 +50,25 @@ struct Actor {
 
 /// What is left on stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OnStage {
+pub struct ActiveRun {
     pub chat: ChatId,
     pub episode: Episode,
 }
 
-impl Stage {
+impl ModelControl {
     pub fn new(world: &World) -> Self {
-        Self(Arc::new(Mutex::new(State { world: world.clone(), actors: vec![], curtain: false })))
+        Self(Arc::new(Mutex::new(State { world: world.clone(), runs: vec![], finishing: false })))
     }
 
     pub fn generator(&self, replica: &str) -> SimGenerator {
-        SimGenerator { stage: self.clone(), replica: replica.to_owned() }
+        SimGenerator { model_control: self.clone(), replica: replica.to_owned() }
     }
 
     /// The run that the replica has for the chat, if it has one.
-    pub fn on_stage(&self, replica: &str, chat: ChatId) -> Option<OnStage> {
+    pub fn active_run(&self, replica: &str, chat: ChatId) -> Option<ActiveRun> {
         self.with(|state| {
             let at = state.find(replica, chat)?;
-            Some(OnStage { chat, episode: state.actors[at].episode })
+            Some(ActiveRun { chat, episode: state.runs[at].episode })
         })
     }
 
@@ -76,8 +76,8 @@ impl Stage {
     pub fn say_parts(&self, replica: &str, chat: ChatId, count: u64) -> bool {
         self.with(|state| {
             let Some(at) = state.find(replica, chat) else { return false };
-            state.actors[at].say_parts(count);
-            state.actors[at].wake();
+            state.runs[at].say_parts(count);
+            state.runs[at].wake();
             true
         })
     }
@@ -86,9 +86,9 @@ impl Stage {
     pub fn say(&self, replica: &str, chat: ChatId, line: Generated) -> bool {
         self.with(|state| {
             let Some(at) = state.find(replica, chat) else { return false };
-            state.actors[at].said += u64::from(matches!(line, Generated::Text(_)));
-            state.actors[at].lines.push_back(line);
-            state.actors[at].wake();
+            state.runs[at].said += u64::from(matches!(line, Generated::Text(_)));
+            state.runs[at].lines.push_back(line);
+            state.runs[at].wake();
             true
         })
     }
@@ -98,16 +98,16 @@ impl Stage {
     pub fn ignore_cancellation(&self, replica: &str, chat: ChatId) -> bool {
         self.with(|state| {
             let Some(at) = state.find(replica, chat) else { return false };
-            state.actors[at].deaf = true;
+            state.runs[at].deaf = true;
             true
         })
     }
 
     /// Every run finishes as soon as it can, those that come later too.
-    pub fn lower_curtain(&self) {
+    pub fn finish_all(&self) {
         self.with(|state| {
-            state.curtain = true;
-            state.actors.iter_mut().for_each(Actor::wake);
+            state.finishing = true;
+            state.runs.iter_mut().for_each(ModelRun::wake);
         });
     }
 
@@ -118,11 +118,11 @@ impl Stage {
 
 impl State {
     fn find(&self, replica: &str, chat: ChatId) -> Option<usize> {
-        self.actors.iter().rposition(|a| a.replica == replica && a.chat == chat && !a.over)
+        self.runs.iter().rposition(|a| a.replica == replica && a.chat == chat && !a.over)
     }
 }
 
-impl Actor {
+impl ModelRun {
     fn say_parts(&mut self, count: u64) {
         let size = self.script.as_ref().map_or(0, |script| script.size);
         for _ in 0..count {
@@ -171,7 +171,7 @@ impl Actor {
     }
 }
 
-impl fmt::Debug for Stage {
+impl fmt::Debug for ModelControl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Stage")
     }
@@ -180,7 +180,7 @@ impl fmt::Debug for Stage {
 /// The models of one replica.
 #[derive(Clone, Debug)]
 pub struct SimGenerator {
-    stage: Stage,
+    model_control: ModelControl,
     replica: String,
 }
 
@@ -189,7 +189,7 @@ impl Generator for SimGenerator {
         let Conversation { chat, episode, messages, .. } = conversation;
         let asked = messages.iter().rfind(|message| message.role == Role::User);
         let script = asked.and_then(|message| Script::parse(&message.content.to_text()));
-        let id = self.stage.with(|state| {
+        let id = self.model_control.with(|state| {
             let world = &state.world;
             world.trace(
                 &self.replica,
@@ -197,10 +197,10 @@ impl Generator for SimGenerator {
             );
             let replica = ReplicaId::new(self.replica.as_str()).expect("a replica's name is an id");
             let started = world.now();
-            let run = RunId(state.actors.len());
+            let run = RunId(state.runs.len());
             world.observe(Evidence::RunStarted { run, replica, chat, episode });
             let due = script.as_ref().map(|script| started + script.every);
-            state.actors.push(Actor {
+            state.runs.push(ModelRun {
                 replica: self.replica.clone(),
                 chat,
                 episode,
@@ -213,19 +213,19 @@ impl Generator for SimGenerator {
                 over: false,
                 deaf: false,
             });
-            state.actors.len() - 1
+            state.runs.len() - 1
         });
-        Performance { stage: self.stage.clone(), id, timer: None }.boxed()
+        RunStream { model_control: self.model_control.clone(), id, timer: None }.boxed()
     }
 }
 
-struct Performance {
-    stage: Stage,
+struct RunStream {
+    model_control: ModelControl,
     id: usize,
     timer: Option<(Time, Sleep)>,
 }
 
-impl Performance {
+impl RunStream {
     /// Polled again when the script's next turn is due.
     fn wake_at(timer: &mut Option<(Time, Sleep)>, due: Time, world: &World, cx: &mut Context<'_>) {
         if timer.as_ref().is_none_or(|(at, _)| *at != due) {
@@ -239,35 +239,35 @@ impl Performance {
     }
 }
 
-impl Stream for Performance {
+impl Stream for RunStream {
     type Item = Generated;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Generated>> {
-        let Self { stage, id, timer } = &mut *self;
+        let Self { model_control, id, timer } = &mut *self;
         let id = *id;
-        stage.with(|state| {
-            let (curtain, world) = (state.curtain, state.world.clone());
-            let actor = &mut state.actors[id];
-            if actor.over {
+        model_control.with(|state| {
+            let (finishing, world) = (state.finishing, state.world.clone());
+            let run = &mut state.runs[id];
+            if run.over {
                 return Poll::Ready(None);
             }
-            if !curtain {
-                actor.play(&world);
+            if !finishing {
+                run.play(&world);
             }
-            let next = actor.lines.pop_front().or(curtain.then_some(Generated::Done));
+            let next = run.lines.pop_front().or(finishing.then_some(Generated::Done));
             let Some(line) = next else {
-                actor.waker = Some(cx.waker().clone());
-                if let Some(due) = actor.due {
+                run.waker = Some(cx.waker().clone());
+                if let Some(due) = run.due {
                     Self::wake_at(timer, due, &world, cx);
                 }
                 return Poll::Pending;
             };
-            actor.over = !matches!(line, Generated::Text(_));
+            run.over = !matches!(line, Generated::Text(_));
             let said = match &line {
                 Generated::Text(text) => {
                     world.observe(Evidence::RunSaid { run: RunId(id), text: text.clone() });
-                    actor.taken += 1;
-                    format!("part {}", actor.taken)
+                    run.taken += 1;
+                    format!("part {}", run.taken)
                 }
                 Generated::Done => {
                     world.observe(Evidence::RunEnded { run: RunId(id), how: RunEnd::Done });
@@ -278,30 +278,30 @@ impl Stream for Performance {
                     format!("failure, retryable {retryable}")
                 }
             };
-            world.trace(&actor.replica, format_args!("takes from the model of {:?}: {said}", actor.episode));
+            world.trace(&run.replica, format_args!("takes from the model of {:?}: {said}", run.episode));
             Poll::Ready(Some(line))
         })
     }
 }
 
-impl Drop for Performance {
+impl Drop for RunStream {
     fn drop(&mut self) {
-        self.stage.with(|state| {
-            let actor = &mut state.actors[self.id];
-            if !actor.over {
+        self.model_control.with(|state| {
+            let run = &mut state.runs[self.id];
+            if !run.over {
                 let (run, how) = (RunId(self.id), RunEnd::Cancelled);
                 state.world.observe(Evidence::RunEnded { run, how });
             }
-            if actor.deaf && !actor.over {
-                let what = format_args!("the model of {:?} goes on", actor.episode);
-                state.world.landed("model ignores cancellation", &actor.replica, what);
-            } else if !std::mem::replace(&mut actor.over, true) {
-                state.world.trace(&actor.replica, format_args!("cancels the model of {:?}", actor.episode));
-                if actor.script.as_ref().is_some_and(|script| script.deaf) {
-                    let episode = actor.episode;
+            if run.deaf && !run.over {
+                let what = format_args!("the model of {:?} goes on", run.episode);
+                state.world.landed("model ignores cancellation", &run.replica, what);
+            } else if !std::mem::replace(&mut run.over, true) {
+                state.world.trace(&run.replica, format_args!("cancels the model of {:?}", run.episode));
+                if run.script.as_ref().is_some_and(|script| script.deaf) {
+                    let episode = run.episode;
                     state.world.landed(
                         "model ignores cancellation",
-                        &actor.replica,
+                        &run.replica,
                         format_args!("{episode:?}"),
                     );
                 }

@@ -178,7 +178,7 @@ impl Net {
     }
 
     /// No fault is left, except in what is broken already.
-    pub fn heal(&self) {
+    pub fn clear_faults(&self) {
         let pairs: Vec<_> = self.lock().links.keys().cloned().collect();
         for (from, to) in pairs {
             self.lock().link(&from, &to).next_dial = None;

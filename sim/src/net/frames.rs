@@ -9,7 +9,7 @@ const DATA: u8 = 0;
 /// The flag of gRPC and the length of its message.
 const PREFIX: usize = 5;
 /// Frames of one write that are told.
-const TOLD_MAX: usize = 3;
+const DESCRIBED_MAX: usize = 3;
 
 pub(super) struct Frames<'a> {
     pub(super) bytes: &'a [u8],
@@ -20,25 +20,25 @@ pub(super) struct Frames<'a> {
 impl fmt::Display for Frames<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut rest = self.bytes;
-        let mut told = 0;
+        let mut described = 0;
         if let Some(after) = rest.strip_prefix(PREFACE) {
             f.write_str("hello")?;
-            (rest, told) = (after, 1);
+            (rest, described) = (after, 1);
         }
         while let Some((kind, payload, after)) = frame(rest) {
-            if told == TOLD_MAX {
+            if described == DESCRIBED_MAX {
                 return f.write_str(", …");
             }
-            if told > 0 {
+            if described > 0 {
                 f.write_str(", ")?;
             }
             match name(kind) {
                 Some(name) => f.write_str(name)?,
                 None => self.message(payload, f)?,
             }
-            (rest, told) = (after, told + 1);
+            (rest, described) = (after, described + 1);
         }
-        if told == 0 { write!(f, "{} bytes", self.bytes.len()) } else { Ok(()) }
+        if described == 0 { write!(f, "{} bytes", self.bytes.len()) } else { Ok(()) }
     }
 }
 
@@ -164,24 +164,24 @@ mod tests {
         bytes
     }
 
-    fn told(bytes: &[u8], asks: bool) -> String {
+    fn described(bytes: &[u8], asks: bool) -> String {
         Frames { bytes, asks }.to_string()
     }
 
     #[test]
     fn a_write_of_the_relay_is_told_by_what_it_carries() {
         let parts = [0, 0, 0, 0, 14, 0x12, 12, 0x0a, 4, 8, 2, 16, 1, 0x10, 3, 0x1a, 0, 0x1a, 0];
-        assert_eq!(told(&frame(0, &parts), false), "parts 3..4 of 2.1");
+        assert_eq!(described(&frame(0, &parts), false), "parts 3..4 of 2.1");
         let closed = [0, 0, 0, 0, 6, 0x1a, 4, 0x0a, 2, 8, 2];
-        assert_eq!(told(&frame(0, &closed), false), "closed 2.0");
-        assert_eq!(told(&[frame(1, b"x"), frame(0, &parts)].concat(), true), "headers, follow");
-        assert_eq!(told(&[PREFACE, &frame(4, b"")].concat(), true), "hello, settings");
+        assert_eq!(described(&frame(0, &closed), false), "closed 2.0");
+        assert_eq!(described(&[frame(1, b"x"), frame(0, &parts)].concat(), true), "headers, follow");
+        assert_eq!(described(&[PREFACE, &frame(4, b"")].concat(), true), "hello, settings");
     }
 
     #[test]
     fn what_makes_no_sense_is_told_by_its_length() {
-        assert_eq!(told(b"{\"Alive\":null}\n", false), "15 bytes");
-        assert_eq!(told(&frame(0, &[0, 0, 0, 0, 9, 0xff]), false), "data of 6 bytes");
-        assert_eq!(told(b"", false), "0 bytes");
+        assert_eq!(described(b"{\"Alive\":null}\n", false), "15 bytes");
+        assert_eq!(described(&frame(0, &[0, 0, 0, 0, 9, 0xff]), false), "data of 6 bytes");
+        assert_eq!(described(b"", false), "0 bytes");
     }
 }

@@ -161,17 +161,17 @@ impl AsyncWrite for Stream {
         let connection = net.connections.get_mut(&self.connection).expect("found above");
         let way = connection.way;
         let pipe = &mut connection.pipes[self.end];
-        let room = WINDOW - pipe.used;
-        if room == 0 {
+        let capacity = WINDOW - pipe.used;
+        if capacity == 0 {
             pipe.writer = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        let taken = bytes.len().min(room);
+        let taken = bytes.len().min(capacity);
         if taken == 0 {
             return Poll::Ready(Ok(0));
         }
         let arrow = match &self.label {
-            _ if !net.world.is_watched() => ArrowId::NOBODY_LOOKS,
+            _ if !net.world.is_watched() => ArrowId::UNRECORDED,
             Some(label) => net.world.sent(&from, &to, way, format_args!("{label}")),
             None => {
                 let frames = Frames { bytes: &bytes[..taken], asks: self.end == 0 };

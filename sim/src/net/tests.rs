@@ -138,7 +138,7 @@ fn dials_are_refused_hang_and_complete_late() {
 }
 
 #[test]
-fn a_partition_makes_dials_hang_and_healing_lets_them_through() {
+fn a_partition_makes_dials_hang_and_its_end_lets_them_through() {
     with_two(|Two { net, a, b }| async move {
         let _listener = b.listen("B:1").await.unwrap();
         net.cut("A", "B");

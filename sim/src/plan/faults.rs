@@ -35,18 +35,18 @@ pub(super) fn draw(run: u64, swarm: &Swarm) -> Vec<Line> {
         // A stream of its own, so that a kind more or less does not move the others.
         let mut rng = seed::stream(run, &format!("fault {kind:?}"));
         for _ in 0..rng.random_range(1..=3) {
-            lines.extend(Weather { rng: &mut rng, swarm }.fault(*kind));
+            lines.extend(FaultDraw { rng: &mut rng, swarm }.fault(*kind));
         }
     }
     lines
 }
 
-struct Weather<'a> {
+struct FaultDraw<'a> {
     rng: &'a mut StdRng,
     swarm: &'a Swarm,
 }
 
-impl Weather<'_> {
+impl FaultDraw<'_> {
     fn moment(&mut self) -> Duration {
         // What begins early befalls what happens for the first time.
         if self.rng.random_range(0..4) == 0 {
@@ -56,8 +56,8 @@ impl Weather<'_> {
     }
 
     fn ms(&mut self, choices: &[u64]) -> u64 {
-        let around = *choices.choose(self.rng).expect("there are some");
-        self.rng.random_range(around / 2..=around + around / 2)
+        let middle = *choices.choose(self.rng).expect("there are some");
+        self.rng.random_range(middle / 2..=middle + middle / 2)
     }
 
     fn replica(&mut self) -> &'static str {

@@ -61,7 +61,7 @@ pub enum Kind {
     InterruptingSends,
     Edits,
     Promotes,
-    TakesBack,
+    Withdraws,
     Deletes,
     Stranger,
 }
@@ -109,7 +109,7 @@ impl Kind {
         Self::InterruptingSends,
         Self::Edits,
         Self::Promotes,
-        Self::TakesBack,
+        Self::Withdraws,
         Self::Deletes,
         Self::Stranger,
     ];
@@ -161,7 +161,7 @@ impl Kind {
             | Self::InterruptingSends
             | Self::Edits
             | Self::Promotes
-            | Self::TakesBack
+            | Self::Withdraws
             | Self::Deletes => return None,
         })
     }

@@ -50,7 +50,7 @@ fn talk(rng: &mut StdRng, swarm: &Swarm, chat: &str) -> Vec<Line> {
         (3, Some(Kind::InterruptingSends)),
         (2, Some(Kind::Edits)),
         (2, Some(Kind::Promotes)),
-        (1, Some(Kind::TakesBack)),
+        (1, Some(Kind::Withdraws)),
         (1, Some(Kind::Stranger)),
     ];
     let choices: Vec<_> =
@@ -80,7 +80,7 @@ fn talk(rng: &mut StdRng, swarm: &Swarm, chat: &str) -> Vec<Line> {
                 format!("user on {on}{and} edits last message{but} to \"{script} {chat}.{sent}\" {chat}")
             }
             Some(Kind::Promotes) => format!("user on {on}{and} promotes last{} {chat}", but(rng)),
-            Some(Kind::TakesBack) => format!("user on {on}{and} takes back last{} {chat}", but(rng)),
+            Some(Kind::Withdraws) => format!("user on {on}{and} withdraws last{} {chat}", but(rng)),
             Some(_) => format!("stranger on {on} tries {chat}"),
         };
         lines.push(line(at, what));

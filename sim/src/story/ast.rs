@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::bus::Weather;
+use crate::bus::BusFaults;
 use crate::cluster::Settings;
-use crate::database::Armed;
+use crate::database::PlannedFault;
 use crate::net::DialRule;
 use crate::wire::Order;
 
@@ -21,9 +21,9 @@ pub struct Story {
     /// Clients that lose a replica go on at the next one, instead of waiting for it.
     pub roaming: bool,
     /// When all has healed and agrees, one more worker dies.
-    pub last_blow: bool,
+    pub final_crash: bool,
     /// Replicas whose secret is not that of the others.
-    pub strangers: Vec<String>,
+    pub wrong_secrets: Vec<String>,
     /// What the product logs as an error, each at least once; any other error fails the story.
     pub errors: Vec<String>,
     /// Texts of errors that the product may log.
@@ -96,7 +96,7 @@ pub enum Step {
     },
     Notices {
         replica: String,
-        weather: Weather,
+        faults: BusFaults,
     },
     Bus {
         replica: String,
@@ -106,7 +106,7 @@ pub enum Step {
         replica: Option<String>,
         fate: DatabaseFate,
     },
-    Harm(Armed),
+    CallFault(PlannedFault),
     Replica {
         replica: String,
         fate: ReplicaFate,
@@ -132,11 +132,11 @@ impl Step {
             Self::Dials { rule, .. } => *rule != DialRule::Through,
             Self::Flow { flows, .. } => !flows,
             Self::Link { fate, .. } => *fate != LinkFate::Joined,
-            Self::Notices { weather, .. } => *weather != Weather::default(),
+            Self::Notices { faults, .. } => *faults != BusFaults::default(),
             Self::Bus { fate, .. } => *fate != BusFate::Recovers,
             Self::Database { fate, .. } => *fate != DatabaseFate::Recovers,
             Self::Replica { fate, .. } => !matches!(fate, ReplicaFate::Restarts | ReplicaFate::Resumes),
-            Self::Harm(_) => true,
+            Self::CallFault(_) => true,
             _ => false,
         }
     }
@@ -167,7 +167,7 @@ pub enum UserOrder {
     PromoteLast {
         but: usize,
     },
-    TakeBackLast {
+    WithdrawLast {
         but: usize,
     },
 }
@@ -221,7 +221,7 @@ pub enum ReplicaFate {
     Pauses(Option<Duration>),
     Resumes,
     /// With a secret that is not that of the others, until all heals.
-    RestartsEstranged,
+    RestartsWithWrongSecret,
     /// Its clock runs fast by so many in a thousand; slow, if negative.
     Drifts(i32),
 }

@@ -5,13 +5,13 @@ use mainstem_oracles::Name;
 use mainstem_runtime::ports::Env as _;
 
 use super::ast::{Absence, Expectation, Sight};
-use super::runner::Cast;
+use super::runner::StoryRun;
 use crate::client::describe;
 
-impl Cast {
+impl StoryRun {
     /// All that a viewer received, over all its streams.
     pub(super) fn received(&self, viewer: &str) -> Vec<(Name, StreamEvent)> {
-        self.cluster.world.judge(|judge| judge.known().received(viewer))
+        self.cluster.world.judge(|judge| judge.index().received(viewer))
     }
 
     /// `Err`: why it is not so, yet. What a viewer is seen to see is behind it afterwards.
@@ -45,7 +45,7 @@ impl Cast {
             }
             Expectation::ModelRuns { replica, chat, runs } => {
                 let chat = self.chat(chat);
-                match self.cluster.stage.on_stage(replica, chat) {
+                match self.cluster.model_control.active_run(replica, chat) {
                     Some(run) if !runs => Err(format!("the model on {replica} runs for {:?}", run.episode)),
                     None if *runs => Err(format!("no model runs on {replica}")),
                     _ => Ok(()),
@@ -106,16 +106,16 @@ impl Cast {
 
     fn is_seen(&self, body: &Body, sight: &Sight) -> bool {
         match (sight, body) {
-            (Sight::Status { status, worker }, Body::Status { status: told, worker: on, .. }) => {
+            (Sight::Status { status, worker }, Body::Status { status: actual, worker: on, .. }) => {
                 let on = on.as_ref().map(|on| on.as_str());
-                told.as_str() == status && (worker.is_none() || worker.as_deref() == on)
+                actual.as_str() == status && (worker.is_none() || worker.as_deref() == on)
             }
             (Sight::Message { text }, Body::Message(message)) => message.content.to_text() == *text,
             (Sight::Answer { parts, interrupted }, Body::Message(message)) => {
                 let text = message.content.to_text();
                 let said = message.episode.and_then(|episode| {
                     self.cluster.world.judge(|judge| {
-                        let run = judge.known().run_of(episode)?;
+                        let run = judge.index().run_of(episode)?;
                         run.slice(Seq(1), Seq(*parts)).map(str::to_owned)
                     })
                 });
@@ -123,8 +123,8 @@ impl Cast {
                     && message.interrupted == *interrupted
                     && said.as_deref() == Some(text.as_str())
             }
-            (Sight::PreviewReset { reason }, Body::PreviewReset { reason: told, .. }) => {
-                reason.as_deref().is_none_or(|reason| reason == told.as_str())
+            (Sight::PreviewReset { reason }, Body::PreviewReset { reason: actual, .. }) => {
+                reason.as_deref().is_none_or(|reason| reason == actual.as_str())
             }
             (Sight::Queue { length }, Body::QueueUpdate(queue)) => queue.len() == *length,
             (Sight::Error { code }, Body::Error(error)) => {
@@ -138,7 +138,7 @@ impl Cast {
 
     fn producer(&self, episode: Episode) -> Option<String> {
         self.cluster.world.judge(|judge| {
-            let run = judge.known().run_of(episode)?;
+            let run = judge.index().run_of(episode)?;
             Some(run.replica.as_str().to_owned())
         })
     }

@@ -14,4 +14,4 @@ mod words;
 pub use ast::{Expectation, Sentence, Story};
 pub use lexer::Problem;
 pub use parser::{GUARANTEES, parse};
-pub use runner::{Failure, START, tell};
+pub use runner::{Failure, START, play};

@@ -7,19 +7,19 @@ use mainstem_machine::{ChatId, MessageId, Role, SendMode};
 use mainstem_runtime::ports::{Env, within};
 
 use super::ast::UserOrder;
-use super::runner::{Cast, PATIENCE};
+use super::runner::{StoryRun, WAIT_MAX};
 use crate::client::{self, Answered};
 use crate::wire::Order;
 
 /// One order, ready to be asked, also again under its key.
 #[derive(Clone)]
-struct Errand {
+struct Request {
     chat: ChatId,
     order: Order,
     key: String,
 }
 
-impl Cast {
+impl StoryRun {
     /// Asks and waits for the answer.
     pub(super) async fn order(
         &mut self,
@@ -27,12 +27,12 @@ impl Cast {
         chat: &str,
         replica: Option<&str>,
     ) -> Result<(), String> {
-        let Some(errand) = self.errand(order, chat) else { return Ok(()) };
-        let asking = self.ask(&errand, replica);
-        match within(&self.user, PATIENCE, asking).await {
+        let Some(request) = self.request(order, chat) else { return Ok(()) };
+        let asking = self.ask(&request, replica);
+        match within(&self.user, WAIT_MAX, asking).await {
             Ok(Answered::Accepted(_)) => Ok(()),
             Ok(Answered::Rejected(why)) => Err(format!("the user is refused: {why}")),
-            Err(_) => Err(format!("the user is not answered within {PATIENCE:?}")),
+            Err(_) => Err(format!("the user is not answered within {WAIT_MAX:?}")),
         }
     }
 
@@ -44,12 +44,12 @@ impl Cast {
         replica: Option<&str>,
         again: Option<&str>,
     ) {
-        let Some(errand) = self.errand(order, chat) else { return };
+        let Some(request) = self.request(order, chat) else { return };
         if again.is_some() {
-            self.cluster.world.landed("asked twice", "user", format_args!("{}", errand.key));
+            self.cluster.world.landed("asked twice", "user", format_args!("{}", request.key));
         }
-        for place in std::iter::once(replica).chain(again.map(Some)) {
-            let asking = self.ask(&errand, place);
+        for target in std::iter::once(replica).chain(again.map(Some)) {
+            let asking = self.ask(&request, target);
             let asked = Asked::new(&self.unanswered);
             self.user
                 .spawn(async move {
@@ -65,21 +65,21 @@ impl Cast {
         self.unanswered.load(Ordering::Relaxed)
     }
 
-    fn ask(&self, errand: &Errand, replica: Option<&str>) -> impl Future<Output = Answered> + 'static {
-        let (env, errand) = (self.user.clone(), errand.clone());
+    fn ask(&self, request: &Request, replica: Option<&str>) -> impl Future<Output = Answered> + 'static {
+        let (env, request) = (self.user.clone(), request.clone());
         let (replica, roams) = (replica.unwrap_or(&self.first_replica).to_owned(), self.roams.clone());
         async move {
-            let Errand { chat, order, key } = errand;
+            let Request { chat, order, key } = request;
             client::ask(&env, &replica, &roams, chat, order, key).await
         }
     }
 
     /// `None`: there is nothing that it could be about.
-    fn errand(&mut self, order: &UserOrder, name: &str) -> Option<Errand> {
+    fn request(&mut self, order: &UserOrder, name: &str) -> Option<Request> {
         let chat = self.chat(name);
         let order = self.resolve(order, chat)?;
         self.asked += 1;
-        Some(Errand { chat, order, key: format!("order-{}", self.asked) })
+        Some(Request { chat, order, key: format!("order-{}", self.asked) })
     }
 
     fn resolve(&mut self, order: &UserOrder, chat: ChatId) -> Option<Order> {
@@ -99,8 +99,8 @@ impl Cast {
                 message.map(|message| Order::Edit { message, text: text.clone() })
             }
             UserOrder::PromoteLast { but } => self.queued(chat, *but).map(|queued| Order::Promote { queued }),
-            UserOrder::TakeBackLast { but } => {
-                self.queued(chat, *but).map(|queued| Order::TakeBack { queued })
+            UserOrder::WithdrawLast { but } => {
+                self.queued(chat, *but).map(|queued| Order::Withdraw { queued })
             }
         };
         if found.is_none() {

@@ -11,9 +11,9 @@ use super::ast::{
 };
 use super::lexer::{Problem, Token, cut};
 use super::words::{Parsed, Words};
-use crate::bus::Weather;
+use crate::bus::BusFaults;
 use crate::cluster::Settings;
-use crate::database::{Armed, Harm};
+use crate::database::{CallFault, PlannedFault};
 use crate::net::DialRule;
 use crate::wire::Order;
 
@@ -26,22 +26,22 @@ pub fn parse(name: &str, text: &str) -> Result<Story, Problem> {
         replicas: vec![],
         settings: Settings::default(),
         roaming: false,
-        last_blow: false,
-        strangers: vec![],
+        final_crash: false,
+        wrong_secrets: vec![],
         errors: vec![],
         tolerated: vec![],
         sentences: vec![],
     };
-    let mut known = Known::default();
+    let mut declared = Declared::default();
     for (number, line) in text.lines().enumerate() {
         let tokens = cut(number + 1, line)?;
         if tokens.is_empty() {
             continue;
         }
         let mut words = Words { line: number + 1, end: line.chars().count() + 1, tokens: &tokens, at: 0 };
-        if !known.heading(&mut words, &mut story)? {
+        if !declared.heading(&mut words, &mut story)? {
             let at = if words.eat("at") { Some(words.time()?) } else { None };
-            let step = known.step(&mut words)?;
+            let step = declared.step(&mut words)?;
             let text = line.split('#').next().unwrap_or(line).trim().to_owned();
             story.sentences.push(Sentence { line: number + 1, text, at, step });
         }
@@ -59,7 +59,7 @@ pub fn parse(name: &str, text: &str) -> Result<Story, Problem> {
 
 /// Who was introduced so far.
 #[derive(Default)]
-struct Known {
+struct Declared {
     replicas: BTreeSet<String>,
     viewers: BTreeSet<String>,
     chats: BTreeSet<String>,
@@ -74,7 +74,7 @@ pub const GUARANTEES: [&str; 20] = [
     "B3", "D1", "D2",
 ];
 
-impl Known {
+impl Declared {
     /// Lines that set the stage. False: this is none.
     fn heading(&mut self, words: &mut Words<'_>, story: &mut Story) -> Parsed<bool> {
         if words.eat("guards") {
@@ -100,7 +100,7 @@ impl Known {
             return Ok(true);
         }
         for (words_of_it, flag) in
-            [("clients roam", &mut story.roaming), ("in the end a worker dies", &mut story.last_blow)]
+            [("clients roam", &mut story.roaming), ("in the end a worker dies", &mut story.final_crash)]
         {
             if words.eat(words_of_it) {
                 *flag = true;
@@ -108,7 +108,7 @@ impl Known {
             }
         }
         if words.eat("secret of") {
-            story.strangers.push(self.replica(words)?);
+            story.wrong_secrets.push(self.replica(words)?);
             words.expect("is another")?;
             return Ok(true);
         }
@@ -255,8 +255,8 @@ impl Known {
         }
         if words.eat("notices to") {
             let replica = self.replica(words)?;
-            let weather = self.weather(words)?;
-            return Ok(Step::Notices { replica, weather });
+            let faults = self.faults(words)?;
+            return Ok(Step::Notices { replica, faults });
         }
         if words.eat("bus of") {
             let replica = self.replica(words)?;
@@ -284,12 +284,12 @@ impl Known {
         if words.eat("next") {
             let op = Some(words.word("the name of a command, or `call`")?).filter(|op| op != "call");
             let replica = self.optional_worker(words, "of")?;
-            let harm = words.one_of(&[
-                ("is refused", Harm::Refused),
-                ("conflicts", Harm::Conflict),
-                ("loses its answer", Harm::AnswerLost),
+            let call_fault = words.one_of(&[
+                ("is refused", CallFault::Refused),
+                ("conflicts", CallFault::Conflict),
+                ("loses its answer", CallFault::AnswerLost),
             ])?;
-            return Ok(Step::Harm(Armed { harm, replica, op, times: 1 }));
+            return Ok(Step::CallFault(PlannedFault { call_fault, replica, op, times: 1 }));
         }
         match words.peek() {
             Some(name) if self.viewers.contains(name) => self.viewer(words),
@@ -319,10 +319,10 @@ impl Known {
             UserOrder::PromoteLast { but: last_but(words)? }
         } else if words.eat("promotes") {
             UserOrder::Other(Order::Promote { queued: MessageId(words.number()?) })
-        } else if words.eat("takes back last") {
-            UserOrder::TakeBackLast { but: last_but(words)? }
-        } else if words.eat("takes back") {
-            UserOrder::Other(Order::TakeBack { queued: MessageId(words.number()?) })
+        } else if words.eat("withdraws last") {
+            UserOrder::WithdrawLast { but: last_but(words)? }
+        } else if words.eat("withdraws") {
+            UserOrder::Other(Order::Withdraw { queued: MessageId(words.number()?) })
         } else {
             let other = words.one_of(&[("interrupts", Order::Interrupt), ("deletes", Order::Delete)])?;
             UserOrder::Other(other)
@@ -396,18 +396,18 @@ impl Known {
         Ok(Step::Link { one, other, fate })
     }
 
-    fn weather(&self, words: &mut Words<'_>) -> Parsed<Weather> {
+    fn faults(&self, words: &mut Words<'_>) -> Parsed<BusFaults> {
         words.expect("are")?;
-        let fair = Weather::default();
+        let fair = BusFaults::default();
         if words.eat("late by") {
-            return Ok(Weather { late: words.time()?, ..fair });
+            return Ok(BusFaults { late: words.time()?, ..fair });
         }
         if words.eat("scattered over") {
-            return Ok(Weather { scattered: words.time()?, ..fair });
+            return Ok(BusFaults { scattered: words.time()?, ..fair });
         }
         words.one_of(&[
-            ("lost", Weather { lost: true, ..fair }),
-            ("doubled", Weather { doubled: true, ..fair }),
+            ("lost", BusFaults { lost: true, ..fair }),
+            ("doubled", BusFaults { doubled: true, ..fair }),
             ("delivered", fair),
         ])
     }
@@ -442,7 +442,7 @@ impl Known {
         }
         let fate = words.one_of(&[
             ("crashes", ReplicaFate::Crashes),
-            ("restarts with another secret", ReplicaFate::RestartsEstranged),
+            ("restarts with another secret", ReplicaFate::RestartsWithWrongSecret),
             ("vanishes", ReplicaFate::Vanishes),
             ("restarts", ReplicaFate::Restarts),
             ("drains", ReplicaFate::Drains),

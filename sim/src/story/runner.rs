@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use mainstem_machine::hub::Measure;
 use mainstem_machine::{ChatId, RunError, Time, limits};
-use mainstem_oracles::{Evidence, Facts, Judge, Standing};
+use mainstem_oracles::{Evidence, Judge, Standing, WorldFacts};
 use mainstem_runtime::ports::{Env, Generated, Notice};
 
 use super::ast::{
     Absence, BusFate, DatabaseFate, LinkFate, ReplicaFate, Said, Sentence, Step, Story, Workers,
 };
-use crate::bus::Weather;
+use crate::bus::BusFaults;
 use crate::client::{self, USER, Viewer};
 use crate::cluster::Cluster;
 use crate::env::SimEnv;
@@ -27,7 +27,7 @@ use crate::world::World;
 /// How often an expectation is looked at.
 pub(super) const STEP: Duration = Duration::from_millis(5);
 /// What a user asks is answered by then, and a model that is spoken for is on stage.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(10);
 /// Replicas have found each other by then, and the story begins.
 pub const START: Duration = Duration::from_secs(12);
 /// For so long all is watched that had time to agree ...
@@ -56,7 +56,7 @@ impl fmt::Display for Failure {
 }
 
 /// Everybody in a story.
-pub(super) struct Cast {
+pub(super) struct StoryRun {
     pub(super) cluster: Cluster,
     pub(super) viewers: BTreeMap<String, Viewer>,
     pub(super) chats: BTreeMap<String, ChatId>,
@@ -76,23 +76,23 @@ pub(super) struct Cast {
     /// Where clients go, one after the other, that lose their replica.
     pub(super) roams: Vec<String>,
     /// When the first sentence was told.
-    begun: Time,
-    last_blow: bool,
+    started: Time,
+    final_crash: bool,
 }
 
 /// Tells it to the end. `Err` is the first thing that was not as promised.
-pub async fn tell(story: &Story, judge: Judge, seed: u64, trace: Trace, tally: Tally) -> Result<(), Failure> {
+pub async fn play(story: &Story, judge: Judge, seed: u64, trace: Trace, tally: Tally) -> Result<(), Failure> {
     let world = World::judged_by(judge, seed, trace, tally);
-    let told = tell_in(story, &world).await;
+    let outcome = play_in(story, &world).await;
     world.tally().simulated(world.now());
-    told
+    outcome
 }
 
-async fn tell_in(story: &Story, world: &World) -> Result<(), Failure> {
+async fn play_in(story: &Story, world: &World) -> Result<(), Failure> {
     let cluster = Cluster::new(world.clone(), story.settings);
     cluster.net.bring_up(USER);
     let user = SimEnv::new(world, &cluster.net, USER);
-    let mut cast = Cast {
+    let mut run = StoryRun {
         cluster,
         viewers: BTreeMap::new(),
         chats: BTreeMap::new(),
@@ -106,29 +106,29 @@ async fn tell_in(story: &Story, world: &World) -> Result<(), Failure> {
         created: BTreeSet::new(),
         first_replica: story.replicas[0].clone(),
         roams: if story.roaming { story.replicas.clone() } else { vec![] },
-        begun: Time::START,
-        last_blow: story.last_blow,
+        started: Time::START,
+        final_crash: story.final_crash,
     };
-    for name in &story.strangers {
-        cast.cluster.estrange(name);
+    for name in &story.wrong_secrets {
+        run.cluster.set_wrong_secret(name);
     }
     for name in &story.replicas {
-        cast.cluster.start(name);
+        run.cluster.start(name);
     }
-    cast.pass(START).await;
+    run.pass(START).await;
     for name in &story.replicas {
-        if cast.cluster.node(name).is_none() {
+        if run.cluster.node(name).is_none() {
             return Err(broken("L1", format!("{name} did not start")));
         }
-        cast.baseline.insert(name.clone(), cast.cluster.tasks(name));
+        run.baseline.insert(name.clone(), run.cluster.tasks(name));
     }
     let guarded = story.guards[0].as_str();
-    cast.begun = cast.user.now();
+    run.started = run.user.now();
     for sentence in &story.sentences {
-        if let Err(why) = cast.perform(sentence).await {
+        if let Err(why) = run.perform(sentence).await {
             let line = Some((sentence.line, sentence.text.clone()));
             // A judge that waits for something sees by this that the time for it is over.
-            cast.inspect();
+            run.inspect();
             // What a judge finds says more than that the sentence did not come true.
             if let Some(found) = world.judge(|judge| judge.verdict().cloned()) {
                 let why = format!("{}; and the story: {why}", found.why);
@@ -136,10 +136,10 @@ async fn tell_in(story: &Story, world: &World) -> Result<(), Failure> {
             }
             return Err(Failure { guarantee: guarded.into(), line, why });
         }
-        cast.stop_if_judged()?;
+        run.stop_if_judged()?;
     }
-    let ended = match cast.check_absences(guarded) {
-        Ok(()) => cast.finale().await,
+    let ended = match run.check_absences(guarded) {
+        Ok(()) => run.finale().await,
         failed => failed,
     };
     world.finish();
@@ -156,7 +156,7 @@ fn broken(guarantee: &str, why: String) -> Failure {
     Failure { guarantee: guarantee.into(), line: None, why }
 }
 
-impl Cast {
+impl StoryRun {
     pub(super) fn chat(&mut self, name: &str) -> ChatId {
         let next = self.chats.len() as u64;
         let ms = u64::try_from(self.cluster.world.wall().0).unwrap_or_default();
@@ -170,7 +170,7 @@ impl Cast {
 
     async fn perform(&mut self, sentence: &Sentence) -> Result<(), String> {
         if let Some(at) = sentence.at {
-            let due = self.begun + at;
+            let due = self.started + at;
             self.pass(due.since(self.user.now())).await;
         }
         self.cluster.world.trace("story", format_args!("{}", sentence.text));
@@ -263,19 +263,19 @@ impl Cast {
                     net.set_latency(other, one, *least, *more);
                 }
             },
-            Step::Notices { replica, weather } => messenger.set_weather(replica, *weather),
+            Step::Notices { replica, faults } => messenger.set_faults(replica, *faults),
             Step::Bus { replica, fate } => match fate {
                 BusFate::Breaks => messenger.disconnect(replica),
                 BusFate::GoesSilent => messenger.silence(replica),
                 BusFate::Refuses => {
-                    let refusing = Weather { refuses: true, ..messenger.weather(replica) };
-                    messenger.set_weather(replica, refusing);
+                    let with_refusals = BusFaults { refuses: true, ..messenger.faults(replica) };
+                    messenger.set_faults(replica, with_refusals);
                 }
                 BusFate::Hangs => {
-                    let hanging = Weather { hangs: true, ..messenger.weather(replica) };
-                    messenger.set_weather(replica, hanging);
+                    let hanging = BusFaults { hangs: true, ..messenger.faults(replica) };
+                    messenger.set_faults(replica, hanging);
                 }
-                BusFate::Recovers => messenger.set_weather(replica, Weather::default()),
+                BusFate::Recovers => messenger.set_faults(replica, BusFaults::default()),
             },
             Step::Database { replica, fate } => {
                 let replica = replica.as_deref();
@@ -290,14 +290,14 @@ impl Cast {
                     }
                 }
             }
-            Step::Harm(armed) => database.arm(armed.clone()),
+            Step::CallFault(planned) => database.plan(planned.clone()),
             Step::Replica { replica, fate } => match fate {
                 ReplicaFate::Crashes => self.cluster.take_down(replica, Death::Process),
                 ReplicaFate::Vanishes => self.cluster.take_down(replica, Death::Machine),
                 ReplicaFate::Restarts => self.cluster.start(replica),
                 ReplicaFate::Drains => drop(self.cluster.drain(replica)),
                 ReplicaFate::Resumes => self.cluster.resume(replica),
-                ReplicaFate::RestartsEstranged => self.cluster.restart_estranged(replica),
+                ReplicaFate::RestartsWithWrongSecret => self.cluster.restart_with_wrong_secret(replica),
                 ReplicaFate::Drifts(drift) => self.cluster.set_drift(replica, *drift),
                 ReplicaFate::Pauses(span) => {
                     self.cluster.pause(replica);
@@ -338,21 +338,21 @@ impl Cast {
 
     async fn model(&mut self, replica: &str, chat: &str, said: &Said) -> Result<(), String> {
         let id = self.chat(chat);
-        let until = self.user.now() + PATIENCE;
-        while self.cluster.stage.on_stage(replica, id).is_none() {
+        let until = self.user.now() + WAIT_MAX;
+        while self.cluster.model_control.active_run(replica, id).is_none() {
             if self.user.now() >= until {
-                return Err(format!("no model runs on {replica} within {PATIENCE:?}"));
+                return Err(format!("no model runs on {replica} within {WAIT_MAX:?}"));
             }
             self.pass(STEP).await;
         }
-        let stage = &self.cluster.stage;
+        let model_control = &self.cluster.model_control;
         let line = match said {
             Said::Parts(count) => {
-                stage.say_parts(replica, id, *count);
+                model_control.say_parts(replica, id, *count);
                 return Ok(());
             }
             Said::IgnoresCancellation => {
-                stage.ignore_cancellation(replica, id);
+                model_control.ignore_cancellation(replica, id);
                 return Ok(());
             }
             Said::Text(text) => Generated::Text(text.clone()),
@@ -362,7 +362,7 @@ impl Cast {
                 Generated::Failed { error, retryable: *retryable }
             }
         };
-        stage.say(replica, id, line);
+        model_control.say(replica, id, line);
         Ok(())
     }
 
@@ -390,18 +390,18 @@ impl Cast {
         let bound = 2 * settings.poll_interval + settings.lease_ttl + Duration::from_secs(5);
         self.cluster.world.trace("story", format_args!("everything heals"));
         self.resumes.clear();
-        self.cluster.heal();
+        self.cluster.clear_faults();
         self.set_workers(&Workers::Everybody);
         let over = self.user.now() + bound;
         self.eventually(&["L1"], bound).await?;
         self.pass(over.since(self.user.now())).await;
         self.remain_agreed().await?;
         // Whoever waits for the dead one waits for ever, unless clients roam.
-        if self.last_blow && !self.roams.is_empty() && self.strike() {
+        if self.final_crash && !self.roams.is_empty() && self.crash_a_worker() {
             self.eventually(&["L1"], bound).await?;
         }
         self.cluster.world.trace("story", format_args!("models finish"));
-        self.cluster.stage.lower_curtain();
+        self.cluster.model_control.finish_all();
         self.eventually(&["L2", "L3"], REST).await?;
         self.eventually(&["L1"], bound).await?;
         self.cluster.world.trace("story", format_args!("everybody leaves"));
@@ -433,7 +433,7 @@ impl Cast {
     }
 
     /// One more worker dies, in a calm that only this breaks. False: nobody works.
-    fn strike(&mut self) -> bool {
+    fn crash_a_worker(&mut self) -> bool {
         let working = |state: &mainstem_machine::ChatState| state.status.is_runnable();
         let states = self.chats.values().filter_map(|chat| self.cluster.database.chat(*chat));
         let worker = states.filter(working).find_map(|state| state.worker);
@@ -475,8 +475,12 @@ impl Cast {
         let names = self.cluster.names();
         let left = names.iter().filter(|_| guarantees.contains(&"B2"));
         let left = left.filter_map(|name| self.nothing_left(name).err()).collect();
-        let facts =
-            Facts { now: self.user.now(), viewers: viewers.collect(), unanswered: self.unanswered(), left };
+        let facts = WorldFacts {
+            now: self.user.now(),
+            viewers: viewers.collect(),
+            unanswered: self.unanswered(),
+            left,
+        };
         self.cluster.world.judge(|judge| judge.missing(guarantees, &facts))
     }
 

@@ -64,8 +64,8 @@ impl Builder {
             .stdin(Stdio::null());
         let output = command.output().context("running cargo")?;
         if !output.status.success() {
-            let told = String::from_utf8_lossy(&output.stderr);
-            let errors: Vec<_> = told.lines().skip_while(|line| !line.starts_with("error")).collect();
+            let output = String::from_utf8_lossy(&output.stderr);
+            let errors: Vec<_> = output.lines().skip_while(|line| !line.starts_with("error")).collect();
             bail!("{}", errors[..errors.len().min(LINES_MAX)].join("\n"));
         }
         let built = self.target.join(PROFILE).join(PACKAGE);

@@ -55,8 +55,8 @@ impl Catch {
 }
 
 /// What `scenarios` told of one story that failed: the verdict, before the lines that say how to see it again.
-pub(super) fn of_story(told: &str) -> Option<Catch> {
-    let lines = told.lines().take_while(|line| !line.starts_with("scenario "));
+pub(super) fn of_story(output: &str) -> Option<Catch> {
+    let lines = output.lines().take_while(|line| !line.starts_with("scenario "));
     let lines: Vec<_> = lines.filter(|line| !line.starts_with("FAILED ")).collect();
     let why = lines.join(" ");
     if let Some(at) = why.find("an assertion failed: ") {
@@ -125,7 +125,7 @@ fn first_id(text: &str) -> Option<String> {
 mod tests {
     use super::{Catch, Finder, Seed, of_story};
 
-    fn told(text: &str) -> (Option<String>, Finder) {
+    fn output(text: &str) -> (Option<String>, Finder) {
         let Catch { guarantee, finder, .. } = of_story(text).expect(text);
         (guarantee, finder)
     }
@@ -155,7 +155,7 @@ mod tests {
                 assert_eq!(found, Some(expected), "{text}");
             }
         }
-        assert_eq!(told("B2: not within 1s after the last fault: x\n").1, Finder::Finale);
+        assert_eq!(output("B2: not within 1s after the last fault: x\n").1, Finder::Finale);
     }
 
     #[test]

@@ -204,8 +204,8 @@ mod tests {
             ("title = 'a'\nbreaks = ['S3']\nmust_survive = true", "breaks: what must survive"),
             ("breaks = ['S3']\nstory = 'R01'", "missing field `title`"),
         ] {
-            let told = problem(head);
-            assert!(told.starts_with("bugs/R01.toml: ") && told.contains(key), "{told}");
+            let output = problem(head);
+            assert!(output.starts_with("bugs/R01.toml: ") && output.contains(key), "{output}");
         }
     }
 

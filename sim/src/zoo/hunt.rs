@@ -17,7 +17,7 @@ use super::entry::Entry;
 const STORY_LIMIT: Duration = Duration::from_secs(120);
 /// By the wall clock, for all random runs of one bug, and for shrinking.
 const RUNS_LIMIT: Duration = Duration::from_secs(3600);
-const LOOK: Duration = Duration::from_millis(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// How long a program may count as being written.
 const BUSY_MAX: Duration = Duration::from_secs(5);
 const NOT_DETERMINISTIC: i32 = 3;
@@ -145,12 +145,12 @@ impl Hunter {
     ) -> anyhow::Result<()> {
         if !self.came_true.contains(story) {
             let name = format!("clean.{}", stem(story));
-            if let Some(why) = self.tell(&self.clean, story, entry.by_determinism, &name)? {
+            if let Some(why) = self.try_story(&self.clean, story, entry.by_determinism, &name)? {
                 bail!("{} fails without any bug: {}", story.display(), why.why);
             }
             self.came_true.insert(story.to_owned());
         }
-        let found = self.tell(program, story, entry.by_determinism, &format!("{}.story", entry.name))?;
+        let found = self.try_story(program, story, entry.by_determinism, &format!("{}.story", entry.name))?;
         match found {
             Some(catch) if catch.names(&entry.breaks) => hunted.by_story = Some(catch),
             other => hunted.story_missed = other,
@@ -159,23 +159,29 @@ impl Hunter {
     }
 
     /// One story in one program: what it failed by.
-    fn tell(&self, program: &Path, story: &Path, twice: bool, name: &str) -> anyhow::Result<Option<Catch>> {
+    fn try_story(
+        &self,
+        program: &Path,
+        story: &Path,
+        twice: bool,
+        name: &str,
+    ) -> anyhow::Result<Option<Catch>> {
         let mut command = Command::new(program);
         command.arg(if twice { "check-determinism" } else { "scenarios" }).arg(story);
         if let Some(oracle) = self.how.without_oracle.as_ref().filter(|_| !twice) {
             command.args(["--without-oracle", oracle]);
         }
-        let (code, told) = self.run(command, name, STORY_LIMIT)?;
+        let (code, output) = self.run(command, name, STORY_LIMIT)?;
         match code {
             Some(0) => Ok(None),
-            Some(NOT_DETERMINISTIC) if twice => Ok(Some(different(&told))),
-            Some(1 | 2 | 4) if !twice => match catch::of_story(&told) {
+            Some(NOT_DETERMINISTIC) if twice => Ok(Some(different(&output))),
+            Some(1 | 2 | 4) if !twice => match catch::of_story(&output) {
                 Some(found) => Ok(Some(found)),
-                None => bail!("{name}: the verdict cannot be read:\n{told}"),
+                None => bail!("{name}: the verdict cannot be read:\n{output}"),
             },
             // A panic that was not caught where runs are.
-            Some(101) | None => bail!("{name}: the program itself broke off:\n{told}"),
-            Some(code) => bail!("{name}: exit code {code}:\n{told}"),
+            Some(101) | None => bail!("{name}: the program itself broke off:\n{output}"),
+            Some(code) => bail!("{name}: exit code {code}:\n{output}"),
         }
     }
 
@@ -211,7 +217,7 @@ impl Hunter {
         if let Some(oracle) = &self.how.without_oracle {
             command.args(["--without-oracle", oracle]);
         }
-        let (code, told) = self.run(command, &format!("{name}.runs"), RUNS_LIMIT)?;
+        let (code, output) = self.run(command, &format!("{name}.runs"), RUNS_LIMIT)?;
         let read = std::fs::read_to_string(&results).unwrap_or_default();
         let seeds: Result<Vec<Seed>, _> =
             read.lines().filter(|line| !line.trim().is_empty()).map(serde_json::from_str).collect();
@@ -223,7 +229,7 @@ impl Hunter {
         }
         match code {
             Some(0..=4) => Ok(seeds),
-            code => bail!("{name}: random runs ended with {code:?}:\n{told}"),
+            code => bail!("{name}: random runs ended with {code:?}:\n{output}"),
         }
     }
 
@@ -232,15 +238,15 @@ impl Hunter {
         for seed in 0..entry.seeds {
             let mut command = Command::new(program);
             command.args(["check-determinism", "--seeds", &format!("{seed}..{}", seed + 1)]);
-            let (code, told) = self.run(command, &format!("{}.runs", entry.name), RUNS_LIMIT)?;
+            let (code, output) = self.run(command, &format!("{}.runs", entry.name), RUNS_LIMIT)?;
             hunted.seeds_run += 1;
             match code {
                 Some(0) => {}
                 Some(NOT_DETERMINISTIC) => {
-                    hunted.by_runs = Some(RunsCatch { seed, catch: different(&told) });
+                    hunted.by_runs = Some(RunsCatch { seed, catch: different(&output) });
                     return Ok(());
                 }
-                code => bail!("{}: comparing seed {seed} ended with {code:?}:\n{told}", entry.name),
+                code => bail!("{}: comparing seed {seed} ended with {code:?}:\n{output}", entry.name),
             }
         }
         Ok(())
@@ -251,11 +257,11 @@ impl Hunter {
         let file = self.outputs.join(format!("{}.shrunk.story", entry.name));
         let mut command = Command::new(program);
         command.args(["shrink", &seed.to_string(), "-o"]).arg(&file);
-        let (code, told) = self.run(command, &format!("{}.shrink", entry.name), RUNS_LIMIT)?;
-        let left = told.lines().find_map(|line| line.strip_prefix("shrunk to "));
+        let (code, output) = self.run(command, &format!("{}.shrink", entry.name), RUNS_LIMIT)?;
+        let left = output.lines().find_map(|line| line.strip_prefix("shrunk to "));
         match (code, left) {
             (Some(1..=4), Some(left)) => Ok(left.to_owned()),
-            (code, _) => bail!("{}: shrinking seed {seed} ended with {code:?}:\n{told}", entry.name),
+            (code, _) => bail!("{}: shrinking seed {seed} ended with {code:?}:\n{output}", entry.name),
         }
     }
 
@@ -280,10 +286,10 @@ impl Hunter {
                 let _ = child.wait();
                 bail!("{name}: no end after {} s", limit.as_secs());
             }
-            std::thread::sleep(LOOK);
+            std::thread::sleep(POLL_INTERVAL);
         };
-        let told = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-        Ok((status.code(), String::from_utf8_lossy(&told).into_owned()))
+        let output = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        Ok((status.code(), String::from_utf8_lossy(&output).into_owned()))
     }
 }
 
@@ -294,7 +300,7 @@ fn start(command: &mut Command) -> anyhow::Result<Child> {
     loop {
         match command.spawn() {
             Err(error) if error.kind() == ErrorKind::ExecutableFileBusy && Instant::now() < until => {
-                std::thread::sleep(LOOK);
+                std::thread::sleep(POLL_INTERVAL);
             }
             started => return started.with_context(|| format!("starting {command:?}")),
         }
@@ -305,8 +311,8 @@ fn stem(path: &Path) -> String {
     path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned())
 }
 
-fn different(told: &str) -> Catch {
-    let why = told.lines().find(|line| line.starts_with("D1: ")).unwrap_or("two traces differ").to_owned();
+fn different(output: &str) -> Catch {
+    let why = output.lines().find(|line| line.starts_with("D1: ")).unwrap_or("two traces differ").to_owned();
     Catch { guarantee: Some("D1".into()), finder: Finder::Determinism, why }
 }
 

@@ -253,9 +253,9 @@ mod tests {
         let scratch = Scratch::new("once");
         let tree = scratch.tree();
         for (find, key) in [("let", "stands 2 times in a.rs"), ("three", "stands 0 times in a.rs")] {
-            let told =
+            let output =
                 tree.plant(&entry(&[("one = 1", "one = 7"), (find, "x")])).expect_err(find).to_string();
-            assert!(told.starts_with("R01.toml: change[1].find: ") && told.contains(key), "{told}");
+            assert!(output.starts_with("R01.toml: change[1].find: ") && output.contains(key), "{output}");
             let text = std::fs::read_to_string(tree.root().join("a.rs")).unwrap();
             assert_eq!(text, "let one = 1;\nlet two = 2;\n");
         }

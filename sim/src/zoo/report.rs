@@ -287,9 +287,9 @@ mod tests {
         let late = Row::not_reached(&entry(false));
         let whole = report(vec![missed, error, late.clone()], true);
         assert_eq!(whole.code(), 5);
-        let told = whole.to_string();
+        let output = whole.to_string();
         for said in ["MISSED", "ERROR", "it does not build", "not reached", "no random runs were made"] {
-            assert!(told.contains(said), "{told}");
+            assert!(output.contains(said), "{output}");
         }
         assert_eq!(report(vec![late], true).code(), 0);
     }

@@ -2,7 +2,7 @@
 
 use mainstem::adapters::open;
 use mainstem_machine::{ChatId, Command, Content, SendMode};
-use mainstem_runtime::ports::{Applied, Fault, Receipt, Request, Store};
+use mainstem_runtime::ports::{Applied, Fault, IdempotencyKey, Request, Store};
 use mainstem_tests::commit_proxy::{CommitProxy, Cut};
 use mainstem_tests::postgres::Postgres;
 
@@ -11,8 +11,8 @@ use crate::{LEASE_TTL, create, eventually, fresh_id};
 fn send(chat: ChatId, key: &str) -> Request {
     let content = Content::text(key);
     let command = Command::Send { content, mode: SendMode::Queue, queue_max: 20 };
-    let receipt = Receipt { caller: "ada".into(), key: key.into(), body: [7; 32] };
-    Request { chat, command, by: None, receipt: Some(receipt) }
+    let idempotency_key = IdempotencyKey { caller: "ada".into(), key: key.into(), body: [7; 32] };
+    Request { chat, command, by: None, idempotency_key: Some(idempotency_key) }
 }
 
 async fn version(store: &dyn Store, chat: ChatId) -> u64 {

@@ -2,7 +2,7 @@
 //! they end connections, stop answering, and come back.
 
 mod commits;
-mod receipts;
+mod idempotency;
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -25,7 +25,7 @@ use uuid::Uuid;
 const LEASE_TTL: Duration = Duration::from_millis(900);
 const SEEDS: u64 = 4;
 /// Long enough for whatever comes at all.
-const PATIENCE: Duration = Duration::from_secs(30);
+const WAIT_MAX: Duration = Duration::from_secs(30);
 /// No call may take longer, whatever the database does.
 const CALL_MAX: Duration = Duration::from_secs(10);
 
@@ -59,7 +59,7 @@ impl Drop for Scratch {
 fn create(chat: ChatId) -> Request {
     let content = Some(Content::text("hello"));
     let command = ChatCommand::Create { chat, owner: "ada".into(), title: None, model: None, content };
-    Request { chat, command, by: None, receipt: None }
+    Request { chat, command, by: None, idempotency_key: None }
 }
 
 fn fresh_id() -> ChatId {
@@ -81,7 +81,7 @@ fn notice(chat: ChatId, version: u64) -> Notice {
 
 /// Asks again until it works, as a machine would.
 async fn eventually<T, E: std::fmt::Debug>(what: &str, mut ask: impl AsyncFnMut() -> Result<T, E>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_MAX;
     loop {
         match ask().await {
             Ok(done) => return done,
@@ -93,13 +93,13 @@ async fn eventually<T, E: std::fmt::Debug>(what: &str, mut ask: impl AsyncFnMut(
 
 async fn ended(subscription: &mut BusSubscription) {
     let end = async { while subscription.next().await.is_some() {} };
-    timeout(PATIENCE, end).await.expect("L1: a lost subscription ends, so that its owner polls");
+    timeout(WAIT_MAX, end).await.expect("L1: a lost subscription ends, so that its owner polls");
 }
 
 async fn delivers(bus: &Arc<dyn Bus>, subscription: &mut BusSubscription, notice: Notice) {
     eventually("publishing", async || bus.publish(notice.clone()).await).await;
-    let told = timeout(PATIENCE, subscription.next()).await.expect("a notice arrives");
-    assert_eq!(told, Some(notice));
+    let received = timeout(WAIT_MAX, subscription.next()).await.expect("a notice arrives");
+    assert_eq!(received, Some(notice));
 }
 
 #[tokio::test]
@@ -172,9 +172,9 @@ async fn what_is_no_database_is_refused_in_one_line() {
         (format!("postgres://u:hidden@127.0.0.1:{unused}/name"), "cannot connect"),
     ] {
         let Err(error) = open(&url, LEASE_TTL).await else { panic!("{url} is refused") };
-        let told = format!("{error:#}");
-        assert!(told.contains(says), "{url}: {told}");
-        assert!(!told.contains('\n') && !told.contains("hidden"), "{url}: {told}");
+        let received = format!("{error:#}");
+        assert!(received.contains(says), "{url}: {received}");
+        assert!(!received.contains('\n') && !received.contains("hidden"), "{url}: {received}");
     }
 }
 
@@ -221,8 +221,8 @@ async fn notices_pass_between_replicas() {
         outcome.unwrap();
     }
     for version in 2..500 {
-        let told = timeout(PATIENCE, subscription.next()).await.expect("a notice arrives");
-        assert_eq!(told, Some(notice(chat, version)));
+        let received = timeout(WAIT_MAX, subscription.next()).await.expect("a notice arrives");
+        assert_eq!(received, Some(notice(chat, version)));
     }
 }
 
@@ -311,7 +311,7 @@ async fn a_locked_chat_delays_no_other() {
     for chat in [stuck, renewed] {
         let replica = ReplicaId::new("a").unwrap();
         let command = ChatCommand::Acquire { replica, interrupting_only: false };
-        store.apply(&Request { chat, command, by: None, receipt: None }).await.unwrap();
+        store.apply(&Request { chat, command, by: None, idempotency_key: None }).await.unwrap();
     }
     let mut holder = Command::new("psql")
         .args(["--no-psqlrc", "--quiet", "--dbname", &url, "--command"])
@@ -330,12 +330,16 @@ async fn a_locked_chat_delays_no_other() {
         other => Err(format!("{other:?}")),
     })
     .await;
-    let interrupt =
-        |chat| Request { chat, command: ChatCommand::Interrupt { episode: None }, by: None, receipt: None };
+    let interrupt = |chat| Request {
+        chat,
+        command: ChatCommand::Interrupt { episode: None },
+        by: None,
+        idempotency_key: None,
+    };
     let asked = Instant::now();
     let row = ReplicaRow { replica: ReplicaId::new("a").unwrap(), address: "127.0.0.1:1".into() };
     let both = [stuck, renewed].map(|chat| Held { chat, lease: Lease(1) });
-    let (held, other, read, beat) = futures::join!(
+    let (held, other, read, heartbeat) = futures::join!(
         async {
             let refused = store.apply(&interrupt(stuck)).await;
             (refused, asked.elapsed())
@@ -353,13 +357,13 @@ async fn a_locked_chat_delays_no_other() {
         "B3: {other:?}"
     );
     assert!(matches!(read.0, Ok(Some(_))) && read.1 < Duration::from_secs(3), "B3: {read:?}");
-    let confirmed = beat.0.as_ref().map(|report| report.confirmed.clone());
-    assert!(confirmed == Ok(vec![both[1]]) && beat.1 < Duration::from_secs(3), "B3: {beat:?}");
+    let confirmed = heartbeat.0.as_ref().map(|report| report.confirmed.clone());
+    assert!(confirmed == Ok(vec![both[1]]) && heartbeat.1 < Duration::from_secs(3), "B3: {heartbeat:?}");
     postgres.terminate_backends(database).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn many_chats_are_synced_in_one_look() {
+async fn many_chats_are_synced_at_once() {
     let postgres = Postgres::shared().unwrap();
     let scratch = Scratch::new();
     let (on_postgres, _bus) = open(&postgres.fresh_database().unwrap(), LEASE_TTL).await.unwrap();

@@ -86,7 +86,7 @@ async fn an_interrupt_from_another_replica_keeps_the_partial_answer() {
 }
 
 #[tokio::test]
-async fn the_queue_is_first_in_first_out_but_for_what_is_promoted_or_taken_back() {
+async fn the_queue_is_first_in_first_out_but_for_what_is_promoted_or_withdrawn() {
     let cluster = Cluster::with_one_worker().await;
     let [a, b, c] = [0, 1, 2].map(|i| cluster.replicas[i].client());
     let chat = a.create("/demo parts=5000 interval=10ms one").await;

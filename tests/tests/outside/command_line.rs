@@ -167,8 +167,8 @@ async fn chat_sends_what_it_reads_and_shows_the_answer() {
     let replica = alone(&scratch, &["--auth-file", &auth]).await;
     let args = ["chat", "--server", &replica.url(), "--token-file", &token];
     let output = run_with(&args, &[], "/demo parts=4 interval=5ms\n").await;
-    let (said, told) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert_eq!(output.status.code(), Some(0), "{told}");
+    let (said, reported) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{reported}");
     assert!(said.contains(&counted(4)), "{said}");
     let refused = run_with(&["chat", "--server", &replica.url()], &[], "hi\n").await;
     assert_ended(&refused, 1, "401");

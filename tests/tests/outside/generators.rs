@@ -81,8 +81,8 @@ async fn a_failure_for_good_keeps_what_there_is_and_the_next_message_runs() {
     viewer.until("why is told", |s| s.error.is_object()).await;
     assert_eq!((&*viewer.screen.status, viewer.screen.last_text()), ("error", counted(7)));
     assert!(viewer.screen.messages[1].interrupted);
-    let told = client.chat(&chat).await;
-    assert_eq!(told["error"], viewer.screen.error);
+    let reported = client.chat(&chat).await;
+    assert_eq!(reported["error"], viewer.screen.error);
     client.send(&chat, "/demo parts=2 interval=0").await;
     viewer.until("it goes on", |s| s.messages.len() == 4 && s.status == "waiting").await;
     viewer.finish(&client).await;
@@ -177,8 +177,8 @@ async fn a_provider_that_refuses_is_not_asked_again() {
     let replica = asking(&provider, &scratch).await;
     let client = replica.client();
     let chat = client.create("hi").await;
-    let told = client.until_idle(&chat).await;
-    assert_eq!(told["status"], "error");
-    assert!(told["error"]["code"].is_string() && told["retry"].is_null(), "{told}");
+    let reported = client.until_idle(&chat).await;
+    assert_eq!(reported["status"], "error");
+    assert!(reported["error"]["code"].is_string() && reported["retry"].is_null(), "{reported}");
     assert_eq!((provider.seen().len(), client.messages(&chat).await.len()), (1, 1));
 }

@@ -102,7 +102,7 @@ async fn assert_stalled_viewers_are_bounded(kind: Kind) {
 
 /// Viewers that are owed one large message share it, whatever of it each has taken (B1).
 async fn assert_a_large_message_is_shared(kind: Kind) {
-    const OWED: usize = 20;
+    const VIEWERS: usize = 20;
     let scratch = Scratch::new();
     let replica = alone_with(&scratch, &["--client-timeout", "60s"], &MEASURABLE).await;
     let client = replica.client();
@@ -112,24 +112,24 @@ async fn assert_a_large_message_is_shared(kind: Kind) {
     viewer.until_idle().await;
     let mut streams = vec![];
     let before = replica.resident_bytes();
-    for _ in 0..OWED {
+    for _ in 0..VIEWERS {
         let mut stream = stalled(&replica, &chat, kind).await;
         // It has begun to write the message when it has written so much.
         within("it begins", stream.read_exact(&mut [0; 64 * 1024])).await.expect("it is not closed");
         streams.push(stream);
     }
     let memory = replica.resident_bytes().saturating_sub(before);
-    let memory_max = OWED as u64 * VIEWER_BYTES_MAX + ANSWER_BYTES as u64;
-    assert!(memory <= memory_max, "B1: {memory} bytes for {OWED} viewers of one message");
+    let memory_max = VIEWERS as u64 * VIEWER_BYTES_MAX + ANSWER_BYTES as u64;
+    assert!(memory <= memory_max, "B1: {memory} bytes for {VIEWERS} viewers of one message");
 }
 
 #[tokio::test]
-async fn event_streams_that_are_owed_a_large_message_share_it() {
+async fn event_streams_that_wait_for_a_large_message_share_it() {
     assert_a_large_message_is_shared(Kind::EventStream).await;
 }
 
 #[tokio::test]
-async fn web_sockets_that_are_owed_a_large_message_share_it() {
+async fn web_sockets_that_wait_for_a_large_message_share_it() {
     assert_a_large_message_is_shared(Kind::WebSocket).await;
 }
 

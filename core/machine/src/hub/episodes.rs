@@ -173,7 +173,7 @@ impl Episodes {
             }
         }
         self.list.insert(at, Buffer::new(episode, lease, source));
-        self.make_room(episode);
+        self.evict(episode);
     }
 
     pub(super) fn len(&self) -> usize {
@@ -185,7 +185,7 @@ impl Episodes {
     }
 
     /// Drops the oldest while there are too many, or too much, but never `keep` (B1).
-    fn make_room(&mut self, keep: Episode) {
+    fn evict(&mut self, keep: Episode) {
         while self.list.len() > EPISODES_MAX || self.bytes() > EPISODES_BYTES_MAX {
             let evicted = |buffer: &Buffer| buffer.episode != keep;
             match self.list.iter().position(evicted) {
@@ -199,7 +199,7 @@ impl Episodes {
         let buffer = self.find_mut(episode).filter(|buffer| buffer.is_open())?;
         buffer.push(text);
         let last = buffer.last();
-        self.make_room(episode);
+        self.evict(episode);
         Some(last)
     }
 
@@ -217,12 +217,12 @@ impl Episodes {
         if first.0 == 0 || first > buffer.last().next() {
             return Err(Gap::Missing);
         }
-        let known = (buffer.last().0 + 1 - first.0) as usize;
-        if known > 0 {
+        let repeated = (buffer.last().0 + 1 - first.0) as usize;
+        if repeated > 0 {
             sometimes!("a relay repeats parts");
         }
         let mut grew = false;
-        for part in parts.iter().skip(known) {
+        for part in parts.iter().skip(repeated) {
             let text = core::str::from_utf8(part).map_err(|_| Gap::Nonsense)?;
             if !buffer.is_open() || text.is_empty() || buffer.text.len() + text.len() > bytes_max {
                 return Err(Gap::Nonsense);
@@ -231,7 +231,7 @@ impl Episodes {
             grew = true;
         }
         if grew {
-            self.make_room(episode);
+            self.evict(episode);
         }
         Ok(grew)
     }

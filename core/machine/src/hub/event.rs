@@ -4,9 +4,9 @@ use alloc::string::String;
 use alloc::sync::Arc;
 
 use crate::{
-    ChatState, Command, DialId, Episode, FollowerId, GenerationId, Known, Lease, MessageId, OpId, Page,
-    Rejection, RelayFault, RelayFrame, RelayPosition, ReplicaId, Resume, RunError, Snapshot, SubscriptionId,
-    Time, Version,
+    CachedVersions, ChatState, Command, DialId, Episode, FollowerId, GenerationId, Lease, MessageId, OpId,
+    Page, Rejection, RelayFault, RelayFrame, RelayPosition, ReplicaId, Resume, RunError, Snapshot,
+    SubscriptionId, Time, Version,
 };
 
 /// How an operation came out.
@@ -41,7 +41,7 @@ pub enum HubEvent {
     /// The answer to [`HubAction::BusSubscribe`].
     BusSubscribed {
         op: OpId,
-        armed: bool,
+        established: bool,
     },
     /// The subscription to the bus has ended: notices may have been missed.
     BusLost,
@@ -74,12 +74,12 @@ pub enum HubEvent {
         outcome: OpOutcome<Result<Arc<ChatState>, Rejection>>,
     },
 
-    /// This replica acquired the chat. `asked_at` is when it asked; without `room` there is no place for a
+    /// This replica acquired the chat. `asked_at` is when it asked; without `has_slot` there is no place for a
     /// run, and only an interruption may be finished.
     Acquired {
         state: Arc<ChatState>,
         asked_at: Time,
-        room: bool,
+        has_slot: bool,
     },
     /// The database confirmed the lease to a heartbeat that was sent at `sent_at`.
     LeaseConfirmed {
@@ -134,7 +134,7 @@ pub enum HubAction {
     BusUnsubscribe,
     ReadSnapshot {
         op: OpId,
-        known: Option<Known>,
+        cached: Option<CachedVersions>,
     },
     /// The messages after `after`, up to and with `until`, as many as fit a page.
     ReadPage {

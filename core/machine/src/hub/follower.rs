@@ -12,13 +12,13 @@ const FRAME_BYTES_MAX: usize = 64 * 1024;
 pub(super) struct Follower {
     position: Option<RelayPosition>,
     /// How the episode at `position` was told of.
-    told: Told,
+    sent: Sent,
     /// A read that began before this says nothing about whether we are the worker (R18).
     pub(super) came: ReadMark,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Told {
+enum Sent {
     Nothing,
     Opened,
     Closed,
@@ -26,7 +26,7 @@ enum Told {
 
 impl Follower {
     pub(super) fn new(position: Option<RelayPosition>, came: ReadMark) -> Self {
-        Self { position, told: Told::Nothing, came }
+        Self { position, sent: Sent::Nothing, came }
     }
 
     /// What is told next: each episode opened, its parts, closed; then the next one.
@@ -35,29 +35,29 @@ impl Follower {
             return Some(self.enter(episodes.newest_local()?, Seq(0)));
         };
         let held = episodes.find(at.episode).filter(|buffer| buffer.source == Source::Local);
-        match (held, self.told) {
-            (None, _) | (Some(_), Told::Closed) => {
+        match (held, self.sent) {
+            (None, _) | (Some(_), Sent::Closed) => {
                 Some(self.enter(episodes.local_after(at.episode)?, Seq(0)))
             }
             // A position beyond what there is cannot have come from us.
-            (Some(buffer), Told::Nothing) => Some(self.enter(buffer, at.seq.min(buffer.last()))),
-            (Some(buffer), Told::Opened) if at.seq < buffer.last() => {
+            (Some(buffer), Sent::Nothing) => Some(self.enter(buffer, at.seq.min(buffer.last()))),
+            (Some(buffer), Sent::Opened) if at.seq < buffer.last() => {
                 let parts = buffer.parts_after(at.seq, FRAME_PARTS_MAX, FRAME_BYTES_MAX);
                 let first_seq = at.seq.next();
                 self.position = Some(RelayPosition { seq: Seq(at.seq.0 + parts.len() as u64), ..at });
                 Some(RelayFrame::Parts { episode: at.episode, first_seq, parts })
             }
-            (Some(buffer), Told::Opened) if buffer.is_settled() => {
-                self.told = Told::Closed;
+            (Some(buffer), Sent::Opened) if buffer.is_settled() => {
+                self.sent = Sent::Closed;
                 Some(RelayFrame::Closed { episode: at.episode })
             }
-            (Some(_), Told::Opened) => None,
+            (Some(_), Sent::Opened) => None,
         }
     }
 
     fn enter(&mut self, buffer: &Buffer, seq: Seq) -> RelayFrame {
         self.position = Some(RelayPosition { episode: buffer.episode, seq });
-        self.told = Told::Opened;
+        self.sent = Sent::Opened;
         RelayFrame::Opened { episode: buffer.episode, lease: buffer.lease }
     }
 }

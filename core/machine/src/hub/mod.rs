@@ -4,12 +4,12 @@
 //! [`Hub::poll_timeout`] says when to wake it. [`Hub::next_event`] and [`Hub::next_frame`] compute what one
 //! viewer or one follower is told next; asked for only when a socket can take it, so nobody waits for them.
 
-mod arming;
+mod bus_subscription;
+mod cached;
 mod episodes;
 mod event;
 mod follower;
 mod joined_parts;
-mod known;
 mod measure;
 mod outbox;
 mod reader;
@@ -21,25 +21,25 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use core::time::Duration;
 
-use arming::Arming;
+use bus_subscription::BusSubscription;
+use cached::CachedChat;
 use episodes::{Episodes, Gap, Source};
 pub use event::{Deadline, HubAction, HubEvent, OpOutcome, Reason};
 use follower::Follower;
 pub use joined_parts::JoinedParts;
-use known::KnownChat;
 pub use measure::Measure;
 use outbox::Outbox;
 use reader::Reader;
 use relay::{Relay, Target};
-use runner::{Around, HandOver, Runner};
+use runner::{HandOver, Runner, RunnerContext};
 use subscription::{Step, Subscription};
 
 use crate::backoff::Backoff;
 use crate::limits::{FOLLOWERS_MAX, HUB_RETENTION, PAGE_READS_MAX, SUBSCRIPTIONS_MAX};
 use crate::marks::sometimes;
 use crate::{
-    ChatState, DialId, Ending, FollowerId, Known, OpId, Page, RelayFault, RelayFrame, ReplicaId, Snapshot,
-    StreamEvent, SubscriptionId, Time, Version,
+    CachedVersions, ChatState, DialId, Ending, FollowerId, OpId, Page, RelayFault, RelayFrame, ReplicaId,
+    Snapshot, StreamEvent, SubscriptionId, Time, Version,
 };
 
 /// What all hubs of a replica have in common.
@@ -56,9 +56,9 @@ pub struct HubConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Hub {
     config: Arc<HubConfig>,
-    arming: Arming,
+    bus_subscription: BusSubscription,
     reader: Reader,
-    known: Option<KnownChat>,
+    cached: Option<CachedChat>,
     episodes: Episodes,
     relay: Relay,
     runner: Option<Runner>,
@@ -86,9 +86,9 @@ impl Hub {
     pub fn new(now: Time, config: Arc<HubConfig>) -> Self {
         Self {
             config,
-            arming: Arming::new(),
+            bus_subscription: BusSubscription::new(),
             reader: Reader::default(),
-            known: None,
+            cached: None,
             episodes: Episodes::default(),
             relay: Relay::default(),
             runner: None,
@@ -126,7 +126,7 @@ impl Hub {
             self.idle_since.map(|at| Deadline { at: at + HUB_RETENTION, reason: Reason::HubRetention });
         let pages = self.pages.retry_at.map(|at| Deadline { at, reason: Reason::ReadRetry });
         let reader = self.reader.deadline().filter(|_| self.may_read());
-        let parts = [self.arming.deadline(), reader, self.relay.deadline()];
+        let parts = [self.bus_subscription.deadline(), reader, self.relay.deadline()];
         let runner = self.runner.iter().flat_map(|runner| runner.deadlines(&self.config));
         parts
             .into_iter()
@@ -151,13 +151,13 @@ impl Hub {
         joined: &mut JoinedParts,
     ) -> Option<StreamEvent> {
         self.check_lease(now);
-        let known = self.known.as_ref()?;
+        let cached = self.cached.as_ref()?;
         let viewer = self.subscriptions.get_mut(&subscription)?;
-        let muted = self.runner.as_ref().and_then(Runner::muted);
+        let suspended_lease = self.runner.as_ref().and_then(Runner::suspended_lease);
         let (reader, deleted) = (&self.reader, self.ending == Some(Ending::Deleted));
         // A read that found no chat says nothing of a cursor that is ahead of what is known here.
         let is_past = |mark| !deleted && reader.is_past(mark);
-        let step = viewer.next(known, &self.episodes, joined, muted, is_past);
+        let step = viewer.next(cached, &self.episodes, joined, suspended_lease, is_past);
         match step {
             Step::Event(event) => return Some(event),
             Step::Nothing => {}
@@ -178,7 +178,7 @@ impl Hub {
     /// What a follower is told next, if anything.
     pub fn next_frame(&mut self, now: Time, follower: FollowerId) -> Option<RelayFrame> {
         self.check_lease(now);
-        if self.runner.as_ref().is_some_and(|runner| runner.muted().is_some()) {
+        if self.runner.as_ref().is_some_and(|runner| runner.suspended_lease().is_some()) {
             return None;
         }
         self.followers.get_mut(&follower)?.next_frame(&self.episodes)
@@ -197,12 +197,12 @@ impl Hub {
     }
 
     /// Whether one more viewer may come (B1).
-    pub fn has_room_for_viewer(&self) -> bool {
+    pub fn has_capacity_for_viewer(&self) -> bool {
         self.subscriptions.len() < SUBSCRIPTIONS_MAX
     }
 
     /// Whether one more follower may come (B1).
-    pub fn has_room_for_follower(&self) -> bool {
+    pub fn has_capacity_for_follower(&self) -> bool {
         self.followers.len() < FOLLOWERS_MAX
     }
 
@@ -212,31 +212,32 @@ impl Hub {
     }
 
     /// What is known of the chat, so that a reader need not be sent it again.
-    pub fn known(&self) -> Option<Known> {
-        self.known.as_ref().map(KnownChat::as_known)
+    pub fn cached(&self) -> Option<CachedVersions> {
+        self.cached.as_ref().map(CachedChat::cached_versions)
     }
 
     /// The newest version of the chat that is known here.
     pub fn snapshot_version(&self) -> Version {
-        self.known.as_ref().map_or(Version(0), |known| known.state.snapshot_version)
+        self.cached.as_ref().map_or(Version(0), |cached| cached.state.snapshot_version)
     }
 
     fn is_named_worker(&self) -> bool {
-        self.known.as_ref().is_some_and(|known| known.state.worker.as_ref() == Some(&self.config.replica))
+        self.cached.as_ref().is_some_and(|cached| cached.state.worker.as_ref() == Some(&self.config.replica))
     }
 
     fn check_lease(&mut self, now: Time) {
-        let fell_silent = self.with_runner(now, |runner, around| runner.check_lease(around)).unwrap_or(false);
-        self.news |= fell_silent;
+        let newly_suspended =
+            self.with_runner(now, |runner, context| runner.check_lease(context)).unwrap_or(false);
+        self.news |= newly_suspended;
     }
 
     fn with_runner<T>(
         &mut self,
         now: Time,
-        act: impl FnOnce(&mut Runner, &mut Around<'_>) -> T,
+        act: impl FnOnce(&mut Runner, &mut RunnerContext<'_>) -> T,
     ) -> Option<T> {
         let runner = self.runner.as_mut()?;
-        let mut around = Around {
+        let mut context = RunnerContext {
             now,
             config: &self.config,
             episodes: &mut self.episodes,
@@ -244,28 +245,28 @@ impl Hub {
             last_generation: &mut self.last_generation,
             out: &mut self.out,
         };
-        Some(act(runner, &mut around))
+        Some(act(runner, &mut context))
     }
 
     fn apply(&mut self, now: Time, event: HubEvent) {
         match event {
             HubEvent::Generated { generation, text } => {
                 let grew =
-                    self.with_runner(now, |runner, around| runner.on_generated(generation, &text, around));
+                    self.with_runner(now, |runner, context| runner.on_generated(generation, &text, context));
                 self.news |= grew.unwrap_or(false);
             }
             HubEvent::Relayed { dial, frame } => self.on_relayed(now, dial, frame),
             HubEvent::GenerationDone { generation } => {
-                self.with_runner(now, |runner, around| runner.on_generation_done(generation, around));
+                self.with_runner(now, |runner, context| runner.on_generation_done(generation, context));
             }
             HubEvent::GenerationFailed { generation, error, retryable } => {
-                self.with_runner(now, |runner, around| {
-                    runner.on_generation_failed(generation, error, retryable, around);
+                self.with_runner(now, |runner, context| {
+                    runner.on_generation_failed(generation, error, retryable, context);
                 });
             }
             HubEvent::Subscribe { subscription, from } => {
-                assert!(self.has_room_for_viewer(), "B1: viewers are bounded");
-                let viewer = Subscription::new(from, self.reader.want_fresh_unless(self.known.is_some()));
+                assert!(self.has_capacity_for_viewer(), "B1: viewers are bounded");
+                let viewer = Subscription::new(from, self.reader.want_fresh_unless(self.cached.is_some()));
                 let replaced = self.subscriptions.insert(subscription, viewer);
                 assert!(replaced.is_none(), "a subscription's id is used once");
                 self.news = true;
@@ -275,19 +276,19 @@ impl Hub {
                 self.pages.wanted.remove(&subscription);
             }
             HubEvent::Follow { follower, position } => {
-                assert!(self.has_room_for_follower(), "B1: followers are bounded");
+                assert!(self.has_capacity_for_follower(), "B1: followers are bounded");
                 let came = self.reader.want_fresh_unless(self.runner.is_some());
                 self.followers.insert(follower, Follower::new(position, came));
                 self.news = true;
             }
             HubEvent::Unfollow { follower } => drop(self.followers.remove(&follower)),
-            HubEvent::BusSubscribed { op, armed } => {
-                if self.arming.on_subscribed(now, op, armed) {
+            HubEvent::BusSubscribed { op, established } => {
+                if self.bus_subscription.on_subscribed(now, op, established) {
                     self.reader.want();
                 }
             }
             HubEvent::BusLost => {
-                self.arming.on_lost(now);
+                self.bus_subscription.on_lost(now);
                 self.reader.want();
             }
             HubEvent::Hint { snapshot_version } => {
@@ -297,18 +298,20 @@ impl Hub {
             HubEvent::SnapshotRead { op, outcome } => self.on_snapshot(now, op, outcome),
             HubEvent::PageRead { op, outcome } => self.on_page(now, op, outcome),
             HubEvent::HistoryLoaded { op, outcome } => {
-                self.with_runner(now, |runner, around| runner.on_loaded(op, outcome, around));
+                self.with_runner(now, |runner, context| runner.on_loaded(op, outcome, context));
             }
             HubEvent::Applied { op, outcome } => {
                 if let OpOutcome::Done(Ok(state)) = &outcome {
                     self.on_committed(now, state);
                 }
-                self.with_runner(now, |runner, around| runner.on_applied(op, &outcome, around));
+                self.with_runner(now, |runner, context| runner.on_applied(op, &outcome, context));
                 self.news = true;
             }
-            HubEvent::Acquired { state, asked_at, room } => self.on_acquired(now, state, asked_at, room),
+            HubEvent::Acquired { state, asked_at, has_slot } => {
+                self.on_acquired(now, state, asked_at, has_slot)
+            }
             HubEvent::LeaseConfirmed { lease, sent_at } => {
-                self.with_runner(now, |runner, around| runner.on_confirmed(lease, sent_at, around));
+                self.with_runner(now, |runner, context| runner.on_confirmed(lease, sent_at, context));
                 self.news = true;
             }
             HubEvent::LeaseLost { lease } => {
@@ -351,27 +354,27 @@ impl Hub {
         }
         self.news = true;
         let Some(snapshot) = read else { return self.end(Ending::Deleted) };
-        match &mut self.known {
-            Some(known) => drop(known.merge(snapshot)),
-            None => self.known = Some(KnownChat::new(snapshot)),
+        match &mut self.cached {
+            Some(cached) => drop(cached.merge(snapshot)),
+            None => self.cached = Some(CachedChat::new(snapshot)),
         }
-        self.on_known(now);
+        self.on_newer_row(now);
     }
 
     /// A row that was committed from here. It need not be read again, unless messages came with it.
     fn on_committed(&mut self, now: Time, state: &Arc<ChatState>) {
-        if self.known.as_mut().is_some_and(|known| known.merge_row(state)) {
+        if self.cached.as_mut().is_some_and(|cached| cached.merge_row(state)) {
             self.news = true;
-            self.on_known(now);
+            self.on_newer_row(now);
         } else {
             self.reader.want_version(state.snapshot_version);
         }
     }
 
     /// There is a newer row.
-    fn on_known(&mut self, now: Time) {
-        let Some(known) = &self.known else { return };
-        let state = known.state.clone();
+    fn on_newer_row(&mut self, now: Time) {
+        let Some(cached) = &self.cached else { return };
+        let state = cached.state.clone();
         let live = state.live_episode().map(|(episode, _)| episode);
         self.episodes.settle_all_but(now, live, state.present_episode());
         self.with_runner(now, |runner, _| runner.observe(&state));
@@ -380,12 +383,12 @@ impl Hub {
     fn on_page(&mut self, now: Time, op: OpId, outcome: OpOutcome<Option<Page>>) {
         let Some(subscription) = self.pages.reading.remove(&op) else { return };
         let viewer = self.subscriptions.get_mut(&subscription).filter(|viewer| viewer.is_reading(op));
-        let (Some(viewer), Some(known)) = (viewer, &self.known) else { return };
+        let (Some(viewer), Some(cached)) = (viewer, &self.cached) else { return };
         match outcome {
             OpOutcome::Done(page) => {
                 self.pages.backoff.reset();
                 sometimes!("a page is read");
-                if !page.is_some_and(|page| viewer.on_page(page, known)) {
+                if !page.is_some_and(|page| viewer.on_page(page, cached)) {
                     sometimes!("a page is of another history");
                     viewer.await_read(self.reader.want_fresh());
                 }
@@ -399,14 +402,14 @@ impl Hub {
         self.news = true;
     }
 
-    fn on_acquired(&mut self, now: Time, state: Arc<ChatState>, asked_at: Time, room: bool) {
+    fn on_acquired(&mut self, now: Time, state: Arc<ChatState>, asked_at: Time, has_slot: bool) {
         self.dismiss_runner(now);
-        let handing_over = if room { HandOver::No } else { HandOver::AfterTurn };
+        let handing_over = if has_slot { HandOver::No } else { HandOver::AfterTurn };
         self.runner = Some(Runner::new(state, asked_at, handing_over));
         // The answer may have come so late that the lease has run out already (S5).
         self.check_lease(now);
-        if let Some(known) = &self.known {
-            let row = known.state.clone();
+        if let Some(cached) = &self.cached {
+            let row = cached.state.clone();
             self.with_runner(now, |runner, _| runner.observe(&row));
         }
         self.reader.want();
@@ -414,7 +417,7 @@ impl Hub {
 
     fn dismiss_runner(&mut self, now: Time) {
         let Some(runner) = self.runner.take() else { return };
-        let mut around = Around {
+        let mut context = RunnerContext {
             now,
             config: &self.config,
             episodes: &mut self.episodes,
@@ -422,7 +425,7 @@ impl Hub {
             last_generation: &mut self.last_generation,
             out: &mut self.out,
         };
-        runner.leave(&mut around);
+        runner.leave(&mut context);
         self.news = true;
     }
 
@@ -430,7 +433,7 @@ impl Hub {
         if !self.relay.is_present(dial) {
             return;
         }
-        let state = self.known.as_ref().map(|known| &known.state);
+        let state = self.cached.as_ref().map(|cached| &cached.state);
         let present = state.map(|state| state.present_episode());
         let is_stale = |episode| present.is_some_and(|present| episode < present);
         match frame {
@@ -457,10 +460,10 @@ impl Hub {
                 match self.episodes.push_relayed(episode, first_seq, &parts, bytes_max) {
                     Ok(grew) => self.news |= grew,
                     // Asked for again from what we have, or from the start (S2).
-                    Err(Gap::Missing) => self.relay.give_up(now, dial, &mut self.out),
+                    Err(Gap::Missing) => self.relay.abort(now, dial, &mut self.out),
                     Err(Gap::Nonsense) => {
                         self.episodes.drop_episode(episode);
-                        self.relay.give_up(now, dial, &mut self.out);
+                        self.relay.abort(now, dial, &mut self.out);
                     }
                 }
             }
@@ -491,7 +494,7 @@ impl Hub {
         if self.ending == Some(Ending::Deleted) || !runner.is_holder(&self.config) {
             return self.dismiss_runner(now);
         }
-        self.with_runner(now, |runner, around| runner.settle(around));
+        self.with_runner(now, |runner, context| runner.settle(context));
     }
 
     fn settle_relay(&mut self, now: Time) {
@@ -505,7 +508,7 @@ impl Hub {
 
     /// The worker to follow: another replica, for as long as somebody watches here.
     fn wanted_target(&self) -> Option<Target> {
-        let state: &ChatState = &self.known.as_ref()?.state;
+        let state: &ChatState = &self.cached.as_ref()?.state;
         let here = self.ending.is_some() || self.subscriptions.is_empty() || self.runner.is_some();
         if here || !self.config.relays || !state.status.is_runnable() || self.is_named_worker() {
             return None;
@@ -514,17 +517,17 @@ impl Hub {
     }
 
     fn settle_reader(&mut self, now: Time) {
-        if self.arming.settle(now, &mut self.out) {
+        if self.bus_subscription.settle(now, &mut self.out) {
             self.reader.want();
         }
         if self.may_read() {
-            let known = self.known.as_ref().map(KnownChat::as_known);
-            self.reader.settle(now, known, &mut self.out);
+            let cached = self.cached.as_ref().map(CachedChat::cached_versions);
+            self.reader.settle(now, cached, &mut self.out);
         }
     }
 
     fn may_read(&self) -> bool {
-        self.arming.is_answered() && self.ending.is_none()
+        self.bus_subscription.is_answered() && self.ending.is_none()
     }
 
     fn settle_pages(&mut self, now: Time) {
@@ -535,8 +538,8 @@ impl Hub {
             return;
         }
         self.pages.retry_at = None;
-        let Some(known) = &self.known else { return };
-        let until = known.state.last_message;
+        let Some(cached) = &self.cached else { return };
+        let until = cached.state.last_message;
         while self.pages.reading.len() < PAGE_READS_MAX
             && let Some(subscription) = self.pages.wanted.pop_first()
         {
@@ -554,7 +557,7 @@ impl Hub {
             _ if busy => self.idle_since = None,
             None => self.idle_since = Some(now),
             Some(since) if since + HUB_RETENTION <= now && self.out.is_empty() => {
-                self.arming.close(&mut self.out);
+                self.bus_subscription.close(&mut self.out);
                 self.finished = true;
             }
             Some(_) => {}
@@ -564,8 +567,8 @@ impl Hub {
     /// The full scan, for tests and simulations.
     pub fn assert_invariants(&self) {
         self.episodes.assert_invariants();
-        if let Some(known) = &self.known {
-            known.assert_invariants();
+        if let Some(cached) = &self.cached {
+            cached.assert_invariants();
         }
         if let Some(runner) = &self.runner {
             runner.assert_invariants(&self.episodes);

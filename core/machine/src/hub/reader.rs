@@ -3,7 +3,7 @@
 use super::event::{Deadline, HubAction, Reason};
 use super::outbox::Outbox;
 use crate::backoff::Backoff;
-use crate::{Known, OpId, Time, Version};
+use crate::{CachedVersions, OpId, Time, Version};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Reader {
@@ -12,7 +12,7 @@ pub(super) struct Reader {
     /// A read is wanted unless one that is in flight brings this version.
     announced: Version,
     backoff: Backoff,
-    begun: u64,
+    started: u64,
     /// The newest read that succeeded, by its place among those begun.
     succeeded: u64,
 }
@@ -46,18 +46,18 @@ impl Reader {
     /// Asks for a read that begins after now, and tells how to know it.
     pub(super) fn want_fresh(&mut self) -> ReadMark {
         self.wanted = true;
-        ReadMark(self.begun)
+        ReadMark(self.started)
     }
 
     /// The same, but without asking if what is known will do until it turns out that it does not.
-    pub(super) fn want_fresh_unless(&mut self, known: bool) -> ReadMark {
-        self.wanted |= !known;
-        ReadMark(self.begun)
+    pub(super) fn want_fresh_unless(&mut self, cached: bool) -> ReadMark {
+        self.wanted |= !cached;
+        ReadMark(self.started)
     }
 
     /// Asks for a read that begins after `mark`, unless there is or was one.
     pub(super) fn want_past(&mut self, mark: ReadMark) {
-        self.wanted |= self.begun <= mark.0;
+        self.wanted |= self.started <= mark.0;
     }
 
     /// Whether a read that began after `mark` has succeeded.
@@ -72,7 +72,7 @@ impl Reader {
         }
         if succeeded {
             self.phase = Phase::Idle;
-            self.succeeded = self.begun;
+            self.succeeded = self.started;
             self.backoff.reset();
         } else {
             self.wanted = true;
@@ -81,18 +81,18 @@ impl Reader {
         true
     }
 
-    pub(super) fn settle(&mut self, now: Time, known: Option<Known>, out: &mut Outbox) {
+    pub(super) fn settle(&mut self, now: Time, cached: Option<CachedVersions>, out: &mut Outbox) {
         let free = match self.phase {
             Phase::Idle => true,
             Phase::WaitingToRetry { until } => until <= now,
             Phase::Reading { .. } => false,
         };
-        let newest = known.map_or(Version(0), |known| known.snapshot_version);
+        let newest = cached.map_or(Version(0), |cached| cached.snapshot_version);
         if free && (self.wanted || self.announced > newest) {
             self.wanted = false;
             self.announced = Version(0);
-            self.begun += 1;
-            self.phase = Phase::Reading { op: out.ask(|op| HubAction::ReadSnapshot { op, known }) };
+            self.started += 1;
+            self.phase = Phase::Reading { op: out.ask(|op| HubAction::ReadSnapshot { op, cached }) };
         }
     }
 

@@ -106,7 +106,7 @@ impl Relay {
     }
 
     /// Gives up the present dial, and tries again after the delay.
-    pub(super) fn give_up(&mut self, now: Time, dial: DialId, out: &mut Outbox) {
+    pub(super) fn abort(&mut self, now: Time, dial: DialId, out: &mut Outbox) {
         if self.is_present(dial) {
             out.push(HubAction::CloseDial { dial });
             self.on_gone(now, dial, RelayFault::Nonsense);
@@ -131,8 +131,8 @@ impl Relay {
             && *until <= now
         {
             let dial = *dial;
-            sometimes!("a dial is given up");
-            self.give_up(now, dial, out);
+            sometimes!("a dial times out");
+            self.abort(now, dial, out);
         }
         let due = match &self.phase {
             Phase::Idle => true,

@@ -29,7 +29,7 @@ pub(super) struct Runner {
     /// When the heartbeat was sent that the database confirmed last.
     confirmed_at: Time,
     /// The lease has run out by our own clock: nothing is done or told until the database confirms it.
-    lapsed: bool,
+    suspended: bool,
     /// The newest row known under this lease.
     row: Arc<ChatState>,
     run: Run,
@@ -110,7 +110,7 @@ pub(super) enum HandOver {
 }
 
 /// What the runner needs of the hub to move.
-pub(super) struct Around<'a> {
+pub(super) struct RunnerContext<'a> {
     pub(super) now: Time,
     pub(super) config: &'a HubConfig,
     pub(super) episodes: &'a mut Episodes,
@@ -124,7 +124,7 @@ impl Runner {
         Self {
             lease: state.lease,
             confirmed_at: asked_at,
-            lapsed: false,
+            suspended: false,
             row: state,
             run: Run::None,
             step: Step::Nothing,
@@ -140,8 +140,8 @@ impl Runner {
     }
 
     /// The lease of which nothing may be told.
-    pub(super) fn muted(&self) -> Option<Lease> {
-        self.lapsed.then_some(self.lease)
+    pub(super) fn suspended_lease(&self) -> Option<Lease> {
+        self.suspended.then_some(self.lease)
     }
 
     pub(super) fn hand_over(&mut self, when: HandOver) {
@@ -149,29 +149,29 @@ impl Runner {
     }
 
     /// Falls silent if the lease has run out by our own clock (S5, R35). Tells whether it did so now.
-    pub(super) fn check_lease(&mut self, around: &mut Around<'_>) -> bool {
-        if self.lapsed || around.now < self.silent_at(around.config) {
+    pub(super) fn check_lease(&mut self, context: &mut RunnerContext<'_>) -> bool {
+        if self.suspended || context.now < self.local_expiry(context.config) {
             return false;
         }
-        sometimes!("a lease lapses");
-        self.lapsed = true;
-        self.stop(around);
+        sometimes!("a lease expires locally");
+        self.suspended = true;
+        self.stop(context);
         true
     }
 
-    fn silent_at(&self, config: &HubConfig) -> Time {
+    fn local_expiry(&self, config: &HubConfig) -> Time {
         self.confirmed_at + (config.lease_ttl - config.lease_ttl * LEASE_MARGIN_PER_MILLE / 1000)
     }
 
-    pub(super) fn on_confirmed(&mut self, lease: Lease, sent_at: Time, around: &mut Around<'_>) {
+    pub(super) fn on_confirmed(&mut self, lease: Lease, sent_at: Time, context: &mut RunnerContext<'_>) {
         if lease != self.lease {
             return;
         }
         self.confirmed_at = self.confirmed_at.max(sent_at);
-        let was_lapsed = self.lapsed;
-        self.lapsed = self.lapsed && around.now >= self.silent_at(around.config);
-        if was_lapsed && !self.lapsed {
-            sometimes!("a lapsed lease is confirmed again");
+        let was_suspended = self.suspended;
+        self.suspended = self.suspended && context.now >= self.local_expiry(context.config);
+        if was_suspended && !self.suspended {
+            sometimes!("a lease is confirmed again after local expiry");
         }
     }
 
@@ -191,29 +191,29 @@ impl Runner {
         &mut self,
         generation: GenerationId,
         text: &str,
-        around: &mut Around<'_>,
+        context: &mut RunnerContext<'_>,
     ) -> bool {
         let Some(episode) = self.live(generation) else { return false };
-        let held = around.episodes.find(episode).map_or(0, |buffer| buffer.text().len());
-        if held + text.len() > around.config.episode_bytes_max {
+        let held = context.episodes.find(episode).map_or(0, |buffer| buffer.text().len());
+        if held + text.len() > context.config.episode_bytes_max {
             sometimes!("an answer outgrows its bound");
             let error = RunError {
                 code: "answer_too_large".into(),
                 message: "the answer outgrew what one answer may hold".into(),
             };
-            around.out.push(HubAction::Cancel { generation });
-            self.end(episode, Ended::Failed { error, retryable: false }, around);
+            context.out.push(HubAction::Cancel { generation });
+            self.end(episode, Ended::Failed { error, retryable: false }, context);
             return true;
         }
         for part in split(text) {
-            around.episodes.push(episode, part);
+            context.episodes.push(episode, part);
         }
         !text.is_empty()
     }
 
-    pub(super) fn on_generation_done(&mut self, generation: GenerationId, around: &mut Around<'_>) {
+    pub(super) fn on_generation_done(&mut self, generation: GenerationId, context: &mut RunnerContext<'_>) {
         if let Some(episode) = self.live(generation) {
-            self.end(episode, Ended::Complete, around);
+            self.end(episode, Ended::Complete, context);
         }
     }
 
@@ -222,10 +222,10 @@ impl Runner {
         generation: GenerationId,
         error: RunError,
         retryable: bool,
-        around: &mut Around<'_>,
+        context: &mut RunnerContext<'_>,
     ) {
         if let Some(episode) = self.live(generation) {
-            self.end(episode, Ended::Failed { error, retryable }, around);
+            self.end(episode, Ended::Failed { error, retryable }, context);
         }
     }
 
@@ -237,21 +237,26 @@ impl Runner {
         }
     }
 
-    fn end(&mut self, episode: Episode, how: Ended, around: &mut Around<'_>) {
-        around.episodes.seal(episode);
+    fn end(&mut self, episode: Episode, how: Ended, context: &mut RunnerContext<'_>) {
+        context.episodes.seal(episode);
         self.run = Run::Ended { episode, how };
     }
 
     /// Cancels what runs, and closes its episode.
-    fn stop(&mut self, around: &mut Around<'_>) {
+    fn stop(&mut self, context: &mut RunnerContext<'_>) {
         if let Run::Live { episode, generation } = self.run {
             sometimes!("a run is cancelled by its row");
-            around.out.push(HubAction::Cancel { generation });
-            self.end(episode, Ended::Cut, around);
+            context.out.push(HubAction::Cancel { generation });
+            self.end(episode, Ended::Cut, context);
         }
     }
 
-    pub(super) fn on_loaded(&mut self, op: OpId, outcome: OpOutcome<Version>, around: &mut Around<'_>) {
+    pub(super) fn on_loaded(
+        &mut self,
+        op: OpId,
+        outcome: OpOutcome<Version>,
+        context: &mut RunnerContext<'_>,
+    ) {
         if self.step != (Step::Loading { op }) {
             return;
         }
@@ -261,10 +266,10 @@ impl Runner {
                 self.loaded = Some((version, op));
                 self.step = Step::Nothing;
                 if version != self.row.history_version {
-                    self.reread(around);
+                    self.reread(context);
                 }
             }
-            OpOutcome::Refused | OpOutcome::Unknown => self.retry_later(around),
+            OpOutcome::Refused | OpOutcome::Unknown => self.retry_later(context),
         }
     }
 
@@ -272,7 +277,7 @@ impl Runner {
         &mut self,
         op: OpId,
         outcome: &OpOutcome<Result<Arc<ChatState>, Rejection>>,
-        around: &mut Around<'_>,
+        context: &mut RunnerContext<'_>,
     ) {
         let step = self.step;
         match step {
@@ -286,50 +291,50 @@ impl Runner {
                 self.step = Step::Nothing;
                 match step {
                     Step::Beginning { .. } => {
-                        self.forget_run(around);
-                        self.start(state.present_episode(), around);
+                        self.forget_run(context);
+                        self.start(state.present_episode(), context);
                     }
-                    Step::Writing { write, .. } => self.on_written(write, around),
+                    Step::Writing { write, .. } => self.on_written(write, context),
                     _ => {}
                 }
             }
             OpOutcome::Done(Err(_)) => {
                 sometimes!("a commit is refused by its fence");
-                self.reread(around);
+                self.reread(context);
             }
-            OpOutcome::Refused => self.retry_later(around),
+            OpOutcome::Refused => self.retry_later(context),
             OpOutcome::Unknown => {
                 sometimes!("a commit's outcome is unknown");
-                self.retry_later(around);
+                self.retry_later(context);
             }
         }
     }
 
     /// The attempt has begun; its model starts, unless the row has moved on meanwhile.
-    fn start(&mut self, episode: Episode, around: &mut Around<'_>) {
+    fn start(&mut self, episode: Episode, context: &mut RunnerContext<'_>) {
         let named = self.row.status == Status::Running && self.row.present_episode() == episode;
         let Some((_, history)) = self.loaded.filter(|(version, _)| *version == episode.history_version)
         else {
             return;
         };
-        if self.lapsed || !named {
+        if self.suspended || !named {
             return;
         }
         self.retry_at = None;
-        *around.last_generation += 1;
-        let generation = GenerationId(*around.last_generation);
-        around.episodes.open(around.now, episode, self.lease, Source::Local);
+        *context.last_generation += 1;
+        let generation = GenerationId(*context.last_generation);
+        context.episodes.open(context.now, episode, self.lease, Source::Local);
         let model = self.row.model.clone();
-        around.out.push(HubAction::Start { generation, episode, model, history });
+        context.out.push(HubAction::Start { generation, episode, model, history });
         self.run = Run::Live { episode, generation };
     }
 
-    fn on_written(&mut self, write: Write, around: &mut Around<'_>) {
+    fn on_written(&mut self, write: Write, context: &mut RunnerContext<'_>) {
         match write {
-            Write::End => self.forget_run(around),
+            Write::End => self.forget_run(context),
             Write::Retry { delay } => {
-                self.forget_run(around);
-                self.retry_at = Some(around.now + delay);
+                self.forget_run(context);
+                self.retry_at = Some(context.now + delay);
             }
             Write::Release => {}
         }
@@ -337,151 +342,151 @@ impl Runner {
 
     /// The row knows how the run came out, though it be that an edit made it void: the episode to settle is
     /// the run's own, not the one that the row names. Followers wait for its end before they hear of the next.
-    fn forget_run(&mut self, around: &mut Around<'_>) {
+    fn forget_run(&mut self, context: &mut RunnerContext<'_>) {
         if let Run::Ended { episode, .. } = self.run {
-            around.episodes.settle_outcome(around.now, episode);
+            context.episodes.settle_outcome(context.now, episode);
             self.run = Run::None;
         }
     }
 
     /// Somebody else may have won: what follows depends on the row.
-    fn reread(&mut self, around: &mut Around<'_>) {
+    fn reread(&mut self, context: &mut RunnerContext<'_>) {
         if self.backoff.is_fresh() {
             let _ = self.backoff.next_delay();
-            self.step = Step::Rereading { mark: around.reader.want_fresh() };
+            self.step = Step::Rereading { mark: context.reader.want_fresh() };
         } else {
-            self.retry_later(around);
+            self.retry_later(context);
         }
     }
 
-    fn retry_later(&mut self, around: &Around<'_>) {
-        self.step = Step::WaitingToRetry { until: around.now + self.backoff.next_delay() };
+    fn retry_later(&mut self, context: &RunnerContext<'_>) {
+        self.step = Step::WaitingToRetry { until: context.now + self.backoff.next_delay() };
     }
 
     /// Does what the row asks for, until there is something to wait for.
-    pub(super) fn settle(&mut self, around: &mut Around<'_>) {
-        if self.lapsed {
+    pub(super) fn settle(&mut self, context: &mut RunnerContext<'_>) {
+        if self.suspended {
             return;
         }
         match self.step {
             Step::Nothing => {}
             Step::Loading { .. } | Step::Beginning { .. } | Step::Writing { .. } => return,
-            Step::WaitingToRetry { until } if until > around.now => return,
+            Step::WaitingToRetry { until } if until > context.now => return,
             Step::WaitingToRetry { .. } => {
-                self.step = Step::Rereading { mark: around.reader.want_fresh() };
+                self.step = Step::Rereading { mark: context.reader.want_fresh() };
                 return;
             }
-            Step::Rereading { mark } if !around.reader.is_past(mark) => return,
+            Step::Rereading { mark } if !context.reader.is_past(mark) => return,
             Step::Rereading { .. } => self.step = Step::Nothing,
         }
         match self.row.status {
-            Status::Interrupting => self.finish_interruption(around),
-            Status::Running if self.handing_over == HandOver::Now => self.release(around),
-            Status::Running => self.carry_on(around),
+            Status::Interrupting => self.finish_interruption(context),
+            Status::Running if self.handing_over == HandOver::Now => self.release(context),
+            Status::Running => self.carry_on(context),
             Status::Waiting | Status::Error => {}
         }
     }
 
-    fn finish_interruption(&mut self, around: &mut Around<'_>) {
-        self.stop(around);
+    fn finish_interruption(&mut self, context: &mut RunnerContext<'_>) {
+        self.stop(context);
         let episode = self.row.present_episode();
-        let partial = self.committed_text(episode, around);
-        self.write(Write::End, Command::FinishInterruption { fence: self.fence(around), partial }, around);
+        let partial = self.committed_text(episode, context);
+        self.write(Write::End, Command::FinishInterruption { fence: self.fence(context), partial }, context);
     }
 
-    fn carry_on(&mut self, around: &mut Around<'_>) {
+    fn carry_on(&mut self, context: &mut RunnerContext<'_>) {
         let present = self.row.present_episode();
-        let begun = self.row.begun == Some(self.lease);
+        let has_begun = self.row.attempt_lease == Some(self.lease);
         match &self.run {
-            Run::Live { episode, .. } if begun && *episode == present => {}
-            Run::Ended { episode, how } if begun && *episode == present => match how.clone() {
+            Run::Live { episode, .. } if has_begun && *episode == present => {}
+            Run::Ended { episode, how } if has_begun && *episode == present => match how.clone() {
                 Ended::Complete => {
-                    let answer = self.committed_text(present, around);
-                    let command = Command::FinishTurn { fence: self.fence(around), answer };
-                    self.write(Write::End, command, around);
+                    let answer = self.committed_text(present, context);
+                    let command = Command::FinishTurn { fence: self.fence(context), answer };
+                    self.write(Write::End, command, context);
                 }
-                Ended::Failed { error, retryable } => self.fail(present, error, retryable, around),
-                Ended::Cut => self.begin(around),
+                Ended::Failed { error, retryable } => self.fail(present, error, retryable, context),
+                Ended::Cut => self.begin(context),
             },
-            _ => self.begin(around),
+            _ => self.begin(context),
         }
     }
 
-    fn fail(&mut self, episode: Episode, error: RunError, retryable: bool, around: &mut Around<'_>) {
-        let fence = self.fence(around);
+    fn fail(&mut self, episode: Episode, error: RunError, retryable: bool, context: &mut RunnerContext<'_>) {
+        let fence = self.fence(context);
         if retryable && episode.attempt < ATTEMPTS_MAX {
             let doublings = u32::try_from(episode.attempt.saturating_sub(1)).unwrap_or(16).min(16);
             let delay = RETRY_DELAY_MIN.saturating_mul(1 << doublings).min(RETRY_DELAY_MAX);
             let delay_ms = delay.as_millis() as u64;
             sometimes!("a retry is recorded");
             let command = Command::RecordRetry { fence, delay_ms, error };
-            self.write(Write::Retry { delay }, command, around);
+            self.write(Write::Retry { delay }, command, context);
         } else {
-            let partial = self.committed_text(episode, around);
-            self.write(Write::End, Command::Fail { fence, partial, error }, around);
+            let partial = self.committed_text(episode, context);
+            self.write(Write::End, Command::Fail { fence, partial, error }, context);
         }
     }
 
     /// Whatever ran is not what the row asks for: begins a new attempt.
-    fn begin(&mut self, around: &mut Around<'_>) {
-        self.stop(around);
+    fn begin(&mut self, context: &mut RunnerContext<'_>) {
+        self.stop(context);
         // What was cut short is kept until the new attempt has begun: it may yet turn out to be interrupted (S7).
         if !matches!(&self.run, Run::Ended { episode, .. } if *episode == self.row.present_episode()) {
-            self.forget_run(around);
+            self.forget_run(context);
         }
         if self.handing_over != HandOver::No {
-            return self.release(around);
+            return self.release(context);
         }
-        if self.row.retry.is_some() && self.retry_at.is_some_and(|at| at > around.now) {
+        if self.row.retry.is_some() && self.retry_at.is_some_and(|at| at > context.now) {
             return;
         }
         if self.loaded.is_none_or(|(version, _)| version != self.row.history_version) {
-            self.step = Step::Loading { op: around.out.ask(|op| HubAction::LoadHistory { op }) };
+            self.step = Step::Loading { op: context.out.ask(|op| HubAction::LoadHistory { op }) };
         } else {
-            let command = Command::BeginAttempt { fence: self.fence(around) };
-            self.step = Step::Beginning { op: around.out.ask(|op| HubAction::Apply { op, command }) };
+            let command = Command::BeginAttempt { fence: self.fence(context) };
+            self.step = Step::Beginning { op: context.out.ask(|op| HubAction::Apply { op, command }) };
         }
     }
 
-    fn release(&mut self, around: &mut Around<'_>) {
+    fn release(&mut self, context: &mut RunnerContext<'_>) {
         sometimes!("a run is handed over");
-        self.stop(around);
-        let command = Command::Release { replica: around.config.replica.clone(), lease: self.lease };
-        self.write(Write::Release, command, around);
+        self.stop(context);
+        let command = Command::Release { replica: context.config.replica.clone(), lease: self.lease };
+        self.write(Write::Release, command, context);
     }
 
-    fn write(&mut self, write: Write, command: Command, around: &mut Around<'_>) {
-        let op = around.out.ask(|op| HubAction::Apply { op, command });
+    fn write(&mut self, write: Write, command: Command, context: &mut RunnerContext<'_>) {
+        let op = context.out.ask(|op| HubAction::Apply { op, command });
         self.step = Step::Writing { op, write };
     }
 
-    fn fence(&self, around: &Around<'_>) -> Fence {
-        let replica = around.config.replica.clone();
+    fn fence(&self, context: &RunnerContext<'_>) -> Fence {
+        let replica = context.config.replica.clone();
         Fence { replica, lease: self.lease, episode: self.row.present_episode() }
     }
 
     /// All parts of the attempt that this runner generated, joined (S4). Nothing of any other.
-    fn committed_text(&self, episode: Episode, around: &Around<'_>) -> Option<Content> {
-        let ours = self.row.begun == Some(self.lease)
+    fn committed_text(&self, episode: Episode, context: &RunnerContext<'_>) -> Option<Content> {
+        let ours = self.row.attempt_lease == Some(self.lease)
             && matches!(&self.run, Run::Ended { episode: ended, .. } if *ended == episode);
-        let buffer = around.episodes.find(episode).filter(|buffer| ours && buffer.lease == self.lease)?;
+        let buffer = context.episodes.find(episode).filter(|buffer| ours && buffer.lease == self.lease)?;
         assert!(!buffer.is_open(), "S4: an episode is closed before it is committed");
         (!buffer.text().is_empty()).then(|| Content::text(buffer.text()))
     }
 
     /// The chat is not ours any more. What was generated under a lease that another holds is forgotten (S5).
-    pub(super) fn leave(mut self, around: &mut Around<'_>) {
-        self.stop(around);
-        self.forget_run(around);
+    pub(super) fn leave(mut self, context: &mut RunnerContext<'_>) {
+        self.stop(context);
+        self.forget_run(context);
         if self.row.lease != self.lease {
-            around.episodes.drop_local(self.lease);
+            context.episodes.drop_local(self.lease);
         }
-        around.out.push(HubAction::RunnerGone { lease: self.lease });
+        context.out.push(HubAction::RunnerGone { lease: self.lease });
     }
 
     pub(super) fn deadlines(&self, config: &HubConfig) -> impl Iterator<Item = Deadline> {
-        let lease =
-            (!self.lapsed).then(|| Deadline { at: self.silent_at(config), reason: Reason::LeaseRunsOut });
+        let lease = (!self.suspended)
+            .then(|| Deadline { at: self.local_expiry(config), reason: Reason::LeaseRunsOut });
         let step = match self.step {
             Step::WaitingToRetry { until } => Some(Deadline { at: until, reason: Reason::RunnerRetry }),
             _ => None,
@@ -489,14 +494,14 @@ impl Runner {
         let retry = self.retry_at.filter(|_| self.step == Step::Nothing && self.run == Run::None);
         let retry = retry.map(|at| Deadline { at, reason: Reason::GenerationRetry });
         // Nothing is done before the lease is confirmed, so there is nothing else to wake for.
-        let rest = (!self.lapsed).then(|| step.into_iter().chain(retry));
+        let rest = (!self.suspended).then(|| step.into_iter().chain(retry));
         lease.into_iter().chain(rest.into_iter().flatten())
     }
 
     pub(super) fn assert_invariants(&self, episodes: &Episodes) {
         match &self.run {
             Run::Live { episode, .. } => {
-                assert!(!self.lapsed, "S5: nothing runs under a lease that has run out");
+                assert!(!self.suspended, "S5: nothing runs under a lease that has run out");
                 assert!(
                     episodes.find(*episode).is_some_and(|buffer| buffer.is_open()),
                     "S4: a run has its buffer"

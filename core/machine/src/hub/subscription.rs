@@ -6,27 +6,27 @@
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 
+use super::cached::{CachedChat, NextMessage, Presence};
 use super::episodes::Episodes;
 use super::joined_parts::JoinedParts;
-use super::known::{KnownChat, NextMessage, Place};
 use super::reader::ReadMark;
 use crate::marks::sometimes;
 use crate::{
-    Body, Cursor, Episode, Fingerprint, Lease, Message, MessageId, OpId, Page, ResetReason, Resume, Seq,
-    Shown, ShownTo, StreamEvent, Version,
+    Body, Cursor, Episode, Fingerprint, Lease, Message, MessageId, OpId, Page, PreviewPosition,
+    PreviewProgress, ResetReason, Resume, Seq, StreamEvent, Version,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Subscription {
     cursor: Cursor,
-    anchor: Anchor,
+    base: BaseMessage,
     paging: Paging,
     catch_up: CatchUp,
 }
 
 /// What is known of the cursor's message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Anchor {
+enum BaseMessage {
     /// The viewer says that it has the messages up to it.
     Claimed { came: ReadMark },
     /// The viewer's cursor may come from a future that the database does not know.
@@ -59,13 +59,13 @@ enum Paging {
 /// How far it is to `synced`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum CatchUp {
-    Owed,
+    Pending,
     /// After this part, which was the last one there was when the durable state had been told.
     Until {
         episode: Episode,
         seq: Seq,
     },
-    Told,
+    Sent,
 }
 
 /// What a subscription comes to.
@@ -82,12 +82,14 @@ pub(super) enum Step {
 
 impl Subscription {
     pub(super) fn new(from: Resume, came: ReadMark) -> Self {
-        let (cursor, anchor) = match from {
-            Resume::Fresh | Resume::After(MessageId(0)) => (Cursor::default(), Anchor::Held),
-            Resume::After(message) => (Cursor { message, ..Cursor::default() }, Anchor::Claimed { came }),
-            Resume::At(cursor) => (cursor, Anchor::Resumed { came }),
+        let (cursor, base) = match from {
+            Resume::Fresh | Resume::After(MessageId(0)) => (Cursor::default(), BaseMessage::Held),
+            Resume::After(message) => {
+                (Cursor { message, ..Cursor::default() }, BaseMessage::Claimed { came })
+            }
+            Resume::At(cursor) => (cursor, BaseMessage::Resumed { came }),
         };
-        Self { cursor, anchor, paging: Paging::None, catch_up: CatchUp::Owed }
+        Self { cursor, base, paging: Paging::None, catch_up: CatchUp::Pending }
     }
 
     pub(super) fn wants_page(&self) -> bool {
@@ -116,81 +118,81 @@ impl Subscription {
     }
 
     /// Takes a page. One of another history than the hub knows is dropped; then the hub has to read anew.
-    pub(super) fn on_page(&mut self, page: Page, known: &KnownChat) -> bool {
+    pub(super) fn on_page(&mut self, page: Page, cached: &CachedChat) -> bool {
         self.paging = Paging::None;
-        if page.reset_version != known.state.reset_version {
+        if page.reset_version != cached.state.reset_version {
             return false;
         }
-        if !page.anchored {
-            self.anchor = Anchor::Lost { from_future: false };
+        if !page.has_base {
+            self.base = BaseMessage::Lost { from_future: false };
             return true;
         }
-        self.hold(known);
+        self.hold(cached);
         let fits = !page.messages.is_empty();
         if fits {
             let reset_version = page.reset_version;
-            let messages = page.messages.into_iter().map(|message| known.shared(message)).collect();
+            let messages = page.messages.into_iter().map(|message| cached.shared(message)).collect();
             self.paging = Paging::Ready { messages, reset_version };
         }
         fits
     }
 
     /// The cursor's message is in the history that the hub knows.
-    fn hold(&mut self, known: &KnownChat) {
-        self.anchor = Anchor::Held;
-        self.cursor.snapshot_version = self.cursor.snapshot_version.max(known.state.snapshot_version);
+    fn hold(&mut self, cached: &CachedChat) {
+        self.base = BaseMessage::Held;
+        self.cursor.snapshot_version = self.cursor.snapshot_version.max(cached.state.snapshot_version);
     }
 
-    /// The next event. `is_past` tells whether a read that began after a mark has succeeded; `muted` is a
+    /// The next event. `is_past` tells whether a read that began after a mark has succeeded; `suspended_lease` is a
     /// lease of ours that has run out by our own clock.
     pub(super) fn next(
         &mut self,
-        known: &KnownChat,
+        cached: &CachedChat,
         episodes: &Episodes,
         joined: &mut JoinedParts,
-        muted: Option<Lease>,
+        suspended_lease: Option<Lease>,
         is_past: impl Fn(ReadMark) -> bool,
     ) -> Step {
         let over = match &self.paging {
             Paging::AwaitingRead { mark } => is_past(*mark),
             // History was cut since: what was read of it is of no use.
-            Paging::Ready { reset_version, .. } => *reset_version != known.state.reset_version,
+            Paging::Ready { reset_version, .. } => *reset_version != cached.state.reset_version,
             Paging::None | Paging::Wanted | Paging::Reading { .. } => false,
         };
         if over {
             self.paging = Paging::None;
         }
-        if let Some(step) = self.find_anchor(known, is_past) {
+        if let Some(step) = self.check_base(cached, is_past) {
             return step;
         }
-        if let Some(step) = self.end_preview(known, episodes, joined) {
+        if let Some(step) = self.end_preview(cached, episodes, joined) {
             return step;
         }
-        if let Anchor::Lost { from_future } = self.anchor {
-            self.forget(known, from_future);
-            sometimes!("history is told anew");
-            return self.tell(known, Body::HistoryReset);
+        if let BaseMessage::Lost { from_future } = self.base {
+            self.forget(cached, from_future);
+            sometimes!("history is sent anew");
+            return self.emit(cached, Body::HistoryReset);
         }
-        match self.next_message(known) {
+        match self.next_message(cached) {
             NextMessage::Here(message) => {
                 self.cursor.message = message.id;
-                self.cursor.shown = None;
-                return self.tell(known, Body::Message(message));
+                self.cursor.preview = None;
+                return self.emit(cached, Body::Message(message));
             }
             NextMessage::InDatabase => return self.want_page(),
             NextMessage::None => {}
         }
-        match self.next_state(known) {
-            Some(body) => self.tell(known, body),
-            None => self.next_parts(known, episodes, joined, muted),
+        match self.next_state(cached) {
+            Some(body) => self.emit(cached, body),
+            None => self.next_parts(cached, episodes, joined, suspended_lease),
         }
     }
 
     /// Makes sure that what the cursor says is of the history that the hub knows.
-    fn find_anchor(&mut self, known: &KnownChat, is_past: impl Fn(ReadMark) -> bool) -> Option<Step> {
-        let state = &known.state;
-        match self.anchor {
-            Anchor::Resumed { came } => {
+    fn check_base(&mut self, cached: &CachedChat, is_past: impl Fn(ReadMark) -> bool) -> Option<Step> {
+        let state = &cached.state;
+        match self.base {
+            BaseMessage::Resumed { came } => {
                 let ahead = self.cursor.snapshot_version > state.snapshot_version
                     || self.cursor.message > state.last_id
                     || self.cursor.queue_version > state.snapshot_version;
@@ -198,25 +200,25 @@ impl Subscription {
                     sometimes!("a viewer is ahead of the snapshot");
                     return Some(Step::FreshRead(came));
                 }
-                self.anchor = if ahead { Anchor::Lost { from_future: true } } else { Anchor::Held };
+                self.base = if ahead { BaseMessage::Lost { from_future: true } } else { BaseMessage::Held };
             }
-            Anchor::Claimed { came } if self.cursor.message > state.last_message && !is_past(came) => {
+            BaseMessage::Claimed { came } if self.cursor.message > state.last_message && !is_past(came) => {
                 return Some(Step::FreshRead(came));
             }
-            Anchor::Claimed { .. } | Anchor::Held | Anchor::Lost { .. } => {}
+            BaseMessage::Claimed { .. } | BaseMessage::Held | BaseMessage::Lost { .. } => {}
         }
-        let checked = match self.anchor {
-            Anchor::Held => self.cursor.snapshot_version >= state.reset_version,
-            Anchor::Lost { .. } => true,
-            Anchor::Claimed { .. } | Anchor::Resumed { .. } => false,
+        let checked = match self.base {
+            BaseMessage::Held => self.cursor.snapshot_version >= state.reset_version,
+            BaseMessage::Lost { .. } => true,
+            BaseMessage::Claimed { .. } | BaseMessage::Resumed { .. } => false,
         };
         if checked {
             return None;
         }
-        match known.place(self.cursor.message) {
-            Place::There => self.hold(known),
-            Place::Gone => self.anchor = Anchor::Lost { from_future: false },
-            Place::Unknown => return Some(self.want_page()),
+        match cached.presence(self.cursor.message) {
+            Presence::Present => self.hold(cached),
+            Presence::Gone => self.base = BaseMessage::Lost { from_future: false },
+            Presence::Unknown => return Some(self.want_page()),
         }
         None
     }
@@ -225,58 +227,58 @@ impl Subscription {
     /// own. Then the parts at hand come before that message; else the preview is void (S4).
     fn end_preview(
         &mut self,
-        known: &KnownChat,
+        cached: &CachedChat,
         episodes: &Episodes,
         joined: &mut JoinedParts,
     ) -> Option<Step> {
-        let shown = self.cursor.shown?;
-        let ShownTo::Seq(seq) = shown.to else { return None };
-        if known.state.live_episode() == Some((shown.episode, shown.lease)) {
+        let preview = self.cursor.preview?;
+        let PreviewProgress::Seq(seq) = preview.to else { return None };
+        if cached.state.live_episode() == Some((preview.episode, preview.lease)) {
             return None;
         }
         if seq == Seq(0) {
-            self.cursor.shown = None;
+            self.cursor.preview = None;
             return None;
         }
-        let next = match self.anchor {
-            Anchor::Lost { .. } => NextMessage::None,
-            _ => self.next_message(known),
+        let next = match self.base {
+            BaseMessage::Lost { .. } => NextMessage::None,
+            _ => self.next_message(cached),
         };
         match next {
             NextMessage::InDatabase => Some(self.want_page()),
-            NextMessage::Here(message) if message.episode == Some(shown.episode) => {
-                let last = self.parts(shown, seq, episodes, joined);
+            NextMessage::Here(message) if message.episode == Some(preview.episode) => {
+                let last = self.parts(preview, seq, episodes, joined);
                 if last.is_some() {
                     sometimes!("parts come before the message that ends them");
                 }
-                last.map(|body| self.tell(known, body))
+                last.map(|body| self.emit(cached, body))
             }
             NextMessage::Here(_) | NextMessage::None => {
-                sometimes!("what was shown is void");
-                self.cursor.shown = Some(Shown { to: ShownTo::Voided, ..shown });
-                let reason = if known.state.reset_version > shown.episode.history_version {
+                sometimes!("a preview becomes void");
+                self.cursor.preview = Some(PreviewPosition { to: PreviewProgress::Voided, ..preview });
+                let reason = if cached.state.reset_version > preview.episode.history_version {
                     ResetReason::Edit
-                } else if known.state.lease != shown.lease {
+                } else if cached.state.lease != preview.lease {
                     ResetReason::Takeover
                 } else {
                     ResetReason::Retry
                 };
-                Some(self.tell(known, Body::PreviewReset { episode: shown.episode, reason }))
+                Some(self.emit(cached, Body::PreviewReset { episode: preview.episode, reason }))
             }
         }
     }
 
-    fn forget(&mut self, known: &KnownChat, everything: bool) {
+    fn forget(&mut self, cached: &CachedChat, everything: bool) {
         if everything {
             self.cursor = Cursor::default();
         }
         self.cursor.message = MessageId(0);
-        self.cursor.snapshot_version = known.state.snapshot_version;
-        self.anchor = Anchor::Held;
+        self.cursor.snapshot_version = cached.state.snapshot_version;
+        self.base = BaseMessage::Held;
         self.paging = Paging::None;
     }
 
-    fn next_message(&mut self, known: &KnownChat) -> NextMessage {
+    fn next_message(&mut self, cached: &CachedChat) -> NextMessage {
         let after = self.cursor.message;
         if let Paging::Ready { messages, .. } = &mut self.paging {
             while messages.front().is_some_and(|message| message.id <= after) {
@@ -287,7 +289,7 @@ impl Subscription {
                 None => self.paging = Paging::None,
             }
         }
-        known.next_after(after)
+        cached.next_after(after)
     }
 
     fn want_page(&mut self) -> Step {
@@ -298,11 +300,11 @@ impl Subscription {
     }
 
     /// Queue, status, error, retry: whichever differs first from what was told.
-    fn next_state(&mut self, known: &KnownChat) -> Option<Body> {
-        let (state, cursor) = (&known.state, &mut self.cursor);
+    fn next_state(&mut self, cached: &CachedChat) -> Option<Body> {
+        let (state, cursor) = (&cached.state, &mut self.cursor);
         if cursor.queue_version != state.queue_version {
             cursor.queue_version = state.queue_version;
-            return Some(Body::QueueUpdate(known.queue.clone()));
+            return Some(Body::QueueUpdate(cached.queue.clone()));
         }
         let status = Fingerprint::of(&(
             state.status.as_str(),
@@ -311,8 +313,8 @@ impl Subscription {
             state.attempt,
         ));
         if cursor.status != status {
-            let told = known.next_after(cursor.message) == NextMessage::None;
-            assert!(told, "S8: a status is told after the messages it speaks of");
+            let sent = cached.next_after(cursor.message) == NextMessage::None;
+            assert!(sent, "S8: a status is told after the messages it speaks of");
             cursor.status = status;
             if state.error.is_none() {
                 // A client that hears of another status forgets the error; the next one may be the same.
@@ -340,22 +342,22 @@ impl Subscription {
     /// Parts of the episode that the snapshot names, and `synced` when what there was at first is told.
     fn next_parts(
         &mut self,
-        known: &KnownChat,
+        cached: &CachedChat,
         episodes: &Episodes,
         joined: &mut JoinedParts,
-        muted: Option<Lease>,
+        suspended_lease: Option<Lease>,
     ) -> Step {
-        let live = known.state.live_episode().filter(|(_, lease)| muted != Some(*lease));
-        let shown = live.map(|(episode, lease)| match self.cursor.shown {
-            Some(shown) if (shown.episode, shown.lease) == (episode, lease) => shown,
-            _ => Shown { episode, lease, to: ShownTo::Seq(Seq(0)) },
+        let live = cached.state.live_episode().filter(|(_, lease)| suspended_lease != Some(*lease));
+        let preview = live.map(|(episode, lease)| match self.cursor.preview {
+            Some(preview) if (preview.episode, preview.lease) == (episode, lease) => preview,
+            _ => PreviewPosition { episode, lease, to: PreviewProgress::Seq(Seq(0)) },
         });
-        let reached = match shown {
-            Some(Shown { episode, to: ShownTo::Seq(seq), .. }) => Some((episode, seq)),
+        let reached = match preview {
+            Some(PreviewPosition { episode, to: PreviewProgress::Seq(seq), .. }) => Some((episode, seq)),
             _ => None,
         };
-        if self.catch_up != CatchUp::Told {
-            if self.catch_up == CatchUp::Owed
+        if self.catch_up != CatchUp::Sent {
+            if self.catch_up == CatchUp::Pending
                 && let Some((episode, _)) = reached
                 && let Some(buffer) = episodes.find(episode)
             {
@@ -366,33 +368,33 @@ impl Subscription {
                 _ => true,
             };
             if over {
-                self.catch_up = CatchUp::Told;
-                assert_eq!(self.next_state(known), None, "S9: who comes late is told all there is first");
-                return self.tell(known, Body::Synced);
+                self.catch_up = CatchUp::Sent;
+                assert_eq!(self.next_state(cached), None, "S9: who comes late is told all there is first");
+                return self.emit(cached, Body::Synced);
             }
         }
-        let Some((shown, (_, seq))) = shown.zip(reached) else { return Step::Nothing };
-        match self.parts(shown, seq, episodes, joined) {
-            Some(body) => self.tell(known, body),
+        let Some((preview, (_, seq))) = preview.zip(reached) else { return Step::Nothing };
+        match self.parts(preview, seq, episodes, joined) {
+            Some(body) => self.emit(cached, body),
             None => Step::Nothing,
         }
     }
 
     fn parts(
         &mut self,
-        shown: Shown,
+        preview: PreviewPosition,
         after: Seq,
         episodes: &Episodes,
         joined: &mut JoinedParts,
     ) -> Option<Body> {
-        let buffer = episodes.find(shown.episode).filter(|buffer| buffer.lease == shown.lease)?;
+        let buffer = episodes.find(preview.episode).filter(|buffer| buffer.lease == preview.lease)?;
         let (last_seq, text) = buffer.joined_after(after, joined)?;
-        self.cursor.shown = Some(Shown { to: ShownTo::Seq(last_seq), ..shown });
-        Some(Body::Parts { episode: shown.episode, first_seq: after.next(), last_seq, text })
+        self.cursor.preview = Some(PreviewPosition { to: PreviewProgress::Seq(last_seq), ..preview });
+        Some(Body::Parts { episode: preview.episode, first_seq: after.next(), last_seq, text })
     }
 
-    fn tell(&mut self, known: &KnownChat, body: Body) -> Step {
-        self.cursor.snapshot_version = known.state.snapshot_version;
+    fn emit(&mut self, cached: &CachedChat, body: Body) -> Step {
+        self.cursor.snapshot_version = cached.state.snapshot_version;
         Step::Event(StreamEvent { cursor: self.cursor, body })
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use mainstem_machine::{
-    Accepted, Change, ChatState, Command, Facts, Fence, LeaseTerm, Message, MessageId, Outcome, Rejection,
-    Role, SendMode, Status,
+    Accepted, Change, ChatState, Command, Fence, LeaseTerm, Message, MessageId, Outcome, Rejection, Role,
+    SendMode, Status, StoreFacts,
 };
 
 use super::model::{Ask, Text};
@@ -14,7 +14,7 @@ use super::world::{World, says};
 pub(crate) struct Step<'a> {
     pub(crate) before: Option<&'a ChatState>,
     pub(crate) command: &'a Command,
-    pub(crate) facts: &'a Facts,
+    pub(crate) facts: &'a StoreFacts,
     pub(crate) result: &'a Result<Outcome, Rejection>,
 }
 
@@ -57,7 +57,7 @@ fn rejections_are_of_the_right_kind(step: &Step<'_>, rejection: Rejection) {
     }
 }
 
-fn versions_count_changes(facts: &Facts, before: &ChatState, change: &Change) {
+fn versions_count_changes(facts: &StoreFacts, before: &ChatState, change: &Change) {
     let after = &change.state;
     assert_eq!(after.snapshot_version, before.snapshot_version.next(), "each change is one version");
     let now = after.snapshot_version;
@@ -138,14 +138,17 @@ fn attempts_belong_to_a_history(command: &Command, before: &ChatState, change: &
     let after = &change.state;
     if let Command::BeginAttempt { fence } = command {
         assert_eq!(after.attempt, before.attempt + 1, "S3: each start is an episode of its own");
-        assert_eq!((after.begun, &after.retry), (Some(fence.lease), &None));
+        assert_eq!((after.attempt_lease, &after.retry), (Some(fence.lease), &None));
         let (episode, lease) = after.live_episode().expect("what began is live");
         assert_eq!((episode, lease), (after.present_episode(), fence.lease));
         return;
     }
     let moved = after.history_version != before.history_version;
     assert_eq!(after.attempt, if moved { 0 } else { before.attempt }, "attempts count under one history");
-    assert!(after.begun.is_none() || after.begun == before.begun, "only a beginning begins");
+    assert!(
+        after.attempt_lease.is_none() || after.attempt_lease == before.attempt_lease,
+        "only a beginning begins"
+    );
     let ends = match command {
         Command::Release { .. }
         | Command::Edit { .. }
@@ -159,7 +162,7 @@ fn attempts_belong_to_a_history(command: &Command, before: &ChatState, change: &
         _ => moved,
     };
     if ends {
-        assert_eq!(after.begun, None, "S3: {} ends the episode", command.name());
+        assert_eq!(after.attempt_lease, None, "S3: {} ends the episode", command.name());
         assert_eq!(after.live_episode(), None);
     }
     if moved {
@@ -263,7 +266,7 @@ fn who_asked_is_answered(command: &Command, change: &Change) {
 
 fn state_is_sound(state: &ChatState) {
     if !state.status.is_runnable() {
-        assert_eq!((&state.worker, state.begun), (&None, None), "what does not run is nobody's");
+        assert_eq!((&state.worker, state.attempt_lease), (&None, None), "what does not run is nobody's");
         assert_eq!(state.retry, None, "S9: nothing is tried again that does not run");
         assert_eq!(state.live_episode(), None);
     }
@@ -275,7 +278,7 @@ fn state_is_sound(state: &ChatState) {
     assert!(versions.iter().all(|version| *version <= state.snapshot_version));
     assert!(state.reset_version <= state.history_version, "a cut is a change of history");
     assert!(state.last_message <= state.last_id);
-    assert!(state.begun.is_none_or(|begun| begun <= state.lease));
+    assert!(state.attempt_lease.is_none_or(|attempt_lease| attempt_lease <= state.lease));
 }
 
 fn fence(command: &Command) -> Option<&Fence> {

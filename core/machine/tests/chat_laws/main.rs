@@ -7,7 +7,7 @@ mod world;
 
 use std::collections::BTreeMap;
 
-use mainstem_machine::{ChatState, Command, Facts, Outcome, Rejection, Status};
+use mainstem_machine::{ChatState, Command, Outcome, Rejection, Status, StoreFacts};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
@@ -59,7 +59,7 @@ impl Run {
 fn strangers_and_servers_see_the_same(
     state: Option<&ChatState>,
     command: &Command,
-    facts: &Facts,
+    facts: &StoreFacts,
     result: &Result<Outcome, Rejection>,
 ) {
     assert_eq!(&command.apply_to(state, None, facts), result, "the server asks for anybody");

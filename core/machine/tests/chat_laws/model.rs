@@ -16,7 +16,7 @@ pub(crate) enum Ask {
     Send {
         text: Text,
         mode: SendMode,
-        room: usize,
+        queue_max: usize,
     },
     /// `old` is what the message says now, if there is such a message.
     Edit {
@@ -151,7 +151,7 @@ impl Chat {
     fn take(&mut self, ask: &Ask) -> Result<bool, Rejection> {
         match ask {
             Ask::Create(_) | Ask::Delete => unreachable!("the model takes these itself"),
-            Ask::Send { text, mode, room } => self.send(*text, *mode, *room)?,
+            Ask::Send { text, mode, queue_max } => self.send(*text, *mode, *queue_max)?,
             Ask::Edit { old, text } => {
                 let at = self.history.iter().position(|(_, line)| Some(*line) == *old);
                 let at = at.ok_or(Rejection::NoSuchMessage)?;
@@ -211,7 +211,7 @@ impl Chat {
         Ok(true)
     }
 
-    fn send(&mut self, text: Text, mode: SendMode, room: usize) -> Result<(), Rejection> {
+    fn send(&mut self, text: Text, mode: SendMode, queue_max: usize) -> Result<(), Rejection> {
         if !self.is_busy() {
             if mode != SendMode::Interrupt && !self.queue.is_empty() {
                 self.queue.push(text);
@@ -226,7 +226,7 @@ impl Chat {
         if mode == SendMode::Reject {
             return Err(Rejection::Busy);
         }
-        if self.queue.len() >= room {
+        if self.queue.len() >= queue_max {
             return Err(Rejection::QueueFull);
         }
         self.queue_at = self.version;

@@ -3,8 +3,8 @@
 //! most requests are of the kind that could be accepted.
 
 use mainstem_machine::{
-    Change, ChatId, ChatState, Command, Content, Episode, Facts, Fence, Lease, Message, MessageId, ReplicaId,
-    Role, RunError, SendMode, Version, WallTime,
+    Change, ChatId, ChatState, Command, Content, Episode, Fence, Lease, Message, MessageId, ReplicaId, Role,
+    RunError, SendMode, StoreFacts, Version, WallTime,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -14,12 +14,12 @@ use super::model::{Ask, Claim, Text, Who, Write};
 /// Replicas that work on the chat.
 const REPLICAS: Who = 3;
 /// Messages that a queue takes, at the most.
-const ROOM_MAX: usize = 4;
+const QUEUE_LEN_MAX: usize = 4;
 
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
     Create { speaking: bool },
-    Send { mode: SendMode, room: usize },
+    Send { mode: SendMode, queue_max: usize },
     Edit { which: usize },
     EditMissing,
     Interrupt { named: Named },
@@ -77,7 +77,7 @@ fn op() -> impl Strategy<Value = Op> {
         prop_oneof![Just(Named::None), Just(Named::Present), any::<usize>().prop_map(Named::Remembered)];
     prop_oneof![
         5 => any::<bool>().prop_map(|speaking| Op::Create { speaking }),
-        14 => (mode, 0..=ROOM_MAX).prop_map(|(mode, room)| Op::Send { mode, room }),
+        14 => (mode, 0..=QUEUE_LEN_MAX).prop_map(|(mode, queue_max)| Op::Send { mode, queue_max }),
         3 => any::<usize>().prop_map(|which| Op::Edit { which }),
         1 => Just(Op::EditMissing),
         4 => named.prop_map(|named| Op::Interrupt { named }),
@@ -126,15 +126,15 @@ pub(crate) struct World {
 
 impl World {
     /// What an op means now: to the machine, and to the model.
-    pub(crate) fn resolve(&mut self, op: &Op) -> (Command, Facts, Ask) {
+    pub(crate) fn resolve(&mut self, op: &Op) -> (Command, StoreFacts, Ask) {
         self.now += 1;
         let mut lease_expired = false;
         let (command, ask) = match op {
             Op::Create { speaking } => self.create(*speaking),
-            Op::Send { mode, room } => {
+            Op::Send { mode, queue_max } => {
                 let text = self.new_text();
-                let command = Command::Send { content: content(text), mode: *mode, queue_max: *room };
-                (command, Ask::Send { text, mode: *mode, room: *room })
+                let command = Command::Send { content: content(text), mode: *mode, queue_max: *queue_max };
+                (command, Ask::Send { text, mode: *mode, queue_max: *queue_max })
             }
             Op::Edit { which } => self.edit(pick(&self.messages, *which).map(|message| message.id)),
             // The id of a queued message is not one of the history.
@@ -174,7 +174,7 @@ impl World {
         let named = command.message();
         let message_role =
             self.messages.iter().find(|message| Some(message.id) == named).map(|message| message.role);
-        (command, Facts { now: WallTime(self.now), lease_expired, message_role }, ask)
+        (command, StoreFacts { now: WallTime(self.now), lease_expired, message_role }, ask)
     }
 
     /// Writes what a store writes.

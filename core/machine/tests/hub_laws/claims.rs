@@ -28,7 +28,7 @@ const fn viewer(node: usize) -> Step {
 fn an_acquisition_answered_after_its_lease_has_run_out_does_nothing() {
     holds(&[
         Step::Send { interrupt: true },
-        Step::Acquire { node: 0, room: true, late: true },
+        Step::Acquire { node: 0, has_slot: true, late: true },
         Step::Jump,
         Step::Acquired { node: 0 },
     ]);
@@ -39,7 +39,7 @@ fn an_acquisition_answered_after_its_lease_has_run_out_does_nothing() {
 #[test]
 fn followers_hear_of_the_next_episode_though_the_last_was_edited_away_and_interrupted() {
     holds(&[
-        Step::Acquire { node: 1, room: true, late: false },
+        Step::Acquire { node: 1, has_slot: true, late: false },
         viewer(0),
         Step::Flow,
         Step::Edit(0),
@@ -105,7 +105,7 @@ fn a_peer_that_denies_our_credentials_is_not_asked_again() {
     let connection = &mut world.nodes[0].connections[0];
     connection.link = Link::Closed;
     let dial = connection.dial;
-    world.tell(0, HubEvent::RelayGone { dial, fault: RelayFault::Denied });
+    world.handle(0, HubEvent::RelayGone { dial, fault: RelayFault::Denied });
     for _ in 0..30 {
         world.flow();
         world.pass();
@@ -122,7 +122,7 @@ fn a_peer_that_denies_our_credentials_is_not_asked_again() {
 fn a_hub_that_is_closed_ends_its_streams() {
     let mut world = World::new(false);
     [viewer(0), Step::Flow].into_iter().for_each(|step| world.take(step));
-    world.tell(0, HubEvent::Close);
+    world.handle(0, HubEvent::Close);
     assert_eq!(world.nodes[0].hub.as_ref().and_then(Hub::ending), Some(Ending::Leaving));
 }
 
@@ -159,18 +159,18 @@ fn actions(hub: &mut Hub) -> usize {
 fn viewers_and_followers_are_bounded_and_leave_nothing_behind() {
     let mut hub = crowded();
     for n in 0..SUBSCRIPTIONS_MAX as u64 {
-        assert!(hub.has_room_for_viewer());
+        assert!(hub.has_capacity_for_viewer());
         let subscription = SubscriptionId(n);
         hub.handle(Time::START, HubEvent::Subscribe { subscription, from: Resume::Fresh });
         assert!(actions(&mut hub) <= 1, "L4: viewers share what they wait for");
     }
-    assert!(!hub.has_room_for_viewer(), "B1");
+    assert!(!hub.has_capacity_for_viewer(), "B1");
     for n in 0..FOLLOWERS_MAX as u64 {
-        assert!(hub.has_room_for_follower());
+        assert!(hub.has_capacity_for_follower());
         hub.handle(Time::START, HubEvent::Follow { follower: FollowerId(n), position: None });
         actions(&mut hub);
     }
-    assert!(!hub.has_room_for_follower(), "B1");
+    assert!(!hub.has_capacity_for_follower(), "B1");
     hub.assert_invariants();
     for n in 0..SUBSCRIPTIONS_MAX as u64 {
         hub.handle(Time::START, HubEvent::Leave { subscription: SubscriptionId(n) });
@@ -216,5 +216,5 @@ fn a_read_answered_twice_moves_nothing() {
     let Pending::Snapshot { op, .. } = world.nodes[0].pending[0] else { panic!("a read is under way") };
     world.take(Step::Settle { node: 0 });
     let outcome = mainstem_machine::hub::OpOutcome::Done(None);
-    world.tell_in_vain(0, HubEvent::SnapshotRead { op, outcome });
+    world.handle_in_vain(0, HubEvent::SnapshotRead { op, outcome });
 }

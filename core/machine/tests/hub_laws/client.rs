@@ -12,13 +12,13 @@ use mainstem_machine::{
 
 use crate::database::{Database, Entry};
 
-type Told = (Status, Option<ReplicaId>, Version, u64);
+type LastStatus = (Status, Option<ReplicaId>, Version, u64);
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Client {
     pub(crate) messages: Vec<Arc<Message>>,
     queue: Vec<QueuedMessage>,
-    status: Option<Told>,
+    status: Option<LastStatus>,
     error: Option<RunError>,
     retry: Option<Retry>,
     pub(crate) preview: Option<Preview>,
@@ -39,12 +39,12 @@ pub(crate) struct Preview {
 impl Client {
     /// One that has the messages up to `id`, as `entry` has them, the newest version to have it first.
     pub(crate) fn up_to(entry: &Entry, id: MessageId) -> Self {
-        let known = entry.messages.iter().filter(|message| message.id <= id).cloned().collect();
-        Self { messages: known, ..Self::default() }
+        let up_to_there = entry.messages.iter().filter(|message| message.id <= id).cloned().collect();
+        Self { messages: up_to_there, ..Self::default() }
     }
 
     /// One that has a message that was never in any history.
-    pub(crate) fn astray(id: MessageId) -> Self {
+    pub(crate) fn with_unknown_message(id: MessageId) -> Self {
         let message = Message {
             id,
             revision: Version(0),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_machine::{
-    ChatId, ChatState, Command, Content, Episode, Facts, Known, Lease, LeaseTerm, Message, MessageId,
-    Outcome, Page, Rejection, ReplicaId, Role, Snapshot, Status, Tail, Time, Version, WallTime,
+    CachedVersions, ChatId, ChatState, Command, Content, Episode, Lease, LeaseTerm, Message, MessageId,
+    Outcome, Page, Rejection, ReplicaId, Role, Snapshot, Status, StoreFacts, Tail, Time, Version, WallTime,
 };
 
 use crate::sends::Sends;
@@ -63,7 +63,7 @@ impl Database {
             model: None,
             content: Some(Content::text("begin")),
         };
-        let facts = Facts { now: WallTime(0), lease_expired: false, message_role: None };
+        let facts = StoreFacts { now: WallTime(0), lease_expired: false, message_role: None };
         let Ok(Outcome::Changed(change)) = create.apply_to(None, None, &facts) else {
             panic!("a chat is created")
         };
@@ -101,7 +101,7 @@ impl Database {
     ) -> Result<(Arc<ChatState>, bool), Rejection> {
         let last = self.last().clone();
         let role_of = |id| last.messages.iter().find(|message| message.id == id).map(|m| m.role);
-        let facts = Facts {
+        let facts = StoreFacts {
             now: WallTime(now.as_micros() as i64 / 1000),
             lease_expired: self.lease_until.is_some_and(|until| until <= now),
             message_role: command.message().and_then(role_of),
@@ -153,14 +153,14 @@ impl Database {
         ours
     }
 
-    pub(crate) fn snapshot(&self, known: Option<Known>) -> Option<Snapshot> {
+    pub(crate) fn snapshot(&self, cached: Option<CachedVersions>) -> Option<Snapshot> {
         if self.deleted {
             return None;
         }
         let Entry { state, messages } = self.last().clone();
-        let tail = match known {
-            Some(known) if known.reset_version == state.reset_version => {
-                let newer = messages.iter().filter(|message| message.id > known.last_message);
+        let tail = match cached {
+            Some(cached) if cached.reset_version == state.reset_version => {
+                let newer = messages.iter().filter(|message| message.id > cached.last_message);
                 Tail::After(newer.cloned().collect())
             }
             _ => {
@@ -181,7 +181,7 @@ impl Database {
         Some(Page {
             more: found.len() > PAGE_MAX,
             messages: found.into_iter().take(PAGE_MAX).collect(),
-            anchored: after == MessageId(0) || messages.iter().any(|message| message.id == after),
+            has_base: after == MessageId(0) || messages.iter().any(|message| message.id == after),
             reset_version: state.reset_version,
             history_version: state.history_version,
         })

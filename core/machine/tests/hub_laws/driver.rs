@@ -13,16 +13,16 @@ use crate::world::{RIVAL, World};
 const ACTIONS_MAX: usize = 64;
 
 impl World {
-    pub(crate) fn tell(&mut self, node: usize, event: HubEvent) {
+    pub(crate) fn handle(&mut self, node: usize, event: HubEvent) {
         let now = self.now;
         let Some(hub) = self.nodes[node].hub.as_mut() else { return };
         hub.handle(now, event.clone());
-        self.note(|| format!("  hub {node}: {}", crate::told(&event)));
+        self.note(|| format!("  hub {node}: {}", crate::describe(&event)));
         self.settle_node(node);
     }
 
     /// Tells what is nobody's any more: it must move the hub no further than the time does (R01, R36).
-    pub(crate) fn tell_in_vain(&mut self, node: usize, event: HubEvent) {
+    pub(crate) fn handle_in_vain(&mut self, node: usize, event: HubEvent) {
         let now = self.now;
         let unmoved = self.nodes[node].hub.clone().map(|mut hub| {
             hub.handle(now, HubEvent::Wake);
@@ -30,8 +30,8 @@ impl World {
             hub.take_news();
             hub
         });
-        let what = crate::told(&event);
-        self.tell(node, event);
+        let what = crate::describe(&event);
+        self.handle(node, event);
         let same = self.nodes[node].hub == unmoved.filter(|hub| !hub.is_finished());
         assert!(same, "S3: what is nobody's any more has moved the hub: {what}");
     }
@@ -61,7 +61,7 @@ impl World {
             self.nodes[at].forget_hub();
             self.saw("finished");
             for (peer, follower) in left {
-                self.tell(peer, HubEvent::Unfollow { follower });
+                self.handle(peer, HubEvent::Unfollow { follower });
             }
         } else if !self.viewers.iter().any(|viewer| viewer.node == at) {
             assert_eq!(self.nodes[at].open_connections(), 0, "B2: nobody watches, and a relay is left");
@@ -83,13 +83,20 @@ impl World {
         }
         let Some(hub) = &here.hub else { return };
         for viewer in waiting {
-            let owed = hub.clone().next_event(*now, viewer.id, &mut JoinedParts::default());
-            assert!(owed.is_none(), "L1: there was no news of {}", crate::event(&owed.expect("checked")));
+            let expected = hub.clone().next_event(*now, viewer.id, &mut JoinedParts::default());
+            assert!(
+                expected.is_none(),
+                "L1: there was no news of {}",
+                crate::event(&expected.expect("checked"))
+            );
         }
         for connection in following {
             let follower = connection.follower.expect("who waits was let in");
-            let owed = hub.clone().next_frame(*now, follower);
-            assert!(owed.is_none() && !hub.is_over_for(follower), "L1: there was no news of {owed:?}");
+            let expected = hub.clone().next_frame(*now, follower);
+            assert!(
+                expected.is_none() && !hub.is_over_for(follower),
+                "L1: there was no news of {expected:?}"
+            );
         }
     }
 
@@ -113,11 +120,11 @@ impl World {
         self.count_action(&action);
         match action {
             HubAction::BusSubscribe { op } => self.nodes[at].pending.push(Pending::Bus { op }),
-            HubAction::BusUnsubscribe => self.nodes[at].armed = false,
-            HubAction::ReadSnapshot { op, known } => {
+            HubAction::BusUnsubscribe => self.nodes[at].established = false,
+            HubAction::ReadSnapshot { op, cached } => {
                 let reading = |pending: &Pending| matches!(pending, Pending::Snapshot { .. });
                 assert!(!self.nodes[at].pending.iter().any(reading), "B1: one read at a time");
-                self.nodes[at].pending.push(Pending::Snapshot { op, known, read: None });
+                self.nodes[at].pending.push(Pending::Snapshot { op, cached, read: None });
             }
             HubAction::ReadPage { op, after, until } => {
                 self.saw("page");
@@ -127,8 +134,8 @@ impl World {
             HubAction::Apply { op, command } => self.apply(at, op, command),
             HubAction::Dial { dial, worker, position } => {
                 let node = &mut self.nodes[at];
-                let known = node.hub.as_ref().expect("it asks").snapshot_version();
-                let row = self.database.row(known).expect("S1: what is known was once true");
+                let cached = node.hub.as_ref().expect("it asks").snapshot_version();
+                let row = self.database.row(cached).expect("S1: what is known was once true");
                 assert_eq!(row.worker.as_ref(), Some(&worker), "T6: whom the row names is dialed");
                 assert_eq!(node.open_connections(), 0, "T6: one dial at a time");
                 let peer = match worker.as_str() {
@@ -147,7 +154,7 @@ impl World {
                     .expect("a run starts over the history that was loaded last");
                 assert_eq!(version, episode.history_version, "S1: a run starts over its own history");
                 assert!(self.nodes[at].model.is_none(), "S5: one run at a time");
-                assert!(!self.is_lapsed(at), "S5: a lapsed worker starts nothing");
+                assert!(!self.is_suspended(at), "S5: a lapsed worker starts nothing");
                 let lease = self.nodes[at].held.as_ref().expect("S5: only a holder starts").lease;
                 let began = |e: &Entry| e.state.live_episode() == Some((episode, lease));
                 assert!(self.database.log.iter().any(began), "S3: {episode:?} began in the database");
@@ -173,7 +180,7 @@ impl World {
     }
 
     pub(crate) fn apply(&mut self, at: usize, op: OpId, command: Command) {
-        assert!(!self.is_lapsed(at), "S5: a lapsed worker asks for {}", command.name());
+        assert!(!self.is_suspended(at), "S5: a lapsed worker asks for {}", command.name());
         let held = self.nodes[at].held.as_ref().expect("S5: only a holder writes");
         assert_eq!(lease_of(&command), held.lease, "S5: a write is fenced by the lease it is made under");
         let writing = |pending: &Pending| matches!(pending, Pending::Apply { command, .. } if lease_of(command) == held.lease);
@@ -185,11 +192,11 @@ impl World {
     pub(crate) fn check_cancel(&self, at: usize, model: Model) {
         let held = self.nodes[at].held.as_ref().expect("a runner was there");
         // The worker may fall silent a little before its lease runs out.
-        let silent = held.was_confirmed_at + LEASE_TTL * 9 / 10 <= self.now;
+        let near_expiry = held.was_confirmed_at + LEASE_TTL * 9 / 10 <= self.now;
         let over = !self.database.wants(model.episode, held.lease);
         let outgrown = self.nodes[at].outgrown;
         assert!(
-            over || silent || held.handing_over || outgrown,
+            over || near_expiry || held.handing_over || outgrown,
             "S7: {:?} is stopped though nobody asked",
             model.episode
         );
@@ -206,7 +213,7 @@ impl World {
             let closing = healthy && good && node.held.is_none() && !self.database.deleted;
             assert!(!closing, "R33: a healthy relay is closed");
             connection.link = Link::Closed;
-            connection.told_to_close = true;
+            connection.asked_to_close = true;
         }
     }
 
@@ -229,10 +236,10 @@ impl World {
         }
         let event = match pending {
             Pending::Bus { op } => {
-                let armed = matches!(how, How::Done);
-                self.nodes[node].armed = armed;
+                let established = matches!(how, How::Done);
+                self.nodes[node].established = established;
                 self.nodes[node].missed = false;
-                HubEvent::BusSubscribed { op, armed }
+                HubEvent::BusSubscribed { op, established }
             }
             Pending::Snapshot { op, read, .. } => HubEvent::SnapshotRead { op, outcome: outcome(read, how) },
             Pending::Page { op, read, .. } => HubEvent::PageRead { op, outcome: outcome(read, how) },
@@ -250,14 +257,14 @@ impl World {
                 HubEvent::Applied { op, outcome: outcome(done, how) }
             }
         };
-        self.tell(node, event);
+        self.handle(node, event);
     }
 
     pub(crate) fn happen(&mut self, _node: usize, pending: &mut Pending) {
         match pending {
             Pending::Bus { .. } => {}
-            Pending::Snapshot { known, read, .. } => {
-                read.get_or_insert_with(|| self.database.snapshot(*known));
+            Pending::Snapshot { cached, read, .. } => {
+                read.get_or_insert_with(|| self.database.snapshot(*cached));
             }
             Pending::Page { after, until, read, .. } => {
                 read.get_or_insert_with(|| self.database.page(*after, *until));

@@ -2,13 +2,13 @@
 //! twice, or not at all. After every step the guarantees are demanded by judges that know nothing of hubs;
 //! at the end everything heals, and every viewer must have what the database has.
 
+mod backoff;
 mod claims;
 mod client;
 mod database;
 mod driver;
-mod heal;
 mod node;
-mod patience;
+mod recover;
 mod relays;
 mod rival;
 mod sends;
@@ -49,7 +49,7 @@ fn run(steps: &[Step], traced: bool) -> (World, Result<(), String>) {
         for step in steps {
             world.take(*step);
         }
-        world.heal();
+        world.recover();
     }));
     let ended = ended.map_err(|panic| match panic.downcast::<String>() {
         Ok(message) => *message,
@@ -111,13 +111,13 @@ fn the_random_steps_reach_what_is_rare() {
         "edit",
         "promote",
         "delete",
-        "told queue",
-        "told error",
-        "told retry",
-        "told parts",
-        "told preview_reset",
-        "told history_reset",
-        "told synced",
+        "sent queue",
+        "sent error",
+        "sent retry",
+        "sent parts",
+        "sent preview_reset",
+        "sent history_reset",
+        "sent synced",
     ] {
         let times = seen.get(what).copied().unwrap_or_default();
         assert!(times >= 20, "D2: {what} happened {times} times only");
@@ -136,7 +136,7 @@ fn event(event: &StreamEvent) -> String {
     }
 }
 
-fn told(event: &HubEvent) -> String {
+fn describe(event: &HubEvent) -> String {
     match event {
         HubEvent::SnapshotRead { op, outcome: mainstem_machine::hub::OpOutcome::Done(Some(snapshot)) } => {
             let state = &snapshot.state;

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use mainstem_machine::hub::Hub;
 use mainstem_machine::{
-    ChatState, Command, DialId, Episode, FollowerId, GenerationId, Known, Lease, MessageId, OpId, Page,
-    Rejection, RelayFrame, RelayPosition, ReplicaId, Snapshot, Time, Version,
+    CachedVersions, ChatState, Command, DialId, Episode, FollowerId, GenerationId, Lease, MessageId, OpId,
+    Page, Rejection, RelayFrame, RelayPosition, ReplicaId, Snapshot, Time, Version,
 };
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ pub(crate) type Acceptance = Result<Arc<ChatState>, Rejection>;
 #[derive(Clone, Debug)]
 pub(crate) enum Pending {
     Bus { op: OpId },
-    Snapshot { op: OpId, known: Option<Known>, read: Option<Option<Snapshot>> },
+    Snapshot { op: OpId, cached: Option<CachedVersions>, read: Option<Option<Snapshot>> },
     Page { op: OpId, after: MessageId, until: MessageId, read: Option<Option<Page>> },
     History { op: OpId, read: Option<Version> },
     Apply { op: OpId, command: Command, done: Option<Acceptance> },
@@ -61,11 +61,11 @@ pub(crate) struct Connection {
     /// At the worker's hub, if that is a hub.
     pub(crate) follower: Option<FollowerId>,
     /// At the rival: the episode it told of last, and how far.
-    pub(crate) told: Option<(Episode, usize)>,
+    pub(crate) sent: Option<(Episode, usize)>,
     pub(crate) under_way: VecDeque<Sent>,
     /// The worker's hub had nothing to tell it, and it waits for news.
     pub(crate) idle: bool,
-    pub(crate) told_to_close: bool,
+    pub(crate) asked_to_close: bool,
     /// The lease under which the hub knew the peer to work when it dialed.
     pub(crate) lease: Lease,
     /// It has carried what an honest worker would not send.
@@ -74,10 +74,10 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn new(dial: DialId, peer: usize, position: Option<RelayPosition>, lease: Lease) -> Self {
-        let (follower, told, under_way) = (None, None, VecDeque::new());
-        let (link, idle, told_to_close) = (Link::Dialing, false, false);
+        let (follower, sent, under_way) = (None, None, VecDeque::new());
+        let (link, idle, asked_to_close) = (Link::Dialing, false, false);
         let spoiled = false;
-        Self { dial, peer, position, link, follower, told, under_way, idle, told_to_close, lease, spoiled }
+        Self { dial, peer, position, link, follower, sent, under_way, idle, asked_to_close, lease, spoiled }
     }
 }
 
@@ -87,13 +87,13 @@ pub(crate) struct Node {
     pub(crate) hub: Option<Hub>,
     pub(crate) pending: Vec<Pending>,
     pub(crate) zombies: Vec<Command>,
-    pub(crate) armed: bool,
+    pub(crate) established: bool,
     /// A hint was lost since it is armed.
     pub(crate) missed: bool,
     pub(crate) hints: Vec<Version>,
     pub(crate) held: Option<Held>,
     pub(crate) acquired: Option<(Arc<ChatState>, Time, bool)>,
-    pub(crate) beats: Vec<(Lease, Time)>,
+    pub(crate) heartbeats: Vec<(Lease, Time)>,
     pub(crate) loaded: Option<(OpId, Version)>,
     pub(crate) model: Option<Model>,
     /// The part being given is more than an answer may hold.
@@ -110,12 +110,12 @@ impl Node {
             hub: None,
             pending: Vec::new(),
             zombies: Vec::new(),
-            armed: false,
+            established: false,
             missed: false,
             hints: Vec::new(),
             held: None,
             acquired: None,
-            beats: Vec::new(),
+            heartbeats: Vec::new(),
             loaded: None,
             model: None,
             outgrown: false,

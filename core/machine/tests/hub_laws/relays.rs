@@ -55,24 +55,24 @@ impl World {
                 let works = peer == RIVAL || self.nodes[peer].hub.is_some();
                 if !ok || !works {
                     self.nodes[node].connections[at].link = Link::Closed;
-                    return self.tell(node, HubEvent::RelayGone { dial, fault: RelayFault::NotWorker });
+                    return self.handle(node, HubEvent::RelayGone { dial, fault: RelayFault::NotWorker });
                 }
                 if peer != RIVAL {
                     self.nodes[peer].last_id += 1;
                     let follower = FollowerId(self.nodes[peer].last_id);
                     self.nodes[node].connections[at].follower = Some(follower);
-                    self.tell(peer, HubEvent::Follow { follower, position });
+                    self.handle(peer, HubEvent::Follow { follower, position });
                 }
                 self.nodes[node].connections[at].link = Link::Following;
                 self.saw("dialed");
-                self.tell(node, HubEvent::Dialed { dial });
+                self.handle(node, HubEvent::Dialed { dial });
             }
             // It completes late, and has to be closed again (R06).
             Link::Closed => {
                 if ok && self.nodes[node].hub.is_some() {
-                    self.nodes[node].connections[at].told_to_close = false;
-                    self.tell(node, HubEvent::Dialed { dial });
-                    let closed = self.nodes[node].connections.get(at).is_none_or(|c| c.told_to_close);
+                    self.nodes[node].connections[at].asked_to_close = false;
+                    self.handle(node, HubEvent::Dialed { dial });
+                    let closed = self.nodes[node].connections.get(at).is_none_or(|c| c.asked_to_close);
                     assert!(closed, "R06: a dial that lost its purpose is closed");
                     self.saw("late dial");
                 }
@@ -121,8 +121,8 @@ impl World {
     fn check_relay_silence(&self, worker: usize, frame: &RelayFrame) {
         let (RelayFrame::Opened { episode, .. } | RelayFrame::Parts { episode, .. }) = frame else { return };
         let Some(held) = &self.nodes[worker].held else { return };
-        let silent = self.is_lapsed(worker) && self.database.produced[episode].lease == held.lease;
-        assert!(!silent, "S5: a lapsed worker relays {episode:?}");
+        let near_expiry = self.is_suspended(worker) && self.database.produced[episode].lease == held.lease;
+        assert!(!near_expiry, "S5: a lapsed worker relays {episode:?}");
     }
 
     /// The worker sees that its follower has gone.
@@ -135,7 +135,7 @@ impl World {
         let (peer, follower) = (connection.peer, connection.follower.take());
         connection.idle = false;
         if let Some(follower) = follower {
-            self.tell(peer, HubEvent::Unfollow { follower });
+            self.handle(peer, HubEvent::Unfollow { follower });
         }
         true
     }
@@ -149,14 +149,14 @@ impl World {
                 let event = HubEvent::Relayed { dial, frame };
                 if connection.link == Link::Closed {
                     self.saw("frame on a closed link");
-                    self.tell_in_vain(node, event);
+                    self.handle_in_vain(node, event);
                 } else {
-                    self.tell(node, event);
+                    self.handle(node, event);
                 }
             }
             Some(Sent::End) => {
                 connection.link = Link::Closed;
-                self.tell(node, HubEvent::RelayGone { dial, fault: RelayFault::Gone });
+                self.handle(node, HubEvent::RelayGone { dial, fault: RelayFault::Gone });
             }
             None => return false,
         }
@@ -170,7 +170,7 @@ impl World {
             connection.under_way.clear();
             let dial = connection.dial;
             self.saw("broken");
-            self.tell(node, HubEvent::RelayGone { dial, fault: RelayFault::Gone });
+            self.handle(node, HubEvent::RelayGone { dial, fault: RelayFault::Gone });
         }
     }
 
@@ -216,7 +216,7 @@ impl World {
         };
         for frame in frames {
             self.saw("garbage");
-            self.tell(node, HubEvent::Relayed { dial, frame });
+            self.handle(node, HubEvent::Relayed { dial, frame });
         }
     }
 }

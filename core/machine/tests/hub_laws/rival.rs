@@ -105,7 +105,7 @@ pub(crate) fn next_frame(
     replay: bool,
 ) -> Option<Sent> {
     let ours = |(_, produced): &(&Episode, &Produced)| produced.by == RIVAL;
-    let Some((episode, told)) = connection.told else {
+    let Some((episode, sent)) = connection.sent else {
         let position = connection.position;
         let held =
             position.and_then(|at| produced.get(&at.episode).filter(|p| p.by == RIVAL).map(|p| (at, p)));
@@ -117,20 +117,20 @@ pub(crate) fn next_frame(
             }
             (None, None) => (*produced.iter().rfind(ours)?.0, 0),
         };
-        connection.told = Some((episode, if replay { 0 } else { from }));
+        connection.sent = Some((episode, if replay { 0 } else { from }));
         let lease = produced[&episode].lease;
         return Some(Sent::Frame(RelayFrame::Opened { episode, lease }));
     };
     let parts = &produced[&episode].parts;
-    if told < parts.len() {
-        let end = parts.len().min(told + 3);
-        connection.told = Some((episode, end));
-        let parts = parts[told..end].iter().map(|part| part.clone().into()).collect();
-        let first_seq = Seq(told as u64 + 1);
+    if sent < parts.len() {
+        let end = parts.len().min(sent + 3);
+        connection.sent = Some((episode, end));
+        let parts = parts[sent..end].iter().map(|part| part.clone().into()).collect();
+        let first_seq = Seq(sent as u64 + 1);
         return Some(Sent::Frame(RelayFrame::Parts { episode, first_seq, parts }));
     }
     let (next, held) = produced.iter().filter(ours).find(|(e, _)| **e > episode)?;
-    connection.told = Some((*next, 0));
+    connection.sent = Some((*next, 0));
     connection.under_way.push_back(Sent::Frame(RelayFrame::Closed { episode }));
     Some(Sent::Frame(RelayFrame::Opened { episode: *next, lease: held.lease }))
 }

@@ -81,7 +81,7 @@ pub(crate) enum Step {
     Delete,
     Acquire {
         node: usize,
-        room: bool,
+        has_slot: bool,
         late: bool,
     },
     Acquired {
@@ -129,11 +129,11 @@ pub(crate) enum Step {
         node: usize,
         which: u8,
     },
-    Beat {
+    Heartbeat {
         node: usize,
         late: bool,
     },
-    Beaten {
+    HeartbeatResult {
         node: usize,
         which: u8,
     },
@@ -265,7 +265,7 @@ fn working() -> impl Strategy<Value = Step> {
     let part_size = prop_oneof![30 => 1u16..8, 1 => 300u16..400];
     prop_oneof![
         4 => (node(), proptest::bool::weighted(0.9), proptest::bool::weighted(0.2))
-            .prop_map(|(node, room, late)| Step::Acquire { node, room, late }),
+            .prop_map(|(node, has_slot, late)| Step::Acquire { node, has_slot, late }),
         5 => node().prop_map(|node| Step::Work { node }),
         2 => node().prop_map(|node| Step::Acquired { node }),
         5 => rival().prop_map(Step::Rival),
@@ -273,8 +273,8 @@ fn working() -> impl Strategy<Value = Step> {
         4 => node().prop_map(|node| Step::Finish { node }),
         2 => (node(), proptest::bool::weighted(0.7)).prop_map(|(node, retryable)| Step::Fail { node, retryable }),
         1 => (node(), any::<u8>()).prop_map(|(node, which)| Step::Ghost { node, which }),
-        6 => (node(), any::<bool>()).prop_map(|(node, late)| Step::Beat { node, late }),
-        2 => (node(), any::<u8>()).prop_map(|(node, which)| Step::Beaten { node, which }),
+        6 => (node(), any::<bool>()).prop_map(|(node, late)| Step::Heartbeat { node, late }),
+        2 => (node(), any::<u8>()).prop_map(|(node, which)| Step::HeartbeatResult { node, which }),
     ]
 }
 

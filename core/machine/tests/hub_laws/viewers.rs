@@ -18,7 +18,7 @@ pub(crate) struct Viewer {
     /// It was told that there is nothing to tell, and waits for news.
     pub(crate) idle: bool,
     /// What its own replica had generated of the live episode when it came: told before `synced`.
-    pub(crate) owed: Option<(Episode, u64)>,
+    pub(crate) expected: Option<(Episode, u64)>,
 }
 
 impl World {
@@ -38,12 +38,12 @@ impl World {
             }
             From::AfterNothing => {
                 let id = MessageId(1_000_000);
-                (Resume::After(id), Client::astray(id))
+                (Resume::After(id), Client::with_unknown_message(id))
             }
             From::Future => {
                 let (id, version) = (MessageId(1_000_000), Version(1_000_000));
                 let cursor = Cursor { snapshot_version: version, message: id, ..Cursor::default() };
-                (Resume::At(cursor), Client::astray(id))
+                (Resume::At(cursor), Client::with_unknown_message(id))
             }
             From::Newest => {
                 let Some((cursor, client)) = self.checkpoints.last() else { return };
@@ -60,15 +60,15 @@ impl World {
         self.nodes[node].last_id += 1;
         let id = SubscriptionId(self.nodes[node].last_id);
         let live = self.nodes[node].model.map(|model| model.episode);
-        let owed = live.map(|episode| (episode, self.database.produced[&episode].parts.len() as u64));
-        self.viewers.push(Viewer { node, id, client, idle: false, owed });
-        self.tell(node, HubEvent::Subscribe { subscription: id, from: resume });
+        let expected = live.map(|episode| (episode, self.database.produced[&episode].parts.len() as u64));
+        self.viewers.push(Viewer { node, id, client, idle: false, expected });
+        self.handle(node, HubEvent::Subscribe { subscription: id, from: resume });
     }
 
     pub(crate) fn leave(&mut self, which: usize) {
         if let Some(at) = pick(which, self.viewers.len()) {
             let viewer = self.viewers.remove(at);
-            self.tell(viewer.node, HubEvent::Leave { subscription: viewer.id });
+            self.handle(viewer.node, HubEvent::Leave { subscription: viewer.id });
         }
     }
 
@@ -93,12 +93,12 @@ impl World {
             self.count(&event.body);
             let viewer = &mut self.viewers[at];
             viewer.client.take(&event, &self.database);
-            if let (Body::Synced, Some((episode, parts))) = (&event.body, viewer.owed)
+            if let (Body::Synced, Some((episode, parts))) = (&event.body, viewer.expected)
                 && self.nodes[node].model.is_some_and(|model| model.episode == episode)
                 && viewer.client.sees_live(episode, &self.database)
             {
-                let told = viewer.client.preview.as_ref().map_or(0, |preview| preview.last);
-                assert!(told >= parts, "S9: synced after {told} of {parts} parts");
+                let sent = viewer.client.preview.as_ref().map_or(0, |preview| preview.last);
+                assert!(sent >= parts, "S9: synced after {sent} of {parts} parts");
             }
             self.checkpoints.push((event.cursor, viewer.client.clone()));
         }
@@ -107,15 +107,15 @@ impl World {
 
     pub(crate) fn count(&mut self, body: &Body) {
         self.saw(match body {
-            Body::Message(_) => "told message",
-            Body::QueueUpdate(_) => "told queue",
-            Body::Status { .. } => "told status",
-            Body::Error(_) => "told error",
-            Body::Retry(_) => "told retry",
-            Body::Parts { .. } => "told parts",
-            Body::PreviewReset { .. } => "told preview_reset",
-            Body::HistoryReset => "told history_reset",
-            Body::Synced => "told synced",
+            Body::Message(_) => "sent message",
+            Body::QueueUpdate(_) => "sent queue",
+            Body::Status { .. } => "sent status",
+            Body::Error(_) => "sent error",
+            Body::Retry(_) => "sent retry",
+            Body::Parts { .. } => "sent parts",
+            Body::PreviewReset { .. } => "sent preview_reset",
+            Body::HistoryReset => "sent history_reset",
+            Body::Synced => "sent synced",
         });
     }
 
@@ -123,7 +123,7 @@ impl World {
     pub(crate) fn check_silence(&self, node: usize, viewer: usize, body: &Body) {
         let (Body::Parts { episode, .. }, Some(held)) = (body, &self.nodes[node].held) else { return };
         let produced = &self.database.produced[episode];
-        if produced.by == node && produced.lease == held.lease && self.is_lapsed(node) {
+        if produced.by == node && produced.lease == held.lease && self.is_suspended(node) {
             let saved = self.database.log.iter().any(|entry| {
                 let client = &self.viewers[viewer].client;
                 client.is_prefix_of(entry) && entry.messages.iter().any(|m| m.episode == Some(*episode))

@@ -8,17 +8,17 @@ use crate::node::{Held, Model};
 use crate::world::{EPISODE_BYTES_MAX, World};
 
 impl World {
-    pub(crate) fn is_lapsed(&self, node: usize) -> bool {
+    pub(crate) fn is_suspended(&self, node: usize) -> bool {
         self.nodes[node].held.as_ref().is_some_and(|held| held.confirmed_at + LEASE_TTL <= self.now)
     }
 
-    pub(crate) fn acquire(&mut self, node: usize, room: bool, late: bool) {
+    pub(crate) fn acquire(&mut self, node: usize, has_slot: bool, late: bool) {
         if self.nodes[node].held.is_some() || self.nodes[node].acquired.is_some() {
             return;
         }
         let replica = self.nodes[node].id.clone();
-        if let Ok(state) = self.commit(&Command::Acquire { replica, interrupting_only: !room }) {
-            self.nodes[node].acquired = Some((state, self.now, room));
+        if let Ok(state) = self.commit(&Command::Acquire { replica, interrupting_only: !has_slot }) {
+            self.nodes[node].acquired = Some((state, self.now, has_slot));
             if !late {
                 self.assign(node);
             }
@@ -26,28 +26,28 @@ impl World {
     }
 
     pub(crate) fn assign(&mut self, node: usize) {
-        let Some((state, asked_at, room)) = self.nodes[node].acquired.take() else { return };
+        let Some((state, asked_at, has_slot)) = self.nodes[node].acquired.take() else { return };
         let lease = state.lease;
         self.nodes[node].held =
-            Some(Held { lease, confirmed_at: asked_at, was_confirmed_at: asked_at, handing_over: !room });
+            Some(Held { lease, confirmed_at: asked_at, was_confirmed_at: asked_at, handing_over: !has_slot });
         self.hub(node);
-        self.tell(node, HubEvent::Acquired { state, asked_at, room });
+        self.handle(node, HubEvent::Acquired { state, asked_at, has_slot });
     }
 
     pub(crate) fn hand_over(&mut self, node: usize, event: HubEvent) {
         if let Some(held) = &mut self.nodes[node].held {
             held.handing_over = true;
         }
-        self.tell(node, event);
+        self.handle(node, event);
     }
 
-    pub(crate) fn beat(&mut self, node: usize, late: bool) {
+    pub(crate) fn heartbeat(&mut self, node: usize, late: bool) {
         let Some(Held { lease, .. }) = self.nodes[node].held else { return };
         let id = self.nodes[node].id.clone();
         if !self.database.renew(self.now, &id, lease) {
-            self.tell(node, HubEvent::LeaseLost { lease });
+            self.handle(node, HubEvent::LeaseLost { lease });
         } else if late {
-            self.nodes[node].beats.push((lease, self.now));
+            self.nodes[node].heartbeats.push((lease, self.now));
         } else {
             self.confirm(node, lease, self.now);
         }
@@ -58,7 +58,7 @@ impl World {
             held.was_confirmed_at = held.confirmed_at;
             held.confirmed_at = held.confirmed_at.max(sent_at);
         }
-        self.tell(node, HubEvent::LeaseConfirmed { lease, sent_at });
+        self.handle(node, HubEvent::LeaseConfirmed { lease, sent_at });
         if let Some(held) = &mut self.nodes[node].held {
             held.was_confirmed_at = held.confirmed_at;
         }
@@ -67,7 +67,7 @@ impl World {
     pub(crate) fn sync(&mut self, node: usize) {
         let gone = self.database.deleted;
         let version = if gone { Version(u64::MAX) } else { self.database.state().snapshot_version };
-        self.tell(node, HubEvent::Hint { snapshot_version: version });
+        self.handle(node, HubEvent::Hint { snapshot_version: version });
     }
 
     /// The model gives a part. It is taken unless the hub cancels the run in the same breath.
@@ -80,7 +80,7 @@ impl World {
         let held = self.database.produced[&episode].text().len();
         let outgrown = held + text.len() > EPISODE_BYTES_MAX;
         self.nodes[node].outgrown = outgrown;
-        self.tell(node, HubEvent::Generated { generation, text: text.clone() });
+        self.handle(node, HubEvent::Generated { generation, text: text.clone() });
         self.nodes[node].outgrown = false;
         if self.nodes[node].model.is_some_and(|model| model.generation == generation) {
             assert!(!outgrown, "B1: an answer is bounded");
@@ -94,7 +94,7 @@ impl World {
     /// The model's run is over, unless the hub cancels it in the same breath; a later one may have begun.
     pub(crate) fn end(&mut self, node: usize, event: HubEvent) {
         let ended = self.nodes[node].model;
-        self.tell(node, event);
+        self.handle(node, event);
         let model = &mut self.nodes[node].model;
         model.take_if(|model| ended.is_some_and(|ended| ended.generation == model.generation));
     }

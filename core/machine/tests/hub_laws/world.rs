@@ -76,7 +76,7 @@ impl World {
                     self.view(at, events.into());
                 }
             }
-            Step::Acquire { node, room, late } => self.acquire(node, room, late),
+            Step::Acquire { node, has_slot, late } => self.acquire(node, has_slot, late),
             Step::Acquired { node } => self.assign(node),
             Step::Rival(rival) => self.rival(rival),
             Step::Answer { node, which, how } => {
@@ -97,9 +97,9 @@ impl World {
                         Some(state) => HubEvent::Committed { state: state.clone() },
                         None => HubEvent::Hint { snapshot_version },
                     };
-                    self.tell(node, event.clone());
+                    self.handle(node, event.clone());
                     if twice {
-                        self.tell(node, event);
+                        self.handle(node, event);
                     }
                 }
             }
@@ -109,8 +109,8 @@ impl World {
                 node.hints.clear();
             }
             Step::BusLost { node } => {
-                if std::mem::take(&mut self.nodes[node].armed) {
-                    self.tell(node, HubEvent::BusLost);
+                if std::mem::take(&mut self.nodes[node].established) {
+                    self.handle(node, HubEvent::BusLost);
                 }
             }
             Step::Sync { node } => self.sync(node),
@@ -132,14 +132,14 @@ impl World {
             Step::Ghost { node, which } => {
                 if let Some(at) = pick(which.into(), self.nodes[node].cancelled.len()) {
                     let generation = self.nodes[node].cancelled[at];
-                    self.tell_in_vain(node, HubEvent::Generated { generation, text: "late ".into() });
-                    self.tell_in_vain(node, HubEvent::GenerationDone { generation });
+                    self.handle_in_vain(node, HubEvent::Generated { generation, text: "late ".into() });
+                    self.handle_in_vain(node, HubEvent::GenerationDone { generation });
                 }
             }
-            Step::Beat { node, late } => self.beat(node, late),
-            Step::Beaten { node, which } => {
-                if let Some(at) = pick(which.into(), self.nodes[node].beats.len()) {
-                    let (lease, sent_at) = self.nodes[node].beats.remove(at);
+            Step::Heartbeat { node, late } => self.heartbeat(node, late),
+            Step::HeartbeatResult { node, which } => {
+                if let Some(at) = pick(which.into(), self.nodes[node].heartbeats.len()) {
+                    let (lease, sent_at) = self.nodes[node].heartbeats.remove(at);
                     self.confirm(node, lease, sent_at);
                 }
             }
@@ -148,10 +148,10 @@ impl World {
                 let deadline = self.nodes[node].hub.as_ref().and_then(Hub::poll_timeout);
                 if let Some(deadline) = deadline {
                     self.now = self.now.max(deadline.at);
-                    self.tell(node, HubEvent::Wake);
+                    self.handle(node, HubEvent::Wake);
                 }
             }
-            Step::Wake { node } => self.tell(node, HubEvent::Wake),
+            Step::Wake { node } => self.handle(node, HubEvent::Wake),
             Step::Jump => self.now = self.now + LEASE_TTL + Duration::from_secs(1),
             Step::Drain { node } => self.hand_over(node, HubEvent::Drain),
             Step::HandOver { node } => self.hand_over(node, HubEvent::HandOver),
@@ -219,7 +219,7 @@ impl World {
         let (state, changed) = applied?;
         if changed {
             self.saw(command.name());
-            for node in self.nodes.iter_mut().filter(|node| node.armed) {
+            for node in self.nodes.iter_mut().filter(|node| node.established) {
                 node.hints.push(state.snapshot_version);
             }
         }

@@ -16,12 +16,12 @@ use crate::world::{HEARTBEAT, How, POLL, World, chat};
 fn settled(workers: usize) -> World {
     let mut world = World::new(workers);
     world.answer_bus(true);
-    world.answer_beat(How::Yes);
-    world.answer_look(vec![], None, How::Yes);
+    world.answer_heartbeat(How::Yes);
+    world.answer_sync(vec![], None, How::Yes);
     // What became free before the bus was armed was not told.
     world.pass();
-    world.answer_look(vec![], None, How::Yes);
-    assert!(world.look.is_none() && world.beat.is_none());
+    world.answer_sync(vec![], None, How::Yes);
+    assert!(world.sync.is_none() && world.heartbeat.is_none());
     world
 }
 
@@ -36,7 +36,7 @@ fn what_is_free_is_asked_for_at_once() {
     assert_eq!(asked_for(&world), [chat(1)]);
     world.answer_acquire(0, How::Yes);
     assert!(
-        matches!(&world.actions[..], [ReplicaAction::Assign { chat: c, room: true, .. }] if *c == chat(1))
+        matches!(&world.actions[..], [ReplicaAction::Assign { chat: c, has_slot: true, .. }] if *c == chat(1))
     );
 }
 
@@ -56,7 +56,7 @@ fn a_chat_is_not_asked_for_twice_whatever_is_told_of_it() {
 }
 
 #[test]
-fn what_has_no_place_waits_until_there_is_one() {
+fn a_chat_without_a_slot_waits_until_there_is_one() {
     let mut world = settled(1);
     world.free(1, Status::Running);
     world.free(2, Status::Running);
@@ -74,11 +74,11 @@ fn an_interruption_is_finished_even_where_nothing_runs() {
     world.free(2, Status::Interrupting);
     assert_eq!(asked_for(&world), [chat(2)]);
     world.answer_acquire(0, How::Yes);
-    assert!(matches!(&world.actions[..], [ReplicaAction::Assign { room: false, .. }]), "L2");
+    assert!(matches!(&world.actions[..], [ReplicaAction::Assign { has_slot: false, .. }]), "L2");
 }
 
 #[test]
-fn what_waits_without_a_place_and_is_then_interrupted_waits_no_longer() {
+fn a_chat_that_waits_without_a_slot_and_is_then_interrupted_waits_no_longer() {
     let mut world = settled(0);
     world.free(1, Status::Running);
     world.free(1, Status::Interrupting);
@@ -107,33 +107,33 @@ fn what_becomes_free_before_our_runner_is_known_to_be_gone_is_asked_for_again() 
 }
 
 #[test]
-fn what_was_told_since_a_look_began_is_not_forgotten_for_its_answer() {
+fn what_was_announced_since_a_sync_began_is_not_forgotten_for_its_answer() {
     let mut world = settled(1);
     for n in [0, 1] {
         world.free(n, Status::Running);
     }
     world.answer_acquire(0, How::Yes);
-    while world.look.is_none() {
+    while world.sync.is_none() {
         world.pass();
-        world.answer_beat(How::Yes);
+        world.answer_heartbeat(How::Yes);
     }
     world.free(2, Status::Running);
     // It does not list 1 any more, and cannot know of 2.
-    world.answer_look(vec![], None, How::Yes);
+    world.answer_sync(vec![], None, How::Yes);
     world.runner_gone(0);
     assert_eq!(asked_for(&world), [chat(2)], "L3");
 }
 
 #[test]
-fn a_bus_that_is_armed_while_a_look_is_in_flight_makes_another_follow() {
+fn a_bus_subscribed_while_a_sync_is_in_flight_makes_another_follow() {
     let mut world = World::new(1);
-    assert!(world.look.is_some() && world.bus.is_some());
+    assert!(world.sync.is_some() && world.bus.is_some());
     world.answer_bus(true);
-    world.answer_look(vec![], None, How::Yes);
-    assert_eq!(world.looks, 1);
+    world.answer_sync(vec![], None, How::Yes);
+    assert_eq!(world.syncs, 1);
     let began = world.now;
     world.pass();
-    assert_eq!((world.looks, world.now), (2, began + SYNC_SPACING_MIN), "L3, R19");
+    assert_eq!((world.syncs, world.now), (2, began + SYNC_SPACING_MIN), "L3, R19");
 }
 
 #[test]
@@ -147,8 +147,8 @@ fn an_acquisition_whose_answer_is_lost_is_made_again_after_a_delay_that_grows() 
         assert_eq!(asked_for(&world), [], "L4");
         while world.acquiring.is_empty() {
             world.pass();
-            world.answer_look(vec![(chat(1), Status::Running)], None, How::Yes);
-            world.answer_beat(How::Yes);
+            world.answer_sync(vec![(chat(1), Status::Running)], None, How::Yes);
+            world.answer_heartbeat(How::Yes);
         }
         delays.push(world.now.since(lost));
     }
@@ -164,17 +164,17 @@ fn a_heartbeat_names_what_is_held_and_its_answer_confirms_or_doubts_it() {
         world.answer_acquire(0, How::Yes);
     }
     let before = world.now;
-    while world.beat.is_none() {
+    while world.heartbeat.is_none() {
         world.pass();
-        world.answer_look(vec![], None, How::Yes);
+        world.answer_sync(vec![], None, How::Yes);
     }
     assert!(world.now <= before + HEARTBEAT);
-    let (op, held) = world.beat.take().unwrap();
+    let (op, held) = world.heartbeat.take().unwrap();
     assert_eq!(held, [(chat(1), Lease(1)), (chat(2), Lease(2))]);
     let sent = world.now;
     world.now = world.now + Duration::from_secs(1);
     let outcome = OpOutcome::Done(vec![(chat(1), Lease(1)), (chat(2), Lease(1))]);
-    world.tell(ReplicaEvent::Beaten { op, outcome });
+    world.handle(ReplicaEvent::HeartbeatResult { op, outcome });
     assert_eq!(
         world.actions,
         [
@@ -190,30 +190,30 @@ fn a_heartbeat_names_what_is_held_and_its_answer_confirms_or_doubts_it() {
 fn a_heartbeat_that_failed_is_sent_again_before_the_lease_runs_out() {
     let mut world = settled(1);
     let began = world.now;
-    let before = world.beats;
+    let before = world.heartbeats;
     while world.now.since(began) < HEARTBEAT * 3 {
         world.pass();
-        world.answer_look(vec![], None, How::Yes);
-        world.answer_beat(How::Refused);
+        world.answer_sync(vec![], None, How::Yes);
+        world.answer_heartbeat(How::Refused);
     }
-    let beats = world.beats - before;
-    assert!((8..=14).contains(&beats), "L4: {beats} heartbeats in three periods");
+    let heartbeats = world.heartbeats - before;
+    assert!((8..=14).contains(&heartbeats), "L4: {heartbeats} heartbeats in three periods");
 }
 
 #[test]
 fn a_heartbeat_whose_answer_never_comes_is_not_waited_for() {
     let mut world = settled(1);
     let began = world.now;
-    let before = world.beats;
+    let before = world.heartbeats;
     while world.now.since(began) < HEARTBEAT * 3 {
         world.pass();
-        world.answer_look(vec![], None, How::Yes);
+        world.answer_sync(vec![], None, How::Yes);
     }
-    assert!((2..=4).contains(&(world.beats - before)));
+    assert!((2..=4).contains(&(world.heartbeats - before)));
 }
 
 #[test]
-fn a_look_follows_within_the_poll_interval_and_when_the_soonest_lease_has_run_out() {
+fn a_sync_follows_within_the_poll_interval_and_when_the_soonest_lease_has_expired() {
     for (soonest, expected) in [
         (None, POLL),
         (Some(Duration::from_secs(60)), POLL),
@@ -221,38 +221,38 @@ fn a_look_follows_within_the_poll_interval_and_when_the_soonest_lease_has_run_ou
         (Some(Duration::ZERO), SYNC_SPACING_MIN),
     ] {
         let mut world = settled(1);
-        while world.look.is_none() {
+        while world.sync.is_none() {
             world.pass();
-            world.answer_beat(How::Yes);
+            world.answer_heartbeat(How::Yes);
         }
-        let (looked, looks) = (world.now, world.looks);
-        world.answer_look(vec![], soonest, How::Yes);
-        while world.looks == looks {
+        let (synced, syncs) = (world.now, world.syncs);
+        world.answer_sync(vec![], soonest, How::Yes);
+        while world.syncs == syncs {
             world.pass();
-            world.answer_beat(How::Yes);
+            world.answer_heartbeat(How::Yes);
         }
-        assert_eq!(world.now.since(looked), expected, "L5: {soonest:?}");
+        assert_eq!(world.now.since(synced), expected, "L5: {soonest:?}");
     }
 }
 
 #[test]
-fn a_look_that_fails_is_made_again_less_and_less_often_and_unready_meanwhile() {
+fn a_sync_that_fails_is_retried_with_backoff_and_unready_meanwhile() {
     let mut world = settled(1);
     assert!(world.replica.is_connected());
-    let (began, looks) = (world.now, world.looks);
+    let (began, syncs) = (world.now, world.syncs);
     while world.now.since(began) < Duration::from_secs(20) {
         world.pass();
-        world.answer_beat(How::Yes);
-        world.answer_look(vec![], None, How::Refused);
+        world.answer_heartbeat(How::Yes);
+        world.answer_sync(vec![], None, How::Refused);
     }
     assert!(!world.replica.is_connected());
-    let looks = world.looks - looks;
-    assert!((6..=18).contains(&looks), "L4: {looks} looks");
-    while world.look.is_none() {
+    let syncs = world.syncs - syncs;
+    assert!((6..=18).contains(&syncs), "L4: {syncs} looks");
+    while world.sync.is_none() {
         world.pass();
-        world.answer_beat(How::Yes);
+        world.answer_heartbeat(How::Yes);
     }
-    world.answer_look(vec![], None, How::Yes);
+    world.answer_sync(vec![], None, How::Yes);
     assert!(world.replica.is_connected());
 }
 
@@ -264,13 +264,13 @@ fn a_bus_that_refuses_is_asked_again_later() {
     while world.bus.is_none() {
         assert!(world.replica.poll_timeout().is_some_and(|d| d.reason <= Reason::AcquireRetry));
         world.pass();
-        world.answer_look(vec![], None, How::Yes);
-        world.answer_beat(How::Yes);
+        world.answer_sync(vec![], None, How::Yes);
+        world.answer_heartbeat(How::Yes);
     }
     world.answer_bus(true);
-    world.tell(ReplicaEvent::BusLost);
+    world.handle(ReplicaEvent::BusLost);
     world.now = world.now + Duration::from_secs(3);
-    world.tell(ReplicaEvent::Wake);
+    world.handle(ReplicaEvent::Wake);
     assert!(world.bus.is_some(), "R04: a subscription that was lost is made anew");
 }
 
@@ -288,7 +288,7 @@ fn who_drains_takes_nothing_more_and_is_drained_when_the_last_runner_has_gone() 
     assert_eq!(asked_for(&world), [chat(2)]);
     // What was under way is not begun, but released by its hub.
     world.answer_acquire(0, How::Yes);
-    assert!(matches!(&world.actions[..], [ReplicaAction::Assign { room: false, .. }]));
+    assert!(matches!(&world.actions[..], [ReplicaAction::Assign { has_slot: false, .. }]));
     world.runner_gone(0);
     world.runner_gone(0);
     assert!(world.replica.is_drained());

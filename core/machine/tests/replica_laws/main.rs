@@ -13,11 +13,11 @@ proptest! {
     #![proptest_config(Config { failure_persistence: None, cases: Config::default().cases.max(500), ..Config::default() })]
 
     #[test]
-    fn a_replica_takes_what_it_has_room_for_and_each_chat_once(workers in 0usize..4, steps in steps(120)) {
+    fn a_replica_acquires_what_it_has_slots_for_and_each_chat_once(workers in 0usize..4, steps in steps(120)) {
         let mut world = World::new(workers);
         for step in steps {
             world.take(step);
         }
-        world.heal();
+        world.recover();
     }
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use mainstem_machine::hub::OpOutcome;
 use mainstem_machine::limits::{ACQUISITIONS_MAX, SYNC_RUNNABLE_MAX};
-use mainstem_machine::replica::{Outlook, Replica, ReplicaAction, ReplicaConfig, ReplicaEvent};
+use mainstem_machine::replica::{Replica, ReplicaAction, ReplicaConfig, ReplicaEvent, SyncResult};
 use mainstem_machine::{
-    ChatId, ChatState, Command, Content, Facts, Lease, OpId, Outcome, Rejection, ReplicaId, Status, Time,
-    WallTime,
+    ChatId, ChatState, Command, Content, Lease, OpId, Outcome, Rejection, ReplicaId, Status, StoreFacts,
+    Time, WallTime,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -24,7 +24,7 @@ pub(crate) fn chat(n: u8) -> ChatId {
 
 /// What an acquisition answers: the chat, held by us under this lease.
 pub(crate) fn acquired(chat: ChatId, lease: u64) -> Arc<ChatState> {
-    let facts = Facts { now: WallTime(0), lease_expired: true, message_role: None };
+    let facts = StoreFacts { now: WallTime(0), lease_expired: true, message_role: None };
     let content = Some(Content::text("begin"));
     let create = Command::Create { chat, owner: "owner".into(), title: None, model: None, content };
     let Ok(Outcome::Changed(change)) = create.apply_to(None, None, &facts) else { panic!("it is created") };
@@ -49,9 +49,9 @@ pub(crate) enum How {
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     Free { chat: u8, interrupting: bool },
-    Look { runnable: Vec<(u8, bool)>, soonest_ms: Option<u16>, how: How },
+    Sync { runnable: Vec<(u8, bool)>, soonest_ms: Option<u16>, how: How },
     Acquired { which: u8, how: How },
-    Beaten { how: How },
+    HeartbeatResult { how: How },
     Bus { how: How },
     BusLost,
     RunnerGone { which: u8 },
@@ -66,9 +66,9 @@ pub(crate) fn steps(max: usize) -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         20 => (0u8..12, any::<bool>()).prop_map(|(chat, interrupting)| Step::Free { chat, interrupting }),
         8 => (listed, proptest::option::of(any::<u16>()), how())
-            .prop_map(|(runnable, soonest_ms, how)| Step::Look { runnable, soonest_ms, how }),
+            .prop_map(|(runnable, soonest_ms, how)| Step::Sync { runnable, soonest_ms, how }),
         20 => (any::<u8>(), how()).prop_map(|(which, how)| Step::Acquired { which, how }),
-        6 => how().prop_map(|how| Step::Beaten { how }),
+        6 => how().prop_map(|how| Step::HeartbeatResult { how }),
         3 => how().prop_map(|how| Step::Bus { how }),
         1 => Just(Step::BusLost),
         12 => any::<u8>().prop_map(|which| Step::RunnerGone { which }),
@@ -88,11 +88,11 @@ pub(crate) struct World {
     pub(crate) held: BTreeMap<ChatId, (Lease, bool)>,
     /// Asked for, with whether it has a place.
     pub(crate) acquiring: BTreeMap<OpId, (ChatId, bool)>,
-    pub(crate) look: Option<OpId>,
-    pub(crate) beat: Option<(OpId, Vec<(ChatId, Lease)>)>,
+    pub(crate) sync: Option<OpId>,
+    pub(crate) heartbeat: Option<(OpId, Vec<(ChatId, Lease)>)>,
     pub(crate) bus: Option<OpId>,
-    pub(crate) looks: usize,
-    pub(crate) beats: usize,
+    pub(crate) syncs: usize,
+    pub(crate) heartbeats: usize,
     leases: u64,
     draining: bool,
     /// What the last event led to.
@@ -109,20 +109,20 @@ impl World {
             workers,
             held: BTreeMap::new(),
             acquiring: BTreeMap::new(),
-            look: None,
-            beat: None,
+            sync: None,
+            heartbeat: None,
             bus: None,
-            looks: 0,
-            beats: 0,
+            syncs: 0,
+            heartbeats: 0,
             leases: 0,
             draining: false,
             actions: Vec::new(),
         };
-        world.tell(ReplicaEvent::Wake);
+        world.handle(ReplicaEvent::Wake);
         world
     }
 
-    pub(crate) fn tell(&mut self, event: ReplicaEvent) {
+    pub(crate) fn handle(&mut self, event: ReplicaEvent) {
         self.replica.handle(self.now, event);
         self.actions.clear();
         while let Some(action) = self.replica.poll_action() {
@@ -138,14 +138,14 @@ impl World {
             ReplicaAction::BusSubscribe { op } => self.bus = Some(*op),
             ReplicaAction::Sync { op, runnable_max } => {
                 assert_eq!(*runnable_max, SYNC_RUNNABLE_MAX, "B1");
-                self.look = Some(*op);
-                self.looks += 1;
+                self.sync = Some(*op);
+                self.syncs += 1;
             }
             ReplicaAction::Heartbeat { op, held } => {
                 let ours: Vec<_> = self.held.iter().map(|(chat, (lease, _))| (*chat, *lease)).collect();
                 assert_eq!(*held, ours, "S5: exactly what has a runner here is renewed");
-                self.beat = Some((*op, held.clone()));
-                self.beats += 1;
+                self.heartbeat = Some((*op, held.clone()));
+                self.heartbeats += 1;
             }
             ReplicaAction::Acquire { op, chat, command } => {
                 let Command::Acquire { interrupting_only, .. } = command else { panic!("{command:?}") };
@@ -155,10 +155,10 @@ impl World {
                 assert!(!self.draining, "who drains takes nothing more");
                 self.acquiring.insert(*op, (*chat, !interrupting_only));
             }
-            ReplicaAction::Assign { chat, state, room, .. } => {
-                let (lease, had_room) = self.held[chat];
+            ReplicaAction::Assign { chat, state, has_slot, .. } => {
+                let (lease, had_slot) = self.held[chat];
                 assert_eq!(lease, state.lease);
-                assert_eq!(*room, had_room && !self.draining, "a place is what was asked for");
+                assert_eq!(*has_slot, had_slot && !self.draining, "a place is what was asked for");
             }
             ReplicaAction::Confirm { chat, lease, .. } | ReplicaAction::Lost { chat, lease } => {
                 assert_eq!(self.held.get(chat).map(|(held, _)| held), Some(lease), "it is told to a runner");
@@ -168,8 +168,8 @@ impl World {
 
     fn check(&self) {
         let placed = self.held.values().chain(self.acquiring.values().map(|_| &(Lease(0), false)));
-        let held = placed.filter(|(_, room)| *room).count();
-        let asked = self.acquiring.values().filter(|(_, room)| *room).count();
+        let held = placed.filter(|(_, has_slot)| *has_slot).count();
+        let asked = self.acquiring.values().filter(|(_, has_slot)| *has_slot).count();
         assert!(held + asked <= self.workers, "B1: {held} held and {asked} asked for, of {}", self.workers);
         assert!(self.acquiring.len() <= ACQUISITIONS_MAX, "B1");
         let mut replica = self.replica.clone();
@@ -184,7 +184,7 @@ impl World {
     }
 
     pub(crate) fn free(&mut self, n: u8, status: Status) {
-        self.tell(ReplicaEvent::Free { chat: chat(n), status });
+        self.handle(ReplicaEvent::Free { chat: chat(n), status });
     }
 
     pub(crate) fn answer_acquire(&mut self, which: usize, how: How) {
@@ -192,49 +192,49 @@ impl World {
             return;
         }
         let op = *self.acquiring.keys().nth(which % self.acquiring.len()).expect("there is one");
-        let (chat, room) = self.acquiring.remove(&op).expect("it was asked for");
+        let (chat, has_slot) = self.acquiring.remove(&op).expect("it was asked for");
         let outcome = match how {
             How::Yes => {
                 self.leases += 1;
-                self.held.insert(chat, (Lease(self.leases), room));
+                self.held.insert(chat, (Lease(self.leases), has_slot));
                 OpOutcome::Done(Ok(acquired(chat, self.leases)))
             }
             How::No => OpOutcome::Done(Err(Rejection::NotFree)),
             How::Refused => OpOutcome::Refused,
             How::Unknown => OpOutcome::Unknown,
         };
-        self.tell(ReplicaEvent::Acquired { op, outcome });
+        self.handle(ReplicaEvent::Acquired { op, outcome });
     }
 
-    pub(crate) fn answer_look(
+    pub(crate) fn answer_sync(
         &mut self,
         runnable: Vec<(ChatId, Status)>,
         soonest: Option<Duration>,
         how: How,
     ) {
-        let Some(op) = self.look.take() else { return };
+        let Some(op) = self.sync.take() else { return };
         let outcome = match how {
-            How::Yes | How::No => OpOutcome::Done(Outlook { runnable, soonest_expiry: soonest }),
+            How::Yes | How::No => OpOutcome::Done(SyncResult { runnable, soonest_expiry: soonest }),
             How::Refused => OpOutcome::Refused,
             How::Unknown => OpOutcome::Unknown,
         };
-        self.tell(ReplicaEvent::Synced { op, outcome });
+        self.handle(ReplicaEvent::Synced { op, outcome });
     }
 
-    pub(crate) fn answer_beat(&mut self, how: How) {
-        let Some((op, held)) = self.beat.take() else { return };
+    pub(crate) fn answer_heartbeat(&mut self, how: How) {
+        let Some((op, held)) = self.heartbeat.take() else { return };
         let outcome = match how {
             How::Yes => OpOutcome::Done(held),
             How::No => OpOutcome::Done(vec![]),
             How::Refused => OpOutcome::Refused,
             How::Unknown => OpOutcome::Unknown,
         };
-        self.tell(ReplicaEvent::Beaten { op, outcome });
+        self.handle(ReplicaEvent::HeartbeatResult { op, outcome });
     }
 
-    pub(crate) fn answer_bus(&mut self, armed: bool) {
+    pub(crate) fn answer_bus(&mut self, established: bool) {
         if let Some(op) = self.bus.take() {
-            self.tell(ReplicaEvent::BusSubscribed { op, armed });
+            self.handle(ReplicaEvent::BusSubscribed { op, established });
         }
     }
 
@@ -242,34 +242,34 @@ impl World {
         if !self.held.is_empty() {
             let chat = *self.held.keys().nth(which % self.held.len()).expect("there is one");
             let (lease, _) = self.held.remove(&chat).expect("it is held");
-            self.tell(ReplicaEvent::RunnerGone { chat, lease });
+            self.handle(ReplicaEvent::RunnerGone { chat, lease });
         }
     }
 
     pub(crate) fn pass(&mut self) {
         let deadline = self.replica.poll_timeout().expect("heartbeats never end");
         self.now = self.now.max(deadline.at);
-        self.tell(ReplicaEvent::Wake);
+        self.handle(ReplicaEvent::Wake);
     }
 
     pub(crate) fn drain(&mut self) {
         self.draining = true;
-        self.tell(ReplicaEvent::Drain);
+        self.handle(ReplicaEvent::Drain);
     }
 
     pub(crate) fn take(&mut self, step: Step) {
         let status = |interrupting| if interrupting { Status::Interrupting } else { Status::Running };
         match step {
             Step::Free { chat, interrupting } => self.free(chat, status(interrupting)),
-            Step::Look { runnable, soonest_ms, how } => {
+            Step::Sync { runnable, soonest_ms, how } => {
                 let runnable = runnable.into_iter().map(|(n, i)| (chat(n), status(i))).collect();
                 let soonest = soonest_ms.map(|ms| Duration::from_millis(ms.into()));
-                self.answer_look(runnable, soonest, how);
+                self.answer_sync(runnable, soonest, how);
             }
             Step::Acquired { which, how } => self.answer_acquire(which.into(), how),
-            Step::Beaten { how } => self.answer_beat(how),
+            Step::HeartbeatResult { how } => self.answer_heartbeat(how),
             Step::Bus { how } => self.answer_bus(matches!(how, How::Yes)),
-            Step::BusLost => self.tell(ReplicaEvent::BusLost),
+            Step::BusLost => self.handle(ReplicaEvent::BusLost),
             Step::RunnerGone { which } => self.runner_gone(which.into()),
             Step::Drain => self.drain(),
             Step::Deadline => self.pass(),
@@ -279,7 +279,7 @@ impl World {
 
     /// Everything answers. Then whatever is runnable is taken up within one look, for as long as there is
     /// room (L3), and a chat that is to be interrupted without any (L2).
-    pub(crate) fn heal(&mut self) {
+    pub(crate) fn recover(&mut self) {
         while !self.held.is_empty() {
             self.runner_gone(0);
         }
@@ -288,9 +288,9 @@ impl World {
         let mut taken = BTreeSet::new();
         while self.now < end {
             self.answer_bus(true);
-            self.answer_beat(How::Yes);
+            self.answer_heartbeat(How::Yes);
             let left = wanted.iter().filter(|(chat, _)| !taken.contains(chat)).copied().collect();
-            self.answer_look(left, None, How::Yes);
+            self.answer_sync(left, None, How::Yes);
             while !self.acquiring.is_empty() {
                 self.answer_acquire(0, How::Yes);
             }

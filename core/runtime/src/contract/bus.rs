@@ -98,12 +98,12 @@ pub async fn a_dropped_subscription_harms_nobody(subject: &Subject) {
     publish(subject, notice(7, 2)).await;
     let mut again = subscribe(subject, Topic::Chat(id(7))).await;
     publish(subject, notice(7, 3)).await;
-    let mut told = next(subject, &mut again).await;
+    let mut received = next(subject, &mut again).await;
     // What was under way when it subscribed may still arrive.
-    if told == notice(7, 2) {
-        told = next(subject, &mut again).await;
+    if received == notice(7, 2) {
+        received = next(subject, &mut again).await;
     }
-    assert_eq!(told, notice(7, 3), "who comes back is told what follows");
+    assert_eq!(received, notice(7, 3), "who comes back is told what follows");
 }
 
 fn id(number: u128) -> ChatId {

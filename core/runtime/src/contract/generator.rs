@@ -16,7 +16,7 @@ pub const STEP_MAX: Duration = Duration::from_secs(20);
 /// Events of one run that the suite looks at.
 pub const EVENTS_MAX: usize = 10_000;
 
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// A generator under test, with what the suite needs of its world.
 pub trait Subject: Send + Sync {
@@ -44,9 +44,9 @@ pub async fn check(subject: &impl Subject) {
 }
 
 async fn start_returns_at_once(subject: &impl Subject) {
-    let begun = subject.now();
+    let started = subject.now();
     let run = subject.generator().start(subject.conversation());
-    let took = subject.now().since(begun);
+    let took = subject.now().since(started);
     assert!(took <= START_MAX, "start returns at once: expected at most {START_MAX:?}, took {took:?}");
     drop(run);
     nothing_is_held(subject).await;
@@ -131,10 +131,10 @@ async fn next(subject: &impl Subject, run: &mut Generation) -> Option<Generated>
 
 /// Waits for it: a peer learns of a closed connection a little later.
 async fn nothing_is_held(subject: &impl Subject) {
-    let begun = subject.now();
+    let started = subject.now();
     while subject.runs_open() > 0 {
-        let waited = subject.now().since(begun);
+        let waited = subject.now().since(started);
         assert!(waited <= STEP_MAX, "B2: runs that are gone hold nothing, {} do", subject.runs_open());
-        subject.sleep(LOOK_AGAIN).await;
+        subject.sleep(POLL_INTERVAL).await;
     }
 }

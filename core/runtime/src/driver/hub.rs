@@ -15,8 +15,8 @@ use futures::task::AtomicWaker;
 use mainstem_machine::hub::{Hub, HubAction, HubEvent, JoinedParts, Measure, OpOutcome};
 use mainstem_machine::limits::{OP_TIMEOUT, PAGE_MESSAGES_MAX, PAGE_READS_MAX};
 use mainstem_machine::{
-    ChatId, ChatState, DialId, Ending, FollowerId, GenerationId, Known, Lease, Message, MessageId, OpId,
-    Rejection, RelayFault, RelayFrame, RelayPosition, ReplicaId, Resume, RunError, StreamEvent,
+    CachedVersions, ChatId, ChatState, DialId, Ending, FollowerId, GenerationId, Lease, Message, MessageId,
+    OpId, Rejection, RelayFault, RelayFrame, RelayPosition, ReplicaId, Resume, RunError, StreamEvent,
     SubscriptionId, Time, Version,
 };
 use tokio::sync::Notify;
@@ -41,7 +41,7 @@ pub(crate) struct HubCell<E: Env> {
     chat: ChatId,
     inner: Mutex<Inner>,
     news: Notify,
-    nudge: Nudge,
+    task_waker: TaskWaker,
     task: Mutex<Option<TaskHandle>>,
     env: std::marker::PhantomData<fn() -> E>,
 }
@@ -59,20 +59,20 @@ struct Inner {
 
 /// Tells the task that somebody else has moved the hub.
 #[derive(Default)]
-struct Nudge {
-    given: AtomicBool,
+struct TaskWaker {
+    requested: AtomicBool,
     waker: AtomicWaker,
 }
 
-impl Nudge {
-    fn give(&self) {
-        self.given.store(true, Ordering::Release);
+impl TaskWaker {
+    fn wake(&self) {
+        self.requested.store(true, Ordering::Release);
         self.waker.wake();
     }
 
     fn poll(&self, context: &mut Context<'_>) -> bool {
         self.waker.register(context.waker());
-        self.given.swap(false, Ordering::AcqRel)
+        self.requested.swap(false, Ordering::AcqRel)
     }
 }
 
@@ -107,7 +107,7 @@ impl Entry<'_> {
     }
 
     pub(crate) fn subscribe(&mut self, from: Resume) -> Option<SubscriptionId> {
-        if !self.inner.hub.has_room_for_viewer() {
+        if !self.inner.hub.has_capacity_for_viewer() {
             return None;
         }
         self.inner.last_id += 1;
@@ -117,7 +117,7 @@ impl Entry<'_> {
     }
 
     pub(crate) fn follow(&mut self, position: Option<RelayPosition>) -> Option<FollowerId> {
-        if !self.inner.hub.has_room_for_follower() {
+        if !self.inner.hub.has_capacity_for_follower() {
             return None;
         }
         self.inner.last_id += 1;
@@ -135,8 +135,8 @@ impl Entry<'_> {
         self.inner.hub.ending()
     }
 
-    pub(crate) fn known(&self) -> Option<Known> {
-        self.inner.hub.known()
+    pub(crate) fn cached(&self) -> Option<CachedVersions> {
+        self.inner.hub.cached()
     }
 
     pub(crate) fn is_over_for(&self, follower: FollowerId) -> bool {
@@ -168,9 +168,9 @@ impl<E: Env> HubCell<E> {
         let hub = Hub::new(shared.env.now(), shared.hub_config.clone());
         let (joined, pending) = (JoinedParts::default(), VecDeque::new());
         let inner = Inner { hub, joined, pending, last_id: 0, assigned: None, ended: false };
-        let (news, nudge, task) = (Notify::new(), Nudge::default(), Mutex::default());
+        let (news, task_waker, task) = (Notify::new(), TaskWaker::default(), Mutex::default());
         let inner = Mutex::new(inner);
-        let cell = Arc::new(Self { chat, inner, news, nudge, task, env: std::marker::PhantomData });
+        let cell = Arc::new(Self { chat, inner, news, task_waker, task, env: std::marker::PhantomData });
         let ended = Ended { shared: shared.clone(), cell: cell.clone() };
         let handle = shared.env.spawn(HubTask::new(ended).run());
         *lock(&cell.task) = Some(handle);
@@ -190,7 +190,7 @@ impl<E: Env> HubCell<E> {
     pub(crate) fn enter<T>(&self, env: &E, act: impl FnOnce(&mut Entry<'_>) -> T) -> Option<T> {
         let (done, moved) = self.enter_quietly(env, act)?;
         if moved {
-            self.nudge.give();
+            self.task_waker.wake();
         }
         Some(done)
     }
@@ -316,7 +316,7 @@ impl<E: Env> HubTask<E> {
 
     /// Gathers what has happened. Ready if there is anything, or if somebody else moved the hub.
     fn poll_events(&mut self, context: &mut Context<'_>, events: &mut Vec<HubEvent>) -> Poll<()> {
-        let nudged = self.ended.cell.nudge.poll(context);
+        let woken = self.ended.cell.task_waker.poll(context);
         self.poll_bus(context, events);
         while let Poll::Ready(Some(done)) = Pin::new(&mut self.operations).poll_next(context) {
             events.push(self.take(done));
@@ -326,7 +326,7 @@ impl<E: Env> HubTask<E> {
         if self.sleeper.poll(context).is_ready() {
             events.push(HubEvent::Wake);
         }
-        if nudged || !events.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+        if woken || !events.is_empty() { Poll::Ready(()) } else { Poll::Pending }
     }
 
     fn poll_bus(&mut self, context: &mut Context<'_>, events: &mut Vec<HubEvent>) {
@@ -420,12 +420,12 @@ impl<E: Env> HubTask<E> {
         match done {
             Done::Event(event) => event,
             Done::Bus { op, subscribed } => {
-                let armed = subscribed.is_ok();
+                let established = subscribed.is_ok();
                 match subscribed {
                     Ok(subscription) => self.bus = Some(subscription),
                     Err(error) => tracing::debug!(chat = %self.ended.cell.chat, %error, "not subscribed"),
                 }
-                HubEvent::BusSubscribed { op, armed }
+                HubEvent::BusSubscribed { op, established }
             }
             Done::History { op, loaded } => {
                 let loaded = loaded.map(|(version, messages)| {
@@ -451,8 +451,8 @@ impl<E: Env> HubTask<E> {
                 Done::Bus { op, subscribed }
             }),
             HubAction::BusUnsubscribe => self.bus = None,
-            HubAction::ReadSnapshot { op, known } => self.operate(async move {
-                let read = bounded(&shared.env, shared.store.snapshot(chat, known)).await;
+            HubAction::ReadSnapshot { op, cached } => self.operate(async move {
+                let read = bounded(&shared.env, shared.store.snapshot(chat, cached)).await;
                 Done::Event(HubEvent::SnapshotRead { op, outcome: outcome(read, "read snapshot") })
             }),
             HubAction::ReadPage { op, after, until } => self.operate(async move {
@@ -464,7 +464,7 @@ impl<E: Env> HubTask<E> {
                 self.operate(async move { Done::History { op, loaded: load_history(&shared, chat).await } })
             }
             HubAction::Apply { op, command } => self.operate(async move {
-                let request = Request { chat, command, by: None, receipt: None };
+                let request = Request { chat, command, by: None, idempotency_key: None };
                 let what = request.command.name();
                 let applied = outcome(shared.apply(&request).await, what);
                 Done::Event(HubEvent::Applied { op, outcome: applied_state(applied) })

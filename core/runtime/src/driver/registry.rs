@@ -73,19 +73,19 @@ impl<E: Env> Registry<E> {
     }
 
     /// Hands an event to the chat's hub, if it is open.
-    pub(super) fn tell(&self, env: &E, chat: ChatId, event: HubEvent) {
+    pub(super) fn deliver(&self, env: &E, chat: ChatId, event: HubEvent) {
         if let Some(cell) = self.find(chat) {
             cell.enter(env, |entry| entry.handle(event));
         }
     }
 
     pub(super) fn hint(&self, env: &E, chat: ChatId, snapshot_version: Version) {
-        self.tell(env, chat, HubEvent::Hint { snapshot_version });
+        self.deliver(env, chat, HubEvent::Hint { snapshot_version });
     }
 
     /// Tells the chat's hub, if it is open, what was committed from here.
     pub(super) fn committed(&self, env: &E, state: &Arc<ChatState>) {
-        self.tell(env, state.id, HubEvent::Committed { state: state.clone() });
+        self.deliver(env, state.id, HubEvent::Committed { state: state.clone() });
     }
 
     /// Measures every hub, and asserts what always holds of it.
@@ -99,7 +99,7 @@ impl<E: Env> Registry<E> {
     }
 
     /// Hands the same event to every hub.
-    pub(crate) fn tell_all(&self, env: &E, event: &HubEvent) {
+    pub(crate) fn deliver_all(&self, env: &E, event: &HubEvent) {
         let cells: Vec<_> = lock(&self.hubs).values().cloned().collect();
         for cell in cells {
             cell.enter(env, |entry| entry.handle(event.clone()));

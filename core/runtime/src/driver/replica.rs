@@ -12,7 +12,7 @@ use futures::stream::{FuturesUnordered, Stream};
 use futures::task::AtomicWaker;
 use mainstem_machine::hub::HubEvent;
 use mainstem_machine::limits::OP_TIMEOUT;
-use mainstem_machine::replica::{Outlook, Replica, ReplicaAction, ReplicaConfig, ReplicaEvent};
+use mainstem_machine::replica::{Replica, ReplicaAction, ReplicaConfig, ReplicaEvent, SyncResult};
 use mainstem_machine::{ChatId, Lease, OpId, Status, Time, Version};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
@@ -30,7 +30,7 @@ const NOTICES_MAX: usize = 64;
 /// The replica's machine, and those who wait for it.
 pub(crate) struct ReplicaCell {
     inner: Mutex<Inner>,
-    nudged: AtomicBool,
+    woken: AtomicBool,
     waker: AtomicWaker,
     news: Notify,
 }
@@ -43,8 +43,8 @@ struct Inner {
 impl ReplicaCell {
     pub(crate) fn new(now: Time, config: ReplicaConfig) -> Self {
         let inner = Inner { replica: Replica::new(now, config), pending: VecDeque::new() };
-        let (nudged, waker, news) = (AtomicBool::new(false), AtomicWaker::new(), Notify::new());
-        Self { inner: Mutex::new(inner), nudged, waker, news }
+        let (woken, waker, news) = (AtomicBool::new(false), AtomicWaker::new(), Notify::new());
+        Self { inner: Mutex::new(inner), woken, waker, news }
     }
 
     pub(crate) fn handle<E: Env>(&self, env: &E, event: ReplicaEvent) {
@@ -55,7 +55,7 @@ impl ReplicaCell {
                 inner.pending.push_back(action);
             }
         }
-        self.nudged.store(true, Ordering::Release);
+        self.woken.store(true, Ordering::Release);
         self.waker.wake();
         self.news.notify_waiters();
     }
@@ -130,7 +130,7 @@ impl<E: Env> ReplicaTask<E> {
     fn poll_events(&mut self, context: &mut Context<'_>, events: &mut Vec<ReplicaEvent>) -> Poll<()> {
         let cell = &self.shared.replica;
         cell.waker.register(context.waker());
-        let nudged = cell.nudged.swap(false, Ordering::AcqRel);
+        let woken = cell.woken.swap(false, Ordering::AcqRel);
         while let Some(bus) = &mut self.bus
             && events.len() < NOTICES_MAX
             && let Poll::Ready(notice) = bus.as_mut().poll_next(context)
@@ -147,19 +147,19 @@ impl<E: Env> ReplicaTask<E> {
             events.push(match done {
                 Done::Event(event) => event,
                 Done::Bus { op, subscribed } => {
-                    let armed = subscribed.is_ok();
+                    let established = subscribed.is_ok();
                     match subscribed {
                         Ok(subscription) => self.bus = Some(subscription),
                         Err(error) => tracing::warn!(%error, "no notifications: polling alone"),
                     }
-                    ReplicaEvent::BusSubscribed { op, armed }
+                    ReplicaEvent::BusSubscribed { op, established }
                 }
             });
         }
         if self.sleeper.poll(context).is_ready() {
             events.push(ReplicaEvent::Wake);
         }
-        if nudged || !events.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+        if woken || !events.is_empty() { Poll::Ready(()) } else { Poll::Pending }
     }
 
     fn execute(&mut self, action: ReplicaAction) {
@@ -175,32 +175,32 @@ impl<E: Env> ReplicaTask<E> {
                 Done::Event(ReplicaEvent::Synced { op, outcome: synced })
             }),
             ReplicaAction::Acquire { op, chat, command } => self.operate(async move {
-                let request = Request { chat, command, by: None, receipt: None };
+                let request = Request { chat, command, by: None, idempotency_key: None };
                 let applied = outcome(shared.apply(&request).await, "acquire");
                 Done::Event(ReplicaEvent::Acquired { op, outcome: super::hub::applied_state(applied) })
             }),
             ReplicaAction::Heartbeat { op, held } => self.operate(async move {
                 let held: Vec<_> = held.into_iter().map(|(chat, lease)| Held { chat, lease }).collect();
-                let beaten = bounded(&shared.env, shared.store.heartbeat(&shared.row, &held)).await;
-                let confirmed = beaten.map(|report| {
+                let result = bounded(&shared.env, shared.store.heartbeat(&shared.row, &held)).await;
+                let confirmed = result.map(|report| {
                     shared.learn_peers(report.peers);
                     report.confirmed.into_iter().map(|held| (held.chat, held.lease)).collect()
                 });
-                Done::Event(ReplicaEvent::Beaten { op, outcome: outcome(confirmed, "heartbeat") })
+                Done::Event(ReplicaEvent::HeartbeatResult { op, outcome: outcome(confirmed, "heartbeat") })
             }),
-            ReplicaAction::Assign { chat, state, asked_at, room } => {
+            ReplicaAction::Assign { chat, state, asked_at, has_slot } => {
                 let lease = state.lease;
-                let event = HubEvent::Acquired { state, asked_at, room };
+                let event = HubEvent::Acquired { state, asked_at, has_slot };
                 let assigned = shared.registry.enter(&shared, chat, |_, entry| entry.assign(lease, event));
                 if assigned.is_none() {
                     shared.replica.on_runner_gone(&shared.env, chat, lease);
                 }
             }
             ReplicaAction::Confirm { chat, lease, sent_at } => {
-                shared.registry.tell(&shared.env, chat, HubEvent::LeaseConfirmed { lease, sent_at });
+                shared.registry.deliver(&shared.env, chat, HubEvent::LeaseConfirmed { lease, sent_at });
             }
             ReplicaAction::Lost { chat, lease } => {
-                shared.registry.tell(&shared.env, chat, HubEvent::LeaseLost { lease });
+                shared.registry.deliver(&shared.env, chat, HubEvent::LeaseLost { lease });
             }
         }
     }
@@ -211,7 +211,7 @@ impl<E: Env> ReplicaTask<E> {
 }
 
 /// Looks at everything, and hints at what changed. A chat that was asked for and is not there is gone.
-async fn sync<E: Env>(shared: &Arc<Shared<E>>, runnable_max: usize) -> Result<Outlook, Fault> {
+async fn sync<E: Env>(shared: &Arc<Shared<E>>, runnable_max: usize) -> Result<SyncResult, Fault> {
     let request = SyncRequest { chats: shared.registry.chats(), runnable_max };
     let SyncReport { versions, runnable, soonest_expiry } =
         bounded(&shared.env, shared.store.sync(&request)).await?;
@@ -223,5 +223,5 @@ async fn sync<E: Env>(shared: &Arc<Shared<E>>, runnable_max: usize) -> Result<Ou
     for chat in missing {
         shared.registry.hint(&shared.env, chat, Version(u64::MAX));
     }
-    Ok(Outlook { runnable, soonest_expiry })
+    Ok(SyncResult { runnable, soonest_expiry })
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mainstem_machine::{
-    Accepted, ChatId, ChatState, Command, Known, Lease, MessageId, Page, Rejection, ReplicaId, Snapshot,
-    Status, Version,
+    Accepted, CachedVersions, ChatId, ChatState, Command, Lease, MessageId, Page, Rejection, ReplicaId,
+    Snapshot, Status, Version,
 };
 
 /// Why an operation has no result.
@@ -28,12 +28,12 @@ pub struct Request {
     pub command: Command,
     /// The user who asks: to anybody but its owner a chat does not exist (S10). `None` for the server itself.
     pub by: Option<Arc<str>>,
-    pub receipt: Option<Receipt>,
+    pub idempotency_key: Option<IdempotencyKey>,
 }
 
 /// Makes a command happen once, however often it is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Receipt {
+pub struct IdempotencyKey {
     /// Who asks.
     pub caller: Arc<str>,
     /// Method, path and key.
@@ -123,7 +123,8 @@ pub trait Store: Send + Sync + 'static {
     async fn apply(&self, request: &Request) -> Result<Applied, Fault>;
 
     /// `None` if there is no such chat.
-    async fn snapshot(&self, chat: ChatId, known: Option<Known>) -> Result<Option<Snapshot>, Fault>;
+    async fn snapshot(&self, chat: ChatId, cached: Option<CachedVersions>)
+    -> Result<Option<Snapshot>, Fault>;
 
     /// The row alone. `None` if there is no such chat.
     async fn state(&self, chat: ChatId) -> Result<Option<Arc<ChatState>>, Fault> {
@@ -146,7 +147,7 @@ pub trait Store: Send + Sync + 'static {
     async fn heartbeat(&self, replica: &ReplicaRow, held: &[Held]) -> Result<HeartbeatReport, Fault>;
 
     /// The replica is gone from membership.
-    async fn farewell(&self, replica: &ReplicaId) -> Result<(), Fault>;
+    async fn deregister(&self, replica: &ReplicaId) -> Result<(), Fault>;
 
     async fn sync(&self, request: &SyncRequest) -> Result<SyncReport, Fault>;
 

@@ -33,7 +33,7 @@ type Proof = [u8; PROOF];
 
 /// Why a server turned a connection away.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Refusal {
+pub(super) enum AuthError {
     #[error("the connection broke: {0}")]
     Broken(#[from] io::Error),
     #[error("expected the relay's greeting, got something else")]
@@ -70,8 +70,8 @@ pub(super) async fn admit<E: Env>(
     env: &E,
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     secret: &[u8],
-) -> Result<(), Refusal> {
-    let theirs = receive_greeting(stream).await?.ok_or(Refusal::Stranger)?;
+) -> Result<(), AuthError> {
+    let theirs = receive_greeting(stream).await?.ok_or(AuthError::Stranger)?;
     let ours = nonce(env);
     send(stream, &greeting(&ours)).await?;
     let mut proof = [0; PROOF];
@@ -79,7 +79,7 @@ pub(super) async fn admit<E: Env>(
     if !is_proven(&proof, secret, Role::Client, &theirs, &ours) {
         send(stream, &[DENIED]).await?;
         stream.shutdown().await?;
-        return Err(Refusal::Denied);
+        return Err(AuthError::Denied);
     }
     let mut answer = [ACCEPTED; 1 + PROOF];
     answer[1..].copy_from_slice(&prove(secret, Role::Server, &theirs, &ours));

@@ -175,17 +175,18 @@ impl<E: Env> Pool<E> {
             return Err(RelayFault::Gone);
         }
         state.last_id += 1;
-        let place = Place { pool: Arc::downgrade(self), address: address.to_owned(), id: state.last_id };
+        let slot_guard =
+            SlotGuard { pool: Arc::downgrade(self), address: address.to_owned(), id: state.last_id };
         let pool = self.clone();
-        let id = place.id;
+        let id = slot_guard.id;
         let dial: Dial = Box::pin(async move {
-            let opening = Connection::open(&pool.env, place.id, &place.address, &pool.secret);
+            let opening = Connection::open(&pool.env, slot_guard.id, &slot_guard.address, &pool.secret);
             let (connection, life) = match within(&pool.env, CONNECT_TIMEOUT, opening).await {
                 Ok(Ok(opened)) => opened,
-                Ok(Err(fault)) => return Err(place.failed(fault)),
-                Err(_) => return Err(place.failed(RelayFault::Gone)),
+                Ok(Err(fault)) => return Err(slot_guard.failed(fault)),
+                Err(_) => return Err(slot_guard.failed(RelayFault::Gone)),
             };
-            pool.keep(place, connection, life)
+            pool.keep(slot_guard, connection, life)
         });
         let dial = dial.shared();
         let weak = dial.downgrade().expect("a dial that was not polled has not ended");
@@ -195,25 +196,25 @@ impl<E: Env> Pool<E> {
 
     fn keep(
         &self,
-        place: Place<E>,
+        slot_guard: SlotGuard<E>,
         connection: Connection,
         life: Boxed<'static, ()>,
     ) -> Result<Arc<Connection>, RelayFault> {
         let connection = Arc::new(connection);
         let usage = connection.usage().clone();
-        let (id, address) = (place.id, place.address.clone());
+        let (id, address) = (slot_guard.id, slot_guard.address.clone());
         let env = self.env.clone();
         let life = async move {
             let unused = std::pin::pin!(async {
                 loop {
                     usage.ends(&env).await;
-                    if place.leave_if(|| usage.is_idle()) {
+                    if slot_guard.leave_if(|| usage.is_idle()) {
                         return;
                     }
                 }
             });
             futures::future::select(life, unused).await;
-            tracing::info!(address = place.address, "the connection to a peer has ended");
+            tracing::info!(address = slot_guard.address, "the connection to a peer has ended");
         };
         let mut state = self.lock();
         if state.closed {
@@ -229,13 +230,13 @@ impl<E: Env> Pool<E> {
 }
 
 /// The place of a dial and then of its connection in the pool, given back when dropped.
-struct Place<E: Env> {
+struct SlotGuard<E: Env> {
     pool: Weak<Pool<E>>,
     address: String,
     id: u64,
 }
 
-impl<E: Env> Place<E> {
+impl<E: Env> SlotGuard<E> {
     fn failed(&self, fault: RelayFault) -> RelayFault {
         match fault {
             RelayFault::Denied => {
@@ -261,7 +262,7 @@ impl<E: Env> Place<E> {
     }
 }
 
-impl<E: Env> Drop for Place<E> {
+impl<E: Env> Drop for SlotGuard<E> {
     fn drop(&mut self) {
         self.leave_if(|| true);
         if let Some(pool) = self.pool.upgrade() {

@@ -44,9 +44,9 @@ impl Stream for Frames {
                 // It says nothing.
                 (_, RelayFrame::Parts { parts, .. }) if parts.is_empty() => continue,
                 (None, RelayFrame::Parts { episode, first_seq, parts }) => {
-                    let mut begun = Run { episode, first_seq, bytes: 0, parts: Vec::new() };
-                    self.held = begun.take_from(first_seq, parts);
-                    run = Some(begun);
+                    let mut next_run = Run { episode, first_seq, bytes: 0, parts: Vec::new() };
+                    self.held = next_run.take_from(first_seq, parts);
+                    run = Some(next_run);
                 }
                 (Some(run), RelayFrame::Parts { episode, first_seq, parts })
                     if run.goes_on_with(episode, first_seq) =>

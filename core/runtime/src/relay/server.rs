@@ -152,8 +152,8 @@ async fn proof<E: Env>(
 ) -> (u64, Option<E::Stream>) {
     match within(&env, PREFACE_TIMEOUT, auth::admit(&env, &mut stream, &secret)).await {
         Ok(Ok(())) => return (id, Some(stream)),
-        Ok(Err(auth::Refusal::Denied)) => tracing::warn!("a peer has another secret and is turned away"),
-        Ok(Err(refusal)) => tracing::debug!(%refusal, "a connection is no peer's"),
+        Ok(Err(auth::AuthError::Denied)) => tracing::warn!("a peer has another secret and is turned away"),
+        Ok(Err(reason)) => tracing::debug!(%reason, "a connection is no peer's"),
         Err(_) => tracing::debug!("a connection did not prove itself in time"),
     }
     (id, None)
@@ -207,9 +207,9 @@ impl Connections {
         if table.running.len() >= CONNECTIONS_MAX {
             tracing::warn!(connections = table.running.len(), "connected to by too many peers");
         } else if !table.closed {
-            let place = Place { connections: Arc::downgrade(self), id };
+            let slot = ConnectionSlot { connections: Arc::downgrade(self), id };
             let task = async move {
-                let _place = place;
+                let _slot = slot;
                 connection.await;
             };
             table.running.insert(id, env.spawn(task));
@@ -218,12 +218,12 @@ impl Connections {
 }
 
 /// The place of a connection in the table, given back when dropped.
-struct Place {
+struct ConnectionSlot {
     connections: Weak<Connections>,
     id: u64,
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let Some(connections) = self.connections.upgrade() else { return };
         let task = connections.lock().running.remove(&self.id);
@@ -241,8 +241,8 @@ impl<H: RelaySource> Relay for Service<H> {
     type FollowStream = Frames;
 
     async fn follow(&self, request: Request<proto::FollowRequest>) -> Result<Response<Frames>, Status> {
-        let request = Follow::try_from(request.into_inner()).map_err(wire::refusal)?;
-        let frames = self.0.follow(request).await.map_err(wire::refusal)?;
+        let request = Follow::try_from(request.into_inner()).map_err(wire::to_status)?;
+        let frames = self.0.follow(request).await.map_err(wire::to_status)?;
         Ok(Response::new(Frames::new(frames)))
     }
 }

@@ -116,7 +116,7 @@ pub(super) fn text_bytes(parts: &[Bytes]) -> usize {
 }
 
 /// What a worker answers instead of a stream.
-pub(super) fn refusal(fault: RelayFault) -> Status {
+pub(super) fn to_status(fault: RelayFault) -> Status {
     match fault {
         RelayFault::NotWorker => Status::failed_precondition("this replica does not work on the chat"),
         RelayFault::Denied => Status::permission_denied("this replica may not follow the chat"),
@@ -220,8 +220,8 @@ mod tests {
 
     #[test]
     fn every_fault_but_a_lost_peer_survives_the_wire() {
-        for told in [RelayFault::NotWorker, RelayFault::Denied, RelayFault::Nonsense, RelayFault::Gone] {
-            assert_eq!(fault(&refusal(told)), told);
+        for reported in [RelayFault::NotWorker, RelayFault::Denied, RelayFault::Nonsense, RelayFault::Gone] {
+            assert_eq!(fault(&to_status(reported)), reported);
         }
         assert_eq!(fault(&Status::from_error("broken".into())), RelayFault::Gone);
     }

@@ -183,12 +183,12 @@ fn what_was_late_delays_nothing_after_it() {
 #[test]
 fn at_full_speed_no_timer_is_set_and_a_part_is_cheap() {
     let env = VirtualEnv::default();
-    let begun = Instant::now();
+    let started = Instant::now();
     let events = all(&env, 1, "/demo parts=100000 interval=0");
     assert_eq!(events.len(), 100_001);
     assert_eq!((env.timers_made(), env.now()), (0, Time::START));
     // Generous: an unoptimized build on a busy machine.
-    assert!(begun.elapsed() < Duration::from_secs(2), "100,000 parts took {:?}", begun.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(2), "100,000 parts took {:?}", started.elapsed());
 }
 
 struct VirtualDemo {

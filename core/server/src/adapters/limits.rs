@@ -27,9 +27,9 @@ pub(super) const POSTGRES_CONNECTIONS_MAX: u32 = 24;
 pub(super) const SQLITE_READERS_MAX: u32 = 4;
 
 /// How long a receipt is kept.
-pub(super) const RECEIPT_RETENTION_MS: i64 = 24 * 60 * 60 * 1000;
+pub(super) const IDEMPOTENCY_RETENTION_MS: i64 = 24 * 60 * 60 * 1000;
 /// Receipts that one heartbeat removes.
-pub(super) const RECEIPTS_PURGED_MAX: i64 = 1000;
+pub(super) const IDEMPOTENCY_RECORDS_PURGED_MAX: i64 = 1000;
 /// Replicas that were not heard of for so long are forgotten.
 pub(super) const REPLICA_RETENTION_MS: i64 = 24 * 60 * 60 * 1000;
 /// Peers are those heard of within so many `lease_ttl`.

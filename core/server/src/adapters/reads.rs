@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_machine::{Message, MessageId, Status, Version, limits};
-use mainstem_runtime::ports::{Known, Page, Snapshot, SyncReport, Tail};
+use mainstem_runtime::ports::{CachedVersions, Page, Snapshot, SyncReport, Tail};
 
 use super::rows::{self, Fields, signed, unsigned};
 
@@ -104,10 +104,10 @@ macro_rules! sync {
 pub(super) use {list, page, snapshot, state, sync};
 
 /// What is bound to a snapshot's statement after the chat.
-pub(super) fn known_values(known: Option<Known>) -> [i64; 5] {
-    let (snapshot, reset, last) = match known {
-        Some(known) => {
-            (signed(known.snapshot_version.0), signed(known.reset_version.0), signed(known.last_message.0))
+pub(super) fn cached_values(cached: Option<CachedVersions>) -> [i64; 5] {
+    let (snapshot, reset, last) = match cached {
+        Some(cached) => {
+            (signed(cached.snapshot_version.0), signed(cached.reset_version.0), signed(cached.last_message.0))
         }
         None => (0, -1, 0),
     };
@@ -140,7 +140,7 @@ pub(super) fn to_page(rows: &[impl Fields]) -> sqlx::Result<Option<Page>> {
     Ok(Some(Page {
         messages,
         more: !complete,
-        anchored: first.flag("anchored")?,
+        has_base: first.flag("anchored")?,
         reset_version: Version(first.number("reset_version")?),
         history_version: Version(first.number("history_version")?),
     }))

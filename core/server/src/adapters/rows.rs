@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::Row;
 
-use super::transaction::{Kept, Locked};
+use super::transaction::{IdempotencyRecord, Locked};
 
 /// A row's columns by name, in the types that both databases know.
 pub(super) trait Fields {
@@ -89,7 +89,7 @@ macro_rules! bind_chat {
             .bind(state.status.as_str())
             .bind(state.worker.as_ref().map(|worker| worker.as_str().to_owned()))
             .bind(signed(state.lease.0))
-            .bind(state.begun.map(|lease| signed(lease.0)))
+            .bind(state.attempt_lease.map(|lease| signed(lease.0)))
             .bind(signed(state.snapshot_version.0))
             .bind(signed(state.history_version.0))
             .bind(signed(state.queue_version.0))
@@ -135,7 +135,7 @@ macro_rules! update_chat {
 }
 
 pub(super) const KEPT: &str = "SELECT body, answer FROM receipts WHERE caller = $1 AND key = $2";
-pub(super) const FAREWELL: &str = "DELETE FROM replicas WHERE id = $1";
+pub(super) const DEREGISTER: &str = "DELETE FROM replicas WHERE id = $1";
 /// Answers what is kept, whoever came first.
 pub(super) const SECRET: &str = "INSERT INTO secrets (name, value) VALUES ('cluster', $1) \
                                  ON CONFLICT (name) DO UPDATE SET value = secrets.value RETURNING value";
@@ -155,7 +155,7 @@ pub(super) fn chat(row: &impl Fields) -> sqlx::Result<ChatState> {
         status: Status::from_name(&status).ok_or_else(|| unreadable("status", &status))?,
         worker: worker.transpose()?,
         lease: Lease(row.number("lease")?),
-        begun: row.int("begun")?.map(|lease| Lease(unsigned(lease))),
+        attempt_lease: row.int("begun")?.map(|lease| Lease(unsigned(lease))),
         snapshot_version: Version(row.number("snapshot_version")?),
         history_version: Version(row.number("history_version")?),
         queue_version: Version(row.number("queue_version")?),
@@ -204,8 +204,8 @@ pub(super) fn locked(row: &impl Fields) -> sqlx::Result<Locked> {
 }
 
 /// A row of [`KEPT`]. Whoever can see it sees its answer, which is written before the commit.
-pub(super) fn kept(row: &impl Fields) -> sqlx::Result<Kept> {
-    Ok(Kept { body: row.bytes("body")?, answer: from_json("answer", &row.name("answer")?)? })
+pub(super) fn kept(row: &impl Fields) -> sqlx::Result<IdempotencyRecord> {
+    Ok(IdempotencyRecord { body: row.bytes("body")?, answer: from_json("answer", &row.name("answer")?)? })
 }
 
 pub(super) fn role(row: &impl Fields) -> sqlx::Result<Role> {

@@ -86,13 +86,13 @@ impl Queue {
     /// Adds a notice; where there is no room, it ends instead, and says so.
     fn push(&self, notice: &Notice) -> bool {
         let mut waiting = self.locked();
-        let has_room = waiting.notices.len() < SUBSCRIPTION_NOTICES_MAX;
-        if has_room {
+        let has_capacity = waiting.notices.len() < SUBSCRIPTION_NOTICES_MAX;
+        if has_capacity {
             waiting.notices.push_back(notice.clone());
         }
-        waiting.over |= !has_room;
+        waiting.over |= !has_capacity;
         wake(waiting);
-        has_room
+        has_capacity
     }
 
     fn end(&self) {

@@ -4,8 +4,10 @@
 use std::future::Future;
 use std::time::Duration;
 
-use mainstem_machine::{Change, ChatId, ChatState, Facts, LeaseTerm, MessageId, Outcome, Role, WallTime};
-use mainstem_runtime::ports::{Answer, Applied, Receipt, Request};
+use mainstem_machine::{
+    Change, ChatId, ChatState, LeaseTerm, MessageId, Outcome, Role, StoreFacts, WallTime,
+};
+use mainstem_runtime::ports::{Answer, Applied, IdempotencyKey, Request};
 
 use super::rows::json;
 
@@ -21,7 +23,7 @@ pub(super) struct Locked {
 
 /// A receipt as it is kept.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(super) struct IdempotencyRecord {
     pub(super) body: Vec<u8>,
     pub(super) answer: Answer,
 }
@@ -35,15 +37,18 @@ pub(super) struct Write<'a> {
     /// When the lease runs out from now on; `None` keeps what is there.
     pub(super) lease_expires_at: Option<Option<WallTime>>,
     /// The receipt, and the answer to keep with it.
-    pub(super) answer: Option<(&'a Receipt, String)>,
+    pub(super) answer: Option<(&'a IdempotencyKey, String)>,
 }
 
 /// The statements of one open transaction.
 pub(super) trait Statements: Send {
     /// Puts the receipt there, without an answer yet; waits for one that is in flight. False if it was there.
-    fn claim(&mut self, receipt: &Receipt) -> impl Future<Output = sqlx::Result<bool>> + Send;
+    fn claim(&mut self, idempotency_key: &IdempotencyKey) -> impl Future<Output = sqlx::Result<bool>> + Send;
 
-    fn kept(&mut self, receipt: &Receipt) -> impl Future<Output = sqlx::Result<Option<Kept>>> + Send;
+    fn kept(
+        &mut self,
+        idempotency_key: &IdempotencyKey,
+    ) -> impl Future<Output = sqlx::Result<Option<IdempotencyRecord>>> + Send;
 
     fn lock(&mut self, chat: ChatId) -> impl Future<Output = sqlx::Result<Locked>> + Send;
 
@@ -71,12 +76,12 @@ pub(super) async fn apply(
     request: &Request,
     lease_ttl: Duration,
 ) -> sqlx::Result<End> {
-    if let Some(receipt) = &request.receipt
-        && !statements.claim(receipt).await?
+    if let Some(idempotency_key) = &request.idempotency_key
+        && !statements.claim(idempotency_key).await?
     {
-        return Ok(match statements.kept(receipt).await? {
+        return Ok(match statements.kept(idempotency_key).await? {
             None => End::Again,
-            Some(kept) if kept.body != receipt.body => End::RollBack(Applied::Mismatch),
+            Some(kept) if kept.body != idempotency_key.body => End::RollBack(Applied::Mismatch),
             Some(kept) => End::RollBack(Applied::Replayed(kept.answer)),
         });
     }
@@ -87,7 +92,7 @@ pub(super) async fn apply(
         _ => None,
     };
     let lease_expired = lease_expires_at.is_none_or(|at| at <= now);
-    let facts = Facts { now, lease_expired, message_role };
+    let facts = StoreFacts { now, lease_expired, message_role };
     let outcome = request.command.apply_to(state.as_ref(), request.by.as_deref(), &facts);
 
     let answer: Answer = match &outcome {
@@ -102,7 +107,7 @@ pub(super) async fn apply(
     if let Some(change) = change {
         assert_eq!(change.state.id, request.chat, "a command changes the chat it was sent to");
     }
-    let kept = request.receipt.as_ref().map(|receipt| (receipt, json(&answer)));
+    let kept = request.idempotency_key.as_ref().map(|idempotency_key| (idempotency_key, json(&answer)));
     let writes = change.is_some() || kept.is_some();
     if writes {
         let lease_expires_at = match change.map_or(LeaseTerm::Keep, |change| change.lease) {

@@ -20,7 +20,7 @@ pub struct Follow {
     stream: Option<EventStream>,
     delay: Duration,
     /// Streams begun.
-    begun: u64,
+    started: u64,
 }
 
 impl Follow {
@@ -28,12 +28,12 @@ impl Follow {
     pub fn new(servers: Vec<Api>, at: usize, chat: impl Into<String>, cursor: Option<String>) -> Self {
         assert!(!servers.is_empty(), "there is a server to follow on");
         let delay = RETRY_DELAY_MIN;
-        Self { servers, at, chat: chat.into(), cursor, stream: None, delay, begun: 0 }
+        Self { servers, at, chat: chat.into(), cursor, stream: None, delay, started: 0 }
     }
 
     /// How often the stream was resumed.
     pub fn reconnects(&self) -> u64 {
-        self.begun.saturating_sub(1)
+        self.started.saturating_sub(1)
     }
 
     /// The next event's JSON. An error is final. Cancel-safe.
@@ -75,7 +75,7 @@ impl Follow {
             None => match self.servers[self.at].stream(&self.chat, self.cursor.as_deref()).await {
                 Ok(stream) => {
                     self.stream = Some(stream);
-                    self.begun += 1;
+                    self.started += 1;
                     return Ok(());
                 }
                 Err(error) if error.is_final() => return Err(error),

@@ -81,8 +81,8 @@ mod tests {
             latencies.add(micros);
         }
         for (per_mille, exact) in [(500, 50_000), (990, 99_000), (1, 100)] {
-            let told = latencies.quantile(per_mille);
-            assert!((exact..=exact + exact / 30).contains(&told), "{per_mille}: {told}");
+            let estimate = latencies.quantile(per_mille);
+            assert!((exact..=exact + exact / 30).contains(&estimate), "{per_mille}: {estimate}");
         }
         assert_eq!((latencies.max(), latencies.count()), (100_000, 100_000));
         assert_eq!(Latencies::default().quantile(990), 0);

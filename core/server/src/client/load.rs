@@ -85,7 +85,7 @@ pub async fn load(options: LoadOptions) -> Result<bool, Failure> {
         let hungry = Arc::new(Notify::new());
         for viewer in 0..options.viewers {
             let at = (number as usize * options.viewers as usize + viewer as usize) % viewer_apis.len();
-            viewers.spawn(viewer::watch(viewer::Place {
+            viewers.spawn(viewer::watch(viewer::Assignment {
                 servers: viewer_apis.to_vec(),
                 at,
                 chat: Arc::clone(&id),

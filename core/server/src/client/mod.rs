@@ -33,12 +33,12 @@ pub struct TokenOptions {
 impl TokenOptions {
     fn token(&self) -> Result<Option<String>, Failure> {
         let Some(path) = &self.token_file else { return Ok(None) };
-        let told = |error: String| format!("--token-file {}: {error}", path.display());
-        let text =
-            std::fs::read_to_string(path).map_err(|error| Failure::environment(told(error.to_string())))?;
+        let describe = |error: String| format!("--token-file {}: {error}", path.display());
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Failure::environment(describe(error.to_string())))?;
         let token = text.trim();
         if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(Failure::usage(told("expected one token of visible ASCII characters".into())));
+            return Err(Failure::usage(describe("expected one token of visible ASCII characters".into())));
         }
         Ok(Some(token.to_owned()))
     }

@@ -29,7 +29,7 @@ pub async fn tail(options: TailOptions) -> Result<(), Failure> {
     let mut follow = Follow::new(vec![api], 0, options.chat, options.after);
     loop {
         let data = follow.next().await.map_err(Failure::environment)?;
-        let line = if options.json { data } else { told(&data) };
+        let line = if options.json { data } else { rendered(&data) };
         let mut out = io::stdout().lock();
         if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
             // Whoever read it has enough.
@@ -38,7 +38,7 @@ pub async fn tail(options: TailOptions) -> Result<(), Failure> {
     }
 }
 
-fn told(data: &str) -> String {
+fn rendered(data: &str) -> String {
     match WireEvent::parse(data).map(|event| event.body) {
         Err(_) => format!("? {data}"),
         Ok(WireBody::Message(message)) => {

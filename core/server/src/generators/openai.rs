@@ -219,8 +219,8 @@ async fn error_body(mut response: Response) -> Vec<u8> {
     let mut body = vec![];
     let read = async {
         while let Ok(Some(bytes)) = response.chunk().await {
-            let room = ERROR_BODY_BYTES_MAX - body.len();
-            body.extend_from_slice(&bytes[..bytes.len().min(room)]);
+            let space = ERROR_BODY_BYTES_MAX - body.len();
+            body.extend_from_slice(&bytes[..bytes.len().min(space)]);
             if body.len() == ERROR_BODY_BYTES_MAX {
                 break;
             }

@@ -10,14 +10,14 @@ use futures::stream;
 use http::{HeaderValue, StatusCode, Uri, header};
 use mainstem_machine::{Accepted, ChatId, Command, MessageId, Rejection, SendMode};
 use mainstem_runtime::encode;
-use mainstem_runtime::ports::{Env, Receipt};
+use mainstem_runtime::ports::{Env, IdempotencyKey};
 use uuid::Uuid;
 
 use super::auth::Caller;
 use super::limits::{MODEL_BYTES_MAX, TITLE_BYTES_MAX};
 use super::request::{
-    ChatPath, CreateBody, InterruptBody, ItemPath, Parameters, SendBody, body_bytes_max, parse_content,
-    parse_label, parse_object, read_body, receipt, required,
+    ChatPath, CreateBody, InterruptBody, ItemPath, Parameters, SendBody, body_bytes_max, idempotency_key,
+    parse_content, parse_label, parse_object, read_body, required,
 };
 use super::{App, Problem, json};
 
@@ -28,7 +28,7 @@ pub(super) async fn create<E: Env>(
     Caller(by): Caller,
     request: Request,
 ) -> Answer {
-    let (body, receipt) = take(&app, &by, request).await?;
+    let (body, idempotency_key) = take(&app, &by, request).await?;
     let asked: CreateBody = parse_object(&body)?;
     let content = asked.content.map(|content| parse_content(content, app.message_bytes_max)).transpose()?;
     let chat = ChatId(Uuid::now_v7());
@@ -39,11 +39,11 @@ pub(super) async fn create<E: Env>(
         model: parse_label(asked.model, "model", MODEL_BYTES_MAX)?,
         content,
     };
-    let accepted = app.node.execute(&by, chat, command, receipt).await?;
+    let accepted = app.node.execute(&by, chat, command, idempotency_key).await?;
     let mut response = accepted_as(StatusCode::CREATED, &accepted);
     if let Accepted::Chat(chat) = &accepted {
-        let place = HeaderValue::try_from(format!("/v1/chats/{}", chat.id)).expect("a UUID is ASCII");
-        response.headers_mut().insert(header::LOCATION, place);
+        let location = HeaderValue::try_from(format!("/v1/chats/{}", chat.id)).expect("a UUID is ASCII");
+        response.headers_mut().insert(header::LOCATION, location);
     }
     Ok(response)
 }
@@ -101,14 +101,14 @@ pub(super) async fn send<E: Env>(
     ChatPath(chat): ChatPath,
     request: Request,
 ) -> Answer {
-    let (body, receipt) = take(&app, &by, request).await?;
+    let (body, idempotency_key) = take(&app, &by, request).await?;
     let asked: SendBody = parse_object(&body)?;
     let command = Command::Send {
         content: parse_content(required(asked.content, "content")?, app.message_bytes_max)?,
         mode: asked.busy.unwrap_or(SendMode::Queue),
         queue_max: app.queue_max,
     };
-    Ok(accepted_as(StatusCode::ACCEPTED, &app.node.execute(&by, chat, command, receipt).await?))
+    Ok(accepted_as(StatusCode::ACCEPTED, &app.node.execute(&by, chat, command, idempotency_key).await?))
 }
 
 pub(super) async fn edit<E: Env>(
@@ -117,20 +117,20 @@ pub(super) async fn edit<E: Env>(
     path: ItemPath,
     request: Request,
 ) -> Answer {
-    let (body, receipt) = take(&app, &by, request).await?;
+    let (body, idempotency_key) = take(&app, &by, request).await?;
     let asked: SendBody = parse_object(&body)?;
     let content = parse_content(required(asked.content, "content")?, app.message_bytes_max)?;
-    let message = known(&app, &by, path, Rejection::NoSuchMessage).await?;
+    let message = existing(&app, &by, path, Rejection::NoSuchMessage).await?;
     let command = Command::Edit { message, content };
-    Ok(accepted_as(StatusCode::ACCEPTED, &app.node.execute(&by, path.chat, command, receipt).await?))
+    Ok(accepted_as(StatusCode::ACCEPTED, &app.node.execute(&by, path.chat, command, idempotency_key).await?))
 }
 
-pub(super) async fn take_back<E: Env>(
+pub(super) async fn withdraw<E: Env>(
     State(app): State<Arc<App<E>>>,
     Caller(by): Caller,
     path: ItemPath,
 ) -> Answer {
-    let queued = known(&app, &by, path, Rejection::NoSuchQueued).await?;
+    let queued = existing(&app, &by, path, Rejection::NoSuchQueued).await?;
     app.node.execute(&by, path.chat, Command::DeleteQueued { queued }, None).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
@@ -141,10 +141,10 @@ pub(super) async fn promote<E: Env>(
     path: ItemPath,
     request: Request,
 ) -> Answer {
-    let (_, receipt) = take(&app, &by, request).await?;
-    let queued = known(&app, &by, path, Rejection::NoSuchQueued).await?;
+    let (_, idempotency_key) = take(&app, &by, request).await?;
+    let queued = existing(&app, &by, path, Rejection::NoSuchQueued).await?;
     let command = Command::Promote { queued };
-    Ok(accepted_as(StatusCode::ACCEPTED, &app.node.execute(&by, path.chat, command, receipt).await?))
+    Ok(accepted_as(StatusCode::ACCEPTED, &app.node.execute(&by, path.chat, command, idempotency_key).await?))
 }
 
 pub(super) async fn interrupt<E: Env>(
@@ -153,10 +153,10 @@ pub(super) async fn interrupt<E: Env>(
     ChatPath(chat): ChatPath,
     request: Request,
 ) -> Answer {
-    let (body, receipt) = take(&app, &by, request).await?;
+    let (body, idempotency_key) = take(&app, &by, request).await?;
     let InterruptBody { episode } = parse_object(&body)?;
     let command = Command::Interrupt { episode };
-    Ok(accepted_as(StatusCode::ACCEPTED, &app.node.execute(&by, chat, command, receipt).await?))
+    Ok(accepted_as(StatusCode::ACCEPTED, &app.node.execute(&by, chat, command, idempotency_key).await?))
 }
 
 /// The body, and the receipt if the request is to happen once.
@@ -164,15 +164,15 @@ async fn take<E: Env>(
     app: &App<E>,
     by: &Arc<str>,
     request: Request,
-) -> Result<(Bytes, Option<Receipt>), Problem> {
+) -> Result<(Bytes, Option<IdempotencyKey>), Problem> {
     let (parts, body) = request.into_parts();
     let body = read_body(body, body_bytes_max(app.message_bytes_max)).await?;
-    let receipt = receipt(&parts.headers, by, &parts.method, &parts.uri, &body)?;
-    Ok((body, receipt))
+    let idempotency_key = idempotency_key(&parts.headers, by, &parts.method, &parts.uri, &body)?;
+    Ok((body, idempotency_key))
 }
 
 /// The id of a path. One that nothing can have is told as such only to those who may see the chat (S10).
-async fn known<E: Env>(
+async fn existing<E: Env>(
     app: &App<E>,
     by: &Arc<str>,
     path: ItemPath,

@@ -11,8 +11,8 @@ use serde_json::json;
 use super::{App, Problem, json};
 
 pub(super) async fn alive<E: Env>(State(app): State<Arc<App<E>>>) -> Response {
-    let told = json!({"status": "ok", "replica": app.replica, "version": env!("CARGO_PKG_VERSION")});
-    json(StatusCode::OK, told.to_string())
+    let body = json!({"status": "ok", "replica": app.replica, "version": env!("CARGO_PKG_VERSION")});
+    json(StatusCode::OK, body.to_string())
 }
 
 pub(super) async fn ready<E: Env>(State(app): State<Arc<App<E>>>) -> Result<Response, Problem> {

@@ -3,9 +3,9 @@
 
 mod auth;
 mod chats;
+mod chunks;
 mod health;
 pub mod limits;
-mod pieces;
 mod problem;
 mod request;
 mod sse;
@@ -50,7 +50,7 @@ pub fn router<E: Env>(app: Arc<App<E>>) -> Router {
         .route("/v1/chats/{chat}", get(chats::read::<E>).delete(chats::delete::<E>))
         .route("/v1/chats/{chat}/messages", get(chats::messages::<E>).post(chats::send::<E>))
         .route("/v1/chats/{chat}/messages/{id}", patch(chats::edit::<E>))
-        .route("/v1/chats/{chat}/queue/{id}", delete(chats::take_back::<E>))
+        .route("/v1/chats/{chat}/queue/{id}", delete(chats::withdraw::<E>))
         .route("/v1/chats/{chat}/queue/{id}/promote", post(chats::promote::<E>))
         .route("/v1/chats/{chat}/interrupt", post(chats::interrupt::<E>))
         .route("/v1/chats/{chat}/stream", get(stream::open::<E>))

@@ -185,7 +185,7 @@ mod tests {
     use http_body_util::BodyExt;
     use serde_json::Value;
 
-    async fn told(problem: Problem) -> (Response<()>, Value) {
+    async fn read_back(problem: Problem) -> (Response<()>, Value) {
         let (head, body) = problem.into_response().into_parts();
         let bytes = body.collect().await.expect("a body in memory").to_bytes();
         (Response::from_parts(head, ()), serde_json::from_slice(&bytes).expect("JSON"))
@@ -206,7 +206,7 @@ mod tests {
             EdgeError::Overloaded("draining").into(),
         ];
         for problem in problems {
-            let (head, document) = told(problem.clone()).await;
+            let (head, document) = read_back(problem.clone()).await;
             assert_eq!(head.headers()["content-type"], "application/problem+json");
             assert_eq!((head.status(), &document["code"]), (problem.status, &problem.code.into()));
             assert_eq!(document["status"], problem.status.as_u16());
@@ -219,7 +219,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_the_database_said_is_not_told_to_callers() {
-        let (_, document) = told(EdgeError::Unavailable("password of root".into()).into()).await;
+        let (_, document) = read_back(EdgeError::Unavailable("password of root".into()).into()).await;
         assert!(!document.to_string().contains("root"), "{document}");
     }
 }

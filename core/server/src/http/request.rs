@@ -10,7 +10,7 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Uri, header};
 use http_body_util::BodyExt;
 use mainstem_machine::{ChatId, Content, MessageId, Rejection};
-use mainstem_runtime::ports::Receipt;
+use mainstem_runtime::ports::IdempotencyKey;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -201,13 +201,13 @@ pub(super) fn parse_label(
 }
 
 /// The receipt that `Idempotency-Key` asks for.
-pub(super) fn receipt(
+pub(super) fn idempotency_key(
     headers: &HeaderMap,
     caller: &Arc<str>,
     method: &Method,
     uri: &Uri,
     body: &[u8],
-) -> Result<Option<Receipt>, Problem> {
+) -> Result<Option<IdempotencyKey>, Problem> {
     let mut values = headers.get_all("idempotency-key").iter();
     let Some(key) = values.next() else { return Ok(None) };
     if values.next().is_some() {
@@ -218,7 +218,7 @@ pub(super) fn receipt(
     let key = key.to_str().ok().filter(|_| fits).ok_or_else(|| {
         Problem::malformed("`idempotency-key` is 1 to 255 visible ASCII characters without spaces")
     })?;
-    Ok(Some(Receipt {
+    Ok(Some(IdempotencyKey {
         caller: Arc::clone(caller),
         key: format!("{method} {} {key}", uri.path()).into(),
         body: Sha256::digest(body).into(),
@@ -325,22 +325,28 @@ mod tests {
 
     #[test]
     fn a_key_belongs_to_caller_method_path_and_body() {
-        let receipt_of = |headers: &HeaderMap, path: &str, body: &str| {
-            receipt(headers, &"ann".into(), &Method::POST, &path.parse().expect("a path"), body.as_bytes())
+        let key_of = |headers: &HeaderMap, path: &str, body: &str| {
+            idempotency_key(
+                headers,
+                &"ann".into(),
+                &Method::POST,
+                &path.parse().expect("a path"),
+                body.as_bytes(),
+            )
         };
         let mut headers = HeaderMap::new();
-        assert_eq!(receipt_of(&headers, "/v1/chats", ""), Ok(None));
+        assert_eq!(key_of(&headers, "/v1/chats", ""), Ok(None));
         headers.insert("idempotency-key", "k-1".parse().expect("a value"));
-        let one = receipt_of(&headers, "/v1/chats?x=1", "a").expect("a receipt").expect("a key");
+        let one = key_of(&headers, "/v1/chats?x=1", "a").expect("a receipt").expect("a key");
         assert_eq!((&*one.caller, &*one.key), ("ann", "POST /v1/chats k-1"));
-        let other = receipt_of(&headers, "/v1/chats", "b").expect("a receipt").expect("a key");
+        let other = key_of(&headers, "/v1/chats", "b").expect("a receipt").expect("a key");
         assert_eq!(one.key, other.key);
         assert_ne!(one.body, other.body);
         headers.append("idempotency-key", "k-2".parse().expect("a value"));
-        assert!(receipt_of(&headers, "/v1/chats", "").is_err(), "two keys");
+        assert!(key_of(&headers, "/v1/chats", "").is_err(), "two keys");
         for bad in ["", "a b", &"x".repeat(256)] {
             headers.insert("idempotency-key", bad.parse().expect("a value"));
-            assert_eq!(receipt_of(&headers, "/", "").map_err(|p| p.code), Err("malformed"), "{bad:.9}");
+            assert_eq!(key_of(&headers, "/", "").map_err(|p| p.code), Err("malformed"), "{bad:.9}");
         }
     }
 

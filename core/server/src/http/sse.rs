@@ -20,7 +20,7 @@ const PING: Bytes = Bytes::from_static(b": ping\n\n");
 #[derive(Clone, Copy, Debug)]
 pub struct Streamed;
 
-struct Told<E: Env> {
+struct SseStream<E: Env> {
     viewer: Viewer<E>,
     pings: Interval,
     /// What is left of the last events.
@@ -28,10 +28,10 @@ struct Told<E: Env> {
 }
 
 pub(super) fn answer<E: Env>(viewer: Viewer<E>) -> Response {
-    let told = Told { viewer, pings: pings(), chunks: Vec::new().into_iter() };
-    let body = stream::unfold(told, async |mut told| {
-        let chunk = told.next().await?;
-        Some((Ok::<Bytes, Infallible>(chunk), told))
+    let source = SseStream { viewer, pings: pings(), chunks: Vec::new().into_iter() };
+    let body = stream::unfold(source, async |mut source| {
+        let chunk = source.next().await?;
+        Some((Ok::<Bytes, Infallible>(chunk), source))
     });
     let mut response = Response::new(Body::from_stream(body));
     response.extensions_mut().insert(Streamed);
@@ -48,7 +48,7 @@ pub(super) fn pings() -> Interval {
     pings
 }
 
-impl<E: Env> Told<E> {
+impl<E: Env> SseStream<E> {
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             if let Some(chunk) = self.chunks.next() {

@@ -27,11 +27,11 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
 
 use super::Problem;
+use super::chunks::Chunks;
 use super::limits::{
     SOCKET_CLOSE_TIMEOUT, SOCKET_MESSAGE_BYTES_MAX, SOCKET_READ_BYTES, SOCKET_RECEIVED_BYTES_MAX,
     SOCKET_STALLED_GRACE,
 };
-use super::pieces::Pieces;
 use super::sse::pings;
 use crate::listener::Progress;
 
@@ -88,7 +88,7 @@ pub(super) fn answer<E: Env>(
     let Upgrade { accept, upgraded } = upgrade;
     tokio::spawn(async move {
         match upgraded.await {
-            Ok(upgraded) => tell(upgraded, viewer, progress, client_timeout).await,
+            Ok(upgraded) => send_events(upgraded, viewer, progress, client_timeout).await,
             Err(error) => tracing::debug!(%error, "a connection was not upgraded"),
         }
     });
@@ -101,7 +101,7 @@ pub(super) fn answer<E: Env>(
     response
 }
 
-async fn tell<E: Env>(
+async fn send_events<E: Env>(
     upgraded: Upgraded,
     viewer: Viewer<E>,
     progress: Arc<Progress>,
@@ -114,8 +114,8 @@ async fn tell<E: Env>(
         .max_message_size(Some(SOCKET_MESSAGE_BYTES_MAX))
         .max_frame_size(Some(SOCKET_MESSAGE_BYTES_MAX));
     let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
-    let mut line = Line { socket, frame: Pieces::default(), progress: &progress, client_timeout };
-    match line.tell(viewer).await {
+    let mut line = Line { socket, frame: Chunks::default(), progress: &progress, client_timeout };
+    match line.send_events(viewer).await {
         // What it said last may deserve an answer.
         Left::Gone => drop(timeout(SOCKET_CLOSE_TIMEOUT, line.socket.flush()).await),
         Left::Stalled => {
@@ -147,13 +147,13 @@ fn close_frame(code: CloseCode, reason: &'static str) -> Message {
 struct Line<'a> {
     socket: Socket,
     /// What is left of the frame that is being written.
-    frame: Pieces,
+    frame: Chunks,
     progress: &'a Progress,
     client_timeout: Duration,
 }
 
 impl Line<'_> {
-    async fn tell<E: Env>(&mut self, mut viewer: Viewer<E>) -> Left {
+    async fn send_events<E: Env>(&mut self, mut viewer: Viewer<E>) -> Left {
         let mut pings = pings();
         let mut received = 0;
         loop {
@@ -202,7 +202,7 @@ impl Line<'_> {
         FrameHeader { opcode: OpCode::Data(Data::Text), ..FrameHeader::default() }
             .format(length, &mut header)
             .expect("a vector takes what is written");
-        self.frame = Pieces::new([header.into()].into_iter().chain(chunks));
+        self.frame = Chunks::new([header.into()].into_iter().chain(chunks));
         let (progress, client_timeout) = (self.progress, self.client_timeout);
         patiently(progress, client_timeout, self.write_frame()).await
     }

@@ -89,15 +89,15 @@ pub(super) struct ClientStream {
     client_timeout: Duration,
     pub(super) progress: Arc<Progress>,
     /// When to ask the kernel again. Absent while nothing waits.
-    look: Option<Pin<Box<Sleep>>>,
+    check: Option<Pin<Box<Sleep>>>,
     /// The status of an answer of hyper's own, which was not written: it has no body.
     pub(super) refused: Option<StatusCode>,
-    _place: OwnedSemaphorePermit,
+    _slot: OwnedSemaphorePermit,
 }
 
 impl ClientStream {
-    pub(super) fn new(inner: TcpStream, client_timeout: Duration, place: OwnedSemaphorePermit) -> Self {
-        Self { inner, client_timeout, progress: Arc::default(), look: None, refused: None, _place: place }
+    pub(super) fn new(inner: TcpStream, client_timeout: Duration, slot: OwnedSemaphorePermit) -> Self {
+        Self { inner, client_timeout, progress: Arc::default(), check: None, refused: None, _slot: slot }
     }
 
     /// Withholds hyper's own answer to a head that it does not understand. Every answer of ours that refuses
@@ -115,7 +115,7 @@ impl ClientStream {
     }
 
     fn wrote(&mut self, wrote: io::Result<usize>) -> Poll<io::Result<usize>> {
-        self.look = None;
+        self.check = None;
         self.progress.moves();
         Poll::Ready(wrote)
     }
@@ -125,9 +125,9 @@ impl ClientStream {
         self.progress.waits();
         loop {
             let interval = self.client_timeout / 8;
-            let look = self.look.get_or_insert_with(|| Box::pin(sleep(interval)));
-            ready!(look.as_mut().poll(cx));
-            self.look = None;
+            let check = self.check.get_or_insert_with(|| Box::pin(sleep(interval)));
+            ready!(check.as_mut().poll(cx));
+            self.check = None;
             match SockRef::from(&self.inner).send(data) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 sent => return self.wrote(sent),

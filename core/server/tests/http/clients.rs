@@ -12,12 +12,12 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use crate::server::Server;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const WAIT_MAX: Duration = Duration::from_secs(20);
 
 pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 pub(crate) async fn within<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, work).await.expect("it happens in time")
+    tokio::time::timeout(WAIT_MAX, work).await.expect("it happens in time")
 }
 
 /// Opens the stream of the chat at `path`.
@@ -33,9 +33,9 @@ pub(crate) async fn read(stream: &mut EventStream, ends: impl Fn(&Value) -> bool
         loop {
             while let Some(event) = stream.next_event() {
                 let event = event.expect("an event");
-                let told: Value = serde_json::from_str(&event.data).expect("JSON");
-                assert_eq!(told["cursor"], *event.id);
-                events.push(told);
+                let received: Value = serde_json::from_str(&event.data).expect("JSON");
+                assert_eq!(received["cursor"], *event.id);
+                events.push(received);
                 if ends(events.last().expect("one")) {
                     return;
                 }
@@ -67,9 +67,9 @@ pub(crate) async fn read_socket(
         loop {
             match socket.next().await {
                 Some(Ok(Message::Text(text))) => {
-                    let told: Vec<Value> = serde_json::from_str(&text).expect("an array of events");
-                    assert!(!told.is_empty());
-                    events.extend(told);
+                    let received: Vec<Value> = serde_json::from_str(&text).expect("an array of events");
+                    assert!(!received.is_empty());
+                    events.extend(received);
                     if events.iter().any(&ends) {
                         return None;
                     }

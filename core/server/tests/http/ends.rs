@@ -28,9 +28,9 @@ fn what_makes_no_sense_is_refused_in_one_line() {
     ];
     for (args, code, named) in cases {
         let output = run(args);
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(*code), "{args:?}: {told}");
-        assert!(told.contains(named) && told.lines().count() == 1, "{args:?}: {told}");
+        let received = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(*code), "{args:?}: {received}");
+        assert!(received.contains(named) && received.lines().count() == 1, "{args:?}: {received}");
     }
     assert_eq!(run(&["--help"]).status.code(), Some(0));
 }
@@ -75,9 +75,9 @@ async fn the_clients_tail_refuses_load_and_judge() {
         "2s",
         "--json",
     ]);
-    let told: Value = serde_json::from_slice(&load.stdout).expect("JSON");
-    assert_eq!((load.status.code(), &told["violations"]), (Some(0), &json!(0)), "{load:?}");
-    assert!(told["parts"].as_u64() > Some(100), "{told}");
+    let received: Value = serde_json::from_slice(&load.stdout).expect("JSON");
+    assert_eq!((load.status.code(), &received["violations"]), (Some(0), &json!(0)), "{load:?}");
+    assert!(received["parts"].as_u64() > Some(100), "{received}");
     let (_, list) = server.ask(Method::GET, "/v1/chats", &Value::Null).await;
     assert_eq!(list["chats"], json!([]), "a clean run leaves nothing");
 }

@@ -71,17 +71,17 @@ async fn what_is_no_head_is_a_problem_whatever_the_bytes() {
         (long("", "A", 1_000_000), 431, "too_large"),
     ];
     for (bytes, status, code) in cases {
-        let told = String::from_utf8_lossy(&bytes[..bytes.len().min(60)]).into_owned();
+        let received = String::from_utf8_lossy(&bytes[..bytes.len().min(60)]).into_owned();
         let (said, document) = problem(&answer(&server, &bytes, false));
-        assert_eq!((said, &document["code"]), (status, &json!(code)), "{told:?}");
+        assert_eq!((said, &document["code"]), (status, &json!(code)), "{received:?}");
     }
     // A head that breaks off, and one after a request that was in order.
     for bytes in ["G", "GET / HTTP/1.1\r\nhost: x\r\n"] {
         assert_eq!(problem(&answer(&server, bytes.as_bytes(), true)).0, 400, "{bytes:?}");
     }
-    let told = answer(&server, b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\nnonsense\r\n\r\n", false);
-    assert!(told.starts_with("HTTP/1.1 200 OK\r\n"), "{told}");
-    assert_eq!(problem(&told).0, 400);
+    let received = answer(&server, b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\nnonsense\r\n\r\n", false);
+    assert!(received.starts_with("HTTP/1.1 200 OK\r\n"), "{received}");
+    assert_eq!(problem(&received).0, 400);
     // Who says nothing is told nothing.
     assert_eq!(answer(&server, b"", true), "");
     assert_eq!(
@@ -102,16 +102,21 @@ async fn an_event_stream_is_an_answer_of_http_1_1_and_of_1_0() {
         // One request after another on the same connection, sent at once.
         let before = "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n";
         write!(stream, "{before}GET {chat}/stream HTTP/{version}\r\nhost: x\r\n\r\n").expect("it reads");
-        let mut told = String::new();
+        let mut received = String::new();
         let mut chunk = [0; 4096];
-        while !told.contains("event: synced") || !told.ends_with("\n\n") && !told.ends_with("\n\n\r\n") {
+        while !received.contains("event: synced")
+            || !received.ends_with("\n\n") && !received.ends_with("\n\n\r\n")
+        {
             let length = stream.read(&mut chunk).expect("more comes");
-            assert!(length > 0, "it has not ended: {told}");
-            told.push_str(std::str::from_utf8(&chunk[..length]).expect("UTF-8"));
+            assert!(length > 0, "it has not ended: {received}");
+            received.push_str(std::str::from_utf8(&chunk[..length]).expect("UTF-8"));
         }
-        let begin = told.rfind("HTTP/1.1 200 OK\r\n").expect("an answer");
-        assert!(told.starts_with("HTTP/1.1 200 OK\r\n") && begin > 0, "the one before was answered: {told}");
-        let (head, body) = told[begin..].split_once("\r\n\r\n").expect("a head");
+        let begin = received.rfind("HTTP/1.1 200 OK\r\n").expect("an answer");
+        assert!(
+            received.starts_with("HTTP/1.1 200 OK\r\n") && begin > 0,
+            "the one before was answered: {received}"
+        );
+        let (head, body) = received[begin..].split_once("\r\n\r\n").expect("a head");
         assert!(head.contains("content-type: text/event-stream") && head.contains("connection: close"));
         assert_eq!(head.contains("transfer-encoding: chunked"), chunked, "{head}");
         assert_eq!(body.starts_with("event: "), !chunked, "{body}");
@@ -144,11 +149,11 @@ async fn a_client_that_talks_much_ends_its_event_stream() {
     stream.write_all(&[b'x'; 1000]).expect("it reads");
     let said = json!({"content": "/demo parts=1 interval=0"});
     assert_eq!(server.ask(Method::POST, &format!("{chat}/messages"), &said).await.0, 202);
-    let (mut told, mut chunk) = (String::new(), [0; 65536]);
-    while !told.contains("\"waiting\"") || !told.contains("\"assistant\"") {
+    let (mut received, mut chunk) = (String::new(), [0; 65536]);
+    while !received.contains("\"waiting\"") || !received.contains("\"assistant\"") {
         let length = stream.read(&mut chunk).expect("it goes on");
-        assert!(length > 0, "it goes on: {told}");
-        told.push_str(std::str::from_utf8(&chunk[..length]).expect("UTF-8"));
+        assert!(length > 0, "it goes on: {received}");
+        received.push_str(std::str::from_utf8(&chunk[..length]).expect("UTF-8"));
     }
     // It may be cut off before it has said all.
     let _ = stream.write_all(&[b'x'; 200_000]);

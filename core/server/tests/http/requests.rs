@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::clients::{is_part, is_synced, is_waiting, read, sse};
-use crate::server::{Server, told};
+use crate::server::{Server, received};
 
 const NOBODY: &str = "/v1/chats/0190d6f1-0000-7000-8000-000000000001";
 
@@ -56,9 +56,9 @@ async fn whatever_is_wrong_is_a_problem_with_its_code() {
         let response = server.request(method.clone(), &path).body(body.to_owned()).send().await;
         let response = response.expect("an answer");
         assert_eq!(status == 405, response.headers().contains_key("allow"), "{method} {path}");
-        let (told_status, problem) = told(response).await;
-        let told_code = problem["code"].as_str().unwrap_or_default();
-        assert_eq!((told_status, told_code), (status, code), "{method} {path} {body:.60}: {problem}");
+        let (received_status, problem) = received(response).await;
+        let received_code = problem["code"].as_str().unwrap_or_default();
+        assert_eq!((received_status, received_code), (status, code), "{method} {path} {body:.60}: {problem}");
         assert_eq!(problem["status"], status);
     }
     let (status, _) = server
@@ -72,7 +72,7 @@ async fn a_key_makes_a_request_happen_once() {
     let server = Server::start(&[]);
     let keyed = |key: &'static str, body: &'static str| {
         let request = server.request(Method::POST, "/v1/chats").header("idempotency-key", key).body(body);
-        async move { told(request.send().await.expect("an answer")).await }
+        async move { received(request.send().await.expect("an answer")).await }
     };
     let first = keyed("a", "{\"title\":\"one\"}").await;
     assert_eq!(first.0, 201);
@@ -118,13 +118,13 @@ async fn a_busy_chat_queues_promotes_interrupts_and_edits() {
     assert_eq!((status, &state["status"]), (202, &json!("interrupting")));
     read(&mut stream, is_waiting).await;
     let (_, page) = server.ask(Method::GET, &messages, &Value::Null).await;
-    let told: Vec<(&str, bool)> = page["messages"]
+    let received: Vec<(&str, bool)> = page["messages"]
         .as_array()
         .expect("messages")
         .iter()
         .map(|message| (message["role"].as_str().expect("a role"), message["interrupted"] == true))
         .collect();
-    assert_eq!(told, [("user", false), ("assistant", true), ("user", false), ("assistant", false)], "S8");
+    assert_eq!(received, [("user", false), ("assistant", true), ("user", false), ("assistant", false)], "S8");
 
     let edited = format!("{messages}/{}", page["messages"][0]["id"]);
     let (status, problem) = server
@@ -155,7 +155,7 @@ async fn a_chat_is_its_creators_alone() {
         if response.headers().get("content-type").is_some_and(|kind| kind == "text/event-stream") {
             return (200, Value::Null);
         }
-        let (status, body) = told(response).await;
+        let (status, body) = received(response).await;
         assert_eq!(challenged, status == 401);
         (status, body)
     };
@@ -203,6 +203,6 @@ async fn a_stream_that_is_resumed_repeats_nothing_and_skips_nothing() {
     let response = server.request(Method::GET, &format!("{chat}/stream?after_id={id}")).send().await;
     assert_eq!(response.expect("an answer").headers()["content-type"], "text/event-stream");
     let last = events.last().expect("one")["cursor"].as_str().expect("a cursor").to_owned();
-    let told = read(&mut sse(&server, &chat, Some(&last)).await, is_synced).await;
-    assert_eq!(told.len(), 1, "S1: nothing again: {told:?}");
+    let received = read(&mut sse(&server, &chat, Some(&last)).await, is_synced).await;
+    assert_eq!(received.len(), 1, "S1: nothing again: {received:?}");
 }

@@ -73,7 +73,7 @@ impl Server {
 
     pub(crate) async fn ask(&self, method: Method, path: &str, body: &Value) -> (u16, Value) {
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        told(self.request(method, path).body(body).send().await.expect("an answer")).await
+        received(self.request(method, path).body(body).send().await.expect("an answer")).await
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
@@ -82,7 +82,7 @@ impl Server {
 }
 
 /// The status, and the JSON body if there is one. What went wrong is told in a problem document, always.
-pub(crate) async fn told(response: Response) -> (u16, Value) {
+pub(crate) async fn received(response: Response) -> (u16, Value) {
     let status = response.status().as_u16();
     let kind = response.headers().get("content-type").map(|kind| kind.to_str().expect("ASCII").to_owned());
     let body = response.bytes().await.expect("a body");

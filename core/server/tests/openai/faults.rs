@@ -137,7 +137,7 @@ async fn what_never_comes_is_waited_for_no_longer_than_the_time_out() {
 
 #[tokio::test]
 async fn an_error_in_the_stream_ends_it() {
-    let told = |error: &str| format!("data: {{\"error\":{error}}}\n\n");
+    let error_event = |error: &str| format!("data: {{\"error\":{error}}}\n\n");
     let secret = format!(r#"{{"message":"{KEY} {SAID}","type":"server_error","code":null}}"#);
     for (error, code, retryable) in [
         (secret.as_str(), "provider_unavailable", true),
@@ -145,7 +145,7 @@ async fn an_error_in_the_stream_ends_it() {
         (r#"{"code":"context_length_exceeded"}"#, "provider_rejected", false),
         (r#"{"code":"content_filter"}"#, "content_filtered", false),
     ] {
-        let script = vec![head(), chunk(delta("x")), chunk(told(error)), chunk(delta("never")), end()];
+        let script = vec![head(), chunk(delta("x")), chunk(error_event(error)), chunk(delta("never")), end()];
         assert_fails(&run(script).await, "x", code, retryable);
     }
 }

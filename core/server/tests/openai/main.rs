@@ -206,7 +206,7 @@ async fn a_dropped_run_closes_its_connection() {
 struct OverHttp {
     provider: Provider,
     generator: OpenAi,
-    begun: Instant,
+    started: Instant,
 }
 
 impl Subject for OverHttp {
@@ -223,7 +223,7 @@ impl Subject for OverHttp {
     }
 
     fn now(&self) -> Time {
-        Time::from_micros(self.begun.elapsed().as_micros() as u64)
+        Time::from_micros(self.started.elapsed().as_micros() as u64)
     }
 
     fn sleep(&self, duration: Duration) -> Boxed<'_, ()> {
@@ -242,5 +242,5 @@ async fn it_keeps_the_contract_of_generators() {
     ];
     let provider = Provider::start(vec![script]).await;
     let generator = generator(&provider);
-    check(&OverHttp { provider, generator, begun: Instant::now() }).await;
+    check(&OverHttp { provider, generator, started: Instant::now() }).await;
 }

@@ -50,9 +50,9 @@ impl Provider {
     pub(crate) async fn start(scripts: Vec<Vec<Act>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
-        let (tell, seen) = mpsc::unbounded_channel();
+        let (report, seen) = mpsc::unbounded_channel();
         let open = Arc::new(AtomicUsize::new(0));
-        let world = World { scripts, begun: AtomicUsize::new(0), open: open.clone(), tell };
+        let world = World { scripts, started: AtomicUsize::new(0), open: open.clone(), report };
         tokio::spawn(async move {
             let world = Arc::new(world);
             loop {
@@ -79,9 +79,9 @@ impl Provider {
 
 struct World {
     scripts: Vec<Vec<Act>>,
-    begun: AtomicUsize,
+    started: AtomicUsize,
     open: Arc<AtomicUsize>,
-    tell: mpsc::UnboundedSender<Seen>,
+    report: mpsc::UnboundedSender<Seen>,
 }
 
 impl World {
@@ -89,8 +89,8 @@ impl World {
     async fn serve(self: Arc<Self>, mut stream: TcpStream) {
         while let Some((head, body)) = read_request(&mut stream).await {
             self.open.fetch_add(1, SeqCst);
-            let number = self.begun.fetch_add(1, SeqCst).min(self.scripts.len() - 1);
-            let _ = self.tell.send(Seen::Request { head, body });
+            let number = self.started.fetch_add(1, SeqCst).min(self.scripts.len() - 1);
+            let _ = self.report.send(Seen::Request { head, body });
             let goes_on = self.answer(&mut stream, &self.scripts[number]).await;
             self.open.fetch_sub(1, SeqCst);
             if !goes_on {
@@ -132,7 +132,7 @@ impl World {
             Ok(Some(Act::Reset)) => stream.set_zero_linger().unwrap(),
             Ok(Some(_)) => {}
             Err(_) => {
-                let _ = self.tell.send(Seen::ClientGone);
+                let _ = self.report.send(Seen::ClientGone);
             }
         }
         false

@@ -39,7 +39,7 @@ async fn strangers_that_fill_the_door_push_out_the_oldest_and_no_peer() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_follow_too_many_at_one_peer_is_refused_and_one_that_ends_makes_room() {
+async fn a_follow_too_many_at_one_peer_is_refused_and_one_that_ends_frees_its_slot() {
     let world = World::start().await;
     let address = &world.address;
     let mut streams = vec![];
@@ -57,15 +57,15 @@ async fn a_follow_too_many_at_one_peer_is_refused_and_one_that_ends_makes_room()
     assert_eq!(world.peers.connections(), 1);
     world.source.worker().await.say(opened()).await;
     // They were asked for at once, so that worker is anybody's.
-    let (told, _, _) = select_all(streams.iter_mut().map(StreamExt::next)).await;
-    assert_eq!(told, Some(Ok(opened())), "B3: who follows goes on");
+    let (received, _, _) = select_all(streams.iter_mut().map(StreamExt::next)).await;
+    assert_eq!(received, Some(Ok(opened())), "B3: who follows goes on");
     drop(streams.pop());
     soon("the worker hears that one has gone", || world.source.live() < FOLLOWS_PER_PEER_MAX).await;
     assert!(world.peers.follow(address, follow(1 << 64)).await.is_ok(), "there is room again");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_peer_too_many_is_refused_on_either_side_and_one_that_leaves_makes_room() {
+async fn a_peer_too_many_is_refused_on_either_side_and_one_that_leaves_frees_its_slot() {
     const { assert!(PEERS_MAX == CONNECTIONS_MAX, "one follower reaches both bounds") };
     let net = MemoryNet::new();
     let source = Arc::<Source>::default();
@@ -88,8 +88,8 @@ async fn a_peer_too_many_is_refused_on_either_side_and_one_that_leaves_makes_roo
     assert_eq!(refused.err(), Some(RelayFault::Gone), "B1: the worker lets no further peer in");
     assert_eq!((source.asked(), server.connections()), (PEERS_MAX, CONNECTIONS_MAX));
     source.worker().await.say(opened()).await;
-    let (told, _, _) = select_all(streams.iter_mut().map(StreamExt::next)).await;
-    assert_eq!(told, Some(Ok(opened())), "B3: who follows goes on");
+    let (received, _, _) = select_all(streams.iter_mut().map(StreamExt::next)).await;
+    assert_eq!(received, Some(Ok(opened())), "B3: who follows goes on");
     peers.close();
     soon("B2: the places are given back", || server.connections() == 0).await;
     assert!(others.follow("peer-0:1", follow(1 << 64)).await.is_ok(), "there is room again");

@@ -224,7 +224,7 @@ impl Worker {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Weather {
+enum LinkState {
     Fair,
     Stalled,
     AnswersStalled,
@@ -236,7 +236,7 @@ enum Weather {
 /// The network: a listener that passes bytes on, or does something else with them.
 pub(crate) struct Proxy {
     pub(crate) address: String,
-    weather: watch::Sender<Weather>,
+    link_state: watch::Sender<LinkState>,
     connections: Arc<AtomicUsize>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -245,7 +245,7 @@ impl Proxy {
     async fn start(target: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let (weather, seen) = watch::channel(Weather::Fair);
+        let (link_state, seen) = watch::channel(LinkState::Fair);
         let connections = Arc::new(AtomicUsize::new(0));
         let count = connections.clone();
         let task = tokio::spawn(async move {
@@ -264,18 +264,18 @@ impl Proxy {
                     let (near_in, near_out) = near.into_split();
                     let (far_in, far_out) = far.into_split();
                     let cut = seen.clone();
-                    let there = pass(near_in, far_out, seen.clone(), &[Weather::Stalled]);
-                    let back = pass(far_in, near_out, cut, &[Weather::Stalled, Weather::AnswersStalled]);
+                    let there = pass(near_in, far_out, seen.clone(), &[LinkState::Stalled]);
+                    let back = pass(far_in, near_out, cut, &[LinkState::Stalled, LinkState::AnswersStalled]);
                     tokio::select! {
                         biased;
-                        _ = seen.wait_for(|w| matches!(w, Weather::Cut(upto) if number <= *upto)) => {}
+                        _ = seen.wait_for(|w| matches!(w, LinkState::Cut(upto) if number <= *upto)) => {}
                         () = there => {}
                         () = back => {}
                     }
                 });
             }
         });
-        Self { address, weather, connections, task }
+        Self { address, link_state, connections, task }
     }
 
     /// How many there ever were.
@@ -285,26 +285,26 @@ impl Proxy {
 
     /// Nothing passes, and nobody is told.
     pub(crate) fn stall(&self) {
-        self.weather.send_replace(Weather::Stalled);
+        self.link_state.send_replace(LinkState::Stalled);
     }
 
     /// No answers pass, only requests.
     pub(crate) fn stall_answers(&self) {
-        self.weather.send_replace(Weather::AnswersStalled);
+        self.link_state.send_replace(LinkState::AnswersStalled);
     }
 
     pub(crate) fn resume(&self) {
-        self.weather.send_replace(Weather::Fair);
+        self.link_state.send_replace(LinkState::Fair);
     }
 
     /// All bytes arrive wrong.
     pub(crate) fn corrupt(&self) {
-        self.weather.send_replace(Weather::Corrupting);
+        self.link_state.send_replace(LinkState::Corrupting);
     }
 
     /// Ends the connections that are there.
     pub(crate) fn cut(&self) {
-        self.weather.send_replace(Weather::Cut(self.connections()));
+        self.link_state.send_replace(LinkState::Cut(self.connections()));
     }
 }
 
@@ -317,22 +317,22 @@ impl Drop for Proxy {
 async fn pass(
     mut from: tokio::net::tcp::OwnedReadHalf,
     mut to: tokio::net::tcp::OwnedWriteHalf,
-    mut weather: watch::Receiver<Weather>,
-    stalled: &[Weather],
+    mut link_state: watch::Receiver<LinkState>,
+    stalled: &[LinkState],
 ) {
     let mut bytes = vec![0; 64 * 1024];
     loop {
-        if weather.wait_for(|weather| !stalled.contains(weather)).await.is_err() {
+        if link_state.wait_for(|link_state| !stalled.contains(link_state)).await.is_err() {
             return;
         }
         let read = match from.read(&mut bytes).await {
             Ok(0) | Err(_) => return,
             Ok(read) => read,
         };
-        if weather.wait_for(|weather| !stalled.contains(weather)).await.is_err() {
+        if link_state.wait_for(|link_state| !stalled.contains(link_state)).await.is_err() {
             return;
         }
-        if *weather.borrow() == Weather::Corrupting {
+        if *link_state.borrow() == LinkState::Corrupting {
             bytes[..read].fill(0xa5);
         }
         if to.write_all(&bytes[..read]).await.is_err() {

@@ -65,7 +65,7 @@ fn l3_work_that_nobody_takes_up_is_found() {
     scene.pass(Duration::from_millis(900));
     scene.ask("k2", queue("three"), Some("three"));
     scene.pass(Duration::from_millis(1100));
-    scene.observe(Evidence::Healed);
+    scene.observe(Evidence::FaultsCleared);
     scene.expect("L3");
 }
 
@@ -75,7 +75,7 @@ fn l3_work_that_is_taken_up_or_that_nobody_can_take_up_is_fine() {
     free(&mut scene);
     scene.acquire("B");
     scene.pass(Duration::from_secs(2));
-    scene.observe(Evidence::Healed);
+    scene.observe(Evidence::FaultsCleared);
     scene.expect_nothing();
 
     let mut scene = Scene::new("A");
@@ -84,7 +84,7 @@ fn l3_work_that_is_taken_up_or_that_nobody_can_take_up_is_fine() {
     }
     free(&mut scene);
     scene.pass(Duration::from_secs(20));
-    scene.observe(Evidence::Healed);
+    scene.observe(Evidence::FaultsCleared);
     scene.expect_nothing();
 }
 
@@ -122,15 +122,15 @@ fn l5_a_viewer_that_is_not_told_of_a_death_is_found() {
         let mut scene = Scene::new("A");
         let episode = scene.episode();
         scene.say("a ");
-        scene.tell_parts(episode, 1, &["a "]);
+        scene.show_parts(episode, 1, &["a "]);
         scene.live("A", Life::Crashed);
         scene.pass(Duration::from_secs(15));
         if told {
             let reason = mainstem_machine::ResetReason::Takeover;
-            scene.tell(Body::PreviewReset { episode, reason });
+            scene.show(Body::PreviewReset { episode, reason });
         }
         scene.pass(Duration::from_secs(6));
-        scene.observe(Evidence::Healed);
+        scene.observe(Evidence::FaultsCleared);
         if told { scene.expect_nothing() } else { scene.expect("L5") }
     }
 }
@@ -140,13 +140,13 @@ fn l5_nothing_is_promised_while_nobody_can_work() {
     let mut scene = Scene::new("A");
     let episode = scene.episode();
     scene.say("a ");
-    scene.tell_parts(episode, 1, &["a "]);
+    scene.show_parts(episode, 1, &["a "]);
     for name in ["B", "C"] {
         scene.observe(Evidence::MayWork { replica: name.into(), may: false });
     }
     scene.live("A", Life::Vanished);
     scene.pass(Duration::from_secs(60));
-    scene.observe(Evidence::Healed);
+    scene.observe(Evidence::FaultsCleared);
     scene.expect_nothing();
 }
 
@@ -173,11 +173,11 @@ fn late(spoil: impl FnOnce(&mut Scene), after: Duration) -> Scene {
     let mut scene = Scene::new("A");
     let episode = scene.episode();
     scene.say("a ");
-    scene.tell_parts(episode, 1, &["a "]);
+    scene.show_parts(episode, 1, &["a "]);
     spoil(&mut scene);
     scene.say("b ");
     scene.pass(after);
-    scene.tell_parts(episode, 2, &["b "]);
+    scene.show_parts(episode, 2, &["b "]);
     scene
 }
 
@@ -201,16 +201,16 @@ fn b3_a_part_that_is_late_with_nothing_in_its_way_is_found() {
 }
 
 #[test]
-fn b3_what_struck_a_link_before_the_last_part_came_over_it_excuses_nothing() {
+fn b3_what_affected_a_link_before_the_last_part_came_over_it_excuses_nothing() {
     let mut scene = Scene::new("A");
     let episode = scene.episode();
     scene.observe(Evidence::Fault { kind: "reset", who: "A".into(), other: Some("C".into()) });
     scene.pass(Duration::from_millis(1));
     scene.say("a ");
-    scene.tell_parts(episode, 1, &["a "]);
+    scene.show_parts(episode, 1, &["a "]);
     scene.say("b ");
     scene.pass(Duration::from_millis(260));
-    scene.tell_parts(episode, 2, &["b "]);
+    scene.show_parts(episode, 2, &["b "]);
     scene.expect("B3");
 }
 
@@ -219,11 +219,11 @@ fn b3_a_part_that_a_client_gets_late_is_found() {
     let mut scene = Scene::new("A");
     let episode = scene.episode();
     scene.say("a ");
-    scene.tell_parts(episode, 1, &["a "]);
+    scene.show_parts(episode, 1, &["a "]);
     scene.say("b ");
     let (cursor, body) = parts(scene.state().lease, episode, 2, &["b "]);
     let (stream, event) = (scene.stream, StreamEvent { cursor, body });
-    scene.observe(Evidence::Told { stream, event: event.clone() });
+    scene.observe(Evidence::Sent { stream, event: event.clone() });
     scene.pass(Duration::from_millis(2100));
     scene.observe(Evidence::Saw { stream, event });
     scene.expect("B3");

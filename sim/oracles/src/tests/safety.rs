@@ -17,27 +17,27 @@ fn a_run_that_keeps_its_promises_is_clean() {
     let episode = scene.episode();
     scene.say("x ");
     scene.say("x ");
-    scene.tell_parts(episode, 1, &["x ", "x "]);
+    scene.show_parts(episode, 1, &["x ", "x "]);
     scene.ask("k1", queue("two"), Some("two"));
-    scene.tell(Body::QueueUpdate(scene.state().queue.clone().into()));
+    scene.show(Body::QueueUpdate(scene.state().queue.clone().into()));
     scene.finish("x x ");
-    scene.tell(Body::Message(scene.message(1)));
-    scene.tell(Body::Message(scene.message(2)));
-    scene.tell(Body::QueueUpdate([].into()));
-    scene.tell_status();
+    scene.show(Body::Message(scene.message(1)));
+    scene.show(Body::Message(scene.message(2)));
+    scene.show(Body::QueueUpdate([].into()));
+    scene.show_status();
     scene.commit(Command::BeginAttempt { fence: scene.fence() });
     scene.start("A");
-    scene.tell_status();
+    scene.show_status();
     let episode = scene.episode();
     scene.say("y ");
-    scene.tell_parts(episode, 1, &["y "]);
+    scene.show_parts(episode, 1, &["y "]);
     scene.ask("k2", Command::Interrupt { episode: None }, None);
-    scene.tell_status();
+    scene.show_status();
     scene.end_run(RunEnd::Cancelled);
     let partial = Some(Content::text("y "));
     scene.commit(Command::FinishInterruption { fence: scene.fence(), partial });
-    scene.tell(Body::Message(scene.message(3)));
-    scene.tell_status();
+    scene.show(Body::Message(scene.message(3)));
+    scene.show_status();
     assert_eq!(scene.judge.missing(&["L1", "L2", "L3", "B2"], &scene.facts()), None);
     scene.judge.finish(scene.clock);
     scene.expect_nothing();
@@ -46,11 +46,11 @@ fn a_run_that_keeps_its_promises_is_clean() {
 #[test]
 fn an_oracle_that_is_switched_off_says_nothing() {
     let mut scene = Scene::judged_by(Judge::without(&["S1"]), "A");
-    scene.tell(Body::Message(scene.message(0)));
+    scene.show(Body::Message(scene.message(0)));
     scene.expect_nothing();
     let all: Vec<_> = ORACLES.iter().map(|entry| entry.id).collect();
     let mut scene = Scene::judged_by(Judge::without(&all), "A");
-    scene.tell(Body::Message(scene.message(0)));
+    scene.show(Body::Message(scene.message(0)));
     scene.finish("made up");
     scene.expect_nothing();
 }
@@ -58,13 +58,13 @@ fn an_oracle_that_is_switched_off_says_nothing() {
 #[test]
 fn s1_a_message_told_again_or_made_up_is_found() {
     let mut scene = Scene::new("A");
-    scene.tell(Body::Message(scene.message(0)));
+    scene.show(Body::Message(scene.message(0)));
     scene.expect("S1");
 
     let mut scene = Scene::new("A");
     let mut other = (*scene.message(0)).clone();
     other.id = other.id.next();
-    scene.tell(Body::Message(Arc::new(other)));
+    scene.show(Body::Message(Arc::new(other)));
     scene.expect("S1");
 }
 
@@ -74,15 +74,15 @@ fn s1_a_message_left_out_or_of_a_deleted_suffix_is_found() {
     scene.ask("k1", queue("two"), Some("two"));
     scene.finish("");
     // The answer is skipped, the question behind it is told.
-    scene.tell(Body::Message(scene.message(2)));
-    scene.tell(Body::QueueUpdate([].into()));
+    scene.show(Body::Message(scene.message(2)));
+    scene.show(Body::QueueUpdate([].into()));
     scene.expect("S1");
 
     let mut scene = Scene::new("A");
     let command = Command::Edit { message: scene.messages[0].id, content: Content::text("other") };
     scene.ask("k1", command, Some("other"));
-    scene.tell(Body::Message(scene.message(0)));
-    scene.tell(Body::QueueUpdate([].into()));
+    scene.show(Body::Message(scene.message(0)));
+    scene.show(Body::QueueUpdate([].into()));
     scene.expect("S1");
 }
 
@@ -90,19 +90,19 @@ fn s1_a_message_left_out_or_of_a_deleted_suffix_is_found() {
 fn s1_a_resumed_stream_that_begins_again_or_skips_is_found() {
     let mut scene = Scene::new("A");
     scene.watch("V", "C", Begin::At(Cursor::default()));
-    scene.tell(Body::Message(scene.message(0)));
+    scene.show(Body::Message(scene.message(0)));
     scene.expect("S1");
 
     let mut scene = Scene::new("A");
     scene.watch("W", "C", Begin::Fresh);
-    scene.tell(Body::Synced);
+    scene.show(Body::Synced);
     scene.expect("S1");
 
     // Who says that it has the first message is not told that again.
     let mut scene = Scene::new("A");
     scene.watch("W", "C", Begin::After(MessageId(1)));
-    scene.tell_status();
-    scene.tell(Body::Synced);
+    scene.show_status();
+    scene.show(Body::Synced);
     scene.expect_nothing();
 }
 
@@ -114,8 +114,8 @@ fn s2_a_gap_a_repeat_and_a_changed_part_are_found() {
         scene.say("a ");
         scene.say("b ");
         scene.say("b ");
-        scene.tell_parts(episode, 1, &["a "]);
-        scene.tell_parts(episode, first, &[part]);
+        scene.show_parts(episode, 1, &["a "]);
+        scene.show_parts(episode, first, &[part]);
         scene.expect("S2");
     }
 }
@@ -126,7 +126,7 @@ fn s2_a_cursor_that_does_not_follow_is_found() {
     let episode = scene.episode();
     scene.say("a ");
     let (_, body) = parts(Lease(1), episode, 1, &["a "]);
-    scene.tell_with(Cursor::default(), body);
+    scene.show_with(Cursor::default(), body);
     scene.expect("S2");
 }
 
@@ -136,8 +136,8 @@ fn s3_parts_of_an_old_worker_or_behind_their_end_are_found() {
     let old = scene.episode();
     scene.say("a ");
     scene.begin("B");
-    scene.tell_status();
-    scene.tell_parts(old, 1, &["a "]);
+    scene.show_status();
+    scene.show_parts(old, 1, &["a "]);
     scene.expect("S3");
 
     let mut scene = Scene::new("A");
@@ -145,23 +145,23 @@ fn s3_parts_of_an_old_worker_or_behind_their_end_are_found() {
     scene.say("a ");
     scene.pass(Duration::from_secs(15));
     scene.acquire("B");
-    scene.tell_status();
-    scene.tell_parts(old, 1, &["a "]);
+    scene.show_status();
+    scene.show_parts(old, 1, &["a "]);
     scene.expect("S3");
 
     let mut scene = Scene::new("A");
     let old = scene.episode();
     scene.say("a ");
     scene.finish("a ");
-    scene.tell(Body::Message(scene.message(1)));
-    scene.tell_parts(old, 1, &["a "]);
+    scene.show(Body::Message(scene.message(1)));
+    scene.show_parts(old, 1, &["a "]);
     scene.expect("S3");
 
     let mut scene = Scene::new("A");
     let old = scene.episode();
     scene.say("a ");
-    scene.tell(Body::PreviewReset { episode: old, reason: ResetReason::Retry });
-    scene.tell_parts(old, 1, &["a "]);
+    scene.show(Body::PreviewReset { episode: old, reason: ResetReason::Retry });
+    scene.show_parts(old, 1, &["a "]);
     scene.expect("S3");
 }
 
@@ -171,8 +171,8 @@ fn s3_a_status_that_goes_back_is_found() {
     let Episode { history_version, attempt } = scene.episode();
     let worker = scene.state().worker.clone();
     scene.ask("k1", Command::Interrupt { episode: None }, None);
-    scene.tell_status();
-    scene.tell(Body::Status { status: Status::Running, worker, history_version, attempt });
+    scene.show_status();
+    scene.show(Body::Status { status: Status::Running, worker, history_version, attempt });
     scene.expect("S3");
 }
 
@@ -192,11 +192,11 @@ fn s4_an_answer_that_differs_from_what_was_said_or_shown_is_found() {
     let mut scene = Scene::new("A");
     let episode = scene.episode();
     scene.say("a ");
-    scene.tell_parts(episode, 1, &["a "]);
+    scene.show_parts(episode, 1, &["a "]);
     scene.end_run(RunEnd::Failed);
     let error = RunError { code: "model_failed".into(), message: "it did".into() };
     scene.commit(Command::Fail { fence: scene.fence(), partial: Some(Content::text("")), error });
-    scene.tell(Body::Message(scene.message(1)));
+    scene.show(Body::Message(scene.message(1)));
     scene.expect("S4");
 }
 
@@ -205,16 +205,16 @@ fn s4_a_preview_that_is_neither_kept_nor_taken_back_is_found() {
     let mut scene = Scene::new("A");
     let old = scene.episode();
     scene.say("a ");
-    scene.tell_parts(old, 1, &["a "]);
+    scene.show_parts(old, 1, &["a "]);
     scene.begin("B");
-    scene.tell_status();
+    scene.show_status();
     scene.expect("S4");
 
     let mut scene = Scene::new("A");
     let old = scene.episode();
     scene.say("a ");
-    scene.tell_parts(old, 1, &["a "]);
-    scene.tell(Body::HistoryReset);
+    scene.show_parts(old, 1, &["a "]);
+    scene.show(Body::HistoryReset);
     scene.expect("S4");
 }
 
@@ -270,7 +270,7 @@ fn s5_parts_told_by_a_worker_whose_lease_has_run_out_are_found() {
         scene.catch_up();
         scene.pass(Duration::from_secs(16));
         scene.say("a ");
-        scene.tell_parts(episode, 1, &["a "]);
+        scene.show_parts(episode, 1, &["a "]);
         if found { scene.expect("S5") } else { scene.expect_nothing() }
     }
 }
@@ -436,12 +436,12 @@ fn s8_a_status_that_runs_ahead_or_never_was_is_found() {
     let mut scene = Scene::new("A");
     scene.say("a ");
     scene.finish("a ");
-    scene.tell_status();
+    scene.show_status();
     scene.expect("S8");
 
     let mut scene = Scene::new("A");
     let Episode { history_version, attempt } = scene.episode();
-    scene.tell(Body::Status { status: Status::Error, worker: None, history_version, attempt });
+    scene.show(Body::Status { status: Status::Error, worker: None, history_version, attempt });
     scene.expect("S8");
 
     let mut scene = Scene::new("A");
@@ -450,7 +450,7 @@ fn s8_a_status_that_runs_ahead_or_never_was_is_found() {
     scene.start("A");
     scene.say("a ");
     let next = scene.episode();
-    scene.tell_parts(next, 1, &["a "]);
+    scene.show_parts(next, 1, &["a "]);
     scene.expect("S8");
 }
 
@@ -458,7 +458,7 @@ fn s8_a_status_that_runs_ahead_or_never_was_is_found() {
 fn s8_a_status_before_the_first_messages_is_found() {
     let mut scene = Scene::new("A");
     scene.watch("W", "C", Begin::Fresh);
-    scene.tell_status();
+    scene.show_status();
     scene.expect("S8");
 }
 
@@ -482,7 +482,7 @@ fn s9_a_late_joiner_that_lacks_what_others_see_is_found() {
     // The queue.
     let mut scene = Scene::new("A");
     scene.ask("k1", queue("two"), Some("two"));
-    scene.tell(Body::QueueUpdate(scene.state().queue.clone().into()));
+    scene.show(Body::QueueUpdate(scene.state().queue.clone().into()));
     scene.finish("");
     scene.watch("W", "C", Begin::Fresh);
     scene.catch_up();
@@ -493,19 +493,19 @@ fn s9_a_late_joiner_that_lacks_what_others_see_is_found() {
     scene.end_run(RunEnd::Failed);
     scene.commit(Command::RecordRetry { fence: scene.fence(), delay_ms: 500, error: error.clone() });
     scene.watch("W", "C", Begin::Fresh);
-    scene.tell(Body::Message(scene.message(0)));
-    scene.tell_status();
-    scene.tell(Body::Retry(scene.state().retry.clone()));
-    scene.tell(Body::Synced);
+    scene.show(Body::Message(scene.message(0)));
+    scene.show_status();
+    scene.show(Body::Retry(scene.state().retry.clone()));
+    scene.show(Body::Synced);
     scene.expect_nothing();
     scene.commit(Command::BeginAttempt { fence: scene.fence() });
     scene.watch("X", "C", Begin::Fresh);
     // A retry that is over.
     let stale = Retry { attempt: 1, delay_ms: 500, error, at: WallTime(500) };
-    scene.tell(Body::Message(scene.message(0)));
-    scene.tell_status();
-    scene.tell(Body::Retry(Some(stale)));
-    scene.tell(Body::Synced);
+    scene.show(Body::Message(scene.message(0)));
+    scene.show_status();
+    scene.show(Body::Retry(Some(stale)));
+    scene.show(Body::Synced);
     scene.expect("S9");
 }
 
@@ -514,7 +514,7 @@ fn s9_a_late_joiner_without_the_preview_that_others_see_is_found() {
     let mut scene = Scene::new("A");
     let episode = scene.episode();
     scene.say("a ");
-    scene.tell_parts(episode, 1, &["a "]);
+    scene.show_parts(episode, 1, &["a "]);
     // At another replica the parts may not be there yet.
     scene.watch("W", "B", Begin::Fresh);
     scene.catch_up();
@@ -524,7 +524,7 @@ fn s9_a_late_joiner_without_the_preview_that_others_see_is_found() {
     scene.expect("S9");
 
     let mut scene = Scene::new("A");
-    scene.tell(Body::QueueUpdate(
+    scene.show(Body::QueueUpdate(
         [mainstem_machine::QueuedMessage {
             id: MessageId(9),
             content: Content::text("x"),
@@ -540,7 +540,7 @@ fn s10_a_stranger_who_is_told_or_answered_is_found() {
     let mut scene = Scene::new("A");
     scene.watch_as("W", "stranger", "C", Begin::Fresh);
     scene.expect_nothing();
-    scene.tell(Body::Message(scene.message(0)));
+    scene.show(Body::Message(scene.message(0)));
     scene.expect("S10");
 
     let mut scene = Scene::new("A");
@@ -582,7 +582,7 @@ fn what_nobody_knows_of_is_no_evidence() {
     let stream = StreamId(99);
     let event = mainstem_machine::StreamEvent { cursor: Cursor::default(), body: Body::Synced };
     scene.observe(Evidence::Saw { stream, event: event.clone() });
-    scene.observe(Evidence::Told { stream, event });
+    scene.observe(Evidence::Sent { stream, event });
     scene.leave();
     scene.expect_nothing();
 }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_machine::{
-    Accepted, Body, ChatId, ChatState, Command, Content, Cursor, Episode, Facts as Row, Fence, Lease,
-    Message, MessageId, Outcome, ReplicaId, SendMode, Seq, Shown, ShownTo, StreamEvent, Time, WallTime,
+    Accepted, Body, ChatId, ChatState, Command, Content, Cursor, Episode, Fence, Lease, Message, MessageId,
+    Outcome, PreviewPosition, PreviewProgress, ReplicaId, SendMode, Seq, StoreFacts as Row, StreamEvent,
+    Time, WallTime,
 };
 
 use crate::{
-    Answer, Begin, Committed, Evidence, Facts, Judge, Life, RunEnd, RunId, Standing, StreamEnd, StreamId,
+    Answer, Begin, Committed, Evidence, Judge, Life, RunEnd, RunId, Standing, StreamEnd, StreamId, WorldFacts,
 };
 
 pub(super) struct Scene {
@@ -63,10 +64,10 @@ impl Scene {
     /// A new viewer is told the database as it is.
     pub(super) fn catch_up(&mut self) {
         for at in 0..self.messages.len() {
-            self.tell(Body::Message(self.message(at)));
+            self.show(Body::Message(self.message(at)));
         }
-        self.tell_status();
-        self.tell(Body::Synced);
+        self.show_status();
+        self.show(Body::Synced);
     }
 
     pub(super) fn pass(&mut self, span: Duration) {
@@ -209,30 +210,30 @@ impl Scene {
         self.observe(Evidence::StreamEnded { stream: self.stream, how: StreamEnd::Broken });
     }
 
-    pub(super) fn tell(&mut self, body: Body) {
-        self.tell_with(Cursor::default(), body);
+    pub(super) fn show(&mut self, body: Body) {
+        self.show_with(Cursor::default(), body);
     }
 
     /// The edge tells it, and the client reads it.
-    pub(super) fn tell_with(&mut self, cursor: Cursor, body: Body) {
+    pub(super) fn show_with(&mut self, cursor: Cursor, body: Body) {
         let (stream, event) = (self.stream, StreamEvent { cursor, body });
-        self.observe(Evidence::Told { stream, event: event.clone() });
+        self.observe(Evidence::Sent { stream, event: event.clone() });
         self.observe(Evidence::Saw { stream, event });
     }
 
-    pub(super) fn tell_status(&mut self) {
+    pub(super) fn show_status(&mut self) {
         let ChatState { status, worker, history_version, attempt, .. } = self.state().clone();
-        self.tell(Body::Status { status, worker, history_version, attempt });
+        self.show(Body::Status { status, worker, history_version, attempt });
     }
 
-    pub(super) fn tell_parts(&mut self, episode: Episode, first: u64, text: &[&str]) {
+    pub(super) fn show_parts(&mut self, episode: Episode, first: u64, text: &[&str]) {
         let (cursor, body) = parts(self.state().lease, episode, first, text);
-        self.tell_with(cursor, body);
+        self.show_with(cursor, body);
     }
 
-    pub(super) fn facts(&self) -> Facts {
+    pub(super) fn facts(&self) -> WorldFacts {
         let viewer = Standing { viewer: "V".into(), chat: CHAT, connected: true };
-        Facts { now: self.clock, viewers: vec![viewer], unanswered: 0, left: vec![] }
+        WorldFacts { now: self.clock, viewers: vec![viewer], unanswered: 0, left: vec![] }
     }
 
     #[track_caller]
@@ -250,9 +251,9 @@ impl Scene {
 
 pub(super) fn parts(lease: Lease, episode: Episode, first: u64, text: &[&str]) -> (Cursor, Body) {
     let (first_seq, last_seq) = (Seq(first), Seq(first + text.len() as u64 - 1));
-    let shown = Some(Shown { episode, lease, to: ShownTo::Seq(last_seq) });
+    let preview = Some(PreviewPosition { episode, lease, to: PreviewProgress::Seq(last_seq) });
     let text = text.concat().into_bytes().into();
-    (Cursor { shown, ..Cursor::default() }, Body::Parts { episode, first_seq, last_seq, text })
+    (Cursor { preview, ..Cursor::default() }, Body::Parts { episode, first_seq, last_seq, text })
 }
 
 pub(super) fn id_of(accepted: &Accepted) -> MessageId {

@@ -89,22 +89,22 @@ fn joined_parts_fit_one_event_and_none_is_cut() {
     for part in &parts {
         episodes.push(episode(1), part);
     }
-    let mut joined = JoinedParts::default();
+    let mut cache = JoinedParts::default();
     let buffer = episodes.find(episode(1)).expect("it was opened");
     for start in 0..parts.len() as u64 {
         let mut at = Seq(start);
-        let mut told = String::new();
-        while let Some((last, text)) = buffer.joined_after(at, &mut joined) {
+        let mut joined = String::new();
+        while let Some((last, text)) = buffer.joined_after(at, &mut cache) {
             assert!(text.len() <= JOINED_PART_BYTES_MAX, "B1");
             assert_eq!(text, parts[at.0 as usize..last.0 as usize].concat().as_bytes(), "S2");
-            told.push_str(core::str::from_utf8(&text).expect("it is text"));
+            joined.push_str(core::str::from_utf8(&text).expect("it is text"));
             at = last;
         }
-        assert_eq!(told, parts[start as usize..].concat(), "S2");
+        assert_eq!(joined, parts[start as usize..].concat(), "S2");
         let single = buffer.parts_after(Seq(start), 4, 12_000);
         assert_eq!(single, parts[start as usize..][..2.min(parts.len() - start as usize)], "B1, S2");
     }
-    assert_eq!(buffer.joined_after(Seq(1000), &mut joined), None, "a position beyond what there is");
+    assert_eq!(buffer.joined_after(Seq(1000), &mut cache), None, "a position beyond what there is");
     assert!(buffer.parts_after(Seq(1000), 4, 12_000).is_empty());
 }
 

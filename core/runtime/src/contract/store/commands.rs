@@ -89,7 +89,7 @@ struct Life<'a> {
 impl Life<'_> {
     async fn change(&mut self, command: Command) {
         let name = command.name();
-        let request = Request { chat: self.chat, command, by: None, receipt: None };
+        let request = Request { chat: self.chat, command, by: None, idempotency_key: None };
         let applied = self.reference.apply(self.subject, &request).await;
         assert!(matches!(applied, Applied::Changed { .. }), "{name} changes the chat here: {applied:?}");
     }
@@ -129,7 +129,7 @@ pub async fn a_rejection_leaves_the_rows_untouched(subject: &Subject) {
         (Command::Fail { fence, partial: None, error }, Rejection::Fenced),
     ] {
         let name = command.name();
-        let applied = subject.apply(&Request { chat, command, by: None, receipt: None }).await;
+        let applied = subject.apply(&Request { chat, command, by: None, idempotency_key: None }).await;
         assert_eq!(applied, Applied::Rejected(rejection), "S5: {name}");
         let after = subject.store.snapshot(chat, None).await.expect("the store answers");
         assert_eq!(after, before, "S5: a rejected {name} changes nothing");
@@ -140,7 +140,7 @@ pub async fn a_chat_is_created_once(subject: &Subject) {
     let chat = subject.fresh_id();
     let requests: Vec<_> = (0..AT_ONCE)
         .map(|n| create(chat, "ada", Some(Content::text(&format!("I am {n}")))))
-        .map(|command| Request { chat, command, by: None, receipt: None })
+        .map(|command| Request { chat, command, by: None, idempotency_key: None })
         .collect();
     let applied = join_all(requests.iter().map(|request| subject.apply(request))).await;
     let created = applied.iter().filter(|applied| matches!(applied, Applied::Changed { .. })).count();
@@ -152,13 +152,14 @@ pub async fn a_chat_is_created_once(subject: &Subject) {
 pub async fn to_others_a_chat_does_not_exist(subject: &Subject) {
     let chat = subject.chat_of("ada").await;
     for (by, rejected) in [("grace", true), ("Ada", true), ("ada ", true), ("", true), ("ada", false)] {
-        let request = Request { chat, command: send("hello"), by: Some(by.into()), receipt: None };
+        let request = Request { chat, command: send("hello"), by: Some(by.into()), idempotency_key: None };
         let applied = subject.apply(&request).await;
         let was = applied == Applied::Rejected(Rejection::NoSuchChat);
         assert_eq!(was, rejected, "S10: by {by:?}, of a chat of ada's: {applied:?}");
     }
     let nowhere = subject.fresh_id();
-    let request = Request { chat: nowhere, command: send("hello"), by: Some("ada".into()), receipt: None };
+    let request =
+        Request { chat: nowhere, command: send("hello"), by: Some("ada".into()), idempotency_key: None };
     assert_eq!(subject.apply(&request).await, Applied::Rejected(Rejection::NoSuchChat));
 }
 
@@ -166,7 +167,7 @@ pub async fn commands_at_the_same_time_take_turns(subject: &Subject) {
     let chat = subject.running_chat().await;
     let first = subject.store.snapshot(chat, None).await.expect("the store answers").expect("it exists");
     let requests: Vec<_> = (0..AT_ONCE)
-        .map(|n| Request { chat, command: send(&format!("message {n}")), by: None, receipt: None })
+        .map(|n| Request { chat, command: send(&format!("message {n}")), by: None, idempotency_key: None })
         .collect();
     let applied = join_all(requests.iter().map(|request| subject.apply(request))).await;
     let mut turns: Vec<_> = applied

@@ -5,8 +5,8 @@ use mainstem_machine::{
 };
 
 use super::reference::Reference;
-use super::{Subject, fence, receipt, replica};
-use crate::ports::{Known, Request, SyncRequest};
+use super::{Subject, fence, idempotency_key, replica};
+use crate::ports::{CachedVersions, Request, SyncRequest};
 
 /// Commands in one run.
 const COMMANDS: usize = 150;
@@ -17,42 +17,45 @@ pub async fn random_commands_agree_with_the_machine(subject: &Subject, seed: u64
     let mut dice = Dice(seed);
     let mut reference = Reference::default();
     let chats: Vec<_> = (0..CHATS).map(|_| subject.fresh_id()).collect();
-    let mut receipts = Vec::new();
-    let mut known: Option<(ChatId, Known)> = None;
+    let mut requests = Vec::new();
+    let mut cached: Option<(ChatId, CachedVersions)> = None;
     for step in 0..COMMANDS {
         let chat = chats[dice.below(CHATS)];
         let mut request = match dice.below(12) {
-            0 if !receipts.is_empty() => {
-                let again: &Request = &receipts[dice.below(receipts.len())];
+            0 if !requests.is_empty() => {
+                let again: &Request = &requests[dice.below(requests.len())];
                 again.clone()
             }
-            _ => Request { chat, command: draw(&mut dice, &reference, chat), by: None, receipt: None },
+            _ => {
+                Request { chat, command: draw(&mut dice, &reference, chat), by: None, idempotency_key: None }
+            }
         };
-        if request.receipt.is_some() {
+        if request.idempotency_key.is_some() {
             let body = u8::from(dice.below(4) == 0);
-            request.receipt = request.receipt.map(|kept| receipt(&kept.caller, &kept.key, body));
+            request.idempotency_key =
+                request.idempotency_key.map(|kept| idempotency_key(&kept.caller, &kept.key, body));
         } else {
             request.by =
                 [None, Some("ada".into()), Some("grace".into())][dice.below(3).min(dice.below(3))].clone();
             if dice.below(4) == 0 {
-                request.receipt = Some(receipt("ada", &format!("{seed}.{step}"), 0));
-                receipts.push(request.clone());
+                request.idempotency_key = Some(idempotency_key("ada", &format!("{seed}.{step}"), 0));
+                requests.push(request.clone());
             }
         }
         reference.apply(subject, &request).await;
 
-        if let Some((chat, known)) = known {
-            let snapshot = subject.store.snapshot(chat, Some(known)).await.expect("the store answers");
+        if let Some((chat, cached)) = cached {
+            let snapshot = subject.store.snapshot(chat, Some(cached)).await.expect("the store answers");
             match (reference.chats.get(&chat), snapshot) {
                 (None, None) => {}
                 // A chat that was deleted and made again is another one; ids are made once.
-                (Some(here), Some(_)) if here.state.snapshot_version < known.snapshot_version => {}
-                (Some(here), Some(there)) => here.check_snapshot(Some(known), &there),
+                (Some(here), Some(_)) if here.state.snapshot_version < cached.snapshot_version => {}
+                (Some(here), Some(there)) => here.check_snapshot(Some(cached), &there),
                 (here, there) => panic!("seed {seed}: the store has {there:?}, and there should be {here:?}"),
             }
         }
         if dice.below(5) == 0 {
-            known = reference.known(chat).map(|known| (chat, known));
+            cached = reference.cached(chat).map(|cached| (chat, cached));
         }
         check_page(subject, &mut dice, &reference, chat).await;
     }
@@ -79,9 +82,9 @@ async fn check_everything(subject: &Subject, reference: &Reference, chats: &[Cha
     for (chat, here) in &reference.chats {
         let runnable = here.state.status.is_runnable();
         let free = runnable && here.state.worker.is_none();
-        let told = report.runnable.contains(&(*chat, here.state.status));
-        assert!(!free || told, "L3: {:?} is free and not told", here.state);
-        assert!(!told || runnable, "L3: {:?} is no work", here.state);
+        let reported = report.runnable.contains(&(*chat, here.state.status));
+        assert!(!free || reported, "L3: {:?} is free and not told", here.state);
+        assert!(!reported || runnable, "L3: {:?} is no work", here.state);
     }
 }
 

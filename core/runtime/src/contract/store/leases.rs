@@ -16,7 +16,7 @@ pub async fn one_of_two_that_acquire_wins(subject: &Subject) {
         let chat = subject.running_chat().await;
         let requests: Vec<_> = (0..RIVALS)
             .map(|n| acquire(&format!("rival-{n}")))
-            .map(|command| Request { chat, command, by: None, receipt: None })
+            .map(|command| Request { chat, command, by: None, idempotency_key: None })
             .collect();
         let applied = join_all(requests.iter().map(|request| subject.apply(request))).await;
         let won = applied.iter().filter(|applied| matches!(applied, Applied::Changed { .. })).count();
@@ -29,7 +29,7 @@ pub async fn one_of_two_that_acquire_wins(subject: &Subject) {
 pub async fn a_lease_runs_out_by_the_stores_clock(subject: &Subject) {
     let chat = subject.running_chat().await;
     let first = subject.change(chat, acquire("first")).await;
-    let second = Request { chat, command: acquire("second"), by: None, receipt: None };
+    let second = Request { chat, command: acquire("second"), by: None, idempotency_key: None };
     assert_eq!(subject.apply(&second).await, Applied::Rejected(Rejection::NotFree), "S5: it is held");
     let expiry = sync(subject).await.1.expect("L5: the lease runs out some time");
     assert!(expiry <= subject.lease_ttl, "L5: within a lease, and not after {expiry:?}");
@@ -42,7 +42,7 @@ pub async fn a_lease_runs_out_by_the_stores_clock(subject: &Subject) {
     };
     assert_eq!(state.lease, first.lease.next(), "S5: a lease of its own");
     let late = Command::BeginAttempt { fence: fence(&first) };
-    let late = subject.apply(&Request { chat, command: late, by: None, receipt: None }).await;
+    let late = subject.apply(&Request { chat, command: late, by: None, idempotency_key: None }).await;
     assert_eq!(late, Applied::Rejected(Rejection::Fenced), "S5: the one before changes nothing any more");
 }
 
@@ -61,11 +61,11 @@ pub async fn a_heartbeat_renews_what_is_held_and_nothing_else(subject: &Subject)
     let others = Held { chat: others, lease: state.lease };
     let old = Held { lease: Lease(held[0].lease.0 + 1), ..held[0] };
     let nowhere = Held { chat: subject.fresh_id(), lease: Lease(1) };
-    let told = [held[0], others, nowhere, held[1]];
+    let claimed = [held[0], others, nowhere, held[1]];
     // Over and over, for longer than a lease lasts.
     let pause = subject.lease_ttl / 3;
     for _ in 0..5 {
-        let report = subject.store.heartbeat(&row, &told).await.expect("the store answers");
+        let report = subject.store.heartbeat(&row, &claimed).await.expect("the store answers");
         let mut confirmed = report.confirmed;
         confirmed.sort();
         assert_eq!(confirmed, held, "S5: what this replica holds, and nothing else");
@@ -104,8 +104,8 @@ pub async fn replicas_are_peers_while_they_are_heard_of(subject: &Subject) {
     assert_eq!(peers(&row("peer-b", 2)).await, [peer("peer-a", 1)]);
     assert_eq!(peers(&row("peer-a", 9)).await, [peer("peer-b", 2)]);
     assert_eq!(peers(&row("peer-c", 3)).await, [peer("peer-a", 9), peer("peer-b", 2)], "where it is by now");
-    subject.store.farewell(&replica("peer-b")).await.expect("the store answers");
-    subject.store.farewell(&replica("peer-never")).await.expect("the store answers");
+    subject.store.deregister(&replica("peer-b")).await.expect("the store answers");
+    subject.store.deregister(&replica("peer-never")).await.expect("the store answers");
     assert_eq!(peers(&row("peer-c", 3)).await, [peer("peer-a", 9)], "who said farewell is gone");
     (subject.sleep)(subject.lease_ttl * 2).await;
     assert_eq!(

@@ -2,9 +2,9 @@
 
 mod commands;
 mod differential;
+mod idempotency;
 mod leases;
 mod reads;
-mod receipts;
 mod reference;
 
 use std::fmt;
@@ -20,11 +20,11 @@ use uuid::Uuid;
 
 pub use commands::*;
 pub use differential::*;
+pub use idempotency::*;
 pub use leases::*;
 pub use reads::*;
-pub use receipts::*;
 
-use crate::ports::{Applied, Receipt, Request, Store};
+use crate::ports::{Applied, IdempotencyKey, Request, Store};
 
 /// Lets time pass: the same that the store's clock goes by.
 pub type Sleep = Arc<dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync>;
@@ -52,19 +52,19 @@ pub async fn all(subject: &Subject, seeds: u64) {
     a_chat_is_created_once(subject).await;
     to_others_a_chat_does_not_exist(subject).await;
     commands_at_the_same_time_take_turns(subject).await;
-    a_receipt_is_answered_again(subject).await;
-    a_rejection_is_kept_with_its_receipt(subject).await;
-    a_receipt_for_another_body_is_a_mismatch(subject).await;
-    a_receipt_belongs_to_its_caller(subject).await;
-    a_receipt_asked_for_at_the_same_time_happens_once(subject).await;
-    a_receipt_outlives_its_chat(subject).await;
+    an_idempotency_key_is_answered_again(subject).await;
+    a_rejection_is_kept_in_its_idempotency_record(subject).await;
+    an_idempotency_key_for_another_body_is_a_mismatch(subject).await;
+    an_idempotency_key_belongs_to_its_caller(subject).await;
+    an_idempotency_key_used_twice_at_once_happens_once(subject).await;
+    an_idempotency_record_outlives_its_chat(subject).await;
     what_does_not_exist_is_nothing(subject).await;
     a_tail_is_bounded_by_count(subject).await;
     a_tail_is_bounded_by_bytes(subject).await;
-    a_known_snapshot_brings_what_came_after_it(subject).await;
+    a_cached_snapshot_brings_what_came_after_it(subject).await;
     a_page_is_bounded_by_count(subject).await;
     a_page_is_bounded_by_bytes(subject).await;
-    a_page_is_anchored_at_a_message_of_the_history(subject).await;
+    a_page_has_a_message_of_the_history_as_its_base(subject).await;
     chats_are_listed_newest_first(subject).await;
     one_of_two_that_acquire_wins(subject).await;
     a_lease_runs_out_by_the_stores_clock(subject).await;
@@ -93,7 +93,7 @@ impl Subject {
     }
 
     async fn change(&self, chat: ChatId, command: Command) -> Arc<ChatState> {
-        let request = Request { chat, command, by: None, receipt: None };
+        let request = Request { chat, command, by: None, idempotency_key: None };
         match self.apply(&request).await {
             Applied::Changed { state, .. } => state,
             other => panic!(
@@ -151,8 +151,8 @@ fn fence(state: &ChatState) -> Fence {
     Fence { replica, lease: state.lease, episode: state.present_episode() }
 }
 
-fn receipt(caller: &str, key: &str, body: u8) -> Receipt {
-    Receipt { caller: caller.into(), key: key.into(), body: [body; 32] }
+fn idempotency_key(caller: &str, key: &str, body: u8) -> IdempotencyKey {
+    IdempotencyKey { caller: caller.into(), key: key.into(), body: [body; 32] }
 }
 
 fn stale(mut fence: Fence) -> Fence {

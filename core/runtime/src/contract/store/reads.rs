@@ -6,13 +6,17 @@ use mainstem_machine::{ChatId, ChatState, Command, Content, MessageId, Status, V
 
 use super::reference::Reference;
 use super::{Subject, acquire, create, fence, replica};
-use crate::ports::{Known, Page, Request, Snapshot, SyncRequest, Tail};
+use crate::ports::{CachedVersions, Page, Request, Snapshot, SyncRequest, Tail};
 
 pub async fn what_does_not_exist_is_nothing(subject: &Subject) {
     let nowhere = subject.fresh_id();
-    let known = Known { snapshot_version: Version(3), reset_version: Version(0), last_message: MessageId(2) };
-    for known in [None, Some(known)] {
-        assert_eq!(subject.store.snapshot(nowhere, known).await, Ok(None));
+    let cached = CachedVersions {
+        snapshot_version: Version(3),
+        reset_version: Version(0),
+        last_message: MessageId(2),
+    };
+    for cached in [None, Some(cached)] {
+        assert_eq!(subject.store.snapshot(nowhere, cached).await, Ok(None));
     }
     assert_eq!(subject.store.state(nowhere).await, Ok(None));
     assert_eq!(subject.store.page(nowhere, MessageId(0), None, 10).await, Ok(None));
@@ -48,17 +52,17 @@ pub async fn a_tail_is_bounded_by_bytes(subject: &Subject) {
     assert!(!from_start, "S1: there are more before");
 }
 
-pub async fn a_known_snapshot_brings_what_came_after_it(subject: &Subject) {
+pub async fn a_cached_snapshot_brings_what_came_after_it(subject: &Subject) {
     let texts: Vec<_> = (0..10).map(|n| format!("message {n}")).collect();
     let first = subject.chat_with(&texts).await;
     let chat = first.id;
-    let known = known_of(&first);
-    let same = snapshot(subject, chat, Some(known)).await;
+    let cached = cached_of(&first);
+    let same = snapshot(subject, chat, Some(cached)).await;
     assert_eq!(same.tail, Tail::After(vec![]), "nothing changed, and nothing is sent again");
 
     let messages = vec![(mainstem_machine::Role::Assistant, Content::text("new"))];
     let second = subject.change(chat, Command::CommitStep { fence: fence(&first), messages }).await;
-    let after = snapshot(subject, chat, Some(known)).await;
+    let after = snapshot(subject, chat, Some(cached)).await;
     assert_eq!(after.state, second);
     let Tail::After(after) = after.tail else { panic!("S1: the rest of the same history: {:?}", after.tail) };
     assert_eq!(texts_of(&after), ["new"]);
@@ -68,7 +72,7 @@ pub async fn a_known_snapshot_brings_what_came_after_it(subject: &Subject) {
         .map(|n| (mainstem_machine::Role::Tool, Content::text(&format!("many {n}"))))
         .collect();
     let third = subject.change(chat, Command::CommitStep { fence: fence(&second), messages }).await;
-    match snapshot(subject, chat, Some(known)).await.tail {
+    match snapshot(subject, chat, Some(cached)).await.tail {
         Tail::Newest { messages, from_start } => {
             assert_eq!(messages.len(), limits::TAIL_MESSAGES_MAX, "B1");
             assert!(!from_start, "S1: there are more before");
@@ -81,14 +85,14 @@ pub async fn a_known_snapshot_brings_what_came_after_it(subject: &Subject) {
     // A cut, and what is known is of another history.
     let content = Content::text("instead");
     let cut = subject.change(chat, Command::Edit { message: MessageId(1), content }).await;
-    for known in [known, known_of(&third)] {
-        let (messages, from_start) = newest(snapshot(subject, chat, Some(known)).await);
+    for cached in [cached, cached_of(&third)] {
+        let (messages, from_start) = newest(snapshot(subject, chat, Some(cached)).await);
         assert_eq!((messages, from_start), (vec!["instead".to_owned()], true), "S1: what was cut is gone");
     }
-    let same = snapshot(subject, chat, Some(known_of(&cut))).await;
+    let same = snapshot(subject, chat, Some(cached_of(&cut))).await;
     assert_eq!(same.tail, Tail::After(vec![]));
     // A future that the store does not know.
-    let future = Known { last_message: MessageId(u64::MAX), ..known_of(&cut) };
+    let future = CachedVersions { last_message: MessageId(u64::MAX), ..cached_of(&cut) };
     let (messages, _) = newest(snapshot(subject, chat, Some(future)).await);
     assert_eq!(messages, ["instead"], "S1: who is ahead gets what there is");
 }
@@ -98,21 +102,21 @@ pub async fn a_page_is_bounded_by_count(subject: &Subject) {
     let texts: Vec<_> = (0..count).map(|n| format!("message {n}")).collect();
     let chat = subject.chat_with(&texts).await.id;
     for limit in [1, 7, limits::PAGE_MESSAGES_MAX, usize::MAX] {
-        let mut told = Vec::new();
+        let mut received = Vec::new();
         let mut after = MessageId(0);
         loop {
             let page = page(subject, chat, after, None, limit).await;
             assert!(page.messages.len() <= limit.min(limits::PAGE_MESSAGES_MAX), "B1: a page of {limit}");
-            assert!(page.anchored, "S1: message {after} is in the history");
-            told.extend(texts_of(&page.messages));
+            assert!(page.has_base, "S1: message {after} is in the history");
+            received.extend(texts_of(&page.messages));
             after = page.messages.last().expect("a page has at least one message, if there is any").id;
             if !page.more {
                 break;
             }
         }
-        assert_eq!(told, texts, "S1: pages of {limit} give all, once, in order");
+        assert_eq!(received, texts, "S1: pages of {limit} give all, once, in order");
         let beyond = page(subject, chat, after, None, limit).await;
-        assert!(beyond.messages.is_empty() && !beyond.more && beyond.anchored, "behind the last is nothing");
+        assert!(beyond.messages.is_empty() && !beyond.more && beyond.has_base, "behind the last is nothing");
     }
     for (after, until, count, more) in [(0, 3, 3, false), (2, 5, 2, true), (5, 5, 0, false), (6, 5, 0, false)]
     {
@@ -136,21 +140,21 @@ pub async fn a_page_is_bounded_by_bytes(subject: &Subject) {
     assert_eq!((first.messages.len(), first.more), (1, true), "one that is larger than a page is a page");
 }
 
-pub async fn a_page_is_anchored_at_a_message_of_the_history(subject: &Subject) {
+pub async fn a_page_has_a_message_of_the_history_as_its_base(subject: &Subject) {
     let texts: Vec<_> = (0..3).map(|n| format!("message {n}")).collect();
     let state = subject.chat_with(&texts).await;
     let chat = state.id;
-    for (after, anchored) in [(0, true), (1, true), (3, true), (4, false), (u64::MAX, false)] {
+    for (after, has_base) in [(0, true), (1, true), (3, true), (4, false), (u64::MAX, false)] {
         let page = page(subject, chat, MessageId(after), None, 10).await;
-        assert_eq!(page.anchored, anchored, "S1: after {after}");
+        assert_eq!(page.has_base, has_base, "S1: after {after}");
         assert_eq!(page.reset_version, Version(0));
         assert_eq!(page.history_version, state.history_version);
     }
     let content = Content::text("instead");
     let cut = subject.change(chat, Command::Edit { message: MessageId(1), content }).await;
-    for (after, anchored) in [(0, true), (1, false), (3, false), (4, true)] {
+    for (after, has_base) in [(0, true), (1, false), (3, false), (4, true)] {
         let page = page(subject, chat, MessageId(after), None, 10).await;
-        assert_eq!(page.anchored, anchored, "S1: after {after}, which was cut");
+        assert_eq!(page.has_base, has_base, "S1: after {after}, which was cut");
         assert_eq!((page.reset_version, page.history_version), (cut.reset_version, cut.history_version));
     }
 }
@@ -161,7 +165,8 @@ pub async fn chats_are_listed_newest_first(subject: &Subject) {
     for n in 0..7 {
         let chat = subject.fresh_id();
         let content = (n % 2 == 0).then(|| Content::text("hello"));
-        let request = Request { chat, command: create(chat, "lister", content), by: None, receipt: None };
+        let request =
+            Request { chat, command: create(chat, "lister", content), by: None, idempotency_key: None };
         reference.apply(subject, &request).await;
         chats.push(reference.state(chat).expect("it was created").clone());
         subject.chat_of("Lister").await;
@@ -232,8 +237,8 @@ pub async fn a_sync_tells_versions_and_work(subject: &Subject) {
     }
 }
 
-async fn snapshot(subject: &Subject, chat: ChatId, known: Option<Known>) -> Snapshot {
-    subject.store.snapshot(chat, known).await.expect("the store answers").expect("the chat exists")
+async fn snapshot(subject: &Subject, chat: ChatId, cached: Option<CachedVersions>) -> Snapshot {
+    subject.store.snapshot(chat, cached).await.expect("the store answers").expect("the chat exists")
 }
 
 async fn page(
@@ -258,8 +263,8 @@ fn texts_of(messages: &[Arc<mainstem_machine::Message>]) -> Vec<String> {
     messages.iter().map(|message| message.content.to_text()).collect()
 }
 
-fn known_of(state: &ChatState) -> Known {
-    Known {
+fn cached_of(state: &ChatState) -> CachedVersions {
+    CachedVersions {
         snapshot_version: state.snapshot_version,
         reset_version: state.reset_version,
         last_message: state.last_message,

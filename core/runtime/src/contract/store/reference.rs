@@ -5,21 +5,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mainstem_machine::{
-    ChatId, ChatState, Facts, LeaseTerm, Message, MessageId, Outcome, Version, WallTime, limits,
+    ChatId, ChatState, LeaseTerm, Message, MessageId, Outcome, StoreFacts, Version, WallTime, limits,
 };
 
 use super::Subject;
-use crate::ports::{Answer, Applied, Known, Page, Request, Snapshot, Tail};
+use crate::ports::{Answer, Applied, CachedVersions, Page, Request, Snapshot, Tail};
 
 #[derive(Debug, Default)]
 pub(super) struct Reference {
     pub(super) chats: BTreeMap<ChatId, Chat>,
     /// By caller and key.
-    receipts: BTreeMap<(Arc<str>, Arc<str>), Kept>,
+    idempotency_records: BTreeMap<(Arc<str>, Arc<str>), IdempotencyRecord>,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct IdempotencyRecord {
     body: [u8; 32],
     answer: Answer,
 }
@@ -35,20 +35,20 @@ impl Reference {
     /// Applies the request here and there, and demands the same of everything.
     pub(super) async fn apply(&mut self, subject: &Subject, request: &Request) -> Applied {
         let before = self.version(request.chat);
-        let known = self.known(request.chat);
+        let cached = self.cached(request.chat);
         let applied = subject.apply(request).await;
         let expected = self.expect(subject, request, &applied);
         assert_eq!(applied, expected, "the answer to {:?}, and what the machine says", request.command);
         if let Applied::Changed { state, .. } = &applied {
             assert_eq!(state.snapshot_version.0, before.0 + 1, "S1: each change raises the version by one");
         }
-        self.check(subject, request.chat, known).await;
+        self.check(subject, request.chat, cached).await;
         applied
     }
 
     /// What the reader of the present state knows.
-    pub(super) fn known(&self, chat: ChatId) -> Option<Known> {
-        self.chats.get(&chat).map(|chat| Known {
+    pub(super) fn cached(&self, chat: ChatId) -> Option<CachedVersions> {
+        self.chats.get(&chat).map(|chat| CachedVersions {
             snapshot_version: chat.state.snapshot_version,
             reset_version: chat.state.reset_version,
             last_message: chat.state.last_message,
@@ -64,11 +64,14 @@ impl Reference {
     }
 
     fn expect(&mut self, subject: &Subject, request: &Request, applied: &Applied) -> Applied {
-        let key = request.receipt.as_ref().map(|receipt| (receipt.caller.clone(), receipt.key.clone()));
-        if let (Some(receipt), Some(key)) = (&request.receipt, &key)
-            && let Some(Kept { body, answer }) = self.receipts.get(key)
+        let key = request
+            .idempotency_key
+            .as_ref()
+            .map(|idempotency_key| (idempotency_key.caller.clone(), idempotency_key.key.clone()));
+        if let (Some(idempotency_key), Some(key)) = (&request.idempotency_key, &key)
+            && let Some(IdempotencyRecord { body, answer }) = self.idempotency_records.get(key)
         {
-            let same = *body == receipt.body;
+            let same = *body == idempotency_key.body;
             return if same { Applied::Replayed(answer.clone()) } else { Applied::Mismatch };
         }
 
@@ -80,7 +83,7 @@ impl Reference {
         };
         let expires_at = chat.and_then(|chat| chat.lease_expires_at);
         let role = |id| chat.and_then(|chat| chat.messages.iter().find(|message| message.id == id));
-        let facts = Facts {
+        let facts = StoreFacts {
             now,
             lease_expired: expires_at.is_none_or(|at| at <= now),
             message_role: request.command.message().and_then(role).map(|message| message.role),
@@ -92,8 +95,8 @@ impl Reference {
             Ok(Outcome::Unchanged(accepted)) => Ok(accepted.clone()),
             Err(rejection) => Err(*rejection),
         };
-        if let (Some(receipt), Some(key)) = (&request.receipt, key) {
-            self.receipts.insert(key, Kept { body: receipt.body, answer });
+        if let (Some(idempotency_key), Some(key)) = (&request.idempotency_key, key) {
+            self.idempotency_records.insert(key, IdempotencyRecord { body: idempotency_key.body, answer });
         }
         match outcome {
             Ok(Outcome::Changed(change)) => {
@@ -123,13 +126,13 @@ impl Reference {
     }
 
     /// Demands that the store has what is here, whole and as news for a reader of an earlier state.
-    async fn check(&self, subject: &Subject, chat: ChatId, known: Option<Known>) {
+    async fn check(&self, subject: &Subject, chat: ChatId, cached: Option<CachedVersions>) {
         let chat_here = self.chats.get(&chat);
-        for known in [None, known, self.known(chat)] {
-            let snapshot = subject.store.snapshot(chat, known).await.expect("the store answers");
+        for cached in [None, cached, self.cached(chat)] {
+            let snapshot = subject.store.snapshot(chat, cached).await.expect("the store answers");
             match (chat_here, snapshot) {
                 (None, None) => {}
-                (Some(here), Some(there)) => here.check_snapshot(known, &there),
+                (Some(here), Some(there)) => here.check_snapshot(cached, &there),
                 (here, there) => panic!("the store has {there:?}, and there should be {here:?}"),
             }
         }
@@ -149,7 +152,7 @@ impl Reference {
 
 impl Chat {
     /// A chat as the store has it, however it came there.
-    pub(super) fn check_snapshot(&self, known: Option<Known>, snapshot: &Snapshot) {
+    pub(super) fn check_snapshot(&self, cached: Option<CachedVersions>, snapshot: &Snapshot) {
         assert_eq!(*snapshot.state, self.state, "the row as it was written");
         let bytes = |messages: &[Arc<Message>]| -> usize {
             messages.iter().map(|message| message.content.as_json().len()).sum()
@@ -158,21 +161,21 @@ impl Chat {
             messages.len() <= 1
                 || (messages.len() <= limits::TAIL_MESSAGES_MAX && bytes(messages) <= limits::TAIL_BYTES_MAX)
         };
-        let continues = known.filter(|known| {
-            known.reset_version == self.state.reset_version && known.last_message <= self.state.last_message
+        let continues = cached.filter(|cached| {
+            cached.reset_version == self.state.reset_version && cached.last_message <= self.state.last_message
         });
-        let lacking = |known: Known| {
-            let from = self.messages.partition_point(|message| message.id <= known.last_message);
+        let lacking = |cached: CachedVersions| {
+            let from = self.messages.partition_point(|message| message.id <= cached.last_message);
             &self.messages[from..]
         };
         match &snapshot.tail {
             Tail::After(messages) => {
-                let known = continues.expect("S1: news only for who has the same history up to there");
-                assert_eq!(&messages[..], lacking(known), "S1: all messages after the known one");
+                let cached = continues.expect("S1: news only for who has the same history up to there");
+                assert_eq!(&messages[..], lacking(cached), "S1: all messages after the known one");
             }
             Tail::Newest { messages, from_start } => {
-                if let Some(known) = continues {
-                    assert!(!fits(lacking(known)), "what is known is not sent again if the rest fits");
+                if let Some(cached) = continues {
+                    assert!(!fits(lacking(cached)), "what is known is not sent again if the rest fits");
                 }
                 let from = self.messages.len().checked_sub(messages.len());
                 let from = from.expect("S1: a tail has no more messages than the history");
@@ -202,8 +205,8 @@ impl Chat {
         assert_eq!(page.more, count < found.len(), "whether there are more behind the last one");
         let bytes: usize = page.messages.iter().skip(1).map(|message| message.content.as_json().len()).sum();
         assert!(bytes <= limits::PAGE_BYTES_MAX, "B1: {bytes} bytes behind the first message");
-        let anchored = after == MessageId(0) || self.messages.iter().any(|message| message.id == after);
-        assert_eq!(page.anchored, anchored, "whether the history has message {after}");
+        let has_base = after == MessageId(0) || self.messages.iter().any(|message| message.id == after);
+        assert_eq!(page.has_base, has_base, "whether the history has message {after}");
         assert_eq!(page.reset_version, self.state.reset_version);
         assert_eq!(page.history_version, self.state.history_version);
     }

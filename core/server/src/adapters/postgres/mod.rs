@@ -13,8 +13,8 @@ use anyhow::Context;
 use async_trait::async_trait;
 use mainstem_machine::{ChatId, ChatState, MessageId, ReplicaId};
 use mainstem_runtime::ports::{
-    Applied, Fault, HeartbeatReport, Held, Known, Page, ReplicaRow, Request, Snapshot, Store, SyncReport,
-    SyncRequest,
+    Applied, CachedVersions, Fault, HeartbeatReport, Held, Page, ReplicaRow, Request, Snapshot, Store,
+    SyncReport, SyncRequest,
 };
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgRow};
@@ -23,8 +23,8 @@ use sqlx::{ConnectOptions, Connection, Postgres, Row, query};
 
 use super::faults::{self, Sent, bounded, is_passing, leaves_connection};
 use super::limits::{
-    ACQUIRE_TIMEOUT, IDLE_UNTESTED_MAX, OPEN_TIMEOUT, PEER_LEASES, POSTGRES_CONNECTIONS_MAX,
-    RECEIPT_RETENTION_MS, RECEIPTS_PURGED_MAX, RENEW_TIMEOUT, REPLICA_RETENTION_MS, RETURN_TIMEOUT,
+    ACQUIRE_TIMEOUT, IDEMPOTENCY_RECORDS_PURGED_MAX, IDEMPOTENCY_RETENTION_MS, IDLE_UNTESTED_MAX,
+    OPEN_TIMEOUT, PEER_LEASES, POSTGRES_CONNECTIONS_MAX, RENEW_TIMEOUT, REPLICA_RETENTION_MS, RETURN_TIMEOUT,
     STATEMENT_TIMEOUT, TRIES_MAX,
 };
 use super::rows::{self, Fields, signed};
@@ -57,19 +57,19 @@ impl PostgresStore {
             anyhow::anyhow!("the database's URL is not postgres://USER@HOST/NAME as expected: {error}")
         })?;
         let options = options.application_name("mainstem").disable_statement_logging();
-        let place = place(&options);
+        let location = location(&options);
         // Migrations may take their time, so the first connection is without limits.
         let connecting = tokio::time::timeout(OPEN_TIMEOUT, options.connect());
         let mut first = match connecting.await {
             Ok(Ok(connection)) => connection,
-            Ok(Err(error)) => anyhow::bail!("cannot connect to PostgreSQL at {place}: {error}"),
+            Ok(Err(error)) => anyhow::bail!("cannot connect to PostgreSQL at {location}: {error}"),
             Err(_) => anyhow::bail!(
-                "PostgreSQL at {place} did not answer within {OPEN_TIMEOUT:?}: is the address right, and does a \
+                "PostgreSQL at {location} did not answer within {OPEN_TIMEOUT:?}: is the address right, and does a \
                  firewall let it through?"
             ),
         };
-        check(&mut first).await.with_context(|| format!("PostgreSQL at {place} cannot be used"))?;
-        migrations::run(&mut first, migrations::POSTGRES).await.with_context(|| place.clone())?;
+        check(&mut first).await.with_context(|| format!("PostgreSQL at {location} cannot be used"))?;
+        migrations::run(&mut first, migrations::POSTGRES).await.with_context(|| location.clone())?;
         first.close().await.ok();
 
         let limit = |duration: Duration| duration.as_millis().to_string();
@@ -156,7 +156,7 @@ async fn transact(
 }
 
 /// Where the database is, without the password.
-fn place(options: &PgConnectOptions) -> String {
+fn location(options: &PgConnectOptions) -> String {
     let database = options.get_database().unwrap_or(options.get_username());
     match options.get_socket() {
         Some(socket) => format!("{}/{database}", socket.display()),
@@ -279,10 +279,14 @@ impl Store for PostgresStore {
         .await
     }
 
-    async fn snapshot(&self, chat: ChatId, known: Option<Known>) -> Result<Option<Snapshot>, Fault> {
+    async fn snapshot(
+        &self,
+        chat: ChatId,
+        cached: Option<CachedVersions>,
+    ) -> Result<Option<Snapshot>, Fault> {
         let rows = self.rows(false, || {
             let query = query(reads::snapshot!("$1::uuid", "::text")).bind(chat.to_string());
-            reads::known_values(known).into_iter().fold(query, Query::bind)
+            reads::cached_values(cached).into_iter().fold(query, Query::bind)
         });
         faults::readable(reads::to_snapshot(&rows.await?))
     }
@@ -329,9 +333,9 @@ impl Store for PostgresStore {
             renewal(HEARTBEAT, held)
                 .bind(&replica.address)
                 .bind(ttl.saturating_mul(PEER_LEASES))
-                .bind(RECEIPT_RETENTION_MS)
+                .bind(IDEMPOTENCY_RETENTION_MS)
                 .bind(REPLICA_RETENTION_MS)
-                .bind(RECEIPTS_PURGED_MAX)
+                .bind(IDEMPOTENCY_RECORDS_PURGED_MAX)
         });
         let mut report = faults::readable(to_heartbeat(&rows.await?))?;
         let confirmed: BTreeSet<_> = report.confirmed.iter().copied().collect();
@@ -347,8 +351,8 @@ impl Store for PostgresStore {
         Ok(report)
     }
 
-    async fn farewell(&self, replica: &ReplicaId) -> Result<(), Fault> {
-        self.rows(true, || query(rows::FAREWELL).bind(replica.as_str())).await.map(drop)
+    async fn deregister(&self, replica: &ReplicaId) -> Result<(), Fault> {
+        self.rows(true, || query(rows::DEREGISTER).bind(replica.as_str())).await.map(drop)
     }
 
     async fn sync(&self, request: &SyncRequest) -> Result<SyncReport, Fault> {

@@ -2,33 +2,36 @@
 //! and back while the chat's row is locked.
 
 use mainstem_machine::{ChatId, Message, MessageId, Role};
-use mainstem_runtime::ports::Receipt;
+use mainstem_runtime::ports::IdempotencyKey;
 use sqlx::{Postgres, Transaction, query};
 
 use super::now;
 use crate::adapters::rows::{self, bind_chat, signed};
-use crate::adapters::transaction::{Kept, Locked, Statements, Write};
+use crate::adapters::transaction::{IdempotencyRecord, Locked, Statements, Write};
 
 pub(super) struct PostgresStatements<'c>(pub(super) Transaction<'c, Postgres>);
 
 impl Statements for PostgresStatements<'_> {
-    async fn claim(&mut self, receipt: &Receipt) -> sqlx::Result<bool> {
+    async fn claim(&mut self, idempotency_key: &IdempotencyKey) -> sqlx::Result<bool> {
         let done = query(concat!(
             "INSERT INTO receipts (caller, key, body, created_at) VALUES ($1, $2, $3, ",
             now!(),
             ") ON CONFLICT DO NOTHING"
         ))
-        .bind(&*receipt.caller)
-        .bind(&*receipt.key)
-        .bind(&receipt.body[..])
+        .bind(&*idempotency_key.caller)
+        .bind(&*idempotency_key.key)
+        .bind(&idempotency_key.body[..])
         .execute(&mut *self.0)
         .await?;
         Ok(done.rows_affected() == 1)
     }
 
-    async fn kept(&mut self, receipt: &Receipt) -> sqlx::Result<Option<Kept>> {
-        let row =
-            query(rows::KEPT).bind(&*receipt.caller).bind(&*receipt.key).fetch_optional(&mut *self.0).await?;
+    async fn kept(&mut self, idempotency_key: &IdempotencyKey) -> sqlx::Result<Option<IdempotencyRecord>> {
+        let row = query(rows::KEPT)
+            .bind(&*idempotency_key.caller)
+            .bind(&*idempotency_key.key)
+            .fetch_optional(&mut *self.0)
+            .await?;
         row.as_ref().map(rows::kept).transpose()
     }
 
@@ -63,7 +66,9 @@ impl Statements for PostgresStatements<'_> {
 
     async fn write(&mut self, write: Write<'_>) -> sqlx::Result<()> {
         let (caller, key, answer) = match &write.answer {
-            Some((receipt, answer)) => (Some(&*receipt.caller), Some(&*receipt.key), Some(answer.as_str())),
+            Some((idempotency_key, answer)) => {
+                (Some(&*idempotency_key.caller), Some(&*idempotency_key.key), Some(answer.as_str()))
+            }
             None => (None, None, None),
         };
         let Some(change) = write.change else {

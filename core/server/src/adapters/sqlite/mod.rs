@@ -13,8 +13,8 @@ use anyhow::Context;
 use async_trait::async_trait;
 use mainstem_machine::{ChatId, ChatState, MessageId, ReplicaId};
 use mainstem_runtime::ports::{
-    Applied, Fault, HeartbeatReport, Held, Known, Page, ReplicaRow, Request, Snapshot, Store, SyncReport,
-    SyncRequest,
+    Applied, CachedVersions, Fault, HeartbeatReport, Held, Page, ReplicaRow, Request, Snapshot, Store,
+    SyncReport, SyncRequest,
 };
 use sqlx::query::Query;
 use sqlx::sqlite::{
@@ -26,8 +26,8 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use super::faults::{self, Sent, bounded, is_passing};
 use super::limits::{
-    ACQUIRE_TIMEOUT, PEER_LEASES, RECEIPT_RETENTION_MS, RECEIPTS_PURGED_MAX, REPLICA_RETENTION_MS,
-    SQLITE_READERS_MAX, STATEMENT_TIMEOUT, TRIES_MAX,
+    ACQUIRE_TIMEOUT, IDEMPOTENCY_RECORDS_PURGED_MAX, IDEMPOTENCY_RETENTION_MS, PEER_LEASES,
+    REPLICA_RETENTION_MS, SQLITE_READERS_MAX, STATEMENT_TIMEOUT, TRIES_MAX,
 };
 use super::rows::{self, json, signed};
 use super::transaction::{self, End, millis};
@@ -155,8 +155,8 @@ impl SqliteStore {
             "DELETE FROM receipts WHERE (caller, key) IN \
              (SELECT caller, key FROM receipts WHERE created_at < $1 ORDER BY created_at LIMIT $2)",
         )
-        .bind(now - RECEIPT_RETENTION_MS)
-        .bind(RECEIPTS_PURGED_MAX)
+        .bind(now - IDEMPOTENCY_RETENTION_MS)
+        .bind(IDEMPOTENCY_RECORDS_PURGED_MAX)
         .execute(&mut *tx)
         .await?;
         let peers = query("SELECT id, address FROM replicas WHERE id <> $1 AND seen_at >= $2 ORDER BY id")
@@ -231,9 +231,13 @@ impl Store for SqliteStore {
         .await
     }
 
-    async fn snapshot(&self, chat: ChatId, known: Option<Known>) -> Result<Option<Snapshot>, Fault> {
+    async fn snapshot(
+        &self,
+        chat: ChatId,
+        cached: Option<CachedVersions>,
+    ) -> Result<Option<Snapshot>, Fault> {
         let mut query = query(reads::snapshot!("$1", "")).bind(chat.to_string());
-        for value in reads::known_values(known) {
+        for value in reads::cached_values(cached) {
             query = query.bind(value);
         }
         faults::readable(reads::to_snapshot(&self.read(query).await?))
@@ -272,8 +276,8 @@ impl Store for SqliteStore {
         bounded(&sent, self.try_heartbeat(replica, held, &sent)).await
     }
 
-    async fn farewell(&self, replica: &ReplicaId) -> Result<(), Fault> {
-        self.write(query(rows::FAREWELL).bind(replica.as_str().to_owned())).await.map(drop)
+    async fn deregister(&self, replica: &ReplicaId) -> Result<(), Fault> {
+        self.write(query(rows::DEREGISTER).bind(replica.as_str().to_owned())).await.map(drop)
     }
 
     async fn sync(&self, request: &SyncRequest) -> Result<SyncReport, Fault> {

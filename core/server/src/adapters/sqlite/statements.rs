@@ -1,34 +1,34 @@
 //! The statements of a command's transaction on SQLite, which holds the whole database meanwhile.
 
 use mainstem_machine::{ChatId, MessageId, Role};
-use mainstem_runtime::ports::Receipt;
+use mainstem_runtime::ports::IdempotencyKey;
 use sqlx::{Sqlite, Transaction, query};
 
 use super::now;
 use crate::adapters::rows::{self, bind_chat, signed};
-use crate::adapters::transaction::{Kept, Locked, Statements, Write};
+use crate::adapters::transaction::{IdempotencyRecord, Locked, Statements, Write};
 
 pub(super) struct SqliteStatements<'c>(pub(super) Transaction<'c, Sqlite>);
 
 impl Statements for SqliteStatements<'_> {
-    async fn claim(&mut self, receipt: &Receipt) -> sqlx::Result<bool> {
+    async fn claim(&mut self, idempotency_key: &IdempotencyKey) -> sqlx::Result<bool> {
         let done = query(concat!(
             "INSERT INTO receipts (caller, key, body, created_at) VALUES ($1, $2, $3, ",
             now!(),
             ") ON CONFLICT DO NOTHING"
         ))
-        .bind(receipt.caller.to_string())
-        .bind(receipt.key.to_string())
-        .bind(receipt.body.to_vec())
+        .bind(idempotency_key.caller.to_string())
+        .bind(idempotency_key.key.to_string())
+        .bind(idempotency_key.body.to_vec())
         .execute(&mut *self.0)
         .await?;
         Ok(done.rows_affected() == 1)
     }
 
-    async fn kept(&mut self, receipt: &Receipt) -> sqlx::Result<Option<Kept>> {
+    async fn kept(&mut self, idempotency_key: &IdempotencyKey) -> sqlx::Result<Option<IdempotencyRecord>> {
         let row = query(rows::KEPT)
-            .bind(receipt.caller.to_string())
-            .bind(receipt.key.to_string())
+            .bind(idempotency_key.caller.to_string())
+            .bind(idempotency_key.key.to_string())
             .fetch_optional(&mut *self.0)
             .await?;
         row.as_ref().map(rows::kept).transpose()
@@ -98,10 +98,10 @@ impl Statements for SqliteStatements<'_> {
                 }
             }
         }
-        if let Some((receipt, answer)) = write.answer {
+        if let Some((idempotency_key, answer)) = write.answer {
             query("UPDATE receipts SET answer = $3 WHERE caller = $1 AND key = $2")
-                .bind(receipt.caller.to_string())
-                .bind(receipt.key.to_string())
+                .bind(idempotency_key.caller.to_string())
+                .bind(idempotency_key.key.to_string())
                 .bind(answer)
                 .execute(&mut *self.0)
                 .await?;

@@ -19,7 +19,7 @@ const RETRY_DELAY: Duration = Duration::from_millis(200);
 const ANSWER_SECONDS: u64 = 5;
 const FULL_SPEED_PARTS: u64 = 20_000;
 /// Between looks at a chat that is to come to rest.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(super) struct Driver {
@@ -99,7 +99,7 @@ impl Driver {
             match self.rest_at(server).await {
                 Ok(Some(history)) => return Ok(history),
                 Err(error) if error.is_final() => return Err(error),
-                Ok(None) | Err(_) => tokio::time::sleep(LOOK_INTERVAL).await,
+                Ok(None) | Err(_) => tokio::time::sleep(POLL_INTERVAL).await,
             }
         }
         unreachable!("the servers go round for ever")

@@ -54,13 +54,13 @@ impl Report {
         let [p50, p99] = [500, 990].map(|per_mille| self.latencies.quantile(per_mille));
         let max = self.latencies.max();
         if as_json {
-            let told = json!({
+            let summary = json!({
                 "servers": self.servers, "chats": self.chats, "viewers": self.viewers, "seconds": self.seconds,
                 "parts": self.parts, "parts_per_second": per_second, "frames": self.latencies.count(),
                 "latency_us": {"p50": p50, "p99": p99, "max": max}, "reconnects": self.reconnects,
                 "violations": violations, "violations_by_guarantee": self.violations,
             });
-            println!("{told}");
+            println!("{summary}");
             return;
         }
         let ms = |micros: u64| micros as f64 / 1000.0;

@@ -21,7 +21,7 @@ pub(super) enum Finale {
 
 /// Where a viewer sits.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Assignment {
     pub(super) servers: Vec<Api>,
     pub(super) at: usize,
     pub(super) chat: Arc<str>,
@@ -41,11 +41,11 @@ pub(super) struct Watched {
     pub(super) reconnects: u64,
 }
 
-pub(super) async fn watch(place: Place) -> Watched {
-    let chat = Arc::clone(&place.chat);
-    let shared = Arc::clone(&place.shared);
-    let follow = Follow::new(place.servers.clone(), place.at, &*place.chat, None);
-    let mut viewer = Viewer { place, follow, oracle: ViewerOracle::new(), watched: Watched::default() };
+pub(super) async fn watch(assignment: Assignment) -> Watched {
+    let chat = Arc::clone(&assignment.chat);
+    let shared = Arc::clone(&assignment.shared);
+    let follow = Follow::new(assignment.servers.clone(), assignment.at, &*assignment.chat, None);
+    let mut viewer = Viewer { assignment, follow, oracle: ViewerOracle::new(), watched: Watched::default() };
     if let Err(error) = viewer.run().await {
         shared.found(&chat, "L1", format!("a viewer was refused: {error}"));
     }
@@ -54,7 +54,7 @@ pub(super) async fn watch(place: Place) -> Watched {
 }
 
 struct Viewer {
-    place: Place,
+    assignment: Assignment,
     follow: Follow,
     oracle: ViewerOracle,
     watched: Watched,
@@ -62,19 +62,19 @@ struct Viewer {
 
 impl Viewer {
     async fn run(&mut self) -> Result<(), CallError> {
-        let place_to_connect = Arc::clone(&self.place.connecting).acquire_owned().await;
-        let mut connecting = Some(place_to_connect.expect("nobody closes it"));
+        let connect_permit = Arc::clone(&self.assignment.connecting).acquire_owned().await;
+        let mut connecting = Some(connect_permit.expect("nobody closes it"));
         loop {
             while let Some(data) = self.follow.buffered()? {
                 if self.on_event(&data) && connecting.take().is_some() {
-                    self.place.caught_up.add_permits(1);
+                    self.assignment.caught_up.add_permits(1);
                 }
             }
-            let finale = self.place.finale.borrow().clone();
+            let finale = self.assignment.finale.borrow().clone();
             match finale {
                 Finale::NotYet => tokio::select! {
                     more = self.follow.more() => more?,
-                    changed = self.place.finale.changed() => {
+                    changed = self.assignment.finale.changed() => {
                         if changed.is_err() {
                             return Ok(());
                         }
@@ -105,14 +105,14 @@ impl Viewer {
         let found = self.oracle.handle(&event.body);
         self.found(found);
         match &event.body {
-            WireBody::Parts { first_seq, last_seq, text, .. } if self.place.shared.counts() => {
+            WireBody::Parts { first_seq, last_seq, text, .. } if self.assignment.shared.counts() => {
                 self.watched.parts += (last_seq + 1).saturating_sub(*first_seq);
                 if let Some(stamp) = last_stamp(text) {
                     self.watched.latencies.add(unix_micros().saturating_sub(stamp));
                 }
             }
             WireBody::QueueUpdate(queue) if queue.is_empty() => {
-                if let Some(hungry) = &self.place.hungry {
+                if let Some(hungry) = &self.assignment.hungry {
                     hungry.notify_one();
                 }
             }
@@ -133,7 +133,7 @@ impl Viewer {
                 "the end was not shown in time: message {shown:?} of {last:?}, {:?}",
                 self.oracle.status()
             );
-            self.place.shared.found(&self.place.chat, "L1", why);
+            self.assignment.shared.found(&self.assignment.chat, "L1", why);
         }
         let found = self.oracle.finish(history);
         self.found(found);
@@ -141,7 +141,7 @@ impl Viewer {
 
     fn found(&self, breaches: Vec<Breach>) {
         for breach in breaches {
-            self.place.shared.found(&self.place.chat, breach.guarantee, breach.why);
+            self.assignment.shared.found(&self.assignment.chat, breach.guarantee, breach.why);
         }
     }
 }

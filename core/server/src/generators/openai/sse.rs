@@ -21,7 +21,7 @@ pub(super) struct SseDecoder {
     /// The last line ended with CR: an LF right behind it belongs to it.
     after_cr: bool,
     /// The first line is over, and with it the byte order mark that may stand there.
-    begun: bool,
+    started: bool,
 }
 
 impl SseDecoder {
@@ -62,7 +62,7 @@ impl SseDecoder {
 
     fn end_line(&mut self) -> Result<Option<Vec<u8>>, TooLong> {
         let mut line = std::mem::take(&mut self.line);
-        if !std::mem::replace(&mut self.begun, true) && line.starts_with(b"\xef\xbb\xbf") {
+        if !std::mem::replace(&mut self.started, true) && line.starts_with(b"\xef\xbb\xbf") {
             line.drain(..3);
         }
         if line.is_empty() {

@@ -19,14 +19,14 @@ pub(super) async fn answer(mut stream: ClientStream, error: Option<&hyper::Error
     let body = to_bytes(body, usize::MAX).await.expect("a body in memory");
     let mut answer = head(&parts, &format!("content-length: {}\r\n", body.len()));
     answer.extend_from_slice(&body);
-    let told = async {
+    let answering = async {
         stream.write_all(&answer).await?;
         stream.shutdown().await?;
         // Closing with something unread would reset the connection, and the answer might be lost with it.
         let mut rest = (&mut stream).take(DISCARDED_BYTES_MAX as u64);
         tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
     };
-    let _ = timeout(CLOSE_TIMEOUT, told).await;
+    let _ = timeout(CLOSE_TIMEOUT, answering).await;
 }
 
 fn problem(refused: Option<StatusCode>, error: Option<&hyper::Error>, unread: &[u8]) -> Option<Problem> {

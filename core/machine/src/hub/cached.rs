@@ -5,10 +5,10 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::limits::{TAIL_BYTES_MAX, TAIL_MESSAGES_MAX};
-use crate::{ChatState, Known, Message, MessageId, QueuedMessage, Snapshot, Tail};
+use crate::{CachedVersions, ChatState, Message, MessageId, QueuedMessage, Snapshot, Tail};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct KnownChat {
+pub(super) struct CachedChat {
     pub(super) state: Arc<ChatState>,
     pub(super) queue: Arc<[QueuedMessage]>,
     tail: VecDeque<Arc<Message>>,
@@ -19,9 +19,9 @@ pub(super) struct KnownChat {
 
 /// Where a message stands in what is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Presence {
     /// It is in the history.
-    There,
+    Present,
     /// It is not, or not any more.
     Gone,
     /// It would be before the tail: only the database can tell.
@@ -37,14 +37,14 @@ pub(super) enum NextMessage {
     InDatabase,
 }
 
-impl KnownChat {
+impl CachedChat {
     /// What a first read brought. It asked without saying what is known, so the tail is the newest.
     pub(super) fn new(snapshot: Snapshot) -> Self {
         let queue = snapshot.state.queue.as_slice().into();
-        let mut known =
+        let mut cached =
             Self { state: snapshot.state, queue, tail: VecDeque::new(), tail_bytes: 0, from_start: false };
-        known.take_tail(snapshot.tail);
-        known
+        cached.take_tail(snapshot.tail);
+        cached
     }
 
     /// Takes what a later read brought, if it is newer.
@@ -103,22 +103,22 @@ impl KnownChat {
         }
     }
 
-    pub(super) fn as_known(&self) -> Known {
-        Known {
+    pub(super) fn cached_versions(&self) -> CachedVersions {
+        CachedVersions {
             snapshot_version: self.state.snapshot_version,
             reset_version: self.state.reset_version,
             last_message: self.state.last_message,
         }
     }
 
-    pub(super) fn place(&self, id: MessageId) -> Place {
+    pub(super) fn presence(&self, id: MessageId) -> Presence {
         let first = self.tail.front().map_or(MessageId(0), |message| message.id);
         if id == MessageId(0) || self.position(id).is_some() {
-            Place::There
+            Presence::Present
         } else if id > first || self.from_start {
-            Place::Gone
+            Presence::Gone
         } else {
-            Place::Unknown
+            Presence::Unknown
         }
     }
 

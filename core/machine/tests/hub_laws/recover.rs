@@ -14,7 +14,7 @@ use crate::world::World;
 /// Rounds in which everything on its way arrives, without time passing (L4).
 const ROUNDS_MAX: usize = 300;
 /// Steps of time in which the chat is taken up, or comes to rest.
-const HEALING_MAX: usize = 200;
+const RECOVERY_MAX: usize = 200;
 
 impl World {
     /// What the database owes one node arrives there. Tells whether there was anything.
@@ -27,7 +27,7 @@ impl World {
             }
             moved = true;
             for snapshot_version in hints {
-                self.tell(node, HubEvent::Hint { snapshot_version });
+                self.handle(node, HubEvent::Hint { snapshot_version });
             }
             if !self.nodes[node].pending.is_empty() {
                 self.answer(node, 0, How::Done);
@@ -81,7 +81,7 @@ impl World {
         for node in 0..2 {
             let due = |node: &Node| node.hub.as_ref().and_then(Hub::poll_timeout);
             if due(&self.nodes[node]).is_some_and(|deadline| deadline.at <= self.now) {
-                self.tell(node, HubEvent::Wake);
+                self.handle(node, HubEvent::Wake);
             }
         }
     }
@@ -91,7 +91,7 @@ impl World {
         self.pass();
         for node in 0..2 {
             self.assign(node);
-            self.beat(node, false);
+            self.heartbeat(node, false);
             self.sync(node);
         }
         if self.database.is_free(self.now) {
@@ -107,11 +107,11 @@ impl World {
         self.nodes.iter().position(|node| node.model.is_some())
     }
 
-    pub(crate) fn heal(&mut self) {
+    pub(crate) fn recover(&mut self) {
         self.note(|| "* heal".into());
         self.nodes.iter_mut().for_each(|node| node.zombies.clear());
         self.hear();
-        for _ in 0..HEALING_MAX {
+        for _ in 0..RECOVERY_MAX {
             let rests = self.database.deleted || !self.database.state().status.is_runnable();
             if rests || self.at_work().is_some_and(|node| self.works(node)) {
                 break;
@@ -119,7 +119,7 @@ impl World {
             self.live();
         }
         self.show_parts();
-        for _ in 0..HEALING_MAX {
+        for _ in 0..RECOVERY_MAX {
             if self.database.deleted || !self.database.state().status.is_runnable() {
                 break;
             }
@@ -144,7 +144,7 @@ impl World {
         }
         self.flow();
         let version = self.database.state().snapshot_version;
-        for node in self.nodes.iter().filter(|node| node.armed && !node.missed) {
+        for node in self.nodes.iter().filter(|node| node.established && !node.missed) {
             let Some(hub) = node.hub.as_ref().filter(|hub| hub.ending().is_none()) else { continue };
             assert_eq!(hub.snapshot_version(), version, "L1: it was told, and does not know");
         }
@@ -205,7 +205,7 @@ impl World {
         while !self.viewers.is_empty() {
             self.leave(0);
         }
-        for _ in 0..HEALING_MAX {
+        for _ in 0..RECOVERY_MAX {
             if self.nodes.iter().all(|node| node.hub.is_none()) {
                 return;
             }

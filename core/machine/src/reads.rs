@@ -7,7 +7,7 @@ use crate::{ChatState, Message, MessageId, Version};
 
 /// What the reader has already, so that the store need not send it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Known {
+pub struct CachedVersions {
     pub snapshot_version: Version,
     pub reset_version: Version,
     pub last_message: MessageId,
@@ -23,7 +23,7 @@ pub struct Snapshot {
 /// The newest messages, oldest first.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Tail {
-    /// All messages after `Known::last_message`. Only if the history was not cut since.
+    /// All messages after `CachedVersions::last_message`. Only if the history was not cut since.
     After(Vec<Arc<Message>>),
     /// The newest messages, up to `limits::TAIL_MESSAGES_MAX` and `limits::TAIL_BYTES_MAX` (at least one, if
     /// there is any); `from_start` if there is none before them.
@@ -38,7 +38,7 @@ pub struct Page {
     /// There are more behind the last one (not counting any behind the asked end).
     pub more: bool,
     /// Whether the history has the message after which the page begins. True for 0.
-    pub anchored: bool,
+    pub has_base: bool,
     pub reset_version: Version,
     pub history_version: Version,
 }

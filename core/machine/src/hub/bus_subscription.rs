@@ -9,7 +9,7 @@ use crate::marks::sometimes;
 use crate::{OpId, Time};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Arming {
+pub(super) struct BusSubscription {
     phase: Phase,
     /// The first attempt has been answered, or was waited for long enough.
     answered: bool,
@@ -18,15 +18,15 @@ pub(super) struct Arming {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Phase {
-    Unarmed,
+    Unsubscribed,
     Subscribing { op: OpId, until: Time },
-    Armed,
+    Subscribed,
     WaitingToRetry { until: Time },
 }
 
-impl Arming {
+impl BusSubscription {
     pub(super) fn new() -> Self {
-        Self { phase: Phase::Unarmed, answered: false, backoff: Backoff::default() }
+        Self { phase: Phase::Unsubscribed, answered: false, backoff: Backoff::default() }
     }
 
     /// Whether a read may begin: the first attempt comes before it (R19).
@@ -35,14 +35,14 @@ impl Arming {
     }
 
     /// Whether a read has to follow: what changed before the subscription was in force was not told.
-    pub(super) fn on_subscribed(&mut self, now: Time, op: OpId, armed: bool) -> bool {
+    pub(super) fn on_subscribed(&mut self, now: Time, op: OpId, established: bool) -> bool {
         if !matches!(self.phase, Phase::Subscribing { op: present, .. } if present == op) {
             return false;
         }
         self.answered = true;
-        if armed {
+        if established {
             self.backoff.reset();
-            self.phase = Phase::Armed;
+            self.phase = Phase::Subscribed;
         } else {
             self.phase = Phase::WaitingToRetry { until: now + self.backoff.next_delay() };
         }
@@ -50,39 +50,39 @@ impl Arming {
     }
 
     pub(super) fn on_lost(&mut self, now: Time) {
-        if self.phase == Phase::Armed {
+        if self.phase == Phase::Subscribed {
             self.phase = Phase::WaitingToRetry { until: now + self.backoff.next_delay() };
         }
     }
 
     /// Moves towards being armed. Tells whether an attempt was given up, so that a read has to do.
     pub(super) fn settle(&mut self, now: Time, out: &mut Outbox) -> bool {
-        let mut given_up = false;
+        let mut timed_out = false;
         if let Phase::Subscribing { until, .. } = self.phase
             && until <= now
         {
-            sometimes!("a bus subscription is given up");
-            given_up = true;
+            sometimes!("a bus subscription times out");
+            timed_out = true;
             self.answered = true;
             self.phase = Phase::WaitingToRetry { until: now + self.backoff.next_delay() };
         }
         let due = match self.phase {
-            Phase::Unarmed => true,
+            Phase::Unsubscribed => true,
             Phase::WaitingToRetry { until } => until <= now,
-            Phase::Subscribing { .. } | Phase::Armed => false,
+            Phase::Subscribing { .. } | Phase::Subscribed => false,
         };
         if due {
             let op = out.ask(|op| HubAction::BusSubscribe { op });
             self.phase = Phase::Subscribing { op, until: now + BUS_SUBSCRIBE_TIMEOUT };
         }
-        given_up
+        timed_out
     }
 
     pub(super) fn close(&mut self, out: &mut Outbox) {
-        if self.phase != Phase::Unarmed {
+        if self.phase != Phase::Unsubscribed {
             out.push(HubAction::BusUnsubscribe);
         }
-        self.phase = Phase::Unarmed;
+        self.phase = Phase::Unsubscribed;
     }
 
     pub(super) fn deadline(&self) -> Option<Deadline> {
@@ -90,7 +90,7 @@ impl Arming {
             Phase::WaitingToRetry { until } | Phase::Subscribing { until, .. } => {
                 Some(Deadline { at: until, reason: Reason::BusRetry })
             }
-            Phase::Unarmed | Phase::Armed => None,
+            Phase::Unsubscribed | Phase::Subscribed => None,
         }
     }
 }

@@ -45,7 +45,7 @@ impl World {
                         self.answer_dial(node, at, false);
                     }
                 }
-                self.beat(node, false);
+                self.heartbeat(node, false);
             }
             self.pass();
         }
@@ -73,7 +73,7 @@ fn world(steps: &[Step]) -> World {
 }
 
 const VIEWER: Step = Step::Subscribe { node: 0, from: From::Fresh };
-const WORKER: Step = Step::Acquire { node: 0, room: true, late: false };
+const WORKER: Step = Step::Acquire { node: 0, has_slot: true, late: false };
 
 /// `tried` bounds what fails, from below and above.
 fn assert_tried(asked: &BTreeMap<&'static str, usize>, what: &str, max: usize) {
@@ -118,7 +118,7 @@ fn pages_wait_for_a_snapshot_of_their_own_history() {
 }
 
 #[test]
-fn a_worker_whose_reads_and_writes_fail_is_patient() {
+fn a_worker_whose_reads_and_writes_fail_backs_off() {
     for how in [How::Refused, How::Unknown] {
         let asked = world(&[WORKER]).watch(|pending| match pending {
             Pending::History { .. } => how,

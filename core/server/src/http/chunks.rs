@@ -7,35 +7,35 @@ use bytes::{Buf, Bytes};
 
 /// What is left to write. No piece is empty.
 #[derive(Debug, Default)]
-pub(super) struct Pieces(VecDeque<Bytes>);
+pub(super) struct Chunks(VecDeque<Bytes>);
 
-impl Pieces {
-    pub(super) fn new(pieces: impl IntoIterator<Item = Bytes>) -> Self {
-        Self(pieces.into_iter().filter(|piece| !piece.is_empty()).collect())
+impl Chunks {
+    pub(super) fn new(chunks: impl IntoIterator<Item = Bytes>) -> Self {
+        Self(chunks.into_iter().filter(|chunk| !chunk.is_empty()).collect())
     }
 }
 
-impl Buf for Pieces {
+impl Buf for Chunks {
     fn remaining(&self) -> usize {
         self.0.iter().map(Bytes::len).sum()
     }
 
     fn chunk(&self) -> &[u8] {
-        self.0.front().map_or(&[], |piece| piece)
+        self.0.front().map_or(&[], |chunk| chunk)
     }
 
     fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let pairs = slices.iter_mut().zip(&self.0);
-        pairs.map(|(slice, piece)| *slice = IoSlice::new(piece)).count()
+        pairs.map(|(slice, chunk)| *slice = IoSlice::new(chunk)).count()
     }
 
     fn advance(&mut self, mut count: usize) {
         while count > 0 {
-            let piece = self.0.front_mut().expect("no more is taken than there is");
-            if count < piece.len() {
-                return piece.advance(count);
+            let chunk = self.0.front_mut().expect("no more is taken than there is");
+            if count < chunk.len() {
+                return chunk.advance(count);
             }
-            count -= piece.len();
+            count -= chunk.len();
             self.0.pop_front();
         }
     }
@@ -47,9 +47,9 @@ mod tests {
 
     #[test]
     fn pieces_are_taken_in_any_steps() {
-        let pieces = || Pieces::new(["ab", "", "cde", "f"].map(|piece| Bytes::from_static(piece.as_bytes())));
+        let chunks = || Chunks::new(["ab", "", "cde", "f"].map(|chunk| Bytes::from_static(chunk.as_bytes())));
         for step in 1..=6 {
-            let (mut left, mut taken) = (pieces(), Vec::new());
+            let (mut left, mut taken) = (chunks(), Vec::new());
             while left.has_remaining() {
                 let mut slices = [IoSlice::new(&[]); 2];
                 let count = left.chunks_vectored(&mut slices);
@@ -60,6 +60,6 @@ mod tests {
             }
             assert_eq!(taken, b"abcdef", "in steps of {step}");
         }
-        assert_eq!((pieces().remaining(), pieces().chunk()), (6, &b"ab"[..]));
+        assert_eq!((chunks().remaining(), chunks().chunk()), (6, &b"ab"[..]));
     }
 }

@@ -6,11 +6,11 @@ use mainstem_machine::{ChatId, Episode, StreamEvent, Time};
 
 use crate::lives::Lives;
 use crate::runs::{Run, Runs};
-use crate::watcher::{Owed, Watcher};
+use crate::watcher::{Expected, Watcher};
 use crate::{Answer, Evidence, Name, Past, RunId, Settings, StreamId, View};
 
 #[derive(Clone, Debug, Default)]
-pub struct Known {
+pub struct EvidenceIndex {
     pub settings: Settings,
     pub(crate) lives: Lives,
     chats: BTreeMap<ChatId, Past>,
@@ -31,7 +31,7 @@ pub(crate) struct Stream {
 /// What was on its way when a lease was assured again has arrived by then.
 const RECOVERY: std::time::Duration = std::time::Duration::from_millis(500);
 
-impl Known {
+impl EvidenceIndex {
     /// Takes what can be known before the oracles see it.
     pub(crate) fn enter(&mut self, at: Time, evidence: &Evidence) {
         match evidence {
@@ -68,14 +68,14 @@ impl Known {
                 }
             }
             Evidence::Watches { stream, viewer, caller, chat, on, from } => {
-                let owed = self.owed(*chat, on, viewer);
+                let expected = self.expected(*chat, on, viewer);
                 let new = self.watchers.len();
                 let watcher = *self.by_name.entry((viewer.clone(), *chat)).or_insert(new);
                 if watcher == new {
                     self.watchers.push(Watcher::new(viewer.clone(), *chat, on.clone(), *stream));
                 }
                 let past = self.chats.get(chat);
-                self.watchers[watcher].begin(*stream, on.clone(), *from, past, owed);
+                self.watchers[watcher].begin(*stream, on.clone(), *from, past, expected);
                 let (caller, chat, on) = (caller.clone(), *chat, on.clone());
                 self.streams.insert(*stream, Stream { watcher, caller, chat, on });
             }
@@ -95,8 +95,8 @@ impl Known {
             Evidence::MayWork { replica, may } => self.lives.may_work(replica, *may),
             Evidence::Fault { kind, who, other } => self.lives.suffer(at, kind, who, other.as_ref()),
             Evidence::Drifts { replica, per_mille } => self.lives.drift(replica, *per_mille),
-            Evidence::Healed => self.lives.heal(at),
-            Evidence::Told { .. }
+            Evidence::FaultsCleared => self.lives.clear_faults(at),
+            Evidence::Sent { .. }
             | Evidence::Replayed { .. }
             | Evidence::Announced { .. }
             | Evidence::Operated { .. }
@@ -119,22 +119,24 @@ impl Known {
     }
 
     /// What whoever watches the chat there has been shown.
-    fn owed(&self, chat: ChatId, on: &Name, viewer: &Name) -> Owed {
-        let mut owed =
-            Owed { life: self.lives.replica(on).map_or(0, |replica| replica.life), ..Owed::default() };
-        let there = |w: &&Watcher| {
-            w.open && w.told && !w.astray && w.chat == chat && w.on == *on && w.name != *viewer
+    fn expected(&self, chat: ChatId, on: &Name, viewer: &Name) -> Expected {
+        let mut expected = Expected {
+            life: self.lives.replica(on).map_or(0, |replica| replica.life),
+            ..Expected::default()
         };
-        for watcher in self.watchers.iter().filter(there).filter(|w| w.owed.life == owed.life) {
-            owed.floor = owed.floor.max(watcher.floor);
-            owed.parts = owed.parts.max(watcher.reached);
+        let there = |w: &&Watcher| {
+            w.open && w.started && !w.tainted && w.chat == chat && w.on == *on && w.name != *viewer
+        };
+        for watcher in self.watchers.iter().filter(there).filter(|w| w.expected.life == expected.life) {
+            expected.floor = expected.floor.max(watcher.floor);
+            expected.parts = expected.parts.max(watcher.reached);
         }
-        owed
+        expected
     }
 
-    pub(crate) fn go_astray(&mut self, stream: StreamId) {
+    pub(crate) fn taint(&mut self, stream: StreamId) {
         if let Some(stream) = self.streams.get(&stream) {
-            self.watchers[stream.watcher].astray = true;
+            self.watchers[stream.watcher].tainted = true;
         }
     }
 
@@ -194,12 +196,12 @@ impl Known {
 
     /// Whether the lease under which an episode began may have run out, for all its holder knows, or had a
     /// moment ago: what was told or not told then may arrive now.
-    pub(crate) fn may_have_lapsed(&self, at: Time, run: &Run) -> bool {
+    pub(crate) fn may_have_expired(&self, at: Time, run: &Run) -> bool {
         let tenure = run.lease.and_then(|lease| self.past(run.chat)?.tenure(lease));
         let ttl = self.lives.shortest(self.settings.lease_ttl);
         tenure.is_none_or(|tenure| {
             let recovering = tenure.recovered.is_some_and(|recovered| at < recovered + RECOVERY);
-            at >= tenure.may_lapse_at(ttl) || recovering
+            at >= tenure.may_expire_at(ttl) || recovering
         })
     }
 }

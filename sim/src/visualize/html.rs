@@ -95,13 +95,13 @@ enum Role {
 impl<'a> Data<'a> {
     fn new(title: &'a str, seed: u64, outcome: &'a Outcome) -> Self {
         let lanes = lanes(outcome);
-        let place =
+        let index_of =
             |name: &str| lanes.iter().position(|lane| lane.name == name).expect("everybody has a lane");
         let end = end(outcome);
         let mut texts = Texts::default();
         let lines = outcome.lines.iter().map(|line| {
             let Line { at, who, kind, what } = line;
-            (at.as_micros(), texts.place(who), kind_code(*kind), texts.place(what))
+            (at.as_micros(), texts.index_of(who), kind_code(*kind), texts.index_of(what))
         });
         let lines = lines.collect();
         let arrows = outcome.arrows.arrows.iter().map(|arrow| {
@@ -111,12 +111,13 @@ impl<'a> Data<'a> {
                 Fate::Arrived(at) => (1, at.as_micros()),
                 Fate::Lost(at) => (2, at.as_micros()),
             };
-            let label = texts.place(label);
-            (place(from), place(to), way_code(*way), label, sent.as_micros(), fate, until)
+            let label = texts.index_of(label);
+            (index_of(from), index_of(to), way_code(*way), label, sent.as_micros(), fate, until)
         });
         let arrows = arrows.collect();
         let spans = spans(&outcome.arrows.changes, end);
-        let spans = spans.into_iter().map(|(who, state, from, to)| (place(who), state, from, to)).collect();
+        let spans =
+            spans.into_iter().map(|(who, state, from, to)| (index_of(who), state, from, to)).collect();
         Self {
             title,
             seed,
@@ -197,12 +198,12 @@ fn spans(changes: &[Change], end: u64) -> Vec<(&str, &'static str, u64, u64)> {
 #[derive(Default)]
 struct Texts<'a> {
     texts: Vec<&'a str>,
-    places: BTreeMap<&'a str, usize>,
+    indexes: BTreeMap<&'a str, usize>,
 }
 
 impl<'a> Texts<'a> {
-    fn place(&mut self, text: &'a str) -> usize {
-        *self.places.entry(text).or_insert_with(|| {
+    fn index_of(&mut self, text: &'a str) -> usize {
+        *self.indexes.entry(text).or_insert_with(|| {
             self.texts.push(text);
             self.texts.len() - 1
         })

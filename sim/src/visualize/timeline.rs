@@ -23,7 +23,7 @@ const COLOURS: [AnsiColor; 6] = [
 ];
 
 /// Prints with `anstream`: it drops the colours where they make no sense.
-pub fn told(lines: &[Line]) -> String {
+pub fn render(lines: &[Line]) -> String {
     let mut people: Vec<&str> = vec![];
     for line in lines {
         if !is_scene(&line.who) && !people.contains(&line.who.as_str()) {
@@ -36,7 +36,7 @@ pub fn told(lines: &[Line]) -> String {
     let mut out = String::new();
     let mut last = None;
     for line in lines {
-        columns.tell(line, last, &mut out);
+        columns.render(line, last, &mut out);
         last = Some(line.at);
     }
     out
@@ -53,7 +53,7 @@ struct Columns<'a> {
 }
 
 impl Columns<'_> {
-    fn tell(&self, line: &Line, last: Option<Time>, out: &mut String) {
+    fn render(&self, line: &Line, last: Option<Time>, out: &mut String) {
         let dim = Style::new().effects(Effects::DIMMED);
         let quiet = last.map_or(0, |last| line.at.as_micros().saturating_sub(last.as_micros()));
         if quiet >= QUIET_MIN {
@@ -108,7 +108,7 @@ fn mark(kind: Kind) -> (char, Style) {
 
 #[cfg(test)]
 mod tests {
-    use super::told;
+    use super::render;
     use crate::trace::{Kind, Line};
     use mainstem_machine::Time;
 
@@ -119,7 +119,7 @@ mod tests {
             kind: *kind,
             what: (*what).into(),
         };
-        let text = told(&lines.iter().map(line).collect::<Vec<_>>());
+        let text = render(&lines.iter().map(line).collect::<Vec<_>>());
         anstream::adapter::strip_str(&text).to_string().lines().map(str::to_owned).collect()
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mainstem::adapters::open;
 use mainstem_machine::ReplicaId;
-use mainstem_runtime::ports::{Applied, Receipt, ReplicaRow, Request, Store};
+use mainstem_runtime::ports::{Applied, IdempotencyKey, ReplicaRow, Request, Store};
 use mainstem_tests::postgres::Postgres;
 use sqlx::{Connection, SqliteConnection};
 
@@ -17,11 +17,11 @@ const PURGED_MAX: usize = 1000;
 const MANY: usize = PURGED_MAX + 200;
 
 fn keyed(key: &str) -> Request {
-    let receipt = Receipt { caller: "ada".into(), key: key.into(), body: [7; 32] };
-    Request { receipt: Some(receipt), ..create(fresh_id()) }
+    let idempotency_key = IdempotencyKey { caller: "ada".into(), key: key.into(), body: [7; 32] };
+    Request { idempotency_key: Some(idempotency_key), ..create(fresh_id()) }
 }
 
-async fn beat(store: &dyn Store) {
+async fn heartbeat(store: &dyn Store) {
     let row = ReplicaRow { replica: ReplicaId::new("a").unwrap(), address: String::new() };
     store.heartbeat(&row, &[]).await.expect("the store answers");
 }
@@ -42,7 +42,7 @@ fn ageing(blob: &str) -> Vec<String> {
 const COUNT: &str = "SELECT count(*) FROM receipts WHERE caller = 'many'";
 
 #[tokio::test]
-async fn postgres_forgets_receipts_after_a_day_some_at_a_time() {
+async fn postgres_forgets_idempotency_records_after_a_day_some_at_a_time() {
     let postgres = Postgres::shared().unwrap();
     let url = postgres.fresh_database().unwrap();
     let database = url.rsplit('/').next().unwrap().to_owned();
@@ -50,15 +50,15 @@ async fn postgres_forgets_receipts_after_a_day_some_at_a_time() {
     let (store, _) = open(&url, LEASE_TTL).await.unwrap();
     let requests = asked(&store).await;
     ageing("'\\x00'::bytea").iter().for_each(|text| drop(sql(text)));
-    beat(&*store).await;
+    heartbeat(&*store).await;
     assert_eq!(sql(COUNT), (MANY - PURGED_MAX).to_string(), "B1, B3: some at a time");
-    beat(&*store).await;
+    heartbeat(&*store).await;
     assert_eq!(sql(COUNT), "0", "B1: all in the end");
     assert_forgotten(&*store, requests).await;
 }
 
 #[tokio::test]
-async fn sqlite_forgets_receipts_after_a_day_some_at_a_time() {
+async fn sqlite_forgets_idempotency_records_after_a_day_some_at_a_time() {
     let scratch = Scratch::new();
     let (store, _) = open(&scratch.url(), LEASE_TTL).await.unwrap();
     let requests = asked(&store).await;
@@ -66,10 +66,10 @@ async fn sqlite_forgets_receipts_after_a_day_some_at_a_time() {
     for text in ageing("x'00'") {
         sqlx::query(sqlx::AssertSqlSafe(text)).execute(&mut beside).await.unwrap();
     }
-    beat(&*store).await;
+    heartbeat(&*store).await;
     let left: i64 = sqlx::query_scalar(COUNT).fetch_one(&mut beside).await.unwrap();
     assert_eq!(left, (MANY - PURGED_MAX) as i64, "B1, B3: some at a time");
-    beat(&*store).await;
+    heartbeat(&*store).await;
     let left: i64 = sqlx::query_scalar(COUNT).fetch_one(&mut beside).await.unwrap();
     assert_eq!(left, 0, "B1: all in the end");
     assert_forgotten(&*store, requests).await;
@@ -90,7 +90,8 @@ async fn assert_forgotten(store: &dyn Store, [old, young, new]: [Request; 3]) {
         assert!(matches!(applied, Applied::Replayed(Ok(_))), "S6: within a day it is known: {applied:?}");
     }
     // The same key for something else: it was forgotten, so it is a new one.
-    let receipt = old.receipt.map(|receipt| Receipt { body: [8; 32], ..receipt });
-    let applied = store.apply(&Request { receipt, ..create(fresh_id()) }).await.unwrap();
+    let idempotency_key =
+        old.idempotency_key.map(|idempotency_key| IdempotencyKey { body: [8; 32], ..idempotency_key });
+    let applied = store.apply(&Request { idempotency_key, ..create(fresh_id()) }).await.unwrap();
     assert!(matches!(applied, Applied::Changed { .. }), "{applied:?}");
 }
