@@ -600,6 +600,10 @@ impl Draft {
 
     fn finish_with_sent(self, message: Option<Message>, queued: Option<QueuedMessage>) -> Outcome {
         let snapshot_version = self.state.snapshot_version;
+        assert!(
+            message.is_some() != queued.is_some(),
+            "S6: what was sent is in the history or in the queue, and not in both"
+        );
         self.finish(Accepted::Sent { message, queued, snapshot_version })
     }
 

@@ -9,8 +9,8 @@ use core::time::Duration;
 use crate::backoff::Backoff;
 use crate::hub::{Deadline, OpOutcome, Reason};
 use crate::limits::{
-    ACQUISITIONS_MAX, BUS_SUBSCRIBE_TIMEOUT, EXPIRY_SLACK, OVERDUE_MAX, SYNC_RUNNABLE_MAX, SYNC_SPACING_MIN,
-    WANTED_MAX,
+    ACQUISITIONS_MAX, BUS_SUBSCRIBE_TIMEOUT, EXPIRY_SLACK, OP_RETRY_DELAY_MAX, OVERDUE_MAX,
+    SYNC_RUNNABLE_MAX, SYNC_SPACING_MIN, WANTED_MAX,
 };
 use crate::marks::sometimes;
 use crate::{ChatId, ChatState, Command, Lease, OpId, Rejection, ReplicaId, Status, Time};
@@ -211,6 +211,12 @@ impl Replica {
         assert!(self.out.is_empty(), "the actions of the last event were not all polled");
         self.apply(now, event);
         self.settle(now);
+        let furthest = now + self.config.poll_interval.max(OP_RETRY_DELAY_MAX);
+        assert!(
+            self.sync.deadline() <= furthest,
+            "L1: everything is looked at again, one poll away at the most"
+        );
+        assert_eq!(self.wanted.len(), self.wanted_chats.len(), "L3: whoever waits for a worker is found");
     }
 
     pub fn poll_action(&mut self) -> Option<ReplicaAction> {

@@ -300,6 +300,10 @@ impl<E: Env> Node<E> {
 
 /// Asks until the outcome is known. The receipt makes it happen once (S6, R34).
 async fn settle<E: Env>(shared: &Arc<Shared<E>>, request: &Request) -> Result<Applied, EdgeError> {
+    assert!(
+        request.idempotency_key.is_some(),
+        "S6: only what has a receipt can be asked again and happen once"
+    );
     let mut retry_budget = RetryBudget::new(shared.env.now());
     loop {
         match shared.apply(request).await {

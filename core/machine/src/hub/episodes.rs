@@ -83,6 +83,7 @@ impl Buffer {
 
     fn push(&mut self, text: &str) {
         assert_eq!(self.phase, Phase::Open, "S4: nothing is added to an episode that was closed");
+        assert!(!text.is_empty(), "S2: no part is empty");
         self.text.push_str(text);
         self.ends.push(u32::try_from(self.text.len()).expect("B1: an episode's text is bounded"));
     }

@@ -558,6 +558,7 @@ impl Hub {
             None => self.idle_since = Some(now),
             Some(since) if since + HUB_RETENTION <= now && self.out.is_empty() => {
                 self.bus_subscription.close(&mut self.out);
+                assert!(self.relay.target().is_none(), "B2: a hub that nobody needs leaves no relay behind");
                 self.finished = true;
             }
             Some(_) => {}
@@ -578,12 +579,11 @@ impl Hub {
             assert!(self.relay.target().is_none(), "B2: no relay is left when nobody watches");
         }
         assert!(self.pages.reading.len() <= PAGE_READS_MAX, "B1: page reads are bounded");
-        assert!(self.subscriptions.len() <= SUBSCRIPTIONS_MAX && self.followers.len() <= FOLLOWERS_MAX, "B1");
+        assert!(self.subscriptions.len() <= SUBSCRIPTIONS_MAX, "B1: viewers are bounded");
+        assert!(self.followers.len() <= FOLLOWERS_MAX, "B1: followers are bounded");
         if self.finished {
-            assert!(
-                self.subscriptions.is_empty() && self.followers.is_empty() && self.runner.is_none(),
-                "B2"
-            );
+            assert!(self.subscriptions.is_empty() && self.followers.is_empty(), "B2: nobody is left behind");
+            assert!(self.runner.is_none(), "B2: no runner is left behind");
         }
     }
 }

@@ -245,6 +245,7 @@ impl Runner {
     /// Cancels what runs, and closes its episode.
     fn stop(&mut self, context: &mut RunnerContext<'_>) {
         if let Run::Live { episode, generation } = self.run {
+            assert!(self.row.present_episode() >= episode, "S7: no run is stopped by news of its own past");
             sometimes!("a run is cancelled by its row");
             context.out.push(HubAction::Cancel { generation });
             self.end(episode, Ended::Cut, context);
@@ -385,6 +386,11 @@ impl Runner {
             Status::Running => self.carry_on(context),
             Status::Waiting | Status::Error => {}
         }
+        let waits = self.step != Step::Nothing;
+        assert!(
+            waits || self.row.status != Status::Interrupting,
+            "L2: an interruption is on its way to its end"
+        );
     }
 
     fn finish_interruption(&mut self, context: &mut RunnerContext<'_>) {
@@ -456,6 +462,7 @@ impl Runner {
     }
 
     fn write(&mut self, write: Write, command: Command, context: &mut RunnerContext<'_>) {
+        assert!(!self.suspended, "S5: nothing is written under a lease that has run out");
         let op = context.out.ask(|op| HubAction::Apply { op, command });
         self.step = Step::Writing { op, write };
     }

@@ -389,6 +389,7 @@ impl Subscription {
     ) -> Option<Body> {
         let buffer = episodes.find(preview.episode).filter(|buffer| buffer.lease == preview.lease)?;
         let (last_seq, text) = buffer.joined_after(after, joined)?;
+        assert!(last_seq > after && !text.is_empty(), "S2: parts go on behind the one that was told last");
         self.cursor.preview = Some(PreviewPosition { to: PreviewProgress::Seq(last_seq), ..preview });
         Some(Body::Parts { episode: preview.episode, first_seq: after.next(), last_seq, text })
     }
