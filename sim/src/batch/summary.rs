@@ -109,3 +109,37 @@ impl fmt::Display for Summary {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(landed: bool) -> Summary {
+        let mut summary = Summary::default();
+        for seed in 0..SEEDS_FOR_FAULTS {
+            let mut counts = Counts::default();
+            if landed && seed == 7 {
+                counts.faults.insert("reset".to_owned(), 1);
+            }
+            summary.add(SeedResult {
+                seed,
+                verdict: Kind::Clean,
+                guarantee: None,
+                why: String::new(),
+                digest: String::new(),
+                wall_ms: 1,
+                asked: vec!["reset".to_owned()],
+                counts,
+            });
+        }
+        summary
+    }
+
+    #[test]
+    fn a_fault_that_was_asked_for_and_never_landed_fails_the_batch() {
+        let (landed, never) = (batch(true), batch(false));
+        assert_eq!((landed.code(), landed.never_landed().len()), (0, 0));
+        assert_eq!((never.code(), never.never_landed()), (1, vec!["reset"]), "D2");
+        assert!(never.to_string().contains("D2: reset was asked for and never landed"), "{never}");
+    }
+}
