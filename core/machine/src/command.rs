@@ -251,7 +251,7 @@ impl Command {
 }
 
 impl ChatState {
-    /// The transition. See the table in the project's design, which this follows row by row.
+    /// The transition. `docs/design.md` has the table that this follows row by row.
     pub fn apply(&self, command: &Command, facts: &StoreFacts) -> Result<Outcome, Rejection> {
         let mut draft = Draft::of(self, facts);
         match command {

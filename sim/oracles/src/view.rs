@@ -1,4 +1,4 @@
-//! What a viewer's screen shows: the plain client that the interface promises is always right.
+//! What a viewer's screen shows: the plain client that docs/protocol.md says is always right.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! The judge of one viewer's stream, from nothing but what came over the wire.
 //!
-//! It reads the events as a client would, knows what the interface promises about their order, and names the
+//! It reads the events as a client would, knows what docs/protocol.md says of their order, and names the
 //! guarantee that a wrong one breaks. It sees neither the server's state nor the other viewers, and shares no
 //! code with what it judges. [`ViewerOracle::finish`] compares what was shown with the history at the end.
 

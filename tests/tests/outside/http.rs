@@ -1,4 +1,4 @@
-//! HTTP: every answer that the interface names, from a real server.
+//! HTTP: every answer that docs/protocol.md names, from a real server.
 
 use mainstem_tests::client::{Client, counted};
 use mainstem_tests::cluster::{Cluster, alone};

@@ -1,5 +1,5 @@
-//! Clients of a server: what `chat`, `tail` and `load` have in common. They know the interface and nothing of
-//! the server's insides.
+//! Clients of a server: what `chat`, `tail` and `load` have in common. They know docs/protocol.md and nothing
+//! of the server's insides.
 
 mod api;
 mod chat;

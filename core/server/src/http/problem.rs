@@ -1,6 +1,6 @@
 //! What goes wrong with a request, as problem documents (RFC 9457) with a stable `code`.
 //!
-//! The codes are part of the interface: none may change its name.
+//! The codes stand in docs/protocol.md: none may change its name.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! The interface's sections 2 and 3 against a running server, from outside.
+//! Requests and streams, as docs/protocol.md has them, against a running server, from outside.
 
 mod clients;
 mod ends;
