@@ -296,9 +296,9 @@ fn run(command: &mut Command) -> anyhow::Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Where PostgreSQL's programs are.
+/// Where PostgreSQL's programs are. Only some of them may be linked into a directory of `PATH`.
 fn programs() -> anyhow::Result<PathBuf> {
-    let initdb = mainstem_programs::POSTGRESQL.path()?;
+    let initdb = fs::canonicalize(mainstem_programs::POSTGRESQL.path()?)?;
     Ok(initdb.parent().context("initdb is in a directory")?.to_owned())
 }
 

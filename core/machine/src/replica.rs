@@ -238,6 +238,12 @@ impl Replica {
         self.held.is_empty() && self.acquiring.is_empty()
     }
 
+    /// Whether the chat is this replica's, or it has asked for it: then a replica that follows the chat is in the
+    /// right place.
+    pub fn works_on(&self, chat: ChatId) -> bool {
+        self.held.contains_key(&chat) || self.acquiring.values().any(|asked| asked.chat == chat)
+    }
+
     /// Whether the database answered the last look at everything.
     pub fn is_connected(&self) -> bool {
         self.synced_at.is_some() && self.sync_backoff.is_fresh()

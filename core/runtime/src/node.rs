@@ -14,7 +14,7 @@ use mainstem_machine::{
     Time,
 };
 
-use crate::driver::{Followed, Next, ReplicaCell, Shared, Watch, lock};
+use crate::driver::{Entry, Followed, HubCell, Next, ReplicaCell, Shared, Watch, lock};
 use crate::ports::{
     Answer, Applied, Bus, Env, Fault, Generator, IdempotencyKey, Page, ReplicaRow, Request, Store,
     TaskHandle, within,
@@ -344,11 +344,17 @@ impl<E: Env> RelaySource for Source<E> {
         if request.worker != self.shared.hub_config.replica {
             return Err(RelayFault::NotWorker);
         }
-        let entered = self.shared.registry.enter(&self.shared, request.chat, |cell, entry| {
-            entry
-                .follow(request.position)
-                .map(|follower| Followed::new(self.shared.clone(), cell.clone(), follower))
-        });
+        let (shared, chat) = (&self.shared, request.chat);
+        let follow = |cell: &Arc<HubCell<E>>, entry: &mut Entry<'_>| {
+            let follower = entry.follow(request.position)?;
+            Some(Followed::new(shared.clone(), cell.clone(), follower))
+        };
+        // A peer may ask for any id: no hub is opened and nothing read for a chat that is not this replica's (B1).
+        let entered = if shared.replica.works_on(chat) {
+            shared.registry.enter(shared, chat, follow)
+        } else {
+            Some(shared.registry.enter_open(shared, chat, follow).ok_or(RelayFault::NotWorker)?)
+        };
         let followed = entered.flatten().ok_or(RelayFault::Gone)?;
         tracing::debug!(chat = %request.chat, peer = %request.follower, "followed");
         let frames = futures::stream::unfold(followed, |mut followed| async move {

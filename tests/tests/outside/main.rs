@@ -6,6 +6,7 @@ mod command_line;
 mod crashes;
 mod database;
 mod drain;
+mod follows;
 mod generators;
 mod http;
 mod relay;

@@ -21,7 +21,7 @@ use crate::relay::Peers;
 
 pub(crate) use announcer::Announcer;
 pub(crate) use database::bounded;
-pub(crate) use hub::HubCell;
+pub(crate) use hub::{Entry, HubCell};
 pub(crate) use registry::Registry;
 pub(crate) use replica::{ReplicaCell, run as run_replica};
 pub use viewer::Next;

@@ -72,6 +72,10 @@ impl ReplicaCell {
         lock(&self.inner).replica.is_connected()
     }
 
+    pub(crate) fn works_on(&self, chat: ChatId) -> bool {
+        lock(&self.inner).replica.works_on(chat)
+    }
+
     pub(crate) fn is_drained(&self) -> bool {
         lock(&self.inner).replica.is_drained()
     }
