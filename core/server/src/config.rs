@@ -10,6 +10,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::failure::Failure;
+use crate::http::Hosts;
 use crate::units::{Size, Span};
 
 /// Runtime threads: more than this is a slip of the hand.
@@ -65,6 +66,10 @@ pub struct ServeOptions {
     /// TOML: [tokens] with "<token>" = "<user>"
     #[arg(long, env = "MAINSTEM_AUTH_FILE", value_name = "FILE")]
     pub auth_file: Option<PathBuf>,
+    /// One more name by which a server without tokens may be called; loopback ones always may. Repeatable, or
+    /// separated by commas
+    #[arg(long, env = "MAINSTEM_ALLOWED_HOST", value_name = "HOST", value_delimiter = ',')]
+    pub allowed_host: Option<Vec<String>>,
     /// Listen beyond loopback though anybody may do anything
     #[arg(long, env = "MAINSTEM_INSECURE", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub insecure: Option<bool>,
@@ -125,6 +130,7 @@ pub struct Config {
     pub relay_advertise: Option<String>,
     pub peer_secret_file: Option<PathBuf>,
     pub auth_file: Option<PathBuf>,
+    pub allowed_hosts: Vec<String>,
     pub insecure: bool,
     pub workers: usize,
     pub generator: Generator,
@@ -175,9 +181,9 @@ impl ServeOptions {
 
     fn or(self, other: Self) -> Self {
         or!(self, other: listen, database, replica, relay_listen, relay_advertise, peer_secret_file, auth_file,
-            insecure, workers, generator, openai_base_url, openai_model, lease_ttl, heartbeat, poll_interval,
-            drain_timeout, client_timeout, queue_max, message_bytes_max, episode_bytes_max, log, log_format,
-            runtime_threads)
+            allowed_host, insecure, workers, generator, openai_base_url, openai_model, lease_ttl, heartbeat,
+            poll_interval, drain_timeout, client_timeout, queue_max, message_bytes_max, episode_bytes_max, log,
+            log_format, runtime_threads)
     }
 
     fn check(self) -> Result<Config, Failure> {
@@ -193,6 +199,7 @@ impl ServeOptions {
             relay_advertise: self.relay_advertise,
             peer_secret_file: self.peer_secret_file,
             auth_file: self.auth_file,
+            allowed_hosts: self.allowed_host.unwrap_or_default(),
             insecure: self.insecure.unwrap_or(false),
             workers: self.workers.unwrap_or(64),
             generator: match self.generator.unwrap_or(GeneratorKind::Demo) {
@@ -222,6 +229,7 @@ impl ServeOptions {
 
 impl Config {
     fn check(self) -> Result<Self, String> {
+        Hosts::new(&self.allowed_hosts, self.insecure)?;
         let scheme = self.database.split_once(':').map(|(scheme, _)| scheme);
         if !matches!(scheme, Some("sqlite" | "postgres" | "postgresql")) {
             return Err("--database: expected sqlite:FILE or postgres://…".into());
@@ -319,6 +327,20 @@ mod tests {
             assert_eq!(unknown.contains("unknown field"), flag == "config", "{flag}: {unknown}");
         }
         assert!(ServeOptions::from_arg_matches(&command.get_matches_from(["serve"])).is_ok());
+    }
+
+    #[test]
+    fn hosts_are_a_flag_that_repeats_a_list_of_commas_and_an_array() {
+        let hosts = |options: ServeOptions| options.check().expect("a set-up").allowed_hosts;
+        assert!(hosts(options(&[])).is_empty());
+        assert_eq!(
+            hosts(options(&["--allowed-host", "a.example", "--allowed-host", "b,c"])),
+            ["a.example", "b", "c"]
+        );
+        let file = || ServeOptions::from_toml("allowed-host = [\"a\", \"b\"]").expect("a file");
+        assert_eq!(hosts(file()), ["a", "b"]);
+        assert_eq!(hosts(options(&["--allowed-host", "c"]).or(file())), ["c"], "the flag counts more");
+        assert!(refused(&["--allowed-host", "a:80"]).contains("--allowed-host"));
     }
 
     #[test]

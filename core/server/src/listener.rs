@@ -205,7 +205,7 @@ mod tests {
         let address = listener.local_addr().expect("it is bound");
         let (_open, closing) = watch::channel(false);
         tokio::spawn(listener.serve(Router::new(), closing));
-        for (head, expected) in [("GET / HTTP/1.1\r\nhost: x\r\n", "HTTP/1.1 408 "), ("", "")] {
+        for (head, expected) in [("GET / HTTP/1.1\r\nhost: localhost\r\n", "HTTP/1.1 408 "), ("", "")] {
             let mut stream = TcpStream::connect(address).await.expect("it listens");
             stream.write_all(head.as_bytes()).await.expect("it reads");
             let mut answer = String::new();

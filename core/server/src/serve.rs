@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::http::{Access, App, Tokens, router};
+use crate::http::{Access, App, Hosts, Tokens, router};
 use crate::listener::Listener;
 
 /// What handing over may take beyond the time that running chats are given.
@@ -38,7 +38,9 @@ impl Front {
                     String::from_utf8(text).map_err(|_| Failure::usage(describe("not UTF-8".into())))?;
                 Access::Tokens(Tokens::from_toml(&text).map_err(|error| Failure::usage(describe(error)))?)
             }
-            None => Access::Anybody { any_origin: config.insecure },
+            None => {
+                Access::Anybody(Hosts::new(&config.allowed_hosts, config.insecure).map_err(Failure::usage)?)
+            }
         };
         let addresses = tokio::net::lookup_host(&config.listen).await;
         let addresses: Vec<SocketAddr> = addresses
@@ -49,7 +51,7 @@ impl Front {
                 _ => Failure::environment(format!("--listen {}: {error}", config.listen)),
             })?
             .collect();
-        let open_to_all = matches!(access, Access::Anybody { .. }) && !config.insecure;
+        let open_to_all = matches!(access, Access::Anybody(_)) && !config.insecure;
         if open_to_all && addresses.iter().any(|address| !address.ip().is_loopback()) {
             return Err(Failure::usage(format!(
                 "--listen {} is reached from other hosts, where anybody could do anything: give --auth-file, or \

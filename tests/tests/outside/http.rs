@@ -2,8 +2,8 @@
 
 use mainstem_tests::client::{Client, counted};
 use mainstem_tests::cluster::{Cluster, alone};
-use mainstem_tests::deadline::within;
 use mainstem_tests::process::Replica;
+use mainstem_tests::raw::raw;
 use mainstem_tests::scratch::Scratch;
 use mainstem_tests::viewer::{Kind, Viewer};
 use reqwest::Method;
@@ -308,23 +308,12 @@ fn method_has_body(path: &str) -> bool {
     path.contains("/messages") || path.ends_with("/interrupt") || path.ends_with("/promote")
 }
 
-/// Sends bytes as they are, and gives what comes until the other side closes.
-async fn raw(replica: &Replica, bytes: &[u8]) -> String {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut stream = tokio::net::TcpStream::connect(replica.address()).await.expect("it listens");
-    // It may close before it has read all.
-    stream.write_all(bytes).await.ok();
-    stream.shutdown().await.ok();
-    let mut answer = vec![];
-    within("the server answers or closes", stream.read_to_end(&mut answer)).await.ok();
-    String::from_utf8_lossy(&answer).into_owned()
-}
-
 #[tokio::test]
 async fn no_bytes_are_answered_with_500_or_end_the_server() {
     let (_scratch, mut replica, client) = server(&[]).await;
     let chat = client.create("").await;
-    let begin = format!("POST /v1/chats/{chat}/messages HTTP/1.1\r\nhost: x\r\nconnection: close\r\n");
+    let begin =
+        format!("POST /v1/chats/{chat}/messages HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n");
     let body = "{\"content\":\"/demo parts=1\",\"busy\":\"queue\"}";
     let whole =
         format!("{begin}content-length: {}\r\nidempotency-key: k\r\n\r\n{body}", body.len()).into_bytes();
@@ -348,7 +337,7 @@ async fn no_bytes_are_answered_with_500_or_end_the_server() {
         format!("{begin}content-length: 99999999999999999999\r\n\r\n").into_bytes(),
         format!("{begin}content-length: 5\r\ntransfer-encoding: chunked\r\n\r\nzzzz\r\n").into_bytes(),
         format!("{begin}transfer-encoding: chunked\r\n\r\nffffffffffffffff\r\n").into_bytes(),
-        format!("GET /v1/chats/{chat}/stream HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n")
+        format!("GET /v1/chats/{chat}/stream HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n")
             .into_bytes(),
     ];
     for _ in 0..400 {
@@ -365,7 +354,7 @@ async fn no_bytes_are_answered_with_500_or_end_the_server() {
         requests.push(mutated);
     }
     for request in requests {
-        let answer = raw(&replica, &request).await;
+        let answer = raw(replica.address(), &request).await;
         let status = answer.strip_prefix("HTTP/1.1 ").or(answer.strip_prefix("HTTP/1.0 ")).unwrap_or("400");
         assert!(!status.starts_with('5'), "{answer} to {:?}", String::from_utf8_lossy(&request));
     }

@@ -8,6 +8,7 @@ mod database;
 mod drain;
 mod follows;
 mod generators;
+mod hosts;
 mod http;
 mod relay;
 mod slow_readers;

@@ -37,7 +37,7 @@ async fn stalled(replica: &Replica, chat: &str, kind: Kind) -> TcpStream {
              sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
         }
     };
-    let request = format!("GET /v1/chats/{chat}/stream HTTP/1.1\r\nhost: x\r\n{upgrade}\r\n");
+    let request = format!("GET /v1/chats/{chat}/stream HTTP/1.1\r\nhost: localhost\r\n{upgrade}\r\n");
     stream.write_all(request.as_bytes()).await.expect("it reads");
     stream
 }

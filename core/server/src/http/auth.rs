@@ -6,15 +6,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
-use axum::extract::Query;
+use axum::extract::{FromRequestParts, Query, Request};
 use http::request::Parts;
 use http::{HeaderMap, header};
 use mainstem_runtime::ports::Env;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::{App, Problem};
+use super::hosts::{Called, Hosts};
+use super::{App, Problem, health};
 
 /// Whose everything is where nobody has to say who they are.
 pub const ANONYMOUS: &str = "anonymous";
@@ -67,23 +67,28 @@ fn digest(token: &str) -> [u8; 32] {
 #[derive(Clone, Debug)]
 pub enum Access {
     Tokens(Tokens),
-    /// Anybody who reaches it; pages of other origins only if `any_origin`.
-    Anybody {
-        any_origin: bool,
-    },
+    /// Anybody who reaches it by one of its names.
+    Anybody(Hosts),
 }
 
 impl Access {
+    /// Whether a request may go on to its handler, whoever it is from. Where tokens are asked for, a page has
+    /// nothing to misuse: browsers send none by themselves. Health checks come by address, are nobody's, and
+    /// change nothing.
+    pub fn check(&self, request: &Request) -> Result<(), Problem> {
+        let called = Called::of(request)?;
+        match self {
+            Self::Anybody(hosts) if !health::is_check(request.uri().path()) => {
+                hosts.check(&called, request.headers())
+            }
+            Self::Anybody(_) | Self::Tokens(_) => Ok(()),
+        }
+    }
+
     /// The user that a request is from. `query_token` is what a stream's address may carry.
     pub fn caller(&self, headers: &HeaderMap, query_token: Option<&str>) -> Result<Arc<str>, Problem> {
         match self {
-            Self::Anybody { any_origin } => {
-                if *any_origin || is_same_origin(headers) {
-                    Ok(ANONYMOUS.into())
-                } else {
-                    Err(Problem::cross_origin())
-                }
-            }
+            Self::Anybody(_) => Ok(ANONYMOUS.into()),
             Self::Tokens(tokens) => {
                 let token = bearer(headers)?.or(query_token).ok_or_else(|| {
                     Problem::unauthorized("a header `authorization: Bearer <token>` was expected")
@@ -99,14 +104,6 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let expected = || Problem::unauthorized("`authorization` was expected to be `Bearer <token>`");
     let (scheme, token) = value.to_str().ok().and_then(|value| value.split_once(' ')).ok_or_else(expected)?;
     if scheme.eq_ignore_ascii_case("bearer") { Ok(Some(token.trim())) } else { Err(expected()) }
-}
-
-/// Browsers name the origin of the page that asks. Others name none.
-fn is_same_origin(headers: &HeaderMap) -> bool {
-    let Some(origin) = headers.get(header::ORIGIN) else { return true };
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
-    matches!((origin, host), (Some((_, origin)), Some(host)) if origin.eq_ignore_ascii_case(host))
 }
 
 /// The user that a request is from.
@@ -182,13 +179,21 @@ mod tests {
     }
 
     #[test]
-    fn without_tokens_a_page_of_another_origin_is_refused() {
-        let access = Access::Anybody { any_origin: false };
-        let from =
-            |origin: &str| access.caller(&headers(&[("host", "127.0.0.1:80"), ("origin", origin)]), None);
-        assert_eq!(from("http://127.0.0.1:80").as_deref(), Ok(ANONYMOUS));
-        assert_eq!(from("http://evil.example").map_err(|p| p.status.as_u16()), Err(403));
-        assert_eq!(from("null").map_err(|p| p.status.as_u16()), Err(403));
-        assert_eq!(access.caller(&HeaderMap::new(), None).as_deref(), Ok(ANONYMOUS));
+    fn names_count_where_nobody_has_a_token_and_health_checks_have_none() {
+        let tokens = Access::Tokens(Tokens::from_toml("[tokens]\n\"t\" = \"ann\"\n").expect("a file"));
+        let anybody = Access::Anybody(Hosts::default());
+        let checked = |access: &Access, path: &str, host: &str| {
+            let request = Request::get(path).header("host", host).header("origin", "http://evil.example");
+            let request = request.body(axum::body::Body::empty()).expect("a request");
+            access.check(&request).map_err(|problem| problem.status.as_u16())
+        };
+        assert_eq!(checked(&anybody, "/v1/chats", "evil.example"), Err(421));
+        assert_eq!(checked(&anybody, "/v1/chats", "localhost"), Err(403));
+        assert_eq!(checked(&anybody, "/nothing", "evil.example"), Err(421));
+        assert_eq!(checked(&anybody, "/healthz", "10.0.0.7:8080"), Ok(()));
+        assert_eq!(checked(&anybody, "/healthz/x", "10.0.0.7:8080"), Err(421));
+        assert_eq!(checked(&tokens, "/v1/chats", "evil.example"), Ok(()));
+        assert_eq!(checked(&tokens, "/v1/chats", "a b"), Err(400));
+        assert_eq!(anybody.caller(&HeaderMap::new(), None).as_deref(), Ok(ANONYMOUS));
     }
 }

@@ -10,6 +10,11 @@ use serde_json::json;
 
 use super::{App, Problem, json};
 
+/// Whether this path is asked by those who look after the process.
+pub(super) fn is_check(path: &str) -> bool {
+    matches!(path, "/healthz" | "/readyz")
+}
+
 pub(super) async fn alive<E: Env>(State(app): State<Arc<App<E>>>) -> Response {
     let body = json!({"status": "ok", "replica": app.replica, "version": env!("CARGO_PKG_VERSION")});
     json(StatusCode::OK, body.to_string())

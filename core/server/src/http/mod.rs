@@ -5,6 +5,7 @@ mod auth;
 mod chats;
 mod chunks;
 mod health;
+mod hosts;
 pub mod limits;
 mod problem;
 mod request;
@@ -19,7 +20,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{Request, State};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, patch, post};
 use futures::FutureExt;
@@ -30,6 +32,7 @@ use mainstem_runtime::ports::Env;
 use tower::ServiceExt;
 
 pub use auth::{ANONYMOUS, Access, Tokens};
+pub use hosts::Hosts;
 pub use problem::Problem;
 pub use sse::Streamed;
 
@@ -58,7 +61,16 @@ pub fn router<E: Env>(app: Arc<App<E>>) -> Router {
         .route("/readyz", get(health::ready::<E>))
         .fallback(async || Problem::not_found())
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), check_access::<E>))
         .with_state(app)
+}
+
+/// What comes before every handler, also before those that say that there is nothing.
+async fn check_access<E: Env>(State(app): State<Arc<App<E>>>, request: Request, next: Next) -> Response {
+    match app.access.check(&request) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
 }
 
 /// Answers one request. A handler that panics is answered for, and logged.

@@ -51,7 +51,16 @@ impl Problem {
 
     pub fn cross_origin() -> Self {
         Self::new(StatusCode::FORBIDDEN, "cross_origin", "Pages of another origin may not use this server")
-            .detail("without --auth-file only pages that this server itself serves are answered")
+            .detail("without --auth-file only pages of this server and of an --allowed-host are answered")
+    }
+
+    pub fn host_not_allowed() -> Self {
+        Self::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            "host_not_allowed",
+            "This server is not called by this host name",
+        )
+        .detail("without --auth-file only loopback hosts are answered, and those given by --allowed-host")
     }
 
     pub fn not_found() -> Self {
@@ -203,6 +212,7 @@ mod tests {
             Rejection::QueueFull.into(),
             EdgeError::Mismatch.into(),
             EdgeError::Unavailable("gone".into()).into(),
+            Problem::host_not_allowed(),
             EdgeError::Overloaded("draining").into(),
         ];
         for problem in problems {

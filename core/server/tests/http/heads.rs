@@ -76,16 +76,17 @@ async fn what_is_no_head_is_a_problem_whatever_the_bytes() {
         assert_eq!((said, &document["code"]), (status, &json!(code)), "{received:?}");
     }
     // A head that breaks off, and one after a request that was in order.
-    for bytes in ["G", "GET / HTTP/1.1\r\nhost: x\r\n"] {
+    for bytes in ["G", "GET / HTTP/1.1\r\nhost: localhost\r\n"] {
         assert_eq!(problem(&answer(&server, bytes.as_bytes(), true)).0, 400, "{bytes:?}");
     }
-    let received = answer(&server, b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\nnonsense\r\n\r\n", false);
+    let received =
+        answer(&server, b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\nnonsense\r\n\r\n", false);
     assert!(received.starts_with("HTTP/1.1 200 OK\r\n"), "{received}");
     assert_eq!(problem(&received).0, 400);
     // Who says nothing is told nothing.
     assert_eq!(answer(&server, b"", true), "");
     assert_eq!(
-        answer(&server, b"GET /nothing HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", false)
+        answer(&server, b"GET /nothing HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n", false)
             .matches("HTTP/1.1")
             .count(),
         1
@@ -100,8 +101,9 @@ async fn an_event_stream_is_an_answer_of_http_1_1_and_of_1_0() {
         let mut stream = TcpStream::connect(server.address()).expect("it listens");
         stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
         // One request after another on the same connection, sent at once.
-        let before = "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n";
-        write!(stream, "{before}GET {chat}/stream HTTP/{version}\r\nhost: x\r\n\r\n").expect("it reads");
+        let before = "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
+        write!(stream, "{before}GET {chat}/stream HTTP/{version}\r\nhost: localhost\r\n\r\n")
+            .expect("it reads");
         let mut received = String::new();
         let mut chunk = [0; 4096];
         while !received.contains("event: synced")
@@ -123,13 +125,13 @@ async fn an_event_stream_is_an_answer_of_http_1_1_and_of_1_0() {
     }
     let head = answer(
         &server,
-        format!("HEAD {chat}/stream HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes(),
+        format!("HEAD {chat}/stream HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").as_bytes(),
         false,
     );
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && head.ends_with("\r\n\r\n"), "{head}");
     // Its end is the end of the body, and said so.
     let mut stream = TcpStream::connect(server.address()).expect("it listens");
-    write!(stream, "GET {chat}/stream HTTP/1.1\r\nhost: x\r\n\r\n").expect("it reads");
+    write!(stream, "GET {chat}/stream HTTP/1.1\r\nhost: localhost\r\n\r\n").expect("it reads");
     stream.read_exact(&mut [0; 64]).expect("it begins");
     assert_eq!(server.ask(Method::DELETE, &chat, &Value::Null).await.0, 204);
     let mut rest = String::new();
@@ -143,7 +145,7 @@ async fn a_client_that_talks_much_ends_its_event_stream() {
     let chat = server.chat(json!({})).await;
     let mut stream = TcpStream::connect(server.address()).expect("it listens");
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
-    write!(stream, "GET {chat}/stream HTTP/1.1\r\nhost: x\r\n\r\n").expect("it reads");
+    write!(stream, "GET {chat}/stream HTTP/1.1\r\nhost: localhost\r\n\r\n").expect("it reads");
     stream.read_exact(&mut [0; 64]).expect("it begins");
     // Little is ignored, much is not.
     stream.write_all(&[b'x'; 1000]).expect("it reads");
