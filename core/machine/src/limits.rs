@@ -24,6 +24,12 @@ pub const EPISODES_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const EPISODE_RETENTION: Duration = Duration::from_secs(15);
 /// How long a hub stays after its last viewer, follower and run have gone.
 pub const HUB_RETENTION: Duration = Duration::from_secs(15);
+/// How deeply the value of a part's member may be nested. Readers stop at 128, and events are around it.
+pub const MEMBER_DEPTH_MAX: usize = 100;
+/// What a message may have besides its text, if its text may have less.
+pub const CONTENT_REST_BYTES_MIN: usize = 64 * 1024;
+/// Of an unknown name, what an error repeats.
+pub const NAME_TOLD_CHARS_MAX: usize = 32;
 /// Viewers of one chat at one replica.
 pub const SUBSCRIPTIONS_MAX: usize = 100_000;
 /// Replicas that follow one chat here.

@@ -10,5 +10,7 @@ mod follows;
 mod generators;
 mod hosts;
 mod http;
+mod limits;
+mod members;
 mod relay;
 mod slow_readers;

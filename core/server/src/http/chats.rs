@@ -30,7 +30,7 @@ pub(super) async fn create<E: Env>(
 ) -> Answer {
     let (body, idempotency_key) = take(&app, &by, request).await?;
     let asked: CreateBody = parse_object(&body)?;
-    let content = asked.content.map(|content| parse_content(content, app.message_bytes_max)).transpose()?;
+    let content = asked.content.map(|content| parse_content(&content, app.message_bytes_max)).transpose()?;
     let chat = ChatId(Uuid::now_v7());
     let command = Command::Create {
         chat,
@@ -104,7 +104,7 @@ pub(super) async fn send<E: Env>(
     let (body, idempotency_key) = take(&app, &by, request).await?;
     let asked: SendBody = parse_object(&body)?;
     let command = Command::Send {
-        content: parse_content(required(asked.content, "content")?, app.message_bytes_max)?,
+        content: parse_content(&required(asked.content, "content")?, app.message_bytes_max)?,
         mode: asked.busy.unwrap_or(SendMode::Queue),
         queue_max: app.queue_max,
     };
@@ -119,7 +119,7 @@ pub(super) async fn edit<E: Env>(
 ) -> Answer {
     let (body, idempotency_key) = take(&app, &by, request).await?;
     let asked: SendBody = parse_object(&body)?;
-    let content = parse_content(required(asked.content, "content")?, app.message_bytes_max)?;
+    let content = parse_content(&required(asked.content, "content")?, app.message_bytes_max)?;
     let message = existing(&app, &by, path, Rejection::NoSuchMessage).await?;
     let command = Command::Edit { message, content };
     Ok(accepted_as(StatusCode::ACCEPTED, &app.node.execute(&by, path.chat, command, idempotency_key).await?))

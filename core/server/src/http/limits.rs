@@ -16,8 +16,10 @@ pub const HEADERS_MAX: usize = 64;
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a request's body may take.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// What a JSON body may have besides the text of its message, which may be escaped.
-pub const BODY_SLACK_BYTES: usize = 64 * 1024;
+/// What a byte of text may take in JSON, as in `\u0041`.
+pub const ESCAPED_BYTES_MAX: usize = 6;
+/// What a JSON body may have besides its message.
+pub const BODY_SLACK_BYTES: usize = 128 * 1024;
 /// What is read and forgotten of a body that is too large, so that its sender hears why.
 pub const DISCARDED_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const TITLE_BYTES_MAX: usize = 1024;

@@ -9,17 +9,18 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Method, Uri, header};
 use http_body_util::BodyExt;
-use mainstem_machine::{ChatId, Content, MessageId, Rejection};
+use mainstem_machine::{ChatId, Content, ContentError, MessageId, Rejection};
 use mainstem_runtime::ports::IdempotencyKey;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::Problem;
 use super::limits::{
-    BODY_SLACK_BYTES, BODY_TIMEOUT, DISCARDED_BYTES_MAX, IDEMPOTENCY_KEY_BYTES_MAX, PAGE_DEFAULT, PAGE_MAX,
+    BODY_SLACK_BYTES, BODY_TIMEOUT, DISCARDED_BYTES_MAX, ESCAPED_BYTES_MAX, IDEMPOTENCY_KEY_BYTES_MAX,
+    PAGE_DEFAULT, PAGE_MAX,
 };
 
 /// Databases count in 63 bits: there is no message beyond.
@@ -164,22 +165,25 @@ pub(super) fn parse_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Proble
     serde_json::from_str(body).map_err(|error| Problem::malformed(format!("the body: {error}")))
 }
 
-/// What a body may have for a message of `message_bytes_max`.
+/// What a body may have for a message of `message_bytes_max`: its text, however it is escaped, and as much
+/// again.
 pub(super) fn body_bytes_max(message_bytes_max: usize) -> usize {
-    message_bytes_max.saturating_mul(2).saturating_add(BODY_SLACK_BYTES)
+    message_bytes_max.saturating_mul(ESCAPED_BYTES_MAX + 1).saturating_add(BODY_SLACK_BYTES)
 }
 
 /// A `content`, with a text within the bound.
-pub(super) fn parse_content(value: Value, bytes_max: usize) -> Result<Content, Problem> {
-    let content = Content::from_request(value).map_err(|error| Problem::malformed(error.to_string()))?;
-    if content.to_text().len() > bytes_max {
-        return Err(Problem::too_large("the text of a message", bytes_max));
-    }
-    Ok(content)
+pub(super) fn parse_content(json: &RawValue, bytes_max: usize) -> Result<Content, Problem> {
+    Content::from_request(json.get(), bytes_max).map_err(|error| match error {
+        ContentError::TextTooLarge { bytes_max } => Problem::too_large("the text of a message", bytes_max),
+        ContentError::RestTooLarge { bytes_max } => {
+            Problem::too_large("what a message has besides its text", bytes_max)
+        }
+        error => Problem::malformed(error.to_string()),
+    })
 }
 
 /// A member that must be there.
-pub(super) fn required(value: Option<Value>, name: &str) -> Result<Value, Problem> {
+pub(super) fn required(value: Option<Box<RawValue>>, name: &str) -> Result<Box<RawValue>, Problem> {
     value.ok_or_else(|| Problem::malformed(format!("`{name}` is missing")))
 }
 
@@ -234,7 +238,7 @@ pub(super) fn wants_web_socket(headers: &HeaderMap) -> bool {
 /// The body of a send or an edit.
 #[derive(Debug, Deserialize)]
 pub(super) struct SendBody {
-    pub(super) content: Option<Value>,
+    pub(super) content: Option<Box<RawValue>>,
     pub(super) busy: Option<mainstem_machine::SendMode>,
 }
 
@@ -242,7 +246,7 @@ pub(super) struct SendBody {
 pub(super) struct CreateBody {
     pub(super) title: Option<String>,
     pub(super) model: Option<String>,
-    pub(super) content: Option<Value>,
+    pub(super) content: Option<Box<RawValue>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -295,7 +299,6 @@ mod tests {
             "{\"busy\":\"later\"}",
             "{\"busy\":3}",
             "{\"content\":1,\"content\":2}",
-            "{\"content\":\"\\ud800\"}",
             "\u{feff}{}",
             &deep,
         ] {
@@ -316,11 +319,22 @@ mod tests {
 
     #[test]
     fn content_is_bounded_by_its_text() {
-        let content = |text: &str| parse_content(Value::from(text), 4).map_err(|p| p.code);
-        assert!(content("four").is_ok() && content("\"\"\"\"").is_ok());
-        assert_eq!(content("5five").err(), Some("too_large"));
-        assert_eq!(content("").err(), Some("malformed"));
-        assert_eq!(required(None, "content").map_err(|p| p.code), Err("malformed"));
+        let content = |json: &str| {
+            let body: SendBody =
+                parse_object(format!("{{\"content\":{json}}}").as_bytes()).expect("an object");
+            parse_content(&body.content.expect("content"), 4).map_err(|p| p.code)
+        };
+        assert!(content(r#""four""#).is_ok() && content(r#""\"\"\"\"""#).is_ok());
+        assert!(
+            content(r#""\u0436\u0436""#).is_ok() && content(r#""\ud83e\udd80""#).is_ok(),
+            "however it is escaped"
+        );
+        assert_eq!(content(r#""5five""#).err(), Some("too_large"));
+        assert_eq!(content(r#""\u0436\u0436\u0436""#).err(), Some("too_large"));
+        for bad in [r#""""#, r#""\ud800""#, "3", "[3]"] {
+            assert_eq!(content(bad).err(), Some("malformed"), "{bad}");
+        }
+        assert_eq!(required(None, "content").map_err(|p| p.code).err(), Some("malformed"));
     }
 
     #[test]

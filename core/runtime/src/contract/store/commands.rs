@@ -17,10 +17,9 @@ const AT_ONCE: usize = 16;
 pub async fn every_command_keeps_every_field(subject: &Subject) {
     let chat = subject.fresh_id();
     let mut life = Life { subject, chat, reference: Reference::default() };
-    let odd = serde_json::json!([{
-        "type": "text", "text": "snow ☃, a \"quote\", a \\, a \u{1F600}, a null \u{0}", "more": {"z": 1, "a": [null]}
-    }]);
-    let odd = Content::from_request(odd).expect("it is content");
+    let odd = r#"[{"type":"text","text":"snow ☃, a \"quote\", a \\, a \ud83d\ude00, a null \u0000",
+        "more": {"z" : 1, "a":[null]}, "numbers": [12345678901234567890123, 1.0, 1e2, -0], "escaped": "\u0041\/"}]"#;
+    let odd = Content::from_request(odd, usize::MAX).expect("it is content");
     let error = RunError { code: "rate_limited".into(), message: "slow down — \"please\"".into() };
     life.change(Command::Create {
         chat,
