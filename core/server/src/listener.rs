@@ -6,6 +6,7 @@
 
 mod client_stream;
 mod delivery;
+mod length;
 mod malformed_requests;
 
 use std::convert::Infallible;

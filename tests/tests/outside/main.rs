@@ -1,6 +1,7 @@
 //! The whole from outside: what ships, as processes, on a real PostgreSQL or SQLite. One program, so that
 //! all tests share one PostgreSQL server; each has a database of its own.
 
+mod bodies;
 mod cluster;
 mod command_line;
 mod crashes;

@@ -17,7 +17,7 @@ use super::auth::Caller;
 use super::limits::{MODEL_BYTES_MAX, TITLE_BYTES_MAX};
 use super::request::{
     ChatPath, CreateBody, InterruptBody, ItemPath, Parameters, SendBody, body_bytes_max, idempotency_key,
-    parse_content, parse_label, parse_object, read_body, required,
+    parse_content, parse_label, parse_object, read_body, required, waits_to_send,
 };
 use super::{App, Problem, json};
 
@@ -166,7 +166,8 @@ async fn take<E: Env>(
     request: Request,
 ) -> Result<(Bytes, Option<IdempotencyKey>), Problem> {
     let (parts, body) = request.into_parts();
-    let body = read_body(body, body_bytes_max(app.message_bytes_max)).await?;
+    let waits = waits_to_send(parts.version, &parts.headers);
+    let body = read_body(body, body_bytes_max(app.message_bytes_max), waits).await?;
     let idempotency_key = idempotency_key(&parts.headers, by, &parts.method, &parts.uri, &body)?;
     Ok((body, idempotency_key))
 }

@@ -76,13 +76,23 @@ async fn check_access<E: Env>(State(app): State<Arc<App<E>>>, request: Request, 
 /// Answers one request. A handler that panics is answered for, and logged.
 pub async fn answer(router: Router, request: Request) -> Result<Response, Infallible> {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let waits = request::waits_to_send(request.version(), request.headers());
     let answered = AssertUnwindSafe(router.oneshot(request)).catch_unwind().await;
-    answered.unwrap_or_else(|panic| {
+    let mut answered = answered.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let cause = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
         tracing::error!(%method, path, cause, "a handler panicked");
         Ok(Problem::internal().into_response())
-    })
+    });
+    // The body may or may not follow a refusal (RFC 9110, section 10.1.1), so nothing else can on this
+    // connection.
+    if let Ok(response) = &mut answered
+        && waits
+        && (response.status().is_client_error() || response.status().is_server_error())
+    {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    answered
 }
 
 fn json(status: StatusCode, body: impl Into<Body>) -> Response {

@@ -94,6 +94,11 @@ impl Problem {
             .detail(format!("a head may have up to {CONNECTION_BUFFER_BYTES} bytes and {HEADERS_MAX} fields"))
     }
 
+    pub fn large_length() -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The request is too large")
+            .detail("its `content-length` is beyond every bound")
+    }
+
     pub fn too_large(what: &'static str, bytes_max: usize) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The request is too large")
             .detail(format!("{what} may have up to {bytes_max} bytes"))
@@ -207,12 +212,12 @@ mod tests {
             Problem::bad_cursor(),
             Problem::unauthorized("no token"),
             Problem::not_found(),
+            Problem::host_not_allowed(),
             Problem::too_large("a message", 3),
             Problem::internal(),
             Rejection::QueueFull.into(),
             EdgeError::Mismatch.into(),
             EdgeError::Unavailable("gone".into()).into(),
-            Problem::host_not_allowed(),
             EdgeError::Overloaded("draining").into(),
         ];
         for problem in problems {

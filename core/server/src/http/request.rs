@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{FromRequestParts, Query, RawPathParams};
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Method, Uri, header};
+use http::{HeaderMap, Method, Uri, Version, header};
 use http_body_util::BodyExt;
 use mainstem_machine::{ChatId, Content, ContentError, MessageId, Rejection};
 use mainstem_runtime::ports::IdempotencyKey;
@@ -122,8 +122,21 @@ impl Parameters {
     }
 }
 
-/// The whole body, within `bytes_max` and [`BODY_TIMEOUT`].
-pub(super) async fn read_body(body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
+/// Whether the client sends its body only when it is told to go on, which hyper does when the body is first
+/// read.
+pub(super) fn waits_to_send(version: Version, headers: &HeaderMap) -> bool {
+    let expects = headers
+        .get(header::EXPECT)
+        .is_some_and(|value| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"100-continue"));
+    expects && version == Version::HTTP_11
+}
+
+/// The whole body, within `bytes_max` and [`BODY_TIMEOUT`]. A client that `waits` need not send one that is
+/// known to be too large.
+pub(super) async fn read_body(body: Body, bytes_max: usize, waits: bool) -> Result<Bytes, Problem> {
+    if waits && body.size_hint().lower() > bytes_max as u64 {
+        return Err(Problem::too_large("a request's body", bytes_max));
+    }
     within(BODY_TIMEOUT, collect(body, bytes_max)).await.ok_or_else(Problem::body_too_slow)?
 }
 
@@ -366,7 +379,19 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_beyond_the_bound_is_too_large() {
-        assert_eq!(read_body(Body::from("1234"), 4).await.as_deref(), Ok(&b"1234"[..]));
-        assert_eq!(read_body(Body::from("12345"), 4).await.map_err(|p| p.code), Err("too_large"));
+        for waits in [false, true] {
+            assert_eq!(read_body(Body::from("1234"), 4, waits).await.as_deref(), Ok(&b"1234"[..]));
+            assert_eq!(read_body(Body::from("12345"), 4, waits).await.map_err(|p| p.code), Err("too_large"));
+        }
+    }
+
+    #[test]
+    fn only_http_1_1_waits_for_leave_to_send() {
+        let mut headers = HeaderMap::new();
+        assert!(!waits_to_send(Version::HTTP_11, &headers));
+        headers.insert("expect", "100-Continue".parse().expect("a value"));
+        assert!(waits_to_send(Version::HTTP_11, &headers) && !waits_to_send(Version::HTTP_10, &headers));
+        headers.insert("expect", "200-ok".parse().expect("a value"));
+        assert!(!waits_to_send(Version::HTTP_11, &headers));
     }
 }

@@ -19,6 +19,8 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::length::LengthWatch;
+
 /// How a connection's writes get on, for those who cannot see its socket.
 #[derive(Debug)]
 pub struct Progress {
@@ -92,12 +94,21 @@ pub(super) struct ClientStream {
     check: Option<Pin<Box<Sleep>>>,
     /// The status of an answer of hyper's own, which was not written: it has no body.
     pub(super) refused: Option<StatusCode>,
+    pub(super) length: LengthWatch,
     _slot: OwnedSemaphorePermit,
 }
 
 impl ClientStream {
     pub(super) fn new(inner: TcpStream, client_timeout: Duration, slot: OwnedSemaphorePermit) -> Self {
-        Self { inner, client_timeout, progress: Arc::default(), check: None, refused: None, _slot: slot }
+        Self {
+            inner,
+            client_timeout,
+            progress: Arc::default(),
+            check: None,
+            refused: None,
+            length: LengthWatch::default(),
+            _slot: slot,
+        }
     }
 
     /// Withholds hyper's own answer to a head that it does not understand. Every answer of ours that refuses
@@ -160,7 +171,10 @@ impl AsyncRead for ClientStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(cx, buf)
+        let begin = buf.filled().len();
+        let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
+        self.length.read(&buf.filled()[begin..]);
+        polled
     }
 }
 

@@ -14,7 +14,12 @@ use crate::http::limits::{CLOSE_TIMEOUT, DISCARDED_BYTES_MAX};
 
 /// Answers what a connection ended at, if that asks for an answer. `unread` is what came last.
 pub(super) async fn answer(mut stream: ClientStream, error: Option<&hyper::Error>, unread: &[u8]) {
-    let Some(problem) = problem(stream.refused.take(), error, unread) else { return };
+    let refused = stream.refused.take();
+    let problem = match refused {
+        Some(_) if stream.length.is_too_large() => Some(Problem::large_length()),
+        _ => problem(refused, error, unread),
+    };
+    let Some(problem) = problem else { return };
     let (parts, body) = problem.into_response().into_parts();
     let body = to_bytes(body, usize::MAX).await.expect("a body in memory");
     let mut answer = head(&parts, &format!("content-length: {}\r\n", body.len()));

@@ -1,0 +1,92 @@
+//! Bodies that are too large, and are refused before they are sent.
+
+use mainstem_tests::cluster::alone;
+use mainstem_tests::raw::{Raw, reported, status};
+use mainstem_tests::scratch::Scratch;
+
+#[tokio::test]
+async fn a_body_that_is_too_large_is_refused_before_it_is_sent() {
+    let scratch = Scratch::new();
+    let replica = alone(&scratch, &["--workers", "0", "--message-bytes-max", "1KiB"]).await;
+    let chat = replica.client().create("").await;
+    let head = |line: &str, length: usize| {
+        format!(
+            "{line} HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: {length}\r\n\r\n"
+        )
+    };
+    let is_refused = |answer: &str, code: &str| {
+        let head = answer.split("\r\n\r\n").next().unwrap_or_default().to_ascii_lowercase();
+        assert!(!answer.contains("100 Continue") && head.contains("connection: close"), "{answer}");
+        assert!(answer.contains(code) && head.contains("application/problem+json"), "{answer}");
+    };
+    for line in [
+        "POST /v1/chats".to_owned(),
+        format!("POST /v1/chats/{chat}/messages"),
+        format!("PATCH /v1/chats/{chat}/messages/1"),
+        format!("POST /v1/chats/{chat}/interrupt"),
+    ] {
+        for length in [200_000_usize, 1 << 40] {
+            let mut connection = Raw::open(replica.address()).await;
+            connection.send(head(&line, length).as_bytes()).await;
+            // No byte of the body is sent, and the server ends the connection.
+            let answer = connection.rest().await;
+            assert_eq!(status(&answer), 413, "{line}: {answer}");
+            is_refused(&answer, "too_large");
+        }
+    }
+    // Whatever else is wrong is told before the body, too.
+    for (line, code) in [
+        ("POST /v1/chats/x/messages", "no_such_chat"),
+        ("POST /nothing", "not_found"),
+        ("PUT /v1/chats", "method_not_allowed"),
+    ] {
+        let mut connection = Raw::open(replica.address()).await;
+        connection.send(head(line, 7).as_bytes()).await;
+        is_refused(&connection.rest().await, code);
+    }
+    // One that fits is asked for, and the connection goes on.
+    let body = "{\"content\":\"x\"}";
+    let mut connection = Raw::open(replica.address()).await;
+    for _ in 0..2 {
+        connection.send(head("POST /v1/chats", body.len()).as_bytes()).await;
+        connection.until("it is asked for", |came| came.ends_with("HTTP/1.1 100 Continue\r\n\r\n")).await;
+        connection.send(body.as_bytes()).await;
+        connection.until("it is taken", |came| came.ends_with('}')).await;
+    }
+    connection.send(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await;
+    let came = connection.rest().await;
+    assert_eq!((came.matches("201 Created").count(), came.matches("200 OK").count()), (2, 1), "{came}");
+    // A client of HTTP/1.0 waits for nothing.
+    let old = format!(
+        "POST /v1/chats HTTP/1.0\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    assert_eq!(status(&reported(replica.address(), old.as_bytes()).await), 201);
+}
+
+#[tokio::test]
+async fn a_length_beyond_all_numbers_is_too_large_and_what_is_none_is_malformed() {
+    let scratch = Scratch::new();
+    let replica = alone(&scratch, &["--workers", "0"]).await;
+    for (length, expected) in [
+        ("18446744073709551615", 413),
+        ("18446744073709551614", 413),
+        ("18446744073709551616", 413),
+        ("99999999999999999999999999999999999999999", 413),
+        ("-1", 400),
+        ("1, 2", 400),
+        ("0x7", 400),
+        ("-18446744073709551616", 400),
+    ] {
+        for expect in ["", "expect: 100-continue\r\n"] {
+            let head = format!(
+                "POST /v1/chats HTTP/1.1\r\nhost: localhost\r\n{expect}content-length: {length}\r\n\r\n"
+            );
+            let answer = reported(replica.address(), head.as_bytes()).await;
+            assert_eq!(status(&answer), expected, "{length}: {answer}");
+            let code = if expected == 413 { "too_large" } else { "malformed" };
+            assert!(answer.contains(code) && answer.contains("application/problem+json"), "{answer}");
+        }
+    }
+    replica.client().get("/healthz").await.expect(200);
+}
