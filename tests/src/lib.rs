@@ -11,6 +11,7 @@ mod last_will;
 pub mod postgres;
 pub mod process;
 pub mod provider;
+pub mod proxy;
 pub mod raw;
 pub mod scratch;
 pub mod shipped_binary;

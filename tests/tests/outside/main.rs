@@ -13,5 +13,6 @@ mod hosts;
 mod http;
 mod limits;
 mod members;
+mod proxies;
 mod relay;
 mod slow_readers;

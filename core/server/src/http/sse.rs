@@ -37,7 +37,8 @@ pub(super) fn answer<E: Env>(viewer: Viewer<E>) -> Response {
     response.extensions_mut().insert(Streamed);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // A proxy that compresses collects first, and so does nginx, which has to be told in its own words.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     response
 }
