@@ -63,6 +63,10 @@ impl Transport {
                     return Err((status, code(&text)));
                 }
                 assert_eq!(response.headers()["content-type"], "text/event-stream");
+                // A stream that cannot be had now is an end at once, which a browser comes back after.
+                if response.content_length().is_some() {
+                    return Err((503, "come_back".to_owned()));
+                }
                 let stream = EventStream { response, buffer: String::new(), bytes: vec![] };
                 Ok(Self::EventStream(Box::new(stream)))
             }

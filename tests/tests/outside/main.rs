@@ -3,6 +3,7 @@
 
 mod bodies;
 mod cluster;
+mod come_back;
 mod command_line;
 mod crashes;
 mod database;

@@ -19,8 +19,10 @@ pub struct Follow {
     cursor: Option<String>,
     stream: Option<EventStream>,
     delay: Duration,
-    /// Streams begun.
+    /// Streams that told something.
     started: u64,
+    /// The present one did.
+    has_told: bool,
 }
 
 impl Follow {
@@ -28,7 +30,7 @@ impl Follow {
     pub fn new(servers: Vec<Api>, at: usize, chat: impl Into<String>, cursor: Option<String>) -> Self {
         assert!(!servers.is_empty(), "there is a server to follow on");
         let delay = RETRY_DELAY_MIN;
-        Self { servers, at, chat: chat.into(), cursor, stream: None, delay, started: 0 }
+        Self { servers, at, chat: chat.into(), cursor, stream: None, delay, started: 0, has_told: false }
     }
 
     /// How often the stream was resumed.
@@ -54,6 +56,9 @@ impl Follow {
             Some(event) => {
                 let event = event?;
                 self.delay = RETRY_DELAY_MIN;
+                if !std::mem::replace(&mut self.has_told, true) {
+                    self.started += 1;
+                }
                 if !event.id.is_empty() {
                     let cursor = self.cursor.get_or_insert_default();
                     cursor.clear();
@@ -69,13 +74,15 @@ impl Follow {
         let broke = match &mut self.stream {
             Some(stream) => match stream.fill().await {
                 Ok(true) => return Ok(()),
-                Ok(false) => None,
+                Ok(false) if self.has_told => None,
+                // A server that cannot tell anything now says so by an end.
+                Ok(false) => Some(CallError::Unreachable("a stream had no events".into())),
                 Err(error) => Some(error),
             },
             None => match self.servers[self.at].stream(&self.chat, self.cursor.as_deref()).await {
                 Ok(stream) => {
                     self.stream = Some(stream);
-                    self.started += 1;
+                    self.has_told = false;
                     return Ok(());
                 }
                 Err(error) if error.is_final() => return Err(error),

@@ -31,6 +31,10 @@ pub const PAGE_MAX: usize = 100;
 
 /// Between the comments of an event stream, and the pings of a WebSocket.
 pub const PING_INTERVAL: Duration = Duration::from_secs(15);
+/// When an event stream that cannot be had now is asked for again, at the soonest and at the latest: not by
+/// all at once.
+pub const COME_BACK_DELAY_MIN: Duration = Duration::from_millis(500);
+pub const COME_BACK_DELAY_MAX: Duration = Duration::from_secs(2);
 /// What a WebSocket reads at once, and the largest message it takes (and ignores).
 pub const SOCKET_READ_BYTES: usize = 4096;
 pub const SOCKET_MESSAGE_BYTES_MAX: usize = 4096;

@@ -10,9 +10,11 @@ use futures::stream;
 use http::{HeaderValue, header};
 use mainstem_runtime::ports::Env;
 use mainstem_runtime::{Next, Viewer, encode};
+use rand::rngs::OsRng;
+use rand::{Rng, TryRngCore};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
-use super::limits::PING_INTERVAL;
+use super::limits::{COME_BACK_DELAY_MAX, COME_BACK_DELAY_MIN, PING_INTERVAL};
 
 const PING: Bytes = Bytes::from_static(b": ping\n\n");
 
@@ -33,8 +35,20 @@ pub(super) fn answer<E: Env>(viewer: Viewer<E>) -> Response {
         let chunk = source.next().await?;
         Some((Ok::<Bytes, Infallible>(chunk), source))
     });
-    let mut response = Response::new(Body::from_stream(body));
+    let mut response = event_stream(Body::from_stream(body));
     response.extensions_mut().insert(Streamed);
+    response
+}
+
+/// The answer where nothing can be told now. A browser's `EventSource` gives up for good at a status that is
+/// an error, and comes back after an end (WHATWG HTML, section 9.2.3).
+pub(super) fn come_back() -> Response {
+    let delay = OsRng.unwrap_err().random_range(COME_BACK_DELAY_MIN..COME_BACK_DELAY_MAX).as_millis();
+    event_stream(Body::from(format!(": this replica cannot serve the stream now\nretry: {delay}\n\n")))
+}
+
+fn event_stream(body: Body) -> Response {
+    let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     // A proxy that compresses collects first, and so does nginx, which has to be told in its own words.

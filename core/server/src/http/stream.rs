@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use mainstem_machine::Resume;
 use mainstem_runtime::encode;
 use mainstem_runtime::ports::Env;
@@ -24,7 +24,11 @@ pub(super) async fn open<E: Env>(
     let query = Parameters::of(&parts.uri)?;
     if !wants_web_socket(&parts.headers) {
         let from = resume(&query, Some(&parts.headers))?;
-        return Ok(sse::answer(app.node.subscribe(&by, chat, from).await?));
+        return match app.node.subscribe(&by, chat, from).await.map_err(Problem::from) {
+            Ok(viewer) => Ok(sse::answer(viewer)),
+            Err(problem) if problem.status == StatusCode::SERVICE_UNAVAILABLE => Ok(sse::come_back()),
+            Err(problem) => Err(problem),
+        };
     }
     let from = resume(&query, None)?;
     let upgrade = web_socket::Upgrade::of(&mut parts)?;

@@ -1,0 +1,82 @@
+//! Streams that cannot be had now: a browser gives up for good at an error, and comes back after an end.
+
+use std::sync::Arc;
+
+use mainstem_tests::client::counted;
+use mainstem_tests::cluster::{Cluster, alone};
+use mainstem_tests::deadline::{until, within};
+use mainstem_tests::postgres::Postgres;
+use mainstem_tests::process::Running;
+use mainstem_tests::raw::{reported, status};
+use mainstem_tests::scratch::Scratch;
+use mainstem_tests::viewer::{Kind, Viewer};
+
+/// The whole answer to a request for the chat's stream, which must be one that a browser comes back after.
+async fn comes_back(address: &str, chat: &str) {
+    let head = format!(
+        "GET /v1/chats/{chat}/stream HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\nconnection: close\r\n\r\n"
+    );
+    let answer = reported(address, head.as_bytes()).await;
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    assert_eq!(status(&answer), 200, "{answer}");
+    assert!(head.contains("text/event-stream") && head.contains("no-transform"), "{answer}");
+    let retry = body.lines().find_map(|line| line.strip_prefix("retry: ")).expect("when to come back");
+    assert!((500..=2000).contains(&retry.parse::<u64>().expect("milliseconds")), "{answer}");
+    assert!(!body.contains("data:") && body.ends_with("\n\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_stream_asked_of_a_replica_that_drains_is_one_to_come_back_to() {
+    let scratch = Scratch::new();
+    let mut replica = alone(&scratch, &["--drain-timeout", "3s"]).await;
+    let client = replica.client();
+    let chat = client.create("/demo parts=9 interval=0 stall=3").await;
+    let mut viewer = Viewer::open(&client, &chat, Kind::EventStream).await;
+    viewer.until("parts are shown", |screen| screen.seq == 3).await;
+    replica.terminate();
+    let draining = async || (client.get("/readyz").await.status == 503).then_some(());
+    until("it drains", draining).await;
+    comes_back(replica.address(), &chat).await;
+    // What is no event stream is told that it cannot be.
+    assert_eq!(Viewer::refused(&client, &chat, Kind::WebSocket, "").await, (503, "overloaded".into()));
+    // Who may not see it, or asks for nonsense, is not asked to come back.
+    client.get("/v1/chats/x/stream").await.expect_problem(404, "no_such_chat");
+    client.get(&format!("/v1/chats/{chat}/stream?after=x")).await.expect_problem(400, "bad_cursor");
+    let url = replica.url();
+    let tail = Running::start(&["tail", &chat, "--json", "--server", &url]);
+    viewer.ended().await;
+    assert_eq!(replica.ended().await.code(), Some(0));
+    replica.start_again().await;
+    let mut again = Viewer::open(&client, &chat, Kind::EventStream).await;
+    again.until("the run begins again", |screen| screen.seq == 3).await;
+    client.interrupt(&chat).await.expect(202);
+    until("tail came back", async || tail.said().contains("\"interrupted\":true").then_some(())).await;
+    viewer.resume_on(&client).await;
+    viewer.until_idle().await;
+    viewer.finish(&client).await;
+    assert_eq!(viewer.screen.last_text(), counted(3));
+}
+
+#[tokio::test]
+async fn a_stream_asked_while_the_database_is_away_is_one_to_come_back_to() {
+    let postgres = Arc::new(Postgres::new().expect("a PostgreSQL"));
+    let cluster = Cluster::start_on(postgres.clone(), &[&[]]).await;
+    let replica = &cluster.replicas[0];
+    let client = replica.client();
+    let chat = client.create("/demo parts=3 interval=0").await;
+    client.until_idle(&chat).await;
+    postgres.stop();
+    let (tail, chatting) = (
+        Running::start(&["tail", &chat, "--json", "--server", &replica.url()]),
+        Running::start(&["chat", &chat, "--server", &replica.url()]),
+    );
+    within("a stream and a request are answered", async {
+        let path = format!("/v1/chats/{chat}");
+        let (_, read) = tokio::join!(comes_back(replica.address(), &chat), client.get(&path));
+        read.expect_problem(503, "unavailable");
+    })
+    .await;
+    postgres.start().expect("it starts again");
+    until("tail came back", async || tail.said().contains("\"synced\"").then_some(())).await;
+    until("chat came back", async || chatting.said().contains(&counted(3)).then_some(())).await;
+}
