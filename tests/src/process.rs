@@ -234,6 +234,7 @@ pub struct Running {
     stdout: Option<JoinHandle<Vec<u8>>>,
     stderr: Option<JoinHandle<Vec<u8>>>,
     said: Arc<Mutex<Vec<u8>>>,
+    told: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Running {
@@ -246,15 +247,26 @@ impl Running {
         command.args(args).envs(environment.iter().copied());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("what ships starts");
-        let said = Arc::<Mutex<Vec<u8>>>::default();
+        let (said, told) = <(Arc<Mutex<Vec<u8>>>, Arc<Mutex<Vec<u8>>>)>::default();
         let stdout = read_all(child.stdout.take().expect("it is piped"), said.clone());
-        let stderr = read_all(child.stderr.take().expect("it is piped"), Arc::default());
-        Self { child, stdout: Some(stdout), stderr: Some(stderr), said }
+        let stderr = read_all(child.stderr.take().expect("it is piped"), told.clone());
+        Self { child, stdout: Some(stdout), stderr: Some(stderr), said, told }
     }
 
     /// What it wrote to its standard output so far.
     pub fn said(&self) -> String {
         String::from_utf8_lossy(&self.said.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+
+    /// What it wrote to its standard error so far.
+    pub fn told(&self) -> String {
+        String::from_utf8_lossy(&self.told.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+
+    /// Types a line.
+    pub fn type_line(&mut self, line: &str) {
+        let stdin = self.child.stdin.as_mut().expect("it is piped");
+        writeln!(stdin, "{line}").expect("it reads");
     }
 
     /// What it said and how it ended; `None` if it did not.

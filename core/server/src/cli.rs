@@ -55,7 +55,8 @@ pub fn main() -> ExitCode {
             .map(|clean| if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
     };
     ended.unwrap_or_else(|failure| {
-        eprintln!("error: {failure}");
+        // A server may have said it.
+        eprintln!("error: {}", client::printable(&failure.to_string()));
         failure.exit_code()
     })
 }

@@ -17,3 +17,4 @@ mod members;
 mod proxies;
 mod relay;
 mod slow_readers;
+mod terminals;

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
 use uuid::Uuid;
 
+use super::terminal::printable;
 use super::{Api, CallError, Follow, TokenOptions};
 use crate::failure::Failure;
 
@@ -37,7 +38,7 @@ pub async fn chat(options: ChatOptions) -> Result<(), Failure> {
             created["id"].as_str().ok_or_else(|| Failure::environment("the server made no chat"))?.to_owned()
         }
     };
-    eprintln!("chat {chat}\n{HELP}");
+    eprintln!("chat {}\n{HELP}", printable(&chat));
     let follow = Follow::new(vec![api.clone()], 0, &chat, None);
     Terminal { api, chat, screen: Screen::default(), lines: Some(BufReader::new(tokio::io::stdin()).lines()) }
         .run(follow)
@@ -73,7 +74,8 @@ impl Terminal {
                 data = follow.next() => {
                     let data = data.map_err(Failure::environment)?;
                     let mut out = io::stdout().lock();
-                    if write!(out, "{}", self.screen.show(&data)).and_then(|()| out.flush()).is_err() {
+                    let shown = self.screen.show(&data);
+                    if write!(out, "{}", printable(&shown)).and_then(|()| out.flush()).is_err() {
                         return Ok(());
                     }
                 }
@@ -105,7 +107,7 @@ impl Terminal {
             "/queue" => {
                 for queued in &self.screen.queue {
                     let text: String = queued.content.iter().map(|part| part.text.as_str()).collect();
-                    eprintln!("[{}] {text}", queued.id);
+                    eprintln!("[{}] {}", queued.id, printable(&text));
                 }
             }
             "/edit" => match rest.split_once(' ') {
@@ -123,7 +125,7 @@ impl Terminal {
     async fn request(&mut self, method: Method, path: &str, body: Option<Value>) {
         match ask(&self.api, method, &format!("/v1/chats/{}{path}", self.chat), body).await {
             Ok(answer) => self.screen.answered(&answer),
-            Err(error) => eprintln!("({error})"),
+            Err(error) => eprintln!("({})", printable(&error.to_string())),
         }
     }
 }

@@ -8,6 +8,7 @@ mod follow;
 mod latencies;
 mod load;
 mod tail;
+mod terminal;
 
 use std::path::PathBuf;
 
@@ -21,6 +22,7 @@ pub use event_stream::{EventStream, ServerSent};
 pub use follow::Follow;
 pub use load::{LoadOptions, load};
 pub use tail::{TailOptions, tail};
+pub use terminal::printable;
 
 /// By which token a client is known.
 #[derive(Clone, Debug, Args)]

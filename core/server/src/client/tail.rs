@@ -1,10 +1,12 @@
 //! `mainstem tail`: prints a chat's stream, for as long as the chat is there.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use clap::Args;
 use mainstem_oracles::viewer::{WireBody, WireEvent};
 
+use super::terminal::{printable, printable_json};
 use super::{Api, Follow, TokenOptions};
 use crate::failure::Failure;
 
@@ -29,7 +31,8 @@ pub async fn tail(options: TailOptions) -> Result<(), Failure> {
     let mut follow = Follow::new(vec![api], 0, options.chat, options.after);
     loop {
         let data = follow.next().await.map_err(Failure::environment)?;
-        let line = if options.json { data } else { rendered(&data) };
+        let rendered = if options.json { Cow::Borrowed(&*data) } else { rendered(&data).into() };
+        let line = if options.json { printable_json(&rendered) } else { printable(&rendered) };
         let mut out = io::stdout().lock();
         if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
             // Whoever read it has enough.
