@@ -259,7 +259,7 @@ impl Running {
     }
 
     /// What it wrote to its standard error so far.
-    pub fn told(&self) -> String {
+    pub fn reported(&self) -> String {
         String::from_utf8_lossy(&self.told.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
     }
 

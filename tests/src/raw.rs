@@ -15,7 +15,7 @@ pub async fn raw(address: &str, bytes: &[u8]) -> String {
 }
 
 /// The same without an end: who has ended is taken for gone, and is not answered by all.
-pub async fn told(address: &str, bytes: &[u8]) -> String {
+pub async fn exchange(address: &str, bytes: &[u8]) -> String {
     let mut connection = Raw::open(address).await;
     connection.send(bytes).await;
     connection.rest().await

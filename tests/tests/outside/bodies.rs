@@ -1,7 +1,7 @@
 //! Bodies that are too large, and are refused before they are sent.
 
 use mainstem_tests::cluster::alone;
-use mainstem_tests::raw::{Raw, reported, status};
+use mainstem_tests::raw::{Raw, exchange, status};
 use mainstem_tests::scratch::Scratch;
 
 #[tokio::test]
@@ -61,7 +61,7 @@ async fn a_body_that_is_too_large_is_refused_before_it_is_sent() {
         "POST /v1/chats HTTP/1.0\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
-    assert_eq!(status(&reported(replica.address(), old.as_bytes()).await), 201);
+    assert_eq!(status(&exchange(replica.address(), old.as_bytes()).await), 201);
 }
 
 #[tokio::test]
@@ -82,7 +82,7 @@ async fn a_length_beyond_all_numbers_is_too_large_and_what_is_none_is_malformed(
             let head = format!(
                 "POST /v1/chats HTTP/1.1\r\nhost: localhost\r\n{expect}content-length: {length}\r\n\r\n"
             );
-            let answer = reported(replica.address(), head.as_bytes()).await;
+            let answer = exchange(replica.address(), head.as_bytes()).await;
             assert_eq!(status(&answer), expected, "{length}: {answer}");
             let code = if expected == 413 { "too_large" } else { "malformed" };
             assert!(answer.contains(code) && answer.contains("application/problem+json"), "{answer}");

@@ -7,7 +7,7 @@ use mainstem_tests::cluster::{Cluster, alone};
 use mainstem_tests::deadline::{until, within};
 use mainstem_tests::postgres::Postgres;
 use mainstem_tests::process::Running;
-use mainstem_tests::raw::{reported, status};
+use mainstem_tests::raw::{exchange, status};
 use mainstem_tests::scratch::Scratch;
 use mainstem_tests::viewer::{Kind, Viewer};
 
@@ -16,7 +16,7 @@ async fn comes_back(address: &str, chat: &str) {
     let head = format!(
         "GET /v1/chats/{chat}/stream HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\nconnection: close\r\n\r\n"
     );
-    let answer = reported(address, head.as_bytes()).await;
+    let answer = exchange(address, head.as_bytes()).await;
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
     assert_eq!(status(&answer), 200, "{answer}");
     assert!(head.contains("text/event-stream") && head.contains("no-transform"), "{answer}");

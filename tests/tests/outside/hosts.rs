@@ -3,7 +3,7 @@
 
 use mainstem_tests::cluster::{alone, alone_with};
 use mainstem_tests::process::Replica;
-use mainstem_tests::raw::{Raw, reported, status};
+use mainstem_tests::raw::{Raw, exchange, status};
 use mainstem_tests::scratch::Scratch;
 use serde_json::Value;
 
@@ -18,7 +18,7 @@ async fn create(replica: &Replica, lines: &str) -> (u16, String) {
 
 async fn ask(replica: &Replica, line: &str, lines: &str, body: &str) -> (u16, String) {
     let request = format!("{line}\r\n{lines}connection: close\r\n\r\n{body}");
-    let answer = reported(replica.address(), request.as_bytes()).await;
+    let answer = exchange(replica.address(), request.as_bytes()).await;
     let (head, body) =
         answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer to {request}: {answer:?}"));
     let status = status(&answer);
