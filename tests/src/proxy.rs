@@ -2,9 +2,10 @@
 //! with all its files in a directory of its own.
 
 use std::net::TcpStream;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use mainstem_programs::{HAPROXY, NGINX, Program};
 
 use crate::client::Client;
 use crate::deadline::WAIT_MAX;
@@ -15,8 +16,6 @@ use crate::scratch::Scratch;
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// Tries to find a port that is still free when the proxy takes it.
 const PORTS_TRIED_MAX: usize = 5;
-/// Where Debian keeps what is not for every user's path.
-const MORE_DIRECTORIES: [&str; 2] = ["/usr/sbin", "/usr/local/sbin"];
 
 /// A proxy that runs. `Debug` says where.
 #[derive(Debug)]
@@ -63,7 +62,7 @@ impl Proxy {
                  }}"
             )
         };
-        Self::start("nginx", &["-e", "stderr", "-c"], config).await
+        Self::start(NGINX, &["-e", "stderr", "-c"], config).await
     }
 
     /// haproxy that compresses.
@@ -87,11 +86,11 @@ impl Proxy {
                      server replica {upstream}\n"
             )
         };
-        Self::start("haproxy", &["-db", "-f"], config).await
+        Self::start(HAPROXY, &["-db", "-f"], config).await
     }
 
     /// Starts the program with the file of `config`, which gets a directory and a port.
-    async fn start(name: &str, flags: &[&str], config: impl Fn(&str, u16) -> String) -> Self {
+    async fn start(program: Program, flags: &[&str], config: impl Fn(&str, u16) -> String) -> Self {
         let directory = Scratch::new();
         let path = directory.path().to_str().expect("a path of UTF-8");
         let mut tried = 0;
@@ -99,19 +98,20 @@ impl Proxy {
             tried += 1;
             let port = free_port();
             let file = directory.file("config", &config(path, port));
-            let mut command = Command::new(program(name));
+            let mut command = Command::new(program.path().unwrap_or_else(|missing| panic!("{missing}")));
             command.args(flags).arg(file).current_dir(path).stdin(Stdio::null()).stdout(Stdio::null());
             if tried < PORTS_TRIED_MAX {
                 command.stderr(Stdio::null());
             }
-            let mut child = command.spawn().unwrap_or_else(|error| panic!("{name} does not start: {error}"));
+            let mut child =
+                command.spawn().unwrap_or_else(|error| panic!("{program:?} does not start: {error}"));
             let will = LastWill::new("kill -KILL \"$1\"", &[&child.id().to_string()]);
             let last_will = will.expect("a shell starts");
             let address = format!("127.0.0.1:{port}");
             if listens(&mut child, &address).await {
                 return Self { address, child, _last_will: last_will, _directory: directory };
             }
-            assert!(tried < PORTS_TRIED_MAX, "{name} ended at once");
+            assert!(tried < PORTS_TRIED_MAX, "{program:?} ended at once");
         }
     }
 
@@ -143,11 +143,4 @@ async fn listens(child: &mut Child, address: &str) -> bool {
         tokio::time::sleep(POLL_INTERVAL).await;
     }
     child.try_wait().expect("a child can be waited for").is_none()
-}
-
-fn program(name: &str) -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let directories = std::env::split_paths(&path).chain(MORE_DIRECTORIES.map(PathBuf::from));
-    let found = directories.map(|directory| directory.join(name)).find(|program| program.is_file());
-    found.unwrap_or_else(|| panic!("this test needs {name}: install Debian's package `{name}`"))
 }

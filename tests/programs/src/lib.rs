@@ -14,6 +14,9 @@ const INSTALL_VARIABLE: &str = "MAINSTEM_TEST_INSTALL";
 /// Tests run in several processes; one of them installs.
 const LOCK_FILE: &str = "mainstem-tests-install.lock";
 
+/// Where Debian keeps what is not on every user's path.
+const SYSTEM_DIRECTORIES: [&str; 2] = ["/usr/sbin", "/usr/local/sbin"];
+
 /// Something that comes as one package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Program {
@@ -32,6 +35,23 @@ pub const CHROMIUM: Program = Program {
     executables: &["chromium", "chromium-browser", "google-chrome"],
     package: "chromium",
     directories: &[],
+};
+
+pub const NGINX: Program =
+    Program { name: "nginx", executables: &["nginx"], package: "nginx", directories: &SYSTEM_DIRECTORIES };
+
+pub const HAPROXY: Program = Program {
+    name: "HAProxy",
+    executables: &["haproxy"],
+    package: "haproxy",
+    directories: &SYSTEM_DIRECTORIES,
+};
+
+pub const PGBOUNCER: Program = Program {
+    name: "PgBouncer",
+    executables: &["pgbouncer"],
+    package: "pgbouncer",
+    directories: &SYSTEM_DIRECTORIES,
 };
 
 /// The servers' side: `initdb` and `postgres`.
