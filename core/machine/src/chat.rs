@@ -7,19 +7,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ChatId, Episode, Lease, MessageId, QueuedMessage, ReplicaId, Version, WallTime};
 
+/// What a chat is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// Idle.
     Waiting,
+    /// A replica generates an answer, or is to take the chat up.
     Running,
+    /// What runs is to be stopped, and its partial answer committed.
     Interrupting,
+    /// The last run failed for good; [`ChatState::error`] says why.
     Error,
 }
 
 impl Status {
+    /// Every status.
     pub const ALL: [Self; 4] = [Self::Waiting, Self::Running, Self::Interrupting, Self::Error];
 
+    /// The name, as clients and databases have it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
@@ -29,6 +35,7 @@ impl Status {
         }
     }
 
+    /// The status of that name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.as_str() == name)
     }
@@ -42,7 +49,9 @@ impl Status {
 /// Why a run failed. `code` is stable and machine-readable, `message` is for people.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RunError {
+    /// Stable, for programs.
     pub code: Arc<str>,
+    /// For people.
     pub message: Arc<str>,
 }
 
@@ -51,7 +60,9 @@ pub struct RunError {
 pub struct Retry {
     /// The attempt that failed.
     pub attempt: u64,
+    /// How long the next attempt is put off.
     pub delay_ms: u64,
+    /// Why the attempt failed.
     pub error: RunError,
     /// When the next attempt begins, by the database's clock.
     pub at: WallTime,
@@ -60,32 +71,46 @@ pub struct Retry {
 /// One chat as the database has it, without its messages.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ChatState {
+    /// The chat.
     pub id: ChatId,
     /// The user it belongs to.
     pub owner: Arc<str>,
+    /// As given when the chat was created.
     pub title: Option<Arc<str>>,
+    /// The model to ask, if the chat names one.
     pub model: Option<Arc<str>>,
+    /// What the chat is doing.
     pub status: Status,
+    /// The replica that holds the lease.
     pub worker: Option<ReplicaId>,
+    /// The present lease, or the last one.
     pub lease: Lease,
     /// The lease under which the present attempt began, while that attempt is alive.
     #[serde(rename = "begun")]
     pub attempt_lease: Option<Lease>,
+    /// Grows by exactly 1 with each accepted change.
     pub snapshot_version: Version,
+    /// The `snapshot_version` at which messages last changed.
     pub history_version: Version,
+    /// The `snapshot_version` at which the queue last changed.
     pub queue_version: Version,
     /// The `snapshot_version` at which history was last cut.
     pub reset_version: Version,
     /// Generation starts under the present `history_version`.
     pub attempt: u64,
+    /// Why the chat is in [`Status::Error`].
     pub error: Option<RunError>,
+    /// Set while a failed generation waits for its next attempt.
     pub retry: Option<Retry>,
+    /// Messages that wait for their turn, in that order.
     pub queue: Vec<QueuedMessage>,
     /// The newest message of the history; 0 if there is none.
     pub last_message: MessageId,
     /// The newest id given to any message, queued or committed, that there ever was.
     pub last_id: MessageId,
+    /// By the database's clock.
     pub created_at: WallTime,
+    /// When the last change was accepted, by the database's clock.
     pub updated_at: WallTime,
 }
 

@@ -19,64 +19,108 @@ use crate::{
 /// What is asked of a chat.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Command {
+    /// Creates the chat; with content it starts running.
     Create {
+        /// The id to give it.
         chat: ChatId,
+        /// The user it will belong to.
         owner: Arc<str>,
+        /// For people.
         title: Option<Arc<str>>,
+        /// The model to ask, if not the server's own.
         model: Option<Arc<str>>,
+        /// The first message.
         content: Option<Content>,
     },
+    /// A user's message.
     Send {
+        /// What it says.
         content: Content,
+        /// What it does to a chat that is busy.
         mode: SendMode,
+        /// Messages that may wait.
         queue_max: usize,
     },
+    /// Cuts the history at a user's message and puts another in its place.
     Edit {
+        /// Which one.
         message: MessageId,
+        /// What the new one says.
         content: Content,
     },
+    /// Stops what runs and keeps its partial answer.
     Interrupt {
+        /// Only this episode, if it is the one that runs.
         episode: Option<Episode>,
     },
+    /// Takes a message out of the queue.
     DeleteQueued {
+        /// Which one.
         queued: MessageId,
     },
+    /// Makes a queued message the next one, and interrupts what runs.
     Promote {
+        /// Which one.
         queued: MessageId,
     },
+    /// Deletes the chat and all that it has.
     Delete,
     /// Without a place for a run, `interrupting_only` asks for no more than an interruption to finish.
     Acquire {
+        /// Who wants to work on it.
         replica: ReplicaId,
+        /// Only if there is an interruption to finish.
         interrupting_only: bool,
     },
+    /// Gives the lease back.
     Release {
+        /// Who holds it.
         replica: ReplicaId,
+        /// Which lease it gives back.
         lease: Lease,
     },
+    /// A generation starts.
     BeginAttempt {
+        /// Under what it begins.
         fence: Fence,
     },
+    /// A generation failed and is tried again later.
     RecordRetry {
+        /// Of the attempt that failed.
         fence: Fence,
+        /// When the next attempt begins, from now.
         delay_ms: u64,
+        /// Why it failed.
         error: RunError,
     },
+    /// Commits messages in the middle of a turn.
     CommitStep {
+        /// Of the attempt that made them.
         fence: Fence,
+        /// Who speaks, and what it says, in order.
         messages: Vec<(Role, Content)>,
     },
+    /// Commits the answer; the queue's head has its turn.
     FinishTurn {
+        /// Of the attempt that made it.
         fence: Fence,
+        /// `None` if nothing was said.
         answer: Option<Content>,
     },
+    /// Commits the partial answer of what was interrupted; the queue's head has its turn.
     FinishInterruption {
+        /// Of the attempt that was interrupted.
         fence: Fence,
+        /// `None` if nothing was said.
         partial: Option<Content>,
     },
+    /// Commits the partial answer of a run that failed for good.
     Fail {
+        /// Of the attempt that failed.
         fence: Fence,
+        /// `None` if nothing was said.
         partial: Option<Content>,
+        /// Why it failed.
         error: RunError,
     },
 }
@@ -85,16 +129,21 @@ pub enum Command {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SendMode {
+    /// The message waits for its turn.
     #[default]
     Queue,
+    /// The message goes ahead of the queue, and what runs is interrupted.
     Interrupt,
+    /// The send is rejected.
     Reject,
 }
 
 /// What a worker's write is fenced by: the loser of a fence changes nothing (S5).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Fence {
+    /// The worker.
     pub replica: ReplicaId,
+    /// The lease it holds.
     pub lease: Lease,
     /// The history and the attempt that the write is about. For [`Command::BeginAttempt`], the attempt
     /// before the one to begin.
@@ -119,6 +168,7 @@ pub struct StoreFacts {
     reason = "it is taken apart where it is made, and nearly always a change"
 )]
 pub enum Outcome {
+    /// Accepted, with this to write.
     Changed(Change),
     /// Accepted, with nothing to change.
     Unchanged(Accepted),
@@ -133,8 +183,11 @@ pub struct Change {
     pub deleted: bool,
     /// The messages from this id on are removed, before any is inserted.
     pub cut_from: Option<MessageId>,
+    /// Messages that join the history, in order.
     pub inserted: Vec<Message>,
+    /// Whether the queue has to be written.
     pub queue_changed: bool,
+    /// What becomes of the time at which the lease expires.
     pub lease: LeaseTerm,
     /// What the caller is answered.
     pub accepted: Accepted,
@@ -143,6 +196,7 @@ pub struct Change {
 /// What becomes of the time at which the lease runs out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LeaseTerm {
+    /// It stays as it is.
     Keep,
     /// It runs out one `lease-ttl` from now.
     Start,
@@ -156,11 +210,16 @@ pub enum LeaseTerm {
 pub enum Accepted {
     /// The chat as it is now.
     Chat(alloc::boxed::Box<ChatState>),
+    /// Where the message is now: one of the first two.
     Sent {
+        /// In the history.
         message: Option<Message>,
+        /// In the queue.
         queued: Option<QueuedMessage>,
+        /// Of the chat, after the send.
         snapshot_version: Version,
     },
+    /// What was asked to be deleted is.
     Gone,
 }
 
@@ -170,24 +229,34 @@ pub enum Accepted {
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Rejection {
+    /// No such chat, or it is another user's.
     #[error("there is no such chat")]
     NoSuchChat,
+    /// Something was to be created that is there.
     #[error("a chat of this id exists")]
     Exists,
+    /// Nothing to edit.
     #[error("the history has no such message")]
     NoSuchMessage,
+    /// Nothing to promote, or to take out of the queue.
     #[error("the queue has no such message")]
     NoSuchQueued,
+    /// An answer was to be edited.
     #[error("only a user's message can be edited")]
     NotEditable,
+    /// The chat is running or interrupting.
     #[error("the chat is busy")]
     Busy,
+    /// The queue has its maximum.
     #[error("the queue is full")]
     QueueFull,
+    /// There is nothing to interrupt.
     #[error("nothing is running, or not what was named")]
     NotRunning,
+    /// Another replica has it, or there is no work.
     #[error("there is nothing to acquire: not runnable, or held under a lease that has not run out")]
     NotFree,
+    /// The worker has lost the chat, or the chat has moved on.
     #[error("the worker does not hold the chat under that lease, at that history and attempt")]
     Fenced,
 }

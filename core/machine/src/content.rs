@@ -28,26 +28,59 @@ pub struct Content(Arc<str>);
 /// Why a value is no content.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ContentError {
+    /// Neither a string nor an array.
     #[error("content is a string or an array of parts")]
     Shape,
+    /// An empty string or array.
     #[error("content has no part")]
     Empty,
+    /// What the parser says of text that is no JSON.
     #[error("content: {0}")]
     Json(String),
+    /// The part at this index is not an object with a `type`.
     #[error("part {0} is not an object with a string `type`")]
     Part(usize),
+    /// The part at this index has no text.
     #[error("part {0} is of type text and has no string `text`")]
     Text(usize),
+    /// The part at this index is of a type that is not taken.
     #[error("part {index} is of type {kind:?}, which is not taken here: only text is")]
-    Kind { index: usize, kind: String },
+    Kind {
+        /// Its place, from 0.
+        index: usize,
+        /// Its `type`, shortened.
+        kind: String,
+    },
+    /// A name stands twice in one part: readers differ on which counts.
     #[error("part {index} has the member {name:?} more than once")]
-    Twice { index: usize, name: String },
+    Twice {
+        /// The part's place, from 0.
+        index: usize,
+        /// The member's name, shortened.
+        name: String,
+    },
+    /// A member that some reader of JSON would refuse or change.
     #[error("part {index} has a member {name:?} that not all readers take: {why}")]
-    Member { index: usize, name: String, why: String },
+    Member {
+        /// The part's place, from 0.
+        index: usize,
+        /// The member's name, shortened.
+        name: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The text parts together are too large.
     #[error("the text has more than {bytes_max} bytes")]
-    TextTooLarge { bytes_max: usize },
+    TextTooLarge {
+        /// Bytes of UTF-8 that are allowed.
+        bytes_max: usize,
+    },
+    /// Everything that is not text is too large.
     #[error("what is not text has more than {bytes_max} bytes")]
-    RestTooLarge { bytes_max: usize },
+    RestTooLarge {
+        /// Bytes that are allowed.
+        bytes_max: usize,
+    },
 }
 
 impl Content {

@@ -15,21 +15,30 @@ pub struct Cursor {
     pub snapshot_version: Version,
     /// The last message told; 0 if there was none.
     pub message: MessageId,
+    /// The version of the queue told last.
     pub queue_version: Version,
+    /// Of the status told last, with the episode that it named.
     pub status: Fingerprint,
+    /// Of the error told last.
     pub error: Fingerprint,
+    /// Of the retry phase told last.
     pub retry: Fingerprint,
+    /// The preview, if parts were told.
     pub preview: Option<PreviewPosition>,
 }
 
 /// The episode whose parts are shown, and how far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PreviewPosition {
+    /// Which episode.
     pub episode: Episode,
+    /// The lease under which it is generated.
     pub lease: Lease,
+    /// How far.
     pub to: PreviewProgress,
 }
 
+/// How far an episode was shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PreviewProgress {
     /// Up to this part.
@@ -44,8 +53,10 @@ pub enum PreviewProgress {
 pub struct Fingerprint(pub u32);
 
 impl Fingerprint {
+    /// Nothing was told.
     pub const NOTHING: Self = Self(0);
 
+    /// The digest of a value; never [`Self::NOTHING`].
     pub fn of(value: &impl Hash) -> Self {
         let mut digest = Fnv::default();
         value.hash(&mut digest);
@@ -123,6 +134,7 @@ impl Cursor {
         out
     }
 
+    /// Reads what [`Self::to_bytes`] wrote. Each cursor has exactly one form.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, BadCursor> {
         let (&sum, body) = bytes.split_last().ok_or(BadCursor)?;
         if sum != check(body) || body.first() != Some(&FORMAT) || body.len() > 128 {

@@ -34,6 +34,7 @@ pub struct ReplicaId(Arc<str>);
 pub struct ReplicaIdError;
 
 impl ReplicaId {
+    /// An id, if the text is one.
     pub fn new(id: impl Into<Arc<str>>) -> Result<Self, ReplicaIdError> {
         let id = id.into();
         let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
@@ -43,6 +44,7 @@ impl ReplicaId {
         Ok(Self(id))
     }
 
+    /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -82,6 +84,7 @@ macro_rules! number {
         pub struct $name(pub u64);
 
         impl $name {
+            /// The one after it.
             #[must_use]
             pub const fn next(self) -> Self {
                 Self(self.0 + 1)
@@ -143,7 +146,9 @@ number! {
 /// One run of the model over one history.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Episode {
+    /// The history that the model was given.
     pub history_version: Version,
+    /// The attempt over it, from 1.
     pub attempt: u64,
 }
 

@@ -3,6 +3,7 @@
 //! An event goes in with the time, actions come out, deadlines are asked for. Nothing here reads a clock,
 //! opens a socket, spawns a task or draws a random number; `no_std` makes each of those an unknown name.
 #![no_std]
+#![warn(missing_docs)]
 
 extern crate alloc;
 #[cfg(test)]

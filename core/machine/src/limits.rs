@@ -45,9 +45,11 @@ pub const BUS_SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(1);
 pub const OP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between a failed database operation and the next try: doubled each time, from the first to the second.
 pub const OP_RETRY_DELAY_MIN: Duration = Duration::from_millis(50);
+/// The longest of them.
 pub const OP_RETRY_DELAY_MAX: Duration = Duration::from_secs(2);
 /// Between failed attempts of the model: doubled each time, from the first to the second.
 pub const RETRY_DELAY_MIN: Duration = Duration::from_millis(500);
+/// The longest of them.
 pub const RETRY_DELAY_MAX: Duration = Duration::from_secs(30);
 /// Attempts of the model over one history, before the run fails for good.
 pub const ATTEMPTS_MAX: u64 = 5;

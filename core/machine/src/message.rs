@@ -8,13 +8,18 @@ use crate::{Content, Episode, MessageId, Version, WallTime};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
+    /// Whoever uses the chat.
     User,
+    /// The model.
     Assistant,
+    /// A tool. Reserved.
     Tool,
+    /// Whoever runs the server. Reserved.
     System,
 }
 
 impl Role {
+    /// The name, as clients and databases have it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::User => "user",
@@ -24,6 +29,7 @@ impl Role {
         }
     }
 
+    /// The role of that name.
     pub fn from_name(name: &str) -> Option<Self> {
         [Self::User, Self::Assistant, Self::Tool, Self::System].into_iter().find(|role| role.as_str() == name)
     }
@@ -32,10 +38,13 @@ impl Role {
 /// A committed message. Immutable: an edit cuts it off and puts another in its place.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Message {
+    /// Grows within the chat.
     pub id: MessageId,
     /// The `snapshot_version` of the change that committed it.
     pub revision: Version,
+    /// Who speaks.
     pub role: Role,
+    /// What is said.
     pub content: Content,
     /// The answer was cut short, by an interrupt or by a failure.
     pub interrupted: bool,
@@ -43,13 +52,17 @@ pub struct Message {
     pub episode: Option<Episode>,
     /// The id it had while it was queued.
     pub queued_as: Option<MessageId>,
+    /// By the database's clock.
     pub created_at: WallTime,
 }
 
 /// A message that waits until what runs has ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct QueuedMessage {
+    /// Of the same counter as a message's id.
     pub id: MessageId,
+    /// What is to be said.
     pub content: Content,
+    /// When it was sent, by the database's clock.
     pub created_at: WallTime,
 }

@@ -15,49 +15,69 @@ use crate::limits::{
 use crate::marks::sometimes;
 use crate::{ChatId, ChatState, Command, Lease, OpId, Rejection, ReplicaId, Status, Time};
 
+/// How a replica is set up.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ReplicaConfig {
+    /// Its id.
     pub replica: ReplicaId,
     /// Chats generated here at once.
     pub workers: usize,
+    /// How often leases are renewed.
     pub heartbeat: Duration,
+    /// How often the database is asked for news, if nothing else makes it be.
     pub poll_interval: Duration,
 }
 
+/// What a replica is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReplicaEvent {
     /// A notice says that a chat is runnable and nobody's.
     Free {
+        /// Which chat.
         chat: ChatId,
+        /// Whether it is to run, or an interruption is to be finished.
         status: Status,
     },
+    /// The answer to [`ReplicaAction::BusSubscribe`].
     BusSubscribed {
+        /// The operation that this is the outcome of.
         op: OpId,
+        /// Whether the subscription is in force.
         established: bool,
     },
+    /// The subscription to the bus has ended: notices may have been missed.
     BusLost,
     /// The answer to [`ReplicaAction::Sync`].
     Synced {
+        /// The operation that this is the outcome of.
         op: OpId,
+        /// How it came out.
         outcome: OpOutcome<SyncResult>,
     },
     /// The answer to [`ReplicaAction::Acquire`].
     Acquired {
+        /// The operation that this is the outcome of.
         op: OpId,
+        /// How it came out.
         outcome: OpOutcome<Result<Arc<ChatState>, Rejection>>,
     },
     /// The answer to [`ReplicaAction::Heartbeat`]: those that were confirmed.
     HeartbeatResult {
+        /// The operation that this is the outcome of.
         op: OpId,
+        /// How it came out.
         outcome: OpOutcome<Vec<(ChatId, Lease)>>,
     },
     /// A hub has no runner for this lease any more.
     RunnerGone {
+        /// Which chat.
         chat: ChatId,
+        /// Which lease.
         lease: Lease,
     },
     /// Take nothing more.
     Drain,
+    /// A deadline may have come.
     Wake,
 }
 
@@ -70,43 +90,131 @@ pub struct SyncResult {
     pub soonest_expiry: Option<Duration>,
 }
 
+/// What a replica asks for. Each operation is answered by the event that names its `op`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ReplicaAction {
+    /// Subscribe to notices about all chats. Answered by [`ReplicaEvent::BusSubscribed`].
     BusSubscribe {
+        /// Names the operation.
         op: OpId,
     },
     /// Look at all open hubs' chats, and for runnable ones.
     Sync {
+        /// Names the operation.
         op: OpId,
+        /// Runnable chats to report at the most.
         runnable_max: usize,
     },
+    /// Apply the acquisition and commit it. Answered by [`ReplicaEvent::Acquired`].
     Acquire {
+        /// Names the operation.
         op: OpId,
+        /// Which chat.
         chat: ChatId,
+        /// The acquisition.
         command: Command,
     },
+    /// Renew these leases.
     Heartbeat {
+        /// Names the operation.
         op: OpId,
+        /// All that have a runner here.
         held: Vec<(ChatId, Lease)>,
     },
     /// The chat is this replica's: its hub gets a runner.
     Assign {
+        /// Which chat.
         chat: ChatId,
+        /// The row after the acquisition.
         state: Arc<ChatState>,
+        /// When the acquisition was asked for; the lease counts from then.
         asked_at: Time,
+        /// Whether there is a free slot for a run. Without, only an interruption may be finished.
         has_slot: bool,
     },
+    /// Tell the chat's hub that the database confirmed its lease.
     Confirm {
+        /// Which chat.
         chat: ChatId,
+        /// Which lease.
         lease: Lease,
+        /// When the heartbeat was sent; the lease counts from then.
         sent_at: Time,
     },
+    /// Tell the chat's hub that the database did not confirm its lease.
     Lost {
+        /// Which chat.
         chat: ChatId,
+        /// Which lease.
         lease: Lease,
     },
 }
 
+/// What a replica does that concerns no single chat: it finds chats that wait for a worker, acquires them, renews their
+/// leases, and looks at everything periodically. Hubs do the rest.
+///
+/// The order of calls is a hub's: [`handle`](Self::handle) an event, [`poll_action`](Self::poll_action) until there is
+/// nothing, wake it by [`ReplicaEvent::Wake`] at [`poll_timeout`](Self::poll_timeout) unless another event comes first. It
+/// begins with a wake-up.
+///
+/// ```
+/// use mainstem_machine::hub::OpOutcome;
+/// use mainstem_machine::replica::{SyncResult, Replica, ReplicaAction, ReplicaConfig, ReplicaEvent};
+/// use mainstem_machine::{ChatId, Command, Content, StoreFacts, Outcome, ReplicaId, Status, Time, WallTime};
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// let config = ReplicaConfig {
+///     replica: ReplicaId::new("a").unwrap(),
+///     workers: 64,
+///     heartbeat: Duration::from_secs(5),
+///     poll_interval: Duration::from_secs(5),
+/// };
+/// let mut now = Time::START;
+/// let mut replica = Replica::new(now, config);
+/// replica.handle(now, ReplicaEvent::Wake);
+/// let asked: Vec<_> = std::iter::from_fn(|| replica.poll_action()).collect();
+/// let [
+///     ReplicaAction::BusSubscribe { .. },
+///     ReplicaAction::Heartbeat { op: heartbeat, .. },
+///     ReplicaAction::Sync { op: sync, .. },
+/// ] = asked[..] else { panic!() };
+/// replica.handle(now, ReplicaEvent::HeartbeatResult { op: heartbeat, outcome: OpOutcome::Done(vec![]) });
+///
+/// // The database knows of a chat that nobody works on.
+/// let chat = ChatId(uuid::Uuid::from_u128(1));
+/// let facts = StoreFacts { now: WallTime(0), lease_expired: false, message_role: None };
+/// let content = Some(Content::text("hello"));
+/// let create = Command::Create { chat, owner: "ann".into(), title: None, model: None, content };
+/// let Ok(Outcome::Changed(row)) = create.apply_to(None, Some("ann"), &facts) else { panic!() };
+/// let found = SyncResult { runnable: vec![(chat, Status::Running)], soonest_expiry: None };
+/// replica.handle(now, ReplicaEvent::Synced { op: sync, outcome: OpOutcome::Done(found) });
+///
+/// // It is acquired: the row decides, and has the lease since.
+/// let Some(ReplicaAction::Acquire { op, command, .. }) = replica.poll_action() else { panic!() };
+/// let Ok(Outcome::Changed(row)) = command.apply_to(Some(&row.state), None, &facts) else { panic!() };
+/// let (lease, state) = (row.state.lease, Arc::new(row.state));
+/// replica.handle(now, ReplicaEvent::Acquired { op, outcome: OpOutcome::Done(Ok(state)) });
+/// assert!(matches!(replica.poll_action(), Some(ReplicaAction::Assign { .. })), "its hub gets a runner");
+///
+/// // From now on heartbeats renew it. What the database confirms counts from when the heartbeat was sent.
+/// now = replica.poll_timeout().unwrap().at;
+/// let sent_at = loop {
+///     replica.handle(now, ReplicaEvent::Wake);
+///     let asked: Vec<_> = std::iter::from_fn(|| replica.poll_action()).collect();
+///     let renewed = asked.into_iter().find_map(|action| match action {
+///         ReplicaAction::Heartbeat { op, held } => Some((op, held)),
+///         _ => None,
+///     });
+///     if let Some((op, held)) = renewed {
+///         assert_eq!(held, [(chat, lease)]);
+///         replica.handle(now, ReplicaEvent::HeartbeatResult { op, outcome: OpOutcome::Done(held) });
+///         break now;
+///     }
+///     now = replica.poll_timeout().unwrap().at;
+/// };
+/// assert_eq!(replica.poll_action(), Some(ReplicaAction::Confirm { chat, lease, sent_at }));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Replica {
     config: ReplicaConfig,
@@ -183,6 +291,7 @@ enum Round {
 }
 
 impl Replica {
+    /// A replica that holds nothing. Give it [`ReplicaEvent::Wake`] to begin.
     pub fn new(now: Time, config: ReplicaConfig) -> Self {
         Self {
             config,
@@ -219,10 +328,12 @@ impl Replica {
         assert_eq!(self.wanted.len(), self.wanted_chats.len(), "L3: whoever waits for a worker is found");
     }
 
+    /// The next thing that is asked for. Poll until there is none after each event.
     pub fn poll_action(&mut self) -> Option<ReplicaAction> {
         self.out.pop_front()
     }
 
+    /// When to wake the replica, if nothing else does.
     pub fn poll_timeout(&self) -> Option<Deadline> {
         let bus = match self.bus {
             Bus::Subscribing { until, .. } | Bus::WaitingToRetry { until } => Some((until, Reason::BusRetry)),

@@ -12,46 +12,71 @@ use crate::{
 /// One event of a viewer's stream, with the cursor that resumes right after it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct StreamEvent {
+    /// Resumes right after this event.
     pub cursor: Cursor,
+    /// What is told.
     pub body: Body,
 }
 
+/// What an event tells.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Body {
+    /// It was committed. The preview ends.
     Message(Arc<Message>),
+    /// The whole queue.
     QueueUpdate(Arc<[QueuedMessage]>),
+    /// What the chat is doing now, and the episode that this names.
     Status {
+        /// What the chat is doing.
         status: Status,
+        /// The replica that holds the lease.
         worker: Option<ReplicaId>,
+        /// Of the episode.
         history_version: Version,
+        /// Of the episode.
         attempt: u64,
     },
+    /// Why the chat is in [`Status::Error`].
     Error(RunError),
+    /// A failed generation is tried again; `None`: that is over.
     Retry(Option<Retry>),
     /// The parts `first_seq..=last_seq`, joined. UTF-8 text.
     Parts {
+        /// Of which episode.
         episode: Episode,
+        /// The first of them.
         first_seq: Seq,
+        /// The last of them.
         last_seq: Seq,
+        /// Their text.
         text: Bytes,
     },
+    /// What was shown of the episode is void.
     PreviewReset {
+        /// Which episode.
         episode: Episode,
+        /// Why.
         reason: ResetReason,
     },
+    /// Messages were removed: the full list follows.
     HistoryReset,
+    /// What there was when the viewer came has been told.
     Synced,
 }
 
 /// Why a preview is void.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ResetReason {
+    /// The generation failed, or was given up, and another attempt follows.
     Retry,
+    /// Another worker, or another lease.
     Takeover,
+    /// The history was cut.
     Edit,
 }
 
 impl ResetReason {
+    /// The name, as clients have it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Retry => "retry",
@@ -68,6 +93,7 @@ pub enum Resume {
     Fresh,
     /// The viewer has the messages up to this one.
     After(crate::MessageId),
+    /// Right behind the event that had this cursor.
     At(Cursor),
 }
 
@@ -83,7 +109,9 @@ pub enum Ending {
 /// The position of a follower: what it has of the newest episode it knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RelayPosition {
+    /// The newest that the follower knows.
     pub episode: Episode,
+    /// The last part that it has of it.
     pub seq: Seq,
 }
 
@@ -91,11 +119,26 @@ pub struct RelayPosition {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RelayFrame {
     /// An episode began, or goes on where the follower's position is.
-    Opened { episode: Episode, lease: Lease },
+    Opened {
+        /// Which episode.
+        episode: Episode,
+        /// The lease under which it is generated.
+        lease: Lease,
+    },
     /// The parts from `first_seq` on, each with its own text (UTF-8).
-    Parts { episode: Episode, first_seq: Seq, parts: Vec<Bytes> },
+    Parts {
+        /// Of which episode.
+        episode: Episode,
+        /// The first of them.
+        first_seq: Seq,
+        /// Each with its own text.
+        parts: Vec<Bytes>,
+    },
     /// Nothing can be added to the episode any more, and the outcome of its commit is known.
-    Closed { episode: Episode },
+    Closed {
+        /// Which episode.
+        episode: Episode,
+    },
 }
 
 /// Why there is no relay.

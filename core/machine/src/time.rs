@@ -11,12 +11,15 @@ use serde::{Deserialize, Serialize};
 pub struct Time(u64);
 
 impl Time {
+    /// The first moment of a clock.
     pub const START: Self = Self(0);
 
+    /// The moment so many microseconds after the start.
     pub const fn from_micros(micros: u64) -> Self {
         Self(micros)
     }
 
+    /// Microseconds since the start.
     pub const fn as_micros(self) -> u64 {
         self.0
     }
@@ -55,6 +58,7 @@ impl fmt::Debug for Time {
 pub struct WallTime(pub i64);
 
 impl WallTime {
+    /// The moment so many milliseconds later.
     #[must_use]
     pub fn after_ms(self, ms: u64) -> Self {
         Self(self.0.saturating_add_unsigned(ms))

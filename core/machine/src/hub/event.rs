@@ -12,6 +12,7 @@ use crate::{
 /// How an operation came out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OpOutcome<T> {
+    /// It happened, and this is its result.
     Done(T),
     /// It did not happen.
     Refused,
@@ -19,100 +20,145 @@ pub enum OpOutcome<T> {
     Unknown,
 }
 
+/// What a hub is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HubEvent {
     /// A viewer came. The id was not used before in this hub.
     Subscribe {
+        /// Names the viewer from now on.
         subscription: SubscriptionId,
+        /// Where the stream begins.
         from: Resume,
     },
+    /// A viewer has gone.
     Leave {
+        /// Which viewer.
         subscription: SubscriptionId,
     },
     /// A replica came that follows what is generated here.
     Follow {
+        /// Names the follower from now on. The id was not used before in this hub.
         follower: FollowerId,
+        /// What it has already.
         position: Option<RelayPosition>,
     },
+    /// A follower has gone.
     Unfollow {
+        /// Which follower.
         follower: FollowerId,
     },
 
     /// The answer to [`HubAction::BusSubscribe`].
     BusSubscribed {
+        /// The operation that this is the outcome of.
         op: OpId,
+        /// Whether the subscription is in force.
         established: bool,
     },
     /// The subscription to the bus has ended: notices may have been missed.
     BusLost,
     /// The chat has changed, up to this version: by the bus or by the periodic sync.
     Hint {
+        /// The newest version heard of.
         snapshot_version: Version,
     },
     /// The chat was changed from here, and this is the row since. Told in any order, or not at all.
     Committed {
+        /// The row after the change.
         state: Arc<ChatState>,
     },
 
     /// The answer to [`HubAction::ReadSnapshot`]: `Done(None)` if there is no such chat.
     SnapshotRead {
+        /// The operation that this is the outcome of.
         op: OpId,
+        /// How it came out.
         outcome: OpOutcome<Option<Snapshot>>,
     },
+    /// The answer to [`HubAction::ReadPage`]: `Done(None)` if there is no such chat.
     PageRead {
+        /// The operation that this is the outcome of.
         op: OpId,
+        /// How it came out.
         outcome: OpOutcome<Option<Page>>,
     },
     /// The answer to [`HubAction::LoadHistory`]: the version of the history that was loaded.
     HistoryLoaded {
+        /// The operation that this is the outcome of.
         op: OpId,
+        /// How it came out.
         outcome: OpOutcome<Version>,
     },
     /// The answer to [`HubAction::Apply`]: the state after it, or why it was rejected.
     Applied {
+        /// The operation that this is the outcome of.
         op: OpId,
+        /// How it came out.
         outcome: OpOutcome<Result<Arc<ChatState>, Rejection>>,
     },
 
     /// This replica acquired the chat. `asked_at` is when it asked; without `has_slot` there is no place for a
     /// run, and only an interruption may be finished.
     Acquired {
+        /// The row after the acquisition.
         state: Arc<ChatState>,
+        /// When the acquisition was asked for; the lease counts from then.
         asked_at: Time,
+        /// Whether there is a free slot for a run.
         has_slot: bool,
     },
     /// The database confirmed the lease to a heartbeat that was sent at `sent_at`.
     LeaseConfirmed {
+        /// Which lease.
         lease: Lease,
+        /// The lease counts from then.
         sent_at: Time,
     },
     /// The database says that the lease is not this replica's any more.
     LeaseLost {
+        /// Which lease.
         lease: Lease,
     },
 
+    /// The worker has agreed to be followed.
     Dialed {
+        /// Which dial.
         dial: DialId,
     },
+    /// A frame came from the worker.
     Relayed {
+        /// By which dial.
         dial: DialId,
+        /// What it says.
         frame: RelayFrame,
     },
+    /// A dial failed, or a relay ended.
     RelayGone {
+        /// Which dial.
         dial: DialId,
+        /// Why.
         fault: RelayFault,
     },
 
+    /// The model said something.
     Generated {
+        /// Which run.
         generation: GenerationId,
+        /// What it said; becomes one part, or several if it is long.
         text: String,
     },
+    /// The model has ended its answer.
     GenerationDone {
+        /// Which run.
         generation: GenerationId,
     },
+    /// The model's run failed.
     GenerationFailed {
+        /// Which run.
         generation: GenerationId,
+        /// Why.
         error: RunError,
+        /// Whether another attempt may go better.
         retryable: bool,
     },
 
@@ -126,52 +172,77 @@ pub enum HubEvent {
     Wake,
 }
 
+/// What a hub asks for. Each operation is answered by the event that names its `op`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum HubAction {
+    /// Subscribe to the chat's notices. Answered by [`HubEvent::BusSubscribed`].
     BusSubscribe {
+        /// Names the operation.
         op: OpId,
     },
+    /// The subscription is of no use any more.
     BusUnsubscribe,
+    /// Read the chat. Answered by [`HubEvent::SnapshotRead`].
     ReadSnapshot {
+        /// Names the operation.
         op: OpId,
+        /// What the hub has already and need not be sent again.
         cached: Option<CachedVersions>,
     },
     /// The messages after `after`, up to and with `until`, as many as fit a page.
     ReadPage {
+        /// Names the operation.
         op: OpId,
+        /// The messages after this one.
         after: MessageId,
+        /// Up to and with this one.
         until: MessageId,
     },
     /// Read the whole history and keep it at hand for a `Start` that names this operation.
     LoadHistory {
+        /// Names the operation.
         op: OpId,
     },
+    /// Apply a command and commit it. Answered by [`HubEvent::Applied`].
     Apply {
+        /// Names the operation.
         op: OpId,
+        /// The command.
         command: Command,
     },
     /// Follow what `worker` generates. Answered by `Dialed` or `RelayGone`, unless closed before.
     Dial {
+        /// Names the dial, and the relay that comes of it.
         dial: DialId,
+        /// Whom to dial.
         worker: ReplicaId,
+        /// What the hub has already.
         position: Option<RelayPosition>,
     },
     /// Give up the dial or the relay. Nothing of it is told any more.
     CloseDial {
+        /// Which one.
         dial: DialId,
     },
     /// Run the model over the history that `history` loaded.
     Start {
+        /// Names the run.
         generation: GenerationId,
+        /// What the run generates.
         episode: Episode,
+        /// The model that the chat names.
         model: Option<Arc<str>>,
+        /// The operation that loaded the history.
         history: OpId,
     },
+    /// Stop the model's run. Nothing of it is told any more.
     Cancel {
+        /// Which run.
         generation: GenerationId,
     },
     /// There is no runner for this lease any more: it is not to be renewed.
     RunnerGone {
+        /// Which lease.
         lease: Lease,
     },
 }
@@ -179,24 +250,39 @@ pub enum HubAction {
 /// Why a machine wants to be woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
+    /// To subscribe to the bus again, or to wait no longer for the answer.
     BusRetry,
+    /// To try a read again.
     ReadRetry,
+    /// A dial was not answered in time.
     DialTimeout,
+    /// To dial again.
     DialRetry,
+    /// To go on after an operation that failed.
     RunnerRetry,
+    /// The next attempt of a failed generation is due.
     GenerationRetry,
+    /// The lease expires by this replica's own clock.
     LeaseRunsOut,
+    /// An episode that has ended need not be kept any longer.
     EpisodeRetention,
+    /// Nobody has cared for the hub for a while.
     HubRetention,
+    /// Leases are to be renewed, or a heartbeat's answer is overdue.
     Heartbeat,
+    /// The periodic sync is due, or its answer is overdue.
     Sync,
+    /// The soonest lease of another replica expires.
     SoonestLease,
+    /// To acquire again after a failure.
     AcquireRetry,
 }
 
 /// When a machine wants to be woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Deadline {
+    /// When.
     pub at: Time,
+    /// Why.
     pub reason: Reason,
 }

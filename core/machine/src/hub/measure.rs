@@ -6,8 +6,11 @@ use crate::limits::{EPISODES_BYTES_MAX, EPISODES_MAX, FOLLOWERS_MAX, PAGE_READS_
 /// Something that has a stated maximum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Measure {
+    /// What was measured.
     pub what: &'static str,
+    /// How large it is.
     pub value: usize,
+    /// How large it may be.
     pub max: usize,
 }
 

@@ -45,14 +45,89 @@ use crate::{
 /// What all hubs of a replica have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HubConfig {
+    /// This replica.
     pub replica: ReplicaId,
     /// Whether there are peers to follow.
     pub relays: bool,
+    /// How long a lease lasts without a heartbeat.
     pub lease_ttl: Duration,
     /// Text of one answer.
     pub episode_bytes_max: usize,
 }
 
+/// One chat at one replica: what it knows of the database, the parts at hand, its viewers and followers, the relay to
+/// the worker or the run of the model.
+///
+/// The order of calls: hand in an event by [`handle`](Self::handle), carry out what [`poll_action`](Self::poll_action)
+/// asks for until there is nothing, and wake the hub by [`HubEvent::Wake`] at [`poll_timeout`](Self::poll_timeout) unless
+/// another event comes first. If [`take_news`](Self::take_news) says so, ask for what viewers and followers are told next,
+/// each when its socket can take it: [`next_event`](Self::next_event), [`next_frame`](Self::next_frame); either may ask for
+/// a read, so poll the actions again. The clock never goes back.
+///
+/// ```
+/// use mainstem_machine::hub::{Hub, HubAction, HubConfig, HubEvent, JoinedParts, OpOutcome};
+/// use mainstem_machine::{Body, ChatId, Command, Content, StoreFacts, Outcome, ReplicaId, Resume};
+/// use mainstem_machine::{Snapshot, Status, SubscriptionId, Tail, Time, WallTime};
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// let config = HubConfig {
+///     replica: ReplicaId::new("a").unwrap(),
+///     relays: false,
+///     lease_ttl: Duration::from_secs(15),
+///     episode_bytes_max: 8 << 20,
+/// };
+/// let mut now = Time::START;
+/// let mut hub = Hub::new(now, Arc::new(config));
+///
+/// // A viewer comes. The bus goes before the read, so that no change falls between the two.
+/// let viewer = SubscriptionId(1);
+/// hub.handle(now, HubEvent::Subscribe { subscription: viewer, from: Resume::Fresh });
+/// let Some(HubAction::BusSubscribe { op }) = hub.poll_action() else { panic!() };
+/// assert_eq!(hub.poll_action(), None);
+/// assert!(hub.poll_timeout().is_some(), "it does not wait for ever");
+///
+/// now = now + Duration::from_millis(3);
+/// hub.handle(now, HubEvent::BusSubscribed { op, established: true });
+/// let Some(HubAction::ReadSnapshot { op, cached: None }) = hub.poll_action() else { panic!() };
+/// assert_eq!(hub.poll_action(), None);
+///
+/// // What the database has: a chat that was created with a message.
+/// let create = Command::Create {
+///     chat: ChatId(uuid::Uuid::from_u128(1)),
+///     owner: "ann".into(),
+///     title: None,
+///     model: None,
+///     content: Some(Content::text("hello")),
+/// };
+/// let facts = StoreFacts { now: WallTime(0), lease_expired: false, message_role: None };
+/// let Ok(Outcome::Changed(created)) = create.apply_to(None, Some("ann"), &facts) else { panic!() };
+/// let messages = created.inserted.into_iter().map(Arc::new).collect();
+/// let tail = Tail::Newest { messages, from_start: true };
+/// let snapshot = Snapshot { state: Arc::new(created.state), tail };
+///
+/// now = now + Duration::from_millis(2);
+/// hub.handle(now, HubEvent::SnapshotRead { op, outcome: OpOutcome::Done(Some(snapshot)) });
+/// assert_eq!(hub.poll_action(), None);
+///
+/// // Now there is something to tell: the message, the status, and that this was all.
+/// assert!(hub.take_news());
+/// let mut joined = JoinedParts::default();
+/// let mut told = vec![];
+/// while let Some(event) = hub.next_event(now, viewer, &mut joined) {
+///     told.push(event);
+/// }
+/// assert!(matches!(&told[0].body, Body::Message(message) if message.content.to_text() == "hello"));
+/// assert!(matches!(&told[1].body, Body::Status { status: Status::Running, .. }));
+/// assert_eq!((&told[2].body, told.len()), (&Body::Synced, 3));
+///
+/// // It goes, and comes back with the cursor of what it had read: nothing is told again.
+/// hub.handle(now, HubEvent::Leave { subscription: viewer });
+/// let viewer = SubscriptionId(2);
+/// hub.handle(now, HubEvent::Subscribe { subscription: viewer, from: Resume::At(told[1].cursor) });
+/// let next = hub.next_event(now, viewer, &mut joined);
+/// assert_eq!(next.map(|event| event.body), Some(Body::Synced));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Hub {
     config: Arc<HubConfig>,
@@ -83,6 +158,7 @@ struct Pages {
 }
 
 impl Hub {
+    /// A hub that knows nothing yet. It subscribes to the bus and reads when it is given its first event.
     pub fn new(now: Time, config: Arc<HubConfig>) -> Self {
         Self {
             config,
@@ -113,6 +189,7 @@ impl Hub {
         self.settle(now);
     }
 
+    /// The next thing that is asked for. Poll until there is none after each event.
     pub fn poll_action(&mut self) -> Option<HubAction> {
         self.out.pop()
     }
