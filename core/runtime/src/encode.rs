@@ -432,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn every_event_has_its_type_its_cursor_and_what_the_interface_names() {
+    fn every_event_has_its_type_its_cursor_and_what_the_protocol_names() {
         let cursor = cursor_to_text(&event(Body::Synced).cursor);
         let error = RunError { code: "provider".into(), message: "said \"no\"\n".into() };
         let queued = QueuedMessage { id: MessageId(5), content: Content::text("x"), created_at: WallTime(0) };
@@ -520,7 +520,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chat_has_every_field_of_the_interface() {
+    fn a_chat_has_every_field_of_the_protocol() {
         let chat = ChatState {
             id: ChatId("0190d6f1-0000-7000-8000-000000000001".parse().expect("a UUID")),
             owner: "me".into(),

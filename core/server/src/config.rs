@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_are_those_of_the_interface() {
+    fn the_defaults_are_those_of_the_documents() {
         let config = options(&[]).check().expect("a set-up");
         assert_eq!((&*config.listen, &*config.database), ("127.0.0.1:8080", "sqlite:mainstem.db"));
         assert_eq!((config.workers, config.queue_max, config.insecure), (64, 20, false));

@@ -473,7 +473,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_interface_promises_is_no_breach() {
+    fn what_the_protocol_promises_is_no_breach() {
         let episode_over = [
             said(2, 3, "1 2 3 ", Some(ONE)),
             status("waiting", "", WireEpisode { history_version: 3, attempt: 0 }),

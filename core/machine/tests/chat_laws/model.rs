@@ -1,5 +1,5 @@
 //! What a chat ought to do, told a second time: lists of numbered texts, a phase, a holder. Written from the
-//! tables in the project's design and interface, and from no code. It knows no message ids, so it cannot
+//! tables of docs/design.md and docs/protocol.md, and from no code. It knows no message ids, so it cannot
 //! repeat a mistake with them; those have laws of their own.
 
 use mainstem_machine::{Rejection, SendMode};
