@@ -321,10 +321,7 @@ impl Replica {
         self.apply(now, event);
         self.settle(now);
         let furthest = now + self.config.poll_interval.max(OP_RETRY_DELAY_MAX);
-        assert!(
-            self.sync.deadline() <= furthest,
-            "L1: everything is looked at again, one poll away at the most"
-        );
+        assert!(self.sync.deadline() <= furthest, "L1: the next sync is at most one poll interval away");
         assert_eq!(self.wanted.len(), self.wanted_chats.len(), "L3: whoever waits for a worker is found");
     }
 

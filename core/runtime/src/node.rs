@@ -302,7 +302,7 @@ impl<E: Env> Node<E> {
 async fn settle<E: Env>(shared: &Arc<Shared<E>>, request: &Request) -> Result<Applied, EdgeError> {
     assert!(
         request.idempotency_key.is_some(),
-        "S6: only what has a receipt can be asked again and happen once"
+        "S6: only a command with an idempotency key may be applied again"
     );
     let mut retry_budget = RetryBudget::new(shared.env.now());
     loop {

@@ -462,7 +462,7 @@ impl Runner {
     }
 
     fn write(&mut self, write: Write, command: Command, context: &mut RunnerContext<'_>) {
-        assert!(!self.suspended, "S5: nothing is written under a lease that has run out");
+        assert!(!self.suspended, "S5: nothing is written under a lease that has expired");
         let op = context.out.ask(|op| HubAction::Apply { op, command });
         self.step = Step::Writing { op, write };
     }
