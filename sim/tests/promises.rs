@@ -178,21 +178,21 @@ fn what_only_tests_have_is_no_assertion_of_the_product() {
 
 #[test]
 fn what_is_wrong_with_a_promise_is_told() {
-    let good = "\n### S1 history\n\nx\n\n- assertion: `core/machine/src/hub/cached.rs`\n\
-                - oracle: `sim/oracles/src/history.rs`\n- story: `scenarios/T1.story`\n\
-                - planted bug: `scenarios/bugs/R05.toml`\n";
-    let wrong = |document: &str| lacking("S1", &promises(document)["S1"]);
+    let good = "\n### L4 no spin\n\nx\n\n- assertion: `core/machine/src/hub/outbox.rs`\n\
+                - oracle: `sim/oracles/src/spin.rs`\n- story: `scenarios/R03.story`\n\
+                - planted bug: `scenarios/bugs/R12.toml`\n";
+    let wrong = |document: &str| lacking("L4", &promises(document)["L4"]);
     assert_eq!(wrong(good), Vec::<String>::new());
     for (from, to, told) in [
-        ("T1.story", "T5.story", "`guards` line"),
-        ("R05.toml", "R01.toml", "`breaks` line"),
-        ("history.rs", "leaks.rs", "that it judges"),
-        ("history.rs", "histories.rs", "there is no sim/oracles/src/histories.rs"),
-        ("hub/cached.rs", "hub/relay.rs", "no product code with an assertion"),
-        ("`core/machine/src/hub/cached.rs`", "none, because so", "or a reason"),
-        ("- oracle: `sim/oracles/src/history.rs`\n", "", "S1 has no oracle"),
+        ("R03.story", "T5.story", "`guards` line"),
+        ("R12.toml", "R01.toml", "`breaks` line"),
+        ("spin.rs", "leaks.rs", "that it judges"),
+        ("spin.rs", "spins.rs", "there is no sim/oracles/src/spins.rs"),
+        ("hub/outbox.rs", "hub/relay.rs", "no product code with an assertion"),
+        ("`core/machine/src/hub/outbox.rs`", "none, because so", "or a reason"),
+        ("- oracle: `sim/oracles/src/spin.rs`\n", "", "L4 has no oracle"),
         (
-            "- oracle: `sim/oracles/src/history.rs`",
+            "- oracle: `sim/oracles/src/spin.rs`",
             "- oracle: none, because nobody could ever judge it",
             "has to be one",
         ),
