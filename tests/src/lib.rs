@@ -14,6 +14,7 @@ pub mod provider;
 pub mod proxy;
 pub mod raw;
 pub mod scratch;
+pub mod shelled;
 pub mod shipped_binary;
 mod transport;
 pub mod viewer;

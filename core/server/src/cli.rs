@@ -38,7 +38,8 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
-            eprintln!("{}", one_line(&error.to_string()));
+            logging::tell(one_line(&error.to_string()));
+            logging::flush();
             return Failure::usage("").exit_code();
         }
         // What was asked for is help or the version.
@@ -54,11 +55,13 @@ pub fn main() -> ExitCode {
         Command::Load(options) => as_client(client::load(options))
             .map(|clean| if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
     };
-    ended.unwrap_or_else(|failure| {
+    let code = ended.unwrap_or_else(|failure| {
         // A server may have said it.
-        eprintln!("error: {}", client::printable(&failure.to_string()));
+        logging::tell(format_args!("error: {}", client::printable(&failure.to_string())));
         failure.exit_code()
-    })
+    });
+    logging::flush();
+    code
 }
 
 fn serve(options: ServeOptions) -> Result<ExitCode, Failure> {
@@ -67,6 +70,7 @@ fn serve(options: ServeOptions) -> Result<ExitCode, Failure> {
     // A process is one replica: whatever it says, on whatever thread, says whose it is. Spans of single tasks
     // would be entered again for every part.
     let replica = tracing::error_span!("serve", replica = %config.replica);
+    logging::name(&replica);
     let runtime = runtime(config.runtime_threads, &replica)?;
     let _entered = replica.enter();
     runtime.block_on(run(config))?;

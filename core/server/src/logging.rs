@@ -1,19 +1,86 @@
-//! Log lines, on standard error.
+//! Log lines, on standard error. Whoever logs never waits and never fails: lines go through a bounded queue
+//! to a thread that writes them, and those that cannot be written are lost and counted.
 
+mod queue;
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::fmt;
 use std::io;
+use std::panic::PanicHookInfo;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
+use tracing::Span;
 use tracing_subscriber::EnvFilter;
 
+use self::queue::Lines;
 use crate::config::LogFormat;
 use crate::failure::Failure;
+
+/// What the process may take longer to end because its last lines are still to be written.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The lines of this process.
+fn lines() -> &'static Arc<Lines> {
+    static LINES: OnceLock<Arc<Lines>> = OnceLock::new();
+    LINES.get_or_init(Lines::to_standard_error)
+}
 
 /// From now on events go to standard error, those that `filter` lets pass.
 pub(crate) fn start(filter: &str, format: LogFormat) -> Result<(), Failure> {
     let filter: EnvFilter = filter.parse().map_err(|error| Failure::usage(format!("--log: {error}")))?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false);
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(|| Sink)
+        .with_ansi(false)
+        // What the subscriber says of its own errors would go past the queue, and panic where it cannot.
+        .log_internal_errors(false);
     match format {
-        LogFormat::Text => lines.init(),
-        LogFormat::Json => lines.json().init(),
+        LogFormat::Text => subscriber.init(),
+        LogFormat::Json => subscriber.json().init(),
     }
+    std::panic::set_hook(Box::new(log_panic));
     Ok(())
+}
+
+/// What the log says of itself is said in `span`, as all else is.
+pub(crate) fn name(span: &Span) {
+    lines().name(span.clone());
+}
+
+/// Writes one line that is no event.
+pub(crate) fn tell(line: impl fmt::Display) {
+    lines().push(format!("{line}\n").as_bytes());
+}
+
+/// Waits until what was logged is written, but not for long: a reader may be stuck.
+pub(crate) fn flush() {
+    lines().flush(FLUSH_TIMEOUT);
+}
+
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let text = panic.payload().downcast_ref::<String>().map(String::as_str);
+    let cause = text.or_else(|| panic.payload().downcast_ref::<&str>().copied()).unwrap_or("no text");
+    let at = panic.location().map(ToString::to_string).unwrap_or_default();
+    let backtrace = Backtrace::capture();
+    match backtrace.status() {
+        BacktraceStatus::Captured => tracing::error!(cause, at, %backtrace, "panicked"),
+        _ => tracing::error!(cause, at, "panicked"),
+    }
+}
+
+/// What the subscriber writes its lines to: one call each.
+struct Sink;
+
+impl io::Write for Sink {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if !queue::capture(line) {
+            lines().push(line);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

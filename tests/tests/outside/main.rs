@@ -13,6 +13,7 @@ mod generators;
 mod hosts;
 mod http;
 mod limits;
+mod logs;
 mod members;
 mod proxies;
 mod relay;
