@@ -6,9 +6,11 @@ pub mod contract;
 pub mod demo;
 mod driver;
 pub mod encode;
+mod log_rate;
 mod node;
 pub mod ports;
 pub mod relay;
 
 pub use driver::Next;
+pub use log_rate::{LOG_INTERVAL, LogRate};
 pub use node::{EdgeError, Node, NodeConfig, RelayConfig, Viewer};

@@ -23,6 +23,8 @@ use axum::body::Body;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use mainstem_runtime::LogRate;
+use mainstem_runtime::ports::Env;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -30,6 +32,7 @@ use tokio::time::sleep;
 
 use self::client_stream::ClientStream;
 use self::delivery::{Delivery, Handover};
+use crate::TokioEnv;
 use crate::http::answer;
 use crate::http::limits::{
     ACCEPT_RETRY_DELAY, BACKLOG, CLOSE_TIMEOUT, CONNECTION_BUFFER_BYTES, CONNECTIONS_MAX, HEAD_TIMEOUT,
@@ -66,6 +69,7 @@ impl Listener {
     /// Serves until `closing` turns true; then lets what is being answered finish, for a while.
     pub async fn serve(self, router: Router, mut closing: watch::Receiver<bool>) {
         let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let (env, rate) = (TokioEnv::new(), LogRate::new());
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -82,7 +86,9 @@ impl Listener {
                     )));
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "a connection was not accepted");
+                    if let Some(suppressed) = rate.admit(env.now()) {
+                        tracing::warn!(%error, suppressed, "a connection was not accepted");
+                    }
                     sleep(ACCEPT_RETRY_DELAY).await;
                 }
             }

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use mainstem_machine::Time;
@@ -65,6 +66,10 @@ impl Env for TokioEnv {
             without_delay(&stream);
             Ok(stream)
         }
+    }
+
+    fn origin(&self, stream: &TcpStream) -> Option<IpAddr> {
+        stream.peer_addr().ok().map(|address| address.ip().to_canonical())
     }
 
     async fn connect(&self, address: &str) -> io::Result<TcpStream> {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -61,6 +62,11 @@ pub trait Env: Clone + fmt::Debug + Send + Sync + Unpin + 'static {
         &self,
         listener: &'a mut Self::Listener,
     ) -> impl Future<Output = io::Result<Self::Stream>> + Send + use<'a, Self>;
+
+    /// Where an accepted stream comes from, if that can be told.
+    fn origin(&self, _stream: &Self::Stream) -> Option<IpAddr> {
+        None
+    }
 
     fn connect(&self, address: &str) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 

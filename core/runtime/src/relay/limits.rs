@@ -33,7 +33,7 @@ pub const STREAMS_MAX: u32 = 100_000;
 pub const EARLY_RESETS_MAX: usize = 100_000;
 /// Connections from peers that have proved themselves.
 pub const CONNECTIONS_MAX: usize = 1024;
-/// Connections that have yet to. Another one takes the place of the oldest.
+/// Connections that have yet to. Another one takes the place of the oldest of those whose address has most.
 pub const HANDSHAKES_MAX: usize = 128;
 
 /// What a stream may send ahead of its reader.

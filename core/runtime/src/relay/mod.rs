@@ -13,6 +13,7 @@ mod connection;
 mod frames;
 mod io;
 pub mod limits;
+mod pending;
 mod server;
 mod wire;
 

@@ -9,7 +9,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use async_trait::async_trait;
-use futures::future::{AbortHandle, Abortable, select};
+use futures::future::{Abortable, select};
 use futures::stream::{self, BoxStream, FuturesUnordered, StreamExt};
 use hyper::server::conn::http2::Builder;
 use hyper_util::rt::TokioIo;
@@ -20,13 +20,15 @@ use tonic::{Request, Response, Status};
 use super::frames::Frames;
 use super::io::{Driven, EnvTimer, Heard, Link, Tasks};
 use super::limits::{
-    ACCEPT_RETRY_DELAY, CONNECTIONS_MAX, EARLY_RESETS_MAX, HANDSHAKES_MAX, HEADERS_BYTES_MAX,
-    KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, PREFACE_TIMEOUT, REQUEST_BYTES_MAX, REQUESTS_WINDOW,
-    SEND_BUFFER_MAX, STREAM_WINDOW, STREAMS_MAX,
+    ACCEPT_RETRY_DELAY, CONNECTIONS_MAX, EARLY_RESETS_MAX, HEADERS_BYTES_MAX, KEEP_ALIVE_INTERVAL,
+    KEEP_ALIVE_TIMEOUT, PREFACE_TIMEOUT, REQUEST_BYTES_MAX, REQUESTS_WINDOW, SEND_BUFFER_MAX, STREAM_WINDOW,
+    STREAMS_MAX,
 };
+use super::pending::Pending;
 use super::proto::relay_server::{Relay, RelayServer as GrpcServer};
 use super::wire::{self, Follow};
 use super::{auth, proto};
+use crate::log_rate::LogRate;
 use crate::ports::{Boxed, Env, TaskHandle, within};
 
 /// Where a worker's frames come from.
@@ -59,9 +61,24 @@ impl RelayServer {
         secret: Arc<[u8]>,
         source: Arc<impl RelaySource>,
     ) -> Self {
+        Self::serve_with(env, listener, secret, source, ())
+    }
+
+    /// The same; `kept` is dropped when it accepts no more.
+    pub(crate) fn serve_with<E: Env>(
+        env: &E,
+        listener: E::Listener,
+        secret: Arc<[u8]>,
+        source: Arc<impl RelaySource>,
+        kept: impl Send + 'static,
+    ) -> Self {
         assert!(!secret.is_empty(), "S10: the relay needs a secret of at least one byte");
         let connections = Arc::new(Connections::default());
-        let accepting = env.spawn(accept(env.clone(), listener, secret, connections.clone(), source));
+        let accepting = accept(env.clone(), listener, secret, connections.clone(), source);
+        let accepting = env.spawn(async move {
+            let _kept = kept;
+            accepting.await;
+        });
         Self { _accepting: accepting, connections }
     }
 
@@ -89,6 +106,17 @@ impl fmt::Debug for RelayServer {
     }
 }
 
+/// What strangers cause is logged at a bounded rate.
+#[derive(Default)]
+struct Rates {
+    accept: LogRate,
+    crowded: LogRate,
+    denied: LogRate,
+    strangers: LogRate,
+    silent: LogRate,
+    peers: LogRate,
+}
+
 /// Takes connections in, and spawns those that have proved themselves.
 async fn accept<E: Env>(
     env: E,
@@ -97,32 +125,30 @@ async fn accept<E: Env>(
     connections: Arc<Connections>,
     source: Arc<impl RelaySource>,
 ) {
-    let mut incoming = incoming(env.clone(), listener);
+    let rates = Arc::new(Rates::default());
+    let mut incoming = incoming(env.clone(), listener, rates.clone());
     let mut last_id = 0;
     let mut proving = FuturesUnordered::new();
-    let mut pending: BTreeMap<u64, AbortHandle> = BTreeMap::new();
+    let mut pending = Pending::default();
     loop {
         tokio::select! {
             biased;
             Some(proved) = proving.next(), if !proving.is_empty() => {
                 // `Err` was the oldest of too many.
                 let Ok((id, proved)) = proved else { continue };
-                pending.remove(&id);
+                pending.remove(id);
                 if let Some(stream) = proved {
-                    connections.spawn(&env, id, serve_peer(env.clone(), stream, source.clone()));
+                    connections.spawn(&env, id, &rates.peers, serve_peer(env.clone(), stream, source.clone()));
                 }
             }
             Some(stream) = incoming.next() => {
-                if pending.len() >= HANDSHAKES_MAX
-                    && let Some((_, oldest)) = pending.pop_first()
-                {
-                    tracing::warn!("too many connections at once that prove nothing");
-                    oldest.abort();
-                }
                 last_id += 1;
-                let (abort, registration) = AbortHandle::new_pair();
-                pending.insert(last_id, abort);
-                let proof: Boxed<'static, _> = Box::pin(proof(env.clone(), last_id, stream, secret.clone()));
+                let (registration, is_crowded) = pending.insert(last_id, env.origin(&stream));
+                if is_crowded && let Some(suppressed) = rates.crowded.admit(env.now()) {
+                    tracing::warn!(suppressed, "too many connections at once that prove nothing");
+                }
+                let proof = proof(env.clone(), last_id, stream, secret.clone(), rates.clone());
+                let proof: Boxed<'static, _> = Box::pin(proof);
                 proving.push(Abortable::new(proof, registration));
             }
         }
@@ -130,13 +156,15 @@ async fn accept<E: Env>(
 }
 
 /// The connections that come. A failed `accept` (as when there are no file descriptors left) is tried again.
-fn incoming<E: Env>(env: E, listener: E::Listener) -> BoxStream<'static, E::Stream> {
-    Box::pin(stream::unfold((env, listener), |(env, mut listener)| async move {
+fn incoming<E: Env>(env: E, listener: E::Listener, rates: Arc<Rates>) -> BoxStream<'static, E::Stream> {
+    Box::pin(stream::unfold((env, listener, rates), |(env, mut listener, rates)| async move {
         loop {
             match env.accept(&mut listener).await {
-                Ok(stream) => return Some((stream, (env, listener))),
+                Ok(stream) => return Some((stream, (env, listener, rates))),
                 Err(error) => {
-                    tracing::warn!(%error, "a peer's connection could not be accepted");
+                    if let Some(suppressed) = rates.accept.admit(env.now()) {
+                        tracing::warn!(%error, suppressed, "a peer's connection could not be accepted");
+                    }
                     env.sleep(ACCEPT_RETRY_DELAY).await;
                 }
             }
@@ -149,12 +177,25 @@ async fn proof<E: Env>(
     id: u64,
     mut stream: E::Stream,
     secret: Arc<[u8]>,
+    rates: Arc<Rates>,
 ) -> (u64, Option<E::Stream>) {
     match within(&env, PREFACE_TIMEOUT, auth::admit(&env, &mut stream, &secret)).await {
         Ok(Ok(())) => return (id, Some(stream)),
-        Ok(Err(auth::AuthError::Denied)) => tracing::warn!("a peer has another secret and is turned away"),
-        Ok(Err(reason)) => tracing::debug!(%reason, "a connection is no peer's"),
-        Err(_) => tracing::debug!("a connection did not prove itself in time"),
+        Ok(Err(auth::AuthError::Denied)) => {
+            if let Some(suppressed) = rates.denied.admit(env.now()) {
+                tracing::warn!(suppressed, "a peer has another secret and is turned away");
+            }
+        }
+        Ok(Err(reason)) => {
+            if let Some(suppressed) = rates.strangers.admit(env.now()) {
+                tracing::debug!(%reason, suppressed, "a connection is no peer's");
+            }
+        }
+        Err(_) => {
+            if let Some(suppressed) = rates.silent.admit(env.now()) {
+                tracing::debug!(suppressed, "a connection did not prove itself in time");
+            }
+        }
     }
     (id, None)
 }
@@ -201,11 +242,18 @@ impl Connections {
         self: &Arc<Self>,
         env: &E,
         id: u64,
+        rate: &LogRate,
         connection: impl Future<Output = ()> + Send + 'static,
     ) {
         let mut table = self.lock();
         if table.running.len() >= CONNECTIONS_MAX {
-            tracing::warn!(connections = table.running.len(), "connected to by too many peers");
+            if let Some(suppressed) = rate.admit(env.now()) {
+                tracing::warn!(
+                    connections = table.running.len(),
+                    suppressed,
+                    "connected to by too many peers"
+                );
+            }
         } else if !table.closed {
             let slot = ConnectionSlot { connections: Arc::downgrade(self), id };
             let task = async move {
