@@ -128,6 +128,11 @@ impl Replica {
         self.signal(libc::SIGTERM);
     }
 
+    /// Tells it that its terminal is gone, or that its files have changed.
+    pub fn hang_up(&self) {
+        self.signal(libc::SIGHUP);
+    }
+
     fn signal(&self, signal: i32) {
         kill(self.process_id().cast_signed(), signal);
     }

@@ -14,7 +14,7 @@ use mainstem_machine::{
     Time,
 };
 
-use crate::driver::{Entry, Followed, HubCell, Next, ReplicaCell, Shared, Watch, lock};
+use crate::driver::{Entry, Followed, HubCell, Next, ReplicaCell, Shared, Vitals, Watch, lock};
 use crate::ports::{
     Answer, Applied, Bus, Env, Fault, Generator, IdempotencyKey, Page, ReplicaRow, Request, Store,
     TaskHandle, within,
@@ -72,6 +72,7 @@ pub enum EdgeError {
 pub struct Node<E: Env> {
     shared: Arc<Shared<E>>,
     running: Arc<Mutex<Running>>,
+    vitals: Arc<Vitals>,
     drain_timeout: Duration,
 }
 
@@ -121,14 +122,20 @@ impl<E: Env> Node<E> {
         let peers = config.relay.map(|relay| Peers::new(env.clone(), relay.secret));
         let cell = ReplicaCell::new(env.now(), replica_config);
         let shared = Shared::new(env, store, bus, generator, Arc::new(hub_config), row, peers, cell);
-        let task = shared.env.spawn(crate::driver::run_replica(shared.clone()));
+        let vitals = Arc::new(Vitals::default());
+        let vital = vitals.guard("replica");
+        let run = crate::driver::run_replica(shared.clone());
+        let task = shared.env.spawn(async move {
+            let _vital = vital;
+            run.await;
+        });
         let relay = listener.map(|(listener, secret)| {
             let source = Arc::new(Source { shared: shared.clone() });
-            RelayServer::serve(&shared.env, listener, secret, source)
+            RelayServer::serve_with(&shared.env, listener, secret, source, vitals.guard("relay"))
         });
         let running = Running { _replica: Some(task), relay, draining: false };
         let running = Arc::new(Mutex::new(running));
-        Ok(Self { shared, running, drain_timeout: config.drain_timeout })
+        Ok(Self { shared, running, vitals, drain_timeout: config.drain_timeout })
     }
 
     /// Carries out a user's command: applies, commits, announces. Without a key of the caller's it is made
@@ -230,19 +237,34 @@ impl<E: Env> Node<E> {
         }
     }
 
-    /// Whether traffic is welcome: the database answers and nobody drains.
+    /// Whether traffic is welcome: the database answers, all tasks live, and nobody drains.
     pub fn is_ready(&self) -> bool {
-        self.shared.replica.is_connected() && !lock(&self.running).draining
+        self.shared.replica.is_connected() && !self.vitals.is_failed() && !lock(&self.running).draining
+    }
+
+    /// Waits until a task has ended that the replica cannot live without, and names it. What is left of the
+    /// replica can do no more than [`Node::abandon`].
+    pub async fn failure(&self) -> &'static str {
+        self.vitals.failure().await
+    }
+
+    /// Hands over what can be handed over at once, and sends all streams elsewhere.
+    pub async fn abandon(&self) {
+        self.drain_within(Duration::ZERO).await;
     }
 
     /// Hands over: takes no more, lets what runs finish within the drain time-out or releases it, then ends
     /// all streams. Returns when nothing is left.
     pub async fn drain(&self) {
+        self.drain_within(self.drain_timeout).await;
+    }
+
+    async fn drain_within(&self, limit: Duration) {
         let shared = &self.shared;
         lock(&self.running).draining = true;
         shared.replica.handle(&shared.env, ReplicaEvent::Drain);
         shared.registry.deliver_all(&shared.env, &HubEvent::Drain);
-        if !self.drained_within(self.drain_timeout).await {
+        if !self.drained_within(limit).await {
             shared.registry.deliver_all(&shared.env, &HubEvent::HandOver);
             if !self.drained_within(HAND_OVER_TIMEOUT).await {
                 tracing::warn!("what ran here was not handed over: its leases have to run out");
@@ -254,6 +276,7 @@ impl<E: Env> Node<E> {
         {
             tracing::warn!(%error, "no farewell");
         }
+        self.vitals.release();
         lock(&self.running).relay = None;
         if let Some(peers) = &shared.peers {
             peers.close();
@@ -278,6 +301,7 @@ impl<E: Env> Node<E> {
 
     /// Ends everything that runs on the replica's behalf, at once.
     pub fn end(&self) {
+        self.vitals.release();
         let running = std::mem::take(&mut *lock(&self.running));
         drop(running);
         self.shared.registry.end_all();

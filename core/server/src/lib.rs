@@ -10,6 +10,7 @@ pub mod http;
 pub mod listener;
 mod logging;
 pub mod serve;
+mod token_file;
 pub mod tokio_env;
 mod units;
 mod wiring;

@@ -10,11 +10,13 @@ use mainstem_runtime::Node;
 use mainstem_runtime::ports::Env;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::http::{Access, App, Hosts, Tokens, router};
+use crate::http::{Access, App, Hosts, router};
 use crate::listener::Listener;
+use crate::token_file::TokenFile;
 
 /// What handing over may take beyond the time that running chats are given.
 const DRAIN_SLACK: Duration = Duration::from_secs(3);
@@ -26,18 +28,14 @@ const PEER_SECRET_BYTES_MIN: usize = 16;
 pub struct Front {
     listener: Listener,
     access: Access,
+    tokens: Option<TokenFile>,
 }
 
 impl Front {
     pub async fn open(config: &Config) -> Result<Self, Failure> {
-        let access = match &config.auth_file {
-            Some(path) => {
-                let describe = |error: String| format!("--auth-file {}: {error}", path.display());
-                let text = read(path, "--auth-file")?;
-                let text =
-                    String::from_utf8(text).map_err(|_| Failure::usage(describe("not UTF-8".into())))?;
-                Access::Tokens(Tokens::from_toml(&text).map_err(|error| Failure::usage(describe(error)))?)
-            }
+        let tokens = config.auth_file.as_deref().map(TokenFile::open).transpose()?;
+        let access = match &tokens {
+            Some(file) => Access::Tokens(file.tokens()),
             None => {
                 Access::Anybody(Hosts::new(&config.allowed_hosts, config.insecure).map_err(Failure::usage)?)
             }
@@ -61,7 +59,7 @@ impl Front {
         }
         let listener = Listener::bind(&addresses, config.client_timeout)
             .map_err(|error| Failure::environment(format!("--listen {}: {error}", config.listen)))?;
-        Ok(Self { listener, access })
+        Ok(Self { listener, access, tokens })
     }
 }
 
@@ -86,6 +84,11 @@ fn read(path: &Path, flag: &str) -> Result<Vec<u8>, Failure> {
 /// Serves until a signal says to end; then hands over and returns.
 pub async fn serve<E: Env>(config: &Config, front: Front, node: Node<E>) -> Result<(), Failure> {
     let mut signals = Signals::listen().map_err(Failure::environment)?;
+    let mut reading = match front.tokens {
+        // Then SIGHUP is what makes it read the file, and does not end the process.
+        Some(file) => tokio::spawn(file.watch(signals.take_hangup().map_err(Failure::environment)?)),
+        None => tokio::spawn(std::future::pending()),
+    };
     let app = App {
         node: node.clone(),
         replica: config.replica.clone(),
@@ -96,12 +99,22 @@ pub async fn serve<E: Env>(config: &Config, front: Front, node: Node<E>) -> Resu
     };
     let address = front.listener.local_addr().map_err(Failure::environment)?;
     let (closing, is_closing) = watch::channel(false);
-    let serving = tokio::spawn(front.listener.serve(router(Arc::new(app)), is_closing));
+    let mut serving = tokio::spawn(front.listener.serve(router(Arc::new(app)), is_closing));
     tracing::info!(%address, replica = %config.replica, version = env!("CARGO_PKG_VERSION"), "listening");
     announce(address);
 
-    let name = signals.next().await;
-    tracing::info!(signal = name, "draining");
+    let failed = tokio::select! {
+        name = signals.next() => {
+            tracing::info!(signal = name, "draining");
+            None
+        }
+        task = node.failure() => Some(task),
+        _ = &mut serving => Some("clients' listener"),
+        _ = &mut reading => Some("token file"),
+    };
+    if let Some(task) = failed {
+        return Err(give_up(task, &node, &closing, serving).await);
+    }
     let ending = async {
         if tokio::time::timeout(config.drain_timeout + DRAIN_SLACK, node.drain()).await.is_err() {
             tracing::warn!("handing over did not end in time");
@@ -114,29 +127,83 @@ pub async fn serve<E: Env>(config: &Config, front: Front, node: Node<E>) -> Resu
             tracing::info!("ended");
             Ok(())
         }
-        name = signals.next() => {
+        name = signals.demanded() => {
             Err(Failure::environment(format!("{name} came again: ended before all was handed over")))
         }
     }
 }
 
-/// For those who asked for any free port. That nobody reads it is no reason to end.
+/// A task has ended without which the replica does not work. Its streams are sent elsewhere, if that can
+/// still be done.
+async fn give_up<E: Env>(
+    task: &str,
+    node: &Node<E>,
+    closing: &watch::Sender<bool>,
+    serving: JoinHandle<()>,
+) -> Failure {
+    tracing::error!(task, "a task has ended that this replica cannot live without");
+    let node = node.clone();
+    // On its own: what is broken may panic again.
+    let abandoning = tokio::spawn(async move { node.abandon().await });
+    if !matches!(tokio::time::timeout(DRAIN_SLACK, abandoning).await, Ok(Ok(()))) {
+        tracing::warn!("handing over did not end in time");
+    }
+    let _ = closing.send(true);
+    if !serving.is_finished() {
+        let _ = serving.await;
+    }
+    Failure::environment(format!("the task {task:?} has ended, which this replica cannot live without"))
+}
+
+/// For those who asked for any free port. That nobody reads it is no reason to end, or to wait.
 fn announce(address: SocketAddr) {
-    let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "listening on http://{address}").and_then(|()| out.flush());
+    let announcing = move || {
+        let mut out = std::io::stdout().lock();
+        let _ = writeln!(out, "listening on http://{address}").and_then(|()| out.flush());
+    };
+    if let Err(error) = std::thread::Builder::new().name("announce".into()).spawn(announcing) {
+        tracing::warn!(%error, "where it listens was not written to standard output");
+    }
 }
 
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// `None` while it has another meaning.
+    hangup: Option<Signal>,
 }
 
 impl Signals {
     fn listen() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: Some(signal(SignalKind::hangup())?),
+        })
     }
 
+    fn take_hangup(&mut self) -> std::io::Result<Signal> {
+        self.hangup.take().map_or_else(|| signal(SignalKind::hangup()), Ok)
+    }
+
+    /// Asks the process to end.
     async fn next(&mut self) -> &'static str {
+        let hangup = self.hangup.as_mut();
+        let hangup = async {
+            match hangup {
+                Some(hangup) => drop(hangup.recv().await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+            () = hangup => "SIGHUP",
+        }
+    }
+
+    /// Asks an ending process to end at once. A terminal that is closed hangs up more than once.
+    async fn demanded(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",

@@ -53,6 +53,25 @@ async fn a_run_that_is_long_is_handed_over() {
 }
 
 #[tokio::test]
+async fn a_terminal_that_is_closed_makes_a_replica_hand_over() {
+    let scratch = Scratch::new();
+    let mut replica = alone(&scratch, &[]).await;
+    let client = replica.client();
+    let chat = client.create("/demo parts=60 interval=20ms").await;
+    let mut viewer = Viewer::open(&client, &chat, Kind::WebSocket).await;
+    viewer.until("parts are shown", |s| s.seq > 5).await;
+    replica.hang_up();
+    replica.hang_up();
+    assert_eq!(viewer.ended().await, Ended::Closed(1001));
+    assert_eq!(replica.ended().await.code(), Some(0));
+    replica.start_again().await;
+    viewer.resume_on(&client).await;
+    viewer.until_idle().await;
+    viewer.finish(&client).await;
+    assert_eq!((viewer.screen.last_text(), viewer.screen.resets.len()), (counted(60), 0));
+}
+
+#[tokio::test]
 async fn a_rolling_restart_is_seen_by_no_reader_of_the_answer() {
     let mut cluster = Cluster::start(&[&[], &[], &[]]).await;
     let clients = [0, 1, 2].map(|i| cluster.replicas[i].client());

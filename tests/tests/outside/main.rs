@@ -19,3 +19,4 @@ mod proxies;
 mod relay;
 mod slow_readers;
 mod terminals;
+mod tokens;

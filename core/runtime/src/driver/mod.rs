@@ -8,6 +8,7 @@ mod registry;
 mod replica;
 mod sleeper;
 mod viewer;
+mod vitals;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,6 +27,7 @@ pub(crate) use registry::Registry;
 pub(crate) use replica::{ReplicaCell, run as run_replica};
 pub use viewer::Next;
 pub(crate) use viewer::{Followed, Watch};
+pub(crate) use vitals::Vitals;
 
 /// What the tasks of one replica share.
 pub(crate) struct Shared<E: Env> {

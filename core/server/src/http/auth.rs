@@ -12,6 +12,7 @@ use http::{HeaderMap, header};
 use mainstem_runtime::ports::Env;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use tokio::sync::watch;
 
 use super::hosts::{Called, Hosts};
 use super::{App, Problem, health};
@@ -20,8 +21,8 @@ use super::{App, Problem, health};
 pub const ANONYMOUS: &str = "anonymous";
 
 /// The users of this server, by their tokens.
-#[derive(Clone)]
-pub struct Tokens(HashMap<[u8; 32], Arc<str>>);
+#[derive(Clone, Default)]
+pub struct Tokens(Arc<HashMap<[u8; 32], Arc<str>>>);
 
 impl std::fmt::Debug for Tokens {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -51,7 +52,12 @@ impl Tokens {
             }
             tokens.insert(digest(&token), user.into());
         }
-        Ok(Self(tokens))
+        Ok(Self(Arc::new(tokens)))
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
     }
 
     fn user(&self, token: &str) -> Option<Arc<str>> {
@@ -66,7 +72,8 @@ fn digest(token: &str) -> [u8; 32] {
 /// Who may use a server.
 #[derive(Clone, Debug)]
 pub enum Access {
-    Tokens(Tokens),
+    /// Who has a token that is known now.
+    Tokens(watch::Receiver<Tokens>),
     /// Anybody who reaches it by one of its names.
     Anybody(Hosts),
 }
@@ -93,8 +100,50 @@ impl Access {
                 let token = bearer(headers)?.or(query_token).ok_or_else(|| {
                     Problem::unauthorized("a header `authorization: Bearer <token>` was expected")
                 })?;
-                tokens.user(token).ok_or_else(|| Problem::unauthorized("the token is not known here"))
+                tokens
+                    .borrow()
+                    .user(token)
+                    .ok_or_else(|| Problem::unauthorized("the token is not known here"))
             }
+        }
+    }
+}
+
+/// By which token a stream's caller was let in. It lasts for as long as that token is that user's (S10).
+#[derive(Clone, Debug)]
+pub(super) struct Grant(Option<TokenGrant>);
+
+#[derive(Clone, Debug)]
+struct TokenGrant {
+    token: [u8; 32],
+    user: Arc<str>,
+    tokens: watch::Receiver<Tokens>,
+}
+
+impl TokenGrant {
+    fn is_revoked_in(&self, tokens: &Tokens) -> bool {
+        tokens.0.get(&self.token) != Some(&self.user)
+    }
+}
+
+impl Grant {
+    fn of(access: &Access, user: &Arc<str>, headers: &HeaderMap, query_token: Option<&str>) -> Self {
+        let Access::Tokens(tokens) = access else { return Self(None) };
+        let token = bearer(headers).ok().flatten().or(query_token).map(digest);
+        Self(token.map(|token| TokenGrant { token, user: user.clone(), tokens: tokens.clone() }))
+    }
+
+    pub(super) fn is_revoked(&self) -> bool {
+        self.0.as_ref().is_some_and(|grant| grant.is_revoked_in(&grant.tokens.borrow()))
+    }
+
+    /// Waits until it is revoked. Cancel-safe.
+    pub(super) async fn revoked(&self) {
+        let Some(grant) = &self.0 else { return std::future::pending().await };
+        let mut tokens = grant.tokens.clone();
+        if tokens.wait_for(|tokens| grant.is_revoked_in(tokens)).await.is_err() {
+            // Nobody is left who could revoke it.
+            std::future::pending::<()>().await;
         }
     }
 }
@@ -120,7 +169,7 @@ impl<E: Env> FromRequestParts<Arc<App<E>>> for Caller {
 
 /// As [`Caller`], for streams: a browser cannot give its requests for them a header.
 #[derive(Clone, Debug)]
-pub(super) struct StreamCaller(pub(super) Arc<str>);
+pub(super) struct StreamCaller(pub(super) Arc<str>, pub(super) Grant);
 
 impl<E: Env> FromRequestParts<Arc<App<E>>> for StreamCaller {
     type Rejection = Problem;
@@ -129,7 +178,9 @@ impl<E: Env> FromRequestParts<Arc<App<E>>> for StreamCaller {
         let Query(query) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
             .map_err(|error| Problem::malformed(error.to_string()))?;
         let token = query.iter().find(|(name, _)| name == "access_token").map(|(_, token)| token.as_str());
-        app.access.caller(&parts.headers, token).map(Self)
+        let by = app.access.caller(&parts.headers, token)?;
+        let grant = Grant::of(&app.access, &by, &parts.headers, token);
+        Ok(Self(by, grant))
     }
 }
 
@@ -148,7 +199,7 @@ mod tests {
     fn a_token_is_its_user_and_anything_else_is_nobody() {
         let tokens =
             Tokens::from_toml("[tokens]\n\"s3cret\" = \"ann\"\n\"other\" = \"bob\"\n").expect("a file");
-        let access = Access::Tokens(tokens);
+        let access = Access::Tokens(watch::Sender::new(tokens).subscribe());
         let caller = |value: &str| access.caller(&headers(&[("authorization", value)]), None);
         assert_eq!(caller("Bearer s3cret").as_deref(), Ok("ann"));
         assert_eq!(caller("bearer other").as_deref(), Ok("bob"));
@@ -160,6 +211,23 @@ mod tests {
         assert_eq!(access.caller(&none, Some("s3cret")).as_deref(), Ok("ann"));
         assert_eq!(access.caller(&none, Some("x")).map_err(|p| p.status.as_u16()), Err(401));
         assert_eq!(access.caller(&none, None).map_err(|p| p.status.as_u16()), Err(401));
+    }
+
+    #[tokio::test]
+    async fn a_grant_ends_with_its_token_and_when_the_token_becomes_anothers() {
+        let tokens = |text: &str| Tokens::from_toml(&format!("[tokens]\n{text}")).expect("a file");
+        for (then, is_revoked) in
+            [("s = \"ann\"\nt = \"bob\"", false), ("s = \"bob\"", true), ("t = \"ann\"", true)]
+        {
+            let sender = watch::Sender::new(tokens("s = \"ann\""));
+            let access = Access::Tokens(sender.subscribe());
+            let grant = Grant::of(&access, &"ann".into(), &HeaderMap::new(), Some("s"));
+            assert!(!grant.is_revoked());
+            sender.send_replace(tokens(then));
+            assert_eq!(grant.is_revoked(), is_revoked, "S10: {then}");
+            let told = futures::FutureExt::now_or_never(grant.revoked()).is_some();
+            assert_eq!(told, is_revoked, "S10: {then}");
+        }
     }
 
     #[test]
@@ -180,7 +248,8 @@ mod tests {
 
     #[test]
     fn names_count_where_nobody_has_a_token_and_health_checks_have_none() {
-        let tokens = Access::Tokens(Tokens::from_toml("[tokens]\n\"t\" = \"ann\"\n").expect("a file"));
+        let tokens = Tokens::from_toml("[tokens]\n\"t\" = \"ann\"\n").expect("a file");
+        let tokens = Access::Tokens(watch::Sender::new(tokens).subscribe());
         let anybody = Access::Anybody(Hosts::default());
         let checked = |access: &Access, path: &str, host: &str| {
             let request = Request::get(path).header("host", host).header("origin", "http://evil.example");

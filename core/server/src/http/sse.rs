@@ -14,6 +14,7 @@ use rand::rngs::OsRng;
 use rand::{Rng, TryRngCore};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
+use super::auth::Grant;
 use super::limits::{COME_BACK_DELAY_MAX, COME_BACK_DELAY_MIN, PING_INTERVAL};
 
 const PING: Bytes = Bytes::from_static(b": ping\n\n");
@@ -24,13 +25,14 @@ pub struct Streamed;
 
 struct SseStream<E: Env> {
     viewer: Viewer<E>,
+    grant: Grant,
     pings: Interval,
     /// What is left of the last events.
     chunks: vec::IntoIter<Bytes>,
 }
 
-pub(super) fn answer<E: Env>(viewer: Viewer<E>) -> Response {
-    let source = SseStream { viewer, pings: pings(), chunks: Vec::new().into_iter() };
+pub(super) fn answer<E: Env>(viewer: Viewer<E>, grant: Grant) -> Response {
+    let source = SseStream { viewer, grant, pings: pings(), chunks: Vec::new().into_iter() };
     let body = stream::unfold(source, async |mut source| {
         let chunk = source.next().await?;
         Some((Ok::<Bytes, Infallible>(chunk), source))
@@ -66,11 +68,15 @@ pub(super) fn pings() -> Interval {
 impl<E: Env> SseStream<E> {
     async fn next(&mut self) -> Option<Bytes> {
         loop {
+            if self.grant.is_revoked() {
+                return None;
+            }
             if let Some(chunk) = self.chunks.next() {
                 return Some(chunk);
             }
             tokio::select! {
                 biased;
+                () = self.grant.revoked() => return None,
                 _ = self.pings.tick() => return Some(PING),
                 next = self.viewer.next() => match next {
                     Next::Events(events) => self.chunks = encode::server_sent(&events).into_chunks().into_iter(),

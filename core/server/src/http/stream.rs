@@ -16,7 +16,7 @@ use crate::listener::Progress;
 
 pub(super) async fn open<E: Env>(
     State(app): State<Arc<App<E>>>,
-    StreamCaller(by): StreamCaller,
+    StreamCaller(by, grant): StreamCaller,
     ChatPath(chat): ChatPath,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -25,7 +25,7 @@ pub(super) async fn open<E: Env>(
     if !wants_web_socket(&parts.headers) {
         let from = resume(&query, Some(&parts.headers))?;
         return match app.node.subscribe(&by, chat, from).await.map_err(Problem::from) {
-            Ok(viewer) => Ok(sse::answer(viewer)),
+            Ok(viewer) => Ok(sse::answer(viewer, grant)),
             Err(problem) if problem.status == StatusCode::SERVICE_UNAVAILABLE => Ok(sse::come_back()),
             Err(problem) => Err(problem),
         };
@@ -34,7 +34,7 @@ pub(super) async fn open<E: Env>(
     let upgrade = web_socket::Upgrade::of(&mut parts)?;
     let viewer = app.node.subscribe(&by, chat, from).await?;
     let progress = parts.extensions.get::<Arc<Progress>>().cloned().unwrap_or_default();
-    Ok(web_socket::answer(upgrade, viewer, progress, app.client_timeout))
+    Ok(web_socket::answer(upgrade, viewer, grant, progress, app.client_timeout))
 }
 
 /// Where the stream begins. `after` counts more than `Last-Event-ID`, and a cursor more than `after_id`.

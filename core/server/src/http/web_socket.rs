@@ -27,6 +27,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
 
 use super::Problem;
+use super::auth::Grant;
 use super::chunks::Chunks;
 use super::limits::{
     SOCKET_CLOSE_TIMEOUT, SOCKET_MESSAGE_BYTES_MAX, SOCKET_READ_BYTES, SOCKET_RECEIVED_BYTES_MAX,
@@ -39,6 +40,9 @@ type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
 /// The chat was deleted.
 const CLOSED_DELETED: CloseCode = CloseCode::Library(4404);
+
+/// The caller's token is not known any more, or another's.
+const CLOSED_REVOKED: CloseCode = CloseCode::Library(4401);
 
 /// Why the socket is left.
 #[derive(Debug)]
@@ -82,13 +86,14 @@ impl Upgrade {
 pub(super) fn answer<E: Env>(
     upgrade: Upgrade,
     viewer: Viewer<E>,
+    grant: Grant,
     progress: Arc<Progress>,
     client_timeout: Duration,
 ) -> Response {
     let Upgrade { accept, upgraded } = upgrade;
     tokio::spawn(async move {
         match upgraded.await {
-            Ok(upgraded) => send_events(upgraded, viewer, progress, client_timeout).await,
+            Ok(upgraded) => send_events(upgraded, viewer, grant, progress, client_timeout).await,
             Err(error) => tracing::debug!(%error, "a connection was not upgraded"),
         }
     });
@@ -104,6 +109,7 @@ pub(super) fn answer<E: Env>(
 async fn send_events<E: Env>(
     upgraded: Upgraded,
     viewer: Viewer<E>,
+    grant: Grant,
     progress: Arc<Progress>,
     client_timeout: Duration,
 ) {
@@ -115,7 +121,7 @@ async fn send_events<E: Env>(
         .max_frame_size(Some(SOCKET_MESSAGE_BYTES_MAX));
     let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
     let mut line = Line { socket, frame: Chunks::default(), progress: &progress, client_timeout };
-    match line.send_events(viewer).await {
+    match line.send_events(viewer, grant).await {
         // What it said last may deserve an answer.
         Left::Gone => drop(timeout(SOCKET_CLOSE_TIMEOUT, line.socket.flush()).await),
         Left::Stalled => {
@@ -153,12 +159,13 @@ struct Line<'a> {
 }
 
 impl Line<'_> {
-    async fn send_events<E: Env>(&mut self, mut viewer: Viewer<E>) -> Left {
+    async fn send_events<E: Env>(&mut self, mut viewer: Viewer<E>, grant: Grant) -> Left {
         let mut pings = pings();
         let mut received = 0;
         loop {
             let sent = tokio::select! {
                 biased;
+                () = grant.revoked() => Err(Left::Close(CLOSED_REVOKED, "the token is not valid any more")),
                 _ = pings.tick() => {
                     received = 0;
                     self.send(Message::Ping(Bytes::new())).await
