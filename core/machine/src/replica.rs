@@ -346,8 +346,7 @@ impl Replica {
         self.held.is_empty() && self.acquiring.is_empty()
     }
 
-    /// Whether the chat is this replica's, or it has asked for it: then a replica that follows the chat is in the
-    /// right place.
+    /// Whether the chat is held, or is being acquired: then the database may name this replica as its worker.
     pub fn works_on(&self, chat: ChatId) -> bool {
         self.held.contains_key(&chat) || self.acquiring.values().any(|asked| asked.chat == chat)
     }

@@ -14,7 +14,7 @@ use mainstem_machine::{
     Time,
 };
 
-use crate::driver::{Entry, Followed, HubCell, Next, ReplicaCell, Shared, Vitals, Watch, lock};
+use crate::driver::{Entry, Followed, Follows, HubCell, Next, ReplicaCell, Shared, Vitals, Watch, lock};
 use crate::ports::{
     Answer, Applied, Bus, Env, Fault, Generator, IdempotencyKey, Page, ReplicaRow, Request, Store,
     TaskHandle, within,
@@ -130,7 +130,7 @@ impl<E: Env> Node<E> {
             run.await;
         });
         let relay = listener.map(|(listener, secret)| {
-            let source = Arc::new(Source { shared: shared.clone() });
+            let source = Arc::new(Source { shared: shared.clone(), follows: Follows::default() });
             RelayServer::serve_with(&shared.env, listener, secret, source, vitals.guard("relay"))
         });
         let running = Running { _replica: Some(task), relay, draining: false };
@@ -361,6 +361,7 @@ impl RetryBudget {
 /// What peers that dial are given.
 struct Source<E: Env> {
     shared: Arc<Shared<E>>,
+    follows: Follows,
 }
 
 impl<E: Env> RelaySource for Source<E> {
@@ -368,21 +369,23 @@ impl<E: Env> RelaySource for Source<E> {
         if request.worker != self.shared.hub_config.replica {
             return Err(RelayFault::NotWorker);
         }
+        let slot = self.follows.enter(&request.follower).ok_or(RelayFault::Gone)?;
         let (shared, chat) = (&self.shared, request.chat);
         let follow = |cell: &Arc<HubCell<E>>, entry: &mut Entry<'_>| {
             let follower = entry.follow(request.position)?;
             Some(Followed::new(shared.clone(), cell.clone(), follower))
         };
-        // A peer may ask for any id: no hub is opened and nothing read for a chat that is not this replica's (B1).
-        let entered = if shared.replica.works_on(chat) {
-            shared.registry.enter(shared, chat, follow)
+        // A hub of its own is for a chat that is worked on here: a peer may name any chat, and each hub costs
+        // memory and reads (B1). One that dials too early dials again.
+        let followed = if shared.replica.works_on(chat) {
+            shared.registry.enter(shared, chat, follow).flatten().ok_or(RelayFault::Gone)?
         } else {
-            Some(shared.registry.enter_open(shared, chat, follow).ok_or(RelayFault::NotWorker)?)
+            let entered = shared.registry.enter_open(&shared.env, chat, follow);
+            entered.ok_or(RelayFault::NotWorker)?.ok_or(RelayFault::Gone)?
         };
-        let followed = entered.flatten().ok_or(RelayFault::Gone)?;
         tracing::debug!(chat = %request.chat, peer = %request.follower, "followed");
-        let frames = futures::stream::unfold(followed, |mut followed| async move {
-            followed.next().await.map(|frame| (frame, followed))
+        let frames = futures::stream::unfold((followed, slot), |(mut followed, slot)| async move {
+            followed.next().await.map(|frame| (frame, (followed, slot)))
         });
         Ok(Box::pin(frames))
     }

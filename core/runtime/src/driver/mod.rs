@@ -3,6 +3,7 @@
 
 mod announcer;
 mod database;
+mod follows;
 mod hub;
 mod registry;
 mod replica;
@@ -22,6 +23,7 @@ use crate::relay::Peers;
 
 pub(crate) use announcer::Announcer;
 pub(crate) use database::bounded;
+pub(crate) use follows::Follows;
 pub(crate) use hub::{Entry, HubCell};
 pub(crate) use registry::Registry;
 pub(crate) use replica::{ReplicaCell, run as run_replica};

@@ -46,12 +46,12 @@ impl<E: Env> Registry<E> {
     /// Hands an event to the chat's hub, if it is open.
     pub(crate) fn enter_open<T>(
         &self,
-        shared: &Arc<Shared<E>>,
+        env: &E,
         chat: ChatId,
         act: impl FnOnce(&Arc<HubCell<E>>, &mut super::hub::Entry<'_>) -> T,
     ) -> Option<T> {
         let cell = self.find(chat)?;
-        cell.enter(&shared.env, |entry| act(&cell, entry))
+        cell.enter(env, |entry| act(&cell, entry))
     }
 
     fn open(&self, shared: &Arc<Shared<E>>, chat: ChatId) -> Option<Arc<HubCell<E>>> {

@@ -72,6 +72,7 @@ impl ReplicaCell {
         lock(&self.inner).replica.is_connected()
     }
 
+    /// Whether the chat is, or may be about to become, this replica's to work on.
     pub(crate) fn works_on(&self, chat: ChatId) -> bool {
         lock(&self.inner).replica.works_on(chat)
     }

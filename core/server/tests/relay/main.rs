@@ -2,6 +2,8 @@
 //! strangers do. What the machines make of it is tested elsewhere.
 
 mod bounds;
+mod crowds;
+mod follows;
 mod memory_net;
 mod world;
 
