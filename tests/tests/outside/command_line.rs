@@ -118,7 +118,8 @@ async fn a_port_or_a_file_that_another_server_has_is_told() {
     let chat = client.create("/demo parts=2 interval=0").await;
     client.until_idle(&chat).await;
     let relay = format!("127.0.0.1:{}", replica.address().rsplit(':').next().expect("a port"));
-    let database = Postgres::shared().and_then(|postgres| postgres.fresh_database()).expect("a database");
+    let postgres = Postgres::shared().expect("a PostgreSQL");
+    let database = postgres.fresh_database().expect("a database");
     let args = ["serve", "--listen", "127.0.0.1:0", "--database", &database, "--relay-listen", &relay];
     assert_ended(&run(&args).await, 1, "--relay-listen");
 }
