@@ -3,6 +3,7 @@
 //!
 //! What ships is built once, in release. `MAINSTEM_TEST_BINARY` names another binary to take instead.
 
+pub mod browser;
 pub mod client;
 pub mod cluster;
 pub mod commit_proxy;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use mainstem_tests::browser::Page;
 use mainstem_tests::client::counted;
 use mainstem_tests::cluster::{Cluster, alone};
 use mainstem_tests::deadline::{until, within};
@@ -10,6 +11,7 @@ use mainstem_tests::process::Running;
 use mainstem_tests::raw::{exchange, status};
 use mainstem_tests::scratch::Scratch;
 use mainstem_tests::viewer::{Kind, Viewer};
+use serde_json::json;
 
 /// The whole answer to a request for the chat's stream, which must be one that a browser comes back after.
 async fn comes_back(address: &str, chat: &str) {
@@ -79,4 +81,36 @@ async fn a_stream_asked_while_the_database_is_away_is_one_to_come_back_to() {
     postgres.start().expect("it starts again");
     until("tail came back", async || tail.said().contains("\"synced\"").then_some(())).await;
     until("chat came back", async || chatting.said().contains(&counted(3)).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_browsers_event_source_comes_back_to_a_replica_that_drained() {
+    let scratch = Scratch::new();
+    let mut replica = alone(&scratch, &["--drain-timeout", "4s"]).await;
+    let client = replica.client();
+    let chat = client.create("/demo parts=9 interval=0 stall=3").await;
+    client.until_running(&chat).await;
+    // A page of the server's own origin.
+    let mut page = Page::open(&format!("{}/healthz", replica.url())).await;
+    replica.terminate();
+    let draining = async || (client.get("/readyz").await.status == 503).then_some(());
+    until("it drains", draining).await;
+    let begin = format!(
+        "seen = []; source = new EventSource('/v1/chats/{chat}/stream');
+         source.onerror = () => seen.push(source.readyState == EventSource.CLOSED ? 'gave up' : 'waits');
+         source.addEventListener('synced', () => seen.push('synced')); seen"
+    );
+    assert_eq!(page.evaluate(&begin).await, json!([]));
+    let mut saw = async |what: &str| {
+        until(what, async || {
+            let seen = page.evaluate("seen").await;
+            assert!(!seen.to_string().contains("gave up"), "it gave up for good: {seen}");
+            seen.to_string().contains(what).then_some(())
+        })
+        .await;
+    };
+    saw("waits").await;
+    assert_eq!(replica.ended().await.code(), Some(0));
+    replica.start_again().await;
+    saw("synced").await;
 }
