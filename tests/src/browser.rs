@@ -42,9 +42,19 @@ pub struct Page {
 
 impl Page {
     pub async fn open(url: &str) -> Self {
+        Self::open_with(url, &[]).await
+    }
+
+    /// The same in a browser that was told that this host name is at 127.0.0.1, as an attacker's DNS would say.
+    pub async fn open_rebound(url: &str, name: &str) -> Self {
+        Self::open_with(url, &[&format!("--host-resolver-rules=MAP {name} 127.0.0.1")]).await
+    }
+
+    async fn open_with(url: &str, flags: &[&str]) -> Self {
         let directory = Scratch::new();
         let child = Command::new(program())
             .args(FLAGS)
+            .args(flags)
             .arg(format!("--user-data-dir={}", directory.path().display()))
             .arg(url)
             .stdin(Stdio::null())
@@ -70,10 +80,10 @@ impl Page {
         page
     }
 
-    /// What an expression of JavaScript comes to in the page, as JSON.
+    /// What an expression of JavaScript comes to in the page, in the end, as JSON.
     pub async fn evaluate(&mut self, expression: &str) -> Value {
         self.asked += 1;
-        let params = json!({"expression": expression, "returnByValue": true});
+        let params = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});
         let asked = json!({"id": self.asked, "method": "Runtime.evaluate", "params": params});
         self.socket.send(Message::text(asked.to_string())).await.expect("the browser lives");
         loop {

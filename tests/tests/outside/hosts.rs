@@ -1,6 +1,7 @@
 //! By which names a server without tokens is called, and which pages may call it: what a page that another
 //! site serves could make a browser send, byte by byte.
 
+use mainstem_tests::browser::Page;
 use mainstem_tests::cluster::{alone, alone_with};
 use mainstem_tests::process::Replica;
 use mainstem_tests::raw::{Raw, exchange, status};
@@ -75,6 +76,32 @@ async fn a_page_that_rebinds_its_name_to_the_loopback_gets_nothing() {
         Some(1),
         "nothing of it happened"
     );
+}
+
+#[tokio::test]
+async fn a_real_browser_is_no_way_in_for_a_rebound_name() {
+    let scratch = Scratch::new();
+    let replica = alone(&scratch, &["--workers", "0"]).await;
+    let client = replica.client();
+    let chat = client.create("x").await;
+    let post =
+        "fetch('/v1/chats', {method: 'POST', body: '{\"content\":\"x\"}'}).then(answer => answer.status)";
+    let get = "fetch('/v1/chats').then(answer => answer.status)";
+    let socket = format!(
+        "new Promise(done => {{
+             const socket = new WebSocket(`ws://${{location.host}}/v1/chats/{chat}/stream`);
+             socket.onmessage = () => done('told'); socket.onerror = () => done('refused');
+         }})"
+    );
+    let port = replica.address().rsplit(':').next().expect("a port");
+    let mut evil = Page::open_rebound(&format!("http://evil.example:{port}/healthz"), "evil.example").await;
+    assert_eq!((evil.evaluate(post).await, evil.evaluate(get).await), (421.into(), 421.into()));
+    assert_eq!(evil.evaluate(&socket).await, "refused");
+    drop(evil);
+    let mut own = Page::open(&format!("{}/healthz", replica.url())).await;
+    assert_eq!((own.evaluate(post).await, own.evaluate(get).await), (201.into(), 200.into()));
+    assert_eq!(own.evaluate(&socket).await, "told");
+    assert_eq!(client.get("/v1/chats").await.body["chats"].as_array().map(Vec::len), Some(2));
 }
 
 #[tokio::test]
