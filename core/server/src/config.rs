@@ -70,7 +70,7 @@ pub struct ServeOptions {
     /// separated by commas
     #[arg(long, env = "MAINSTEM_ALLOWED_HOST", value_name = "HOST", value_delimiter = ',')]
     pub allowed_host: Option<Vec<String>>,
-    /// Listen beyond loopback though anybody may do anything
+    /// Listen beyond loopback though anybody may do anything, under any name unless --allowed-host gives some
     #[arg(long, env = "MAINSTEM_INSECURE", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub insecure: Option<bool>,
     /// Chats this replica generates at once; 0: it only serves clients [default: 64]

@@ -104,7 +104,8 @@ impl Hosts {
         let parse = |text: &String| {
             Host::parse(text).or_else(|| Host::parse(&format!("[{text}]"))).ok_or_else(|| {
                 format!(
-                    "--allowed-host {text:?}: expected a host name or an address as browsers send it, without a port"
+                    "--allowed-host {text:?}: expected a host name or an address as browsers send it, \
+                     without a port"
                 )
             })
         };
