@@ -4,6 +4,7 @@ pub mod adapters;
 pub mod cli;
 pub mod client;
 pub mod config;
+mod descriptors;
 pub mod failure;
 pub mod generators;
 pub mod http;

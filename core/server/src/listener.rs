@@ -8,6 +8,7 @@ mod client_stream;
 mod delivery;
 mod length;
 mod malformed_requests;
+mod seats;
 
 use std::convert::Infallible;
 use std::future::{pending, poll_fn};
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use http::StatusCode;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -27,11 +29,12 @@ use mainstem_runtime::LogRate;
 use mainstem_runtime::ports::Env;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::sleep;
 
 use self::client_stream::ClientStream;
 use self::delivery::{Delivery, Handover};
+use self::seats::Seats;
 use crate::TokioEnv;
 use crate::http::answer;
 use crate::http::limits::{
@@ -47,6 +50,7 @@ pub struct Listener {
     inner: TcpListener,
     client_timeout: Duration,
     head_timeout: Duration,
+    connections_max: usize,
 }
 
 impl Listener {
@@ -55,11 +59,20 @@ impl Listener {
         let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         for address in addresses {
             match bind(*address) {
-                Ok(inner) => return Ok(Self { inner, client_timeout, head_timeout: HEAD_TIMEOUT }),
+                Ok(inner) => {
+                    let (head_timeout, connections_max) = (HEAD_TIMEOUT, CONNECTIONS_MAX);
+                    return Ok(Self { inner, client_timeout, head_timeout, connections_max });
+                }
                 Err(error) => failed = error,
             }
         }
         Err(failed)
+    }
+
+    /// The same for so many clients at once.
+    #[must_use]
+    pub fn with_connections_max(self, connections_max: usize) -> Self {
+        Self { connections_max, ..self }
     }
 
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -68,22 +81,27 @@ impl Listener {
 
     /// Serves until `closing` turns true; then lets what is being answered finish, for a while.
     pub async fn serve(self, router: Router, mut closing: watch::Receiver<bool>) {
-        let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        let (env, rate) = (TokioEnv::new(), LogRate::new());
+        let seats = Seats::new(self.connections_max);
+        let (env, rate, crowded) = (TokioEnv::new(), LogRate::new(), LogRate::new());
         loop {
             let accepted = tokio::select! {
                 biased;
                 () = closes(&mut closing) => break,
-                accepted = self.accept(&slots) => accepted,
+                accepted = self.accept(&seats) => accepted,
             };
             match accepted {
-                Ok(stream) => {
+                Ok(Some(stream)) => {
                     drop(tokio::spawn(connection(
                         stream,
                         self.head_timeout,
                         router.clone(),
                         closing.clone(),
                     )));
+                }
+                Ok(None) => {
+                    if let Some(suppressed) = crowded.admit(env.now()) {
+                        tracing::warn!(suppressed, "a client was turned away: all connections are in use");
+                    }
                 }
                 Err(error) => {
                     if let Some(suppressed) = rate.admit(env.now()) {
@@ -94,15 +112,18 @@ impl Listener {
             }
         }
         drop(self.inner);
-        let all = u32::try_from(CONNECTIONS_MAX).expect("a bound");
-        if tokio::time::timeout(CLOSE_TIMEOUT, slots.acquire_many(all)).await.is_err() {
+        if tokio::time::timeout(CLOSE_TIMEOUT, seats.all_free()).await.is_err() {
             tracing::warn!("connections were cut: they did not end in time");
         }
     }
 
-    async fn accept(&self, slots: &Arc<Semaphore>) -> io::Result<ClientStream> {
-        let slot = Arc::clone(slots).acquire_owned().await.expect("nobody closes it");
+    /// `None` if there was no place for the connection, which was told so.
+    async fn accept(&self, seats: &Arc<Seats>) -> io::Result<Option<ClientStream>> {
         let (stream, _) = self.inner.accept().await?;
+        let Some(seat) = seats.take().await else {
+            malformed_requests::turn_away(&stream);
+            return Ok(None);
+        };
         // A peer that vanished is noticed as well: soon after one that stalls, whose end is told better.
         let vanished_after = self.client_timeout + 2 * SOCKET_STALLED_GRACE;
         let set = stream.set_nodelay(true);
@@ -111,7 +132,7 @@ impl Listener {
         {
             tracing::debug!(%error, "a connection was lost as soon as it was made");
         }
-        Ok(ClientStream::new(stream, self.client_timeout, slot))
+        Ok(Some(ClientStream::new(stream, self.client_timeout, seat)))
     }
 }
 
@@ -138,13 +159,17 @@ async fn connection(
     mut closing: watch::Receiver<bool>,
 ) {
     let progress = Arc::clone(&stream.progress);
+    let occupant = stream.occupant();
     let handover = Arc::new(Handover::default());
     let service = {
         let (progress, handover) = (Arc::clone(&progress), Arc::clone(&handover));
+        let occupant = occupant.clone();
         service_fn(move |request: http::Request<hyper::body::Incoming>| {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(Arc::clone(&progress));
             let (router, handover) = (router.clone(), Arc::clone(&handover));
+            let occupant = occupant.clone();
+            occupant.is_busy_now();
             async move {
                 let (method, version) = (request.method().clone(), request.version());
                 let response = answer(router, request).await?;
@@ -153,7 +178,13 @@ async fn connection(
                         handover.give(delivery);
                         pending().await
                     }
-                    Err(response) => Ok::<_, Infallible>(response),
+                    Err(response) => {
+                        // What becomes a WebSocket is at work until its end.
+                        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                            occupant.is_idle_now();
+                        }
+                        Ok::<_, Infallible>(response)
+                    }
                 }
             }
         })
@@ -175,6 +206,9 @@ async fn connection(
                 && let Some(delivery) = handover.take()
             {
                 return Poll::Ready(Ok(Some(delivery)));
+            }
+            if polled.is_pending() && occupant.poll_evicted(cx) && !progress.is_waiting() {
+                return Poll::Ready(Ok(None));
             }
             if polled.is_ready() || closed || closes.as_mut().poll(cx).is_pending() {
                 return polled.map_ok(|()| None);

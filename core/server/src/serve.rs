@@ -9,11 +9,13 @@ use std::time::Duration;
 use mainstem_runtime::Node;
 use mainstem_runtime::ports::Env;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use crate::config::Config;
+use crate::descriptors::connections_max;
 use crate::failure::Failure;
+use crate::http::limits::{CONNECTIONS_MIN, UNSTREAMED_SHARE};
 use crate::http::{Access, App, Hosts, router};
 use crate::listener::Listener;
 use crate::token_file::TokenFile;
@@ -29,6 +31,7 @@ pub struct Front {
     listener: Listener,
     access: Access,
     tokens: Option<TokenFile>,
+    connections_max: usize,
 }
 
 impl Front {
@@ -57,9 +60,11 @@ impl Front {
                 config.listen
             )));
         }
+        let connections_max = connections_max(config)?;
         let listener = Listener::bind(&addresses, config.client_timeout)
             .map_err(|error| Failure::environment(format!("--listen {}: {error}", config.listen)))?;
-        Ok(Self { listener, access, tokens })
+        let listener = listener.with_connections_max(connections_max);
+        Ok(Self { listener, access, tokens, connections_max })
     }
 }
 
@@ -89,6 +94,8 @@ pub async fn serve<E: Env>(config: &Config, front: Front, node: Node<E>) -> Resu
         Some(file) => tokio::spawn(file.watch(signals.take_hangup().map_err(Failure::environment)?)),
         None => tokio::spawn(std::future::pending()),
     };
+    let unstreamed = (front.connections_max / UNSTREAMED_SHARE).max(CONNECTIONS_MIN / 2);
+    let streams_max = front.connections_max - unstreamed;
     let app = App {
         node: node.clone(),
         replica: config.replica.clone(),
@@ -96,6 +103,7 @@ pub async fn serve<E: Env>(config: &Config, front: Front, node: Node<E>) -> Resu
         queue_max: config.queue_max,
         message_bytes_max: config.message_bytes_max,
         client_timeout: config.client_timeout,
+        streams: Arc::new(Semaphore::new(streams_max)),
     };
     let address = front.listener.local_addr().map_err(Failure::environment)?;
     let (closing, is_closing) = watch::channel(false);

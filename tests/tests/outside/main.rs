@@ -7,6 +7,7 @@ mod come_back;
 mod command_line;
 mod crashes;
 mod database;
+mod descriptors;
 mod drain;
 mod follows;
 mod generators;

@@ -4,8 +4,14 @@ use std::time::Duration;
 
 /// What the kernel may hold for a client that does not read.
 pub const SEND_BUFFER_BYTES: usize = 128 * 1024;
-/// Clients at once. Further ones wait to be accepted.
+/// Clients at once, whatever the limit of open files. Further ones take the place of idle ones.
 pub const CONNECTIONS_MAX: usize = 65_536;
+/// A server that could have fewer does not start.
+pub const CONNECTIONS_MIN: usize = 16;
+/// This share of the connections is kept from streams, for everything else.
+pub const UNSTREAMED_SHARE: usize = 8;
+/// How long an idle connection may take to give up its place.
+pub const EVICTION_TIMEOUT: Duration = Duration::from_millis(100);
 /// Connections that the kernel keeps until they are accepted.
 pub const BACKLOG: i32 = 1024;
 /// What hyper reads ahead and writes behind, for one connection; a request's head has to fit.

@@ -29,6 +29,7 @@ use http::{HeaderValue, StatusCode, header};
 use mainstem_machine::ReplicaId;
 use mainstem_runtime::Node;
 use mainstem_runtime::ports::Env;
+use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
 pub use auth::{ANONYMOUS, Access, Tokens};
@@ -45,6 +46,8 @@ pub struct App<E: Env> {
     pub queue_max: usize,
     pub message_bytes_max: usize,
     pub client_timeout: Duration,
+    /// The streams that there may be more of.
+    pub streams: Arc<Semaphore>,
 }
 
 pub fn router<E: Env>(app: Arc<App<E>>) -> Router {

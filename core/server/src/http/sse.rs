@@ -12,6 +12,7 @@ use mainstem_runtime::ports::Env;
 use mainstem_runtime::{Next, Viewer, encode};
 use rand::rngs::OsRng;
 use rand::{Rng, TryRngCore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::auth::Grant;
@@ -26,13 +27,14 @@ pub struct Streamed;
 struct SseStream<E: Env> {
     viewer: Viewer<E>,
     grant: Grant,
+    _slot: OwnedSemaphorePermit,
     pings: Interval,
     /// What is left of the last events.
     chunks: vec::IntoIter<Bytes>,
 }
 
-pub(super) fn answer<E: Env>(viewer: Viewer<E>, grant: Grant) -> Response {
-    let source = SseStream { viewer, grant, pings: pings(), chunks: Vec::new().into_iter() };
+pub(super) fn answer<E: Env>(viewer: Viewer<E>, grant: Grant, slot: OwnedSemaphorePermit) -> Response {
+    let source = SseStream { viewer, grant, _slot: slot, pings: pings(), chunks: Vec::new().into_iter() };
     let body = stream::unfold(source, async |mut source| {
         let chunk = source.next().await?;
         Some((Ok::<Bytes, Infallible>(chunk), source))

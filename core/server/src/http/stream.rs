@@ -5,9 +5,10 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::{HeaderMap, StatusCode};
-use mainstem_machine::Resume;
-use mainstem_runtime::encode;
+use mainstem_machine::{ChatId, Resume};
 use mainstem_runtime::ports::Env;
+use mainstem_runtime::{EdgeError, Viewer, encode};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::auth::StreamCaller;
 use super::request::{ChatPath, Parameters, wants_web_socket};
@@ -24,17 +25,29 @@ pub(super) async fn open<E: Env>(
     let query = Parameters::of(&parts.uri)?;
     if !wants_web_socket(&parts.headers) {
         let from = resume(&query, Some(&parts.headers))?;
-        return match app.node.subscribe(&by, chat, from).await.map_err(Problem::from) {
-            Ok(viewer) => Ok(sse::answer(viewer, grant)),
+        return match viewer(&app, &by, chat, from).await {
+            Ok((viewer, slot)) => Ok(sse::answer(viewer, grant, slot)),
             Err(problem) if problem.status == StatusCode::SERVICE_UNAVAILABLE => Ok(sse::come_back()),
             Err(problem) => Err(problem),
         };
     }
     let from = resume(&query, None)?;
     let upgrade = web_socket::Upgrade::of(&mut parts)?;
-    let viewer = app.node.subscribe(&by, chat, from).await?;
+    let (viewer, slot) = viewer(&app, &by, chat, from).await?;
     let progress = parts.extensions.get::<Arc<Progress>>().cloned().unwrap_or_default();
-    Ok(web_socket::answer(upgrade, viewer, grant, progress, app.client_timeout))
+    Ok(web_socket::answer(upgrade, viewer, grant, slot, progress, app.client_timeout))
+}
+
+/// A viewer, and the slot that its connection takes of those for streams.
+async fn viewer<E: Env>(
+    app: &App<E>,
+    by: &Arc<str>,
+    chat: ChatId,
+    from: Resume,
+) -> Result<(Viewer<E>, OwnedSemaphorePermit), Problem> {
+    let slot = app.streams.clone().try_acquire_owned();
+    let slot = slot.map_err(|_| EdgeError::Overloaded("too many streams are open here"))?;
+    Ok((app.node.subscribe(by, chat, from).await?, slot))
 }
 
 /// Where the stream begins. `after` counts more than `Last-Event-ID`, and a cursor more than `after_id`.

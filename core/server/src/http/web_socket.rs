@@ -18,6 +18,7 @@ use mainstem_machine::Ending;
 use mainstem_runtime::ports::Env;
 use mainstem_runtime::{Next, Viewer, encode};
 use tokio::io::AsyncWriteExt;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -87,11 +88,13 @@ pub(super) fn answer<E: Env>(
     upgrade: Upgrade,
     viewer: Viewer<E>,
     grant: Grant,
+    slot: OwnedSemaphorePermit,
     progress: Arc<Progress>,
     client_timeout: Duration,
 ) -> Response {
     let Upgrade { accept, upgraded } = upgrade;
     tokio::spawn(async move {
+        let _slot = slot;
         match upgraded.await {
             Ok(upgraded) => send_events(upgraded, viewer, grant, progress, client_timeout).await,
             Err(error) => tracing::debug!(%error, "a connection was not upgraded"),

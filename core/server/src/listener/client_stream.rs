@@ -16,10 +16,10 @@ use http::StatusCode;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::length::LengthWatch;
+use super::seats::{Occupant, Seat};
 
 /// How a connection's writes get on, for those who cannot see its socket.
 #[derive(Debug)]
@@ -95,11 +95,11 @@ pub(super) struct ClientStream {
     /// The status of an answer of hyper's own, which was not written: it has no body.
     pub(super) refused: Option<StatusCode>,
     pub(super) length: LengthWatch,
-    _slot: OwnedSemaphorePermit,
+    seat: Seat,
 }
 
 impl ClientStream {
-    pub(super) fn new(inner: TcpStream, client_timeout: Duration, slot: OwnedSemaphorePermit) -> Self {
+    pub(super) fn new(inner: TcpStream, client_timeout: Duration, seat: Seat) -> Self {
         Self {
             inner,
             client_timeout,
@@ -107,8 +107,12 @@ impl ClientStream {
             check: None,
             refused: None,
             length: LengthWatch::default(),
-            _slot: slot,
+            seat,
         }
+    }
+
+    pub(super) fn occupant(&self) -> Occupant {
+        self.seat.occupant()
     }
 
     /// Withholds hyper's own answer to a head that it does not understand. Every answer of ours that refuses

@@ -1,0 +1,48 @@
+//! How many clients may be connected: as many as the process may open files, less what it needs itself.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::config::{Config, Generator};
+use crate::failure::Failure;
+use crate::http::limits::{CONNECTIONS_MAX, CONNECTIONS_MIN};
+
+/// The runtime, standard streams, files, signals, and a connection that is about to be turned away.
+const OWN: usize = 24;
+/// An SQLite file on all its connections, with what belongs to it.
+const SQLITE: usize = 20;
+/// Connections to PostgreSQL, the one that listens and one that is being replaced included.
+const POSTGRES: usize = 28;
+/// Peers, and whoever has yet to prove to be one; at most this share of all.
+const RELAY: usize = 192;
+const RELAY_SHARE: usize = 4;
+/// A connection to the model for each worker; at most this share of all.
+const MODEL_SHARE: usize = 4;
+
+/// Raises the limit of open files as far as it may be, and shares it out.
+pub(crate) fn connections_max(config: &Config) -> Result<usize, Failure> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    // What the kernel does not grant is not counted on.
+    let current = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
+    let files = current.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX));
+    let reserve = reserve(config, files);
+    let connections = files.saturating_sub(reserve).min(CONNECTIONS_MAX);
+    if connections < CONNECTIONS_MIN {
+        return Err(Failure::environment(format!(
+            "the limit of open files is {files}: expected at least {} (raise it by `ulimit -n`)",
+            reserve + CONNECTIONS_MIN
+        )));
+    }
+    tracing::info!(files, reserve, connections, "the limit of open files bounds the clients' connections");
+    Ok(connections)
+}
+
+fn reserve(config: &Config, files: usize) -> usize {
+    let database = if config.is_alone() { SQLITE } else { POSTGRES };
+    let relay = if config.is_alone() { 0 } else { RELAY.min(files / RELAY_SHARE) };
+    let model = match config.generator {
+        Generator::Demo => 0,
+        Generator::OpenAi { .. } => config.workers.min(files / MODEL_SHARE),
+    };
+    OWN + database + relay + model
+}
