@@ -1,10 +1,11 @@
 //! The relay's port, as those see it who are no peers.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use futures::future::join_all;
 use mainstem_tests::client::counted;
 use mainstem_tests::cluster::Cluster;
-use mainstem_tests::deadline::within;
+use mainstem_tests::deadline::{until, within};
 use mainstem_tests::process::free_port;
 use mainstem_tests::scratch::Scratch;
 use mainstem_tests::viewer::{Kind, Viewer};
@@ -95,4 +96,41 @@ async fn who_is_no_peer_is_cut_off_and_the_others_stream_on() {
         viewer.until_idle().await;
         viewer.finish(&a).await;
     }
+}
+
+/// Greets as a peer does, and proves nothing.
+async fn prove_wrongly(address: &str) {
+    let mut stream = TcpStream::connect(address).await.expect("the relay listens");
+    let talk = async {
+        stream.write_all(&[&MAGIC[..], &[7; 32]].concat()).await?;
+        stream.read_exact(&mut [0; 40]).await?;
+        stream.write_all(&[7; 32]).await?;
+        stream.read_to_end(&mut vec![]).await
+    };
+    within("it is turned away", talk).await.ok();
+}
+
+#[tokio::test]
+async fn wrong_proofs_are_logged_at_a_bounded_rate_with_their_count() {
+    const WRONG: usize = 500;
+    let relay = format!("127.0.0.1:{}", free_port());
+    let cluster = Cluster::start(&[&["--relay-listen", &relay]]).await;
+    let began = Instant::now();
+    for _ in 0..WRONG / 50 {
+        join_all((0..50).map(|_| prove_wrongly(&relay))).await;
+    }
+    let lines_max = began.elapsed().as_secs() as usize + 2;
+    let reported = || cluster.replicas[0].log().matches("another secret").count();
+    until("the first is logged", async || (reported() > 0).then_some(())).await;
+    // One more, when the time for it has come, tells of all that were not logged.
+    let counted = async || {
+        prove_wrongly(&relay).await;
+        let log = cluster.replicas[0].log();
+        let lines = log.lines().filter(|line| line.contains("another secret"));
+        let counts = lines.filter_map(|line| line.rsplit("suppressed=").next()?.trim().parse::<usize>().ok());
+        (counts.sum::<usize>() + reported() >= WRONG).then_some(())
+    };
+    until("all are counted", counted).await;
+    assert!(reported() <= lines_max + began.elapsed().as_secs() as usize, "B1: {} lines", reported());
+    cluster.replicas[0].client().get("/readyz").await.expect(200);
 }

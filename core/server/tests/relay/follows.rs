@@ -18,7 +18,7 @@ use mainstem_runtime::ports::{
     SyncReport, SyncRequest,
 };
 use mainstem_runtime::relay::Follow;
-use mainstem_runtime::{Next, Node, NodeConfig, RelayConfig};
+use mainstem_runtime::{Next, Node, NodeConfig, RelayConfig, Viewer};
 use uuid::Uuid;
 
 use crate::world::{SECRET, peers_with, soon, within};
@@ -174,7 +174,7 @@ async fn a_replica_whose_own_task_dies_says_so_and_sends_its_viewers_elsewhere()
     assert_eq!(ended, Some(Ending::Leaving), "L5");
 }
 
-async fn until_ended(viewer: &mut mainstem_runtime::Viewer<TokioEnv>) -> Ending {
+async fn until_ended(viewer: &mut Viewer<TokioEnv>) -> Ending {
     loop {
         if let Next::End(ending) = viewer.next().await {
             return ending;
