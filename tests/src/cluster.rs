@@ -10,7 +10,8 @@ use crate::scratch::Scratch;
 /// Short, so that what waits for it is quick.
 pub const LEASE_TTL: Duration = Duration::from_secs(3);
 pub const POLL_INTERVAL: Duration = Duration::from_secs(1);
-const TIMES: [&str; 6] = ["--lease-ttl", "3s", "--heartbeat", "500ms", "--poll-interval", "1s"];
+/// Flags that make a replica keep them.
+pub const TIMES: [&str; 6] = ["--lease-ttl", "3s", "--heartbeat", "500ms", "--poll-interval", "1s"];
 
 /// Replicas `a`, `b`, … on one PostgreSQL. The processes end before their database does.
 #[derive(Debug)]

@@ -17,5 +17,6 @@ pub mod raw;
 pub mod scratch;
 pub mod shelled;
 pub mod shipped_binary;
+pub mod switch;
 mod transport;
 pub mod viewer;

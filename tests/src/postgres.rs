@@ -66,11 +66,37 @@ impl Postgres {
     }
 
     pub fn with(setup: Setup) -> anyhow::Result<Self> {
+        let postgres = Self::without_data(setup)?;
+        let mut initdb = postgres.program("initdb");
+        initdb.args(["--username", USER, "--auth", "trust", "--encoding", "UTF8", "--locale", "C"]);
+        initdb.args(["--no-sync", "--no-instructions", "--pgdata"]).arg(postgres.data());
+        run(&mut initdb)?;
+        postgres.start_on_a_free_port()
+    }
+
+    /// A standby of this server, which follows it and lets read.
+    pub fn standby(&self) -> anyhow::Result<Self> {
+        let standby = Self::without_data(self.setup.clone())?;
+        let mut copy = standby.program("pg_basebackup");
+        copy.args(["--write-recovery-conf", "--checkpoint", "fast", "--no-sync", "--dbname"]);
+        copy.arg(self.url("postgres")).arg("--pgdata").arg(standby.data());
+        run(&mut copy)?;
+        standby.start_on_a_free_port()
+    }
+
+    /// Makes a standby a primary, and waits until it is.
+    pub fn promote(&self) -> anyhow::Result<()> {
+        let promoted = self.sql("postgres", "SELECT pg_promote(true, 30)")?;
+        ensure!(promoted == "t", "the standby was not promoted: {promoted}");
+        Ok(())
+    }
+
+    fn without_data(setup: Setup) -> anyhow::Result<Self> {
         let programs = programs()?;
         let account = account()?;
         let directory = directory(account)?;
         let last_will = LastWill::new(LAST_WILL, &[directory.to_str().context("a path of UTF-8")?])?;
-        let mut postgres = Self {
+        let postgres = Self {
             programs,
             directory,
             account,
@@ -80,17 +106,16 @@ impl Postgres {
             databases: AtomicU64::new(0),
             _last_will: last_will,
         };
-        let data = postgres.data();
-        let mut initdb = postgres.program("initdb");
-        initdb.args(["--username", USER, "--auth", "trust", "--encoding", "UTF8", "--locale", "C"]);
-        initdb.args(["--no-sync", "--no-instructions", "--pgdata"]).arg(data);
-        run(&mut initdb)?;
+        Ok(postgres)
+    }
+
+    fn start_on_a_free_port(mut self) -> anyhow::Result<Self> {
         let mut tried = 0;
         loop {
             tried += 1;
-            postgres.port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-            match postgres.start() {
-                Ok(()) => return Ok(postgres),
+            self.port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+            match self.start() {
+                Ok(()) => return Ok(self),
                 Err(error) if tried == PORTS_TRIED_MAX => return Err(error),
                 Err(_) => {}
             }
@@ -282,7 +307,7 @@ pub(crate) fn kill(process: i32, signal: i32) {
     sent.expect("the program kill is there");
 }
 
-fn run(command: &mut Command) -> anyhow::Result<String> {
+pub(crate) fn run(command: &mut Command) -> anyhow::Result<String> {
     let name = command.get_program().to_owned();
     let output = command.stdin(Stdio::null()).output();
     let output = output.with_context(|| format!("{} does not start", name.display()))?;
@@ -303,7 +328,7 @@ fn programs() -> anyhow::Result<PathBuf> {
 }
 
 /// PostgreSQL refuses to run as root, so there it runs as another.
-fn account() -> anyhow::Result<Option<(u32, u32)>> {
+pub(crate) fn account() -> anyhow::Result<Option<(u32, u32)>> {
     let own = fs::metadata("/proc/self").context("the system has no /proc")?;
     if std::os::unix::fs::MetadataExt::uid(&own) != 0 {
         return Ok(None);
@@ -318,7 +343,7 @@ fn account() -> anyhow::Result<Option<(u32, u32)>> {
     bail!("we are root, PostgreSQL must not be, and there is neither a user postgres nor nobody")
 }
 
-fn directory(account: Option<(u32, u32)>) -> anyhow::Result<PathBuf> {
+pub(crate) fn directory(account: Option<(u32, u32)>) -> anyhow::Result<PathBuf> {
     static MADE: AtomicU64 = AtomicU64::new(0);
     let number = MADE.fetch_add(1, Ordering::Relaxed);
     let name = format!("mainstem-postgres-{}-{number}", std::process::id());

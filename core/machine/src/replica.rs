@@ -228,6 +228,8 @@ pub struct Replica {
     bus: Bus,
     bus_backoff: Backoff,
     heartbeat: Round,
+    /// The newest heartbeat whose outcome is known was written: the database takes writes.
+    can_write: bool,
     /// Heartbeats and looks that were not waited for any longer, and when they were sent. Their answers count
     /// when they come: a database that is slower than the rhythm still confirms leases.
     overdue: BTreeMap<OpId, Time>,
@@ -304,6 +306,7 @@ impl Replica {
             bus: Bus::WaitingToRetry { until: now },
             bus_backoff: Backoff::default(),
             heartbeat: Round::Due { at: now },
+            can_write: false,
             overdue: BTreeMap::new(),
             sync: Round::Due { at: now },
             sync_backoff: Backoff::default(),
@@ -351,9 +354,9 @@ impl Replica {
         self.held.contains_key(&chat) || self.acquiring.values().any(|asked| asked.chat == chat)
     }
 
-    /// Whether the database answered the last look at everything.
+    /// Whether the database answered the last sync, and took the last heartbeat.
     pub fn is_connected(&self) -> bool {
-        self.synced_at.is_some() && self.sync_backoff.is_fresh()
+        self.synced_at.is_some() && self.sync_backoff.is_fresh() && self.can_write
     }
 
     fn apply(&mut self, now: Time, event: ReplicaEvent) {
@@ -488,9 +491,11 @@ impl Replica {
             if overdue {
                 return;
             }
+            self.can_write = false;
             self.heartbeat = Round::Due { at: now + self.config.heartbeat / 5 };
             return;
         };
+        self.can_write = true;
         if !overdue {
             self.heartbeat = Round::Due { at: sent_at + self.config.heartbeat };
         }
@@ -526,6 +531,8 @@ impl Replica {
         self.settle_bus(now);
         if self.heartbeat.is_due(now) {
             self.stop_waiting(self.heartbeat);
+            // No answer is a failure too, until one comes.
+            self.can_write &= !matches!(self.heartbeat, Round::InFlight { .. });
             let held: Vec<_> = self.held.iter().map(|(chat, held)| (*chat, held.lease)).collect();
             let until = now + self.config.heartbeat;
             let op = self.ask(|op| ReplicaAction::Heartbeat { op, held });

@@ -139,23 +139,88 @@ fn after(milliseconds: u64) -> Time {
     Time::START + Duration::from_millis(milliseconds)
 }
 
+/// The looks that are asked for, with every heartbeat answered.
+fn looks_with_beats(replica: &mut Replica, now: Time) -> Vec<OpId> {
+    let mut syncs = vec![];
+    for action in actions(replica) {
+        match action {
+            ReplicaAction::Sync { op, .. } => syncs.push(op),
+            ReplicaAction::Heartbeat { op, .. } => {
+                replica.handle(now, ReplicaEvent::HeartbeatResult { op, outcome: OpOutcome::Done(vec![]) });
+            }
+            _ => {}
+        }
+    }
+    syncs
+}
+
 #[test]
 fn a_database_that_gives_no_answer_is_away_until_it_gives_one() {
     let mut replica = replica(1);
     replica.handle(Time::START, ReplicaEvent::Wake);
-    let first = syncs(&mut replica)[0];
+    let first = looks_with_beats(&mut replica, Time::START)[0];
     assert!(!replica.is_connected(), "it has not answered yet");
     let done = || OpOutcome::Done(SyncResult::default());
     replica.handle(after(10), ReplicaEvent::Synced { op: first, outcome: done() });
     assert!(replica.is_connected() && syncs(&mut replica).is_empty());
     // The next look hangs, and its refusal comes when the one after it is under way.
     replica.handle(after(1010), ReplicaEvent::Wake);
-    let hanging = syncs(&mut replica)[0];
+    let hanging = looks_with_beats(&mut replica, after(1010))[0];
     replica.handle(after(2010), ReplicaEvent::Wake);
-    let next = syncs(&mut replica)[0];
+    let next = looks_with_beats(&mut replica, after(2010))[0];
     assert!(!replica.is_connected());
     replica.handle(after(2100), ReplicaEvent::Synced { op: hanging, outcome: OpOutcome::Refused });
     assert!(!replica.is_connected() && syncs(&mut replica).is_empty());
     replica.handle(after(2200), ReplicaEvent::Synced { op: next, outcome: done() });
     assert!(replica.is_connected());
+}
+
+#[test]
+fn a_database_that_does_not_take_heartbeats_is_not_one_to_work_with() {
+    let mut replica = replica(1);
+    replica.handle(Time::START, ReplicaEvent::Wake);
+    let asked = actions(&mut replica);
+    let op = |wanted: fn(&ReplicaAction) -> Option<OpId>| asked.iter().find_map(wanted).expect("it is asked");
+    let sync = op(|action| if let ReplicaAction::Sync { op, .. } = action { Some(*op) } else { None });
+    let heartbeat =
+        op(|action| if let ReplicaAction::Heartbeat { op, .. } = action { Some(*op) } else { None });
+    let outcome = OpOutcome::Done(SyncResult::default());
+    replica.handle(after(1), ReplicaEvent::Synced { op: sync, outcome });
+    assert!(!replica.is_connected(), "it can be read, and nobody knows whether it can be written");
+    replica
+        .handle(after(2), ReplicaEvent::HeartbeatResult { op: heartbeat, outcome: OpOutcome::Done(vec![]) });
+    assert!(replica.is_connected());
+    let later = [(OpOutcome::Refused, false), (OpOutcome::Done(vec![]), true), (OpOutcome::Unknown, false)];
+    for (outcome, connected) in later.into_iter().chain([(OpOutcome::Done(vec![]), true)]) {
+        let (now, op) = next_beat(&mut replica);
+        replica.handle(now, ReplicaEvent::HeartbeatResult { op, outcome });
+        assert_eq!(replica.is_connected(), connected);
+    }
+    // One that is not answered at all is a failure when the next one is due.
+    next_beat(&mut replica);
+    assert!(replica.is_connected());
+    next_beat(&mut replica);
+    assert!(!replica.is_connected());
+}
+
+/// Lets time pass until a heartbeat is asked for; looks are answered meanwhile.
+fn next_beat(replica: &mut Replica) -> (Time, OpId) {
+    loop {
+        let now = replica.poll_timeout().expect("it waits for something").at;
+        replica.handle(now, ReplicaEvent::Wake);
+        let mut heartbeat = None;
+        for action in actions(replica) {
+            match action {
+                ReplicaAction::Heartbeat { op, .. } => heartbeat = Some(op),
+                ReplicaAction::Sync { op, .. } => {
+                    let outcome = OpOutcome::Done(SyncResult::default());
+                    replica.handle(now, ReplicaEvent::Synced { op, outcome });
+                }
+                _ => {}
+            }
+        }
+        if let Some(op) = heartbeat {
+            return (now, op);
+        }
+    }
 }

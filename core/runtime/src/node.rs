@@ -237,7 +237,7 @@ impl<E: Env> Node<E> {
         }
     }
 
-    /// Whether traffic is welcome: the database answers, all tasks live, and nobody drains.
+    /// Whether traffic is welcome: the database can be read and written, all tasks live, and nobody drains.
     pub fn is_ready(&self) -> bool {
         self.shared.replica.is_connected() && !self.vitals.is_failed() && !lock(&self.running).draining
     }
@@ -349,6 +349,11 @@ impl RetryBudget {
     }
 
     async fn wait<E: Env>(&mut self, env: &E, fault: &Fault) -> Result<(), EdgeError> {
+        // It has waited for its turn already, and one that goes on waiting keeps others from theirs (B3).
+        if let Fault::Full(detail) = fault {
+            tracing::debug!(detail, "a request was turned away");
+            return Err(EdgeError::Overloaded("all of its connections to the database are in use"));
+        }
         if env.now().since(self.since) + self.delay > RETRY_BUDGET {
             return Err(EdgeError::Unavailable(fault.to_string()));
         }

@@ -19,5 +19,6 @@ mod members;
 mod proxies;
 mod relay;
 mod slow_readers;
+mod standby;
 mod terminals;
 mod tokens;

@@ -23,7 +23,7 @@ pub(crate) async fn bounded<E: Env, T>(
 pub(super) fn outcome<T>(result: Result<T, Fault>, what: &'static str) -> OpOutcome<T> {
     match result {
         Ok(done) => OpOutcome::Done(done),
-        Err(Fault::Refused(error)) => {
+        Err(Fault::Refused(error) | Fault::Full(error)) => {
             tracing::warn!(what, error, "the database refused");
             OpOutcome::Refused
         }

@@ -16,6 +16,9 @@ pub enum Fault {
     /// It did not happen.
     #[error("the database refused: {0}")]
     Refused(String),
+    /// It did not happen: everything that could have carried it is in use.
+    #[error("the database is busy: {0}")]
+    Full(String),
     /// It may have happened.
     #[error("the database did not answer: {0}")]
     Unknown(String),

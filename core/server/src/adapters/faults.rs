@@ -40,8 +40,8 @@ pub(super) fn is_passing(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Database(error) => match error.code().as_deref() {
             // PostgreSQL: serialization failure, deadlock, a row that was inserted meanwhile, shut down by an
-            // administrator or a crash.
-            Some("40001" | "40P01" | "23505" | "57P01" | "57P02" | "25P03") => true,
+            // administrator or a crash, a statement that was prepared in another session.
+            Some("40001" | "40P01" | "23505" | "57P01" | "57P02" | "25P03" | "26000") => true,
             // SQLite: a unique key that was inserted meanwhile.
             Some("1555" | "2067") => true,
             _ => false,
@@ -51,11 +51,45 @@ pub(super) fn is_passing(error: &sqlx::Error) -> bool {
     }
 }
 
+/// Whether the server refused to write because it is a standby, or was told to be read-only.
+pub(super) fn is_read_only(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(error) if error.code().as_deref() == Some("25006"))
+}
+
+/// How often one call was tried.
+#[derive(Debug, Default)]
+pub(super) struct Tries {
+    made: usize,
+    read_only: bool,
+}
+
+impl Tries {
+    /// Whether there is another try.
+    pub(super) fn again(&mut self) -> bool {
+        self.made += 1;
+        self.made < TRIES_MAX
+    }
+
+    /// The same after an error. A server that is read-only is asked once more, on a new connection.
+    pub(super) fn again_after(&mut self, error: &sqlx::Error) -> bool {
+        let was_read_only = std::mem::replace(&mut self.read_only, is_read_only(error));
+        let passing = is_passing(error) || (is_read_only(error) && !was_read_only);
+        passing && self.again()
+    }
+}
+
+/// What is said when no connection was had in time.
+pub(super) fn pool_timed_out() -> String {
+    sqlx::Error::PoolTimedOut.to_string()
+}
+
 /// Whether the connection is as it was, so that it may be used again.
 pub(super) fn leaves_connection(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Database(error) => {
-            !matches!(error.code().as_deref(), Some(code) if code.starts_with("57P"))
+            // Shut down, gone, read-only, or out of step with what the connection has prepared.
+            !matches!(error.code().as_deref(), Some(code)
+                if code.starts_with("57P") || code.starts_with("08") || code == "25006" || code == "26000")
         }
         sqlx::Error::RowNotFound
         | sqlx::Error::Decode(_)

@@ -21,8 +21,17 @@ pub(super) const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const MIGRATE_TIMEOUT: Duration = Duration::from_secs(300);
 /// Tries of one call after conflicts, deadlocks and connections that turned out to be dead.
 pub(super) const TRIES_MAX: usize = 4;
-/// Connections to PostgreSQL, the one that listens aside.
-pub(super) const POSTGRES_CONNECTIONS_MAX: u32 = 24;
+/// Connections to PostgreSQL that requests use, unless set otherwise; at the least and at the most.
+pub const DATABASE_CONNECTIONS: u32 = 24;
+pub const DATABASE_CONNECTIONS_MIN: u32 = 4;
+pub const DATABASE_CONNECTIONS_MAX: u32 = 1000;
+/// Beside them: those that renew leases, and the one that listens.
+pub(super) const LEASE_CONNECTIONS: u32 = 2;
+pub(super) const LISTEN_CONNECTIONS: u32 = 1;
+/// Between two times that all connections are made anew because the server is read-only, at the least.
+pub(super) const READ_ONLY_RECONNECT_INTERVAL: Duration = Duration::from_secs(1);
+/// How often it is asked at start whether a connection keeps its session.
+pub(super) const SESSION_CHECKS: usize = 4;
 /// Connections that read a SQLite file.
 pub(super) const SQLITE_READERS_MAX: u32 = 4;
 

@@ -2,7 +2,7 @@
 //! notifications. Leaves to `machine` what a command means, and to `runtime` when what is called.
 
 mod faults;
-mod limits;
+pub mod limits;
 mod local_bus;
 mod migrations;
 mod postgres;
@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use mainstem_runtime::ports::{Bus, Store};
 
+use limits::DATABASE_CONNECTIONS;
 pub use local_bus::LocalBus;
 pub use postgres::PostgresStore;
 pub use postgres_bus::PostgresBus;
@@ -26,13 +27,22 @@ pub use sqlite::SqliteStore;
 /// Opens the database that `url` names (`sqlite:FILE` or `postgres://…`) with the bus that belongs to it, and
 /// brings its schema up to date. Errors are one line that says what to do.
 pub async fn open(url: &str, lease_ttl: Duration) -> anyhow::Result<(Arc<dyn Store>, Arc<dyn Bus>)> {
+    open_with(url, lease_ttl, DATABASE_CONNECTIONS).await
+}
+
+/// The same with so many connections for requests, where the database is a server.
+pub async fn open_with(
+    url: &str,
+    lease_ttl: Duration,
+    connections: u32,
+) -> anyhow::Result<(Arc<dyn Store>, Arc<dyn Bus>)> {
     match url.split_once(':').map(|(scheme, _)| scheme) {
         Some("sqlite") => {
             let store = SqliteStore::open(url, lease_ttl).await?;
             Ok((Arc::new(store), Arc::new(LocalBus::default())))
         }
         Some("postgres" | "postgresql") => {
-            let store = PostgresStore::open(url, lease_ttl).await?;
+            let store = PostgresStore::open(url, lease_ttl, connections).await?;
             let bus = PostgresBus::open(&store).await?;
             Ok((Arc::new(store), Arc::new(bus)))
         }

@@ -1,7 +1,8 @@
 //! PostgreSQL's notifications as a bus. One connection listens for the whole process; when it is lost, all
 //! subscriptions end, and nobody can subscribe until it listens again. Notices are published in batches.
 
-use anyhow::Context;
+use std::time::Instant;
+
 use async_trait::async_trait;
 use mainstem_runtime::ports::{Bus, BusError, BusSubscription, Notice, Topic};
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
@@ -23,9 +24,22 @@ const CHANNEL: &str = "mainstem";
 #[derive(Debug)]
 pub struct PostgresBus {
     topics: Topics,
-    listening: watch::Receiver<bool>,
+    listening: watch::Receiver<Listening>,
     waiting: mpsc::Sender<Publication>,
     tasks: [JoinHandle<()>; 2],
+}
+
+#[derive(Debug)]
+enum Listening {
+    Yes,
+    /// And why, once it was tried.
+    No(Option<String>),
+}
+
+impl Listening {
+    fn is_on(&self) -> bool {
+        matches!(self, Self::Yes)
+    }
 }
 
 /// A notice as it is sent, and whom to tell that it was.
@@ -35,20 +49,25 @@ impl PostgresBus {
     /// Listens and publishes on the store's database.
     pub async fn open(store: &PostgresStore) -> anyhow::Result<Self> {
         let topics = Topics::default();
-        let (listens, mut listening) = watch::channel(false);
+        let (listens, mut listening) = watch::channel(Listening::No(None));
         let (waiting, publications) = mpsc::channel(PUBLISH_WAITING_MAX);
-        let pool = store.pool().clone();
+        let pool = store.connections().requests().clone();
         let options = pool.connect_options().as_ref().clone();
+        let outdated = store.connections().outdated();
         let tasks = [
-            tokio::spawn(listen(options, topics.clone(), listens)),
+            tokio::spawn(listen(options, topics.clone(), listens, outdated)),
             tokio::spawn(publish(pool, publications)),
         ];
         let bus = Self { topics, listening: listening.clone(), waiting, tasks };
-        timeout(OPEN_TIMEOUT, listening.wait_for(|listens| *listens))
-            .await
-            .ok()
-            .and_then(Result::ok)
-            .context("PostgreSQL does not let listen for notifications: is there a pooler in between?")?;
+        let waited = timeout(OPEN_TIMEOUT, listening.wait_for(Listening::is_on)).await;
+        let listens = matches!(waited, Ok(Ok(_)));
+        drop(waited);
+        if !listens {
+            match &*listening.borrow() {
+                Listening::No(Some(error)) => anyhow::bail!("LISTEN is not available at PostgreSQL: {error}"),
+                _ => anyhow::bail!("LISTEN was not answered by PostgreSQL within {OPEN_TIMEOUT:?}"),
+            }
+        }
         Ok(bus)
     }
 }
@@ -64,7 +83,7 @@ impl Bus for PostgresBus {
     async fn subscribe(&self, topic: Topic) -> Result<BusSubscription, BusError> {
         // Held meanwhile, so that a loss that is told later ends this subscription too.
         let listening = self.listening.borrow();
-        if *listening {
+        if listening.is_on() {
             Ok(self.topics.subscribe(topic))
         } else {
             Err(BusError("the connection that listens is lost and not back yet".to_owned()))
@@ -107,24 +126,45 @@ async fn publish(pool: PgPool, mut publications: mpsc::Receiver<Publication>) {
     }
 }
 
-/// Keeps listening, and tells when it does.
-async fn listen(options: PgConnectOptions, topics: Topics, listens: watch::Sender<bool>) {
+/// Keeps listening, and tells when it does. What leads to a server that turned out to be read-only is given up:
+/// nobody notifies there.
+async fn listen(
+    options: PgConnectOptions,
+    topics: Topics,
+    listens: watch::Sender<Listening>,
+    mut outdated: watch::Receiver<Option<Instant>>,
+) {
     let mut delay = LISTEN_RETRY_DELAY_MIN;
     loop {
+        outdated.mark_unchanged();
         match timeout(OPEN_TIMEOUT, connect(&options)).await {
             Ok(Ok(mut listener)) => {
                 delay = LISTEN_RETRY_DELAY_MIN;
-                listens.send_replace(true);
-                let lost = forward(&mut listener, &topics).await;
-                listens.send_replace(false);
+                listens.send_replace(Listening::Yes);
+                let lost = tokio::select! {
+                    biased;
+                    () = changed(&mut outdated) => "the server is read-only".to_owned(),
+                    lost = forward(&mut listener, &topics) => lost,
+                };
+                listens.send_replace(Listening::No(Some(lost.clone())));
                 topics.end_all();
                 tracing::warn!(error = lost, "the connection that listens is lost");
             }
-            Ok(Err(error)) => tracing::debug!(%error, "listening failed"),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "listening failed");
+                listens.send_replace(Listening::No(Some(error.to_string())));
+            }
             Err(_) => tracing::debug!("listening was not answered"),
         }
         sleep(delay).await;
         delay = (delay * 2).min(LISTEN_RETRY_DELAY_MAX);
+    }
+}
+
+/// Waits for ever if there is nobody to tell.
+async fn changed(outdated: &mut watch::Receiver<Option<Instant>>) {
+    if outdated.changed().await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -2,38 +2,33 @@
 //! one statement. What the database did not answer in time is given up, and the pool finds new connections
 //! when it has come back.
 
+mod connections;
 mod statements;
 
 use std::collections::BTreeSet;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use async_trait::async_trait;
 use mainstem_machine::{ChatId, ChatState, MessageId, ReplicaId};
 use mainstem_runtime::ports::{
     Applied, CachedVersions, Fault, HeartbeatReport, Held, Page, ReplicaRow, Request, Snapshot, Store,
     SyncReport, SyncRequest,
 };
-use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgRow};
+use sqlx::postgres::{PgArguments, PgConnection, PgRow};
 use sqlx::query::Query;
-use sqlx::{ConnectOptions, Connection, Postgres, Row, query};
+use sqlx::{Connection, Postgres, Row, query};
 
-use super::faults::{self, Sent, bounded, is_passing, leaves_connection};
+use super::faults::{self, Sent, Tries, bounded};
 use super::limits::{
-    ACQUIRE_TIMEOUT, IDEMPOTENCY_RECORDS_PURGED_MAX, IDEMPOTENCY_RETENTION_MS, IDLE_UNTESTED_MAX,
-    OPEN_TIMEOUT, PEER_LEASES, POSTGRES_CONNECTIONS_MAX, RENEW_TIMEOUT, REPLICA_RETENTION_MS, RETURN_TIMEOUT,
-    STATEMENT_TIMEOUT, TRIES_MAX,
+    ACQUIRE_TIMEOUT, IDEMPOTENCY_RECORDS_PURGED_MAX, IDEMPOTENCY_RETENTION_MS, PEER_LEASES, RENEW_TIMEOUT,
+    REPLICA_RETENTION_MS,
 };
+use super::reads;
 use super::rows::{self, Fields, signed};
 use super::transaction::{self, End, millis};
-use super::{migrations, reads};
+use connections::{Connections, Use};
 use statements::PostgresStatements;
-
-/// The oldest that is taken, as the server numbers its versions.
-const VERSION_MIN: i32 = 120_000;
 
 /// The database's clock, in milliseconds. It goes on within a transaction.
 macro_rules! now {
@@ -46,88 +41,59 @@ use now;
 
 #[derive(Debug)]
 pub struct PostgresStore {
-    pool: PgPool,
+    connections: Connections,
     lease_ttl: Duration,
 }
 
 impl PostgresStore {
-    /// Connects to the database that `postgres://…` names.
-    pub async fn open(url: &str, lease_ttl: Duration) -> anyhow::Result<Self> {
-        let options = PgConnectOptions::from_str(url).map_err(|error| {
-            anyhow::anyhow!("the database's URL is not postgres://USER@HOST/NAME as expected: {error}")
-        })?;
-        let options = options.application_name("mainstem").disable_statement_logging();
-        let location = location(&options);
-        // Migrations may take their time, so the first connection is without limits.
-        let connecting = tokio::time::timeout(OPEN_TIMEOUT, options.connect());
-        let mut first = match connecting.await {
-            Ok(Ok(connection)) => connection,
-            Ok(Err(error)) => anyhow::bail!("cannot connect to PostgreSQL at {location}: {error}"),
-            Err(_) => anyhow::bail!(
-                "PostgreSQL at {location} did not answer within {OPEN_TIMEOUT:?}: is the address right, and does a \
-                 firewall let it through?"
-            ),
-        };
-        check(&mut first).await.with_context(|| format!("PostgreSQL at {location} cannot be used"))?;
-        migrations::run(&mut first, migrations::POSTGRES).await.with_context(|| location.clone())?;
-        first.close().await.ok();
-
-        let limit = |duration: Duration| duration.as_millis().to_string();
-        let options = options.options([
-            ("statement_timeout", limit(STATEMENT_TIMEOUT)),
-            ("idle_in_transaction_session_timeout", limit(STATEMENT_TIMEOUT)),
-            ("default_transaction_isolation", "read committed".to_owned()),
-        ]);
-        let pool = PgPoolOptions::new()
-            .max_connections(POSTGRES_CONNECTIONS_MAX)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .test_before_acquire(false)
-            .before_acquire(|connection, before| {
-                Box::pin(async move {
-                    if before.idle_for > IDLE_UNTESTED_MAX {
-                        connection.ping().await?;
-                    }
-                    Ok(true)
-                })
-            })
-            .connect_lazy_with(options);
-        Ok(Self { pool, lease_ttl })
+    /// Connects to the database that `postgres://…` names. Requests use up to `connections` of it; leases and
+    /// notifications have their own.
+    pub async fn open(url: &str, lease_ttl: Duration, connections: u32) -> anyhow::Result<Self> {
+        Ok(Self { connections: Connections::open(url, connections).await?, lease_ttl })
     }
 
-    pub(super) fn pool(&self) -> &PgPool {
-        &self.pool
+    pub(super) fn connections(&self) -> &Connections {
+        &self.connections
     }
 
-    async fn connection(&self) -> sqlx::Result<Checkout> {
-        Ok(Checkout { connection: Some(self.pool.acquire().await?), whole: false })
+    /// What a call came to; one that found every connection in use says so.
+    fn told<T>(&self, done: Result<T, Fault>) -> Result<T, Fault> {
+        match done {
+            Err(Fault::Refused(error)) if error == faults::pool_timed_out() && self.connections.is_full() => {
+                Err(Fault::Full(format!("no connection was free within {ACQUIRE_TIMEOUT:?}")))
+            }
+            done => done,
+        }
     }
 
     /// The rows of one statement, built anew for each try; one that writes is harmless to do twice.
     async fn rows<'q>(
         &self,
+        purpose: Use,
         writes: bool,
         statement: impl Fn() -> Query<'q, Postgres, PgArguments>,
     ) -> Result<Vec<PgRow>, Fault> {
         let sent = Sent::default();
-        bounded(&sent, async {
-            for left in (0..TRIES_MAX).rev() {
-                let mut connection = self.connection().await?;
+        let done = bounded(&sent, async {
+            let mut tries = Tries::default();
+            loop {
+                let mut connection = self.connections.get(purpose).await?;
                 if writes {
                     sent.set();
                 }
                 let rows = statement().fetch_all(connection.get()).await;
                 match connection.settle(rows) {
-                    Err(error) if left > 0 && is_passing(&error) => {}
+                    Err(error) if tries.again_after(&error) => {}
                     done => return done,
                 }
             }
-            Err(faults::no_way_through())
         })
-        .await
+        .await;
+        self.told(done)
     }
 
     async fn try_apply(&self, request: &Request, sent: &Sent) -> sqlx::Result<Option<Applied>> {
-        let mut connection = self.connection().await?;
+        let mut connection = self.connections.get(Use::Request).await?;
         let ended = transact(connection.get(), request, self.lease_ttl, sent).await;
         connection.settle(ended)
     }
@@ -153,70 +119,6 @@ async fn transact(
         End::RollBack(applied) => Some(applied),
         End::Again => None,
     })
-}
-
-/// Where the database is, without the password.
-fn location(options: &PgConnectOptions) -> String {
-    let database = options.get_database().unwrap_or(options.get_username());
-    match options.get_socket() {
-        Some(socket) => format!("{}/{database}", socket.display()),
-        None => format!("{}:{}/{database}", options.get_host(), options.get_port()),
-    }
-}
-
-/// Refuses a database that would fail later.
-async fn check(connection: &mut PgConnection) -> anyhow::Result<()> {
-    let row = query(
-        "SELECT current_setting('server_version_num')::int AS number, current_setting('server_version') AS \
-         version, current_setting('server_encoding') AS encoding, \
-         current_setting('transaction_read_only')::bool AS read_only",
-    )
-    .fetch_one(connection)
-    .await?;
-    let version: String = row.try_get("version")?;
-    let encoding: String = row.try_get("encoding")?;
-    anyhow::ensure!(
-        row.try_get::<i32, _>("number")? >= VERSION_MIN,
-        "its version is {version}, and 12 is the oldest that has what is needed: update it"
-    );
-    anyhow::ensure!(
-        encoding == "UTF8",
-        "the database's encoding is {encoding}, and UTF8 is needed: create one with ENCODING 'UTF8'"
-    );
-    anyhow::ensure!(
-        !row.try_get::<bool, _>("read_only")?,
-        "it only lets read, like a standby does: give the primary's address"
-    );
-    Ok(())
-}
-
-/// A connection in use. Unless its last answer left it as it was, it is closed and not used again.
-struct Checkout {
-    connection: Option<PoolConnection<Postgres>>,
-    whole: bool,
-}
-
-impl Checkout {
-    fn get(&mut self) -> &mut PgConnection {
-        self.connection.as_mut().expect("a checkout has its connection until it is dropped")
-    }
-
-    fn settle<T>(&mut self, done: sqlx::Result<T>) -> sqlx::Result<T> {
-        self.whole = done.as_ref().map_or_else(leaves_connection, |_| true);
-        done
-    }
-}
-
-impl Drop for Checkout {
-    fn drop(&mut self) {
-        let Some(mut connection) = self.connection.take() else { return };
-        if self.whole {
-            // The pool tests it first, and on a dead link it would do so for very long.
-            tokio::spawn(tokio::time::timeout(RETURN_TIMEOUT, connection.return_to_pool()));
-        } else {
-            drop(connection.detach());
-        }
-    }
 }
 
 /// The leases of `$1` that `$2` and `$3` name, renewed for `$4`. `$wait` says what to do about a row that
@@ -265,18 +167,20 @@ const RENEW: &str = concat!(
 impl Store for PostgresStore {
     async fn apply(&self, request: &Request) -> Result<Applied, Fault> {
         let sent = Sent::default();
-        bounded(&sent, async {
-            for left in (0..TRIES_MAX).rev() {
+        let done = bounded(&sent, async {
+            let mut tries = Tries::default();
+            loop {
                 match self.try_apply(request, &sent).await {
                     Ok(Some(applied)) => return Ok(applied),
-                    Ok(None) => {}
-                    Err(error) if sent.is_set() || left == 0 || !is_passing(&error) => return Err(error),
-                    Err(_) => {}
+                    Ok(None) if tries.again() => {}
+                    Ok(None) => return Err(faults::no_way_through()),
+                    Err(error) if !sent.is_set() && tries.again_after(&error) => {}
+                    Err(error) => return Err(error),
                 }
             }
-            Err(faults::no_way_through())
         })
-        .await
+        .await;
+        self.told(done)
     }
 
     async fn snapshot(
@@ -284,7 +188,7 @@ impl Store for PostgresStore {
         chat: ChatId,
         cached: Option<CachedVersions>,
     ) -> Result<Option<Snapshot>, Fault> {
-        let rows = self.rows(false, || {
+        let rows = self.rows(Use::Request, false, || {
             let query = query(reads::snapshot!("$1::uuid", "::text")).bind(chat.to_string());
             reads::cached_values(cached).into_iter().fold(query, Query::bind)
         });
@@ -292,8 +196,9 @@ impl Store for PostgresStore {
     }
 
     async fn state(&self, chat: ChatId) -> Result<Option<Arc<ChatState>>, Fault> {
-        let rows =
-            self.rows(false, || query(reads::state!("$1::uuid", "::text")).bind(chat.to_string())).await?;
+        let rows = self
+            .rows(Use::Request, false, || query(reads::state!("$1::uuid", "::text")).bind(chat.to_string()))
+            .await?;
         faults::readable(rows.first().map(|row| rows::chat(row).map(Arc::new)).transpose())
     }
 
@@ -304,7 +209,7 @@ impl Store for PostgresStore {
         until: Option<MessageId>,
         limit: usize,
     ) -> Result<Option<Page>, Fault> {
-        let rows = self.rows(false, || {
+        let rows = self.rows(Use::Request, false, || {
             let query = query(reads::page!("$1::uuid")).bind(chat.to_string());
             reads::page_values(after, until, limit).into_iter().fold(query, Query::bind)
         });
@@ -314,7 +219,7 @@ impl Store for PostgresStore {
     async fn list(&self, owner: &str, before: Option<ChatId>, limit: usize) -> Result<Vec<ChatState>, Fault> {
         const LIST: &str =
             reads::list!("coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)", "::text");
-        let rows = self.rows(false, || {
+        let rows = self.rows(Use::Request, false, || {
             query(LIST).bind(owner).bind(before.map(|chat| chat.to_string())).bind(signed(limit as u64))
         });
         faults::readable(rows.await?.iter().map(rows::chat).collect())
@@ -329,7 +234,7 @@ impl Store for PostgresStore {
                 .bind(held.iter().map(|held| signed(held.lease.0)).collect::<Vec<_>>())
                 .bind(ttl)
         };
-        let rows = self.rows(true, || {
+        let rows = self.rows(Use::Lease, true, || {
             renewal(HEARTBEAT, held)
                 .bind(&replica.address)
                 .bind(ttl.saturating_mul(PEER_LEASES))
@@ -343,7 +248,8 @@ impl Store for PostgresStore {
         if !left.is_empty() {
             // Lost, or locked just now. One chat that stays locked must not cost the others their leases (B3).
             let wait = (self.lease_ttl / 4).min(RENEW_TIMEOUT);
-            let renewed = tokio::time::timeout(wait, self.rows(true, || renewal(RENEW, &left))).await;
+            let renewed =
+                tokio::time::timeout(wait, self.rows(Use::Lease, true, || renewal(RENEW, &left))).await;
             if let Ok(Ok(rows)) = renewed {
                 report.confirmed.extend(faults::readable(to_heartbeat(&rows))?.confirmed);
             }
@@ -352,12 +258,12 @@ impl Store for PostgresStore {
     }
 
     async fn deregister(&self, replica: &ReplicaId) -> Result<(), Fault> {
-        self.rows(true, || query(rows::DEREGISTER).bind(replica.as_str())).await.map(drop)
+        self.rows(Use::Lease, true, || query(rows::DEREGISTER).bind(replica.as_str())).await.map(drop)
     }
 
     async fn sync(&self, request: &SyncRequest) -> Result<SyncReport, Fault> {
         const SYNC: &str = reads::sync!("id = ANY($1::uuid[])", now!(), "::text");
-        let rows = self.rows(false, || {
+        let rows = self.rows(Use::Request, false, || {
             query(SYNC)
                 .bind(request.chats.iter().map(ToString::to_string).collect::<Vec<_>>())
                 .bind(signed(request.runnable_max as u64))
@@ -366,12 +272,12 @@ impl Store for PostgresStore {
     }
 
     async fn secret(&self, fresh: &[u8]) -> Result<Vec<u8>, Fault> {
-        let kept = self.rows(true, || query(rows::SECRET).bind(fresh)).await?;
+        let kept = self.rows(Use::Request, true, || query(rows::SECRET).bind(fresh)).await?;
         faults::readable(kept.first().ok_or(sqlx::Error::RowNotFound).and_then(|row| row.try_get("value")))
     }
 
     async fn ping(&self) -> Result<(), Fault> {
-        self.rows(false, || query("SELECT 1")).await.map(drop)
+        self.rows(Use::Request, false, || query("SELECT 1")).await.map(drop)
     }
 }
 
