@@ -9,6 +9,7 @@ use mainstem_machine::{ReplicaId, limits};
 use serde::Deserialize;
 use uuid::Uuid;
 
+use crate::adapters::limits::{DATABASE_CONNECTIONS, DATABASE_CONNECTIONS_MAX, DATABASE_CONNECTIONS_MIN};
 use crate::failure::Failure;
 use crate::http::Hosts;
 use crate::units::{Size, Span};
@@ -51,6 +52,9 @@ pub struct ServeOptions {
     /// sqlite:FILE or postgres://… [default: sqlite:mainstem.db]
     #[arg(long, env = "MAINSTEM_DATABASE", value_name = "URL")]
     pub database: Option<String>,
+    /// Connections that requests may use; PostgreSQL only [default: 24]
+    #[arg(long, env = "MAINSTEM_DATABASE_CONNECTIONS", value_name = "N")]
+    pub database_connections: Option<u32>,
     /// This replica's id [default: a random UUID at each start]
     #[arg(long, env = "MAINSTEM_REPLICA", value_name = "ID")]
     pub replica: Option<String>,
@@ -125,6 +129,7 @@ pub struct ServeOptions {
 pub struct Config {
     pub listen: String,
     pub database: String,
+    pub database_connections: u32,
     pub replica: ReplicaId,
     pub relay_listen: String,
     pub relay_advertise: Option<String>,
@@ -180,7 +185,7 @@ impl ServeOptions {
     }
 
     fn or(self, other: Self) -> Self {
-        or!(self, other: listen, database, replica, relay_listen, relay_advertise, peer_secret_file, auth_file,
+        or!(self, other: listen, database, database_connections, replica, relay_listen, relay_advertise, peer_secret_file, auth_file,
             allowed_host, insecure, workers, generator, openai_base_url, openai_model, lease_ttl, heartbeat,
             poll_interval, drain_timeout, client_timeout, queue_max, message_bytes_max, episode_bytes_max, log,
             log_format, runtime_threads)
@@ -193,6 +198,7 @@ impl ServeOptions {
         let config = Config {
             listen: self.listen.unwrap_or_else(|| "127.0.0.1:8080".into()),
             database: self.database.unwrap_or_else(|| "sqlite:mainstem.db".into()),
+            database_connections: self.database_connections.unwrap_or(DATABASE_CONNECTIONS),
             replica: ReplicaId::new(replica)
                 .map_err(|error| Failure::usage(format!("--replica: {error}")))?,
             relay_listen: self.relay_listen.unwrap_or_else(|| "127.0.0.1:0".into()),
@@ -233,6 +239,13 @@ impl Config {
         let scheme = self.database.split_once(':').map(|(scheme, _)| scheme);
         if !matches!(scheme, Some("sqlite" | "postgres" | "postgresql")) {
             return Err("--database: expected sqlite:FILE or postgres://…".into());
+        }
+        let connections = self.database_connections;
+        if !(DATABASE_CONNECTIONS_MIN..=DATABASE_CONNECTIONS_MAX).contains(&connections) {
+            return Err(format!(
+                "--database-connections is {connections}: expected {DATABASE_CONNECTIONS_MIN} to \
+                 {DATABASE_CONNECTIONS_MAX}; leases and notifications have others of their own"
+            ));
         }
         if self.lease_ttl < LEASE_TTL_MIN {
             return Err(format!("--lease-ttl is {:?}: expected at least {LEASE_TTL_MIN:?}", self.lease_ttl));
@@ -297,6 +310,7 @@ mod tests {
         let config = options(&[]).check().expect("a set-up");
         assert_eq!((&*config.listen, &*config.database), ("127.0.0.1:8080", "sqlite:mainstem.db"));
         assert_eq!((config.workers, config.queue_max, config.insecure), (64, 20, false));
+        assert_eq!(config.database_connections, 24);
         let seconds = [config.lease_ttl, config.heartbeat, config.poll_interval].map(|span| span.as_secs());
         assert_eq!(seconds, [15, 5, 5]);
         assert_eq!((config.drain_timeout.as_secs(), config.client_timeout.as_secs()), (10, 30));
@@ -360,6 +374,8 @@ mod tests {
         assert!(refused(&["--database", "mysql://x"]).contains("--database"));
         assert!(refused(&["--replica", "a b"]).contains("--replica"));
         assert!(refused(&["--generator", "openai"]).contains("--openai-model"));
+        assert!(refused(&["--database-connections", "3"]).contains("4 to 1000"));
+        assert!(refused(&["--database-connections", "1001"]).contains("4 to 1000"));
         assert!(refused(&["--runtime-threads", "0"]).contains("1 to"));
         assert!(
             refused(&["--lease-ttl", "100ms", "--poll-interval", "1ms", "--heartbeat", "1ms"])

@@ -23,7 +23,7 @@ pub(crate) async fn run(config: Config) -> Result<(), Failure> {
     let secret = peer_secret(&config)?;
     let generator = generator(&config)?;
     let front = Front::open(&config).await?;
-    let opened = adapters::open(&config.database, config.lease_ttl).await;
+    let opened = adapters::open_with(&config.database, config.lease_ttl, config.database_connections).await;
     let (store, bus) = opened.map_err(|error| Failure::environment(format!("--database: {error:#}")))?;
     let relay = if config.is_alone() {
         None

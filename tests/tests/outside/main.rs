@@ -10,6 +10,7 @@ mod database;
 mod descriptors;
 mod drain;
 mod follows;
+mod full_pool;
 mod generators;
 mod hosts;
 mod http;
