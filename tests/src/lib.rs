@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod commit_proxy;
 pub mod deadline;
 mod last_will;
+pub mod pooler;
 pub mod postgres;
 pub mod process;
 pub mod provider;

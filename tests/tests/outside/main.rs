@@ -17,6 +17,7 @@ mod http;
 mod limits;
 mod logs;
 mod members;
+mod pgbouncer;
 mod proxies;
 mod relay;
 mod slow_readers;

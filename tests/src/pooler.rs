@@ -1,0 +1,85 @@
+//! A PgBouncer of the test's own in front of a PostgreSQL, set up by nothing but its mode: what it refuses
+//! unless it is told otherwise, it refuses here.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+
+use crate::last_will::LastWill;
+use crate::postgres::{Postgres, account, directory};
+
+const PROGRAM: &str = "/usr/sbin/pgbouncer";
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+
+#[derive(Debug)]
+pub struct Pooler {
+    directory: PathBuf,
+    port: u16,
+    child: Child,
+    _last_will: LastWill,
+}
+
+impl Pooler {
+    /// With this `pool_mode`, in front of all databases of that server.
+    pub fn start(postgres: &Postgres, mode: &str) -> anyhow::Result<Self> {
+        ensure!(PathBuf::from(PROGRAM).exists(), "{PROGRAM} is needed: install the package pgbouncer");
+        let account = account()?;
+        let directory = directory(account)?;
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let settings = format!(
+            "[databases]\n* = host=127.0.0.1 port={} user=mainstem\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
+             listen_port = {port}\nunix_socket_dir =\nauth_type = any\npool_mode = {mode}\n",
+            postgres.port()
+        );
+        let file = directory.join("pgbouncer.ini");
+        fs::write(&file, settings)?;
+        let log = fs::File::create(directory.join("log"))?;
+        let mut command = Command::new(PROGRAM);
+        command.arg(&file).env_clear().current_dir(&directory).process_group(0);
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        // It refuses to run as root.
+        if let Some((user, group)) = account {
+            command.uid(user).gid(group);
+        }
+        let child = command.spawn().context("pgbouncer does not start")?;
+        let will = "kill -KILL \"$1\"; rm -rf \"$2\"";
+        let place = directory.to_str().context("a path of UTF-8")?;
+        let last_will = LastWill::new(will, &[&child.id().to_string(), place])?;
+        let mut pooler = Self { directory, port, child, _last_will: last_will };
+        pooler.wait_until_ready()?;
+        Ok(pooler)
+    }
+
+    /// `url` of a database of the server on `port`, by way of the pooler.
+    pub fn url(&self, url: &str, port: u16) -> String {
+        url.replacen(&format!(":{port}/"), &format!(":{}/", self.port), 1)
+    }
+
+    fn wait_until_ready(&mut self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + START_TIMEOUT;
+        while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            let log = || fs::read_to_string(self.directory.join("log")).unwrap_or_default();
+            if let Some(status) = self.child.try_wait()? {
+                bail!("pgbouncer ended with {status}: {}", log());
+            }
+            ensure!(Instant::now() < deadline, "pgbouncer is not ready after {START_TIMEOUT:?}: {}", log());
+            thread::sleep(POLL_INTERVAL);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Pooler {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+        fs::remove_dir_all(&self.directory).ok();
+    }
+}
