@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mainstem_machine::ChatId;
 use mainstem_oracles::{Evidence, StreamId};
-use mainstem_runtime::ports::{Env, IdempotencyKey};
+use mainstem_runtime::ports::{Env, IdempotencyKey, Keep};
 use mainstem_runtime::{EdgeError, Next, Node};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, BufReader};
@@ -44,7 +44,8 @@ async fn answer(stream: Stream, node: Node<SimEnv>, world: &World) -> std::io::R
         Some(Ask::Execute { by, chat, order, key }) => {
             let by: Arc<str> = by.into();
             let body = Sha256::digest(format!("{chat} {order:?}")).into();
-            let idempotency_key = IdempotencyKey { caller: by.clone(), key: key.into(), body };
+            let idempotency_key =
+                IdempotencyKey { caller: by.clone(), key: key.into(), body, keep: Keep::Answer };
             let command = order.into_command(chat, &by);
             let reply = match node.execute(&by, chat, command, Some(idempotency_key)).await {
                 Ok(accepted) => Reply::Accepted(accepted),

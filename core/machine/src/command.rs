@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::QUEUE_BYTES_MAX;
 use crate::marks::sometimes;
 use crate::{
     ChatId, ChatState, Content, Episode, Lease, Message, MessageId, QueuedMessage, ReplicaId, Retry, Role,
@@ -270,6 +271,15 @@ impl Command {
         }
     }
 
+    /// What is said with it, by a user.
+    pub fn content(&self) -> Option<&Content> {
+        match self {
+            Self::Send { content, .. } | Self::Edit { content, .. } => Some(content),
+            Self::Create { content, .. } => content.as_ref(),
+            _ => None,
+        }
+    }
+
     /// A constant name, for logs.
     pub const fn name(&self) -> &'static str {
         match self {
@@ -468,7 +478,7 @@ impl ChatState {
         let busy = self.status.is_runnable();
         match (busy, mode) {
             (true, SendMode::Reject) => Err(Rejection::Busy),
-            (true, _) if self.queue.len() >= max => Err(Rejection::QueueFull),
+            (true, _) if self.queue.len() >= max || !fits(&self.queue, content) => Err(Rejection::QueueFull),
             (true, SendMode::Queue) => {
                 let queued = draft.enqueue(content.clone(), self.queue.len());
                 Ok(draft.finish_with_sent(None, Some(queued)))
@@ -479,6 +489,9 @@ impl ChatState {
                 Ok(draft.finish_with_sent(None, Some(queued)))
             }
             (false, SendMode::Queue | SendMode::Reject) if !self.queue.is_empty() => {
+                if !fits(&self.queue[1..], content) {
+                    return Err(Rejection::QueueFull);
+                }
                 // What waited longest goes first; the queue is as long afterwards as it was.
                 let queued = draft.enqueue(content.clone(), self.queue.len());
                 draft.next_turn();
@@ -496,6 +509,15 @@ impl ChatState {
         let held = self.is_held_by(&fence.replica, fence.lease) && self.present_episode() == fence.episode;
         if held && self.status == status { Ok(()) } else { Err(Rejection::Fenced) }
     }
+}
+
+/// Whether the content may wait behind these (B1).
+fn fits(queue: &[QueuedMessage], content: &Content) -> bool {
+    queue.is_empty() || queue_bytes(queue) + content.as_json().len() <= QUEUE_BYTES_MAX
+}
+
+fn queue_bytes(queue: &[QueuedMessage]) -> usize {
+    queue.iter().map(|queued| queued.content.as_json().len()).sum()
 }
 
 /// A change in the making.
@@ -608,6 +630,12 @@ impl Draft {
     fn enqueue(&mut self, content: Content, at: usize) -> QueuedMessage {
         let queued = QueuedMessage { id: self.next_id(), content, created_at: self.state.updated_at };
         self.state.queue.insert(at, queued.clone());
+        // An interrupting send's place is the first, and one that resumes takes the first's.
+        let alone = self.state.queue.len() <= 2;
+        assert!(
+            alone || queue_bytes(&self.state.queue[1..]) <= QUEUE_BYTES_MAX,
+            "B1: what waits in a chat is bounded"
+        );
         self.queue_moved();
         queued
     }

@@ -20,6 +20,7 @@ pub mod limits;
 pub mod marks;
 mod message;
 mod reads;
+mod record;
 pub mod replica;
 mod stream;
 mod time;
@@ -34,5 +35,6 @@ pub use ids::{
 };
 pub use message::{Message, QueuedMessage, Role};
 pub use reads::{CachedVersions, Page, Snapshot, Tail};
+pub use record::{AnswerRecord, Keep};
 pub use stream::{Body, Ending, RelayFault, RelayFrame, RelayPosition, ResetReason, Resume, StreamEvent};
 pub use time::{Time, WallTime};

@@ -14,6 +14,10 @@ pub const PAGE_MESSAGES_MAX: usize = 100;
 pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
 /// Pages that one hub reads at the same time.
 pub const PAGE_READS_MAX: usize = 8;
+/// Content of all messages that wait in one chat; one alone may have more.
+pub const QUEUE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Texts of the chats in one page of a list, beyond the first one's.
+pub const LIST_BYTES_MAX: usize = 1024 * 1024;
 /// Actions that one event asks a hub for.
 pub const ACTIONS_MAX: usize = 64;
 /// Episodes that a hub keeps: the live one, and such as ended a short while ago.

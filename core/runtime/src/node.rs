@@ -16,8 +16,8 @@ use mainstem_machine::{
 
 use crate::driver::{Entry, Followed, Follows, HubCell, Next, ReplicaCell, Shared, Vitals, Watch, lock};
 use crate::ports::{
-    Answer, Applied, Bus, Env, Fault, Generator, IdempotencyKey, Page, ReplicaRow, Request, Store,
-    TaskHandle, within,
+    Answer, Applied, Bus, Env, Fault, Generator, IdempotencyKey, Keep, Listed, Page, ReplicaRow, Request,
+    Store, TaskHandle, within,
 };
 use crate::relay::{Follow, Peers, RelayServer, RelaySource};
 
@@ -168,7 +168,7 @@ impl<E: Env> Node<E> {
     fn internal_idempotency_key(&self, by: &Arc<str>) -> IdempotencyKey {
         let env = &self.shared.env;
         let key = format!("internal {:016x}{:016x}", env.entropy(), env.entropy());
-        IdempotencyKey { caller: by.clone(), key: key.into(), body: [0; 32] }
+        IdempotencyKey { caller: by.clone(), key: key.into(), body: [0; 32], keep: Keep::Decision }
     }
 
     pub async fn chat(&self, by: &Arc<str>, chat: ChatId) -> Result<Arc<ChatState>, EdgeError> {
@@ -181,7 +181,7 @@ impl<E: Env> Node<E> {
         by: &Arc<str>,
         before: Option<ChatId>,
         limit: usize,
-    ) -> Result<Vec<ChatState>, EdgeError> {
+    ) -> Result<Listed, EdgeError> {
         self.read(|| self.shared.store.list(by, before, limit)).await
     }
 

@@ -13,8 +13,8 @@ use madsim::runtime::NodeHandle;
 use mainstem_machine::{ChatId, ChatState, MessageId, ReplicaId};
 use mainstem_oracles::{Evidence, Operation};
 use mainstem_runtime::ports::{
-    Applied, CachedVersions, Fault, HeartbeatReport, Held, Page, ReplicaRow, Request, Snapshot, Store,
-    SyncReport, SyncRequest,
+    Applied, CachedVersions, Fault, HeartbeatReport, Held, Listed, Page, ReplicaRow, Request, Snapshot,
+    Store, SyncReport, SyncRequest,
 };
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -270,7 +270,7 @@ impl Store for SimStore {
         self.call("page", move |rows, _, _| rows.page(chat, after, until, limit)).await
     }
 
-    async fn list(&self, owner: &str, before: Option<ChatId>, limit: usize) -> Result<Vec<ChatState>, Fault> {
+    async fn list(&self, owner: &str, before: Option<ChatId>, limit: usize) -> Result<Listed, Fault> {
         let owner = owner.to_owned();
         self.call("list", move |rows, _, _| rows.list(&owner, before, limit)).await
     }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_machine::{
-    Change, ChatId, ChatState, Command, LeaseTerm, Message, MessageId, Outcome, Rejection, ReplicaId, Status,
-    StoreFacts, Time, limits,
+    AnswerRecord, Change, ChatId, ChatState, Command, LeaseTerm, Message, MessageId, Outcome, Rejection,
+    ReplicaId, Status, StoreFacts, Time, limits,
 };
 use mainstem_oracles::{Committed, Evidence};
 use mainstem_runtime::ports::{
-    Answer, Applied, CachedVersions, HeartbeatReport, Held, Page, Peer, ReplicaRow, Request, Snapshot,
-    SyncReport, SyncRequest, Tail,
+    Answer, Applied, CachedVersions, HeartbeatReport, Held, Listed, Page, Peer, ReplicaRow, Request,
+    Snapshot, SyncReport, SyncRequest, Tail,
 };
 
 use crate::world::World;
@@ -42,7 +42,7 @@ struct Row {
 
 struct IdempotencyRecord {
     body: [u8; 32],
-    answer: Answer,
+    answer: Result<AnswerRecord, Rejection>,
     until: Time,
 }
 
@@ -58,6 +58,13 @@ impl Row {
             _ => self.free_since,
         }
     }
+}
+
+/// What users and providers wrote, beside messages.
+fn text_bytes(state: &ChatState) -> usize {
+    let labels = [&state.title, &state.model].into_iter().flatten().map(|text| text.len());
+    let errors = state.error.iter().chain(state.retry.as_ref().map(|retry| &retry.error));
+    labels.chain(errors.map(|error| error.code.len() + error.message.len())).sum()
 }
 
 impl Rows {
@@ -109,12 +116,18 @@ impl Rows {
         {
             world.observe(Evidence::Replayed { replica: replica.into(), chat: request.chat });
             return match kept.body == idempotency_key.body {
-                true => Applied::Replayed(kept.answer.clone()),
+                true => {
+                    let now = self.chats.get(&request.chat).map(|row| &row.state);
+                    let record = kept.answer.clone();
+                    Applied::Replayed(record.and_then(|record| record.answer(&request.command, now)))
+                }
                 false => Applied::Mismatch,
             };
         }
         let (applied, answer) = self.apply_now(world, replica, request, asked, may_work);
         if let (Some(key), Some(idempotency_key)) = (idempotency_key, &request.idempotency_key) {
+            let answer =
+                answer.map(|answer| AnswerRecord::of(&answer, &request.command, idempotency_key.keep));
             self.idempotency_records
                 .insert(key, IdempotencyRecord { body: idempotency_key.body, answer, until: now + DAY });
         }
@@ -273,9 +286,17 @@ impl Rows {
         Some(Page { messages, more, has_base, reset_version, history_version })
     }
 
-    pub(super) fn list(&self, owner: &str, before: Option<ChatId>, limit: usize) -> Vec<ChatState> {
+    pub(super) fn list(&self, owner: &str, before: Option<ChatId>, limit: usize) -> Listed {
         let mine = |row: &&Row| &*row.state.owner == owner && before.is_none_or(|end| row.state.id < end);
-        self.chats.values().rev().filter(mine).take(limit).map(|row| row.state.clone()).collect()
+        let (mut chats, mut bytes) = (vec![], 0);
+        for row in self.chats.values().rev().filter(mine) {
+            bytes += text_bytes(&row.state);
+            if !chats.is_empty() && (chats.len() >= limit || bytes > limits::LIST_BYTES_MAX) {
+                return Listed { chats, more: true };
+            }
+            chats.push(ChatState { queue: vec![], ..row.state.clone() });
+        }
+        Listed { chats, more: false }
     }
 
     pub(super) fn heartbeat(

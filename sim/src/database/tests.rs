@@ -78,7 +78,12 @@ fn a_lost_answer_is_found_again_by_its_idempotency_key_and_a_refused_call_did_no
         assert!(matches!(a.apply(&send("two")).await, Err(Fault::Refused(_))));
         assert!(database.chat(chat()).unwrap().queue.is_empty());
         let mut sent = send("two");
-        sent.idempotency_key = Some(IdempotencyKey { caller: "u".into(), key: "k".into(), body: [1; 32] });
+        sent.idempotency_key = Some(IdempotencyKey {
+            caller: "u".into(),
+            key: "k".into(),
+            body: [1; 32],
+            keep: Default::default(),
+        });
         database.plan(planned(CallFault::AnswerLost));
         assert!(matches!(a.apply(&sent).await, Err(Fault::Unknown(_))));
         assert_eq!(database.chat(chat()).unwrap().queue.len(), 1);

@@ -17,7 +17,8 @@ const PURGED_MAX: usize = 1000;
 const MANY: usize = PURGED_MAX + 200;
 
 fn keyed(key: &str) -> Request {
-    let idempotency_key = IdempotencyKey { caller: "ada".into(), key: key.into(), body: [7; 32] };
+    let idempotency_key =
+        IdempotencyKey { caller: "ada".into(), key: key.into(), body: [7; 32], keep: Default::default() };
     Request { idempotency_key: Some(idempotency_key), ..create(fresh_id()) }
 }
 

@@ -2,6 +2,7 @@
 //! all tests share one PostgreSQL server; each has a database of its own.
 
 mod bodies;
+mod bytes;
 mod cluster;
 mod come_back;
 mod command_line;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mainstem_machine::{
-    Accepted, CachedVersions, ChatId, ChatState, Command, Lease, MessageId, Page, Rejection, ReplicaId,
+    Accepted, CachedVersions, ChatId, ChatState, Command, Keep, Lease, MessageId, Page, Rejection, ReplicaId,
     Snapshot, Status, Version,
 };
 
@@ -43,6 +43,8 @@ pub struct IdempotencyKey {
     pub key: Arc<str>,
     /// A digest of the request's body.
     pub body: [u8; 32],
+    /// How much of the answer is kept.
+    pub keep: Keep,
 }
 
 /// What is kept with a receipt and answered again.
@@ -96,6 +98,14 @@ pub struct HeartbeatReport {
     pub peers: Vec<Peer>,
 }
 
+/// One page of a user's chats. A list carries no queues: those of its chats are empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listed {
+    pub chats: Vec<ChatState>,
+    /// There are more behind the last one.
+    pub more: bool,
+}
+
 /// What a replica asks in its periodic look at everything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyncRequest {
@@ -143,8 +153,9 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Option<Page>, Fault>;
 
-    /// The chats of a user, newest first (by id, which grows with time), before `before`.
-    async fn list(&self, owner: &str, before: Option<ChatId>, limit: usize) -> Result<Vec<ChatState>, Fault>;
+    /// The chats of a user, newest first (by id, which grows with time), before `before`; up to `limit` and
+    /// `limits::LIST_BYTES_MAX` (at least one, if there is any).
+    async fn list(&self, owner: &str, before: Option<ChatId>, limit: usize) -> Result<Listed, Fault>;
 
     /// Renews leases and membership.
     async fn heartbeat(&self, replica: &ReplicaRow, held: &[Held]) -> Result<HeartbeatReport, Fault>;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_machine::{Message, MessageId, Status, Version, limits};
-use mainstem_runtime::ports::{CachedVersions, Page, Snapshot, SyncReport, Tail};
+use mainstem_runtime::ports::{CachedVersions, Listed, Page, Snapshot, SyncReport, Tail};
 
 use super::rows::{self, Fields, signed, unsigned};
 
@@ -61,15 +61,21 @@ macro_rules! page {
     };
 }
 
-/// The chats of `$1` before `$2`, at most `$3`.
+/// The chats of `$1` before `$2`, at most `$3`, and up to `$4` bytes of what users and providers wrote. Which they
+/// are is chosen first: only theirs is read, and no queue.
 macro_rules! list {
     ($before:literal, $text:literal) => {
         concat!(
-            "SELECT ",
-            rows::chat_columns!($text),
-            " FROM chats c WHERE c.owner = $1 AND c.id < ",
+            "WITH found AS (SELECT c.id, row_number() OVER (ORDER BY c.id DESC) AS place, \
+             sum(c.length) OVER (ORDER BY c.id DESC) AS bytes, count(*) OVER () AS found FROM \
+             (SELECT id, coalesce(octet_length(title), 0) + coalesce(octet_length(model), 0) \
+             + coalesce(octet_length(error), 0) + coalesce(octet_length(retry), 0) AS length FROM chats \
+             WHERE owner = $1 AND id < ",
             $before,
-            " ORDER BY c.id DESC LIMIT $3"
+            " ORDER BY id DESC LIMIT $3 + 1) c) SELECT ",
+            rows::chat_columns!($text, "'[]'"),
+            ", f.found FROM found f JOIN chats c ON c.id = f.id \
+             WHERE f.place <= $3 AND (f.place = 1 OR f.bytes <= $4) ORDER BY f.place"
         )
     };
 }
@@ -144,6 +150,17 @@ pub(super) fn to_page(rows: &[impl Fields]) -> sqlx::Result<Option<Page>> {
         reset_version: Version(first.number("reset_version")?),
         history_version: Version(first.number("history_version")?),
     }))
+}
+
+/// What is bound to a list's statement after the owner and the chat before which it begins.
+pub(super) fn list_values(limit: usize) -> [i64; 2] {
+    [signed(limit.max(1) as u64), signed(limits::LIST_BYTES_MAX as u64)]
+}
+
+pub(super) fn to_list(rows: &[impl Fields]) -> sqlx::Result<Listed> {
+    let chats = rows.iter().map(rows::chat).collect::<sqlx::Result<Vec<_>>>()?;
+    let found = rows.first().map_or(Ok(0), |row| row.number("found"))?;
+    Ok(Listed { more: found > chats.len() as u64, chats })
 }
 
 pub(super) fn to_report(rows: &[impl Fields]) -> sqlx::Result<SyncReport> {

@@ -53,15 +53,20 @@ macro_rules! fields {
 fields!(sqlx::postgres::PgRow);
 fields!(sqlx::sqlite::SqliteRow);
 
-/// The columns of `chats c`; `$text` makes text of an id.
+/// The columns of `chats c`; `$text` makes text of an id. `$queue` may stand for a queue that is not read.
 macro_rules! chat_columns {
     ($text:literal) => {
+        $crate::adapters::rows::chat_columns!($text, "c.queue")
+    };
+    ($text:literal, $queue:literal) => {
         concat!(
             "c.id",
             $text,
             " AS id, c.owner, c.title, c.model, c.status, c.worker, c.lease, c.begun, c.snapshot_version, \
-             c.history_version, c.queue_version, c.reset_version, c.attempt, c.error, c.retry, c.queue, \
-             c.last_message, c.last_id, c.created_at, c.updated_at"
+             c.history_version, c.queue_version, c.reset_version, c.attempt, c.error, c.retry, \
+             c.last_message, c.last_id, c.created_at, c.updated_at, ",
+            $queue,
+            " AS queue"
         )
     };
 }

@@ -5,7 +5,8 @@ use std::future::Future;
 use std::time::Duration;
 
 use mainstem_machine::{
-    Change, ChatId, ChatState, LeaseTerm, MessageId, Outcome, Role, StoreFacts, WallTime,
+    AnswerRecord, Change, ChatId, ChatState, LeaseTerm, MessageId, Outcome, Rejection, Role, StoreFacts,
+    WallTime,
 };
 use mainstem_runtime::ports::{Answer, Applied, IdempotencyKey, Request};
 
@@ -25,7 +26,7 @@ pub(super) struct Locked {
 #[derive(Debug)]
 pub(super) struct IdempotencyRecord {
     pub(super) body: Vec<u8>,
-    pub(super) answer: Answer,
+    pub(super) answer: Result<AnswerRecord, Rejection>,
 }
 
 /// What a transaction writes before it commits.
@@ -82,7 +83,16 @@ pub(super) async fn apply(
         return Ok(match statements.kept(idempotency_key).await? {
             None => End::Again,
             Some(kept) if kept.body != idempotency_key.body => End::RollBack(Applied::Mismatch),
-            Some(kept) => End::RollBack(Applied::Replayed(kept.answer)),
+            Some(IdempotencyRecord { answer: Ok(record), .. }) => {
+                let now = match record.needs_chat() {
+                    true => statements.lock(request.chat).await?.state,
+                    false => None,
+                };
+                End::RollBack(Applied::Replayed(record.answer(&request.command, now.as_ref())))
+            }
+            Some(IdempotencyRecord { answer: Err(rejection), .. }) => {
+                End::RollBack(Applied::Replayed(Err(rejection)))
+            }
         });
     }
 
@@ -107,7 +117,12 @@ pub(super) async fn apply(
     if let Some(change) = change {
         assert_eq!(change.state.id, request.chat, "a command changes the chat it was sent to");
     }
-    let kept = request.idempotency_key.as_ref().map(|idempotency_key| (idempotency_key, json(&answer)));
+    let kept = request.idempotency_key.as_ref().map(|idempotency_key| {
+        let record = answer
+            .as_ref()
+            .map(|accepted| AnswerRecord::of(accepted, &request.command, idempotency_key.keep));
+        (idempotency_key, json(&record))
+    });
     let writes = change.is_some() || kept.is_some();
     if writes {
         let lease_expires_at = match change.map_or(LeaseTerm::Keep, |change| change.lease) {

@@ -10,7 +10,7 @@ use futures::stream;
 use http::{HeaderValue, StatusCode, Uri, header};
 use mainstem_machine::{Accepted, ChatId, Command, MessageId, Rejection, SendMode};
 use mainstem_runtime::encode;
-use mainstem_runtime::ports::{Env, IdempotencyKey};
+use mainstem_runtime::ports::{Env, IdempotencyKey, Listed};
 use uuid::Uuid;
 
 use super::auth::Caller;
@@ -51,9 +51,7 @@ pub(super) async fn create<E: Env>(
 pub(super) async fn list<E: Env>(State(app): State<Arc<App<E>>>, Caller(by): Caller, uri: Uri) -> Answer {
     let query = Parameters::of(&uri)?;
     let limit = query.limit()?;
-    let mut chats = app.node.chats(&by, query.before()?, limit + 1).await?;
-    let more = chats.len() > limit;
-    chats.truncate(limit);
+    let Listed { chats, more } = app.node.chats(&by, query.before()?, limit).await?;
     let next = chats.last().filter(|_| more).map(|chat| chat.id);
     let mut out = Vec::new();
     encode::write_chats(&mut out, &chats, next);

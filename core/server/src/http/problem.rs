@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use mainstem_machine::Rejection;
+use mainstem_machine::limits::QUEUE_BYTES_MAX;
 use mainstem_runtime::EdgeError;
 use serde_json::json;
 
@@ -138,7 +139,14 @@ impl From<Rejection> for Problem {
                 (StatusCode::CONFLICT, "conflict", "The chat's state does not allow this now")
             }
         };
-        Self::new(status, code, title)
+        let problem = Self::new(status, code, title);
+        match rejection {
+            Rejection::QueueFull => problem.detail(format!(
+                "no more messages, or no more than {QUEUE_BYTES_MAX} bytes of them, may wait: send again when \
+                 some have had their turn, or take some back"
+            )),
+            _ => problem,
+        }
     }
 }
 

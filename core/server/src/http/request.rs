@@ -10,7 +10,7 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Uri, Version, header};
 use http_body_util::BodyExt;
 use mainstem_machine::{ChatId, Content, ContentError, MessageId, Rejection};
-use mainstem_runtime::ports::IdempotencyKey;
+use mainstem_runtime::ports::{IdempotencyKey, Keep};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -239,6 +239,7 @@ pub(super) fn idempotency_key(
         caller: Arc::clone(caller),
         key: format!("{method} {} {key}", uri.path()).into(),
         body: Sha256::digest(body).into(),
+        keep: Keep::Answer,
     }))
 }
 

@@ -1,10 +1,10 @@
 //! That what is asked for again under its receipt happens once.
 
 use futures::future::join_all;
-use mainstem_machine::{Command, Rejection};
+use mainstem_machine::{Accepted, ChatState, Command, Rejection};
 
 use super::{Subject, create, idempotency_key, send};
-use crate::ports::{Applied, IdempotencyKey, Request};
+use crate::ports::{Applied, IdempotencyKey, Keep, Request};
 
 /// How often the same is asked for at the same time.
 const AT_ONCE: usize = 8;
@@ -30,6 +30,34 @@ pub async fn an_idempotency_key_is_answered_again(subject: &Subject) {
     assert_eq!(subject.apply(&request).await, Applied::Replayed(Ok(answer)), "S6: the same answer");
     let now = subject.store.snapshot(chat, None).await.expect("the store answers").expect("it exists");
     assert_eq!(now.state.snapshot_version.0, state.snapshot_version.0 + 1, "S6: nothing happened again");
+}
+
+/// A key that nobody outside has: what is kept tells what was decided, and a chat is told as it is by then.
+pub async fn a_receipt_of_our_own_settles_what_happened(subject: &Subject) {
+    let own = |key: &str| IdempotencyKey { keep: Keep::Decision, ..idempotency_key("ada", key, 1) };
+    let chat = subject.running_chat().await;
+    let sent = of(chat, send("once"), own("own send"));
+    let Applied::Changed { answer, .. } = subject.apply(&sent).await else { panic!("it is queued") };
+    let held = subject.change(chat, super::acquire("a")).await;
+    let interrupt = of(chat, Command::Interrupt { episode: None }, own("own interrupt"));
+    let Applied::Changed { answer: interrupted, .. } = subject.apply(&interrupt).await else {
+        panic!("what runs is interrupted")
+    };
+    let busy = of(chat, Command::Delete, own("own delete"));
+    assert_eq!(subject.apply(&busy).await, Applied::Rejected(Rejection::Busy));
+    assert_eq!(subject.apply(&interrupt).await, Applied::Replayed(Ok(interrupted)), "S7: once");
+
+    let finish = Command::FinishInterruption { fence: super::fence(&held), partial: None };
+    let now = subject.change(chat, finish).await;
+    assert_eq!(subject.apply(&sent).await, Applied::Replayed(Ok(answer)), "S6: the same message");
+    assert_eq!(
+        subject.apply(&interrupt).await,
+        Applied::Replayed(Ok(Accepted::Chat(ChatState::clone(&now).into()))),
+        "S7: the next turn is not interrupted"
+    );
+    assert_eq!(subject.apply(&busy).await, Applied::Replayed(Err(Rejection::Busy)));
+    let after = subject.store.state(chat).await.expect("the store answers").expect("it exists");
+    assert_eq!(after, now, "S6: nothing happened again");
 }
 
 pub async fn a_rejection_is_kept_in_its_idempotency_record(subject: &Subject) {

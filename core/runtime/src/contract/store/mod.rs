@@ -24,7 +24,7 @@ pub use idempotency::*;
 pub use leases::*;
 pub use reads::*;
 
-use crate::ports::{Applied, IdempotencyKey, Request, Store};
+use crate::ports::{Applied, IdempotencyKey, Keep, Request, Store};
 
 /// Lets time pass: the same that the store's clock goes by.
 pub type Sleep = Arc<dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync>;
@@ -53,6 +53,7 @@ pub async fn all(subject: &Subject, seeds: u64) {
     to_others_a_chat_does_not_exist(subject).await;
     commands_at_the_same_time_take_turns(subject).await;
     an_idempotency_key_is_answered_again(subject).await;
+    a_receipt_of_our_own_settles_what_happened(subject).await;
     a_rejection_is_kept_in_its_idempotency_record(subject).await;
     an_idempotency_key_for_another_body_is_a_mismatch(subject).await;
     an_idempotency_key_belongs_to_its_caller(subject).await;
@@ -66,6 +67,7 @@ pub async fn all(subject: &Subject, seeds: u64) {
     a_page_is_bounded_by_bytes(subject).await;
     a_page_has_a_message_of_the_history_as_its_base(subject).await;
     chats_are_listed_newest_first(subject).await;
+    a_list_is_bounded_by_bytes_and_carries_no_queue(subject).await;
     one_of_two_that_acquire_wins(subject).await;
     a_lease_runs_out_by_the_stores_clock(subject).await;
     a_heartbeat_renews_what_is_held_and_nothing_else(subject).await;
@@ -152,7 +154,7 @@ fn fence(state: &ChatState) -> Fence {
 }
 
 fn idempotency_key(caller: &str, key: &str, body: u8) -> IdempotencyKey {
-    IdempotencyKey { caller: caller.into(), key: key.into(), body: [body; 32] }
+    IdempotencyKey { caller: caller.into(), key: key.into(), body: [body; 32], keep: Keep::Answer }
 }
 
 fn stale(mut fence: Fence) -> Fence {

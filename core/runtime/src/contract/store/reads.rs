@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use mainstem_machine::{ChatId, ChatState, Command, Content, MessageId, Status, Version, limits};
+use mainstem_machine::{ChatId, ChatState, Command, Content, MessageId, SendMode, Status, Version, limits};
 
 use super::reference::Reference;
 use super::{Subject, acquire, create, fence, replica};
-use crate::ports::{CachedVersions, Page, Request, Snapshot, SyncRequest, Tail};
+use crate::ports::{CachedVersions, Listed, Page, Request, Snapshot, SyncRequest, Tail};
 
 pub async fn what_does_not_exist_is_nothing(subject: &Subject) {
     let nowhere = subject.fresh_id();
@@ -20,7 +20,7 @@ pub async fn what_does_not_exist_is_nothing(subject: &Subject) {
     }
     assert_eq!(subject.store.state(nowhere).await, Ok(None));
     assert_eq!(subject.store.page(nowhere, MessageId(0), None, 10).await, Ok(None));
-    assert_eq!(subject.store.list("nobody", None, 10).await, Ok(vec![]));
+    assert_eq!(subject.store.list("nobody", None, 10).await, Ok(Listed::default()));
     let report = subject.store.sync(&SyncRequest { chats: vec![nowhere], runnable_max: 0 }).await;
     assert_eq!(report.expect("the store answers").versions, []);
     assert_eq!(subject.store.ping().await, Ok(()));
@@ -177,14 +177,55 @@ pub async fn chats_are_listed_newest_first(subject: &Subject) {
         let mut before = None;
         loop {
             let page = subject.store.list("lister", before, limit).await.expect("the store answers");
-            assert!(page.len() <= limit, "B1: {} of {limit}", page.len());
-            let Some(last) = page.last() else { break };
-            before = Some(last.id);
-            listed.extend(page);
+            assert!(page.chats.len() <= limit, "B1: {} of {limit}", page.chats.len());
+            before = page.chats.last().map(|last| last.id);
+            listed.extend(page.chats);
+            if !page.more {
+                break;
+            }
         }
         assert_eq!(listed, chats, "S10: the chats of the user, all of them, newest first");
     }
-    assert_eq!(subject.store.list("liste", None, 10).await, Ok(vec![]), "S10: of nobody else");
+    let of_nobody = subject.store.list("liste", None, 10).await;
+    assert_eq!(of_nobody, Ok(Listed::default()), "S10: of nobody else");
+}
+
+pub async fn a_list_is_bounded_by_bytes_and_carries_no_queue(subject: &Subject) {
+    // Three of them are as much as a page may have, and each has a queue as large as one may be.
+    let message = "e".repeat(limits::LIST_BYTES_MAX / 3);
+    let large = Content::text(&"q".repeat(limits::QUEUE_BYTES_MAX / 2 - 1000));
+    let mut chats = Vec::new();
+    for n in 0..7 {
+        let chat = subject.fresh_id();
+        subject.change(chat, create(chat, "long lister", Some(Content::text("hello")))).await;
+        let held = subject.change(chat, acquire("a")).await;
+        if n == 3 {
+            for _ in 0..2 {
+                let mode = SendMode::Queue;
+                subject.change(chat, Command::Send { content: large.clone(), mode, queue_max: 9 }).await;
+            }
+        }
+        let error = mainstem_machine::RunError { code: "c".into(), message: message.as_str().into() };
+        subject.change(chat, Command::Fail { fence: fence(&held), partial: None, error }).await;
+        chats.push(chat);
+    }
+    chats.reverse();
+    let (mut listed, mut before, mut pages) = (vec![], None, 0);
+    loop {
+        let page = subject.store.list("long lister", before, 100).await.expect("the store answers");
+        let bytes = |chat: &ChatState| chat.error.as_ref().map_or(0, |error| error.message.len());
+        let beyond: usize = page.chats.iter().skip(1).map(bytes).sum();
+        assert!(beyond <= limits::LIST_BYTES_MAX, "B1: {beyond} bytes behind the first chat");
+        assert!(page.chats.iter().all(|chat| chat.queue.is_empty()), "B1: a list carries no queues");
+        before = page.chats.last().map(|last| last.id);
+        listed.extend(page.chats.iter().map(|chat| chat.id));
+        pages += 1;
+        if !page.more {
+            break;
+        }
+    }
+    assert_eq!(listed, chats, "all of them, by way of pages that bytes have cut");
+    assert!((3..=4).contains(&pages), "B1: {pages} pages");
 }
 
 pub async fn a_sync_tells_versions_and_work(subject: &Subject) {

@@ -12,8 +12,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mainstem_machine::{ChatId, ChatState, MessageId, ReplicaId};
 use mainstem_runtime::ports::{
-    Applied, CachedVersions, Fault, HeartbeatReport, Held, Page, ReplicaRow, Request, Snapshot, Store,
-    SyncReport, SyncRequest,
+    Applied, CachedVersions, Fault, HeartbeatReport, Held, Listed, Page, ReplicaRow, Request, Snapshot,
+    Store, SyncReport, SyncRequest,
 };
 use sqlx::postgres::{PgArguments, PgConnection, PgRow};
 use sqlx::query::Query;
@@ -216,13 +216,14 @@ impl Store for PostgresStore {
         faults::readable(reads::to_page(&rows.await?))
     }
 
-    async fn list(&self, owner: &str, before: Option<ChatId>, limit: usize) -> Result<Vec<ChatState>, Fault> {
+    async fn list(&self, owner: &str, before: Option<ChatId>, limit: usize) -> Result<Listed, Fault> {
         const LIST: &str =
             reads::list!("coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)", "::text");
         let rows = self.rows(Use::Request, false, || {
-            query(LIST).bind(owner).bind(before.map(|chat| chat.to_string())).bind(signed(limit as u64))
+            let query = query(LIST).bind(owner).bind(before.map(|chat| chat.to_string()));
+            reads::list_values(limit).into_iter().fold(query, Query::bind)
         });
-        faults::readable(rows.await?.iter().map(rows::chat).collect())
+        faults::readable(reads::to_list(&rows.await?))
     }
 
     async fn heartbeat(&self, replica: &ReplicaRow, held: &[Held]) -> Result<HeartbeatReport, Fault> {

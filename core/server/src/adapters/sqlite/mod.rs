@@ -13,8 +13,8 @@ use anyhow::Context;
 use async_trait::async_trait;
 use mainstem_machine::{ChatId, ChatState, MessageId, ReplicaId};
 use mainstem_runtime::ports::{
-    Applied, CachedVersions, Fault, HeartbeatReport, Held, Page, ReplicaRow, Request, Snapshot, Store,
-    SyncReport, SyncRequest,
+    Applied, CachedVersions, Fault, HeartbeatReport, Held, Listed, Page, ReplicaRow, Request, Snapshot,
+    Store, SyncReport, SyncRequest,
 };
 use sqlx::query::Query;
 use sqlx::sqlite::{
@@ -262,13 +262,13 @@ impl Store for SqliteStore {
         faults::readable(reads::to_page(&self.read(query).await?))
     }
 
-    async fn list(&self, owner: &str, before: Option<ChatId>, limit: usize) -> Result<Vec<ChatState>, Fault> {
+    async fn list(&self, owner: &str, before: Option<ChatId>, limit: usize) -> Result<Listed, Fault> {
         // After the last id, as text, there is only what begins with something above its digits.
         let query = query(reads::list!("coalesce($2, 'g')", ""))
             .bind(owner.to_owned())
-            .bind(before.map(|chat| chat.to_string()))
-            .bind(signed(limit as u64));
-        faults::readable(self.read(query).await?.iter().map(rows::chat).collect())
+            .bind(before.map(|chat| chat.to_string()));
+        let query = reads::list_values(limit).into_iter().fold(query, Query::bind);
+        faults::readable(reads::to_list(&self.read(query).await?))
     }
 
     async fn heartbeat(&self, replica: &ReplicaRow, held: &[Held]) -> Result<HeartbeatReport, Fault> {

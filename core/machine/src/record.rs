@@ -1,0 +1,104 @@
+//! What a store keeps of an answer, so that it can be given again under the same key (S6): what the asking
+//! itself brings again is not kept.
+
+use alloc::boxed::Box;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Accepted, ChatState, Command, Content, Message, MessageId, QueuedMessage, Rejection, Role, Version,
+    WallTime,
+};
+
+/// How much is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Keep {
+    /// The answer as it was given: a caller may have seen it.
+    #[default]
+    Answer,
+    /// What was decided. Nobody has seen an answer yet, so a chat is answered as it is by then.
+    Decision,
+}
+
+/// The answer to an accepted command, as it is kept. A superset of what was kept in earlier versions.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AnswerRecord {
+    Chat(Box<ChatState>),
+    /// The chat as it is when it is asked for again.
+    ChatByThen,
+    Sent {
+        message: Option<Message>,
+        queued: Option<QueuedMessage>,
+        snapshot_version: Version,
+    },
+    /// A message with the content of the command.
+    SentContent {
+        id: MessageId,
+        queued: bool,
+        snapshot_version: Version,
+        created_at: WallTime,
+    },
+    Gone,
+}
+
+impl AnswerRecord {
+    pub fn of(accepted: &Accepted, command: &Command, keep: Keep) -> Self {
+        match accepted {
+            Accepted::Chat(_) if keep == Keep::Decision => Self::ChatByThen,
+            Accepted::Chat(chat) => Self::Chat(chat.clone()),
+            Accepted::Gone => Self::Gone,
+            Accepted::Sent { message, queued, snapshot_version } => {
+                let told = match (message, queued) {
+                    (Some(message), None) => Some((message.id, false, message.created_at)),
+                    (None, Some(queued)) => Some((queued.id, true, queued.created_at)),
+                    _ => None,
+                };
+                let short = told.map(|(id, queued, created_at)| Self::SentContent {
+                    id,
+                    queued,
+                    snapshot_version: *snapshot_version,
+                    created_at,
+                });
+                // Only what gives the very same again.
+                short
+                    .filter(|short| short.clone().answer(command, None).as_ref() == Ok(accepted))
+                    .unwrap_or_else(|| Self::Sent {
+                        message: message.clone(),
+                        queued: queued.clone(),
+                        snapshot_version: *snapshot_version,
+                    })
+            }
+        }
+    }
+
+    /// Whether [`answer`](Self::answer) needs the chat as it is now.
+    pub fn needs_chat(&self) -> bool {
+        matches!(self, Self::ChatByThen)
+    }
+
+    /// The answer to `command`, which is the one that was asked for first: its key and body are the same.
+    pub fn answer(self, command: &Command, now: Option<&ChatState>) -> Result<Accepted, Rejection> {
+        Ok(match self {
+            Self::Chat(chat) => Accepted::Chat(chat),
+            Self::ChatByThen => Accepted::Chat(now.cloned().ok_or(Rejection::NoSuchChat)?.into()),
+            Self::Sent { message, queued, snapshot_version } => {
+                Accepted::Sent { message, queued, snapshot_version }
+            }
+            Self::SentContent { id, queued, snapshot_version, created_at } => {
+                let content = command.content().cloned().unwrap_or_else(|| Content::text(""));
+                let (message, queued) = if queued {
+                    (None, Some(QueuedMessage { id, content, created_at }))
+                } else {
+                    let (revision, role) = (snapshot_version, Role::User);
+                    let (interrupted, episode, queued_as) = (false, None, None);
+                    let message =
+                        Message { id, revision, role, content, interrupted, episode, queued_as, created_at };
+                    (Some(message), None)
+                };
+                Accepted::Sent { message, queued, snapshot_version }
+            }
+            Self::Gone => Accepted::Gone,
+        })
+    }
+}

@@ -1,0 +1,123 @@
+//! What waits in a chat is bounded by bytes as well as by number.
+
+use std::sync::Arc;
+
+use mainstem_machine::limits::QUEUE_BYTES_MAX;
+use mainstem_machine::{
+    Accepted, AnswerRecord, ChatId, ChatState, Command, Content, Keep, MessageId, Outcome, Rejection,
+    SendMode, StoreFacts, WallTime,
+};
+
+const STORE_FACTS: StoreFacts = StoreFacts { now: WallTime(7), lease_expired: false, message_role: None };
+
+fn send(bytes: usize, mode: SendMode) -> Command {
+    Command::Send { content: Content::text(&"x".repeat(bytes)), mode, queue_max: 1000 }
+}
+
+fn changed(outcome: Result<Outcome, Rejection>) -> (ChatState, Accepted) {
+    match outcome {
+        Ok(Outcome::Changed(change)) => (change.state, change.accepted),
+        other => panic!("expected a change, and what came is {other:?}"),
+    }
+}
+
+fn running() -> ChatState {
+    let (chat, owner) = (ChatId(uuid::Uuid::nil()), Arc::from("ada"));
+    let content = Some(Content::text("hello"));
+    let create = Command::Create { chat, owner, title: None, model: None, content };
+    changed(create.apply_to(None, None, &STORE_FACTS)).0
+}
+
+#[test]
+fn a_queue_that_would_have_too_many_bytes_is_full() {
+    let quarter = QUEUE_BYTES_MAX / 4 - 100;
+    let mut state = running();
+    for _ in 0..4 {
+        state = changed(state.apply(&send(quarter, SendMode::Queue), &STORE_FACTS)).0;
+    }
+    for mode in [SendMode::Queue, SendMode::Interrupt] {
+        assert_eq!(
+            state.apply(&send(quarter, mode), &STORE_FACTS),
+            Err(Rejection::QueueFull),
+            "B1: {mode:?}"
+        );
+    }
+    assert!(state.apply(&send(10, SendMode::Queue), &STORE_FACTS).is_ok(), "what fits is taken");
+    // Room again, and in order (S6).
+    let first = state.queue[0].id;
+    state = changed(state.apply(&Command::DeleteQueued { queued: first }, &STORE_FACTS)).0;
+    let ids: Vec<_> = state.queue.iter().map(|queued| queued.id).collect();
+    state = changed(state.apply(&send(quarter, SendMode::Queue), &STORE_FACTS)).0;
+    assert!(state.queue.iter().map(|queued| queued.id).take(3).eq(ids), "S6");
+    assert_eq!(state.queue.len(), 4);
+}
+
+#[test]
+fn one_message_may_wait_whatever_its_size() {
+    let state = running();
+    let (state, _) = changed(state.apply(&send(QUEUE_BYTES_MAX * 2, SendMode::Queue), &STORE_FACTS));
+    assert_eq!(state.apply(&send(1, SendMode::Queue), &STORE_FACTS), Err(Rejection::QueueFull), "B1");
+    let promote = Command::Promote { queued: state.queue[0].id };
+    assert_eq!(changed(state.apply(&promote, &STORE_FACTS)).0.queue.len(), 1, "S6");
+}
+
+#[test]
+fn a_chat_at_rest_with_a_queue_takes_no_more_bytes_than_a_running_one() {
+    let mut state = running();
+    for _ in 0..3 {
+        state = changed(state.apply(&send(1000, SendMode::Queue), &STORE_FACTS)).0;
+    }
+    state.status = mainstem_machine::Status::Error;
+    assert_eq!(
+        state.apply(&send(QUEUE_BYTES_MAX, SendMode::Queue), &STORE_FACTS),
+        Err(Rejection::QueueFull),
+        "B1"
+    );
+    assert!(
+        state.apply(&send(1000, SendMode::Queue), &STORE_FACTS).is_ok(),
+        "S6: and goes on with what fits"
+    );
+}
+
+#[test]
+fn a_record_holds_no_content_and_gives_the_same_answer() {
+    let state = running();
+    let commands = [
+        send(100_000, SendMode::Queue),
+        send(100_000, SendMode::Interrupt),
+        Command::Edit { message: MessageId(1), content: Content::text(&"y".repeat(100_000)) },
+    ];
+    let facts = StoreFacts { message_role: Some(mainstem_machine::Role::User), ..STORE_FACTS };
+    for command in &commands {
+        let accepted = changed(state.apply(command, &facts)).1;
+        for keep in [Keep::Answer, Keep::Decision] {
+            let record = AnswerRecord::of(&accepted, command, keep);
+            let kept = serde_json::to_string(&record).expect("JSON");
+            assert!(kept.len() < 200, "B1: {} bytes", kept.len());
+            let read: AnswerRecord = serde_json::from_str(&kept).expect("it is read again");
+            assert_eq!(read.answer(command, None), Ok(accepted.clone()), "S6: the same answer");
+        }
+    }
+    let full = changed(state.apply(&commands[0], &facts)).0;
+    let promote = Command::Promote { queued: full.queue[0].id };
+    let accepted = changed(full.apply(&promote, &facts)).1;
+    let decision = AnswerRecord::of(&accepted, &promote, Keep::Decision);
+    assert!(serde_json::to_string(&decision).expect("JSON").len() < 200, "B1: no queue in it");
+    assert_eq!(decision.clone().answer(&promote, Some(&full)), Ok(Accepted::Chat(full.clone().into())));
+    assert_eq!(decision.answer(&promote, None), Err(Rejection::NoSuchChat));
+    let whole = AnswerRecord::of(&accepted, &promote, Keep::Answer);
+    assert_eq!(whole.answer(&promote, None), Ok(accepted), "S6: a caller's key answers what was answered");
+}
+
+#[test]
+fn what_earlier_versions_kept_is_read() {
+    let state = running();
+    let command = send(3, SendMode::Queue);
+    for accepted in
+        [changed(state.apply(&command, &STORE_FACTS)).1, Accepted::Chat(state.into()), Accepted::Gone]
+    {
+        let kept = serde_json::to_string(&accepted).expect("JSON");
+        let read: AnswerRecord = serde_json::from_str(&kept).expect("it is read");
+        assert_eq!(read.answer(&command, None), Ok(accepted), "S6");
+    }
+}
