@@ -55,6 +55,8 @@ pub struct Cluster {
     pub model_control: ModelControl,
     pub settings: Settings,
     replicas: BTreeMap<String, Replica>,
+    /// How often any replica was started.
+    starts: u64,
     wrong_secrets: BTreeSet<String>,
     /// Those that are only until all heals.
     wrong_until_recovery: BTreeSet<String>,
@@ -94,6 +96,7 @@ impl Cluster {
             model_control,
             settings,
             replicas,
+            starts: 0,
             wrong_secrets,
             wrong_until_recovery,
         }
@@ -116,6 +119,9 @@ impl Cluster {
     pub fn start(&mut self, name: &str) {
         self.take_down(name, Death::Exit);
         self.net.bring_up(name);
+        self.starts += 1;
+        // Whoever starts it anew knows that the one before is gone.
+        self.database.free_name(name);
         let env = SimEnv::new(&self.world, &self.net, name);
         let Settings {
             lease_ttl, heartbeat, poll_interval, drain_timeout, workers, episode_bytes_max, ..
@@ -134,6 +140,7 @@ impl Cluster {
         };
         let config = NodeConfig {
             replica: ReplicaId::new(name).expect("a replica's name is an id"),
+            incarnation: self.starts,
             workers,
             lease_ttl,
             heartbeat,

@@ -17,7 +17,7 @@ use mainstem_machine::{
 use crate::driver::{Entry, Followed, Follows, HubCell, Next, ReplicaCell, Shared, Vitals, Watch, lock};
 use crate::ports::{
     Answer, Applied, Bus, Env, Fault, Generator, IdempotencyKey, Keep, Listed, Page, ReplicaRow, Request,
-    Store, TaskHandle, within,
+    Rival, Store, TaskHandle, within,
 };
 use crate::relay::{Follow, Peers, RelayServer, RelaySource};
 
@@ -30,6 +30,8 @@ const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub struct NodeConfig {
     pub replica: ReplicaId,
+    /// Which process of that name this is.
+    pub incarnation: u64,
     /// Chats this replica generates at once.
     pub workers: usize,
     pub lease_ttl: Duration,
@@ -79,7 +81,7 @@ pub struct Node<E: Env> {
 /// What runs on the replica's behalf. Dropping it ends it.
 #[derive(Default)]
 struct Running {
-    _replica: Option<TaskHandle>,
+    replica: Option<TaskHandle>,
     relay: Option<RelayServer>,
     draining: bool,
 }
@@ -118,7 +120,7 @@ impl<E: Env> Node<E> {
             heartbeat: config.heartbeat,
             poll_interval: config.poll_interval,
         };
-        let row = ReplicaRow { replica: config.replica, address };
+        let row = ReplicaRow { replica: config.replica, address, incarnation: config.incarnation };
         let peers = config.relay.map(|relay| Peers::new(env.clone(), relay.secret));
         let cell = ReplicaCell::new(env.now(), replica_config);
         let shared = Shared::new(env, store, bus, generator, Arc::new(hub_config), row, peers, cell);
@@ -133,7 +135,7 @@ impl<E: Env> Node<E> {
             let source = Arc::new(Source { shared: shared.clone(), follows: Follows::default() });
             RelayServer::serve_with(&shared.env, listener, secret, source, vitals.guard("relay"))
         });
-        let running = Running { _replica: Some(task), relay, draining: false };
+        let running = Running { replica: Some(task), relay, draining: false };
         let running = Arc::new(Mutex::new(running));
         Ok(Self { shared, running, vitals, drain_timeout: config.drain_timeout })
     }
@@ -239,13 +241,29 @@ impl<E: Env> Node<E> {
 
     /// Whether traffic is welcome: the database can be read and written, all tasks live, and nobody drains.
     pub fn is_ready(&self) -> bool {
-        self.shared.replica.is_connected() && !self.vitals.is_failed() && !lock(&self.running).draining
+        let replica = &self.shared.replica;
+        let works = replica.is_connected() && replica.rival().is_none() && !self.vitals.is_failed();
+        works && !lock(&self.running).draining
     }
 
     /// Waits until a task has ended that the replica cannot live without, and names it. What is left of the
     /// replica can do no more than [`Node::abandon`].
     pub async fn failure(&self) -> &'static str {
         self.vitals.failure().await
+    }
+
+    /// Completes when another process has taken this replica's name, as it may when this one was stopped for
+    /// longer than a lease lasts. Nothing is begun from then on.
+    pub async fn name_lost(&self) -> Rival {
+        loop {
+            let news = self.shared.replica.news();
+            let mut news = std::pin::pin!(news);
+            news.as_mut().enable();
+            if let Some(rival) = self.shared.replica.rival() {
+                return rival;
+            }
+            news.await;
+        }
     }
 
     /// Hands over what can be handed over at once, and sends all streams elsewhere.
@@ -271,12 +289,12 @@ impl<E: Env> Node<E> {
             }
         }
         shared.registry.deliver_all(&shared.env, &HubEvent::Close);
-        if let Err(error) =
-            super::driver::bounded(&shared.env, shared.store.deregister(&shared.row.replica)).await
-        {
+        self.vitals.release();
+        // A heartbeat after it would take the name again.
+        lock(&self.running).replica = None;
+        if let Err(error) = super::driver::bounded(&shared.env, shared.store.deregister(&shared.row)).await {
             tracing::warn!(%error, "no farewell");
         }
-        self.vitals.release();
         lock(&self.running).relay = None;
         if let Some(peers) = &shared.peers {
             peers.close();

@@ -111,17 +111,24 @@ pub async fn serve<E: Env>(config: &Config, front: Front, node: Node<E>) -> Resu
     tracing::info!(%address, replica = %config.replica, version = env!("CARGO_PKG_VERSION"), "listening");
     announce(address);
 
+    let task_ended =
+        |task: &str| format!("the task {task:?} has ended, which this replica cannot live without");
     let failed = tokio::select! {
         name = signals.next() => {
             tracing::info!(signal = name, "draining");
             None
         }
-        task = node.failure() => Some(task),
-        _ = &mut serving => Some("clients' listener"),
-        _ = &mut reading => Some("token file"),
+        rival = node.name_lost() => Some(format!(
+            "--replica {}: another mainstem, whose relay is {}, has this name by now: this one was not heard of for \
+             longer than a lease",
+            config.replica, rival.address
+        )),
+        task = node.failure() => Some(task_ended(task)),
+        _ = &mut serving => Some(task_ended("clients' listener")),
+        _ = &mut reading => Some(task_ended("token file")),
     };
-    if let Some(task) = failed {
-        return Err(give_up(task, &node, &closing, serving).await);
+    if let Some(why) = failed {
+        return Err(abandon(why, &node, &closing, serving).await);
     }
     let ending = async {
         if tokio::time::timeout(config.drain_timeout + DRAIN_SLACK, node.drain()).await.is_err() {
@@ -141,15 +148,14 @@ pub async fn serve<E: Env>(config: &Config, front: Front, node: Node<E>) -> Resu
     }
 }
 
-/// A task has ended without which the replica does not work. Its streams are sent elsewhere, if that can
-/// still be done.
-async fn give_up<E: Env>(
-    task: &str,
+/// The replica cannot go on. Its streams are sent elsewhere, if that can still be done.
+async fn abandon<E: Env>(
+    why: String,
     node: &Node<E>,
     closing: &watch::Sender<bool>,
     serving: JoinHandle<()>,
 ) -> Failure {
-    tracing::error!(task, "a task has ended that this replica cannot live without");
+    tracing::error!(why, "this replica cannot go on");
     let node = node.clone();
     // On its own: what is broken may panic again.
     let abandoning = tokio::spawn(async move { node.abandon().await });
@@ -160,7 +166,7 @@ async fn give_up<E: Env>(
     if !serving.is_finished() {
         let _ = serving.await;
     }
-    Failure::environment(format!("the task {task:?} has ended, which this replica cannot live without"))
+    Failure::environment(why)
 }
 
 /// For those who asked for any free port. That nobody reads it is no reason to end, or to wait.

@@ -1,10 +1,10 @@
 //! Which parts a server is put together from: tokio's world, the database, the generator.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use mainstem_runtime::demo::Demo;
-use mainstem_runtime::ports::{Generator, Store};
+use mainstem_runtime::ports::{Generator, ReplicaRow, Rival, Store};
 use mainstem_runtime::{Node, NodeConfig, RelayConfig};
 use rand::TryRngCore;
 use rand::rngs::OsRng;
@@ -17,6 +17,10 @@ use crate::serve::{Front, peer_secret, serve};
 use crate::tokio_env::TokioEnv;
 
 const FRESH_SECRET_BYTES: usize = 32;
+/// Between two looks whether a name is free.
+const NAME_POLL_INTERVAL: Duration = Duration::from_millis(250);
+/// After a name has run out by the database's clock, so that it surely has.
+const NAME_SLACK: Duration = Duration::from_millis(10);
 
 /// Starts a node and serves it.
 pub(crate) async fn run(config: Config) -> Result<(), Failure> {
@@ -25,6 +29,8 @@ pub(crate) async fn run(config: Config) -> Result<(), Failure> {
     let front = Front::open(&config).await?;
     let opened = adapters::open_with(&config.database, config.lease_ttl, config.database_connections).await;
     let (store, bus) = opened.map_err(|error| Failure::environment(format!("--database: {error:#}")))?;
+    let incarnation = OsRng.try_next_u64().map_err(Failure::environment)?;
+    claim_name(&config, &*store, incarnation).await?;
     let relay = if config.is_alone() {
         None
     } else {
@@ -37,6 +43,7 @@ pub(crate) async fn run(config: Config) -> Result<(), Failure> {
     };
     let node_config = NodeConfig {
         replica: config.replica.clone(),
+        incarnation,
         workers: config.workers,
         lease_ttl: config.lease_ttl,
         heartbeat: config.heartbeat,
@@ -49,6 +56,43 @@ pub(crate) async fn run(config: Config) -> Result<(), Failure> {
         .await
         .map_err(|error| Failure::environment(format!("--relay-listen {}: {error}", config.relay_listen)))?;
     serve(&config, front, node).await
+}
+
+/// Waits until this replica's name is free. One that is not heard of any more has crashed, and its name is free
+/// after a lease: who starts replicas anew under their names need do nothing. One that is heard of is alive.
+async fn claim_name(config: &Config, store: &dyn Store, incarnation: u64) -> Result<(), Failure> {
+    // Where peers reach it is not known yet.
+    let row = ReplicaRow { replica: config.replica.clone(), address: String::new(), incarnation };
+    let mut waiting_since = None;
+    loop {
+        let asked = Instant::now();
+        let report = store.heartbeat(&row, &[]).await;
+        let report = report.map_err(|error| Failure::environment(format!("--database: {error}")))?;
+        let Some(Rival { address, silent_for }) = report.rival else { return Ok(()) };
+        let left = config.lease_ttl.saturating_sub(silent_for);
+        match waiting_since {
+            None => {
+                tracing::info!(
+                    replica = %config.replica,
+                    address,
+                    ?silent_for,
+                    ?left,
+                    "another process had this name and did not deregister: waiting for its lease to run out"
+                );
+                waiting_since = Some(asked);
+            }
+            Some(since) if silent_for < asked - since => {
+                return Err(Failure::environment(format!(
+                    "--replica {}: another mainstem of this name, whose relay is {address}, is alive and was heard \
+                     of {silent_for:?} ago: give each replica a name of its own, or stop that one; its name is free \
+                     when it has ended, or {:?} after it was last heard of",
+                    config.replica, config.lease_ttl
+                )));
+            }
+            Some(_) => {}
+        }
+        tokio::time::sleep(NAME_POLL_INTERVAL.min(left + NAME_SLACK)).await;
+    }
 }
 
 async fn kept_secret(store: &dyn Store) -> Result<Arc<[u8]>, Failure> {

@@ -78,6 +78,11 @@ impl Database {
         self.with(|state| state.rows.history(chat).to_vec())
     }
 
+    /// The process of this name is known to be gone: another may have its name at once.
+    pub fn free_name(&self, replica: &str) {
+        self.with(|state| state.rows.free_name(replica));
+    }
+
     /// Chats that wait for a replica now.
     pub fn free(&self) -> Vec<ChatState> {
         self.with(|state| state.rows.free(rows::clock(&self.0.world)))
@@ -287,7 +292,7 @@ impl Store for SimStore {
         Ok(report)
     }
 
-    async fn deregister(&self, replica: &ReplicaId) -> Result<(), Fault> {
+    async fn deregister(&self, replica: &ReplicaRow) -> Result<(), Fault> {
         let replica = replica.clone();
         self.call("deregister", move |rows, _, _| rows.deregister(&replica)).await
     }

@@ -10,7 +10,7 @@ use mainstem_machine::{
 };
 use mainstem_oracles::{Committed, Evidence};
 use mainstem_runtime::ports::{
-    Answer, Applied, CachedVersions, HeartbeatReport, Held, Listed, Page, Peer, ReplicaRow, Request,
+    Answer, Applied, CachedVersions, HeartbeatReport, Held, Listed, Page, Peer, ReplicaRow, Request, Rival,
     Snapshot, SyncReport, SyncRequest, Tail,
 };
 
@@ -23,7 +23,7 @@ pub(super) struct Rows {
     tail_messages_max: usize,
     chats: BTreeMap<ChatId, Row>,
     idempotency_records: BTreeMap<(Arc<str>, Arc<str>), IdempotencyRecord>,
-    replicas: BTreeMap<ReplicaId, (String, Time)>,
+    replicas: BTreeMap<ReplicaId, Member>,
     secret: Option<Vec<u8>>,
 }
 
@@ -38,6 +38,13 @@ struct Row {
     lease_until: Option<Time>,
     /// Since when it has been nobody's.
     free_since: Time,
+}
+
+struct Member {
+    address: String,
+    heard: Time,
+    /// Nothing if its process is known to be gone.
+    incarnation: Option<u64>,
 }
 
 struct IdempotencyRecord {
@@ -307,6 +314,13 @@ impl Rows {
         held: &[Held],
     ) -> HeartbeatReport {
         let now = clock(world);
+        if let Some(member) = self.replicas.get(&replica.replica)
+            && member.incarnation.is_some_and(|holder| holder != replica.incarnation)
+            && now.since(member.heard) <= self.lease_ttl
+        {
+            let rival = Rival { address: member.address.clone(), silent_for: now.since(member.heard) };
+            return HeartbeatReport { confirmed: vec![], peers: vec![], rival: Some(rival) };
+        }
         let mut confirmed = vec![];
         for held in held {
             if let Some(row) = self.chats.get_mut(&held.chat)
@@ -318,16 +332,25 @@ impl Rows {
                 world.observe(Evidence::Confirmed { replica, chat, lease, sent });
             }
         }
-        self.replicas.insert(replica.replica.clone(), (replica.address.clone(), now));
-        let heard = |(_, at): &(String, Time)| now.since(*at) <= self.lease_ttl * 3;
-        let others = self.replicas.iter().filter(|(id, row)| **id != replica.replica && heard(row));
-        let peers =
-            others.map(|(id, (address, _))| Peer { replica: id.clone(), address: address.clone() }).collect();
-        HeartbeatReport { confirmed, peers }
+        let ReplicaRow { replica, address, incarnation } = replica.clone();
+        self.replicas.insert(replica.clone(), Member { address, heard: now, incarnation: Some(incarnation) });
+        let peers = self.replicas.iter().filter(|(id, member)| {
+            **id != replica && !member.address.is_empty() && now.since(member.heard) <= self.lease_ttl * 3
+        });
+        let peers = peers.map(|(id, member)| Peer { replica: id.clone(), address: member.address.clone() });
+        HeartbeatReport { confirmed, peers: peers.collect(), rival: None }
     }
 
-    pub(super) fn deregister(&mut self, replica: &ReplicaId) {
-        self.replicas.remove(replica);
+    pub(super) fn deregister(&mut self, replica: &ReplicaRow) {
+        let held = self.replicas.get(&replica.replica).and_then(|member| member.incarnation);
+        if held.is_none_or(|holder| holder == replica.incarnation) {
+            self.replicas.remove(&replica.replica);
+        }
+    }
+
+    pub(super) fn free_name(&mut self, replica: &str) {
+        let members = self.replicas.iter_mut().filter(|(id, _)| id.as_str() == replica);
+        members.for_each(|(_, member)| member.incarnation = None);
     }
 
     pub(super) fn sync(&self, now: Time, request: &SyncRequest, may_work: bool) -> SyncReport {

@@ -53,7 +53,8 @@ fn a_lease_lasts_as_long_as_it_is_renewed_and_is_free_afterwards() {
         assert_eq!(a.sync(&sync).await.unwrap().runnable, [(chat(), Status::Running)]);
         let Applied::Changed { state, .. } = a.apply(&acquire("A")).await.unwrap() else { panic!() };
         let held = [Held { chat: chat(), lease: state.lease }];
-        let row = ReplicaRow { replica: ReplicaId::new("A").unwrap(), address: "A:relay".into() };
+        let row =
+            ReplicaRow { replica: ReplicaId::new("A").unwrap(), address: "A:relay".into(), incarnation: 1 };
         world.sleep(TTL - Duration::from_secs(1)).await;
         assert_eq!(a.heartbeat(&row, &held).await.unwrap().confirmed, held);
         world.sleep(TTL - Duration::from_secs(1)).await;

@@ -23,7 +23,7 @@ fn keyed(key: &str) -> Request {
 }
 
 async fn heartbeat(store: &dyn Store) {
-    let row = ReplicaRow { replica: ReplicaId::new("a").unwrap(), address: String::new() };
+    let row = ReplicaRow { replica: ReplicaId::new("a").unwrap(), address: String::new(), incarnation: 1 };
     store.heartbeat(&row, &[]).await.expect("the store answers");
 }
 

@@ -340,7 +340,8 @@ async fn a_locked_chat_delays_no_other() {
         idempotency_key: None,
     };
     let asked = Instant::now();
-    let row = ReplicaRow { replica: ReplicaId::new("a").unwrap(), address: "127.0.0.1:1".into() };
+    let row =
+        ReplicaRow { replica: ReplicaId::new("a").unwrap(), address: "127.0.0.1:1".into(), incarnation: 1 };
     let both = [stuck, renewed].map(|chat| Held { chat, lease: Lease(1) });
     let (held, other, read, heartbeat) = futures::join!(
         async {

@@ -18,6 +18,7 @@ mod http;
 mod limits;
 mod logs;
 mod members;
+mod names;
 mod pgbouncer;
 mod proxies;
 mod relay;

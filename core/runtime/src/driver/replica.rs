@@ -21,7 +21,7 @@ use super::database::{bounded, outcome};
 use super::sleeper::Sleeper;
 use super::{Shared, lock};
 use crate::ports::{
-    BusError, BusSubscription, Env, Fault, Held, Request, SyncReport, SyncRequest, Topic, within,
+    BusError, BusSubscription, Env, Fault, Held, Request, Rival, SyncReport, SyncRequest, Topic, within,
 };
 
 /// Notices that one wake handles before everything else has a turn.
@@ -33,6 +33,7 @@ pub(crate) struct ReplicaCell {
     woken: AtomicBool,
     waker: AtomicWaker,
     news: Notify,
+    rival: Mutex<Option<Rival>>,
 }
 
 struct Inner {
@@ -44,7 +45,7 @@ impl ReplicaCell {
     pub(crate) fn new(now: Time, config: ReplicaConfig) -> Self {
         let inner = Inner { replica: Replica::new(now, config), pending: VecDeque::new() };
         let (woken, waker, news) = (AtomicBool::new(false), AtomicWaker::new(), Notify::new());
-        Self { inner: Mutex::new(inner), woken, waker, news }
+        Self { inner: Mutex::new(inner), woken, waker, news, rival: Mutex::default() }
     }
 
     pub(crate) fn handle<E: Env>(&self, env: &E, event: ReplicaEvent) {
@@ -75,6 +76,11 @@ impl ReplicaCell {
     /// Whether the chat is, or may be about to become, this replica's to work on.
     pub(crate) fn works_on(&self, chat: ChatId) -> bool {
         lock(&self.inner).replica.works_on(chat)
+    }
+
+    /// Who has this replica's name, if it is not this one any more.
+    pub(crate) fn rival(&self) -> Option<Rival> {
+        lock(&self.rival).clone()
     }
 
     pub(crate) fn is_drained(&self) -> bool {
@@ -188,6 +194,9 @@ impl<E: Env> ReplicaTask<E> {
                 let held: Vec<_> = held.into_iter().map(|(chat, lease)| Held { chat, lease }).collect();
                 let result = bounded(&shared.env, shared.store.heartbeat(&shared.row, &held)).await;
                 let confirmed = result.map(|report| {
+                    if let Some(rival) = report.rival {
+                        shared.lose_name(rival);
+                    }
                     shared.learn_peers(report.peers);
                     report.confirmed.into_iter().map(|held| (held.chat, held.lease)).collect()
                 });
@@ -212,6 +221,19 @@ impl<E: Env> ReplicaTask<E> {
 
     fn operate(&mut self, operation: impl Future<Output = Done> + Send + 'static) {
         self.operations.push(Box::pin(operation));
+    }
+}
+
+impl<E: Env> Shared<E> {
+    /// Whoever is not itself any more begins nothing (S5). It takes a restart to be another.
+    fn lose_name(&self, rival: Rival) {
+        tracing::error!(
+            replica = %self.row.replica,
+            address = rival.address,
+            "another process has this replica's name: nothing is begun here any more"
+        );
+        *lock(&self.replica.rival) = Some(rival);
+        self.replica.handle(&self.env, ReplicaEvent::Drain);
     }
 }
 

@@ -10,6 +10,6 @@ pub use env::{Boxed, Env, TaskHandle, within};
 pub use generator::{Conversation, Generated, Generation, Generator};
 pub use mainstem_machine::{AnswerRecord, CachedVersions, Keep, Page, Snapshot, Tail};
 pub use store::{
-    Answer, Applied, Fault, HeartbeatReport, Held, IdempotencyKey, Listed, Peer, ReplicaRow, Request, Store,
-    SyncReport, SyncRequest,
+    Answer, Applied, Fault, HeartbeatReport, Held, IdempotencyKey, Listed, Peer, ReplicaRow, Request, Rival,
+    Store, SyncReport, SyncRequest,
 };

@@ -80,8 +80,18 @@ pub struct Held {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplicaRow {
     pub replica: ReplicaId,
-    /// Where peers reach its relay, `host:port`.
+    /// Where peers reach its relay, `host:port`; empty if it has none (yet), and then it is nobody's peer.
     pub address: String,
+    /// Which process of this name it is; two at the same time differ.
+    pub incarnation: u64,
+}
+
+/// Another process that has the name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rival {
+    pub address: String,
+    /// How long it has not been heard of, by the database's clock.
+    pub silent_for: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,6 +106,8 @@ pub struct HeartbeatReport {
     pub confirmed: Vec<Held>,
     /// The other replicas that were heard of within three times `lease_ttl`.
     pub peers: Vec<Peer>,
+    /// The name is another's, who was heard of within `lease_ttl`: nothing was renewed or written.
+    pub rival: Option<Rival>,
 }
 
 /// One page of a user's chats. A list carries no queues: those of its chats are empty.
@@ -157,11 +169,12 @@ pub trait Store: Send + Sync + 'static {
     /// `limits::LIST_BYTES_MAX` (at least one, if there is any).
     async fn list(&self, owner: &str, before: Option<ChatId>, limit: usize) -> Result<Listed, Fault>;
 
-    /// Renews leases and membership.
+    /// Renews leases and membership, and claims the replica's name: it belongs to the process that was heard of
+    /// last, until it deregisters or was silent for `lease_ttl`.
     async fn heartbeat(&self, replica: &ReplicaRow, held: &[Held]) -> Result<HeartbeatReport, Fault>;
 
-    /// The replica is gone from membership.
-    async fn deregister(&self, replica: &ReplicaId) -> Result<(), Fault>;
+    /// The replica is gone from membership, and its name free, unless that is another process's.
+    async fn deregister(&self, replica: &ReplicaRow) -> Result<(), Fault>;
 
     async fn sync(&self, request: &SyncRequest) -> Result<SyncReport, Fault>;
 

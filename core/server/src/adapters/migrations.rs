@@ -9,9 +9,14 @@ use super::limits::MIGRATE_TIMEOUT;
 /// Version, name, statements; ascending.
 pub(super) type Step = (i64, &'static str, &'static str);
 
-pub(super) const SQLITE: &[Step] = &[(1, "chats", include_str!("../../migrations/sqlite/0001_chats.sql"))];
-pub(super) const POSTGRES: &[Step] =
-    &[(1, "chats", include_str!("../../migrations/postgres/0001_chats.sql"))];
+pub(super) const SQLITE: &[Step] = &[
+    (1, "chats", include_str!("../../migrations/sqlite/0001_chats.sql")),
+    (3, "incarnations", include_str!("../../migrations/sqlite/0003_incarnations.sql")),
+];
+pub(super) const POSTGRES: &[Step] = &[
+    (1, "chats", include_str!("../../migrations/postgres/0001_chats.sql")),
+    (3, "incarnations", include_str!("../../migrations/postgres/0003_incarnations.sql")),
+];
 
 /// Where the database remembers which ran.
 const TABLE: &str = "mainstem_migrations";

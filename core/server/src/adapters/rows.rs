@@ -1,11 +1,13 @@
 //! Rows become values and values rows: the same for both databases, which differ only in how a column is
 //! read.
 
+use std::time::Duration;
+
 use mainstem_machine::{
     ChatId, ChatState, Content, Episode, Lease, Message, MessageId, ReplicaId, Role, Status, Version,
     WallTime,
 };
-use mainstem_runtime::ports::{Held, Peer};
+use mainstem_runtime::ports::{Held, Peer, ReplicaRow, Rival};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::Row;
@@ -140,7 +142,7 @@ macro_rules! update_chat {
 }
 
 pub(super) const KEPT: &str = "SELECT body, answer FROM receipts WHERE caller = $1 AND key = $2";
-pub(super) const DEREGISTER: &str = "DELETE FROM replicas WHERE id = $1";
+pub(super) const DEREGISTER: &str = "DELETE FROM replicas WHERE id = $1 AND incarnation = $2";
 /// Answers what is kept, whoever came first.
 pub(super) const SECRET: &str = "INSERT INTO secrets (name, value) VALUES ('cluster', $1) \
                                  ON CONFLICT (name) DO UPDATE SET value = secrets.value RETURNING value";
@@ -256,4 +258,15 @@ pub(super) fn from_json<T: DeserializeOwned>(column: &'static str, text: &str) -
 
 fn unreadable(column: &'static str, found: &str) -> sqlx::Error {
     sqlx::Error::Decode(format!("the column {column} is not as this program writes it: {found}").into())
+}
+
+/// Who has a name, if it is not the one that asked.
+pub(super) fn rival(row: &impl Fields) -> sqlx::Result<Rival> {
+    let silent_for = Duration::from_millis(row.number("lease")?);
+    Ok(Rival { address: row.name("address")?, silent_for })
+}
+
+/// A process's number as a database keeps it.
+pub(super) fn incarnation(replica: &ReplicaRow) -> i64 {
+    replica.incarnation.cast_signed()
 }

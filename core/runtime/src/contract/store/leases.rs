@@ -6,7 +6,7 @@ use futures::future::join_all;
 use mainstem_machine::{Command, Lease, Rejection};
 
 use super::{Subject, acquire, fence, replica};
-use crate::ports::{Applied, Held, Peer, ReplicaRow, Request, SyncRequest};
+use crate::ports::{Applied, HeartbeatReport, Held, Peer, ReplicaRow, Request, SyncRequest};
 
 /// Replicas that want the same chat.
 const RIVALS: usize = 6;
@@ -48,7 +48,7 @@ pub async fn a_lease_runs_out_by_the_stores_clock(subject: &Subject) {
 
 pub async fn a_heartbeat_renews_what_is_held_and_nothing_else(subject: &Subject) {
     let mine = replica("beating");
-    let row = ReplicaRow { replica: mine.clone(), address: "127.0.0.1:1".into() };
+    let row = ReplicaRow { replica: mine.clone(), address: "127.0.0.1:1".into(), incarnation: 1 };
     let mut held = Vec::new();
     for _ in 0..3 {
         let chat = subject.running_chat().await;
@@ -89,8 +89,11 @@ pub async fn a_heartbeat_renews_what_is_held_and_nothing_else(subject: &Subject)
 }
 
 pub async fn replicas_are_peers_while_they_are_heard_of(subject: &Subject) {
-    let row =
-        |name: &str, port: u16| ReplicaRow { replica: replica(name), address: format!("127.0.0.1:{port}") };
+    let row = |name: &str, port: u16| ReplicaRow {
+        replica: replica(name),
+        address: format!("127.0.0.1:{port}"),
+        incarnation: 1,
+    };
     let names = ["peer-a", "peer-b", "peer-c"];
     let peers = async |row: &ReplicaRow| -> Vec<Peer> {
         let report = subject.store.heartbeat(row, &[]).await.expect("the store answers");
@@ -104,8 +107,8 @@ pub async fn replicas_are_peers_while_they_are_heard_of(subject: &Subject) {
     assert_eq!(peers(&row("peer-b", 2)).await, [peer("peer-a", 1)]);
     assert_eq!(peers(&row("peer-a", 9)).await, [peer("peer-b", 2)]);
     assert_eq!(peers(&row("peer-c", 3)).await, [peer("peer-a", 9), peer("peer-b", 2)], "where it is by now");
-    subject.store.deregister(&replica("peer-b")).await.expect("the store answers");
-    subject.store.deregister(&replica("peer-never")).await.expect("the store answers");
+    subject.store.deregister(&row("peer-b", 2)).await.expect("the store answers");
+    subject.store.deregister(&row("peer-never", 7)).await.expect("the store answers");
     assert_eq!(peers(&row("peer-c", 3)).await, [peer("peer-a", 9)], "who said farewell is gone");
     (subject.sleep)(subject.lease_ttl * 2).await;
     assert_eq!(
@@ -115,6 +118,53 @@ pub async fn replicas_are_peers_while_they_are_heard_of(subject: &Subject) {
     );
     (subject.sleep)(subject.lease_ttl * 3 / 2).await;
     assert_eq!(peers(&row("peer-c", 3)).await, [peer("peer-b", 2)], "who is silent for three leases is gone");
+}
+
+pub async fn a_name_belongs_to_one_process_at_a_time(subject: &Subject) {
+    let row = |incarnation: u64| ReplicaRow {
+        replica: replica("named"),
+        address: format!("127.0.0.1:{incarnation}"),
+        incarnation,
+    };
+    let beat = async |row: &ReplicaRow, held: &[Held]| {
+        subject.store.heartbeat(row, held).await.expect("the store answers")
+    };
+    let rival = |report: &HeartbeatReport| report.rival.clone().map(|rival| rival.address);
+    // Of two that begin at once, one has it.
+    let (one, other) = (row(1), row(u64::MAX));
+    let at_once = join_all([beat(&one, &[]), beat(&other, &[])]).await;
+    assert_eq!(at_once.iter().filter(|report| report.rival.is_none()).count(), 1, "S5: {at_once:?}");
+    let (first, second) = if at_once[0].rival.is_none() { (one, other) } else { (other, one) };
+
+    let chat = subject.running_chat().await;
+    let lease = subject.change(chat, acquire("named")).await.lease;
+    let held = [Held { chat, lease }];
+    assert_eq!(beat(&first, &held).await.confirmed, held);
+    let refused = beat(&second, &held).await;
+    assert_eq!(
+        (rival(&refused), refused.confirmed),
+        (Some(first.address.clone()), vec![]),
+        "S5: not its lease"
+    );
+    let silent_for = refused.rival.expect("it was just there").silent_for;
+    assert!(silent_for < subject.lease_ttl, "S5: it was heard of {silent_for:?} ago");
+    // Who has not got the name cannot give it away.
+    subject.store.deregister(&second).await.expect("the store answers");
+    assert_eq!(rival(&beat(&second, &[]).await), Some(first.address.clone()), "S5");
+    // It is free at once after an orderly end,
+    subject.store.deregister(&first).await.expect("the store answers");
+    assert_eq!(rival(&beat(&second, &[]).await), None, "L3");
+    assert_eq!(rival(&beat(&first, &held).await), Some(second.address.clone()), "S5: it is another's by now");
+    // and a lease after the last that was heard of it.
+    (subject.sleep)(subject.lease_ttl + Duration::from_millis(100)).await;
+    assert_eq!(rival(&beat(&first, &[]).await), None, "L3");
+    let paused = beat(&second, &held).await;
+    assert_eq!(
+        (rival(&paused), paused.confirmed),
+        (Some(first.address.clone()), vec![]),
+        "S5: it was paused"
+    );
+    assert_eq!(rival(&beat(&first, &[]).await), None, "S5");
 }
 
 pub async fn a_secret_is_kept_once(subject: &Subject) {

@@ -72,6 +72,7 @@ pub async fn all(subject: &Subject, seeds: u64) {
     a_lease_runs_out_by_the_stores_clock(subject).await;
     a_heartbeat_renews_what_is_held_and_nothing_else(subject).await;
     replicas_are_peers_while_they_are_heard_of(subject).await;
+    a_name_belongs_to_one_process_at_a_time(subject).await;
     a_sync_tells_versions_and_work(subject).await;
     a_secret_is_kept_once(subject).await;
     for seed in 0..seeds {

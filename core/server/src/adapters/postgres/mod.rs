@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mainstem_machine::{ChatId, ChatState, MessageId, ReplicaId};
+use mainstem_machine::{ChatId, ChatState, MessageId};
 use mainstem_runtime::ports::{
-    Applied, CachedVersions, Fault, HeartbeatReport, Held, Listed, Page, ReplicaRow, Request, Snapshot,
-    Store, SyncReport, SyncRequest,
+    Applied, CachedVersions, Fault, HeartbeatReport, Held, Listed, Page, ReplicaRow, Request, Rival,
+    Snapshot, Store, SyncReport, SyncRequest,
 };
 use sqlx::postgres::{PgArguments, PgConnection, PgRow};
 use sqlx::query::Query;
@@ -121,14 +121,16 @@ async fn transact(
     })
 }
 
-/// The leases of `$1` that `$2` and `$3` name, renewed for `$4`. `$wait` says what to do about a row that
-/// another transaction has locked.
+/// The leases of `$1` that `$2` and `$3` name, renewed for `$4`. `$mine` says whether the
+/// name is this process's, `$wait` what to do about a row that another transaction has locked.
 macro_rules! renewal {
-    ($wait:literal) => {
+    ($mine:literal, $wait:literal) => {
         concat!(
             "renewed AS (UPDATE chats SET lease_expires_at = (SELECT now FROM clock) + $4 WHERE id IN \
              (SELECT c.id FROM chats c JOIN unnest($2::uuid[], $3::bigint[]) AS held (id, lease) \
-             ON c.id = held.id AND c.lease = held.lease WHERE c.worker = $1 ORDER BY c.id FOR UPDATE OF c ",
+             ON c.id = held.id AND c.lease = held.lease WHERE c.worker = $1 AND ",
+            $mine,
+            " ORDER BY c.id FOR UPDATE OF c ",
             $wait,
             ") RETURNING id, lease)"
         )
@@ -136,22 +138,27 @@ macro_rules! renewal {
 }
 
 /// After a renewal's: `$5` the replica's address, `$6` how long a peer counts, `$7` and `$8` how long receipts
-/// and replicas are kept, `$9` how many receipts may go. What another transaction holds is left for now.
+/// and replicas are kept, `$9` how many receipts may go, `$10`
+/// the process. The name is claimed first: another's leases are not renewed. What another transaction holds is left for now.
 const HEARTBEAT: &str = concat!(
     "WITH clock AS MATERIALIZED (SELECT ",
     now!(),
     " AS now), ",
-    renewal!("SKIP LOCKED"),
-    ", present AS (INSERT INTO replicas (id, address, seen_at) SELECT $1, $5, now FROM clock \
-     ON CONFLICT (id) DO UPDATE SET address = excluded.address, seen_at = excluded.seen_at), \
-     purged AS (DELETE FROM receipts r USING (SELECT caller, key FROM receipts \
+    "present AS (INSERT INTO replicas AS r (id, address, seen_at, incarnation) \
+     SELECT $1, $5, now, $10 FROM clock ON CONFLICT (id) DO UPDATE SET address = excluded.address, \
+     seen_at = excluded.seen_at, incarnation = excluded.incarnation \
+     WHERE r.incarnation = excluded.incarnation OR r.seen_at < excluded.seen_at - $4 RETURNING 1), ",
+    renewal!("EXISTS (SELECT 1 FROM present)", "SKIP LOCKED"),
+    ", purged AS (DELETE FROM receipts r USING (SELECT caller, key FROM receipts \
      WHERE created_at < (SELECT now FROM clock) - $7 ORDER BY created_at LIMIT $9 FOR UPDATE SKIP LOCKED) old \
      WHERE r.caller = old.caller AND r.key = old.key), \
      forgotten AS (DELETE FROM replicas WHERE id IN (SELECT id FROM replicas \
      WHERE seen_at < (SELECT now FROM clock) - $8 AND id <> $1 FOR UPDATE SKIP LOCKED)) \
      SELECT CAST(0 AS bigint) AS kind, id::text AS id, lease, NULL AS address FROM renewed \
      UNION ALL SELECT 1, id, 0, address FROM replicas \
-     WHERE id <> $1 AND seen_at >= (SELECT now FROM clock) - $6 ORDER BY 1, 2"
+     WHERE id <> $1 AND address <> '' AND seen_at >= (SELECT now FROM clock) - $6 \
+     UNION ALL SELECT 2, id, (SELECT now FROM clock) - seen_at, address FROM replicas WHERE id = $1 \
+     UNION ALL SELECT 3, $1, 0, NULL FROM present ORDER BY 1, 2"
 );
 
 /// What a heartbeat had to leave, waiting for it.
@@ -159,7 +166,7 @@ const RENEW: &str = concat!(
     "WITH clock AS MATERIALIZED (SELECT ",
     now!(),
     " AS now), ",
-    renewal!(""),
+    renewal!("EXISTS (SELECT 1 FROM replicas WHERE id = $1 AND incarnation = $5)", ""),
     " SELECT CAST(0 AS bigint) AS kind, id::text AS id, lease FROM renewed"
 );
 
@@ -242,24 +249,32 @@ impl Store for PostgresStore {
                 .bind(IDEMPOTENCY_RETENTION_MS)
                 .bind(REPLICA_RETENTION_MS)
                 .bind(IDEMPOTENCY_RECORDS_PURGED_MAX)
+                .bind(rows::incarnation(replica))
         });
         let mut report = faults::readable(to_heartbeat(&rows.await?))?;
         let confirmed: BTreeSet<_> = report.confirmed.iter().copied().collect();
         let left: Vec<_> = held.iter().copied().filter(|held| !confirmed.contains(held)).collect();
-        if !left.is_empty() {
+        if !left.is_empty() && report.rival.is_none() {
             // Lost, or locked just now. One chat that stays locked must not cost the others their leases (B3).
             let wait = (self.lease_ttl / 4).min(RENEW_TIMEOUT);
-            let renewed =
-                tokio::time::timeout(wait, self.rows(Use::Lease, true, || renewal(RENEW, &left))).await;
+            let renewed = tokio::time::timeout(
+                wait,
+                self.rows(Use::Lease, true, || renewal(RENEW, &left).bind(rows::incarnation(replica))),
+            )
+            .await;
             if let Ok(Ok(rows)) = renewed {
-                report.confirmed.extend(faults::readable(to_heartbeat(&rows))?.confirmed);
+                report.confirmed.extend(faults::readable(to_renewed(&rows))?);
             }
         }
         Ok(report)
     }
 
-    async fn deregister(&self, replica: &ReplicaId) -> Result<(), Fault> {
-        self.rows(Use::Lease, true, || query(rows::DEREGISTER).bind(replica.as_str())).await.map(drop)
+    async fn deregister(&self, replica: &ReplicaRow) -> Result<(), Fault> {
+        self.rows(Use::Lease, true, || {
+            query(rows::DEREGISTER).bind(replica.replica.as_str()).bind(rows::incarnation(replica))
+        })
+        .await
+        .map(drop)
     }
 
     async fn sync(&self, request: &SyncRequest) -> Result<SyncReport, Fault> {
@@ -283,12 +298,21 @@ impl Store for PostgresStore {
 }
 
 fn to_heartbeat(rows: &[PgRow]) -> sqlx::Result<HeartbeatReport> {
-    let mut report = HeartbeatReport { confirmed: vec![], peers: vec![] };
+    // Two that begin at once may not see each other's row.
+    let unseen = || Rival { address: String::new(), silent_for: Duration::ZERO };
+    let (mut confirmed, mut peers, mut holder, mut ours) = (vec![], vec![], None, false);
     for row in rows {
         match row.number("kind")? {
-            0 => report.confirmed.push(rows::held(row)?),
-            _ => report.peers.push(rows::peer(row)?),
+            0 => confirmed.push(rows::held(row)?),
+            1 => peers.push(rows::peer(row)?),
+            2 => holder = Some(rows::rival(row)?),
+            _ => ours = true,
         }
     }
-    Ok(report)
+    let rival = (!ours).then(|| holder.unwrap_or_else(unseen));
+    Ok(HeartbeatReport { confirmed, peers, rival })
+}
+
+fn to_renewed(rows: &[PgRow]) -> sqlx::Result<Vec<Held>> {
+    rows.iter().map(rows::held).collect()
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use async_trait::async_trait;
-use mainstem_machine::{ChatId, ChatState, MessageId, ReplicaId};
+use mainstem_machine::{ChatId, ChatState, MessageId};
 use mainstem_runtime::ports::{
     Applied, CachedVersions, Fault, HeartbeatReport, Held, Listed, Page, ReplicaRow, Request, Snapshot,
     Store, SyncReport, SyncRequest,
@@ -75,6 +75,8 @@ impl SqliteStore {
         let unusable = || format!("cannot use {} as a SQLite database", path.display());
         let mut writer = options.connect().await.with_context(unusable)?;
         migrations::run(&mut writer, migrations::SQLITE).await.with_context(unusable)?;
+        // We have the lock, so whoever had a name here is gone.
+        query("DELETE FROM replicas").execute(&mut writer).await.with_context(unusable)?;
         let readers = SqlitePoolOptions::new()
             .max_connections(SQLITE_READERS_MAX)
             .acquire_timeout(ACQUIRE_TIMEOUT)
@@ -129,6 +131,27 @@ impl SqliteStore {
         let mut writer = self.writer().await?;
         let mut tx = writer.connection.begin_with("BEGIN IMMEDIATE").await?;
         let now: i64 = query(concat!("SELECT ", now!())).fetch_one(&mut *tx).await?.try_get(0)?;
+        let claimed = query(
+            "INSERT INTO replicas AS r (id, address, seen_at, incarnation) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT (id) DO UPDATE SET address = excluded.address, seen_at = excluded.seen_at, \
+             incarnation = excluded.incarnation \
+             WHERE r.incarnation = excluded.incarnation OR r.seen_at < excluded.seen_at - $5",
+        )
+        .bind(id)
+        .bind(&replica.address)
+        .bind(now)
+        .bind(rows::incarnation(replica))
+        .bind(ttl)
+        .execute(&mut *tx)
+        .await?;
+        if claimed.rows_affected() == 0 {
+            let holder = query("SELECT $2 - seen_at AS lease, address FROM replicas WHERE id = $1");
+            let holder = holder.bind(id).bind(now).fetch_one(&mut *tx).await?;
+            let rival = Some(rows::rival(&holder)?);
+            tx.rollback().await?;
+            writer.give_back();
+            return Ok(HeartbeatReport { confirmed: vec![], peers: vec![], rival });
+        }
         let confirmed = query(
             "UPDATE chats SET lease_expires_at = $1 WHERE worker = $2 AND (id, lease) IN \
              (SELECT value ->> 0, value ->> 1 FROM json_each($3)) RETURNING id, lease",
@@ -137,15 +160,6 @@ impl SqliteStore {
         .bind(id)
         .bind(json(&held))
         .fetch_all(&mut *tx)
-        .await?;
-        query(
-            "INSERT INTO replicas (id, address, seen_at) VALUES ($1, $2, $3) \
-             ON CONFLICT (id) DO UPDATE SET address = excluded.address, seen_at = excluded.seen_at",
-        )
-        .bind(id)
-        .bind(&replica.address)
-        .bind(now)
-        .execute(&mut *tx)
         .await?;
         query("DELETE FROM replicas WHERE seen_at < $1")
             .bind(now - REPLICA_RETENTION_MS)
@@ -159,17 +173,20 @@ impl SqliteStore {
         .bind(IDEMPOTENCY_RECORDS_PURGED_MAX)
         .execute(&mut *tx)
         .await?;
-        let peers = query("SELECT id, address FROM replicas WHERE id <> $1 AND seen_at >= $2 ORDER BY id")
-            .bind(id)
-            .bind(now.saturating_sub(ttl.saturating_mul(PEER_LEASES)))
-            .fetch_all(&mut *tx)
-            .await?;
+        let peers = query(
+            "SELECT id, address FROM replicas WHERE id <> $1 AND address <> '' AND seen_at >= $2 ORDER BY id",
+        )
+        .bind(id)
+        .bind(now.saturating_sub(ttl.saturating_mul(PEER_LEASES)))
+        .fetch_all(&mut *tx)
+        .await?;
         sent.set();
         tx.commit().await?;
         writer.give_back();
         Ok(HeartbeatReport {
             confirmed: confirmed.iter().map(rows::held).collect::<sqlx::Result<_>>()?,
             peers: peers.iter().map(rows::peer).collect::<sqlx::Result<_>>()?,
+            rival: None,
         })
     }
 }
@@ -276,8 +293,9 @@ impl Store for SqliteStore {
         bounded(&sent, self.try_heartbeat(replica, held, &sent)).await
     }
 
-    async fn deregister(&self, replica: &ReplicaId) -> Result<(), Fault> {
-        self.write(query(rows::DEREGISTER).bind(replica.as_str().to_owned())).await.map(drop)
+    async fn deregister(&self, replica: &ReplicaRow) -> Result<(), Fault> {
+        let query = query(rows::DEREGISTER).bind(replica.replica.as_str().to_owned());
+        self.write(query.bind(rows::incarnation(replica))).await.map(drop)
     }
 
     async fn sync(&self, request: &SyncRequest) -> Result<SyncReport, Fault> {

@@ -1,0 +1,70 @@
+//! One process at a time has a replica's name.
+
+use std::time::{Duration, Instant};
+
+use mainstem_tests::cluster::{Cluster, LEASE_TTL, TIMES};
+use mainstem_tests::deadline::until;
+use mainstem_tests::process::{Replica, run};
+use mainstem_tests::viewer::{Kind, Viewer};
+
+/// What starting takes, and ending, beside waiting for a lease.
+const SLACK: Duration = Duration::from_secs(4);
+
+#[tokio::test]
+async fn a_second_replica_of_a_name_does_not_start_while_the_first_is_alive() {
+    let cluster = Cluster::start(&[&[], &["--workers", "0"]]).await;
+    let chat = cluster.replicas[0].client().create("/demo parts=150 interval=20ms").await;
+    let mut viewer = Viewer::open(&cluster.replicas[1].client(), &chat, Kind::EventStream).await;
+    let flags = [&["serve", "--listen", "127.0.0.1:0", "--replica", "a"], &TIMES[..]].concat();
+    let second = run(&[&flags[..], &["--database", &cluster.database]].concat()).await;
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert_eq!(second.status.code(), Some(1), "{said}");
+    assert!(said.contains("--replica a") && said.contains("127.0.0.1:") && said.contains("3s"), "{said}");
+    // The first has not noticed.
+    viewer.until("the answer", |s| s.messages.len() == 2 && s.status == "waiting").await;
+    viewer.finish(&cluster.replicas[0].client()).await;
+    let lease = format!("SELECT lease FROM chats WHERE id = '{chat}'");
+    assert_eq!(cluster.postgres.sql(cluster.database_name(), &lease).expect("psql"), "1", "S5");
+}
+
+#[tokio::test]
+async fn a_name_is_taken_over_at_once_after_an_orderly_end_and_after_a_lease_else() {
+    let mut cluster = Cluster::start(&[&[]]).await;
+    for crash in [false, true] {
+        let replica = &mut cluster.replicas[0];
+        if crash {
+            replica.kill();
+        } else {
+            replica.terminate();
+            assert!(replica.ended().await.success());
+        }
+        let ended = Instant::now();
+        replica.start_again().await;
+        let took = ended.elapsed();
+        let most = if crash { LEASE_TTL + SLACK } else { LEASE_TTL - Duration::from_millis(200) };
+        assert!(took < most, "L3: it took {took:?} after {}", if crash { "a crash" } else { "an end" });
+        let waited = replica.log().contains("waiting for its lease to run out");
+        assert_eq!(waited, crash, "{}", replica.log());
+    }
+}
+
+#[tokio::test]
+async fn a_replica_that_lost_its_name_while_it_was_stopped_ends() {
+    let mut cluster = Cluster::start(&[&[]]).await;
+    let first = cluster.replicas.remove(0);
+    let chat = first.client().create("/demo parts=1000 interval=20ms").await;
+    first.client().until_running(&chat).await;
+    first.pause();
+    let flags = [&TIMES[..], &["--database", &cluster.database]].concat();
+    let second = Replica::start("a", &flags).await;
+    let mut first = first;
+    first.resume();
+    let status = first.ended().await;
+    assert_eq!(status.code(), Some(1), "{}", first.log());
+    assert!(first.log().contains("has this name by now"), "{}", first.log());
+    let client = second.client();
+    client.interrupt(&chat).await.expect(202);
+    until("the chat comes to rest", async || (client.chat(&chat).await["status"] == "waiting").then_some(()))
+        .await;
+    assert!(client.messages(&chat).await.len() <= 2, "S5: one of them wrote");
+}
