@@ -15,6 +15,7 @@ mod full_pool;
 mod generators;
 mod hosts;
 mod http;
+mod large_reads;
 mod limits;
 mod logs;
 mod members;

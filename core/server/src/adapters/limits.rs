@@ -35,6 +35,10 @@ pub(super) const SESSION_CHECKS: usize = 4;
 /// Connections that read a SQLite file.
 pub(super) const SQLITE_READERS_MAX: u32 = 4;
 
+/// Large messages that were read from a SQLite file a moment ago, and how long a moment is.
+pub(super) const RECENT_MESSAGES_BYTES_MAX: usize = 16 << 20;
+pub(super) const RECENT_MESSAGE_RETENTION: Duration = Duration::from_secs(1);
+
 /// How long a receipt is kept.
 pub(super) const IDEMPOTENCY_RETENTION_MS: i64 = 24 * 60 * 60 * 1000;
 /// Receipts that one heartbeat removes.

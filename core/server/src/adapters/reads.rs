@@ -1,6 +1,7 @@
 //! What is read, the same for both databases but for how ids are written: one statement each, because one
 //! statement sees one view.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,25 +11,31 @@ use mainstem_runtime::ports::{CachedVersions, Listed, Page, Snapshot, SyncReport
 use super::rows::{self, Fields, signed, unsigned};
 
 /// The chat, and beside it the messages that the reader lacks, as far as a tail holds them. `$1` the chat,
-/// `$2`–`$4` what is known (its snapshot, its reset, its last message), `$5` and `$6` a tail's bounds.
+/// `$2`–`$4` what is known (its snapshot, its reset, its last message), `$5` and `$6` a tail's bounds. Which they
+/// are is chosen by ids and lengths; content is read of them alone, once, and put in order by who reads the rows,
+/// since a database may copy what it sorts. `$joined` may leave some to be read apart.
 macro_rules! snapshot {
-    ($id:literal, $text:literal) => {
+    ($id:literal, $text:literal, $joined:expr) => {
         concat!(
             "WITH head AS (SELECT 1 AS first, ",
             rows::chat_columns!($text),
             ", c.snapshot_version >= $2 AND c.reset_version = $3 AND c.last_message >= $4 AS continues \
              FROM chats c WHERE c.id = ",
             $id,
-            "), newest AS (SELECT m.*, row_number() OVER (ORDER BY m.id DESC) AS rank, \
-             sum(octet_length(m.content)) OVER (ORDER BY m.id DESC) AS bytes, count(*) OVER () AS found \
-             FROM (SELECT m.* FROM messages m WHERE m.chat_id = ",
+            "), newest AS (SELECT n.id, row_number() OVER (ORDER BY n.id DESC) AS rank, \
+             sum(n.length) OVER (ORDER BY n.id DESC) AS bytes, count(*) OVER () AS found \
+             FROM (SELECT m.id, octet_length(m.content) AS length FROM messages m WHERE m.chat_id = ",
             $id,
             " AND m.id > (SELECT CASE WHEN continues THEN $4 ELSE 0 END FROM head) \
-             ORDER BY m.id DESC LIMIT $5 + 1) m), \
-             tail AS (SELECT row_number() OVER (ORDER BY m.id) AS place, m.found, ",
-            rows::message_columns!(),
-            " FROM newest m WHERE m.rank <= $5 AND (m.rank = 1 OR m.bytes <= $6)) \
-             SELECT * FROM head FULL JOIN tail ON place = first ORDER BY coalesce(place, 1)"
+             ORDER BY m.id DESC LIMIT $5 + 1) n), \
+             tail AS (SELECT row_number() OVER (ORDER BY n.id) AS place, n.found, n.id AS told \
+             FROM newest n WHERE n.rank <= $5 AND (n.rank = 1 OR n.bytes <= $6)) \
+             SELECT head.*, tail.place, tail.found, told, ",
+            rows::message_columns!("m.content"),
+            " FROM head FULL JOIN tail ON place = first LEFT JOIN messages m ON m.chat_id = ",
+            $id,
+            " AND m.id = told",
+            $joined
         )
     };
 }
@@ -40,23 +47,28 @@ macro_rules! state {
     };
 }
 
-/// A page. `$1` the chat, `$2` after which message, `$3` up to which, `$4` and `$5` its bounds.
+/// A page. `$1` the chat, `$2` after which message, `$3` up to which, `$4` and `$5` its bounds. Read like a
+/// snapshot's messages.
 macro_rules! page {
-    ($id:literal) => {
+    ($id:literal, $joined:expr) => {
         concat!(
             "WITH head AS (SELECT 1 AS first, c.reset_version, c.history_version, \
              ($2 = 0 OR EXISTS (SELECT 1 FROM messages a WHERE a.chat_id = c.id AND a.id = $2)) AS anchored \
              FROM chats c WHERE c.id = ",
             $id,
-            "), oldest AS (SELECT m.*, row_number() OVER (ORDER BY m.id) AS place, \
-             sum(octet_length(m.content)) OVER (ORDER BY m.id) AS bytes, count(*) OVER () AS found \
-             FROM (SELECT m.* FROM messages m WHERE m.chat_id = ",
+            "), oldest AS (SELECT n.id, row_number() OVER (ORDER BY n.id) AS place, \
+             sum(n.length) OVER (ORDER BY n.id) AS bytes, count(*) OVER () AS found \
+             FROM (SELECT m.id, octet_length(m.content) AS length FROM messages m WHERE m.chat_id = ",
             $id,
-            " AND m.id > $2 AND m.id <= $3 ORDER BY m.id LIMIT $4 + 1) m), \
-             page AS (SELECT m.place, m.found, ",
-            rows::message_columns!(),
-            " FROM oldest m WHERE m.place <= $4 AND (m.place = 1 OR m.bytes <= $5)) \
-             SELECT * FROM head FULL JOIN page ON place = first ORDER BY coalesce(place, 1)"
+            " AND m.id > $2 AND m.id <= $3 ORDER BY m.id LIMIT $4 + 1) n), \
+             page AS (SELECT n.place, n.found, n.id AS told FROM oldest n \
+             WHERE n.place <= $4 AND (n.place = 1 OR n.bytes <= $5)) \
+             SELECT head.*, page.place, page.found, told, ",
+            rows::message_columns!("m.content"),
+            " FROM head FULL JOIN page ON place = first LEFT JOIN messages m ON m.chat_id = ",
+            $id,
+            " AND m.id = told",
+            $joined
         )
     };
 }
@@ -120,10 +132,14 @@ pub(super) fn cached_values(cached: Option<CachedVersions>) -> [i64; 5] {
     [snapshot, reset, last, signed(limits::TAIL_MESSAGES_MAX as u64), signed(limits::TAIL_BYTES_MAX as u64)]
 }
 
-pub(super) fn to_snapshot(rows: &[impl Fields]) -> sqlx::Result<Option<Snapshot>> {
+/// Messages whose content was read apart, if any were.
+pub(super) type Apart = BTreeMap<MessageId, Arc<Message>>;
+
+pub(super) fn to_snapshot(rows: &[impl Fields], apart: &Apart) -> sqlx::Result<Option<Snapshot>> {
+    let rows = in_order(rows)?;
     let Some(first) = rows.first() else { return Ok(None) };
-    let state = Arc::new(rows::chat(first)?);
-    let (messages, complete) = messages(rows)?;
+    let state = Arc::new(rows::chat(*first)?);
+    let (messages, complete) = messages(&rows, apart)?;
     let tail = if first.flag("continues")? && complete {
         Tail::After(messages)
     } else {
@@ -140,9 +156,10 @@ pub(super) fn page_values(after: MessageId, until: Option<MessageId>, limit: usi
     [signed(after.0), until, signed(limit as u64), signed(limits::PAGE_BYTES_MAX as u64)]
 }
 
-pub(super) fn to_page(rows: &[impl Fields]) -> sqlx::Result<Option<Page>> {
+pub(super) fn to_page(rows: &[impl Fields], apart: &Apart) -> sqlx::Result<Option<Page>> {
+    let rows = in_order(rows)?;
     let Some(first) = rows.first() else { return Ok(None) };
-    let (messages, complete) = messages(rows)?;
+    let (messages, complete) = messages(&rows, apart)?;
     Ok(Some(Page {
         messages,
         more: !complete,
@@ -176,11 +193,22 @@ pub(super) fn to_report(rows: &[impl Fields]) -> sqlx::Result<SyncReport> {
     Ok(report)
 }
 
+/// The first has the chat's columns.
+fn in_order<F: Fields>(rows: &[F]) -> sqlx::Result<Vec<&F>> {
+    let places = rows.iter().map(|row| Ok((row.int("place")?.unwrap_or(1), row)));
+    let mut placed = places.collect::<sqlx::Result<Vec<_>>>()?;
+    placed.sort_by_key(|(place, _)| *place);
+    Ok(placed.into_iter().map(|(_, row)| row).collect())
+}
+
 /// The messages of rows, and whether they are all that were found.
-fn messages(rows: &[impl Fields]) -> sqlx::Result<(Vec<Arc<Message>>, bool)> {
+fn messages<F: Fields>(rows: &[&F], apart: &Apart) -> sqlx::Result<(Vec<Arc<Message>>, bool)> {
     let mut messages = Vec::with_capacity(rows.len());
     for row in rows {
-        messages.extend(rows::message(row)?.map(Arc::new));
+        match row.int("told")?.and_then(|id| apart.get(&MessageId(unsigned(id)))) {
+            Some(message) => messages.push(message.clone()),
+            None => messages.extend(rows::message(*row)?.map(Arc::new)),
+        }
     }
     let found = rows.first().map_or(Ok(0), |row| row.number("found"))?;
     let complete = found == messages.len() as u64;

@@ -75,10 +75,14 @@ macro_rules! chat_columns {
 
 /// The columns of `messages m`, named so that they can stand beside a chat's.
 macro_rules! message_columns {
-    () => {
-        "m.id AS message_id, m.revision, m.role, m.content, m.interrupted, \
+    ($content:expr) => {
+        concat!(
+            "m.id AS message_id, m.revision, m.role, ",
+            $content,
+            " AS content, m.interrupted, \
          m.history_version AS episode_version, m.attempt AS episode_attempt, m.queued_as, \
          m.created_at AS message_at"
+        )
     };
 }
 

@@ -24,7 +24,7 @@ use super::limits::{
     ACQUIRE_TIMEOUT, IDEMPOTENCY_RECORDS_PURGED_MAX, IDEMPOTENCY_RETENTION_MS, PEER_LEASES, RENEW_TIMEOUT,
     REPLICA_RETENTION_MS,
 };
-use super::reads;
+use super::reads::{self, Apart};
 use super::rows::{self, Fields, signed};
 use super::transaction::{self, End, millis};
 use connections::{Connections, Use};
@@ -196,10 +196,10 @@ impl Store for PostgresStore {
         cached: Option<CachedVersions>,
     ) -> Result<Option<Snapshot>, Fault> {
         let rows = self.rows(Use::Request, false, || {
-            let query = query(reads::snapshot!("$1::uuid", "::text")).bind(chat.to_string());
+            let query = query(reads::snapshot!("$1::uuid", "::text", "")).bind(chat.to_string());
             reads::cached_values(cached).into_iter().fold(query, Query::bind)
         });
-        faults::readable(reads::to_snapshot(&rows.await?))
+        faults::readable(reads::to_snapshot(&rows.await?, &Apart::new()))
     }
 
     async fn state(&self, chat: ChatId) -> Result<Option<Arc<ChatState>>, Fault> {
@@ -217,10 +217,10 @@ impl Store for PostgresStore {
         limit: usize,
     ) -> Result<Option<Page>, Fault> {
         let rows = self.rows(Use::Request, false, || {
-            let query = query(reads::page!("$1::uuid")).bind(chat.to_string());
+            let query = query(reads::page!("$1::uuid", "")).bind(chat.to_string());
             reads::page_values(after, until, limit).into_iter().fold(query, Query::bind)
         });
-        faults::readable(reads::to_page(&rows.await?))
+        faults::readable(reads::to_page(&rows.await?, &Apart::new()))
     }
 
     async fn list(&self, owner: &str, before: Option<ChatId>, limit: usize) -> Result<Listed, Fault> {

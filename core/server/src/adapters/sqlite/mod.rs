@@ -1,6 +1,8 @@
 //! One SQLite file, for one replica: all writes on one connection, one at a time, durable when they return;
 //! reads beside them. A second process on the same file is refused.
 
+mod contents;
+mod layout;
 mod lock;
 mod statements;
 
@@ -29,9 +31,11 @@ use super::limits::{
     ACQUIRE_TIMEOUT, IDEMPOTENCY_RECORDS_PURGED_MAX, IDEMPOTENCY_RETENTION_MS, PEER_LEASES,
     REPLICA_RETENTION_MS, SQLITE_READERS_MAX, STATEMENT_TIMEOUT, TRIES_MAX,
 };
+use super::migrations;
+use super::reads::{self, Apart};
 use super::rows::{self, json, signed};
 use super::transaction::{self, End, millis};
-use super::{migrations, reads};
+use contents::Contents;
 use statements::SqliteStatements;
 
 /// The database's clock, in milliseconds.
@@ -49,6 +53,7 @@ pub struct SqliteStore {
     /// Nothing after a call was dropped or failed in the middle of it: the next one opens it anew.
     writer: Mutex<Option<SqliteConnection>>,
     readers: SqlitePool,
+    contents: Contents,
     lease_ttl: Duration,
     /// Held as long as the store is; the system gives it back when the process dies.
     _lock: File,
@@ -75,6 +80,7 @@ impl SqliteStore {
         let unusable = || format!("cannot use {} as a SQLite database", path.display());
         let mut writer = options.connect().await.with_context(unusable)?;
         migrations::run(&mut writer, migrations::SQLITE).await.with_context(unusable)?;
+        layout::move_messages_out_of_key(&mut writer).await.with_context(unusable)?;
         // We have the lock, so whoever had a name here is gone.
         query("DELETE FROM replicas").execute(&mut writer).await.with_context(unusable)?;
         let readers = SqlitePoolOptions::new()
@@ -82,11 +88,47 @@ impl SqliteStore {
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .test_before_acquire(false)
             .connect_lazy_with(options.clone().pragma("query_only", "ON"));
-        Ok(Self { options, writer: Mutex::new(Some(writer)), readers, lease_ttl, _lock: lock })
+        Ok(Self {
+            options,
+            writer: Mutex::new(Some(writer)),
+            readers,
+            contents: Contents::default(),
+            lease_ttl,
+            _lock: lock,
+        })
     }
 
     async fn read(&self, query: Query<'_, Sqlite, SqliteArguments>) -> Result<Vec<SqliteRow>, Fault> {
         bounded(&Sent::default(), query.fetch_all(&self.readers)).await
+    }
+
+    /// A read of messages. Large ones are read apart, and shared by all that want them at the same time.
+    async fn read_messages<T>(
+        &self,
+        chat: ChatId,
+        statement: impl Fn() -> Query<'static, Sqlite, SqliteArguments>,
+        to: impl Fn(&[SqliteRow], &Apart) -> sqlx::Result<T>,
+    ) -> Result<T, Fault> {
+        for _ in 0..TRIES_MAX {
+            let rows = self.read(statement()).await?;
+            let (mut apart, mut all) = (Apart::new(), true);
+            for id in faults::readable(contents::large(&rows))? {
+                let message = self.contents.get((chat, id), async || {
+                    let query = query(contents::MESSAGE).bind(chat.to_string()).bind(signed(id.0));
+                    let rows = self.read(query).await?;
+                    faults::readable(rows.first().map(rows::message).transpose().map(Option::flatten))
+                });
+                match message.await? {
+                    Some(message) => drop(apart.insert(id, message)),
+                    None => all = false,
+                }
+            }
+            // One that was cut off in between was not to be told: the next view is without it.
+            if all {
+                return faults::readable(to(&rows, &apart));
+            }
+        }
+        Err(Fault::Refused(faults::no_way_through().to_string()))
     }
 
     /// The connection that writes, when its turn has come.
@@ -253,11 +295,15 @@ impl Store for SqliteStore {
         chat: ChatId,
         cached: Option<CachedVersions>,
     ) -> Result<Option<Snapshot>, Fault> {
-        let mut query = query(reads::snapshot!("$1", "")).bind(chat.to_string());
-        for value in reads::cached_values(cached) {
-            query = query.bind(value);
-        }
-        faults::readable(reads::to_snapshot(&self.read(query).await?))
+        self.read_messages(
+            chat,
+            || {
+                let query = query(reads::snapshot!("$1", "", contents::small!())).bind(chat.to_string());
+                reads::cached_values(cached).into_iter().fold(query, Query::bind)
+            },
+            reads::to_snapshot,
+        )
+        .await
     }
 
     async fn state(&self, chat: ChatId) -> Result<Option<Arc<ChatState>>, Fault> {
@@ -272,11 +318,15 @@ impl Store for SqliteStore {
         until: Option<MessageId>,
         limit: usize,
     ) -> Result<Option<Page>, Fault> {
-        let mut query = query(reads::page!("$1")).bind(chat.to_string());
-        for value in reads::page_values(after, until, limit) {
-            query = query.bind(value);
-        }
-        faults::readable(reads::to_page(&self.read(query).await?))
+        self.read_messages(
+            chat,
+            || {
+                let query = query(reads::page!("$1", contents::small!())).bind(chat.to_string());
+                reads::page_values(after, until, limit).into_iter().fold(query, Query::bind)
+            },
+            reads::to_page,
+        )
+        .await
     }
 
     async fn list(&self, owner: &str, before: Option<ChatId>, limit: usize) -> Result<Listed, Fault> {
