@@ -99,7 +99,8 @@ async fn a_worker_that_froze_until_all_was_over_changes_nothing() {
 async fn a_viewer_survives_the_death_of_the_replica_it_is_on() {
     let mut cluster = Cluster::with_one_worker().await;
     let [a, b] = [0, 1].map(|i| cluster.replicas[i].client());
-    let chat = a.create("/demo parts=300 interval=15ms").await;
+    // Longer than two restarts: after a crash each waits for the name that it had.
+    let chat = a.create("/demo parts=800 interval=15ms").await;
     for kind in [Kind::EventStream, Kind::WebSocket] {
         let mut viewer = Viewer::open(&b, &chat, kind).await;
         let seen = viewer.screen.seq;
@@ -112,7 +113,7 @@ async fn a_viewer_survives_the_death_of_the_replica_it_is_on() {
         if kind == Kind::WebSocket {
             viewer.until_idle().await;
             viewer.finish(&a).await;
-            assert_eq!(viewer.screen.last_text(), counted(300));
+            assert_eq!(viewer.screen.last_text(), counted(800));
             assert!(viewer.screen.resets.is_empty(), "S4: its worker lives");
         }
     }
