@@ -175,7 +175,8 @@ async fn who_joins_late_sees_what_who_was_there_sees() {
     early.until("all is told", |s| s.seq == 500 && s.queue.len() == 1).await;
     for (client, kind) in [(&a, KINDS[0]), (&b, KINDS[1]), (&c, KINDS[0]), (&c, KINDS[1])] {
         let mut late = Viewer::open(client, &chat, kind).await;
-        late.until("the preview is told", |s| s.seq == 500).await;
+        // The notice of the send may be on its way to this replica yet.
+        late.until("the preview and the queue are told", |s| s.seq == 500 && s.queue.len() == 1).await;
         let shown = |s: &mainstem_tests::viewer::Screen| {
             (s.preview.clone(), s.status.clone(), s.worker.clone(), s.attempt, s.queue.clone(), s.texts())
         };
