@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 
+use mainstem_programs::PGBOUNCER;
+
 use crate::last_will::LastWill;
 use crate::postgres::{Postgres, account, directory};
 
-const PROGRAM: &str = "/usr/sbin/pgbouncer";
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -29,7 +30,7 @@ pub struct Pooler {
 impl Pooler {
     /// With this `pool_mode`, in front of all databases of that server.
     pub fn start(postgres: &Postgres, mode: &str) -> anyhow::Result<Self> {
-        ensure!(PathBuf::from(PROGRAM).exists(), "{PROGRAM} is needed: install the package pgbouncer");
+        let program = PGBOUNCER.path()?;
         let account = account()?;
         let directory = directory(account)?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
@@ -41,7 +42,7 @@ impl Pooler {
         let file = directory.join("pgbouncer.ini");
         fs::write(&file, settings)?;
         let log = fs::File::create(directory.join("log"))?;
-        let mut command = Command::new(PROGRAM);
+        let mut command = Command::new(program);
         command.arg(&file).env_clear().current_dir(&directory).process_group(0);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         // It refuses to run as root.

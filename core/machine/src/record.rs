@@ -24,25 +24,36 @@ pub enum Keep {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AnswerRecord {
+    /// The chat as it was answered.
     Chat(Box<ChatState>),
     /// The chat as it is when it is asked for again.
     ChatByThen,
+    /// A send, whole.
     Sent {
+        /// The message, if it went into the history.
         message: Option<Message>,
+        /// The message, if it went into the queue.
         queued: Option<QueuedMessage>,
+        /// The version of the chat after it.
         snapshot_version: Version,
     },
     /// A message with the content of the command.
     SentContent {
+        /// The message's id.
         id: MessageId,
+        /// Whether it went into the queue.
         queued: bool,
+        /// The version of the chat after it.
         snapshot_version: Version,
+        /// When, by the database's clock.
         created_at: WallTime,
     },
+    /// What was asked for is gone.
     Gone,
 }
 
 impl AnswerRecord {
+    /// What has to be kept of an answer to `command`, so that [`answer`](Self::answer) gives it again.
     pub fn of(accepted: &Accepted, command: &Command, keep: Keep) -> Self {
         match accepted {
             Accepted::Chat(_) if keep == Keep::Decision => Self::ChatByThen,

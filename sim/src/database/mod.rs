@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use madsim::runtime::NodeHandle;
-use mainstem_machine::{ChatId, ChatState, MessageId, ReplicaId};
+use mainstem_machine::{ChatId, ChatState, MessageId};
 use mainstem_oracles::{Evidence, Operation};
 use mainstem_runtime::ports::{
     Applied, CachedVersions, Fault, HeartbeatReport, Held, Listed, Page, ReplicaRow, Request, Snapshot,

@@ -9,13 +9,11 @@ use futures::StreamExt;
 use futures::future::join_all;
 use mainstem::TokioEnv;
 use mainstem::adapters::{LocalBus, SqliteStore};
-use mainstem_machine::{
-    ChatId, ChatState, Command, Content, Ending, MessageId, RelayFault, ReplicaId, Resume,
-};
+use mainstem_machine::{ChatId, Command, Content, Ending, MessageId, RelayFault, ReplicaId, Resume};
 use mainstem_runtime::demo::Demo;
 use mainstem_runtime::ports::{
-    Applied, CachedVersions, Fault, HeartbeatReport, Held, Page, ReplicaRow, Request, Snapshot, Store,
-    SyncReport, SyncRequest,
+    Applied, CachedVersions, Fault, HeartbeatReport, Held, Listed, Page, ReplicaRow, Request, Snapshot,
+    Store, SyncReport, SyncRequest,
 };
 use mainstem_runtime::relay::Follow;
 use mainstem_runtime::{Next, Node, NodeConfig, RelayConfig, Viewer};
@@ -55,7 +53,7 @@ impl Store for Watched {
         self.inner.page(chat, after, until, limit).await
     }
 
-    async fn list(&self, owner: &str, before: Option<ChatId>, limit: usize) -> Result<Vec<ChatState>, Fault> {
+    async fn list(&self, owner: &str, before: Option<ChatId>, limit: usize) -> Result<Listed, Fault> {
         self.inner.list(owner, before, limit).await
     }
 
@@ -63,7 +61,7 @@ impl Store for Watched {
         self.inner.heartbeat(replica, held).await
     }
 
-    async fn deregister(&self, replica: &ReplicaId) -> Result<(), Fault> {
+    async fn deregister(&self, replica: &ReplicaRow) -> Result<(), Fault> {
         self.inner.deregister(replica).await
     }
 
@@ -107,6 +105,7 @@ async fn replica() -> Replica {
     drop(probe);
     let config = NodeConfig {
         replica: ReplicaId::new("worker").expect("an id"),
+        incarnation: 1,
         workers: 4,
         lease_ttl: Duration::from_secs(3),
         heartbeat: Duration::from_millis(500),
