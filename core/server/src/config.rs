@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::adapters::limits::{DATABASE_CONNECTIONS, DATABASE_CONNECTIONS_MAX, DATABASE_CONNECTIONS_MIN};
 use crate::failure::Failure;
+use crate::generators::{FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT};
 use crate::http::Hosts;
 use crate::units::{Size, Span};
 
@@ -89,6 +90,12 @@ pub struct ServeOptions {
     /// The model asked, unless a chat names one
     #[arg(long, env = "MAINSTEM_OPENAI_MODEL", value_name = "MODEL")]
     pub openai_model: Option<String>,
+    /// How long a model may be silent before it begins [default: 5m]
+    #[arg(long, env = "MAINSTEM_MODEL_FIRST_BYTE_TIMEOUT", value_name = "DURATION")]
+    pub model_first_byte_timeout: Option<Span>,
+    /// How long a model may be silent between parts [default: 2m]
+    #[arg(long, env = "MAINSTEM_MODEL_IDLE_TIMEOUT", value_name = "DURATION")]
+    pub model_idle_timeout: Option<Span>,
     /// How long a worker may be silent before another takes its chats [default: 15s]
     #[arg(long, env = "MAINSTEM_LEASE_TTL", value_name = "DURATION")]
     pub lease_ttl: Option<Span>,
@@ -139,6 +146,8 @@ pub struct Config {
     pub insecure: bool,
     pub workers: usize,
     pub generator: Generator,
+    pub model_first_byte_timeout: Duration,
+    pub model_idle_timeout: Duration,
     pub lease_ttl: Duration,
     pub heartbeat: Duration,
     pub poll_interval: Duration,
@@ -185,10 +194,10 @@ impl ServeOptions {
     }
 
     fn or(self, other: Self) -> Self {
-        or!(self, other: listen, database, database_connections, replica, relay_listen, relay_advertise, peer_secret_file, auth_file,
-            allowed_host, insecure, workers, generator, openai_base_url, openai_model, lease_ttl, heartbeat,
-            poll_interval, drain_timeout, client_timeout, queue_max, message_bytes_max, episode_bytes_max, log,
-            log_format, runtime_threads)
+        or!(self, other: listen, database, database_connections, replica, relay_listen, relay_advertise,
+            peer_secret_file, auth_file, allowed_host, insecure, workers, generator, openai_base_url, openai_model,
+            model_first_byte_timeout, model_idle_timeout, lease_ttl, heartbeat, poll_interval, drain_timeout,
+            client_timeout, queue_max, message_bytes_max, episode_bytes_max, log, log_format, runtime_threads)
     }
 
     fn check(self) -> Result<Config, Failure> {
@@ -217,6 +226,8 @@ impl ServeOptions {
                     })?,
                 },
             },
+            model_first_byte_timeout: span(self.model_first_byte_timeout, FIRST_BYTE_TIMEOUT),
+            model_idle_timeout: span(self.model_idle_timeout, IDLE_TIMEOUT),
             lease_ttl: span(self.lease_ttl, Duration::from_secs(15)),
             heartbeat: span(self.heartbeat, Duration::from_secs(5)),
             poll_interval: span(self.poll_interval, Duration::from_secs(5)),
@@ -314,6 +325,8 @@ mod tests {
         let seconds = [config.lease_ttl, config.heartbeat, config.poll_interval].map(|span| span.as_secs());
         assert_eq!(seconds, [15, 5, 5]);
         assert_eq!((config.drain_timeout.as_secs(), config.client_timeout.as_secs()), (10, 30));
+        let seconds = [config.model_first_byte_timeout, config.model_idle_timeout].map(|span| span.as_secs());
+        assert_eq!(seconds, [300, 120]);
         assert_eq!((config.message_bytes_max, config.episode_bytes_max), (1 << 20, 8 << 20));
         assert_eq!((config.generator, &*config.log), (Generator::Demo, "info"));
         assert!(Uuid::try_parse(config.replica.as_str()).is_ok());

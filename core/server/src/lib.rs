@@ -11,6 +11,7 @@ pub mod http;
 pub mod listener;
 mod logging;
 pub mod serve;
+mod sse;
 mod token_file;
 pub mod tokio_env;
 mod units;

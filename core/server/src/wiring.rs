@@ -12,7 +12,7 @@ use rand::rngs::OsRng;
 use crate::adapters;
 use crate::config::{Config, Generator as GeneratorConfig};
 use crate::failure::Failure;
-use crate::generators::{ApiKey, OpenAi, OpenAiConfig};
+use crate::generators::{ApiKey, OpenAi, OpenAiConfig, event_bytes_max};
 use crate::serve::{Front, peer_secret, serve};
 use crate::tokio_env::TokioEnv;
 
@@ -106,7 +106,12 @@ fn generator(config: &Config) -> Result<Arc<dyn Generator>, Failure> {
         GeneratorConfig::Demo => Ok(Arc::new(Demo::new(TokioEnv::new(), unix_micros))),
         GeneratorConfig::OpenAi { base_url, model } => {
             let key = std::env::var("OPENAI_API_KEY").ok().filter(|key| !key.is_empty()).map(ApiKey::new);
-            let openai = OpenAi::new(OpenAiConfig::new(base_url, model, key));
+            let openai = OpenAi::new(OpenAiConfig {
+                first_byte_timeout: config.model_first_byte_timeout,
+                idle_timeout: config.model_idle_timeout,
+                event_bytes_max: event_bytes_max(config.episode_bytes_max),
+                ..OpenAiConfig::new(base_url, model, key)
+            });
             Ok(Arc::new(openai.map_err(|error| Failure::usage(format!("--generator openai: {error}")))?))
         }
     }

@@ -64,7 +64,7 @@ impl Follow {
                     cursor.clear();
                     cursor.push_str(&event.id);
                 }
-                Ok(Some(event.data.into_owned()))
+                Ok(Some(event.data))
             }
         }
     }

@@ -4,4 +4,7 @@
 mod openai;
 
 pub use mainstem_runtime::demo::Demo;
-pub use openai::{ApiKey, CONNECT_TIMEOUT, IDLE_TIMEOUT, OpenAi, OpenAiConfig, SetupError};
+pub use openai::{
+    ApiKey, CONNECT_TIMEOUT, EVENT_BYTES_MAX, FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT, OpenAi, OpenAiConfig,
+    SetupError, event_bytes_max,
+};

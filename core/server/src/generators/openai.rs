@@ -1,37 +1,60 @@
 //! Any OpenAI-compatible Chat Completions endpoint as a generator. It promises that a run which is dropped
-//! closes its connection, that it waits no longer than its time-outs for anything, and that no error carries
-//! a key or what somebody wrote. Trying again is left to the runner.
+//! closes its connection, that it waits no longer than its time-outs for anything, that an answer is whole or
+//! told to have failed, and that no error carries a key or what somebody wrote. Trying again is left to the
+//! runner.
 
+mod answer;
 mod fault;
-mod sse;
+mod report;
 mod wire;
 
+use std::error::Error;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
+use mainstem_machine::{ChatId, Episode};
 use mainstem_runtime::ports::{Conversation, Generated, Generation, Generator};
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Client, Response, Url, redirect};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
+use answer::Answer;
 use fault::Fault;
-use sse::SseDecoder;
+use report::Report;
+use wire::Said;
+
+use crate::sse::{SseDecoder, SseEvent, TooLong};
 
 /// Until a connection stands.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Between the request and the head of its answer, and between two pieces of its body.
-pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// From the request until the model begins: long prompts and hidden reasoning take minutes.
+pub const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+/// Between two parts.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(2 * 60);
+/// One event of the stream, where an answer may hold 8 MiB.
+pub const EVENT_BYTES_MAX: usize = event_bytes_max(8 << 20);
 
 /// Of the body of an answer that is an error.
 const ERROR_BODY_BYTES_MAX: usize = 16 * 1024;
 /// How long that body is waited for: it only tells more of what is known already.
 const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the end of the body is waited for once the stream has said that nothing follows. Who hangs up
+/// earlier is taken for a client that went away.
+const END_TIMEOUT: Duration = Duration::from_millis(100);
+/// Of the reason for a broken connection, in the log.
+const CAUSE_BYTES_MAX: usize = 500;
 /// Connections that are kept for the next runs, and for how long.
 const IDLE_CONNECTIONS_MAX: usize = 16;
 const IDLE_CONNECTION_RETENTION: Duration = Duration::from_secs(30);
+
+/// The longest event that is taken where an answer holds at most so much text: all of it may come in one
+/// event, escaped to three times its length.
+pub const fn event_bytes_max(episode_bytes_max: usize) -> usize {
+    episode_bytes_max.saturating_mul(3).saturating_add(64 * 1024)
+}
 
 /// What `Authorization: Bearer` carries. Never shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -58,18 +81,25 @@ pub struct OpenAiConfig {
     pub model: String,
     pub key: Option<ApiKey>,
     pub connect_timeout: Duration,
+    /// How long the model may be silent before it begins.
+    pub first_byte_timeout: Duration,
+    /// How long it may be silent between parts.
     pub idle_timeout: Duration,
+    /// One event of the stream. What is longer can be no answer.
+    pub event_bytes_max: usize,
 }
 
 impl OpenAiConfig {
-    /// With the usual time-outs.
+    /// With the usual limits.
     pub fn new(base_url: impl Into<String>, model: impl Into<String>, key: Option<ApiKey>) -> Self {
         Self {
             base_url: base_url.into(),
             model: model.into(),
             key,
             connect_timeout: CONNECT_TIMEOUT,
+            first_byte_timeout: FIRST_BYTE_TIMEOUT,
             idle_timeout: IDLE_TIMEOUT,
+            event_bytes_max: EVENT_BYTES_MAX,
         }
     }
 }
@@ -96,7 +126,9 @@ struct Shared {
     client: Client,
     url: Url,
     model: String,
+    first_byte_timeout: Duration,
     idle_timeout: Duration,
+    event_bytes_max: usize,
 }
 
 impl OpenAi {
@@ -122,14 +154,22 @@ impl OpenAi {
             client = client.no_proxy();
         }
         let client = client.build().map_err(SetupError::Client)?;
-        let shared = Shared { client, url, model: config.model, idle_timeout: config.idle_timeout };
+        let shared = Shared {
+            client,
+            url,
+            model: config.model,
+            first_byte_timeout: config.first_byte_timeout,
+            idle_timeout: config.idle_timeout,
+            event_bytes_max: config.event_bytes_max,
+        };
         Ok(Self { shared: Arc::new(shared) })
     }
 }
 
 impl Generator for OpenAi {
     fn start(&self, conversation: Conversation) -> Generation {
-        let run = Run { shared: self.shared.clone(), phase: Phase::Asking(conversation) };
+        let (chat, episode) = (conversation.chat, conversation.episode);
+        let run = Run { shared: self.shared.clone(), chat, episode, phase: Phase::Asking(conversation) };
         stream::unfold(run, |mut run| async move { run.next().await.map(|generated| (generated, run)) })
             .fuse()
             .boxed()
@@ -139,14 +179,24 @@ impl Generator for OpenAi {
 /// One request. Whatever it holds of the connection goes when it is dropped.
 struct Run {
     shared: Arc<Shared>,
+    chat: ChatId,
+    episode: Episode,
     phase: Phase,
 }
 
 enum Phase {
     Asking(Conversation),
-    Answering { response: Box<Response>, sse: SseDecoder },
-    Ending(Generated),
+    Answering(Box<Answering>),
     Ended,
+}
+
+/// An answer that comes.
+struct Answering {
+    response: Response,
+    sse: SseDecoder,
+    answer: Answer,
+    /// When the model has been silent for too long.
+    deadline: Instant,
 }
 
 impl Run {
@@ -155,7 +205,7 @@ impl Run {
             match self.step().await {
                 Ok(None) => {}
                 Ok(Some(generated)) => return Some(generated),
-                Err(fault) => return Some(fault.into()),
+                Err(fault) => return Some(self.fail(fault)),
             }
             if matches!(self.phase, Phase::Ended) {
                 return None;
@@ -167,29 +217,83 @@ impl Run {
     async fn step(&mut self) -> Result<Option<Generated>, Fault> {
         match std::mem::replace(&mut self.phase, Phase::Ended) {
             Phase::Asking(conversation) => {
-                let response = Box::new(self.shared.ask(&conversation).await?);
-                self.phase = Phase::Answering { response, sse: SseDecoder::default() };
+                let deadline = Instant::now() + self.shared.first_byte_timeout;
+                let asked = timeout_at(deadline, self.shared.ask(&conversation)).await;
+                let response = asked.map_err(|_| Fault::Silent)??;
+                let sse = SseDecoder::lenient(self.shared.event_bytes_max, wire::is_whole);
+                let answering = Answering { response, sse, answer: Answer::default(), deadline };
+                self.phase = Phase::Answering(answering.into());
                 Ok(None)
             }
-            Phase::Answering { mut response, mut sse } => {
-                let Some(data) = sse.next_data().map_err(|sse::TooLong| Fault::TooLong)? else {
-                    let read = timeout(self.shared.idle_timeout, response.chunk());
-                    let bytes = read.await.map_err(|_| Fault::Silent)?.map_err(unreachable)?;
-                    sse.feed(bytes.ok_or(Fault::CutShort)?);
-                    self.phase = Phase::Answering { response, sse };
-                    return Ok(None);
+            Phase::Answering(mut answering) => {
+                let Some(event) = answering.next_event().await? else {
+                    answering.answer.end(false)?;
+                    return Ok(Some(Generated::Done));
                 };
-                let said = wire::read(&data)?;
-                self.phase = match said.end {
-                    None => Phase::Answering { response, sse },
-                    Some(Ok(())) => Phase::Ending(Generated::Done),
-                    Some(Err(fault)) => Phase::Ending(fault.into()),
-                };
-                Ok(Some(said.text).filter(|text| !text.is_empty()).map(Generated::Text))
+                match wire::read(&event)? {
+                    Said::Done => {
+                        answering.answer.end(true)?;
+                        answering.let_end().await;
+                        Ok(Some(Generated::Done))
+                    }
+                    Said::Piece(piece) => {
+                        let text = answering.answer.take(piece);
+                        if answering.answer.has_begun() {
+                            answering.deadline = Instant::now() + self.shared.idle_timeout;
+                        }
+                        self.phase = Phase::Answering(answering);
+                        Ok(Some(text).filter(|text| !text.is_empty()).map(Generated::Text))
+                    }
+                }
             }
-            Phase::Ending(end) => Ok(Some(end)),
             Phase::Ended => Ok(None),
         }
+    }
+
+    fn fail(&self, fault: Fault) -> Generated {
+        let attempt = self.episode.attempt;
+        tracing::warn!(
+            chat = %self.chat,
+            attempt,
+            code = fault.code(),
+            reason = fault.message(),
+            cause = fault.cause(),
+            is_retryable = fault.is_retryable(attempt),
+            "the model's run failed"
+        );
+        fault.into_generated(attempt)
+    }
+}
+
+impl Answering {
+    /// The next event; `None` at the end of the body.
+    async fn next_event(&mut self) -> Result<Option<SseEvent>, Fault> {
+        let too_long = |TooLong| Fault::TooLong;
+        loop {
+            if let Some(event) = self.sse.next_event().map_err(too_long)? {
+                return Ok(Some(event));
+            }
+            let read = timeout_at(self.deadline, self.response.chunk()).await;
+            let is_whole = self.answer.is_whole();
+            match read {
+                Ok(Ok(Some(bytes))) => self.sse.feed(bytes),
+                Ok(Ok(None)) => {
+                    let last = self.sse.finish().map_err(too_long)?;
+                    let is_cut = last.as_ref().is_some_and(|last| !wire::is_complete(last));
+                    return if is_cut { Err(Fault::CutShort) } else { Ok(last) };
+                }
+                // Nothing was missing.
+                Ok(Err(_)) | Err(_) if is_whole => return Ok(None),
+                Ok(Err(error)) => return Err(unreachable(error)),
+                Err(_) => return Err(Fault::Silent),
+            }
+        }
+    }
+
+    /// Waits a little for the end of the body, so that the connection ends in order or is used again.
+    async fn let_end(&mut self) {
+        let end = async { while let Ok(Some(_)) = self.response.chunk().await {} };
+        let _ = timeout(END_TIMEOUT, end).await;
     }
 }
 
@@ -198,19 +302,30 @@ impl Shared {
     async fn ask(&self, conversation: &Conversation) -> Result<Response, Fault> {
         let model = conversation.model.as_deref().unwrap_or(&self.model);
         let body = wire::request(model, conversation);
-        let sent = self.client.post(self.url.clone()).body(body).send();
-        let response = timeout(self.idle_timeout, sent).await.map_err(|_| Fault::Silent)?;
-        let response = response.map_err(unreachable)?;
+        let response = self.client.post(self.url.clone()).body(body).send().await.map_err(unreachable)?;
         let status = response.status();
-        if !status.is_success() {
-            let body = error_body(response).await;
-            return Err(Fault::of_status(status.as_u16(), &body));
+        if status.is_redirection() && response.headers().contains_key(LOCATION) {
+            return Err(Fault::Redirected(self.origin(&response)));
         }
-        let kind = response.headers().get(CONTENT_TYPE).map(|kind| kind.as_bytes());
-        let is_events = kind.is_none_or(|kind| {
-            kind.get(..17).is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/event-stream"))
-        });
-        if is_events { Ok(response) } else { Err(Fault::NotEvents) }
+        let head = (!status.is_success()).then_some(status.as_u16());
+        let kind = response.headers().get(CONTENT_TYPE).map(|kind| kind.as_bytes().to_ascii_lowercase());
+        let is = |name: &str| kind.as_ref().is_some_and(|kind| kind.starts_with(name.as_bytes()));
+        if head.is_none() && !is("application/json") && !is("text/html") {
+            return Ok(response);
+        }
+        let is_json = is("application/json");
+        let said = serde_json::from_slice(&error_body(response).await).unwrap_or_default();
+        if head.is_none() && !(is_json && wire::is_error(&said)) {
+            return Err(Fault::NotEvents);
+        }
+        Err(Fault::told(Report::of(head, &said)))
+    }
+
+    /// Where a redirect leads, without what may be secret in its address.
+    fn origin(&self, response: &Response) -> Option<String> {
+        let location = response.headers().get(LOCATION)?.to_str().ok()?;
+        let url = self.url.join(location).ok().filter(Url::has_host)?;
+        Some(url.origin().ascii_serialization())
     }
 }
 
@@ -231,9 +346,17 @@ async fn error_body(mut response: Response) -> Vec<u8> {
     body
 }
 
+/// With the whole chain of reasons, and without the address, which may hold secrets.
 fn unreachable(error: reqwest::Error) -> Fault {
-    tracing::debug!(error = ?error.without_url(), "the connection to the model's provider failed");
-    Fault::Unreachable
+    let error = error.without_url();
+    let mut cause = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        cause = format!("{cause}: {error}");
+        source = error.source();
+    }
+    cause.truncate(cause.floor_char_boundary(CAUSE_BYTES_MAX));
+    Fault::Unreachable(cause)
 }
 
 fn completions_url(base: &str) -> Option<Url> {

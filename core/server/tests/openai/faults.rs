@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
+use futures::StreamExt;
 use mainstem::generators::{OpenAi, OpenAiConfig};
 use mainstem_machine::RunError;
-use mainstem_runtime::ports::Generated;
+use mainstem_runtime::ports::{Generated, Generator};
 
-use crate::provider::{Act, Provider, Seen, chunk, delta, end, finish, head, plain};
-use crate::{KEY, SAID, answer, collect, config, generator, run};
+use crate::provider::{Act, DONE, Provider, Seen, chunk, chunk_bytes, delta, end, finish, head, plain};
+use crate::{KEY, SAID, answer, collect, config, conversation, generator, run};
 
 /// Longest message of an error.
 const MESSAGE_BYTES_MAX: usize = 200;
@@ -65,17 +66,20 @@ async fn after_a_429_the_next_run_may_be_answered() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_not_followed() {
-    let away =
-        "HTTP/1.1 307 Temporary Redirect\r\nlocation: http://127.0.0.1:9/\r\ncontent-length: 0\r\n\r\n";
-    assert_fails(&run(vec![Act::Send(away.into())]).await, "", "provider_rejected", false);
+async fn a_redirect_is_named_and_not_followed() {
+    let away = "HTTP/1.1 307 Temporary Redirect\r\nlocation: http://u:secret@127.0.0.1:9/secret?secret\r\ncontent-length: 0\r\n\r\n";
+    let events = run(vec![Act::Send(away.into())]).await;
+    assert_fails(&events, "", "provider_rejected", false);
+    let message = failure(&events).1.message;
+    assert!(message.contains("http://127.0.0.1:9,") && !message.contains("secret"), "{message}");
 }
 
 #[tokio::test]
 async fn an_endless_error_body_is_read_to_its_maximum() {
     let head = "HTTP/1.1 500 Oh\r\ncontent-type: text/plain\r\n\r\n";
     let mut provider =
-        Provider::start(vec![vec![Act::Send(head.into()), Act::Repeat(vec![b'x'; 4096])]]).await;
+        Provider::start(vec![vec![Act::Send(head.into()), Act::Repeat(vec![b'x'; 4096], Duration::ZERO)]])
+            .await;
     assert_fails(&collect(&generator(&provider)).await, "", "provider_unavailable", true);
     assert!(matches!(provider.seen().await, Seen::Request { .. }));
     assert_eq!(provider.seen().await, Seen::ClientGone, "B1");
@@ -123,12 +127,14 @@ async fn what_never_comes_is_waited_for_no_longer_than_the_time_out() {
     for (script, text) in [
         (vec![Act::Hang], ""),
         (vec![head(), Act::Hang], ""),
+        (vec![head(), Act::Repeat(chunk_bytes(": still here\n\n"), Duration::from_millis(20))], ""),
         (vec![head(), chunk(delta("x")), Act::Hang], "x"),
         (vec![head(), chunk(delta("x")), chunk("data: {\"ch"), Act::Hang], "x"),
     ] {
         let mut provider = Provider::start(vec![script]).await;
-        let idle_timeout = Duration::from_millis(200);
-        let hasty = OpenAi::new(OpenAiConfig { idle_timeout, ..config(&provider) }).unwrap();
+        let (first_byte_timeout, idle_timeout) = (Duration::from_millis(400), Duration::from_millis(200));
+        let config = OpenAiConfig { first_byte_timeout, idle_timeout, ..config(&provider) };
+        let hasty = OpenAi::new(config).unwrap();
         assert_fails(&collect(&hasty).await, text, "provider_timeout", true);
         assert!(matches!(provider.seen().await, Seen::Request { .. }));
         assert_eq!(provider.seen().await, Seen::ClientGone, "B2: what was given up is closed");
@@ -152,7 +158,7 @@ async fn an_error_in_the_stream_ends_it() {
 
 #[tokio::test]
 async fn garbage_is_told_as_a_fault_of_the_protocol() {
-    for garbage in ["data: <html>\n\n", "data: {\"choices\":7}\n\n", "data: \u{1F422}\n\n", "data: []\n\n"] {
+    for garbage in ["data: <html>\n\n", "data: {\"choices\":[\n\n", "data: \u{1F422}\n\n", "data: []\n\n"] {
         let script = vec![head(), chunk(delta("x")), chunk(garbage), chunk(finish("stop")), end()];
         assert_fails(&run(script).await, "x", "provider_protocol", true);
     }
@@ -169,17 +175,75 @@ async fn garbage_is_told_as_a_fault_of_the_protocol() {
 
 #[tokio::test]
 async fn an_answer_that_is_no_stream_fails_for_good() {
-    for kind in ["application/json", "text/html"] {
-        assert_fails(&run(plain("200 OK", kind, "{}")).await, "", "provider_protocol", false);
+    for (kind, body) in [
+        ("application/json", "{}"),
+        ("application/json", r#"{"choices":[{"message":{"content":"x"}}]}"#),
+        ("text/html", "<html>"),
+    ] {
+        assert_fails(&run(plain("200 OK", kind, body)).await, "", "provider_protocol", false);
     }
 }
 
 #[tokio::test]
-async fn an_endless_line_is_given_up() {
+async fn a_success_that_tells_of_an_error_is_that_error() {
+    for (kind, body, code, retryable) in [
+        ("application/json", r#"{"error":{"code":429,"message":"x"}}"#, "provider_rate_limited", true),
+        (
+            "application/json",
+            r#"{"object":"error","code":401,"message":"x"}"#,
+            "provider_unauthorized",
+            false,
+        ),
+        ("application/json", r#"[{"error":{"status":"UNAVAILABLE"}}]"#, "provider_unavailable", true),
+        ("text/event-stream", r#"{"error":{"code":429,"message":"x"}}"#, "provider_rate_limited", true),
+        ("text/event-stream", "event: error\ndata: away", "provider_unavailable", true),
+    ] {
+        assert_fails(&run(plain("200 OK", kind, body)).await, "", code, retryable);
+    }
+}
+
+#[tokio::test]
+async fn a_used_up_quota_is_told_as_such_for_good() {
+    let body = r#"{"error":{"type":"insufficient_quota","code":"insufficient_quota"}}"#;
+    let events = run(plain("429 Too Many Requests", "application/json", body)).await;
+    assert_fails(&events, "", "provider_quota_exhausted", false);
+    assert!(failure(&events).1.message.contains("quota"));
+}
+
+#[tokio::test]
+async fn silence_is_waited_for_at_most_twice() {
+    for (attempt, retryable) in [(1, true), (2, false)] {
+        let provider = Provider::start(vec![vec![Act::Hang]]).await;
+        let first_byte_timeout = Duration::from_millis(100);
+        let hasty = OpenAi::new(OpenAiConfig { first_byte_timeout, ..config(&provider) }).unwrap();
+        let mut asked = conversation();
+        asked.episode.attempt = attempt;
+        let events: Vec<_> = hasty.start(asked).collect().await;
+        assert_fails(&events, "", "provider_timeout", retryable);
+    }
+}
+
+#[tokio::test]
+async fn a_model_that_thinks_for_long_is_waited_for_until_it_begins() {
+    let think = Act::Sleep(Duration::from_millis(500));
+    let script =
+        vec![head(), chunk(delta("")), think, chunk([&delta("x"), &*finish("stop"), DONE].concat()), end()];
+    let provider = Provider::start(vec![script]).await;
+    let idle_timeout = Duration::from_millis(200);
+    let generator = OpenAi::new(OpenAiConfig { idle_timeout, ..config(&provider) }).unwrap();
+    assert_eq!(answer(&collect(&generator).await), "x");
+}
+
+#[tokio::test]
+async fn an_endless_event_is_given_up_for_good() {
     let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: ";
-    let mut provider =
-        Provider::start(vec![vec![Act::Send(head.into()), Act::Repeat(vec![b'x'; 65_536])]]).await;
-    assert_fails(&collect(&generator(&provider)).await, "", "provider_protocol", true);
-    assert!(matches!(provider.seen().await, Seen::Request { .. }));
-    assert_eq!(provider.seen().await, Seen::ClientGone, "B1");
+    for endless in [vec![b'x'; 65_536], [&[b'x'; 65_536], "\ndata: ".as_bytes()].concat()] {
+        let mut provider =
+            Provider::start(vec![vec![Act::Send(head.into()), Act::Repeat(endless, Duration::ZERO)]]).await;
+        let event_bytes_max = 1024 * 1024;
+        let generator = OpenAi::new(OpenAiConfig { event_bytes_max, ..config(&provider) }).unwrap();
+        assert_fails(&collect(&generator).await, "", "answer_too_large", false);
+        assert!(matches!(provider.seen().await, Seen::Request { .. }));
+        assert_eq!(provider.seen().await, Seen::ClientGone, "B1");
+    }
 }

@@ -1,5 +1,6 @@
 //! The generator for OpenAI-compatible models, against a provider that really listens and really misbehaves.
 
+mod endings;
 mod faults;
 mod provider;
 
@@ -187,7 +188,7 @@ async fn a_dropped_run_closes_its_connection() {
         vec![Act::Hang],
         vec![head(), Act::Hang],
         vec![head(), chunk(delta("x")), Act::Hang],
-        vec![Act::Send(endless.into()), Act::Repeat(delta("x").repeat(100).into())],
+        vec![Act::Send(endless.into()), Act::Repeat(delta("x").repeat(100).into(), Duration::ZERO)],
     ];
     for script in hanging {
         let mut provider = Provider::start(vec![script]).await;

@@ -15,8 +15,8 @@ use tokio::sync::{Semaphore, mpsc};
 pub(crate) enum Act {
     /// These bytes, as they are.
     Send(Vec<u8>),
-    /// The same again and again, until nobody takes it.
-    Repeat(Vec<u8>),
+    /// The same again and again, so far apart, until nobody takes it.
+    Repeat(Vec<u8>, Duration),
     /// Nothing, until the test says go.
     Await(Arc<Semaphore>),
     Sleep(Duration),
@@ -106,8 +106,9 @@ impl World {
             for act in script {
                 match act {
                     Act::Send(bytes) => writer.write_all(bytes).await?,
-                    Act::Repeat(bytes) => loop {
+                    Act::Repeat(bytes, pause) => loop {
                         writer.write_all(bytes).await?;
+                        tokio::time::sleep(*pause).await;
                     },
                     Act::Await(go) => go.acquire().await.unwrap().forget(),
                     Act::Sleep(duration) => tokio::time::sleep(*duration).await,
@@ -171,8 +172,12 @@ pub(crate) fn head() -> Act {
 
 /// One chunk of the body.
 pub(crate) fn chunk(bytes: impl AsRef<[u8]>) -> Act {
+    Act::Send(chunk_bytes(bytes))
+}
+
+pub(crate) fn chunk_bytes(bytes: impl AsRef<[u8]>) -> Vec<u8> {
     let bytes = bytes.as_ref();
-    Act::Send([format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat())
+    [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()
 }
 
 /// The end of the body.

@@ -1,12 +1,24 @@
 //! The part of the Chat Completions protocol that is spoken here: text, in one choice, streamed
-//! (<https://platform.openai.com/docs/api-reference/chat-streaming>).
+//! (<https://platform.openai.com/docs/api-reference/chat-streaming>). A member that cannot be read is passed
+//! over, and the rest of its event counts.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
 
 use mainstem_machine::Role;
 use mainstem_runtime::ports::Conversation;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::fault::Fault;
+use super::report::Report;
+use crate::sse::SseEvent;
+
+/// Of an error object in the stream, what is longer is not looked into.
+const ERROR_BYTES_MAX: usize = 16 * 1024;
 
 #[derive(Serialize)]
 struct Request<'a> {
@@ -31,59 +43,376 @@ pub(super) fn request(model: &str, conversation: &Conversation) -> Vec<u8> {
     serde_json::to_vec(&Request { model, stream: true, messages }).expect("strings are written as JSON")
 }
 
-#[derive(Deserialize)]
-struct Chunk {
-    #[serde(default)]
-    choices: Option<Vec<Choice>>,
-    #[serde(default)]
-    error: Option<Value>,
+/// Why the model stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    Stop,
+    Length,
+    ToolCalls,
+    ContentFilter,
+    Error,
+    Unknown,
 }
 
-#[derive(Deserialize)]
-struct Choice {
-    #[serde(default)]
-    delta: Option<Delta>,
-    #[serde(default)]
-    finish_reason: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Delta {
-    #[serde(default)]
-    content: Option<String>,
-}
-
-/// What one event of the stream says.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Said {
+/// What one chunk says.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Piece {
     /// May be empty.
     pub(super) text: String,
-    /// How the answer ended, if it did.
-    pub(super) end: Option<Result<(), Fault>>,
+    pub(super) reasons: bool,
+    pub(super) asks_tools: bool,
+    pub(super) reason: Option<Reason>,
 }
 
-/// Reads the data of one event.
-pub(super) fn read(data: &[u8]) -> Result<Said, Fault> {
-    if data == b"[DONE]" {
-        return Ok(Said { text: String::new(), end: Some(Ok(())) });
+/// What one event is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    Piece(Piece),
+    /// The mark that nothing follows.
+    Done,
+}
+
+/// Whether a line of data is an event by itself, with or without a blank line behind it.
+pub(super) fn is_whole(data: &[u8]) -> bool {
+    let data = data.trim_ascii();
+    let is_json = || serde_json::from_slice::<IgnoredAny>(data).is_ok();
+    data == b"[DONE]" || (matches!(data.first(), Some(b'{' | b'[')) && is_json())
+}
+
+/// Whether the event that the body ends in came to its own end.
+pub(super) fn is_complete(last: &SseEvent) -> bool {
+    last.name == b"error" || last.data.trim_ascii().is_empty() || is_whole(&last.data)
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Chunk<'a> {
+    #[serde(borrow)]
+    choices: Option<&'a RawValue>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+    #[serde(borrow)]
+    object: Option<&'a RawValue>,
+    #[serde(borrow)]
+    r#type: Option<&'a RawValue>,
+    #[serde(borrow)]
+    code: Option<&'a RawValue>,
+    #[serde(borrow)]
+    message: Option<&'a RawValue>,
+    #[serde(borrow)]
+    detail: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Choice<'a> {
+    #[serde(borrow)]
+    delta: Option<&'a RawValue>,
+    #[serde(borrow)]
+    finish_reason: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Delta<'a> {
+    #[serde(borrow)]
+    content: Option<&'a RawValue>,
+    #[serde(borrow)]
+    refusal: Option<&'a RawValue>,
+    #[serde(borrow)]
+    reasoning: Option<&'a RawValue>,
+    #[serde(borrow)]
+    reasoning_content: Option<&'a RawValue>,
+    #[serde(borrow)]
+    tool_calls: Option<&'a RawValue>,
+    #[serde(borrow)]
+    function_call: Option<&'a RawValue>,
+}
+
+/// A part of a content that is a list.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Part<'a> {
+    #[serde(borrow)]
+    r#type: Option<&'a RawValue>,
+    #[serde(borrow)]
+    text: Option<&'a RawValue>,
+    #[serde(borrow)]
+    refusal: Option<&'a RawValue>,
+}
+
+/// Reads one event.
+pub(super) fn read(event: &SseEvent) -> Result<Said, Fault> {
+    let data = event.data.trim_ascii();
+    let is_error = event.name == b"error";
+    match data.first() {
+        _ if data == b"[DONE]" => Ok(Said::Done),
+        Some(b'{') => {
+            let chunk: Chunk<'_> = match serde_json::from_slice(data) {
+                Ok(chunk) => chunk,
+                Err(_) if is_error => return Err(Fault::told(Report::UNKNOWN)),
+                Err(_) => return Err(Fault::Garbage),
+            };
+            if is_error || chunk.is_error() { Err(told(data)) } else { Ok(Said::Piece(chunk.piece())) }
+        }
+        Some(b'[') if is_list_of_errors(data) => Err(told(data)),
+        _ if is_error => Err(Fault::told(Report::UNKNOWN)),
+        // A sign of life.
+        None => Ok(Said::Piece(Piece::default())),
+        // Events of other names are not of this protocol.
+        Some(_) if !event.name.is_empty() && event.name != b"message" => Ok(Said::Piece(Piece::default())),
+        Some(_) => Err(Fault::Garbage),
     }
-    // Derived code would take an array for a struct, too.
-    if !data.trim_ascii_start().starts_with(b"{") {
-        return Err(Fault::Garbage);
-    }
-    let chunk: Chunk = serde_json::from_slice(data).map_err(|_| Fault::Garbage)?;
-    if let Some(error) = chunk.error {
-        return Err(Fault::of_error(&error));
-    }
-    // The last chunk of some providers has no choice: it tells the tokens used.
-    let Some(choice) = chunk.choices.and_then(|choices| choices.into_iter().next()) else {
-        return Ok(Said { text: String::new(), end: None });
-    };
-    let text = choice.delta.and_then(|delta| delta.content).unwrap_or_default();
-    let end = choice.finish_reason.map(|reason| match reason.as_str() {
-        "content_filter" => Err(Fault::Filtered),
-        "error" => Err(Fault::Stopped),
-        _ => Ok(()),
+}
+
+/// Whether a body that is no stream tells of an error.
+pub(super) fn is_error(said: &Value) -> bool {
+    let event = SseEvent { data: said.to_string().into_bytes(), ..SseEvent::default() };
+    matches!(read(&event), Err(fault) if fault != Fault::Garbage)
+}
+
+fn told(data: &[u8]) -> Fault {
+    let said = if data.len() <= ERROR_BYTES_MAX { serde_json::from_slice(data).ok() } else { None };
+    Fault::told(Report::of(None, &said.unwrap_or(Value::Null)))
+}
+
+fn is_list_of_errors(data: &[u8]) -> bool {
+    let mut is_error = false;
+    let list = serde_json::from_slice::<&RawValue>(data);
+    let _ = list.map(|list| {
+        each(list, |item| is_error |= parse::<Chunk<'_>>(item).is_some_and(|chunk| chunk.is_error()));
     });
-    Ok(Said { text, end })
+    is_error
+}
+
+impl<'a> Chunk<'a> {
+    /// An error has many outer forms. The last chunk of some providers has no choice either: it tells the
+    /// tokens used.
+    fn is_error(&self) -> bool {
+        let says_error = |member: Option<&RawValue>| string(member).is_some_and(|word| word == "error");
+        is_there(self.error)
+            || says_error(self.object)
+            || says_error(self.r#type)
+            || self.choices.is_none() && [self.code, self.message, self.detail].into_iter().any(is_there)
+    }
+
+    fn piece(&self) -> Piece {
+        let mut first = None;
+        if let Some(choices) = self.choices {
+            each(choices, |choice| first = first.or(Some(choice)));
+        }
+        let choice: Choice<'a> = first.and_then(parse).unwrap_or_default();
+        let delta: Delta<'a> = choice.delta.and_then(parse).unwrap_or_default();
+        let mut piece = Piece {
+            reason: string(choice.finish_reason).and_then(|word| Reason::of(&word)),
+            reasons: [delta.reasoning, delta.reasoning_content].into_iter().any(is_there),
+            asks_tools: [delta.tool_calls, delta.function_call].into_iter().any(is_there),
+            ..Piece::default()
+        };
+        piece.add_content(delta.content);
+        piece.text += &string(delta.refusal).unwrap_or_default();
+        piece
+    }
+}
+
+impl Reason {
+    /// An empty word is none.
+    fn of(word: &str) -> Option<Self> {
+        match word {
+            "" => None,
+            "stop" => Some(Self::Stop),
+            "length" => Some(Self::Length),
+            "tool_calls" | "function_call" => Some(Self::ToolCalls),
+            "content_filter" => Some(Self::ContentFilter),
+            "error" => Some(Self::Error),
+            _ => Some(Self::Unknown),
+        }
+    }
+}
+
+impl Piece {
+    /// A content is a string, or a list of parts: text counts, what else it may hold is the model's thinking.
+    fn add_content(&mut self, content: Option<&RawValue>) {
+        let Some(content) = content else { return };
+        match content.get().as_bytes().first() {
+            Some(b'[') => each(content, |part| self.add_part(part)),
+            Some(b'{') => self.add_part(content),
+            _ => self.text += &string(Some(content)).unwrap_or_default(),
+        }
+    }
+
+    fn add_part(&mut self, part: &RawValue) {
+        let Some(Part { r#type, text, refusal }) = parse(part) else {
+            self.text += &string(Some(part)).unwrap_or_default();
+            return;
+        };
+        match string(r#type).as_deref() {
+            None | Some("text" | "output_text") => self.text += &string(text).unwrap_or_default(),
+            Some("refusal") => self.text += &string(refusal.or(text)).unwrap_or_default(),
+            Some("thinking" | "reasoning") => self.reasons = true,
+            Some(_) => {}
+        }
+    }
+}
+
+/// Whether a member says anything.
+fn is_there(member: Option<&RawValue>) -> bool {
+    member.is_some_and(|member| !matches!(member.get(), "null" | "false" | "\"\"" | "[]"))
+}
+
+fn parse<'a, T: Deserialize<'a>>(json: &'a RawValue) -> Option<T> {
+    // Derived code would take an array for a struct, too.
+    json.get().starts_with('{').then(|| serde_json::from_str(json.get()).ok()).flatten()
+}
+
+/// A string, though half a surrogate pair stand in it.
+fn string(member: Option<&RawValue>) -> Option<Cow<'_, str>> {
+    serde_json::from_str::<Lossy>(member?.get()).ok().map(|Lossy(text)| Cow::Owned(text))
+}
+
+struct Lossy(String);
+
+impl<'de> Deserialize<'de> for Lossy {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bytes;
+        impl Visitor<'_> for Bytes {
+            type Value = Lossy;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Lossy, E> {
+                Ok(Lossy(String::from_utf8_lossy(bytes).into_owned()))
+            }
+        }
+        deserializer.deserialize_bytes(Bytes)
+    }
+}
+
+/// Does something with each item of an array; with none of what is no array.
+fn each<'a>(array: &'a RawValue, act: impl FnMut(&'a RawValue)) {
+    struct Items<F>(F);
+    impl<'de, F: FnMut(&'de RawValue)> Visitor<'de> for Items<F> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an array")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<(), A::Error> {
+            while let Some(item) = items.next_element::<&'de RawValue>()? {
+                (self.0)(item);
+            }
+            Ok(())
+        }
+    }
+    let _ = serde_json::Deserializer::from_str(array.get()).deserialize_seq(Items(act));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_data(data: &str) -> Result<Said, Fault> {
+        read(&SseEvent { data: data.into(), ..SseEvent::default() })
+    }
+
+    fn piece(delta: &str, reason: &str) -> Piece {
+        let data = format!(r#"{{"choices":[{{"index":0,"delta":{delta},"finish_reason":{reason}}}]}}"#);
+        match read_data(&data) {
+            Ok(Said::Piece(piece)) => piece,
+            other => panic!("{data}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn content_is_a_string_or_a_list_of_parts() {
+        for (content, text, reasons) in [
+            (r#""x""#, "x", false),
+            (r#"[{"type":"text","text":"a"},{"type":"text","text":"b"}]"#, "ab", false),
+            (
+                r#"[{"type":"thinking","thinking":[{"type":"text","text":"hm"}]},{"type":"text","text":"b"}]"#,
+                "b",
+                true,
+            ),
+            (r#"[{"type":"refusal","refusal":"no"}]"#, "no", false),
+            (r#"["a",{"text":"b"},7,null,{"type":"image_url"}]"#, "ab", false),
+            (r#"{"type":"text","text":"a"}"#, "a", false),
+            (r#""a\ud83d""#, "a\u{fffd}\u{fffd}\u{fffd}", false),
+            ("null", "", false),
+            ("7", "", false),
+        ] {
+            let piece = piece(&format!(r#"{{"content":{content}}}"#), "null");
+            assert_eq!((&*piece.text, piece.reasons), (text, reasons), "{content}");
+        }
+        assert_eq!(piece(r#"{"content":"a","refusal":"no"}"#, "null").text, "ano");
+        assert!(piece(r#"{"reasoning_content":"hm"}"#, "null").reasons);
+        assert!(!piece(r#"{"reasoning":""}"#, "null").reasons);
+        assert!(piece(r#"{"tool_calls":[{"id":"1"}]}"#, "null").asks_tools);
+        assert!(!piece(r#"{"tool_calls":[],"function_call":null}"#, "null").asks_tools);
+    }
+
+    #[test]
+    fn a_member_that_cannot_be_read_is_passed_over() {
+        let wanted = Piece { text: "x".into(), reason: Some(Reason::Stop), ..Piece::default() };
+        assert_eq!(piece(r#"{"content":"x","refusal":7,"tool_calls":null,"role":[]}"#, r#""stop""#), wanted);
+        assert_eq!(piece(r#"{"content":"x"}"#, "7").reason, None);
+        for chunk in [r#"{"choices":7}"#, r#"{"choices":[7]}"#, r#"{"choices":[{"delta":"x"}]}"#, "{}"] {
+            assert_eq!(read_data(chunk), Ok(Said::Piece(Piece::default())), "{chunk}");
+        }
+    }
+
+    #[test]
+    fn a_reason_is_one_of_the_known_words_and_an_empty_one_is_none() {
+        for (word, reason) in [
+            ("null", None),
+            (r#""""#, None),
+            (r#""stop""#, Some(Reason::Stop)),
+            (r#""length""#, Some(Reason::Length)),
+            (r#""tool_calls""#, Some(Reason::ToolCalls)),
+            (r#""function_call""#, Some(Reason::ToolCalls)),
+            (r#""content_filter""#, Some(Reason::ContentFilter)),
+            (r#""abort""#, Some(Reason::Unknown)),
+            (r#""STOP""#, Some(Reason::Unknown)),
+        ] {
+            assert_eq!(piece("{}", word).reason, reason, "{word}");
+        }
+    }
+
+    #[test]
+    fn an_error_has_many_outer_forms() {
+        for (data, code) in [
+            (r#"{"error":{"code":429}}"#, "provider_rate_limited"),
+            (r#"{"error":"x","choices":[]}"#, "provider_unavailable"),
+            (r#"{"object":"error","code":500,"message":"x"}"#, "provider_unavailable"),
+            (r#"{"code":401,"message":"x"}"#, "provider_unauthorized"),
+            (r#"{"type":"error","error":{"type":"overloaded_error"}}"#, "provider_unavailable"),
+            (r#"{"detail":"x"}"#, "provider_unavailable"),
+            (r#"[{"error":{"code":429}}]"#, "provider_rate_limited"),
+            (r#"{"error":{"code":"content_filter"}}"#, "content_filtered"),
+        ] {
+            assert_eq!(read_data(data).map_err(|fault| fault.code()), Err(code), "{data}");
+        }
+        let named = |data: &str| read(&SseEvent { name: "error".into(), data: data.into(), id: vec![] });
+        for data in ["upstream is away", r#"{"choices":[]}"#, "{"] {
+            assert_eq!(named(data), Err(Fault::told(Report::UNKNOWN)), "{data}");
+        }
+        let no_error = r#"{"error":null,"choices":[],"code":7,"usage":{"total_tokens":3}}"#;
+        assert_eq!(read_data(no_error), Ok(Said::Piece(Piece::default())));
+    }
+
+    #[test]
+    fn a_line_is_whole_if_it_is_json_or_the_mark() {
+        for (line, whole) in [
+            ("[DONE]", true),
+            (" [DONE] ", true),
+            ("{}", true),
+            ("{\"a\":", false),
+            ("x", false),
+            ("7", false),
+        ] {
+            assert_eq!(is_whole(line.as_bytes()), whole, "{line}");
+        }
+    }
 }

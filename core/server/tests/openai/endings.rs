@@ -1,0 +1,149 @@
+//! Where an answer ends, and where it does not: no piece of one is lost in silence, and none is taken for whole
+//! that is not.
+
+use mainstem_runtime::ports::Generated;
+
+use crate::provider::{Act, DONE, chunk, delta, end, finish, head};
+use crate::{answer, run};
+
+fn event(json: &str) -> String {
+    format!("data: {json}\n\n")
+}
+
+/// A piece of text with a finish reason.
+fn ended(text: &str, reason: &str) -> String {
+    event(&format!(r#"{{"choices":[{{"delta":{{"content":"{text}"}},"finish_reason":"{reason}"}}]}}"#))
+}
+
+/// A delta with another member than text.
+fn other(delta: &str) -> String {
+    event(&format!(r#"{{"choices":[{{"delta":{delta},"finish_reason":null}}]}}"#))
+}
+
+async fn stream(body: String) -> Vec<Generated> {
+    run(vec![head(), chunk(body), end()]).await
+}
+
+/// The text of a stream, and the code of the failure it ends in.
+async fn failing(body: String) -> (String, String, bool) {
+    let events = stream(body).await;
+    let (last, texts) = events.split_last().expect("a run has an end");
+    let Generated::Failed { error, retryable, .. } = last else {
+        panic!("expected a failure, came {last:?}")
+    };
+    let text = texts.iter().map(|event| match event {
+        Generated::Text(text) => text.as_str(),
+        other => panic!("expected text, came {other:?}"),
+    });
+    (text.collect(), error.code.to_string(), *retryable)
+}
+
+#[tokio::test]
+async fn an_empty_reason_is_none() {
+    let body = [&*ended("Hello", ""), &ended(" big", ""), &ended(" world", ""), &finish("stop"), DONE];
+    assert_eq!(answer(&stream(body.concat()).await), "Hello big world");
+}
+
+#[tokio::test]
+async fn what_comes_after_a_reason_still_counts() {
+    let reasoning = event(r#"{"choices":[{"delta":{"reasoning_content":"hm"},"finish_reason":"stop"}]}"#);
+    let stops = [ended("Hello", "stop"), ended(" big", "stop"), ended(" world", "stop")].concat();
+    for body in [
+        stops.clone() + DONE,
+        stops.clone(),
+        reasoning.clone() + &stops + DONE,
+        finish("stop") + &delta("Hello big world"),
+        [reasoning, delta("Hello"), delta(" big"), ended(" world", "length"), DONE.into()].concat(),
+    ] {
+        assert_eq!(answer(&stream(body).await), "Hello big world");
+    }
+    // Whether it was whole, nobody can tell who hears "stop" all the time.
+    let broken = run(vec![head(), chunk(stops), Act::Close]).await;
+    assert!(matches!(broken.last(), Some(Generated::Failed { retryable: true, .. })), "{broken:?}");
+}
+
+#[tokio::test]
+async fn a_reason_that_nobody_knows_is_a_failure() {
+    for reason in ["abort", "STOP", "null", "eos_token"] {
+        let body = [&*delta("Hello big"), &finish(reason), DONE].concat();
+        assert_eq!(failing(body).await, ("Hello big".into(), "provider_protocol".into(), true), "{reason}");
+    }
+    let body = [&*delta("Hello big"), &finish("error"), DONE].concat();
+    assert_eq!(failing(body).await, ("Hello big".into(), "provider_unavailable".into(), true));
+}
+
+#[tokio::test]
+async fn an_answer_without_a_word_is_a_failure() {
+    let tools = other(r#"{"tool_calls":[{"index":0,"id":"1","function":{"name":"f","arguments":"{}"}}]}"#);
+    let function = other(r#"{"function_call":{"name":"f"}}"#);
+    let thinking = other(r#"{"content":[{"type":"thinking","thinking":"hm"}]}"#);
+    for (body, code, retryable) in [
+        (DONE.to_owned(), "answer_empty", true),
+        (finish("stop") + DONE, "answer_empty", true),
+        (delta("") + &finish("stop") + DONE, "answer_empty", true),
+        (tools + &finish("tool_calls") + DONE, "tools_unavailable", false),
+        (function + &finish("function_call") + DONE, "tools_unavailable", false),
+        (other(r#"{"reasoning":"hm"}"#) + &finish("stop") + DONE, "answer_empty", false),
+        (thinking + &finish("length") + DONE, "answer_empty", false),
+    ] {
+        assert_eq!(failing(body.clone()).await, (String::new(), code.into(), retryable), "{body}");
+    }
+    assert_eq!(failing(String::new()).await.1, "provider_unavailable");
+}
+
+#[tokio::test]
+async fn a_refusal_is_what_the_model_says() {
+    let body = [&*other(r#"{"refusal":"I "}"#), &other(r#"{"refusal":"will not"}"#), &finish("stop"), DONE];
+    assert_eq!(answer(&stream(body.concat()).await), "I will not");
+}
+
+#[tokio::test]
+async fn an_error_of_any_form_ends_the_stream() {
+    for (error, code, retryable) in [
+        (r#"{"object":"error","code":500,"message":"x"}"#, "provider_unavailable", true),
+        (r#"{"error":{"code":429}}"#, "provider_rate_limited", true),
+        (r#"{"error":"x"}"#, "provider_unavailable", true),
+        (r#"{"code":401,"message":"x"}"#, "provider_unauthorized", false),
+        (r#"{"type":"error","error":{"type":"overloaded_error"}}"#, "provider_unavailable", true),
+        (
+            r#"{"choices":[{"delta":{}}],"error":{"code":"insufficient_quota"}}"#,
+            "provider_quota_exhausted",
+            false,
+        ),
+    ] {
+        let body = [&*delta("Hello"), &event(error), DONE].concat();
+        assert_eq!(failing(body).await, ("Hello".into(), code.into(), retryable), "{error}");
+    }
+    let named = [&*delta("Hello"), "event: error\ndata: upstream is away\n\n", DONE].concat();
+    assert_eq!(failing(named).await, ("Hello".into(), "provider_unavailable".into(), true));
+}
+
+#[tokio::test]
+async fn events_may_be_parted_by_one_line_end_and_the_last_may_lack_its_own() {
+    let lines = [delta("a"), delta("b"), finish("stop"), DONE.into()].concat().replace("\n\n", "\n");
+    for body in [
+        lines.clone(),
+        lines.replace('\n', "\r\n"),
+        lines.replace('\n', "\r"),
+        lines.trim_end().to_owned(),
+        [&*delta("a"), delta("b").trim_end()].concat() + "\n\ndata: [DONE]",
+        [&*delta("a"), &delta("b"), finish("stop").trim_end()].concat(),
+        lines.replace("data: ", "data:"),
+    ] {
+        assert_eq!(answer(&stream(body.clone()).await), "ab", "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_member_that_cannot_be_read_voids_no_more_than_itself() {
+    let parts = r#"{"content":[{"type":"text","text":"b"},{"type":"x"},7]}"#;
+    let body = [
+        delta("a"),
+        event(r#"{"choices":7}"#),
+        event(r#"{"choices":[{"delta":{"content":{},"role":7},"finish_reason":[]}],"usage":"much"}"#),
+        other(parts),
+        finish("stop"),
+        DONE.into(),
+    ];
+    assert_eq!(answer(&stream(body.concat()).await), "ab");
+}
