@@ -4,7 +4,8 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use mainstem_machine::{
-    ChatId, ChatState, Command, Content, Fence, Outcome, ReplicaId, SendMode, StoreFacts, WallTime,
+    ChatId, ChatState, Command, Completion, Content, Fence, Outcome, ReplicaId, SendMode, StoreFacts,
+    WallTime,
 };
 use uuid::Uuid;
 
@@ -53,11 +54,12 @@ fn apply(criterion: &mut Criterion) {
     for queued in [0, QUEUED] {
         let (state, fence) = running(queued);
         let stale = Fence { lease: fence.lease.next(), ..fence.clone() };
+        let completion = Completion::STOPPED;
         let commands = [
             ("send", send(SendMode::Queue)),
             ("begin_attempt", Command::BeginAttempt { fence: fence.clone() }),
-            ("finish_turn", Command::FinishTurn { fence, answer: Some(content()) }),
-            ("fenced", Command::FinishTurn { fence: stale, answer: Some(content()) }),
+            ("finish_turn", Command::FinishTurn { fence, answer: Some(content()), completion }),
+            ("fenced", Command::FinishTurn { fence: stale, answer: Some(content()), completion }),
         ];
         for (name, command) in commands {
             group.bench_function(format!("{name}/queued_{queued}"), |bencher| {

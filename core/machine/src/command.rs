@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::limits::QUEUE_BYTES_MAX;
 use crate::marks::sometimes;
 use crate::{
-    ChatId, ChatState, Content, Episode, Lease, Message, MessageId, QueuedMessage, ReplicaId, Retry, Role,
-    RunError, Status, Version, WallTime,
+    ChatId, ChatState, Completion, Content, Episode, Lease, Message, MessageId, QueuedMessage, ReplicaId,
+    Retry, Role, RunError, Status, Version, WallTime,
 };
 
 /// What is asked of a chat.
@@ -107,6 +107,7 @@ pub enum Command {
         fence: Fence,
         /// `None` if nothing was said.
         answer: Option<Content>,
+        completion: Completion,
     },
     /// Commits the partial answer of what was interrupted; the queue's head has its turn.
     FinishInterruption {
@@ -437,28 +438,30 @@ impl ChatState {
             Command::CommitStep { fence, messages } => {
                 self.check(fence, Status::Running)?;
                 for (role, content) in messages {
-                    draft.insert_generated(*role, content.clone(), fence.episode, false);
+                    let origin = Origin::of(fence.episode);
+                    draft.push(*role, content.clone(), Some(origin), None);
                 }
                 draft.end_run();
                 Ok(draft.finish_with_chat())
             }
-            Command::FinishTurn { fence, answer } => {
+            Command::FinishTurn { fence, answer, completion } => {
                 self.check(fence, Status::Running)?;
-                draft.save(answer, fence.episode, false);
+                let origin = Origin { completion: *completion, ..Origin::of(fence.episode) };
+                draft.save(answer, origin);
                 draft.end_run();
                 draft.next_turn();
                 Ok(draft.finish_with_chat())
             }
             Command::FinishInterruption { fence, partial } => {
                 self.check(fence, Status::Interrupting)?;
-                draft.save(partial, fence.episode, true);
+                draft.save(partial, Origin { interrupted: true, ..Origin::of(fence.episode) });
                 draft.end_run();
                 draft.next_turn();
                 Ok(draft.finish_with_chat())
             }
             Command::Fail { fence, partial, error } => {
                 self.check(fence, Status::Running)?;
-                draft.save(partial, fence.episode, true);
+                draft.save(partial, Origin { interrupted: true, ..Origin::of(fence.episode) });
                 draft.end_run();
                 draft.state.status = Status::Error;
                 draft.state.error = Some(error.clone());
@@ -530,6 +533,20 @@ struct Draft {
     lease: LeaseTerm,
 }
 
+/// Where a generated message comes from.
+#[derive(Clone, Copy)]
+struct Origin {
+    episode: Episode,
+    interrupted: bool,
+    completion: Completion,
+}
+
+impl Origin {
+    fn of(episode: Episode) -> Self {
+        Self { episode, interrupted: false, completion: Completion::default() }
+    }
+}
+
 impl Draft {
     fn create(
         id: ChatId,
@@ -583,34 +600,41 @@ impl Draft {
     }
 
     fn insert(&mut self, role: Role, content: Content, queued_as: Option<MessageId>) -> Message {
-        self.push(role, content, None, false, queued_as)
-    }
-
-    fn insert_generated(&mut self, role: Role, content: Content, episode: Episode, interrupted: bool) {
-        self.push(role, content, Some(episode), interrupted, None);
+        self.push(role, content, None, queued_as)
     }
 
     fn push(
         &mut self,
         role: Role,
         content: Content,
-        episode: Option<Episode>,
-        interrupted: bool,
+        origin: Option<Origin>,
         queued_as: Option<MessageId>,
     ) -> Message {
         let id = self.next_id();
         let revision = self.state.snapshot_version;
         let created_at = self.state.updated_at;
-        let message = Message { id, revision, role, content, interrupted, episode, queued_as, created_at };
+        let Completion { finish_reason, usage } = origin.map(|origin| origin.completion).unwrap_or_default();
+        let message = Message {
+            id,
+            revision,
+            role,
+            content,
+            interrupted: origin.is_some_and(|origin| origin.interrupted),
+            episode: origin.map(|origin| origin.episode),
+            finish_reason,
+            usage,
+            queued_as,
+            created_at,
+        };
         self.state.last_message = id;
         self.history_moved();
         self.inserted.push(message.clone());
         message
     }
 
-    fn save(&mut self, text: &Option<Content>, episode: Episode, interrupted: bool) {
+    fn save(&mut self, text: &Option<Content>, origin: Origin) {
         if let Some(content) = text {
-            self.insert_generated(Role::Assistant, content.clone(), episode, interrupted);
+            self.push(Role::Assistant, content.clone(), Some(origin), None);
         }
     }
 

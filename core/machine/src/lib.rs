@@ -33,7 +33,7 @@ pub use ids::{
     ChatId, DialId, Episode, FollowerId, GenerationId, Lease, MessageId, OpId, ReplicaId, ReplicaIdError,
     Seq, SubscriptionId, Version,
 };
-pub use message::{Message, QueuedMessage, Role};
+pub use message::{Completion, FinishReason, Message, QueuedMessage, Role, Usage};
 pub use reads::{CachedVersions, Page, Snapshot, Tail};
 pub use record::{AnswerRecord, Keep};
 pub use stream::{Body, Ending, RelayFault, RelayFrame, RelayPosition, ResetReason, Resume, StreamEvent};

@@ -35,6 +35,53 @@ impl Role {
     }
 }
 
+/// Why a model's answer ended, as the model says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FinishReason {
+    Stop,
+    /// A limit of tokens was reached: there would be more.
+    Length,
+    ToolCalls,
+    ContentFilter,
+}
+
+impl FinishReason {
+    pub const ALL: [Self; 4] = [Self::Stop, Self::Length, Self::ToolCalls, Self::ContentFilter];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Length => "length",
+            Self::ToolCalls => "tool_calls",
+            Self::ContentFilter => "content_filter",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == name)
+    }
+}
+
+/// What a run cost, as its provider counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Usage {
+    pub input_tokens: u64,
+    pub output_tokens: u64,
+}
+
+/// What a model says of the answer that it completed. Nothing, if it says nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Completion {
+    pub finish_reason: Option<FinishReason>,
+    pub usage: Option<Usage>,
+}
+
+impl Completion {
+    /// The model had no more to say.
+    pub const STOPPED: Self = Self { finish_reason: Some(FinishReason::Stop), usage: None };
+}
+
 /// A committed message. Immutable: an edit cuts it off and puts another in its place.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Message {
@@ -50,6 +97,11 @@ pub struct Message {
     pub interrupted: bool,
     /// The run that generated it; `None` for what a user sent.
     pub episode: Option<Episode>,
+    /// Why a complete answer ended; `None` for what was cut short, and where nobody said.
+    #[serde(default)]
+    pub finish_reason: Option<FinishReason>,
+    #[serde(default)]
+    pub usage: Option<Usage>,
     /// The id it had while it was queued.
     pub queued_as: Option<MessageId>,
     /// By the database's clock.

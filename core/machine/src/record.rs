@@ -101,10 +101,18 @@ impl AnswerRecord {
                 let (message, queued) = if queued {
                     (None, Some(QueuedMessage { id, content, created_at }))
                 } else {
-                    let (revision, role) = (snapshot_version, Role::User);
-                    let (interrupted, episode, queued_as) = (false, None, None);
-                    let message =
-                        Message { id, revision, role, content, interrupted, episode, queued_as, created_at };
+                    let message = Message {
+                        id,
+                        revision: snapshot_version,
+                        role: Role::User,
+                        content,
+                        interrupted: false,
+                        episode: None,
+                        finish_reason: None,
+                        usage: None,
+                        queued_as: None,
+                        created_at,
+                    };
                     (Some(message), None)
                 };
                 Accepted::Sent { message, queued, snapshot_version }

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures::Stream;
-use mainstem_machine::{Role, RunError, Time};
+use mainstem_machine::{Completion, Role, RunError, Time};
 
 use crate::ports::{Conversation, Env, Generated, Generation, Generator};
 
@@ -84,7 +84,11 @@ impl<E: Env> Run<E> {
         if self.script.stall == now {
             return Step::Stall;
         }
-        if self.emitted == self.script.parts { Step::End(Generated::Done) } else { Step::Part }
+        if self.emitted == self.script.parts {
+            Step::End(Generated::Done(Completion::STOPPED))
+        } else {
+            Step::Part
+        }
     }
 
     /// Waits until the next part is due. Counted from the start, so that one late part delays no other.

@@ -186,6 +186,8 @@ fn write_message(frame: &mut Frame, message: &Arc<Message>) {
         Some(episode) => write_episode(object.member("episode"), episode),
         None => object.null("episode"),
     }
+    object.value("finish_reason", &message.finish_reason);
+    object.value("usage", &message.usage);
     object.value("queued_as", &message.queued_as);
     object.time("created_at", message.created_at);
     object.end();
@@ -385,8 +387,8 @@ impl<'a> Object<'a> {
 mod tests {
     use super::*;
     use mainstem_machine::{
-        ChatId, Content, Lease, MessageId, PreviewPosition, PreviewProgress, ReplicaId, ResetReason, Role,
-        Seq, Status, Version,
+        ChatId, Content, FinishReason, Lease, MessageId, PreviewPosition, PreviewProgress, ReplicaId,
+        ResetReason, Role, Seq, Status, Usage, Version,
     };
     use serde_json::{Value, json};
 
@@ -408,6 +410,8 @@ mod tests {
             content,
             interrupted: true,
             episode: Some(EPISODE),
+            finish_reason: Some(FinishReason::ToolCalls),
+            usage: Some(Usage { input_tokens: 3, output_tokens: 5 }),
             queued_as: None,
             created_at: WallTime(951_782_400_000),
         })
@@ -444,7 +448,8 @@ mod tests {
                 Body::Message(message(Content::text("é\u{2028}\""))),
                 json!({"type": "message", "message": {"id": 4, "revision": 7, "role": "assistant",
                     "content": [{"type": "text", "text": "é\u{2028}\""}], "interrupted": true,
-                    "episode": episode, "queued_as": null, "created_at": "2000-02-29T00:00:00.000Z"}}),
+                    "episode": episode, "finish_reason": "tool_calls",
+                    "usage": {"input_tokens": 3, "output_tokens": 5}, "queued_as": null, "created_at": "2000-02-29T00:00:00.000Z"}}),
             ),
             (
                 Body::QueueUpdate([queued].into()),

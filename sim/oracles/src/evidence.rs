@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_machine::{
-    Accepted, ChatId, ChatState, Command, Cursor, Episode, Lease, Message, MessageId, ReplicaId, StreamEvent,
-    Time, Version,
+    Accepted, ChatId, ChatState, Command, Completion, Cursor, Episode, Lease, Message, MessageId, ReplicaId,
+    StreamEvent, Time, Version,
 };
 
 /// A replica, a client, or a user, by name.
@@ -193,8 +193,8 @@ pub enum Operation {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RunEnd {
-    /// It said that the answer is complete.
-    Done,
+    /// It said that the answer is complete, and what else it said of it.
+    Done(Completion),
     Failed,
     /// Its replica wants no more of it.
     Cancelled,

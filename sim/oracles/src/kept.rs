@@ -1,7 +1,7 @@
 //! S4: what a viewer saw is what is saved. An answer is what the model said; every preview is a prefix of the
 //! answer that ends it, or was taken back first.
 
-use mainstem_machine::{Body, Command, Episode, Message};
+use mainstem_machine::{Body, Command, Completion, Episode, Message};
 
 use crate::{Committed, Evidence, EvidenceIndex, Oracle, Ruling, RunEnd, Seen, Watcher};
 
@@ -24,7 +24,7 @@ impl Oracle for Kept {
 
 fn judge_answer(index: &EvidenceIndex, change: &Committed) -> Ruling {
     let (complete, saved, fence) = match &change.command {
-        Command::FinishTurn { answer, fence } => (true, answer, fence),
+        Command::FinishTurn { answer, fence, .. } => (true, answer, fence),
         Command::FinishInterruption { partial, fence } | Command::Fail { partial, fence, .. } => {
             (false, partial, fence)
         }
@@ -36,6 +36,9 @@ fn judge_answer(index: &EvidenceIndex, change: &Committed) -> Ruling {
     }
     let episode = generated.and_then(|message: &Message| message.episode).unwrap_or(fence.episode);
     let text = generated.map(|message| message.content.to_text()).unwrap_or_default();
+    let kept =
+        generated.map(|message| Completion { finish_reason: message.finish_reason, usage: message.usage });
+    let kept = kept.unwrap_or_default();
     let Some(run) = index.run(change.chat, episode) else {
         let nothing = text.is_empty() && !complete;
         return nothing
@@ -43,14 +46,19 @@ fn judge_answer(index: &EvidenceIndex, change: &Committed) -> Ruling {
             .ok_or_else(|| format!("an answer of {episode:?} is saved, which nobody gave"));
     };
     if complete {
-        if run.ended != Some(RunEnd::Done) {
+        let Some(RunEnd::Done(completion)) = run.ended else {
             return Err(format!(
                 "the answer of {episode:?} is kept as complete, and the model had not finished"
             ));
+        };
+        if generated.is_some() && kept != completion {
+            return Err(format!("the answer of {episode:?} ended by {completion:?}, and {kept:?} is kept"));
         }
         if text != run.text() {
             return Err(format!("the answer kept of {episode:?} is not what the model said"));
         }
+    } else if kept != Completion::default() {
+        return Err(format!("{episode:?} was cut short, and {kept:?} is kept of it"));
     } else if !(run.text().starts_with(&text) && run.ends_a_part(text.len())) {
         return Err(format!("what is kept of {episode:?} is no run of whole parts, from the first on"));
     }

@@ -52,7 +52,7 @@ impl Oracle for Spin {
             Evidence::Asked { .. }
             | Evidence::Watches { .. }
             | Evidence::StreamEnded { .. }
-            | Evidence::RunEnded { how: RunEnd::Done | RunEnd::Failed, .. }
+            | Evidence::RunEnded { how: RunEnd::Done(_) | RunEnd::Failed, .. }
             | Evidence::Fault { .. }
             | Evidence::MayWork { .. }
             | Evidence::FaultsCleared

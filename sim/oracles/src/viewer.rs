@@ -46,6 +46,10 @@ pub struct WireMessage {
     pub interrupted: bool,
     pub episode: Option<WireEpisode>,
     #[serde(default)]
+    pub finish_reason: Option<String>,
+    #[serde(default)]
+    pub usage: Option<WireUsage>,
+    #[serde(default)]
     pub queued_as: Option<u64>,
 }
 
@@ -54,6 +58,12 @@ impl WireMessage {
     pub fn text(&self) -> String {
         self.content.iter().map(|part| part.text.as_str()).collect()
     }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+pub struct WireUsage {
+    pub input_tokens: u64,
+    pub output_tokens: u64,
 }
 
 /// A part of a message. Those that are no text count as empty.
@@ -282,11 +292,7 @@ impl ViewerOracle {
         if let Some(episode) = message.episode {
             self.close(episode);
         }
-        self.messages.push(Seen {
-            id: message.id,
-            revision: message.revision,
-            digest: digest(&message.role, &text),
-        });
+        self.messages.push(Seen { id: message.id, revision: message.revision, digest: digest(message) });
     }
 
     fn on_status(&mut self, now: LastStatus, breach: &mut impl FnMut(&'static str, String)) {
@@ -410,8 +416,8 @@ impl ViewerOracle {
             }
             match shown.next_if(|seen| seen.id == message.id) {
                 None => breach(format!("message {} was never shown", message.id)),
-                Some(seen) if seen.digest != digest(&message.role, &message.text()) => {
-                    breach(format!("message {} was shown with another text", message.id));
+                Some(seen) if seen.digest != digest(message) => {
+                    breach(format!("message {} was shown with another text or ending", message.id));
                 }
                 Some(_) => {}
             }
@@ -427,9 +433,10 @@ impl ViewerOracle {
     }
 }
 
-fn digest(role: &str, text: &str) -> u64 {
+fn digest(message: &WireMessage) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (role, text).hash(&mut hasher);
+    let WireMessage { role, interrupted, finish_reason, usage, .. } = message;
+    (role, message.text(), interrupted, finish_reason, usage).hash(&mut hasher);
     hasher.finish()
 }
 
@@ -444,7 +451,8 @@ mod tests {
     fn message(id: u64, revision: u64, text: &str, episode: Option<WireEpisode>) -> WireMessage {
         let role = if episode.is_some() { "assistant" } else { "user" }.into();
         let content = vec![WireText { text: text.into() }];
-        WireMessage { id, revision, role, content, interrupted: false, episode, queued_as: None }
+        let (interrupted, finish_reason, usage, queued_as) = (false, None, None, None);
+        WireMessage { id, revision, role, content, interrupted, episode, finish_reason, usage, queued_as }
     }
 
     fn said(id: u64, revision: u64, text: &str, episode: Option<WireEpisode>) -> WireBody<'static> {
@@ -561,6 +569,8 @@ mod tests {
         assert!(why(&history[..1])[0].contains("not in the history"));
         assert!(why(&[&history[..], &[message(5, 5, "x", None)]].concat())[0].contains("never shown"));
         assert!(why(&[message(1, 1, "Q", None), history[1].clone()])[0].contains("another text"));
+        let ended = WireMessage { finish_reason: Some("length".into()), ..history[1].clone() };
+        assert!(why(&[history[0].clone(), ended])[0].contains("ending"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use futures::{Stream, StreamExt};
-use mainstem_machine::{ChatId, Episode, ReplicaId, Role, RunError, Time};
+use mainstem_machine::{ChatId, Completion, Episode, FinishReason, ReplicaId, Role, RunError, Time, Usage};
 use mainstem_oracles::{Evidence, RunEnd, RunId};
 use mainstem_runtime::ports::{Conversation, Generated, Generation, Generator};
 
@@ -160,7 +160,16 @@ impl ModelRun {
                 let error = RunError { code: "model_failed".into(), message: "as it was asked to".into() };
                 self.lines.push_back(Generated::Failed { error, retryable });
             }
-            Turn::Done => self.lines.push_back(Generated::Done),
+            Turn::Done => self.lines.push_back(Generated::Done(self.completion())),
+        }
+    }
+
+    /// Another one for each length of an answer, with and without what it may lack.
+    fn completion(&self) -> Completion {
+        let usage = Usage { input_tokens: self.episode.history_version.0, output_tokens: self.said };
+        Completion {
+            finish_reason: [FinishReason::Stop, FinishReason::Length].get(self.said as usize % 3).copied(),
+            usage: (self.said % 5 > 0).then_some(usage),
         }
     }
 
@@ -254,7 +263,7 @@ impl Stream for RunStream {
             if !finishing {
                 run.play(&world);
             }
-            let next = run.lines.pop_front().or(finishing.then_some(Generated::Done));
+            let next = run.lines.pop_front().or(finishing.then(|| Generated::Done(run.completion())));
             let Some(line) = next else {
                 run.waker = Some(cx.waker().clone());
                 if let Some(due) = run.due {
@@ -269,8 +278,9 @@ impl Stream for RunStream {
                     run.taken += 1;
                     format!("part {}", run.taken)
                 }
-                Generated::Done => {
-                    world.observe(Evidence::RunEnded { run: RunId(id), how: RunEnd::Done });
+                Generated::Done(completion) => {
+                    let how = RunEnd::Done(*completion);
+                    world.observe(Evidence::RunEnded { run: RunId(id), how });
                     "the end".to_owned()
                 }
                 Generated::Failed { retryable, .. } => {

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use mainstem_machine::hub::Measure;
-use mainstem_machine::{ChatId, RunError, Time, limits};
+use mainstem_machine::{ChatId, Completion, RunError, Time, limits};
 use mainstem_oracles::{Evidence, Judge, Standing, WorldFacts};
 use mainstem_runtime::ports::{Env, Generated, Notice};
 
@@ -356,7 +356,7 @@ impl StoryRun {
                 return Ok(());
             }
             Said::Text(text) => Generated::Text(text.clone()),
-            Said::Done => Generated::Done,
+            Said::Done => Generated::Done(Completion::STOPPED),
             Said::Failed { retryable } => {
                 let error = RunError { code: "model_failed".into(), message: "as the story says".into() };
                 Generated::Failed { error, retryable: *retryable }

@@ -4,9 +4,9 @@ use alloc::string::String;
 use alloc::sync::Arc;
 
 use crate::{
-    CachedVersions, ChatState, Command, DialId, Episode, FollowerId, GenerationId, Lease, MessageId, OpId,
-    Page, Rejection, RelayFault, RelayFrame, RelayPosition, ReplicaId, Resume, RunError, Snapshot,
-    SubscriptionId, Time, Version,
+    CachedVersions, ChatState, Command, Completion, DialId, Episode, FollowerId, GenerationId, Lease,
+    MessageId, OpId, Page, Rejection, RelayFault, RelayFrame, RelayPosition, ReplicaId, Resume, RunError,
+    Snapshot, SubscriptionId, Time, Version,
 };
 
 /// How an operation came out.
@@ -151,6 +151,7 @@ pub enum HubEvent {
     GenerationDone {
         /// Which run.
         generation: GenerationId,
+        completion: Completion,
     },
     /// The model's run failed.
     GenerationFailed {

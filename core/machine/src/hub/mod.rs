@@ -333,8 +333,10 @@ impl Hub {
                 self.news |= grew.unwrap_or(false);
             }
             HubEvent::Relayed { dial, frame } => self.on_relayed(now, dial, frame),
-            HubEvent::GenerationDone { generation } => {
-                self.with_runner(now, |runner, context| runner.on_generation_done(generation, context));
+            HubEvent::GenerationDone { generation, completion } => {
+                self.with_runner(now, |runner, context| {
+                    runner.on_generation_done(generation, completion, context);
+                });
             }
             HubEvent::GenerationFailed { generation, error, retryable } => {
                 self.with_runner(now, |runner, context| {

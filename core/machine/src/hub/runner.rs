@@ -19,8 +19,8 @@ use crate::limits::{
 };
 use crate::marks::sometimes;
 use crate::{
-    ChatState, Command, Content, Episode, Fence, GenerationId, Lease, OpId, Rejection, RunError, Status,
-    Time, Version,
+    ChatState, Command, Completion, Content, Episode, Fence, GenerationId, Lease, OpId, Rejection, RunError,
+    Status, Time, Version,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -59,7 +59,7 @@ enum Run {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Ended {
-    Complete,
+    Complete(Completion),
     Failed {
         error: RunError,
         retryable: bool,
@@ -211,9 +211,14 @@ impl Runner {
         !text.is_empty()
     }
 
-    pub(super) fn on_generation_done(&mut self, generation: GenerationId, context: &mut RunnerContext<'_>) {
+    pub(super) fn on_generation_done(
+        &mut self,
+        generation: GenerationId,
+        completion: Completion,
+        context: &mut RunnerContext<'_>,
+    ) {
         if let Some(episode) = self.live(generation) {
-            self.end(episode, Ended::Complete, context);
+            self.end(episode, Ended::Complete(completion), context);
         }
     }
 
@@ -406,9 +411,9 @@ impl Runner {
         match &self.run {
             Run::Live { episode, .. } if has_begun && *episode == present => {}
             Run::Ended { episode, how } if has_begun && *episode == present => match how.clone() {
-                Ended::Complete => {
+                Ended::Complete(completion) => {
                     let answer = self.committed_text(present, context);
-                    let command = Command::FinishTurn { fence: self.fence(context), answer };
+                    let command = Command::FinishTurn { fence: self.fence(context), answer, completion };
                     self.write(Write::End, command, context);
                 }
                 Ended::Failed { error, retryable } => self.fail(present, error, retryable, context),

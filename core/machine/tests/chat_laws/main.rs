@@ -7,7 +7,7 @@ mod world;
 
 use std::collections::BTreeMap;
 
-use mainstem_machine::{ChatState, Command, Outcome, Rejection, Status, StoreFacts};
+use mainstem_machine::{ChatState, Command, Completion, Outcome, Rejection, Role, Status, StoreFacts};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
@@ -102,6 +102,16 @@ fn assert_same(model: &Model, world: &World) {
         cut_at: state.reset_version.0,
     };
     assert_eq!(&rows, chat, "S1, S6, S8: the rows (left) are what the model says (right)");
+    for message in &world.messages {
+        let said = Completion { finish_reason: message.finish_reason, usage: message.usage };
+        let wanted = match (kind(message), message.role) {
+            (Kind::Generated, Role::Assistant) if said != Completion::default() => {
+                world::completion(says(&message.content))
+            }
+            _ => Completion::default(),
+        };
+        assert_eq!(said, wanted, "S1: only a complete answer tells how it ended, and as its model said");
+    }
     assert!(world.messages.is_sorted_by(|a, b| a.id < b.id), "S1: history is in the order of its ids");
     assert_eq!(world.messages.last().map(|m| m.id).unwrap_or_default(), state.last_message, "S1");
 }

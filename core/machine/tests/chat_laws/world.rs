@@ -3,8 +3,8 @@
 //! most requests are of the kind that could be accepted.
 
 use mainstem_machine::{
-    Change, ChatId, ChatState, Command, Content, Episode, Fence, Lease, Message, MessageId, ReplicaId, Role,
-    RunError, SendMode, StoreFacts, Version, WallTime,
+    Change, ChatId, ChatState, Command, Completion, Content, Episode, Fence, FinishReason, Lease, Message,
+    MessageId, ReplicaId, Role, RunError, SendMode, StoreFacts, Usage, Version, WallTime,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -232,7 +232,12 @@ impl World {
             }
             Wanted::Finish(given) => {
                 let text = perhaps(given);
-                (Command::FinishTurn { fence, answer: text.map(content) }, Write::Finish(text))
+                let command = Command::FinishTurn {
+                    fence,
+                    answer: text.map(content),
+                    completion: text.map(completion).unwrap_or_default(),
+                };
+                (command, Write::Finish(text))
             }
             Wanted::FinishInterruption(given) => {
                 let text = perhaps(given);
@@ -298,6 +303,15 @@ pub(crate) fn says(content: &Content) -> Text {
 
 fn content(text: Text) -> Content {
     Content::text(&text.to_string())
+}
+
+/// One for each text, with and without what it may lack.
+pub(crate) fn completion(text: Text) -> Completion {
+    let usage = Usage { input_tokens: text.into(), output_tokens: 7 };
+    Completion {
+        finish_reason: FinishReason::ALL.get(text as usize % 5).copied(),
+        usage: (text % 3 > 0).then_some(usage),
+    }
 }
 
 fn fence(claim: &Claim) -> Fence {

@@ -52,6 +52,8 @@ impl Client {
             content: Content::text("never committed"),
             interrupted: false,
             episode: None,
+            finish_reason: None,
+            usage: None,
             queued_as: None,
             created_at: WallTime(0),
         };

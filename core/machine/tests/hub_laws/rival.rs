@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use mainstem_machine::{
-    Command, Content, Episode, Fence, Lease, RelayFrame, ReplicaId, RunError, Seq, Status,
+    Command, Completion, Content, Episode, Fence, Lease, RelayFrame, ReplicaId, RunError, Seq, Status,
 };
 
 use crate::database::Produced;
@@ -50,7 +50,9 @@ impl World {
         let text = text.filter(|text| !text.is_empty()).map(|text| Content::text(&text));
         let command = match rival {
             Rival::Begin => Command::BeginAttempt { fence },
-            Rival::Finish if ours => Command::FinishTurn { fence, answer: text },
+            Rival::Finish if ours => {
+                Command::FinishTurn { fence, answer: text, completion: Completion::STOPPED }
+            }
             Rival::Fail if ours => Command::Fail { fence, partial: text, error: error() },
             Rival::Retry if ours => Command::RecordRetry { fence, delay_ms: 500, error: error() },
             Rival::Interruption if state.status == Status::Interrupting => {
@@ -80,7 +82,11 @@ impl World {
                     continue;
                 }
                 let fence = Fence { replica: id(), lease: state.lease, episode: state.present_episode() };
-                let _ = self.commit(&Command::FinishTurn { fence, answer: None });
+                let _ = self.commit(&Command::FinishTurn {
+                    fence,
+                    answer: None,
+                    completion: Completion::default(),
+                });
             }
             let status = self.database.state().status;
             if !status.is_runnable() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_machine::hub::{Hub, HubConfig, HubEvent, JoinedParts};
-use mainstem_machine::{Command, Content, Cursor, SendMode, Time};
+use mainstem_machine::{Command, Completion, Content, Cursor, SendMode, Time};
 
 use crate::client::Client;
 use crate::database::{Database, LEASE_TTL};
@@ -119,7 +119,8 @@ impl World {
                 let node = self.worker_or(node);
                 if let Some(Model { generation, .. }) = self.nodes[node].model {
                     self.saw("done");
-                    self.end(node, HubEvent::GenerationDone { generation });
+                    let completion = Completion::STOPPED;
+                    self.end(node, HubEvent::GenerationDone { generation, completion });
                 }
             }
             Step::Fail { node, retryable } => {
@@ -133,7 +134,10 @@ impl World {
                 if let Some(at) = pick(which.into(), self.nodes[node].cancelled.len()) {
                     let generation = self.nodes[node].cancelled[at];
                     self.handle_in_vain(node, HubEvent::Generated { generation, text: "late ".into() });
-                    self.handle_in_vain(node, HubEvent::GenerationDone { generation });
+                    self.handle_in_vain(
+                        node,
+                        HubEvent::GenerationDone { generation, completion: Completion::default() },
+                    );
                 }
             }
             Step::Heartbeat { node, late } => self.heartbeat(node, late),

@@ -105,7 +105,7 @@ async fn texts_until_done(subject: &impl Subject, run: &mut Generation) -> Vec<S
     let mut texts = vec![];
     for _ in 0..EVENTS_MAX {
         match next(subject, run).await {
-            Some(Generated::Done) => return texts,
+            Some(Generated::Done(_)) => return texts,
             other => texts.push(text(other)),
         }
     }

@@ -402,7 +402,7 @@ impl<E: Env> HubTask<E> {
             }
             events.push(match generated {
                 Some(Generated::Text(text)) => HubEvent::Generated { generation, text },
-                Some(Generated::Done) => HubEvent::GenerationDone { generation },
+                Some(Generated::Done(completion)) => HubEvent::GenerationDone { generation, completion },
                 Some(Generated::Failed { error, retryable }) => {
                     HubEvent::GenerationFailed { generation, error, retryable }
                 }

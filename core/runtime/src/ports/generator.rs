@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::stream::BoxStream;
-use mainstem_machine::{ChatId, Episode, Message, RunError};
+use mainstem_machine::{ChatId, Completion, Episode, Message, RunError};
 
 /// What a model is asked to answer.
 #[derive(Clone, Debug)]
@@ -22,7 +22,7 @@ pub enum Generated {
     /// More text. Never empty.
     Text(String),
     /// The answer is complete. Nothing follows.
-    Done,
+    Done(Completion),
     /// The run failed. Nothing follows.
     Failed { error: RunError, retryable: bool },
 }

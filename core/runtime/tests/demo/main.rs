@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use mainstem_machine::{ChatId, Content, Episode, Message, MessageId, Role, Time, Version, WallTime};
+use mainstem_machine::{
+    ChatId, Completion, Content, Episode, Message, MessageId, Role, Time, Version, WallTime,
+};
 use mainstem_runtime::contract::generator::{Subject, check};
 use mainstem_runtime::demo::Demo;
 use mainstem_runtime::ports::{Boxed, Conversation, Env, Generated, Generation, Generator};
@@ -24,6 +26,8 @@ fn said(role: Role, text: &str) -> Arc<Message> {
         content: Content::text(text),
         interrupted: false,
         episode: None,
+        finish_reason: None,
+        usage: None,
         queued_as: None,
         created_at: WallTime(0),
     })
@@ -65,7 +69,7 @@ fn it_answers_one_to_sixty_every_20_ms() {
     let wanted: String = (1..=60).map(|i| format!("{i} ")).collect();
     assert_eq!(texts(&events).concat(), wanted);
     assert_eq!(events.len(), 61);
-    assert_eq!(events.last(), Some(&Generated::Done));
+    assert_eq!(events.last(), Some(&Generated::Done(Completion::STOPPED)));
     assert_eq!(env.now(), Time::from_micros(60 * 20_000));
 }
 
@@ -116,7 +120,7 @@ fn a_retryable_failure_comes_on_the_first_attempt_only() {
     assert!(matches!(events.last(), Some(Generated::Failed { retryable: true, .. })), "{events:?}");
     let events = all(&env, 2, "/demo parts=5 retryable=2");
     assert_eq!(texts(&events).len(), 5);
-    assert_eq!(events.last(), Some(&Generated::Done));
+    assert_eq!(events.last(), Some(&Generated::Done(Completion::STOPPED)));
 }
 
 #[test]
@@ -138,7 +142,7 @@ fn a_failure_after_the_last_part_comes_before_the_end_and_a_later_one_never() {
     assert_eq!(texts(&events).len(), 3);
     assert!(matches!(events.last(), Some(Generated::Failed { .. })));
     let events = all(&env, 1, "/demo parts=3 fatal=4");
-    assert_eq!(events.last(), Some(&Generated::Done));
+    assert_eq!(events.last(), Some(&Generated::Done(Completion::STOPPED)));
 }
 
 #[test]

@@ -11,10 +11,12 @@ pub(super) type Step = (i64, &'static str, &'static str);
 
 pub(super) const SQLITE: &[Step] = &[
     (1, "chats", include_str!("../../migrations/sqlite/0001_chats.sql")),
+    (2, "endings", include_str!("../../migrations/sqlite/0002_endings.sql")),
     (3, "incarnations", include_str!("../../migrations/sqlite/0003_incarnations.sql")),
 ];
 pub(super) const POSTGRES: &[Step] = &[
     (1, "chats", include_str!("../../migrations/postgres/0001_chats.sql")),
+    (2, "endings", include_str!("../../migrations/postgres/0002_endings.sql")),
     (3, "incarnations", include_str!("../../migrations/postgres/0003_incarnations.sql")),
 ];
 

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use mainstem_machine::{
-    ChatId, ChatState, Content, Episode, Lease, Message, MessageId, ReplicaId, Role, Status, Version,
-    WallTime,
+    ChatId, ChatState, Content, Episode, FinishReason, Lease, Message, MessageId, ReplicaId, Role, Status,
+    Usage, Version, WallTime,
 };
 use mainstem_runtime::ports::{Held, Peer, ReplicaRow, Rival};
 use serde::Serialize;
@@ -79,7 +79,7 @@ macro_rules! message_columns {
         concat!(
             "m.id AS message_id, m.revision, m.role, ",
             $content,
-            " AS content, m.interrupted, \
+            " AS content, m.interrupted, m.finish_reason, m.input_tokens, m.output_tokens, \
          m.history_version AS episode_version, m.attempt AS episode_attempt, m.queued_as, \
          m.created_at AS message_at"
         )
@@ -192,6 +192,15 @@ pub(super) fn message(row: &impl Fields) -> sqlx::Result<Option<Message>> {
         }),
         None => None,
     };
+    let finish_reason = row
+        .text("finish_reason")?
+        .map(|name| FinishReason::from_name(&name).ok_or_else(|| unreadable("finish_reason", &name)));
+    let usage = match row.int("input_tokens")? {
+        Some(input) => {
+            Some(Usage { input_tokens: unsigned(input), output_tokens: row.number("output_tokens")? })
+        }
+        None => None,
+    };
     Ok(Some(Message {
         id: MessageId(unsigned(id)),
         revision: Version(row.number("revision")?),
@@ -199,6 +208,8 @@ pub(super) fn message(row: &impl Fields) -> sqlx::Result<Option<Message>> {
         content: Content::from_stored(row.name("content")?),
         interrupted: row.flag("interrupted")?,
         episode,
+        finish_reason: finish_reason.transpose()?,
+        usage,
         queued_as: row.int("queued_as")?.map(|id| MessageId(unsigned(id))),
         created_at: time(row, "message_at")?,
     }))

@@ -12,6 +12,7 @@ use std::error::Error;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
@@ -129,6 +130,30 @@ struct Shared {
     first_byte_timeout: Duration,
     idle_timeout: Duration,
     event_bytes_max: usize,
+    /// Whether the endpoint can be asked to tell what a run cost.
+    usage: Usage,
+}
+
+/// Whether an endpoint takes `stream_options`, as far as it is known.
+#[derive(Debug, Default)]
+struct Usage(AtomicU8);
+
+impl Usage {
+    const TAKEN: u8 = 1;
+    const REFUSED: u8 = 2;
+
+    fn is_asked(&self) -> bool {
+        self.0.load(Relaxed) != Self::REFUSED
+    }
+
+    /// Whether a refusal may be because it was asked.
+    fn may_be_refused(&self) -> bool {
+        self.0.load(Relaxed) != Self::TAKEN
+    }
+
+    fn learn(&self, taken: bool) {
+        self.0.store(if taken { Self::TAKEN } else { Self::REFUSED }, Relaxed);
+    }
 }
 
 impl OpenAi {
@@ -161,6 +186,7 @@ impl OpenAi {
             first_byte_timeout: config.first_byte_timeout,
             idle_timeout: config.idle_timeout,
             event_bytes_max: config.event_bytes_max,
+            usage: Usage::default(),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -227,14 +253,13 @@ impl Run {
             }
             Phase::Answering(mut answering) => {
                 let Some(event) = answering.next_event().await? else {
-                    answering.answer.end(false)?;
-                    return Ok(Some(Generated::Done));
+                    return Ok(Some(Generated::Done(answering.answer.end(false)?)));
                 };
                 match wire::read(&event)? {
                     Said::Done => {
-                        answering.answer.end(true)?;
+                        let completion = answering.answer.end(true)?;
                         answering.let_end().await;
-                        Ok(Some(Generated::Done))
+                        Ok(Some(Generated::Done(completion)))
                     }
                     Said::Piece(piece) => {
                         let text = answering.answer.take(piece);
@@ -298,10 +323,31 @@ impl Answering {
 }
 
 impl Shared {
-    /// Sends the request and reads the head of the answer.
+    /// Sends the request and reads the head of the answer. Some endpoints refuse to be asked what a run costs,
+    /// in whatever words: then it is asked again without, and so is every later run of this process.
     async fn ask(&self, conversation: &Conversation) -> Result<Response, Fault> {
+        let asks_usage = self.usage.is_asked();
+        let answer = self.ask_once(conversation, asks_usage).await;
+        match answer {
+            Err(Fault::Told(report)) if asks_usage && report.is_vague() && self.usage.may_be_refused() => {
+                let answer = self.ask_once(conversation, false).await;
+                if answer.is_ok() {
+                    self.usage.learn(false);
+                }
+                answer
+            }
+            answer => {
+                if asks_usage && answer.is_ok() {
+                    self.usage.learn(true);
+                }
+                answer
+            }
+        }
+    }
+
+    async fn ask_once(&self, conversation: &Conversation, asks_usage: bool) -> Result<Response, Fault> {
         let model = conversation.model.as_deref().unwrap_or(&self.model);
-        let body = wire::request(model, conversation);
+        let body = wire::request(model, conversation, asks_usage);
         let response = self.client.post(self.url.clone()).body(body).send().await.map_err(unreachable)?;
         let status = response.status();
         if status.is_redirection() && response.headers().contains_key(LOCATION) {

@@ -1,10 +1,11 @@
 //! Where an answer ends, and where it does not: no piece of one is lost in silence, and none is taken for whole
 //! that is not.
 
+use mainstem_machine::{Completion, FinishReason, Usage};
 use mainstem_runtime::ports::Generated;
 
-use crate::provider::{Act, DONE, chunk, delta, end, finish, head};
-use crate::{answer, run};
+use crate::provider::{Act, DONE, Provider, Seen, chunk, delta, end, finish, head, plain};
+use crate::{answer, collect, generator, run};
 
 fn event(json: &str) -> String {
     format!("data: {json}\n\n")
@@ -146,4 +147,51 @@ async fn a_member_that_cannot_be_read_voids_no_more_than_itself() {
         DONE.into(),
     ];
     assert_eq!(answer(&stream(body.concat()).await), "ab");
+}
+
+#[tokio::test]
+async fn the_reason_and_the_usage_are_kept() {
+    let usage = event(r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":5}}"#);
+    let early = event(r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":1}}"#);
+    let cost = Usage { input_tokens: 3, output_tokens: 5 };
+    for (body, finish_reason, cost) in [
+        ([&*delta("x"), &finish("stop"), DONE].concat(), Some(FinishReason::Stop), None),
+        ([&*delta("x"), &finish("length"), &usage, DONE].concat(), Some(FinishReason::Length), Some(cost)),
+        (
+            [&*early, &delta("x"), &finish("function_call"), &usage].concat(),
+            Some(FinishReason::ToolCalls),
+            Some(cost),
+        ),
+        ([&*delta("x"), &usage, DONE].concat(), None, Some(cost)),
+    ] {
+        let events = stream(body).await;
+        assert_eq!(events.last(), Some(&Generated::Done(Completion { finish_reason, usage: cost })));
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_tells_no_usage_is_asked_without_from_then_on() {
+    let refused =
+        plain("400 Bad Request", "application/json", r#"{"detail":"stream_options: what is that?"}"#);
+    let fine = vec![head(), chunk([&*delta("x"), &finish("stop"), DONE].concat()), end()];
+    let mut provider = Provider::start(vec![refused.clone(), fine.clone()]).await;
+    let generator = generator(&provider);
+    let mut asked = vec![];
+    for _ in 0..2 {
+        assert_eq!(answer(&collect(&generator).await), "x");
+    }
+    for _ in 0..3 {
+        let Seen::Request { body, .. } = provider.seen().await else { panic!("a request") };
+        asked.push(body["stream_options"]["include_usage"].as_bool());
+    }
+    assert_eq!(asked, [Some(true), None, None]);
+    // Where it is told, a refusal has another reason.
+    let mut provider = Provider::start(vec![fine, refused]).await;
+    let generator = crate::generator(&provider);
+    assert_eq!(answer(&collect(&generator).await), "x");
+    assert!(matches!(collect(&generator).await.last(), Some(Generated::Failed { retryable: false, .. })));
+    for _ in 0..2 {
+        let Seen::Request { body, .. } = provider.seen().await else { panic!("a request") };
+        assert_eq!(body["stream_options"]["include_usage"], true);
+    }
 }

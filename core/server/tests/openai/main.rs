@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use mainstem::generators::{ApiKey, OpenAi, OpenAiConfig};
-use mainstem_machine::{ChatId, Content, Episode, Message, MessageId, Role, Time, Version, WallTime};
+use mainstem_machine::{
+    ChatId, Completion, Content, Episode, Message, MessageId, Role, Time, Version, WallTime,
+};
 use mainstem_runtime::contract::generator::{Subject, check};
 use mainstem_runtime::ports::{Boxed, Conversation, Generated, Generator};
 use serde_json::json;
@@ -29,6 +31,8 @@ fn conversation() -> Conversation {
             content: Content::text(text),
             interrupted: false,
             episode: None,
+            finish_reason: None,
+            usage: None,
             queued_as: None,
             created_at: WallTime(0),
         })
@@ -70,7 +74,7 @@ async fn collect(generator: &OpenAi) -> Vec<Generated> {
 /// The text of a run that came to its end in order.
 fn answer(events: &[Generated]) -> String {
     let (last, texts) = events.split_last().expect("a run has an end");
-    assert_eq!(last, &Generated::Done);
+    assert!(matches!(last, Generated::Done(_)), "{last:?}");
     let text = |event: &Generated| match event {
         Generated::Text(text) => text.clone(),
         other => panic!("expected text before the end, came {other:?}"),
@@ -90,6 +94,7 @@ async fn it_asks_with_the_conversation_the_model_and_the_key() {
     let wanted = json!({
         "model": "small",
         "stream": true,
+        "stream_options": { "include_usage": true },
         "messages": [
             { "role": "system", "content": "be brief" },
             { "role": "user", "content": "hi" },
@@ -129,7 +134,7 @@ async fn an_answer_comes_in_parts_and_ends() {
     .await;
     let texts = ["one ", "two ", "three"].map(|text| Generated::Text(text.into()));
     assert_eq!(events[..3], texts, "S2: empty deltas are no parts");
-    assert_eq!(events[3..], [Generated::Done]);
+    assert_eq!(events[3..], [Generated::Done(Completion::STOPPED)]);
 }
 
 #[tokio::test]
@@ -159,7 +164,7 @@ async fn a_slow_answer_is_told_as_it_comes() {
     assert_eq!(run.next().await, Some(Generated::Text("a".into())));
     go.add_permits(1);
     assert_eq!(run.next().await, Some(Generated::Text("b".into())));
-    assert_eq!(run.next().await, Some(Generated::Done));
+    assert_eq!(run.next().await, Some(Generated::Done(Completion::default())));
     assert_eq!(run.next().await, None);
 }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_machine::{
-    Accepted, Body, Command, Content, Cursor, Episode, Lease, MessageId, ReplicaId, ResetReason, Retry,
-    RunError, SendMode, Status, Version, WallTime,
+    Accepted, Body, Command, Completion, Content, Cursor, Episode, Lease, MessageId, ReplicaId, ResetReason,
+    Retry, RunError, SendMode, Status, Version, WallTime,
 };
 
 use super::scene::{CHAT, Scene, id_of, parts, queue, send};
@@ -186,7 +186,11 @@ fn s4_an_answer_that_differs_from_what_was_said_or_shown_is_found() {
 
     let mut scene = Scene::new("A");
     scene.say("a ");
-    scene.commit(Command::FinishTurn { fence: scene.fence(), answer: Some(Content::text("a ")) });
+    scene.commit(Command::FinishTurn {
+        fence: scene.fence(),
+        answer: Some(Content::text("a ")),
+        completion: Completion::STOPPED,
+    });
     scene.expect("S4");
 
     let mut scene = Scene::new("A");
@@ -197,6 +201,19 @@ fn s4_an_answer_that_differs_from_what_was_said_or_shown_is_found() {
     let error = RunError { code: "model_failed".into(), message: "it did".into() };
     scene.commit(Command::Fail { fence: scene.fence(), partial: Some(Content::text("")), error });
     scene.show(Body::Message(scene.message(1)));
+    scene.expect("S4");
+}
+
+#[test]
+fn s4_an_answer_that_is_kept_with_another_ending_is_found() {
+    let mut scene = Scene::new("A");
+    scene.say("a ");
+    scene.end_run(RunEnd::Done(Completion::default()));
+    scene.commit(Command::FinishTurn {
+        fence: scene.fence(),
+        answer: Some(Content::text("a ")),
+        completion: Completion::STOPPED,
+    });
     scene.expect("S4");
 }
 
@@ -419,7 +436,7 @@ fn s7_an_interruption_that_nobody_asked_for_or_that_loses_the_partial_is_found()
 
     let mut scene = Scene::new("A");
     scene.state.as_mut().unwrap().status = Status::Interrupting;
-    scene.end_run(RunEnd::Done);
+    scene.end_run(RunEnd::Done(Completion::STOPPED));
     scene.commit(Command::FinishInterruption { fence: scene.fence(), partial: None });
     scene.expect("S7");
 

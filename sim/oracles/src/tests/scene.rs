@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_machine::{
-    Accepted, Body, ChatId, ChatState, Command, Content, Cursor, Episode, Fence, Lease, Message, MessageId,
-    Outcome, PreviewPosition, PreviewProgress, ReplicaId, SendMode, Seq, StoreFacts as Row, StreamEvent,
-    Time, WallTime,
+    Accepted, Body, ChatId, ChatState, Command, Completion, Content, Cursor, Episode, Fence, Lease, Message,
+    MessageId, Outcome, PreviewPosition, PreviewProgress, ReplicaId, SendMode, Seq, StoreFacts as Row,
+    StreamEvent, Time, WallTime,
 };
 
 use crate::{
@@ -187,8 +187,12 @@ impl Scene {
     }
 
     pub(super) fn finish(&mut self, answer: &str) {
-        self.end_run(RunEnd::Done);
-        self.commit(Command::FinishTurn { fence: self.fence(), answer: Some(Content::text(answer)) });
+        self.end_run(RunEnd::Done(Completion::STOPPED));
+        self.commit(Command::FinishTurn {
+            fence: self.fence(),
+            answer: Some(Content::text(answer)),
+            completion: Completion::STOPPED,
+        });
     }
 
     pub(super) fn message(&self, at: usize) -> Arc<Message> {

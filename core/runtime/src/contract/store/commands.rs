@@ -2,7 +2,8 @@
 
 use futures::future::join_all;
 use mainstem_machine::{
-    ChatId, ChatState, Command, Content, MessageId, Rejection, Role, RunError, SendMode, Status,
+    ChatId, ChatState, Command, Completion, Content, FinishReason, MessageId, Rejection, Role, RunError,
+    SendMode, Status, Usage,
 };
 
 use super::reference::Reference;
@@ -41,7 +42,9 @@ pub async fn every_command_keeps_every_field(subject: &Subject) {
     life.change(Command::CommitStep { fence: fence(life.state()), messages }).await;
     life.attempt().await;
     let answer = Some(Content::text("an answer"));
-    life.change(Command::FinishTurn { fence: fence(life.state()), answer }).await;
+    let usage = Some(Usage { input_tokens: 7, output_tokens: u64::MAX >> 1 });
+    let completion = Completion { finish_reason: Some(FinishReason::Length), usage };
+    life.change(Command::FinishTurn { fence: fence(life.state()), answer, completion }).await;
     life.attempt().await;
     life.change(Command::Send { content: odd.clone(), mode: SendMode::Interrupt, queue_max: 9 }).await;
     assert_eq!(life.state().status, Status::Interrupting);

@@ -1,7 +1,8 @@
 //! Random commands, applied to the store and to a reference in memory, which must agree on everything.
 
 use mainstem_machine::{
-    ChatId, Command, Content, Episode, Fence, Lease, MessageId, Role, RunError, SendMode, Version, limits,
+    ChatId, Command, Completion, Content, Episode, Fence, FinishReason, Lease, MessageId, Role, RunError,
+    SendMode, Usage, Version, limits,
 };
 
 use super::reference::Reference;
@@ -127,7 +128,10 @@ fn draw(dice: &mut Dice, reference: &Reference, chat: ChatId) -> Command {
             let messages = (0..count).map(|_| (roles[dice.below(3)], content(dice))).collect();
             Command::CommitStep { fence, messages }
         }
-        17 => Command::FinishTurn { fence, answer: (dice.below(4) > 0).then(|| content(dice)) },
+        17 => {
+            let answer = (dice.below(4) > 0).then(|| content(dice));
+            Command::FinishTurn { fence, answer, completion: completion(dice) }
+        }
         18..20 => Command::FinishInterruption { fence, partial: (dice.below(3) > 0).then(|| content(dice)) },
         _ => Command::Fail { fence, partial: (dice.below(2) == 0).then(|| content(dice)), error },
     }
@@ -143,6 +147,14 @@ fn draw_fence(dice: &mut Dice, fence: Fence) -> Fence {
         }
         3 => Fence { episode: Episode { attempt: fence.episode.attempt + 1, ..fence.episode }, ..fence },
         _ => fence,
+    }
+}
+
+fn completion(dice: &mut Dice) -> Completion {
+    let usage = Usage { input_tokens: dice.below(1 << 20) as u64, output_tokens: dice.below(3) as u64 };
+    Completion {
+        finish_reason: FinishReason::ALL.get(dice.below(5)).copied(),
+        usage: (dice.below(2) == 0).then_some(usage),
     }
 }
 

@@ -107,7 +107,10 @@ impl Statements for PostgresStatements<'_> {
             .bind(column(inserted, |message| message.episode.map(|of| signed(of.history_version.0))))
             .bind(column(inserted, |message| message.episode.map(|of| signed(of.attempt))))
             .bind(column(inserted, |message| message.queued_as.map(|id| signed(id.0))))
-            .bind(column(inserted, |message| message.created_at.0));
+            .bind(column(inserted, |message| message.created_at.0))
+            .bind(column(inserted, |message| message.finish_reason.map(|reason| reason.as_str())))
+            .bind(column(inserted, |message| message.usage.map(|usage| signed(usage.input_tokens))))
+            .bind(column(inserted, |message| message.usage.map(|usage| signed(usage.output_tokens))));
         statement.execute(&mut *self.0).await?;
         Ok(())
     }
@@ -124,9 +127,10 @@ macro_rules! write_all {
             "WITH answered AS (UPDATE receipts SET answer = $25 WHERE caller = $23 AND key = $24), \
              cut AS (DELETE FROM messages WHERE chat_id = $1::uuid AND id >= $26), \
              inserted AS (INSERT INTO messages (chat_id, id, revision, role, content, interrupted, \
-             history_version, attempt, queued_as, created_at) \
+             history_version, attempt, queued_as, created_at, finish_reason, input_tokens, output_tokens) \
              SELECT $1::uuid, * FROM unnest($27::bigint[], $28::bigint[], $29::text[], $30::text[], \
-             $31::boolean[], $32::bigint[], $33::bigint[], $34::bigint[], $35::bigint[])) ",
+             $31::boolean[], $32::bigint[], $33::bigint[], $34::bigint[], $35::bigint[], \
+             $36::text[], $37::bigint[], $38::bigint[])) ",
             $chat
         )
     };

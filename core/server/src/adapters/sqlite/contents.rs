@@ -119,6 +119,8 @@ mod tests {
             revision: Version(1),
             role: Role::User,
             content: Content::text("hello"),
+            finish_reason: None,
+            usage: None,
             interrupted: false,
             episode: None,
             queued_as: None,

@@ -80,8 +80,9 @@ impl Statements for SqliteStatements<'_> {
                 for message in &change.inserted {
                     query(
                         "INSERT INTO messages (chat_id, id, revision, role, content, interrupted, \
-                         history_version, attempt, queued_as, created_at) \
-                         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+                         history_version, attempt, queued_as, created_at, finish_reason, input_tokens, \
+                         output_tokens) \
+                         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
                     )
                     .bind(&chat)
                     .bind(signed(message.id.0))
@@ -93,6 +94,9 @@ impl Statements for SqliteStatements<'_> {
                     .bind(message.episode.map(|episode| signed(episode.attempt)))
                     .bind(message.queued_as.map(|id| signed(id.0)))
                     .bind(message.created_at.0)
+                    .bind(message.finish_reason.map(|reason| reason.as_str()))
+                    .bind(message.usage.map(|usage| signed(usage.input_tokens)))
+                    .bind(message.usage.map(|usage| signed(usage.output_tokens)))
                     .execute(&mut *self.0)
                     .await?;
                 }

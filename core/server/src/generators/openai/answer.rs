@@ -2,6 +2,8 @@
 //! what comes after a reason still counts, until `[DONE]` or the end of the body; and an answer in which
 //! nothing was said is none.
 
+use mainstem_machine::{Completion, FinishReason, Usage};
+
 use super::fault::Fault;
 use super::wire::{Piece, Reason};
 
@@ -12,6 +14,8 @@ pub(super) struct Answer {
     asked_tools: bool,
     /// The last reason given.
     reason: Option<Reason>,
+    /// The last one told: some providers count along.
+    usage: Option<Usage>,
     /// A reason was given, and something was said or another given since: then reasons are no sign of the end.
     went_on: bool,
     /// A reason that ends badly. No later one mends it.
@@ -26,6 +30,7 @@ impl Answer {
         self.spoke |= !piece.text.is_empty();
         self.reasoned |= piece.reasons;
         self.asked_tools |= piece.asks_tools;
+        self.usage = piece.usage.or(self.usage);
         match piece.reason {
             None => {}
             Some(Reason::ContentFilter) => self.fault = Some(Fault::Filtered),
@@ -47,7 +52,7 @@ impl Answer {
     }
 
     /// What it came to, at `[DONE]` or at the end of the body.
-    pub(super) fn end(&mut self, marked: bool) -> Result<(), Fault> {
+    pub(super) fn end(&mut self, marked: bool) -> Result<Completion, Fault> {
         if let Some(fault) = self.fault.take() {
             return Err(fault);
         }
@@ -55,10 +60,19 @@ impl Answer {
             return Err(Fault::CutShort);
         }
         match () {
-            () if self.spoke => Ok(()),
+            () if self.spoke => Ok(Completion { finish_reason: self.finish_reason(), usage: self.usage }),
             () if self.asked_tools || self.reason == Some(Reason::ToolCalls) => Err(Fault::ToolsOnly),
             () if self.reasoned => Err(Fault::ReasoningOnly),
             () => Err(Fault::Nothing),
+        }
+    }
+
+    fn finish_reason(&self) -> Option<FinishReason> {
+        match self.reason? {
+            Reason::Stop => Some(FinishReason::Stop),
+            Reason::Length => Some(FinishReason::Length),
+            Reason::ToolCalls => Some(FinishReason::ToolCalls),
+            Reason::ContentFilter | Reason::Error | Reason::Unknown => None,
         }
     }
 }
@@ -71,18 +85,22 @@ mod tests {
         Piece { text: text.into(), reason, ..Piece::default() }
     }
 
-    fn end(pieces: impl IntoIterator<Item = Piece>, marked: bool) -> Result<(), Fault> {
+    fn end(pieces: impl IntoIterator<Item = Piece>, marked: bool) -> Result<Option<FinishReason>, Fault> {
         let mut answer = Answer::default();
         pieces.into_iter().for_each(|piece| drop(answer.take(piece)));
-        answer.end(marked)
+        answer.end(marked).map(|completion| completion.finish_reason)
     }
 
     #[test]
     fn only_a_known_reason_or_the_mark_ends_well() {
-        for reason in [Reason::Stop, Reason::Length, Reason::ToolCalls] {
-            assert_eq!(end([said("x", Some(reason))], false), Ok(()));
+        for (reason, kept) in [
+            (Reason::Stop, FinishReason::Stop),
+            (Reason::Length, FinishReason::Length),
+            (Reason::ToolCalls, FinishReason::ToolCalls),
+        ] {
+            assert_eq!(end([said("x", Some(reason))], false), Ok(Some(kept)));
         }
-        assert_eq!(end([said("x", None)], true), Ok(()));
+        assert_eq!(end([said("x", None)], true), Ok(None));
         assert_eq!(end([said("x", None)], false), Err(Fault::CutShort));
         for (reason, fault) in [
             (Reason::ContentFilter, Fault::Filtered),

@@ -110,6 +110,14 @@ impl Report {
         };
         Self { blame, status: number, name: vague.map(|(name, _)| name) }
     }
+
+    /// Whether the request is to blame, and nothing says what of it.
+    pub(super) fn is_vague(&self) -> bool {
+        let is_named = self.name.is_some_and(|name| PRECISE.iter().any(|(precise, _)| *precise == name));
+        matches!(self.status, Some(400 | 422))
+            && self.blame == Blame::Request
+            && (!is_named || self.name == Some("unsupported_parameter"))
+    }
 }
 
 impl Blame {

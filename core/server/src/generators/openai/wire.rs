@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use mainstem_machine::Role;
+use mainstem_machine::{Role, Usage};
 use mainstem_runtime::ports::Conversation;
 
 use super::fault::Fault;
@@ -19,12 +19,21 @@ use crate::sse::SseEvent;
 
 /// Of an error object in the stream, what is longer is not looked into.
 const ERROR_BYTES_MAX: usize = 16 * 1024;
+/// What a database can count, and JavaScript.
+const TOKENS_MAX: u64 = (1 << 53) - 1;
 
 #[derive(Serialize)]
 struct Request<'a> {
     model: &'a str,
     stream: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream_options: Option<StreamOptions>,
     messages: Vec<Message>,
+}
+
+#[derive(Serialize)]
+struct StreamOptions {
+    include_usage: bool,
 }
 
 #[derive(Serialize)]
@@ -33,14 +42,16 @@ struct Message {
     content: String,
 }
 
-/// The body that asks `model` to go on with a conversation.
-pub(super) fn request(model: &str, conversation: &Conversation) -> Vec<u8> {
+/// The body that asks `model` to go on with a conversation, and to tell what it cost if `asks_usage`.
+pub(super) fn request(model: &str, conversation: &Conversation, asks_usage: bool) -> Vec<u8> {
     let message = |message: &std::sync::Arc<mainstem_machine::Message>| Message {
         role: message.role,
         content: message.content.to_text(),
     };
     let messages = conversation.messages.iter().map(message).collect();
-    serde_json::to_vec(&Request { model, stream: true, messages }).expect("strings are written as JSON")
+    let stream_options = asks_usage.then_some(StreamOptions { include_usage: true });
+    let request = Request { model, stream: true, stream_options, messages };
+    serde_json::to_vec(&request).expect("strings are written as JSON")
 }
 
 /// Why the model stopped.
@@ -62,6 +73,7 @@ pub(super) struct Piece {
     pub(super) reasons: bool,
     pub(super) asks_tools: bool,
     pub(super) reason: Option<Reason>,
+    pub(super) usage: Option<Usage>,
 }
 
 /// What one event is.
@@ -89,6 +101,8 @@ pub(super) fn is_complete(last: &SseEvent) -> bool {
 struct Chunk<'a> {
     #[serde(borrow)]
     choices: Option<&'a RawValue>,
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
     #[serde(borrow)]
     error: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -127,6 +141,12 @@ struct Delta<'a> {
     tool_calls: Option<&'a RawValue>,
     #[serde(borrow)]
     function_call: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct TokensUsed {
+    prompt_tokens: u64,
+    completion_tokens: u64,
 }
 
 /// A part of a content that is a list.
@@ -206,6 +226,10 @@ impl<'a> Chunk<'a> {
         let mut piece = Piece {
             reason: string(choice.finish_reason).and_then(|word| Reason::of(&word)),
             reasons: [delta.reasoning, delta.reasoning_content].into_iter().any(is_there),
+            usage: self.usage.and_then(parse).map(|told: TokensUsed| Usage {
+                input_tokens: told.prompt_tokens.min(TOKENS_MAX),
+                output_tokens: told.completion_tokens.min(TOKENS_MAX),
+            }),
             asks_tools: [delta.tool_calls, delta.function_call].into_iter().any(is_there),
             ..Piece::default()
         };
@@ -377,6 +401,23 @@ mod tests {
             (r#""STOP""#, Some(Reason::Unknown)),
         ] {
             assert_eq!(piece("{}", word).reason, reason, "{word}");
+        }
+    }
+
+    #[test]
+    fn usage_is_read_whole_or_not_at_all() {
+        for (usage, wanted) in [
+            (r#"{"prompt_tokens":3,"completion_tokens":5,"total_tokens":8}"#, Some((3, 5))),
+            (r#"{"prompt_tokens":3}"#, None),
+            (r#"{"prompt_tokens":-1,"completion_tokens":5}"#, None),
+            (r#"{"prompt_tokens":18446744073709551615,"completion_tokens":0}"#, Some((TOKENS_MAX, 0))),
+            ("null", None),
+            ("[1,2]", None),
+        ] {
+            let Ok(Said::Piece(piece)) = read_data(&format!(r#"{{"choices":[],"usage":{usage}}}"#)) else {
+                panic!("{usage}");
+            };
+            assert_eq!(piece.usage.map(|usage| (usage.input_tokens, usage.output_tokens)), wanted, "{usage}");
         }
     }
 
