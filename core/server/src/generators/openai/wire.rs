@@ -44,14 +44,26 @@ struct Message {
 
 /// The body that asks `model` to go on with a conversation, and to tell what it cost if `asks_usage`.
 pub(super) fn request(model: &str, conversation: &Conversation, asks_usage: bool) -> Vec<u8> {
-    let message = |message: &std::sync::Arc<mainstem_machine::Message>| Message {
-        role: message.role,
-        content: message.content.to_text(),
-    };
-    let messages = conversation.messages.iter().map(message).collect();
+    let messages = alternating(conversation.messages.iter().map(|said| (said.role, said.content.to_text())));
     let stream_options = asks_usage.then_some(StreamOptions { include_usage: true });
     let request = Request { model, stream: true, stream_options, messages };
     serde_json::to_vec(&request).expect("strings are written as JSON")
+}
+
+/// Strict templates refuse neighbours of one role, and what says nothing. An answer that was stopped before
+/// its first word leaves such neighbours.
+fn alternating(said: impl Iterator<Item = (Role, String)>) -> Vec<Message> {
+    let mut messages: Vec<Message> = vec![];
+    for (role, content) in said.filter(|(_, content)| !content.trim().is_empty()) {
+        match messages.last_mut() {
+            Some(last) if last.role == role && role != Role::Tool => {
+                last.content += "\n\n";
+                last.content += &content;
+            }
+            _ => messages.push(Message { role, content }),
+        }
+    }
+    messages
 }
 
 /// Why the model stopped.
@@ -385,6 +397,16 @@ mod tests {
         for chunk in [r#"{"choices":7}"#, r#"{"choices":[7]}"#, r#"{"choices":[{"delta":"x"}]}"#, "{}"] {
             assert_eq!(read_data(chunk), Ok(Said::Piece(Piece::default())), "{chunk}");
         }
+    }
+
+    #[test]
+    fn neighbours_of_one_role_are_joined_and_what_is_empty_is_left_out() {
+        use Role::{Assistant, System, User};
+        let said =
+            [(System, "be"), (System, "brief"), (User, "a"), (Assistant, " "), (User, "b"), (Assistant, "c")];
+        let messages = alternating(said.map(|(role, text)| (role, text.to_owned())).into_iter());
+        let sent: Vec<_> = messages.iter().map(|message| (message.role, &*message.content)).collect();
+        assert_eq!(sent, [(System, "be\n\nbrief"), (User, "a\n\nb"), (Assistant, "c")]);
     }
 
     #[test]
