@@ -51,10 +51,14 @@ pub const OP_TIMEOUT: Duration = Duration::from_secs(10);
 pub const OP_RETRY_DELAY_MIN: Duration = Duration::from_millis(50);
 /// The longest of them.
 pub const OP_RETRY_DELAY_MAX: Duration = Duration::from_secs(2);
-/// Between failed attempts of the model: doubled each time, from the first to the second.
+/// Between failed attempts of the model: doubled each time, from the first to the second, less a jitter of up
+/// to half of it.
 pub const RETRY_DELAY_MIN: Duration = Duration::from_millis(500);
 /// The longest of them.
 pub const RETRY_DELAY_MAX: Duration = Duration::from_secs(30);
+/// The longest that a provider may ask to be left alone before the next attempt. To it comes a jitter of up to
+/// half the delay that the attempt would have had.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(5 * 60);
 /// Attempts of the model over one history, before the run fails for good.
 pub const ATTEMPTS_MAX: u64 = 5;
 /// How long before a lease runs out its holder falls silent: clocks that count seconds differ a little.

@@ -163,5 +163,6 @@ impl<E: Env> fmt::Debug for Run<E> {
 
 fn failed(code: &str, after: u64, retryable: bool) -> Generated {
     let message = format!("the demo failed after part {after}, as it was asked to");
-    Generated::Failed { error: RunError { code: code.into(), message: message.into() }, retryable }
+    let error = RunError { code: code.into(), message: message.into() };
+    Generated::Failed { error, retryable, retry_after: None }
 }

@@ -158,7 +158,8 @@ impl ModelRun {
                 let fault = if retryable { "model fails" } else { "model fails for good" };
                 world.landed(fault, who, format_args!("{:?}", self.episode));
                 let error = RunError { code: "model_failed".into(), message: "as it was asked to".into() };
-                self.lines.push_back(Generated::Failed { error, retryable });
+                let retry_after = script.after.filter(|_| retryable);
+                self.lines.push_back(Generated::Failed { error, retryable, retry_after });
             }
             Turn::Done => self.lines.push_back(Generated::Done(self.completion())),
         }

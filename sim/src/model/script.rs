@@ -16,7 +16,7 @@ pub(super) enum Turn {
     Done,
 }
 
-/// How an answer goes: `/model parts=40 every=20ms burst=8 size=32 fail=12 fatal=30 stall=9 deaf=1`.
+/// How an answer goes: `/model parts=40 every=20ms burst=8 size=32 fail=12 after=900ms fatal=30 stall=9 deaf=1`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Script {
     pub(super) parts: u64,
@@ -28,6 +28,8 @@ pub(super) struct Script {
     pub(super) size: usize,
     /// It fails after this part, retryably, on the first attempt only.
     fail: Option<u64>,
+    /// How long it asks to be left alone when it fails.
+    pub(super) after: Option<Duration>,
     /// It fails after this part, for good.
     fatal: Option<u64>,
     /// Nothing comes after this part.
@@ -49,6 +51,7 @@ impl Script {
             burst: 1,
             size: 0,
             fail: None,
+            after: None,
             fatal: None,
             stall: None,
             deaf: false,
@@ -61,6 +64,7 @@ impl Script {
                 "burst" => script.burst = number.clamp(1, PARTS_MAX),
                 "size" => script.size = usize::try_from(number).unwrap_or(SIZE_MAX).min(SIZE_MAX),
                 "fail" => script.fail = Some(number),
+                "after" => script.after = Some(Duration::from_millis(number)),
                 "fatal" => script.fatal = Some(number),
                 "stall" => script.stall = Some(number),
                 "deaf" => script.deaf = number == 1,

@@ -109,7 +109,15 @@ fn script(rng: &mut StdRng, swarm: &Swarm) -> String {
         }
     };
     let within = |rng: &mut StdRng| rng.random_range(0..=parts);
-    now_and_then(Kind::ModelFails, 4, &|rng| format!("fail={}", within(rng)));
+    now_and_then(Kind::ModelFails, 4, &|rng| {
+        // Some ask to be left alone for a while. No draw of its own, so that it moves no other.
+        let part = within(rng);
+        if part % 3 == 0 {
+            format!("fail={part} after={}ms", part * 97 % 1500)
+        } else {
+            format!("fail={part}")
+        }
+    });
     now_and_then(Kind::ModelFailsForGood, 8, &|rng| format!("fatal={}", within(rng)));
     now_and_then(Kind::ModelStalls, 8, &|rng| format!("stall={}", within(rng)));
     now_and_then(Kind::ModelBursts, 4, &|rng| format!("burst={}", rng.random_range(2..40)));

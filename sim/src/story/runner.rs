@@ -359,7 +359,7 @@ impl StoryRun {
             Said::Done => Generated::Done(Completion::STOPPED),
             Said::Failed { retryable } => {
                 let error = RunError { code: "model_failed".into(), message: "as the story says".into() };
-                Generated::Failed { error, retryable: *retryable }
+                Generated::Failed { error, retryable: *retryable, retry_after: None }
             }
         };
         model_control.say(replica, id, line);

@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 use alloc::sync::Arc;
+use core::time::Duration;
 
 use crate::{
     CachedVersions, ChatState, Command, Completion, DialId, Episode, FollowerId, GenerationId, Lease,
@@ -161,6 +162,10 @@ pub enum HubEvent {
         error: RunError,
         /// Whether another attempt may go better.
         retryable: bool,
+        /// How long the provider asked to be left alone.
+        retry_after: Option<Duration>,
+        /// What the delay before the next attempt is spread by.
+        entropy: u64,
     },
 
     /// Finish what runs; begin nothing new here.

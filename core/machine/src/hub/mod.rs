@@ -31,7 +31,7 @@ pub use measure::Measure;
 use outbox::Outbox;
 use reader::Reader;
 use relay::{Relay, Target};
-use runner::{HandOver, Runner, RunnerContext};
+use runner::{Again, HandOver, Runner, RunnerContext};
 use subscription::{Step, Subscription};
 
 use crate::backoff::Backoff;
@@ -338,9 +338,10 @@ impl Hub {
                     runner.on_generation_done(generation, completion, context);
                 });
             }
-            HubEvent::GenerationFailed { generation, error, retryable } => {
+            HubEvent::GenerationFailed { generation, error, retryable, retry_after, entropy } => {
                 self.with_runner(now, |runner, context| {
-                    runner.on_generation_failed(generation, error, retryable, context);
+                    let again = retryable.then_some(Again { retry_after, entropy });
+                    runner.on_generation_failed(generation, error, again, context);
                 });
             }
             HubEvent::Subscribe { subscription, from } => {

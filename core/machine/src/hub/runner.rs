@@ -13,10 +13,8 @@ use super::episodes::{Episodes, Source};
 use super::event::{Deadline, HubAction, OpOutcome, Reason};
 use super::outbox::Outbox;
 use super::reader::{ReadMark, Reader};
-use crate::backoff::Backoff;
-use crate::limits::{
-    ATTEMPTS_MAX, JOINED_PART_BYTES_MAX, LEASE_MARGIN_PER_MILLE, RETRY_DELAY_MAX, RETRY_DELAY_MIN,
-};
+use crate::backoff::{Backoff, retry_delay};
+use crate::limits::{ATTEMPTS_MAX, JOINED_PART_BYTES_MAX, LEASE_MARGIN_PER_MILLE};
 use crate::marks::sometimes;
 use crate::{
     ChatState, Command, Completion, Content, Episode, Fence, GenerationId, Lease, OpId, Rejection, RunError,
@@ -62,10 +60,18 @@ enum Ended {
     Complete(Completion),
     Failed {
         error: RunError,
-        retryable: bool,
+        /// `None`: for good.
+        again: Option<Again>,
     },
     /// Cancelled from here.
     Cut,
+}
+
+/// What the delay before another attempt follows from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Again {
+    pub(super) retry_after: Option<Duration>,
+    pub(super) entropy: u64,
 }
 
 /// What the runner waits for.
@@ -202,7 +208,7 @@ impl Runner {
                 message: "the answer outgrew what one answer may hold".into(),
             };
             context.out.push(HubAction::Cancel { generation });
-            self.end(episode, Ended::Failed { error, retryable: false }, context);
+            self.end(episode, Ended::Failed { error, again: None }, context);
             return true;
         }
         for part in split(text) {
@@ -226,11 +232,11 @@ impl Runner {
         &mut self,
         generation: GenerationId,
         error: RunError,
-        retryable: bool,
+        again: Option<Again>,
         context: &mut RunnerContext<'_>,
     ) {
         if let Some(episode) = self.live(generation) {
-            self.end(episode, Ended::Failed { error, retryable }, context);
+            self.end(episode, Ended::Failed { error, again }, context);
         }
     }
 
@@ -416,18 +422,25 @@ impl Runner {
                     let command = Command::FinishTurn { fence: self.fence(context), answer, completion };
                     self.write(Write::End, command, context);
                 }
-                Ended::Failed { error, retryable } => self.fail(present, error, retryable, context),
+                Ended::Failed { error, again } => self.fail(present, error, again, context),
                 Ended::Cut => self.begin(context),
             },
             _ => self.begin(context),
         }
     }
 
-    fn fail(&mut self, episode: Episode, error: RunError, retryable: bool, context: &mut RunnerContext<'_>) {
+    fn fail(
+        &mut self,
+        episode: Episode,
+        error: RunError,
+        again: Option<Again>,
+        context: &mut RunnerContext<'_>,
+    ) {
         let fence = self.fence(context);
-        if retryable && episode.attempt < ATTEMPTS_MAX {
-            let doublings = u32::try_from(episode.attempt.saturating_sub(1)).unwrap_or(16).min(16);
-            let delay = RETRY_DELAY_MIN.saturating_mul(1 << doublings).min(RETRY_DELAY_MAX);
+        if let Some(Again { retry_after, entropy }) = again
+            && episode.attempt < ATTEMPTS_MAX
+        {
+            let delay = retry_delay(episode.attempt, retry_after, entropy);
             let delay_ms = delay.as_millis() as u64;
             sometimes!("a retry is recorded");
             let command = Command::RecordRetry { fence, delay_ms, error };

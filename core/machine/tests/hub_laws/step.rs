@@ -124,6 +124,8 @@ pub(crate) enum Step {
     Fail {
         node: usize,
         retryable: bool,
+        after_ms: Option<u64>,
+        entropy: u64,
     },
     Ghost {
         node: usize,
@@ -271,7 +273,8 @@ fn working() -> impl Strategy<Value = Step> {
         5 => rival().prop_map(Step::Rival),
         24 => (node(), part_size).prop_map(|(node, size)| Step::Part { node, size }),
         4 => node().prop_map(|node| Step::Finish { node }),
-        2 => (node(), proptest::bool::weighted(0.7)).prop_map(|(node, retryable)| Step::Fail { node, retryable }),
+        2 => (node(), proptest::bool::weighted(0.7), proptest::option::of(0..3_000_u64), any::<u64>()).prop_map(
+            |(node, retryable, after_ms, entropy)| Step::Fail { node, retryable, after_ms, entropy }),
         1 => (node(), any::<u8>()).prop_map(|(node, which)| Step::Ghost { node, which }),
         6 => (node(), any::<bool>()).prop_map(|(node, late)| Step::Heartbeat { node, late }),
         2 => (node(), any::<u8>()).prop_map(|(node, which)| Step::HeartbeatResult { node, which }),

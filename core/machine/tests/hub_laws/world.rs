@@ -123,11 +123,14 @@ impl World {
                     self.end(node, HubEvent::GenerationDone { generation, completion });
                 }
             }
-            Step::Fail { node, retryable } => {
+            Step::Fail { node, retryable, after_ms, entropy } => {
                 let node = self.worker_or(node);
                 if let Some(Model { generation, .. }) = self.nodes[node].model {
                     let error = crate::rival::error();
-                    self.end(node, HubEvent::GenerationFailed { generation, error, retryable });
+                    let retry_after = after_ms.map(Duration::from_millis);
+                    let failed =
+                        HubEvent::GenerationFailed { generation, error, retryable, retry_after, entropy };
+                    self.end(node, failed);
                 }
             }
             Step::Ghost { node, which } => {

@@ -403,13 +403,16 @@ impl<E: Env> HubTask<E> {
             events.push(match generated {
                 Some(Generated::Text(text)) => HubEvent::Generated { generation, text },
                 Some(Generated::Done(completion)) => HubEvent::GenerationDone { generation, completion },
-                Some(Generated::Failed { error, retryable }) => {
-                    HubEvent::GenerationFailed { generation, error, retryable }
+                Some(Generated::Failed { error, retryable, retry_after }) => {
+                    let entropy = self.ended.shared.env.entropy();
+                    HubEvent::GenerationFailed { generation, error, retryable, retry_after, entropy }
                 }
                 None => {
                     let message = "the model's answer broke off".into();
                     let error = RunError { code: "generator_broke_off".into(), message };
-                    HubEvent::GenerationFailed { generation, error, retryable: true }
+                    let entropy = self.ended.shared.env.entropy();
+                    let (retryable, retry_after) = (true, None);
+                    HubEvent::GenerationFailed { generation, error, retryable, retry_after, entropy }
                 }
             });
         }

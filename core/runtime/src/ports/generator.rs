@@ -1,6 +1,7 @@
 //! The model: given a conversation, it answers in parts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::stream::BoxStream;
 use mainstem_machine::{ChatId, Completion, Episode, Message, RunError};
@@ -24,7 +25,12 @@ pub enum Generated {
     /// The answer is complete. Nothing follows.
     Done(Completion),
     /// The run failed. Nothing follows.
-    Failed { error: RunError, retryable: bool },
+    Failed {
+        error: RunError,
+        retryable: bool,
+        /// How long the provider asked to be left alone before the next attempt.
+        retry_after: Option<Duration>,
+    },
 }
 
 /// A run: polled for what it generates; dropped, it is cancelled, and whatever it holds is given back. One

@@ -128,7 +128,7 @@ fn a_fatal_failure_comes_on_every_attempt() {
     let env = VirtualEnv::default();
     for attempt in 1..3 {
         let events = all(&env, attempt, "/demo parts=5 fatal=0");
-        let [Generated::Failed { error, retryable: false }] = events.as_slice() else {
+        let [Generated::Failed { error, retryable: false, .. }] = events.as_slice() else {
             panic!("one failure for good, came {events:?}");
         };
         assert_eq!(&*error.code, "provider_rejected");

@@ -360,11 +360,12 @@ impl Shared {
             return Ok(response);
         }
         let is_json = is("application/json");
+        let retry_after = report::retry_after(response.headers());
         let said = serde_json::from_slice(&error_body(response).await).unwrap_or_default();
         if head.is_none() && !(is_json && wire::is_error(&said)) {
             return Err(Fault::NotEvents);
         }
-        Err(Fault::told(Report::of(head, &said)))
+        Err(Fault::told(Report { retry_after, ..Report::of(head, &said) }))
     }
 
     /// Where a redirect leads, without what may be secret in its address.

@@ -17,7 +17,9 @@ const MESSAGE_BYTES_MAX: usize = 200;
 /// The failure that a run ends in, and the text before it.
 fn failure(events: &[Generated]) -> (String, RunError, bool) {
     let (last, texts) = events.split_last().expect("a run has an end");
-    let Generated::Failed { error, retryable } = last else { panic!("expected a failure, came {last:?}") };
+    let Generated::Failed { error, retryable, .. } = last else {
+        panic!("expected a failure, came {last:?}")
+    };
     let text = |event: &Generated| match event {
         Generated::Text(text) => text.clone(),
         other => panic!("expected text before the end, came {other:?}"),
@@ -63,6 +65,27 @@ async fn after_a_429_the_next_run_may_be_answered() {
     let generator = generator(&provider);
     assert_fails(&collect(&generator).await, "", "provider_rate_limited", true);
     assert_eq!(answer(&collect(&generator).await), "x");
+}
+
+#[tokio::test]
+async fn what_a_provider_asks_for_before_the_next_attempt_is_told() {
+    for (header, wanted) in [
+        ("retry-after: 7", Some(Duration::from_secs(7))),
+        (
+            "date: Wed, 21 Oct 2015 07:28:00 GMT\r\nretry-after: Wed, 21 Oct 2015 07:28:09 GMT",
+            Some(Duration::from_secs(9)),
+        ),
+        ("retry-after: whenever", None),
+    ] {
+        for status in ["429 Too Many Requests", "503 Service Unavailable"] {
+            let answer = format!("HTTP/1.1 {status}\r\n{header}\r\ncontent-length: 0\r\n\r\n");
+            let events = run(vec![Act::Send(answer.into())]).await;
+            let [Generated::Failed { retryable: true, retry_after, .. }] = &events[..] else {
+                panic!("{events:?}");
+            };
+            assert_eq!(*retry_after, wanted, "{header}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -145,7 +145,11 @@ impl Fault {
     /// What the run ends with, being this attempt.
     pub(super) fn into_generated(self, attempt: u64) -> Generated {
         let error = RunError { code: self.code().into(), message: self.message().into() };
-        Generated::Failed { error, retryable: self.is_retryable(attempt) }
+        let retry_after = match &self {
+            Self::Told(report) => report.retry_after,
+            _ => None,
+        };
+        Generated::Failed { error, retryable: self.is_retryable(attempt), retry_after }
     }
 }
 

@@ -2,6 +2,9 @@
 //! in the stream, a name or a number in it. What is said counts more than the form it comes in. Of all that is
 //! said, only names from a list of known ones are kept.
 
+use std::time::{Duration, SystemTime};
+
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use serde_json::Value;
 
 /// Whom a provider's error is laid to.
@@ -28,6 +31,8 @@ pub(super) struct Report {
     /// The HTTP status, by the answer's head or by the error itself.
     pub(super) status: Option<u16>,
     pub(super) name: Option<&'static str>,
+    /// How long it asks to be left alone.
+    pub(super) retry_after: Option<Duration>,
 }
 
 /// Names that say what happened: they count more than any status.
@@ -77,7 +82,8 @@ const VAGUE: [(&str, Blame); 12] = [
 
 impl Report {
     /// An error of which nothing is known. It may pass.
-    pub(super) const UNKNOWN: Self = Self { blame: Blame::Provider, status: None, name: None };
+    pub(super) const UNKNOWN: Self =
+        Self { blame: Blame::Provider, status: None, name: None, retry_after: None };
 
     /// What the head's status, if it is no success, and the body or the event say together.
     pub(super) fn of(head: Option<u16>, said: &Value) -> Self {
@@ -100,7 +106,7 @@ impl Report {
         // Either of them may be what is busy; else the error knows better than the head.
         let number = head.filter(|head| *head == 429).or(number).or(head);
         if let Some((name, blame)) = named(&PRECISE) {
-            return Self { blame, status: number, name: Some(name) };
+            return Self { blame, status: number, name: Some(name), retry_after: None };
         }
         let vague = named(&VAGUE);
         let blame = match (number, vague) {
@@ -108,7 +114,7 @@ impl Report {
             (None, Some((_, blame))) => blame,
             (None, None) => Blame::Provider,
         };
-        Self { blame, status: number, name: vague.map(|(name, _)| name) }
+        Self { blame, status: number, name: vague.map(|(name, _)| name), retry_after: None }
     }
 
     /// Whether the request is to blame, and nothing says what of it.
@@ -130,6 +136,18 @@ impl Blame {
             _ => Self::Request,
         }
     }
+}
+
+/// What `Retry-After` asks for (RFC 9110, section 10.2.3): seconds, or a date, which is read by the clock of
+/// whoever wrote it if that told the time.
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let asked = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = asked.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(asked).ok()?;
+    let told = headers.get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
+    Some(date.duration_since(told.unwrap_or_else(SystemTime::now)).unwrap_or_default())
 }
 
 /// A status in an error object, as a number or as its digits.
@@ -165,6 +183,27 @@ mod tests {
             (599, Blame::Provider),
         ] {
             assert_eq!(of(Some(status), ""), (blame, None), "{status}");
+        }
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let asked = |headers: &[(&'static str, &str)]| {
+            let header = |(name, value): &(&'static str, &str)| {
+                (reqwest::header::HeaderName::from_static(name), value.parse().unwrap())
+            };
+            retry_after(&headers.iter().map(header).collect()).map(|asked| asked.as_secs())
+        };
+        let date = ("date", "Wed, 21 Oct 2015 07:28:00 GMT");
+        assert_eq!(asked(&[("retry-after", "7")]), Some(7));
+        assert_eq!(asked(&[("retry-after", " 0 ")]), Some(0));
+        assert_eq!(asked(&[("retry-after", "Wed, 21 Oct 2015 07:28:20 GMT"), date]), Some(20));
+        assert_eq!(asked(&[("retry-after", "Wed, 21 Oct 2015 07:27:00 GMT"), date]), Some(0));
+        assert_eq!(asked(&[("retry-after", "Wed, 21 Oct 2015 07:28:00 GMT")]), Some(0));
+        let hour = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(3600));
+        assert!(asked(&[("retry-after", &hour)]).is_some_and(|asked| (3590..=3600).contains(&asked)));
+        for none in ["", "soon", "-1"] {
+            assert_eq!(asked(&[("retry-after", none)]), None, "{none}");
         }
     }
 
