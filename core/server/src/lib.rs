@@ -10,6 +10,7 @@ pub mod generators;
 pub mod http;
 pub mod listener;
 mod logging;
+mod outbound;
 pub mod serve;
 mod sse;
 mod token_file;

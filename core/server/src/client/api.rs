@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::EventStream;
 use crate::failure::Failure;
+use crate::outbound;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -75,10 +76,11 @@ impl Api {
     pub fn new(url: &str, token: Option<String>) -> Result<Self, Failure> {
         let base = url.trim_end_matches('/').to_owned();
         let parsed = reqwest::Url::parse(&base).ok();
-        if !parsed.is_some_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) {
+        let parsed = parsed.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        let Some(parsed) = parsed else {
             return Err(Failure::usage(format!("--server {url}: expected http://HOST:PORT")));
-        }
-        let http = reqwest::Client::builder()
+        };
+        let http = outbound::client_to(&parsed)
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(SILENCE_MAX)
             .tcp_nodelay(true)

@@ -10,7 +10,6 @@ mod wire;
 
 use std::error::Error;
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::time::Duration;
@@ -27,6 +26,7 @@ use fault::Fault;
 use report::Report;
 use wire::Said;
 
+use crate::outbound;
 use crate::sse::{SseDecoder, SseEvent, TooLong};
 
 /// Until a connection stands.
@@ -168,16 +168,13 @@ impl OpenAi {
             bearer.set_sensitive(true);
             headers.insert(AUTHORIZATION, bearer);
         }
-        let mut client = Client::builder()
+        let client = outbound::client_to(&url)
             .default_headers(headers)
             .user_agent(concat!("mainstem/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(config.connect_timeout)
             .redirect(redirect::Policy::none())
             .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
             .pool_idle_timeout(IDLE_CONNECTION_RETENTION);
-        if is_loopback(&url) {
-            client = client.no_proxy();
-        }
         let client = client.build().map_err(SetupError::Client)?;
         let shared = Shared {
             client,
@@ -412,12 +409,6 @@ fn completions_url(base: &str) -> Option<Url> {
     Some(url)
 }
 
-/// A proxy of the environment's is not for what runs on this machine.
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -444,18 +435,5 @@ mod tests {
         assert!(!shown.contains("sk-secret"), "{shown}");
         let config = OpenAiConfig { key: Some(ApiKey::new("a\nb")), ..config };
         assert!(matches!(OpenAi::new(config), Err(SetupError::Key)));
-    }
-
-    #[test]
-    fn what_runs_here_is_asked_without_a_proxy() {
-        for (url, wanted) in [
-            ("http://localhost:1", true),
-            ("http://127.0.0.2", true),
-            ("http://[::1]:8", true),
-            ("http://10.0.0.1", false),
-            ("http://a.example", false),
-        ] {
-            assert_eq!(is_loopback(&Url::parse(url).unwrap()), wanted, "{url}");
-        }
     }
 }
