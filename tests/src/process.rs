@@ -247,7 +247,8 @@ impl Running {
         Self::start_with(args, &[])
     }
 
-    fn start_with(args: &[&str], environment: &[(&str, &str)]) -> Self {
+    /// The same with variables in its environment.
+    pub fn start_with(args: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut command = mainstem();
         command.args(args).envs(environment.iter().copied());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

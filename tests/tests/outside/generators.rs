@@ -146,12 +146,10 @@ async fn a_provider_is_asked_with_the_conversation_and_its_parts_are_streamed() 
     viewer.until_idle().await;
     viewer.finish(&client).await;
     let seen = provider.seen();
-    assert!(seen[0].0.starts_with("POST /v1/chat/completions"), "{}", seen[0].0);
-    assert!(seen[0].0.to_lowercase().contains("authorization: bearer k-123"), "{}", seen[0].0);
-    assert_eq!((&seen[1].1["model"], &seen[1].1["stream"]), (&"tiny".into(), &true.into()));
-    let roles: Vec<_> =
-        seen[1].1["messages"].as_array().expect("messages").iter().map(|m| &m["role"]).collect();
-    assert_eq!(roles, ["user", "assistant", "user"]);
+    assert!(seen[0].head.starts_with("POST /v1/chat/completions"), "{}", seen[0].head);
+    assert!(seen[0].head.to_lowercase().contains("authorization: bearer k-123"), "{}", seen[0].head);
+    assert_eq!((&seen[1].body["model"], &seen[1].body["stream"]), (&"tiny".into(), &true.into()));
+    assert_eq!(seen[1].roles(), ["user", "assistant", "user"]);
     assert!(!replica.log().contains("k-123") && !replica.log().contains("ciao"), "logs tell lengths only");
 }
 
