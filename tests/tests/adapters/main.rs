@@ -2,6 +2,7 @@
 //! they end connections, stop answering, and come back.
 
 mod commits;
+mod endings;
 mod idempotency;
 
 use std::path::PathBuf;
