@@ -170,7 +170,7 @@ impl ModelRun {
         let usage = Usage { input_tokens: self.episode.history_version.0, output_tokens: self.said };
         Completion {
             finish_reason: [FinishReason::Stop, FinishReason::Length].get(self.said as usize % 3).copied(),
-            usage: (self.said % 5 > 0).then_some(usage),
+            usage: (!self.said.is_multiple_of(5)).then_some(usage),
         }
     }
 

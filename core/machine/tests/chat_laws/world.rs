@@ -310,7 +310,7 @@ pub(crate) fn completion(text: Text) -> Completion {
     let usage = Usage { input_tokens: text.into(), output_tokens: 7 };
     Completion {
         finish_reason: FinishReason::ALL.get(text as usize % 5).copied(),
-        usage: (text % 3 > 0).then_some(usage),
+        usage: (!text.is_multiple_of(3)).then_some(usage),
     }
 }
 
