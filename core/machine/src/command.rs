@@ -107,6 +107,7 @@ pub enum Command {
         fence: Fence,
         /// `None` if nothing was said.
         answer: Option<Content>,
+        /// What the model says of its end.
         completion: Completion,
     },
     /// Commits the partial answer of what was interrupted; the queue's head has its turn.

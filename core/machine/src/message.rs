@@ -39,16 +39,21 @@ impl Role {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FinishReason {
+    /// The model was done.
     Stop,
     /// A limit of tokens was reached: there would be more.
     Length,
+    /// It asks for tools.
     ToolCalls,
+    /// The provider filtered the rest.
     ContentFilter,
 }
 
 impl FinishReason {
+    /// All of them.
     pub const ALL: [Self; 4] = [Self::Stop, Self::Length, Self::ToolCalls, Self::ContentFilter];
 
+    /// Its name in JSON and in databases.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Stop => "stop",
@@ -58,6 +63,7 @@ impl FinishReason {
         }
     }
 
+    /// The reason of that name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.as_str() == name)
     }
@@ -66,14 +72,18 @@ impl FinishReason {
 /// What a run cost, as its provider counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Usage {
+    /// Tokens of the conversation that it was sent.
     pub input_tokens: u64,
+    /// Tokens that it generated, those that nobody was shown included.
     pub output_tokens: u64,
 }
 
 /// What a model says of the answer that it completed. Nothing, if it says nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Completion {
+    /// Why it ended.
     pub finish_reason: Option<FinishReason>,
+    /// What it cost.
     pub usage: Option<Usage>,
 }
 
@@ -101,6 +111,7 @@ pub struct Message {
     #[serde(default)]
     pub finish_reason: Option<FinishReason>,
     #[serde(default)]
+    /// What it cost, as the provider counts.
     pub usage: Option<Usage>,
     /// The id it had while it was queued.
     pub queued_as: Option<MessageId>,

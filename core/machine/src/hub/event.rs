@@ -152,6 +152,7 @@ pub enum HubEvent {
     GenerationDone {
         /// Which run.
         generation: GenerationId,
+        /// What the model says of its end.
         completion: Completion,
     },
     /// The model's run failed.
