@@ -1,6 +1,9 @@
 //! The laws of a chat's durable state, on random requests. Each is put to the machine and to an independent
 //! model beside it, and what comes of it is held against the model and against the laws.
 
+#[path = "../common/mod.rs"]
+mod common;
+
 mod laws;
 mod model;
 mod world;
@@ -10,14 +13,14 @@ use std::collections::BTreeMap;
 use mainstem_machine::{ChatState, Command, Completion, Outcome, Rejection, Role, Status, StoreFacts};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::TestRunner;
 
 use laws::{Intents, Step, every_step};
 use model::{Chat, Kind, Model, Phase};
 use world::{Op, World, ops, says, who};
 
 const OPS_MAX: usize = 80;
-/// `PROPTEST_CASES` asks for more.
+/// `PROPTEST_CASES` asks for more, `LAWS_CASES` for fewer.
 const CASES: u32 = 500;
 /// How often each row of the table is reached by the cases of the deterministic runner.
 const REACHED_MIN: usize = 5;
@@ -116,13 +119,8 @@ fn assert_same(model: &Model, world: &World) {
     assert_eq!(world.messages.last().map(|m| m.id).unwrap_or_default(), state.last_message, "S1");
 }
 
-fn config() -> Config {
-    let default = Config::default();
-    Config { cases: default.cases.max(CASES), failure_persistence: None, ..default }
-}
-
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(common::config(CASES))]
 
     #[test]
     fn a_chat_does_what_the_model_does_and_keeps_the_laws(ops in ops(OPS_MAX)) {

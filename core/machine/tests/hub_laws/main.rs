@@ -3,6 +3,9 @@
 //! at the end everything heals, and every viewer must have what the database has.
 
 mod backoff;
+#[path = "../common/mod.rs"]
+mod common;
+
 mod claims;
 mod client;
 mod database;
@@ -29,14 +32,14 @@ use step::{Step, steps};
 use world::World;
 
 const STEPS_MAX: usize = 160;
-/// `PROPTEST_CASES` asks for more, `HUB_LAWS_SEED` for others.
+/// `PROPTEST_CASES` asks for more, `LAWS_CASES` for fewer, `HUB_LAWS_SEED` for others.
 const CASES: u32 = 2000;
+const SHRINKS_MAX: u32 = 20_000;
 
 fn runner() -> TestRunner {
-    let default = Config::default();
-    let max_shrink_iters = 20_000;
-    let config =
-        Config { cases: default.cases.max(CASES), failure_persistence: None, max_shrink_iters, ..default };
+    let config = common::config(CASES);
+    let max_shrink_iters = config.max_shrink_iters.min(SHRINKS_MAX);
+    let config = Config { max_shrink_iters, ..config };
     let seed = std::env::var("HUB_LAWS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1u64);
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());

@@ -1,16 +1,21 @@
 //! The laws of a replica's own machine: which chats it acquires, and with what place for them; heartbeats,
 //! looks at everything, the bus, draining. First on random events, then claim by claim.
 
+#[path = "../common/mod.rs"]
+mod common;
+
 mod claims;
 mod world;
 
 use proptest::prelude::*;
-use proptest::test_runner::Config;
 
 use world::{World, steps};
 
+/// `PROPTEST_CASES` asks for more, `LAWS_CASES` for fewer.
+const CASES: u32 = 500;
+
 proptest! {
-    #![proptest_config(Config { failure_persistence: None, cases: Config::default().cases.max(500), ..Config::default() })]
+    #![proptest_config(common::config(CASES))]
 
     #[test]
     fn a_replica_acquires_what_it_has_slots_for_and_each_chat_once(workers in 0usize..4, steps in steps(120)) {
