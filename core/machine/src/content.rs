@@ -413,7 +413,10 @@ mod tests {
         assert_eq!(asked(r#"[{"type":"text","text":"abc"},{"type":"text","text":"de"}]"#), too_large);
         let rest =
             |bytes: usize| asked(&format!(r#"[{{"type":"text","text":"x","m":"{}"}}]"#, "y".repeat(bytes)));
-        assert!(rest(CONTENT_REST_BYTES_MIN / 2).is_ok());
+        // With the names and the quotes of what stands around it, to the byte.
+        let around = ["type", "text", "text", "m", "\"\""].map(str::len).iter().sum::<usize>();
+        assert!(rest(CONTENT_REST_BYTES_MIN - around).is_ok());
+        assert!(rest(CONTENT_REST_BYTES_MIN - around + 1).is_err());
         assert_eq!(
             rest(CONTENT_REST_BYTES_MIN),
             Err(ContentError::RestTooLarge { bytes_max: CONTENT_REST_BYTES_MIN })

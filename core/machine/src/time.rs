@@ -106,4 +106,46 @@ mod tests {
             assert_eq!(WallTime(ms).to_string(), text);
         }
     }
+
+    /// By the calendar's own rule, a day at a time: 400 years are all there is of it.
+    #[test]
+    fn every_day_is_the_one_after_the_day_before() {
+        const DAY_MS: i64 = 86_400_000;
+        let (mut year, mut month, mut day) = (1600, 1, 1);
+        for days in -135_140..=157_753 {
+            assert_eq!(civil_from_days(days), (year, month, day), "day {days}");
+            let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+            let last = match month {
+                2 if is_leap => 29,
+                2 => 28,
+                4 | 6 | 9 | 11 => 30,
+                _ => 31,
+            };
+            (year, month, day) = match (month, day) {
+                (12, 31) => (year + 1, 1, 1),
+                (_, day) if day == last => (year, month + 1, 1),
+                (_, day) => (year, month, day + 1),
+            };
+        }
+        assert_eq!(WallTime(157_753 * DAY_MS).to_string(), "2401-11-30T00:00:00.000Z");
+    }
+
+    #[test]
+    fn a_moment_moves_by_what_is_added_and_ends_at_both_ends_of_the_clock() {
+        let second = Duration::from_secs(1);
+        let moment = Time::from_micros(3_000_000);
+        assert_eq!(
+            (moment + second, moment - second),
+            (Time::from_micros(4_000_000), Time::from_micros(2_000_000))
+        );
+        assert_eq!(
+            ((moment + second).since(moment), moment.since(moment + second)),
+            (second, Duration::ZERO)
+        );
+        assert_eq!(
+            (Time::START - second, moment + Duration::MAX),
+            (Time::START, Time::from_micros(u64::MAX))
+        );
+        assert_eq!((moment.as_micros(), WallTime(5).after_ms(7)), (3_000_000, WallTime(12)));
+    }
 }
