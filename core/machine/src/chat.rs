@@ -132,3 +132,20 @@ impl ChatState {
         self.worker.as_ref() == Some(replica) && self.lease == lease
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Databases and clients have these names, of this release and of others.
+    #[test]
+    fn a_status_is_found_by_its_name_and_by_no_other() {
+        assert_eq!(Status::ALL.map(Status::as_str), ["waiting", "running", "interrupting", "error"]);
+        for status in Status::ALL {
+            assert_eq!(Status::from_name(status.as_str()), Some(status));
+        }
+        for unknown in ["", "Waiting", "waiting ", "run"] {
+            assert_eq!(Status::from_name(unknown), None, "{unknown:?}");
+        }
+    }
+}

@@ -332,6 +332,12 @@ impl Command {
 }
 
 impl ChatState {
+    fn mark_reacquired(&self, replica: &ReplicaId, facts: &StoreFacts) {
+        if self.worker.as_ref() == Some(replica) && !facts.lease_expired {
+            sometimes!("a held chat is acquired again");
+        }
+    }
+
     /// The transition. `docs/design.md` has the table that this follows row by row.
     pub fn apply(&self, command: &Command, facts: &StoreFacts) -> Result<Outcome, Rejection> {
         let mut draft = Draft::of(self, facts);
@@ -403,9 +409,7 @@ impl ChatState {
                 if !free || !wanted {
                     return Err(Rejection::NotFree);
                 }
-                if self.worker.as_ref() == Some(replica) && !facts.lease_expired {
-                    sometimes!("a held chat is acquired again");
-                }
+                self.mark_reacquired(replica, facts);
                 draft.state.worker = Some(replica.clone());
                 draft.state.lease = self.lease.next();
                 draft.lease = LeaseTerm::Start;

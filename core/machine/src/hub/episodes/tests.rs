@@ -128,3 +128,45 @@ fn relayed_parts_are_taken_once_in_order_and_only_if_they_make_sense() {
     assert_eq!(take(4, &[""]).0, Err(Gap::Nonsense));
     assert_eq!(take(4, &["too much text"]).0, Err(Gap::Nonsense), "B1");
 }
+
+#[test]
+fn a_dial_names_only_what_was_relayed_under_its_lease() {
+    let mut episodes = Episodes::default();
+    episodes.open(NOW, episode(1), LEASE, Source::Relayed);
+    assert_eq!(episodes.push_relayed(episode(1), Seq(1), &[Bytes::from("a")], 8 << 20), Ok(true));
+    let held = RelayPosition { episode: episode(1), seq: Seq(1) };
+    // Newer ones that do not count: one of another lease, and one that was generated here.
+    episodes.open(NOW, episode(2), Lease(2), Source::Relayed);
+    episodes.open(NOW, episode(3), LEASE, Source::Local);
+    assert_eq!(episodes.position(LEASE), Some(held), "S2: the parts after these are asked for");
+    assert_eq!(episodes.position(Lease(3)), None);
+}
+
+#[test]
+fn a_newer_episode_settles_the_relayed_ones_before_it_and_prolongs_none() {
+    let mut episodes = Episodes::default();
+    episodes.open(NOW, episode(1), LEASE, Source::Relayed);
+    episodes.open(NOW, episode(2), LEASE, Source::Local);
+    let phase = |episodes: &Episodes, n| episodes.find(episode(n)).expect("it is kept").phase;
+    assert_eq!(phase(&episodes, 1), Phase::Settled { at: NOW }, "B1: nothing else would end it");
+    let later = NOW + EPISODE_RETENTION / 2;
+    episodes.open(later, episode(3), LEASE, Source::Local);
+    assert_eq!(phase(&episodes, 1), Phase::Settled { at: NOW }, "B1: it is not kept for longer");
+    assert_eq!(phase(&episodes, 2), Phase::Open, "its own outcome settles what is generated here");
+}
+
+#[test]
+fn the_bound_of_text_may_be_reached_and_not_passed() {
+    let half = "x".repeat(EPISODES_BYTES_MAX / 2);
+    for beyond in ["x", "a jump over the bound"] {
+        let mut episodes = Episodes::default();
+        for n in 1..=2 {
+            episodes.open(NOW, episode(n), LEASE, Source::Local);
+            episodes.push(episode(n), &half);
+        }
+        assert_eq!((episodes.len(), episodes.bytes()), (2, EPISODES_BYTES_MAX), "B1: it fits");
+        episodes.push(episode(2), beyond);
+        assert_eq!((episodes.len(), episodes.bytes()), (1, half.len() + beyond.len()), "B1");
+        assert!(episodes.find(episode(1)).is_none(), "B1: the oldest goes");
+    }
+}
