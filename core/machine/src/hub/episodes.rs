@@ -219,7 +219,7 @@ impl Episodes {
             return Err(Gap::Missing);
         }
         let repeated = (buffer.last().0 + 1 - first.0) as usize;
-        if repeated > 0 {
+        if repeated != 0 {
             sometimes!("a relay repeats parts");
         }
         let mut grew = false;
