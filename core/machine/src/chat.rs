@@ -1,4 +1,4 @@
-//! The durable state of one chat: the row, its versions and its queue. What changes it is in `command`.
+//! The durable state of one chat: the row, its versions and its queue. `command` has the transitions.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -85,7 +85,7 @@ pub struct ChatState {
     pub worker: Option<ReplicaId>,
     /// The present lease, or the last one.
     pub lease: Lease,
-    /// The lease under which the present attempt began, while that attempt is alive.
+    /// The lease under which the current attempt began; `None` if no attempt is live. Stored as "begun".
     #[serde(rename = "begun")]
     pub attempt_lease: Option<Lease>,
     /// Grows by exactly 1 with each accepted change.
@@ -94,9 +94,9 @@ pub struct ChatState {
     pub history_version: Version,
     /// The `snapshot_version` at which the queue last changed.
     pub queue_version: Version,
-    /// The `snapshot_version` at which history was last cut.
+    /// The truncation version: the `snapshot_version` at which messages were last cut off the history.
     pub reset_version: Version,
-    /// Generation starts under the present `history_version`.
+    /// How many attempts have begun under the current `history_version`.
     pub attempt: u64,
     /// Why the chat is in [`Status::Error`].
     pub error: Option<RunError>,
@@ -106,7 +106,7 @@ pub struct ChatState {
     pub queue: Vec<QueuedMessage>,
     /// The newest message of the history; 0 if there is none.
     pub last_message: MessageId,
-    /// The newest id given to any message, queued or committed, that there ever was.
+    /// The highest id ever given to a message of this chat, queued or committed.
     pub last_id: MessageId,
     /// By the database's clock.
     pub created_at: WallTime,
@@ -115,14 +115,14 @@ pub struct ChatState {
 }
 
 impl ChatState {
-    /// The episode that this state names as live, with the lease that began it. An acquisition alone ends
-    /// the old worker's episode, and so do a retry and an error.
+    /// The live episode, if there is one, with the lease under which it began. An acquisition ends the
+    /// episode of the previous worker, and so do a retry and an error.
     pub fn live_episode(&self) -> Option<(Episode, Lease)> {
         let live = self.status.is_runnable() && self.attempt_lease == Some(self.lease);
         live.then(|| (self.present_episode(), self.lease))
     }
 
-    /// The episode that an answer committed now would be of.
+    /// The episode to which an answer committed now would belong.
     pub fn present_episode(&self) -> Episode {
         Episode { history_version: self.history_version, attempt: self.attempt }
     }

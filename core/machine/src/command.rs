@@ -1,8 +1,8 @@
-//! What may happen to a chat: the transitions of its durable state, pure and total.
+//! The commands that change a chat, as transitions of its durable state: pure, and defined for every state.
 //!
-//! A store loads the row under its lock, calls [`ChatState::apply`], writes the [`Change`] in the same
-//! transaction, and announces it after the commit. Every command in every state is either a change or a
-//! typed rejection that leaves the state untouched.
+//! A store loads the row under its lock, calls [`Command::apply_to`] and writes the [`Change`] in the same
+//! transaction; the caller announces it after the commit. Every command in every state results in either a
+//! change or a typed rejection that leaves the state untouched.
 
 use alloc::sync::Arc;
 use alloc::vec;
@@ -17,7 +17,7 @@ use crate::{
     Retry, Role, RunError, Status, Version, WallTime,
 };
 
-/// What is asked of a chat.
+/// A request to change a chat.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Command {
     /// Creates the chat; with content it starts running.
@@ -66,7 +66,8 @@ pub enum Command {
     },
     /// Deletes the chat and all that it has.
     Delete,
-    /// Without a place for a run, `interrupting_only` asks for no more than an interruption to finish.
+    /// `interrupting_only`: the replica has no slot for a run, and takes the chat only to finish an
+    /// interruption.
     Acquire {
         /// Who wants to work on it.
         replica: ReplicaId,
@@ -128,7 +129,7 @@ pub enum Command {
     },
 }
 
-/// What a send does when the chat is busy.
+/// What a send does if the chat is busy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SendMode {
@@ -141,30 +142,30 @@ pub enum SendMode {
     Reject,
 }
 
-/// What a worker's write is fenced by: the loser of a fence changes nothing (S5).
+/// What a worker's write is fenced by: a write whose fence does not match changes nothing (S5).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Fence {
     /// The worker.
     pub replica: ReplicaId,
     /// The lease it holds.
     pub lease: Lease,
-    /// The history and the attempt that the write is about. For [`Command::BeginAttempt`], the attempt
+    /// The history and the attempt that the write belongs to. For [`Command::BeginAttempt`], the attempt
     /// before the one to begin.
     pub episode: Episode,
 }
 
-/// What only the store can tell, read in the command's transaction.
+/// What only the store knows, read in the command's transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreFacts {
     /// The database's clock.
     pub now: WallTime,
-    /// Whether the present lease has run out, by the database's clock.
+    /// Whether the current lease has expired, by the database's clock.
     pub lease_expired: bool,
     /// The role of the message that [`Command::message`] names; `None` if the history has none of that id.
     pub message_role: Option<Role>,
 }
 
-/// What a command came to.
+/// The result of an accepted command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(
     clippy::large_enum_variant,
@@ -180,9 +181,9 @@ pub enum Outcome {
 /// What a store writes, in one transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// The state after it.
+    /// The state after the change.
     pub state: ChatState,
-    /// Nothing is left of the chat.
+    /// The chat is deleted, with all its messages.
     pub deleted: bool,
     /// The messages from this id on are removed, before any is inserted.
     pub cut_from: Option<MessageId>,
@@ -192,22 +193,23 @@ pub struct Change {
     pub queue_changed: bool,
     /// What becomes of the time at which the lease expires.
     pub lease: LeaseTerm,
-    /// What the caller is answered.
+    /// The answer to the caller.
     pub accepted: Accepted,
 }
 
-/// What becomes of the time at which the lease runs out.
+/// What happens to the time at which the lease expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LeaseTerm {
     /// It stays as it is.
     Keep,
-    /// It runs out one `lease-ttl` from now.
+    /// The lease expires one `lease-ttl` from now.
     Start,
-    /// There is none.
+    /// There is no lease any more.
     End,
 }
 
-/// The answer to an accepted command. Kept with the idempotency key, so that it can be given again.
+/// The answer to an accepted command. It is stored in the idempotency record, so that a repeated request gets
+/// the same answer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Accepted {
@@ -265,7 +267,7 @@ pub enum Rejection {
 }
 
 impl Command {
-    /// The message whose role [`StoreFacts::message_role`] has to tell.
+    /// The message whose role the store has to look up for [`StoreFacts::message_role`].
     pub fn message(&self) -> Option<MessageId> {
         match self {
             Self::Edit { message, .. } => Some(*message),
@@ -303,8 +305,8 @@ impl Command {
         }
     }
 
-    /// Applies the command to what the store has, which is nothing for a chat that does not exist. To `by`,
-    /// if that is not its owner, it does not exist either (S10).
+    /// Applies the command to the stored state, which is `None` if the chat does not exist. For a user `by`
+    /// who is not the owner, the chat does not exist either (S10).
     pub fn apply_to(
         &self,
         state: Option<&ChatState>,
@@ -398,8 +400,8 @@ impl ChatState {
                 Status::Running | Status::Interrupting => Err(Rejection::Busy),
             },
             Command::Acquire { replica, interrupting_only } => {
-                // A replica that asks has no runner of its own for the chat, so what it holds by an
-                // acquisition whose answer was lost is free for it: the new lease fences the old one.
+                // A replica asks only for chats for which it has no runner. So a lease that it holds itself
+                // comes from an acquisition whose answer was lost; the new lease fences the old one.
                 let free = self.worker.as_ref().is_none_or(|worker| worker == replica) || facts.lease_expired;
                 let wanted = if *interrupting_only {
                     self.status == Status::Interrupting
@@ -643,7 +645,7 @@ impl Draft {
         }
     }
 
-    /// History is another one now, and no attempt over it has begun.
+    /// The history has changed, and no attempt over the new one has begun.
     fn history_moved(&mut self) {
         self.state.history_version = self.state.snapshot_version;
         self.state.attempt = 0;
@@ -687,20 +689,21 @@ impl Draft {
         self.state.queue_version = self.state.snapshot_version;
     }
 
-    /// The chat has something to answer.
+    /// The chat has a message to answer.
     fn start(&mut self) {
         self.end_run();
         self.state.status = Status::Running;
     }
 
-    /// Whatever ends or restarts a run leaves nothing of it behind.
+    /// Clears everything that belongs to the run that ends or restarts.
     fn end_run(&mut self) {
         self.state.attempt_lease = None;
         self.state.retry = None;
         self.state.error = None;
     }
 
-    /// The queue's head has its turn; with an empty queue the chat is idle and nobody's.
+    /// Begins the turn of the message at the head of the queue. If the queue is empty, the chat becomes idle
+    /// and its lease is released.
     fn next_turn(&mut self) {
         if self.state.queue.is_empty() {
             self.state.status = Status::Waiting;

@@ -1,4 +1,4 @@
-//! What a message says: a JSON array of parts, kept as the text it came in.
+//! The content of a message: a JSON array of parts, kept as the text in which it came.
 
 use alloc::borrow::Cow;
 use alloc::collections::BTreeSet;
@@ -25,7 +25,7 @@ use crate::limits::{CONTENT_REST_BYTES_MIN, MEMBER_DEPTH_MAX, NAME_TOLD_CHARS_MA
 #[serde(transparent)]
 pub struct Content(Arc<str>);
 
-/// Why a value is no content.
+/// Why a value is not valid content.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ContentError {
     /// Neither a string nor an array.
@@ -118,7 +118,7 @@ impl Content {
         }
     }
 
-    /// Content that was made by one of the above and kept as its text.
+    /// Content made by one of the constructors above, from the JSON text that was stored.
     pub fn from_stored(json: impl Into<Arc<str>>) -> Self {
         Self(json.into())
     }

@@ -1,4 +1,5 @@
-//! What one viewer has been told: all that a subscription remembers, and all that resuming it needs.
+//! The cursor: what one viewer has been sent. It is all that a subscription remembers, and all that is needed
+//! to resume it.
 
 use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
@@ -7,13 +8,14 @@ use fnv::FnvHasher;
 
 use crate::{Episode, Lease, MessageId, Seq, Version};
 
-/// The state of a stream. Not a queue: what is owed next is computed from it and from what the hub knows.
+/// The state of a stream. There is no queue: the next event is computed from the cursor and the state of the
+/// hub.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Cursor {
-    /// The newest `snapshot_version` of which anything was told. At that version, `message` was in the
+    /// The newest `snapshot_version` from which anything was sent. At that version, `message` was in the
     /// history.
     pub snapshot_version: Version,
-    /// The last message told; 0 if there was none.
+    /// The last message sent; 0 if there was none.
     pub message: MessageId,
     /// The version of the queue told last.
     pub queue_version: Version,
@@ -27,7 +29,7 @@ pub struct Cursor {
     pub preview: Option<PreviewPosition>,
 }
 
-/// The episode whose parts are shown, and how far.
+/// The episode whose parts the viewer sees as a preview, and how many of them it was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PreviewPosition {
     /// Which episode.
@@ -41,14 +43,14 @@ pub struct PreviewPosition {
 /// How far an episode was shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PreviewProgress {
-    /// Up to this part.
+    /// All parts up to this one were sent.
     Seq(Seq),
-    /// It was taken back by a `preview_reset`, and nothing of it may follow.
+    /// A `preview_reset` withdrew the preview; no part of this episode may follow.
     Voided,
 }
 
-/// A small digest of a value that was told, to see whether it differs from the one to tell now. 0 stands for
-/// nothing told.
+/// A small digest of a value that was sent, to see whether the current value differs. 0 means that nothing
+/// was sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint(pub u32);
 
@@ -102,7 +104,7 @@ impl Hasher for Fnv {
     }
 }
 
-/// What was given as a cursor is none.
+/// Not a valid cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a cursor of this server")]
 pub struct BadCursor;
@@ -121,7 +123,7 @@ impl Cursor {
             write_number(&mut out, u64::from(fingerprint.0));
         }
         if let Some(preview) = self.preview {
-            // Seq 0 is before the first part, so the numbers 0 and up leave room for one more case.
+            // Positions are stored as `seq + 1`, which leaves 0 for `Voided`.
             let to = match preview.to {
                 PreviewProgress::Voided => 0,
                 PreviewProgress::Seq(seq) => seq.0 + 1,
@@ -162,7 +164,7 @@ impl Cursor {
             };
             cursor.preview = Some(PreviewPosition { episode, lease, to });
         }
-        // One cursor has one form, so that a stray byte is never read as something else.
+        // Each cursor has exactly one encoding, so that a damaged one is not read as another.
         (rest.is_empty() && cursor.to_bytes() == bytes).then_some(cursor).ok_or(BadCursor)
     }
 }
@@ -199,7 +201,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Computed elsewhere, by the definition of FNV-1a.
+    /// Computed independently, from the definition of FNV-1a.
     const PINNED: u32 = 3_796_190_472;
 
     proptest! {
@@ -248,7 +250,8 @@ mod tests {
         }
     }
 
-    /// Another release has to read what this one gave out: whoever changes this changes `FORMAT`.
+    /// Other releases have to read the cursors that this one issued: a change of the encoding needs a new
+    /// `FORMAT`.
     #[test]
     fn the_bytes_of_a_cursor_are_the_same_in_every_release() {
         let bytes = [1, 0xac, 0x02, 7, 2, 0xef, 0xfd, 0xb6, 0xf5, 0x0d, 0, 1, 0xab, 0x02, 1, 3, 0x80, 0x01];
@@ -282,7 +285,7 @@ mod tests {
 
     #[test]
     fn one_cursor_has_one_form() {
-        // A number with a needless byte, and one beyond 64 bits, under a check byte that is right.
+        // A number with a redundant byte, and one beyond 64 bits, each with a correct check byte.
         for number in [&[0x80, 0][..], &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]] {
             let mut bytes = [&[FORMAT][..], number, &[0; 5]].concat();
             bytes.push(check(&bytes));

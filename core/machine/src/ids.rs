@@ -1,4 +1,4 @@
-//! The names of things. Each is a type of its own, so that none is taken for another.
+//! Identifiers. Each kind is a type of its own, so that one cannot be used in place of another.
 
 use alloc::sync::Arc;
 use core::fmt;
@@ -28,7 +28,7 @@ impl fmt::Debug for ChatId {
 #[serde(try_from = "Arc<str>", into = "Arc<str>")]
 pub struct ReplicaId(Arc<str>);
 
-/// What was given as a replica's id is none.
+/// Not a valid id of a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a replica id is 1 to 64 letters, digits, dots, underscores or hyphens")]
 pub struct ReplicaIdError;
@@ -106,8 +106,8 @@ macro_rules! number {
 }
 
 number! {
-    /// A message or a queued message of a chat. Both are drawn from one counter and never used again; 0 is
-    /// before the first.
+    /// A message or a queued message of a chat. Both come from one counter and are never reused; 0 stands for
+    /// the position before the first message.
     MessageId
 }
 number! {
@@ -119,7 +119,7 @@ number! {
     Lease
 }
 number! {
-    /// The place of a part in its episode; the first is 1, and 0 is before it.
+    /// The position of a part in its episode. The first is 1; 0 stands for the position before it.
     Seq
 }
 number! {
@@ -127,7 +127,7 @@ number! {
     OpId
 }
 number! {
-    /// One dial to a peer. Whatever a peer sends is told apart by it.
+    /// One dial to a peer. Everything that arrives from the peer carries the id of the dial it belongs to.
     DialId
 }
 number! {

@@ -1,7 +1,8 @@
-//! The machines: every decision Mainstem takes, without IO.
+//! The state machines that take every decision of Mainstem, without IO.
 //!
-//! An event goes in with the time, actions come out, deadlines are asked for. Nothing here reads a clock,
-//! opens a socket, spawns a task or draws a random number; `no_std` makes each of those an unknown name.
+//! Events go in together with the current time, actions come out, and the driver asks for the next deadline.
+//! Nothing here reads a clock, opens a socket, spawns a task or draws a random number: the crate is `no_std`,
+//! so none of these can even be named.
 #![no_std]
 #![warn(missing_docs)]
 

@@ -1,16 +1,16 @@
-//! Every bound that a machine keeps to, in one place (B1).
+//! The bounds that the machines keep to (B1).
 
 use core::time::Duration;
 
-/// Text of one `message_part` event.
+/// Bytes of text in one `message_part` event.
 pub const JOINED_PART_BYTES_MAX: usize = 64 * 1024;
-/// Messages of the newest history that a hub keeps at hand.
+/// Newest messages of the history that a hub caches.
 pub const TAIL_MESSAGES_MAX: usize = 64;
-/// Their content, beyond the newest one.
+/// Bytes of their content. The newest message is cached whatever its size.
 pub const TAIL_BYTES_MAX: usize = 256 * 1024;
 /// Messages in one page read for a subscription.
 pub const PAGE_MESSAGES_MAX: usize = 100;
-/// Their content, beyond the first one.
+/// Bytes of their content. The first message is read whatever its size.
 pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
 /// Pages that one hub reads at the same time.
 pub const PAGE_READS_MAX: usize = 8;
@@ -20,9 +20,9 @@ pub const QUEUE_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const LIST_BYTES_MAX: usize = 1024 * 1024;
 /// Actions that one event asks a hub for.
 pub const ACTIONS_MAX: usize = 64;
-/// Episodes that a hub keeps: the live one, and such as ended a short while ago.
+/// Episodes that a hub keeps: the live one, and those that ended recently.
 pub const EPISODES_MAX: usize = 4;
-/// Text of all of them.
+/// Bytes of text of all of them.
 pub const EPISODES_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How long an episode is kept after the outcome of its commit is known.
 pub const EPISODE_RETENTION: Duration = Duration::from_secs(15);
@@ -39,15 +39,16 @@ pub const SUBSCRIPTIONS_MAX: usize = 100_000;
 /// Replicas that follow one chat here.
 pub const FOLLOWERS_MAX: usize = 256;
 
-/// A dial that has not been answered by then has failed.
+/// A dial that is not answered within this time has failed.
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
-/// Between a failed or broken relay and the next dial. With the dial's time-out below 3 s.
+/// Delay between a failed or broken relay and the next dial. Together with `DIAL_TIMEOUT` below 3 s.
 pub const DIAL_RETRY_DELAY: Duration = Duration::from_millis(500);
-/// A subscription to the bus that was not answered by then has failed.
+/// A subscription to the bus that is not answered within this time has failed.
 pub const BUS_SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(1);
-/// A database operation whose answer has not come by then is of unknown outcome.
+/// A database operation that is not answered within this time has an unknown outcome.
 pub const OP_TIMEOUT: Duration = Duration::from_secs(10);
-/// Between a failed database operation and the next try: doubled each time, from the first to the second.
+/// Delay between a failed database operation and the next try. It doubles each time, from the minimum to the
+/// maximum.
 pub const OP_RETRY_DELAY_MIN: Duration = Duration::from_millis(50);
 /// The longest of them.
 pub const OP_RETRY_DELAY_MAX: Duration = Duration::from_secs(2);
@@ -61,17 +62,18 @@ pub const RETRY_DELAY_MAX: Duration = Duration::from_secs(30);
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(5 * 60);
 /// Attempts of the model over one history, before the run fails for good.
 pub const ATTEMPTS_MAX: u64 = 5;
-/// How long before a lease runs out its holder falls silent: clocks that count seconds differ a little.
+/// How much earlier than the database's expiry a holder treats its lease as expired, in thousandths of the
+/// `lease-ttl`: clocks run at slightly different speeds.
 pub const LEASE_MARGIN_PER_MILLE: u32 = 20;
 /// Chats that one replica tries to acquire at the same time.
 pub const ACQUISITIONS_MAX: usize = 32;
-/// Heartbeats and looks whose answers are overdue and still taken.
+/// Heartbeats and syncs whose answers are overdue and still accepted.
 pub const OVERDUE_MAX: usize = 16;
-/// Between two looks at everything, at the least.
+/// The shortest time between two syncs.
 pub const SYNC_SPACING_MIN: Duration = Duration::from_millis(50);
-/// After the soonest lease has run out by the database's clock, so that it surely has.
+/// How long after the soonest expiry of a lease the next sync is sent, so that the lease has expired by then.
 pub const EXPIRY_SLACK: Duration = Duration::from_millis(20);
 /// Runnable chats that one sync reports.
 pub const SYNC_RUNNABLE_MAX: usize = 256;
-/// Chats that one replica knows to be waiting for a worker.
+/// Chats waiting for a worker that one replica remembers.
 pub const WANTED_MAX: usize = 4096;

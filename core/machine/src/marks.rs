@@ -1,12 +1,13 @@
-//! Marks on rare paths. The laboratory counts them, and a thousand runs that never take one of these paths prove
-//! nothing about it: such a batch fails and names the mark.
+//! Coverage marks on rare paths. The simulator counts them: a batch of a thousand runs in which a mark is
+//! never reached proves nothing about that path, so it fails and names the mark.
 //!
-//! `sometimes!("…")` is a tracing event at TRACE with a target of its own; where nobody listens it costs one load.
+//! `sometimes!("…")` emits a tracing event at TRACE with a target of its own. Without a subscriber it costs
+//! one load.
 
 /// The target of every mark's event.
 pub const TARGET: &str = "sometimes";
 
-/// All there are. A mark that is not listed does not compile.
+/// All marks. One that is not listed here does not compile.
 pub const MARKS: [&str; 22] = [
     "a bus subscription times out",
     "a commit is refused by its fence",
@@ -32,7 +33,7 @@ pub const MARKS: [&str; 22] = [
     "a preview becomes void",
 ];
 
-/// Whether the list has it. For the macro.
+/// Whether the mark is in the list. Used by the macro.
 pub const fn is_listed(mark: &str) -> bool {
     let mut at = 0;
     while at < MARKS.len() {
@@ -52,7 +53,7 @@ const fn same(one: &[u8], other: &[u8]) -> bool {
     at == one.len() && at == other.len()
 }
 
-/// This path was taken.
+/// Records that this path was taken.
 macro_rules! sometimes {
     ($mark:literal) => {{
         const { assert!($crate::marks::is_listed($mark), "the mark is not in the list of marks") };

@@ -1,4 +1,4 @@
-//! What a chat consists of: committed messages, and messages that wait for their turn.
+//! The messages of a chat: committed ones, and queued ones that wait for their turn.
 
 use serde::{Deserialize, Serialize};
 
@@ -119,7 +119,7 @@ pub struct Message {
     pub created_at: WallTime,
 }
 
-/// A message that waits until what runs has ended.
+/// A message that waits until the current run has ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct QueuedMessage {
     /// Of the same counter as a message's id.

@@ -1,11 +1,11 @@
-//! What a read of the database brings: one chat as it was at one moment, and pages of its history.
+//! Results of database reads: a snapshot of one chat, and pages of its history.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::{ChatState, Message, MessageId, Version};
 
-/// What the reader has already, so that the store need not send it again.
+/// What the reader has cached already, so that the store need not send it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CachedVersions {
     /// Of the row.
@@ -16,7 +16,7 @@ pub struct CachedVersions {
     pub last_message: MessageId,
 }
 
-/// One view of a chat: everything in it was true at the same moment.
+/// A consistent view of one chat at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Snapshot {
     /// The row with its queue.
@@ -28,7 +28,7 @@ pub struct Snapshot {
 /// The newest messages, oldest first.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Tail {
-    /// All messages after `CachedVersions::last_message`. Only if the history was not cut since.
+    /// All messages after `CachedVersions::last_message`. Only if nothing was cut off the history since.
     After(Vec<Arc<Message>>),
     /// The newest messages, up to `limits::TAIL_MESSAGES_MAX` and `limits::TAIL_BYTES_MAX` (at least one, if
     /// there is any); `from_start` if there is none before them.
@@ -40,15 +40,15 @@ pub enum Tail {
     },
 }
 
-/// Messages in order, up to `limits::PAGE_MESSAGES_MAX` or the asked limit, and `limits::PAGE_BYTES_MAX` (at
-/// least one, if there is any).
+/// Messages in order, up to `limits::PAGE_MESSAGES_MAX` or the requested limit, and up to
+/// `limits::PAGE_BYTES_MAX`, but at least one if there is any.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Page {
     /// Oldest first.
     pub messages: Vec<Arc<Message>>,
-    /// There are more behind the last one (not counting any behind the asked end).
+    /// There are more messages after the last one, before the requested end.
     pub more: bool,
-    /// Whether the history has the message after which the page begins. True for 0.
+    /// Whether the message after which the page begins is in the history. True for 0.
     pub has_base: bool,
     /// When the history was last cut: pages of different ones do not fit together.
     pub reset_version: Version,

@@ -1,5 +1,5 @@
-//! All that concerns no single chat: which chats to acquire, leases to renew, the periodic look at
-//! everything, and draining.
+//! One replica's own state machine, for everything that does not concern a single chat: which chats to
+//! acquire, which leases to renew, the periodic sync, and draining.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
@@ -31,7 +31,7 @@ pub struct ReplicaConfig {
 /// What a replica is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReplicaEvent {
-    /// A notice says that a chat is runnable and nobody's.
+    /// A notice says that a chat is runnable and held by nobody.
     Free {
         /// Which chat.
         chat: ChatId,
@@ -68,25 +68,25 @@ pub enum ReplicaEvent {
         /// How it came out.
         outcome: OpOutcome<Vec<(ChatId, Lease)>>,
     },
-    /// A hub has no runner for this lease any more.
+    /// The hub has no runner for this lease any more.
     RunnerGone {
         /// Which chat.
         chat: ChatId,
         /// Which lease.
         lease: Lease,
     },
-    /// Take nothing more.
+    /// Acquire no more chats.
     Drain,
     /// A deadline may have come.
     Wake,
 }
 
-/// What a look at everything brought.
+/// The result of a sync.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SyncResult {
     /// Runnable chats that may be acquired, longest waiting first.
     pub runnable: Vec<(ChatId, Status)>,
-    /// Until the soonest lease of a runnable chat runs out.
+    /// Time until the soonest lease of a runnable chat expires.
     pub soonest_expiry: Option<Duration>,
 }
 
@@ -98,7 +98,7 @@ pub enum ReplicaAction {
         /// Names the operation.
         op: OpId,
     },
-    /// Look at all open hubs' chats, and for runnable ones.
+    /// Read the versions of all open hubs' chats, and list the runnable chats.
     Sync {
         /// Names the operation.
         op: OpId,
@@ -121,7 +121,7 @@ pub enum ReplicaAction {
         /// All that have a runner here.
         held: Vec<(ChatId, Lease)>,
     },
-    /// The chat is this replica's: its hub gets a runner.
+    /// This replica has acquired the chat: its hub gets a runner.
     Assign {
         /// Which chat.
         chat: ChatId,
@@ -221,7 +221,7 @@ pub struct Replica {
     held: BTreeMap<ChatId, Held>,
     acquiring: BTreeMap<OpId, Acquisition>,
     wanted: VecDeque<Wanted>,
-    /// The same, to find them in.
+    /// The chats in `wanted`, for look-ups.
     wanted_chats: BTreeSet<ChatId>,
     acquire_backoff: Backoff,
     acquire_not_before: Time,
@@ -235,7 +235,7 @@ pub struct Replica {
     overdue: BTreeMap<OpId, Time>,
     sync: Round,
     sync_backoff: Backoff,
-    /// Something happened that the look in flight may not have seen.
+    /// Something happened that the sync in flight may have missed.
     resync_requested: bool,
     synced_at: Option<Time>,
     draining: bool,
@@ -248,16 +248,16 @@ pub struct Replica {
 struct Wanted {
     chat: ChatId,
     status: Status,
-    /// The last operation that had been asked for when this was learned.
+    /// The last operation that had been requested when this became known.
     since: OpId,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Held {
     lease: Lease,
-    /// It became free, by a notice that came before we knew that our runner has gone.
+    /// A notice said that the chat is free before this replica knew that its own runner was gone.
     free_again: Option<Status>,
-    /// It has a place of its own, and does not only finish an interruption.
+    /// It counts against `workers`. Without a slot, the runner only finishes an interruption.
     has_slot: bool,
 }
 
@@ -267,7 +267,7 @@ struct Acquisition {
     status: Status,
     asked_at: Time,
     has_slot: bool,
-    /// A notice came meanwhile, so a rejection may be older than what it says.
+    /// A notice came in the meantime, so a rejection may be older than the notice.
     free_again: Option<Status>,
 }
 
@@ -278,13 +278,13 @@ enum Bus {
     WaitingToRetry { until: Time },
 }
 
-/// Something that is done over and over, one at a time.
+/// A periodic operation, with at most one in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Round {
     Due {
         at: Time,
     },
-    /// An answer that is not there by `until` is not waited for.
+    /// If there is no answer by `until`, the next round begins without it.
     InFlight {
         op: OpId,
         sent_at: Time,
@@ -318,7 +318,7 @@ impl Replica {
         }
     }
 
-    /// Takes an event. Everything that the last one asked for must have been polled.
+    /// Handles an event. All actions of the previous event must have been polled.
     pub fn handle(&mut self, now: Time, event: ReplicaEvent) {
         assert!(self.out.is_empty(), "the actions of the last event were not all polled");
         self.apply(now, event);
@@ -344,7 +344,7 @@ impl Replica {
         rounds.into_iter().chain(bus).chain(acquire).map(|(at, reason)| Deadline { at, reason }).min()
     }
 
-    /// Whether nothing is held or on its way.
+    /// Whether no chat is held or being acquired.
     pub fn is_drained(&self) -> bool {
         self.held.is_empty() && self.acquiring.is_empty()
     }
@@ -369,7 +369,7 @@ impl Replica {
                 if established {
                     self.bus_backoff.reset();
                     self.bus = Bus::Subscribed;
-                    // What became free before was not told.
+                    // Chats that became free before the subscription was in force were not announced.
                     self.sync_soon(now);
                 } else {
                     self.bus = Bus::WaitingToRetry { until: now + self.bus_backoff.next_delay() };
@@ -420,7 +420,7 @@ impl Replica {
             self.wanted_chats.insert(chat);
             self.wanted.push_back(Wanted { chat, status, since: OpId(self.last_op) });
         }
-        // What does not fit is brought by a later look (B1).
+        // If the list is full, a later sync reports the chat again (B1).
     }
 
     fn on_synced(&mut self, now: Time, op: OpId, outcome: OpOutcome<SyncResult>) {
@@ -442,7 +442,8 @@ impl Replica {
             let next = if self.resync_requested { SYNC_SPACING_MIN } else { soonest };
             self.sync = Round::Due { at: now + next.min(self.config.poll_interval).max(SYNC_SPACING_MIN) };
         }
-        // This list is newer than what was known when it was asked for, and older than what was told since.
+        // The result is newer than everything known when the sync was sent, and older than every notice
+        // since.
         self.wanted_chats.clear();
         let learned_since = core::mem::take(&mut self.wanted).into_iter().filter(|wanted| wanted.since >= op);
         for (chat, status) in result.runnable {
@@ -460,7 +461,8 @@ impl Replica {
             OpOutcome::Done(Ok(state)) => {
                 self.acquire_backoff.reset();
                 self.held.insert(chat, Held { lease: state.lease, free_again: None, has_slot });
-                // Who drains begins nothing: what is not to be finished is released again.
+                // A draining replica begins nothing: the runner releases the chat unless it has an
+                // interruption to finish.
                 let has_slot = has_slot && !self.draining;
                 self.out.push_back(ReplicaAction::Assign { chat, state, asked_at, has_slot });
             }
@@ -470,7 +472,7 @@ impl Replica {
                     self.want(chat, status);
                 }
             }
-            // It may be ours without our knowing: asked again until the database tells.
+            // The chat may be held by this replica already: ask again until the database answers.
             OpOutcome::Refused | OpOutcome::Unknown => {
                 if outcome == OpOutcome::Unknown {
                     sometimes!("an acquisition's outcome is unknown");
@@ -505,7 +507,8 @@ impl Replica {
             if confirmed.contains(&(chat, lease)) {
                 self.out.push_back(ReplicaAction::Confirm { chat, lease, sent_at });
             } else {
-                // One acquired after the heartbeat was sent is not lost; its hub reads the row and sees.
+                // A lease acquired after the heartbeat was sent is reported here too; the hub reads the row
+                // and keeps it.
                 self.out.push_back(ReplicaAction::Lost { chat, lease });
             }
         }
@@ -541,8 +544,8 @@ impl Replica {
         if self.sync.is_due(now) {
             self.stop_waiting(self.sync);
             if matches!(self.sync, Round::InFlight { .. }) {
-                // No answer is a failure too. The driver's own time-out may be longer than the interval, and
-                // its word then comes when the next look is under way.
+                // A missing answer is a failure as well. The driver's own time-out may be longer than the
+                // interval, so that it reports only when the next sync is under way.
                 self.sync_backoff.next_delay();
             }
             let until = now + self.config.poll_interval;
@@ -586,7 +589,7 @@ impl Replica {
         }
     }
 
-    /// The first that can be asked for now. Finishing an interruption needs no place (L2).
+    /// The first chat that can be acquired now. Finishing an interruption needs no slot (L2).
     fn next_wanted(&self) -> Option<usize> {
         if self.draining || self.acquiring.len() >= ACQUISITIONS_MAX {
             return None;

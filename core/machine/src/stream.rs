@@ -1,4 +1,4 @@
-//! What goes out to viewers and between replicas, before anybody encodes it.
+//! Events for viewers and frames between replicas, before they are encoded.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -64,7 +64,7 @@ pub enum Body {
     Synced,
 }
 
-/// Why a preview is void.
+/// Why a preview became void.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ResetReason {
     /// The generation failed, or was given up, and another attempt follows.
@@ -89,7 +89,7 @@ impl ResetReason {
 /// Where a stream begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Resume {
-    /// With nothing.
+    /// The viewer has nothing.
     Fresh,
     /// The viewer has the messages up to this one.
     After(crate::MessageId),
@@ -97,16 +97,16 @@ pub enum Resume {
     At(Cursor),
 }
 
-/// Why a stream has ended, from this side.
+/// Why this side ends a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Ending {
     /// The chat was deleted.
     Deleted,
-    /// This replica is going away; another has the rest.
+    /// This replica is shutting down; the viewer can resume at another one.
     Leaving,
 }
 
-/// The position of a follower: what it has of the newest episode it knows.
+/// The position of a follower: the newest episode it knows, and the last part it has of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RelayPosition {
     /// The newest that the follower knows.
@@ -115,7 +115,7 @@ pub struct RelayPosition {
     pub seq: Seq,
 }
 
-/// What a worker tells a follower. The relay never carries durable events.
+/// What a worker sends to a follower. The relay never carries durable events.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RelayFrame {
     /// An episode began, or goes on where the follower's position is.
@@ -141,15 +141,15 @@ pub enum RelayFrame {
     },
 }
 
-/// Why there is no relay.
+/// Why a relay failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RelayFault {
     /// Nobody answered, the connection broke, or the worker ended the stream.
     Gone,
     /// The peer does not work on this chat.
     NotWorker,
-    /// The peer does not take our credentials. Final (S10).
+    /// The peer rejected our credentials. Final (S10).
     Denied,
-    /// The peer sent what makes no sense.
+    /// The peer violated the protocol.
     Nonsense,
 }

@@ -1,4 +1,4 @@
-//! Time as machines see it: handed in, never read.
+//! Time as the machines see it: passed in, never read from a clock.
 
 use core::fmt;
 use core::ops::{Add, Sub};
@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// A moment on this process's own monotonic clock, in microseconds since some start.
+/// A moment on the process's monotonic clock, in microseconds since an arbitrary start.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(u64);
 
@@ -24,7 +24,7 @@ impl Time {
         self.0
     }
 
-    /// How long ago `earlier` was; nothing if it is still to come.
+    /// The time since `earlier`; zero if that is in the future.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }

@@ -1,5 +1,5 @@
-//! The hub's subscription to the bus. Whether it is in force is a state: without it the hub goes on by the
-//! periodic sync alone, and tries again.
+//! The hub's subscription to the bus. Without one, the hub learns of changes by the periodic sync alone, and
+//! keeps trying to subscribe.
 
 use super::event::{Deadline, HubAction, Reason};
 use super::outbox::Outbox;
@@ -11,7 +11,7 @@ use crate::{OpId, Time};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct BusSubscription {
     phase: Phase,
-    /// The first attempt has been answered, or was waited for long enough.
+    /// The first attempt has been answered, or has timed out.
     answered: bool,
     backoff: Backoff,
 }
@@ -29,12 +29,12 @@ impl BusSubscription {
         Self { phase: Phase::Unsubscribed, answered: false, backoff: Backoff::default() }
     }
 
-    /// Whether a read may begin: the first attempt comes before it (R19).
+    /// Whether a read may begin. The first attempt to subscribe comes before the first read (R19).
     pub(super) fn is_answered(&self) -> bool {
         self.answered
     }
 
-    /// Whether a read has to follow: what changed before the subscription was in force was not told.
+    /// Whether a read has to follow: changes before the subscription was in force were not announced.
     pub(super) fn on_subscribed(&mut self, now: Time, op: OpId, established: bool) -> bool {
         if !matches!(self.phase, Phase::Subscribing { op: present, .. } if present == op) {
             return false;
@@ -55,7 +55,8 @@ impl BusSubscription {
         }
     }
 
-    /// Moves towards being armed. Tells whether an attempt was given up, so that a read has to do.
+    /// Subscribes if there is no subscription. Returns whether an attempt timed out, so that a read is needed
+    /// instead.
     pub(super) fn settle(&mut self, now: Time, out: &mut Outbox) -> bool {
         let mut timed_out = false;
         if let Phase::Subscribing { until, .. } = self.phase

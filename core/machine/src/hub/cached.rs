@@ -1,4 +1,4 @@
-//! The newest database state the hub knows: the row, the queue, and a bounded tail of the history.
+//! The cached state of the chat: the newest row that was read, the queue, and a bounded tail of the history.
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -13,18 +13,18 @@ pub(super) struct CachedChat {
     pub(super) queue: Arc<[QueuedMessage]>,
     tail: VecDeque<Arc<Message>>,
     tail_bytes: usize,
-    /// Nothing of the history is before the tail.
+    /// The tail is the whole history.
     from_start: bool,
 }
 
-/// Where a message stands in what is known.
+/// Whether a message is in the history, as far as the cache can tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Presence {
-    /// It is in the history.
+    /// The message is in the history.
     Present,
-    /// It is not, or not any more.
+    /// The message is not in the history, or not any more.
     Gone,
-    /// It would be before the tail: only the database can tell.
+    /// The message would be older than the tail: only the database can tell.
     Unknown,
 }
 
@@ -33,12 +33,12 @@ pub(super) enum Presence {
 pub(super) enum NextMessage {
     None,
     Here(Arc<Message>),
-    /// It is before the tail.
+    /// The next message is older than the tail.
     InDatabase,
 }
 
 impl CachedChat {
-    /// What a first read brought. It asked without saying what is known, so the tail is the newest.
+    /// The result of the first read. Nothing was cached then, so it has the newest messages.
     pub(super) fn new(snapshot: Snapshot) -> Self {
         let queue = snapshot.state.queue.as_slice().into();
         let mut cached =
@@ -47,7 +47,7 @@ impl CachedChat {
         cached
     }
 
-    /// Takes what a later read brought, if it is newer.
+    /// Takes the result of a later read, if it is newer.
     pub(super) fn merge(&mut self, snapshot: Snapshot) -> bool {
         if snapshot.state.snapshot_version <= self.state.snapshot_version {
             return false;
@@ -65,7 +65,7 @@ impl CachedChat {
         true
     }
 
-    /// Takes a row without the messages, if it is newer and there are no others than those known.
+    /// Takes a row without messages, if it is newer and the cached messages are those of its history.
     pub(super) fn merge_row(&mut self, state: &Arc<ChatState>) -> bool {
         let same_messages = state.history_version == self.state.history_version
             && state.reset_version == self.state.reset_version
@@ -122,7 +122,7 @@ impl CachedChat {
         }
     }
 
-    /// The message after `id`, which is in the history.
+    /// The message after `id`. `id` must be in the history.
     pub(super) fn next_after(&self, id: MessageId) -> NextMessage {
         if id >= self.state.last_message {
             return NextMessage::None;
@@ -136,7 +136,7 @@ impl CachedChat {
         NextMessage::InDatabase
     }
 
-    /// The same message of the same history, in the one copy that is at hand if there is one (B1).
+    /// The cached copy of the message, if there is one, so that all viewers share it (B1).
     pub(super) fn shared(&self, message: Arc<Message>) -> Arc<Message> {
         self.position(message.id).map_or(message, |at| self.tail[at].clone())
     }

@@ -1,5 +1,5 @@
-//! The parts of what this replica generates or relays: bounded, contiguous from part 1, kept a while after
-//! the outcome of their commit is known.
+//! The parts of the episodes that this replica generates or relays: bounded, contiguous from part 1, and kept
+//! for a while after the outcome of the commit is known.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -37,7 +37,7 @@ enum Phase {
     },
 }
 
-/// One episode's parts, joined, with the place where each ends.
+/// The parts of one episode, joined, with the offset at which each ends.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Buffer {
     pub(super) episode: Episode,
@@ -156,19 +156,19 @@ impl Episodes {
         self.list.iter().find(|buffer| buffer.source == Source::Local && buffer.episode > episode)
     }
 
-    /// What a dial under `lease` says we have.
+    /// The position from which a dial under `lease` asks to continue.
     pub(super) fn position(&self, lease: Lease) -> Option<RelayPosition> {
         let held = |buffer: &&Buffer| buffer.source == Source::Relayed && buffer.lease == lease;
         let newest = self.list.iter().rev().find(held)?;
         Some(RelayPosition { episode: newest.episode, seq: newest.last() })
     }
 
-    /// Begins an episode. One of the same name is replaced: it cannot be the one that lives.
+    /// Begins an episode. One with the same id is replaced: it cannot be the live one.
     pub(super) fn open(&mut self, now: Time, episode: Episode, lease: Lease, source: Source) {
         self.list.retain(|buffer| buffer.episode != episode);
         let at = self.list.partition_point(|buffer| buffer.episode < episode);
         for older in &mut self.list[..at] {
-            // Whatever became of an older episode, nothing is added to it any more.
+            // However the older episode ended, nothing is added to it any more.
             if older.source == Source::Relayed && !older.is_settled() {
                 older.phase = Phase::Settled { at: now };
             }
@@ -185,7 +185,7 @@ impl Episodes {
         self.list.iter().map(|buffer| buffer.text.len()).sum()
     }
 
-    /// Drops the oldest while there are too many, or too much, but never `keep` (B1).
+    /// Drops the oldest episodes while there are too many, or too much text, but never `keep` (B1).
     fn evict(&mut self, keep: Episode) {
         while self.list.len() > EPISODES_MAX || self.bytes() > EPISODES_BYTES_MAX {
             let evicted = |buffer: &Buffer| buffer.episode != keep;
@@ -204,7 +204,7 @@ impl Episodes {
         Some(last)
     }
 
-    /// Takes relayed parts. What we have already is passed over (R23).
+    /// Takes relayed parts. Those that are held already are skipped (R23).
     pub(super) fn push_relayed(
         &mut self,
         episode: Episode,
@@ -253,7 +253,7 @@ impl Episodes {
         }
     }
 
-    /// Every relayed episode but `live` has come to an end that the database knows.
+    /// Settles every relayed episode except `live`: their ends are in the database.
     pub(super) fn settle_all_but(&mut self, now: Time, live: Option<Episode>, present: Episode) {
         for buffer in &mut self.list {
             let over = buffer.episode < present || (buffer.episode == present && live != Some(present));
@@ -263,7 +263,7 @@ impl Episodes {
         }
     }
 
-    /// Forgets what was generated here under a lease that was lost: the loser tells nobody (S5).
+    /// Drops what was generated here under a lease that was lost: it must not be sent to anybody (S5).
     pub(super) fn drop_local(&mut self, lease: Lease) {
         self.list.retain(|buffer| buffer.source != Source::Local || buffer.lease != lease);
     }
@@ -289,7 +289,7 @@ impl Episodes {
 
     pub(super) fn assert_invariants(&self) {
         assert!(self.list.len() <= EPISODES_MAX, "B1: episodes are bounded");
-        // One alone is bounded by what one answer may hold.
+        // A single episode is bounded by the maximum size of an answer.
         assert!(self.list.len() <= 1 || self.bytes() <= EPISODES_BYTES_MAX, "B1: their text is bounded");
         assert!(self.list.is_sorted_by(|a, b| a.episode < b.episode), "episodes are kept in their order");
         for buffer in &self.list {

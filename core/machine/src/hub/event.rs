@@ -1,4 +1,4 @@
-//! What a hub is told, and what it asks for.
+//! The events that a hub handles, and the actions that it asks for.
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -10,14 +10,14 @@ use crate::{
     Snapshot, SubscriptionId, Time, Version,
 };
 
-/// How an operation came out.
+/// The outcome of an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OpOutcome<T> {
     /// It happened, and this is its result.
     Done(T),
-    /// It did not happen.
+    /// The operation did not happen.
     Refused,
-    /// It may have happened.
+    /// The operation may have happened.
     Unknown,
 }
 
@@ -63,7 +63,8 @@ pub enum HubEvent {
         /// The newest version heard of.
         snapshot_version: Version,
     },
-    /// The chat was changed from here, and this is the row since. Told in any order, or not at all.
+    /// This replica changed the chat, and this is the new row. Such events may come in any order, or not at
+    /// all.
     Committed {
         /// The row after the change.
         state: Arc<ChatState>,
@@ -98,8 +99,8 @@ pub enum HubEvent {
         outcome: OpOutcome<Result<Arc<ChatState>, Rejection>>,
     },
 
-    /// This replica acquired the chat. `asked_at` is when it asked; without `has_slot` there is no place for a
-    /// run, and only an interruption may be finished.
+    /// This replica acquired the chat. `asked_at` is when it asked. Without `has_slot`, it has no slot for a
+    /// run and may only finish an interruption.
     Acquired {
         /// The row after the acquisition.
         state: Arc<ChatState>,
@@ -171,9 +172,9 @@ pub enum HubEvent {
 
     /// Finish what runs; begin nothing new here.
     Drain,
-    /// The grace for that is over: hand over what still runs, at once.
+    /// The grace period of the drain is over: hand over what still runs, at once.
     HandOver,
-    /// Nobody is served here any more: all streams end.
+    /// The replica is shutting down: all streams end.
     Close,
     /// A deadline may have come.
     Wake,
@@ -226,7 +227,7 @@ pub enum HubAction {
         /// What the hub has already.
         position: Option<RelayPosition>,
     },
-    /// Give up the dial or the relay. Nothing of it is told any more.
+    /// Abort the dial or the relay. No more of its events are delivered.
     CloseDial {
         /// Which one.
         dial: DialId,
@@ -247,7 +248,7 @@ pub enum HubAction {
         /// Which run.
         generation: GenerationId,
     },
-    /// There is no runner for this lease any more: it is not to be renewed.
+    /// There is no runner for this lease any more: stop renewing it.
     RunnerGone {
         /// Which lease.
         lease: Lease,

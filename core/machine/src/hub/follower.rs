@@ -1,4 +1,5 @@
-//! A replica that follows what is generated here: like a viewer, it is a position and not a queue.
+//! A follower: a replica to which the parts generated here are relayed. Like a viewer, it is a position and
+//! not a queue.
 
 use super::episodes::{Buffer, Episodes, Source};
 use super::reader::ReadMark;
@@ -11,7 +12,7 @@ const FRAME_BYTES_MAX: usize = 64 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Follower {
     position: Option<RelayPosition>,
-    /// How the episode at `position` was told of.
+    /// Which frames of the episode at `position` were sent.
     sent: Sent,
     /// A read that began before this says nothing about whether we are the worker (R18).
     pub(super) came: ReadMark,
@@ -29,7 +30,7 @@ impl Follower {
         Self { position, sent: Sent::Nothing, came }
     }
 
-    /// What is told next: each episode opened, its parts, closed; then the next one.
+    /// The next frame: for each episode `Opened`, its parts, `Closed`; then the next episode.
     pub(super) fn next_frame(&mut self, episodes: &Episodes) -> Option<RelayFrame> {
         let Some(at) = self.position else {
             return Some(self.enter(episodes.newest_local()?, Seq(0)));
@@ -39,7 +40,7 @@ impl Follower {
             (None, _) | (Some(_), Sent::Closed) => {
                 Some(self.enter(episodes.local_after(at.episode)?, Seq(0)))
             }
-            // A position beyond what there is cannot have come from us.
+            // A position beyond the last part cannot have come from this replica.
             (Some(buffer), Sent::Nothing) => Some(self.enter(buffer, at.seq.min(buffer.last()))),
             (Some(buffer), Sent::Opened) if at.seq < buffer.last() => {
                 let parts = buffer.parts_after(at.seq, FRAME_PARTS_MAX, FRAME_BYTES_MAX);

@@ -1,4 +1,4 @@
-//! How large what a hub holds is, beside how large it may be (B1).
+//! The sizes of what a hub holds, each with its bound (B1).
 
 use super::Hub;
 use crate::limits::{EPISODES_BYTES_MAX, EPISODES_MAX, FOLLOWERS_MAX, PAGE_READS_MAX, SUBSCRIPTIONS_MAX};
@@ -15,7 +15,7 @@ pub struct Measure {
 }
 
 impl Hub {
-    /// All that is bounded in it. Scans it: for tests and simulations.
+    /// Everything in the hub that is bounded. A full scan, for tests and simulations.
     pub fn measures(&self) -> [Measure; 5] {
         let measure = |what, value, max| Measure { what, value, max };
         let bytes_max = EPISODES_BYTES_MAX.max(self.config.episode_bytes_max);

@@ -1,8 +1,9 @@
-//! One chat at one replica, while anybody here cares about it.
+//! The hub: one chat at one replica, while it has a viewer, a follower or a run there.
 //!
-//! [`Hub::handle`] takes an event, [`Hub::poll_action`] gives what is asked of the world until it is empty,
-//! [`Hub::poll_timeout`] says when to wake it. [`Hub::next_event`] and [`Hub::next_frame`] compute what one
-//! viewer or one follower is told next; asked for only when a socket can take it, so nobody waits for them.
+//! [`Hub::handle`] takes an event, [`Hub::poll_action`] returns the actions it led to, and
+//! [`Hub::poll_timeout`] says when to wake the hub. [`Hub::next_event`] and [`Hub::next_frame`] compute the
+//! next event of one viewer and the next frame of one follower. They are called only when a socket can take
+//! more, so nothing is queued.
 
 mod bus_subscription;
 mod cached;
@@ -42,16 +43,16 @@ use crate::{
     Snapshot, StreamEvent, SubscriptionId, Time, Version,
 };
 
-/// What all hubs of a replica have in common.
+/// The settings that all hubs of a replica share.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HubConfig {
     /// This replica.
     pub replica: ReplicaId,
-    /// Whether there are peers to follow.
+    /// Whether the replica has peers to follow.
     pub relays: bool,
     /// How long a lease lasts without a heartbeat.
     pub lease_ttl: Duration,
-    /// Text of one answer.
+    /// Bytes of text of one answer.
     pub episode_bytes_max: usize,
 }
 
@@ -148,7 +149,7 @@ pub struct Hub {
     out: Outbox,
 }
 
-/// Reads of pages: who waits for one, who has one in flight, and the delay after a failure.
+/// Reads of pages: which viewers wait for one, which are in flight, and the delay after a failure.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Pages {
     wanted: BTreeSet<SubscriptionId>,
@@ -180,7 +181,7 @@ impl Hub {
         }
     }
 
-    /// Takes an event. Everything that the last one asked for must have been polled.
+    /// Handles an event. All actions of the previous event must have been polled.
     pub fn handle(&mut self, now: Time, event: HubEvent) {
         assert!(self.out.is_empty(), "the actions of the last event were not all polled");
         assert!(!self.finished, "a finished hub takes no events");
@@ -194,7 +195,7 @@ impl Hub {
         self.out.pop()
     }
 
-    /// When to wake the hub, if nothing else does. Never in the past for long: waking it moves it on.
+    /// When to wake the hub, if no event comes first. May lie in the past only until the next wake-up.
     pub fn poll_timeout(&self) -> Option<Deadline> {
         if self.finished {
             return None;
@@ -215,7 +216,7 @@ impl Hub {
             .min()
     }
 
-    /// Whether there is something new that a viewer or a follower might have to be told. Resets it.
+    /// Whether anything changed for viewers or followers since the last call.
     pub fn take_news(&mut self) -> bool {
         core::mem::take(&mut self.news)
     }
@@ -232,7 +233,7 @@ impl Hub {
         let viewer = self.subscriptions.get_mut(&subscription)?;
         let suspended_lease = self.runner.as_ref().and_then(Runner::suspended_lease);
         let (reader, deleted) = (&self.reader, self.ending == Some(Ending::Deleted));
-        // A read that found no chat says nothing of a cursor that is ahead of what is known here.
+        // A read that found no chat says nothing about a cursor that is ahead of the cached state.
         let is_past = |mark| !deleted && reader.is_past(mark);
         let step = viewer.next(cached, &self.episodes, joined, suspended_lease, is_past);
         match step {
@@ -252,7 +253,7 @@ impl Hub {
         None
     }
 
-    /// What a follower is told next, if anything.
+    /// The next frame of a follower, if there is one.
     pub fn next_frame(&mut self, now: Time, follower: FollowerId) -> Option<RelayFrame> {
         self.check_lease(now);
         if self.runner.as_ref().is_some_and(|runner| runner.suspended_lease().is_some()) {
@@ -261,39 +262,39 @@ impl Hub {
         self.followers.get_mut(&follower)?.next_frame(&self.episodes)
     }
 
-    /// Why the viewers' streams end after what is still told, if they do.
+    /// Why the streams of the viewers end once all remaining events are sent; `None` if they go on.
     pub fn ending(&self) -> Option<Ending> {
         self.ending
     }
 
-    /// Whether a follower has nothing more to wait for: this replica does not work on the chat.
+    /// Whether a follower has nothing more to wait for, because this replica does not work on the chat.
     pub fn is_over_for(&self, follower: FollowerId) -> bool {
         let Some(follower) = self.followers.get(&follower) else { return true };
         let is_past = self.reader.is_past(follower.came);
         self.ending.is_some() || (self.runner.is_none() && is_past && !self.is_named_worker())
     }
 
-    /// Whether one more viewer may come (B1).
+    /// Whether one more viewer can be admitted (B1).
     pub fn has_capacity_for_viewer(&self) -> bool {
         self.subscriptions.len() < SUBSCRIPTIONS_MAX
     }
 
-    /// Whether one more follower may come (B1).
+    /// Whether one more follower can be admitted (B1).
     pub fn has_capacity_for_follower(&self) -> bool {
         self.followers.len() < FOLLOWERS_MAX
     }
 
-    /// Nobody has cared for a while, and nothing is held any more: drop it.
+    /// The hub had no viewer, follower or run for `HUB_RETENTION`, and holds nothing any more: drop it.
     pub fn is_finished(&self) -> bool {
         self.finished
     }
 
-    /// What is known of the chat, so that a reader need not be sent it again.
+    /// Which state of the chat is cached here, so that a read need not return it again.
     pub fn cached(&self) -> Option<CachedVersions> {
         self.cached.as_ref().map(CachedChat::cached_versions)
     }
 
-    /// The newest version of the chat that is known here.
+    /// The version of the chat that is cached here.
     pub fn snapshot_version(&self) -> Version {
         self.cached.as_ref().map_or(Version(0), |cached| cached.state.snapshot_version)
     }
@@ -396,7 +397,7 @@ impl Hub {
             }
             HubEvent::LeaseLost { lease } => {
                 if self.runner.as_ref().is_some_and(|runner| runner.lease() == lease) {
-                    // What the row says decides; the heartbeat only says that it is time to look.
+                    // The row decides, not the heartbeat: the answer only prompts a read.
                     self.reader.want();
                 }
             }
@@ -441,7 +442,7 @@ impl Hub {
         self.on_newer_row(now);
     }
 
-    /// A row that was committed from here. It need not be read again, unless messages came with it.
+    /// This replica committed a new row. It has to be read again only if messages came with it.
     fn on_committed(&mut self, now: Time, state: &Arc<ChatState>) {
         if self.cached.as_mut().is_some_and(|cached| cached.merge_row(state)) {
             self.news = true;
@@ -451,7 +452,7 @@ impl Hub {
         }
     }
 
-    /// There is a newer row.
+    /// Handles a newer row in the cache.
     fn on_newer_row(&mut self, now: Time) {
         let Some(cached) = &self.cached else { return };
         let state = cached.state.clone();
@@ -486,7 +487,7 @@ impl Hub {
         self.dismiss_runner(now);
         let handing_over = if has_slot { HandOver::No } else { HandOver::AfterTurn };
         self.runner = Some(Runner::new(state, asked_at, handing_over));
-        // The answer may have come so late that the lease has run out already (S5).
+        // The answer may have arrived so late that the lease has expired already (S5).
         self.check_lease(now);
         if let Some(cached) = &self.cached {
             let row = cached.state.clone();
@@ -529,8 +530,8 @@ impl Hub {
                 }
             }
             RelayFrame::Parts { episode, first_seq, parts } => {
-                // The database may tell of an episode's end before the worker's last parts are here; that
-                // is no reason to give up the relay.
+                // The database may report the end of an episode before the worker's last parts arrive. That
+                // is no reason to abort the relay.
                 let is_live =
                     state.and_then(|state| state.live_episode()).map(|(live, _)| live) == Some(episode);
                 if is_stale(episode) || (present == Some(episode) && !is_live) {
@@ -539,7 +540,7 @@ impl Hub {
                 let bytes_max = self.config.episode_bytes_max;
                 match self.episodes.push_relayed(episode, first_seq, &parts, bytes_max) {
                     Ok(grew) => self.news |= grew,
-                    // Asked for again from what we have, or from the start (S2).
+                    // The next dial asks for the parts after the last one held, or from the start (S2).
                     Err(Gap::Missing) => self.relay.abort(now, dial, &mut self.out),
                     Err(Gap::Nonsense) => {
                         self.episodes.drop_episode(episode);
@@ -556,7 +557,8 @@ impl Hub {
         }
     }
 
-    /// Carries consequences across the parts until nothing moves any more.
+    /// Lets each part act on the new state, in one pass. The order matters: whether to relay depends on the
+    /// runner, and the runner may request a read.
     fn settle(&mut self, now: Time) {
         if self.finished {
             return;
@@ -586,7 +588,7 @@ impl Hub {
         self.relay.settle(now, wanted, |target| episodes.position(target.lease), &mut self.out);
     }
 
-    /// The worker to follow: another replica, for as long as somebody watches here.
+    /// The worker to follow: another replica, while there are viewers here.
     fn wanted_target(&self) -> Option<Target> {
         let state: &ChatState = &self.cached.as_ref()?.state;
         let here = self.ending.is_some() || self.subscriptions.is_empty() || self.runner.is_some();
@@ -645,7 +647,7 @@ impl Hub {
         }
     }
 
-    /// The full scan, for tests and simulations.
+    /// Checks all invariants with a full scan. For tests and simulations.
     pub fn assert_invariants(&self) {
         self.episodes.assert_invariants();
         if let Some(cached) = &self.cached {
@@ -669,7 +671,7 @@ impl Hub {
 }
 
 impl RelayFault {
-    /// A constant word, for logs.
+    /// A stable name, for logs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Gone => "gone",

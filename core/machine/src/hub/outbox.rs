@@ -1,4 +1,4 @@
-//! Where the parts of a hub put what they ask for: push-only, so that no IO can hide here.
+//! The actions that the parts of a hub ask for. The parts can only push to it.
 
 use alloc::collections::VecDeque;
 
@@ -18,7 +18,7 @@ impl Outbox {
         self.actions.push_back(action);
     }
 
-    /// A new operation, asked for by the action that `action` makes of its id.
+    /// Requests a new operation, by the action that `action` makes from its id.
     pub(super) fn ask(&mut self, action: impl FnOnce(OpId) -> HubAction) -> OpId {
         self.last_op += 1;
         let op = OpId(self.last_op);

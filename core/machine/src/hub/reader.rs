@@ -1,4 +1,5 @@
-//! Reads of the chat's snapshot: at most one in flight, another after it if something came meanwhile.
+//! Reads of the chat's snapshot: at most one in flight, and another after it if it was requested in the
+//! meantime.
 
 use super::event::{Deadline, HubAction, Reason};
 use super::outbox::Outbox;
@@ -13,7 +14,7 @@ pub(super) struct Reader {
     announced: Version,
     backoff: Backoff,
     started: u64,
-    /// The newest read that succeeded, by its place among those begun.
+    /// The number of the newest read that succeeded, counted by `started`.
     succeeded: u64,
 }
 
@@ -29,7 +30,7 @@ enum Phase {
     },
 }
 
-/// A moment in the row of reads: whoever holds it waits for one that began after.
+/// A point in the sequence of reads. Its holder waits for a read that began after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct ReadMark(u64);
 
@@ -38,24 +39,24 @@ impl Reader {
         self.wanted = true;
     }
 
-    /// Asks for a row of at least this version, which is in the database already.
+    /// Requests a row of at least this version, which is in the database already.
     pub(super) fn want_version(&mut self, version: Version) {
         self.announced = self.announced.max(version);
     }
 
-    /// Asks for a read that begins after now, and tells how to know it.
+    /// Requests a read that begins after now, and returns the mark by which to recognize it.
     pub(super) fn want_fresh(&mut self) -> ReadMark {
         self.wanted = true;
         ReadMark(self.started)
     }
 
-    /// The same, but without asking if what is known will do until it turns out that it does not.
+    /// Like [`Self::want_fresh`], but requests no read if the cached state is good enough for now.
     pub(super) fn want_fresh_unless(&mut self, cached: bool) -> ReadMark {
         self.wanted |= !cached;
         ReadMark(self.started)
     }
 
-    /// Asks for a read that begins after `mark`, unless there is or was one.
+    /// Requests a read that begins after `mark`, unless there is or was one.
     pub(super) fn want_past(&mut self, mark: ReadMark) {
         self.wanted |= self.started <= mark.0;
     }
@@ -65,7 +66,7 @@ impl Reader {
         self.succeeded > mark.0
     }
 
-    /// Whether the outcome is of the read in flight. After a failure another follows.
+    /// Whether the outcome belongs to the read in flight. After a failure, another read follows.
     pub(super) fn on_read(&mut self, now: Time, op: OpId, succeeded: bool) -> bool {
         if self.phase != (Phase::Reading { op }) {
             return false;

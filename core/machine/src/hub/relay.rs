@@ -1,7 +1,7 @@
-//! The one upstream of a hub: a dial to the worker that the database names, and what follows from it.
+//! The one upstream of a hub: a dial, and then a relay, to the worker that the database names.
 //!
-//! Everything that arrives carries its [`DialId`]; what is not of the present dial is nobody's, and is told
-//! to close itself (R01, R06, R07).
+//! Everything that arrives carries its [`DialId`]. What does not belong to the current dial is ignored and
+//! closed (R01, R06, R07).
 
 use super::event::{Deadline, HubAction, Reason};
 use super::outbox::Outbox;
@@ -15,7 +15,7 @@ pub(super) struct Relay {
     last_dial: u64,
 }
 
-/// Whom to follow, and under which lease. Another lease is another target, though the worker be the same.
+/// Whom to follow, and under which lease. Another lease is another target, even if the worker is the same.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Target {
     pub(super) worker: ReplicaId,
@@ -39,7 +39,7 @@ enum Phase {
         target: Target,
         until: Time,
     },
-    /// The target refused our credentials: it is not asked again (R28).
+    /// The target rejected our credentials: it is not dialed again (R28).
     Denied {
         target: Target,
     },
@@ -73,7 +73,7 @@ impl Relay {
         self.phase.target()
     }
 
-    /// A dial has been answered. One that lost its purpose delivers nothing and is closed.
+    /// A dial has been answered. If it is not the current one, it is closed.
     pub(super) fn on_dialed(&mut self, dial: DialId, out: &mut Outbox) {
         match core::mem::take(&mut self.phase) {
             Phase::Dialing { dial: present, target, .. } if present == dial => {
@@ -105,7 +105,7 @@ impl Relay {
         }
     }
 
-    /// Gives up the present dial, and tries again after the delay.
+    /// Aborts the current dial or relay, and tries again after the delay.
     pub(super) fn abort(&mut self, now: Time, dial: DialId, out: &mut Outbox) {
         if self.is_present(dial) {
             out.push(HubAction::CloseDial { dial });
@@ -113,7 +113,7 @@ impl Relay {
         }
     }
 
-    /// Moves towards `wanted`. `position` is the hub's own, never a viewer's.
+    /// Dials `wanted`, and closes whatever goes to another target. `position` is the hub's, never a viewer's.
     pub(super) fn settle(
         &mut self,
         now: Time,

@@ -1,9 +1,9 @@
-//! The worker's side of a chat, present while this replica holds the lease: it starts generations, collects
-//! parts, commits, retries, interrupts, hands over.
+//! The runner: the worker's side of a chat, which exists while this replica holds the lease. It starts
+//! generations, collects parts, commits, retries, interrupts and hands over.
 //!
-//! It acts on the row alone, never on a notice (S7, R25): whatever it learns, it looks at the newest row it
-//! knows and does what that one asks for. Every write is fenced; after one that was refused, or whose
-//! outcome is unknown, it reads the row before it does anything else (R34).
+//! It acts on the row alone, never on a notice (S7, R25): after each event it does what the newest row it
+//! knows requires. Every write is fenced. After a write that was rejected, or whose outcome is unknown, it
+//! reads the row before it does anything else (R34).
 
 use alloc::sync::Arc;
 use core::time::Duration;
@@ -24,23 +24,23 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Runner {
     lease: Lease,
-    /// When the heartbeat was sent that the database confirmed last.
+    /// When the last heartbeat that the database confirmed was sent.
     confirmed_at: Time,
-    /// The lease has run out by our own clock: nothing is done or told until the database confirms it.
+    /// The lease has expired by our own clock: nothing is done or sent until the database confirms it.
     suspended: bool,
     /// The newest row known under this lease.
     row: Arc<ChatState>,
     run: Run,
     step: Step,
     backoff: Backoff,
-    /// The history that was loaded last.
+    /// The version of the history that was loaded last, and the operation that loaded it.
     loaded: Option<(Version, OpId)>,
-    /// When the attempt begins that a recorded retry announces.
+    /// When the next attempt begins after a recorded retry.
     retry_at: Option<Time>,
     handing_over: HandOver,
 }
 
-/// What becomes of the model's run.
+/// The state of the model's run.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Run {
     None,
@@ -48,7 +48,7 @@ enum Run {
         episode: Episode,
         generation: GenerationId,
     },
-    /// Nothing is added any more, and the row does not know of it yet.
+    /// No part is added any more, and the end is not in the row yet.
     Ended {
         episode: Episode,
         how: Ended,
@@ -63,7 +63,7 @@ enum Ended {
         /// `None`: for good.
         again: Option<Again>,
     },
-    /// Cancelled from here.
+    /// Cancelled by this replica.
     Cut,
 }
 
@@ -88,7 +88,7 @@ enum Step {
         op: OpId,
         write: Write,
     },
-    /// A row that was read after what went wrong.
+    /// A row that was read after the failure.
     Rereading {
         mark: ReadMark,
     },
@@ -110,12 +110,12 @@ enum Write {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum HandOver {
     No,
-    /// When the present turn has ended.
+    /// When the current turn has ended.
     AfterTurn,
     Now,
 }
 
-/// What the runner needs of the hub to move.
+/// The parts of the hub that the runner works with.
 pub(super) struct RunnerContext<'a> {
     pub(super) now: Time,
     pub(super) config: &'a HubConfig,
@@ -145,7 +145,7 @@ impl Runner {
         self.lease
     }
 
-    /// The lease of which nothing may be told.
+    /// The lease under which nothing may be sent, because it has expired locally.
     pub(super) fn suspended_lease(&self) -> Option<Lease> {
         self.suspended.then_some(self.lease)
     }
@@ -154,7 +154,8 @@ impl Runner {
         self.handing_over = self.handing_over.max(when);
     }
 
-    /// Falls silent if the lease has run out by our own clock (S5, R35). Tells whether it did so now.
+    /// Suspends the runner if the lease has expired by our own clock (S5, R35). Returns whether it did so
+    /// just now.
     pub(super) fn check_lease(&mut self, context: &mut RunnerContext<'_>) -> bool {
         if self.suspended || context.now < self.local_expiry(context.config) {
             return false;
@@ -188,7 +189,7 @@ impl Runner {
         }
     }
 
-    /// Whether the newest row known still is ours.
+    /// Whether this replica still holds the chat under this lease, by the newest row known.
     pub(super) fn is_holder(&self, config: &HubConfig) -> bool {
         self.row.is_held_by(&config.replica, self.lease)
     }
@@ -240,7 +241,7 @@ impl Runner {
         }
     }
 
-    /// The episode of the run, if that is the present one (R36).
+    /// The episode of the run, if `generation` is the current one (R36).
     fn live(&self, generation: GenerationId) -> Option<Episode> {
         match self.run {
             Run::Live { episode, generation: present } if present == generation => Some(episode),
@@ -253,7 +254,7 @@ impl Runner {
         self.run = Run::Ended { episode, how };
     }
 
-    /// Cancels what runs, and closes its episode.
+    /// Cancels the run, if there is one, and seals its episode.
     fn stop(&mut self, context: &mut RunnerContext<'_>) {
         if let Run::Live { episode, generation } = self.run {
             assert!(self.row.present_episode() >= episode, "S7: no run is stopped by news of its own past");
@@ -322,7 +323,7 @@ impl Runner {
         }
     }
 
-    /// The attempt has begun; its model starts, unless the row has moved on meanwhile.
+    /// The attempt has begun: starts the model, unless the row has changed in the meantime.
     fn start(&mut self, episode: Episode, context: &mut RunnerContext<'_>) {
         let named = self.row.status == Status::Running && self.row.present_episode() == episode;
         let Some((_, history)) = self.loaded.filter(|(version, _)| *version == episode.history_version)
@@ -352,8 +353,8 @@ impl Runner {
         }
     }
 
-    /// The row knows how the run came out, though it be that an edit made it void: the episode to settle is
-    /// the run's own, not the one that the row names. Followers wait for its end before they hear of the next.
+    /// The outcome of the run is in the row, even if an edit has voided it. The episode to settle is that of
+    /// the run, not the one that the row names: followers get its end before they get the next episode.
     fn forget_run(&mut self, context: &mut RunnerContext<'_>) {
         if let Run::Ended { episode, .. } = self.run {
             context.episodes.settle_outcome(context.now, episode);
@@ -361,7 +362,7 @@ impl Runner {
         }
     }
 
-    /// Somebody else may have won: what follows depends on the row.
+    /// Another writer may have won: reads the row before doing anything else.
     fn reread(&mut self, context: &mut RunnerContext<'_>) {
         if self.backoff.is_fresh() {
             let _ = self.backoff.next_delay();
@@ -375,7 +376,7 @@ impl Runner {
         self.step = Step::WaitingToRetry { until: context.now + self.backoff.next_delay() };
     }
 
-    /// Does what the row asks for, until there is something to wait for.
+    /// Does the next thing that the row requires, unless the runner is waiting for something.
     pub(super) fn settle(&mut self, context: &mut RunnerContext<'_>) {
         if self.suspended {
             return;
@@ -451,10 +452,11 @@ impl Runner {
         }
     }
 
-    /// Whatever ran is not what the row asks for: begins a new attempt.
+    /// The run, if there is one, is not of the attempt that the row names: begins a new attempt.
     fn begin(&mut self, context: &mut RunnerContext<'_>) {
         self.stop(context);
-        // What was cut short is kept until the new attempt has begun: it may yet turn out to be interrupted (S7).
+        // What was cut short is kept until the new attempt has begun: it may yet turn out to be interrupted
+        // (S7).
         if !matches!(&self.run, Run::Ended { episode, .. } if *episode == self.row.present_episode()) {
             self.forget_run(context);
         }
@@ -490,7 +492,7 @@ impl Runner {
         Fence { replica, lease: self.lease, episode: self.row.present_episode() }
     }
 
-    /// All parts of the attempt that this runner generated, joined (S4). Nothing of any other.
+    /// The joined parts of the attempt, if this runner generated it (S4); `None` for any other attempt.
     fn committed_text(&self, episode: Episode, context: &RunnerContext<'_>) -> Option<Content> {
         let ours = self.row.attempt_lease == Some(self.lease)
             && matches!(&self.run, Run::Ended { episode: ended, .. } if *ended == episode);
@@ -499,7 +501,8 @@ impl Runner {
         (!buffer.text().is_empty()).then(|| Content::text(buffer.text()))
     }
 
-    /// The chat is not ours any more. What was generated under a lease that another holds is forgotten (S5).
+    /// The chat is not held any more. If another lease has replaced this one, what was generated is dropped
+    /// (S5).
     pub(super) fn leave(mut self, context: &mut RunnerContext<'_>) {
         self.stop(context);
         self.forget_run(context);
@@ -518,7 +521,7 @@ impl Runner {
         };
         let retry = self.retry_at.filter(|_| self.step == Step::Nothing && self.run == Run::None);
         let retry = retry.map(|at| Deadline { at, reason: Reason::GenerationRetry });
-        // Nothing is done before the lease is confirmed, so there is nothing else to wake for.
+        // While suspended, nothing is done until the lease is confirmed, so no deadline is needed.
         let rest = (!self.suspended).then(|| step.into_iter().chain(retry));
         lease.into_iter().chain(rest.into_iter().flatten())
     }
@@ -543,7 +546,7 @@ impl Runner {
     }
 }
 
-/// Parts of at most what one event may hold, cut between characters.
+/// Splits a text, between characters, into parts that each fit one event.
 fn split(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     core::iter::from_fn(move || {

@@ -1,7 +1,7 @@
-//! One viewer: a cursor, and what it takes to compute the next event from it and from what the hub knows.
+//! One viewer: a cursor, and the computation of its next event from the cursor and the state of the hub.
 //!
-//! The order is that of the stream: a `preview_reset` alone, then `history_reset`, messages, queue, status,
-//! error, retry, and the parts of the episode that the status announced.
+//! The order of the stream: `preview_reset`, then `history_reset`, messages, queue, status, error, retry, and
+//! the parts of the episode that the status announced.
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -24,20 +24,22 @@ pub(super) struct Subscription {
     catch_up: CatchUp,
 }
 
-/// What is known of the cursor's message.
+/// The cursor's message, and whether it is known to be in the history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum BaseMessage {
-    /// The viewer says that it has the messages up to it.
+    /// The viewer says that it has the messages up to this one.
     Claimed { came: ReadMark },
-    /// The viewer's cursor may come from a future that the database does not know.
+    /// The viewer resumed with a cursor, which may be ahead of the database if that was restored from a
+    /// backup.
     Resumed { came: ReadMark },
-    /// It was in the history at the cursor's `snapshot_version`.
+    /// The message was in the history at the cursor's `snapshot_version`.
     Held,
-    /// It is not in the history, so all of it follows anew. From the future, everything else does too.
+    /// The message is not in the history, so the whole history is sent anew. If the cursor is ahead of the
+    /// database (`from_future`), so is everything else.
     Lost { from_future: bool },
 }
 
-/// Messages from before the hub's tail.
+/// Reading of messages older than the cached tail.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Paging {
     None,
@@ -45,8 +47,8 @@ enum Paging {
     Reading {
         op: OpId,
     },
-    /// The last page was of another history than the hub knows: there is no use in another before the hub
-    /// has read anew (L4).
+    /// The last page was of another history than the cached one. The next page is requested only after the
+    /// hub has read the chat again (L4).
     AwaitingRead {
         mark: ReadMark,
     },
@@ -56,11 +58,11 @@ enum Paging {
     },
 }
 
-/// How far it is to `synced`.
+/// The progress towards `synced`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum CatchUp {
     Pending,
-    /// After this part, which was the last one there was when the durable state had been told.
+    /// Due after this part: it was the last one held when the durable state had been sent.
     Until {
         episode: Episode,
         seq: Seq,
@@ -68,15 +70,15 @@ enum CatchUp {
     Sent,
 }
 
-/// What a subscription comes to.
+/// The result of computing the next event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     Event(StreamEvent),
-    /// Nothing is owed.
+    /// The viewer has everything.
     Nothing,
-    /// It waits for a page that was asked for, or has to be.
+    /// The viewer needs a page, which may have been requested already.
     Page,
-    /// It waits for a read that began after it came.
+    /// The viewer needs a read that began after it subscribed.
     FreshRead(ReadMark),
 }
 
@@ -96,7 +98,7 @@ impl Subscription {
         self.paging == Paging::Wanted
     }
 
-    /// The message after which the page has to begin.
+    /// A page is being read; it begins after [`Self::message`].
     pub(super) fn begin_page(&mut self, op: OpId) {
         self.paging = Paging::Reading { op };
     }
@@ -117,7 +119,8 @@ impl Subscription {
         self.paging = Paging::AwaitingRead { mark };
     }
 
-    /// Takes a page. One of another history than the hub knows is dropped; then the hub has to read anew.
+    /// Takes a page. Returns false if it is of another history than the cached one: then the hub has to read
+    /// the chat again.
     pub(super) fn on_page(&mut self, page: Page, cached: &CachedChat) -> bool {
         self.paging = Paging::None;
         if page.reset_version != cached.state.reset_version {
@@ -137,14 +140,14 @@ impl Subscription {
         fits
     }
 
-    /// The cursor's message is in the history that the hub knows.
+    /// The cursor's message is in the cached history.
     fn hold(&mut self, cached: &CachedChat) {
         self.base = BaseMessage::Held;
         self.cursor.snapshot_version = self.cursor.snapshot_version.max(cached.state.snapshot_version);
     }
 
-    /// The next event. `is_past` tells whether a read that began after a mark has succeeded; `suspended_lease` is a
-    /// lease of ours that has run out by our own clock.
+    /// The next event. `is_past` says whether a read that began after a mark has succeeded; `suspended_lease`
+    /// is this replica's lease if it has expired by our own clock.
     pub(super) fn next(
         &mut self,
         cached: &CachedChat,
@@ -155,7 +158,7 @@ impl Subscription {
     ) -> Step {
         let over = match &self.paging {
             Paging::AwaitingRead { mark } => is_past(*mark),
-            // History was cut since: what was read of it is of no use.
+            // Messages were cut off the history since the page was read.
             Paging::Ready { reset_version, .. } => *reset_version != cached.state.reset_version,
             Paging::None | Paging::Wanted | Paging::Reading { .. } => false,
         };
@@ -188,7 +191,7 @@ impl Subscription {
         }
     }
 
-    /// Makes sure that what the cursor says is of the history that the hub knows.
+    /// Checks that the cursor's message is in the cached history.
     fn check_base(&mut self, cached: &CachedChat, is_past: impl Fn(ReadMark) -> bool) -> Option<Step> {
         let state = &cached.state;
         match self.base {
@@ -299,7 +302,7 @@ impl Subscription {
         Step::Page
     }
 
-    /// Queue, status, error, retry: whichever differs first from what was told.
+    /// Queue, status, error, retry: the first of them that differs from what was sent.
     fn next_state(&mut self, cached: &CachedChat) -> Option<Body> {
         let (state, cursor) = (&cached.state, &mut self.cursor);
         if cursor.queue_version != state.queue_version {
@@ -317,7 +320,7 @@ impl Subscription {
             assert!(sent, "S8: a status is told after the messages it speaks of");
             cursor.status = status;
             if state.error.is_none() {
-                // A client that hears of another status forgets the error; the next one may be the same.
+                // Clients clear the error when the status changes, so an equal error must be sent again.
                 cursor.error = Fingerprint::NOTHING;
             }
             let (history_version, attempt) = (state.history_version, state.attempt);
@@ -339,7 +342,7 @@ impl Subscription {
         None
     }
 
-    /// Parts of the episode that the snapshot names, and `synced` when what there was at first is told.
+    /// The parts of the live episode, and `synced` once everything that was there at the beginning is sent.
     fn next_parts(
         &mut self,
         cached: &CachedChat,
