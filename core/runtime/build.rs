@@ -1,5 +1,5 @@
-//! Generates the relay's messages and gRPC code. The compiler comes with a crate, so that none need be
-//! installed; tonic's transport is left out, for the relay runs over `Env`'s byte streams.
+//! Generates the relay's messages and gRPC code. The protobuf compiler comes with a crate, so none has to be
+//! installed. tonic's transport is left out, because the relay runs over `Env`'s byte streams.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto/relay.proto");

@@ -1,6 +1,6 @@
-//! The generator that needs no model: it counts. Part `i` is `"i "`, and a user's message that begins with
-//! `/demo` tells how many parts, how fast, how long, and where the provider fails. It promises that nothing
-//! but its `Env`'s clock paces it, so that production and simulation run the same one.
+//! The demo generator, which needs no model: it counts. Part `i` is `"i "`. A user's message that begins with
+//! `/demo` sets how many parts there are, how fast they come, how long they are, and where the provider
+//! fails. Its only source of time is its `Env`, so production and simulation run the same code.
 
 mod script;
 
@@ -17,7 +17,7 @@ use crate::ports::{Conversation, Env, Generated, Generation, Generator};
 use script::Script;
 pub use script::{INTERVAL_MAX, PARTS_MAX, SIZE_MAX};
 
-/// Counts, at the pace and with the faults that the last user message asks for.
+/// A generator that counts, at the pace and with the faults that the last user message asks for.
 #[derive(Clone, Debug)]
 pub struct Demo<E: Env> {
     env: E,
@@ -25,7 +25,7 @@ pub struct Demo<E: Env> {
 }
 
 impl<E: Env> Demo<E> {
-    /// `unix_micros` tells the wall clock that `stamp=1` writes down.
+    /// `unix_micros` reads the wall clock, for `stamp=1`.
     pub fn new(env: E, unix_micros: fn() -> u64) -> Self {
         Self { env, unix_micros }
     }
@@ -49,14 +49,14 @@ impl<E: Env> Generator for Demo<E> {
     }
 }
 
-/// One answer in the making.
+/// One answer that is being generated.
 struct Run<E: Env> {
     script: Script,
     first_attempt: bool,
     /// Parts given so far.
     emitted: u64,
     started: Time,
-    /// Its place is used again for each part.
+    /// The timer's allocation is reused for each part.
     timer: Option<Pin<Box<E::Sleep>>>,
     /// The timer is set for the next part and has not gone off.
     waiting: bool,
@@ -65,7 +65,7 @@ struct Run<E: Env> {
     unix_micros: fn() -> u64,
 }
 
-/// What a run does where it stands.
+/// What a run does next.
 enum Step {
     Part,
     Stall,
@@ -91,7 +91,8 @@ impl<E: Env> Run<E> {
         }
     }
 
-    /// Waits until the next part is due. Counted from the start, so that one late part delays no other.
+    /// Waits until the next part is due. Due times count from the start of the run, so that one late part
+    /// does not delay the others.
     fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.script.interval.is_zero() {
             return Poll::Ready(());
@@ -144,7 +145,7 @@ impl<E: Env> Stream for Run<E> {
                 ready!(self.poll_due(cx));
                 Poll::Ready(Some(Generated::Text(self.part())))
             }
-            // Nothing will ever wake it: only the drop of the run ends this.
+            // Nothing wakes it again: only dropping the run ends it.
             Step::Stall => Poll::Pending,
             Step::End(end) => {
                 self.ended = true;

@@ -1,8 +1,8 @@
-//! What the edge says, as bytes: the JSON objects, the stream's events, the cursor's text.
+//! Encodes what clients get: JSON objects, stream events, and the text form of cursors.
 //!
-//! JSON is written straight into buffers, with no tree of values in between, because parts are written once
-//! per viewer. The content of a large message is not copied at all: every viewer's frame refers to the one
-//! in the hub. Which bytes go into which envelope (SSE, WebSocket) is told here too; sockets are not.
+//! JSON is written straight into buffers, without a tree of values in between, because parts are written once
+//! per viewer. The content of a large message is not copied at all: every viewer's frame refers to the copy
+//! in the hub. The envelopes (SSE, WebSocket) are written here as well.
 
 use std::fmt::Display;
 use std::io::Write;
@@ -17,9 +17,9 @@ use mainstem_machine::{
 };
 use serde::Serialize;
 
-/// A cursor's text is never longer. What is longer is not even decoded (B1).
+/// The longest text form of a cursor. A longer text is rejected without decoding it (B1).
 pub const CURSOR_TEXT_BYTES_MAX: usize = 192;
-/// The content of a larger message is referred to instead of copied.
+/// Larger content of a message is referred to instead of copied.
 const COPIED_CONTENT_BYTES_MAX: usize = 16 * 1024;
 
 /// The cursor as clients know it: opaque, short, URL-safe.
@@ -34,7 +34,7 @@ pub fn cursor_from_text(text: &str) -> Result<Cursor, BadCursor> {
     Cursor::from_bytes(&URL_SAFE_NO_PAD.decode(text).map_err(|_| BadCursor)?)
 }
 
-/// Bytes in the making: own ones, and shared ones between them.
+/// A buffer being written: its own bytes, with shared chunks between them.
 #[derive(Debug, Default)]
 pub struct Frame {
     closed: Vec<Bytes>,
@@ -48,7 +48,7 @@ impl Frame {
         self.closed
     }
 
-    /// The bytes in one piece.
+    /// All bytes, copied into one buffer.
     pub fn into_bytes(mut self) -> Vec<u8> {
         if self.closed.is_empty() {
             return self.open;
@@ -74,7 +74,7 @@ impl Frame {
     }
 }
 
-/// Keeps a message alive while its content is on its way.
+/// Keeps a message alive while its content is being sent.
 struct SharedContent(Arc<Message>);
 
 impl AsRef<[u8]> for SharedContent {
@@ -325,7 +325,7 @@ fn write_array<T>(
     out.push(b']');
 }
 
-/// A JSON object in the making.
+/// A JSON object being written.
 struct Object<'a> {
     out: &'a mut Vec<u8>,
     first: bool,
@@ -337,7 +337,7 @@ impl<'a> Object<'a> {
         Self { out, first: true }
     }
 
-    /// An object that has members already.
+    /// Continues an object that has members already.
     fn go_on(out: &'a mut Vec<u8>) -> Self {
         Self { out, first: false }
     }
@@ -354,7 +354,7 @@ impl<'a> Object<'a> {
         self.out
     }
 
-    /// Text that has nothing to escape.
+    /// A string that needs no escaping.
     fn plain(&mut self, name: &'static str, text: &str) {
         let out = self.member(name);
         out.push(b'"');
@@ -417,7 +417,7 @@ mod tests {
         })
     }
 
-    /// What either envelope says of an event: the same.
+    /// Encodes an event in both envelopes, and checks that they agree.
     fn decoded(body: Body) -> Value {
         let event = event(body);
         let bytes = json_array(std::slice::from_ref(&event)).into_bytes();

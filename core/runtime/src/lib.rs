@@ -1,5 +1,5 @@
-//! The driver: one task per hub, the ports for what the world must offer, the relay over them, and what
-//! the edge means. It takes no decision: the machines do.
+//! The driver of the state machines: one task per hub, the ports to the outside world, the relay between
+//! replicas, and the encoding of what clients get. It takes no decisions: the machines do.
 
 #[cfg(feature = "contract")]
 pub mod contract;

@@ -1,4 +1,4 @@
-//! What a replica offers to those who put it on a wire: commands, reads, streams.
+//! The node: one replica as its edge sees it, with commands, reads and streams.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -21,12 +21,12 @@ use crate::ports::{
 };
 use crate::relay::{Follow, Peers, RelayServer, RelaySource};
 
-/// How long a request waits for a database that does not answer.
+/// How long a request keeps retrying while the database does not answer.
 const RETRY_BUDGET: Duration = Duration::from_secs(8);
-/// How long handing over may take after the drain time-out.
+/// How long the hand-over may take after the drain time-out.
 const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How a replica is set up.
+/// The configuration of a replica.
 #[derive(Clone, Debug)]
 pub struct NodeConfig {
     pub replica: ReplicaId,
@@ -39,32 +39,33 @@ pub struct NodeConfig {
     pub poll_interval: Duration,
     pub drain_timeout: Duration,
     pub episode_bytes_max: usize,
-    /// Without it the replica is alone: no relay, no peers.
+    /// `None`: the replica runs alone, without a relay and without peers.
     pub relay: Option<RelayConfig>,
 }
 
 #[derive(Clone, Debug)]
 pub struct RelayConfig {
-    /// Where the relay listens, `host:port`.
+    /// The address on which the relay listens, `host:port`.
     pub listen: String,
-    /// Where peers reach it; the bound address if `None`.
+    /// The address at which peers reach it. `None`: the bound address.
     pub advertise: Option<String>,
-    /// What peers authenticate by.
+    /// The secret by which peers authenticate.
     pub secret: Arc<[u8]>,
 }
 
-/// Why a request was not answered as asked.
+/// Why a request failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EdgeError {
     #[error(transparent)]
     Rejected(#[from] Rejection),
-    /// The key came with another body before.
+    /// The idempotency key was used with another body before.
     #[error("this key was used for another request")]
     Mismatch,
-    /// The database cannot be reached now, or the outcome is not known yet. Asking again is safe with a key.
+    /// The database cannot be reached now, or the outcome is unknown. Retrying is safe with an idempotency
+    /// key.
     #[error("the database does not answer: {0}")]
     Unavailable(String),
-    /// This replica is going away or takes no more.
+    /// This replica is shutting down, or has reached a limit.
     #[error("this replica takes no more: {0}")]
     Overloaded(&'static str),
 }
@@ -78,7 +79,7 @@ pub struct Node<E: Env> {
     drain_timeout: Duration,
 }
 
-/// What runs on the replica's behalf. Dropping it ends it.
+/// The tasks of the replica. Dropping them ends them.
 #[derive(Default)]
 struct Running {
     replica: Option<TaskHandle>,
@@ -93,7 +94,7 @@ impl<E: Env> fmt::Debug for Node<E> {
 }
 
 impl<E: Env> Node<E> {
-    /// Joins: listens for peers, begins to work. Fails if the relay's address cannot be had.
+    /// Starts the replica: listens for peers and begins to work. Fails if it cannot bind the relay's address.
     pub async fn start(
         env: E,
         config: NodeConfig,
@@ -140,8 +141,8 @@ impl<E: Env> Node<E> {
         Ok(Self { shared, running, vitals, drain_timeout: config.drain_timeout })
     }
 
-    /// Carries out a user's command: applies, commits, announces. Without a key of the caller's it is made
-    /// safe to ask the database again by a key of our own.
+    /// Executes a user's command: applies, commits and announces it. If the caller brings no idempotency key,
+    /// an internal one is used, so that retries are safe.
     pub async fn execute(
         &self,
         by: &Arc<str>,
@@ -153,7 +154,7 @@ impl<E: Env> Node<E> {
         let request = Request { chat, command, by: Some(by.clone()), idempotency_key: Some(idempotency_key) };
         let shared = self.shared.clone();
         let (answer, answered) = tokio::sync::oneshot::channel();
-        // On its own, so that a caller who goes away cannot keep what was committed from being announced.
+        // In a task of its own, so that a change is announced even if the caller disconnects.
         let applying = async move {
             let _ = answer.send(settle(&shared, &request).await);
         };
@@ -199,7 +200,7 @@ impl<E: Env> Node<E> {
         page.ok_or(EdgeError::Rejected(Rejection::NoSuchChat))
     }
 
-    /// A stream of the chat. It may be dropped at any moment.
+    /// Subscribes to the chat. The stream may be dropped at any moment.
     pub async fn subscribe(&self, by: &Arc<str>, chat: ChatId, from: Resume) -> Result<Viewer<E>, EdgeError> {
         self.check_owner(by, chat).await?;
         if lock(&self.running).draining {
@@ -214,8 +215,9 @@ impl<E: Env> Node<E> {
         Ok(Viewer { watch })
     }
 
-    /// To anybody but its owner a chat does not exist (S10), and to nobody once it was deleted: the database
-    /// is asked, though an open hub knows the owner, for the hub may not have heard of the end.
+    /// For anybody but its owner, a chat does not exist (S10), and for nobody once it is deleted. This asks
+    /// the database even if the chat is cached here, because this replica may not have heard of the deletion
+    /// yet.
     async fn check_owner(&self, by: &Arc<str>, chat: ChatId) -> Result<(), EdgeError> {
         let open = self.shared.registry.find(chat);
         let cached = open.and_then(|cell| cell.enter(&self.shared.env, |entry| entry.cached()).flatten());
@@ -224,7 +226,7 @@ impl<E: Env> Node<E> {
         if owned { Ok(()) } else { Err(Rejection::NoSuchChat.into()) }
     }
 
-    /// Reads, and tries again for a while: a database that went away may be back.
+    /// Reads, and retries for a while, because the database may come back.
     async fn read<'a, T, F>(&'a self, read: impl Fn() -> F) -> Result<T, EdgeError>
     where
         F: Future<Output = Result<T, Fault>> + 'a,
@@ -271,8 +273,8 @@ impl<E: Env> Node<E> {
         self.drain_within(Duration::ZERO).await;
     }
 
-    /// Hands over: takes no more, lets what runs finish within the drain time-out or releases it, then ends
-    /// all streams. Returns when nothing is left.
+    /// Drains the replica: acquires no more chats, lets runs finish within the drain time-out, hands over
+    /// those that do not, and then ends all streams. Returns when nothing is left.
     pub async fn drain(&self) {
         self.drain_within(self.drain_timeout).await;
     }
@@ -285,7 +287,9 @@ impl<E: Env> Node<E> {
         if !self.drained_within(limit).await {
             shared.registry.deliver_all(&shared.env, &HubEvent::HandOver);
             if !self.drained_within(HAND_OVER_TIMEOUT).await {
-                tracing::warn!("what ran here was not handed over: its leases have to run out");
+                tracing::warn!(
+                    "could not hand over all runs in time: others take them over when the leases expire"
+                );
             }
         }
         shared.registry.deliver_all(&shared.env, &HubEvent::Close);
@@ -317,7 +321,7 @@ impl<E: Env> Node<E> {
         within(&self.shared.env, limit, drained).await.is_ok()
     }
 
-    /// Ends everything that runs on the replica's behalf, at once.
+    /// Ends all tasks of the replica, at once.
     pub fn end(&self) {
         self.vitals.release();
         let running = std::mem::take(&mut *lock(&self.running));
@@ -328,19 +332,18 @@ impl<E: Env> Node<E> {
         }
     }
 
-    /// What has a stated maximum, and how large it is (B1); and asserts what always holds. For tests and
-    /// simulations.
+    /// Measures everything that is bounded (B1), and asserts all invariants. For tests and simulations.
     pub fn inspect(&self) -> Vec<Measure> {
         self.shared.registry.inspect(&self.shared.env)
     }
 
-    /// How many hubs are open. For those who look for leaks (B2).
+    /// How many hubs are open. For tests that look for leaks (B2).
     pub fn open_hubs(&self) -> usize {
         self.shared.registry.chats().len()
     }
 }
 
-/// Asks until the outcome is known. The receipt makes it happen once (S6, R34).
+/// Retries until the outcome is known. The idempotency key makes it happen only once (S6, R34).
 async fn settle<E: Env>(shared: &Arc<Shared<E>>, request: &Request) -> Result<Applied, EdgeError> {
     assert!(
         request.idempotency_key.is_some(),
@@ -355,7 +358,7 @@ async fn settle<E: Env>(shared: &Arc<Shared<E>>, request: &Request) -> Result<Ap
     }
 }
 
-/// How long a request goes on asking.
+/// How long a request goes on retrying.
 struct RetryBudget {
     since: Time,
     delay: Duration,
@@ -381,7 +384,7 @@ impl RetryBudget {
     }
 }
 
-/// What peers that dial are given.
+/// Serves the frames for peers that follow a chat here.
 struct Source<E: Env> {
     shared: Arc<Shared<E>>,
     follows: Follows,
@@ -421,7 +424,7 @@ pub struct Viewer<E: Env> {
 }
 
 impl<E: Env> Viewer<E> {
-    /// Waits for what comes next. Cancel-safe: what was not returned is not told.
+    /// Waits for what comes next. Cancel-safe: an event that was not returned is not marked as sent.
     pub async fn next(&mut self) -> Next {
         self.watch.next().await
     }

@@ -1,4 +1,4 @@
-//! What every [`Bus`] must do. Losing notices is allowed to a bus, so none of this runs under faults.
+//! What every [`Bus`] must do. A bus may lose notices when it fails, so these checks run without faults.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use uuid::Uuid;
 use super::store::Sleep;
 use crate::ports::{Bus, BusSubscription, Notice, Topic};
 
-/// How long a notice may take.
+/// The longest time until a notice is delivered.
 const DELIVERY_MAX: std::time::Duration = std::time::Duration::from_secs(10);
 
-/// A bus, open, that nobody else uses.
+/// An open bus that nobody else uses.
 #[derive(Clone)]
 pub struct Subject {
     pub bus: Arc<dyn Bus>,
@@ -99,11 +99,11 @@ pub async fn a_dropped_subscription_harms_nobody(subject: &Subject) {
     let mut again = subscribe(subject, Topic::Chat(id(7))).await;
     publish(subject, notice(7, 3)).await;
     let mut received = next(subject, &mut again).await;
-    // What was under way when it subscribed may still arrive.
+    // A notice that was in flight when it subscribed may still arrive.
     if received == notice(7, 2) {
         received = next(subject, &mut again).await;
     }
-    assert_eq!(received, notice(7, 3), "who comes back is told what follows");
+    assert_eq!(received, notice(7, 3), "a new subscription gets what follows");
 }
 
 fn id(number: u128) -> ChatId {

@@ -1,5 +1,5 @@
-//! What every generator must do, whatever model is behind it. Adapters hand in a [`Subject`] and call
-//! [`check`]; faults of a particular provider are left to the adapter's own tests.
+//! What every generator must do, whatever model is behind it. Adapters pass a [`Subject`] to [`check`];
+//! faults of a particular provider are left to the adapter's own tests.
 
 use std::time::Duration;
 
@@ -9,24 +9,24 @@ use mainstem_machine::Time;
 
 use crate::ports::{Boxed, Conversation, Generated, Generation, Generator};
 
-/// Longest time that `start` may take.
+/// The longest time that `start` may take.
 pub const START_MAX: Duration = Duration::from_millis(500);
-/// Longest time until something comes of a run, or a dropped run has given back what it held.
+/// The longest time until a run yields something, or a dropped run has released everything.
 pub const STEP_MAX: Duration = Duration::from_secs(20);
-/// Events of one run that the suite looks at.
+/// Events of one run that the suite checks at most.
 pub const EVENTS_MAX: usize = 10_000;
 
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// A generator under test, with what the suite needs of its world.
+/// A generator under test, with what the suite needs from its environment.
 pub trait Subject: Send + Sync {
     fn generator(&self) -> &dyn Generator;
 
-    /// Must be answered completely, each time with the same text, in at least three parts of which the
-    /// last takes a while to come.
+    /// A conversation that must be answered completely, each time with the same text, in at least three parts
+    /// of which the last takes a while.
     fn conversation(&self) -> Conversation;
 
-    /// How many runs hold something of the world's: a connection, a timer, a task.
+    /// How many runs hold a resource: a connection, a timer, a task.
     fn runs_open(&self) -> usize;
 
     fn now(&self) -> Time;
@@ -34,7 +34,7 @@ pub trait Subject: Send + Sync {
     fn sleep(&self, duration: Duration) -> Boxed<'_, ()>;
 }
 
-/// Panics at the first law that does not hold.
+/// Panics at the first requirement that is not met.
 pub async fn check(subject: &impl Subject) {
     start_returns_at_once(subject).await;
     a_run_has_parts_then_one_end_and_nothing_after_it(subject).await;
@@ -70,7 +70,7 @@ async fn a_dropped_run_gives_back_what_it_held(subject: &impl Subject) {
         for _ in 0..parts {
             text(next(subject, &mut run).await);
         }
-        // Once more, so that it is dropped while it waits.
+        // Poll it once more, so that it is dropped while it waits.
         let _ = futures::poll!(run.next());
         drop(run);
         nothing_is_held(subject).await;
@@ -129,7 +129,7 @@ async fn next(subject: &impl Subject, run: &mut Generation) -> Option<Generated>
     }
 }
 
-/// Waits for it: a peer learns of a closed connection a little later.
+/// Waits until nothing is held: a peer notices a closed connection only a little later.
 async fn nothing_is_held(subject: &impl Subject) {
     let started = subject.now();
     while subject.runs_open() > 0 {

@@ -1,5 +1,5 @@
-//! What a `/demo` line asks of the demo generator. Every text is a script: what is no setting is ignored,
-//! and what is absurd is clamped. Playing a script is left to the generator.
+//! The settings of the demo generator, parsed from a `/demo` line. Every text is a valid script: words that
+//! are not settings are ignored, and values out of range are clamped. The generator plays the script.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub const SIZE_MAX: usize = 1024 * 1024;
 const PARTS_DEFAULT: u64 = 60;
 const INTERVAL_DEFAULT: Duration = Duration::from_millis(20);
 
-/// How an answer goes.
+/// How an answer is generated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Script {
     pub(super) parts: u64,
@@ -25,9 +25,9 @@ pub(super) struct Script {
     pub(super) retryable: Option<u64>,
     /// The provider fails for good after this part.
     pub(super) fatal: Option<u64>,
-    /// Nothing comes after this part, until the run is cancelled.
+    /// The run stalls after this part, until it is cancelled.
     pub(super) stall: Option<u64>,
-    /// Each part tells when it was emitted.
+    /// Each part contains the time at which it was emitted.
     pub(super) stamp: bool,
 }
 
@@ -46,7 +46,7 @@ impl Default for Script {
 }
 
 impl Script {
-    /// The script in a user's message. Of a setting given twice, the last counts.
+    /// Parses the script in a user's message. If a setting is given twice, the last one counts.
     pub(super) fn parse(message: &str) -> Self {
         let mut script = Self::default();
         let mut words = message.split_whitespace();
@@ -79,7 +79,7 @@ impl Script {
     }
 }
 
-/// Decimal digits and nothing else. What is too big for 64 bits is the biggest there is.
+/// Parses decimal digits and nothing else. Numbers beyond 64 bits become the maximum.
 fn number(text: &str) -> Option<u64> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| text.parse().unwrap_or(u64::MAX))

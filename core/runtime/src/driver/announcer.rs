@@ -1,5 +1,5 @@
-//! Notices on their way to the bus: the newest of each chat, a few at a time, each tried once. A notice is a
-//! hint; whoever misses it polls.
+//! Publishes notices on the bus: the newest of each chat, a few at a time, each tried once. Notices are
+//! hints: a replica that misses one learns of the change by its next sync.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,7 @@ use crate::ports::{Env, Notice, within};
 
 /// Notices in flight at the same time.
 const ANNOUNCEMENTS_MAX: usize = 8;
-/// Chats whose notices wait. Beyond it they are dropped: a bus that takes so few is as good as lost.
+/// Chats whose notices wait to be published. Further ones are dropped.
 const WAITING_MAX: usize = 65_536;
 
 #[derive(Debug, Default)]
@@ -29,7 +29,9 @@ impl Announcer {
         {
             let mut queue = lock(&self.0);
             if queue.waiting.len() >= WAITING_MAX {
-                tracing::warn!("notices are dropped: the bus takes too few");
+                tracing::warn!(
+                    "the bus is too slow: dropping notices, other replicas see changes by polling"
+                );
                 return;
             }
             let newer =
@@ -46,14 +48,16 @@ impl Announcer {
         shared.env.spawn(async move { publishing.announcer.publish(&publishing).await }).detach();
     }
 
-    /// Publishes until nothing waits.
+    /// Publishes until no notice waits.
     async fn publish<E: Env>(&self, shared: &Shared<E>) {
         while let Some(notice) = self.next() {
             let published = within(&shared.env, OP_TIMEOUT, shared.bus.publish(notice)).await;
             match published {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::warn!(%error, "a notice was not sent"),
-                Err(_) => tracing::warn!("a notice was not sent in time"),
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "could not publish a notice: others see the change by polling")
+                }
+                Err(_) => tracing::warn!("publishing a notice timed out: others see the change by polling"),
             }
         }
     }

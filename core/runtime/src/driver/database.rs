@@ -1,5 +1,5 @@
-//! Operations on the database: bounded in time, and their outcomes told as machines understand them. Apply,
-//! commit, announce is one sequence, and it is here.
+//! Database operations: bounded in time, with outcomes in the machines' terms. A command is applied,
+//! committed and announced in one sequence, which is here.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use mainstem_machine::{ChatId, ChatState};
 use super::Shared;
 use crate::ports::{Applied, Env, Fault, Notice, Request, within};
 
-/// A time-out says nothing about whether it happened.
+/// Runs an operation within [`OP_TIMEOUT`]. After a time-out, its outcome is unknown.
 pub(crate) async fn bounded<E: Env, T>(
     env: &E,
     operation: impl Future<Output = Result<T, Fault>>,
@@ -28,14 +28,15 @@ pub(super) fn outcome<T>(result: Result<T, Fault>, what: &'static str) -> OpOutc
             OpOutcome::Refused
         }
         Err(Fault::Unknown(error)) => {
-            tracing::warn!(what, error, "the database did not answer");
+            tracing::warn!(what, error, "a database operation got no answer and will be retried");
             OpOutcome::Unknown
         }
     }
 }
 
 impl<E: Env> Shared<E> {
-    /// Applies and commits; what was committed is announced, here at once and to the others by the bus.
+    /// Applies and commits a command, and announces the change: at once on this replica, and by the bus to
+    /// the others.
     pub(crate) async fn apply(self: &Arc<Self>, request: &Request) -> Result<Applied, Fault> {
         let applied = bounded(&self.env, self.store.apply(request)).await?;
         tracing::debug!(chat = %request.chat, command = request.command.name(), changed = is_change(&applied), "applied");
@@ -52,7 +53,7 @@ impl<E: Env> Shared<E> {
         Ok(applied)
     }
 
-    /// The answer to the first asking was lost, and whoever asked then could not announce what he did not know.
+    /// Announces a change whose first answer was lost: it was committed, but could not be announced then.
     fn announce_again(self: &Arc<Self>, chat: ChatId) {
         let shared = self.clone();
         let announcing = async move {

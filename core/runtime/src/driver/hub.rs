@@ -1,6 +1,7 @@
-//! A hub and its task. Whoever has an event for the hub hands it in under the hub's lock; what it asks for is
-//! carried out by the one task, which also holds everything that is open on its behalf: operations, the bus,
-//! the dial or the relay, the model's run. Dropping one of those ends it, so nothing can be left behind (B2).
+//! A hub and its task. Anything that has an event for the hub passes it in under the hub's lock. The task
+//! carries out the hub's actions and owns everything that is open on its behalf: operations, the bus
+//! subscription, the dial or relay, the model's run. Dropping any of these ends it, so nothing can be left
+//! behind (B2).
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -31,12 +32,12 @@ use crate::ports::{
 };
 use crate::relay::{Follow, RelayStream};
 
-/// Events that one wake takes from any one source before everybody else has a turn (B3).
+/// Events that one wake-up takes from one source before the other sources get their turn (B3).
 const EVENTS_MAX: usize = 64;
-/// Operations of one hub that may end at once, its pages among them.
+/// Operations of one hub that can end at the same time, page reads included.
 const OPERATIONS_MAX: usize = PAGE_READS_MAX + 8;
 
-/// A hub, its task, and those who wait for news of it.
+/// A hub, its task, and the viewers and followers that wait for changes.
 pub(crate) struct HubCell<E: Env> {
     chat: ChatId,
     inner: Mutex<Inner>,
@@ -51,13 +52,13 @@ struct Inner {
     joined: JoinedParts,
     pending: VecDeque<HubAction>,
     last_id: u64,
-    /// The lease that the runner was given.
+    /// The lease under which the hub has a runner.
     assigned: Option<Lease>,
-    /// The task is gone.
+    /// The task has ended.
     ended: bool,
 }
 
-/// Tells the task that somebody else has moved the hub.
+/// Wakes the task after another task has passed an event to the hub.
 #[derive(Default)]
 struct TaskWaker {
     requested: AtomicBool,
@@ -76,7 +77,7 @@ impl TaskWaker {
     }
 }
 
-/// The hub, with its lock held.
+/// The hub, while its lock is held.
 pub(crate) struct Entry<'a> {
     inner: &'a mut Inner,
     now: Time,
@@ -143,7 +144,7 @@ impl Entry<'_> {
         self.inner.hub.is_over_for(follower)
     }
 
-    /// Measures the hub, and asserts what always holds of it.
+    /// Measures the hub, and asserts its invariants.
     pub(super) fn inspect(&self) -> [Measure; 5] {
         let measures = self.inner.hub.measures();
         if measures.iter().all(|measure| measure.value <= measure.max) {
@@ -163,7 +164,7 @@ impl Entry<'_> {
 }
 
 impl<E: Env> HubCell<E> {
-    /// A new hub with its task.
+    /// Creates a hub and spawns its task.
     pub(super) fn spawn(shared: &Arc<Shared<E>>, chat: ChatId) -> Arc<Self> {
         let hub = Hub::new(shared.env.now(), shared.hub_config.clone());
         let (joined, pending) = (JoinedParts::default(), VecDeque::new());
@@ -181,12 +182,12 @@ impl<E: Env> HubCell<E> {
         self.chat
     }
 
-    /// Completes when there may be something new to tell. Enable it before looking.
+    /// Completes when the hub may have changed. Enable it before reading the hub.
     pub(crate) fn news(&self) -> Notified<'_> {
         self.news.notified()
     }
 
-    /// Does something with the hub. `None` if it is finished.
+    /// Calls `act` with the hub and wakes its task. `None` if the hub is finished.
     pub(crate) fn enter<T>(&self, env: &E, act: impl FnOnce(&mut Entry<'_>) -> T) -> Option<T> {
         let (done, moved) = self.enter_quietly(env, act)?;
         if moved {
@@ -195,7 +196,7 @@ impl<E: Env> HubCell<E> {
         Some(done)
     }
 
-    /// The same for the task itself, which need not be told.
+    /// The same for the task itself, which need not be woken.
     fn enter_quietly<T>(&self, env: &E, act: impl FnOnce(&mut Entry<'_>) -> T) -> Option<(T, bool)> {
         let mut inner = lock(&self.inner);
         if inner.ended || inner.hub.is_finished() {
@@ -212,7 +213,7 @@ impl<E: Env> HubCell<E> {
         Some((done, moved))
     }
 
-    /// Ends the task, whatever it is at.
+    /// Ends the task, whatever it is doing.
     pub(super) fn end(&self) {
         drop(lock(&self.task).take());
     }
@@ -224,8 +225,8 @@ impl<E: Env> fmt::Debug for HubCell<E> {
     }
 }
 
-/// Cleans up when the task ends, also when it was ended or panicked: viewers go elsewhere, and the lease is
-/// left to run out.
+/// Cleans up when the task ends, also after a panic: viewers are sent to other replicas, and the lease is
+/// left to expire.
 struct Ended<E: Env> {
     shared: Arc<Shared<E>>,
     cell: Arc<HubCell<E>>,
@@ -246,7 +247,7 @@ impl<E: Env> Drop for Ended<E> {
     }
 }
 
-/// What an operation came to, with what the task keeps of it.
+/// The result of an operation, with what the task keeps of it.
 enum Done {
     Event(HubEvent),
     Bus { op: OpId, subscribed: Result<BusSubscription, BusError> },
@@ -314,7 +315,7 @@ impl<E: Env> HubTask<E> {
         }
     }
 
-    /// Gathers what has happened. Ready if there is anything, or if somebody else moved the hub.
+    /// Collects events. Ready if there are any, or if another task has changed the hub.
     fn poll_events(&mut self, context: &mut Context<'_>, events: &mut Vec<HubEvent>) -> Poll<()> {
         let woken = self.ended.cell.task_waker.poll(context);
         self.poll_bus(context, events);
@@ -381,9 +382,9 @@ impl<E: Env> HubTask<E> {
         let chat = self.ended.cell.chat;
         match fault {
             RelayFault::Denied => {
-                tracing::error!(%chat, %dial, "a peer denies our credentials: give all replicas one secret");
+                tracing::error!(%chat, %dial, "a peer denies our credentials: give all replicas the same secret");
             }
-            RelayFault::Nonsense => tracing::warn!(%chat, %dial, "a peer sent what makes no sense"),
+            RelayFault::Nonsense => tracing::warn!(%chat, %dial, "a peer violated the relay protocol"),
             RelayFault::Gone | RelayFault::NotWorker => {
                 tracing::debug!(%chat, %dial, fault = fault.as_str(), "the relay is gone");
             }
@@ -418,7 +419,7 @@ impl<E: Env> HubTask<E> {
         }
     }
 
-    /// Keeps what a finished operation brought, and tells the event that it is.
+    /// Keeps the result of a finished operation, and returns the event for the hub.
     fn take(&mut self, done: Done) -> HubEvent {
         match done {
             Done::Event(event) => event,
@@ -426,13 +427,15 @@ impl<E: Env> HubTask<E> {
                 let established = subscribed.is_ok();
                 match subscribed {
                     Ok(subscription) => self.bus = Some(subscription),
-                    Err(error) => tracing::debug!(chat = %self.ended.cell.chat, %error, "not subscribed"),
+                    Err(error) => {
+                        tracing::debug!(chat = %self.ended.cell.chat, %error, "could not subscribe to the bus")
+                    }
                 }
                 HubEvent::BusSubscribed { op, established }
             }
             Done::History { op, loaded } => {
                 let loaded = loaded.map(|(version, messages)| {
-                    // A load that was asked for earlier and comes later is nobody's any more.
+                    // A load that was requested earlier but ends later is dropped.
                     if self.history.as_ref().is_none_or(|(kept, _)| *kept < op) {
                         self.history = Some((op, messages));
                     }
@@ -445,7 +448,7 @@ impl<E: Env> HubTask<E> {
 
     fn execute(&mut self, action: HubAction) {
         let (shared, chat) = (self.ended.shared.clone(), self.ended.cell.chat);
-        tracing::trace!(%chat, ?action, "asked for");
+        tracing::trace!(%chat, ?action, "action");
         match action {
             HubAction::BusSubscribe { op } => self.operate(async move {
                 let subscribing = shared.bus.subscribe(Topic::Chat(chat));
@@ -485,7 +488,7 @@ impl<E: Env> HubTask<E> {
                     self.history.clone().expect("a run starts after its history was loaded");
                 assert_eq!(loaded, history, "a run starts over the history that was loaded last");
                 let conversation = Conversation { chat, model, episode, messages };
-                tracing::info!(%chat, ?episode, "generating");
+                tracing::info!(%chat, ?episode, "starting the model");
                 self.generation = Some((generation, shared.generator.start(conversation)));
             }
             HubAction::Cancel { generation } => {
@@ -513,7 +516,7 @@ pub(super) fn applied_state(applied: OpOutcome<Applied>) -> OpOutcome<Result<Arc
     match applied {
         OpOutcome::Done(Applied::Changed { state, .. }) => OpOutcome::Done(Ok(state)),
         OpOutcome::Done(Applied::Rejected(rejection)) => OpOutcome::Done(Err(rejection)),
-        // No runner's command is accepted without a change, and none has a receipt.
+        // A runner's command always changes something if it is accepted, and never has an idempotency key.
         OpOutcome::Done(Applied::Unchanged { .. } | Applied::Replayed(_) | Applied::Mismatch) => {
             OpOutcome::Refused
         }
@@ -522,7 +525,7 @@ pub(super) fn applied_state(applied: OpOutcome<Applied>) -> OpOutcome<Result<Arc
     }
 }
 
-/// The whole history, of one version.
+/// Loads the whole history, of one version.
 async fn load_history<E: Env>(shared: &Shared<E>, chat: ChatId) -> Result<(Version, History), Fault> {
     let mut messages: Vec<Arc<Message>> = Vec::new();
     let mut version = None;

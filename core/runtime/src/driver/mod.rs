@@ -1,5 +1,5 @@
-//! Drives the machines: one task for each hub, one for the replica. It hands events in, carries actions out,
-//! and decides nothing.
+//! Drives the machines: one task for each hub, and one for the replica. The tasks pass events in and carry
+//! out the actions; they decide nothing.
 
 mod announcer;
 mod database;
@@ -31,16 +31,16 @@ pub use viewer::Next;
 pub(crate) use viewer::{Followed, Watch};
 pub(crate) use vitals::Vitals;
 
-/// What the tasks of one replica share.
+/// The state that all tasks of one replica share.
 pub(crate) struct Shared<E: Env> {
     pub(crate) env: E,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) bus: Arc<dyn Bus>,
     pub(crate) generator: Arc<dyn Generator>,
     pub(crate) hub_config: Arc<HubConfig>,
-    /// What this replica says of itself to the others.
+    /// This replica's entry in the table of members.
     pub(crate) row: ReplicaRow,
-    /// `None` where there are no others.
+    /// `None` if the replica runs alone, without a relay.
     pub(crate) peers: Option<Peers<E>>,
     addresses: Mutex<BTreeMap<ReplicaId, String>>,
     pub(crate) registry: Registry<E>,
@@ -76,7 +76,7 @@ impl<E: Env> Shared<E> {
         })
     }
 
-    /// Where a peer's relay listens. One that is not known is looked for in the database.
+    /// The address of a peer's relay. An unknown one is looked up in the database.
     async fn address_of(&self, replica: &ReplicaId) -> Option<String> {
         let known = lock(&self.addresses).get(replica).cloned();
         if known.is_some() {
@@ -98,12 +98,12 @@ impl<E: Env> fmt::Debug for Shared<E> {
     }
 }
 
-/// A panic in a machine ends what it was about; it does not lock out everything else.
+/// Locks a mutex even if it is poisoned: a panic in one machine must not block everything else.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Lets everybody else have a turn.
+/// Yields to the other tasks.
 async fn yield_now() {
     let mut yielded = false;
     std::future::poll_fn(|context| {

@@ -24,7 +24,7 @@ impl<E: Env> Default for Registry<E> {
 }
 
 impl<E: Env> Registry<E> {
-    /// Hands an event to the chat's hub, which is opened if there is none. `None` if there is no room.
+    /// Calls `act` with the chat's hub, which is opened if necessary. `None` if too many hubs are open.
     pub(crate) fn enter<T>(
         &self,
         shared: &Arc<Shared<E>>,
@@ -37,7 +37,7 @@ impl<E: Env> Registry<E> {
             let entered = cell.enter(&shared.env, |entry| act.take().map(|act| act(&cell, entry)));
             match entered {
                 Some(done) => return done,
-                // It finished meanwhile: the next one is another.
+                // The hub finished in the meantime: open a new one.
                 None => self.remove(&cell),
             }
         }
@@ -60,7 +60,7 @@ impl<E: Env> Registry<E> {
             return Some(cell.clone());
         }
         if hubs.len() >= HUBS_MAX {
-            tracing::warn!(hubs = HUBS_MAX, "no room for another hub");
+            tracing::warn!(hubs = HUBS_MAX, "too many chats are open here: refusing another one");
             return None;
         }
         let cell = HubCell::spawn(shared, chat);
@@ -83,7 +83,7 @@ impl<E: Env> Registry<E> {
         lock(&self.hubs).keys().copied().collect()
     }
 
-    /// Hands an event to the chat's hub, if it is open.
+    /// Delivers an event to the chat's hub, if it is open.
     pub(super) fn deliver(&self, env: &E, chat: ChatId, event: HubEvent) {
         if let Some(cell) = self.find(chat) {
             cell.enter(env, |entry| entry.handle(event));
@@ -94,12 +94,12 @@ impl<E: Env> Registry<E> {
         self.deliver(env, chat, HubEvent::Hint { snapshot_version });
     }
 
-    /// Tells the chat's hub, if it is open, what was committed from here.
+    /// Delivers a row that this replica committed to the chat's hub, if it is open.
     pub(super) fn committed(&self, env: &E, state: &Arc<ChatState>) {
         self.deliver(env, state.id, HubEvent::Committed { state: state.clone() });
     }
 
-    /// Measures every hub, and asserts what always holds of it.
+    /// Measures every hub, and asserts its invariants.
     pub(crate) fn inspect(&self, env: &E) -> Vec<Measure> {
         let cells: Vec<_> = lock(&self.hubs).values().cloned().collect();
         let mut measures = vec![Measure { what: "hubs of a replica", value: cells.len(), max: HUBS_MAX }];
@@ -109,7 +109,7 @@ impl<E: Env> Registry<E> {
         measures
     }
 
-    /// Hands the same event to every hub.
+    /// Delivers an event to every hub.
     pub(crate) fn deliver_all(&self, env: &E, event: &HubEvent) {
         let cells: Vec<_> = lock(&self.hubs).values().cloned().collect();
         for cell in cells {
@@ -117,7 +117,7 @@ impl<E: Env> Registry<E> {
         }
     }
 
-    /// Ends every hub's task, whatever it is at.
+    /// Ends every hub's task, whatever it is doing.
     pub(crate) fn end_all(&self) {
         let cells = std::mem::take(&mut *lock(&self.hubs));
         for cell in cells.values() {

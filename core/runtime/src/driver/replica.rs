@@ -1,4 +1,4 @@
-//! The replica's own task: leases, membership, the periodic look at everything.
+//! The replica's own task: leases, membership, and the periodic sync.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
@@ -24,10 +24,10 @@ use crate::ports::{
     BusError, BusSubscription, Env, Fault, Held, Request, Rival, SyncReport, SyncRequest, Topic, within,
 };
 
-/// Notices that one wake handles before everything else has a turn.
+/// Notices that one wake-up handles before everything else gets its turn.
 const NOTICES_MAX: usize = 64;
 
-/// The replica's machine, and those who wait for it.
+/// The replica's machine, and the tasks that wait for changes of it.
 pub(crate) struct ReplicaCell {
     inner: Mutex<Inner>,
     woken: AtomicBool,
@@ -87,7 +87,7 @@ impl ReplicaCell {
         lock(&self.inner).replica.is_drained()
     }
 
-    /// Completes when the replica was moved. Enable it before looking.
+    /// Completes when the replica's state has changed. Enable it before reading the state.
     pub(crate) fn news(&self) -> Notified<'_> {
         self.news.notified()
     }
@@ -161,7 +161,7 @@ impl<E: Env> ReplicaTask<E> {
                     let established = subscribed.is_ok();
                     match subscribed {
                         Ok(subscription) => self.bus = Some(subscription),
-                        Err(error) => tracing::warn!(%error, "no notifications: polling alone"),
+                        Err(error) => tracing::warn!(%error, "no notifications: this replica sees new work by polling only"),
                     }
                     ReplicaEvent::BusSubscribed { op, established }
                 }

@@ -1,4 +1,4 @@
-//! One timer that is set anew only when its deadline moves.
+//! A timer that is reset only when its deadline changes.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -1,5 +1,5 @@
-//! Those who are told something: viewers, and replicas that follow. Each computes what comes next when it can
-//! take it, from the hub as it is then.
+//! Viewers, and replicas that follow. Each computes its next event from the current state of the hub, when it
+//! can send it.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use mainstem_machine::{Body, Ending, FollowerId, RelayFrame, StreamEvent, Subscr
 use super::{HubCell, Shared};
 use crate::ports::Env;
 
-/// Events, and bytes of text, that are computed at once.
+/// Events, and bytes of text, that are computed in one batch.
 const EVENTS_MAX: usize = 128;
 const EVENTS_BYTES_MAX: usize = 64 * 1024;
 
@@ -32,7 +32,7 @@ pub(crate) struct Watch<E: Env> {
 
 impl<E: Env> Watch<E> {
     pub(crate) fn new(shared: Arc<Shared<E>>, cell: Arc<HubCell<E>>, subscription: SubscriptionId) -> Self {
-        tracing::debug!(chat = %cell.chat(), %subscription, "a viewer comes");
+        tracing::debug!(chat = %cell.chat(), %subscription, "a viewer subscribed");
         Self { shared, cell, subscription }
     }
 
@@ -48,7 +48,7 @@ impl<E: Env> Watch<E> {
         }
     }
 
-    /// What there is to tell now. Nothing is awaited between computing an event and handing it out.
+    /// The events that are due now. Nothing is awaited between computing events and returning them.
     fn collect(&self) -> Option<Next> {
         let mut events = Vec::new();
         let mut bytes = 0;
@@ -75,12 +75,12 @@ impl<E: Env> Watch<E> {
 impl<E: Env> Drop for Watch<E> {
     fn drop(&mut self) {
         let subscription = self.subscription;
-        tracing::debug!(chat = %self.cell.chat(), %subscription, "a viewer leaves");
+        tracing::debug!(chat = %self.cell.chat(), %subscription, "a viewer left");
         self.cell.enter(&self.shared.env, |entry| entry.handle(HubEvent::Leave { subscription }));
     }
 }
 
-/// A follower's place in a hub. Dropping it leaves.
+/// A follower's subscription to a hub. Dropping it unsubscribes.
 #[derive(Debug)]
 pub(crate) struct Followed<E: Env> {
     shared: Arc<Shared<E>>,
@@ -93,8 +93,8 @@ impl<E: Env> Followed<E> {
         Self { shared, cell, follower }
     }
 
-    /// The next frame; `None` when this replica does not work on the chat any more. One at a time: what was
-    /// computed while the lease was good is not kept for later (S5).
+    /// The next frame; `None` when this replica does not work on the chat any more. Frames are computed one
+    /// at a time, so that none is sent after the lease has expired (S5).
     pub(crate) async fn next(&mut self) -> Option<RelayFrame> {
         loop {
             let news = self.cell.news();

@@ -1,11 +1,11 @@
-//! Notifications: hints that something changed. They may be lost, late, doubled or out of order.
+//! The bus: notices that a chat has changed. They may be lost, delayed, duplicated or out of order.
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use mainstem_machine::{ChatId, Status, Version};
 use serde::{Deserialize, Serialize};
 
-/// A chat changed, up to these versions. Told after the commit.
+/// A chat has changed, up to these versions. Published after the commit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
     pub chat: ChatId,
@@ -13,7 +13,7 @@ pub struct Notice {
     pub history_version: Version,
     pub queue_version: Version,
     pub status: Status,
-    /// The chat is runnable and nobody's.
+    /// The chat is runnable and held by nobody.
     pub free: bool,
     pub deleted: bool,
 }
@@ -26,18 +26,18 @@ pub enum Topic {
     Work,
 }
 
-/// The bus cannot be reached. Whoever gets it polls, and tries again later.
+/// The bus cannot be reached. The caller polls instead, and tries again later.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the bus cannot be reached: {0}")]
 pub struct BusError(pub String);
 
-/// Notices, until the subscription is lost: its end means that notices may have been missed. Dropping it
-/// unsubscribes. It may drop notices that nobody takes in time, but then it ends.
+/// A stream of notices. Its end means that the subscription was lost and that notices may have been missed;
+/// this is also how it reacts if notices are not taken in time. Dropping it unsubscribes.
 pub type BusSubscription = BoxStream<'static, Notice>;
 
 #[async_trait]
 pub trait Bus: Send + Sync + 'static {
-    /// Returns once notices published from now on are delivered.
+    /// Subscribes. All notices published after it returns are delivered.
     async fn subscribe(&self, topic: Topic) -> Result<BusSubscription, BusError>;
 
     async fn publish(&self, notice: Notice) -> Result<(), BusError>;

@@ -1,4 +1,4 @@
-//! The world's time, tasks and network.
+//! Time, tasks, network and entropy.
 
 use std::fmt;
 use std::future::Future;
@@ -19,7 +19,7 @@ impl TaskHandle {
         Self(Some(Box::new(end)))
     }
 
-    /// Lets the task go on by itself.
+    /// Detaches the task: it runs to its end.
     pub fn detach(mut self) {
         self.0 = None;
     }
@@ -47,7 +47,7 @@ pub trait Env: Clone + fmt::Debug + Send + Sync + Unpin + 'static {
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> TaskHandle;
 
-    /// This process's monotonic clock. It goes on while the process is stopped.
+    /// This process's monotonic clock. It continues while the process is stopped.
     fn now(&self) -> Time;
 
     fn sleep(&self, duration: Duration) -> Self::Sleep;
@@ -73,7 +73,7 @@ pub trait Env: Clone + fmt::Debug + Send + Sync + Unpin + 'static {
     fn entropy(&self) -> u64;
 }
 
-/// Ends with [`io::ErrorKind::TimedOut`] what has not come after `limit`.
+/// Waits for `work`, and fails with [`io::ErrorKind::TimedOut`] after `limit`.
 pub async fn within<E: Env, T>(env: &E, limit: Duration, work: impl Future<Output = T>) -> io::Result<T> {
     let work = std::pin::pin!(work);
     let sleep = std::pin::pin!(env.sleep(limit));
@@ -83,5 +83,5 @@ pub async fn within<E: Env, T>(env: &E, limit: Duration, work: impl Future<Outpu
     }
 }
 
-/// A future that was given a place of its own.
+/// A boxed future.
 pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -1,4 +1,4 @@
-//! The model: given a conversation, it answers in parts.
+//! The generator: given a conversation, a model answers in parts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,18 +6,18 @@ use std::time::Duration;
 use futures::stream::BoxStream;
 use mainstem_machine::{ChatId, Completion, Episode, Message, RunError};
 
-/// What a model is asked to answer.
+/// The conversation that a model has to continue.
 #[derive(Clone, Debug)]
 pub struct Conversation {
     pub chat: ChatId,
     pub model: Option<Arc<str>>,
-    /// The run this is for. Its attempt counts from 1.
+    /// The episode to generate. Attempts count from 1.
     pub episode: Episode,
     /// The whole history, oldest first.
     pub messages: Arc<[Arc<Message>]>,
 }
 
-/// What comes of a run.
+/// An event of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Generated {
     /// More text. Never empty.
@@ -33,8 +33,8 @@ pub enum Generated {
     },
 }
 
-/// A run: polled for what it generates; dropped, it is cancelled, and whatever it holds is given back. One
-/// that ends without `Done` or `Failed` has failed retryably.
+/// A run: a stream of what it generates. Dropping it cancels the run and releases everything it holds. If it
+/// ends without `Done` or `Failed`, the run has failed retryably.
 pub type Generation = BoxStream<'static, Generated>;
 
 pub trait Generator: Send + Sync + 'static {

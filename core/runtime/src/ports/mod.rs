@@ -1,4 +1,4 @@
-//! What the world must offer. `server` and `sim` each bring their own.
+//! The ports: what the driver needs from the outside world. `server` and `sim` each have their own adapters.
 
 mod bus;
 mod env;

@@ -1,5 +1,5 @@
-//! The database: rows, kept. What a command means is decided by `machine`; an adapter loads, applies,
-//! writes.
+//! The database. The meaning of commands is decided in `machine`: an adapter loads the row, applies the
+//! command and writes the change.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use mainstem_machine::{
     Snapshot, Status, Version,
 };
 
-/// Why an operation has no result.
+/// Why an operation failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// It did not happen.
+    /// The operation did not happen.
     #[error("the database refused: {0}")]
     Refused(String),
     /// It did not happen: everything that could have carried it is in use.
@@ -29,17 +29,18 @@ pub enum Fault {
 pub struct Request {
     pub chat: ChatId,
     pub command: Command,
-    /// The user who asks: to anybody but its owner a chat does not exist (S10). `None` for the server itself.
+    /// The user who asks: for anybody but its owner, a chat does not exist (S10). `None` for the server
+    /// itself.
     pub by: Option<Arc<str>>,
     pub idempotency_key: Option<IdempotencyKey>,
 }
 
-/// Makes a command happen once, however often it is asked for.
+/// Identifies a request, so that it takes effect only once, however often it is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotencyKey {
-    /// Who asks.
+    /// The user who asks.
     pub caller: Arc<str>,
-    /// Method, path and key.
+    /// Method, path, and the value of the `Idempotency-Key` header.
     pub key: Arc<str>,
     /// A digest of the request's body.
     pub body: [u8; 32],
@@ -47,12 +48,12 @@ pub struct IdempotencyKey {
     pub keep: Keep,
 }
 
-/// What is kept with a receipt and answered again.
+/// The answer in an idempotency record, which repeated requests get.
 pub type Answer = Result<Accepted, Rejection>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Applied {
-    /// Committed just now. `state` is after it; of a deleted chat, as it was last with `deleted` set.
+    /// Committed just now. `state` is the new state; for a deleted chat, its last one, with `deleted` set.
     Changed {
         answer: Accepted,
         state: Arc<ChatState>,
@@ -63,9 +64,9 @@ pub enum Applied {
         answer: Accepted,
     },
     Rejected(Rejection),
-    /// The receipt was there: this is what was answered.
+    /// There was an idempotency record: this is the first answer.
     Replayed(Answer),
-    /// The receipt was there, for another body.
+    /// There was an idempotency record, for another body.
     Mismatch,
 }
 
@@ -76,7 +77,7 @@ pub struct Held {
     pub lease: Lease,
 }
 
-/// What a replica tells of itself with each heartbeat.
+/// A replica's entry in the table of members, which it writes with each heartbeat.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplicaRow {
     pub replica: ReplicaId,
@@ -102,9 +103,9 @@ pub struct Peer {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeartbeatReport {
-    /// Those whose lease this replica still holds; it now runs out one `lease_ttl` from then.
+    /// The chats whose lease this replica still holds. They now expire one `lease_ttl` after this heartbeat.
     pub confirmed: Vec<Held>,
-    /// The other replicas that were heard of within three times `lease_ttl`.
+    /// The other replicas that sent a heartbeat within three times `lease_ttl`.
     pub peers: Vec<Peer>,
     /// The name is another's, who was heard of within `lease_ttl`: nothing was renewed or written.
     pub rival: Option<Rival>,
@@ -118,45 +119,47 @@ pub struct Listed {
     pub more: bool,
 }
 
-/// What a replica asks in its periodic look at everything.
+/// The request of a periodic sync.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyncRequest {
     /// The open hubs' chats.
     pub chats: Vec<ChatId>,
-    /// How many runnable chats to report at the most.
+    /// The maximum number of runnable chats to report.
     pub runnable_max: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyncReport {
-    /// The present versions of those asked for that exist.
+    /// The current versions of the requested chats that exist.
     pub versions: Vec<(ChatId, Version)>,
-    /// Runnable chats that are nobody's, or whose lease has run out: interruptions first, then what
-    /// has waited longest.
+    /// Runnable chats that nobody holds, or whose lease has expired: interruptions first, then those that
+    /// have waited longest.
     pub runnable: Vec<(ChatId, Status)>,
-    /// By the database's clock, until the soonest lease of a runnable chat runs out that has not yet.
+    /// Time, by the database's clock, until the next lease of a runnable chat expires.
     pub soonest_expiry: Option<Duration>,
 }
 
-/// The database. Each call is one transaction, and its reads see one view. A call that was dropped before
-/// it answered is of unknown outcome.
+/// The database. Each call is one transaction, whose reads are consistent. If a call is dropped before it
+/// returns, its outcome is unknown.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// Locks the chat's row, applies [`Command::apply_to`], writes. With a receipt, the answer (a rejection
-    /// too) is kept in the same transaction, 24 h long even if the chat goes, unique by caller and key; one
-    /// that is in flight is waited for. Announces nothing.
+    /// Locks the chat's row, applies the command with [`Command::apply_to`], and writes the change. With an
+    /// idempotency key, the answer (or rejection) is recorded in the same transaction, unique by caller and
+    /// key, and kept for 24 h even if the chat is deleted; a request that is in flight under the same key is
+    /// waited for. Announces nothing.
     async fn apply(&self, request: &Request) -> Result<Applied, Fault>;
 
     /// `None` if there is no such chat.
     async fn snapshot(&self, chat: ChatId, cached: Option<CachedVersions>)
     -> Result<Option<Snapshot>, Fault>;
 
-    /// The row alone. `None` if there is no such chat.
+    /// The row without messages. `None` if there is no such chat.
     async fn state(&self, chat: ChatId) -> Result<Option<Arc<ChatState>>, Fault> {
         Ok(self.snapshot(chat, None).await?.map(|snapshot| snapshot.state))
     }
 
-    /// The messages after `after`, up to and with `until` if it is given. `None` if there is no such chat.
+    /// The messages after `after`, up to and including `until` if it is given. `None` if there is no such
+    /// chat.
     async fn page(
         &self,
         chat: ChatId,
@@ -178,7 +181,7 @@ pub trait Store: Send + Sync + 'static {
 
     async fn sync(&self, request: &SyncRequest) -> Result<SyncReport, Fault>;
 
-    /// The cluster's secret: the one kept, or else `fresh`, kept from now on.
+    /// The cluster's secret: the stored one, or `fresh`, which is stored if there was none.
     async fn secret(&self, fresh: &[u8]) -> Result<Vec<u8>, Fault>;
 
     /// Whether the database answers.

@@ -1,4 +1,5 @@
-//! Who may: before anything else on a connection, both sides prove that they know the cluster's secret.
+//! Authentication between peers: before anything else, both sides of a connection prove that they know the
+//! cluster's secret.
 //!
 //! ```text
 //! client                                        server
@@ -8,9 +9,9 @@
 //!   ◄── 1, HMAC(secret, "server", c, s)  or  0 ──        to one who does not know the secret
 //! ```
 //!
-//! The secret itself is never sent, and both nonces make every proof good for one connection only. (HMAC:
-//! RFC 2104, with SHA-256.) What follows on the connection is neither hidden nor sealed: a network whose
-//! bytes others can read or alter needs a tunnel around it. Time limits are the callers'.
+//! The secret itself is never sent, and the two nonces make every proof valid for one connection only. (HMAC:
+//! RFC 2104, with SHA-256.) What follows on the connection is neither encrypted nor authenticated: on a
+//! network where others can read or change traffic, use a tunnel. Callers set the time limits.
 
 use std::io;
 
@@ -31,7 +32,7 @@ const DENIED: u8 = 0;
 type Nonce = [u8; NONCE];
 type Proof = [u8; PROOF];
 
-/// Why a server turned a connection away.
+/// Why a server rejected a connection.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AuthError {
     #[error("the connection broke: {0}")]
@@ -94,7 +95,7 @@ fn greeting(nonce: &Nonce) -> [u8; MAGIC.len() + NONCE] {
     greeting
 }
 
-/// `None` if what came is no greeting; nothing is read beyond the magic then.
+/// `None` if the first bytes are not the magic; nothing beyond it is read then.
 async fn receive_greeting(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Nonce>> {
     let mut magic = [0; MAGIC.len()];
     stream.read_exact(&mut magic).await?;
@@ -119,7 +120,7 @@ fn nonce<E: Env>(env: &E) -> Nonce {
     nonce
 }
 
-/// Whose proof it is: one side's cannot be sent back to it as the other's.
+/// The side that proves itself, so that a proof cannot be reflected to its sender.
 #[derive(Clone, Copy)]
 enum Role {
     Client,

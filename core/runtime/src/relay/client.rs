@@ -1,8 +1,9 @@
-//! The follower's side: one shared connection for each peer, and a stream for each chat followed there.
+//! The follower's side of the relay: one shared connection for each peer, and one stream for each chat that
+//! is followed there.
 //!
-//! A connection is opened when it is first needed, by one dial that all who need it wait for, and that is
-//! given up when none of them waits any more (T5, R06). It is closed when nobody has used it for a while, and
-//! forgotten when it breaks, so that who comes next dials anew.
+//! A connection is opened when it is first needed. All follows that need it wait for the same dial, which is
+//! cancelled when none of them waits any more (T5, R06). An idle connection is closed after a while, and a
+//! broken one is dropped from the pool, so that the next follow dials again.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,39 +22,40 @@ use super::proto::relay_client::RelayClient;
 use super::wire::Follow;
 use crate::ports::{Boxed, Env, TaskHandle, within};
 
-/// The connections to peers. Cheap to clone; all clones share them. They end with the last clone.
+/// The pool of connections to peers. Cheap to clone; all clones share it. The connections end with the last
+/// clone.
 #[derive(Clone)]
 pub struct Peers<E: Env>(Arc<Pool<E>>);
 
 impl<E: Env> Peers<E> {
     /// # Panics
     ///
-    /// If the secret is empty: anybody would know it.
+    /// If the secret is empty, because anybody would know it.
     pub fn new(env: E, secret: Arc<[u8]>) -> Self {
         assert!(!secret.is_empty(), "S10: the relay needs a secret of at least one byte");
         Self(Arc::new(Pool { env, secret, state: Mutex::default() }))
     }
 
-    /// Follows a chat at the peer that listens on `address` (`host:port`). Returns once the peer has agreed;
-    /// gives up after [`FOLLOW_TIMEOUT`]. Dropping the future leaves nothing behind but, for a while, a
-    /// connection that is there already.
+    /// Follows a chat at the peer that listens on `address` (`host:port`). Returns once the peer has
+    /// accepted; fails after [`FOLLOW_TIMEOUT`]. Dropping the future leaves nothing behind except, for a
+    /// while, an established connection.
     pub async fn follow(&self, address: &str, request: Follow) -> Result<RelayStream, RelayFault> {
         let agreed = self.0.follow(address, request);
         within(&self.0.env, FOLLOW_TIMEOUT, agreed).await.unwrap_or(Err(RelayFault::Gone))
     }
 
-    /// Closes all connections, for good: every stream ends, and no further dial is made.
+    /// Closes all connections for good: every stream ends, and there are no further dials.
     pub fn close(&self) {
         let ended = {
             let mut state = self.0.lock();
             state.closed = true;
             (std::mem::take(&mut state.slots), std::mem::take(&mut state.running))
         };
-        // Outside the lock: what ends may want it.
+        // Outside the lock, because ending tasks may take it.
         drop(ended);
     }
 
-    /// How many connections there are, those that nobody uses included.
+    /// How many connections there are, idle ones included.
     pub fn connections(&self) -> usize {
         self.0.lock().running.len()
     }
@@ -65,8 +67,8 @@ impl<E: Env> fmt::Debug for Peers<E> {
     }
 }
 
-/// What a worker tells of one chat. The last item is the fault that ended it; that the worker ended the
-/// stream is [`RelayFault::Gone`]. Dropping the stream ends the worker's.
+/// The frames that a worker sends for one chat. The last item is the fault that ended the stream;
+/// [`RelayFault::Gone`] if the worker ended it. Dropping the stream ends the worker's side too.
 pub struct RelayStream {
     frames: Option<tonic::Streaming<proto::Frame>>,
     held: Held,
@@ -99,7 +101,7 @@ impl fmt::Debug for RelayStream {
 type Dial = Boxed<'static, Result<Arc<Connection>, RelayFault>>;
 
 enum Slot {
-    /// Held by those who wait for it: without them it is dropped.
+    /// Held by the follows that wait for the dial: without them it is dropped.
     Dialing {
         id: u64,
         dial: WeakShared<Dial>,
@@ -126,9 +128,9 @@ struct Pool<E: Env> {
 struct State {
     closed: bool,
     last_id: u64,
-    /// By address, what the next follow there uses.
+    /// By address: the dial or connection that the next follow uses.
     slots: BTreeMap<String, Slot>,
-    /// The tasks of all connections, those included that no slot names any more.
+    /// The tasks of all connections, including those that are not in `slots` any more.
     running: BTreeMap<u64, TaskHandle>,
 }
 
@@ -171,7 +173,7 @@ impl<E: Env> Pool<E> {
 
     fn dial(self: &Arc<Self>, state: &mut State, address: &str) -> Result<Shared<Dial>, RelayFault> {
         if state.running.len().max(state.slots.len()) >= PEERS_MAX {
-            tracing::warn!(address, "connected to too many peers");
+            tracing::warn!(address, "too many connections to peers: not following this one now");
             return Err(RelayFault::Gone);
         }
         state.last_id += 1;
@@ -214,11 +216,11 @@ impl<E: Env> Pool<E> {
                 }
             });
             futures::future::select(life, unused).await;
-            tracing::info!(address = slot_guard.address, "the connection to a peer has ended");
+            tracing::info!(address = slot_guard.address, "disconnected from a peer");
         };
         let mut state = self.lock();
         if state.closed {
-            // What was moved into `life` wants the lock when it is dropped.
+            // What was moved into `life` takes the lock when it is dropped.
             drop(state);
             return Err(RelayFault::Gone);
         }
@@ -229,7 +231,7 @@ impl<E: Env> Pool<E> {
     }
 }
 
-/// The place of a dial and then of its connection in the pool, given back when dropped.
+/// The slot of a dial, and then of its connection, in the pool. Dropping it frees the slot.
 struct SlotGuard<E: Env> {
     pool: Weak<Pool<E>>,
     address: String,
@@ -240,14 +242,15 @@ impl<E: Env> SlotGuard<E> {
     fn failed(&self, fault: RelayFault) -> RelayFault {
         match fault {
             RelayFault::Denied => {
-                tracing::warn!(address = self.address, "a peer has another secret than ours")
+                tracing::warn!(address = self.address, "a peer has another secret than this replica")
             }
-            _ => tracing::debug!(address = self.address, ?fault, "a dial to a peer failed"),
+            _ => tracing::debug!(address = self.address, ?fault, "could not connect to a peer"),
         }
         fault
     }
 
-    /// Gives the address to others, if `sure`: asked while nobody can come and use the connection.
+    /// Frees the slot if `sure` returns true. `sure` is called under the lock, when no follow can begin to
+    /// use the connection.
     fn leave_if(&self, sure: impl FnOnce() -> bool) -> bool {
         let Some(pool) = self.pool.upgrade() else { return true };
         let mut state = pool.lock();
@@ -267,7 +270,7 @@ impl<E: Env> Drop for SlotGuard<E> {
         self.leave_if(|| true);
         if let Some(pool) = self.pool.upgrade() {
             let task = pool.lock().running.remove(&self.id);
-            // It is this task that ends here.
+            // This is the task that is ending.
             if let Some(task) = task {
                 task.detach();
             }

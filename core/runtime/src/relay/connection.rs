@@ -1,4 +1,4 @@
-//! One connection to a peer, as its users see it: what can be asked over it, and whether anybody uses it.
+//! One connection to a peer: the calls over it, and whether it is in use.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -23,7 +23,7 @@ use super::limits::{
 use super::{auth, wire};
 use crate::ports::{Boxed, Env, within};
 
-/// A connection that works, or did. It ends when nobody has it any more.
+/// An established connection, which may have broken since. It ends when the last handle is dropped.
 pub(super) struct Connection {
     pub(super) id: u64,
     sender: SendRequest<Body>,
@@ -32,8 +32,8 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Connects, proves who is there, and returns the connection with its life: a future that ends when the
-    /// connection is lost. Dropping either closes it.
+    /// Connects and authenticates. Returns the connection, and a future that drives it and ends when it is
+    /// lost. Dropping either closes the connection.
     pub(super) async fn open<E: Env>(
         env: &E,
         id: u64,
@@ -73,7 +73,7 @@ impl Connection {
         Ok((connection, Box::pin(life)))
     }
 
-    /// Whether it is known that no new call can succeed.
+    /// Whether the connection is known to be broken, so that no new call can succeed.
     pub(super) fn is_broken(&self) -> bool {
         self.broken.load(Ordering::Relaxed) || self.sender.is_closed()
     }
@@ -89,7 +89,7 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// How many use a connection.
+/// The number of follows that use a connection.
 #[derive(Default)]
 pub(super) struct Usage {
     follows: AtomicUsize,
@@ -129,10 +129,13 @@ impl Held {
     pub(super) fn new(connection: Arc<Connection>) -> Result<Self, RelayFault> {
         let usage = &connection.usage;
         let others = usage.follows.fetch_add(1, Ordering::SeqCst);
-        // From here on dropping takes it back.
+        // From here on, dropping it decrements the count.
         let held = Self(connection);
         if others >= FOLLOWS_PER_PEER_MAX {
-            tracing::warn!(follows = others, "too many follows at one peer");
+            tracing::warn!(
+                follows = others,
+                "too many chats are followed at one peer: not following another one now"
+            );
             return Err(RelayFault::Gone);
         }
         if others == 0 {
@@ -145,8 +148,8 @@ impl Held {
         Channel(self.0.sender.clone())
     }
 
-    /// What it means that a call ended so. If the transport failed, whoever comes next dials anew, whether or
-    /// not the connection's own task knows of it yet.
+    /// The fault that a failed call stands for. If the transport failed, the next follow dials again, even if
+    /// the connection's task has not noticed yet.
     pub(super) fn fault(&self, status: &Status) -> RelayFault {
         if wire::is_broken(status) {
             self.0.broken.store(true, Ordering::Relaxed);
@@ -163,7 +166,7 @@ impl Drop for Held {
     }
 }
 
-/// What the generated client sends its requests through.
+/// The channel through which the generated client sends its requests.
 #[derive(Clone, Debug)]
 pub(super) struct Channel(SendRequest<Body>);
 

@@ -1,5 +1,5 @@
-//! A worker's frames on their way to the wire: parts that are ready together travel together, and none of
-//! what is sent is larger than the limits say.
+//! Frames on a worker's side before they are sent: parts that are ready at the same time are joined into one
+//! frame, and frames are split to keep to the limits.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -15,7 +15,7 @@ use super::proto;
 /// The stream that answers a follow.
 pub(super) struct Frames {
     source: Fuse<BoxStream<'static, RelayFrame>>,
-    /// Came from the source and did not fit.
+    /// Parts that did not fit the last frame.
     held: Option<RelayFrame>,
 }
 
@@ -41,7 +41,7 @@ impl Stream for Frames {
             let Poll::Ready(frame) = self.poll_frame(cx) else { break false };
             let Some(frame) = frame else { break true };
             match (&mut run, frame) {
-                // It says nothing.
+                // An empty frame.
                 (_, RelayFrame::Parts { parts, .. }) if parts.is_empty() => continue,
                 (None, RelayFrame::Parts { episode, first_seq, parts }) => {
                     let mut next_run = Run { episode, first_seq, bytes: 0, parts: Vec::new() };
@@ -68,7 +68,7 @@ impl Stream for Frames {
     }
 }
 
-/// Parts that follow each other.
+/// Consecutive parts.
 struct Run {
     episode: Episode,
     first_seq: Seq,
@@ -103,7 +103,7 @@ impl Run {
         (!rest.is_empty()).then_some(RelayFrame::Parts { episode: self.episode, first_seq, parts: rest })
     }
 
-    /// Fails if a single part is too large: whoever made it broke the source's contract.
+    /// Fails if a single part is too large, which the contract of `RelaySource` forbids.
     fn into_frame(self) -> Result<RelayFrame, Status> {
         if self.bytes > FRAME_TEXT_BYTES_MAX {
             tracing::error!(
@@ -135,7 +135,7 @@ mod tests {
         RelayFrame::Opened { episode: EPISODE, lease: Lease(1) }
     }
 
-    /// What is sent of `said`, all of it ready at once.
+    /// The frames that are sent if the source has all of `said` ready at once.
     fn sent(said: Vec<RelayFrame>) -> Vec<Result<RelayFrame, ()>> {
         let frames = Frames::new(stream::iter(said).boxed());
         let sent: Vec<_> = frames.collect().now_or_never().expect("all of it is ready");

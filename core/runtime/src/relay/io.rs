@@ -1,8 +1,8 @@
-//! hyper over `Env`: its timer, its tasks, and the life of a connection.
+//! Runs hyper on `Env`: timers, tasks, and the lifetime of a connection.
 //!
-//! What hyper spawns belongs to the connection it was spawned for and runs in that connection's one task. So
-//! a part costs one wake-up, not one for its stream and another for the connection; and when a connection
-//! ends, nothing of it is left (B2).
+//! Whatever hyper spawns for a connection runs in the one task of that connection. So a part costs one
+//! wake-up, not one for its stream and another for the connection, and when the connection ends, nothing of
+//! it is left (B2).
 
 use std::fmt;
 use std::future::Future;
@@ -22,8 +22,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::limits::SILENCE_MAX;
 use crate::ports::{Boxed, Env};
 
-/// hyper's clock. hyper wants `Instant`s, of which only the differences count: they are the distance to a
-/// moment at which both clocks were read.
+/// hyper's clock. hyper needs `Instant`s, of which only differences matter: each is computed from its
+/// distance to a moment at which both clocks were read.
 pub(super) struct EnvTimer<E: Env> {
     env: E,
     origin: (Time, Instant),
@@ -63,7 +63,7 @@ impl<S: Future<Output = ()>> Future for EnvSleep<S> {
 
 impl<S: Future<Output = ()> + Send + Sync> Sleep for EnvSleep<S> {}
 
-/// Where hyper puts the tasks of one connection. [`Driven`] runs them.
+/// The tasks that hyper spawns for one connection. [`Driven`] runs them.
 #[derive(Clone, Default)]
 pub(super) struct Tasks(Arc<Spawned>);
 
@@ -80,21 +80,21 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
     }
 }
 
-/// A connection with all its tasks. Ends when the connection does, and then they end too.
+/// A connection with all its tasks. When the connection ends, so do its tasks.
 pub(super) struct Driven<C> {
     connection: Pin<Box<C>>,
     tasks: Tasks,
     running: FuturesUnordered<Boxed<'static, ()>>,
-    /// Woken, and waiting for whoever else is ready now.
+    /// It was woken, and has yielded once so that other ready tasks run first.
     gathering: bool,
     woken: Arc<Woken>,
 }
 
-/// Tasks polled in a row before the connection has its turn.
+/// Tasks polled in a row before the connection gets its turn.
 const ROUNDS_MAX: usize = 64;
 
-/// Passes a wake-up on, and remembers that there was one. `FuturesUnordered` wakes itself after every second
-/// task that has more to do; without this each pair of parts would be a write of its own.
+/// Forwards a wake-up and remembers it. `FuturesUnordered` wakes itself after every second task that has more
+/// to do; without this, each pair of parts would be a write of its own.
 #[derive(Default)]
 struct Woken {
     again: AtomicBool,
@@ -119,7 +119,7 @@ impl<C: Future> Driven<C> {
         }
     }
 
-    /// Polls the tasks until they have no more to do for now.
+    /// Polls the tasks until all of them are pending.
     fn run_tasks(&mut self) {
         let waker = futures::task::waker(self.woken.clone());
         let mut context = Context::from_waker(&waker);
@@ -132,7 +132,7 @@ impl<C: Future> Driven<C> {
         }
     }
 
-    /// Starts what was spawned. `false` if nothing was.
+    /// Adds the tasks that were spawned since. False if there were none.
     fn start_spawned(&self) -> bool {
         let spawned = std::mem::take(&mut *self.tasks.0.queue.lock().unwrap_or_else(PoisonError::into_inner));
         let any = !spawned.is_empty();
@@ -149,13 +149,14 @@ impl<C: Future> Future for Driven<C> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<C::Output> {
         let this = &mut *self;
         this.tasks.0.waker.register(cx.waker());
-        // The hubs that are ready at the same moment go first: what they all have to send is then one write.
+        // Hubs that are ready at the same moment run first, so that everything they send goes out in one
+        // write.
         this.gathering = !this.gathering;
         if this.gathering {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        // The tasks first: what they have to send is written when the connection is polled after them.
+        // Tasks run before the connection, which then writes what they have to send.
         this.start_spawned();
         loop {
             this.woken.task.register(cx.waker());
@@ -170,7 +171,7 @@ impl<C: Future> Future for Driven<C> {
     }
 }
 
-/// A byte stream that remembers whether anything came.
+/// A byte stream that remembers whether anything was received.
 pub(super) struct Link<S> {
     stream: S,
     heard: Heard,
@@ -186,9 +187,9 @@ impl<S> Link<S> {
 pub(super) struct Heard(Arc<AtomicBool>);
 
 impl Heard {
-    /// Waits until nothing came for one whole [`SILENCE_MAX`]. Keep-alive makes sure that on a good link
-    /// something does; but where hyper finds that the peer is gone, it still wants to write its farewell, and
-    /// would wait for that as long as the kernel does.
+    /// Waits until nothing was received for one whole [`SILENCE_MAX`]. On a working link, keep-alives arrive
+    /// more often. hyper detects a dead peer too, but then tries to write a GOAWAY frame, and would wait for
+    /// that until the kernel gives up.
     pub(super) async fn silence<E: Env>(self, env: E) {
         loop {
             env.sleep(SILENCE_MAX).await;

@@ -1,11 +1,11 @@
-//! The relay's wire: parts of live answers, from the replica that generates them to those that show them.
+//! The relay: it carries parts of live answers from the replica that generates them to replicas with viewers.
 //!
-//! It is gRPC over HTTP/2 on [`Env`](crate::ports::Env)'s byte streams, so that what is simulated is what is
-//! sent. There is one connection for each peer, opened when first needed and shared by all follows, and one
-//! stream for each chat that is followed. Peers prove to each other that they know the cluster's secret
-//! before anything else is said. A peer that falls silent is noticed after about two seconds, by both sides.
+//! It is gRPC over HTTP/2, on [`Env`](crate::ports::Env)'s byte streams, so that the simulator runs the real
+//! protocol. There is one connection for each peer, opened when first needed and shared by all follows, and
+//! one stream for each chat that is followed. Before anything else, peers prove to each other that they know
+//! the cluster's secret. Both sides notice within about two seconds if the other stops responding.
 //!
-//! Nothing is decided here: when to dial, whom, and what a fault means is for the machine to say.
+//! Nothing is decided here: when to dial, whom to dial and what a fault means is up to the machine.
 
 mod auth;
 mod client;

@@ -1,7 +1,7 @@
-//! The worker's side: a listener that answers peers, and nobody else.
+//! The worker's side of the relay: a listener that serves authenticated peers.
 //!
-//! Every connection has a task of its own, so that what one peer does, nobody else notices. One that does not
-//! prove itself in time, sends garbage or falls silent is cut off.
+//! Every connection has a task of its own, so that one peer cannot affect another. A connection is closed if
+//! it does not authenticate in time, sends garbage or stops responding.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -31,12 +31,12 @@ use super::{auth, proto};
 use crate::log_rate::LogRate;
 use crate::ports::{Boxed, Env, TaskHandle, within};
 
-/// Where a worker's frames come from.
+/// The source of a worker's frames.
 pub trait RelaySource: Send + Sync + 'static {
-    /// Agrees to be followed, or says why not. The future is dropped when the follower gives up, and so is
-    /// the stream, which is polled only when the follower can take more. When it ends, the follower is told
-    /// [`RelayFault::Gone`]. A part's text is at most [`FRAME_TEXT_BYTES_MAX`] long; how many parts there are
-    /// in a frame is of no concern, for frames are split and joined on the way.
+    /// Accepts a follow, or says why not. The future is dropped if the follower cancels, and so is the
+    /// stream. The stream is polled only when the follower can take more; when it ends, the follower gets
+    /// [`RelayFault::Gone`]. The text of a part must not be longer than [`FRAME_TEXT_BYTES_MAX`]. Frames may
+    /// have any number of parts: they are split and joined before they are sent.
     ///
     /// [`FRAME_TEXT_BYTES_MAX`]: super::limits::FRAME_TEXT_BYTES_MAX
     fn follow(
@@ -45,7 +45,7 @@ pub trait RelaySource: Send + Sync + 'static {
     ) -> impl Future<Output = Result<BoxStream<'static, RelayFrame>, RelayFault>> + Send;
 }
 
-/// Serves peers until it is dropped; their streams end then.
+/// Serves peers until it is dropped, which ends all their streams.
 pub struct RelayServer {
     _accepting: TaskHandle,
     connections: Arc<Connections>,
@@ -54,7 +54,7 @@ pub struct RelayServer {
 impl RelayServer {
     /// # Panics
     ///
-    /// If the secret is empty: anybody would know it.
+    /// If the secret is empty, because anybody would know it.
     pub fn serve<E: Env>(
         env: &E,
         listener: E::Listener,
@@ -95,7 +95,7 @@ impl Drop for RelayServer {
             table.closed = true;
             std::mem::take(&mut table.running)
         };
-        // Outside the lock: what ends may want it.
+        // Outside the lock, because ending tasks may take it.
         drop(ended);
     }
 }
@@ -134,7 +134,7 @@ async fn accept<E: Env>(
         tokio::select! {
             biased;
             Some(proved) = proving.next(), if !proving.is_empty() => {
-                // `Err` was the oldest of too many.
+                // `Err`: it was the oldest of too many, and was dropped.
                 let Ok((id, proved)) = proved else { continue };
                 pending.remove(id);
                 if let Some(stream) = proved {
@@ -217,10 +217,10 @@ async fn serve_peer<E: Env>(env: E, stream: E::Stream, source: Arc<impl RelaySou
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .auto_date_header(false)
         .serve_connection(TokioIo::new(Link::new(stream, heard.clone())), TowerToHyperService::new(service));
-    tracing::info!("a peer has connected");
+    tracing::info!("a peer connected");
     let driven = Driven::new(connection, tasks);
     select(driven, Box::pin(heard.silence(env))).await;
-    tracing::info!("a peer's connection has ended");
+    tracing::info!("a peer disconnected");
 }
 
 /// The tasks of the connections from peers.
@@ -265,7 +265,7 @@ impl Connections {
     }
 }
 
-/// The place of a connection in the table, given back when dropped.
+/// The slot of a connection in the table. Dropping it frees the slot.
 struct ConnectionSlot {
     connections: Weak<Connections>,
     id: u64,
@@ -275,7 +275,7 @@ impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let Some(connections) = self.connections.upgrade() else { return };
         let task = connections.lock().running.remove(&self.id);
-        // It is this task that ends here.
+        // This is the task that is ending.
         if let Some(task) = task {
             task.detach();
         }

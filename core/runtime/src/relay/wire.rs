@@ -1,7 +1,7 @@
-//! What is on the wire and what the machine says, each made of the other.
+//! Conversion between the relay's protobuf messages and the machine's types.
 //!
-//! What came and makes no sense is [`RelayFault::Nonsense`]: a missing member, an id that is none, a part
-//! that is no text, a seq before the first or beyond the last, more than the limits allow.
+//! An invalid message is [`RelayFault::Nonsense`]: a missing field, an invalid id, a part that is not UTF-8,
+//! a seq out of range, or more than the limits allow.
 
 use bytes::Bytes;
 use mainstem_machine::{
@@ -13,15 +13,15 @@ use uuid::Uuid;
 use super::limits::{FRAME_PARTS_MAX, FRAME_TEXT_BYTES_MAX};
 use super::proto;
 
-/// What a follower asks a worker for.
+/// A follower's request to a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Follow {
     pub chat: ChatId,
     /// The replica that follows.
     pub follower: ReplicaId,
-    /// The replica that is expected to answer. Another one answers [`RelayFault::NotWorker`].
+    /// The replica that the request is meant for. Any other one answers [`RelayFault::NotWorker`].
     pub worker: ReplicaId,
-    /// What the follower's hub has; `None` if it knows no episode.
+    /// The position of the follower's hub; `None` if it knows no episode.
     pub position: Option<RelayPosition>,
 }
 
@@ -115,7 +115,7 @@ pub(super) fn text_bytes(parts: &[Bytes]) -> usize {
     parts.iter().map(Bytes::len).sum()
 }
 
-/// What a worker answers instead of a stream.
+/// The status with which a worker rejects a follow.
 pub(super) fn to_status(fault: RelayFault) -> Status {
     match fault {
         RelayFault::NotWorker => Status::failed_precondition("this replica does not work on the chat"),
@@ -125,22 +125,22 @@ pub(super) fn to_status(fault: RelayFault) -> Status {
     }
 }
 
-/// What it means that a call ended so.
+/// The fault that a failed call stands for.
 pub(super) fn fault(status: &Status) -> RelayFault {
-    // A status with a source was not sent by the peer: the connection or the stream broke.
+    // A status with a source does not come from the peer: the connection or the stream broke.
     if is_broken(status) {
         return RelayFault::Gone;
     }
     match status.code() {
         Code::Unauthenticated | Code::PermissionDenied => RelayFault::Denied,
         Code::FailedPrecondition => RelayFault::NotWorker,
-        // The last two are what tonic says of a frame that is too large or cannot be decoded.
+        // tonic uses the last two for a frame that is too large or cannot be decoded.
         Code::InvalidArgument | Code::OutOfRange | Code::Internal => RelayFault::Nonsense,
         _ => RelayFault::Gone,
     }
 }
 
-/// Whether it was the transport that failed, not the call.
+/// Whether the transport failed, and not just the call.
 pub(super) fn is_broken(status: &Status) -> bool {
     std::error::Error::source(status).is_some()
 }

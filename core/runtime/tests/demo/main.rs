@@ -1,4 +1,4 @@
-//! The demo generator: what each setting does, and its pace in virtual time.
+//! The demo generator: what each setting does, and its timing in virtual time.
 
 mod virtual_env;
 
@@ -50,7 +50,7 @@ fn start(env: &VirtualEnv, attempt: u64, line: &str) -> Generation {
     demo(env).start(conversation(attempt, &[(Role::User, line)]))
 }
 
-/// All that comes of a run.
+/// All events of a run.
 fn all(env: &VirtualEnv, attempt: u64, line: &str) -> Vec<Generated> {
     env.run(start(env, attempt, line).collect()).expect("the run ends")
 }
@@ -174,7 +174,8 @@ fn what_was_late_delays_nothing_after_it() {
         env.pass(Duration::from_millis(3));
     }
     assert_eq!(env.now(), Time::from_micros(103_000));
-    // Nobody looks for five parts' time: they are due at once, and the sixth when it always was.
+    // Nobody polls for the time of five parts. Then these are due at once, and the sixth at its original
+    // time.
     env.pass(Duration::from_millis(50));
     for _ in 0..5 {
         env.run(run.next()).unwrap();
@@ -191,7 +192,7 @@ fn at_full_speed_no_timer_is_set_and_a_part_is_cheap() {
     let events = all(&env, 1, "/demo parts=100000 interval=0");
     assert_eq!(events.len(), 100_001);
     assert_eq!((env.timers_made(), env.now()), (0, Time::START));
-    // Generous: an unoptimized build on a busy machine.
+    // Generous, for an unoptimized build on a busy machine.
     assert!(started.elapsed() < Duration::from_secs(2), "100,000 parts took {:?}", started.elapsed());
 }
 

@@ -1,5 +1,5 @@
-//! A world of which only the clock exists: time moves when nothing else can. It counts the timers that were
-//! made and those that are still held.
+//! An environment that has only a clock: time advances when nothing else can happen. It counts the timers
+//! that were created and those that still exist.
 
 use std::future::Future;
 use std::io;
@@ -21,7 +21,7 @@ pub(crate) struct VirtualEnv {
 #[derive(Debug, Default)]
 struct Clock {
     micros: AtomicU64,
-    /// When the sleepers that were polled want to be woken.
+    /// The deadlines of the timers that were polled.
     wanted: Mutex<Vec<u64>>,
 }
 
@@ -32,7 +32,8 @@ struct Timers {
 }
 
 impl VirtualEnv {
-    /// Runs `work`, moving time to the next timer whenever it waits. `None` if it waits for no timer.
+    /// Runs `work`, and advances time to the next timer whenever it waits. `None` if it waits without a
+    /// timer.
     pub(crate) fn run<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let mut work = pin!(work);
         let mut cx = Context::from_waker(Waker::noop());
@@ -46,12 +47,12 @@ impl VirtualEnv {
         }
     }
 
-    /// Time goes by while nobody looks.
+    /// Advances time without polling anything.
     pub(crate) fn pass(&self, duration: Duration) {
         self.clock.micros.fetch_add(duration.as_micros() as u64, SeqCst);
     }
 
-    /// The same clock; its timers are counted apart.
+    /// The same clock, with a separate count of timers.
     pub(crate) fn with_timers_of_its_own(&self) -> Self {
         Self { clock: self.clock.clone(), timers: Arc::default() }
     }

@@ -1,4 +1,4 @@
-//! That a store keeps what commands come to, and nothing else.
+//! A store writes the change of each command, and nothing else.
 
 use futures::future::join_all;
 use mainstem_machine::{
@@ -13,8 +13,7 @@ use crate::ports::{Applied, Request};
 /// How many commands are sent at the same time.
 const AT_ONCE: usize = 16;
 
-/// A chat's life, through every command and every row of the table of transitions that differs in what is
-/// written.
+/// A chat that goes through every command, and every transition that differs in what is written.
 pub async fn every_command_keeps_every_field(subject: &Subject) {
     let chat = subject.fresh_id();
     let mut life = Life { subject, chat, reference: Reference::default() };
@@ -81,7 +80,7 @@ pub async fn every_command_keeps_every_field(subject: &Subject) {
     life.change(Command::Delete).await;
 }
 
-/// One chat, with what it should be like.
+/// One chat, with the state it should have.
 struct Life<'a> {
     subject: &'a Subject,
     chat: ChatId,

@@ -1,4 +1,4 @@
-//! Random commands, applied to the store and to a reference in memory, which must agree on everything.
+//! Applies random commands to the store and to a reference in memory. Both must agree on everything.
 
 use mainstem_machine::{
     ChatId, Command, Completion, Content, Episode, Fence, FinishReason, Lease, MessageId, Role, RunError,
@@ -11,7 +11,7 @@ use crate::ports::{CachedVersions, Request, SyncRequest};
 
 /// Commands in one run.
 const COMMANDS: usize = 150;
-/// Chats that one run plays with.
+/// Chats in one run.
 const CHATS: usize = 3;
 
 pub async fn random_commands_agree_with_the_machine(subject: &Subject, seed: u64) {
@@ -49,7 +49,7 @@ pub async fn random_commands_agree_with_the_machine(subject: &Subject, seed: u64
             let snapshot = subject.store.snapshot(chat, Some(cached)).await.expect("the store answers");
             match (reference.chats.get(&chat), snapshot) {
                 (None, None) => {}
-                // A chat that was deleted and made again is another one; ids are made once.
+                // A chat that was deleted and created again under the same id: real ids are never reused.
                 (Some(here), Some(_)) if here.state.snapshot_version < cached.snapshot_version => {}
                 (Some(here), Some(there)) => here.check_snapshot(Some(cached), &there),
                 (here, there) => panic!("seed {seed}: the store has {there:?}, and there should be {here:?}"),
@@ -84,12 +84,12 @@ async fn check_everything(subject: &Subject, reference: &Reference, chats: &[Cha
         let runnable = here.state.status.is_runnable();
         let free = runnable && here.state.worker.is_none();
         let reported = report.runnable.contains(&(*chat, here.state.status));
-        assert!(!free || reported, "L3: {:?} is free and not told", here.state);
-        assert!(!reported || runnable, "L3: {:?} is no work", here.state);
+        assert!(!free || reported, "L3: {:?} is free and not reported", here.state);
+        assert!(!reported || runnable, "L3: {:?} is not runnable", here.state);
     }
 }
 
-/// A command that makes sense now, mostly.
+/// Draws a command, mostly one that is accepted in the current state.
 fn draw(dice: &mut Dice, reference: &Reference, chat: ChatId) -> Command {
     let Some(state) = reference.state(chat) else {
         let content = (dice.below(3) > 0).then(|| content(dice));

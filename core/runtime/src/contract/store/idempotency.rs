@@ -1,4 +1,4 @@
-//! That what is asked for again under its receipt happens once.
+//! A request that is repeated under its idempotency key happens once.
 
 use futures::future::join_all;
 use mainstem_machine::{Accepted, ChatState, Command, Rejection};
@@ -6,7 +6,7 @@ use mainstem_machine::{Accepted, ChatState, Command, Rejection};
 use super::{Subject, create, idempotency_key, send};
 use crate::ports::{Applied, IdempotencyKey, Keep, Request};
 
-/// How often the same is asked for at the same time.
+/// How often the same request is sent at the same time.
 const AT_ONCE: usize = 8;
 
 pub async fn an_idempotency_key_is_answered_again(subject: &Subject) {

@@ -1,4 +1,4 @@
-//! Who holds a chat, until when, and who else is there.
+//! Leases and membership: who holds a chat, until when, and which other replicas there are.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use mainstem_machine::{Command, Lease, Rejection};
 use super::{Subject, acquire, fence, replica};
 use crate::ports::{Applied, HeartbeatReport, Held, Peer, ReplicaRow, Request, SyncRequest};
 
-/// Replicas that want the same chat.
+/// Replicas that try to acquire the same chat.
 const RIVALS: usize = 6;
 
 pub async fn one_of_two_that_acquire_wins(subject: &Subject) {
@@ -62,7 +62,7 @@ pub async fn a_heartbeat_renews_what_is_held_and_nothing_else(subject: &Subject)
     let old = Held { lease: Lease(held[0].lease.0 + 1), ..held[0] };
     let nowhere = Held { chat: subject.fresh_id(), lease: Lease(1) };
     let claimed = [held[0], others, nowhere, held[1]];
-    // Over and over, for longer than a lease lasts.
+    // Renew repeatedly, for longer than a lease lasts.
     let pause = subject.lease_ttl / 3;
     for _ in 0..5 {
         let report = subject.store.heartbeat(&row, &claimed).await.expect("the store answers");
@@ -78,7 +78,7 @@ pub async fn a_heartbeat_renews_what_is_held_and_nothing_else(subject: &Subject)
     let report = subject.store.heartbeat(&row, &[old]).await.expect("the store answers");
     assert_eq!(report.confirmed, [], "S5: a lease that nobody has is not confirmed");
 
-    // Once it is lost, it is not held.
+    // A lost lease cannot be renewed.
     let chat = held[0].chat;
     subject.change(chat, Command::Release { replica: mine.clone(), lease: held[0].lease }).await;
     subject.change(chat, acquire("other")).await;
@@ -178,7 +178,7 @@ pub async fn a_secret_is_kept_once(subject: &Subject) {
     assert_eq!(subject.store.secret(b"too late").await, Ok(first), "S10: from now on");
 }
 
-/// The chats that are free, and when the next lease runs out.
+/// The chats that are free, and the time until the next lease expires.
 async fn sync(subject: &Subject) -> (Vec<mainstem_machine::ChatId>, Option<Duration>) {
     let report = subject.store.sync(&SyncRequest { chats: vec![], runnable_max: 10_000 }).await;
     let report = report.expect("the store answers");

@@ -1,4 +1,5 @@
-//! What every [`Store`] must do. Each check makes its own chats; all together want a database that was empty.
+//! What every [`Store`] must do. Each check creates its own chats. All checks together need an empty
+//! database.
 
 mod commands;
 mod differential;
@@ -26,14 +27,14 @@ pub use reads::*;
 
 use crate::ports::{Applied, IdempotencyKey, Keep, Request, Store};
 
-/// Lets time pass: the same that the store's clock goes by.
+/// Lets time pass on the store's clock.
 pub type Sleep = Arc<dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync>;
 
-/// A store, open, with an empty database that nobody else uses.
+/// An open store, with an empty database that nobody else uses.
 #[derive(Clone)]
 pub struct Subject {
     store: Arc<dyn Store>,
-    /// That it was opened with.
+    /// The `lease_ttl` with which the store was opened.
     lease_ttl: Duration,
     sleep: Sleep,
     last: Arc<AtomicU64>,
@@ -45,7 +46,7 @@ impl fmt::Debug for Subject {
     }
 }
 
-/// Every check, one after the other. `seeds` differential runs.
+/// Runs every check, one after the other, with `seeds` differential runs.
 pub async fn all(subject: &Subject, seeds: u64) {
     every_command_keeps_every_field(subject).await;
     a_rejection_leaves_the_rows_untouched(subject).await;
@@ -85,7 +86,7 @@ impl Subject {
         Self { store, lease_ttl, sleep, last: Arc::default() }
     }
 
-    /// An id that grows with each call, as those of chats do.
+    /// A new chat id. Ids grow with each call, as those of real chats do.
     fn fresh_id(&self) -> ChatId {
         let number = self.last.fetch_add(1, Ordering::Relaxed);
         ChatId(Uuid::from_u128((0x7000_u128 << 64) | u128::from(number)))
@@ -106,21 +107,21 @@ impl Subject {
         }
     }
 
-    /// A chat of `owner`, idle and empty.
+    /// Creates an idle, empty chat of `owner`.
     async fn chat_of(&self, owner: &str) -> ChatId {
         let chat = self.fresh_id();
         self.change(chat, create(chat, owner, None)).await;
         chat
     }
 
-    /// A chat that runs, and is nobody's.
+    /// Creates a running chat that nobody holds.
     async fn running_chat(&self) -> ChatId {
         let chat = self.fresh_id();
         self.change(chat, create(chat, "ada", Some(Content::text("hello")))).await;
         chat
     }
 
-    /// A chat with a history of these, the first by a user, and its state.
+    /// Creates a chat with these messages as its history, the first one by a user.
     async fn chat_with(&self, texts: &[String]) -> Arc<ChatState> {
         let chat = self.fresh_id();
         let (first, rest) = texts.split_first().expect("a chat begins with a message");
@@ -148,7 +149,7 @@ fn replica(name: &str) -> ReplicaId {
     ReplicaId::new(name).expect("the name fits")
 }
 
-/// What its owner is fenced by now.
+/// The fence of the current holder.
 fn fence(state: &ChatState) -> Fence {
     let replica = state.worker.clone().unwrap_or_else(|| replica("nobody"));
     Fence { replica, lease: state.lease, episode: state.present_episode() }

@@ -1,4 +1,4 @@
-//! What is read: tails, pages, lists, the periodic look at everything.
+//! Reads: tails, pages, lists, syncs.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ pub async fn a_tail_is_bounded_by_count(subject: &Subject) {
 }
 
 pub async fn a_tail_is_bounded_by_bytes(subject: &Subject) {
-    // One that is larger than everything may be is a tail by itself.
+    // A single message that is larger than the bound is a tail by itself.
     let large = "x".repeat(limits::TAIL_BYTES_MAX + 1);
     let state = subject.chat_with(&["small".into(), large.clone()]).await;
     let (messages, from_start) = newest(snapshot(subject, state.id, None).await);
@@ -67,7 +67,7 @@ pub async fn a_cached_snapshot_brings_what_came_after_it(subject: &Subject) {
     let Tail::After(after) = after.tail else { panic!("S1: the rest of the same history: {:?}", after.tail) };
     assert_eq!(texts_of(&after), ["new"]);
 
-    // More than a tail holds comes as a tail.
+    // If the missing messages do not fit, the newest tail is returned instead.
     let messages: Vec<_> = (0..limits::TAIL_MESSAGES_MAX + 3)
         .map(|n| (mainstem_machine::Role::Tool, Content::text(&format!("many {n}"))))
         .collect();
@@ -82,7 +82,7 @@ pub async fn a_cached_snapshot_brings_what_came_after_it(subject: &Subject) {
         }
     }
 
-    // A cut, and what is known is of another history.
+    // After an edit, the cached versions are of another history.
     let content = Content::text("instead");
     let cut = subject.change(chat, Command::Edit { message: MessageId(1), content }).await;
     for cached in [cached, cached_of(&third)] {
@@ -91,7 +91,7 @@ pub async fn a_cached_snapshot_brings_what_came_after_it(subject: &Subject) {
     }
     let same = snapshot(subject, chat, Some(cached_of(&cut))).await;
     assert_eq!(same.tail, Tail::After(vec![]));
-    // A future that the store does not know.
+    // Cached versions that are ahead of the store.
     let future = CachedVersions { last_message: MessageId(u64::MAX), ..cached_of(&cut) };
     let (messages, _) = newest(snapshot(subject, chat, Some(future)).await);
     assert_eq!(messages, ["instead"], "S1: who is ahead gets what there is");
@@ -234,7 +234,7 @@ pub async fn a_sync_tells_versions_and_work(subject: &Subject) {
     let mut waiting = Vec::new();
     for _ in 0..4 {
         waiting.push(subject.running_chat().await);
-        // The order is by time, which stores count in milliseconds.
+        // The order is by time, in milliseconds.
         (subject.sleep)(std::time::Duration::from_millis(3)).await;
     }
     let interrupted = subject.running_chat().await;
@@ -272,7 +272,7 @@ pub async fn a_sync_tells_versions_and_work(subject: &Subject) {
     let few = few.expect("the store answers");
     assert_eq!((few.versions.len(), few.runnable.len()), (0, 2), "B1: no more than asked for");
     assert_eq!(few.runnable[0].1, Status::Interrupting, "L2: interruptions are not left out");
-    // Others must not find work here.
+    // Leave no work for other checks.
     for chat in waiting.into_iter().chain([interrupted]) {
         subject.change(chat, acquire("a")).await;
     }

@@ -1,5 +1,5 @@
-//! The store in memory that the others are held against: it applies `machine`'s transitions, keeps what they
-//! say, and takes the time from what the store under test answered.
+//! The reference store in memory, with which the others are compared. It applies the transitions of
+//! `machine`, and takes the time from the answers of the store under test.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub(super) struct Chat {
 }
 
 impl Reference {
-    /// Applies the request here and there, and demands the same of everything.
+    /// Applies the request to both stores, and requires that they agree on everything.
     pub(super) async fn apply(&mut self, subject: &Subject, request: &Request) -> Applied {
         let before = self.version(request.chat);
         let cached = self.cached(request.chat);
@@ -46,7 +46,7 @@ impl Reference {
         applied
     }
 
-    /// What the reader of the present state knows.
+    /// The cached versions of a reader of the current state.
     pub(super) fn cached(&self, chat: ChatId) -> Option<CachedVersions> {
         self.chats.get(&chat).map(|chat| CachedVersions {
             snapshot_version: chat.state.snapshot_version,
@@ -76,7 +76,7 @@ impl Reference {
         }
 
         let chat = self.chats.get(&request.chat);
-        // A rejection tells no time, and no rejection but that of an acquisition depends on it.
+        // A rejection contains no time. Only the rejection of an acquisition depends on it.
         let now = match applied {
             Applied::Changed { state, .. } => state.updated_at,
             _ => WallTime(i64::MIN),
@@ -125,7 +125,7 @@ impl Reference {
         }
     }
 
-    /// Demands that the store has what is here, whole and as news for a reader of an earlier state.
+    /// Requires that the store has the same chat, for a new reader and for readers of earlier states.
     async fn check(&self, subject: &Subject, chat: ChatId, cached: Option<CachedVersions>) {
         let chat_here = self.chats.get(&chat);
         for cached in [None, cached, self.cached(chat)] {
@@ -151,7 +151,7 @@ impl Reference {
 }
 
 impl Chat {
-    /// A chat as the store has it, however it came there.
+    /// Checks a snapshot of this chat that was read by somebody with these cached versions.
     pub(super) fn check_snapshot(&self, cached: Option<CachedVersions>, snapshot: &Snapshot) {
         assert_eq!(*snapshot.state, self.state, "the row as it was written");
         let bytes = |messages: &[Arc<Message>]| -> usize {
