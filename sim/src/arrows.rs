@@ -1,12 +1,12 @@
-//! What was sent in a run, from whom to whom, and what became of it; and who stood when. Kept for whoever
-//! looks at a run, never judged by and no part of the digest.
+//! What was sent in a run, from where to where, and whether it arrived; and when hosts were down or paused.
+//! It is kept only to visualize a run: it is not evidence, and not part of the digest.
 
 use mainstem_machine::Time;
 
-/// Arrows and changes that a run keeps, each. Those beyond it are counted (B1).
+/// Arrows that a run keeps, and changes of state that it keeps. Further ones are only counted (B1).
 const ARROWS_MAX: usize = 400_000;
 
-/// What carries it.
+/// What carries an arrow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     Client,
@@ -15,7 +15,7 @@ pub enum Way {
     Bus,
 }
 
-/// One thing on its way.
+/// One message from a sender to a receiver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arrow {
     pub from: String,
@@ -28,14 +28,14 @@ pub struct Arrow {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// When the run ended.
+    /// It was in flight when the run ended.
     UnderWay,
-    /// Whoever it was for took it.
+    /// The receiver took it.
     Arrived(Time),
     Lost(Time),
 }
 
-/// How a host stands.
+/// The state of a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     Up,
@@ -50,7 +50,7 @@ pub struct Change {
     pub standing: Standing,
 }
 
-/// Names an arrow for as long as it is under way. Stands for nothing where nobody looks.
+/// Identifies an arrow while it is in flight. Empty if the run is not recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ArrowId(Option<u32>);
 
@@ -77,7 +77,7 @@ impl Arrows {
         ArrowId(Some(id))
     }
 
-    /// What became of it first stays.
+    /// Sets the fate of an arrow, unless it has one already.
     pub(crate) fn settle(&mut self, id: ArrowId, fate: Fate) {
         let arrow = id.0.and_then(|id| self.arrows.get_mut(id as usize));
         if let Some(arrow) = arrow.filter(|arrow| arrow.fate == Fate::UnderWay) {

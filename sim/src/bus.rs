@@ -1,5 +1,5 @@
-//! The simulated bus: it loses, delays, reorders and doubles notices, refuses subscriptions, ends them, or
-//! falls silent without a word, as told.
+//! The simulated bus. As told, it loses, delays, reorders or duplicates notices, and refuses subscriptions,
+//! ends them, or silently stops delivering to them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -21,20 +21,20 @@ use crate::world::World;
 
 /// From publishing to delivery.
 const LATENCY: Duration = Duration::from_millis(1);
-/// Notices that wait for one subscriber. One that falls behind loses its subscription (B1).
+/// Notices that wait for one subscriber. A subscriber with more loses its subscription (B1).
 const WAITING_MAX: usize = 1024;
 
-/// What becomes of the notices for one replica.
+/// The faults that affect the notices for one replica.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BusFaults {
     pub lost: bool,
     pub doubled: bool,
-    /// Each is late by this much.
+    /// Each notice is late by this much.
     pub late: Duration,
-    /// Each is late by up to this much more, so that they overtake each other.
+    /// Each notice is late by up to this much more, at random, so that they are reordered.
     pub scattered: Duration,
     pub refuses: bool,
-    /// Subscriptions are not answered.
+    /// Requests to subscribe are not answered.
     pub hangs: bool,
 }
 
@@ -53,9 +53,9 @@ struct State {
     last_id: u64,
     subscribers: BTreeMap<u64, Subscriber>,
     faults: BTreeMap<String, BusFaults>,
-    /// Subscriptions that get nothing any more.
+    /// Subscriptions that silently get nothing any more.
     silent: BTreeSet<u64>,
-    /// On their way: by the time of arrival, and in the order of sending among those that arrive together.
+    /// Notices in flight, by time of arrival, and then in the order of sending.
     flight: BTreeMap<(Time, u64), (u64, Notice, ArrowId)>,
 }
 
@@ -79,7 +79,7 @@ impl Messenger {
         Self(Arc::new(Shared { world: world.clone(), node, state: Mutex::new(state) }))
     }
 
-    /// What one replica reaches it by.
+    /// The bus, as one replica uses it.
     pub fn bus(&self, replica: &str) -> SimBus {
         SimBus { messenger: self.clone(), replica: replica.to_owned() }
     }
@@ -92,7 +92,7 @@ impl Messenger {
         self.with(|state| state.faults.get(replica).copied().unwrap_or_default())
     }
 
-    /// The replica's present subscriptions end, for it to see.
+    /// Ends the replica's current subscriptions, visibly.
     pub fn disconnect(&self, replica: &str) {
         let ended = self.with(|state| {
             let mine = state.subscribers.extract_if(.., |_, subscriber| subscriber.replica == replica);
@@ -103,7 +103,7 @@ impl Messenger {
         }
     }
 
-    /// The replica's present subscriptions get nothing any more, and are not told.
+    /// Silently stops delivery to the replica's current subscriptions.
     pub fn silence(&self, replica: &str) {
         self.with(|state| {
             let mine = state.subscribers.iter().filter(|(_, subscriber)| subscriber.replica == replica);
@@ -117,12 +117,12 @@ impl Messenger {
         self.with(|state| state.subscribers.values().filter(counts).count())
     }
 
-    /// A crashed replica unsubscribes nothing itself.
+    /// Removes the subscriptions of a replica that crashed.
     pub fn forget(&self, replica: &str) {
         self.with(|state| state.subscribers.retain(|_, subscriber| subscriber.replica != replica));
     }
 
-    /// What is silent ends, as it would when the connection is found to be dead.
+    /// Ends silent subscriptions, as happens when a connection is found to be dead.
     pub fn clear_faults(&self) {
         self.with(|state| {
             state.faults.clear();
@@ -196,7 +196,8 @@ impl Messenger {
 }
 
 impl State {
-    /// Hands over what has arrived, in order. Who does not keep up loses the subscription.
+    /// Delivers the notices that have arrived, in order. A subscriber that falls behind loses its
+    /// subscription.
     fn land(&mut self, world: &World) {
         let now = world.now();
         while let Some(first) = self.flight.first_entry().filter(|first| first.key().0 <= now) {
@@ -231,7 +232,7 @@ impl Takes for Topic {
     }
 }
 
-/// The bus, as one replica reaches it.
+/// The bus, as one replica uses it.
 #[derive(Clone, Debug)]
 pub struct SimBus {
     messenger: Messenger,
@@ -282,7 +283,7 @@ impl Bus for SimBus {
             let _held = &subscribed;
             notices.poll_recv(cx)
         });
-        // Back to whoever asked; what is published meanwhile waits in the queue.
+        // The way back to the subscriber. Notices published in the meantime wait in the queue.
         world.sleep(LATENCY).await;
         Ok(notices.boxed())
     }

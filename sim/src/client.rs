@@ -1,5 +1,5 @@
-//! Simulated clients, each on a host of its own: viewers that watch a chat and come back by cursor, and users
-//! that send until they are answered.
+//! Simulated clients, each on a host of its own: viewers that watch a chat and resume by cursor, and users
+//! that repeat their requests until they are answered.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,17 +17,17 @@ use crate::net::Net;
 use crate::wire::{Ask, From, Order, Reply, read_line, write_line};
 use crate::world::World;
 
-/// Who all clients of a run are.
+/// The user that all clients of a run act for.
 pub const USER: &str = "user";
-/// Who has no chat of their own.
+/// A user that owns no chat.
 pub const STRANGER: &str = "stranger";
-/// Between a stream that broke and the next try.
+/// Delay between a broken stream and the next try.
 const RETURN_DELAY: Duration = Duration::from_millis(200);
-/// A stream that shows no sign of life for so long is given up.
+/// A stream without any sign of life for this long is abandoned.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
-/// A connection that is not there by then is tried again.
+/// A connection that is not established within this time is tried again.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// A request that is not answered by then is asked again, under its key.
+/// A request that is not answered within this time is sent again, under its key.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Watches one chat. Dropping it makes the viewer leave.
@@ -43,9 +43,9 @@ struct Shared {
     chat: ChatId,
     env: SimEnv,
     state: Mutex<State>,
-    /// The viewer was told something.
+    /// Wakes the viewer after a change of its state.
     changed: Notify,
-    /// Where it goes, one after the other, when it loses its replica. Empty: it waits for that one.
+    /// The replicas that the viewer tries in turn when it loses its replica. Empty: it waits for that one.
     roams: Vec<String>,
 }
 
@@ -53,7 +53,7 @@ struct Shared {
 struct State {
     replica: String,
     cursor: Option<Cursor>,
-    /// Raised when the viewer shall leave its present stream for another replica.
+    /// Incremented to make the viewer leave its current stream for another replica.
     moves: u64,
     reads: bool,
     /// How its last stream ended.
@@ -91,12 +91,12 @@ impl Viewer {
         self.shared.chat
     }
 
-    /// Where it watches, or tries to.
+    /// The replica on which it watches, or tries to.
     pub fn replica(&self) -> String {
         self.shared.with(|state| state.replica.clone())
     }
 
-    /// Goes on at another replica, by its cursor.
+    /// Continues at another replica, by its cursor.
     pub fn move_to(&self, replica: &str) {
         self.shared.with(|state| {
             state.replica = replica.to_owned();
@@ -150,12 +150,12 @@ impl Shared {
         }
     }
 
-    /// What it watched is gone: it was there, and now there is no such chat.
+    /// Whether the chat was deleted: the viewer has seen it, and now it does not exist.
     fn ended_by_refusal(&self) -> bool {
         self.with(|state| state.ended == Some(true))
     }
 
-    /// `Some`: the stream was ended by the replica; whether by deletion.
+    /// `Some` if the replica ended the stream: whether because the chat was deleted.
     async fn watch_once(&self) -> std::io::Result<Option<bool>> {
         let world = self.env.world();
         let (replica, cursor, moves) = self.with(|state| (state.replica.clone(), state.cursor, state.moves));
@@ -243,7 +243,7 @@ impl Shared {
     }
 }
 
-/// A stream that the judges know of, until it ends.
+/// A stream as the judges know it. Reports its end when dropped.
 struct Watching {
     world: World,
     id: StreamId,
@@ -256,7 +256,7 @@ impl Drop for Watching {
     }
 }
 
-/// An event in few words, without what users or models wrote.
+/// A short description of an event, without the texts of users or models.
 pub fn describe(body: &Body) -> String {
     let at = |episode: &Episode| format!("{episode:?}");
     match body {
@@ -283,20 +283,20 @@ pub fn describe(body: &Body) -> String {
     }
 }
 
-/// What came of an order.
+/// The outcome of a request.
 #[derive(Clone, Debug)]
 pub enum Answered {
     Accepted(Accepted),
     Rejected(String),
 }
 
-/// The one behind `there`; `None` if nobody roams.
+/// The replica after `there`; `None` if clients do not roam.
 fn next_after(roams: &[String], there: &str) -> Option<String> {
     let at = roams.iter().position(|name| name == there).map_or(0, |at| at + 1);
     roams.get(at).or(roams.first()).cloned()
 }
 
-/// Asks until it is answered, under one key, as long as it lives: the replica, or those in `roams` in turn.
+/// Sends a request, under one key, until it is answered: to the replica, or to those in `roams` in turn.
 pub async fn ask(
     env: &SimEnv,
     replica: &str,
@@ -341,8 +341,8 @@ pub async fn ask(
     }
 }
 
-/// Asks to watch a chat that belongs to somebody else, and to stop what runs there. Both must be refused
-/// (S10); that nobody answers is no matter.
+/// Requests to watch somebody else's chat, and to interrupt it. Both must be rejected (S10), or may go
+/// unanswered.
 pub async fn try_as_stranger(env: &SimEnv, replica: &str, chat: ChatId) {
     let by = || STRANGER.to_owned();
     let world = env.world();
@@ -386,7 +386,7 @@ async fn ask_once(
     reply_once(env, replica, &ask).await
 }
 
-/// Says one thing and waits for the first answer.
+/// Sends one request and waits for the first reply.
 async fn reply_once(env: &SimEnv, replica: &str, ask: &Ask) -> std::io::Result<Reply> {
     let mut stream = BufReader::new(env.connect(&edge::address(replica)).await?);
     write_line(&mut stream, ask).await?;

@@ -1,4 +1,4 @@
-//! Several replicas of the product, with all they need from the world, on one virtual clock.
+//! The simulated cluster: several replicas of the product, with all they need, on one virtual clock.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ use crate::model::ModelControl;
 use crate::net::{Death, Net};
 use crate::world::World;
 
-/// What all replicas of a run have in common.
+/// The settings that all replicas of a run share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     pub lease_ttl: Duration,
@@ -27,7 +27,7 @@ pub struct Settings {
     pub workers: usize,
     pub tail_messages_max: usize,
     pub episode_bytes_max: usize,
-    /// What is sent over a link or asked of the database takes up to so much longer, by chance.
+    /// Random extra latency, at most, of links and of the database.
     pub vary: Duration,
 }
 
@@ -58,7 +58,7 @@ pub struct Cluster {
     /// How often any replica was started.
     starts: u64,
     wrong_secrets: BTreeSet<String>,
-    /// Those that are only until all heals.
+    /// Replicas that have the wrong secret only until the recovery phase.
     wrong_until_recovery: BTreeSet<String>,
 }
 
@@ -102,12 +102,12 @@ impl Cluster {
         }
     }
 
-    /// The replica's secret is not that of the others, from its next start on.
+    /// Gives the replica another secret than the others, from its next start on.
     pub fn set_wrong_secret(&mut self, name: &str) {
         self.wrong_secrets.insert(name.to_owned());
     }
 
-    /// Starts it again with a secret that is not that of the others, until all heals.
+    /// Restarts the replica with another secret than the others, until the recovery phase.
     pub fn restart_with_wrong_secret(&mut self, name: &str) {
         self.world.landed("another secret", name, format_args!("its peers deny it"));
         self.wrong_until_recovery.insert(name.to_owned());
@@ -115,7 +115,7 @@ impl Cluster {
         self.start(name);
     }
 
-    /// Starts a replica, for the first time or again. One that is still there ends first.
+    /// Starts a replica, for the first time or again. If it is still running, it is stopped first.
     pub fn start(&mut self, name: &str) {
         self.take_down(name, Death::Exit);
         self.net.bring_up(name);
@@ -126,7 +126,7 @@ impl Cluster {
         let Settings {
             lease_ttl, heartbeat, poll_interval, drain_timeout, workers, episode_bytes_max, ..
         } = self.settings;
-        // Each of two with different secrets refuses the other.
+        // Two replicas with different secrets deny each other.
         for other in self.replicas.keys() {
             if self.wrong_secrets.contains(other) != self.wrong_secrets.contains(name) {
                 let (one, other) = (Name::from(name), Name::from(other.as_str()));
@@ -190,7 +190,7 @@ impl Cluster {
         self.replicas.get(name)?.node.lock().expect("a replica is whole").clone()
     }
 
-    /// Tasks of the replica's present life.
+    /// The number of tasks of the replica since its last start.
     pub fn tasks(&self, name: &str) -> usize {
         self.replicas.get(name).map_or(0, |replica| replica.env.tasks())
     }
@@ -214,7 +214,7 @@ impl Cluster {
         }
     }
 
-    /// Its clock runs fast by so many in a thousand.
+    /// Makes its clock run fast by this many thousandths.
     pub fn set_drift(&self, name: &str, drift: i32) {
         if let Some(replica) = self.replicas.get(name).filter(|replica| replica.up) {
             if drift != 0 {
@@ -235,7 +235,7 @@ impl Cluster {
         }
     }
 
-    /// Begins to drain; true in the returned cell once it is done.
+    /// Begins to drain. The returned cell becomes true when draining is done.
     pub fn drain(&mut self, name: &str) -> Arc<Mutex<bool>> {
         let done = Arc::new(Mutex::new(false));
         let node = self.node(name).filter(|_| self.is_up(name));
@@ -256,7 +256,7 @@ impl Cluster {
         done
     }
 
-    /// No fault is left, and everybody who is down comes back.
+    /// Clears all faults, and starts every replica that is down or drained.
     pub fn clear_faults(&mut self) {
         self.net.clear_faults();
         self.database.clear_faults();

@@ -3,7 +3,7 @@
 use std::io;
 use std::process::{Command, Stdio};
 
-/// What this program is called with to print a trace, and nothing else.
+/// The internal subcommand that prints a trace and nothing else.
 pub const TRACE_COMMAND: &str = "print-trace";
 
 /// The first line at which two traces differ.
@@ -15,7 +15,7 @@ pub struct Difference {
     pub second: Option<String>,
 }
 
-/// Prints the same run in two processes of `program` and compares.
+/// Runs `program` in two processes and compares the traces they print.
 pub fn check(program: &std::path::Path, file: &str, seed: u64) -> io::Result<Option<Difference>> {
     let print = || {
         let mut command = Command::new(program);

@@ -1,4 +1,4 @@
-//! A replica's edge in simulation: what `server` does over HTTP, done over lines of JSON.
+//! The edge of a simulated replica: it does over lines of JSON what `server` does over HTTP.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,22 +15,22 @@ use crate::net::Stream;
 use crate::wire::{Ask, Event, Reply, read_line, write_line};
 use crate::world::World;
 
-/// So often a stream shows that its replica is there, like the product's comments and pings.
+/// The interval of keep-alives on a stream, like the product's SSE comments and WebSocket pings.
 const ALIVE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Where clients reach a replica.
+/// The address at which clients reach a replica.
 pub fn address(replica: &str) -> String {
     format!("{replica}:edge")
 }
 
-/// Takes clients until the replica goes.
+/// Serves clients until the replica ends.
 pub async fn serve(env: SimEnv, node: Node<SimEnv>) -> std::io::Result<()> {
     let mut listener = env.listen(&address(env.name())).await?;
     loop {
         let stream = env.accept(&mut listener).await?;
         let (node, world) = (node.clone(), env.world().clone());
         env.spawn(async move {
-            // A client that breaks off has nobody to be told about it.
+            // A broken connection of a client needs no report.
             let _ = answer(stream, node, &world).await;
         })
         .detach();
@@ -78,7 +78,7 @@ async fn watch(
         let mut byte = [0];
         let next = tokio::select! {
             biased;
-            // Clients say nothing more: whatever comes means that they have gone.
+            // Clients send nothing more: anything that arrives means that they have gone.
             _ = stream.read(&mut byte) => return Ok(()),
             next = viewer.next() => next,
             () = &mut alarm => {

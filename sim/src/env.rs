@@ -1,4 +1,4 @@
-//! A replica's world in simulation: madsim's time and tasks, our own network.
+//! The environment of a simulated host: madsim's time and tasks, and our own network.
 
 use std::fmt;
 use std::future::Future;
@@ -18,7 +18,7 @@ use crate::net::{Listener, Net, Stream};
 use crate::pulse::Pulse;
 use crate::world::{Sleep, World};
 
-/// One incarnation of one host: what it spawns ends with it.
+/// One incarnation of one host. The tasks it spawns end with it.
 #[derive(Clone)]
 pub struct SimEnv(Arc<Host>);
 
@@ -27,7 +27,7 @@ struct Host {
     world: World,
     net: Net,
     node: NodeHandle,
-    /// Tells the incarnations of one host apart.
+    /// The number of the incarnation of the host.
     life: u64,
     entropy: Mutex<StdRng>,
     tasks: Arc<AtomicUsize>,
@@ -35,13 +35,13 @@ struct Host {
     pulse: Pulse,
 }
 
-/// The host's own clock, which may run fast or slow.
+/// The clock of the host, which may run fast or slow.
 #[derive(Clone, Copy)]
 struct Clock {
-    /// What it showed, and when, at the last change of its pace.
+    /// Its reading at the last change of its rate, and when that was.
     shown: Time,
     at: Time,
-    /// Fast by so many in a thousand.
+    /// By how many thousandths it runs fast.
     drift: i32,
 }
 
@@ -85,13 +85,13 @@ impl SimEnv {
         self.0.tasks.load(Ordering::Relaxed)
     }
 
-    /// Ends every task of this incarnation where it stands. What they drop on their way out reaches nobody:
-    /// take the host down in the network first.
+    /// Ends all tasks of this incarnation at once. Take the host down in the network first, so that nothing
+    /// they do while they are dropped reaches anybody.
     pub fn kill(&self) {
         self.0.world.handle().kill(self.0.node.id());
     }
 
-    /// From now on its clock runs fast by so many in a thousand.
+    /// Makes its clock run fast by this many thousandths from now on.
     pub fn set_drift(&self, drift: i32) {
         let mut clock = self.0.clock.lock().expect("a clock is whole");
         let now = self.0.world.now();
@@ -119,7 +119,7 @@ impl fmt::Debug for SimEnv {
     }
 }
 
-/// Counts a task for as long as it lives.
+/// Counts a task while it lives.
 struct Counted(Arc<AtomicUsize>);
 
 impl Counted {

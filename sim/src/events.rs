@@ -1,4 +1,4 @@
-//! What the product logs goes into the trace of its run.
+//! Writes the product's log events into the trace of the run.
 
 use std::fmt::{self, Write as _};
 
@@ -12,16 +12,16 @@ use tracing::{Event, Level, Metadata, Subscriber};
 use crate::tally::Tally;
 use crate::trace::{Kind, Trace};
 
-/// Until the guard is dropped, for this thread.
+/// Records the events of this thread until the guard is dropped.
 pub fn record(trace: &Trace, tally: &Tally) -> DefaultGuard {
     tracing::subscriber::set_default(Recorder(trace.clone(), tally.clone()))
 }
 
-/// Keeps no spans: madsim makes one for each task, some of them before anybody listens.
+/// Keeps no spans: madsim creates one for each task, some of them before recording begins.
 struct Recorder(Trace, Tally);
 
 impl Subscriber for Recorder {
-    /// Asked each time, for there is one recorder for each run and they come and go.
+    /// Not cached, because each run has a recorder of its own.
     fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
         Interest::sometimes()
     }
@@ -63,7 +63,7 @@ impl Subscriber for Recorder {
     fn exit(&self, _: &span::Id) {}
 }
 
-/// Counts a rare path that was taken.
+/// Counts a coverage mark.
 struct Marked<'a>(&'a Tally);
 
 impl Visit for Marked<'_> {

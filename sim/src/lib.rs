@@ -1,5 +1,6 @@
-//! The laboratory: the product's driver in a cluster that madsim runs, with a network, a database, a bus and
-//! models of our own, under stories and seeds. It ships with nothing.
+//! The simulator ("laboratory"): the product's driver in a simulated cluster, on madsim's virtual time, with
+//! a network, a database, a bus and models of our own. Stories and seeds say what happens. Nothing of it
+//! ships.
 
 #[cfg(not(madsim))]
 compile_error!(

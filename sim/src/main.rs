@@ -1,4 +1,5 @@
-//! `cargo sim`: runs scenarios, tells one as a timeline, checks that runs repeat themselves.
+//! `cargo sim`: runs scenarios and random seeds, replays and shrinks them, checks determinism, and runs the
+//! zoo.
 //!
 //! Exit codes: 0 clean, 1 a guarantee was broken, 2 no progress, 3 not deterministic, 4 hang, 5 the harness
 //! itself, 64 usage.
@@ -22,7 +23,7 @@ const NOT_DETERMINISTIC: u8 = 3;
 const HARNESS: u8 = 5;
 const USAGE: u8 = 64;
 
-/// Mainstem's laboratory.
+/// Mainstem's simulator.
 #[derive(Debug, Parser)]
 #[command(name = "cargo sim", bin_name = "cargo sim")]
 struct Cli {
@@ -45,7 +46,7 @@ enum Task {
     Replay {
         /// A seed, a scenario file, or the name of one.
         file: String,
-        /// Tells it as a timeline.
+        /// Prints it as a timeline.
         #[arg(long)]
         trace: bool,
         /// Writes it as a page with a space-time diagram.
@@ -64,9 +65,9 @@ enum Task {
         #[arg(long, value_parser = seeds)]
         seeds: Option<Range<u64>>,
     },
-    /// Plants each known bug in a copy of the tree, and demands that it is caught.
+    /// Plants each known bug in a copy of the tree, and requires that it is caught.
     Zoo(zoo::Options),
-    /// Runs seeds that come on standard input.
+    /// Runs seeds that it reads from standard input.
     #[command(name = batch::WORKER_COMMAND, hide = true)]
     Worker {
         #[arg(long)]
@@ -86,16 +87,16 @@ struct RunArgs {
     /// `A..B`: from A up to, and not including, B.
     #[arg(long, value_parser = seeds, conflicts_with = "limit")]
     seeds: Option<Range<u64>>,
-    /// Seeds from 0 on, for so long: 90s, 10m, 8h.
+    /// Runs seeds from 0 on for this long: 90s, 10m, 8h.
     #[arg(long = "for", value_parser = span)]
     limit: Option<Duration>,
-    /// Processes at once. As many as there are cores, unless given.
+    /// Number of worker processes [default: the number of cores].
     #[arg(long)]
     jobs: Option<usize>,
-    /// Ends at the first seed that is not clean.
+    /// Stops at the first seed that is not clean.
     #[arg(long)]
     stop: bool,
-    /// Where the lines go, one for each seed.
+    /// Writes the results to this file, one line of JSON for each seed.
     #[arg(long, default_value = "target/sim-results.jsonl")]
     results: PathBuf,
     /// Switches an oracle off, by the id of its guarantee.
@@ -107,10 +108,10 @@ struct RunArgs {
 struct ShrinkArgs {
     /// A seed, a scenario file whose sentences have times, or the name of one.
     file: String,
-    /// Where the scenario goes; below scenarios/regressions unless given.
+    /// Writes the scenario to this file [default: a file under scenarios/regressions].
     #[arg(short = 'o', long)]
     output: Option<PathBuf>,
-    /// By the wall clock.
+    /// Time limit, by the wall clock.
     #[arg(long = "for", value_parser = span, default_value = "60s")]
     limit: Duration,
     #[arg(long)]
@@ -172,7 +173,7 @@ fn smallest(args: ShrinkArgs) -> anyhow::Result<u8> {
     Ok(shrunk.verdict.code())
 }
 
-/// The plan, guarding what it broke.
+/// The plan as a story that guards the guarantee it broke.
 fn guarding(plan: &Plan, guarantee: Option<&str>) -> Plan {
     let mut plan = plan.clone();
     if let (Some(id), Some(line)) =
@@ -183,7 +184,7 @@ fn guarding(plan: &Plan, guarantee: Option<&str>) -> Plan {
     plan
 }
 
-/// Seeds of a batch that was given none.
+/// The default number of seeds.
 const SEEDS: Range<u64> = 0..1_000;
 
 fn seeds(text: &str) -> Result<Range<u64>, String> {
@@ -262,7 +263,7 @@ fn main() -> ExitCode {
 #[error("there is no scenario {0:?}: give a file, or the name of one under scenarios/")]
 struct NoSuchFile(String);
 
-/// Where scenarios are: below the working directory, or else where this was built.
+/// The directory of the scenarios: under the working directory, or else in the tree where this was built.
 fn directory() -> PathBuf {
     let here = PathBuf::from("scenarios");
     if here.is_dir() { here } else { Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios") }
@@ -344,7 +345,7 @@ fn scenarios(names: &[String], without_oracle: Option<String>) -> anyhow::Result
     Ok(worst)
 }
 
-/// The last lines name the guarantee, the seed or the scenario, the commit, and the command that replays it.
+/// Prints how to reproduce a failure: the guarantee, the seed or scenario, the commit, and the command.
 fn report(path: &Path, outcome: &Outcome, seed: u64) {
     let what = path.display();
     eprintln!("{}", outcome.verdict);

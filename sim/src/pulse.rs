@@ -1,11 +1,11 @@
-//! L4: a replica wakes a bounded number of times per second. Whatever moves it reads its clock first, so the
-//! readings are counted.
+//! L4: a replica wakes a bounded number of times per second. Whatever wakes it reads its clock first, so this
+//! counts the readings.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use mainstem_machine::Time;
 
-/// Readings of its clock that one replica may do in one second. A loop that waits for nothing does millions.
+/// Readings of the clock per replica and second. A loop that never waits does millions.
 const TICKS_MAX: u64 = 50_000;
 
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ impl Pulse {
             self.ticks.store(0, Ordering::Relaxed);
         }
         let ticks = self.ticks.fetch_add(1, Ordering::Relaxed);
-        // Once: whatever unwinds reads the clock too.
+        // Only once, because unwinding reads the clock too.
         assert!(ticks != TICKS_MAX, "L4: {replica} moved more than {TICKS_MAX} times in one second");
     }
 }

@@ -1,7 +1,7 @@
-//! One run of one story: on a thread of its own, under a clock on the wall.
+//! One run of one story, on a thread of its own, with a limit by the wall clock.
 //!
-//! madsim keeps state per thread, so a thread is never used twice. A loop that never awaits stands still in
-//! virtual time; only the wall clock notices.
+//! madsim keeps state per thread, so no thread is used twice. In a loop that never awaits, virtual time
+//! stands still: only the wall clock detects that.
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
@@ -18,25 +18,25 @@ use crate::story::{self, Failure, Story};
 use crate::tally::{Counts, Tally};
 use crate::trace::{Kind, Line, Trace};
 
-/// By the wall clock. A story takes a second or so.
+/// The limit by the wall clock. A story takes about a second.
 pub const WALL_LIMIT: Duration = Duration::from_secs(60);
 const STACK: usize = 16 << 20;
 
-/// What a run came to.
+/// The verdict of a run.
 #[derive(Clone, Debug)]
 pub enum Verdict {
     Clean,
     Failed(Failure),
     /// Something was asserted and was not so.
     Panicked(String),
-    /// The product logged an error: something that somebody must wake up for.
+    /// The product logged an unexpected error.
     Logged(String),
-    /// It went on for longer than [`WALL_LIMIT`].
+    /// It took longer than [`WALL_LIMIT`].
     Hung,
 }
 
 impl Verdict {
-    /// The guarantee that was broken, where one is named.
+    /// The guarantee that was broken, if one is named.
     pub fn guarantee(&self) -> Option<String> {
         match self {
             Self::Failed(failure) => Some(failure.guarantee.clone()),
@@ -50,7 +50,7 @@ impl Verdict {
         }
     }
 
-    /// The exit code of a program whose run came to this.
+    /// The exit code of a program for this verdict.
     pub fn code(&self) -> u8 {
         match self {
             Self::Clean => 0,
@@ -82,16 +82,16 @@ pub struct Outcome {
     pub counts: Counts,
 }
 
-/// How a run is looked at.
+/// Options of a run.
 #[derive(Clone, Debug, Default)]
 pub struct RunOptions {
-    /// Keeps the lines of the trace; else only their digest.
+    /// Keep the lines of the trace; otherwise only their digest.
     pub trace: bool,
     /// An oracle that is switched off, by the id of its guarantee.
     pub without_oracle: Option<String>,
 }
 
-/// Runs a story to its end, or to the first thing that is not as promised.
+/// Runs a story to its end, or to the first violation.
 pub fn run(story: &Story, seed: u64, options: &RunOptions) -> Outcome {
     let seed = story.seed.unwrap_or(seed);
     let (trace, tally) =
@@ -124,12 +124,12 @@ pub fn run(story: &Story, seed: u64, options: &RunOptions) -> Outcome {
                     Verdict::Panicked(text.unwrap_or_else(|| "without a word".into()))
                 }
             };
-            // Nobody listens to a run that came too late.
+            // After the limit, nobody receives the verdict any more.
             let _ = sender.send(verdict);
         })
         .expect("a thread can be started");
     let verdict = receiver.recv_timeout(WALL_LIMIT).unwrap_or(Verdict::Hung);
-    // A failure has told of itself already, when it came.
+    // A failure is in the trace already.
     let unreported = !matches!(verdict, Verdict::Failed(_) | Verdict::Hung);
     let verdict = match verdict {
         Verdict::Clean => judge_errors(story, &trace.errors()),
@@ -142,7 +142,7 @@ pub fn run(story: &Story, seed: u64, options: &RunOptions) -> Outcome {
     Outcome { verdict, lines, arrows, digest: trace.digest(), counts: tally.counts() }
 }
 
-/// An error that nobody expects is one too many; one that is expected and does not come, one too few.
+/// Fails if the product logged an error that is not expected, or did not log one that is.
 fn judge_errors(story: &Story, errors: &[Line]) -> Verdict {
     let allowed = || story.errors.iter().chain(&story.tolerated);
     let is_expected = |line: &&Line| allowed().any(|error| line.what.contains(error));
@@ -162,7 +162,7 @@ fn judge_errors(story: &Story, errors: &[Line]) -> Verdict {
 mod tests {
     use super::*;
 
-    /// A replica whose peers refuse it, and what else its story says.
+    /// The verdict of a story about a replica that its peers deny, with more lines in its heading.
     fn verdict(more: &str) -> Verdict {
         let head = "guards S10\nreplicas A C\nsecret of C is another\n";
         let tale =

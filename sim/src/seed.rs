@@ -1,4 +1,4 @@
-//! Randomness in named streams: one more draw in one of them moves none of the others.
+//! Randomness in named streams: an additional draw from one stream does not change the others.
 
 use std::hash::Hasher;
 

@@ -1,8 +1,8 @@
-//! The smallest plan that still breaks the same guarantee: lines removed, clients, chats and replicas dropped,
-//! scripts and times made plain, until nothing can go.
+//! Shrinking: finds a small plan that still breaks the same guarantee, by removing lines, clients, chats and
+//! replicas, and by simplifying scripts and times, until no step helps.
 //!
-//! A candidate is kept only if it was run and failed for the same guarantee. After Zeller and Hildebrandt,
-//! "Simplifying and Isolating Failure-Inducing Input" (2002), with steps of our own that know the language.
+//! A candidate is kept only if it was run and broke the same guarantee. Based on Zeller and Hildebrandt,
+//! "Simplifying and Isolating Failure-Inducing Input" (2002), with additional steps for the story language.
 
 mod simpler;
 
@@ -12,18 +12,18 @@ use crate::plan::Plan;
 use crate::run::{Outcome, RunOptions, Verdict, run};
 use crate::story::{Problem, START, Story};
 
-/// Seeds under which a candidate has a chance to fail, while much can go.
+/// Seeds under which each candidate is tried, while much can be removed.
 const LUCK: u64 = 4;
-/// When nothing goes any more.
+/// The same, once nothing can be removed with fewer.
 const LAST_LUCK: u64 = 16;
-/// With more faults than these a plan may be changed so that it is no simpler, but can become so.
+/// If a plan has more faults than this, steps are tried that make it no simpler by themselves.
 const FEW_FAULTS: usize = 3;
 
-/// What a failure is known by.
+/// What identifies a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Failure {
     guarantee: Option<String>,
-    /// Without a guarantee, a panic is known by where its text begins.
+    /// Without a guarantee: the beginning of the text of the panic.
     text: Option<String>,
 }
 
@@ -39,14 +39,14 @@ impl Failure {
     }
 }
 
-/// What shrinking came to.
+/// The result of shrinking.
 #[derive(Clone, Debug)]
 pub struct Shrunk {
     pub plan: Plan,
     pub verdict: Verdict,
     pub runs: usize,
     pub took: Duration,
-    /// False: the time was over before nothing more could go.
+    /// False if the time ran out before every step had been tried.
     pub is_minimal: bool,
 }
 
@@ -92,8 +92,8 @@ pub fn shrink(plan: Plan, options: &RunOptions, jobs: usize, limit: Duration) ->
     Ok(Shrunk { plan, verdict, runs, took: began.elapsed(), is_minimal: Instant::now() < until })
 }
 
-/// Runs a plan under its own seed and a few others. Without a line the delays fall otherwise, and a race that
-/// was lost under one seed is lost under another.
+/// Runs a plan under its own seed and a few others: without a line, random delays differ, and a race may need
+/// another seed to fail.
 fn fails_with_luck(
     plan: &Plan,
     failure: &Failure,
@@ -113,7 +113,7 @@ impl Shrinker {
         Instant::now() >= self.until
     }
 
-    /// Everything once. False: nothing could go.
+    /// Tries every step once. False if none of them helped.
     fn pass(&mut self) -> bool {
         let size = |plan: &Plan| (plan.lines.len(), plan.to_string().len());
         let before = size(&self.best);
@@ -125,7 +125,7 @@ impl Shrinker {
         !self.is_over() && size(&self.best) < before
     }
 
-    /// Where no single line can go: two at once, and more luck. False: still nothing could go.
+    /// If no single line can be removed, tries pairs, and more seeds. False if there is nothing else to try.
     fn search_deeper(&mut self) -> bool {
         if self.is_over() || self.luck == LAST_LUCK {
             return false;
@@ -138,8 +138,8 @@ impl Shrinker {
         true
     }
 
-    /// Where many faults only lead up to what one could begin with: begins with it, and sees whether they can go
-    /// then. False: nothing could go.
+    /// If many faults only lead to a state from which the plan could start: starts from that state, and tries
+    /// to remove the faults then. False if that did not help.
     fn search_elsewhere(&mut self) -> bool {
         if self.best.faults().is_ok_and(|faults| faults <= FEW_FAULTS) {
             return false;

@@ -1,5 +1,5 @@
-//! What is counted in a run: faults that landed, and in which phase of the protocol; rare paths that were taken;
-//! parts that were delivered. It outlives the run, however that ends.
+//! The counters of a run: faults that took effect, and in which phase of the protocol; coverage marks;
+//! delivered parts. They outlive the run, however it ends.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use mainstem_machine::{ChatId, ChatState, Status, Time};
 use serde::{Deserialize, Serialize};
 
-/// The counts of one run. Cheap to clone.
+/// The counters of one run. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Tally(Arc<Mutex<State>>);
 
@@ -22,9 +22,9 @@ struct State {
 pub struct Counts {
     /// How often each kind of fault took effect (D2).
     pub faults: BTreeMap<String, u64>,
-    /// The same, for each phase that a chat was in when it did.
+    /// The same, by the phase in which a chat was at that time.
     pub phases: BTreeMap<String, BTreeMap<String, u64>>,
-    /// How often each rare path was taken.
+    /// How often each mark was reached.
     pub marks: BTreeMap<String, u64>,
     /// Parts that viewers received.
     pub parts: u64,
@@ -58,7 +58,7 @@ impl Tally {
         self.with(|state| state.counts.simulated_ms = until.as_micros() / 1000);
     }
 
-    /// The database has committed this.
+    /// Updates the phase of a chat after a commit.
     pub(crate) fn committed(&self, chat: &ChatState, deleted: bool) {
         self.with(|state| match deleted {
             true => drop(state.phases.remove(&chat.id)),
@@ -100,7 +100,7 @@ impl Counts {
     }
 }
 
-/// Where a chat stands in the protocol, by its row.
+/// The phase of a chat in the protocol, computed from its row.
 fn phase(chat: &ChatState) -> &'static str {
     match (chat.status, &chat.worker) {
         (Status::Waiting, _) => "idle",

@@ -1,6 +1,6 @@
-//! What happened in a run, one line each, with a rolling digest: two runs of one seed have the same trace,
-//! byte for byte (D1). Whoever looks at a run gets the lines and the arrows; a batch keeps the digest alone,
-//! which is the same.
+//! The trace of a run: what happened, one line each, with a rolling digest. Two runs of one seed have the
+//! same trace, byte for byte (D1). A replay keeps the lines and arrows; a batch keeps only the digest, which
+//! is the same.
 
 use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -9,18 +9,18 @@ use mainstem_machine::Time;
 
 use crate::arrows::{Arrow, ArrowId, Arrows, Change, Fate, Standing, Way};
 
-/// What a line tells of.
+/// The kind of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Somebody did or suffered something.
+    /// A participant did something, or something happened to it.
     Done,
     /// A sentence of the story.
     Story,
     /// A fault took effect.
     Fault,
-    /// The product logged it.
+    /// A log line of the product.
     Logged,
-    /// The product logged it as an error.
+    /// An error logged by the product.
     Error,
     /// A guarantee was found broken.
     Broken,
@@ -30,7 +30,7 @@ pub enum Kind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
     pub at: Time,
-    /// Who did or suffered it: a replica, a viewer, `database`, `network`, `story`.
+    /// The participant: a replica, a viewer, `database`, `network`, `story`.
     pub who: String,
     pub kind: Kind,
     pub what: String,
@@ -60,9 +60,9 @@ struct Lines {
     text: String,
 }
 
-/// Lines that a run keeps. Those beyond it only go into the digest (B1).
+/// Lines that a run keeps. Further ones only go into the digest (B1).
 const LINES_MAX: usize = 1_000_000;
-/// Errors that a run keeps, beside its lines.
+/// Errors that a run keeps, in addition to its lines.
 const ERRORS_MAX: usize = 1000;
 
 impl Default for Trace {
@@ -72,12 +72,12 @@ impl Default for Trace {
 }
 
 impl Trace {
-    /// Keeps no lines and no arrows, and comes to the same digest.
+    /// A trace that keeps no lines and no arrows. Its digest is the same.
     pub fn for_digest() -> Self {
         Self { keeps: false, lines: Arc::default() }
     }
 
-    /// Somebody will look at it. What only serves that may be left out otherwise.
+    /// Whether lines and arrows are kept. If not, work that only serves them can be skipped.
     pub fn keeps(&self) -> bool {
         self.keeps
     }
@@ -102,7 +102,7 @@ impl Trace {
         }
     }
 
-    /// Something is on its way.
+    /// Records that something was sent.
     pub fn sent(&self, at: Time, from: &str, to: &str, way: Way, label: fmt::Arguments<'_>) -> ArrowId {
         if !self.keeps {
             return ArrowId::UNRECORDED;
@@ -111,7 +111,7 @@ impl Trace {
         self.lock().arrows.send(Arrow { from, to, way, label, sent: at, fate: Fate::UnderWay })
     }
 
-    /// What became of it. Only the first word counts.
+    /// Records the fate of an arrow. Only the first one counts.
     pub fn settle(&self, id: ArrowId, fate: Fate) {
         if self.keeps {
             self.lock().arrows.settle(id, fate);
@@ -151,7 +151,8 @@ impl Trace {
     }
 }
 
-/// Tells traces apart; nobody here tries to deceive. Eight bytes a step, each folded in by a wide product.
+/// A digest that tells traces apart; it need not be secure. It folds in eight bytes per step by a wide
+/// product.
 #[derive(Debug)]
 struct Digest(u64);
 
@@ -164,7 +165,7 @@ impl Default for Digest {
 impl Digest {
     fn word(&mut self, word: u64) {
         let product = u128::from(self.0 ^ word) * 0x9e37_79b9_7f4a_7c15_u128;
-        // Both halves: each is all the sum of what came before.
+        // Both halves, because each depends on all bytes so far.
         self.0 = (product as u64) ^ ((product >> 64) as u64) ^ 0x2545_f491_4f6c_dd1d;
     }
 

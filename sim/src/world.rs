@@ -1,5 +1,4 @@
-//! What all parts of one run share: the virtual clock, the seed, the trace, the count of faults that landed,
-//! and the evidence for the judges.
+//! The state that all parts of one run share: virtual clock, seed, trace, counters, and the judges.
 
 use std::fmt;
 use std::future::Future;
@@ -18,7 +17,7 @@ use crate::seed;
 use crate::tally::Tally;
 use crate::trace::{Kind, Trace};
 
-/// Cheap to clone. Made inside a madsim runtime.
+/// Cheap to clone. Must be created inside a madsim runtime.
 #[derive(Clone)]
 pub struct World(Arc<Shared>);
 
@@ -89,19 +88,19 @@ impl World {
         self.0.trace.write(self.now(), who, kind, what);
     }
 
-    /// A fault of this kind took effect just now (D2).
+    /// Records that a fault of this kind took effect just now (D2).
     pub fn landed(&self, fault: &'static str, who: &str, what: fmt::Arguments<'_>) {
         self.0.tally.landed(fault);
         self.0.trace.write(self.now(), who, Kind::Fault, format_args!("fault: {fault}: {what}"));
         self.observe(Evidence::Fault { kind: fault, who: Name::from(who), other: None });
     }
 
-    /// Somebody will look at this run.
+    /// Whether the trace of this run is kept.
     pub fn is_watched(&self) -> bool {
         self.0.trace.keeps()
     }
 
-    /// Something is on its way, for whoever looks.
+    /// Records that something was sent.
     pub fn sent(&self, from: &str, to: &str, way: Way, label: fmt::Arguments<'_>) -> ArrowId {
         if self.is_watched() {
             self.0.trace.sent(self.now(), from, to, way, label)
@@ -132,7 +131,7 @@ impl World {
         &self.0.tally
     }
 
-    /// Something happened just now. What the judges find wrong with it stands in the trace.
+    /// Passes evidence to the judges. Violations are written to the trace.
     pub fn observe(&self, evidence: Evidence) {
         let at = self.now();
         self.judge(|judge| {
@@ -142,7 +141,7 @@ impl World {
         });
     }
 
-    /// The run is over: the judges look at what is there, and at nothing that comes after.
+    /// Ends the run for the judges: later evidence is ignored.
     pub fn finish(&self) {
         let at = self.now();
         self.judge(|judge| {
@@ -152,7 +151,7 @@ impl World {
         });
     }
 
-    /// A name for a stream, for the judges.
+    /// A new id for a stream, for the judges.
     pub fn next_stream(&self) -> StreamId {
         StreamId(self.0.streams.fetch_add(1, Ordering::Relaxed))
     }
@@ -168,7 +167,7 @@ impl fmt::Debug for World {
     }
 }
 
-/// A pause. madsim's own one arms a timer each time it is polled; this one arms one in all.
+/// A pause. madsim's own one registers a timer each time it is polled; this one registers only one.
 pub struct Sleep {
     alarm: Arc<Alarm>,
     inner: madsim::time::Sleep,

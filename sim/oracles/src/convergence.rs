@@ -1,5 +1,5 @@
-//! L1: after the last fault, within a bound, every connected stream equals the database, and if an episode is
-//! live, shows its parts.
+//! L1: within a bound after the last fault, every connected viewer has what the database has, and if an
+//! episode is live, it sees its parts.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use mainstem_machine::{Seq, Time};
 
 use crate::{EvidenceIndex, Oracle, RunEnd, Standing, WorldFacts};
 
-/// A part may be on its way for so long.
+/// How long a part may be in flight.
 const IN_FLIGHT: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Default)]
@@ -38,9 +38,9 @@ fn difference(index: &EvidenceIndex, now: Time, standing: &Standing) -> Option<S
     let (episode, _) = moment.live()?;
     let preview = view.preview.as_ref().filter(|preview| preview.episode == episode);
     let shown = preview.map_or(Seq(0), |preview| preview.last_seq);
-    // The model may go on talking.
+    // The model may still be generating.
     let run = index.run(standing.chat, episode)?;
-    // Who produced it is gone, and where there is no place for it nobody begins anew.
+    // Its worker is gone, and without a free slot no replica begins a new attempt.
     if run.ended == Some(RunEnd::Cancelled) {
         return None;
     }

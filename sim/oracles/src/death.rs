@@ -1,5 +1,5 @@
-//! L5: within `lease-ttl + 1 s` of a worker's death (without notifications, one `poll-interval` more), if any
-//! replica can work, every viewer of its chats has been told: `preview_reset` or an end.
+//! L5: if a worker dies and any other replica can work, then every viewer of its chats gets a `preview_reset`
+//! or an end within `lease-ttl + 1 s`, or one `poll-interval` later without notifications.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub(crate) struct Death {
     waiting: Vec<Waiting>,
 }
 
-/// A viewer that shows parts of a worker that is dead.
+/// A viewer that shows parts from a dead worker.
 #[derive(Debug)]
 struct Waiting {
     stream: StreamId,
@@ -32,7 +32,7 @@ impl Oracle for Death {
                 let Waiting { stream, worker, episode, until } = self.waiting.remove(late);
                 let who = index.watcher(stream).map_or("", |watcher| &*watcher.name);
                 return Err(format!(
-                    "{worker} is dead, and {who} was not told by {until:?} that {episode:?} will not go on"
+                    "{worker} is dead, and {who} got neither a reset nor an end of {episode:?} by {until:?}"
                 ));
             }
         }
@@ -75,7 +75,7 @@ impl Death {
     }
 }
 
-/// The stream goes on where it was, and still shows that episode.
+/// Whether the same stream is still open and still shows that episode.
 fn is_expected(index: &EvidenceIndex, waiting: &Waiting) -> bool {
     index.watcher(waiting.stream).is_some_and(|watcher| {
         let there = watcher.open && watcher.stream == waiting.stream && !index.lives.is_touched(&watcher.on);

@@ -1,5 +1,5 @@
-//! The evidence, handed in as it happens: what the database committed, what models produced, what was told
-//! and read, what was asked and answered, who lived and what was in the way.
+//! The evidence, passed in as it happens: what the database committed, what models produced, what was sent
+//! and received, what was requested and answered, which replicas were up, and which faults were in force.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,38 +9,38 @@ use mainstem_machine::{
     StreamEvent, Time, Version,
 };
 
-/// A replica, a client, or a user, by name.
+/// The name of a replica, a client or a user.
 pub type Name = Arc<str>;
 
-/// One run of a model; chosen by whoever observes, and never used again.
+/// One run of a model. Chosen by the observer, and never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RunId(pub usize);
 
-/// One stream, from asking for it to its end; chosen by whoever observes, and never used again.
+/// One stream, from the request to its end. Chosen by the observer, and never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StreamId(pub u64);
 
 /// Something that happened.
 #[derive(Clone, Debug)]
 pub enum Evidence {
-    /// What the run is about; before everything else.
+    /// The settings of the run. Comes first.
     Settings(Settings),
     Committed(Box<Committed>),
-    /// The database prolonged a lease; the replica had asked at `sent`.
+    /// The database renewed a lease. The replica had asked at `sent`.
     Confirmed {
         replica: ReplicaId,
         chat: ChatId,
         lease: Lease,
         sent: Time,
     },
-    /// The replica has been told so.
+    /// The replica received that confirmation.
     Assured {
         replica: ReplicaId,
         chat: ChatId,
         lease: Lease,
         sent: Time,
     },
-    /// The replica was told what had been answered to a request before.
+    /// The replica received the recorded answer of an earlier request.
     Replayed {
         replica: Name,
         chat: ChatId,
@@ -50,7 +50,7 @@ pub enum Evidence {
         chat: ChatId,
         version: Version,
     },
-    /// The replica turned to the world outside.
+    /// The replica started an operation on the database or the bus.
     Operated {
         replica: Name,
         what: Operation,
@@ -60,7 +60,7 @@ pub enum Evidence {
         from: Name,
         to: Name,
     },
-    /// From now on `to` does not take the credentials of `from`.
+    /// From now on, `to` rejects the credentials of `from`.
     Denies {
         from: Name,
         to: Name,
@@ -72,7 +72,7 @@ pub enum Evidence {
         chat: ChatId,
         episode: Episode,
     },
-    /// The replica took this from its model.
+    /// The replica received this text from its model.
     RunSaid {
         run: RunId,
         text: String,
@@ -82,7 +82,7 @@ pub enum Evidence {
         how: RunEnd,
     },
 
-    /// A viewer asks for a stream. Those of one viewer and chat follow one another.
+    /// A viewer requests a stream. Streams of one viewer and chat come one after the other.
     Watches {
         stream: StreamId,
         viewer: Name,
@@ -91,12 +91,12 @@ pub enum Evidence {
         on: Name,
         from: Begin,
     },
-    /// The replica's edge gave it to the socket.
+    /// The replica's edge wrote the event to the socket.
     Sent {
         stream: StreamId,
         event: StreamEvent,
     },
-    /// The client read it.
+    /// The client received the event.
     Saw {
         stream: StreamId,
         event: StreamEvent,
@@ -106,7 +106,8 @@ pub enum Evidence {
         how: StreamEnd,
     },
 
-    /// A user asks for something under a key; again, if the answer was lost. `text`: what is to be said.
+    /// A user sends a request under an idempotency key, for the first time or again after a lost answer.
+    /// `text`: the content of the message.
     Asked {
         caller: Name,
         key: Name,
@@ -124,25 +125,25 @@ pub enum Evidence {
         replica: Name,
         life: Life,
     },
-    /// Whether the replica may take up chats.
+    /// Whether the replica may acquire chats.
     MayWork {
         replica: Name,
         may: bool,
     },
-    /// A fault took effect, or is in force from now on. It touches `who`, or the link from there to `other`.
+    /// A fault took effect, or is in force from now on. It affects `who`, or the link from `who` to `other`.
     Fault {
         kind: &'static str,
         who: Name,
         other: Option<Name>,
     },
-    /// The replica's clock differs by so many in a thousand.
+    /// The rate of the replica's clock differs by this many thousandths.
     Drifts {
         replica: Name,
         per_mille: u32,
     },
-    /// No fault is in force any more.
+    /// All faults were cleared.
     FaultsCleared,
-    /// Something that has a stated bound was as large as this (B1).
+    /// The measured size of something that has a bound (B1).
     Measured {
         what: &'static str,
         value: u64,
@@ -150,7 +151,7 @@ pub enum Evidence {
     },
 }
 
-/// What all replicas of a run are told.
+/// The settings that all replicas of a run share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     pub lease_ttl: Duration,
@@ -170,14 +171,14 @@ impl Default for Settings {
 #[derive(Clone, Debug)]
 pub struct Committed {
     pub chat: ChatId,
-    /// The replica that asked, and when it did.
+    /// The replica that sent the command, and when.
     pub by: Name,
     pub asked: Time,
-    /// The user it asked for; `None`: it asked for itself.
+    /// The user on whose behalf; `None` for the replica itself.
     pub caller: Option<Name>,
     pub key: Option<Name>,
     pub command: Command,
-    /// After it.
+    /// The state after the change.
     pub state: Arc<ChatState>,
     pub deleted: bool,
     pub cut_from: Option<MessageId>,
@@ -196,17 +197,17 @@ pub enum RunEnd {
     /// It said that the answer is complete, and what else it said of it.
     Done(Completion),
     Failed,
-    /// Its replica wants no more of it.
+    /// The replica cancelled the run.
     Cancelled,
 }
 
-/// Where a stream was asked to begin.
+/// Where the requested stream begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Begin {
     Fresh,
-    /// With the messages up to this one.
+    /// The viewer has the messages up to this one.
     After(MessageId),
-    /// Where an earlier stream of this viewer stopped.
+    /// Where an earlier stream of this viewer ended.
     At(Cursor),
 }
 
@@ -214,9 +215,9 @@ pub enum Begin {
 pub enum StreamEnd {
     /// The chat was deleted.
     Deleted,
-    /// The replica sent the viewer elsewhere.
+    /// The replica asked the viewer to resume at another one.
     Leaving,
-    /// The viewer may not, or not now.
+    /// The request was rejected.
     Refused,
     /// The connection broke, or the viewer left.
     Broken,
@@ -225,23 +226,23 @@ pub enum StreamEnd {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     Accepted(Accepted),
-    /// For good.
+    /// Rejected for good.
     Refused,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Life {
     Up,
-    /// Its process is gone.
+    /// The process died.
     Crashed,
-    /// Its machine is gone: nobody is told.
+    /// The machine vanished without closing its connections.
     Vanished,
     Paused,
     Resumed,
     Draining,
 }
 
-/// The id under which what the user said was taken.
+/// The id that the user's message got.
 pub(crate) fn taken_as(accepted: &Accepted) -> Option<MessageId> {
     match accepted {
         Accepted::Chat(state) => Some(state.last_id),

@@ -1,5 +1,5 @@
-//! S1: applying the events of a viewer's streams, in order, gives exactly the committed history at some
-//! version, and never an earlier one than before.
+//! S1: applying the events of a viewer's streams in order yields exactly the committed history at some
+//! version, and never an older version than before.
 
 use mainstem_machine::{Body, Message};
 
@@ -28,7 +28,7 @@ impl Oracle for History {
     }
 }
 
-/// A status that comes before the rest of the messages it speaks of: that is a matter of order (S8).
+/// Whether a status comes before some messages of its history: that breaks the order (S8), not the history.
 fn is_ahead(past: Option<&Past>, view: &View, body: &Body) -> bool {
     let moments = past.map_or(&[][..], |past| &past.moments);
     let shown = || view.messages.iter().map(|message| message.id);
@@ -42,10 +42,10 @@ fn is_ahead(past: Option<&Past>, view: &View, body: &Body) -> bool {
 fn judge_message(past: Option<&Past>, view: &View, message: &Message) -> Ruling {
     let id = message.id;
     if view.messages.last().is_some_and(|last| last.id >= id) {
-        return Err(format!("message {id} is told out of order, or again"));
+        return Err(format!("message {id} comes out of order, or again"));
     }
     match past.and_then(|past| past.message(id)) {
         Some(committed) if **committed == *message => Ok(()),
-        _ => Err(format!("message {id} is told, and was never committed like that")),
+        _ => Err(format!("message {id} comes with a content that was never committed")),
     }
 }

@@ -1,4 +1,5 @@
-//! Chats that wait for somebody to take them up (L2, L3): at once with notifications, within one poll without.
+//! Chats that wait for a worker (L2, L3). They have to be acquired at once with notifications, and within one
+//! poll interval without.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,10 +8,10 @@ use mainstem_machine::{ChatId, Status, Time};
 
 use crate::{Evidence, EvidenceIndex, Ruling, Seen};
 
-/// What "at once" may take: a notice, a look, an acquisition, each behind another of its kind.
+/// How long "at once" may take: a notice, a sync and an acquisition, each queued behind another one.
 const AT_ONCE_MAX: Duration = Duration::from_secs(1);
 
-/// Those that are free in one status: by when each has to be taken up.
+/// The free chats in one status, with the time by which each has to be acquired.
 #[derive(Debug, Default)]
 pub(crate) struct IdleWork {
     due: BTreeMap<ChatId, Time>,
@@ -41,7 +42,7 @@ impl IdleWork {
                 }
                 self.soonest = self.due.values().min().copied();
             }
-            // Whatever happens to somebody, nothing is promised before it has healed.
+            // While a fault is in force, no acquisition is guaranteed.
             Evidence::Fault { .. } | Evidence::Lived { .. } | Evidence::MayWork { .. } => {
                 self.due.clear();
                 self.soonest = None;
@@ -52,7 +53,7 @@ impl IdleWork {
     }
 }
 
-/// A chat that is so still.
+/// A chat that still has this status.
 pub(crate) fn still(index: &EvidenceIndex, status: Status) -> Option<String> {
     index.chats().find_map(|(chat, past)| {
         let moment = past.present().filter(|moment| !moment.deleted && moment.state.status == status)?;
@@ -60,7 +61,7 @@ pub(crate) fn still(index: &EvidenceIndex, status: Status) -> Option<String> {
     })
 }
 
-/// Nothing is in the way, and there is room for the run.
+/// Whether no fault is in force, and a replica has a free slot.
 fn can_be_expected(index: &EvidenceIndex, at: Time) -> bool {
     let held = |name: &str| {
         let workers = index.chats().filter_map(|(_, past)| past.present()?.state.worker.as_ref());

@@ -1,4 +1,4 @@
-//! All that the evidence told so far, indexed once for every oracle.
+//! An index of all evidence so far, shared by the oracles.
 
 use std::collections::BTreeMap;
 
@@ -28,11 +28,11 @@ pub(crate) struct Stream {
     pub(crate) on: Name,
 }
 
-/// What was on its way when a lease was assured again has arrived by then.
+/// How long after a lease was confirmed again late events may still arrive.
 const RECOVERY: std::time::Duration = std::time::Duration::from_millis(500);
 
 impl EvidenceIndex {
-    /// Takes what can be known before the oracles see it.
+    /// Adds a piece of evidence, before the oracles see it.
     pub(crate) fn enter(&mut self, at: Time, evidence: &Evidence) {
         match evidence {
             Evidence::Settings(settings) => self.settings = *settings,
@@ -108,7 +108,7 @@ impl EvidenceIndex {
         }
     }
 
-    /// What is shown, when everybody has looked at what comes.
+    /// Updates the viewer's screen, after the oracles have seen the event.
     pub(crate) fn leave(&mut self, evidence: &Evidence) {
         if let Evidence::Saw { stream, event } = evidence
             && let Some(stream) = self.streams.get(stream)
@@ -118,7 +118,7 @@ impl EvidenceIndex {
         }
     }
 
-    /// What whoever watches the chat there has been shown.
+    /// What other viewers of the chat at that replica have seen, which a new viewer there must see too.
     fn expected(&self, chat: ChatId, on: &Name, viewer: &Name) -> Expected {
         let mut expected = Expected {
             life: self.lives.replica(on).map_or(0, |replica| replica.life),
@@ -170,7 +170,7 @@ impl EvidenceIndex {
         self.streams.get(&id)
     }
 
-    /// Whom a stream belongs to.
+    /// The viewer that a stream belongs to.
     pub(crate) fn watcher(&self, id: StreamId) -> Option<&Watcher> {
         self.streams.get(&id).map(|stream| &self.watchers[stream.watcher])
     }
@@ -188,14 +188,14 @@ impl EvidenceIndex {
         self.watcher_of(viewer, chat).map(|watcher| &watcher.view)
     }
 
-    /// All that a viewer read, over all its streams and chats, and on which replica.
+    /// All events that a viewer received, over all its streams and chats, with the replica they came from.
     pub fn received(&self, viewer: &str) -> Vec<(Name, StreamEvent)> {
         let mine = self.watchers.iter().filter(|watcher| &*watcher.name == viewer);
         mine.flat_map(|watcher| watcher.received.iter().cloned()).collect()
     }
 
-    /// Whether the lease under which an episode began may have run out, for all its holder knows, or had a
-    /// moment ago: what was told or not told then may arrive now.
+    /// Whether the lease of a run may have expired as far as its holder knows, now or a moment ago. Then
+    /// missing parts and late events are no breach.
     pub(crate) fn may_have_expired(&self, at: Time, run: &Run) -> bool {
         let tenure = run.lease.and_then(|lease| self.past(run.chat)?.tenure(lease));
         let ttl = self.lives.shortest(self.settings.lease_ttl);

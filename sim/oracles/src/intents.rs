@@ -1,6 +1,6 @@
 //! S6: each acknowledged send is in the history or the queue exactly once, until the user deletes it or an
-//! edit cuts it off; also when its answer was lost and it was asked again under its key. What waits has its
-//! turn in order, but for promotion and interrupting sends.
+//! edit cuts it off, also if its answer was lost and it was sent again under its key. Queued messages get
+//! their turns in order, except for promoted ones and interrupting sends.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,11 +14,11 @@ type Key = (Name, Name);
 #[derive(Debug, Default)]
 pub(crate) struct Intents {
     asked: BTreeMap<Key, Asked>,
-    /// How often a text was asked for, each key once, and how often it was taken.
+    /// How often a text was sent, counting each key once, and how often it was committed.
     texts: BTreeMap<(ChatId, String), (usize, usize)>,
-    /// What was committed under a key, and the id it was given.
+    /// What was committed under a key, and the id that the message got.
     committed: BTreeMap<Key, Option<MessageId>>,
-    /// What was taken under an id.
+    /// The text that was committed under an id.
     taken: BTreeMap<(ChatId, MessageId), String>,
 }
 
@@ -26,7 +26,7 @@ pub(crate) struct Intents {
 struct Asked {
     chat: ChatId,
     text: Option<String>,
-    /// The key was used for something else too.
+    /// The key was used for another request too.
     reused: bool,
 }
 
@@ -89,7 +89,7 @@ impl Intents {
         judge_presence(before, after, change).map_err(|why| format!("{name} {why}"))
     }
 
-    /// Nothing is taken more often than it was asked for.
+    /// No text is committed more often than it was sent.
     fn judge_texts(&mut self, change: &Committed) -> Ruling {
         let chat = change.chat;
         let inserted = change.inserted.iter().filter(|m| m.episode.is_none() && m.queued_as.is_none());
@@ -104,15 +104,14 @@ impl Intents {
             let (asked, taken) = self.texts.entry((chat, text)).or_default();
             *taken += 1;
             if *taken > *asked && !self.asked.is_empty() {
-                return Err(format!("what is {id} was asked for {asked} times and taken {taken} times"));
+                return Err(format!("the text of {id} was sent {asked} times and committed {taken} times"));
             }
         }
         Ok(())
     }
 }
 
-/// The ids under which users' messages are there: those in the history by the id they had when they were
-/// taken, and those in the queue.
+/// The ids of users' messages that are in the history, each by the id it first got, or in the queue.
 fn present(moment: &Moment) -> impl Iterator<Item = MessageId> {
     let history = moment.history.iter().filter(|message| message.episode.is_none());
     let history = history.map(|message| message.queued_as.unwrap_or(message.id));
@@ -126,7 +125,7 @@ fn queue(moment: &Moment) -> impl Iterator<Item = MessageId> {
 fn judge_presence(before: Option<&Moment>, after: &Moment, change: &Committed) -> Ruling {
     let mut there = BTreeSet::new();
     if let Some(twice) = present(after).find(|id| !there.insert(*id)) {
-        return Err(format!("leaves message {twice} there twice"));
+        return Err(format!("leaves message {twice} in the chat twice"));
     }
     let Some(before) = before else { return Ok(()) };
     let mut lost = present(before).filter(|id| !there.contains(id));
@@ -134,7 +133,7 @@ fn judge_presence(before: Option<&Moment>, after: &Moment, change: &Committed) -
         Command::Edit { message, .. } => id >= message || queue(before).any(|queued| queued == id),
         Command::DeleteQueued { queued } => id == queued,
         Command::Delete => true,
-        // It was promoted and then cut off: it stands under another id than it was taken by.
+        // It was promoted and then cut off: it has another id than the one it first got.
         _ => false,
     };
     let cut = |id: MessageId| {
@@ -147,7 +146,7 @@ fn judge_presence(before: Option<&Moment>, after: &Moment, change: &Committed) -
     }
     let (now, due) = (queue(after).collect::<Vec<_>>(), due_queue(before, change));
     if let Some(due) = due.filter(|due| *due != now) {
-        return Err(format!("leaves the queue {now:?}, and {due:?} is right"));
+        return Err(format!("leaves the queue {now:?}, expected {due:?}"));
     }
     let promoted = change.inserted.iter().find_map(|message| message.queued_as);
     let turn = match change.command {
@@ -160,7 +159,7 @@ fn judge_presence(before: Option<&Moment>, after: &Moment, change: &Committed) -
     }
 }
 
-/// What waits after a change; `None` for a chat that is gone.
+/// The queue after a change; `None` for a deleted chat.
 fn due_queue(before: &Moment, change: &Committed) -> Option<Vec<MessageId>> {
     let mut due: Vec<_> = queue(before).collect();
     let busy = matches!(before.state.status, Status::Running | Status::Interrupting);

@@ -1,5 +1,5 @@
-//! S7: an interrupt stops exactly the generation that was running when it was accepted, once, keeps its partial
-//! answer, and never another's. No run is stopped by news of its own past.
+//! S7: an interrupt stops exactly the run that was live when it was accepted, once, and keeps the partial
+//! answer of that run and no other. No run is cancelled because of stale information.
 
 use std::collections::BTreeMap;
 
@@ -9,15 +9,15 @@ use crate::{Committed, Evidence, EvidenceIndex, Moment, Oracle, Ruling, Run, Run
 
 #[derive(Debug, Default)]
 pub(crate) struct Interrupt {
-    /// Interrupts that were accepted and have not come to an end.
+    /// Interrupts that were accepted and are not finished.
     accepted: BTreeMap<ChatId, Accepted>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Accepted {
-    /// What ran then.
+    /// The run that was live then.
     target: Option<(Episode, Lease)>,
-    /// How much of it had been taken from the model, in bytes.
+    /// How many bytes had been received from the model.
     said: usize,
 }
 
@@ -46,11 +46,11 @@ impl Interrupt {
         let interrupting = |moment: &Moment| !moment.deleted && moment.state.status == Status::Interrupting;
         if interrupting(after) && !interrupting(before) {
             if !asks {
-                return Err(format!("{name} interrupts, and nobody asked for it"));
+                return Err(format!("{name} interrupts, and no user asked for it"));
             }
             let target = before.live();
             let run = target.and_then(|(episode, _)| index.run(change.chat, episode));
-            // What its replica has given up is not promised, nor what it took when its lease had run out.
+            // Text of a cancelled run need not be kept, nor text received after the lease had expired.
             let aborted =
                 |run: &&Run| run.ended == Some(RunEnd::Cancelled) || index.may_have_expired(at, run);
             let kept = run.filter(|run| !aborted(run));
@@ -111,7 +111,7 @@ fn judge_finished(index: &EvidenceIndex, change: &Committed, lease: Lease, accep
     Ok(())
 }
 
-/// There has to be a cause.
+/// A run is cancelled only for a reason that is in the evidence.
 fn judge_cancelled(index: &EvidenceIndex, at: Time, run: &Run) -> Ruling {
     let replica = index.lives.replica(run.replica.as_str());
     let dead = replica.is_none_or(|replica| !replica.up || replica.draining || replica.life != run.life);

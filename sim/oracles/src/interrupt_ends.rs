@@ -1,4 +1,5 @@
-//! L2: no chat stays `interrupting`, whoever died. One that nobody owns is taken up like other work.
+//! L2: no chat stays `interrupting`, whichever replica died. One that nobody holds is acquired like other
+//! work.
 
 use mainstem_machine::Status;
 

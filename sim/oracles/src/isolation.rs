@@ -1,8 +1,8 @@
-//! B3: a slow client, a hanging dial, a slow database, a stalled model, or one hot chat delays nobody else.
+//! B3: a slow client, a hanging dial, a slow database, a stalled model or one hot chat delays nobody else.
 //!
-//! A part that follows another of its episode on the same stream goes a way that is open. If no fault touches
-//! the worker, the viewer's replica or the viewer, then however it fares with everybody else, the part is told
-//! and read within these bounds.
+//! If a part follows another one of its episode on the same stream, the path from the worker to the viewer is
+//! established. Unless a fault affects the worker, the viewer's replica or the viewer, the part has to be
+//! sent and received within these bounds, whatever happens elsewhere.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,11 +11,11 @@ use mainstem_machine::{Body, Episode, Seq, Time};
 
 use crate::{Evidence, Oracle, Ruling, Seen, StreamId};
 
-/// From a model's part to its being told at the edge of a replica that relays it.
+/// From the model to the edge of a replica that relays the part.
 const SENT_WITHIN: Duration = Duration::from_millis(250);
-/// And to its being read.
+/// From the model to the viewer.
 const READ_WITHIN: Duration = Duration::from_secs(2);
-/// What piled up while a fault was in force is on its way for so long.
+/// How long after a fault delayed parts may still be late.
 const AFTERMATH: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Default)]
@@ -24,7 +24,7 @@ pub(crate) struct Isolation {
     read: BTreeMap<StreamId, Progress>,
 }
 
-/// The newest part of a stream, and when it came.
+/// The newest part of a stream, and when it was sent or received.
 #[derive(Clone, Copy, Debug)]
 struct Progress {
     episode: Episode,
@@ -35,7 +35,7 @@ struct Progress {
 impl Oracle for Isolation {
     fn observe(&mut self, seen: &Seen<'_>) -> Ruling {
         let (stream, event, progress, within, what) = match seen.evidence {
-            Evidence::Sent { stream, event } => (stream, event, &mut self.sent, SENT_WITHIN, "told"),
+            Evidence::Sent { stream, event } => (stream, event, &mut self.sent, SENT_WITHIN, "sent"),
             Evidence::Saw { stream, event } => (stream, event, &mut self.read, READ_WITHIN, "read"),
             Evidence::StreamEnded { stream, .. } => {
                 self.sent.remove(stream);
@@ -51,9 +51,9 @@ impl Oracle for Isolation {
         let index = seen.index;
         let Some(watcher) = index.watcher(*stream) else { return Ok(()) };
         let Some(run) = index.run(watcher.chat, *episode) else { return Ok(()) };
-        // It may have been said before the way was open.
+        // The part may have been generated before the path was established.
         let Some(said) = run.said_at(*first_seq).filter(|said| *said >= before.at) else { return Ok(()) };
-        // The part before came over a good way, from where it was said.
+        // The previous part came from the same run.
         let since = run.said_at(before.last).map_or(before.at, |said| said.min(before.at));
         let lives = &index.lives;
         let (worker, on, viewer) = (run.replica.as_str(), &*watcher.on, &*watcher.name);

@@ -1,4 +1,4 @@
-//! All oracles at once, while the run goes on and at its end.
+//! The judge: runs all oracles, on each piece of evidence and at the end of the run.
 
 use mainstem_machine::Time;
 
@@ -8,7 +8,7 @@ use crate::{
     one_writer, order, parts, phase, spin, stale, who_may, work_starts,
 };
 
-/// One oracle, by the id of the guarantee it judges.
+/// One oracle, with the id of the guarantee it judges.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
     pub id: &'static str,
@@ -30,7 +30,7 @@ oracles! {
     "S1" "history" history::History,
     "S2" "parts" parts::Parts,
     "S3" "stale" stale::Stale,
-    // Before S4, which a status that runs ahead breaks too.
+    // Before S4, because a status that runs ahead breaks that too.
     "S8" "order" order::Order,
     "S4" "kept" kept::Kept,
     "S5" "one writer" one_writer::OneWriter,
@@ -48,14 +48,14 @@ oracles! {
     "B3" "isolation" isolation::Isolation,
 }
 
-/// What is found beyond this is not kept: it follows from what was found before.
+/// Violations that are kept. Further ones usually follow from the first.
 const FOUND_MAX: usize = 32;
 
 pub struct Judge {
     index: EvidenceIndex,
     oracles: Vec<(&'static str, Box<dyn Oracle>)>,
     found: Vec<Violation>,
-    /// Nothing that comes now belongs to the run.
+    /// The run has ended: further evidence is ignored.
     closed: bool,
 }
 
@@ -76,14 +76,14 @@ impl Judge {
         Self::default()
     }
 
-    /// With the oracles of these ids switched off.
+    /// A judge with the oracles of these ids switched off.
     pub fn without(ids: &[&str]) -> Self {
         let on = ORACLES.iter().filter(|entry| !ids.contains(&entry.id));
         let oracles = on.map(|entry| (entry.id, (entry.make)())).collect();
         Self { index: EvidenceIndex::default(), oracles, found: vec![], closed: false }
     }
 
-    /// Takes what happened just now, and tells what is wrong with it.
+    /// Adds a piece of evidence, and returns the violations that it shows.
     pub fn observe(&mut self, at: Time, evidence: Evidence) -> &[Violation] {
         let before = self.found.len();
         if self.closed {
@@ -120,19 +120,19 @@ impl Judge {
         &self.found[before..]
     }
 
-    /// What the guarantees of these ids still lack, if anything: the first of it.
+    /// The first of these guarantees that does not hold yet, and why.
     pub fn missing(&self, ids: &[&str], facts: &WorldFacts) -> Option<(&'static str, String)> {
         let asked = self.oracles.iter().filter(|(id, _)| ids.contains(id));
         let mut missing = asked.filter_map(|(id, oracle)| Some((*id, oracle.missing(&self.index, facts)?)));
         missing.next()
     }
 
-    /// What was missing is missing still, at the end of its bound.
+    /// Records that a guarantee does not hold at the end of its bound.
     pub fn overdue(&mut self, at: Time, id: &'static str, why: String) {
         note(&mut self.found, id, at, Err(why));
     }
 
-    /// What was found first.
+    /// The first violation.
     pub fn verdict(&self) -> Option<&Violation> {
         self.found.first()
     }

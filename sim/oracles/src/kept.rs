@@ -1,5 +1,5 @@
-//! S4: what a viewer saw is what is saved. An answer is what the model said; every preview is a prefix of the
-//! answer that ends it, or was taken back first.
+//! S4: what a viewer saw is what is saved. An answer is exactly what the model generated, and every preview
+//! is a prefix of the answer that ends it, unless it was reset before.
 
 use mainstem_machine::{Body, Command, Completion, Episode, Message};
 
@@ -43,7 +43,7 @@ fn judge_answer(index: &EvidenceIndex, change: &Committed) -> Ruling {
         let nothing = text.is_empty() && !complete;
         return nothing
             .then_some(())
-            .ok_or_else(|| format!("an answer of {episode:?} is saved, which nobody gave"));
+            .ok_or_else(|| format!("an answer of {episode:?} is saved, which no model generated"));
     };
     if complete {
         let Some(RunEnd::Done(completion)) = run.ended else {
@@ -60,7 +60,9 @@ fn judge_answer(index: &EvidenceIndex, change: &Committed) -> Ruling {
     } else if kept != Completion::default() {
         return Err(format!("{episode:?} was cut short, and {kept:?} is kept of it"));
     } else if !(run.text().starts_with(&text) && run.ends_a_part(text.len())) {
-        return Err(format!("what is kept of {episode:?} is no run of whole parts, from the first on"));
+        return Err(format!(
+            "what is kept of {episode:?} does not consist of whole parts, from the first on"
+        ));
     }
     Ok(())
 }
@@ -69,7 +71,7 @@ fn judge_event(index: &EvidenceIndex, watcher: &Watcher, body: &Body) -> Ruling 
     let Some(preview) = &watcher.view.preview else { return Ok(()) };
     let (shown, last) = (preview.episode, preview.last_seq);
     let neither =
-        |what: String| Err(format!("{what} follows parts of {shown:?}, neither kept nor taken back"));
+        |what: String| Err(format!("{what} follows parts of {shown:?}, which were neither kept nor reset"));
     match body {
         Body::Message(message) if message.episode == Some(shown) => {
             if message.content.to_text().starts_with(&preview.text) {

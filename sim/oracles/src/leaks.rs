@@ -1,4 +1,4 @@
-//! B2: when the last viewer of a chat has gone, then within the retention time nothing of it is left.
+//! B2: within the retention time after the last viewer of a chat has left, nothing of the chat is left.
 
 use crate::{EvidenceIndex, Oracle, WorldFacts};
 

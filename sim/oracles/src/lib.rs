@@ -1,8 +1,8 @@
-//! The judges. They know what each viewer was owed from the committed history and from what the models
-//! produced, and share no code with what they judge but the names of things. They draw no randomness.
+//! The oracles. They know what each viewer has to get, from the committed history and from what the models
+//! produced. They share only types with the code under test, and use no randomness.
 //!
-//! Evidence goes in as it happens, and each oracle says at once what it finds broken. One file is one oracle,
-//! and judges one guarantee.
+//! Evidence goes in as it happens, and each oracle reports at once what it finds broken. Each oracle has a
+//! file of its own, and judges one guarantee.
 
 mod evidence;
 mod index;

@@ -1,4 +1,4 @@
-//! Who lives, who may work, and what is in the way.
+//! Which replicas are up, which of them may work, and which faults are in force.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -7,8 +7,8 @@ use mainstem_machine::Time;
 
 use crate::{Life, Name};
 
-/// An operation of the database that was under way when all healed is given up by then, and done again; so is a
-/// subscription to the bus.
+/// How long after faults are cleared their effects last: by then, database operations and bus subscriptions
+/// that were in flight have timed out and been retried.
 const AFTERMATH: Duration = Duration::from_secs(13);
 
 #[derive(Clone, Debug)]
@@ -17,7 +17,7 @@ pub(crate) struct Replica {
     pub(crate) paused: bool,
     pub(crate) draining: bool,
     pub(crate) may_work: bool,
-    /// Raised with every start.
+    /// Incremented with every start.
     pub(crate) life: u64,
 }
 
@@ -30,21 +30,22 @@ impl Default for Replica {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Lives {
     replicas: BTreeMap<Name, Replica>,
-    /// Whom a fault touches that is in force.
+    /// Hosts affected by a fault that is in force.
     touched: BTreeSet<Name>,
-    /// Links under a fault that goes on, and when others were struck last; those that are slow stay so.
+    /// Links under a lasting fault, links with the time of their last momentary fault, and links that are
+    /// slow for the rest of the run.
     links: BTreeSet<(Name, Name)>,
     affected_links: BTreeMap<(Name, Name), Time>,
     slow_links: BTreeSet<(Name, Name)>,
-    /// Over which a dial may fail.
+    /// Links over which dials may fail.
     barred: BTreeSet<(Name, Name)>,
     /// A fault of the bus or the database is in force.
     bus_suffers: bool,
     database_suffers: bool,
-    /// From when on what was under way at a fault is over.
+    /// The time at which the effects of past faults are over.
     bus_works_from: Time,
     calm_from: Time,
-    /// The most by which any clock has differed, in a thousand.
+    /// The largest difference of any clock's rate, in thousandths.
     drift: u32,
     /// A fault other than the death of a replica is in force.
     pub(crate) uneasy: bool,
@@ -64,7 +65,7 @@ impl Lives {
             Life::Resumed => replica.paused = false,
             Life::Draining => replica.draining = true,
         }
-        // Whoever starts has nothing in its way that stood there before.
+        // A replica that starts is not affected by earlier faults.
         match life {
             Life::Up => self.touched.remove(name),
             _ => self.touched.insert(name.clone()),
@@ -86,7 +87,7 @@ impl Lives {
             }
             match kind {
                 "link slow" => drop(self.slow_links.insert(link)),
-                // What is under way already does not care.
+                // These do not affect what is in flight already.
                 "dials" | "reset" => drop(self.affected_links.insert(link, at)),
                 _ => drop(self.links.insert(link)),
             }
@@ -94,7 +95,8 @@ impl Lives {
             return;
         }
         match kind {
-            // A death is told as a life, and the rest is what clients and models do.
+            // The death of a replica comes as `Lived`; the others are ordinary behaviour of clients and
+            // models.
             "crash" | "drain" | "asked twice" | "viewer moves" | "a stranger tries" => {}
             _ if kind.starts_with("model") => {}
             "viewer stops reading" => drop(self.touched.insert(who.clone())),
@@ -119,7 +121,7 @@ impl Lives {
         }
     }
 
-    /// The longest and the shortest that a span may last by a replica's clock.
+    /// The longest time that a span may last if it is measured by a replica's clock.
     pub(crate) fn longest(&self, span: Duration) -> Duration {
         span * 1000 / 1000_u32.saturating_sub(self.drift).max(1)
     }
@@ -156,25 +158,25 @@ impl Lives {
         pairs.iter().any(|pair| self.barred.contains(pair))
     }
 
-    /// Whether what goes over the link since then may be late.
+    /// Whether data that went over the link since then may be late.
     pub(crate) fn is_link_touched(&self, one: &str, other: &str, since: Time) -> bool {
         let pairs = [(Name::from(one), Name::from(other)), (Name::from(other), Name::from(one))];
         let affected = |pair| self.affected_links.get(pair).is_some_and(|at| *at >= since);
         pairs.iter().any(|pair| self.links.contains(pair) || self.slow_links.contains(pair) || affected(pair))
     }
 
-    /// Replicas that can take up a chat now.
+    /// Replicas that can acquire a chat now.
     pub(crate) fn able(&self) -> impl Iterator<Item = &Name> {
         let able = |(_, r): &(&Name, &Replica)| r.up && !r.paused && !r.draining && r.may_work;
         self.replicas.iter().filter(able).map(|(name, _)| name)
     }
 
-    /// Whether nothing is in the way of what is due.
+    /// Whether no fault delays anything.
     pub(crate) fn is_calm(&self, at: Time) -> bool {
         !self.uneasy && at >= self.calm_from
     }
 
-    /// Whether whoever has to hear of a change hears of it at once.
+    /// Whether the bus delivers notices at once.
     pub(crate) fn is_notified(&self, at: Time) -> bool {
         !self.bus_suffers && at >= self.bus_works_from
     }

@@ -1,4 +1,4 @@
-//! B1: every queue, buffer, map and retry has a stated maximum. Whoever measures one hands it in with that.
+//! B1: every queue, buffer, map and retry has a stated maximum. Each measurement comes with its maximum.
 
 use crate::{Evidence, Oracle, Ruling, Seen};
 

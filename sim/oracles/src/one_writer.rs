@@ -1,5 +1,5 @@
-//! S5: of two replicas that believe they own a chat, one commits. The other changes nothing, triggers nothing,
-//! and tells nobody once its lease has run out by its own clock.
+//! S5: of two replicas that believe they hold a chat, only one can commit. The other changes nothing,
+//! triggers nothing, and sends nothing once its lease has expired by its own clock.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,12 +8,12 @@ use mainstem_machine::{Body, ChatId, Command, Fence, Lease, ReplicaId, Time};
 
 use crate::{Committed, Evidence, EvidenceIndex, Moment, Name, Oracle, Ruling, Seen, StreamId};
 
-/// The database counts milliseconds.
+/// The resolution of the database's clock.
 const TICK: Duration = Duration::from_millis(1);
 
 #[derive(Debug, Default)]
 pub(crate) struct OneWriter {
-    /// Who was told again what had been answered before, and may announce what came of it.
+    /// Replicas that received a recorded answer again, and so may announce the change.
     replayed: BTreeSet<(Name, ChatId)>,
 }
 
@@ -98,7 +98,7 @@ fn judge_change(index: &EvidenceIndex, at: Time, change: &Committed) -> Ruling {
         ));
     }
     if replica.as_str() != &*change.by {
-        return Err(format!("{name} is asked for by {} in the name of {replica}", change.by));
+        return Err(format!("{name} is sent by {} in the name of {replica}", change.by));
     }
     match fence.filter(|fence| fence.episode != state.present_episode()) {
         Some(fence) => {
@@ -108,7 +108,7 @@ fn judge_change(index: &EvidenceIndex, at: Time, change: &Committed) -> Ruling {
     }
 }
 
-/// What a worker tells at its own edge, it tells under a lease that has not run out.
+/// A worker sends parts at its own edge only under a lease that has not expired.
 fn judge_sent(
     index: &EvidenceIndex,
     at: Time,
@@ -123,7 +123,7 @@ fn judge_sent(
     let Some(tenure) = past.tenure(lease).filter(|tenure| tenure.replica.as_str() == &*stream.on) else {
         return Ok(());
     };
-    // What is saved may be told by anybody, however late.
+    // Once the answer is saved, any replica may send its parts, however late.
     let named = past.last().and_then(Moment::live) == Some((*episode, lease));
     let ttl = index.settings.lease_ttl;
     let until = tenure.confirmed + index.lives.longest(ttl);

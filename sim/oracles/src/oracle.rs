@@ -1,11 +1,11 @@
-//! What an oracle is: it sees each piece of evidence beside all that is known, and says why a promise is
-//! broken.
+//! The interface of an oracle: it sees each piece of evidence, together with an index of all evidence so far,
+//! and reports why a guarantee is broken.
 
 use mainstem_machine::Time;
 
 use crate::{Evidence, EvidenceIndex};
 
-/// `Err`: why the promise is broken.
+/// `Err`: why the guarantee is broken.
 pub type Ruling = Result<(), String>;
 
 /// One piece of evidence.
@@ -13,11 +13,11 @@ pub type Ruling = Result<(), String>;
 pub struct Seen<'a> {
     pub at: Time,
     pub evidence: &'a Evidence,
-    /// All that is known, this included; but a viewer's screen does not yet show what it is about to.
+    /// All evidence so far, including this piece. Only the viewer's screen does not show this event yet.
     pub index: &'a EvidenceIndex,
 }
 
-/// The judge of one guarantee. It draws no randomness, and its verdict depends on the evidence alone.
+/// The oracle of one guarantee. It uses no randomness: its ruling depends on the evidence alone.
 pub trait Oracle: Send {
     fn observe(&mut self, _seen: &Seen<'_>) -> Ruling {
         Ok(())
@@ -28,25 +28,25 @@ pub trait Oracle: Send {
         Ok(())
     }
 
-    /// What is not yet as it has to be in the end, within the guarantee's bound.
+    /// Why the guarantee does not hold yet, for a guarantee that has to hold within a bound.
     fn missing(&self, _index: &EvidenceIndex, _facts: &WorldFacts) -> Option<String> {
         None
     }
 }
 
-/// What only whoever runs the world can tell.
+/// What only the simulator knows.
 #[derive(Clone, Debug, Default)]
 pub struct WorldFacts {
     pub now: Time,
-    /// Everybody who watches now.
+    /// All current viewers.
     pub viewers: Vec<Standing>,
-    /// How many requests wait for their answer.
+    /// How many requests are unanswered.
     pub unanswered: usize,
-    /// What was found that should be gone (B2).
+    /// What was found left over (B2).
     pub left: Vec<String>,
 }
 
-/// How a viewer's present stream stands.
+/// The state of a viewer's current stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
     pub viewer: crate::Name,

@@ -1,4 +1,4 @@
-//! S8: status never runs ahead of the content it speaks of, and an answer stands where its question was.
+//! S8: a status never comes before the content it refers to, and an answer comes right after its question.
 
 use mainstem_machine::Body;
 
@@ -33,10 +33,10 @@ fn judge(seen: &Seen<'_>, watcher: &Watcher, body: &Body) -> Ruling {
             let mut spoken_of = moments.iter().rev().filter(|moment| is_status_of(moment, body)).peekable();
             let name = format_args!("status {} of {history_version}.{attempt}", status.as_str());
             if spoken_of.peek().is_none() {
-                return Err(format!("{name} was never so"));
+                return Err(format!("{name} was never committed"));
             }
             if !spoken_of.any(|moment| moment.is_shown_by(&watcher.view)) {
-                return Err(format!("{name} comes before the messages it speaks of"));
+                return Err(format!("{name} comes before the messages it refers to"));
             }
         }
         Body::Parts { episode, .. } => {
@@ -50,7 +50,7 @@ fn judge(seen: &Seen<'_>, watcher: &Watcher, body: &Body) -> Ruling {
     Ok(())
 }
 
-/// An answer that does not stand right behind the history it answers, among the newest messages.
+/// An inserted answer that does not come right after the history that it answers.
 fn misplaced(moment: &Moment, inserted: usize) -> Option<String> {
     let from = moment.history.len().saturating_sub(inserted + 1);
     moment.history[from..].windows(2).find_map(|pair| {

@@ -1,5 +1,5 @@
-//! S2: of each episode a stream carries a contiguous run of parts, each once, in order, from 1 or from the
-//! cursor; and each is what the model said at that place.
+//! S2: of each episode, a stream carries a contiguous sequence of parts, each once and in order, from part 1
+//! or from the cursor; and each part is what the model generated at that position.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +34,7 @@ impl Oracle for Parts {
                 }
                 judge_cursor(&event.cursor, *episode, *last_seq).map_err(|why| format!("{who}: {why}"))?;
                 let run = seen.index.run(watcher.chat, *episode).ok_or_else(|| {
-                    format!("{who}: parts of {episode:?} are told, and no model was asked for it")
+                    format!("{who}: parts of {episode:?} are sent, and no model generated it")
                 })?;
                 if run.slice(*first_seq, *last_seq).map(str::as_bytes) != Some(text) {
                     return Err(format!(
@@ -48,7 +48,7 @@ impl Oracle for Parts {
     }
 }
 
-/// The cursor resumes right after what it came with.
+/// The cursor of an event resumes right after that event.
 fn judge_cursor(cursor: &Cursor, episode: Episode, last: Seq) -> Ruling {
     match cursor.preview {
         Some(shown) if shown.episode == episode && shown.to == PreviewProgress::Seq(last) => Ok(()),

@@ -1,4 +1,4 @@
-//! The committed past of one chat: what it was after each change, and under which leases.
+//! The committed past of one chat: its state after each change, and its leases.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use mainstem_machine::{ChatState, Command, Episode, Lease, Message, MessageId, R
 
 use crate::{Committed, Name, View};
 
-/// One committed moment.
+/// The committed state at one moment.
 #[derive(Clone, Debug)]
 pub struct Moment {
     pub at: Time,
@@ -19,15 +19,15 @@ pub struct Moment {
     pub deleted: bool,
 }
 
-/// The time for which a replica held the chat under one lease.
+/// The time during which a replica held the chat under one lease.
 #[derive(Clone, Debug)]
 pub(crate) struct Tenure {
     pub(crate) replica: ReplicaId,
-    /// When the database granted or prolonged it last.
+    /// When the database last granted or renewed the lease.
     pub(crate) confirmed: Time,
-    /// When the replica asked for what it was granted last, as far as it was told.
+    /// When the replica sent the request whose confirmation it received last.
     pub(crate) assured: Time,
-    /// When it was assured again after it may have taken the lease for run out.
+    /// When it received a confirmation after it may have treated the lease as expired.
     pub(crate) recovered: Option<Time>,
 }
 
@@ -78,12 +78,12 @@ impl Past {
         self.moments.last()
     }
 
-    /// What it is now; `None`: there is no such chat, or none any more.
+    /// The current state; `None` if there is no such chat, or not any more.
     pub fn present(&self) -> Option<&Moment> {
         self.last().filter(|moment| !moment.deleted)
     }
 
-    /// The moment just committed and the one before.
+    /// The newest moment and the one before.
     pub(crate) fn step(&self) -> (Option<&Moment>, &Moment) {
         let (last, before) = self.moments.split_last().expect("something was committed");
         (before.last().filter(|moment| !moment.deleted), last)
@@ -93,7 +93,7 @@ impl Past {
         self.messages.get(&id)
     }
 
-    /// The moment that began this attempt.
+    /// The moment at which this attempt began.
     pub(crate) fn beginning(&self, episode: Episode) -> Option<usize> {
         let begins = |moment: &Moment| {
             matches!(moment.command, Command::BeginAttempt { .. })
@@ -113,7 +113,7 @@ impl Past {
 }
 
 impl Tenure {
-    /// The holder was told at `at` that what it asked for at `sent` is granted.
+    /// The holder received, at `at`, the confirmation of the request that it sent at `sent`.
     pub(crate) fn assure(&mut self, at: Time, sent: Time, lease_ttl: Duration) {
         if at >= self.may_expire_at(lease_ttl) {
             self.recovered = Some(at);
@@ -121,21 +121,21 @@ impl Tenure {
         self.assured = self.assured.max(sent);
     }
 
-    /// From when on its holder may take it for run out, by its own clock, however that differs.
+    /// The earliest time at which its holder may treat the lease as expired, by whatever clock it has.
     pub(crate) fn may_expire_at(&self, lease_ttl: Duration) -> Time {
         self.assured + lease_ttl * 19 / 20
     }
 }
 
 impl Moment {
-    /// Whether the messages shown are the history of this moment. What was shown is known to be as it was
-    /// committed, and ids are never used again.
+    /// Whether the screen shows the history of this moment. Comparing ids is enough: contents were checked
+    /// before, and ids are never reused.
     pub(crate) fn is_shown_by(&self, view: &View) -> bool {
         view.messages.len() == self.history.len()
             && view.messages.iter().rev().map(|m| m.id).eq(self.history.iter().rev().map(|m| m.id))
     }
 
-    /// The episode that was live, and its lease, read from the row alone.
+    /// The live episode and its lease, computed from the row alone.
     pub(crate) fn live(&self) -> Option<(Episode, Lease)> {
         let state = &self.state;
         let runs = matches!(state.status, Status::Running | Status::Interrupting);

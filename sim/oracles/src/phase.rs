@@ -1,4 +1,4 @@
-//! S9: who joins late sees what who was there sees: queue, retry phase, error, preview.
+//! S9: a viewer that joins late sees what the others see: queue, retry, error, preview.
 
 use mainstem_machine::Body;
 
@@ -16,10 +16,10 @@ impl Oracle for Phase {
         let ruling = match &event.body {
             Body::Synced => judge_synced(seen, watcher, moments),
             Body::QueueUpdate(queue) if !was(&|m| m.state.queue[..] == queue[..]) => {
-                Err(format!("a queue of {} was never so", queue.len()))
+                Err(format!("this queue of {} was never committed", queue.len()))
             }
             Body::Error(error) if !was(&|m| m.state.error.as_ref() == Some(error)) => {
-                Err(format!("the error {} was never so", error.code))
+                Err(format!("the error {} was never committed", error.code))
             }
             Body::Retry(retry) if !was(&|m| m.state.retry == *retry) => Err("a retry that never was".into()),
             _ => Ok(()),
@@ -28,7 +28,7 @@ impl Oracle for Phase {
     }
 }
 
-/// The screen is that of a moment no older than what others there had been shown.
+/// The screen has to show a state no older than what other viewers at that replica have seen.
 fn judge_synced(seen: &Seen<'_>, watcher: &Watcher, moments: &[Moment]) -> Ruling {
     let view = &watcher.view;
     let from = watcher.floor.max(watcher.expected.floor).min(moments.len());
@@ -54,7 +54,7 @@ fn judge_preview(index: &EvidenceIndex, at: mainstem_machine::Time, watcher: &Wa
     let live =
         index.past(watcher.chat).and_then(|past| past.last()?.live()).map(|(live, _)| live) == Some(episode);
     let shown = view.preview.as_ref().filter(|preview| preview.episode == episode);
-    // A worker whose lease has run out tells nothing of it, and others at the replica may have left with it.
+    // A worker whose lease has expired sends nothing, and its other viewers may have left.
     let may_be_suspended = index.run(watcher.chat, episode).is_none_or(|run| index.may_have_expired(at, run));
     let lives = index.lives.replica(&watcher.on).map_or(0, |replica| replica.life) == watcher.expected.life;
     let others = index.watchers().iter();

@@ -1,4 +1,4 @@
-//! What the models produced, run by run, part by part.
+//! The runs of the models, and the parts that they generated.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use mainstem_machine::{ChatId, Episode, Lease, ReplicaId, Seq, Time};
 
 use crate::{RunEnd, RunId};
 
-/// One part holds no more text than this; what is longer is several parts.
+/// The largest part, in bytes. Longer text becomes several parts.
 const PART_BYTES_MAX: usize = 64 * 1024;
 
 /// One run of a model.
@@ -15,15 +15,15 @@ pub struct Run {
     pub chat: ChatId,
     pub episode: Episode,
     pub replica: ReplicaId,
-    /// The one under which its attempt began.
+    /// The lease under which the attempt began.
     pub(crate) lease: Option<Lease>,
-    /// The committed moment of its chat that began it.
+    /// The committed moment of the chat at which the attempt began.
     pub(crate) beginning: Option<usize>,
     pub ended: Option<RunEnd>,
-    /// The life of its replica that it belongs to.
+    /// The life of the replica during which it ran.
     pub(crate) life: u64,
     text: String,
-    /// Where each part ends in the text, and when it was taken.
+    /// The end of each part in the text, and when it was received.
     parts: Vec<(usize, Time)>,
 }
 
@@ -47,7 +47,7 @@ impl Run {
         &self.text
     }
 
-    /// How many parts it has said.
+    /// How many parts were generated.
     pub fn last(&self) -> Seq {
         Seq(self.parts.len() as u64)
     }
@@ -68,7 +68,7 @@ impl Run {
         self.parts.get(index).map(|(_, at)| *at)
     }
 
-    /// Whether so many bytes are whole parts.
+    /// Whether this many bytes consist of whole parts.
     pub(crate) fn ends_a_part(&self, bytes: usize) -> bool {
         bytes == 0 || self.parts.binary_search_by_key(&bytes, |(end, _)| *end).is_ok()
     }

@@ -1,5 +1,5 @@
-//! L4: without input nothing turns: a replica turns to the world outside a bounded number of times per second,
-//! and time goes on.
+//! L4: nothing spins without input: a replica starts a bounded number of operations per second, and time
+//! advances.
 
 use std::collections::BTreeMap;
 
@@ -7,16 +7,15 @@ use mainstem_machine::Time;
 
 use crate::{Evidence, Life, Name, Oracle, Ruling, RunEnd, Seen};
 
-/// What a replica does of itself in a second: a look each 50 ms at the most, heartbeats, and what it retries
-/// after failures, from 50 ms on, doubled each time.
+/// Operations of a replica per second without input: at most one sync per 50 ms, heartbeats, and retries with
+/// backoff from 50 ms.
 const OF_ITSELF: u64 = 60;
-/// And for each chat it may have a hub of: reads, pages and writes that failed, each tried again after 50 ms
-/// and more.
+/// In addition, for each chat with a hub: retries of reads, page reads and writes, with backoff from 50 ms.
 const PER_CHAT: u64 = 20;
-/// What one piece of input may cause at one replica: a handful of commits, each read there once or twice, and
-/// looks for work.
+/// Operations that one piece of input may cause at one replica: a few commits, each read once or twice, and
+/// syncs.
 const PER_INPUT: u64 = 40;
-/// Evidence of one moment. More than that, and time stands still.
+/// Pieces of evidence at one moment. If there are more, time stands still.
 const AT_ONE_MOMENT_MAX: u64 = 200_000;
 const SECOND: u64 = 1_000_000;
 
@@ -24,7 +23,7 @@ const SECOND: u64 = 1_000_000;
 pub(crate) struct Spin {
     second: u64,
     operations: BTreeMap<Name, u64>,
-    /// In this second, and in the one before.
+    /// Counts in this second, and in the previous one.
     input: u64,
     input_before: u64,
     moment: Time,
@@ -38,7 +37,7 @@ impl Oracle for Spin {
         }
         self.at_once += 1;
         if self.at_once == AT_ONE_MOMENT_MAX {
-            return Err(format!("time stands still: {AT_ONE_MOMENT_MAX} things have happened at once"));
+            return Err(format!("time stands still: {AT_ONE_MOMENT_MAX} pieces of evidence at one moment"));
         }
         let second = seen.at.as_micros() / SECOND;
         if second != self.second {
@@ -67,7 +66,9 @@ impl Oracle for Spin {
         let chats = seen.index.chats().count() as u64;
         let input = self.input + self.input_before;
         if *count == OF_ITSELF + PER_CHAT * chats + PER_INPUT * input + 1 {
-            return Err(format!("{who} did {count} things within a second, on {input} pieces of input"));
+            return Err(format!(
+                "{who} started {count} operations within a second, on {input} pieces of input"
+            ));
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! S3: once a viewer has been shown a newer history, attempt or worker, nothing of an older episode follows.
+//! S3: once a viewer has seen a newer history, attempt or worker, nothing of an older episode follows.
 
 use std::collections::BTreeMap;
 

@@ -1,10 +1,10 @@
-//! What a judge finds.
+//! What the judge finds.
 
 use std::fmt;
 
 use mainstem_machine::Time;
 
-/// A promise that was broken.
+/// A guarantee that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
     /// The id of the guarantee.

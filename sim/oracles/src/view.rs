@@ -8,7 +8,7 @@ use mainstem_machine::{
 
 use crate::Begin;
 
-/// Built from the events of a viewer's streams, in order.
+/// The state that results from the events of a viewer's streams, in order.
 #[derive(Clone, Debug, Default)]
 pub struct View {
     pub messages: Vec<Arc<Message>>,
@@ -27,7 +27,7 @@ pub struct ShownStatus {
     pub episode: Episode,
 }
 
-/// The parts shown of an episode whose answer was not told yet.
+/// The parts of an episode whose answer has not come yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Preview {
     pub episode: Episode,
@@ -36,7 +36,7 @@ pub struct Preview {
 }
 
 impl View {
-    /// A stream begins. One that resumes goes on with what is there.
+    /// A stream begins. One that resumes continues from the current screen.
     pub fn begin(&mut self, from: Begin) {
         match from {
             Begin::Fresh => *self = Self::default(),
@@ -92,7 +92,7 @@ impl View {
         self.messages.last().map(|message| message.revision).unwrap_or_default()
     }
 
-    /// L1, S9: whether the screen shows what the database has, and if not, what differs.
+    /// What differs between the screen and the database, if anything (L1, S9).
     pub fn difference(&self, state: &ChatState, history: &[Arc<Message>]) -> Option<String> {
         let ids = |messages: &[Arc<Message>]| messages.iter().map(|m| m.id).collect::<Vec<_>>();
         if self.messages != history {

@@ -1,4 +1,4 @@
-//! The judge of one viewer's stream, from nothing but what came over the wire.
+//! The oracle of one viewer's stream, which knows only what came over the wire.
 //!
 //! It reads the events as a client would, knows what docs/protocol.md says of their order, and names the
 //! guarantee that a wrong one breaks. It sees neither the server's state nor the other viewers, and shares no
@@ -10,7 +10,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde::Deserialize;
 
-/// A promise that a stream broke.
+/// A guarantee that a stream broke.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Breach {
     /// The id of the guarantee.
@@ -24,7 +24,7 @@ impl fmt::Display for Breach {
     }
 }
 
-/// A run of the model, as it stands in events. Ordered by time.
+/// An episode, as events name it. Ordered by time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 pub struct WireEpisode {
     pub history_version: u64,
@@ -107,7 +107,7 @@ pub enum WireBody<'a> {
     },
     HistoryReset,
     Synced,
-    /// `error`, `retry`, and whatever is added later.
+    /// `error`, `retry`, and types that are added later.
     Other,
 }
 
@@ -117,7 +117,7 @@ struct WirePart<'a> {
     text: Cow<'a, str>,
 }
 
-/// Every member of every type, so that one pass over the bytes is enough.
+/// The members of all types together, so that one pass over the bytes is enough.
 #[derive(Deserialize)]
 struct Members<'a> {
     #[serde(rename = "type", borrow)]
@@ -138,7 +138,7 @@ struct Members<'a> {
 }
 
 impl<'a> WireEvent<'a> {
-    /// Reads the JSON of one event.
+    /// Parses the JSON of one event.
     pub fn parse(json: &'a str) -> Result<Self, Breach> {
         let malformed =
             |why: String| Breach { guarantee: "S1", why: format!("an event cannot be read: {why}") };
@@ -164,7 +164,7 @@ impl<'a> WireEvent<'a> {
     }
 }
 
-/// The status as last told.
+/// The last status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct LastStatus {
     status: String,
@@ -172,7 +172,7 @@ struct LastStatus {
     episode: WireEpisode,
 }
 
-/// The parts shown of an answer that was not told yet.
+/// The parts of an answer that has not come yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Preview {
     episode: WireEpisode,
@@ -188,7 +188,7 @@ struct Seen {
     digest: u64,
 }
 
-/// Judges one viewer, who began with nothing and resumes by cursor wherever the stream breaks off.
+/// The oracle of one viewer that began with nothing, and resumes by cursor wherever a stream breaks off.
 #[derive(Clone, Debug, Default)]
 pub struct ViewerOracle {
     messages: Vec<Seen>,
@@ -219,13 +219,13 @@ impl ViewerOracle {
         self.messages.last().map(|seen| seen.id)
     }
 
-    /// The database was put back to an earlier state: what follows may be older than what was shown.
+    /// The database was restored to an earlier state: what follows may be older than what was shown.
     pub fn restored(&mut self) {
         *self = Self { parts: self.parts, ..Self::default() };
     }
 
-    /// Takes the next event of the stream. After a breach it goes on from what was shown, so that one defect
-    /// is told once.
+    /// Judges the next event of the stream. After a breach it continues from the event, so that one defect is
+    /// reported once.
     pub fn handle(&mut self, event: &WireBody<'_>) -> Vec<Breach> {
         let mut found = vec![];
         let mut breach = |guarantee, why: String| found.push(Breach { guarantee, why });
@@ -399,13 +399,13 @@ impl ViewerOracle {
         self.over = self.over.max(Some(episode));
     }
 
-    /// Whether all of `history` was shown. `false` is no breach while news may still come.
+    /// Whether all of `history` was shown. While more events may come, `false` is no breach.
     pub fn has_shown(&self, history: &[WireMessage]) -> bool {
         self.messages.len() == history.len()
             && self.messages.last().map(|seen| seen.id) == history.last().map(|message| message.id)
     }
 
-    /// Compares what was shown with the whole history, when nothing changes any more.
+    /// Compares what was shown with the whole history, once nothing changes any more.
     pub fn finish(&self, history: &[WireMessage]) -> Vec<Breach> {
         let mut found = vec![];
         let mut breach = |why| found.push(Breach { guarantee: "S1", why });

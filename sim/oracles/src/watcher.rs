@@ -1,5 +1,5 @@
 //! One viewer of one chat, over all its streams: its screen, and the earliest committed moment that the
-//! screen can be of.
+//! screen can show.
 
 use std::sync::Arc;
 
@@ -11,24 +11,24 @@ use crate::{Begin, Moment, Name, Past, StreamId, View};
 pub struct Watcher {
     pub name: Name,
     pub chat: ChatId,
-    /// Where its newest stream comes from, and that stream.
+    /// The replica of its newest stream, and that stream.
     pub on: Name,
     pub stream: StreamId,
     pub open: bool,
     pub view: View,
-    /// All that it read, and where.
+    /// All events that it received, with the replica they came from.
     pub received: Vec<(Name, StreamEvent)>,
-    /// The earliest moment that what was shown last can be of.
+    /// The earliest moment that the screen can show.
     pub(crate) floor: usize,
-    /// Messages have come since the floor was found.
+    /// Messages have come since `floor` was determined.
     unsettled: bool,
-    /// The messages shown were the history at no moment from the floor on.
+    /// The messages on the screen were not the history at any moment since `floor`.
     pub(crate) lost: bool,
-    /// It broke a promise: what comes after is judged on a wrong footing.
+    /// An event of it broke a guarantee, so that later events cannot be judged reliably.
     pub(crate) tainted: bool,
-    /// What others at the same replica had been shown when the present stream began.
+    /// What others at the same replica had seen when the current stream began.
     pub(crate) expected: Expected,
-    /// What its present stream has told: anything at all, and how far which parts.
+    /// Whether its current stream has had any event, and the last part that came.
     pub(crate) started: bool,
     pub(crate) reached: Option<(Episode, Seq)>,
 }
@@ -77,7 +77,7 @@ impl Watcher {
             Begin::Fresh => self.floor = 0,
             Begin::After(last) => {
                 self.floor = 0;
-                // What it has, it has from elsewhere.
+                // The viewer has these messages from an earlier stream.
                 if self.view.messages.last().is_none_or(|message| message.id != last)
                     && let Some(moment) = past.and_then(|past| past.moments.iter().rev().find(holds(last)))
                 {
@@ -89,7 +89,7 @@ impl Watcher {
         (self.unsettled, self.lost) = (true, false);
     }
 
-    /// Something is about to be shown: after the last of some messages, they have to be a history.
+    /// An event is about to be applied. If it comes after a series of messages, these have to be a history.
     pub(crate) fn settle(&mut self, body: &Body, past: Option<&Past>) {
         if !self.unsettled
             || matches!(body, Body::Message(_) | Body::HistoryReset | Body::PreviewReset { .. })
@@ -131,7 +131,7 @@ fn holds(id: mainstem_machine::MessageId) -> impl Fn(&&Moment) -> bool {
     move |moment| moment.history.iter().any(|message| message.id == id)
 }
 
-/// Whether a status that is told was that of this moment.
+/// Whether a status event is the status of this moment.
 pub(crate) fn is_status_of(moment: &Moment, body: &Body) -> bool {
     let Body::Status { status, worker, history_version, attempt } = body else { return false };
     let state = &moment.state;

@@ -1,5 +1,5 @@
-//! S10: a stream, a send or a relay acts for an authenticated caller who may see that chat, from start to end;
-//! a refusal is final, visible, and not retried for ever.
+//! S10: a stream, a send or a relay acts for an authenticated caller who may see the chat, from start to end.
+//! A denial is final, visible, and not retried for ever.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +7,8 @@ use mainstem_machine::{ChatId, Command};
 
 use crate::{Answer, Evidence, EvidenceIndex, Life, Name, Oracle, Ruling, Seen, StreamId};
 
-/// A replica that is denied asks once for each lease it hears of, and each of its connections may be on its
-/// way when it is. So many dials are let pass beside those.
+/// A denied replica dials once for each lease it hears of. Dials in flight at the time of the denial come on
+/// top: this many are tolerated.
 const DIALS_BESIDE: u64 = 4;
 
 #[derive(Debug, Default)]
@@ -20,7 +20,7 @@ pub(crate) struct WhoMay {
 #[derive(Debug, Default)]
 struct Denied {
     dials: u64,
-    /// Leases that the denying replica was granted since, and had then.
+    /// Leases that the denying replica held then, and those it acquired since.
     leases: u64,
 }
 
@@ -52,18 +52,18 @@ impl Oracle for WhoMay {
                 self.denied.entry((from.clone(), to.clone())).or_insert(denied);
                 Ok(())
             }
-            // A replica that starts again knows of nothing.
+            // A restarted replica does not remember the denial.
             Evidence::Lived { replica, life: Life::Up } => {
                 let mine = self.denied.iter_mut().filter(|((from, _), _)| from == replica);
                 mine.for_each(|(_, denied)| denied.dials = 0);
                 Ok(())
             }
-            // Started again, it may have another secret; who is denied still is told so then.
+            // A restarted replica may have another secret; if the denial persists, it is reported again.
             Evidence::Lived { replica, life: Life::Crashed | Life::Vanished } => {
                 self.denied.retain(|(from, to), _| from != replica && to != replica);
                 Ok(())
             }
-            // Where a fault is in the way, the dial may fail for that.
+            // If a fault affects the link, the dial may fail because of that.
             Evidence::Dialed { from, to } if is_in_the_way(index, from, to) => Ok(()),
             Evidence::Dialed { from, to } => {
                 let Some(denied) = self.denied.get_mut(&(from.clone(), to.clone())) else { return Ok(()) };
@@ -82,7 +82,7 @@ impl Oracle for WhoMay {
 }
 
 impl WhoMay {
-    /// What was refused under a key is not accepted later.
+    /// A request that was rejected under a key is not accepted later.
     fn judge_final(&mut self, caller: &Name, key: &Name, answer: &Answer) -> Ruling {
         let refused = self.refused.entry((caller.clone(), key.clone())).or_default();
         if *refused && answer.is_accepted() {

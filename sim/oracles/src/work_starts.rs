@@ -1,5 +1,4 @@
-//! L3: runnable work is taken up without waiting for luck: at once with notifications, within one poll
-//! without.
+//! L3: a runnable chat is acquired at once with notifications, and within one poll interval without.
 
 use mainstem_machine::Status;
 

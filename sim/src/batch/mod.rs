@@ -1,5 +1,5 @@
-//! Many seeds: each in a worker process under a watchdog, so that a run that hangs, runs out of memory or takes
-//! its process with it costs itself alone. One line of JSON for each seed, and a summary of all of them.
+//! Runs many seeds in worker processes under a watchdog, so that a run that hangs, runs out of memory or
+//! kills its process affects no other run. The output is one line of JSON for each seed, and a summary.
 
 mod progress;
 mod result;
@@ -17,28 +17,29 @@ pub use result::{Kind as ResultKind, SeedResult};
 pub use summary::Summary;
 pub use worker::{COMMAND as WORKER_COMMAND, serve as serve_worker};
 
-/// What a batch is asked to do.
+/// The options of a batch.
 #[derive(Clone, Debug)]
 pub struct Batch {
     pub seeds: std::ops::Range<u64>,
-    /// No seed begins later than this after the start.
+    /// No seed begins later than this after the start of the batch.
     pub limit: Option<Duration>,
     pub jobs: usize,
-    /// Ends at the first seed that is not clean.
+    /// Stop at the first seed that is not clean.
     pub stop: bool,
-    /// Where the lines go.
+    /// The file for the lines.
     pub results: PathBuf,
     /// An oracle that is switched off.
     pub without_oracle: Option<String>,
 }
 
-/// Seeds that a batch must have for a fault that was asked for and never landed to be a failure (D2).
+/// In a batch with at least this many seeds, a planned kind of fault that never took effect is a failure
+/// (D2).
 pub const SEEDS_FOR_FAULTS: u64 = 100;
-/// Seeds that a batch must have for a mark that was never hit to be a failure.
+/// In a batch with at least this many seeds, a mark that was never reached is a failure.
 pub const SEEDS_FOR_MARKS: u64 = 1_000;
 
 impl Batch {
-    /// Runs them all. Results come in the order in which runs end.
+    /// Runs all seeds. Results come in the order in which runs end.
     pub fn run(&self) -> anyhow::Result<Summary> {
         let file = std::fs::File::create(&self.results)
             .with_context(|| format!("creating {}", self.results.display()))?;

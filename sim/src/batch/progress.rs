@@ -1,4 +1,4 @@
-//! How far a batch is: a bar with rate and time left on a terminal, nothing elsewhere.
+//! The progress of a batch: on a terminal, a bar with rate and remaining time; nothing elsewhere.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ impl Progress {
         self.failed += u64::from(result.verdict != Kind::Clean);
         if self.is_terminal && self.shown.is_none_or(|at| at.elapsed() >= PAUSE) {
             self.shown = Some(Instant::now());
-            // A bar that cannot be drawn stops nothing.
+            // A failure to draw the bar is ignored.
             let _ = write!(std::io::stderr(), "\r{}", self.line());
         }
     }

@@ -1,4 +1,4 @@
-//! What one seed came to, as one line of JSON.
+//! The result of one seed, as one line of JSON.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use crate::plan;
 use crate::run::{Outcome, Verdict};
 use crate::tally::Counts;
 
-/// How a run came out.
+/// The outcome of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -16,7 +16,7 @@ pub enum Kind {
     Panicked,
     Logged,
     Hung,
-    /// Its process died: out of memory, or a fault of the machine's kind.
+    /// Its process died, for example because it ran out of memory.
     Died,
 }
 
@@ -32,7 +32,7 @@ impl Kind {
         }
     }
 
-    /// The exit code of a program that ends with it.
+    /// The exit code of a program for this outcome.
     pub const fn code(self) -> u8 {
         match self {
             Self::Clean => 0,
@@ -52,7 +52,7 @@ pub struct SeedResult {
     /// The rolling digest of the whole trace, in hexadecimal.
     pub digest: String,
     pub wall_ms: u64,
-    /// Kinds of faults that the plan asked for, by the name under which they land.
+    /// Kinds of faults in the plan, by the names under which they are counted.
     pub asked: Vec<String>,
     #[serde(flatten)]
     pub counts: Counts,
@@ -74,7 +74,7 @@ impl SeedResult {
         }
     }
 
-    /// Nothing came from the process.
+    /// The result of a seed whose process sent nothing.
     pub(super) fn without_word(seed: u64, verdict: Kind, why: String, wall_ms: u64) -> Self {
         let counts = Counts::default();
         Self { seed, verdict, guarantee: None, why, digest: String::new(), wall_ms, asked: vec![], counts }

@@ -1,4 +1,5 @@
-//! What a batch came to: seeds, simulated time, faults that landed and in which phase, marks that were hit.
+//! The summary of a batch: seeds, simulated time, faults that took effect and in which phase, marks that were
+//! reached.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -14,7 +15,7 @@ use crate::tally::Counts;
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
     pub seeds: u64,
-    /// Those that are not clean.
+    /// Seeds that are not clean.
     pub failed: Vec<SeedResult>,
     pub took: Duration,
     counts: Counts,
@@ -35,13 +36,13 @@ impl Summary {
         }
     }
 
-    /// Faults that were asked for and never took effect (D2).
+    /// Planned kinds of faults that never took effect (D2).
     pub fn never_landed(&self) -> Vec<&str> {
         let landed = |fault: &&String| self.counts.faults.contains_key(*fault);
         self.asked.iter().filter(|fault| !landed(fault)).map(String::as_str).collect()
     }
 
-    /// Rare paths that were never taken. Only a large batch says something about them.
+    /// Marks that were never reached. Meaningful only for a large batch.
     pub fn never_hit(&self) -> Vec<&'static str> {
         if self.seeds < SEEDS_FOR_MARKS {
             return vec![];
@@ -49,14 +50,14 @@ impl Summary {
         MARKS.into_iter().filter(|mark| !self.counts.marks.contains_key(*mark)).collect()
     }
 
-    /// The exit code of a program whose batch came to this.
+    /// The exit code of a program for this batch.
     pub fn code(&self) -> u8 {
         let worst = self.failed.iter().map(|result| result.verdict);
-        // A broken guarantee says more than a run without progress.
+        // A broken guarantee takes precedence over a run without progress.
         if let Some(code) = worst.map(Kind::code).min() {
             return code;
         }
-        // A few seeds may ask for what finds nothing to befall; it is told, and is no failure yet.
+        // In a small batch, a fault may find nothing to affect. It is reported, but is no failure.
         let never_landed = self.seeds >= SEEDS_FOR_FAULTS && !self.never_landed().is_empty();
         u8::from(never_landed || !self.never_hit().is_empty())
     }

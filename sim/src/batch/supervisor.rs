@@ -1,4 +1,4 @@
-//! Keeps worker processes busy, and replaces those that died or do not answer.
+//! Supervises worker processes: keeps them busy, and replaces those that died or do not answer.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -13,17 +13,17 @@ use super::result::{Kind, SeedResult};
 use super::worker::COMMAND;
 use crate::run::WALL_LIMIT;
 
-/// A worker that says nothing for so long is ended: its own watchdog has failed.
+/// A worker that sends nothing for this long is killed: its own watchdog has failed.
 const ANSWER_TIMEOUT: Duration = WALL_LIMIT.saturating_add(Duration::from_secs(10));
-/// What one worker may have of the machine's memory, in KiB.
+/// The memory limit of one worker, in KiB.
 const MEMORY_MAX_KIB: u64 = 4 * 1024 * 1024;
 
-/// What a shell ends with when there is nothing for it to run.
+/// The exit code of a shell that cannot find the program.
 const NOT_STARTED: [i32; 2] = [126, 127];
-/// A worker that has run so many is replaced: what runs leave behind in its memory goes with it.
+/// Seeds after which a worker is replaced, to free memory that runs leave behind.
 const SEEDS_PER_WORKER: u32 = 100;
 
-/// The results, as they come. The iterator ends when all seeds have been run, or as many as may.
+/// The results as they arrive. The iterator ends when all seeds have been run, or the batch has to stop.
 pub(super) fn run(
     batch: &Batch,
     began: Instant,
@@ -87,7 +87,7 @@ fn run_one(worker: &mut Option<Worker>, batch: &Batch, seed: u64) -> anyhow::Res
     Ok(result)
 }
 
-/// Why no answer came.
+/// Why a worker gave no answer.
 enum Silent {
     Hangs,
     Gone,
@@ -103,7 +103,7 @@ struct Worker {
 impl Worker {
     fn start(batch: &Batch) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("finding this program")?;
-        // The shell's limit on memory is the plain way to have one.
+        // A shell's `ulimit` is the simplest way to limit memory.
         let mut command = Command::new("sh");
         command.args(["-c", &format!("ulimit -v {MEMORY_MAX_KIB}; exec \"$0\" \"$@\"")]);
         command.arg(program).arg(COMMAND);
@@ -141,7 +141,7 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         drop(self.seeds.take());
-        // One that hangs does not end by itself, and one that has ended is only reaped.
+        // A worker that hangs has to be killed; one that has ended is only reaped.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! The process that runs seeds, one after the other, as they come on its standard input.
+//! The worker process: runs the seeds that it reads from standard input, one after the other.
 
 use std::io::{BufRead as _, Write as _};
 use std::time::Instant;
@@ -9,13 +9,13 @@ use super::result::{Kind, SeedResult};
 use crate::plan::Plan;
 use crate::run::{RunOptions, run};
 
-/// What this program is called with to be a worker.
+/// The internal subcommand of a worker.
 pub const COMMAND: &str = "worker";
 
-/// Answers each line, which is a seed, with the line of its result. Ends after a run that hangs, for its thread
-/// still turns.
+/// Answers each line, which is a seed, with the line of its result. Exits after a run that hangs, because its
+/// thread cannot be stopped.
 pub fn serve(without_oracle: Option<&str>) -> anyhow::Result<()> {
-    // What a panic says stands in the result.
+    // The text of a panic is in the result.
     std::panic::set_hook(Box::new(|_| {}));
     for line in std::io::stdin().lock().lines() {
         let line = line.context("reading a seed")?;

@@ -1,16 +1,16 @@
-//! What may befall a call to the database.
+//! Faults of calls to the database.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// What a call comes to instead of its answer.
+/// A fault of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallFault {
-    /// It did not happen.
+    /// The operation does not happen.
     Refused,
-    /// It did not happen, for another one was in its way.
+    /// The operation does not happen, because of a conflict with another one.
     Conflict,
-    /// It happened, and nobody is told.
+    /// The operation happens, but its answer is lost.
     AnswerLost,
 }
 
@@ -24,15 +24,15 @@ impl CallFault {
     }
 }
 
-/// Harm that waits for the calls it is meant for.
+/// A fault that waits for the calls it is meant for.
 #[derive(Clone, Debug)]
 pub struct PlannedFault {
     pub call_fault: CallFault,
-    /// Whose calls; anybody's if `None`.
+    /// The replica whose calls are affected; `None` for all.
     pub replica: Option<String>,
-    /// Which operation, by the name of its command or method; any if `None`.
+    /// The operation, by the name of its command or method; `None` for all.
     pub op: Option<String>,
-    /// How many of them.
+    /// How many calls are affected.
     pub times: u32,
 }
 
@@ -114,7 +114,7 @@ impl Faults {
         !self.idle.contains(replica)
     }
 
-    /// Who may work is the story's business, and stays.
+    /// Which replicas may work is up to the story, so that stays.
     pub(super) fn clear_faults(&mut self) {
         *self = Self { idle: std::mem::take(&mut self.idle), ..Self::default() };
     }

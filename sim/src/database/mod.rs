@@ -1,5 +1,5 @@
-//! The simulated database: one for all replicas, with a clock of its own. It survives every replica, and a
-//! call that was dropped is carried out all the same. The judges hear of what it commits.
+//! The simulated database: one for all replicas, with a clock of its own. It outlives every replica, and
+//! carries out a call even if the caller drops it. It reports every commit to the judges.
 
 mod faults;
 mod rows;
@@ -27,11 +27,11 @@ use faults::Faults;
 pub use faults::{CallFault, PlannedFault};
 use rows::Rows;
 
-/// From a replica to the database and back.
+/// The latency from a replica to the database and back.
 const ROUND_TRIP: Duration = Duration::from_millis(2);
-/// How often a call that cannot reach the database, or has no connection to it, tries again.
+/// The interval at which a call tries again if it cannot reach the database or has no connection.
 const RETRY: Duration = Duration::from_millis(10);
-/// A call that has had no connection from the pool by then is refused.
+/// A call that gets no connection from the pool within this time is refused.
 const POOL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Cheap to clone.
@@ -63,17 +63,17 @@ impl Database {
         Self(Arc::new(Shared { world: world.clone(), node, state: Mutex::new(state) }))
     }
 
-    /// What one replica reaches it by. Faults may be meant for one replica alone.
+    /// The database, as one replica uses it. Faults may affect one replica alone.
     pub fn store(&self, replica: &str) -> SimStore {
         SimStore { database: self.clone(), replica: replica.to_owned() }
     }
 
-    /// The chat as it is committed now.
+    /// The current committed state of the chat.
     pub fn chat(&self, chat: ChatId) -> Option<ChatState> {
         self.with(|state| state.rows.chat(chat).cloned())
     }
 
-    /// The committed history as it is now.
+    /// The current committed history.
     pub fn history(&self, chat: ChatId) -> Vec<Arc<mainstem_machine::Message>> {
         self.with(|state| state.rows.history(chat).to_vec())
     }
@@ -88,38 +88,39 @@ impl Database {
         self.with(|state| state.rows.free(rows::clock(&self.0.world)))
     }
 
-    /// Whether the replica may take up chats. One that may not is told that there is nothing to acquire.
+    /// Sets whether the replica may acquire chats. If not, there never is anything for it to acquire.
     pub fn set_may_work(&self, replica: &str, may: bool) {
         self.with(|state| state.faults.set_may_work(replica, may));
         self.0.world.observe(Evidence::MayWork { replica: replica.into(), may });
     }
 
-    /// The next matching calls suffer it.
+    /// Plans a fault for the next matching calls.
     pub fn plan(&self, planned: PlannedFault) {
         self.with(|state| state.faults.plan(planned));
     }
 
-    /// Calls of this replica (of all, if `None`) take so much longer.
+    /// Makes calls of this replica (of all, if `None`) take this much longer.
     pub fn set_slow(&self, replica: Option<&str>, by: Duration) {
         self.with(|state| state.faults.set_slow(replica, by));
     }
 
-    /// Whether calls of this replica (of all, if `None`) reach it at all. Those that do not wait.
+    /// Sets whether calls of this replica (of all, if `None`) reach the database. Calls that do not reach it
+    /// wait.
     pub fn set_cut_off(&self, replica: Option<&str>, cut: bool) {
         self.with(|state| state.faults.set_cut_off(replica, cut));
     }
 
-    /// Whether the replica (all, if `None`) finds no connection free.
+    /// Sets whether the connection pool of the replica (of all, if `None`) is exhausted.
     pub fn set_exhausted(&self, replica: Option<&str>, exhausted: bool) {
         self.with(|state| state.faults.set_exhausted(replica, exhausted));
     }
 
-    /// Each way to it and back takes up to so much longer, by chance.
+    /// Sets the random extra latency, at most, of each way.
     pub fn set_vary(&self, vary: Duration) {
         self.with(|state| state.vary = vary);
     }
 
-    /// One way, unless something is wrong.
+    /// The latency of one way, without faults.
     fn way(&self) -> Duration {
         self.with(|state| {
             let most = u64::try_from(state.vary.as_micros()).unwrap_or(u64::MAX);
@@ -128,7 +129,7 @@ impl Database {
         })
     }
 
-    /// Snapshots carry no more messages than this; the rest comes by pages.
+    /// Sets how many messages a snapshot carries at most; the rest is read in pages.
     pub fn set_tail_messages_max(&self, max: usize) {
         self.with(|state| state.rows.set_tail_messages_max(max));
     }
@@ -148,7 +149,7 @@ impl fmt::Debug for Database {
     }
 }
 
-/// The database, as one replica reaches it.
+/// The database, as one replica uses it.
 #[derive(Clone, Debug)]
 pub struct SimStore {
     database: Database,
@@ -156,7 +157,8 @@ pub struct SimStore {
 }
 
 impl SimStore {
-    /// One call: there, done at one moment, and back. `op` is its name for stories and logs.
+    /// One call: the way there, the operation at one moment, and the way back. `op` is its name in stories
+    /// and logs.
     async fn call<T: Send + 'static>(
         &self,
         op: &'static str,
@@ -166,7 +168,7 @@ impl SimStore {
         self.database.0.world.observe(asking);
         let (reply, answer) = oneshot::channel();
         let (database, replica) = (self.database.clone(), self.replica.clone());
-        // On the database's own node: whoever asked may be gone before it is done.
+        // On the database's own node, because the caller may be gone before the operation is done.
         drop(self.database.0.node.spawn(async move {
             let result = database.serve(&replica, op, &reply, work).await;
             if let Some(result) = result {
@@ -178,7 +180,7 @@ impl SimStore {
 }
 
 impl Database {
-    /// `None`: nobody hears the outcome.
+    /// `None`: the outcome reaches nobody.
     async fn serve<T>(
         &self,
         replica: &str,

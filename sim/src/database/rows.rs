@@ -1,4 +1,4 @@
-//! The rows, and what each operation does to them, at one moment.
+//! The rows of the simulated database, and the operations on them. Each operation happens at one moment.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub(super) struct Rows {
     secret: Option<Vec<u8>>,
 }
 
-/// The database's clock counts milliseconds.
+/// The database's clock has millisecond resolution.
 pub(super) fn clock(world: &World) -> Time {
     Time::from_micros(world.now().as_micros() / 1000 * 1000)
 }
@@ -36,7 +36,7 @@ struct Row {
     state: ChatState,
     history: Vec<Arc<Message>>,
     lease_until: Option<Time>,
-    /// Since when it has been nobody's.
+    /// Since when nobody has held the chat.
     free_since: Time,
 }
 
@@ -90,7 +90,7 @@ impl Rows {
         self.tail_messages_max = max.clamp(1, limits::TAIL_MESSAGES_MAX);
     }
 
-    /// What does not fit is sent as the newest messages alone, and the reader asks for pages (B1).
+    /// If there is more than fits, only the newest messages are returned, and the reader asks for pages (B1).
     fn fits_a_tail(&self, messages: &[Arc<Message>]) -> bool {
         let bytes: usize = messages.iter().map(|message| message.content.as_json().len()).sum();
         messages.len() <= 1 || (messages.len() <= self.tail_messages_max && bytes <= limits::TAIL_BYTES_MAX)
@@ -251,7 +251,7 @@ impl Rows {
                 let (mut messages, mut bytes) = (vec![], 0);
                 for message in row.history.iter().rev() {
                     bytes += message.content.as_json().len();
-                    // The newest one goes whatever its size, and does not count.
+                    // The newest message is always included, and its size does not count.
                     if messages.is_empty() {
                         bytes = 0;
                     } else if messages.len() == self.tail_messages_max || bytes > limits::TAIL_BYTES_MAX {
@@ -357,7 +357,7 @@ impl Rows {
         let version = |chat: &ChatId| Some((*chat, self.chats.get(chat)?.state.snapshot_version));
         let versions = request.chats.iter().filter_map(version).collect();
         let mut free: Vec<_> = self.chats.values().filter(|row| may_work && row.is_free(now)).collect();
-        // An interruption needs no free place, so it goes first (L2).
+        // An interruption needs no free slot, so it comes first (L2).
         free.sort_by_key(|row| (row.state.status != Status::Interrupting, row.waiting_since(), row.state.id));
         let runnable =
             free.into_iter().take(request.runnable_max).map(|row| (row.state.id, row.state.status)).collect();

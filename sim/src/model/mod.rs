@@ -1,5 +1,5 @@
-//! Models that say what a story tells them to, when it tells them, or play by themselves what a user's message
-//! asks of them. Every part that a replica takes from one is told to the judges.
+//! Simulated models. A story controls what they generate and when, or a user's message contains a script that
+//! they follow. Every part that a replica receives from a model is reported to the judges.
 
 mod script;
 
@@ -18,37 +18,37 @@ use crate::world::{Sleep, World};
 
 use script::{Script, Turn};
 
-/// All models of a run. Cheap to clone.
+/// Controls all models of a simulation. Cheap to clone.
 #[derive(Clone)]
 pub struct ModelControl(Arc<Mutex<State>>);
 
 struct State {
     world: World,
     runs: Vec<ModelRun>,
-    /// Whoever is on stage, or enters it, finishes at once.
+    /// All runs finish at once, current and new ones.
     finishing: bool,
 }
 
-/// One run of a model; its place in `runs` is its id for the judges.
+/// One run of a model. Its index in `runs` is its id for the judges.
 struct ModelRun {
     replica: String,
     chat: ChatId,
     episode: Episode,
     lines: VecDeque<Generated>,
     script: Option<Script>,
-    /// When the script's next turn is due; `None` when it has none any more.
+    /// When the next step of the script is due; `None` if there is none.
     due: Option<Time>,
     waker: Option<Waker>,
-    /// Lines handed to it so far that are text.
+    /// How many parts it was told to generate.
     said: u64,
-    /// Of these, taken by the replica.
+    /// How many of them the replica has received.
     taken: u64,
     over: bool,
-    /// It stays on stage when it is cancelled.
+    /// It ignores cancellation.
     deaf: bool,
 }
 
-/// What is left on stage.
+/// A run that has not ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ActiveRun {
     pub chat: ChatId,
@@ -64,7 +64,7 @@ impl ModelControl {
         SimGenerator { model_control: self.clone(), replica: replica.to_owned() }
     }
 
-    /// The run that the replica has for the chat, if it has one.
+    /// The replica's active run for the chat, if there is one.
     pub fn active_run(&self, replica: &str, chat: ChatId) -> Option<ActiveRun> {
         self.with(|state| {
             let at = state.find(replica, chat)?;
@@ -72,7 +72,8 @@ impl ModelControl {
         })
     }
 
-    /// So many parts more, each with a text that says where it belongs. False: nobody is on stage.
+    /// Generates this many more parts, each with a text that says which part it is. False if there is no
+    /// active run.
     pub fn say_parts(&self, replica: &str, chat: ChatId, count: u64) -> bool {
         self.with(|state| {
             let Some(at) = state.find(replica, chat) else { return false };
@@ -82,7 +83,7 @@ impl ModelControl {
         })
     }
 
-    /// False: nobody is on stage.
+    /// Generates this event. False if there is no active run.
     pub fn say(&self, replica: &str, chat: ChatId, line: Generated) -> bool {
         self.with(|state| {
             let Some(at) = state.find(replica, chat) else { return false };
@@ -93,8 +94,8 @@ impl ModelControl {
         })
     }
 
-    /// The run stays on stage when it is cancelled, and whatever it says then, nobody should hear. False: nobody
-    /// is on stage.
+    /// Lets the run ignore cancellation: what it generates afterwards must reach nobody. False if there is no
+    /// active run.
     pub fn ignore_cancellation(&self, replica: &str, chat: ChatId) -> bool {
         self.with(|state| {
             let Some(at) = state.find(replica, chat) else { return false };
@@ -103,7 +104,7 @@ impl ModelControl {
         })
     }
 
-    /// Every run finishes as soon as it can, those that come later too.
+    /// Lets all runs finish as soon as possible, including later ones.
     pub fn finish_all(&self) {
         self.with(|state| {
             state.finishing = true;
@@ -112,7 +113,7 @@ impl ModelControl {
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
-        work(&mut self.0.lock().expect("the stage is whole"))
+        work(&mut self.0.lock().expect("no run panicked under the lock"))
     }
 }
 
@@ -133,7 +134,7 @@ impl ModelRun {
         }
     }
 
-    /// The script has its next turn, if it is due and nothing else is left to say.
+    /// Performs the next step of the script, if it is due and everything before was taken.
     fn play(&mut self, world: &World) {
         let (Some(script), Some(due)) = (self.script.as_ref(), self.due) else { return };
         if !self.lines.is_empty() || self.over {
@@ -236,7 +237,7 @@ struct RunStream {
 }
 
 impl RunStream {
-    /// Polled again when the script's next turn is due.
+    /// Wakes the stream when the next step of the script is due.
     fn wake_at(timer: &mut Option<(Time, Sleep)>, due: Time, world: &World, cx: &mut Context<'_>) {
         if timer.as_ref().is_none_or(|(at, _)| *at != due) {
             *timer = Some((due, world.sleep_until(due)));

@@ -1,14 +1,14 @@
-//! How a simulated model answers by itself: a user's message that begins with `/model` says it. Everything
-//! else about the message is ignored, so that each may carry a word that makes it unlike all others.
+//! The script of a simulated model, parsed from a user's message that begins with `/model`. Words that are
+//! not settings are ignored, so that each message may contain a word that makes it unique.
 
 use std::time::Duration;
 
-/// Where a run of the model stands, and what it does there.
+/// One step of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// So many parts at once.
+    /// This many parts at once.
     Parts(u64),
-    /// Nothing more, until it is cancelled.
+    /// Stall until cancelled.
     Stall,
     Fail {
         retryable: bool,
@@ -20,21 +20,21 @@ pub(super) enum Turn {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Script {
     pub(super) parts: u64,
-    /// Between two turns. Zero is as fast as it is asked.
+    /// The time between two steps. Zero: as fast as it is polled.
     pub(super) every: Duration,
-    /// Parts that come together.
+    /// Parts in one step.
     pub(super) burst: u64,
     /// The least length of a part in bytes.
     pub(super) size: usize,
-    /// It fails after this part, retryably, on the first attempt only.
+    /// Fails after this part, retryably, on the first attempt only.
     fail: Option<u64>,
     /// How long it asks to be left alone when it fails.
     pub(super) after: Option<Duration>,
     /// It fails after this part, for good.
     fatal: Option<u64>,
-    /// Nothing comes after this part.
+    /// Stalls after this part.
     stall: Option<u64>,
-    /// It does not heed cancellation.
+    /// Ignores cancellation.
     pub(super) deaf: bool,
 }
 
@@ -42,7 +42,7 @@ const PARTS_MAX: u64 = 100_000;
 const SIZE_MAX: usize = 64 * 1024;
 
 impl Script {
-    /// `None`: the message is no script, and a story has to say what the model says.
+    /// `None`: the message is not a script, so a story has to control the model.
     pub(super) fn parse(message: &str) -> Option<Self> {
         let settings = message.strip_prefix("/model ")?;
         let mut script = Self {
@@ -74,7 +74,7 @@ impl Script {
         Some(script)
     }
 
-    /// What comes after `said` parts of this attempt.
+    /// The step after `said` parts of this attempt.
     pub(super) fn turn(&self, said: u64, attempt: u64) -> Turn {
         let fail = self.fail.filter(|_| attempt == 1);
         match () {

@@ -1,4 +1,4 @@
-//! From the first packet to a connection, or to the reason why there is none.
+//! Dials: from the first packet to a connection, or to an error.
 
 use std::future::poll_fn;
 use std::io;
@@ -11,14 +11,14 @@ use mainstem_oracles::Evidence;
 use super::{BACKLOG_MAX, Connection, Dial, DialRule, End, Inner, Net, Pipe, Stream, way_to};
 use crate::world::Sleep;
 
-/// What a dial comes to when it is due.
+/// The outcome of a dial when it is due.
 enum Verdict {
     Connected(u64),
     Refused,
     Hangs,
 }
 
-/// Takes the dial back when it is dropped before it was decided.
+/// Cancels the dial if it is dropped before it was decided.
 struct InFlight {
     net: Net,
     id: u64,

@@ -1,4 +1,4 @@
-//! What may befall the network, and how it heals.
+//! Faults of the network.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use mainstem_oracles::Evidence;
 use super::{Inner, LATENCY, Net};
 use crate::arrows::Standing;
 
-/// What becomes of a dial.
+/// The rule for the dials of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DialRule {
     Through,
     Refused,
-    /// Until the link is set to another rule; then it completes, late.
+    /// Dials hang until the link gets another rule; then they complete, late.
     Hangs,
     Takes(Duration),
 }
@@ -20,16 +20,16 @@ pub enum DialRule {
 /// How a host goes down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Death {
-    /// The process died: its kernel resets what it held and refuses what comes.
+    /// The process died: the kernel resets its connections and refuses new ones.
     Process,
-    /// The process ended when it was done, which is no fault. For its peers it looks the same.
+    /// The process exited normally. For peers it looks like a crash, but it is not counted as a fault.
     Exit,
-    /// The machine is gone: silence.
+    /// The machine vanished: nothing answers any more.
     Machine,
 }
 
 impl Net {
-    /// For all dials from now on. Those that hang are let through unless the new rule is to hang.
+    /// Sets the rule for all dials from now on. Hanging dials complete, unless the new rule is to hang.
     pub fn set_dials(&self, from: &str, to: &str, rule: DialRule) {
         let mut net = self.lock();
         net.link(from, to).dials = rule;
@@ -47,7 +47,7 @@ impl Net {
         net.touch("dials", from, to);
     }
 
-    /// One way.
+    /// Sets the latency of one direction.
     pub fn set_latency(&self, from: &str, to: &str, latency: Duration, jitter: Duration) {
         let mut net = self.lock();
         let link = net.link(from, to);
@@ -59,7 +59,7 @@ impl Net {
         }
     }
 
-    /// One direction carries nothing, and holds what it was given.
+    /// Stops delivery in one direction; data is held back.
     pub fn clog(&self, from: &str, to: &str) {
         let mut net = self.lock();
         net.link(from, to).clogged = true;
@@ -67,7 +67,7 @@ impl Net {
         net.world.landed("clog", "network", format_args!("{from} to {to}"));
     }
 
-    /// What was held arrives, in order.
+    /// Delivers what was held back, in order.
     pub fn unclog(&self, from: &str, to: &str) {
         let mut net = self.lock();
         if std::mem::take(&mut net.link(from, to).clogged) {
@@ -88,7 +88,7 @@ impl Net {
         self.unclog(other, one);
     }
 
-    /// Every connection between the two breaks at once, for both to see.
+    /// Resets every connection between the two, visibly for both.
     pub fn reset(&self, one: &str, other: &str) -> usize {
         let mut guard = self.lock();
         let net = &mut *guard;
@@ -113,7 +113,7 @@ impl Net {
         broken
     }
 
-    /// Every connection between the two is half-open from now on: bytes vanish, nobody is told.
+    /// Makes every connection between the two half-open: data is lost silently.
     pub fn silence(&self, one: &str, other: &str) -> usize {
         let mut net = self.lock();
         net.touch("half-open", one, other);
@@ -127,7 +127,8 @@ impl Net {
         silenced
     }
 
-    /// The host goes down. Kill its tasks afterwards: what they drop reaches nobody.
+    /// Takes the host down. Kill its tasks afterwards, so that nothing they do while they are dropped reaches
+    /// anybody.
     pub fn take_down(&self, host: &str, death: Death) {
         let mut guard = self.lock();
         let net = &mut *guard;
@@ -177,7 +178,7 @@ impl Net {
         drop(gone);
     }
 
-    /// No fault is left, except in what is broken already.
+    /// Clears all faults. Connections that are broken stay so.
     pub fn clear_faults(&self) {
         let pairs: Vec<_> = self.lock().links.keys().cloned().collect();
         for (from, to) in pairs {
@@ -191,7 +192,7 @@ impl Net {
 }
 
 impl Inner {
-    /// For the judges: what goes over this link may be late.
+    /// Reports to the judges that data over this link may be late.
     fn touch(&self, kind: &'static str, from: &str, to: &str) {
         self.world.observe(Evidence::Fault { kind, who: from.into(), other: Some(to.into()) });
     }

@@ -1,19 +1,19 @@
-//! What a write carries, in few words, for whoever looks at a run: the relay's HTTP/2 frames (RFC 9113) and
-//! the relay's messages in them. What does not begin with a whole frame is told by its length.
+//! Short descriptions of writes, for traces: the relay's HTTP/2 frames (RFC 9113) and the messages in them.
+//! Data that does not begin with a whole frame is described by its length.
 
 use std::fmt;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const HEADER: usize = 9;
 const DATA: u8 = 0;
-/// The flag of gRPC and the length of its message.
+/// gRPC's prefix of a message: a flag and the length.
 const PREFIX: usize = 5;
-/// Frames of one write that are told.
+/// Frames of one write that are described.
 const DESCRIBED_MAX: usize = 3;
 
 pub(super) struct Frames<'a> {
     pub(super) bytes: &'a [u8],
-    /// Written by whoever dialed: a follower asks, a worker answers.
+    /// Whether the dialing side wrote it: a follower sends requests, a worker sends responses.
     pub(super) asks: bool,
 }
 
@@ -42,7 +42,7 @@ impl fmt::Display for Frames<'_> {
     }
 }
 
-/// The first frame: its kind, its payload, and what follows.
+/// The first frame: its type, its payload, and the remaining bytes.
 fn frame(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (header, rest) = bytes.split_at_checked(HEADER)?;
     let length = usize::from(header[0]) << 16 | usize::from(header[1]) << 8 | usize::from(header[2]);
@@ -99,7 +99,7 @@ impl Frames<'_> {
     }
 }
 
-/// The episode that a message of the relay has as its first field.
+/// The episode in the first field of one of the relay's messages.
 struct Episode<'a>(&'a [u8]);
 
 impl fmt::Display for Episode<'_> {
@@ -118,7 +118,7 @@ enum Value<'a> {
     Bytes(&'a [u8]),
 }
 
-/// The fields of a protobuf message, until one makes no sense.
+/// The fields of a protobuf message, up to the first malformed one.
 struct Fields<'a>(&'a [u8]);
 
 impl Fields<'_> {

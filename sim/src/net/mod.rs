@@ -1,8 +1,9 @@
-//! A network of our own: byte streams between hosts, with delay, bounded windows and every fault that a
-//! kernel knows. madsim's is kinder than that: its partitions break nothing and its closes cross them.
+//! The simulated network: byte streams between hosts, with latency, bounded windows, and the faults that a
+//! kernel's TCP has. madsim's own network is too kind for this: its partitions break no connection, and
+//! closes cross them.
 //!
-//! Delivery in order within one stream; what is in flight is bounded, and a full window holds the writer
-//! back. Each fault is counted where it takes effect (D2). A host that crashed reaches nobody any more.
+//! Each stream delivers in order. Data in flight is bounded, and a full window blocks the writer. Each fault
+//! is counted where it takes effect (D2). A crashed host reaches nobody any more.
 
 mod dial;
 mod faults;
@@ -26,21 +27,21 @@ use crate::world::World;
 pub use faults::{Death, DialRule};
 pub use stream::{Listener, Stream};
 
-/// Bytes that one direction of a connection holds on their way (B1).
+/// Bytes in flight in one direction of a connection (B1).
 const WINDOW: usize = 64 * 1024;
 /// Connections that wait to be accepted at one address (B1).
 const BACKLOG_MAX: usize = 128;
-/// One way, unless a link says otherwise.
+/// The default latency of one direction.
 const LATENCY: Duration = Duration::from_millis(1);
 
-/// All hosts and what connects them. Cheap to clone.
+/// All hosts and links. Cheap to clone.
 #[derive(Clone)]
 pub struct Net(Arc<Mutex<Inner>>);
 
 struct Inner {
     world: World,
     rng: StdRng,
-    /// The jitter of every link that is given no other.
+    /// The default jitter of links.
     vary: Duration,
     hosts: BTreeMap<String, Host>,
     listeners: BTreeMap<String, Backlog>,
@@ -48,7 +49,7 @@ struct Inner {
     links: BTreeMap<(String, String), Link>,
     connections: BTreeMap<u64, Connection>,
     dials: BTreeMap<u64, Dial>,
-    /// Dials ever made, by direction.
+    /// The number of dials so far, by direction.
     dialed: BTreeMap<(String, String), u64>,
     last_id: u64,
 }
@@ -56,7 +57,7 @@ struct Inner {
 #[derive(Clone, Copy)]
 struct Host {
     up: bool,
-    /// Down without a word: nobody is left to refuse anything.
+    /// The machine vanished: nothing answers, not even with a refusal.
     vanished: bool,
     life: u64,
 }
@@ -70,11 +71,11 @@ struct Backlog {
 #[derive(Clone)]
 struct Link {
     latency: Duration,
-    /// Up to this much is added to the latency of each write.
+    /// Random latency, up to this much, is added for each write.
     jitter: Duration,
     clogged: bool,
     dials: DialRule,
-    /// For the next dial only.
+    /// The rule for the next dial only.
     next_dial: Option<DialRule>,
 }
 
@@ -90,24 +91,24 @@ struct Dial {
     to: String,
     address: String,
     waker: Option<Waker>,
-    /// When it is decided; `None` while it hangs.
+    /// When it will be decided; `None` while it hangs.
     due: Option<Time>,
     refused: bool,
     arrow: ArrowId,
 }
 
-/// Between the host that dialed (end 0) and the one that accepted (end 1).
+/// A connection between the host that dialed (end 0) and the one that accepted (end 1).
 struct Connection {
     ends: [End; 2],
     /// `pipes[n]` carries what end `n` writes.
     pipes: [Pipe; 2],
-    /// Half-open: nothing arrives any more, and nobody is told.
+    /// Half-open: nothing arrives any more, without any error.
     silent: bool,
     silence_landed: bool,
     way: Way,
 }
 
-/// Who is reached at an address.
+/// The listener at an address.
 fn way_to(address: &str) -> Way {
     if address.ends_with(":edge") { Way::Client } else { Way::Relay }
 }
@@ -117,7 +118,7 @@ struct End {
     life: u64,
     /// The stream has not been dropped.
     open: bool,
-    /// From then on every use fails.
+    /// Every use of it fails.
     reset: Option<Time>,
 }
 
@@ -131,7 +132,7 @@ struct Pipe {
     writer: Option<Waker>,
 }
 
-/// What one write put on its way. An empty one is the end of the stream.
+/// The data of one write, in flight. An empty chunk is the end of the stream.
 struct Chunk {
     arrives: Time,
     bytes: Vec<u8>,
@@ -139,12 +140,12 @@ struct Chunk {
 }
 
 impl Pipe {
-    /// What is under way arrives nowhere.
+    /// Drops everything in flight, which is counted as lost.
     fn lose(&self, world: &World) {
         self.flight.iter().for_each(|chunk| world.lost(chunk.arrow));
     }
 
-    /// Nobody reads what is under way any more. That its writer has nothing more to say is no loss.
+    /// Drops everything in flight because the reader is gone. An end of the stream does not count as lost.
     fn leave_unread(&self, world: &World) {
         for chunk in &self.flight {
             if chunk.bytes.is_empty() { world.arrived(chunk.arrow) } else { world.lost(chunk.arrow) }
@@ -174,7 +175,7 @@ impl Net {
         })))
     }
 
-    /// Of links that come into being from now on, and of all that heal.
+    /// Sets the default jitter, for new links and for links whose faults are cleared.
     pub fn set_vary(&self, vary: Duration) {
         self.lock().vary = vary;
     }
@@ -183,7 +184,7 @@ impl Net {
         self.0.lock().expect("the network is whole")
     }
 
-    /// A host is there, for the first time or again.
+    /// Brings a host up, for the first time or again.
     pub fn bring_up(&self, host: &str) {
         let mut net = self.lock();
         let life = net.hosts.get(host).map_or(0, |host| host.life) + 1;
@@ -191,22 +192,22 @@ impl Net {
         net.world.stands(host, Standing::Up);
     }
 
-    /// Which incarnation of the host this is.
+    /// The number of the host's current incarnation.
     pub fn life(&self, host: &str) -> u64 {
         self.lock().hosts.get(host).map_or(0, |host| host.life)
     }
 
-    /// Dials from one host to another that are not decided.
+    /// The number of undecided dials from one host to another.
     pub fn dials_in_flight(&self, from: &str, to: &str) -> usize {
         self.lock().dials.values().filter(|dial| dial.from == from && dial.to == to).count()
     }
 
-    /// Dials ever made from one host to another.
+    /// The number of dials so far from one host to another.
     pub fn dialed(&self, from: &str, to: &str) -> u64 {
         self.lock().dialed.get(&(from.to_owned(), to.to_owned())).copied().unwrap_or_default()
     }
 
-    /// Connections that `from` dialed to `to` and still holds.
+    /// The number of open connections that `from` dialed to `to`.
     pub fn connections(&self, from: &str, to: &str) -> usize {
         let holds = |c: &&Connection| c.ends[0].open && c.ends[0].host == from && c.ends[1].host == to;
         self.lock().connections.values().filter(holds).count()
@@ -245,7 +246,7 @@ impl Inner {
         self.links.entry((from.to_owned(), to.to_owned())).or_insert_with(|| Link::new(vary))
     }
 
-    /// When what is written now arrives, without regard to what was written before.
+    /// The arrival time of data that is written now, without regard to earlier data.
     fn arrival(&mut self, from: &str, to: &str) -> Time {
         let Link { latency, jitter, .. } = self.link(from, to).clone();
         let most = u64::try_from(jitter.as_micros()).unwrap_or(u64::MAX);
@@ -253,7 +254,7 @@ impl Inner {
         self.world.now() + latency + Duration::from_micros(extra)
     }
 
-    /// Whether the end is still that of the incarnation that opened it.
+    /// Whether the end still belongs to the incarnation that opened it.
     fn is_alive(&self, end: &End) -> bool {
         self.hosts.get(&end.host).is_some_and(|host| host.up && host.life == end.life)
     }

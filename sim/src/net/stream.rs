@@ -1,4 +1,4 @@
-//! The two ends of a connection, and where connections arrive.
+//! The ends of a connection, and listeners.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -14,14 +14,14 @@ use super::{Chunk, Net, WINDOW};
 use crate::arrows::ArrowId;
 use crate::world::Sleep;
 
-/// One end of a connection. Dropping it ends what it wrote, and what arrives afterwards is answered by a
-/// reset, as a kernel does.
+/// One end of a connection. Dropping it ends its outgoing stream; data that arrives afterwards is answered by
+/// a reset, as a kernel does.
 pub struct Stream {
     net: Net,
     connection: u64,
     end: usize,
     alarm: Option<(Time, Sleep)>,
-    /// What the writer calls what it writes.
+    /// The writer's description of the next write.
     label: Option<String>,
 }
 
@@ -30,7 +30,7 @@ impl Stream {
         Self { net, connection, end, alarm: None, label: None }
     }
 
-    /// What is written from now on, in few words, for whoever looks at the run. Made only if somebody does.
+    /// Describes the following writes, for the trace. `describe` is called only if the trace is kept.
     pub fn label(&mut self, label: impl FnOnce() -> String) {
         if self.net.lock().world.is_watched() {
             self.label = Some(label());
@@ -112,7 +112,7 @@ impl AsyncRead for Stream {
             net.world.arrived(chunk.arrow);
             let chunk = &mut chunk.bytes;
             if chunk.is_empty() {
-                // The end stays where it is: every later read finds it again.
+                // The end of the stream is not removed: every later read finds it again.
                 return Poll::Ready(Ok(()));
             }
             let taken = chunk.len().min(into.remaining());
@@ -188,7 +188,7 @@ impl AsyncWrite for Stream {
                 );
             }
         } else if !peer_open {
-            // Nobody is there to read: a reset comes back, and these bytes are lost.
+            // The reader is gone: a reset comes back, and these bytes are lost.
             net.world.lost(arrow);
             let me = &mut connection.ends[self.end];
             me.reset = Some(me.reset.map_or(reply, |at| at.min(reply)));
@@ -229,7 +229,7 @@ impl fmt::Debug for Stream {
     }
 }
 
-/// Where connections to one address arrive.
+/// A listener at one address.
 pub struct Listener {
     net: Net,
     address: String,

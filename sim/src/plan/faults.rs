@@ -1,5 +1,5 @@
-//! What befalls a run: each kind that is on gets a few faults at random times, and most of them end before
-//! everything heals.
+//! Draws the faults of a plan: each kind that is enabled gets a few faults at random times. Most of them end
+//! before the recovery phase.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::Line;
 use super::swarm::{Kind, Swarm};
 use crate::seed;
 
-/// Commands that lose their answers, conflict or are refused, besides any call.
+/// Commands that are drawn for lost answers, conflicts and refusals, in addition to any call.
 const CALLS: [&str; 14] = [
     "call",
     "call",
@@ -32,7 +32,7 @@ const CALLS: [&str; 14] = [
 pub(super) fn draw(run: u64, swarm: &Swarm) -> Vec<Line> {
     let mut lines = vec![];
     for kind in swarm.on.iter().filter(|kind| kind.is_fault()) {
-        // A stream of its own, so that a kind more or less does not move the others.
+        // Each kind has a random stream of its own, so that it does not affect the others.
         let mut rng = seed::stream(run, &format!("fault {kind:?}"));
         for _ in 0..rng.random_range(1..=3) {
             lines.extend(FaultDraw { rng: &mut rng, swarm }.fault(*kind));
@@ -48,7 +48,7 @@ struct FaultDraw<'a> {
 
 impl FaultDraw<'_> {
     fn moment(&mut self) -> Duration {
-        // What begins early befalls what happens for the first time.
+        // An early fault affects things that happen for the first time.
         if self.rng.random_range(0..4) == 0 {
             return Duration::from_millis(self.rng.random_range(0..1_000));
         }
@@ -70,7 +70,7 @@ impl FaultDraw<'_> {
         (names[0], names[1])
     }
 
-    /// Something that lasts: how it begins, and how it ends.
+    /// A lasting fault: the sentences that begin and end it.
     fn spell(&mut self, lasts: &[u64], begin: String, end: String) -> Vec<Line> {
         let at = self.moment();
         let until = at + Duration::from_millis(self.ms(lasts));
@@ -159,7 +159,7 @@ impl FaultDraw<'_> {
             Kind::AnotherSecret => self.moment_of(format!("{a} restarts with another secret")),
             Kind::ClockDrifts => {
                 let sign = if self.rng.random_range(0..2) == 0 { "gains" } else { "loses" };
-                // A clock that is off by more than the lease's margin is what fences are for.
+                // If a clock is off by more than the lease's margin, only fences help.
                 let drift = *[5, 10, 15, 100].choose(self.rng).expect("there are some");
                 self.moment_of(format!("clock of {a} {sign} {drift} in a thousand"))
             }
@@ -185,7 +185,7 @@ impl FaultDraw<'_> {
         };
         let link = format!("dials from {one} to {other}");
         let mut lines = self.spell(&[1_000, 5_000], format!("{link} {how}"), format!("{link} complete"));
-        // Without a break there is nothing to dial for where they are connected already.
+        // If the replicas are connected already, they dial only after the connection breaks.
         if let Some(first) = lines.first() {
             let at = first.at + Duration::from_millis(1);
             lines.push(once(at, format!("link between {one} and {other} breaks")));

@@ -1,7 +1,8 @@
-//! Plans: what happens in a random run, operations and faults with their times, written down as a story.
+//! Plans: the operations and faults of a random run, with their times, written as a story.
 //!
-//! A seed draws a plan; the plan, not the seed, is what runs, is saved, read, edited, replayed and shrunk. So it
-//! survives changes of what draws it. Its lines are sentences of the story language, each with its time.
+//! A plan is drawn from a seed. The plan, not the seed, is what is run, saved, edited, replayed and shrunk,
+//! so a saved plan stays valid when the code that draws plans changes. Its lines are sentences of the story
+//! language, each with its time.
 
 mod faults;
 mod swarm;
@@ -13,27 +14,27 @@ use std::time::Duration;
 use crate::story::{self, Problem, Story};
 pub use swarm::Kind;
 
-/// What happens in one run.
+/// The plan of one run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     pub name: String,
-    /// Of the network and of whatever else is left to chance below the plan.
+    /// The seed of everything that is random below the plan, such as latencies.
     pub seed: u64,
-    /// Who is there and under which settings, one line each.
+    /// Replicas and settings, one line each.
     pub heading: Vec<String>,
-    /// In the order of their times.
+    /// Sorted by time.
     pub lines: Vec<Line>,
 }
 
-/// One thing that happens.
+/// One timed sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
     pub at: Duration,
-    /// A sentence without its time.
+    /// The sentence, without its time.
     pub text: String,
 }
 
-/// A story that is no plan.
+/// The story is not a plan.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum NoPlan {
     #[error(transparent)]
@@ -43,7 +44,7 @@ pub enum NoPlan {
 }
 
 impl Plan {
-    /// The plan of a seed.
+    /// Draws the plan of a seed.
     pub fn draw(seed: u64) -> Self {
         let swarm = swarm::Swarm::draw(seed);
         let mut lines = workload::draw(seed, &swarm);
@@ -52,7 +53,7 @@ impl Plan {
         Self { name: format!("seed {seed}"), seed, heading: swarm.heading(), lines }
     }
 
-    /// Reads one that was written down. Remarks are lost.
+    /// Parses a plan. Comments are lost.
     pub fn parse(name: &str, text: &str) -> Result<Self, NoPlan> {
         let story = story::parse(name, text)?;
         let mut plan =
@@ -75,18 +76,18 @@ impl Plan {
         Ok(plan)
     }
 
-    /// As the story that it is.
+    /// Parses the plan as a story.
     pub fn to_story(&self) -> Result<Story, Problem> {
         story::parse(&self.name, &self.to_string())
     }
 
-    /// How many of its lines are faults.
+    /// The number of lines that are faults.
     pub fn faults(&self) -> Result<usize, Problem> {
         Ok(self.to_story()?.sentences.iter().filter(|sentence| sentence.step.is_fault()).count())
     }
 }
 
-/// The faults that the plan of a seed asks for, by the names under which they land.
+/// The kinds of faults in the plan of a seed, by the names under which they are counted.
 pub fn asked(seed: u64) -> std::collections::BTreeSet<&'static str> {
     let swarm = swarm::Swarm::draw(seed);
     swarm.on.iter().filter_map(|kind| kind.lands_as()).collect()

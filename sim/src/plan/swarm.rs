@@ -1,6 +1,6 @@
-//! What one run is like before anything happens in it: which kinds of things may happen at all, how many take
-//! part, and how short the times and limits are. Whole kinds are switched off in each run, for a fault hides
-//! behind another one; times and limits are shrunk, so that what is rare becomes common.
+//! Swarm testing: draws the conditions of a run, that is, which kinds of things may happen, how many
+//! participants there are, and which settings they have. Each run switches whole kinds off, because one fault
+//! can hide another. Times and limits are drawn short, so that rare situations become common.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -114,12 +114,12 @@ impl Kind {
         Self::Stranger,
     ];
 
-    /// What drawing one line of it means: harm to the system, not the life of its clients.
+    /// Whether the kind is a fault, and not ordinary behaviour of clients.
     pub fn is_fault(self) -> bool {
         self < Self::ModelFails
     }
 
-    /// The fault that is counted when it takes effect (D2), if its taking effect is counted.
+    /// The name under which it is counted when it takes effect (D2), if it is counted.
     pub const fn lands_as(self) -> Option<&'static str> {
         Some(match self {
             Self::NoticesLost => "notice lost",
@@ -167,14 +167,14 @@ impl Kind {
     }
 }
 
-/// What a run is like.
+/// The conditions of a run.
 #[derive(Clone, Debug)]
 pub(super) struct Swarm {
     pub(super) on: BTreeSet<Kind>,
     pub(super) replicas: Vec<&'static str>,
     pub(super) viewers: usize,
     pub(super) chats: usize,
-    /// How long things happen before everything heals.
+    /// How long things happen before the recovery phase.
     pub(super) span: Duration,
     lease: u64,
     workers: usize,
@@ -184,13 +184,13 @@ pub(super) struct Swarm {
 }
 
 const NAMES: [&str; 5] = ["A", "B", "C", "D", "E"];
-/// Things happen for so long; with the start and the healing it is half a minute and more.
+/// The bounds of that time. With the start and the recovery phase, a run takes half a minute and more.
 const SPAN: Duration = Duration::from_secs(18);
 
 impl Swarm {
     pub(super) fn draw(run: u64) -> Self {
         let mut rng = seed::stream(run, "swarm");
-        // One run in eight is calm, so that what needs no fault is found without one.
+        // One run in eight has no faults, to find bugs that need none.
         let share = *[0, 20, 20, 35, 35, 50, 50, 80].choose(&mut rng).expect("there are some");
         let client = *[40, 70, 90].choose(&mut rng).expect("there are some");
         let on = Kind::ALL.into_iter().filter(|kind| {
@@ -206,7 +206,7 @@ impl Swarm {
             viewers: rng.random_range(4..=8),
             chats: rng.random_range(1..=4),
             span: SPAN,
-            // In a calm run what is only late shows where looks are rare.
+            // In a calm run, a missing notice shows only if syncs are rare.
             lease: match share {
                 0 => 15_000,
                 _ => *[2_000, 3_000, 5_000, 5_000, 15_000].choose(&mut rng).expect("there are some"),
@@ -229,7 +229,7 @@ impl Swarm {
             "clients roam".to_owned(),
             format!("lease {}ms", self.lease),
             format!("heartbeat {}ms", self.lease / 3),
-            // A death that nobody waits for shows where looks are as rare as they may be.
+            // An unnoticed death shows only if syncs are as rare as possible.
             format!("poll {}ms", self.lease / if self.last_blow { 2 } else { 3 }),
             "grace 1s".to_owned(),
             "delays vary by 2ms".to_owned(),
@@ -253,7 +253,7 @@ impl Swarm {
     }
 }
 
-/// One of several, each with its weight.
+/// Draws one of several values by weight.
 pub(super) fn weighted<T: Copy>(rng: &mut StdRng, choices: &[(u32, T)]) -> T {
     let all: u32 = choices.iter().map(|(weight, _)| weight).sum();
     let mut at = rng.random_range(0..all);

@@ -1,5 +1,5 @@
-//! What clients do in a run: viewers come, go, move and dawdle; users send, interrupt, edit, promote, take back
-//! and delete, from several devices at once.
+//! Draws what clients do in a run: viewers come, go, move and stop reading for a while; users send,
+//! interrupt, edit, promote, withdraw and delete, from several devices at once.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::Line;
 use super::swarm::{Kind, Swarm, weighted};
 use crate::seed;
 
-/// Between two things that users do, at the most and on one chat.
+/// The longest time between two requests of users on one chat.
 const PACE: Duration = Duration::from_millis(1_800);
 
 pub(super) fn draw(run: u64, swarm: &Swarm) -> Vec<Line> {
@@ -84,7 +84,7 @@ fn talk(rng: &mut StdRng, swarm: &Swarm, chat: &str) -> Vec<Line> {
             Some(_) => format!("stranger on {on} tries {chat}"),
         };
         lines.push(line(at, what));
-        // Devices act at once now and then, and mostly they do not.
+        // Now and then, several devices act at the same moment.
         at += match rng.random_range(0..4) {
             0 => Duration::from_millis(rng.random_range(0..30)),
             _ => Duration::from_millis(rng.random_range(0..PACE.as_millis() as u64)),
@@ -97,7 +97,7 @@ fn talk(rng: &mut StdRng, swarm: &Swarm, chat: &str) -> Vec<Line> {
     lines
 }
 
-/// What the model is asked to do.
+/// Draws the script of the model.
 fn script(rng: &mut StdRng, swarm: &Swarm) -> String {
     let parts: u64 = *[3, 10, 30, 60, 120].choose(rng).expect("there are some");
     let every: u64 = *[1, 5, 10, 20, 50].choose(rng).expect("there are some");
@@ -125,7 +125,7 @@ fn script(rng: &mut StdRng, swarm: &Swarm) -> String {
     script
 }
 
-/// The life of one viewer.
+/// Draws what one viewer does.
 fn watch(rng: &mut StdRng, swarm: &Swarm, name: &str, chat: &str) -> Vec<Line> {
     let come = Duration::from_millis(match rng.random_range(0..3) {
         0 => rng.random_range(0..15_000),

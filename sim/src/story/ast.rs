@@ -1,4 +1,4 @@
-//! What a story says, once it is understood.
+//! A parsed story.
 
 use std::time::Duration;
 
@@ -8,36 +8,36 @@ use crate::database::PlannedFault;
 use crate::net::DialRule;
 use crate::wire::Order;
 
-/// A whole scenario file.
+/// A story file.
 #[derive(Clone, Debug)]
 pub struct Story {
     pub name: String,
-    /// Of what is left to chance in it; that of the caller, if it says none.
+    /// The seed of everything random in it; the caller's seed if there is none.
     pub seed: Option<u64>,
-    /// The guarantees that it exercises.
+    /// The guarantees that the story exercises.
     pub guards: Vec<String>,
     pub replicas: Vec<String>,
     pub settings: Settings,
-    /// Clients that lose a replica go on at the next one, instead of waiting for it.
+    /// Clients that lose a replica continue at the next one, instead of waiting for it.
     pub roaming: bool,
-    /// When all has healed and agrees, one more worker dies.
+    /// After the recovery phase, when all viewers agree with the database, one more worker dies.
     pub final_crash: bool,
-    /// Replicas whose secret is not that of the others.
+    /// Replicas with another secret than the others.
     pub wrong_secrets: Vec<String>,
-    /// What the product logs as an error, each at least once; any other error fails the story.
+    /// Errors that the product must log, each at least once. Any other error fails the story.
     pub errors: Vec<String>,
-    /// Texts of errors that the product may log.
+    /// Errors that the product may log.
     pub tolerated: Vec<String>,
     pub sentences: Vec<Sentence>,
 }
 
-/// One line of it.
+/// One sentence.
 #[derive(Clone, Debug)]
 pub struct Sentence {
     pub line: usize,
-    /// As it was written.
+    /// The sentence as written.
     pub text: String,
-    /// Since the beginning of the story. What a user asks at a time is not waited for.
+    /// The time since the beginning of the story. Requests of users at a given time are not waited for.
     pub at: Option<Duration>,
     pub step: Step,
 }
@@ -64,10 +64,10 @@ pub enum Step {
         order: UserOrder,
         chat: String,
         replica: Option<String>,
-        /// The same is asked there as well, under the same key.
+        /// The same request is sent there as well, under the same key.
         again: Option<String>,
     },
-    /// Somebody who may not see the chat asks to watch it, and to stop what runs.
+    /// Somebody who may not see the chat requests to watch it, and to interrupt it.
     Stranger {
         replica: String,
         chat: String,
@@ -116,7 +116,7 @@ pub enum Step {
         bound: Duration,
         expectation: Expectation,
     },
-    /// Now.
+    /// The expectation has to hold now.
     Assert(Expectation),
     For {
         span: Duration,
@@ -126,7 +126,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// Harm, and not something that clients do or a story expects.
+    /// Whether this is a fault, and not an operation of a client or an expectation.
     pub fn is_fault(&self) -> bool {
         match self {
             Self::Dials { rule, .. } => *rule != DialRule::Through,
@@ -142,7 +142,7 @@ impl Step {
     }
 }
 
-/// Who may take up chats from now on.
+/// Which replicas may acquire chats from now on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Workers {
     Only(String),
@@ -153,13 +153,13 @@ pub enum Workers {
 
 #[derive(Clone, Debug)]
 pub enum UserOrder {
-    /// Creates the chat if it is not there.
+    /// Creates the chat if it does not exist.
     Send {
         text: String,
         interrupting: bool,
     },
     Other(Order),
-    /// What it is about is found when it is asked: the last one, or the last but so many.
+    /// The target is determined when the request is sent: the last one, or the one this many before it.
     EditLast {
         but: usize,
         text: String,
@@ -180,7 +180,7 @@ pub enum Said {
     Failed {
         retryable: bool,
     },
-    /// It goes on when it is cancelled.
+    /// It ignores cancellation.
     IgnoresCancellation,
 }
 
@@ -190,7 +190,7 @@ pub enum LinkFate {
     GoesSilent,
     Cut,
     Joined,
-    /// One way, and up to so much more by chance.
+    /// The latency of one direction, and the random extra latency at most.
     Takes(Duration, Duration),
 }
 
@@ -207,7 +207,7 @@ pub enum BusFate {
 pub enum DatabaseFate {
     Slow(Duration),
     CutOff,
-    /// No connection of the pool is free.
+    /// The connection pool is exhausted.
     Exhausted,
     Recovers,
 }
@@ -220,13 +220,13 @@ pub enum ReplicaFate {
     Drains,
     Pauses(Option<Duration>),
     Resumes,
-    /// With a secret that is not that of the others, until all heals.
+    /// With another secret than the others, until the recovery phase.
     RestartsWithWrongSecret,
-    /// Its clock runs fast by so many in a thousand; slow, if negative.
+    /// Its clock runs fast by this many thousandths; slow if negative.
     Drifts(i32),
 }
 
-/// What must be so, at the latest when its time is over.
+/// An expectation. It has to hold at the end of its bound at the latest.
 #[derive(Clone, Debug)]
 pub enum Expectation {
     Sees {
@@ -258,13 +258,13 @@ pub enum Expectation {
         chat: String,
         runs: bool,
     },
-    /// No connection, dial, subscription to the bus, or task that was not there at the start.
+    /// There is no connection, dial, bus subscription or task that was not there at the start.
     NothingLeft {
         replica: String,
     },
 }
 
-/// What a viewer sees, in the order in which the story tells it.
+/// An event that a viewer has to see, in the order of the story.
 #[derive(Clone, Debug)]
 pub enum Sight {
     Status { status: String, worker: Option<String> },
@@ -280,7 +280,7 @@ pub enum Sight {
     End,
 }
 
-/// What must not be.
+/// Something that must not happen.
 #[derive(Clone, Debug)]
 pub enum Absence {
     SeesNothing { viewer: String },

@@ -1,4 +1,5 @@
-//! Whether what a story expects is so, by what viewers received, what is committed, and what is connected.
+//! Checks the expectations of a story against what viewers received, what is committed, and what is
+//! connected.
 
 use mainstem_machine::{Body, Episode, Role, Seq, StreamEvent, Time};
 use mainstem_oracles::Name;
@@ -9,12 +10,12 @@ use super::runner::StoryRun;
 use crate::client::describe;
 
 impl StoryRun {
-    /// All that a viewer received, over all its streams.
+    /// All events that a viewer received, over all its streams.
     pub(super) fn received(&self, viewer: &str) -> Vec<(Name, StreamEvent)> {
         self.cluster.world.judge(|judge| judge.index().received(viewer))
     }
 
-    /// `Err`: why it is not so, yet. What a viewer is seen to see is behind it afterwards.
+    /// `Err`: why the expectation does not hold yet. Events of a viewer up to the expected one are consumed.
     pub(super) fn hold(&mut self, expectation: &Expectation) -> Result<(), String> {
         match expectation {
             Expectation::Sees { viewer, sight: Sight::End } => match self.viewers.get(viewer) {
@@ -71,12 +72,12 @@ impl StoryRun {
             None => {
                 let seen: Vec<_> = news.iter().map(|(_, event)| describe(&event.body)).collect();
                 let seen = if seen.is_empty() { "nothing".to_owned() } else { seen.join("; ") };
-                Err(format!("since the last thing told, {viewer} saw {seen}"))
+                Err(format!("since the last expectation, {viewer} saw {seen}"))
             }
         }
     }
 
-    /// How many events to put behind, so that exactly the parts up to `last` are.
+    /// How many events to consume, so that exactly the parts up to `last` are consumed.
     fn find_parts(
         &self,
         news: &[(Name, StreamEvent)],
@@ -143,7 +144,7 @@ impl StoryRun {
         })
     }
 
-    /// B2: beyond what the replica had before anybody watched.
+    /// B2: what the replica has beyond what it had before anybody watched.
     pub(super) fn nothing_left(&self, replica: &str) -> Result<(), String> {
         let subscriptions = self.cluster.messenger.subscriptions(replica);
         if subscriptions > 0 {
@@ -158,7 +159,7 @@ impl StoryRun {
         let (tasks, before) =
             (self.cluster.tasks(replica), self.baseline.get(replica).copied().unwrap_or(usize::MAX));
         let links = self.links(replica);
-        // A connection that peers share costs a few tasks at each end, however many chats there are.
+        // A shared connection between peers takes a few tasks at each end, however many chats there are.
         let allowed = before.saturating_add(links * TASKS_OF_A_LINK);
         if tasks > allowed {
             return Err(format!(
@@ -168,14 +169,14 @@ impl StoryRun {
         Ok(())
     }
 
-    /// Connections of the replica with its peers, dialed by either.
+    /// Connections of the replica with its peers, whichever side dialed.
     fn links(&self, replica: &str) -> usize {
         let net = &self.cluster.net;
         let others = self.cluster.names().into_iter().filter(|other| other != replica);
         others.map(|other| net.connections(replica, &other) + net.connections(&other, replica)).sum()
     }
 
-    /// Where an absence begins to count.
+    /// The starting point of an absence.
     pub(super) fn since(&self, absence: &Absence) -> usize {
         match absence {
             Absence::SeesNothing { viewer }
@@ -186,7 +187,7 @@ impl StoryRun {
         }
     }
 
-    /// What was there all the same.
+    /// What happened although it must not.
     pub(super) fn intruder(&self, absence: &Absence, since: usize) -> Option<String> {
         let (viewer, breaks): (_, &dyn Fn(&Body) -> bool) = match absence {
             Absence::Dials { from } => {
@@ -211,7 +212,7 @@ impl StoryRun {
         self.cluster.names().iter().map(|to| net.dialed(from, to) as usize).sum()
     }
 
-    /// Lets time pass, and what was set for later happen.
+    /// Lets time pass, and performs what was scheduled.
     pub(super) async fn pass(&mut self, span: std::time::Duration) {
         let until = self.user.now() + span;
         loop {
@@ -229,7 +230,7 @@ impl StoryRun {
     }
 }
 
-/// Tasks that one shared connection may keep at one end.
+/// Tasks that one shared connection may have at one end.
 const TASKS_OF_A_LINK: usize = 4;
 
 fn exactly(found: u64, wanted: u64, what: &str) -> Result<(), String> {

@@ -1,9 +1,9 @@
-//! A line of a story, cut into words. Knows where each began.
+//! Splits a line of a story into tokens with their columns.
 
 use std::fmt;
 use std::time::Duration;
 
-/// Something in a story that cannot be understood. Lines and columns count from 1.
+/// A syntax error in a story. Lines and columns count from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     pub line: usize,

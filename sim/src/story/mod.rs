@@ -1,7 +1,7 @@
-//! Stories: scenario files in plain words. Who is where, what happens when, what must be seen.
+//! Stories: scenario files, which say who takes part, what happens when, and what must be seen.
 //!
-//! One sentence a line, `#` begins a comment. Every expectation has a bound in virtual time, and every
-//! absence a stretch of it. The words are listed in `scenarios/README.md`.
+//! Each line is one sentence; `#` begins a comment. Every expectation has a bound in virtual time, and every
+//! absence a span of it. `scenarios/README.md` describes the language.
 
 mod ast;
 mod expect;

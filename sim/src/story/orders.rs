@@ -1,4 +1,4 @@
-//! What users ask, from the words of a story to the answer that is noted down.
+//! The requests of users, from the sentence in a story to the recorded answer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ use super::runner::{StoryRun, WAIT_MAX};
 use crate::client::{self, Answered};
 use crate::wire::Order;
 
-/// One order, ready to be asked, also again under its key.
+/// One request, ready to be sent, also again under its key.
 #[derive(Clone)]
 struct Request {
     chat: ChatId,
@@ -20,7 +20,7 @@ struct Request {
 }
 
 impl StoryRun {
-    /// Asks and waits for the answer.
+    /// Sends a request and waits for the answer.
     pub(super) async fn order(
         &mut self,
         order: &UserOrder,
@@ -36,7 +36,7 @@ impl StoryRun {
         }
     }
 
-    /// Asks, also at `again` under the same key, and waits for nothing.
+    /// Sends a request, also at `again` under the same key, without waiting.
     pub(super) fn order_at_once(
         &mut self,
         order: &UserOrder,
@@ -60,7 +60,7 @@ impl StoryRun {
         }
     }
 
-    /// Orders that wait for their answer.
+    /// The number of unanswered requests.
     pub(super) fn unanswered(&self) -> usize {
         self.unanswered.load(Ordering::Relaxed)
     }
@@ -74,7 +74,7 @@ impl StoryRun {
         }
     }
 
-    /// `None`: there is nothing that it could be about.
+    /// `None` if the target does not exist.
     fn request(&mut self, order: &UserOrder, name: &str) -> Option<Request> {
         let chat = self.chat(name);
         let order = self.resolve(order, chat)?;
@@ -115,7 +115,7 @@ impl StoryRun {
     }
 }
 
-/// Counts an order for as long as it waits for its answer.
+/// Counts a request while it is unanswered.
 struct Asked(Arc<AtomicUsize>);
 
 impl Asked {

@@ -1,4 +1,4 @@
-//! From the lines of a story to what they say. Errors point at the word that was not expected.
+//! Parses the lines of a story. Errors point at the unexpected word.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::database::{CallFault, PlannedFault};
 use crate::net::DialRule;
 use crate::wire::Order;
 
-/// Reads a story.
+/// Parses a story.
 pub fn parse(name: &str, text: &str) -> Result<Story, Problem> {
     let mut story = Story {
         name: name.to_owned(),
@@ -57,7 +57,7 @@ pub fn parse(name: &str, text: &str) -> Result<Story, Problem> {
     Ok(story)
 }
 
-/// Who was introduced so far.
+/// The names that were introduced so far.
 #[derive(Default)]
 struct Declared {
     replicas: BTreeSet<String>,
@@ -66,16 +66,16 @@ struct Declared {
 }
 
 const DEFAULT_CHAT: &str = "chat";
-/// A clock that is off by more than half is no clock.
+/// The largest drift of a clock, in thousandths.
 const DRIFT_MAX: i32 = 500;
-/// The ids of all that is promised and can be broken in a run.
+/// The ids of the guarantees that a run can break.
 pub const GUARANTEES: [&str; 20] = [
     "S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "S10", "L1", "L2", "L3", "L4", "L5", "B1", "B2",
     "B3", "D1", "D2",
 ];
 
 impl Declared {
-    /// Lines that set the stage. False: this is none.
+    /// Parses a line of the heading. False if it is not one.
     fn heading(&mut self, words: &mut Words<'_>, story: &mut Story) -> Parsed<bool> {
         if words.eat("guards") {
             while !words.is_over() {
@@ -153,7 +153,7 @@ impl Declared {
         }
     }
 
-    /// A replica or a viewer: both are hosts of the network.
+    /// The name of a replica or a viewer: both are hosts of the network.
     fn host(&self, words: &mut Words<'_>) -> Parsed<String> {
         match words.peek() {
             Some(name) if self.viewers.contains(name) => words.word("a viewer"),
@@ -578,7 +578,7 @@ impl Declared {
     }
 }
 
-/// `but 2`: not the last one, but the second before it.
+/// `but 2`: the second one before the last.
 fn last_but(words: &mut Words<'_>) -> Parsed<usize> {
     if !words.eat("but") {
         return Ok(0);

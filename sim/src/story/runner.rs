@@ -1,5 +1,6 @@
-//! Tells a story in a cluster: does what it says, waits for what it expects, and at the end lets everything
-//! heal, demands that all agree and nothing is left, and hands the evidence to the judges.
+//! Plays a story in a cluster: performs its sentences and waits for its expectations. In the recovery phase
+//! at the end it clears all faults, and requires that all viewers agree with the database and that nothing is
+//! left.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -24,24 +25,24 @@ use crate::tally::Tally;
 use crate::trace::Trace;
 use crate::world::World;
 
-/// How often an expectation is looked at.
+/// The interval at which expectations are checked.
 pub(super) const STEP: Duration = Duration::from_millis(5);
-/// What a user asks is answered by then, and a model that is spoken for is on stage.
+/// How long a user waits for an answer, and a sentence about a model for a run.
 pub(super) const WAIT_MAX: Duration = Duration::from_secs(10);
-/// Replicas have found each other by then, and the story begins.
+/// How long replicas have to find each other before the story begins.
 pub const START: Duration = Duration::from_secs(12);
-/// For so long all is watched that had time to agree ...
+/// After the time to agree, viewers are watched for this long ...
 const CALM: Duration = Duration::from_secs(8);
-/// ... and something new is shown within this.
+/// ... and no difference may last longer than this.
 const DIFFERENCE_MAX: Duration = Duration::from_secs(2);
-/// Chats have come to rest by then, once nobody has anything more to say.
+/// How long chats have to come to rest, once no model or user adds anything.
 const REST: Duration = Duration::from_secs(120);
 
-/// A story that did not come true.
+/// The failure of a story.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     pub guarantee: String,
-    /// The sentence, if it is one that failed.
+    /// The line and text of the sentence that failed, if it was a sentence.
     pub line: Option<(usize, String)>,
     pub why: String,
 }
@@ -55,32 +56,32 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Everybody in a story.
+/// A story that is being played, with all participants.
 pub(super) struct StoryRun {
     pub(super) cluster: Cluster,
     pub(super) viewers: BTreeMap<String, Viewer>,
     pub(super) chats: BTreeMap<String, ChatId>,
-    /// How many of the events that a viewer received are behind it.
+    /// How many events of each viewer are consumed by expectations.
     pub(super) marks: BTreeMap<String, usize>,
-    /// Tasks that each replica had before anything happened.
+    /// The number of tasks of each replica before anything happened.
     pub(super) baseline: BTreeMap<String, usize>,
     pub(super) resumes: Vec<(Time, String)>,
     pub(super) user: SimEnv,
     absences: Vec<(Sentence, Absence, usize)>,
     pub(super) asked: u64,
     pub(super) unanswered: Arc<AtomicUsize>,
-    /// Chats that somebody has asked to create.
+    /// Chats for which a request to create was sent.
     pub(super) created: BTreeSet<ChatId>,
-    /// Where users go unless they are told otherwise.
+    /// The default replica of users.
     pub(super) first_replica: String,
-    /// Where clients go, one after the other, that lose their replica.
+    /// The replicas that clients try in turn when they lose theirs.
     pub(super) roams: Vec<String>,
-    /// When the first sentence was told.
+    /// When the first sentence was performed.
     started: Time,
     final_crash: bool,
 }
 
-/// Tells it to the end. `Err` is the first thing that was not as promised.
+/// Plays a story to its end. `Err` is the first violation.
 pub async fn play(story: &Story, judge: Judge, seed: u64, trace: Trace, tally: Tally) -> Result<(), Failure> {
     let world = World::judged_by(judge, seed, trace, tally);
     let outcome = play_in(story, &world).await;
@@ -127,9 +128,9 @@ async fn play_in(story: &Story, world: &World) -> Result<(), Failure> {
     for sentence in &story.sentences {
         if let Err(why) = run.perform(sentence).await {
             let line = Some((sentence.line, sentence.text.clone()));
-            // A judge that waits for something sees by this that the time for it is over.
+            // This tells judges that wait for something that time has passed.
             run.inspect();
-            // What a judge finds says more than that the sentence did not come true.
+            // A violation says more than a failed sentence.
             if let Some(found) = world.judge(|judge| judge.verdict().cloned()) {
                 let why = format!("{}; and the story: {why}", found.why);
                 return Err(Failure { guarantee: found.guarantee.into(), line, why });
@@ -161,7 +162,7 @@ impl StoryRun {
         let next = self.chats.len() as u64;
         let ms = u64::try_from(self.cluster.world.wall().0).unwrap_or_default();
         *self.chats.entry(name.to_owned()).or_insert_with(|| {
-            // A UUIDv7 whose random half is a counter: ids are the same in every run.
+            // A UUIDv7 with a counter instead of the random half: ids are the same in every run.
             let mut random = [0; 10];
             random[2..].copy_from_slice(&next.to_be_bytes());
             ChatId(uuid::Builder::from_unix_timestamp_millis(ms, &random).into_uuid())
@@ -229,7 +230,7 @@ impl StoryRun {
         Ok(())
     }
 
-    /// Has every replica measured and what always holds asserted.
+    /// Measures every replica, and asserts its invariants.
     fn inspect(&self) {
         for name in self.cluster.names().iter().filter(|name| self.cluster.is_up(name)) {
             let measures = self.cluster.node(name).map(|node| node.inspect()).unwrap_or_default();
@@ -244,7 +245,7 @@ impl StoryRun {
         self.viewers.get(name).ok_or_else(|| format!("{name} has left"))
     }
 
-    /// What needs no time.
+    /// Performs a sentence that takes no time.
     fn befall(&mut self, step: &Step) {
         let Cluster { net, database, messenger, .. } = &self.cluster;
         match step {
@@ -310,7 +311,7 @@ impl StoryRun {
         }
     }
 
-    /// Who may work now hears of what there is to do: an acquisition that was held back is tried again.
+    /// Announces the waiting chats to replicas that may work from now on.
     fn set_workers(&self, workers: &Workers) {
         let Cluster { database, messenger, .. } = &self.cluster;
         for name in self.cluster.names() {
@@ -376,7 +377,7 @@ impl StoryRun {
         Ok(())
     }
 
-    /// Somebody who may not see the chat asks for it. What comes of it is for the judges (S10).
+    /// Sends the requests of somebody who may not see the chat. The judges check the outcome (S10).
     fn try_as_stranger(&self, replica: &str, chat: &str) {
         let Some(id) = self.chats.get(chat).copied() else { return };
         self.cluster.world.landed("a stranger tries", "stranger", format_args!("{chat} on {replica}"));
@@ -384,11 +385,12 @@ impl StoryRun {
         self.user.spawn(async move { client::try_as_stranger(&env, &replica, id).await }).detach();
     }
 
-    /// After the last fault: all agree (L1), everything comes to rest (L2, L3), and nothing is left (B2).
+    /// The recovery phase: viewers agree with the database (L1), chats come to rest (L2, L3), nothing is left
+    /// (B2).
     async fn finale(&mut self) -> Result<(), Failure> {
         let settings = self.cluster.settings;
         let bound = 2 * settings.poll_interval + settings.lease_ttl + Duration::from_secs(5);
-        self.cluster.world.trace("story", format_args!("everything heals"));
+        self.cluster.world.trace("story", format_args!("recovery: all faults are cleared"));
         self.resumes.clear();
         self.cluster.clear_faults();
         self.set_workers(&Workers::Everybody);
@@ -396,7 +398,7 @@ impl StoryRun {
         self.eventually(&["L1"], bound).await?;
         self.pass(over.since(self.user.now())).await;
         self.remain_agreed().await?;
-        // Whoever waits for the dead one waits for ever, unless clients roam.
+        // Unless clients roam, those of the dead replica would wait for ever.
         if self.final_crash && !self.roams.is_empty() && self.crash_a_worker() {
             self.eventually(&["L1"], bound).await?;
         }
@@ -410,8 +412,8 @@ impl StoryRun {
         self.eventually(&["B2"], retention).await
     }
 
-    /// A chat that is between two turns shows nothing that could differ, so to agree once is not enough: when the
-    /// time for it is over, no difference lasts.
+    /// Between two turns of a chat there is little that could differ, so agreeing once is not enough: from
+    /// now on, no difference may last.
     async fn remain_agreed(&mut self) -> Result<(), Failure> {
         let until = self.user.now() + CALM;
         let mut differs_since = None;
@@ -432,7 +434,7 @@ impl StoryRun {
         self.stop_if_judged()
     }
 
-    /// One more worker dies, in a calm that only this breaks. False: nobody works.
+    /// Crashes one more worker, without any other fault. False if no replica works.
     fn crash_a_worker(&mut self) -> bool {
         let working = |state: &mainstem_machine::ChatState| state.status.is_runnable();
         let states = self.chats.values().filter_map(|chat| self.cluster.database.chat(*chat));
@@ -446,7 +448,7 @@ impl StoryRun {
         true
     }
 
-    /// Waits until the judges of these guarantees miss nothing more.
+    /// Waits until these guarantees hold.
     async fn eventually(&mut self, guarantees: &[&str], bound: Duration) -> Result<(), Failure> {
         let until = self.user.now() + bound;
         while let Some((guarantee, why)) = self.missing(guarantees) {
@@ -465,7 +467,7 @@ impl StoryRun {
         self.cluster.world.judge(|judge| judge.overdue(now, guarantee, why));
     }
 
-    /// What the judges of these guarantees do not find as it has to be in the end.
+    /// The first of these guarantees that does not hold yet, and why.
     fn missing(&self, guarantees: &[&str]) -> Option<(&'static str, String)> {
         let viewers = self.viewers.iter().map(|(name, viewer)| Standing {
             viewer: name.as_str().into(),
@@ -484,7 +486,7 @@ impl StoryRun {
         self.cluster.world.judge(|judge| judge.missing(guarantees, &facts))
     }
 
-    /// What was found first is the verdict; what would come after it follows from it.
+    /// Fails if the judges have found a violation. Only the first one counts: others may follow from it.
     fn stop_if_judged(&self) -> Result<(), Failure> {
         let found = self.cluster.world.judge(|judge| judge.verdict().cloned());
         found.map_or(Ok(()), |found| Err(broken(found.guarantee, found.to_string())))

@@ -1,23 +1,23 @@
-//! The words of one line of a story, taken one after the other.
+//! A cursor over the tokens of one line of a story.
 
 use std::time::Duration;
 
 use super::lexer::{Problem, Token};
 
-/// The words of one line, taken one after the other.
+/// A cursor over the tokens of one line.
 pub(super) struct Words<'a> {
     pub(super) line: usize,
-    /// The column behind the last character.
+    /// The column after the last character.
     pub(super) end: usize,
     pub(super) tokens: &'a [(usize, Token)],
-    /// How many of them were taken.
+    /// How many tokens were taken.
     pub(super) at: usize,
 }
 
 pub(super) type Parsed<T> = Result<T, Problem>;
 
 impl Words<'_> {
-    /// What came is not what was expected.
+    /// An error: the next token is not what was expected.
     pub(super) fn problem<T>(&self, expected: &str) -> Parsed<T> {
         let (column, what) = match self.tokens.get(self.at) {
             Some((column, token)) => (*column, format!("expected {expected}, found {token}")),
@@ -57,7 +57,7 @@ impl Words<'_> {
         if self.eat(words) { Ok(()) } else { self.problem(&format!("`{words}`")) }
     }
 
-    /// One of several, each a word or two with what they stand for.
+    /// Takes one of several phrases, and returns what it stands for.
     pub(super) fn one_of<T: Clone>(&mut self, choices: &[(&str, T)]) -> Parsed<T> {
         for (words, meaning) in choices {
             if self.eat(words) {

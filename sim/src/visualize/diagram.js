@@ -1,5 +1,5 @@
-// The space-time diagram: a lane for each who takes part, time downwards, arrows from the moment sent to the
-// moment arrived. Only what is in sight is drawn; what lies within a few pixels of its like is joined.
+// The space-time diagram: a lane for each participant, time downwards, and arrows from sending to arrival.
+// Only what is visible is drawn, and events of the same kind within a few pixels are joined.
 
 const HEAD = 46; // The height of the names of lanes.
 const JOIN = 2.5; // Arrows that begin so close to each other, in pixels, are one.
@@ -20,7 +20,7 @@ class Diagram extends Happenings {
     this.restyle();
   }
 
-  // Colours and fonts, as the page has them now.
+  // The page's current colours and fonts.
   restyle() {
     const style = getComputedStyle(document.documentElement);
     const names = ["ground", "panel", "ink", "muted", "hairline", "lane", "client", "relay", "database", "bus",
@@ -31,11 +31,11 @@ class Diagram extends Happenings {
     this.widths.clear();
   }
 
-  // What is shown, or how, has changed.
+  // Recomputes the layout after a change of what is shown.
   arrange() {
     this.arrows = this.run.happenings.filter((one) => one.kind === "arrow" && this.filter.shows(one));
     this.lines = this.run.happenings.filter((one) => one.kind !== "arrow" && this.filter.shows(one));
-    // The latest end of an arrow that began no later: where it lies above the view, all before it do.
+    // The latest end of this arrow and all earlier ones: if it is above the view, so are all of them.
     this.ends = [];
     this.arrows.reduce((end, one, index) => (this.ends[index] = Math.max(end, one.end)), 0);
     const rooms = new Map();
@@ -47,7 +47,7 @@ class Diagram extends Happenings {
     for (const one of this.lines) {
       touch(one.at);
       const room = rooms.get(one.at);
-      // Where it stands among those of the same moment in the same column.
+      // Its row among those of the same moment in the same lane.
       one.row = one.kind === "broken" ? 0 : room.lanes.get(one.lane) ?? 0;
       if (one.kind === "broken") room.story += this.brokenHeight(one);
       else room.lanes.set(one.lane, one.row + 1);
@@ -114,7 +114,7 @@ class Diagram extends Happenings {
     this.zoomTo(0, 0);
   }
 
-  // Brings a moment into sight, and its lane.
+  // Scrolls a moment and its lane into view.
   reveal(one, share = 0.4) {
     const y = this.y(one.at);
     if (y < HEAD + 30 || y > this.height - 90) this.host.scrollTop += y - this.height * share;
@@ -174,7 +174,7 @@ class Diagram extends Happenings {
     }
   }
 
-  // The pixels of text below a moment, before the next.
+  // The pixels for text below a moment, before the next one.
   roomBelow(index) {
     const { scale } = this;
     const next = index + 1 < scale.rooms.length ? scale.rooms[index + 1] : scale.extent[1];
@@ -246,7 +246,7 @@ class Diagram extends Happenings {
       groups.set(key, { first: one, texts: [one.text], start: y, begin: tip, y, tip, count: 1, means });
     }
     groups.forEach(flush);
-    // Names come last, so that no arrow crosses one.
+    // Names are drawn last, so that no arrow crosses one.
     if (this.drawn.arrows <= CROWD) named.forEach((name) => this.nameArrow(name));
   }
 
@@ -291,12 +291,12 @@ class Diagram extends Happenings {
     this.drawn.joined += count > 1 ? 1 : 0;
     this.drawn.shapes.push({ one, x1, y1, x2: tx, y2: ty });
     const slope = Math.abs((ty - y1) / (tx - x1 || 1));
-    // That a call was done is told by the arrow itself.
+    // The arrow itself shows that a call was done.
     const texts = group.texts.filter((text) => !(one.from > one.to && text.endsWith(": done")));
     if (means && texts.length > 0) named.push({ one, count, texts, x1, y1, tx, ty, slope });
   }
 
-  // Along the arrow, near where it begins, if there is room.
+  // Along the arrow, near its beginning, if there is space.
   nameArrow({ one, count, texts, x1, y1, tx, ty, slope }) {
     const { pen, colours } = this;
     if (slope > 1.2 && one !== this.chosen) return;
@@ -322,7 +322,7 @@ class Diagram extends Happenings {
     pen.restore();
   }
 
-  // The moments at which something happened, as many as there is room for.
+  // The times at which something happened, as many as fit.
   drawTimes() {
     const { scale, colours } = this;
     let free = HEAD + 8;
@@ -361,7 +361,7 @@ class Diagram extends Happenings {
     });
   }
 
-  // What is drawn at a point, if anything is near it.
+  // The item that is drawn near a point, if there is one.
   hit(x, y) {
     let [best, nearest] = [null, 7];
     for (const { one, x1, y1, x2, y2 } of this.drawn.shapes) {

@@ -1,4 +1,5 @@
-// What happened, beside the lane of whoever did it; what the story says, beside all lanes; what broke, across.
+// Draws events: those of participants beside their lanes, sentences of the story beside all lanes, and broken
+// guarantees across them.
 
 const FAR = 0.16; // Below this zoom, only what is urgent has words.
 
@@ -7,13 +8,13 @@ class Happenings extends Words {
     const { colours, lines } = this;
     const first = search(lines.length, (index) => lines[index].at >= this.top - 1);
     const seen = [];
-    // Above the view, what was said may still reach into it.
+    // Text that begins above the view may reach into it.
     let index = first;
     while (index > 0 && this.y(lines[index - 1].at) > HEAD - 400) index -= 1;
     for (; index < lines.length && lines[index].at <= this.bottom; index += 1) seen.push(lines[index]);
     const urgent = { broken: 0, error: 1, fault: 2, story: 3, done: 4, logged: 5 };
     seen.sort((a, b) => urgent[a.kind] - urgent[b.kind] || a.index - b.index);
-    // No text covers somebody else's dot.
+    // No text covers the dot of another participant.
     for (const one of seen) {
       if (one.lane < 0 || one.kind === "broken") continue;
       const [x, y] = [this.x(one.lane), this.y(one.at) + one.row * ROW * this.scale.share];
@@ -41,7 +42,7 @@ class Happenings extends Words {
     }
   }
 
-  // Something that somebody did: a dot on the lane, and what it was beside it.
+  // An event of a participant: a dot on the lane, with its text beside it.
   drawLine(one, y) {
     const { pen, colours } = this;
     const x = this.x(one.lane);
@@ -64,19 +65,19 @@ class Happenings extends Words {
     if (!loud && this.zoom < FAR) return;
     const text = this.brief(one);
     const style = loud ? { colour, weight: 600 } : { colour: one.kind === "logged" ? colours.muted : colours.ink };
-    // Over the next lane where it is free, else up to it.
+    // Across the next lane if that is free, otherwise up to it.
     for (const room of [Math.min(2 * this.pitch + end, this.width - x - 24), end]) {
       const label = this.cut(text, room, SMALL, style.weight);
       if (this.text(label, x + 10, y, { ...style, halo: true })) break;
     }
   }
 
-  // Without what the mark says, and without ids that nobody reads.
+  // Without the text that the mark repeats, and without ids.
   brief(one) {
     return one.text.replace(/^fault: /, "").replace(/ chat=[0-9a-f-]{36}/, "");
   }
 
-  // What the story says, and what befalls all: beside the lanes.
+  // Sentences of the story, and events that affect everything: beside the lanes.
   drawScene(one, y) {
     const { pen, colours } = this;
     const loud = one.kind === "fault" || one.kind === "error";

@@ -1,5 +1,5 @@
-//! A run as one page of its own: a space-time diagram and the same in words. It needs nothing but a browser,
-//! and no network: a policy in the page forbids it. What users or models wrote is only ever text in it.
+//! A run as a self-contained page: a space-time diagram, and the same as a list. It needs only a browser and
+//! no network, which a policy in the page forbids. Texts of users and models are never interpreted as markup.
 
 use std::collections::BTreeMap;
 
@@ -24,10 +24,10 @@ const SCRIPTS: [&str; 9] = [
     include_str!("start.js"),
 ];
 
-/// The page for a run that was looked at. One whose trace was not kept has an empty diagram.
+/// The page of a run. If its trace was not kept, the diagram is empty.
 pub fn page(title: &str, seed: u64, outcome: &Outcome) -> String {
     let data = serde_json::to_string(&Data::new(title, seed, outcome)).expect("numbers and texts");
-    // Within a script only this could end it.
+    // Only `</` could end a script element.
     let data = data.replace('<', "\\u003c");
     let mut out = String::with_capacity(TEMPLATE.len() + STYLE.len() + data.len() + 64 * 1024);
     let mut rest = TEMPLATE;
@@ -51,7 +51,7 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// What the page's scripts read. Names and texts stand once, and are named by their place.
+/// The data for the page's scripts. Names and texts are stored once, and referred to by index.
 #[derive(Debug, Serialize)]
 struct Data<'a> {
     title: &'a str,
@@ -62,11 +62,11 @@ struct Data<'a> {
     dropped: usize,
     lanes: Vec<Lane<'a>>,
     texts: Vec<&'a str>,
-    /// When, who, kind, what.
+    /// Time, participant, kind, text.
     lines: Vec<(u64, usize, u8, usize)>,
-    /// From, to, way, label, when it was sent, its fate, when that was.
+    /// From, to, way, label, time sent, fate, time of the fate.
     arrows: Vec<(usize, usize, u8, usize, u64, u8, u64)>,
-    /// Lane, how it stood, from, to.
+    /// Lane, state, from, to.
     spans: Vec<(usize, &'static str, u64, u64)>,
 }
 
@@ -82,7 +82,7 @@ struct Lane<'a> {
     role: Role,
 }
 
-/// In the order in which lanes stand.
+/// The roles, in the order of their lanes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Role {
@@ -146,7 +146,7 @@ fn judgement(verdict: &Verdict) -> Judgement {
     Judgement { clean: matches!(verdict, Verdict::Clean), title }
 }
 
-/// Clients, replicas, the database, the bus: whoever sent something or was sent something, or stood somehow.
+/// All participants: clients, replicas, the database, the bus.
 fn lanes(outcome: &Outcome) -> Vec<Lane<'_>> {
     let mut roles = BTreeMap::new();
     for change in &outcome.arrows.changes {
@@ -176,7 +176,7 @@ fn end(outcome: &Outcome) -> u64 {
     lines.max(arrows).max(changes).as_micros()
 }
 
-/// When somebody was not up.
+/// The spans during which a participant was not up.
 fn spans(changes: &[Change], end: u64) -> Vec<(&str, &'static str, u64, u64)> {
     let mut spans = vec![];
     let mut open: BTreeMap<&str, (&'static str, u64)> = BTreeMap::new();
@@ -210,7 +210,7 @@ impl<'a> Texts<'a> {
     }
 }
 
-/// Its place in `KINDS` of `run.js`.
+/// The index in `KINDS` of `run.js`.
 fn kind_code(kind: Kind) -> u8 {
     match kind {
         Kind::Done => 0,
@@ -222,7 +222,7 @@ fn kind_code(kind: Kind) -> u8 {
     }
 }
 
-/// Its place in `WAYS` of `run.js`.
+/// The index in `WAYS` of `run.js`.
 fn way_code(way: Way) -> u8 {
     match way {
         Way::Client => 0,

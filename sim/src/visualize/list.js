@@ -1,4 +1,4 @@
-// The same happenings in words. Only the rows in sight are in the document.
+// The same events as a list. Only visible rows are in the document.
 
 const ROW_HEIGHT = 24;
 
@@ -50,7 +50,7 @@ class List {
     this.tell(one);
   }
 
-  // Brings a row into sight; where it is not, so far down.
+  // Scrolls a row into view.
   show(one, share) {
     const place = this.shown.indexOf(one);
     if (place >= 0) {
@@ -84,7 +84,7 @@ class List {
   }
 }
 
-// What others wrote is only ever text.
+// Text of users or models is never interpreted as markup.
 function part(tag, name = "", text = "") {
   const element = document.createElement(tag);
   if (name.trim() !== "") element.className = name.trim();

@@ -1,5 +1,4 @@
-//! A run, for people: in a terminal and in a browser. What is here runs nothing and judges nothing: it takes
-//! what the trace kept.
+//! Visualizes a run, in a terminal or in a browser, from its trace.
 
 pub mod html;
 pub mod timeline;

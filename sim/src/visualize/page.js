@@ -1,4 +1,4 @@
-// The page: what is chosen, searched and shown, and the keys.
+// The page: selection, search, filters and keys.
 
 class Page {
   constructor() {
@@ -6,7 +6,7 @@ class Page {
     this.id = id;
     this.run = new Run(JSON.parse(id("data").textContent));
     this.filter = new Filter();
-    // Most of the log says once more what the rest says.
+    // Most log lines repeat what the other events show.
     this.filter.hidden.add("logged");
     this.diagram = new Diagram(this.run, this.filter, id("diagram"), id("canvas"), id("sheet"));
     this.list = new List(this.run, this.filter, id("list"), id("rows"), id("details"));
@@ -154,7 +154,7 @@ class Page {
     this.search("");
   }
 
-  // To the next of those in the list, or of those that `wanted` picks.
+  // Selects the next event in the list, or the next one for which `wanted` holds.
   step(by, wanted = () => true) {
     const among = this.list.shown.filter(wanted);
     if (among.length === 0) return;
@@ -198,7 +198,7 @@ class Page {
     });
   }
 
-  // What is at hand stays at the same height, whatever becomes of the rest.
+  // The selected event stays at the same height, whatever changes above it.
   keepingPlace(change) {
     const { diagram } = this;
     const seen = this.chosen && diagram.y(this.chosen.at) > 0 && diagram.y(this.chosen.at) < diagram.height;

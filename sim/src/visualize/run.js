@@ -1,4 +1,4 @@
-// The run as the page carries it: lanes, and all happenings in the order of time.
+// The data of the run: lanes, and all events in the order of time.
 
 const KINDS = ["done", "story", "fault", "logged", "error", "broken"];
 const WAYS = ["client", "relay", "database", "bus"];
@@ -20,7 +20,7 @@ class Run {
       at, end, from, to, way: WAYS[way], kind: "arrow", text: data.texts[label], fate: FATES[fate],
       who: `${this.lanes[from].name} → ${this.lanes[to].name}`, lane: from,
     }));
-    // Sorting is stable: what was said of a moment comes before what was sent in it.
+    // Sorting is stable: lines of a moment come before arrows sent in it.
     this.happenings = lines.concat(arrows).sort((a, b) => a.at - b.at);
     this.happenings.forEach((one, index) => {
       one.index = index;
@@ -31,7 +31,7 @@ class Run {
   }
 }
 
-// Which happenings are shown, and which of them the search means.
+// Which events are shown, and which of them match the search.
 class Filter {
   constructor() {
     this.hidden = new Set();

@@ -1,5 +1,5 @@
-// From time to the height at which it is drawn, and back. Quiet time is shortened, and a moment at which much
-// was said has room for it below.
+// Maps time to the height at which it is drawn, and back. Quiet time is shortened, and moments with much text
+// get more space below them.
 
 const PACE = 11; // Pixels for a millisecond, before zooming.
 const ROW = 15; // Pixels for a line of text.
@@ -7,7 +7,7 @@ const FULL_MS = 3; // What is quiet for no longer has its full length.
 const BREAK = 2e5; // What is quiet for longer is marked, in microseconds.
 
 class Scale {
-  // `moments`: pairs of a time and the pixels of text that belong to it, by time.
+  // `moments`: pairs of a time and the pixels that its text needs, sorted by time.
   constructor(moments, folds) {
     this.times = [];
     this.lengths = [];
@@ -31,7 +31,7 @@ class Scale {
     return FULL_MS + 0.75 * Math.log(ms / FULL_MS);
   }
 
-  // How much of the room for text is left at this zoom.
+  // The share of the space for text that is left at this zoom.
   get share() {
     return Math.min(1, this.zoom * 1.2);
   }
@@ -68,7 +68,7 @@ class Scale {
   }
 }
 
-// The first index at which `holds`, which holds from there on.
+// Binary search: the first index for which `holds` is true.
 function search(count, holds) {
   let [low, high] = [0, count];
   while (low < high) {

@@ -1,4 +1,4 @@
-// With `#selfcheck` the page uses itself as a person would, and leaves in the document what came of it.
+// With `#selfcheck`, the page operates itself as a person would, and writes the results into the document.
 
 function selfcheck(page) {
   const { diagram, list, run } = page;
@@ -60,10 +60,10 @@ function selfcheck(page) {
   page.id("selfcheck").textContent = JSON.stringify(told);
 }
 
-// The share of the canvas that is not ground.
+// The share of the canvas that is not background.
 function inked({ pen, canvas }) {
   const { data } = pen.getImageData(0, 0, canvas.width, canvas.height);
-  // Nothing is drawn in the last corner.
+  // The last corner is background.
   const ground = data.length - 4;
   let count = 0;
   for (let at = 0; at < data.length; at += 4) {

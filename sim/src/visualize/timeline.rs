@@ -1,5 +1,6 @@
-//! A trace for a terminal: when, who, what, in columns; faults are marked, and where a guarantee was found
-//! broken stands out. It is styled throughout: whoever prints it strips that where nobody would see it.
+//! A trace as text for a terminal: time, participant and text in columns. Faults are marked, and broken
+//! guarantees are highlighted. The text has ANSI styles; printing it with `anstream` removes them where they
+//! are not supported.
 
 use std::fmt::Write as _;
 
@@ -8,11 +9,11 @@ use mainstem_machine::Time;
 
 use crate::trace::{Kind, Line};
 
-/// What is quiet for longer is told, in microseconds.
+/// Longer gaps are shown, in microseconds.
 const QUIET_MIN: u64 = 1_000_000;
 const WHO_MIN: usize = 8;
 const WHO_MAX: usize = 16;
-/// In the order in which people turn up; none that a mark has.
+/// Colours of participants, in the order in which they appear. Marks have other colours.
 const COLOURS: [AnsiColor; 6] = [
     AnsiColor::Cyan,
     AnsiColor::Green,
@@ -22,7 +23,7 @@ const COLOURS: [AnsiColor; 6] = [
     AnsiColor::BrightGreen,
 ];
 
-/// Prints with `anstream`: it drops the colours where they make no sense.
+/// Renders a trace. Print it with `anstream`, which removes styles where they are not supported.
 pub fn render(lines: &[Line]) -> String {
     let mut people: Vec<&str> = vec![];
     for line in lines {
@@ -42,7 +43,7 @@ pub fn render(lines: &[Line]) -> String {
     out
 }
 
-/// Not one of those who take part: the stage that they stand on.
+/// Names that are not participants.
 fn is_scene(who: &str) -> bool {
     matches!(who, "story" | "network" | "database" | "bus" | "product" | "judge" | "verdict")
 }
@@ -62,7 +63,7 @@ impl Columns<'_> {
         }
         let micros = line.at.as_micros();
         let at = format!("{:>4}.{:06}", micros / 1_000_000, micros % 1_000_000);
-        // What happened at the same moment stands below it.
+        // Lines of the same moment leave the time empty.
         let when = if last == Some(line.at) { dim } else { Style::new() };
         let (mark, style) = mark(line.kind);
         let what = line.what.strip_prefix("fault: ").filter(|_| line.kind == Kind::Fault);
@@ -93,7 +94,7 @@ fn row(out: &mut String, line: std::fmt::Arguments<'_>) {
     writeln!(out, "{line}").expect("a string takes what is written");
 }
 
-/// What stands before a line of this kind, and how the line looks.
+/// The mark before a line of this kind, and the style of the line.
 fn mark(kind: Kind) -> (char, Style) {
     let bold = Style::new().bold();
     match kind {

@@ -1,9 +1,9 @@
-// Text on a canvas. It is only written where nothing is written yet, so that no text ever covers another.
+// Text on a canvas. It is drawn only where the space is free, so that no text covers another.
 
 const SMALL = 11;
 
 class Words {
-  // Writes where nothing is written yet. False: something is.
+  // Draws text if the space is free. Otherwise returns false.
   text(text, x, y, style = {}) {
     if (text === "") return false;
     const size = style.size ?? SMALL;
@@ -20,7 +20,7 @@ class Words {
     pen.textAlign = align;
     pen.textBaseline = "middle";
     if (halo) {
-      // What crosses a text stays behind it.
+      // Lines that cross a text stay behind it.
       const wide = this.wideOf(text, size, weight, mono);
       const left = align === "center" ? x - wide / 2 : x;
       const alpha = pen.globalAlpha;
@@ -51,7 +51,7 @@ class Words {
     return wide;
   }
 
-  // As much of it as there is room for; nothing where not even a word would be left.
+  // Shortens text to a width; to nothing if not even a word would be left.
   cut(text, room, size, weight) {
     const line = text.split("\n", 1)[0];
     if (this.wideOf(line, size, weight) <= room) return line;
@@ -71,7 +71,7 @@ class Words {
     return rows;
   }
 
-  // Claims a rectangle. False: part of it is taken.
+  // Claims a rectangle. False if part of it is taken.
   take(box) {
     const taken = this.drawn.boxes.some((other) =>
       box[0] < other[2] && other[0] < box[2] && box[1] < other[3] && other[1] < box[3]);

@@ -1,5 +1,5 @@
-//! Builds of the copy, in a target directory of their own that is kept. What was built is copied away at once, so
-//! that the next one can begin while this one runs.
+//! Builds the copy, in a target directory of its own that is kept. The program is copied away after each
+//! build, so that the next build can begin while it runs.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,10 +11,10 @@ use super::plant::Tree;
 
 const PROFILE: &str = "sim";
 const PACKAGE: &str = "mainstem-sim";
-/// Of what the compiler says, as much as a report shows.
+/// Lines of the compiler's output in a report.
 const LINES_MAX: usize = 30;
 
-/// Builds one tree, one state of it after the other.
+/// Builds the states of one tree, one after the other.
 #[derive(Debug)]
 pub(super) struct Builder {
     tree: Tree,
@@ -24,7 +24,7 @@ pub(super) struct Builder {
 }
 
 impl Builder {
-    /// Builds the tree as it is, without a bug.
+    /// A builder of the tree.
     pub(super) fn new(tree: Tree, target: PathBuf, binaries: PathBuf) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&binaries).with_context(|| format!("making {}", binaries.display()))?;
         spare_the_libraries(&target);
@@ -39,7 +39,7 @@ impl Builder {
         &self.clean
     }
 
-    /// The program with the bug. The tree is as before afterwards, however this came out.
+    /// Builds the program with the bug. Restores the tree afterwards in any case.
     pub(super) fn plant(&self, entry: &Entry) -> anyhow::Result<PathBuf> {
         let binary = self.binaries.join(&entry.name);
         let planted = self.tree.plant(entry)?;
@@ -59,7 +59,7 @@ impl Builder {
             .current_dir(self.tree.root())
             .args(["build", "--locked", "--color", "never", "--profile", PROFILE, "--package", PACKAGE])
             .env("CARGO_TARGET_DIR", &self.target)
-            // The copy lies below the tree, so its settings would be read twice and the flag given twice.
+            // The copy is inside the tree, so cargo would read the settings of both and pass the flag twice.
             .env("RUSTFLAGS", "--cfg madsim")
             .stdin(Stdio::null());
         let output = command.output().context("running cargo")?;
@@ -69,15 +69,15 @@ impl Builder {
             bail!("{}", errors[..errors.len().min(LINES_MAX)].join("\n"));
         }
         let built = self.target.join(PROFILE).join(PACKAGE);
-        // A new file: the old one may be running.
+        // A new file, because the old one may be running.
         let _ = std::fs::remove_file(binary);
         std::fs::copy(&built, binary).with_context(|| format!("copying {}", built.display()))?;
         Ok(())
     }
 }
 
-/// What this program stands on was built for it already, in the directory that it was started from: taken over,
-/// with its time stamps, it need not be built again. If that fails, all that is lost is time.
+/// Copies the built dependencies of this program, with their time stamps, so that they need not be built
+/// again. A failure only costs time.
 fn spare_the_libraries(target: &Path) {
     let built = std::env::current_exe().ok();
     let Some(from) = built.as_deref().and_then(Path::parent).filter(|from| from.ends_with(PROFILE)) else {

@@ -1,26 +1,26 @@
-//! What a run that failed says of itself: which guarantee it names, and who found that.
+//! Parses the output of a failed run: the guarantee that it names, and what detected the failure.
 
 use serde::{Deserialize, Serialize};
 
-/// Who found it.
+/// What detected the failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Finder {
-    /// A judge, from the evidence.
+    /// An oracle.
     Judge,
-    /// A sentence of the story that did not come true.
+    /// A failed sentence of the story.
     Story,
-    /// What is demanded after everything has healed.
+    /// A requirement of the recovery phase.
     Finale,
-    /// An assertion that is always on.
+    /// An assertion in the product.
     Assertion,
     /// The product logged an error.
     Log,
-    /// By the wall clock there was no end.
+    /// The wall-clock limit.
     Clock,
-    /// Two processes told one run differently.
+    /// Different traces of one run in two processes.
     Determinism,
-    /// A random run, which does not say who.
+    /// A random run, whose result does not say.
     Run,
 }
 
@@ -41,20 +41,21 @@ impl Finder {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Catch {
-    /// `None`: it names none.
+    /// `None` if the output names no guarantee.
     pub(super) guarantee: Option<String>,
     pub(super) finder: Finder,
     pub(super) why: String,
 }
 
 impl Catch {
-    /// Whether it names what the bug breaks.
+    /// Whether it names a guarantee that the bug breaks.
     pub(super) fn names(&self, breaks: &[String]) -> bool {
         self.guarantee.as_ref().is_some_and(|named| breaks.contains(named))
     }
 }
 
-/// What `scenarios` told of one story that failed: the verdict, before the lines that say how to see it again.
+/// Parses the output of `scenarios` for a failed story: the verdict, which comes before the lines about
+/// replaying it.
 pub(super) fn of_story(output: &str) -> Option<Catch> {
     let lines = output.lines().take_while(|line| !line.starts_with("scenario "));
     let lines: Vec<_> = lines.filter(|line| !line.starts_with("FAILED ")).collect();
@@ -66,7 +67,7 @@ pub(super) fn of_story(output: &str) -> Option<Catch> {
         return Some(catch(None, Finder::Log, why));
     }
     if lines.iter().any(|line| line.starts_with("no end after ")) {
-        // Time stands still in a machine that turns without input.
+        // Time stands still if a machine spins without input.
         return Some(catch(Some("L4".into()), Finder::Clock, why));
     }
     let (at, id, rest) = lines.iter().enumerate().find_map(|(at, line)| {
@@ -87,7 +88,7 @@ fn catch(guarantee: Option<String>, finder: Finder, why: String) -> Catch {
     Catch { guarantee, finder, why }
 }
 
-/// One line of the results of random runs. What else it holds is of no concern here.
+/// One line of the results of random runs. Other members are ignored.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 pub(super) struct Seed {
     pub(super) seed: u64,
@@ -99,7 +100,7 @@ pub(super) struct Seed {
 }
 
 impl Seed {
-    /// What it caught, if it is not clean.
+    /// The catch, if the seed is not clean.
     pub(super) fn catch(&self) -> Option<Catch> {
         let (guarantee, finder) = match self.verdict.as_str() {
             "clean" => return None,

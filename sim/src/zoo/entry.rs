@@ -1,7 +1,6 @@
-//! A planted bug, as its file tells it: what it is, which guarantees it breaks, where in the source it stands.
+//! The file of a planted bug: its title, the guarantees it breaks, and its changes of the source.
 //!
-//! Whatever is wrong with a file is told with the file's name and the key. Whether its changes fit the source is
-//! for [`plant`](super::plant) to say.
+//! Errors name the file and the key. [`plant`](super::plant) checks whether the changes fit the source.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,27 +8,28 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
 
-/// Seeds that random runs may take to find a bug that does not say how many.
+/// The default number of seeds for random runs.
 const SEEDS: u64 = 200;
 
 /// One file of `scenarios/bugs`.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
-    /// The file's stem.
+    /// The name of the file, without its extension.
     pub(super) name: String,
     pub(super) path: PathBuf,
     pub(super) title: String,
     /// A catch counts only if it names one of these.
     pub(super) breaks: Vec<String>,
-    /// The story that fails with the bug and comes true without it. Only what must survive may have none.
+    /// The story that fails with the bug and passes without it. Only an entry that must survive may have
+    /// none.
     pub(super) story: Option<PathBuf>,
-    /// Only two processes show it, by different traces of one seed (D1).
+    /// It shows only by different traces of one seed in two processes (D1).
     pub(super) by_determinism: bool,
-    /// How many seeds random runs may take.
+    /// The number of seeds for random runs.
     pub(super) seeds: u64,
-    /// Random runs hunt it only when that is asked for: it takes so many of them.
+    /// It takes so many random runs that they are tried only on request.
     pub(super) rare: bool,
-    /// It changes nothing that is promised: whoever catches it is wrong.
+    /// It breaks no guarantee, so it must not be caught.
     pub(super) must_survive: bool,
     pub(super) changes: Vec<Change>,
 }
@@ -37,14 +37,14 @@ pub(super) struct Entry {
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Change {
-    /// From the root of the tree.
+    /// The path from the root of the tree.
     pub(super) file: String,
-    /// Stands exactly once in the file.
+    /// Text that occurs exactly once in the file.
     pub(super) find: String,
     pub(super) replace: String,
 }
 
-/// An entry that cannot be understood, or does not fit the source.
+/// Why an entry is invalid, or does not fit the source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Problem {
     pub(super) path: PathBuf,
@@ -66,7 +66,7 @@ struct File {
     #[serde(default)]
     breaks: Vec<String>,
     story: Option<String>,
-    /// For readers alone.
+    /// For human readers only.
     #[serde(default, rename = "note")]
     _note: String,
     caught: Option<Caught>,
@@ -97,7 +97,7 @@ impl Default for Random {
     }
 }
 
-/// Reads an entry. A story is looked for beside it, then in `stories`, each time first.
+/// Reads an entry. Its story is looked up beside it first, then in `stories`.
 pub(super) fn read(path: &Path, stories: &[PathBuf]) -> Result<Entry, Problem> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| Problem { path: path.to_owned(), what: format!("cannot be read: {error}") })?;

@@ -1,5 +1,6 @@
-//! The hunt for one bug: its story has to fail and name what the bug breaks, and so have random runs. Without
-//! the bug the same story comes true, and the same seed is clean: else the catch is none.
+//! The hunt for one bug: its story and random runs have to fail, and to name a guarantee that the bug breaks.
+//! Without the bug, the same story must pass and the same seed must be clean; otherwise the catch does not
+//! count.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -13,25 +14,25 @@ use anyhow::{Context, bail};
 use super::catch::{self, Catch, Finder, Seed};
 use super::entry::Entry;
 
-/// By the wall clock, for one story.
+/// The wall-clock limit of one story.
 const STORY_LIMIT: Duration = Duration::from_secs(120);
-/// By the wall clock, for all random runs of one bug, and for shrinking.
+/// The wall-clock limit of all random runs of one bug, and of shrinking.
 const RUNS_LIMIT: Duration = Duration::from_secs(3600);
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
-/// How long a program may count as being written.
+/// How long to wait while a new program is still open for writing.
 const BUSY_MAX: Duration = Duration::from_secs(5);
 const NOT_DETERMINISTIC: i32 = 3;
 
-/// What a hunter was told to do, and the program without a bug.
+/// The options of the hunt, and the program without a bug.
 #[derive(Debug)]
 pub(super) struct Hunter {
     clean: PathBuf,
-    /// Where programs leave what they say.
+    /// The directory for the programs' output.
     outputs: PathBuf,
-    /// All stories: what must survive passes each of them.
+    /// All stories. An entry that must survive has to pass all of them.
     stories: Vec<PathBuf>,
     how: How,
-    /// Stories that came true without a bug.
+    /// Stories that passed without a bug.
     came_true: BTreeSet<PathBuf>,
 }
 
@@ -44,14 +45,14 @@ pub(super) struct How {
     pub(super) without_oracle: Option<String>,
 }
 
-/// How one bug fared.
+/// The result for one bug.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Hunted {
     pub(super) by_story: Option<Catch>,
-    /// A story that failed and named nothing that the bug breaks.
+    /// A story that failed without naming a guarantee that the bug breaks.
     pub(super) story_missed: Option<Catch>,
     pub(super) by_runs: Option<RunsCatch>,
-    /// Seeds that failed and named nothing that the bug breaks.
+    /// Seeds that failed without naming a guarantee that the bug breaks.
     pub(super) seeds_missed: u64,
     pub(super) seeds_run: u64,
     pub(super) runs_took: Duration,
@@ -65,7 +66,7 @@ pub(super) struct RunsCatch {
 }
 
 impl Hunter {
-    /// Fails if the program cannot do what is asked: nothing is left out without being told to.
+    /// Fails if the program lacks a command that is needed: nothing is skipped silently.
     pub(super) fn new(
         clean: PathBuf,
         outputs: PathBuf,
@@ -125,7 +126,7 @@ impl Hunter {
                 self.hunt_by_runs(entry, program, &mut hunted)?;
             }
             hunted.runs_took = start.elapsed();
-            // One run alone shows no difference between two.
+            // A single run cannot show a difference between two.
             if self.how.shrink
                 && !entry.by_determinism
                 && let Some(caught) = &hunted.by_runs
@@ -158,7 +159,7 @@ impl Hunter {
         Ok(())
     }
 
-    /// One story in one program: what it failed by.
+    /// Runs one story in one program, and returns why it failed.
     fn try_story(
         &self,
         program: &Path,
@@ -179,7 +180,7 @@ impl Hunter {
                 Some(found) => Ok(Some(found)),
                 None => bail!("{name}: the verdict cannot be read:\n{output}"),
             },
-            // A panic that was not caught where runs are.
+            // A panic outside a run.
             Some(101) | None => bail!("{name}: the program itself broke off:\n{output}"),
             Some(code) => bail!("{name}: exit code {code}:\n{output}"),
         }
@@ -208,7 +209,7 @@ impl Hunter {
         Ok(())
     }
 
-    /// Random runs up to the first seed that is not clean. In order of their seeds.
+    /// Random runs, in the order of their seeds, up to the first one that is not clean.
     fn seeds(&self, program: &Path, from: u64, to: u64, name: &str) -> anyhow::Result<Vec<Seed>> {
         let results = self.outputs.join(format!("{name}.seeds.jsonl"));
         let _ = std::fs::remove_file(&results);
@@ -223,7 +224,7 @@ impl Hunter {
             read.lines().filter(|line| !line.trim().is_empty()).map(serde_json::from_str).collect();
         let mut seeds = seeds.with_context(|| format!("reading {}", results.display()))?;
         seeds.sort_by_key(|seed| seed.seed);
-        // With several runs at once, some beyond the first that is not clean have ended too.
+        // With several workers, some later seeds may have ended as well.
         if let Some(at) = seeds.iter().position(|seed| seed.catch().is_some()) {
             seeds.truncate(at + 1);
         }
@@ -233,7 +234,7 @@ impl Hunter {
         }
     }
 
-    /// Each seed in two processes.
+    /// Runs each seed in two processes.
     fn compare_seeds(&self, entry: &Entry, program: &Path, hunted: &mut Hunted) -> anyhow::Result<()> {
         for seed in 0..entry.seeds {
             let mut command = Command::new(program);
@@ -252,7 +253,7 @@ impl Hunter {
         Ok(())
     }
 
-    /// What the program says of the smallest run that still fails.
+    /// Shrinks a failing seed, and returns the program's summary.
     fn shrink(&self, entry: &Entry, program: &Path, seed: u64) -> anyhow::Result<String> {
         let file = self.outputs.join(format!("{}.shrunk.story", entry.name));
         let mut command = Command::new(program);
@@ -265,7 +266,7 @@ impl Hunter {
         }
     }
 
-    /// Runs a program to its end: its exit code, if it has one, and all that it said.
+    /// Runs a program to its end. Returns its exit code, if it has one, and its output.
     fn run(
         &self,
         mut command: Command,
@@ -293,8 +294,8 @@ impl Hunter {
     }
 }
 
-/// A program that was just written counts as being written for as long as a process that began meanwhile has not
-/// come to its own program.
+/// A program that was just written may still be open for writing in a child process that was forked in the
+/// meantime and has not reached its `exec`.
 fn start(command: &mut Command) -> anyhow::Result<Child> {
     let until = Instant::now() + BUSY_MAX;
     loop {

@@ -1,4 +1,4 @@
-//! The hunter, with programs that are scripts: they say what a program of ours would.
+//! Tests of the hunter, with scripts that print what the real program would.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use super::{How, Hunted, Hunter};
 use crate::zoo::catch::Finder;
 use crate::zoo::entry::{Change, Entry};
 
-/// Understands everything and finds nothing.
+/// Accepts every command and finds nothing.
 const CLEAN: &str = r#"
 case "$*" in
 *--help*) echo "--seeds --stop --results --without-oracle -o" ;;

@@ -1,8 +1,9 @@
-//! The zoo: bugs of the kind that such systems really had, each a file in `scenarios/bugs`. Each is planted in a
-//! copy of the tree, and has to be caught by its story and by random runs, by a guarantee that it breaks (D3).
+//! The zoo: bugs of the kind that such systems really had, each a file in `scenarios/bugs`. Each is planted
+//! in a copy of the tree, and has to be caught by its story and by random runs, by a guarantee that it breaks
+//! (D3).
 //!
-//! The working tree is never touched, and nothing is skipped in silence: what does not fit the source, does not
-//! build or makes no difference is an error.
+//! The working tree is never changed, and nothing is skipped silently: a bug that does not fit the source,
+//! does not build or changes nothing is an error.
 
 mod build;
 mod catch;
@@ -26,33 +27,33 @@ use report::{Report, Row};
 
 const USAGE: u8 = 64;
 
-/// What `cargo sim zoo` is told.
+/// The arguments of `cargo sim zoo`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// The bugs by name; all of them if none is named.
+    /// Names of bugs [default: all].
     names: Vec<String>,
-    /// Where they are, and stories of their own beside them; otherwise scenarios/bugs.
+    /// The directory of the bugs and of stories that belong to them [default: scenarios/bugs].
     #[arg(long)]
     dir: Option<PathBuf>,
-    /// Leaves out random runs; the report says so.
+    /// Skips random runs. The report says so.
     #[arg(long)]
     stories_only: bool,
-    /// Hunts by random runs also what takes thousands of them; otherwise that is left to its story.
+    /// Hunts by random runs also bugs that take thousands of them; otherwise only their stories are run.
     #[arg(long)]
     rare: bool,
-    /// Looks for the smallest random run that still fails.
+    /// Shrinks the random runs that fail.
     #[arg(long)]
     shrink: bool,
-    /// Leaves out what one guarantee's oracle finds: bugs that nothing else catches are then missed.
+    /// Switches the oracle of one guarantee off: bugs that only it catches are missed then.
     #[arg(long, value_name = "ID")]
     without_oracle: Option<String>,
-    /// Begins no further bug when this time is over, like 10m.
+    /// Begins no further bug after this time, like 10m.
     #[arg(long = "for", value_name = "TIME", value_parser = time)]
     limit: Option<Duration>,
-    /// Begins with this entry, counted round.
+    /// Begins with this entry, modulo their number.
     #[arg(long, default_value_t = 0)]
     rotate: usize,
-    /// Where a line of JSON for each bug goes; otherwise below the target directory.
+    /// The file for one line of JSON for each bug [default: under the target directory].
     #[arg(long)]
     results: Option<PathBuf>,
 }
@@ -69,7 +70,7 @@ fn time(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Runs the zoo of the tree under `root`, whose stories are in `scenarios`. The exit code.
+/// Runs the zoo of the tree under `root`, whose stories are in `scenarios`. Returns the exit code.
 pub fn run(options: &Options, scenarios: &Path) -> anyhow::Result<u8> {
     let scenarios = scenarios.canonicalize().with_context(|| format!("finding {}", scenarios.display()))?;
     let root = scenarios.parent().context("the scenarios lie in no tree")?;
@@ -123,7 +124,7 @@ pub fn run(options: &Options, scenarios: &Path) -> anyhow::Result<u8> {
     Ok(report.code())
 }
 
-/// The next bug is built while the last one is hunted; never more than one ahead.
+/// Builds the next bug while the last one is hunted, at most one ahead.
 fn hunt_all(
     entries: &[Entry],
     builder: &Builder,
@@ -174,8 +175,8 @@ fn hunt_all(
     })
 }
 
-/// The names of all entries in `scenarios/bugs` of the tree under `root`. Fails if one of them cannot be understood,
-/// or does not fit the source as it is now.
+/// The names of all entries in `scenarios/bugs` of the tree under `root`. Fails if one of them is invalid, or
+/// does not fit the current source.
 pub fn fitting(root: &Path) -> anyhow::Result<Vec<String>> {
     let scenarios = root.join("scenarios");
     let entries = files(&scenarios.join("bugs"), "toml")?.into_iter().map(|file| {
@@ -186,7 +187,7 @@ pub fn fitting(root: &Path) -> anyhow::Result<Vec<String>> {
     entries.collect()
 }
 
-/// All stories, those included that a random run left behind.
+/// All stories, including those made from random runs.
 fn stories(scenarios: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut stories = files(scenarios, "story")?;
     let regressions = scenarios.join("regressions");
@@ -196,7 +197,7 @@ fn stories(scenarios: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(stories)
 }
 
-/// Files of a directory by their extension, in order.
+/// The files in a directory with this extension, sorted.
 fn files(directory: &Path, extension: &str) -> anyhow::Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(directory).with_context(|| format!("reading {}", directory.display()))?;
     let files: Result<Vec<PathBuf>, _> = entries.map(|entry| entry.map(|entry| entry.path())).collect();

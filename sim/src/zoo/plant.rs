@@ -1,8 +1,7 @@
-//! The copy of the tree in which bugs are planted. One is kept from run to run, so that a build is a small one.
+//! The copy of the tree in which bugs are planted. It is kept between runs, so that builds are incremental.
 //!
-//! It is what the working tree is, edits that were not committed included. A file is written only if its content
-//! differs, and then it has a fresh time stamp: a build tool that goes by time sees each planting and each
-//! restoring.
+//! It equals the working tree, uncommitted changes included. A file is written only if its content differs,
+//! and gets a new time stamp then, so that the build tool sees each change.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,7 +18,7 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    /// Makes the copy under `root` what the working tree under `source` is.
+    /// Makes the copy under `root` equal to the working tree under `source`.
     pub(super) fn refresh(source: &Path, root: PathBuf) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&root).with_context(|| format!("making {}", root.display()))?;
         let wanted = files(source)?;
@@ -29,7 +28,7 @@ impl Tree {
             }
         }
         for file in &wanted {
-            // One that git still lists and that is gone is gone in the copy too.
+            // A deleted file that git still lists is deleted in the copy too.
             match std::fs::read(source.join(file)) {
                 Ok(content) => write_if_new(&root.join(file), &content)?,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -59,7 +58,7 @@ impl Tree {
     }
 }
 
-/// The files that an entry changes, each as it is and as it becomes.
+/// The files that an entry changes, each with its original and its new content.
 pub(super) fn changed(root: &Path, entry: &Entry) -> Result<BTreeMap<PathBuf, (String, String)>, Problem> {
     let mut files = BTreeMap::new();
     for (at, change) in entry.changes.iter().enumerate() {
@@ -81,7 +80,7 @@ pub(super) fn changed(root: &Path, entry: &Entry) -> Result<BTreeMap<PathBuf, (S
     Ok(files)
 }
 
-/// A bug that stands in the copy until it is restored.
+/// A planted bug, until the copy is restored.
 #[must_use = "what is planted has to be restored"]
 #[derive(Debug)]
 pub(super) struct Planted {
@@ -89,7 +88,7 @@ pub(super) struct Planted {
 }
 
 impl Planted {
-    /// Puts everything back, with a fresh time stamp.
+    /// Restores the original files, with new time stamps.
     pub(super) fn restore(self) -> anyhow::Result<()> {
         for (file, text) in &self.originals {
             std::fs::write(file, text).with_context(|| format!("restoring {}", file.display()))?;
@@ -98,7 +97,7 @@ impl Planted {
     }
 }
 
-/// What belongs to the tree: all that git knows, and what is new and not ignored. Sorted.
+/// The files of the tree: tracked ones, and new ones that are not ignored. Sorted.
 fn files(source: &Path) -> anyhow::Result<Vec<String>> {
     let mut command = Command::new("git");
     command.current_dir(source).args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
@@ -119,7 +118,7 @@ fn files(source: &Path) -> anyhow::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Files of the copy, from its root.
+/// The files of the copy, relative to its root.
 fn kept(root: &Path, directory: &Path) -> anyhow::Result<Vec<String>> {
     let mut names = vec![];
     let entries = std::fs::read_dir(directory).with_context(|| format!("reading {}", directory.display()))?;
@@ -153,7 +152,7 @@ mod tests {
     use super::Tree;
     use crate::zoo::entry::{Change, Entry};
 
-    /// A working tree of one file, with git, that is removed when the test is over.
+    /// A git working tree with one file, which is removed after the test.
     struct Scratch(PathBuf);
 
     impl Scratch {

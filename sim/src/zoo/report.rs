@@ -1,4 +1,4 @@
-//! What the zoo came to: a table for people, a line of JSON for each bug, and the exit code.
+//! The report of the zoo: a table, a line of JSON for each bug, and the exit code.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,20 +12,20 @@ use super::hunt::Hunted;
 const MISSED: u8 = 1;
 const HARNESS: u8 = 5;
 
-/// What became of one entry.
+/// The outcome of one entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Fate {
     Caught,
-    /// By its story, by random runs, or by both it was not.
+    /// It was not caught by its story, by random runs, or by either.
     Missed,
     /// It had to survive, and did.
     Survived,
     /// It had to survive, and was caught.
     CaughtWrongly,
-    /// Nobody knows: the harness failed.
+    /// Unknown, because the harness failed.
     Error,
-    /// Time was over.
+    /// The time ran out.
     NotReached,
 }
 
@@ -36,10 +36,10 @@ pub(super) struct Row {
     pub(super) title: String,
     pub(super) breaks: Vec<String>,
     pub(super) fate: Fate,
-    /// Too rare for random runs, unless they are asked for it.
+    /// Random runs are tried only on request.
     pub(super) rare: bool,
     pub(super) story: Option<Catch>,
-    /// A story that failed by something that the bug does not break.
+    /// A story that failed without naming a guarantee that the bug breaks.
     pub(super) story_missed: Option<Catch>,
     pub(super) runs: Option<Runs>,
     pub(super) shrunk: Option<String>,
@@ -47,13 +47,13 @@ pub(super) struct Row {
     pub(super) error: Option<String>,
 }
 
-/// What random runs did.
+/// The random runs.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Runs {
     pub(super) caught: Option<Catch>,
     pub(super) seed: Option<u64>,
     pub(super) seeds_run: u64,
-    /// Seeds that failed by something that the bug does not break.
+    /// Seeds that failed without naming a guarantee that the bug breaks.
     pub(super) seeds_missed: u64,
     pub(super) ms: u64,
 }
@@ -121,7 +121,7 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// A zoo in which something is not known is not known to be in order, so that comes first.
+    /// Errors of the harness come first, because without them the result would not be known.
     pub(super) fn code(&self) -> u8 {
         let any = |fate| self.rows.iter().any(|row| row.fate == fate);
         if any(Fate::Error) {
