@@ -1,5 +1,6 @@
-# R01: a dial to the old worker hangs while the chat moves to another one, and the dial to that one takes its
-# time. Then the old dial is answered first. It lost its purpose: nothing of it is shown, and it is closed.
+# R01: a dial to the old worker hangs while the chat moves to another worker, and the dial to the new one is
+# slow. The old dial is answered first. It is not the current dial any more, so nothing that it delivers is
+# shown, and it is closed.
 guards S3 B2
 replicas A B C
 

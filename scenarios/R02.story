@@ -1,5 +1,5 @@
-# R02: the relay has broken, and before the follower dials again the chat becomes idle. That news has no relay to
-# go to, and nothing waits for one to take it.
+# R02: the relay has broken, and before the follower dials again the chat becomes idle. The change of status
+# does not depend on a relay: viewers get it at once.
 guards B2
 replicas A C
 

@@ -1,5 +1,5 @@
-# R03: the follower's notifications end. That is one event: it subscribes again, and does not turn on the spot
-# for notices that do not come.
+# R03: the follower's subscription to notifications ends. This is a single event: the follower subscribes
+# again, and does not spin.
 guards L4 L1
 replicas A C
 

@@ -1,5 +1,5 @@
-# R04: the follower cannot subscribe to notifications. It goes on by looking for itself, and when the bus takes
-# subscriptions again, it has one.
+# R04: the follower cannot subscribe to notifications. It learns of changes by polling, and when the bus
+# accepts subscriptions again, it gets one.
 guards L1
 replicas A C
 

@@ -1,5 +1,5 @@
-# R05: a viewer goes to another replica with its cursor, in the middle of an answer. It is told nothing that it
-# has, and everything that it lacks.
+# R05: a viewer moves to another replica with its cursor, in the middle of an answer. It gets everything that
+# it lacks, and nothing that it has already.
 guards S1 S2
 replicas A B C
 

@@ -1,5 +1,5 @@
-# R06: the last viewer leaves while a dial is in flight. The dial is given up, so that nothing is there when the
-# network at last lets it through: no connection, and nobody who holds one.
+# R06: the last viewer leaves while a dial is in flight. The dial is aborted, so that no connection is left
+# when the network finally lets it through.
 guards B2
 replicas A C
 

@@ -1,5 +1,5 @@
-# R07: a relay is closed while its dial is in flight, and then the dial is answered. When the next worker is to be
-# followed, that answer is not lying about: the new worker is dialed, and only its parts are seen.
+# R07: a relay is closed while its dial is in flight, and then the dial is answered. The late answer must not
+# be used for the next worker: that one is dialed, and only its parts are seen.
 guards S3 B2
 replicas A B C
 

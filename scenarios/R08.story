@@ -1,5 +1,5 @@
-# R08: between an interrupt and its end the user sends something. When the partial answer is committed, that
-# message has its turn.
+# R08: the user sends a message between an interrupt and its end. When the partial answer is committed, the
+# turn of that message begins.
 guards S6 S8
 replicas A C
 

@@ -1,5 +1,5 @@
-# R09: the worker stands still for longer than its lease, and another one takes the chat over. When the first one
-# wakes, its model has finished. It is not its chat any more: it commits nothing, promotes nothing, tells nothing.
+# R09: the worker pauses for longer than its lease, and another one takes the chat over. When the first one
+# resumes, its model has finished. It does not hold the chat any more: it commits, promotes and sends nothing.
 guards S5
 replicas A B C
 lease 3s

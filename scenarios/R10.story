@@ -1,5 +1,5 @@
-# R10: a dial fails, and before the next one is due the viewer leaves. The timer goes with the relay it was for:
-# nobody is dialed any more.
+# R10: a dial fails, and the viewer leaves before the next one is due. The retry timer is cancelled with the
+# relay: nobody is dialed any more.
 guards B2 S3
 replicas A C
 

@@ -1,5 +1,5 @@
-# R11: the follower cannot subscribe to notifications, again and again, and nobody listens to its complaints. That
-# holds up neither the viewer nor the end of it all when the viewer leaves.
+# R11: the follower repeatedly fails to subscribe to notifications, and nobody waits for the reports of that.
+# Neither the viewer nor the teardown after it leaves is blocked.
 guards B2 B3
 replicas A C
 

@@ -1,5 +1,5 @@
-# R12: a model has said all it had to say, and a viewer watches where it ran. The end of its parts is one event,
-# and not one for each time that somebody looks.
+# R12: a model has finished, and a viewer watches on the worker. The end of the parts is one event, and is not
+# repeated on every poll.
 guards L4 S8
 replicas A
 

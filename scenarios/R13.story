@@ -1,5 +1,6 @@
 # R13: the follower's replica gets no notifications at all. The first snapshot and the relay's parts do not
-# depend on them: the viewer sees both at once, and the answer too, for the relay tells that the episode is over.
+# depend on them: the viewer sees both at once, and the answer too, because the relay reports the end of the
+# episode.
 guards S2 L1
 replicas A C
 

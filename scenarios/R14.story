@@ -1,5 +1,5 @@
-# R14: dials fail, the first one and others after it, and then a relay breaks and the next dial fails as well.
-# Each is tried again after the delay, for as long as the worker is the same, and the stream goes on.
+# R14: the first dials fail, and later a relay breaks and the next dial fails as well. As long as the worker
+# is the same, the follower retries after the delay, and the stream continues.
 guards L1 S2
 replicas A C
 

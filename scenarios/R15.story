@@ -1,5 +1,5 @@
-# R15: the worker leaves its chat to another while the follower hears no notice. The end of the relay is all it
-# has to go by: it looks into the database for who works now, and that look fails. It looks again.
+# R15: the worker hands its chat over while the follower gets no notices. All that the follower sees is the
+# end of the relay. It reads the chat to find the new worker; that read fails, and it reads again.
 guards L1 S3
 replicas A B C
 grace 100ms

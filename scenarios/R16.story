@@ -1,6 +1,6 @@
-# R16: a dial that fails and is tried again, a relay that breaks, a read that is refused, a model that is tried
-# again: delays of all kinds. All of them are counted on the clock that was handed in, so that two processes
-# that run this story do the same at the same time.
+# R16: a dial fails and is retried, a relay breaks, a read is refused, a model is retried: delays of all
+# kinds. All of them use the clock that is passed in, so two processes that run this story do the same at the
+# same times.
 guards D1 L1
 replicas A C
 

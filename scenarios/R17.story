@@ -1,6 +1,6 @@
-# R17: a worker has taken the chat, all are told that it is `running`, and because its database is slow nothing
-# is generated and nothing kept yet. Who subscribes just then, at the worker or elsewhere, sees all the parts
-# that come later, through the relay that was dialed in between.
+# R17: a worker has acquired the chat and everybody has seen `running`, but because its database is slow
+# nothing has been generated or buffered yet. Viewers that subscribe at this moment, at the worker or
+# elsewhere, see all parts that come later, through the relay that was dialed in the meantime.
 guards S2
 replicas A B C
 

@@ -1,5 +1,5 @@
-# R18: the relay is there before the model has said its first word. A viewer that looks at it then finds nothing
-# in it, yet; so does a second one that comes later. Both see every part.
+# R18: the relay is established before the model has generated anything. A viewer that subscribes then finds
+# it empty at first, and so does a second one later. Both see every part.
 guards S2 L1
 replicas A C
 

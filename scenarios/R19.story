@@ -1,6 +1,6 @@
-# R19: the follower's replica has read the chat and is not subscribed to notifications yet, when the chat
-# changes: that notice goes to nobody. Once the subscription is in force, the chat is read again, so the change
-# is told without waiting for the next look at everything.
+# R19: the follower's replica has read the chat but is not subscribed to notifications yet when the chat
+# changes, so it misses that notice. Once the subscription is in force it reads the chat again, so viewers see
+# the change without waiting for the next sync.
 guards L1
 replicas A C
 poll 60s

@@ -1,5 +1,5 @@
-# R20: a commit takes long. Nobody is told of it before it is done, so that whoever reads upon the notice finds
-# what it speaks of; there is no second notice for a reader who came too early.
+# R20: a commit takes long. It is announced only after it is done, so that whoever reads upon the notice finds
+# the change; there is no second notice for a reader that came too early.
 guards L1
 replicas A C
 poll 60s

@@ -1,6 +1,6 @@
-# R21: a worker stands still for longer than its lease. Another replica, whose database is slow, reads then that
-# the chat is to be recovered, and asks for it much later, when the worker is back and its lease is good again.
-# What was listed is only a hint: the chat stays where it lives.
+# R21: a worker pauses for longer than its lease. Another replica, whose database is slow, then finds the chat
+# in its sync and tries to acquire it much later, when the worker is back and its lease is valid again. The
+# result of a sync is only a hint: the chat stays where it is.
 guards S5
 replicas A B C
 lease 3s

@@ -1,5 +1,6 @@
-# R22: an edit cuts history off. Viewers on every replica are past that place by then: at the end of the old
-# history, or in the middle of an answer. All are told that history begins anew, none of them keeps what was cut.
+# R22: an edit cuts messages off the history. Viewers on every replica are past that point: at the end of the
+# old history, or in the middle of an answer. All of them get a `history_reset`, and none keeps what was cut
+# off.
 guards S1 S4
 replicas A B C
 

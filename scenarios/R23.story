@@ -1,5 +1,6 @@
-# R23: a relay breaks twice, with parts under way in it. The one that returns brings what is missing, whatever
-# the worker replays, and nothing that was forwarded already: not to who was there, nor to who came in between.
+# R23: a relay breaks twice, with parts in flight. The new relay delivers the missing parts, whatever the
+# worker replays, and no viewer gets a part twice: neither those that were there before, nor one that came in
+# between.
 guards S2
 replicas A C
 

@@ -1,5 +1,5 @@
-# R24: a viewer does not read while the model says hundreds of parts, and another one comes when all of them are
-# there. Neither loses one: what waits for a viewer is no queue that could be full.
+# R24: a viewer does not read while the model generates hundreds of parts, and another one comes when all of
+# them are there. Neither misses one: there is no queue per viewer that could overflow.
 guards S2
 replicas A C
 

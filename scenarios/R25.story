@@ -1,5 +1,5 @@
-# R25: the notice that put a chat to work reaches its worker when the run has long begun. It is news of the
-# run's own past, and stops nothing: the worker looks at the row, and goes on.
+# R25: the notice that the chat became runnable reaches its worker long after the run began. It is stale news
+# of this very run, and must not stop it: the worker acts on the row, and continues.
 guards S7
 replicas A C
 

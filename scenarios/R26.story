@@ -1,5 +1,6 @@
-# R26: a turn ends while the follower's look at the database is slow. Whenever `waiting` or the next turn is
-# told, the answer has been told before: to the worker's own viewer, to the follower's, and to who comes late.
+# R26: a turn ends while the follower's read of the database is slow. `waiting`, or the status of the next
+# turn, always comes after the answer: for the worker's own viewer, for the follower's, and for one that comes
+# late.
 guards S8
 replicas A C
 

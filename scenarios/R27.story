@@ -1,6 +1,6 @@
 # R27: two queued messages are promoted, the second one while the interruption of the first is still being
-# committed, and then a turn's end is refused by the database. A message leaves the queue only by standing in
-# the history.
+# committed; then the database refuses the commit that ends a turn. A message leaves the queue only by moving
+# into the history.
 guards S6
 replicas A C
 

@@ -1,5 +1,5 @@
-# R28: a replica has another secret than its peers, and they refuse it. That is final: it says so once, as an
-# error that somebody must wake up for, and dials nobody again. Its viewers go on by the database alone.
+# R28: a replica has another secret than its peers, and they deny it. That is final: the replica logs one
+# error and does not dial again. Its viewers are served from the database alone.
 guards S10 L4
 replicas A C
 secret of C is another

@@ -1,5 +1,5 @@
-# R29: the model fails, and the worker waits before it tries again. Who comes meanwhile is told of that, before
-# `synced`; who comes when it is over is told of no retry at all.
+# R29: the model fails, and the worker waits before it retries. A viewer that comes in the meantime sees the
+# retry before `synced`; one that comes after it sees no retry at all.
 guards S9
 replicas A C
 

@@ -1,5 +1,5 @@
-# R30: a run fails for good while messages wait, so that the chat is idle with a queue. A promotion puts it to
-# work, and somebody takes it up at once: nobody has to wait for the next look at everything.
+# R30: a run fails for good while messages are queued, so that the chat is idle with a queue. A promotion
+# makes it runnable, and a replica acquires it at once, without waiting for the next sync.
 guards L3
 replicas A C
 poll 30s

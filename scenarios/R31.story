@@ -1,5 +1,5 @@
-# R31: a chat is interrupted that no replica owns: nobody has taken it up, or its worker has died. No owner is
-# there to end it, and none is waited for.
+# R31: a chat is interrupted that no replica holds: nobody has acquired it yet, or its worker has died. The
+# interruption is finished without a worker that would have to do it.
 guards L2
 replicas A C
 lease 5s
@@ -11,7 +11,7 @@ within 1s V sees status running
 user on C interrupts
 within 100ms V sees status waiting
 
-# An interrupting send leaves something to do: whoever comes first ends the interruption, and goes on.
+# An interrupting send leaves a message to answer: the next worker finishes the interruption and continues.
 user on C sends "two"
 within 100ms V sees message "two"
 user on C sends "three" interrupting

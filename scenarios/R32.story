@@ -1,5 +1,5 @@
-# R32: the very first dial, made because somebody subscribed, hangs; for the next viewer's hub it fails at once.
-# Subscribing waits for neither, and the first dial is tried again like any other.
+# R32: the very first dial of a hub hangs; in another hub, it fails at once. Subscribing waits for neither, and
+# the first dial is retried like any other.
 guards L1 B3
 replicas A C
 

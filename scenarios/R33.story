@@ -1,5 +1,5 @@
-# R33: while a relay is healthy, the follower is told again and again that the chat runs, on the same worker: a
-# message is queued, notices are doubled. The relay stays as it is, and the parts go on where they are.
+# R33: while a relay is healthy, the follower repeatedly learns that the chat is running on the same worker: a
+# message is queued, and notices are duplicated. The relay stays as it is, and the parts continue.
 guards S2
 replicas A C
 

@@ -1,5 +1,5 @@
-# R34: messages are sent, and the database's answers are lost after the commit; so is the answer to a turn's
-# end. What was asked is asked again, and has happened once.
+# R34: the database's answers to sends, and to the commit that ends a turn, are lost after the commit. The
+# requests are retried, and take effect once.
 guards S6
 replicas A C
 

@@ -1,6 +1,6 @@
-# R35: a worker stands still until its lease has run out, and another takes over. When it wakes, its model has
-# gone on and finished. By its own clock its lease is over: it writes nothing, and tells nobody, not even its own
-# viewers, before it knows whose the chat is.
+# R35: a worker pauses until its lease has expired, and another one takes over. When the first one resumes,
+# its model has finished. Its lease has expired by its own clock: until it knows who holds the chat, it writes
+# nothing and sends nothing, not even to its own viewers.
 guards S5
 replicas A B
 lease 2s

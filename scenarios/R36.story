@@ -1,5 +1,5 @@
-# R36: a model does not heed its cancellation. The answer was closed when the interrupt was taken up, and its
-# commit is on its way; what the model says then is in nobody's stream and in no message.
+# R36: a model ignores cancellation. The answer was sealed when the interrupt was handled, and its commit is
+# in flight. What the model generates afterwards is in no stream and in no message.
 guards S4 S7
 replicas A C
 

@@ -1,5 +1,5 @@
-# A run fails, the next one fails for the same reason, and the viewer was away meanwhile: between the two it was
-# told of nothing but one status. When it comes back it is told the error again.
+# A run fails, and the next one fails for the same reason, while a viewer is away. Between the two, the viewer
+# has seen nothing but one status. When it comes back, it gets the error again.
 guards S9
 replicas A B
 

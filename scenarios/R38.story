@@ -1,5 +1,6 @@
-# A worker sleeps past its lease, nobody takes over, and meanwhile the user interrupts. It wakes, is confirmed
-# before it hears of the interrupt, and wants to begin anew; that is refused. What it had said is still kept.
+# A worker pauses for longer than its lease, nobody takes over, and the user interrupts in the meantime. It
+# resumes, its lease is confirmed before it learns of the interrupt, and it tries to begin a new attempt,
+# which is rejected. The text that it had generated is still kept.
 guards S7 S4
 replicas A B
 lease 5s

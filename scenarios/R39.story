@@ -1,5 +1,5 @@
-# A worker dies while it generates, and everybody else is well. When its lease has run out another one takes over,
-# at once: viewers are told within a second that the preview is void, and see the new attempt.
+# A worker dies while it generates, and there is no other fault. Another replica takes over as soon as the
+# lease has expired: within a second, viewers get the reset of the preview and see the new attempt.
 guards L5
 replicas A B C
 lease 5s

@@ -1,4 +1,4 @@
-# Six short turns within the time for which the parts of an answer are kept: the oldest make room for the newest.
+# Six short turns within the retention time of episodes: the oldest ones are evicted.
 guards B1
 replicas A B
 

@@ -1,5 +1,5 @@
-# The worker's database takes two seconds for each answer. Parts on their way to a follower need no database, and wait
-# for none: they are told at once.
+# The worker's database takes two seconds for each answer. Relaying parts to a follower needs no database
+# operation: they are sent at once.
 guards B3
 replicas A C
 

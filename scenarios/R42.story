@@ -1,4 +1,4 @@
-# What viewers saw of an answer is what is saved of it, to the last character: white space at its end counts.
+# What viewers saw of an answer is what is saved, to the last character, including white space at the end.
 guards S4
 replicas A C
 

@@ -1,5 +1,6 @@
-# A worker dies, and nothing else happens to anybody. The others know when its lease runs out, and look again in that
-# moment, though they would not look for some seconds: viewers are told within one.
+# A worker dies, and there is no other fault. The other replicas know when its lease expires, and sync at that
+# moment, even though their next periodic sync would be seconds later: viewers see the takeover within one
+# second.
 guards L5
 replicas A B C
 lease 20s

@@ -1,5 +1,5 @@
-# T1: the relay breaks in the middle of an episode. The follower dials again, the worker replays what the
-# follower asks for, and the viewer sees one stream: no gap, no repeat.
+# T1: the relay breaks in the middle of an episode. The follower dials again and gets the parts that it lacks.
+# The viewer sees one stream without gaps or repeats.
 guards S2 S1 L1
 replicas A C
 

@@ -1,4 +1,5 @@
-# T2: a dial hangs, and meanwhile the chat becomes idle. That is told at once: nothing waits for the dial.
+# T2: a dial hangs, and the chat becomes idle in the meantime. Viewers see that at once: nothing waits for the
+# dial.
 guards B3 S8 L1
 replicas A C
 

@@ -1,4 +1,4 @@
-# T3: the worker has two parts in its buffer when the follower comes, and a third comes live.
+# T3: the worker has two parts in its buffer when the follower comes, and a third one comes live.
 guards S2
 replicas A C
 

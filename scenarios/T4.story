@@ -1,4 +1,4 @@
-# T4: a dial to the old worker hangs; the user interrupts; another worker takes over; then the old dial
+# T4: a dial to the old worker hangs, the user interrupts, another worker takes over, and then the old dial
 # completes. Only the new worker's parts are seen, and nothing is left of the old dial.
 guards S3 B2 S7
 replicas A B C

@@ -1,5 +1,5 @@
-# T6: the chat goes from worker A to worker B without an idle moment between, while the follower's dial to A
-# is in flight. That dial is cancelled, B is dialed exactly once, and B's parts arrive.
+# T6: the chat moves from worker A to worker B without becoming idle, while the follower's dial to A is in
+# flight. That dial is cancelled, B is dialed exactly once, and B's parts arrive.
 guards S3 S5 B2
 replicas A B C
 grace 100ms

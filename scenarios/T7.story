@@ -1,4 +1,4 @@
-# T7: the first dial fails. There is one more after the delay, and it succeeds.
+# T7: the first dial fails. After the delay there is one more, and it succeeds.
 guards L1 S2
 replicas A C
 

@@ -1,5 +1,5 @@
-# T8: the chat moves to the follower itself. The relay closes, local parts are shown from where the new
-# attempt begins, and nobody is dialed any more.
+# T8: the chat moves to the follower itself. The relay closes, local parts are shown from the beginning of the
+# new attempt, and nobody is dialed any more.
 guards S3 S5
 replicas A C
 grace 100ms

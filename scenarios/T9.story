@@ -1,4 +1,5 @@
-# T9: three relays break one after the other. Three times the follower dials again; the viewer sees one stream.
+# T9: three relays break one after the other. The follower dials again each time, and the viewer sees one
+# stream.
 guards S2 L1
 replicas A C
 
