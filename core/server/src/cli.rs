@@ -1,4 +1,4 @@
-//! The command lines: which there are, and how each ends.
+//! The command lines, and how each ends.
 
 use std::process::ExitCode;
 
@@ -26,14 +26,14 @@ enum Command {
     Chat(ChatOptions),
     /// Print a chat's stream
     Tail(TailOptions),
-    /// Drive traffic and judge every stream
+    /// Generate traffic and judge every stream
     Load(LoadOptions),
 }
 
-/// Threads of a client: the servers it measures may share its processors.
+/// Threads of a client. Few, because the servers it measures may run on the same processors.
 const CLIENT_THREADS: usize = 2;
 
-/// Does what the process's arguments say.
+/// Runs the command given by the process's arguments.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -42,7 +42,7 @@ pub fn main() -> ExitCode {
             logging::flush();
             return Failure::usage("").exit_code();
         }
-        // What was asked for is help or the version.
+        // Help or the version.
         Err(error) => {
             let _ = error.print();
             return ExitCode::SUCCESS;
@@ -67,14 +67,14 @@ pub fn main() -> ExitCode {
 fn serve(options: ServeOptions) -> Result<ExitCode, Failure> {
     let config = options.into_config()?;
     logging::start(&config.log, config.log_format)?;
-    // A process is one replica: whatever it says, on whatever thread, says whose it is. Spans of single tasks
-    // would be entered again for every part.
+    // A process is one replica, so all threads log its id. Spans of single tasks would be entered again for
+    // every part.
     let replica = tracing::error_span!("serve", replica = %config.replica);
     logging::name(&replica);
     let runtime = runtime(config.runtime_threads, &replica)?;
     let _entered = replica.enter();
     runtime.block_on(run(config))?;
-    // What clients hold open must not keep the process.
+    // Connections that clients hold open must not keep the process alive.
     runtime.shutdown_background();
     Ok(ExitCode::SUCCESS)
 }
@@ -87,12 +87,12 @@ fn as_client<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fai
     logging::start(&std::env::var("MAINSTEM_LOG").unwrap_or_else(|_| "warn".into()), LogFormat::Text)?;
     let runtime = runtime(CLIENT_THREADS, &Span::none())?;
     let done = runtime.block_on(work);
-    // A read of standard input cannot be ended.
+    // A read of standard input cannot be cancelled.
     runtime.shutdown_background();
     done
 }
 
-/// A runtime whose threads are in `span` for as long as they live.
+/// A runtime whose threads are in `span` all the time.
 fn runtime(threads: usize, span: &Span) -> Result<tokio::runtime::Runtime, Failure> {
     let span = span.clone();
     let mut builder = tokio::runtime::Builder::new_multi_thread();
@@ -100,7 +100,7 @@ fn runtime(threads: usize, span: &Span) -> Result<tokio::runtime::Runtime, Failu
     builder.worker_threads(threads).enable_all().build().map_err(Failure::environment)
 }
 
-/// The first paragraph: the rest is the usage, which `--help` tells better.
+/// The first paragraph of an error. The rest is usage, for which there is `--help`.
 fn one_line(message: &str) -> String {
     let paragraph: Vec<&str> = message.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
     format!("{} (see --help)", paragraph.join(" "))

@@ -1,5 +1,5 @@
-//! How `mainstem serve` is set up: by flags, by the environment, by a file, and by defaults, the earlier
-//! before the later. What contradicts itself is refused before anything starts.
+//! The configuration of `mainstem serve`: from flags, the environment, a file, and defaults, in this order of
+//! precedence. Contradictory settings are refused before anything starts.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,13 +15,13 @@ use crate::generators::{FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT};
 use crate::http::Hosts;
 use crate::units::{Size, Span};
 
-/// Runtime threads: more than this is a slip of the hand.
+/// Runtime threads. A larger number is taken for a typing error.
 const RUNTIME_THREADS_MAX: usize = 256;
-/// Chats generated at once, the same.
+/// Chats generated at once. A larger number is taken for a typing error.
 const WORKERS_MAX: usize = 100_000;
 const QUEUE_MAX: usize = 10_000;
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
-/// A lease must be long against the time a database's answer takes.
+/// A lease must be long compared with the database's response time.
 const LEASE_TTL_MIN: Duration = Duration::from_millis(200);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
@@ -38,8 +38,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// What flags, environment and file may say. Each flag is also `MAINSTEM_…` in the environment, and a key of
-/// the file.
+/// The settings. Each flag can also be set as `MAINSTEM_…` in the environment, or as a key of the file.
 #[derive(Clone, Debug, Default, Args, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ServeOptions {
@@ -62,10 +61,10 @@ pub struct ServeOptions {
     /// Where peers connect; ignored with SQLite [default: 127.0.0.1:0]
     #[arg(long, env = "MAINSTEM_RELAY_LISTEN", value_name = "HOST:PORT")]
     pub relay_listen: Option<String>,
-    /// Where peers are told to connect [default: the bound address]
+    /// The address at which peers reach the relay [default: the bound address]
     #[arg(long, env = "MAINSTEM_RELAY_ADVERTISE", value_name = "HOST:PORT")]
     pub relay_advertise: Option<String>,
-    /// What peers authenticate by [default: one kept in the database]
+    /// The secret by which peers authenticate [default: one stored in the database]
     #[arg(long, env = "MAINSTEM_PEER_SECRET_FILE", value_name = "FILE")]
     pub peer_secret_file: Option<PathBuf>,
     /// TOML: [tokens] with "<token>" = "<user>"
@@ -81,13 +80,13 @@ pub struct ServeOptions {
     /// Chats this replica generates at once; 0: it only serves clients [default: 64]
     #[arg(long, env = "MAINSTEM_WORKERS", value_name = "N")]
     pub workers: Option<usize>,
-    /// Who answers [default: demo]
+    /// The generator of answers [default: demo]
     #[arg(long, env = "MAINSTEM_GENERATOR")]
     pub generator: Option<GeneratorKind>,
     /// An OpenAI-compatible endpoint [default: https://api.openai.com/v1]
     #[arg(long, env = "MAINSTEM_OPENAI_BASE_URL", value_name = "URL")]
     pub openai_base_url: Option<String>,
-    /// The model asked, unless a chat names one
+    /// The model, unless a chat names one
     #[arg(long, env = "MAINSTEM_OPENAI_MODEL", value_name = "MODEL")]
     pub openai_model: Option<String>,
     /// How long a model may be silent before it begins [default: 5m]
@@ -102,22 +101,22 @@ pub struct ServeOptions {
     /// How often leases are renewed [default: 5s]
     #[arg(long, env = "MAINSTEM_HEARTBEAT", value_name = "DURATION")]
     pub heartbeat: Option<Span>,
-    /// How often the database is looked at without being notified [default: 5s]
+    /// How often the database is polled, in addition to notifications [default: 5s]
     #[arg(long, env = "MAINSTEM_POLL_INTERVAL", value_name = "DURATION")]
     pub poll_interval: Option<Span>,
     /// How long running chats may finish at shutdown [default: 10s]
     #[arg(long, env = "MAINSTEM_DRAIN_TIMEOUT", value_name = "DURATION")]
     pub drain_timeout: Option<Span>,
-    /// How long a client may accept nothing [default: 30s]
+    /// How long a client may read nothing before it is disconnected [default: 30s]
     #[arg(long, env = "MAINSTEM_CLIENT_TIMEOUT", value_name = "DURATION")]
     pub client_timeout: Option<Span>,
-    /// Messages that may wait in a chat [default: 20]
+    /// Messages that may be queued in a chat [default: 20]
     #[arg(long, env = "MAINSTEM_QUEUE_MAX", value_name = "N")]
     pub queue_max: Option<usize>,
-    /// Text of one message [default: 1MiB]
+    /// Maximum size of one message [default: 1MiB]
     #[arg(long, env = "MAINSTEM_MESSAGE_BYTES_MAX", value_name = "SIZE")]
     pub message_bytes_max: Option<Size>,
-    /// Text of one answer [default: 8MiB]
+    /// Maximum size of one answer [default: 8MiB]
     #[arg(long, env = "MAINSTEM_EPISODE_BYTES_MAX", value_name = "SIZE")]
     pub episode_bytes_max: Option<Size>,
     /// A `tracing` filter [default: info]
@@ -131,7 +130,7 @@ pub struct ServeOptions {
     pub runtime_threads: Option<usize>,
 }
 
-/// A set-up that holds together.
+/// A valid configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     pub listen: String,
@@ -167,7 +166,7 @@ pub enum Generator {
     OpenAi { base_url: String, model: String },
 }
 
-/// Takes each setting from the first that has it.
+/// Takes each setting from `self`, or else from `other`.
 macro_rules! or {
     ($first:ident, $second:ident: $($name:ident),* $(,)?) => {
         ServeOptions { config: $first.config, $($name: $first.$name.or($second.$name)),* }
@@ -175,7 +174,7 @@ macro_rules! or {
 }
 
 impl ServeOptions {
-    /// Reads the file, if there is one, and puts everything together.
+    /// Reads the file, if there is one, and combines all sources.
     pub fn into_config(self) -> Result<Config, Failure> {
         let file = match &self.config {
             None => Self::default(),
@@ -288,7 +287,7 @@ impl Config {
         Ok(self)
     }
 
-    /// Whether the database is embedded: then this replica has no peers.
+    /// Whether the database is SQLite, so that this replica has no peers.
     pub fn is_alone(&self) -> bool {
         self.database.starts_with("sqlite:")
     }

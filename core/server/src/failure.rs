@@ -1,14 +1,14 @@
-//! Why the process ends before its work is done, and its exit code.
+//! Fatal errors of the process, and their exit codes.
 
 use std::fmt;
 use std::process::ExitCode;
 
-/// One line for whoever started the process.
+/// An error, as one line for the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// What it was told makes no sense.
+    /// Invalid usage or configuration.
     Usage(String),
-    /// What it needs is not there.
+    /// Something in the environment is missing or fails.
     Environment(String),
 }
 

@@ -1,4 +1,4 @@
-//! Whom an error is blamed on, and whether what was asked may have happened all the same.
+//! Classification of database errors: whether an operation may have happened, and whether to retry it.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +7,7 @@ use mainstem_runtime::ports::Fault;
 
 use super::limits::{CALL_TIMEOUT, TRIES_MAX};
 
-/// Whether a call has sent what makes it happen. Until then it surely did not.
+/// Whether a call has sent the statement that takes effect. Until then it certainly did not happen.
 #[derive(Debug, Default)]
 pub(super) struct Sent(AtomicBool);
 
@@ -25,7 +25,7 @@ impl Sent {
     }
 }
 
-/// Answers within the time of a call.
+/// Bounds the time of a call.
 pub(super) async fn bounded<T>(sent: &Sent, call: impl Future<Output = sqlx::Result<T>>) -> Result<T, Fault> {
     match tokio::time::timeout(CALL_TIMEOUT, call).await {
         Ok(Ok(done)) => Ok(done),
@@ -34,8 +34,8 @@ pub(super) async fn bounded<T>(sent: &Sent, call: impl Future<Output = sqlx::Res
     }
 }
 
-/// Whether the same transaction may go through when it is tried again: it lost against another, or its
-/// connection had died before. Only asked of what surely did not happen.
+/// Whether a transaction that did not happen may succeed if it is retried: it lost against another one, or
+/// its connection was dead already.
 pub(super) fn is_passing(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Database(error) => match error.code().as_deref() {
@@ -99,7 +99,7 @@ pub(super) fn leaves_connection(error: &sqlx::Error) -> bool {
     }
 }
 
-/// What was read, if it could be understood.
+/// The decoded rows, or why they cannot be decoded.
 pub(super) fn readable<T>(read: sqlx::Result<T>) -> Result<T, Fault> {
     read.map_err(|error| Fault::Refused(error.to_string()))
 }

@@ -1,4 +1,4 @@
-//! The bus of a replica that is alone with its database: within the process.
+//! The bus inside the process, for a replica that runs alone on a SQLite file.
 
 use async_trait::async_trait;
 use mainstem_runtime::ports::{Bus, BusError, BusSubscription, Notice, Topic};

@@ -1,12 +1,12 @@
-//! The schema: migrations run at start, in a transaction each, by one process at a time. A database that
-//! another program made, or a newer version of this one, is left alone.
+//! The schema. Migrations run at start, each in a transaction, by one process at a time. A database of
+//! another program, or of a newer version of this one, is refused unchanged.
 
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator};
 
 use super::limits::MIGRATE_TIMEOUT;
 
-/// Version, name, statements; ascending.
+/// Version, name, statements, in ascending order.
 pub(super) type Step = (i64, &'static str, &'static str);
 
 pub(super) const SQLITE: &[Step] = &[
@@ -20,7 +20,7 @@ pub(super) const POSTGRES: &[Step] = &[
     (3, "incarnations", include_str!("../../migrations/postgres/0003_incarnations.sql")),
 ];
 
-/// Where the database remembers which ran.
+/// The table that records which migrations ran.
 const TABLE: &str = "mainstem_migrations";
 
 pub(super) async fn run(connection: &mut impl Migrate, steps: &[Step]) -> anyhow::Result<()> {

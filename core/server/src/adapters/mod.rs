@@ -1,5 +1,5 @@
-//! The databases and the buses of production: SQLite with a bus inside the process, PostgreSQL with its
-//! notifications. Leaves to `machine` what a command means, and to `runtime` when what is called.
+//! The production adapters of the database and the bus: SQLite with a bus inside the process, and PostgreSQL
+//! with its notifications.
 
 mod faults;
 pub mod limits;
@@ -24,8 +24,8 @@ pub use postgres::PostgresStore;
 pub use postgres_bus::PostgresBus;
 pub use sqlite::SqliteStore;
 
-/// Opens the database that `url` names (`sqlite:FILE` or `postgres://…`) with the bus that belongs to it, and
-/// brings its schema up to date. Errors are one line that says what to do.
+/// Opens the database that `url` names (`sqlite:FILE` or `postgres://…`), with the bus that belongs to it,
+/// and migrates its schema. Errors are one line that says what to do.
 pub async fn open(url: &str, lease_ttl: Duration) -> anyhow::Result<(Arc<dyn Store>, Arc<dyn Bus>)> {
     open_with(url, lease_ttl, DATABASE_CONNECTIONS).await
 }

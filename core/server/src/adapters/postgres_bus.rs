@@ -1,5 +1,5 @@
-//! PostgreSQL's notifications as a bus. One connection listens for the whole process; when it is lost, all
-//! subscriptions end, and nobody can subscribe until it listens again. Notices are published in batches.
+//! The bus on PostgreSQL's LISTEN and NOTIFY. One connection listens for the whole process. When it is lost,
+//! all subscriptions end, and subscribing fails until it listens again. Notices are published in batches.
 
 use std::time::Instant;
 
@@ -18,7 +18,7 @@ use super::limits::{
 };
 use super::topics::Topics;
 
-/// What is listened to, within one database.
+/// The channel, within one database.
 const CHANNEL: &str = "mainstem";
 
 #[derive(Debug)]
@@ -81,7 +81,7 @@ impl Drop for PostgresBus {
 #[async_trait]
 impl Bus for PostgresBus {
     async fn subscribe(&self, topic: Topic) -> Result<BusSubscription, BusError> {
-        // Held meanwhile, so that a loss that is told later ends this subscription too.
+        // Hold the state, so that a loss that is reported later ends this subscription too.
         let listening = self.listening.borrow();
         if listening.is_on() {
             Ok(self.topics.subscribe(topic))
@@ -103,11 +103,12 @@ impl Bus for PostgresBus {
     }
 }
 
-/// Sends what waits, all that came meanwhile in one transaction: notifications take turns in PostgreSQL.
+/// Sends all waiting notices in one transaction, because PostgreSQL commits transactions with NOTIFY one at a
+/// time.
 async fn publish(pool: PgPool, mut publications: mpsc::Receiver<Publication>) {
     let mut batch = Vec::new();
     while publications.recv_many(&mut batch, PUBLISH_BATCH_MAX).await > 0 {
-        // Nobody needs those whose publisher has given up.
+        // Skip notices whose publisher has stopped waiting.
         batch.retain(|(_, done)| !done.is_closed());
         let (payloads, waiting): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
         let send = query("SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload")
@@ -120,7 +121,7 @@ async fn publish(pool: PgPool, mut publications: mpsc::Receiver<Publication>) {
             Err(_) => Err(BusError(format!("no answer within {CALL_TIMEOUT:?}"))),
         };
         for done in waiting {
-            // A publisher that has left does not want to know.
+            // The publisher may have stopped waiting.
             done.send(outcome.clone()).ok();
         }
     }
@@ -148,7 +149,10 @@ async fn listen(
                 };
                 listens.send_replace(Listening::No(Some(lost.clone())));
                 topics.end_all();
-                tracing::warn!(error = lost, "the connection that listens is lost");
+                tracing::warn!(
+                    error = lost,
+                    "lost the connection for notifications: polling until it is back"
+                );
             }
             Ok(Err(error)) => {
                 tracing::debug!(%error, "listening failed");
@@ -177,17 +181,17 @@ async fn connect(options: &PgConnectOptions) -> sqlx::Result<PgListener> {
     Ok(listener)
 }
 
-/// Delivers what comes, until the connection is lost; says why it is.
+/// Delivers notifications until the connection is lost. Returns the reason.
 async fn forward(listener: &mut PgListener, topics: &Topics) -> String {
     loop {
         match timeout(LISTEN_CHECK_INTERVAL, listener.try_recv()).await {
             Ok(Ok(Some(notification))) => match serde_json::from_str(notification.payload()) {
                 Ok(notice) => topics.deliver(&notice),
-                Err(error) => tracing::warn!(%error, "a notification was not understood"),
+                Err(error) => tracing::warn!(%error, "ignored a malformed notification"),
             },
             Ok(Ok(None)) => return "it was closed".to_owned(),
             Ok(Err(error)) => return error.to_string(),
-            // Silence may be a dead link.
+            // No notification may mean a dead link.
             Err(_) => match timeout(LISTEN_CHECK_TIMEOUT, listener.execute("SELECT 1")).await {
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => return error.to_string(),

@@ -1,5 +1,5 @@
-//! What is read, the same for both databases but for how ids are written: one statement each, because one
-//! statement sees one view.
+//! The statements that read. They are the same for both databases except for the form of ids. Each read is a
+//! single statement, so that it is consistent.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ macro_rules! snapshot {
     };
 }
 
-/// The chat `$1` alone.
+/// The chat `$1` without messages.
 macro_rules! state {
     ($id:literal, $text:literal) => {
         concat!("SELECT ", rows::chat_columns!($text), " FROM chats c WHERE c.id = ", $id)
@@ -121,7 +121,7 @@ macro_rules! sync {
 
 pub(super) use {list, page, snapshot, state, sync};
 
-/// What is bound to a snapshot's statement after the chat.
+/// The parameters of a snapshot's statement after the chat.
 pub(super) fn cached_values(cached: Option<CachedVersions>) -> [i64; 5] {
     let (snapshot, reset, last) = match cached {
         Some(cached) => {
@@ -143,13 +143,13 @@ pub(super) fn to_snapshot(rows: &[impl Fields], apart: &Apart) -> sqlx::Result<O
     let tail = if first.flag("continues")? && complete {
         Tail::After(messages)
     } else {
-        // What the reader has is before a tail that could not hold all it lacks.
+        // The tail could not hold all messages that the reader lacks, so there is a gap before it.
         Tail::Newest { messages, from_start: complete }
     };
     Ok(Some(Snapshot { state, tail }))
 }
 
-/// What is bound to a page's statement after the chat.
+/// The parameters of a page's statement after the chat.
 pub(super) fn page_values(after: MessageId, until: Option<MessageId>, limit: usize) -> [i64; 4] {
     let until = until.map_or(i64::MAX, |until| signed(until.0));
     let limit = limit.clamp(1, limits::PAGE_MESSAGES_MAX);

@@ -1,5 +1,5 @@
-//! Rows become values and values rows: the same for both databases, which differ only in how a column is
-//! read.
+//! Conversion between rows and values, the same for both databases, which differ only in how a column is
+//! decoded.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use sqlx::Row;
 
 use super::transaction::{IdempotencyRecord, Locked};
 
-/// A row's columns by name, in the types that both databases know.
+/// The columns of a row by name, in types that both databases have.
 pub(super) trait Fields {
     fn int(&self, column: &'static str) -> sqlx::Result<Option<i64>>;
     fn flag(&self, column: &'static str) -> sqlx::Result<bool>;
@@ -73,7 +73,7 @@ macro_rules! chat_columns {
     };
 }
 
-/// The columns of `messages m`, named so that they can stand beside a chat's.
+/// The columns of `messages m`, with names that do not clash with a chat's.
 macro_rules! message_columns {
     ($content:expr) => {
         concat!(
@@ -86,8 +86,8 @@ macro_rules! message_columns {
     };
 }
 
-/// Binds a chat's columns as `$1` to `$20`, in the order of [`chat_columns`]. The queue is bound as nothing
-/// if it did not change.
+/// Binds a chat's columns as `$1` to `$20`, in the order of [`chat_columns`]. The queue is bound as NULL if
+/// it did not change.
 macro_rules! bind_chat {
     ($query:expr, $state:expr, $queue_changed:expr) => {{
         use $crate::adapters::rows::{json, signed};
@@ -130,8 +130,8 @@ macro_rules! insert_chat {
     };
 }
 
-/// Writes a chat that is there, bound by [`bind_chat`]. `$21`: when the lease runs out stays as it is, else
-/// it becomes `$22`.
+/// Updates a chat, bound by [`bind_chat`]. If `$21` is true, the lease's expiry stays as it is; otherwise it
+/// becomes `$22`.
 macro_rules! update_chat {
     ($id:literal) => {
         concat!(
@@ -215,7 +215,7 @@ pub(super) fn message(row: &impl Fields) -> sqlx::Result<Option<Message>> {
     }))
 }
 
-/// A chat's row beside the clock; without the chat, all its columns are null.
+/// A chat's row together with the clock. If there is no such chat, all its columns are NULL.
 pub(super) fn locked(row: &impl Fields) -> sqlx::Result<Locked> {
     let state = match row.text("id")? {
         Some(_) => Some(chat(row)?),
@@ -225,7 +225,7 @@ pub(super) fn locked(row: &impl Fields) -> sqlx::Result<Locked> {
     Ok(Locked { state, lease_expires_at, now: time(row, "now")? })
 }
 
-/// A row of [`KEPT`]. Whoever can see it sees its answer, which is written before the commit.
+/// A row of [`KEPT`]. It always has an answer, because that is written before the commit.
 pub(super) fn kept(row: &impl Fields) -> sqlx::Result<IdempotencyRecord> {
     Ok(IdempotencyRecord { body: row.bytes("body")?, answer: from_json("answer", &row.name("answer")?)? })
 }
@@ -254,7 +254,7 @@ pub(super) fn time(row: &impl Fields, column: &'static str) -> sqlx::Result<Wall
     row.int(column)?.map(WallTime).ok_or_else(|| unreadable(column, "nothing"))
 }
 
-/// A count as a database keeps it. What is beyond its numbers is beyond all that it has.
+/// A number as the databases store it. Numbers beyond their range are beyond all stored ones.
 pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

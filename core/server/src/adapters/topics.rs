@@ -1,5 +1,5 @@
-//! Who wants which notices in this process. Whoever does not take them in time is let go: its subscription
-//! ends, so that it knows that it may have missed some.
+//! The subscriptions of this process. A subscription that does not take its notices in time ends, so that its
+//! owner knows that it may have missed some.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
@@ -18,7 +18,7 @@ pub(super) struct Topics(Arc<Mutex<Subscriptions>>);
 
 #[derive(Debug, Default)]
 struct Subscriptions {
-    /// By topic, and within it by the order of subscribing.
+    /// By topic, in the order of subscribing.
     queues: BTreeMap<(Topic, u64), Arc<Queue>>,
     last: u64,
 }
@@ -34,7 +34,7 @@ impl Topics {
         Subscription { queue, key, topics: self.clone() }.boxed()
     }
 
-    /// Gives the notice to all that it concerns.
+    /// Delivers a notice to all subscriptions of its topics.
     pub(super) fn deliver(&self, notice: &Notice) {
         let mut subscriptions = self.locked();
         let work = notice.free.then_some(Topic::Work);
@@ -52,7 +52,7 @@ impl Topics {
         }
     }
 
-    /// Ends all subscriptions, once they have given what they hold.
+    /// Ends all subscriptions, after they have delivered what they hold.
     pub(super) fn end_all(&self) {
         for queue in std::mem::take(&mut self.locked().queues).into_values() {
             queue.end();
@@ -69,21 +69,21 @@ impl Topics {
     }
 }
 
-/// What one subscription was not yet given. Mostly empty, and then it has no memory: a channel would keep
-/// some for every chat that somebody watches (B1).
+/// The undelivered notices of one subscription. It allocates nothing while it is empty; a channel would use
+/// memory for every open chat (B1).
 #[derive(Debug, Default)]
 struct Queue(Mutex<Waiting>);
 
 #[derive(Debug, Default)]
 struct Waiting {
     notices: VecDeque<Notice>,
-    /// Nothing follows what is there.
+    /// No further notices will be added.
     over: bool,
     waker: Option<Waker>,
 }
 
 impl Queue {
-    /// Adds a notice; where there is no room, it ends instead, and says so.
+    /// Adds a notice. If it is full, it ends instead, and returns false.
     fn push(&self, notice: &Notice) -> bool {
         let mut waiting = self.locked();
         let has_capacity = waiting.notices.len() < SUBSCRIPTION_NOTICES_MAX;

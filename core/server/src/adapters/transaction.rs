@@ -1,5 +1,5 @@
-//! The course of a command's transaction, the same for both databases: claim the receipt, lock the row,
-//! apply, write. What a command means is decided by `machine`; the statements are the adapter's.
+//! A command's transaction, the same for both databases: insert the idempotency record, lock the row, apply
+//! the command, write the change. The adapters have the statements.
 
 use std::future::Future;
 use std::time::Duration;
@@ -22,28 +22,29 @@ pub(super) struct Locked {
     pub(super) now: WallTime,
 }
 
-/// A receipt as it is kept.
+/// A stored idempotency record.
 #[derive(Debug)]
 pub(super) struct IdempotencyRecord {
     pub(super) body: Vec<u8>,
     pub(super) answer: Result<AnswerRecord, Rejection>,
 }
 
-/// What a transaction writes before it commits.
+/// Everything a transaction writes.
 #[derive(Debug)]
 pub(super) struct Write<'a> {
     pub(super) change: Option<&'a Change>,
     /// The chat is new.
     pub(super) created: bool,
-    /// When the lease runs out from now on; `None` keeps what is there.
+    /// The lease's new expiry; `None` keeps the present one.
     pub(super) lease_expires_at: Option<Option<WallTime>>,
-    /// The receipt, and the answer to keep with it.
+    /// The idempotency key, and the answer to record.
     pub(super) answer: Option<(&'a IdempotencyKey, String)>,
 }
 
 /// The statements of one open transaction.
 pub(super) trait Statements: Send {
-    /// Puts the receipt there, without an answer yet; waits for one that is in flight. False if it was there.
+    /// Inserts an idempotency record without an answer, and waits for a transaction in flight that has
+    /// inserted the same. False if there is one already.
     fn claim(&mut self, idempotency_key: &IdempotencyKey) -> impl Future<Output = sqlx::Result<bool>> + Send;
 
     fn kept(
@@ -62,13 +63,13 @@ pub(super) trait Statements: Send {
     fn write(&mut self, write: Write<'_>) -> impl Future<Output = sqlx::Result<()>> + Send;
 }
 
-/// How a transaction is to end.
+/// How a transaction ends.
 #[derive(Debug)]
 pub(super) enum End {
     Commit(Applied),
     /// Nothing was written.
     RollBack(Applied),
-    /// What it found was gone a moment later.
+    /// The record was deleted in between: retry.
     Again,
 }
 

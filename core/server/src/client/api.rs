@@ -14,12 +14,12 @@ use crate::outbound;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// A stream says something every 15 s.
+/// Longer than the 15 s between keep-alives of a stream.
 const SILENCE_MAX: Duration = Duration::from_secs(40);
-/// What of a problem document is read (B1).
+/// Bytes of a problem document that are read (B1).
 const PROBLEM_BYTES_MAX: usize = 16 * 1024;
 
-/// One server, as one user sees it. Cheap to clone.
+/// One server, used by one user. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Api {
     http: reqwest::Client,
@@ -27,17 +27,17 @@ pub struct Api {
     token: Option<String>,
 }
 
-/// Why a request was not answered as asked.
+/// Why a request failed.
 #[derive(Clone, Debug)]
 pub enum CallError {
-    /// The server's word.
+    /// The server rejected it.
     Refused { status: StatusCode, code: String, detail: String },
-    /// Whether it happened is not known.
+    /// The outcome is unknown.
     Unreachable(String),
 }
 
 impl CallError {
-    /// Whether asking again cannot help (S10).
+    /// Whether retrying cannot help (S10).
     pub fn is_final(&self) -> bool {
         match self {
             Self::Refused { status, .. } => {
@@ -93,7 +93,7 @@ impl Api {
         &self.base
     }
 
-    /// A request with its JSON answer (null if it has none). Under a key it may be asked again.
+    /// Sends a request and returns its JSON answer, or null. With a key, it may be retried.
     pub async fn call(
         &self,
         method: Method,

@@ -1,4 +1,4 @@
-//! `mainstem chat`: a terminal in which to send, watch, interrupt, edit, and come back.
+//! `mainstem chat`: a terminal client that can send, watch, interrupt, edit and resume.
 
 use std::io::{self, Write};
 
@@ -13,7 +13,7 @@ use super::terminal::printable;
 use super::{Api, CallError, Follow, TokenOptions};
 use crate::failure::Failure;
 
-/// How often a request whose outcome is not known is asked again, under its key.
+/// How often a request with an unknown outcome is retried, under its key.
 const TRIES_MAX: usize = 4;
 
 const HELP: &str = "/interrupt  /queue  /promote ID  /edit ID TEXT  /quit  and anything else is sent";
@@ -63,7 +63,7 @@ struct Terminal {
     api: Api,
     chat: String,
     screen: Screen,
-    /// What is typed, until its end.
+    /// Lines from standard input, until its end.
     lines: Option<Lines<BufReader<Stdin>>>,
 }
 
@@ -91,7 +91,7 @@ impl Terminal {
                     self.request(Method::POST, "/interrupt", Some(json!({}))).await;
                 }
             }
-            // What was typed is answered, and nothing more can come.
+            // All input is answered, and there is no more.
             if self.lines.is_none() && self.screen.is_idle() {
                 return Ok(());
             }
@@ -137,27 +137,27 @@ async fn next_line(lines: &mut Option<Lines<BufReader<Stdin>>>) -> Option<String
     }
 }
 
-/// What is on the screen.
+/// The state of the screen.
 #[derive(Debug, Default)]
 struct Screen {
     queue: Vec<WireQueued>,
     status: String,
     snapshot_owed: u64,
     last_revision: u64,
-    /// The history that the status is of.
+    /// The history version of the status.
     status_history: u64,
-    /// The answer that is being shown, as far as it is.
+    /// The part of the current answer that is shown.
     preview: String,
 }
 
 impl Screen {
-    /// Nothing runs, and nothing that was sent is still to be shown.
+    /// Whether nothing runs, and everything that was sent is shown.
     fn is_idle(&self) -> bool {
         let shown = self.last_revision.min(self.status_history);
         matches!(self.status.as_str(), "waiting" | "error") && shown >= self.snapshot_owed
     }
 
-    /// A request was accepted: the stream will come to it.
+    /// A request was accepted: its change will come on the stream.
     fn answered(&mut self, answer: &Value) {
         if let Some(revision) = answer["message"]["revision"].as_u64() {
             self.snapshot_owed = self.snapshot_owed.max(revision);
@@ -167,7 +167,7 @@ impl Screen {
         }
     }
 
-    /// What an event adds to the screen.
+    /// Applies an event, and returns the text to print.
     fn show(&mut self, data: &str) -> String {
         match WireEvent::parse(data).map(|event| event.body) {
             Err(breach) => self.line(&format!("({breach})")),
@@ -220,7 +220,7 @@ impl Screen {
         }
     }
 
-    /// A line of its own; what was being shown is left.
+    /// Prints a separate line, after leaving the current answer.
     fn line(&mut self, text: &str) -> String {
         let end = if std::mem::take(&mut self.preview).is_empty() { "" } else { "\n" };
         format!("{end}{text}\n")

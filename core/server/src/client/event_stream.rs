@@ -5,10 +5,10 @@ use reqwest::Response;
 use super::CallError;
 use crate::sse::{SseDecoder, TooLong};
 
-/// One event: a page of messages is the largest (B1).
+/// Bytes of one event (B1).
 const EVENT_BYTES_MAX: usize = 128 << 20;
 
-/// An event as it came.
+/// An event as received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerSent {
     /// Empty if it has none.
@@ -16,7 +16,7 @@ pub struct ServerSent {
     pub data: String,
 }
 
-/// A response's events.
+/// The events of a response.
 #[derive(Debug)]
 pub struct EventStream {
     response: Response,

@@ -1,4 +1,4 @@
-//! A chat's stream that does not break off: it resumes by cursor, on the next server if there are several.
+//! A chat's stream that resumes by cursor when it breaks, on the next server if there are several.
 
 use std::time::Duration;
 
@@ -7,7 +7,8 @@ use rand::{Rng, TryRngCore};
 
 use super::{Api, CallError, EventStream};
 
-/// Between a stream that broke and the next try: doubled each time, with jitter, from the first to the second.
+/// Delay between a broken stream and the next try. It doubles each time, with jitter, from the minimum to the
+/// maximum.
 const RETRY_DELAY_MIN: Duration = Duration::from_millis(50);
 const RETRY_DELAY_MAX: Duration = Duration::from_secs(3);
 
@@ -26,7 +27,7 @@ pub struct Follow {
 }
 
 impl Follow {
-    /// Follows `chat` from `cursor`, first on the server at `at`, then round all.
+    /// Follows `chat` from `cursor`, first on the server at index `at`, then on the others in turn.
     pub fn new(servers: Vec<Api>, at: usize, chat: impl Into<String>, cursor: Option<String>) -> Self {
         assert!(!servers.is_empty(), "there is a server to follow on");
         let delay = RETRY_DELAY_MIN;
@@ -48,7 +49,7 @@ impl Follow {
         }
     }
 
-    /// The next event's JSON among the bytes that came.
+    /// The JSON of the next event in the buffer.
     pub fn buffered(&mut self) -> Result<Option<String>, CallError> {
         let Some(stream) = &mut self.stream else { return Ok(None) };
         match stream.next_event() {
@@ -92,9 +93,9 @@ impl Follow {
         if let Some(error) = broke {
             let server = self.servers[self.at].base();
             if self.delay < RETRY_DELAY_MAX {
-                tracing::debug!(%error, server, "a stream broke");
+                tracing::debug!(%error, server, "a stream broke: resuming it");
             } else {
-                tracing::warn!(%error, server, "a stream still cannot be had");
+                tracing::warn!(%error, server, "still cannot resume a stream");
             }
         }
         self.stream = None;

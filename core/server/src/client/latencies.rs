@@ -1,6 +1,6 @@
-//! How long things took: counts in buckets that grow with what they hold, so that any number fits (B1).
+//! A histogram of latencies with exponential buckets, so that any number of values fits (B1).
 
-/// Steps within a doubling: a bucket is at most 1/32 of its value wide.
+/// Buckets per doubling: the width of a bucket is at most 1/32 of its value.
 const STEPS: u64 = 32;
 const BUCKETS: usize = 64 * STEPS as usize;
 
@@ -41,7 +41,7 @@ impl Latencies {
         self.max
     }
 
-    /// What `per_mille` of all are not above.
+    /// The quantile: `per_mille` of all values are not above it.
     pub(super) fn quantile(&self, per_mille: u64) -> u64 {
         let rank = (self.total * per_mille).div_ceil(1000).max(1);
         let mut seen = 0;
@@ -65,7 +65,7 @@ fn upper(bucket: usize) -> u64 {
     let (shift, step) = (bucket as u64 / STEPS, bucket as u64 % STEPS);
     match shift {
         0 => step,
-        // The last one ends where the numbers do.
+        // The last bucket ends at the largest number.
         _ => ((STEPS + step + 1).wrapping_shl(shift as u32 - 1)).wrapping_sub(1),
     }
 }

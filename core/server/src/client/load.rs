@@ -1,8 +1,8 @@
-//! `mainstem load`: real traffic, every stream judged as it goes.
+//! `mainstem load`: generates real traffic, and judges every stream as it goes.
 //!
-//! Each chat has a driver, which keeps one message running and one waiting, and viewers, which judge what
-//! they are shown. All connections are open and caught up before counting begins. At the end everything is
-//! brought to rest, and every viewer's view is compared with the history.
+//! Each chat has a driver, which keeps one message running and one queued, and viewers, which judge their
+//! streams. Counting begins when all viewers are connected and synced. At the end, all chats are brought to
+//! rest, and the screen of every viewer is compared with the history.
 
 mod driver;
 mod report;
@@ -63,7 +63,7 @@ struct Chat {
     finale: watch::Sender<Finale>,
 }
 
-/// Drives, judges, prints; whether nothing was broken.
+/// Runs the load and prints the report. Returns whether no guarantee was broken.
 pub async fn load(options: LoadOptions) -> Result<bool, Failure> {
     let token = options.token.token()?;
     let apis: Result<Vec<Api>, Failure> =
@@ -117,7 +117,7 @@ pub async fn load(options: LoadOptions) -> Result<bool, Failure> {
         drivers.spawn(async move {
             let Chat { mut driver, finale } = chat;
             driver.drive(stopped, &shared).await;
-            // The finale's sender is kept: viewers take its end for a word.
+            // Keep the sender of the finale: viewers react to its end.
             (driver, finale)
         });
     }
@@ -152,7 +152,7 @@ pub async fn load(options: LoadOptions) -> Result<bool, Failure> {
     Ok(report.is_clean())
 }
 
-/// Brings a chat to rest, judges its history, and lets its viewers do the same.
+/// Brings a chat to rest, judges its history, and lets its viewers do so.
 async fn rest(
     driver: Driver,
     finale: watch::Sender<Finale>,

@@ -24,7 +24,7 @@ pub use load::{LoadOptions, load};
 pub use tail::{TailOptions, tail};
 pub use terminal::printable;
 
-/// By which token a client is known.
+/// The token of a client.
 #[derive(Clone, Debug, Args)]
 pub struct TokenOptions {
     /// A file with the token to send

@@ -1,4 +1,4 @@
-//! `mainstem tail`: prints a chat's stream, for as long as the chat is there.
+//! `mainstem tail`: prints a chat's stream until the chat is deleted.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -35,7 +35,7 @@ pub async fn tail(options: TailOptions) -> Result<(), Failure> {
         let line = if options.json { printable_json(&rendered) } else { printable(&rendered) };
         let mut out = io::stdout().lock();
         if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
-            // Whoever read it has enough.
+            // The reader of standard output has closed it.
             return Ok(());
         }
     }

@@ -1,5 +1,5 @@
-//! The models a server can be given: an OpenAI-compatible endpoint, or the demo, which lives in the runtime
-//! because the simulator runs it too.
+//! The generators: an OpenAI-compatible endpoint, or the demo, which is in the runtime because the simulator
+//! uses it too.
 
 mod openai;
 

@@ -1,11 +1,11 @@
-//! Bytes in several pieces, written one after the other and never copied into one.
+//! A buffer of several chunks, which are written one after the other without copying them together.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
 use bytes::{Buf, Bytes};
 
-/// What is left to write. No piece is empty.
+/// The chunks that are left to write. None is empty.
 #[derive(Debug, Default)]
 pub(super) struct Chunks(VecDeque<Bytes>);
 

@@ -1,4 +1,4 @@
-//! Whether this replica lives, and whether traffic is welcome.
+//! Liveness and readiness of this replica.
 
 use std::sync::Arc;
 

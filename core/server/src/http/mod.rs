@@ -1,5 +1,5 @@
-//! HTTP: paths, and what stands behind each. It maps requests to commands, reads and streams of a
-//! [`Node`], and whatever goes wrong to problem documents. It decides nothing about chats.
+//! HTTP: routes and their handlers. They map requests to commands, reads and streams of a [`Node`], and
+//! errors to problem documents. They decide nothing about chats.
 
 mod auth;
 mod chats;
@@ -37,7 +37,7 @@ pub use hosts::Hosts;
 pub use problem::Problem;
 pub use sse::Streamed;
 
-/// What every handler has.
+/// The state that all handlers share.
 #[derive(Debug)]
 pub struct App<E: Env> {
     pub node: Node<E>,

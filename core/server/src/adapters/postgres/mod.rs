@@ -1,6 +1,6 @@
-//! PostgreSQL, for any number of replicas. A command is one transaction under its chat's row lock, a read is
-//! one statement. What the database did not answer in time is given up, and the pool finds new connections
-//! when it has come back.
+//! PostgreSQL, for any number of replicas. A command is one transaction under its chat's row lock, and a read
+//! is one statement. Calls that are not answered in time are aborted, and the pool reconnects when the
+//! database is back.
 
 mod connections;
 mod statements;
@@ -66,7 +66,7 @@ impl PostgresStore {
         }
     }
 
-    /// The rows of one statement, built anew for each try; one that writes is harmless to do twice.
+    /// Runs one statement, which is built anew for each try. A statement that writes must be idempotent.
     async fn rows<'q>(
         &self,
         purpose: Use,
@@ -99,7 +99,7 @@ impl PostgresStore {
     }
 }
 
-/// Carries out a command's transaction; `None` if it has to be tried again.
+/// Runs a command's transaction. `None` if it has to be retried.
 async fn transact(
     connection: &mut PgConnection,
     request: &Request,
@@ -115,7 +115,7 @@ async fn transact(
             tx.commit().await?;
             Some(applied)
         }
-        // Dropping it rolls it back on the way to the pool, and nobody waits for that.
+        // Dropping it rolls it back when the connection returns to the pool; nothing waits for that.
         End::RollBack(applied) => Some(applied),
         End::Again => None,
     })
@@ -161,7 +161,7 @@ const HEARTBEAT: &str = concat!(
      UNION ALL SELECT 3, $1, 0, NULL FROM present ORDER BY 1, 2"
 );
 
-/// What a heartbeat had to leave, waiting for it.
+/// Renews the leases whose rows a heartbeat found locked, waiting for the locks.
 const RENEW: &str = concat!(
     "WITH clock AS MATERIALIZED (SELECT ",
     now!(),

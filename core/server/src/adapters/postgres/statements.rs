@@ -1,5 +1,5 @@
-//! The statements of a command's transaction on PostgreSQL: few, because each is a journey to the database
-//! and back while the chat's row is locked.
+//! The statements of a command's transaction on PostgreSQL. They are few, because each is a round trip while
+//! the chat's row is locked.
 
 use mainstem_machine::{ChatId, Message, MessageId, Role};
 use mainstem_runtime::ports::IdempotencyKey;
@@ -120,7 +120,8 @@ fn column<'a, T>(messages: &'a [Message], of: impl Fn(&'a Message) -> T) -> Vec<
     messages.iter().map(of).collect()
 }
 
-/// What a command writes, in one statement: the answer, the cut, the messages, and the chat as `$chat` does.
+/// Everything a command writes, in one statement: the answer, the deleted and inserted messages, and the
+/// chat, by `$chat`.
 macro_rules! write_all {
     ($chat:expr) => {
         concat!(

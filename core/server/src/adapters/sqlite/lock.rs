@@ -1,13 +1,14 @@
-//! One file, one process: a lock beside the database that the system gives back when its holder dies.
+//! A lock file beside the database, so that only one process uses it. The system releases the lock when its
+//! holder dies.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-/// Takes the lock file beside the database, which is left there: removing it would race.
+/// Locks the file beside the database. The file is never removed, because that would race.
 pub(super) fn lock(path: &Path) -> anyhow::Result<File> {
-    // Two names of one file must meet at one lock.
+    // All names of one file must lead to the same lock.
     let real = path.canonicalize().or_else(|_| {
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let name = path.file_name().context("the database's path does not name a file")?;

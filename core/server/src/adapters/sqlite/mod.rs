@@ -1,5 +1,5 @@
-//! One SQLite file, for one replica: all writes on one connection, one at a time, durable when they return;
-//! reads beside them. A second process on the same file is refused.
+//! One SQLite file, for one replica. All writes use one connection, one at a time, and are durable when they
+//! return. Reads use other connections. A second process on the same file is refused.
 
 mod contents;
 mod layout;
@@ -50,17 +50,17 @@ use now;
 #[derive(Debug)]
 pub struct SqliteStore {
     options: SqliteConnectOptions,
-    /// Nothing after a call was dropped or failed in the middle of it: the next one opens it anew.
+    /// `None` after a call failed or was dropped in the middle: the next call opens a new connection.
     writer: Mutex<Option<SqliteConnection>>,
     readers: SqlitePool,
     contents: Contents,
     lease_ttl: Duration,
-    /// Held as long as the store is; the system gives it back when the process dies.
+    /// Held as long as the store exists; the system releases it when the process dies.
     _lock: File,
 }
 
 impl SqliteStore {
-    /// Opens the file that `sqlite:FILE` names, and makes it if there is none.
+    /// Opens the file that `sqlite:FILE` names, and creates it if necessary.
     pub async fn open(url: &str, lease_ttl: Duration) -> anyhow::Result<Self> {
         let options = SqliteConnectOptions::from_str(url)
             .with_context(|| format!("{url:?} does not name a SQLite file: expected sqlite:FILE"))?;
@@ -141,7 +141,7 @@ impl SqliteStore {
         Ok(Writer { slot, connection })
     }
 
-    /// Carries out one statement that writes.
+    /// Executes one statement that writes.
     async fn write(&self, query: Query<'_, Sqlite, SqliteArguments>) -> Result<Vec<SqliteRow>, Fault> {
         let sent = Sent::default();
         bounded(&sent, async {
@@ -233,7 +233,7 @@ impl SqliteStore {
     }
 }
 
-/// The turn to write. Dropped without giving the connection back, it closes it.
+/// The writing connection, in use. Dropping it without returning the connection closes it.
 struct Writer<'a> {
     slot: MutexGuard<'a, Option<SqliteConnection>>,
     connection: SqliteConnection,
@@ -245,7 +245,7 @@ impl Writer<'_> {
     }
 }
 
-/// Carries out a command's transaction; `None` if it has to be tried again.
+/// Runs a command's transaction. `None` if it has to be retried.
 async fn transact(
     connection: &mut SqliteConnection,
     request: &Request,

@@ -1,4 +1,4 @@
-//! The statements of a command's transaction on SQLite, which holds the whole database meanwhile.
+//! The statements of a command's transaction on SQLite, which locks the whole database.
 
 use mainstem_machine::{ChatId, MessageId, Role};
 use mainstem_runtime::ports::IdempotencyKey;
@@ -35,7 +35,7 @@ impl Statements for SqliteStatements<'_> {
     }
 
     async fn lock(&mut self, chat: ChatId) -> sqlx::Result<Locked> {
-        // The transaction holds the whole database already.
+        // The transaction has locked the whole database already.
         let row = query(concat!(
             "SELECT ",
             rows::chat_columns!(""),

@@ -1,4 +1,5 @@
-//! Keeps one chat busy: one message running, one waiting. Judges that each send happened once (S6).
+//! Keeps one chat busy, with one message running and one queued, and judges that each send happened once
+//! (S6).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,12 +14,12 @@ use uuid::Uuid;
 use super::shared::Shared;
 use crate::client::{Api, CallError};
 
-/// Between tries of a request that was not answered.
+/// Delay between tries of a request.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
-/// How long one answer goes on at the asked rate, and its parts at full speed.
+/// The length of one answer: seconds at the given rate, or parts at full speed.
 const ANSWER_SECONDS: u64 = 5;
 const FULL_SPEED_PARTS: u64 = 20_000;
-/// Between looks at a chat that is to come to rest.
+/// The interval of polling a chat that has to come to rest.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
@@ -27,16 +28,16 @@ pub(super) struct Driver {
     chat: Arc<str>,
     /// The queue is empty.
     hungry: Arc<Notify>,
-    /// What is asked for first, and from then on.
+    /// The text of the first messages, and of the later ones.
     first_text: Option<String>,
     text: String,
-    /// The ids that sends were acknowledged with.
+    /// The ids of acknowledged sends.
     acknowledged: Vec<u64>,
 }
 
 impl Driver {
-    /// `share` is the chat's place among all, above 0 and up to 1. First answers are as long as it says, so
-    /// that chats which begin together do not end their turns together ever after.
+    /// `share` is the position of the chat among all, above 0 and up to 1. It determines the length of the
+    /// first answers, so that chats that begin together do not end all their turns together.
     pub(super) fn new(servers: Vec<Api>, chat: Arc<str>, hungry: Arc<Notify>, rate: u64, share: f64) -> Self {
         let (parts, interval) = match rate {
             0 => (FULL_SPEED_PARTS, "0".to_owned()),
@@ -53,7 +54,8 @@ impl Driver {
     }
 
     pub(super) async fn drive(&mut self, mut stopped: watch::Receiver<bool>, shared: &Shared) {
-        // The first runs at once, the second waits for it; from then on one is sent for each that is promoted.
+        // The first runs at once, the second waits for it; from then on one is sent for each that is
+        // promoted.
         for _ in 0..2 {
             self.send(&stopped, shared).await;
         }
@@ -86,14 +88,14 @@ impl Driver {
                     shared.found(&self.chat, "S6", format!("a send was refused: {error}"));
                     return;
                 }
-                // Sent or not, nobody was told: no promise is broken.
+                // The outcome is unknown, so no guarantee is broken either way.
                 Err(_) if *stopped.borrow() => return,
                 Err(_) => tokio::time::sleep(RETRY_DELAY).await,
             }
         }
     }
 
-    /// Takes back what waits, interrupts what runs, and reads the history when nothing does.
+    /// Withdraws queued messages, interrupts the run, and reads the history once the chat is idle.
     pub(super) async fn rest(&self) -> Result<Vec<WireMessage>, CallError> {
         for server in self.servers.iter().cycle() {
             match self.rest_at(server).await {
@@ -113,14 +115,14 @@ impl Driver {
             return server.messages(&self.chat).await.map(Some);
         }
         for id in queue.iter().filter_map(|queued| queued["id"].as_u64()) {
-            // It may have had its turn in between.
+            // Its turn may have begun in between.
             but_for(404, server.call(Method::DELETE, &format!("{path}/queue/{id}"), None, None).await)?;
         }
         but_for(409, server.call(Method::POST, &format!("{path}/interrupt"), Some(&json!({})), None).await)?;
         Ok(None)
     }
 
-    /// Judges that no send happened twice, and that only such as were taken back are missing.
+    /// Judges that no send happened twice, and that only withdrawn ones are missing.
     pub(super) fn judge(&self, history: &[WireMessage], shared: &Shared) {
         let mut times: BTreeMap<u64, usize> = BTreeMap::new();
         for message in history.iter().filter(|message| message.role == "user") {
@@ -131,7 +133,7 @@ impl Driver {
             match times.get(id) {
                 Some(1) => {}
                 Some(n) => shared.found(&self.chat, "S6", format!("send {id} is in the history {n} times")),
-                // First in, first out: what was taken back at the end came after all that had their turn.
+                // First in, first out: messages withdrawn at the end were sent after all that had their turn.
                 None if *id > newest => {}
                 None => shared.found(&self.chat, "S6", format!("send {id} was acknowledged and is gone")),
             }

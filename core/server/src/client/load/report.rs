@@ -1,4 +1,4 @@
-//! What a load run found.
+//! The report of a load run.
 
 use std::collections::BTreeMap;
 

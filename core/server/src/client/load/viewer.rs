@@ -1,4 +1,4 @@
-//! One viewer: follows, judges each event, and measures how late parts come.
+//! One viewer: follows a chat, judges each event, and measures the latency of parts.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -10,22 +10,22 @@ use super::shared::Shared;
 use crate::client::latencies::Latencies;
 use crate::client::{Api, CallError, Follow};
 
-/// What viewers wait for at the end.
+/// The end of the run, for which viewers wait.
 #[derive(Clone, Debug, Default)]
 pub(super) enum Finale {
     #[default]
     NotYet,
-    /// Nothing changes any more. Without a history there is nothing to compare with.
+    /// The chat is at rest. `None`: the history could not be read, so there is nothing to compare with.
     Now { history: Option<Arc<Vec<WireMessage>>>, deadline: Instant },
 }
 
-/// Where a viewer sits.
+/// What a viewer has to do.
 #[derive(Debug)]
 pub(super) struct Assignment {
     pub(super) servers: Vec<Api>,
     pub(super) at: usize,
     pub(super) chat: Arc<str>,
-    /// Told when the queue is empty.
+    /// Notified when the queue is empty.
     pub(super) hungry: Option<Arc<Notify>>,
     pub(super) connecting: Arc<Semaphore>,
     pub(super) caught_up: Arc<Semaphore>,
@@ -33,7 +33,7 @@ pub(super) struct Assignment {
     pub(super) shared: Arc<Shared>,
 }
 
-/// What a viewer brings home.
+/// The result of a viewer.
 #[derive(Debug, Default)]
 pub(super) struct Watched {
     pub(super) parts: u64,
@@ -93,7 +93,7 @@ impl Viewer {
         }
     }
 
-    /// Whether the catch-up is over with it.
+    /// Whether this event ends the catch-up.
     fn on_event(&mut self, data: &str) -> bool {
         let event = match WireEvent::parse(data) {
             Ok(event) => event,
