@@ -1,4 +1,4 @@
-//! The simulated database, bus and models keep the contracts that the real ones keep.
+//! The simulated database, bus and models pass the same contract suites as the real ones.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,6 +1,6 @@
-//! The page of a run, in a real browser: it draws, it is searched and zoomed by keys, it shows what broke, and
-//! nothing that a story says gets out of its place. The page uses itself (`#selfcheck`) and leaves in the
-//! document what came of it.
+//! The page of a run, in a real browser: it draws, it can be searched and zoomed by keys, it shows what
+//! broke, and no text of a story is interpreted as markup. The page operates itself (`#selfcheck`) and writes
+//! the results into the document.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ const FLAGS: [&str; 10] = [
     "--dump-dom",
 ];
 
-/// A story that is bound to fail, and tries to break out of the page.
+/// A story that must fail, with text that tries to break out of the page.
 const FAILS: &str = r#"
 guards S3
 replicas A B
@@ -39,7 +39,7 @@ B crashes
 within 2s V sees part 7
 "#;
 
-/// A directory that goes when it is dropped.
+/// A directory that is removed when dropped.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -109,7 +109,7 @@ fn number(report: &Value, pointer: &str) -> f64 {
         .unwrap_or_else(|| panic!("no number at {pointer}: {report}"))
 }
 
-/// What is so in every run that had a fault.
+/// Asserts what holds for every run with a fault.
 fn assert_it_is_usable(report: &Value) {
     let number = |pointer: &str| number(report, pointer);
     for view in ["/start", "/nearer", "/fitted"] {

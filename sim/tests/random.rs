@@ -1,5 +1,5 @@
-//! The program that users run: a few random runs are clean and repeat themselves, what is wrong is told by its
-//! exit code, and a run that breaks something shrinks to a story that breaks the same.
+//! The program from outside: random runs are clean and deterministic, exit codes tell failures apart, and a
+//! failing run shrinks to a story that breaks the same guarantee.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -38,7 +38,7 @@ fn a_seed_has_the_same_trace_in_two_processes() {
     assert!(compared.status.success(), "D1: {}", String::from_utf8_lossy(&compared.stderr));
 }
 
-/// A story that expects what cannot be is a run that fails.
+/// A story with an expectation that cannot hold is a failing run.
 const IMPOSSIBLE: &str = "guards S1\nreplicas A B C\n\n\
     at 10ms user on A sends \"/model parts=3 every=5ms x\" to chat\n\
     at 20ms viewer V1 on B watches chat\n\

@@ -1,4 +1,4 @@
-//! Every scenario comes true, and one of them twice in the same way.
+//! Every scenario passes, and one of them has the same trace twice.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,5 @@
-//! Every planted bug fits the source as it is now. Whether it is caught is for `cargo sim zoo`, which builds each.
+//! Every planted bug fits the current source. `cargo sim zoo`, which builds each, checks that they are
+//! caught.
 
 use std::path::Path;
 

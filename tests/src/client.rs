@@ -1,4 +1,4 @@
-//! Requests to one replica, as a user's program makes them.
+//! A client of one replica.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::deadline::until;
 
-/// Longer than anything takes that is answered at all.
+/// Longer than any request takes that is answered at all.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Debug)]
@@ -19,18 +19,18 @@ pub struct Client {
     pub token: Option<String>,
 }
 
-/// An answer as it came. `status` is 0 if none came.
+/// An answer. `status` is 0 if there was none.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub status: u16,
     pub headers: HeaderMap,
-    /// `Null` for what is no JSON.
+    /// `Null` if the body is not JSON.
     pub body: Value,
     pub text: String,
 }
 
 impl Answer {
-    /// The same, if it is of this status.
+    /// Asserts the status, and returns the answer.
     #[track_caller]
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{}", self.text);
@@ -44,7 +44,7 @@ impl Answer {
         self.expect_document()
     }
 
-    /// Asserts that it is a problem document, whichever.
+    /// Asserts that it is a problem document with any code.
     #[track_caller]
     pub fn expect_document(self) -> Self {
         let header = |name: &str| self.headers.get(name).and_then(|value| value.to_str().ok());
@@ -64,7 +64,7 @@ impl Client {
         Self { http: http.expect("a client"), base: base.to_owned(), token: None }
     }
 
-    /// The same as another user.
+    /// The same client, as another user.
     pub fn with_token(&self, token: &str) -> Self {
         Self { token: Some(token.to_owned()), ..self.clone() }
     }
@@ -111,7 +111,7 @@ impl Client {
         self.ask(self.request(Method::DELETE, path)).await
     }
 
-    /// Creates a chat that runs with `content`, and gives its id.
+    /// Creates a chat that runs with `content`, and returns its id.
     #[track_caller]
     pub fn create(&self, content: &str) -> impl Future<Output = String> {
         let body = if content.is_empty() { json!({}) } else { json!({"content": content}) };
@@ -123,7 +123,7 @@ impl Client {
         }
     }
 
-    /// Sends to a chat, and gives the answer's body.
+    /// Sends to a chat, and returns the body of the answer.
     pub async fn send(&self, chat: &str, content: &str) -> Value {
         self.send_as(chat, content, "queue").await.expect(202).body
     }
@@ -156,7 +156,7 @@ impl Client {
         }
     }
 
-    /// Waits until nothing runs and nothing waits, and gives the chat.
+    /// Waits until the chat is idle with an empty queue, and returns it.
     pub async fn until_idle(&self, chat: &str) -> Value {
         until("the chat comes to rest", async || {
             let chat = self.chat(chat).await;
@@ -166,7 +166,7 @@ impl Client {
         .await
     }
 
-    /// Waits until some replica works on the chat, and gives that replica's id.
+    /// Waits until a replica works on the chat, and returns its id.
     pub async fn until_running(&self, chat: &str) -> String {
         until("a worker takes the chat", async || {
             let chat = self.chat(chat).await;
@@ -181,7 +181,7 @@ pub fn counted(parts: u64) -> String {
     (1..=parts).map(|part| format!("{part} ")).collect()
 }
 
-/// Whether it is the begin of what the demo generator answers, cut after a part.
+/// Whether it is a beginning of the demo generator's answer, cut after a part.
 pub fn is_counted(text: &str) -> bool {
     text == counted(text.split(' ').count() as u64 - 1)
 }

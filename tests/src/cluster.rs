@@ -1,4 +1,4 @@
-//! Replicas on one database of their own.
+//! Several replicas on one database.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use crate::postgres::Postgres;
 use crate::process::Replica;
 use crate::scratch::Scratch;
 
-/// Short, so that what waits for it is quick.
+/// Short, so that tests that wait for it are quick.
 pub const LEASE_TTL: Duration = Duration::from_secs(3);
 pub const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Flags that make a replica keep them.

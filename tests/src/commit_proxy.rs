@@ -1,4 +1,4 @@
-//! Between a replica and PostgreSQL: carries everything, until it is told to cut a connection at its COMMIT.
+//! A proxy between a replica and PostgreSQL that can cut a connection at its COMMIT.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,9 +13,9 @@ const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
 /// Where the next COMMIT's connection is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
-    /// The database does not get it: what was to be committed did not happen.
+    /// Before the database gets it: the commit does not happen.
     Before,
-    /// The database has answered, and the answer is kept back: it happened.
+    /// After the database has answered: the commit happened, but its answer is lost.
     After,
 }
 
@@ -34,7 +34,7 @@ struct Orders {
 }
 
 impl CommitProxy {
-    /// To the PostgreSQL on `port` of the loopback.
+    /// A proxy to the PostgreSQL on `port` of the loopback.
     pub async fn start(postgres: u16) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let port = listener.local_addr()?.port();
@@ -43,7 +43,7 @@ impl CommitProxy {
         Ok(Self { port, orders, accepting })
     }
 
-    /// `url` of a database with the proxy in between.
+    /// The URL of a database through the proxy.
     pub fn url(&self, url: &str, postgres: u16) -> String {
         let (direct, through) = (format!(":{postgres}/"), format!(":{}/", self.port));
         assert!(url.contains(&direct), "{url} is of that PostgreSQL");
@@ -74,7 +74,7 @@ async fn accept(listener: TcpListener, postgres: u16, orders: Arc<Mutex<Orders>>
     }
 }
 
-/// Ends, and with it the connection, when either side does or when it is cut.
+/// Forwards until either side ends or the connection is cut.
 async fn carry(mut client: TcpStream, postgres: u16, orders: Arc<Mutex<Orders>>) -> io::Result<()> {
     let mut server = TcpStream::connect(("127.0.0.1", postgres)).await?;
     server.set_nodelay(true)?;
@@ -94,7 +94,7 @@ async fn carry(mut client: TcpStream, postgres: u16, orders: Arc<Mutex<Orders>>)
                 }
                 server.write_all(said).await?;
                 if cut == Some(Cut::After) {
-                    // It has committed before it answers.
+                    // The database commits before it answers.
                     let _ = server.read(&mut answered).await?;
                     return Ok(());
                 }

@@ -1,12 +1,12 @@
-//! Waiting for what can be observed. Nothing here proves an absence.
+//! Waiting for observable conditions. An absence cannot be proved this way.
 
 use std::time::{Duration, Instant};
 
-/// Long enough for whatever comes at all, on a machine that has other things to do as well.
+/// Long enough for anything that happens at all, on a busy machine.
 pub const WAIT_MAX: Duration = Duration::from_secs(30);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Asks again and again until there is an answer; `what` is said if there is none within [`WAIT_MAX`].
+/// Polls until there is a result. Panics with `what` if there is none within [`WAIT_MAX`].
 pub async fn until<T>(what: &str, mut poll: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + WAIT_MAX;
     loop {

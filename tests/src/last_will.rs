@@ -1,10 +1,10 @@
-//! What is to be done when this process is gone, however it went: a shell waits for the end of a pipe that
-//! only this process holds open. Without it a killed test would leave its servers behind.
+//! Cleans up when this process has ended in any way: a shell waits for the end of a pipe that only this
+//! process holds open. Without it, a killed test would leave its servers behind.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
-/// Dropping it revokes it.
+/// Dropping it cancels the clean-up.
 #[derive(Debug)]
 pub(crate) struct LastWill(Child);
 
@@ -13,7 +13,7 @@ impl LastWill {
     pub(crate) fn new(script: &str, args: &[&str]) -> std::io::Result<Self> {
         let mut shell = Command::new("sh");
         shell.arg("-c").arg(format!("while read -r _; do :; done; {script}")).arg("last-will").args(args);
-        // A group of its own, so that what is sent to ours does not end it.
+        // A process group of its own, so that signals to ours do not end it.
         shell.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         shell.spawn().map(Self)
     }

@@ -1,7 +1,7 @@
-//! What the tests of the whole need: what ships, as real processes; a PostgreSQL of their own; clients that
-//! judge every stream as it comes.
+//! Helpers for the tests of the whole system: the shipped binary as real processes, a private PostgreSQL, and
+//! clients that judge every stream.
 //!
-//! What ships is built once, in release. `MAINSTEM_TEST_BINARY` names another binary to take instead.
+//! The binary is built once, in release mode. `MAINSTEM_TEST_BINARY` names another binary to use instead.
 
 pub mod browser;
 pub mod client;

@@ -1,5 +1,5 @@
-//! A private PostgreSQL for tests: made in the system's temporary directory, on a free port of the loopback,
-//! owned by another user where we are root, and gone without a trace when it is dropped.
+//! A private PostgreSQL for tests, in the system's temporary directory and on a free port of the loopback. It
+//! runs as another user if we are root, and is removed when dropped.
 
 use std::fs;
 use std::io::{self, Write};
@@ -17,7 +17,7 @@ use anyhow::{Context, bail, ensure};
 
 use crate::last_will::LastWill;
 
-/// Ends what runs in the directory `$1`, and removes it.
+/// Stops the server in the directory `$1`, and removes the directory.
 const LAST_WILL: &str = "postmaster=$(head -n 1 \"$1/data/postmaster.pid\") && kill -CONT \"$postmaster\" && \
                          kill -QUIT \"$postmaster\" && while kill -0 \"$postmaster\"; do sleep 0.1; done; \
                          rm -rf \"$1\"";
@@ -27,13 +27,13 @@ const USER: &str = "mainstem";
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
-/// Tries to find a port that is still free when the server takes it.
+/// Tries to find a port that is still free when the server binds it.
 const PORTS_TRIED_MAX: usize = 5;
 
-/// How a server is set up.
+/// The options of a server.
 #[derive(Clone, Debug)]
 pub struct Setup {
-    /// Whether a commit waits for the disk. Tests that kill no machine need not.
+    /// Whether a commit waits for the disk. Needed only if a test kills a machine.
     pub fsync: bool,
     pub max_connections: u32,
     /// More settings, as `name=value`.
@@ -46,12 +46,12 @@ impl Default for Setup {
     }
 }
 
-/// A server that runs, or was stopped to be started again.
+/// A server that is running, or was stopped.
 #[derive(Debug)]
 pub struct Postgres {
     programs: PathBuf,
     directory: PathBuf,
-    /// Whom it runs as, if not as us.
+    /// The user that it runs as, if not ours.
     account: Option<(u32, u32)>,
     setup: Setup,
     port: u16,
@@ -122,7 +122,8 @@ impl Postgres {
         }
     }
 
-    /// One server for all tests of this process that run at the same time; the last to let go ends it.
+    /// One server shared by all tests of this process that run at the same time. It ends with the last
+    /// handle.
     pub fn shared() -> anyhow::Result<Arc<Self>> {
         static SHARED: Mutex<Weak<Postgres>> = Mutex::new(Weak::new());
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -139,11 +140,11 @@ impl Postgres {
         format!("postgres://{USER}@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// The postmaster's.
+    /// The process id of the postmaster.
     ///
     /// # Panics
     ///
-    /// If it was stopped.
+    /// If the server was stopped.
     pub fn process_id(&self) -> u32 {
         self.server().as_ref().expect("it runs").id()
     }
@@ -156,19 +157,19 @@ impl Postgres {
         self.port
     }
 
-    /// Makes an empty database, and gives its URL.
+    /// Creates an empty database, and returns its URL.
     pub fn create_database(&self, name: &str) -> anyhow::Result<String> {
         self.sql("postgres", &format!("CREATE DATABASE \"{name}\""))?;
         Ok(self.url(name))
     }
 
-    /// Makes an empty database with a name of its own, and gives its URL.
+    /// Creates an empty database with a unique name, and returns its URL.
     pub fn fresh_database(&self) -> anyhow::Result<String> {
         let number = self.databases.fetch_add(1, Ordering::Relaxed);
         self.create_database(&format!("fresh_{number}"))
     }
 
-    /// Runs SQL by psql, and gives its unaligned output.
+    /// Runs SQL by psql, and returns its unaligned output.
     pub fn sql(&self, database: &str, sql: &str) -> anyhow::Result<String> {
         let mut psql = self.program("psql");
         psql.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set", "ON_ERROR_STOP=1"]);
@@ -176,7 +177,7 @@ impl Postgres {
         run(&mut psql).map(|output| output.trim().to_owned())
     }
 
-    /// Ends the connections to the databases whose name is like `database`; says how many there were.
+    /// Terminates the connections to databases with a name like `database`. Returns how many there were.
     pub fn terminate_backends(&self, database: &str) -> anyhow::Result<usize> {
         let count = self.sql(
             "postgres",
@@ -203,7 +204,7 @@ impl Postgres {
         for setting in settings.into_iter().chain(self.setup.settings.iter().map(String::as_str)) {
             command.args(["-c", setting]);
         }
-        // A group of its own, so that an interrupt at the terminal is ours alone.
+        // A process group of its own, so that an interrupt at the terminal does not reach it.
         command.process_group(0).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         *server = Some(command.spawn().context("postgres does not start")?);
         drop(server);
@@ -214,12 +215,12 @@ impl Postgres {
         started
     }
 
-    /// Stops it at once, as a crash would: nobody is told goodbye.
+    /// Stops it at once, like a crash.
     pub fn stop(&self) {
-        // What is paused could not end.
+        // A paused process could not end.
         self.resume();
         let Some(mut child) = self.server().take() else { return };
-        // To the postmaster alone: it ends the others.
+        // Only to the postmaster, which ends the others.
         kill(child.id().cast_signed(), libc::SIGQUIT);
         let deadline = Instant::now() + STOP_TIMEOUT;
         while matches!(child.try_wait(), Ok(None)) {
@@ -231,22 +232,22 @@ impl Postgres {
         }
     }
 
-    /// Stops all of its processes where they are: connections stay and nobody answers.
+    /// Pauses all of its processes: connections stay open, and nothing answers.
     pub fn pause(&self) {
         self.for_each_process(libc::SIGSTOP);
     }
 
-    /// Lets a paused server go on.
+    /// Resumes a paused server.
     pub fn resume(&self) {
         self.for_each_process(libc::SIGCONT);
     }
 
-    /// Backends have groups of their own, and all of them are children of the postmaster.
+    /// Signals all processes: backends have process groups of their own, and are children of the postmaster.
     fn for_each_process(&self, signal: i32) {
         let server = self.server();
         let Some(child) = server.as_ref() else { return };
         let postmaster = child.id().cast_signed();
-        // First of all the one that makes new ones.
+        // The postmaster first, because it creates new ones.
         kill(postmaster, signal);
         let children = fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children"));
         for child in children.unwrap_or_default().split_whitespace() {
@@ -295,13 +296,13 @@ impl Drop for Postgres {
     fn drop(&mut self) {
         self.stop();
         if let Err(error) = fs::remove_dir_all(&self.directory) {
-            // A panic here could hide the one that led here.
+            // A panic here could hide the original one.
             let _ = writeln!(io::stderr(), "{} is left behind: {error}", self.directory.display());
         }
     }
 }
 
-/// By the program, since calling the system directly is unsafe code.
+/// Sends a signal by the `kill` program, because the system call needs unsafe code.
 pub(crate) fn kill(process: i32, signal: i32) {
     let sent = Command::new("kill").arg(format!("-{signal}")).arg(process.to_string()).output();
     sent.expect("the program kill is there");
@@ -348,7 +349,7 @@ pub(crate) fn directory(account: Option<(u32, u32)>) -> anyhow::Result<PathBuf> 
     let number = MADE.fetch_add(1, Ordering::Relaxed);
     let name = format!("mainstem-postgres-{}-{number}", std::process::id());
     let directory = std::env::temp_dir().join(name);
-    // A process of the same number may have been killed before it could clean up.
+    // A process with the same id may have been killed before it could clean up.
     fs::remove_dir_all(&directory).ok();
     fs::DirBuilder::new().mode(0o700).create(&directory)?;
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o700))?;

@@ -1,5 +1,5 @@
-//! What ships, as child processes: a replica that can be killed, paused, ended and started again, and any
-//! other command line. No process outlives its test; what a replica logged is told when its test fails.
+//! The shipped binary as child processes: replicas that can be killed, paused, stopped and restarted, and
+//! other command lines. No process outlives its test. If a test fails, the logs of its replicas are printed.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -16,13 +16,13 @@ use crate::postgres::kill;
 use crate::shipped_binary::server_binary;
 
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
-/// The last lines of a log are what a failure is told with.
+/// Last lines of a log that are kept for a failure.
 const LOG_LINES_MAX: usize = 2000;
 const LOG_LINES_REPORTED: usize = 80;
 
 type Log = Arc<Mutex<VecDeque<String>>>;
 
-/// A `mainstem serve` that runs, or did.
+/// A `mainstem serve` process that is running, or has ended.
 #[derive(Debug)]
 pub struct Replica {
     /// Its `--replica`.
@@ -42,7 +42,7 @@ impl Replica {
         Self::start_with(id, flags, &[]).await
     }
 
-    /// The same with variables in its environment, which has no others.
+    /// The same, with exactly these environment variables.
     pub async fn start_with(id: &str, flags: &[&str], environment: &[(&str, &str)]) -> Self {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let mut replica = Self {
@@ -59,7 +59,7 @@ impl Replica {
         replica
     }
 
-    /// Starts it (again), on the port that it had.
+    /// Starts it, for the first time or again on the same port.
     pub async fn start_again(&mut self) {
         assert!(self.child.is_none(), "{} runs already", self.id);
         let mut command = mainstem();
@@ -73,7 +73,7 @@ impl Replica {
         self.logging = Some(keep_log(child.stderr.take().expect("it is piped"), self.log.clone()));
         self.child = Some(child);
         let mut line = String::new();
-        // It ends with the process, if not with the line.
+        // The pipe ends with the process.
         BufReader::new(stdout).read_line(&mut line).expect("what it says can be read");
         let Some(url) = line.trim().strip_prefix("listening on http://") else {
             panic!("{} said {line:?} instead of where it listens", self.id);
@@ -105,7 +105,7 @@ impl Replica {
         self.child.as_ref().expect("it runs").id()
     }
 
-    /// Ends it at once: nothing of it is told to anybody.
+    /// Kills it.
     pub fn kill(&mut self) {
         let mut child = self.child.take().expect("it runs");
         self.last_will = None;
@@ -114,7 +114,7 @@ impl Replica {
         self.logging.take().map(JoinHandle::join);
     }
 
-    /// Stops it where it is.
+    /// Pauses it.
     pub fn pause(&self) {
         self.signal(libc::SIGSTOP);
     }
@@ -123,7 +123,7 @@ impl Replica {
         self.signal(libc::SIGCONT);
     }
 
-    /// Asks it to end.
+    /// Asks it to stop.
     pub fn terminate(&self) {
         self.signal(libc::SIGTERM);
     }
@@ -137,12 +137,12 @@ impl Replica {
         kill(self.process_id().cast_signed(), signal);
     }
 
-    /// Whether the process is still the one that was started.
+    /// Whether it is still running.
     pub fn is_running(&mut self) -> bool {
         self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
-    /// Waits for its end.
+    /// Waits until it has ended.
     pub async fn ended(&mut self) -> ExitStatus {
         let child = self.child.as_mut().expect("it runs");
         let status = wait(child).await;
@@ -152,7 +152,7 @@ impl Replica {
         status.unwrap_or_else(|| panic!("{} did not end within {WAIT_MAX:?}", self.id))
     }
 
-    /// The memory that it has, in bytes.
+    /// Its resident memory, in bytes.
     pub fn resident_bytes(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process_id()));
         let status = status.expect("the kernel tells of every process");
@@ -161,7 +161,7 @@ impl Replica {
         kilobytes * 1024
     }
 
-    /// What it logged, as far as it is kept.
+    /// The last lines of its log.
     pub fn log(&self) -> String {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         log.iter().map(|line| format!("{line}\n")).collect()
@@ -211,19 +211,19 @@ async fn wait(child: &mut Child) -> Option<ExitStatus> {
     None
 }
 
-/// A command with nothing in its environment.
+/// A command with an empty environment.
 fn mainstem() -> Command {
     let mut command = Command::new(server_binary());
     command.env_clear().env("NO_COLOR", "1");
     command
 }
 
-/// Runs `mainstem ARGS…` to its end, which must come within [`WAIT_MAX`].
+/// Runs `mainstem ARGS…` to its end, within [`WAIT_MAX`].
 pub async fn run(args: &[&str]) -> Output {
     run_with(args, &[], "").await
 }
 
-/// The same with variables in its environment and something to read.
+/// The same, with environment variables and standard input.
 pub async fn run_with(args: &[&str], environment: &[(&str, &str)], input: &str) -> Output {
     let mut child = Running::start_with(args, environment);
     let mut stdin = child.child.stdin.take().expect("it is piped");
@@ -232,7 +232,7 @@ pub async fn run_with(args: &[&str], environment: &[(&str, &str)], input: &str) 
     child.ended().await.unwrap_or_else(|| panic!("mainstem {args:?} did not end within {WAIT_MAX:?}"))
 }
 
-/// A command line that runs.
+/// A running command line.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
@@ -259,7 +259,7 @@ impl Running {
         Self { child, stdout: Some(stdout), stderr: Some(stderr), said, told }
     }
 
-    /// What it wrote to its standard output so far.
+    /// Its standard output so far.
     pub fn said(&self) -> String {
         String::from_utf8_lossy(&self.said.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
     }
@@ -303,7 +303,7 @@ fn read_all(mut from: impl Read + Send + 'static, said: Arc<Mutex<Vec<u8>>>) -> 
     })
 }
 
-/// A port of the loopback that nobody has now.
+/// A free port of the loopback.
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("there are free ports");
     listener.local_addr().expect("it is bound").port()

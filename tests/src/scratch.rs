@@ -1,4 +1,4 @@
-//! A directory that is gone with the test.
+//! A directory that is removed with the test.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ impl Scratch {
         &self.0
     }
 
-    /// Writes a file, and gives its path.
+    /// Writes a file, and returns its path.
     pub fn file(&self, name: &str, content: &str) -> String {
         let path = self.0.join(name);
         fs::write(&path, content).expect("the temporary directory can be written");

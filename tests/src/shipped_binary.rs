@@ -1,4 +1,4 @@
-//! The binary that ships, built once for all tests of a process.
+//! The shipped binary, built once for all tests of a process.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -7,15 +7,15 @@ use std::sync::OnceLock;
 use anyhow::{Context, ensure};
 use cargo_metadata::Message;
 
-/// Names a binary to take instead of building one, for those who just built it.
+/// Names a binary to use instead of building one.
 pub const OVERRIDE: &str = "MAINSTEM_TEST_BINARY";
 
-/// Where the repository is.
+/// The root of the repository.
 pub fn workspace_root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the workspace")
 }
 
-/// The path of what ships.
+/// The path of the binary.
 pub fn server_binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| match std::env::var_os(OVERRIDE) {
@@ -28,7 +28,7 @@ fn build() -> anyhow::Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
     build.args(["build", "--release", "--package", "mainstem", "--message-format=json"]);
-    // Cargo tells the package under test by variables that the build must not see.
+    // Cargo sets variables for the package under test that the build must not see.
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("CARGO_PKG_") || name == "CARGO_MANIFEST_DIR" {
             build.env_remove(name);

@@ -1,5 +1,5 @@
-//! The two ways a stream comes: Server-Sent Events, and a WebSocket. Both give JSON events; how they are cut
-//! and named is judged here.
+//! The two transports of a stream: Server-Sent Events and WebSocket. Both yield JSON events; their framing is
+//! checked here.
 
 use std::collections::VecDeque;
 
@@ -43,7 +43,7 @@ pub(crate) struct EventStream {
 }
 
 impl Transport {
-    /// Opens the stream with this query. A refusal is told by its status and code.
+    /// Opens the stream with this query. Returns the status and code if it is refused.
     pub(crate) async fn open(
         client: &Client,
         chat: &str,
@@ -54,7 +54,7 @@ impl Transport {
         match kind {
             Kind::EventStream => {
                 let request = client.request(reqwest::Method::GET, &path);
-                // A stream has no end.
+                // A stream has no content length.
                 let request = request.timeout(std::time::Duration::from_secs(24 * 60 * 60));
                 let response = request.send().await.map_err(|error| (0, format!("{error:?}")))?;
                 let status = response.status().as_u16();
@@ -89,7 +89,7 @@ impl Transport {
         }
     }
 
-    /// The next event's JSON, or how it ended.
+    /// The JSON of the next event, or how the stream ended.
     pub(crate) async fn next(&mut self) -> Result<Value, Ended> {
         match self {
             Self::EventStream(stream) => stream.next().await,

@@ -1,5 +1,5 @@
-//! A viewer: follows a chat's stream, resumes by cursor where it is told to, shows what a client would show,
-//! and has every event judged. A breach of a guarantee ends the test at the event that is one.
+//! A viewer: follows a chat's stream, resumes by cursor, maintains a screen like a client, and judges every
+//! event. The test fails at the first event that breaks a guarantee.
 
 use std::time::{Duration, Instant};
 
@@ -56,12 +56,12 @@ pub struct Viewer {
     pub cursor: Option<String>,
     oracle: ViewerOracle,
     pub screen: Screen,
-    /// Every event that came.
+    /// All events so far.
     pub events: Vec<Value>,
 }
 
 impl Viewer {
-    /// Opens a stream from its begin.
+    /// Opens a stream from the beginning.
     pub async fn open(client: &Client, chat: &str, kind: Kind) -> Self {
         Self::open_with(client, chat, kind, "").await
     }
@@ -85,12 +85,12 @@ impl Viewer {
         }
     }
 
-    /// What a stream with this query is refused with: status and code.
+    /// Requests a stream with this query that must be refused. Returns the status and code.
     pub async fn refused(client: &Client, chat: &str, kind: Kind, query: &str) -> (u16, String) {
         Transport::open(client, chat, kind, query).await.expect_err("it was to be refused")
     }
 
-    /// Leaves the stream and goes on by cursor, perhaps elsewhere, trying again until it is taken.
+    /// Leaves the stream and resumes by cursor, possibly at another replica, retrying until it is accepted.
     pub async fn resume_on(&mut self, client: &Client) {
         self.resume_as(client, self.kind).await;
     }
@@ -124,7 +124,7 @@ impl Viewer {
         Ok(event)
     }
 
-    /// Reads on until the screen is as wanted. How long it took.
+    /// Reads until the screen meets the condition. Returns how long it took.
     #[track_caller]
     pub fn until<'a>(
         &'a mut self,
@@ -148,7 +148,7 @@ impl Viewer {
         }
     }
 
-    /// Reads on until nothing runs and nothing waits.
+    /// Reads until the chat is idle with an empty queue.
     #[track_caller]
     pub fn until_idle(&mut self) -> impl Future<Output = Duration> + '_ {
         self.until("nothing runs", |screen| {
@@ -158,7 +158,7 @@ impl Viewer {
         })
     }
 
-    /// Reads on until it ends.
+    /// Reads until the stream ends.
     pub async fn ended(&mut self) -> Ended {
         let deadline = tokio::time::Instant::now() + WAIT_MAX;
         loop {
@@ -170,7 +170,7 @@ impl Viewer {
         }
     }
 
-    /// Compares what was shown with the history, now that nothing changes any more.
+    /// Compares what was shown with the final history.
     pub async fn finish(&mut self, client: &Client) {
         let history = client.messages(&self.chat).await;
         let found = self.oracle.finish(&history);

@@ -1,4 +1,4 @@
-//! The import table of ARCHITECTURE.md, held against the workspace's manifests, both ways.
+//! The import table of ARCHITECTURE.md agrees with the workspace's manifests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

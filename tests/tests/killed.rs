@@ -1,4 +1,4 @@
-//! A test that is killed leaves no process behind, nor a PostgreSQL's files.
+//! A killed test leaves neither processes nor the files of a PostgreSQL behind.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -19,13 +19,13 @@ async fn what_a_killed_test_held_ends_with_it() {
     let left = || [is_running(postgres), is_running(replica), Path::new(directory).exists()].map(usize::from);
     let left = || left().iter().sum::<usize>();
     assert_eq!(left(), 3, "all are there: {line}");
-    // By SIGKILL: nothing of its own can run any more.
+    // By SIGKILL, so that none of its own code can run any more.
     holder.kill().expect("a child can be killed");
     holder.wait().expect("a child can be waited for");
     until("nothing is left", async || (left() == 0).then_some(())).await;
 }
 
-/// Whether there is such a process, and not only the entry of one that nobody has waited for.
+/// Whether the process exists and is not a zombie.
 fn is_running(process: &str) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     stat.rsplit(") ").next().is_some_and(|state| !state.is_empty() && !state.starts_with('Z'))

@@ -1,4 +1,4 @@
-//! What ships contains no simulator.
+//! The shipped binary contains nothing of the simulator.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -6,7 +6,7 @@ use std::fs;
 use cargo_metadata::{DependencyKind, MetadataCommand, PackageId};
 use mainstem_tests::shipped_binary::{server_binary, workspace_root};
 
-/// Names that only the laboratory has.
+/// Names that only the simulator has.
 const FOREIGN: [&str; 3] = ["madsim", "mainstem_sim", "mainstem-sim"];
 
 #[test]
@@ -14,7 +14,7 @@ fn no_symbol_and_no_text_of_the_simulator_is_in_what_ships() {
     let mut bytes = fs::read(server_binary()).expect("the binary can be read");
     bytes.make_ascii_lowercase();
     let has = |name: &str| bytes.windows(name.len()).any(|window| window == name.as_bytes());
-    // So that a binary whose names cannot be seen is not taken for a clean one.
+    // So that a stripped binary is not taken for a clean one.
     assert!(has("mainstem_machine") && has("mainstem_runtime"), "the binary has its names");
     for name in FOREIGN {
         assert!(!has(name), "{name} is in {}", server_binary().display());

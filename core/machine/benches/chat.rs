@@ -1,4 +1,4 @@
-//! What one transition of a chat costs: it is taken inside a database transaction, under the row's lock.
+//! The cost of one transition of a chat. It is computed inside a database transaction, under the row's lock.
 
 use std::hint::black_box;
 
@@ -9,7 +9,7 @@ use mainstem_machine::{
 };
 use uuid::Uuid;
 
-/// Messages waiting while the chat is at work: as many as the default of `--queue-max` takes.
+/// Queued messages while the chat is running: the default of `--queue-max`.
 const QUEUED: usize = 20;
 
 const STORE_FACTS: StoreFacts = StoreFacts { now: WallTime(0), lease_expired: false, message_role: None };
@@ -29,7 +29,7 @@ fn changed(state: Option<&ChatState>, command: &Command) -> ChatState {
     }
 }
 
-/// A chat at work on its first attempt, with this many messages waiting.
+/// A chat that runs its first attempt, with this many queued messages.
 fn running(queued: usize) -> (ChatState, Fence) {
     let replica = ReplicaId::new("bench").unwrap();
     let create = Command::Create {

@@ -1,5 +1,4 @@
-//! What a part costs on its way through a hub to its viewers, and what resuming costs. JSON is left out: it is
-//! written outside the machine.
+//! The cost of a part on its way through a hub to its viewers, and of resuming, without encoding.
 
 use std::collections::VecDeque;
 use std::hint::black_box;
@@ -16,10 +15,10 @@ use uuid::Uuid;
 
 const NOW: Time = Time::START;
 const STORE_FACTS: StoreFacts = StoreFacts { now: WallTime(0), lease_expired: false, message_role: None };
-/// Parts of one answer. With 8 bytes each, an answer stays below what one may hold.
+/// Parts of one answer. With 8 bytes each, an answer stays below its maximum size.
 const PARTS: u64 = 20_000;
 
-/// A hub whose run has begun, with `viewers` that were told all there is, and the run's id.
+/// A hub whose run has begun, with `viewers` that are up to date, and the id of the run.
 fn generating(viewers: u64) -> (Hub, GenerationId) {
     let replica = ReplicaId::new("bench").expect("an id");
     let (relays, lease_ttl, episode_bytes_max) = (true, Duration::from_secs(15), usize::MAX);
@@ -44,7 +43,7 @@ fn subscribe(hub: &mut Hub, database: &mut Database, viewer: u64) {
     while hub.next_event(NOW, subscription, &mut joined).is_some() {}
 }
 
-/// The chat as a store would have it: one message, and what the runner does to it.
+/// The database: a chat with one message, to which the runner's commands are applied.
 struct Database {
     state: Arc<ChatState>,
     messages: Vec<Arc<Message>>,
@@ -61,7 +60,7 @@ impl Database {
         Self { state: Arc::new(state), messages: messages.into_iter().map(Arc::new).collect() }
     }
 
-    /// Answers whatever the hub asks for, in that order.
+    /// Answers all actions of the hub, in order.
     fn answer(&mut self, hub: &mut Hub, generation: &mut Option<GenerationId>) {
         let mut asked = VecDeque::new();
         loop {
@@ -103,7 +102,7 @@ fn generate(hub: &mut Hub, generation: GenerationId) {
     hub.handle(NOW, HubEvent::Generated { generation, text: "a part. ".into() });
 }
 
-/// One part in, and told to every viewer before the next.
+/// Each part is sent to every viewer before the next one comes.
 fn a_part_to_its_viewers(bench: &mut Criterion) {
     let mut group = bench.benchmark_group("a part to its viewers");
     for viewers in [1, 100, 10_000] {
@@ -127,7 +126,7 @@ fn a_part_to_its_viewers(bench: &mut Criterion) {
     }
 }
 
-/// A viewer comes when 5,000 parts are there, and is told everything.
+/// A viewer subscribes when there are 5,000 parts, and gets all of them.
 fn resuming(bench: &mut Criterion) {
     let (mut hub, generation) = generating(1);
     for _ in 0..5_000 {

@@ -1,4 +1,4 @@
-//! The replica's machine, event by event.
+//! The replica's state machine, event by event.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -163,7 +163,7 @@ fn a_database_that_gives_no_answer_is_away_until_it_gives_one() {
     let done = || OpOutcome::Done(SyncResult::default());
     replica.handle(after(10), ReplicaEvent::Synced { op: first, outcome: done() });
     assert!(replica.is_connected() && syncs(&mut replica).is_empty());
-    // The next look hangs, and its refusal comes when the one after it is under way.
+    // The next sync hangs, and its failure arrives when the one after it is in flight.
     replica.handle(after(1010), ReplicaEvent::Wake);
     let hanging = looks_with_beats(&mut replica, after(1010))[0];
     replica.handle(after(2010), ReplicaEvent::Wake);

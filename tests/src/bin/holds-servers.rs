@@ -1,5 +1,5 @@
-//! Holds a PostgreSQL and a replica, for the test that kills it: says their processes and their directories,
-//! and waits.
+//! Starts a PostgreSQL and a replica, prints their process ids and directories, and waits. For the test that
+//! kills it.
 
 use std::io::Read;
 
@@ -13,6 +13,6 @@ async fn main() {
     let scratch = Scratch::new();
     let replica = alone(&scratch, &[]).await;
     println!("{} {} {}", postgres.process_id(), replica.process_id(), postgres.directory().display());
-    // Nothing comes.
+    // Waits for ever.
     std::io::stdin().read_to_end(&mut Vec::new()).expect("it is a pipe");
 }

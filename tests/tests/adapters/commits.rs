@@ -1,4 +1,4 @@
-//! Connections that break at COMMIT: whether it happened, only the database knows.
+//! Connections that break at COMMIT, so that the outcome is unknown to the client.
 
 use mainstem::adapters::open;
 use mainstem_machine::{ChatId, Command, Content, SendMode};

@@ -1,4 +1,4 @@
-//! Receipts are kept for a day, and not for ever (B1).
+//! Idempotency records are kept for a day, and not for ever (B1).
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::{LEASE_TTL, Scratch, create, fresh_id};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 const MINUTE_MS: i64 = 60 * 1000;
-/// What one heartbeat purges at the most, and what lies there.
+/// The records that one heartbeat removes at most, and the number of old records.
 const PURGED_MAX: usize = 1000;
 const MANY: usize = PURGED_MAX + 200;
 
@@ -31,7 +31,7 @@ fn older(key: &str, by: i64) -> String {
     format!("UPDATE receipts SET created_at = created_at - {by} WHERE key = '{key}'")
 }
 
-/// Ages one receipt over a day, another almost so, and adds many old ones.
+/// Ages one idempotency record to more than a day and another one to almost a day, and adds many old ones.
 fn ageing(blob: &str) -> Vec<String> {
     let many = format!(
         "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {MANY}) \
@@ -90,7 +90,7 @@ async fn assert_forgotten(store: &dyn Store, [old, young, new]: [Request; 3]) {
         let applied = store.apply(&request).await.unwrap();
         assert!(matches!(applied, Applied::Replayed(Ok(_))), "S6: within a day it is known: {applied:?}");
     }
-    // The same key for something else: it was forgotten, so it is a new one.
+    // The same key for another request: the record was removed, so it is a new request.
     let idempotency_key =
         old.idempotency_key.map(|idempotency_key| IdempotencyKey { body: [8; 32], ..idempotency_key });
     let applied = store.apply(&Request { idempotency_key, ..create(fresh_id()) }).await.unwrap();

@@ -1,5 +1,5 @@
-//! The databases and the buses that ship, held against the contracts and against what real ones do to them:
-//! they end connections, stop answering, and come back.
+//! The production adapters of database and bus: the contract suites, and real failures of a database, which
+//! terminates connections, stops answering, and comes back.
 
 mod commits;
 mod endings;
@@ -22,12 +22,12 @@ use mainstem_tests::postgres::Postgres;
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
-/// Short, so that it can be waited for.
+/// Short, so that tests can wait for it.
 const LEASE_TTL: Duration = Duration::from_millis(900);
 const SEEDS: u64 = 4;
-/// Long enough for whatever comes at all.
+/// Long enough for anything that happens at all.
 const WAIT_MAX: Duration = Duration::from_secs(30);
-/// No call may take longer, whatever the database does.
+/// The longest time of a call, whatever the database does.
 const CALL_MAX: Duration = Duration::from_secs(10);
 
 fn sleeps() -> store::Sleep {
@@ -80,7 +80,7 @@ fn notice(chat: ChatId, version: u64) -> Notice {
     }
 }
 
-/// Asks again until it works, as a machine would.
+/// Retries until it works, as a machine would.
 async fn eventually<T, E: std::fmt::Debug>(what: &str, mut ask: impl AsyncFnMut() -> Result<T, E>) -> T {
     let deadline = Instant::now() + WAIT_MAX;
     loop {
@@ -150,7 +150,7 @@ async fn a_dropped_call_leaves_sqlite_usable() {
         let request = create(chat);
         timeout(Duration::from_micros(200), sqlite.apply(&request)).await.ok();
         sqlite.apply(&create(fresh_id())).await.unwrap();
-        // Of unknown outcome, but of one.
+        // The outcome is unknown, but definite.
         let known = sqlite.snapshot(chat, None).await.unwrap();
         let again = sqlite.apply(&request).await.unwrap();
         assert_eq!(known.is_none(), matches!(again, Applied::Changed { .. }), "{again:?}");
@@ -216,7 +216,7 @@ async fn notices_pass_between_replicas() {
     let chat = fresh_id();
     let mut subscription = there.subscribe(Topic::Chat(chat)).await.unwrap();
     delivers(&here, &mut subscription, notice(chat, 1)).await;
-    // Many at once, each once, in the order in which they were published.
+    // Many at once: each arrives once, in the order of publishing.
     let many = (2..500).map(|version| here.publish(notice(chat, version)));
     for outcome in futures::future::join_all(many).await {
         outcome.unwrap();
@@ -240,7 +240,7 @@ async fn ended_connections_end_subscriptions_and_are_replaced() {
         delivers(&bus, &mut subscription, notice(chat, round)).await;
         store.apply(&create(chat)).await.unwrap();
         assert!(postgres.terminate_backends(database).unwrap() > 0);
-        // The store goes on at once: what died before the commit is tried again.
+        // The store recovers at once: a transaction that failed before its commit is retried.
         store.ping().await.unwrap();
         store.apply(&create(fresh_id())).await.unwrap();
         ended(&mut subscription).await;

@@ -1,4 +1,4 @@
-//! Several replicas, all of them well: relay, resume, interrupt, queue, edit.
+//! Several replicas without failures: relay, resume, interrupt, queue, edit.
 
 use mainstem_tests::client::{counted, is_counted};
 use mainstem_tests::cluster::Cluster;
@@ -57,7 +57,7 @@ async fn after_id_is_answered_with_what_follows_it_and_nothing_else() {
         assert_eq!(viewer.screen.messages.len(), shown, "after {after}");
         assert_eq!(viewer.screen.history_resets, 0);
     }
-    // No message of the history: the client has to drop what it has.
+    // Not a message of the history: the client has to drop what it has.
     let mut viewer = Viewer::open_with(&client, &chat, KINDS[0], "?after_id=4000").await;
     viewer.until("the catch-up is over", |s| s.is_synced).await;
     assert_eq!((viewer.screen.history_resets, viewer.screen.messages.len()), (1, 2));
@@ -211,7 +211,7 @@ async fn a_deleted_chat_ends_its_streams_on_every_replica() {
     assert_eq!(viewers[1].ended().await, Ended::Closed(4404));
     for client in [&a, &b, &c] {
         client.get(&format!("/v1/chats/{chat}")).await.expect_problem(404, "no_such_chat");
-        // On a replica that nobody told yet, too.
+        // Also on a replica that has not heard of it yet.
         let refused = Viewer::refused(client, &chat, Kind::WebSocket, "").await;
         assert_eq!(refused, (404, "no_such_chat".into()));
     }

@@ -1,4 +1,4 @@
-//! The command lines: how each begins, what it says, and how it ends.
+//! The command lines: start, output, and end of each.
 
 use std::process::Output;
 
@@ -10,7 +10,7 @@ use mainstem_tests::process::{Running, free_port, run, run_with};
 use mainstem_tests::scratch::Scratch;
 use serde_json::Value;
 
-/// Asserts that it ended with `code` and one line that has `said` in it.
+/// Asserts that it ended with `code` and one line that contains `said`.
 #[track_caller]
 fn assert_ended(output: &Output, code: i32, said: &str) {
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -113,7 +113,7 @@ async fn a_port_or_a_file_that_another_server_has_is_told() {
     assert_ended(&taken, 1, replica.address());
     let second = run(&["serve", "--listen", "127.0.0.1:0", "--database", &scratch.sqlite_url()]).await;
     assert_ended(&second, 1, "--database");
-    // The first is none the worse.
+    // The first server is not affected.
     let client = replica.client();
     let chat = client.create("/demo parts=2 interval=0").await;
     client.until_idle(&chat).await;
@@ -137,7 +137,7 @@ async fn tail_prints_a_stream_and_goes_on_where_its_server_comes_back() {
     replica.kill();
     replica.start_again().await;
     client.send(&chat, "/demo parts=2 interval=0 again").await;
-    // It may have come back when all was over: then `synced` is the last.
+    // It may have resumed after the end: then `synced` is the last event.
     let is_over = |said: &str| {
         said.rsplit_once("again").is_some_and(|(_, since)| since.contains("\"status\":\"waiting\""))
     };
@@ -146,13 +146,13 @@ async fn tail_prints_a_stream_and_goes_on_where_its_server_comes_back() {
         tail.said().lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect();
     let messages = events.iter().filter(|event| event["type"] == "message").count();
     assert_eq!(messages, 4, "S1: nothing twice");
-    // From a cursor, only what follows.
+    // After a cursor, only what follows.
     let synced = events.iter().find(|event| event["type"] == "synced").expect("it was told");
     let after = synced["cursor"].as_str().expect("a cursor");
     let rest = Running::start(&["tail", &chat, "--json", "--server", &url, "--after", after]);
     until("it prints the rest", async || rest.said().contains("\"synced\"").then_some(())).await;
     assert_eq!(rest.said().matches("\"type\":\"message\"").count(), 2);
-    // A deleted chat ends it.
+    // The deletion of the chat ends it.
     client.delete(&format!("/v1/chats/{chat}")).await.expect(204);
     let output = tail.ended().await.expect("it ends");
     assert_ne!(output.status.code(), None);

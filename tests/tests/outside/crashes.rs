@@ -1,4 +1,4 @@
-//! Replicas that die, freeze and come back.
+//! Replicas that crash, freeze and resume.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use mainstem_tests::scratch::Scratch;
 use mainstem_tests::viewer::{Kind, Viewer};
 use serde_json::json;
 
-/// L5, and what a busy machine adds to it.
+/// The bound of L5, with slack for a busy machine.
 const SENT_WITHIN: Duration = LEASE_TTL.saturating_add(Duration::from_secs(1 + 3));
 
-/// Two workers, and one that only serves.
+/// Two workers, and one replica that only serves clients.
 async fn two_workers() -> Cluster {
     Cluster::start(&[&[], &[], &["--workers", "0"]]).await
 }
@@ -59,7 +59,7 @@ async fn a_worker_that_froze_past_its_lease_writes_nothing_more() {
     viewer.until("parts are shown", |s| s.seq > 10).await;
     cluster.replicas[frozen].pause();
     viewer.until("another took over", |s| s.resets == ["takeover"] && s.seq > 10).await;
-    // While the other generates, the old one wakes: what it has is void (S5).
+    // While the new worker generates, the old one resumes: its run is void (S5).
     cluster.replicas[frozen].resume();
     there.until("the old one knows", |s| s.resets == ["takeover"] && s.attempt == 2 && s.seq > 10).await;
     let before = c.chat(&chat).await;
@@ -88,7 +88,7 @@ async fn a_worker_that_froze_until_all_was_over_changes_nothing() {
     there.until_idle().await;
     there.finish(&c).await;
     assert_eq!(there.screen.last_text(), counted(60));
-    // It works again: what it might have written late would be there by the time it has done something new.
+    // The old one works again: a late write would have happened before it does something new.
     cluster.replicas[frozen].until_ready().await;
     old.create("/demo parts=1 interval=0").await;
     let chat_now = old.chat(&chat).await;

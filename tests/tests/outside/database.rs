@@ -1,4 +1,4 @@
-//! A database whose notifications get lost, that ends connections, or goes away and comes back.
+//! A database that loses notifications, terminates connections, or stops and comes back.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,11 +10,11 @@ use mainstem_tests::postgres::Postgres;
 use mainstem_tests::viewer::{Kind, Viewer};
 use serde_json::json;
 
-/// L1.
+/// The bound of L1.
 const CONVERGED_WITHIN: Duration =
     POLL_INTERVAL.saturating_mul(2).saturating_add(LEASE_TTL).saturating_add(Duration::from_secs(5));
 
-/// Ends the connections that wait for notifications; how many there were.
+/// Terminates the connections that listen for notifications. Returns how many there were.
 fn end_listeners(cluster: &Cluster) -> usize {
     let sql = format!(
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = '{}' \
@@ -80,7 +80,7 @@ async fn every_connection_may_be_ended_and_nothing_is_lost() {
         assert!(cluster.postgres.terminate_backends(cluster.database_name()).expect("psql") > 0);
         let path = format!("/v1/chats/{chat}/messages");
         let body = json!({"content": format!("/demo parts=1 interval=0 n{round}")});
-        // Asked under one key until it is acknowledged, it happens once (S6).
+        // Retried under one key until it is acknowledged, it happens once (S6).
         let answer = until("the send is acknowledged", async || {
             let answer = c.post_with_key(&path, &format!("n{round}"), &body).await;
             assert!(matches!(answer.status, 0 | 202 | 503), "{}", answer.text);

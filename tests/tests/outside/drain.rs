@@ -1,4 +1,4 @@
-//! Deploys: a replica that is asked to end hands over, tells its viewers, and ends with 0.
+//! Deploys: a replica that is asked to stop hands over, ends its streams, and exits with 0.
 
 use mainstem_tests::client::counted;
 use mainstem_tests::cluster::{Cluster, alone};

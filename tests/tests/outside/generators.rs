@@ -1,4 +1,4 @@
-//! Who answers: the demo generator by its settings, and an OpenAI-compatible provider over real HTTP.
+//! The generators: the demo with its settings, and an OpenAI-compatible provider over real HTTP.
 
 use mainstem_tests::client::{counted, is_counted};
 use mainstem_tests::cluster::alone;

@@ -241,10 +241,10 @@ async fn a_key_makes_a_request_happen_once() {
     }
     b.post_with_key(&path, "k", &json!({"content": "z"})).await.expect_problem(422, "idempotency_mismatch");
     assert_eq!(b.chat(chat).await["queue"].as_array().map(Vec::len), Some(1), "S6");
-    // A key belongs to its path.
+    // A key is valid for one path.
     let other = a.create("").await;
     b.post_with_key(&format!("/v1/chats/{other}/messages"), "k", &body).await.expect(202);
-    // What was refused is remembered as well.
+    // Rejections are recorded as well.
     let reject = json!({"content": "y", "busy": "reject"});
     a.post_with_key(&path, "r", &reject).await.expect_problem(409, "busy");
     b.post_with_key(&path, "r", &reject).await.expect_problem(409, "busy");
@@ -298,7 +298,7 @@ async fn a_chat_belongs_to_its_creator_and_to_others_it_is_not_there() {
     nobody.get("/readyz").await.expect(200);
     assert_eq!(ann.chat(&chat).await["queue"].as_array().map(Vec::len), Some(1), "S10: nothing was done");
     assert!(!replica.log().contains("t-ann"), "tokens are not logged");
-    // A key is its caller's.
+    // A key belongs to its caller.
     let (one, other) = (json!({"title": "a"}), json!({"title": "b"}));
     ann.post_with_key("/v1/chats", "k", &one).await.expect(201);
     bob.post_with_key("/v1/chats", "k", &other).await.expect(201);
@@ -317,7 +317,7 @@ async fn no_bytes_are_answered_with_500_or_end_the_server() {
     let body = "{\"content\":\"/demo parts=1\",\"busy\":\"queue\"}";
     let whole =
         format!("{begin}content-length: {}\r\nidempotency-key: k\r\n\r\n{body}", body.len()).into_bytes();
-    // A small generator of its own (xorshift), so that every run sends the same.
+    // A small random generator (xorshift), so that every run sends the same bytes.
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut draw = move |below: usize| {
         state ^= state << 13;

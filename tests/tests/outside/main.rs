@@ -1,5 +1,5 @@
-//! The whole from outside: what ships, as processes, on a real PostgreSQL or SQLite. One program, so that
-//! all tests share one PostgreSQL server; each has a database of its own.
+//! The whole system from outside: the shipped binary as processes, on a real PostgreSQL or SQLite. One
+//! program, so that all tests share one PostgreSQL server; each test has a database of its own.
 
 mod bodies;
 mod bytes;

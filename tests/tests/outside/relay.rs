@@ -1,4 +1,4 @@
-//! The relay's port, as those see it who are no peers.
+//! The relay's port, used by connections that are not peers.
 
 use std::time::{Duration, Instant};
 
@@ -14,15 +14,15 @@ use tokio::net::TcpStream;
 
 /// The greeting of the relay's protocol, without its nonce.
 const MAGIC: &[u8; 8] = b"mainstm\x01";
-/// More than may be without a proof at the same time.
+/// More than the maximum number of unauthenticated connections.
 const SILENT: usize = 160;
 
-/// Sends `bytes` and gives what comes until the other side closes, which it must.
+/// Sends `bytes`, and returns everything that is received until the other side closes, which it must.
 async fn said_to(address: &str, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).await.expect("the relay listens");
     stream.write_all(bytes).await.ok();
     let mut answer = vec![];
-    // Cut off in order or by a reset, it is cut off.
+    // It may end normally or by a reset.
     within("the relay cuts off", stream.read_to_end(&mut answer)).await.ok();
     answer
 }
@@ -68,19 +68,19 @@ async fn who_is_no_peer_is_cut_off_and_the_others_stream_on() {
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
         b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03",
         &[0; 10_000],
-        // Nothing at all.
+        // No bytes at all.
         b"",
     ];
     for bytes in nothing {
         assert!(said_to(&relay, bytes).await.is_empty(), "S10: nothing is said to a stranger");
     }
-    // One who knows the protocol and not the secret.
+    // A client that knows the protocol, but not the secret.
     let greeting = [&MAGIC[..], &[7; 32], &[9; 32]].concat();
     let answer = said_to(&relay, &greeting).await;
     assert!(answer.starts_with(MAGIC) && answer.len() <= 41, "S10: {answer:?}");
     assert!(answer.get(40).is_none_or(|byte| *byte == 0), "S10: denied");
 
-    // Strangers who take all the places there are for strangers keep no peer out for long.
+    // Unauthenticated connections that take all slots do not keep a peer out for long.
     let mut silent = vec![];
     for _ in 0..SILENT {
         silent.push(TcpStream::connect(&relay).await.expect("the relay listens"));

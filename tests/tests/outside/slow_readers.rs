@@ -1,4 +1,4 @@
-//! Viewers that read slowly or not at all: what they cost, and when they are closed.
+//! Viewers that read slowly or not at all: their memory, and when they are closed.
 
 use std::time::Duration;
 
@@ -10,21 +10,21 @@ use mainstem_tests::viewer::{Kind, Viewer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-/// 200 000 parts of 40 bytes: just below what an answer may have.
+/// 200 000 parts of 40 bytes: just below the maximum size of an answer.
 const ANSWER: &str = "/demo parts=200000 interval=0 size=40";
 const PARTS: u64 = 200_000;
 const ANSWER_BYTES: usize = 200_000 * 40;
 const STALLED: usize = 50;
-/// B1: what one stalled viewer may cost the process, far below an answer.
+/// B1: the memory that one stalled viewer may cost, far below the size of an answer.
 const VIEWER_BYTES_MAX: u64 = 512 * 1024;
-/// What the process may need besides for the same work done a second time.
+/// Additional memory that the process may need when the same work is done again.
 const SLACK_BYTES: u64 = 48 * 1024 * 1024;
 
-/// The allocator gives large pieces back at once, so that what is counted is what is held and not what its
-/// arenas keep for later.
+/// Lets the allocator return large blocks at once, so that the measured memory is what is in use, without
+/// what its arenas keep.
 const MEASURABLE: [(&str, &str); 1] = [("MALLOC_MMAP_THRESHOLD_", "262144")];
 
-/// Opens a stream whose buffers are small, and reads nothing of it.
+/// Opens a stream with small buffers, and reads nothing.
 async fn stalled(replica: &Replica, chat: &str, kind: Kind) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(8 * 1024).expect("a size");
@@ -63,7 +63,7 @@ async fn assert_stalled_viewers_are_bounded(kind: Kind) {
     let scratch = Scratch::new();
     let replica = alone_with(&scratch, &["--client-timeout", "3s"], &MEASURABLE).await;
     let client = replica.client();
-    // All that the process keeps for such an answer it has before.
+    // The process has everything that it keeps for such an answer before the measurement.
     let first = client.create(ANSWER).await;
     let mut viewer = Viewer::open(&client, &first, Kind::EventStream).await;
     viewer.until_idle().await;
@@ -79,7 +79,7 @@ async fn assert_stalled_viewers_are_bounded(kind: Kind) {
     let mut viewer = Viewer::open(&client, &chat, Kind::WebSocket).await;
     viewer.until_idle().await;
     let memory_before = replica.resident_bytes();
-    // The answer is not over: parts are all that is owed.
+    // The answer is not over: only parts are pending.
     client.send(&chat, &format!("{ANSWER} stall={PARTS}")).await;
     viewer.until("who reads is told all parts", |s| s.seq == PARTS).await;
     assert_eq!((viewer.screen.preview.len(), viewer.screen.resets.len()), (ANSWER_BYTES, 0), "B3");
@@ -100,21 +100,21 @@ async fn assert_stalled_viewers_are_bounded(kind: Kind) {
     }
 }
 
-/// Viewers that are owed one large message share it, whatever of it each has taken (B1).
+/// Viewers to which one large message is pending share it, however much each has read of it (B1).
 async fn assert_a_large_message_is_shared(kind: Kind) {
     const VIEWERS: usize = 20;
     let scratch = Scratch::new();
     let replica = alone_with(&scratch, &["--client-timeout", "60s"], &MEASURABLE).await;
     let client = replica.client();
     let chat = client.create(ANSWER).await;
-    // What one costs that reads, and the hub with the message, is there before.
+    // A viewer that reads, and the hub with the message, exist before the measurement.
     let mut viewer = Viewer::open(&client, &chat, kind).await;
     viewer.until_idle().await;
     let mut streams = vec![];
     let before = replica.resident_bytes();
     for _ in 0..VIEWERS {
         let mut stream = stalled(&replica, &chat, kind).await;
-        // It has begun to write the message when it has written so much.
+        // After this many bytes, it has begun to write the message.
         within("it begins", stream.read_exact(&mut [0; 64 * 1024])).await.expect("it is not closed");
         streams.push(stream);
     }
@@ -143,7 +143,7 @@ async fn a_viewer_that_reads_slowly_is_not_closed_and_misses_nothing() {
     client.send(&chat, ANSWER).await;
     let mut taken = vec![];
     let mut chunk = [0; 4096];
-    // Three times as long as one that reads nothing is given.
+    // Three times the time after which a client that reads nothing is disconnected.
     for _ in 0..30 {
         let length = within("more comes", slow.read(&mut chunk)).await.expect("it is not closed");
         assert!(length > 0, "it has not ended");

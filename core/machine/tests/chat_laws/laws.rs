@@ -1,4 +1,4 @@
-//! What holds of every single change, whatever the model says: versions, ids, leases, attempts, fences.
+//! The laws that every single change has to obey: versions, ids, leases, attempts, fences.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use mainstem_machine::{
 use super::model::{Ask, Text};
 use super::world::{World, says};
 
-/// One request and what came of it.
+/// One request and its outcome.
 pub(crate) struct Step<'a> {
     pub(crate) before: Option<&'a ChatState>,
     pub(crate) command: &'a Command,
@@ -93,7 +93,7 @@ fn ids_grow_and_are_never_used_again(before: &ChatState, change: &Change) {
     assert_eq!(after.last_message, last, "S1: the newest message is named");
     for message in &change.inserted {
         let was = before.queue.iter().find(|queued| Some(queued.id) == message.queued_as);
-        // A message may go through the queue within one change: then its id there is as new.
+        // A message may pass through the queue within one change: then its id in the queue is new as well.
         let is_new = message.queued_as.is_none_or(|id| id > before.last_id);
         assert!(was.map_or(is_new, |was| was.content == message.content), "S6: promoted as it was queued");
         assert!(message.queued_as.is_none() || message.role == Role::User);
@@ -157,7 +157,7 @@ fn attempts_belong_to_a_history(command: &Command, before: &ChatState, change: &
         | Command::CommitStep { .. }
         | Command::FinishTurn { .. }
         | Command::FinishInterruption { .. } => true,
-        // Nobody is there who could finish it.
+        // There is no worker that could finish it.
         Command::Interrupt { .. } => before.worker.is_none(),
         _ => moved,
     };
@@ -293,12 +293,12 @@ fn fence(command: &Command) -> Option<&Fence> {
     }
 }
 
-/// What users were promised: each accepted send, until they delete it or cut it off (S6).
+/// The accepted sends that have to be in the chat, until a user deletes them or cuts them off (S6).
 #[derive(Debug, Default)]
 pub(crate) struct Intents(BTreeSet<Text>);
 
 impl Intents {
-    /// Takes down what an accepted request means for them. `before` is the world before it.
+    /// Updates them after an accepted request. `before` is the world before it.
     pub(crate) fn note(&mut self, ask: &Ask, before: &World) {
         match ask {
             Ask::Create(text) => self.0 = text.iter().copied().collect(),

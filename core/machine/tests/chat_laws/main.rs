@@ -1,5 +1,5 @@
-//! The laws of a chat's durable state, on random requests. Each is put to the machine and to an independent
-//! model beside it, and what comes of it is held against the model and against the laws.
+//! The laws of a chat's durable state, on random requests. Each request goes to the machine and to an
+//! independent model, and the outcome is checked against the model and the laws.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -22,10 +22,10 @@ use world::{Op, World, ops, says, who};
 const OPS_MAX: usize = 80;
 /// `PROPTEST_CASES` asks for more, `LAWS_CASES` for fewer.
 const CASES: u32 = 500;
-/// How often each row of the table is reached by the cases of the deterministic runner.
+/// The minimum number of times that the deterministic cases reach each row of the table.
 const REACHED_MIN: usize = 5;
 
-/// What came of a request, seen roughly: the command, the status it met, and whether it was accepted.
+/// The kind of an outcome: the command, the status before it, and whether it was accepted.
 type Met = (&'static str, Option<Status>, bool);
 
 #[derive(Debug, Default)]
@@ -73,7 +73,7 @@ fn strangers_and_servers_see_the_same(
     }
 }
 
-/// The model and the rows say the same.
+/// Asserts that the model and the rows agree.
 fn assert_same(model: &Model, world: &World) {
     let (Some(chat), Some(state)) = (&model.0, &world.state) else {
         assert_eq!((model.0.is_some(), world.messages.len()), (world.state.is_some(), 0));
@@ -131,7 +131,7 @@ proptest! {
     }
 }
 
-/// Guards the test above: laws that were never put to the question say nothing.
+/// Guards the test above: a law that was never exercised proves nothing.
 #[test]
 fn the_random_requests_reach_every_row_of_the_table() {
     let mut met = BTreeMap::<Met, usize>::new();

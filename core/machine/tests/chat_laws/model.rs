@@ -4,12 +4,12 @@
 
 use mainstem_machine::{Rejection, SendMode};
 
-/// A text that was never written before.
+/// A unique text.
 pub(crate) type Text = u32;
 /// A replica.
 pub(crate) type Who = u8;
 
-/// What is asked, in the model's words.
+/// A request, in the model's terms.
 #[derive(Clone, Debug)]
 pub(crate) enum Ask {
     Create(Option<Text>),
@@ -18,7 +18,7 @@ pub(crate) enum Ask {
         mode: SendMode,
         queue_max: usize,
     },
-    /// `old` is what the message says now, if there is such a message.
+    /// `old` is the current text of the message, if there is such a message.
     Edit {
         old: Option<Text>,
         text: Text,
@@ -75,7 +75,7 @@ pub(crate) enum Phase {
 pub(crate) enum Kind {
     Said,
     Generated,
-    /// Generated, and cut short.
+    /// Generated, and interrupted.
     Partial,
 }
 
@@ -88,7 +88,7 @@ pub(crate) struct Chat {
     /// How often it was acquired.
     pub(crate) term: u64,
     pub(crate) attempt: u64,
-    /// Somebody of the present term generates.
+    /// An attempt has begun under the current lease.
     pub(crate) live: bool,
     pub(crate) retrying: bool,
     pub(crate) version: u64,
@@ -97,12 +97,12 @@ pub(crate) struct Chat {
     pub(crate) cut_at: u64,
 }
 
-/// All there is: a chat, or none.
+/// The model: a chat, or none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Model(pub(crate) Option<Chat>);
 
 impl Model {
-    /// Whether it changed anything, or why it may not.
+    /// Applies a request. Returns whether it changed anything, or why it is rejected.
     pub(crate) fn ask(&mut self, ask: &Ask) -> Result<bool, Rejection> {
         match (&mut self.0, ask) {
             (None, Ask::Create(text)) => self.0 = Some(Chat::create(*text)),
@@ -171,7 +171,7 @@ impl Chat {
                 match self.phase {
                     Phase::Running | Phase::Stopping if !meant => return Err(Rejection::NotRunning),
                     Phase::Stopping => return Ok(false),
-                    // Nobody is there to finish it (R31).
+                    // There is no worker to finish it (R31).
                     Phase::Running if self.holder.is_none() => self.go_on(),
                     Phase::Running => self.phase = Phase::Stopping,
                     Phase::Idle | Phase::Broken => return Err(Rejection::NotRunning),
@@ -282,7 +282,7 @@ impl Chat {
         Ok(())
     }
 
-    /// What runs has ended: the queue's head is next, or nobody needs the chat.
+    /// The run has ended: the turn of the queue's head begins, or the chat becomes idle.
     fn go_on(&mut self) {
         self.live = false;
         self.retrying = false;
@@ -296,7 +296,7 @@ impl Chat {
         }
     }
 
-    /// A user's message goes into the history, to be answered.
+    /// A user's message is added to the history, and has to be answered.
     fn say(&mut self, text: Text) {
         self.line(Kind::Said, text);
         self.phase = Phase::Running;

@@ -1,6 +1,5 @@
-//! One chat's rows, kept as a store keeps them, and the random requests made of it. A request is drawn as an
-//! [`Op`], which says in general terms what is asked; what it means is decided when its turn comes, so that
-//! most requests are of the kind that could be accepted.
+//! One chat's rows, stored as a store does, and random requests. A request is drawn as an [`Op`], which is
+//! made concrete only when it is applied, so that most requests could be accepted.
 
 use mainstem_machine::{
     Change, ChatId, ChatState, Command, Completion, Content, Episode, Fence, FinishReason, Lease, Message,
@@ -39,7 +38,7 @@ pub(crate) enum Named {
     Remembered(usize),
 }
 
-/// What a worker believes of its hold on the chat.
+/// What a worker believes about its lease.
 #[derive(Clone, Debug)]
 pub(crate) enum Claimed {
     Right,
@@ -47,7 +46,7 @@ pub(crate) enum Claimed {
     OtherLease(bool),
     OtherHistory(bool),
     OtherAttempt(bool),
-    /// What was right once.
+    /// A claim that was correct earlier.
     Remembered(usize),
 }
 
@@ -120,12 +119,12 @@ pub(crate) struct World {
     pub(crate) messages: Vec<Message>,
     now: i64,
     texts: Text,
-    /// Every claim that was right once, newest last.
+    /// Every claim that was correct at some time, newest last.
     remembered: Vec<Claim>,
 }
 
 impl World {
-    /// What an op means now: to the machine, and to the model.
+    /// Makes an op concrete, for the machine and for the model.
     pub(crate) fn resolve(&mut self, op: &Op) -> (Command, StoreFacts, Ask) {
         self.now += 1;
         let mut lease_expired = false;
@@ -177,7 +176,7 @@ impl World {
         (command, StoreFacts { now: WallTime(self.now), lease_expired, message_role }, ask)
     }
 
-    /// Writes what a store writes.
+    /// Writes a change as a store does.
     pub(crate) fn write_down(&mut self, change: &Change) {
         if change.deleted {
             (self.state, self.messages) = (None, vec![]);
@@ -266,7 +265,7 @@ impl World {
         }
     }
 
-    /// The claim that the rows bear out; of a chat that nobody holds, nearly.
+    /// The claim that is correct now; for a chat that nobody holds, the closest one.
     fn right(&self) -> Claim {
         let Some(state) = &self.state else { return Claim { who: 0, term: 0, history: 0, attempt: 0 } };
         let who = state.worker.as_ref().map(who).unwrap_or_default();

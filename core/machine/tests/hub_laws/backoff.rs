@@ -1,5 +1,5 @@
-//! What fails is tried again, and neither at once nor for ever as fast: within so many seconds, each kind of
-//! operation is asked for a bounded number of times (L4).
+//! Failed operations are retried with backoff: within a given time, each kind of operation is requested a
+//! bounded number of times (L4).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,7 +15,7 @@ const WATCHED: Duration = Duration::from_secs(20);
 const TRIES_MAX: usize = 18;
 /// One every 500 ms.
 const DIALS_MAX: usize = 42;
-/// Answers at one moment.
+/// The maximum number of answers at one moment.
 const ANSWERS_MAX: usize = 50;
 
 impl World {
@@ -23,8 +23,8 @@ impl World {
         *self.asked.entry(kind(action)).or_default() += 1;
     }
 
-    /// Lets time go by with every operation answered as `how` says, and every dial refused; what was asked
-    /// for meanwhile, by its kind.
+    /// Lets time pass while every operation is answered as `how` says and every dial is refused. Returns how
+    /// many operations of each kind were requested.
     fn watch(&mut self, how: impl Fn(&Pending) -> How) -> BTreeMap<&'static str, usize> {
         self.asked.clear();
         let end = self.now + WATCHED;
@@ -75,7 +75,7 @@ fn world(steps: &[Step]) -> World {
 const VIEWER: Step = Step::Subscribe { node: 0, from: From::Fresh };
 const WORKER: Step = Step::Acquire { node: 0, has_slot: true, late: false };
 
-/// `tried` bounds what fails, from below and above.
+/// `tried` bounds the number of failed operations, from below and above.
 fn assert_tried(asked: &BTreeMap<&'static str, usize>, what: &str, max: usize) {
     let times = asked.get(what).copied().unwrap_or_default();
     assert!((6..=max).contains(&times), "L4: {what} was asked for {times} times: {asked:?}");
@@ -114,7 +114,7 @@ fn pages_wait_for_a_snapshot_of_their_own_history() {
         _ => How::Done,
     });
     assert_tried(&asked, "snapshot", TRIES_MAX);
-    assert!(!asked.contains_key("page"), "L4: no page is of use before the history is known again");
+    assert!(!asked.contains_key("page"), "L4: no page is of use before the history was read again");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Runs that once went wrong, each as short as it can be told, and bounds that random runs do not reach.
+//! Minimal versions of runs that once failed, and bounds that random runs do not reach.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,8 +34,8 @@ fn an_acquisition_answered_after_its_lease_has_run_out_does_nothing() {
     ]);
 }
 
-/// The run's own episode has to be settled, not the one that the row names: else its followers wait for its
-/// end and never hear of the next.
+/// The episode of the run has to be settled, not the one that the row names. Otherwise followers wait for its
+/// end and never get the next one.
 #[test]
 fn followers_hear_of_the_next_episode_though_the_last_was_edited_away_and_interrupted() {
     holds(&[
@@ -62,7 +62,7 @@ fn parts_that_come_after_the_database_told_of_their_end_do_not_cost_the_relay() 
     ]);
 }
 
-/// A page of a history that was cut since is of no use, and must not keep the viewer from asking for another.
+/// A page of an old history is of no use, and must not keep the viewer from requesting another one.
 #[test]
 fn a_page_at_hand_of_a_history_that_was_cut_is_read_anew() {
     holds(&[
@@ -75,7 +75,8 @@ fn a_page_at_hand_of_a_history_that_was_cut_is_read_anew() {
     ]);
 }
 
-/// That the chat is gone says nothing of a viewer whose cursor is ahead of what this replica knew.
+/// The deletion of the chat does not make the cached state newer than the cursor of a viewer that is ahead of
+/// it.
 #[test]
 fn a_viewer_that_knows_more_than_a_hub_whose_chat_is_deleted_is_told_nothing_old() {
     holds(&[
@@ -111,7 +112,7 @@ fn a_peer_that_denies_our_credentials_is_not_asked_again() {
         world.pass();
     }
     assert_eq!(world.nodes[0].connections.len(), 1, "S10, R28");
-    // Another lease is another matter.
+    // Another lease is another target.
     world.take(Step::Jump);
     world.take(Step::Rival(Rival::Acquire));
     world.flow();
@@ -126,7 +127,7 @@ fn a_hub_that_is_closed_ends_its_streams() {
     assert_eq!(world.nodes[0].hub.as_ref().and_then(Hub::ending), Some(Ending::Leaving));
 }
 
-/// A viewer that took nothing while history outgrew what is at hand reads the rest in pages.
+/// A viewer that read nothing while the history outgrew the cached tail reads the rest in pages.
 #[test]
 fn a_slow_viewer_of_a_long_history_gets_all_of_it() {
     let mut steps = vec![viewer(0), Step::Settle { node: 0 }];
@@ -208,7 +209,7 @@ fn however_many_viewers_want_a_page_few_are_read_at_once() {
     assert_eq!(reads, PAGE_READS_MAX, "B1");
 }
 
-/// The answer to a read that was lost long ago is nobody's.
+/// A late answer to a read that was given up is ignored.
 #[test]
 fn a_read_answered_twice_moves_nothing() {
     let mut world = World::new(false);

@@ -1,6 +1,6 @@
-//! A client that believes what it is told, and a judge that holds each event against what the database once
-//! had and what models produced. It knows nothing of hubs: `floor` is the oldest version that explains
-//! everything told so far.
+//! A client that applies events, and a judge that checks each event against all versions of the database and
+//! against what models produced. It knows nothing about hubs. `floor` is the oldest version that explains
+//! everything so far.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub(crate) struct Client {
     retry: Option<Retry>,
     pub(crate) preview: Option<Preview>,
     newest: Option<Episode>,
-    /// Taken back, or committed and told: nothing of it may follow.
+    /// Reset, or committed and sent: no part of it may follow.
     over: BTreeSet<Episode>,
     floor: usize,
     pub(crate) synced: bool,
@@ -37,13 +37,13 @@ pub(crate) struct Preview {
 }
 
 impl Client {
-    /// One that has the messages up to `id`, as `entry` has them, the newest version to have it first.
+    /// A client that has the messages up to `id`, as in `entry`.
     pub(crate) fn up_to(entry: &Entry, id: MessageId) -> Self {
         let up_to_there = entry.messages.iter().filter(|message| message.id <= id).cloned().collect();
         Self { messages: up_to_there, ..Self::default() }
     }
 
-    /// One that has a message that was never in any history.
+    /// A client that has a message that was never in any history.
     pub(crate) fn with_unknown_message(id: MessageId) -> Self {
         let message = Message {
             id,
@@ -64,7 +64,7 @@ impl Client {
         Self { synced: false, ..self.clone() }
     }
 
-    /// Moves the floor up to the first version that fits.
+    /// Raises the floor to the first version that fits.
     fn explain(&mut self, log: &[Entry], what: &str, fits: impl Fn(&Self, &Entry) -> bool) {
         let found = (self.floor..log.len()).find(|at| fits(self, &log[*at]));
         let Some(at) = found else { panic!("{what}: no version from {} on explains it", self.floor + 1) };
@@ -105,7 +105,7 @@ impl Client {
             }
             Body::PreviewReset { episode, reason } => self.take_reset(*episode, *reason, database),
             Body::Synced => {
-                assert!(!self.synced, "S9: synced is told once");
+                assert!(!self.synced, "S9: synced is sent once");
                 self.synced = true;
                 self.explain(log, "S9: synced", |c, e| c.has_all(e));
             }
@@ -191,7 +191,7 @@ impl Client {
         self.next_of(entry).is_some_and(|message| message.episode == Some(episode))
     }
 
-    /// All messages, and no preview but of what lives.
+    /// Whether the client shows all messages, and no preview except that of the live episode.
     fn has_history(&self, entry: &Entry) -> bool {
         let shown = self.preview.as_ref().map(|preview| preview.episode);
         *entry.messages == self.messages && (shown.is_none() || shown == entry.live())
@@ -207,7 +207,7 @@ impl Client {
         self.has_queue(entry) && self.status == Some(status)
     }
 
-    /// All durable state.
+    /// Whether the client shows all durable state.
     pub(crate) fn has_all(&self, entry: &Entry) -> bool {
         let state = &entry.state;
         self.has_status(entry) && self.error == state.error && self.retry == state.retry

@@ -1,5 +1,5 @@
-//! A database of one chat that keeps every version it ever had, so that what a viewer is told can be held
-//! against what was once true. Transitions are the product's own; whoever commits what is checked here.
+//! A database of one chat that keeps all versions, so that a viewer's events can be checked against them. It
+//! uses the product's transitions, and checks every commit.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use mainstem_machine::{
 use crate::sends::Sends;
 
 pub(crate) const LEASE_TTL: Duration = Duration::from_secs(15);
-/// Fewer than a real store gives, so that pages are common.
+/// Fewer messages than a real store returns, so that pages are common.
 const TAIL_MAX: usize = 2;
 const PAGE_MAX: usize = 2;
 
-/// The chat as it was at one version.
+/// The chat at one version.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) state: Arc<ChatState>,
@@ -30,7 +30,7 @@ impl Entry {
     }
 }
 
-/// What a model has produced, whether or not anybody has heard of it.
+/// Everything a model has produced, whether or not it was sent to anybody.
 #[derive(Clone, Debug)]
 pub(crate) struct Produced {
     pub(crate) by: usize,
@@ -46,7 +46,7 @@ impl Produced {
 
 #[derive(Debug)]
 pub(crate) struct Database {
-    /// Version `n` is at place `n - 1`.
+    /// Version `n` is at index `n - 1`.
     pub(crate) log: Vec<Entry>,
     pub(crate) deleted: bool,
     lease_until: Option<Time>,
@@ -134,7 +134,7 @@ impl Database {
         Ok((state, true))
     }
 
-    /// What is committed of an episode is all that its model produced, and that once (S4).
+    /// Asserts that the committed answer of an episode is all that its model produced, committed once (S4).
     fn check_kept(&self, before: &Entry, message: &Message) {
         let Some(episode) = message.episode else { return };
         assert_eq!(message.role, Role::Assistant);
@@ -187,7 +187,7 @@ impl Database {
         })
     }
 
-    /// Whether `episode` is what the newest row wants to be generated, under `lease`.
+    /// Whether `episode` is live in the newest row, under `lease`.
     pub(crate) fn wants(&self, episode: Episode, lease: Lease) -> bool {
         let state = self.state();
         !self.deleted && state.status == Status::Running && state.live_episode() == Some((episode, lease))

@@ -1,5 +1,5 @@
-//! What a driver does for a hub: tells it what happened, carries out what it asks for, and brings the answers.
-//! Here it also looks, each time, whether the hub keeps its word.
+//! The driver of the hubs: passes events in, carries out actions, and delivers answers. It also checks the
+//! hub after each event.
 
 use mainstem_machine::hub::{HubAction, HubEvent, JoinedParts, OpOutcome};
 use mainstem_machine::{Command, DialId, Lease, OpId};
@@ -21,7 +21,7 @@ impl World {
         self.settle_node(node);
     }
 
-    /// Tells what is nobody's any more: it must move the hub no further than the time does (R01, R36).
+    /// Passes a stale event in: it must not change the hub, except for the effect of time (R01, R36).
     pub(crate) fn handle_in_vain(&mut self, node: usize, event: HubEvent) {
         let now = self.now;
         let unmoved = self.nodes[node].hub.clone().map(|mut hub| {
@@ -36,7 +36,7 @@ impl World {
         assert!(same, "S3: what is nobody's any more has moved the hub: {what}");
     }
 
-    /// Carries out what a hub asks for, and looks whether it keeps its word.
+    /// Carries out the hub's actions, and checks the hub.
     pub(crate) fn settle_node(&mut self, at: usize) {
         let Some(hub) = self.nodes[at].hub.as_mut() else { return };
         let mut actions = Vec::new();
@@ -68,7 +68,7 @@ impl World {
         }
     }
 
-    /// Whoever waits for news has nothing to be told unless there is news.
+    /// Checks that viewers and followers get nothing new unless the hub reports news.
     pub(crate) fn spread_news(&mut self, at: usize, news: bool) {
         let Self { nodes, viewers, now, .. } = self;
         let [a, b] = nodes;
@@ -100,7 +100,7 @@ impl World {
         }
     }
 
-    /// Woken twice, a hub has nothing more to do now (L4).
+    /// Checks that a second wake-up leads to no further action (L4).
     pub(crate) fn check_rest(&self, at: usize) {
         let Some(hub) = self.nodes[at].hub.as_ref() else { return };
         let mut hub = hub.clone();
@@ -154,7 +154,7 @@ impl World {
                     .expect("a run starts over the history that was loaded last");
                 assert_eq!(version, episode.history_version, "S1: a run starts over its own history");
                 assert!(self.nodes[at].model.is_none(), "S5: one run at a time");
-                assert!(!self.is_suspended(at), "S5: a lapsed worker starts nothing");
+                assert!(!self.is_suspended(at), "S5: a worker whose lease has expired starts nothing");
                 let lease = self.nodes[at].held.as_ref().expect("S5: only a holder starts").lease;
                 let began = |e: &Entry| e.state.live_episode() == Some((episode, lease));
                 assert!(self.database.log.iter().any(began), "S3: {episode:?} began in the database");
@@ -180,7 +180,7 @@ impl World {
     }
 
     pub(crate) fn apply(&mut self, at: usize, op: OpId, command: Command) {
-        assert!(!self.is_suspended(at), "S5: a lapsed worker asks for {}", command.name());
+        assert!(!self.is_suspended(at), "S5: a worker whose lease has expired sends {}", command.name());
         let held = self.nodes[at].held.as_ref().expect("S5: only a holder writes");
         assert_eq!(lease_of(&command), held.lease, "S5: a write is fenced by the lease it is made under");
         let writing = |pending: &Pending| matches!(pending, Pending::Apply { command, .. } if lease_of(command) == held.lease);
@@ -188,10 +188,10 @@ impl World {
         self.nodes[at].pending.push(Pending::Apply { op, command, done: None });
     }
 
-    /// A run is stopped because its episode is over, or because its worker is (S7).
+    /// A run is cancelled only because its episode has ended, or because its worker has to stop (S7).
     pub(crate) fn check_cancel(&self, at: usize, model: Model) {
         let held = self.nodes[at].held.as_ref().expect("a runner was there");
-        // The worker may fall silent a little before its lease runs out.
+        // The worker may suspend itself a little before its lease expires.
         let near_expiry = held.was_confirmed_at + LEASE_TTL * 9 / 10 <= self.now;
         let over = !self.database.wants(model.episode, held.lease);
         let outgrown = self.nodes[at].outgrown;
@@ -281,7 +281,7 @@ impl World {
     }
 }
 
-/// The lease that a worker's write is made under.
+/// The lease under which a worker writes.
 fn lease_of(command: &Command) -> Lease {
     match command {
         Command::BeginAttempt { fence }

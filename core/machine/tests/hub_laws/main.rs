@@ -1,6 +1,6 @@
-//! The laws of a hub: two hubs of one chat, and a third replica, in a world where everything comes late,
-//! twice, or not at all. After every step the guarantees are demanded by judges that know nothing of hubs;
-//! at the end everything heals, and every viewer must have what the database has.
+//! The laws of a hub: two hubs of one chat, and a third replica, in a world where everything may come late,
+//! twice, or not at all. After every step, judges that know nothing about hubs check the guarantees. At the
+//! end there is a recovery phase, after which every viewer must have what the database has.
 
 mod backoff;
 #[path = "../common/mod.rs"]
@@ -78,7 +78,7 @@ fn whatever_comes_late_twice_or_not_at_all_the_guarantees_hold() {
     panic!("{reason}\nafter\n{trace}\nby {} steps: {steps:?}", steps.len());
 }
 
-/// Guards the test above: what never happens proves nothing (D2).
+/// Guards the test above: a situation that never occurs proves nothing (D2).
 #[test]
 fn the_random_steps_reach_what_is_rare() {
     let mut seen = BTreeMap::<&str, usize>::new();

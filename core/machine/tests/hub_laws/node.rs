@@ -1,4 +1,4 @@
-//! One replica's side of the chat: its hub, and what its driver would hold on its behalf.
+//! One replica: its hub of the chat, and what the driver holds on the hub's behalf.
 
 use std::collections::VecDeque;
 
@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 pub(crate) type Acceptance = Result<Arc<ChatState>, Rejection>;
 
-/// An operation that was asked for, with what came of it once the database has done it.
+/// A pending operation, with its result once the database has executed it.
 #[derive(Clone, Debug)]
 pub(crate) enum Pending {
     Bus { op: OpId },
@@ -24,7 +24,7 @@ pub(crate) enum Pending {
 #[derive(Clone, Debug)]
 pub(crate) struct Held {
     pub(crate) lease: Lease,
-    /// When what the database confirmed last was asked.
+    /// When the request that the database confirmed last was sent.
     pub(crate) confirmed_at: Time,
     /// The same, before the event that is being handled.
     pub(crate) was_confirmed_at: Time,
@@ -41,7 +41,7 @@ pub(crate) struct Model {
 pub(crate) enum Link {
     Dialing,
     Following,
-    /// Closed by the hub, or broken. What is still under way comes nevertheless.
+    /// Closed by the hub, or broken. Frames in flight still arrive.
     Closed,
 }
 
@@ -51,24 +51,24 @@ pub(crate) enum Sent {
     End,
 }
 
-/// A dial and what follows from it.
+/// A dial, and then the relay.
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
     pub(crate) dial: DialId,
     pub(crate) peer: usize,
     pub(crate) position: Option<RelayPosition>,
     pub(crate) link: Link,
-    /// At the worker's hub, if that is a hub.
+    /// The follower's id at the worker's hub, if the worker is a hub.
     pub(crate) follower: Option<FollowerId>,
-    /// At the rival: the episode it told of last, and how far.
+    /// At the rival: the episode it sent last, and how many parts of it.
     pub(crate) sent: Option<(Episode, usize)>,
     pub(crate) under_way: VecDeque<Sent>,
-    /// The worker's hub had nothing to tell it, and it waits for news.
+    /// The worker's hub had no frame for it, and it waits for news.
     pub(crate) idle: bool,
     pub(crate) asked_to_close: bool,
-    /// The lease under which the hub knew the peer to work when it dialed.
+    /// The worker's lease, as the hub knew it when it dialed.
     pub(crate) lease: Lease,
-    /// It has carried what an honest worker would not send.
+    /// It has carried a frame that a correct worker would not send.
     pub(crate) spoiled: bool,
 }
 
@@ -88,7 +88,7 @@ pub(crate) struct Node {
     pub(crate) pending: Vec<Pending>,
     pub(crate) zombies: Vec<Command>,
     pub(crate) established: bool,
-    /// A hint was lost since it is armed.
+    /// A hint was lost since the subscription was established.
     pub(crate) missed: bool,
     pub(crate) hints: Vec<Version>,
     pub(crate) held: Option<Held>,
@@ -96,7 +96,7 @@ pub(crate) struct Node {
     pub(crate) heartbeats: Vec<(Lease, Time)>,
     pub(crate) loaded: Option<(OpId, Version)>,
     pub(crate) model: Option<Model>,
-    /// The part being given is more than an answer may hold.
+    /// The current part exceeds the maximum size of an answer.
     pub(crate) outgrown: bool,
     pub(crate) cancelled: Vec<GenerationId>,
     pub(crate) connections: Vec<Connection>,
@@ -125,7 +125,7 @@ impl Node {
         }
     }
 
-    /// All that belonged to a hub goes with it.
+    /// Drops everything that belonged to the hub.
     pub(crate) fn forget_hub(&mut self) {
         let zombies = std::mem::take(&mut self.zombies);
         let (held, acquired) = (self.held.take(), self.acquired.take());

@@ -1,5 +1,6 @@
-//! Everything heals: what is on its way arrives, the database answers, leases run out and chats are taken up,
-//! the model ends. Then every viewer has what the database has (L1), and nothing is left of who went (B2).
+//! The recovery phase: everything in flight arrives, the database answers, leases expire, chats are acquired,
+//! and the model ends. Then every viewer has what the database has (L1), and nothing is left after the
+//! viewers leave (B2).
 
 use std::time::Duration;
 
@@ -11,13 +12,13 @@ use crate::step::{How, Step};
 use crate::viewers::Viewer;
 use crate::world::World;
 
-/// Rounds in which everything on its way arrives, without time passing (L4).
+/// Rounds within which everything in flight arrives, without time passing (L4).
 const ROUNDS_MAX: usize = 300;
-/// Steps of time in which the chat is taken up, or comes to rest.
+/// Steps of time within which the chat is acquired, or comes to rest.
 const RECOVERY_MAX: usize = 200;
 
 impl World {
-    /// What the database owes one node arrives there. Tells whether there was anything.
+    /// Delivers all answers and hints of the database to one node. Returns whether there were any.
     pub(crate) fn settle_database(&mut self, node: usize) -> bool {
         let mut moved = false;
         for _ in 0..ROUNDS_MAX {
@@ -36,7 +37,7 @@ impl World {
         panic!("L4: without time passing, the database is asked for ever");
     }
 
-    /// Everything on its way arrives, until nothing is.
+    /// Delivers everything in flight, until nothing is.
     pub(crate) fn flow(&mut self) {
         for _ in 0..ROUNDS_MAX {
             let mut moved = false;
@@ -62,7 +63,7 @@ impl World {
             self.answer_dial(node, at, true);
             moved = true;
         }
-        // A hub that ended took its connections along.
+        // A hub that has ended has dropped its connections.
         while at < self.nodes[node].connections.len() && self.carry(node, at, false) {
             moved = true;
         }
@@ -72,7 +73,7 @@ impl World {
         moved
     }
 
-    /// Time goes on to the next deadline, by a second at the most, and everybody is woken who wants to be.
+    /// Advances time to the next deadline, by a second at most, and wakes every hub that is due.
     pub(crate) fn pass(&mut self) {
         let next = self.nodes.iter().filter_map(|node| node.hub.as_ref()?.poll_timeout());
         let soonest = next.map(|deadline| deadline.at).min();
@@ -136,7 +137,7 @@ impl World {
         self.part();
     }
 
-    /// Whoever hears all notices needs no look at everything to know (L1, R19).
+    /// A hub that gets all notices is up to date without a sync (L1, R19).
     fn hear(&mut self) {
         for _ in 0..5 {
             self.flow();
@@ -146,7 +147,7 @@ impl World {
         let version = self.database.state().snapshot_version;
         for node in self.nodes.iter().filter(|node| node.established && !node.missed) {
             let Some(hub) = node.hub.as_ref().filter(|hub| hub.ending().is_none()) else { continue };
-            assert_eq!(hub.snapshot_version(), version, "L1: it was told, and does not know");
+            assert_eq!(hub.snapshot_version(), version, "L1: it got the notice and has not read the change");
         }
     }
 
@@ -163,7 +164,7 @@ impl World {
         }
         let Some(worker) = self.at_work() else { return };
         self.take(Step::Part { node: worker, size: 3 });
-        // What a peer has spoiled is found out now, and dialed again.
+        // Relays with invalid frames are detected now, and dialed again.
         for _ in 0..3 {
             self.live();
         }

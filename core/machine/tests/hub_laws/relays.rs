@@ -1,5 +1,5 @@
-//! What lies between a worker and those who follow it: dials that hang, frames under way, broken links, and
-//! peers that send what makes no sense.
+//! The relays between a worker and its followers: hanging dials, frames in flight, broken links, and peers
+//! that violate the protocol.
 
 use mainstem_machine::hub::HubEvent;
 use mainstem_machine::{Episode, FollowerId, RelayFault, RelayFrame, Seq, Version};
@@ -67,7 +67,7 @@ impl World {
                 self.saw("dialed");
                 self.handle(node, HubEvent::Dialed { dial });
             }
-            // It completes late, and has to be closed again (R06).
+            // The dial completes late, and has to be closed (R06).
             Link::Closed => {
                 if ok && self.nodes[node].hub.is_some() {
                     self.nodes[node].connections[at].asked_to_close = false;
@@ -80,7 +80,7 @@ impl World {
         }
     }
 
-    /// The worker's side gives one frame. Tells whether there was one.
+    /// Takes one frame from the worker. Returns whether there was one.
     pub(crate) fn carry(&mut self, node: usize, at: usize, replay: bool) -> bool {
         let now = self.now;
         let connection = &self.nodes[node].connections[at];
@@ -122,10 +122,10 @@ impl World {
         let (RelayFrame::Opened { episode, .. } | RelayFrame::Parts { episode, .. }) = frame else { return };
         let Some(held) = &self.nodes[worker].held else { return };
         let near_expiry = self.is_suspended(worker) && self.database.produced[episode].lease == held.lease;
-        assert!(!near_expiry, "S5: a lapsed worker relays {episode:?}");
+        assert!(!near_expiry, "S5: a worker whose lease has expired relays {episode:?}");
     }
 
-    /// The worker sees that its follower has gone.
+    /// The worker notices that its follower is gone.
     fn part_ways(&mut self, node: usize, at: usize) -> bool {
         self.nodes[node].connections[at].follower.is_some() && self.unfollow(node, at)
     }
@@ -140,7 +140,7 @@ impl World {
         true
     }
 
-    /// One frame arrives, also on a link that was closed.
+    /// Delivers one frame, also on a closed link.
     pub(crate) fn deliver(&mut self, node: usize, at: usize) -> bool {
         let Some(connection) = self.nodes[node].connections.get_mut(at) else { return false };
         let dial = connection.dial;
@@ -194,7 +194,7 @@ impl World {
         let frames = match garbage {
             Garbage::Gap => vec![parts(present, longer + 1, b"gap")],
             Garbage::SeqZero => vec![parts(present, 0, b"zero")],
-            // Beyond what anybody has: else they are rightly passed over.
+            // Beyond the last part: otherwise they would correctly be skipped.
             Garbage::NoText => vec![parts(present, longer, &[0xff, 0xfe])],
             Garbage::EmptyPart => vec![parts(present, longer, b"")],
             Garbage::NeverOpened => vec![parts(unknown, 1, b"unknown")],

@@ -1,5 +1,5 @@
-//! A third replica that only writes rows and relays what it generates: it takes over, crashes, returns, and
-//! goes on telling when it is long superseded.
+//! A third replica that only writes rows and relays what it generates. It takes over, crashes, returns, and
+//! continues to relay when it was superseded long ago.
 
 use std::collections::BTreeMap;
 
@@ -70,7 +70,7 @@ impl World {
         }
     }
 
-    /// Turns are taken, if nobody is at it, by whom nobody hears of.
+    /// Completes turns on behalf of an unknown replica, if nobody holds the chat.
     pub(crate) fn talk(&mut self, turns: u8) {
         for _ in 0..turns {
             if self.database.is_free(self.now) {
@@ -104,7 +104,7 @@ impl World {
     }
 }
 
-/// What the rival tells a follower next. `replay` begins at the first part, whatever the follower has (R23).
+/// The rival's next frame for a follower. `replay` begins at the first part, whatever the follower has (R23).
 pub(crate) fn next_frame(
     produced: &BTreeMap<Episode, Produced>,
     connection: &mut Connection,

@@ -1,5 +1,5 @@
-//! What users were told is accepted, held against every version of the database: each send is in the history
-//! or the queue exactly once until its user takes it away, and the queue is first in, first out (S6).
+//! Checks accepted sends against every version of the database: each send is in the history or the queue
+//! exactly once until a user removes it, and the queue is first in, first out (S6).
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ pub(crate) struct Sends {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Turn {
     InOrder,
-    /// It was sent to interrupt, or was promoted.
+    /// It was an interrupting send, or was promoted.
     Ahead,
 }
 
@@ -26,7 +26,7 @@ impl Sends {
         Self { accepted }
     }
 
-    /// Takes note of a command that was accepted.
+    /// Records an accepted command.
     pub(crate) fn take(&mut self, command: &Command, before: &Entry, after: &Entry) {
         let is_new = |id: &MessageId| *id > before.state.last_id;
         match command {
@@ -49,7 +49,7 @@ impl Sends {
         }
     }
 
-    /// Holds a version against what was accepted.
+    /// Checks a version against the accepted sends.
     pub(crate) fn check(&self, entry: &Entry, deleted: bool) {
         if deleted {
             return;

@@ -1,5 +1,5 @@
-//! What may happen, in which order soever. Numbers choose among what there is when their turn comes, so that
-//! any list of steps makes sense and every shorter one too.
+//! The steps that may happen, in any order. Numbers choose among what exists when the step is performed, so
+//! that every list of steps is valid, and every shorter one too.
 
 use proptest::prelude::*;
 
@@ -10,23 +10,23 @@ pub(crate) enum From {
     After(u8),
     /// An id that no message ever had.
     AfterNothing,
-    /// A cursor that the database does not know.
+    /// A cursor ahead of the database.
     Future,
-    /// The cursor given out last.
+    /// The last cursor that was sent.
     Newest,
-    /// Any cursor that was ever given out.
+    /// Any cursor that was ever sent.
     At(u16),
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum How {
-    /// The database does it now and answers later.
+    /// The database executes it now and answers later.
     Happens,
     Done,
     Refused,
-    /// It did not happen, yet, and the answer is lost.
+    /// The operation has not happened yet, and the answer is lost.
     Unknown,
-    /// It happened, and the answer is lost.
+    /// The operation happened, and the answer is lost.
     DoneUnknown,
 }
 
@@ -49,7 +49,7 @@ pub(crate) enum Garbage {
     NoText,
     EmptyPart,
     NeverOpened,
-    /// Opens an episode that is over, and tells all of it.
+    /// Opens an episode that has ended, and sends all of it.
     Stale(u8),
     ClosesAnything(u8),
 }
@@ -72,7 +72,7 @@ pub(crate) enum Step {
     Interrupt {
         named: bool,
     },
-    /// So many turns are taken elsewhere, without an answer: history gets longer than what is at hand.
+    /// This many turns happen elsewhere, so that the history becomes longer than the cached tail.
     Talk {
         turns: u8,
     },
@@ -93,7 +93,7 @@ pub(crate) enum Step {
         which: u8,
         how: How,
     },
-    /// A write whose answer was lost long ago happens after all.
+    /// A write whose answer was lost happens late.
     Zombie {
         node: usize,
         which: u8,
@@ -102,7 +102,7 @@ pub(crate) enum Step {
         node: usize,
         which: u8,
         twice: bool,
-        /// The row itself is told.
+        /// The hub gets the row itself.
         whole: bool,
     },
     DropHints {
@@ -180,13 +180,13 @@ pub(crate) enum Step {
     HandOver {
         node: usize,
     },
-    /// Everything on its way arrives, without time passing.
+    /// Everything in flight arrives, without time passing.
     Flow,
-    /// The database answers one node all that it asked, and its hints arrive.
+    /// All answers and hints of the database arrive at one node.
     Settle {
         node: usize,
     },
-    /// A node takes the chat up, and the database answers until its model runs.
+    /// A node acquires the chat, and the database answers until its model runs.
     Work {
         node: usize,
     },
@@ -238,7 +238,7 @@ fn garbage() -> impl Strategy<Value = Garbage> {
     ]
 }
 
-/// The first node twice as often: one of the two mostly works, the other mostly follows.
+/// The first node is drawn twice as often: it mostly works, and the other one mostly follows.
 fn node() -> impl Strategy<Value = usize> {
     prop_oneof![2 => Just(0usize), 1 => Just(1usize)]
 }

@@ -1,5 +1,5 @@
-//! Viewers come, look, and leave: with nothing, with messages, with any cursor that was ever given out. Each
-//! event goes to the viewer's judge as it is told.
+//! Viewers come and leave, with nothing, with messages, or with any cursor that was ever sent. Each event
+//! goes to the viewer's judge.
 
 use mainstem_machine::hub::{HubEvent, JoinedParts};
 use mainstem_machine::{Body, Cursor, Episode, MessageId, Resume, SubscriptionId, Version};
@@ -15,9 +15,9 @@ pub(crate) struct Viewer {
     pub(crate) node: usize,
     pub(crate) id: SubscriptionId,
     pub(crate) client: Client,
-    /// It was told that there is nothing to tell, and waits for news.
+    /// There was no event for it, and it waits for news.
     pub(crate) idle: bool,
-    /// What its own replica had generated of the live episode when it came: told before `synced`.
+    /// The parts that its own replica had generated when it subscribed: they come before `synced`.
     pub(crate) expected: Option<(Episode, u64)>,
 }
 
@@ -72,7 +72,7 @@ impl World {
         }
     }
 
-    /// Takes up to `events` events of a viewer's stream. Tells whether there was any.
+    /// Takes up to `events` events of a viewer's stream. Returns whether there was any.
     pub(crate) fn view(&mut self, at: usize, events: usize) -> bool {
         let (node, id) = (self.viewers[at].node, self.viewers[at].id);
         let mut any = false;
@@ -119,7 +119,7 @@ impl World {
         });
     }
 
-    /// A worker whose lease has run out tells nothing that is not saved (S5).
+    /// A worker whose lease has expired sends no parts, unless the answer is saved (S5).
     pub(crate) fn check_silence(&self, node: usize, viewer: usize, body: &Body) {
         let (Body::Parts { episode, .. }, Some(held)) = (body, &self.nodes[node].held) else { return };
         let produced = &self.database.produced[episode];
@@ -128,7 +128,7 @@ impl World {
                 let client = &self.viewers[viewer].client;
                 client.is_prefix_of(entry) && entry.messages.iter().any(|m| m.episode == Some(*episode))
             });
-            assert!(saved, "S5: a lapsed worker tells of {episode:?}");
+            assert!(saved, "S5: a worker whose lease has expired sends parts of {episode:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Leases and the model: who works, what is confirmed to it, and what its model gives.
+//! Leases and the model: acquisitions, confirmations, and what the model generates.
 
 use mainstem_machine::hub::HubEvent;
 use mainstem_machine::{Command, Lease, Time, Version};
@@ -70,11 +70,11 @@ impl World {
         self.handle(node, HubEvent::Hint { snapshot_version: version });
     }
 
-    /// The model gives a part. It is taken unless the hub cancels the run in the same breath.
+    /// The model generates a part. It is kept unless the hub cancels the run at the same moment.
     pub(crate) fn generate(&mut self, node: usize, size: usize) {
         let Some(Model { generation, episode }) = self.nodes[node].model else { return };
         self.parts += 1;
-        // Every fourth part is like the others: repeated text is not repetition.
+        // Every fourth part has the same text: equal text does not mean a repeated part.
         let text = if self.parts.is_multiple_of(4) { "é ".into() } else { format!("{} ", self.parts) };
         let text: String = text.chars().chain(std::iter::repeat_n('.', size)).take(size.max(2)).collect();
         let held = self.database.produced[&episode].text().len();
@@ -91,7 +91,7 @@ impl World {
         }
     }
 
-    /// The model's run is over, unless the hub cancels it in the same breath; a later one may have begun.
+    /// The model's run ends, unless the hub cancels it at the same moment; another one may have begun.
     pub(crate) fn end(&mut self, node: usize, event: HubEvent) {
         let ended = self.nodes[node].model;
         self.handle(node, event);

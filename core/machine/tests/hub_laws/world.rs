@@ -1,5 +1,5 @@
-//! Two replicas with a hub each, a third that only writes rows and relays, one chat, and everything between
-//! them that may come late, twice, or not at all.
+//! The world: two replicas with a hub each, a third one that only writes rows and relays, one chat, and
+//! everything in flight between them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,9 +30,9 @@ pub(crate) struct World {
     pub(crate) checkpoints: Vec<(Cursor, Client)>,
     pub(crate) trace: Option<Vec<String>>,
     pub(crate) parts: u64,
-    /// What was seen of the rare things, so that a test can demand that they happen (D2).
+    /// Counts of rare situations, so that a test can require that they occur (D2).
     pub(crate) seen: BTreeMap<&'static str, usize>,
-    /// What was asked for, by its kind.
+    /// Counts of requested operations, by kind.
     pub(crate) asked: BTreeMap<&'static str, usize>,
 }
 
@@ -219,7 +219,7 @@ impl World {
         }
     }
 
-    /// Commits, and gives a hint to whoever has armed the bus.
+    /// Commits, and sends a hint to every hub that is subscribed to the bus.
     pub(crate) fn commit(&mut self, command: &Command) -> crate::node::Acceptance {
         let applied = self.database.apply(self.now, command);
         self.note(|| format!("  database: {} {}", command.name(), crate::word(&applied)));
@@ -248,7 +248,7 @@ impl World {
     }
 }
 
-/// The place that a number chooses.
+/// The index that a number chooses.
 pub(crate) fn pick(which: usize, len: usize) -> Option<usize> {
     (len > 0).then(|| which % len)
 }

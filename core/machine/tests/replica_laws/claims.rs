@@ -1,4 +1,4 @@
-//! What a replica does, claim by claim.
+//! The behaviour of a replica, claim by claim.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use uuid::Uuid;
 
 use crate::world::{HEARTBEAT, How, POLL, World, chat};
 
-/// One that has looked, beaten and armed.
+/// A world in which the first sync, heartbeat and bus subscription have succeeded.
 fn settled(workers: usize) -> World {
     let mut world = World::new(workers);
     world.answer_bus(true);
     world.answer_heartbeat(How::Yes);
     world.answer_sync(vec![], None, How::Yes);
-    // What became free before the bus was armed was not told.
+    // Chats that became free before the subscription was in force were not announced.
     world.pass();
     world.answer_sync(vec![], None, How::Yes);
     assert!(world.sync.is_none() && world.heartbeat.is_none());
@@ -118,7 +118,7 @@ fn what_was_announced_since_a_sync_began_is_not_forgotten_for_its_answer() {
         world.answer_heartbeat(How::Yes);
     }
     world.free(2, Status::Running);
-    // It does not list 1 any more, and cannot know of 2.
+    // The result does not contain 1 any more, and cannot contain 2.
     world.answer_sync(vec![], None, How::Yes);
     world.runner_gone(0);
     assert_eq!(asked_for(&world), [chat(2)], "L3");
@@ -179,7 +179,7 @@ fn a_heartbeat_names_what_is_held_and_its_answer_confirms_or_doubts_it() {
         world.actions,
         [
             ReplicaAction::Confirm { chat: chat(1), lease: Lease(1), sent_at: sent },
-            // Of another lease, so it says nothing of this one.
+            // Another lease, so it says nothing about this one.
             ReplicaAction::Lost { chat: chat(2), lease: Lease(2) },
         ],
         "S5: a lease counts from when its heartbeat was sent"
@@ -286,7 +286,7 @@ fn who_drains_takes_nothing_more_and_is_drained_when_the_last_runner_has_gone() 
     world.free(3, Status::Running);
     world.free(4, Status::Interrupting);
     assert_eq!(asked_for(&world), [chat(2)]);
-    // What was under way is not begun, but released by its hub.
+    // An acquisition in flight is not begun, but released by its hub.
     world.answer_acquire(0, How::Yes);
     assert!(matches!(&world.actions[..], [ReplicaAction::Assign { has_slot: false, .. }]));
     world.runner_gone(0);

@@ -1,5 +1,5 @@
-//! The laws of a replica's own machine: which chats it acquires, and with what place for them; heartbeats,
-//! looks at everything, the bus, draining. First on random events, then claim by claim.
+//! The laws of a replica's state machine: which chats it acquires, and whether with a slot; heartbeats,
+//! syncs, the bus, draining. First on random events, then claim by claim.
 
 #[path = "../common/mod.rs"]
 mod common;

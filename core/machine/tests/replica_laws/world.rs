@@ -1,4 +1,4 @@
-//! A replica between a database that answers as it likes and a bus that tells what it likes.
+//! A replica between a database with arbitrary answers and a bus with arbitrary notices.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub(crate) fn chat(n: u8) -> ChatId {
     ChatId(Uuid::from_u128(n.into()))
 }
 
-/// What an acquisition answers: the chat, held by us under this lease.
+/// The answer to an acquisition: the chat, held by this replica under this lease.
 pub(crate) fn acquired(chat: ChatId, lease: u64) -> Arc<ChatState> {
     let facts = StoreFacts { now: WallTime(0), lease_expired: true, message_role: None };
     let content = Some(Content::text("begin"));
@@ -84,9 +84,9 @@ pub(crate) struct World {
     pub(crate) now: Time,
     pub(crate) replica: Replica,
     workers: usize,
-    /// Held, with the lease and whether it has a place.
+    /// Held chats, each with its lease and whether it has a slot.
     pub(crate) held: BTreeMap<ChatId, (Lease, bool)>,
-    /// Asked for, with whether it has a place.
+    /// Chats being acquired, each with whether it has a slot.
     pub(crate) acquiring: BTreeMap<OpId, (ChatId, bool)>,
     pub(crate) sync: Option<OpId>,
     pub(crate) heartbeat: Option<(OpId, Vec<(ChatId, Lease)>)>,
@@ -95,7 +95,7 @@ pub(crate) struct World {
     pub(crate) heartbeats: usize,
     leases: u64,
     draining: bool,
-    /// What the last event led to.
+    /// The actions of the last event.
     pub(crate) actions: Vec<ReplicaAction>,
 }
 
@@ -158,10 +158,10 @@ impl World {
             ReplicaAction::Assign { chat, state, has_slot, .. } => {
                 let (lease, had_slot) = self.held[chat];
                 assert_eq!(lease, state.lease);
-                assert_eq!(*has_slot, had_slot && !self.draining, "a place is what was asked for");
+                assert_eq!(*has_slot, had_slot && !self.draining, "the slot is the one that was requested");
             }
             ReplicaAction::Confirm { chat, lease, .. } | ReplicaAction::Lost { chat, lease } => {
-                assert_eq!(self.held.get(chat).map(|(held, _)| held), Some(lease), "it is told to a runner");
+                assert_eq!(self.held.get(chat).map(|(held, _)| held), Some(lease), "it is for a held lease");
             }
         }
     }
@@ -277,8 +277,8 @@ impl World {
         }
     }
 
-    /// Everything answers. Then whatever is runnable is taken up within one look, for as long as there is
-    /// room (L3), and a chat that is to be interrupted without any (L2).
+    /// Everything answers. Then every runnable chat is acquired within one sync while there are slots (L3),
+    /// and a chat that is interrupting even without one (L2).
     pub(crate) fn recover(&mut self) {
         while !self.held.is_empty() {
             self.runner_gone(0);
