@@ -1,4 +1,4 @@
-//! How the tests watch: both forms of a stream, as lists of events.
+//! Clients of the tests: both transports of a stream, as lists of events.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub(crate) async fn sse(server: &Server, path: &str, after: Option<&str>) -> Eve
     Api::new(&server.url, None).expect("a URL").stream(chat, after).await.expect("a stream")
 }
 
-/// The events up to one that `ends` it, or to the stream's end.
+/// The events up to the first for which `ends` is true, or to the end of the stream.
 pub(crate) async fn read(stream: &mut EventStream, ends: impl Fn(&Value) -> bool) -> Vec<Value> {
     let mut events = vec![];
     let reading = async {
@@ -57,7 +57,7 @@ pub(crate) async fn web_socket(server: &Server, path: &str) -> Result<Socket, u1
     }
 }
 
-/// The events up to one that `ends` it, or to the close.
+/// The events up to the first for which `ends` is true, or to the close frame.
 pub(crate) async fn read_socket(
     socket: &mut Socket,
     ends: impl Fn(&Value) -> bool,

@@ -1,4 +1,4 @@
-//! How the process ends: refused, asked to, or in its client's hands.
+//! How processes end: with a usage error, on request, or with the clients of a server.
 
 use std::process::{Command, Output};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What does not begin like a request: over real sockets, byte by byte.
+//! Malformed request heads, over real sockets.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use crate::server::Server;
 
-/// What comes for `bytes` until the other side closes. `ends`: nothing follows, and the server is told.
+/// Sends `bytes`, and returns everything that is received until the server closes. `ends`: also ends our
+/// side.
 fn answer(server: &Server, bytes: &[u8], ends: bool) -> String {
     let mut stream = TcpStream::connect(server.address()).expect("it listens");
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
@@ -83,7 +84,7 @@ async fn what_is_no_head_is_a_problem_whatever_the_bytes() {
         answer(&server, b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\nnonsense\r\n\r\n", false);
     assert!(received.starts_with("HTTP/1.1 200 OK\r\n"), "{received}");
     assert_eq!(problem(&received).0, 400);
-    // Who says nothing is told nothing.
+    // Without any bytes there is no response.
     assert_eq!(answer(&server, b"", true), "");
     assert_eq!(
         answer(&server, b"GET /nothing HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n", false)
@@ -129,7 +130,7 @@ async fn an_event_stream_is_an_answer_of_http_1_1_and_of_1_0() {
         false,
     );
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && head.ends_with("\r\n\r\n"), "{head}");
-    // Its end is the end of the body, and said so.
+    // The body ends with the connection, as the head says.
     let mut stream = TcpStream::connect(server.address()).expect("it listens");
     write!(stream, "GET {chat}/stream HTTP/1.1\r\nhost: localhost\r\n\r\n").expect("it reads");
     stream.read_exact(&mut [0; 64]).expect("it begins");
@@ -147,7 +148,7 @@ async fn a_client_that_talks_much_ends_its_event_stream() {
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
     write!(stream, "GET {chat}/stream HTTP/1.1\r\nhost: localhost\r\n\r\n").expect("it reads");
     stream.read_exact(&mut [0; 64]).expect("it begins");
-    // Little is ignored, much is not.
+    // A few bytes are ignored, many are not.
     stream.write_all(&[b'x'; 1000]).expect("it reads");
     let said = json!({"content": "/demo parts=1 interval=0"});
     assert_eq!(server.ask(Method::POST, &format!("{chat}/messages"), &said).await.0, 202);
@@ -157,7 +158,7 @@ async fn a_client_that_talks_much_ends_its_event_stream() {
         assert!(length > 0, "it goes on: {received}");
         received.push_str(std::str::from_utf8(&chunk[..length]).expect("UTF-8"));
     }
-    // It may be cut off before it has said all.
+    // It may be disconnected before it has sent everything.
     let _ = stream.write_all(&[b'x'; 200_000]);
     let ended = loop {
         match stream.read(&mut chunk) {

@@ -1,4 +1,4 @@
-//! Requests, right ones and wrong ones.
+//! Valid and invalid requests.
 
 use reqwest::Method;
 use serde_json::{Value, json};

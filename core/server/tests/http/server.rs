@@ -1,4 +1,4 @@
-//! A server to ask: a process of its own on a free port, with a database of its own.
+//! A server: a separate process on a free port, with its own database.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ impl Server {
         Self::with_file("none.toml", "", flags)
     }
 
-    /// With a file in its folder, which flags name as `FOLDER/name`.
+    /// A server with a file in its folder, which flags name as `FOLDER/name`.
     pub(crate) fn with_file(name: &str, text: &str, flags: &[&str]) -> Self {
         let folder = std::env::temp_dir().join(format!("mainstem-{}", uuid::Uuid::now_v7()));
         std::fs::create_dir(&folder).expect("a folder");
@@ -81,7 +81,7 @@ impl Server {
     }
 }
 
-/// The status, and the JSON body if there is one. What went wrong is told in a problem document, always.
+/// The status, and the JSON body if there is one. Asserts that every error is a problem document.
 pub(crate) async fn received(response: Response) -> (u16, Value) {
     let status = response.status().as_u16();
     let kind = response.headers().get("content-type").map(|kind| kind.to_str().expect("ASCII").to_owned());

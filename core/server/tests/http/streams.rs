@@ -1,4 +1,4 @@
-//! Streams as WebSockets, and readers that do not read.
+//! Streams as WebSockets, and clients that do not read.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;

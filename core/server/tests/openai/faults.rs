@@ -1,5 +1,5 @@
-//! What a provider does wrong, and how it is told: retryably or for good, and without a word of what was
-//! said or of the key.
+//! Faults of a provider, and the errors they lead to: retryable or final, and without any content of the
+//! conversation or the key.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::{KEY, SAID, answer, collect, config, conversation, generator, run};
 /// Longest message of an error.
 const MESSAGE_BYTES_MAX: usize = 200;
 
-/// The failure that a run ends in, and the text before it.
+/// The failure at the end of a run, and the text before it.
 fn failure(events: &[Generated]) -> (String, RunError, bool) {
     let (last, texts) = events.split_last().expect("a run has an end");
     let Generated::Failed { error, retryable, .. } = last else {
@@ -129,7 +129,7 @@ async fn a_stream_without_an_end_is_tried_again() {
 
 #[tokio::test]
 async fn a_connection_that_breaks_is_tried_again() {
-    // Before anything was answered, and in the midst of it. A reset may overtake what was sent before it.
+    // Before the answer, and in the middle of it. A reset may overtake data that was sent before it.
     assert_fails(&run(vec![Act::Reset]).await, "", "provider_unavailable", true);
     let (text, error, retryable) = failure(&run(vec![head(), chunk(delta("x")), Act::Reset]).await);
     assert!(text.is_empty() || text == "x", "{text:?}");
@@ -187,7 +187,7 @@ async fn garbage_is_told_as_a_fault_of_the_protocol() {
     }
     let script = vec![head(), chunk(b"data: {\"choices\":[{\"delta\":{\"content\":\"\xff\"}}]}\n\n"), end()];
     assert_fails(&run(script).await, "", "provider_protocol", true);
-    // No HTTP at all.
+    // Not HTTP.
     assert_fails(
         &run(vec![Act::Send(b"220 mail\r\n".to_vec()), Act::Hang]).await,
         "",

@@ -1,4 +1,4 @@
-//! The generator for OpenAI-compatible models, against a provider that really listens and really misbehaves.
+//! The generator for OpenAI-compatible models, against a real server that misbehaves.
 
 mod endings;
 mod faults;
@@ -71,7 +71,7 @@ async fn collect(generator: &OpenAi) -> Vec<Generated> {
     tokio::time::timeout(Duration::from_secs(20), run).await.expect("the run ends within 20 s")
 }
 
-/// The text of a run that came to its end in order.
+/// The text of a run that completed.
 fn answer(events: &[Generated]) -> String {
     let (last, texts) = events.split_last().expect("a run has an end");
     assert!(matches!(last, Generated::Done(_)), "{last:?}");

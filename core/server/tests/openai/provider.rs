@@ -1,5 +1,5 @@
-//! A provider of the tests' own: it speaks HTTP/1.1 over real TCP, and misbehaves as its scripts say. The
-//! n-th request is answered by the n-th script, and every later one by the last.
+//! A provider for tests. It speaks HTTP/1.1 over real TCP, and misbehaves as its scripts say. The n-th
+//! request gets the n-th script, and every later one the last.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -10,25 +10,25 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 
-/// What comes next of an answer.
+/// One step of a script.
 #[derive(Clone, Debug)]
 pub(crate) enum Act {
-    /// These bytes, as they are.
+    /// Sends these bytes.
     Send(Vec<u8>),
     /// The same again and again, so far apart, until nobody takes it.
     Repeat(Vec<u8>, Duration),
     /// Nothing, until the test says go.
     Await(Arc<Semaphore>),
     Sleep(Duration),
-    /// Nothing, until the client goes.
+    /// Waits until the client disconnects.
     Hang,
-    /// The connection ends in order.
+    /// Closes the connection.
     Close,
-    /// The connection breaks.
+    /// Resets the connection.
     Reset,
 }
 
-/// What a test learns of the provider's side.
+/// What a test learns from the provider.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Seen {
     Request {
@@ -68,7 +68,7 @@ impl Provider {
         self.open.load(SeqCst)
     }
 
-    /// What happened next.
+    /// The next thing that happened.
     pub(crate) async fn seen(&mut self) -> Seen {
         tokio::time::timeout(Duration::from_secs(20), self.seen.recv())
             .await
@@ -122,7 +122,7 @@ impl World {
         let mut byte = [0];
         let end = tokio::select! {
             end = play => end,
-            // The client asks for nothing before it was answered: only its end can come.
+            // The client sends no further request before it was answered, so only its end can come.
             read = reader.read(&mut byte) => {
                 assert!(!matches!(read, Ok(1)), "the client sent more than its request");
                 Err(std::io::ErrorKind::ConnectionReset.into())
@@ -185,13 +185,13 @@ pub(crate) fn end() -> Act {
     Act::Send(b"0\r\n\r\n".to_vec())
 }
 
-/// A complete answer that is no stream.
+/// A complete answer that is not a stream.
 pub(crate) fn plain(status: &str, kind: &str, body: &str) -> Vec<Act> {
     let head = format!("HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n", body.len());
     vec![Act::Send([head, body.into()].concat().into())]
 }
 
-/// The event that carries a piece of the answer.
+/// The event with a piece of the answer.
 pub(crate) fn delta(text: &str) -> String {
     let chunk = serde_json::json!({
         "id": "1", "object": "chat.completion.chunk",

@@ -1,4 +1,5 @@
-//! What happens where the relay's bounds are reached (B1): somebody is told no, and nobody else notices.
+//! The bounds of the relay (B1): when one is reached, the next peer or follow is refused, and no other is
+//! affected.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use tokio::net::TcpStream;
 use crate::memory_net::MemoryNet;
 use crate::world::{SECRET, Source, World, follow, opened, soon, within};
 
-/// Follows that are asked for at once.
+/// Follows that are requested at the same time.
 const AT_ONCE: usize = 256;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -56,7 +57,7 @@ async fn a_follow_too_many_at_one_peer_is_refused_and_one_that_ends_frees_its_sl
     assert_eq!(world.source.live(), FOLLOWS_PER_PEER_MAX, "the worker was not asked");
     assert_eq!(world.peers.connections(), 1);
     world.source.worker().await.say(opened()).await;
-    // They were asked for at once, so that worker is anybody's.
+    // They were requested at the same time, so the order is unknown.
     let (received, _, _) = select_all(streams.iter_mut().map(StreamExt::next)).await;
     assert_eq!(received, Some(Ok(opened())), "B3: who follows goes on");
     drop(streams.pop());

@@ -1,5 +1,5 @@
-//! The relay's wire on real TCP: what a follower and a worker are promised of it, whatever the network and
-//! strangers do. What the machines make of it is tested elsewhere.
+//! The relay on real TCP: its guarantees for followers and workers, whatever the network and unauthenticated
+//! connections do. The reactions of the machines are tested elsewhere.
 
 mod bounds;
 mod crowds;
@@ -20,8 +20,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 use world::{Script, World, episode, follow, opened, part, parts, peers_with, soon, text_of, within};
 
-/// How long it may take until silence is noticed: an interval and a time-out of one second each, and a
-/// machine that has more to do.
+/// How long it may take until silence is detected: an interval and a time-out of one second each, with slack
+/// for a busy machine.
 const NOTICED: Duration = Duration::from_millis(3500);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -185,7 +185,7 @@ async fn a_worker_that_does_not_know_the_secret_is_not_believed() {
         let (mut peer, _) = impostor.accept().await.unwrap();
         let mut greeting = [0; 40];
         peer.read_exact(&mut greeting).await.unwrap();
-        // Its own words back to it, nonce and proof.
+        // Reflects its own nonce and proof.
         peer.write_all(&greeting).await.unwrap();
         let mut proof = [0; 32];
         peer.read_exact(&mut proof).await.unwrap();
@@ -210,7 +210,7 @@ async fn strangers_are_cut_off_and_peers_stream_on() {
             let mut stranger = TcpStream::connect(address).await.unwrap();
             stranger.write_all(said.as_bytes()).await.unwrap();
             let mut answer = Vec::new();
-            // The kernel may tell the end as a reset.
+            // The kernel may report the end as a reset.
             let _ = within(PREFACE_TIMEOUT + NOTICED, stranger.read_to_end(&mut answer))
                 .await
                 .expect("B1: a stranger is cut off");
@@ -287,7 +287,7 @@ async fn a_peer_that_falls_silent_with_much_in_flight_leaves_nothing_behind() {
     let follows = tokio::spawn(async move {
         join_all((1..=400).map(|chat| peers.follow(&address, follow(chat)))).await;
     });
-    // More than the network holds.
+    // More than the network buffers.
     soon("the worker sends to all", || world.source.flooded() > 20_000_000).await;
     world.proxy.stall();
     within(NOTICED, follows).await.expect("L5: the followers notice").unwrap();
@@ -322,8 +322,8 @@ async fn hundreds_that_leave_as_soon_as_they_came_hurt_nobody() {
     for round in 0..20 {
         let mut burst: Vec<_> =
             (1..=200).map(|chat| Box::pin(world.peers.follow(&world.proxy.address, follow(chat)))).collect();
-        // Each is asked once, so that it is on its way, and then dropped: some before they were sent, some
-        // before the worker saw them, some after, and now and then one that was answered already.
+        // Each is polled once, so that it is started, and then dropped: some before they were sent, some
+        // before the worker saw them, some after that, and now and then one that was answered already.
         for follow in &mut burst {
             let _ = futures::poll!(follow);
         }

@@ -1,5 +1,5 @@
-//! A network within the process, for more connections than a test may have descriptors: every address leads
-//! to the one listener.
+//! A network inside the process, for more connections than a test has file descriptors. Every address leads
+//! to the same listener.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use mainstem_runtime::ports::{Env, TaskHandle};
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
 
-/// What is under way in one direction of a connection.
+/// The data in flight in one direction of a connection.
 const PIPE_BYTES: usize = 64 * 1024;
 
 #[derive(Clone, Debug)]

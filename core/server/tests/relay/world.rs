@@ -1,4 +1,4 @@
-//! A worker, a follower, and a network between them that does what a test says.
+//! A worker, a follower, and a network between them that a test controls.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
 pub(crate) const SECRET: &[u8] = b"what all replicas of a cluster know";
-/// For what takes no time of its own, on a machine that has more to do.
+/// Long enough for anything that takes no time of its own, on a busy machine.
 const SOON: Duration = Duration::from_secs(5);
 
 pub(crate) struct World {
@@ -27,7 +27,7 @@ pub(crate) struct World {
     pub(crate) server: Option<RelayServer>,
     /// The server's own address.
     pub(crate) address: String,
-    /// Between the two.
+    /// The proxy between the two.
     pub(crate) proxy: Proxy,
     pub(crate) peers: Peers<TokioEnv>,
 }
@@ -99,7 +99,7 @@ pub(crate) async fn soon(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
-/// What the source does with those who ask from now on.
+/// What the source does with new follows.
 #[derive(Clone, Copy, Default)]
 pub(crate) enum Script {
     /// A stream that the test feeds through its [`Worker`].
@@ -136,7 +136,7 @@ impl Source {
         self.asked.load(Ordering::SeqCst)
     }
 
-    /// Streams that are there.
+    /// The number of streams.
     pub(crate) fn live(&self) -> usize {
         self.live.load(Ordering::SeqCst)
     }
@@ -145,7 +145,7 @@ impl Source {
         self.undecided.load(Ordering::SeqCst)
     }
 
-    /// Text that was taken out of floods.
+    /// The amount of text taken from floods.
     pub(crate) fn flooded(&self) -> usize {
         self.flooded.load(Ordering::SeqCst)
     }
@@ -180,7 +180,7 @@ impl RelaySource for Source {
     }
 }
 
-/// Counts what is there.
+/// Counts while it exists.
 struct Counted(Arc<AtomicUsize>);
 
 impl Counted {
@@ -217,7 +217,7 @@ impl Worker {
         self.0.send(frame).await.expect("somebody follows");
     }
 
-    /// Whether nobody follows any more.
+    /// Whether the follower is gone.
     pub(crate) fn is_left(&self) -> bool {
         self.0.is_closed()
     }
@@ -229,11 +229,11 @@ enum LinkState {
     Stalled,
     AnswersStalled,
     Corrupting,
-    /// Connections made before this count are cut.
+    /// Connections up to this number are cut.
     Cut(usize),
 }
 
-/// The network: a listener that passes bytes on, or does something else with them.
+/// The network: a listener that forwards bytes, or applies a fault.
 pub(crate) struct Proxy {
     pub(crate) address: String,
     link_state: watch::Sender<LinkState>,
@@ -255,7 +255,7 @@ impl Proxy {
                 let target = target.clone();
                 let mut seen = seen.clone();
                 links.spawn(async move {
-                    // A small buffer, so that a stall is felt before tens of megabytes.
+                    // A small buffer, so that a stall takes effect before tens of megabytes are buffered.
                     let socket = TcpSocket::new_v4().unwrap();
                     socket.set_recv_buffer_size(64 * 1024).unwrap();
                     let far = socket.connect(target.parse().unwrap()).await.unwrap();
@@ -278,17 +278,17 @@ impl Proxy {
         Self { address, link_state, connections, task }
     }
 
-    /// How many there ever were.
+    /// The number of connections so far.
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 
-    /// Nothing passes, and nobody is told.
+    /// Silently forwards nothing.
     pub(crate) fn stall(&self) {
         self.link_state.send_replace(LinkState::Stalled);
     }
 
-    /// No answers pass, only requests.
+    /// Forwards requests, but no answers.
     pub(crate) fn stall_answers(&self) {
         self.link_state.send_replace(LinkState::AnswersStalled);
     }
@@ -297,12 +297,12 @@ impl Proxy {
         self.link_state.send_replace(LinkState::Fair);
     }
 
-    /// All bytes arrive wrong.
+    /// Corrupts all bytes.
     pub(crate) fn corrupt(&self) {
         self.link_state.send_replace(LinkState::Corrupting);
     }
 
-    /// Ends the connections that are there.
+    /// Ends all current connections.
     pub(crate) fn cut(&self) {
         self.link_state.send_replace(LinkState::Cut(self.connections()));
     }

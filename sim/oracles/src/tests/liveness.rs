@@ -1,4 +1,4 @@
-//! L1 to L5, and B1 to B3.
+//! The oracles of L1 to L5 and B1 to B3.
 
 use std::time::Duration;
 
@@ -168,7 +168,7 @@ fn b2_what_is_left_is_found() {
     assert!(scene.judge.missing(&["B2"], &facts).is_some());
 }
 
-/// A part follows another, late.
+/// A part comes late after another one.
 fn late(spoil: impl FnOnce(&mut Scene), after: Duration) -> Scene {
     let mut scene = Scene::new("A");
     let episode = scene.episode();
@@ -185,7 +185,7 @@ fn late(spoil: impl FnOnce(&mut Scene), after: Duration) -> Scene {
 fn b3_a_part_that_is_late_with_nothing_in_its_way_is_found() {
     late(|_| {}, Duration::from_millis(240)).expect_nothing();
     late(|_| {}, Duration::from_millis(260)).expect("B3");
-    // What happens elsewhere is no excuse.
+    // A fault elsewhere is no excuse.
     let fault = |kind, who: &str, other: Option<&str>| Evidence::Fault {
         kind,
         who: who.into(),

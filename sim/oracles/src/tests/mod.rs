@@ -1,5 +1,5 @@
-//! Each judge is shown a run in which its promise is broken, and all are shown one in which every promise is
-//! kept (D3).
+//! Each oracle has to find a run in which its guarantee is broken, and all of them have to accept a clean run
+//! (D3).
 
 mod liveness;
 mod safety;

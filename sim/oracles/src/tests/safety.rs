@@ -1,4 +1,4 @@
-//! S1 to S10.
+//! The oracles of S1 to S10.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,7 +73,7 @@ fn s1_a_message_left_out_or_of_a_deleted_suffix_is_found() {
     let mut scene = Scene::new("A");
     scene.ask("k1", queue("two"), Some("two"));
     scene.finish("");
-    // The answer is skipped, the question behind it is told.
+    // The answer is skipped, and the question after it is sent.
     scene.show(Body::Message(scene.message(2)));
     scene.show(Body::QueueUpdate([].into()));
     scene.expect("S1");
@@ -98,7 +98,7 @@ fn s1_a_resumed_stream_that_begins_again_or_skips_is_found() {
     scene.show(Body::Synced);
     scene.expect("S1");
 
-    // Who says that it has the first message is not told that again.
+    // A viewer that has the first message must not get it again.
     let mut scene = Scene::new("A");
     scene.watch("W", "C", Begin::After(MessageId(1)));
     scene.show_status();
@@ -267,7 +267,7 @@ fn s5_a_write_under_a_lease_that_is_not_the_rows_is_found() {
     scene.take(committed);
     scene.expect("S5");
 
-    // Taken over before the lease has run out.
+    // Taken over before the lease has expired.
     let mut scene = Scene::new("A");
     scene.pass(Duration::from_secs(10));
     let (replica, chat) = (ReplicaId::new("A").unwrap(), CHAT);
@@ -324,13 +324,13 @@ fn s6_a_send_that_is_lost_or_doubled_is_found() {
     scene.commit_for(Some("k1"), queue("two"));
     scene.expect("S6");
 
-    // The key did not come through.
+    // The key was not passed on.
     let mut scene = Scene::new("A");
     two(&mut scene);
     scene.commit_for(Some("another"), queue("two"));
     scene.expect("S6");
 
-    // Asked for twice, taken once, told twice: as it has to be.
+    // Sent twice, committed once, answered twice: correct.
     let mut scene = Scene::new("A");
     scene.ask_only("k1", Some("two"));
     let accepted = scene.commit_for(Some("k1"), queue("two"));
@@ -367,7 +367,7 @@ fn s6_a_turn_out_of_order_is_found() {
     scene.finish("");
     scene.expect("S6");
 
-    // A promotion and an interrupting send have their turn first.
+    // Promoted messages and interrupting sends come first.
     let mut scene = Scene::new("A");
     scene.ask("k1", queue("two"), Some("two"));
     scene.ask("k2", queue("three"), Some("three"));
@@ -385,7 +385,7 @@ fn s7_a_run_that_is_cancelled_without_cause_is_found() {
     scene.end_run(RunEnd::Cancelled);
     scene.expect("S7");
 
-    // What happened before it began is no cause, nor is what changes nothing about it.
+    // An event before the run began is no cause of its end, and neither is one that does not affect it.
     let mut scene = Scene::new("A");
     scene.ask("k1", Command::Interrupt { episode: None }, None);
     scene.ask("k2", queue("two"), Some("two"));
@@ -428,7 +428,7 @@ fn s7_an_interruption_that_nobody_asked_for_or_that_loses_the_partial_is_found()
     scene.commit(Command::FinishInterruption { fence: scene.fence(), partial: None });
     scene.expect("S7");
 
-    // The model goes on.
+    // The model continues.
     let mut scene = Scene::new("A");
     scene.ask("k1", Command::Interrupt { episode: None }, None);
     scene.commit(Command::FinishInterruption { fence: scene.fence(), partial: None });

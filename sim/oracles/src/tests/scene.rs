@@ -1,4 +1,5 @@
-//! A chat with its own small database, its workers, and viewers that are told what the test says.
+//! A scene for the tests: a chat with a small database, workers, and viewers that get the events that a test
+//! chooses.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +20,7 @@ pub(super) struct Scene {
     pub(super) messages: Vec<Message>,
     pub(super) clock: Time,
     runs: usize,
-    /// The one that is told now.
+    /// The current viewer.
     pub(super) stream: StreamId,
 }
 
@@ -38,7 +39,7 @@ pub(super) fn queue(text: &str) -> Command {
 }
 
 impl Scene {
-    /// `one` is asked, `worker` has begun to answer, and a viewer has just come.
+    /// `one` was sent, `worker` has begun to answer, and a viewer has just subscribed.
     pub(super) fn new(worker: &str) -> Self {
         Self::judged_by(Judge::new(), worker)
     }
@@ -61,7 +62,7 @@ impl Scene {
         scene
     }
 
-    /// A new viewer is told the database as it is.
+    /// A new viewer gets the current state of the database.
     pub(super) fn catch_up(&mut self) {
         for at in 0..self.messages.len() {
             self.show(Body::Message(self.message(at)));
@@ -83,7 +84,7 @@ impl Scene {
         self.observe(Evidence::Lived { replica: name.into(), life });
     }
 
-    /// The user asks under a key, it is committed, and the user is told.
+    /// The user sends a request under a key, it is committed, and the user gets the answer.
     pub(super) fn ask(&mut self, key: &str, command: Command, text: Option<&str>) {
         self.ask_only(key, text);
         let accepted = self.commit_for(Some(key), command);
@@ -108,7 +109,7 @@ impl Scene {
         self.take(committed)
     }
 
-    /// What a command comes to, for the test to spoil before it is taken.
+    /// The result of a command, which the test may falsify before it is committed.
     pub(super) fn change(&mut self, key: Option<&str>, command: Command) -> Committed {
         let message_role = command.message().map(|_| mainstem_machine::Role::User);
         let row = Row { now: WallTime(0), lease_expired: true, message_role };
@@ -218,7 +219,7 @@ impl Scene {
         self.show_with(Cursor::default(), body);
     }
 
-    /// The edge tells it, and the client reads it.
+    /// The edge sends an event, and the client receives it.
     pub(super) fn show_with(&mut self, cursor: Cursor, body: Body) {
         let (stream, event) = (self.stream, StreamEvent { cursor, body });
         self.observe(Evidence::Sent { stream, event: event.clone() });
