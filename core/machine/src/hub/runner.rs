@@ -206,7 +206,7 @@ impl Runner {
             sometimes!("an answer outgrows its bound");
             let error = RunError {
                 code: "answer_too_large".into(),
-                message: "the answer outgrew what one answer may hold".into(),
+                message: "the answer exceeded the maximum size of an answer".into(),
             };
             context.out.push(HubAction::Cancel { generation });
             self.end(episode, Ended::Failed { error, again: None }, context);
