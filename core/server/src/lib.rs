@@ -1,4 +1,4 @@
-//! The `mainstem` binary's insides: HTTP, the adapters, configuration, and the command lines.
+//! The library of the `mainstem` binary: HTTP, adapters, configuration, and command lines.
 
 pub mod adapters;
 pub mod cli;

@@ -1,6 +1,6 @@
-//! The clients' listener: bounded connections, requests by hyper, and what hyper is not asked to do: streams
-//! that last (`delivery`), the problem documents of heads that are none (`malformed_requests`), and a bounded time for
-//! clients that do not read (`client_stream`).
+//! The listener for clients: it bounds connections, and lets hyper handle requests. Three things are done
+//! here instead: event streams (`delivery`), problem documents for malformed request heads
+//! (`malformed_requests`), and a time limit for clients that do not read (`client_stream`).
 //!
 //! The kernel's send buffer is small (B1).
 
@@ -54,7 +54,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Binds the first of `addresses` that can be had.
+    /// Binds the first of `addresses` that is available.
     pub fn bind(addresses: &[SocketAddr], client_timeout: Duration) -> io::Result<Self> {
         let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         for address in addresses {
@@ -79,7 +79,7 @@ impl Listener {
         self.inner.local_addr()
     }
 
-    /// Serves until `closing` turns true; then lets what is being answered finish, for a while.
+    /// Serves until `closing` becomes true, and then waits a while for requests in progress.
     pub async fn serve(self, router: Router, mut closing: watch::Receiver<bool>) {
         let seats = Seats::new(self.connections_max);
         let (env, rate, crowded) = (TokioEnv::new(), LogRate::new(), LogRate::new());
@@ -147,7 +147,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Waits until it turns true, or nobody is left who could tell.
+/// Waits until it becomes true, or its sender is gone.
 async fn closes(closing: &mut watch::Receiver<bool>) {
     let _ = closing.wait_for(|closing| *closing).await;
 }
@@ -201,7 +201,7 @@ async fn connection(
     let ended = poll_fn(|cx| {
         loop {
             let polled = Pin::new(&mut connection).poll(cx);
-            // What was answered before has to be written first.
+            // Earlier responses have to be written first.
             if !progress.is_waiting()
                 && let Some(delivery) = handover.take()
             {

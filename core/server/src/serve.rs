@@ -1,4 +1,4 @@
-//! `mainstem serve`: starts, tells where it listens, and ends in an orderly way.
+//! `mainstem serve`: starts a replica, prints its address, and shuts down gracefully.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -20,12 +20,12 @@ use crate::http::{Access, App, Hosts, router};
 use crate::listener::Listener;
 use crate::token_file::TokenFile;
 
-/// What handing over may take beyond the time that running chats are given.
+/// How long the hand-over may take in addition to the drain time-out.
 const DRAIN_SLACK: Duration = Duration::from_secs(3);
 /// A shorter secret could be guessed.
 const PEER_SECRET_BYTES_MIN: usize = 16;
 
-/// The clients' side, before the node is started: whatever can be refused is refused by then.
+/// The clients' side, set up before the node is started, so that configuration errors come first.
 #[derive(Debug)]
 pub struct Front {
     listener: Listener,
@@ -68,7 +68,7 @@ impl Front {
     }
 }
 
-/// What peers authenticate by, if a file has it.
+/// The secret for peers, if it is in a file.
 pub fn peer_secret(config: &Config) -> Result<Option<Arc<[u8]>>, Failure> {
     let Some(path) = &config.peer_secret_file else { return Ok(None) };
     let secret = read(path, "--peer-secret-file")?;
@@ -86,7 +86,7 @@ fn read(path: &Path, flag: &str) -> Result<Vec<u8>, Failure> {
     std::fs::read(path).map_err(|error| Failure::environment(format!("{flag} {}: {error}", path.display())))
 }
 
-/// Serves until a signal says to end; then hands over and returns.
+/// Serves until a signal asks to stop; then drains and returns.
 pub async fn serve<E: Env>(config: &Config, front: Front, node: Node<E>) -> Result<(), Failure> {
     let mut signals = Signals::listen().map_err(Failure::environment)?;
     let mut reading = match front.tokens {
@@ -132,14 +132,14 @@ pub async fn serve<E: Env>(config: &Config, front: Front, node: Node<E>) -> Resu
     }
     let ending = async {
         if tokio::time::timeout(config.drain_timeout + DRAIN_SLACK, node.drain()).await.is_err() {
-            tracing::warn!("handing over did not end in time");
+            tracing::warn!("could not hand over everything in time: others take over when the leases expire");
         }
         let _ = closing.send(true);
         let _ = serving.await;
     };
     tokio::select! {
         () = ending => {
-            tracing::info!("ended");
+            tracing::info!("stopped");
             Ok(())
         }
         name = signals.demanded() => {

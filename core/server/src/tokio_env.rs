@@ -1,4 +1,4 @@
-//! The world as it is: tokio's tasks, timers and TCP, this process's clock, the system's entropy.
+//! The production environment: tokio's tasks, timers and TCP, the process's clock, and the system's entropy.
 
 use std::future::Future;
 use std::io;
@@ -41,7 +41,7 @@ impl Env for TokioEnv {
     }
 
     fn now(&self) -> Time {
-        // The kernel's monotonic clock: it goes on while the process is stopped.
+        // The kernel's monotonic clock, which continues while the process is stopped.
         Time::START + self.start.elapsed()
     }
 
@@ -83,8 +83,8 @@ impl Env for TokioEnv {
     }
 }
 
-/// A part must not wait for the acknowledgement of the one before. Where that cannot be had, the connection
-/// is lost already, and its user will find out.
+/// Sets TCP_NODELAY, so that a part does not wait for the acknowledgement of the previous one. If that fails,
+/// the connection is lost already, and its user will notice.
 fn without_delay(stream: &TcpStream) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection was lost as soon as it was made");

@@ -1,4 +1,4 @@
-//! Durations and sizes as people write them: `15s`, `500ms`, `1MiB`.
+//! Parses durations and sizes such as `15s`, `500ms`, `1MiB`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
 
-/// A duration longer than nothing, up to [`Span::MAX`].
+/// A positive duration, up to [`Span::MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(pub Duration);
 
@@ -15,7 +15,7 @@ pub struct Span(pub Duration);
 pub struct Size(pub usize);
 
 impl Span {
-    /// So that no sum of deadlines leaves the clock's range.
+    /// Bounded, so that no sum of deadlines exceeds the range of the clock.
     pub const MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 }
 

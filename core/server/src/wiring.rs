@@ -1,4 +1,4 @@
-//! Which parts a server is put together from: tokio's world, the database, the generator.
+//! Assembles a server: the tokio environment, the database, the generator.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};

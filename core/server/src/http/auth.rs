@@ -1,7 +1,7 @@
-//! Who asks: bearer tokens, each the name of a user.
+//! Authentication of clients by bearer tokens, each of which belongs to a user.
 //!
-//! Tokens are kept and looked up by their digest, so that the time a look-up takes tells nothing about any
-//! token. What a user may see is decided where chats are read.
+//! Tokens are stored and looked up by their digest, so that the time of a look-up reveals nothing about them.
+//! What a user may see is decided where chats are read.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use super::hosts::{Called, Hosts};
 use super::{App, Problem, health};
 
-/// Whose everything is where nobody has to say who they are.
+/// The user of all requests if there is no authentication.
 pub const ANONYMOUS: &str = "anonymous";
 
 /// The users of this server, by their tokens.
@@ -37,7 +37,7 @@ struct AuthFile {
 }
 
 impl Tokens {
-    /// Reads `[tokens]` with `"<token>" = "<user>"`. The error never repeats what the file has.
+    /// Reads `[tokens]` with `"<token>" = "<user>"`. Errors never contain anything from the file.
     pub fn from_toml(text: &str) -> Result<Self, String> {
         let expected = "expected a table [tokens] with lines of \"<token>\" = \"<user>\"";
         let file: AuthFile = toml::from_str(text).map_err(|_| expected.to_owned())?;

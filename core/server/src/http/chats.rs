@@ -157,7 +157,7 @@ pub(super) async fn interrupt<E: Env>(
     Ok(accepted_as(StatusCode::ACCEPTED, &app.node.execute(&by, chat, command, idempotency_key).await?))
 }
 
-/// The body, and the receipt if the request is to happen once.
+/// The body, and the idempotency key if there is one.
 async fn take<E: Env>(
     app: &App<E>,
     by: &Arc<str>,
@@ -170,7 +170,7 @@ async fn take<E: Env>(
     Ok((body, idempotency_key))
 }
 
-/// The id of a path. One that nothing can have is told as such only to those who may see the chat (S10).
+/// The id in a path. An impossible id is reported only to callers who may see the chat (S10).
 async fn existing<E: Env>(
     app: &App<E>,
     by: &Arc<str>,

@@ -1,4 +1,4 @@
-//! What goes wrong with a request, as problem documents (RFC 9457) with a stable `code`.
+//! Errors of requests as problem documents (RFC 9457), each with a stable `code`.
 //!
 //! The codes stand in docs/protocol.md: none may change its name.
 
@@ -14,10 +14,10 @@ use serde_json::json;
 
 use super::limits::{CONNECTION_BUFFER_BYTES, HEADERS_MAX};
 
-/// What a caller is asked to wait before it tries again.
+/// The value of `Retry-After`.
 const RETRY_AFTER_SECONDS: &str = "1";
 
-/// An answer other than the one that was asked for.
+/// An error response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     pub status: StatusCode,
@@ -42,12 +42,12 @@ impl Problem {
     }
 
     pub fn bad_cursor() -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "bad_cursor", "What was given as a cursor is none")
+        Self::new(StatusCode::BAD_REQUEST, "bad_cursor", "Not a valid cursor")
             .detail("give the cursor of an event as it came, or none to begin from the start")
     }
 
     pub fn unauthorized(detail: &'static str) -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Who asks is not known").detail(detail)
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "The caller is not authenticated").detail(detail)
     }
 
     pub fn cross_origin() -> Self {
@@ -161,7 +161,7 @@ impl From<EdgeError> for Problem {
             )
             .detail("use a fresh key for each request, and the same one only to repeat it"),
             EdgeError::Unavailable(detail) => {
-                tracing::warn!(detail, "a request was not answered: no database");
+                tracing::warn!(detail, "answered a request with 503: the database does not answer");
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The database does not answer")
                     .detail("it may have happened or not; ask again under the same idempotency key")
             }

@@ -1,4 +1,4 @@
-//! What a request says, taken apart by hand, so that whatever is wrong with it is told in our own words.
+//! Parses requests. This is done by hand, so that every error has our own problem document.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,10 +23,10 @@ use super::limits::{
     PAGE_DEFAULT, PAGE_MAX,
 };
 
-/// Databases count in 63 bits: there is no message beyond.
+/// Databases store 63 bits, so no message has a larger id.
 const MESSAGE_ID_MAX: u64 = i64::MAX as u64;
 
-/// The `{chat}` of a path. What is no UUID names no chat.
+/// The `{chat}` of a path. If it is not a UUID, there is no such chat.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ChatPath(pub(super) ChatId);
 
@@ -45,12 +45,12 @@ impl<S: Send + Sync> FromRequestParts<S> for ChatPath {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ItemPath {
     pub(super) chat: ChatId,
-    /// `None` for what no message's id can be.
+    /// `None` if it cannot be the id of a message.
     id: Option<MessageId>,
 }
 
 impl ItemPath {
-    /// The id, if there can be such a message, else what to say.
+    /// The id, or the error `otherwise` if no message can have it.
     pub(super) fn id_or(self, otherwise: Rejection) -> Result<MessageId, Problem> {
         self.id.ok_or_else(|| otherwise.into())
     }
@@ -70,11 +70,11 @@ impl<S: Send + Sync> FromRequestParts<S> for ItemPath {
 }
 
 fn parse_chat(text: &str) -> Option<ChatId> {
-    // Uuid also reads forms that no URL of ours has.
+    // `Uuid` also parses forms that our URLs do not have.
     if text.len() != 36 { None } else { Uuid::try_parse(text).ok().map(ChatId) }
 }
 
-/// Digits and nothing else; what exceeds 64 bits is taken for the largest number.
+/// Parses decimal digits and nothing else. Numbers beyond 64 bits become the maximum.
 fn parse_number(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     digits.then(|| text.parse().unwrap_or(u64::MAX))
@@ -99,7 +99,7 @@ impl Parameters {
         Ok(value)
     }
 
-    /// `limit`: what exceeds the maximum is answered with the maximum, as `next` tells what is left.
+    /// `limit`. A larger value than the maximum means the maximum: `next` says whether more is left.
     pub(super) fn limit(&self) -> Result<usize, Problem> {
         let Some(text) = self.text("limit")? else { return Ok(PAGE_DEFAULT) };
         match parse_number(text) {
@@ -156,7 +156,7 @@ async fn collect(mut body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
         } else if received > DISCARDED_BYTES_MAX {
             break;
         } else {
-            // Only a sender that was heard out hears the answer: closing on it would reset the connection.
+            // Read on, because closing with unread data would reset the connection and lose the answer.
             collected = Vec::new();
         }
     }
@@ -173,7 +173,7 @@ pub(super) fn parse_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Proble
     if body.trim_ascii_start().first() != Some(&b'{') {
         return Err(Problem::malformed("the body is a JSON object"));
     }
-    // Members that nobody reads have to be JSON as well.
+    // Members that are ignored have to be valid JSON as well.
     let body = std::str::from_utf8(body).map_err(|error| Problem::malformed(format!("the body: {error}")))?;
     serde_json::from_str(body).map_err(|error| Problem::malformed(format!("the body: {error}")))
 }
@@ -200,7 +200,7 @@ pub(super) fn required(value: Option<Box<RawValue>>, name: &str) -> Result<Box<R
     value.ok_or_else(|| Problem::malformed(format!("`{name}` is missing")))
 }
 
-/// A short text that databases can keep.
+/// A short text that databases can store.
 pub(super) fn parse_label(
     text: Option<String>,
     name: &str,
@@ -217,7 +217,7 @@ pub(super) fn parse_label(
     }
 }
 
-/// The receipt that `Idempotency-Key` asks for.
+/// The idempotency key of the request, from the `Idempotency-Key` header.
 pub(super) fn idempotency_key(
     headers: &HeaderMap,
     caller: &Arc<str>,
@@ -243,7 +243,7 @@ pub(super) fn idempotency_key(
     }))
 }
 
-/// Whether the client asks to go on as a WebSocket.
+/// Whether the client requests an upgrade to a WebSocket.
 pub(super) fn wants_web_socket(headers: &HeaderMap) -> bool {
     let upgrade = headers.get(header::UPGRADE).and_then(|value| value.to_str().ok());
     upgrade.is_some_and(|value| value.eq_ignore_ascii_case("websocket"))

@@ -1,4 +1,4 @@
-//! A stream as Server-Sent Events. Events are asked for when the connection can take more, never before.
+//! A stream as Server-Sent Events. Events are computed only when the connection can take more.
 
 use std::convert::Infallible;
 use std::vec;
@@ -20,7 +20,7 @@ use super::limits::{COME_BACK_DELAY_MAX, COME_BACK_DELAY_MIN, PING_INTERVAL};
 
 const PING: Bytes = Bytes::from_static(b": ping\n\n");
 
-/// Marks an answer that lasts, and whose connection serves for nothing else meanwhile.
+/// Marks a streaming response, whose connection serves no other request.
 #[derive(Clone, Copy, Debug)]
 pub struct Streamed;
 

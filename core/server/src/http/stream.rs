@@ -1,4 +1,5 @@
-//! `GET …/stream`: who asks, where it begins, and as what. Whatever is wrong is told before it begins.
+//! `GET …/stream`: checks the caller, the starting point and the transport. All errors are reported before
+//! the stream begins.
 
 use std::sync::Arc;
 
@@ -50,7 +51,7 @@ async fn viewer<E: Env>(
     Ok((app.node.subscribe(by, chat, from).await?, slot))
 }
 
-/// Where the stream begins. `after` counts more than `Last-Event-ID`, and a cursor more than `after_id`.
+/// Where the stream begins. `after` takes precedence over `Last-Event-ID`, and a cursor over `after_id`.
 fn resume(query: &Parameters, headers: Option<&HeaderMap>) -> Result<Resume, Problem> {
     let after_id = query.after_id()?;
     let header = headers.and_then(|headers| headers.get("last-event-id")).filter(|value| !value.is_empty());

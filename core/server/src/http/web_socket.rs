@@ -1,7 +1,8 @@
-//! A stream as a WebSocket. What the client says is read, bounded, and ignored; it is told when it stalls.
+//! A stream as a WebSocket. Messages of the client are read, bounded, and ignored. A stalled client gets a
+//! close frame.
 //!
-//! The library reads, and writes what is small. Frames with events are written past it, as the shared bytes
-//! that they are: it would copy a large message for every viewer that is owed it (B1).
+//! The library reads, and writes small frames. Frames with events are written past it, as shared bytes: it
+//! would copy a large message for every viewer (B1).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,9 +49,9 @@ const CLOSED_REVOKED: CloseCode = CloseCode::Library(4401);
 /// Why the socket is left.
 #[derive(Debug)]
 enum Left {
-    /// The other side has gone, or closes.
+    /// The client has gone, or closes.
     Gone,
-    /// The other side accepts nothing.
+    /// The client accepts no data.
     Stalled,
     /// With this to say.
     Close(CloseCode, &'static str),
@@ -143,7 +144,8 @@ async fn send_events<E: Env>(
     }
 }
 
-/// Closing at once, with something unread, would reset the connection before the close was read.
+/// Waits for the client to close: closing with unread data would reset the connection before the client has
+/// read the close frame.
 async fn wait_for_close(socket: &mut Socket) {
     let closed = async { while let Some(Ok(_)) = socket.next().await {} };
     let _ = timeout(SOCKET_CLOSE_TIMEOUT, closed).await;
@@ -223,15 +225,15 @@ impl Line<'_> {
         self.socket.send(message).await
     }
 
-    /// Writes what is left of the frame, after what the library still has to write. What was written is not
-    /// written again by the next call, if this one is given up.
+    /// Writes the rest of the frame, after what the library still has to write. Cancel-safe: the next call
+    /// continues where this one stopped.
     async fn write_frame(&mut self) -> Result<(), tungstenite::Error> {
         self.socket.flush().await?;
         Ok(self.socket.get_mut().write_all_buf(&mut self.frame).await?)
     }
 }
 
-/// Waits for as long as the other side takes something now and then.
+/// Waits while the client makes progress.
 async fn patiently(
     progress: &Progress,
     client_timeout: Duration,

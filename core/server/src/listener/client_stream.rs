@@ -1,9 +1,9 @@
-//! A client's socket, with an eye on its writes.
+//! A client's socket that detects stalled writes.
 //!
-//! A client that stops reading is noticed by its writes alone, and only when all buffers between are full.
-//! A write that has not moved for the client time-out ends the connection with a reset. Whether it has moved
-//! is also asked of the kernel directly now and then, because the kernel reports a socket as writable only
-//! when a third of its buffer is free again: a slow reader is not a stalled one (B3).
+//! Only writes show that a client has stopped reading, once all buffers in between are full. If a write makes
+//! no progress for the client time-out, the connection ends with a reset. Progress is also checked with the
+//! kernel from time to time, because the kernel reports a socket as writable only when a third of its buffer
+//! is free again, and a slow reader is not a stalled one (B3).
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -25,11 +25,11 @@ use super::seats::{Occupant, Seat};
 #[derive(Debug)]
 pub struct Progress {
     born: Instant,
-    /// When writing was last seen to move or to begin, in microseconds since `born`.
+    /// When a write last began or made progress, in microseconds since `born`.
     moved_at: AtomicU64,
-    /// A write waits for the other side.
+    /// A write waits for the client.
     waiting: AtomicBool,
-    /// What is granted beyond the client time-out, in microseconds.
+    /// Additional time beyond the client time-out, in microseconds.
     grace: AtomicU64,
     reset: AtomicBool,
 }
@@ -47,7 +47,7 @@ impl Default for Progress {
 }
 
 impl Progress {
-    /// How long the present write has not moved.
+    /// How long the current write has made no progress.
     pub fn stalled_for(&self) -> Duration {
         if !self.waiting.load(Ordering::Relaxed) {
             return Duration::ZERO;
@@ -55,12 +55,12 @@ impl Progress {
         self.born.elapsed().saturating_sub(Duration::from_micros(self.moved_at.load(Ordering::Relaxed)))
     }
 
-    /// Leaves a stalled connection some more time, to be ended in better ways.
+    /// Gives a stalled connection more time, so that it can be closed with a reason.
     pub fn grant_grace(&self, grace: Duration) {
         self.grace.store(micros(grace), Ordering::Relaxed);
     }
 
-    /// The connection is to end with a reset, and what it was still to carry is dropped.
+    /// Ends the connection with a reset, dropping unsent data.
     pub fn demand_reset(&self) {
         self.reset.store(true, Ordering::Relaxed);
     }
@@ -69,7 +69,7 @@ impl Progress {
         self.waiting.store(false, Ordering::Relaxed);
     }
 
-    /// Whether a write waits for the other side.
+    /// Whether a write waits for the client.
     pub(super) fn is_waiting(&self) -> bool {
         self.waiting.load(Ordering::Relaxed)
     }
@@ -90,9 +90,9 @@ pub(super) struct ClientStream {
     inner: TcpStream,
     client_timeout: Duration,
     pub(super) progress: Arc<Progress>,
-    /// When to ask the kernel again. Absent while nothing waits.
+    /// When to check with the kernel again. `None` while no write waits.
     check: Option<Pin<Box<Sleep>>>,
-    /// The status of an answer of hyper's own, which was not written: it has no body.
+    /// The status of a response that hyper generated, which was suppressed because it has no body.
     pub(super) refused: Option<StatusCode>,
     pub(super) length: LengthWatch,
     seat: Seat,
@@ -149,7 +149,7 @@ impl ClientStream {
             }
             let grace = Duration::from_micros(self.progress.grace.load(Ordering::Relaxed));
             if self.progress.stalled_for() >= self.client_timeout + grace {
-                tracing::debug!("a client accepted nothing for too long");
+                tracing::debug!("a client read nothing for too long: closing its connection");
                 self.progress.demand_reset();
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
@@ -218,7 +218,7 @@ impl AsyncWrite for ClientStream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.refused.is_some() {
-            // The answer is still to be given.
+            // The problem document is written later.
             return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.inner).poll_shutdown(cx)

@@ -1,6 +1,6 @@
-//! A stream's answer, carried out without hyper: from its first byte on nothing is read from the connection,
-//! so there is nothing that hyper's buffers and states would be kept for (B1: they are most of what an idle
-//! stream costs). After it the connection is closed.
+//! Writes the response of a stream without hyper. From its first byte on, nothing is read from the
+//! connection, so hyper's buffers and state are not needed (B1: they would be most of the memory of an idle
+//! stream). The connection is closed after it.
 
 use std::future::poll_fn;
 use std::io;
@@ -20,7 +20,7 @@ use super::client_stream::ClientStream;
 use crate::http::Streamed;
 use crate::http::limits::SOCKET_RECEIVED_BYTES_MAX;
 
-/// Where a connection's service leaves the stream that it answers with.
+/// The slot in which a connection's service leaves a streaming response.
 #[derive(Debug, Default)]
 pub(super) struct Handover(Mutex<Option<Delivery>>);
 
@@ -34,17 +34,19 @@ impl Handover {
     }
 }
 
-/// An answer that is to be carried out.
+/// A response that is to be written.
 #[derive(Debug)]
 pub(super) struct Delivery {
     head: Vec<u8>,
     body: Body,
-    /// In chunks, so that its end is told from a broken connection. HTTP/1.0 has none.
+    /// With chunked encoding, so that its end can be told from a broken connection. HTTP/1.0 does not have
+    /// it.
     chunked: bool,
 }
 
 impl Delivery {
-    /// The answer to a request of this method and version, or the answer again if hyper is to give it.
+    /// Takes over the response to a request of this method and version, or returns it if hyper is to write
+    /// it.
     #[expect(clippy::result_large_err, reason = "the answer is handed on, not passed up")]
     pub(super) fn of(method: &Method, version: Version, response: Response) -> Result<Self, Response> {
         if method != Method::GET || response.extensions().get::<Streamed>().is_none() {
@@ -56,7 +58,7 @@ impl Delivery {
         Ok(Self { head: head(&parts, framing), body, chunked })
     }
 
-    /// Writes the answer, for as long as the client listens.
+    /// Writes the response while the client is connected.
     pub(super) async fn carry_out(mut self, mut stream: ClientStream) {
         if let Err(error) = self.write(&mut stream).await {
             tracing::debug!(%error, "a stream's connection ended");
@@ -97,7 +99,7 @@ async fn write_chunk(stream: &mut ClientStream, data: Bytes, chunked: bool) -> i
     stream.write_all_buf(&mut size.as_bytes().chain(data).chain(&b"\r\n"[..])).await
 }
 
-/// Ready when the client has gone, or says more than a reader of a stream has to say.
+/// Ready when the client has gone, or sends more than the reader of a stream may send.
 fn poll_gone(stream: &mut ClientStream, cx: &mut Context<'_>, received: &mut usize) -> Poll<io::Result<()>> {
     let mut space = [0; 256];
     loop {
@@ -110,7 +112,7 @@ fn poll_gone(stream: &mut ClientStream, cx: &mut Context<'_>, received: &mut usi
     }
 }
 
-/// The head of a last answer on its connection (RFC 9112), with a line about the body's length.
+/// The head of the last response on a connection (RFC 9112), with a line about the body's length.
 pub(super) fn head(parts: &response::Parts, framing: &str) -> Vec<u8> {
     let reason = parts.status.canonical_reason().unwrap_or_default();
     let mut head = format!("HTTP/1.1 {} {reason}\r\n", parts.status.as_str()).into_bytes();

@@ -1,5 +1,5 @@
-//! What does not begin like a request gets a problem document too. hyper answers such a head without a body,
-//! or not at all; its answers are withheld, and these are given.
+//! Problem documents for malformed request heads. hyper answers such a head without a body, or not at all;
+//! its responses are suppressed, and these are sent instead.
 
 use axum::body::to_bytes;
 use axum::response::IntoResponse;
@@ -15,7 +15,8 @@ use super::delivery::head;
 use crate::http::Problem;
 use crate::http::limits::{CLOSE_TIMEOUT, DISCARDED_BYTES_MAX};
 
-/// Answers what a connection ended at, if that asks for an answer. `unread` is what came last.
+/// Answers the bytes at which a connection ended, if they need an answer. `unread` are the last bytes
+/// received.
 pub(super) async fn answer(mut stream: ClientStream, error: Option<&hyper::Error>, unread: &[u8]) {
     let refused = stream.refused.take();
     let problem = match refused {
@@ -30,7 +31,7 @@ pub(super) async fn answer(mut stream: ClientStream, error: Option<&hyper::Error
     let answering = async {
         stream.write_all(&answer).await?;
         stream.shutdown().await?;
-        // Closing with something unread would reset the connection, and the answer might be lost with it.
+        // Closing with unread data would reset the connection, and the response might be lost.
         let mut rest = (&mut stream).take(DISCARDED_BYTES_MAX as u64);
         tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
     };
@@ -53,7 +54,7 @@ fn problem(refused: Option<StatusCode>, error: Option<&hyper::Error>, unread: &[
     match (refused, error) {
         (Some(StatusCode::BAD_REQUEST), _) => Some(Problem::bad_head()),
         (Some(status), _) => Some(Problem::large_head(status)),
-        // Whoever said nothing is told nothing: a kept connection may end at any time.
+        // Without any bytes there is no response: an idle connection may end at any time.
         (None, Some(error)) if !unread.is_empty() => {
             if error.is_timeout() {
                 Some(Problem::head_too_slow())
