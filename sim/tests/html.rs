@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// By the wall clock.
+/// Time limit, by the wall clock.
 const BROWSER_LIMIT: Duration = Duration::from_secs(90);
 const FLAGS: [&str; 10] = [
     "--headless",
@@ -58,7 +58,7 @@ impl Drop for Scratch {
     }
 }
 
-/// Replays a scenario into a page; the exit code, and what the page found out about itself.
+/// Replays a scenario into a page. Returns the exit code and the page's report about itself.
 fn inspect(scenario: &Path, scratch: &Scratch) -> (Option<i32>, Value) {
     let page = scratch.0.join("run.html");
     let replay = Command::new(env!("CARGO_BIN_EXE_mainstem-sim"))

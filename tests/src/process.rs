@@ -275,7 +275,7 @@ impl Running {
         writeln!(stdin, "{line}").expect("it reads");
     }
 
-    /// What it said and how it ended; `None` if it did not.
+    /// Its output and exit status; `None` if it has not ended.
     pub async fn ended(mut self) -> Option<Output> {
         let status = wait(&mut self.child).await?;
         let mut read = |stream: fn(&mut Self) -> &mut Option<JoinHandle<Vec<u8>>>| {

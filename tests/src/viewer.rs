@@ -12,10 +12,10 @@ use crate::transport::Transport;
 
 pub use crate::transport::{Ended, Kind};
 
-/// Events that a failure is told with.
+/// Last events that are printed in a failure.
 const EVENTS_REPORTED: usize = 25;
 
-/// What a client would show.
+/// The screen of a client.
 #[derive(Clone, Debug, Default)]
 pub struct Screen {
     pub messages: Vec<WireMessage>,

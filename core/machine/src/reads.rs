@@ -30,8 +30,8 @@ pub struct Snapshot {
 pub enum Tail {
     /// All messages after `CachedVersions::last_message`. Only if nothing was cut off the history since.
     After(Vec<Arc<Message>>),
-    /// The newest messages, up to `limits::TAIL_MESSAGES_MAX` and `limits::TAIL_BYTES_MAX` (at least one, if
-    /// there is any); `from_start` if there is none before them.
+    /// The newest messages, up to `limits::TAIL_MESSAGES_MAX` and `limits::TAIL_BYTES_MAX`, but at least one
+    /// if there is any. `from_start`: there are no messages before them.
     Newest {
         /// Oldest first.
         messages: Vec<Arc<Message>>,

@@ -150,12 +150,12 @@ pub enum ReplicaAction {
     },
 }
 
-/// What a replica does that concerns no single chat: it finds chats that wait for a worker, acquires them, renews their
-/// leases, and looks at everything periodically. Hubs do the rest.
+/// What a replica does that concerns no single chat: it finds chats that wait for a worker, acquires them,
+/// renews their leases, and syncs periodically. Hubs do the rest.
 ///
-/// The order of calls is a hub's: [`handle`](Self::handle) an event, [`poll_action`](Self::poll_action) until there is
-/// nothing, wake it by [`ReplicaEvent::Wake`] at [`poll_timeout`](Self::poll_timeout) unless another event comes first. It
-/// begins with a wake-up.
+/// The order of calls is a hub's: [`handle`](Self::handle) an event, [`poll_action`](Self::poll_action) until
+/// there is nothing, wake it by [`ReplicaEvent::Wake`] at [`poll_timeout`](Self::poll_timeout) unless another
+/// event comes first. It begins with a wake-up.
 ///
 /// ```
 /// use mainstem_machine::hub::OpOutcome;

@@ -118,14 +118,14 @@ pub struct RelayPosition {
 /// What a worker sends to a follower. The relay never carries durable events.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RelayFrame {
-    /// An episode began, or goes on where the follower's position is.
+    /// An episode began, or continues at the follower's position.
     Opened {
         /// Which episode.
         episode: Episode,
         /// The lease under which it is generated.
         lease: Lease,
     },
-    /// The parts from `first_seq` on, each with its own text (UTF-8).
+    /// The parts from `first_seq` on, each a UTF-8 text of its own.
     Parts {
         /// Of which episode.
         episode: Episode,
@@ -134,7 +134,7 @@ pub enum RelayFrame {
         /// Each with its own text.
         parts: Vec<Bytes>,
     },
-    /// Nothing can be added to the episode any more, and the outcome of its commit is known.
+    /// No part can be added to the episode any more, and the outcome of its commit is known.
     Closed {
         /// Which episode.
         episode: Episode,

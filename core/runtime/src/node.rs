@@ -409,7 +409,7 @@ impl<E: Env> RelaySource for Source<E> {
             let entered = shared.registry.enter_open(&shared.env, chat, follow);
             entered.ok_or(RelayFault::NotWorker)?.ok_or(RelayFault::Gone)?
         };
-        tracing::debug!(chat = %request.chat, peer = %request.follower, "followed");
+        tracing::debug!(chat = %request.chat, peer = %request.follower, "a peer follows this chat");
         let frames = futures::stream::unfold((followed, slot), |(mut followed, slot)| async move {
             followed.next().await.map(|frame| (frame, (followed, slot)))
         });

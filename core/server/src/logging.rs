@@ -26,7 +26,7 @@ fn lines() -> &'static Arc<Lines> {
     LINES.get_or_init(Lines::to_standard_error)
 }
 
-/// From now on events go to standard error, those that `filter` lets pass.
+/// Installs the logger: events that pass `filter` go to standard error.
 pub(crate) fn start(filter: &str, format: LogFormat) -> Result<(), Failure> {
     let filter: EnvFilter = filter.parse().map_err(|error| Failure::usage(format!("--log: {error}")))?;
     let subscriber = tracing_subscriber::fmt()

@@ -160,7 +160,7 @@ async fn abandon<E: Env>(
     // On its own: what is broken may panic again.
     let abandoning = tokio::spawn(async move { node.abandon().await });
     if !matches!(tokio::time::timeout(DRAIN_SLACK, abandoning).await, Ok(Ok(()))) {
-        tracing::warn!("handing over did not end in time");
+        tracing::warn!("could not hand over everything in time: others take over when the leases expire");
     }
     let _ = closing.send(true);
     if !serving.is_finished() {

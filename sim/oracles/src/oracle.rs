@@ -1,5 +1,5 @@
-//! The interface of an oracle: it sees each piece of evidence, together with an index of all evidence so far,
-//! and reports why a guarantee is broken.
+//! What an oracle implements: it sees each piece of evidence, together with an index of all evidence so far, and
+//! reports why a guarantee is broken.
 
 use mainstem_machine::Time;
 

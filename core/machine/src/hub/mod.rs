@@ -56,13 +56,14 @@ pub struct HubConfig {
     pub episode_bytes_max: usize,
 }
 
-/// One chat at one replica: what it knows of the database, the parts at hand, its viewers and followers, the relay to
-/// the worker or the run of the model.
+/// One chat at one replica: what it knows of the database, the parts at hand, its viewers and followers, the
+/// relay to the worker or the run of the model.
 ///
-/// The order of calls: hand in an event by [`handle`](Self::handle), carry out what [`poll_action`](Self::poll_action)
-/// asks for until there is nothing, and wake the hub by [`HubEvent::Wake`] at [`poll_timeout`](Self::poll_timeout) unless
-/// another event comes first. If [`take_news`](Self::take_news) says so, ask for what viewers and followers are told next,
-/// each when its socket can take it: [`next_event`](Self::next_event), [`next_frame`](Self::next_frame); either may ask for
+/// The order of calls: hand in an event by [`handle`](Self::handle), carry out what
+/// [`poll_action`](Self::poll_action) asks for until there is nothing, and wake the hub by [`HubEvent::Wake`]
+/// at [`poll_timeout`](Self::poll_timeout) unless another event comes first. If
+/// [`take_news`](Self::take_news) says so, ask for what viewers and followers are told next, each when its
+/// socket can take it: [`next_event`](Self::next_event), [`next_frame`](Self::next_frame); either may ask for
 /// a read, so poll the actions again. The clock never goes back.
 ///
 /// ```
@@ -221,7 +222,7 @@ impl Hub {
         core::mem::take(&mut self.news)
     }
 
-    /// What a viewer is told next, if anything. May ask for a read: poll the actions afterwards.
+    /// The next event of a viewer, if there is one. May request a read: poll the actions afterwards.
     pub fn next_event(
         &mut self,
         now: Time,

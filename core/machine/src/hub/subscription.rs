@@ -226,8 +226,8 @@ impl Subscription {
         None
     }
 
-    /// A shown episode that is no longer named has ended: by a commit only if the first message owed is its
-    /// own. Then the parts at hand come before that message; else the preview is void (S4).
+    /// If the episode of the preview is not live any more, it has ended. If the next message to send is its
+    /// answer, the remaining parts come before that message; otherwise the preview is void (S4).
     fn end_preview(
         &mut self,
         cached: &CachedChat,

@@ -122,7 +122,7 @@ mod tests {
             ("1.5s", Duration::from_millis(1500)),
             ("9999999s", INTERVAL_MAX),
             ("1h", INTERVAL_MAX),
-            // No settings: the default stays.
+            // Not settings: the default stays.
             ("5", INTERVAL_DEFAULT),
             ("-1s", INTERVAL_DEFAULT),
             ("ms", INTERVAL_DEFAULT),

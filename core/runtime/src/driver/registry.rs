@@ -43,7 +43,7 @@ impl<E: Env> Registry<E> {
         }
     }
 
-    /// Hands an event to the chat's hub, if it is open.
+    /// Delivers an event to the chat's hub, if it is open.
     pub(crate) fn enter_open<T>(
         &self,
         env: &E,

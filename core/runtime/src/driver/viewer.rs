@@ -22,7 +22,7 @@ pub enum Next {
     End(Ending),
 }
 
-/// A viewer's place in a hub. Dropping it leaves.
+/// A viewer's subscription to a hub. Dropping it unsubscribes.
 #[derive(Debug)]
 pub(crate) struct Watch<E: Env> {
     shared: Arc<Shared<E>>,
@@ -67,7 +67,7 @@ impl<E: Env> Watch<E> {
         if !events.is_empty() {
             return Some(Next::Events(events));
         }
-        // A hub that is gone was ended with its replica.
+        // The hub was ended together with its replica.
         ending.unwrap_or(Some(Ending::Leaving)).map(Next::End)
     }
 }

@@ -62,7 +62,7 @@ pub(super) async fn present<E: Env>(
     let mut proof = [0; PROOF];
     stream.read_exact(&mut proof).await.map_err(gone)?;
     let good = is_proven(&proof, secret, Role::Server, &ours, &theirs);
-    // S10: parts are taken from nobody who does not know the secret.
+    // S10: a server that does not know the secret must not be able to send us parts.
     good.then_some(()).ok_or(RelayFault::Denied)
 }
 

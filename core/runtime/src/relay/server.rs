@@ -117,7 +117,7 @@ struct Rates {
     peers: LogRate,
 }
 
-/// Takes connections in, and spawns those that have proved themselves.
+/// Accepts connections, and spawns a task for each that has authenticated.
 async fn accept<E: Env>(
     env: E,
     listener: E::Listener,
@@ -155,7 +155,7 @@ async fn accept<E: Env>(
     }
 }
 
-/// The connections that come. A failed `accept` (as when there are no file descriptors left) is tried again.
+/// Incoming connections. A failed `accept`, for example for lack of file descriptors, is retried.
 fn incoming<E: Env>(env: E, listener: E::Listener, rates: Arc<Rates>) -> BoxStream<'static, E::Stream> {
     Box::pin(stream::unfold((env, listener, rates), |(env, mut listener, rates)| async move {
         loop {

@@ -26,7 +26,7 @@ pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 pub const ESCAPED_BYTES_MAX: usize = 6;
 /// What a JSON body may have besides its message.
 pub const BODY_SLACK_BYTES: usize = 128 * 1024;
-/// What is read and forgotten of a body that is too large, so that its sender hears why.
+/// Bytes that are read and discarded of a body that is too large, so that its sender gets the answer.
 pub const DISCARDED_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const TITLE_BYTES_MAX: usize = 1024;
 pub const MODEL_BYTES_MAX: usize = 256;
@@ -41,7 +41,7 @@ pub const PING_INTERVAL: Duration = Duration::from_secs(15);
 /// all at once.
 pub const COME_BACK_DELAY_MIN: Duration = Duration::from_millis(500);
 pub const COME_BACK_DELAY_MAX: Duration = Duration::from_secs(2);
-/// What a WebSocket reads at once, and the largest message it takes (and ignores).
+/// Bytes that a WebSocket reads at once, and the largest message that it accepts (and ignores).
 pub const SOCKET_READ_BYTES: usize = 4096;
 pub const SOCKET_MESSAGE_BYTES_MAX: usize = 4096;
 /// Bytes that a WebSocket's client may send between two pings. It has no reason to send anything.

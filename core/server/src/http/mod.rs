@@ -76,7 +76,7 @@ async fn check_access<E: Env>(State(app): State<Arc<App<E>>>, request: Request, 
     }
 }
 
-/// Answers one request. A handler that panics is answered for, and logged.
+/// Answers one request. A panic in a handler is logged and answered with an error.
 pub async fn answer(router: Router, request: Request) -> Result<Response, Infallible> {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let waits = request::waits_to_send(request.version(), request.headers());

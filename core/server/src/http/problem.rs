@@ -51,7 +51,7 @@ impl Problem {
     }
 
     pub fn cross_origin() -> Self {
-        Self::new(StatusCode::FORBIDDEN, "cross_origin", "Pages of another origin may not use this server")
+        Self::new(StatusCode::FORBIDDEN, "cross_origin", "Pages of other origins may not use this server")
             .detail("without --auth-file only pages of this server and of an --allowed-host are answered")
     }
 

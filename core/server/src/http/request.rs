@@ -195,7 +195,7 @@ pub(super) fn parse_content(json: &RawValue, bytes_max: usize) -> Result<Content
     })
 }
 
-/// A member that must be there.
+/// A required member.
 pub(super) fn required(value: Option<Box<RawValue>>, name: &str) -> Result<Box<RawValue>, Problem> {
     value.ok_or_else(|| Problem::malformed(format!("`{name}` is missing")))
 }

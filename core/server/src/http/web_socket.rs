@@ -46,7 +46,7 @@ const CLOSED_DELETED: CloseCode = CloseCode::Library(4404);
 /// The caller's token is not known any more, or another's.
 const CLOSED_REVOKED: CloseCode = CloseCode::Library(4401);
 
-/// Why the socket is left.
+/// Why the socket is closed.
 #[derive(Debug)]
 enum Left {
     /// The client has gone, or closes.
@@ -126,7 +126,7 @@ async fn send_events<E: Env>(
     let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
     let mut line = Line { socket, frame: Chunks::default(), progress: &progress, client_timeout };
     match line.send_events(viewer, grant).await {
-        // What it said last may deserve an answer.
+        // The client's last frame may need an answer.
         Left::Gone => drop(timeout(SOCKET_CLOSE_TIMEOUT, line.socket.flush()).await),
         Left::Stalled => {
             let close = close_frame(CloseCode::Again, "nothing was accepted for too long");

@@ -21,7 +21,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::length::LengthWatch;
 use super::seats::{Occupant, Seat};
 
-/// How a connection's writes get on, for those who cannot see its socket.
+/// The progress of a connection's writes, for code that has no access to the socket.
 #[derive(Debug)]
 pub struct Progress {
     born: Instant,

@@ -76,7 +76,7 @@ async fn what_is_no_head_is_a_problem_whatever_the_bytes() {
         let (said, document) = problem(&answer(&server, &bytes, false));
         assert_eq!((said, &document["code"]), (status, &json!(code)), "{received:?}");
     }
-    // A head that breaks off, and one after a request that was in order.
+    // An incomplete head, and a malformed one after a valid request.
     for bytes in ["G", "GET / HTTP/1.1\r\nhost: localhost\r\n"] {
         assert_eq!(problem(&answer(&server, bytes.as_bytes(), true)).0, 400, "{bytes:?}");
     }
