@@ -6,13 +6,11 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, Stream};
-use futures::task::AtomicWaker;
 use mainstem_machine::hub::{Hub, HubAction, HubEvent, JoinedParts, Measure, OpOutcome};
 use mainstem_machine::limits::{OP_TIMEOUT, PAGE_MESSAGES_MAX, PAGE_READS_MAX};
 use mainstem_machine::{
@@ -25,6 +23,7 @@ use tokio::sync::futures::Notified;
 
 use super::database::{bounded, outcome};
 use super::sleeper::Sleeper;
+use super::task_waker::TaskWaker;
 use super::{Shared, lock, yield_now};
 use crate::ports::{
     Applied, BusError, BusSubscription, Conversation, Env, Fault, Generated, Generation, Request, TaskHandle,
@@ -56,25 +55,6 @@ struct Inner {
     assigned: Option<Lease>,
     /// The task has ended.
     ended: bool,
-}
-
-/// Wakes the task after another task has passed an event to the hub.
-#[derive(Default)]
-struct TaskWaker {
-    requested: AtomicBool,
-    waker: AtomicWaker,
-}
-
-impl TaskWaker {
-    fn wake(&self) {
-        self.requested.store(true, Ordering::Release);
-        self.waker.wake();
-    }
-
-    fn poll(&self, context: &mut Context<'_>) -> bool {
-        self.waker.register(context.waker());
-        self.requested.swap(false, Ordering::AcqRel)
-    }
 }
 
 /// The hub, while its lock is held.

@@ -8,6 +8,7 @@ mod hub;
 mod registry;
 mod replica;
 mod sleeper;
+mod task_waker;
 mod viewer;
 mod vitals;
 

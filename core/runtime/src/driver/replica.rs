@@ -3,13 +3,11 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, Stream};
-use futures::task::AtomicWaker;
 use mainstem_machine::hub::HubEvent;
 use mainstem_machine::limits::OP_TIMEOUT;
 use mainstem_machine::replica::{Replica, ReplicaAction, ReplicaConfig, ReplicaEvent, SyncResult};
@@ -19,6 +17,7 @@ use tokio::sync::futures::Notified;
 
 use super::database::{bounded, outcome};
 use super::sleeper::Sleeper;
+use super::task_waker::TaskWaker;
 use super::{Shared, lock};
 use crate::ports::{
     BusError, BusSubscription, Env, Fault, Held, Request, Rival, SyncReport, SyncRequest, Topic, within,
@@ -30,8 +29,7 @@ const NOTICES_MAX: usize = 64;
 /// The replica's machine, and the tasks that wait for changes of it.
 pub(crate) struct ReplicaCell {
     inner: Mutex<Inner>,
-    woken: AtomicBool,
-    waker: AtomicWaker,
+    task_waker: TaskWaker,
     news: Notify,
     rival: Mutex<Option<Rival>>,
 }
@@ -44,8 +42,8 @@ struct Inner {
 impl ReplicaCell {
     pub(crate) fn new(now: Time, config: ReplicaConfig) -> Self {
         let inner = Inner { replica: Replica::new(now, config), pending: VecDeque::new() };
-        let (woken, waker, news) = (AtomicBool::new(false), AtomicWaker::new(), Notify::new());
-        Self { inner: Mutex::new(inner), woken, waker, news, rival: Mutex::default() }
+        let (task_waker, news) = (TaskWaker::default(), Notify::new());
+        Self { inner: Mutex::new(inner), task_waker, news, rival: Mutex::default() }
     }
 
     pub(crate) fn handle<E: Env>(&self, env: &E, event: ReplicaEvent) {
@@ -56,8 +54,7 @@ impl ReplicaCell {
                 inner.pending.push_back(action);
             }
         }
-        self.woken.store(true, Ordering::Release);
-        self.waker.wake();
+        self.task_waker.wake();
         self.news.notify_waiters();
     }
 
@@ -140,8 +137,7 @@ impl<E: Env> ReplicaTask<E> {
 
     fn poll_events(&mut self, context: &mut Context<'_>, events: &mut Vec<ReplicaEvent>) -> Poll<()> {
         let cell = &self.shared.replica;
-        cell.waker.register(context.waker());
-        let woken = cell.woken.swap(false, Ordering::AcqRel);
+        let woken = cell.task_waker.poll(context);
         while let Some(bus) = &mut self.bus
             && events.len() < NOTICES_MAX
             && let Poll::Ready(notice) = bus.as_mut().poll_next(context)
