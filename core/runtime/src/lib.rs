@@ -1,11 +1,10 @@
-//! The driver of the state machines: one task per hub, the ports to the outside world, the relay between
-//! replicas, and the encoding of what clients get. It takes no decisions: the machines do.
+//! The driver of the state machines: one task per hub, the ports to the outside world, and the relay
+//! between replicas. It takes no decisions: the machines do.
 
 #[cfg(feature = "contract")]
 pub mod contract;
 pub mod demo;
 mod driver;
-pub mod encode;
 mod log_rate;
 mod node;
 pub mod ports;

@@ -9,7 +9,6 @@ use bytes::Bytes;
 use futures::stream;
 use http::{HeaderValue, StatusCode, Uri, header};
 use mainstem_machine::{Accepted, ChatId, Command, MessageId, Rejection, SendMode};
-use mainstem_runtime::encode;
 use mainstem_runtime::ports::{Env, IdempotencyKey, Listed};
 use uuid::Uuid;
 
@@ -19,7 +18,7 @@ use super::request::{
     ChatPath, CreateBody, InterruptBody, ItemPath, Parameters, SendBody, body_bytes_max, idempotency_key,
     parse_content, parse_label, parse_object, read_body, required, waits_to_send,
 };
-use super::{App, Problem, json};
+use super::{App, Problem, encode, json};
 
 type Answer = Result<Response, Problem>;
 

@@ -4,6 +4,7 @@
 mod auth;
 mod chats;
 mod chunks;
+mod encode;
 mod health;
 mod hosts;
 pub mod limits;

@@ -9,13 +9,14 @@ use bytes::Bytes;
 use futures::stream;
 use http::{HeaderValue, header};
 use mainstem_runtime::ports::Env;
-use mainstem_runtime::{Next, Viewer, encode};
+use mainstem_runtime::{Next, Viewer};
 use rand::rngs::OsRng;
 use rand::{Rng, TryRngCore};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::auth::Grant;
+use super::encode;
 use super::limits::{COME_BACK_DELAY_MAX, COME_BACK_DELAY_MIN, PING_INTERVAL};
 
 const PING: Bytes = Bytes::from_static(b": ping\n\n");

@@ -8,12 +8,12 @@ use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 use mainstem_machine::{ChatId, Resume};
 use mainstem_runtime::ports::Env;
-use mainstem_runtime::{EdgeError, Viewer, encode};
+use mainstem_runtime::{EdgeError, Viewer};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::auth::StreamCaller;
 use super::request::{ChatPath, Parameters, wants_web_socket};
-use super::{App, Problem, sse, web_socket};
+use super::{App, Problem, encode, sse, web_socket};
 use crate::listener::Progress;
 
 pub(super) async fn open<E: Env>(

@@ -17,7 +17,7 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use mainstem_machine::Ending;
 use mainstem_runtime::ports::Env;
-use mainstem_runtime::{Next, Viewer, encode};
+use mainstem_runtime::{Next, Viewer};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{sleep, timeout};
@@ -31,6 +31,7 @@ use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
 use super::Problem;
 use super::auth::Grant;
 use super::chunks::Chunks;
+use super::encode;
 use super::limits::{
     SOCKET_CLOSE_TIMEOUT, SOCKET_MESSAGE_BYTES_MAX, SOCKET_READ_BYTES, SOCKET_RECEIVED_BYTES_MAX,
     SOCKET_STALLED_GRACE,

@@ -18,16 +18,16 @@ use mainstem_machine::{
 use serde::Serialize;
 
 /// The longest text form of a cursor. A longer text is rejected without decoding it (B1).
-pub const CURSOR_TEXT_BYTES_MAX: usize = 192;
+pub(super) const CURSOR_TEXT_BYTES_MAX: usize = 192;
 /// Larger content of a message is referred to instead of copied.
 const COPIED_CONTENT_BYTES_MAX: usize = 16 * 1024;
 
 /// The cursor as clients know it: opaque, short, URL-safe.
-pub fn cursor_to_text(cursor: &Cursor) -> String {
+pub(super) fn cursor_to_text(cursor: &Cursor) -> String {
     URL_SAFE_NO_PAD.encode(cursor.to_bytes())
 }
 
-pub fn cursor_from_text(text: &str) -> Result<Cursor, BadCursor> {
+pub(super) fn cursor_from_text(text: &str) -> Result<Cursor, BadCursor> {
     if text.len() > CURSOR_TEXT_BYTES_MAX {
         return Err(BadCursor);
     }
@@ -36,20 +36,20 @@ pub fn cursor_from_text(text: &str) -> Result<Cursor, BadCursor> {
 
 /// A buffer being written: its own bytes, with shared chunks between them.
 #[derive(Debug, Default)]
-pub struct Frame {
+pub(super) struct Frame {
     closed: Vec<Bytes>,
     open: Vec<u8>,
 }
 
 impl Frame {
     /// The bytes, in order. No chunk is empty.
-    pub fn into_chunks(mut self) -> Vec<Bytes> {
+    pub(super) fn into_chunks(mut self) -> Vec<Bytes> {
         self.close();
         self.closed
     }
 
     /// All bytes, copied into one buffer.
-    pub fn into_bytes(mut self) -> Vec<u8> {
+    pub(super) fn into_bytes(mut self) -> Vec<u8> {
         if self.closed.is_empty() {
             return self.open;
         }
@@ -84,7 +84,7 @@ impl AsRef<[u8]> for SharedContent {
 }
 
 /// The events as Server-Sent Events: for each `event:`, `id:`, `data:` and an empty line.
-pub fn server_sent(events: &[StreamEvent]) -> Frame {
+pub(super) fn server_sent(events: &[StreamEvent]) -> Frame {
     let mut frame = Frame { open: Vec::with_capacity(size_hint(events)), ..Frame::default() };
     for event in events {
         let cursor = cursor_to_text(&event.cursor);
@@ -98,7 +98,7 @@ pub fn server_sent(events: &[StreamEvent]) -> Frame {
 }
 
 /// The events as the text of one WebSocket frame: a JSON array.
-pub fn json_array(events: &[StreamEvent]) -> Frame {
+pub(super) fn json_array(events: &[StreamEvent]) -> Frame {
     let mut frame = Frame { open: Vec::with_capacity(size_hint(events)), ..Frame::default() };
     for (index, event) in events.iter().enumerate() {
         frame.open.push(if index == 0 { b'[' } else { b',' });
@@ -112,7 +112,7 @@ pub fn json_array(events: &[StreamEvent]) -> Frame {
 }
 
 /// The `type` of an event.
-pub fn kind(body: &Body) -> &'static str {
+pub(super) fn kind(body: &Body) -> &'static str {
     match body {
         Body::Message(_) => "message",
         Body::QueueUpdate(_) => "queue_update",
@@ -233,7 +233,7 @@ fn write_retry(out: &mut Vec<u8>, retry: Option<&Retry>) {
 }
 
 /// A `Chat`.
-pub fn write_chat(out: &mut Vec<u8>, chat: &ChatState) {
+pub(super) fn write_chat(out: &mut Vec<u8>, chat: &ChatState) {
     let mut object = Object::begin(out);
     object.value("id", &chat.id);
     object.value("title", &chat.title);
@@ -253,7 +253,7 @@ pub fn write_chat(out: &mut Vec<u8>, chat: &ChatState) {
 }
 
 /// A list of chats, with the `before` of the next page.
-pub fn write_chats<'a>(
+pub(super) fn write_chats<'a>(
     out: &mut Vec<u8>,
     chats: impl IntoIterator<Item = &'a ChatState>,
     next: Option<impl Display>,
@@ -269,7 +269,7 @@ pub fn write_chats<'a>(
 }
 
 /// A page of messages, with the `after_id` of the next one.
-pub fn messages_page(messages: &[Arc<Message>], next: Option<u64>, reset_version: u64) -> Frame {
+pub(super) fn messages_page(messages: &[Arc<Message>], next: Option<u64>, reset_version: u64) -> Frame {
     let mut frame = Frame::default();
     Object::begin(&mut frame.open).member("messages").push(b'[');
     for (index, message) in messages.iter().enumerate() {
@@ -287,7 +287,7 @@ pub fn messages_page(messages: &[Arc<Message>], next: Option<u64>, reset_version
 }
 
 /// The answer to a send or an edit.
-pub fn write_sent(
+pub(super) fn write_sent(
     out: &mut Vec<u8>,
     message: Option<Message>,
     queued: Option<&QueuedMessage>,
