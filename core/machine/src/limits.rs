@@ -77,3 +77,7 @@ pub const EXPIRY_SLACK: Duration = Duration::from_millis(20);
 pub const SYNC_RUNNABLE_MAX: usize = 256;
 /// Chats waiting for a worker that one replica remembers.
 pub const WANTED_MAX: usize = 4096;
+/// Parts in one frame to a follower.
+pub const FRAME_PARTS_MAX: usize = 4096;
+/// Bytes of text in one such frame.
+pub const FRAME_BYTES_MAX: usize = 64 * 1024;

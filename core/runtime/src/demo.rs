@@ -15,7 +15,6 @@ use mainstem_machine::{Completion, Role, RunError, Time};
 use crate::ports::{Conversation, Env, Generated, Generation, Generator};
 
 use script::Script;
-pub use script::{INTERVAL_MAX, PARTS_MAX, SIZE_MAX};
 
 /// A generator that counts, at the pace and with the faults that the last user message asks for.
 #[derive(Clone, Debug)]

@@ -5,11 +5,12 @@
 pub mod contract;
 pub mod demo;
 mod driver;
+pub mod limits;
 mod log_rate;
 mod node;
 pub mod ports;
 pub mod relay;
 
 pub use driver::Next;
-pub use log_rate::{LOG_INTERVAL, LogRate};
+pub use log_rate::LogRate;
 pub use node::{EdgeError, Node, NodeConfig, RelayConfig, Viewer};

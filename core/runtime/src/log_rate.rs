@@ -1,12 +1,10 @@
 //! Log lines about what strangers cause: at a bounded rate, with a count of what was not told.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use mainstem_machine::Time;
 
-/// Between two lines of one kind, at the least.
-pub const LOG_INTERVAL: Duration = Duration::from_secs(1);
+use crate::limits::driver::LOG_INTERVAL;
 
 /// One kind of line. There is one for each that a stranger can cause.
 #[derive(Debug, Default)]
@@ -37,6 +35,8 @@ impl LogRate {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

@@ -15,16 +15,12 @@ use mainstem_machine::{
 };
 
 use crate::driver::{Entry, Followed, Follows, HubCell, Next, ReplicaCell, Shared, Vitals, Watch, lock};
+use crate::limits::driver::{HAND_OVER_TIMEOUT, RETRY_BUDGET};
 use crate::ports::{
     Answer, Applied, Bus, Env, Fault, Generator, IdempotencyKey, Keep, Listed, Page, ReplicaRow, Request,
     Rival, Store, TaskHandle, within,
 };
 use crate::relay::{Follow, Peers, RelayServer, RelaySource};
-
-/// How long a request keeps retrying while the database does not answer.
-const RETRY_BUDGET: Duration = Duration::from_secs(8);
-/// How long the hand-over may take after the drain time-out.
-const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The configuration of a replica.
 #[derive(Clone, Debug)]

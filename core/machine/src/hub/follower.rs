@@ -3,11 +3,8 @@
 
 use super::episodes::{Buffer, Episodes, Source};
 use super::reader::ReadMark;
+use crate::limits::{FRAME_BYTES_MAX, FRAME_PARTS_MAX};
 use crate::{RelayFrame, RelayPosition, Seq};
-
-/// Parts, and bytes of text, in one frame.
-const FRAME_PARTS_MAX: usize = 4096;
-const FRAME_BYTES_MAX: usize = 64 * 1024;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Follower {

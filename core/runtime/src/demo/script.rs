@@ -3,15 +3,7 @@
 
 use std::time::Duration;
 
-/// Parts of one answer.
-pub const PARTS_MAX: u64 = 10_000_000;
-/// Between two parts.
-pub const INTERVAL_MAX: Duration = Duration::from_secs(3600);
-/// Bytes of one part that `size` can ask for.
-pub const SIZE_MAX: usize = 1024 * 1024;
-
-const PARTS_DEFAULT: u64 = 60;
-const INTERVAL_DEFAULT: Duration = Duration::from_millis(20);
+use crate::limits::demo::{INTERVAL_DEFAULT, INTERVAL_MAX, PARTS_DEFAULT, PARTS_MAX, SIZE_MAX};
 
 /// How an answer is generated.
 #[derive(Clone, Debug, PartialEq, Eq)]

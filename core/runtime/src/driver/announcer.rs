@@ -8,12 +8,8 @@ use mainstem_machine::ChatId;
 use mainstem_machine::limits::OP_TIMEOUT;
 
 use super::{Shared, lock};
+use crate::limits::driver::{ANNOUNCEMENTS_MAX, WAITING_MAX};
 use crate::ports::{Env, Notice, within};
-
-/// Notices in flight at the same time.
-const ANNOUNCEMENTS_MAX: usize = 8;
-/// Chats whose notices wait to be published. Further ones are dropped.
-const WAITING_MAX: usize = 65_536;
 
 #[derive(Debug, Default)]
 pub(crate) struct Announcer(Mutex<Queue>);

@@ -6,12 +6,7 @@ use std::sync::{Arc, Mutex};
 use mainstem_machine::ReplicaId;
 
 use super::lock;
-use crate::relay::limits::FOLLOWS_PER_PEER_MAX;
-
-/// Follows of all peers together.
-const FOLLOWS_MAX: usize = 100_000;
-/// Follows of one peer: twice what it asks for, for an end may be heard of later than what replaces it.
-const FOLLOWS_OF_PEER_MAX: usize = 2 * FOLLOWS_PER_PEER_MAX;
+use crate::limits::driver::{FOLLOWS_MAX, FOLLOWS_OF_PEER_MAX};
 
 #[derive(Debug, Default)]
 pub(crate) struct Follows(Arc<Mutex<Counts>>);

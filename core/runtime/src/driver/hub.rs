@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, Stream};
 use mainstem_machine::hub::{Hub, HubAction, HubEvent, JoinedParts, Measure, OpOutcome};
-use mainstem_machine::limits::{OP_TIMEOUT, PAGE_MESSAGES_MAX, PAGE_READS_MAX};
+use mainstem_machine::limits::{OP_TIMEOUT, PAGE_MESSAGES_MAX};
 use mainstem_machine::{
     CachedVersions, ChatId, ChatState, DialId, Ending, FollowerId, GenerationId, Lease, Message, MessageId,
     OpId, Rejection, RelayFault, RelayFrame, RelayPosition, ReplicaId, Resume, RunError, StreamEvent,
@@ -25,16 +25,12 @@ use super::database::{bounded, outcome};
 use super::sleeper::Sleeper;
 use super::task_waker::TaskWaker;
 use super::{Shared, lock, yield_now};
+use crate::limits::driver::{EVENTS_MAX, OPERATIONS_MAX};
 use crate::ports::{
     Applied, BusError, BusSubscription, Conversation, Env, Fault, Generated, Generation, Request, TaskHandle,
     Topic, within,
 };
 use crate::relay::{Follow, RelayStream};
-
-/// Events that one wake-up takes from one source before the other sources get their turn (B3).
-const EVENTS_MAX: usize = 64;
-/// Operations of one hub that can end at the same time, page reads included.
-const OPERATIONS_MAX: usize = PAGE_READS_MAX + 8;
 
 /// A hub, its task, and the viewers and followers that wait for changes.
 pub(crate) struct HubCell<E: Env> {

@@ -7,10 +7,8 @@ use mainstem_machine::hub::{HubEvent, Measure};
 use mainstem_machine::{ChatId, ChatState, Version};
 
 use super::{HubCell, Shared, lock};
+use crate::limits::driver::HUBS_MAX;
 use crate::ports::Env;
-
-/// Hubs open at the same time (B1).
-const HUBS_MAX: usize = 200_000;
 
 #[derive(Debug)]
 pub(crate) struct Registry<E: Env> {

@@ -19,12 +19,10 @@ use super::database::{bounded, outcome};
 use super::sleeper::Sleeper;
 use super::task_waker::TaskWaker;
 use super::{Shared, lock};
+use crate::limits::driver::NOTICES_MAX;
 use crate::ports::{
     BusError, BusSubscription, Env, Fault, Held, Request, Rival, SyncReport, SyncRequest, Topic, within,
 };
-
-/// Notices that one wake-up handles before everything else gets its turn.
-const NOTICES_MAX: usize = 64;
 
 /// The replica's machine, and the tasks that wait for changes of it.
 pub(crate) struct ReplicaCell {

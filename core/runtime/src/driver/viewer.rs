@@ -7,11 +7,8 @@ use mainstem_machine::hub::HubEvent;
 use mainstem_machine::{Body, Ending, FollowerId, RelayFrame, StreamEvent, SubscriptionId};
 
 use super::{HubCell, Shared};
+use crate::limits::viewer::{EVENTS_BYTES_MAX, EVENTS_MAX};
 use crate::ports::Env;
-
-/// Events, and bytes of text, that are computed in one batch.
-const EVENTS_MAX: usize = 128;
-const EVENTS_BYTES_MAX: usize = 64 * 1024;
 
 /// What a viewer is told next.
 #[derive(Debug)]

@@ -16,10 +16,10 @@ use futures::stream::Stream;
 use mainstem_machine::{RelayFault, RelayFrame};
 
 use super::connection::{Connection, Held};
-use super::limits::{CONNECT_TIMEOUT, FOLLOW_TIMEOUT, FRAME_BYTES_MAX, PEERS_MAX};
 use super::proto;
 use super::proto::relay_client::RelayClient;
 use super::wire::Follow;
+use crate::limits::relay::{CONNECT_TIMEOUT, FOLLOW_TIMEOUT, FRAME_BYTES_MAX, PEERS_MAX};
 use crate::ports::{Boxed, Env, TaskHandle, within};
 
 /// The pool of connections to peers. Cheap to clone; all clones share it. The connections end with the last

@@ -16,11 +16,11 @@ use tonic::Status;
 use tonic::body::Body;
 
 use super::io::{Driven, EnvTimer, Heard, Link, Tasks};
-use super::limits::{
+use super::{auth, wire};
+use crate::limits::relay::{
     CONNECTION_WINDOW, EARLY_RESETS_MAX, FOLLOWS_PER_PEER_MAX, HEADERS_BYTES_MAX, IDLE_MAX,
     KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, SEND_BUFFER_MAX, STREAM_WINDOW,
 };
-use super::{auth, wire};
 use crate::ports::{Boxed, Env, within};
 
 /// An established connection, which may have broken since. It ends when the last handle is dropped.

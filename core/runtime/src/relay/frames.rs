@@ -9,8 +9,8 @@ use futures::stream::{BoxStream, Fuse, Stream, StreamExt};
 use mainstem_machine::{Episode, RelayFrame, Seq};
 use tonic::Status;
 
-use super::limits::{FRAME_PARTS_MAX, FRAME_TEXT_BYTES_MAX, JOINED_TEXT_BYTES_MAX};
 use super::proto;
+use crate::limits::relay::{FRAME_PARTS_MAX, FRAME_TEXT_BYTES_MAX, JOINED_TEXT_BYTES_MAX};
 
 /// The stream that answers a follow.
 pub(super) struct Frames {

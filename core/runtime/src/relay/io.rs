@@ -19,7 +19,8 @@ use hyper::rt::{Executor, Sleep, Timer};
 use mainstem_machine::Time;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::limits::SILENCE_MAX;
+use crate::limits::relay::ROUNDS_MAX;
+use crate::limits::relay::SILENCE_MAX;
 use crate::ports::{Boxed, Env};
 
 /// hyper's clock. hyper needs `Instant`s, of which only differences matter: each is computed from its
@@ -89,9 +90,6 @@ pub(super) struct Driven<C> {
     gathering: bool,
     woken: Arc<Woken>,
 }
-
-/// Tasks polled in a row before the connection gets its turn.
-const ROUNDS_MAX: usize = 64;
 
 /// Forwards a wake-up and remembers it. `FuturesUnordered` wakes itself after every second task that has more
 /// to do; without this, each pair of parts would be a write of its own.

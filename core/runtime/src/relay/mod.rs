@@ -12,7 +12,6 @@ mod client;
 mod connection;
 mod frames;
 mod io;
-pub mod limits;
 mod pending;
 mod server;
 mod wire;

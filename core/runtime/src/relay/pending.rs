@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use futures::future::{AbortHandle, AbortRegistration};
 
-use super::limits::HANDSHAKES_MAX;
+use crate::limits::relay::HANDSHAKES_MAX;
 
 #[derive(Default)]
 pub(super) struct Pending(BTreeMap<u64, (Option<IpAddr>, AbortHandle)>);

@@ -19,15 +19,15 @@ use tonic::{Request, Response, Status};
 
 use super::frames::Frames;
 use super::io::{Driven, EnvTimer, Heard, Link, Tasks};
-use super::limits::{
-    ACCEPT_RETRY_DELAY, CONNECTIONS_MAX, EARLY_RESETS_MAX, HEADERS_BYTES_MAX, KEEP_ALIVE_INTERVAL,
-    KEEP_ALIVE_TIMEOUT, PREFACE_TIMEOUT, REQUEST_BYTES_MAX, REQUESTS_WINDOW, SEND_BUFFER_MAX, STREAM_WINDOW,
-    STREAMS_MAX,
-};
 use super::pending::Pending;
 use super::proto::relay_server::{Relay, RelayServer as GrpcServer};
 use super::wire::{self, Follow};
 use super::{auth, proto};
+use crate::limits::relay::{
+    ACCEPT_RETRY_DELAY, CONNECTIONS_MAX, EARLY_RESETS_MAX, HEADERS_BYTES_MAX, KEEP_ALIVE_INTERVAL,
+    KEEP_ALIVE_TIMEOUT, PREFACE_TIMEOUT, REQUEST_BYTES_MAX, REQUESTS_WINDOW, SEND_BUFFER_MAX, STREAM_WINDOW,
+    STREAMS_MAX,
+};
 use crate::log_rate::LogRate;
 use crate::ports::{Boxed, Env, TaskHandle, within};
 
@@ -38,7 +38,7 @@ pub trait RelaySource: Send + Sync + 'static {
     /// [`RelayFault::Gone`]. The text of a part must not be longer than [`FRAME_TEXT_BYTES_MAX`]. Frames may
     /// have any number of parts: they are split and joined before they are sent.
     ///
-    /// [`FRAME_TEXT_BYTES_MAX`]: super::limits::FRAME_TEXT_BYTES_MAX
+    /// [`FRAME_TEXT_BYTES_MAX`]: crate::limits::relay::FRAME_TEXT_BYTES_MAX
     fn follow(
         &self,
         request: Follow,

@@ -10,8 +10,8 @@ use mainstem_machine::{
 use tonic::{Code, Status};
 use uuid::Uuid;
 
-use super::limits::{FRAME_PARTS_MAX, FRAME_TEXT_BYTES_MAX};
 use super::proto;
+use crate::limits::relay::{FRAME_PARTS_MAX, FRAME_TEXT_BYTES_MAX};
 
 /// A follower's request to a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]

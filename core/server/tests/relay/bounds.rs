@@ -7,10 +7,10 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::{join_all, select_all};
 use mainstem_machine::RelayFault;
-use mainstem_runtime::ports::Env;
-use mainstem_runtime::relay::limits::{
+use mainstem_runtime::limits::relay::{
     CONNECTIONS_MAX, FOLLOWS_PER_PEER_MAX, HANDSHAKES_MAX, PEERS_MAX, PREFACE_TIMEOUT,
 };
+use mainstem_runtime::ports::Env;
 use mainstem_runtime::relay::{Peers, RelayServer};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;

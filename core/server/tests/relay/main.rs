@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use futures::future::join_all;
 use mainstem_machine::{RelayFault, RelayFrame, Seq};
-use mainstem_runtime::relay::limits::{
+use mainstem_runtime::limits::relay::{
     IDLE_MAX, JOINED_TEXT_BYTES_MAX, PREFACE_TIMEOUT, SEND_BUFFER_MAX, SILENCE_MAX, STREAM_WINDOW,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

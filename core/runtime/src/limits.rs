@@ -1,0 +1,120 @@
+//! The bounds of this crate, all of them (B1). The machines have their own.
+
+/// The driver.
+pub mod driver {
+    use std::time::Duration;
+
+    use mainstem_machine::limits::PAGE_READS_MAX;
+
+    use super::relay::FOLLOWS_PER_PEER_MAX;
+
+    /// Hubs open at the same time (B1).
+    pub const HUBS_MAX: usize = 200_000;
+    /// Events that one wake-up takes from one source before the other sources get their turn (B3).
+    pub const EVENTS_MAX: usize = 64;
+    /// Operations of one hub that can end at the same time, page reads included.
+    pub const OPERATIONS_MAX: usize = PAGE_READS_MAX + 8;
+    /// Notices that one wake-up handles before everything else gets its turn.
+    pub const NOTICES_MAX: usize = 64;
+    /// Notices in flight at the same time.
+    pub const ANNOUNCEMENTS_MAX: usize = 8;
+    /// Chats whose notices wait to be published. Further ones are dropped.
+    pub const WAITING_MAX: usize = 65_536;
+    /// Follows of all peers together.
+    pub const FOLLOWS_MAX: usize = 100_000;
+    /// Follows of one peer: twice what it asks for, for an end may be heard of later than what replaces it.
+    pub const FOLLOWS_OF_PEER_MAX: usize = 2 * FOLLOWS_PER_PEER_MAX;
+    /// How long a request keeps retrying while the database does not answer.
+    pub const RETRY_BUDGET: Duration = Duration::from_secs(8);
+    /// How long the hand-over may take after the drain time-out.
+    pub const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(2);
+    /// Between two lines of one kind, at the least.
+    pub const LOG_INTERVAL: Duration = Duration::from_secs(1);
+}
+
+/// What one viewer is told at once.
+pub mod viewer {
+    /// Events, and bytes of text, that are computed in one batch.
+    pub const EVENTS_MAX: usize = 128;
+    pub const EVENTS_BYTES_MAX: usize = 64 * 1024;
+}
+
+/// The demo generator.
+pub mod demo {
+    use std::time::Duration;
+
+    /// Parts of one answer.
+    pub const PARTS_MAX: u64 = 10_000_000;
+    /// Between two parts.
+    pub const INTERVAL_MAX: Duration = Duration::from_secs(3600);
+    /// Bytes of one part that `size` can ask for.
+    pub const SIZE_MAX: usize = 1024 * 1024;
+    pub const PARTS_DEFAULT: u64 = 60;
+    pub const INTERVAL_DEFAULT: Duration = Duration::from_millis(20);
+}
+
+/// The wire of the relay.
+pub mod relay {
+    use std::time::Duration;
+
+    use mainstem_machine::limits::DIAL_TIMEOUT;
+
+    /// Time to establish a connection, authentication included.
+    pub const CONNECT_TIMEOUT: Duration = DIAL_TIMEOUT;
+    /// Time until a follow is accepted, establishing the connection included.
+    pub const FOLLOW_TIMEOUT: Duration = DIAL_TIMEOUT;
+    /// Time for a connecting peer to authenticate.
+    pub const PREFACE_TIMEOUT: Duration = Duration::from_secs(2);
+    /// A side that receives nothing for this long sends a ping ...
+    pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
+    /// ... and treats the peer as gone if it is not answered within this time.
+    pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(1);
+    /// A connection on which nothing was received for one whole period of this length is closed, even if a write
+    /// is pending.
+    pub const SILENCE_MAX: Duration = Duration::from_secs(3);
+    /// How long an idle connection is kept.
+    pub const IDLE_MAX: Duration = Duration::from_secs(5);
+    /// Delay between a failed `accept` and the next try.
+    pub const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
+
+    /// Peers that this replica is connected to as a follower.
+    pub const PEERS_MAX: usize = 1024;
+    /// Chats that this replica follows at one peer.
+    pub const FOLLOWS_PER_PEER_MAX: usize = 8192;
+    /// Streams per connection at a server: more than a client uses, so that none has to wait without an answer.
+    pub const STREAMS_MAX: u32 = 100_000;
+    /// Streams that a client may reset before the server has accepted them. Large enough for any legitimate
+    /// burst.
+    pub const EARLY_RESETS_MAX: usize = 100_000;
+    /// Connections from authenticated peers.
+    pub const CONNECTIONS_MAX: usize = 1024;
+    /// Connections that have yet to. Another one takes the place of the oldest of those whose address has most.
+    pub const HANDSHAKES_MAX: usize = 128;
+
+    /// Flow control: bytes that a stream may send ahead of its reader.
+    pub const STREAM_WINDOW: u32 = 64 * 1024;
+    /// The same for a whole connection: enough that followers that do not read cannot block others (B3).
+    pub const CONNECTION_WINDOW: u32 = STREAM_WINDOW * FOLLOWS_PER_PEER_MAX as u32;
+    /// The windows of a server, to which only small requests are sent.
+    pub const REQUESTS_WINDOW: u32 = 1024 * 1024;
+    /// Bytes that a stream buffers before they are written, in addition to one frame.
+    pub const SEND_BUFFER_MAX: usize = 64 * 1024;
+    /// Headers of a request or a response.
+    pub const HEADERS_BYTES_MAX: u32 = 8 * 1024;
+
+    /// Text of one frame. A single part is never larger.
+    pub const FRAME_TEXT_BYTES_MAX: usize = 256 * 1024;
+    /// Parts that are ready at the same time are joined into one frame, up to this much text ...
+    pub const JOINED_TEXT_BYTES_MAX: usize = 32 * 1024;
+    /// ... and this many parts.
+    pub const FRAME_PARTS_MAX: usize = 4096;
+    /// An encoded frame: its text, up to 4 bytes for each part, and the rest.
+    pub const FRAME_BYTES_MAX: usize = FRAME_TEXT_BYTES_MAX + 4 * FRAME_PARTS_MAX + 128;
+    /// An encoded request.
+    pub const REQUEST_BYTES_MAX: usize = 512;
+
+    const _: () = assert!(CONNECTION_WINDOW < 1 << 31, "HTTP/2 allows no larger window");
+    const _: () = assert!(FRAME_BYTES_MAX <= 1024 * 1024);
+    /// Tasks polled in a row before the connection gets its turn.
+    pub const ROUNDS_MAX: usize = 64;
+}
