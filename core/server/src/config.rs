@@ -9,20 +9,14 @@ use mainstem_machine::{ReplicaId, limits};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::adapters::limits::{DATABASE_CONNECTIONS, DATABASE_CONNECTIONS_MAX, DATABASE_CONNECTIONS_MIN};
 use crate::failure::Failure;
-use crate::generators::{FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT};
 use crate::http::Hosts;
+use crate::limits::adapters::{DATABASE_CONNECTIONS, DATABASE_CONNECTIONS_MAX, DATABASE_CONNECTIONS_MIN};
+use crate::limits::model::{FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT};
+use crate::limits::settings::{
+    LEASE_TTL_MIN, MESSAGE_BYTES_MAX, QUEUE_MAX, RUNTIME_THREADS_MAX, WORKERS_MAX,
+};
 use crate::units::{Size, Span};
-
-/// Runtime threads. A larger number is taken for a typing error.
-const RUNTIME_THREADS_MAX: usize = 256;
-/// Chats generated at once. A larger number is taken for a typing error.
-const WORKERS_MAX: usize = 100_000;
-const QUEUE_MAX: usize = 10_000;
-const MESSAGE_BYTES_MAX: usize = 64 << 20;
-/// A lease must be long compared with the database's response time.
-const LEASE_TTL_MIN: Duration = Duration::from_millis(200);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]

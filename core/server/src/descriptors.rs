@@ -4,7 +4,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::{Config, Generator};
 use crate::failure::Failure;
-use crate::http::limits::{CONNECTIONS_MAX, CONNECTIONS_MIN};
+use crate::limits::edge::{CONNECTIONS_MAX, CONNECTIONS_MIN};
 
 /// The runtime, standard streams, files, signals, and a connection that is about to be turned away.
 const OWN: usize = 24;

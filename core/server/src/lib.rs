@@ -8,6 +8,7 @@ mod descriptors;
 pub mod failure;
 pub mod generators;
 pub mod http;
+pub mod limits;
 pub mod listener;
 mod logging;
 mod outbound;

@@ -37,7 +37,7 @@ use self::delivery::{Delivery, Handover};
 use self::seats::Seats;
 use crate::TokioEnv;
 use crate::http::answer;
-use crate::http::limits::{
+use crate::limits::edge::{
     ACCEPT_RETRY_DELAY, BACKLOG, CLOSE_TIMEOUT, CONNECTION_BUFFER_BYTES, CONNECTIONS_MAX, HEAD_TIMEOUT,
     HEADERS_MAX, SEND_BUFFER_BYTES, SOCKET_STALLED_GRACE,
 };

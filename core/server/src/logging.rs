@@ -8,7 +8,6 @@ use std::fmt;
 use std::io;
 use std::panic::PanicHookInfo;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use tracing::Span;
 use tracing_subscriber::EnvFilter;
@@ -16,9 +15,7 @@ use tracing_subscriber::EnvFilter;
 use self::queue::Lines;
 use crate::config::LogFormat;
 use crate::failure::Failure;
-
-/// What the process may take longer to end because its last lines are still to be written.
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+use crate::limits::process::FLUSH_TIMEOUT;
 
 /// The lines of this process.
 fn lines() -> &'static Arc<Lines> {

@@ -4,7 +4,6 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use mainstem_runtime::Node;
 use mainstem_runtime::ports::Env;
@@ -15,15 +14,12 @@ use tokio::task::JoinHandle;
 use crate::config::Config;
 use crate::descriptors::connections_max;
 use crate::failure::Failure;
-use crate::http::limits::{CONNECTIONS_MIN, UNSTREAMED_SHARE};
 use crate::http::{Access, App, Hosts, router};
+use crate::limits::edge::{CONNECTIONS_MIN, UNSTREAMED_SHARE};
+use crate::limits::process::DRAIN_SLACK;
+use crate::limits::settings::PEER_SECRET_BYTES_MIN;
 use crate::listener::Listener;
 use crate::token_file::TokenFile;
-
-/// How long the hand-over may take in addition to the drain time-out.
-const DRAIN_SLACK: Duration = Duration::from_secs(3);
-/// A shorter secret could be guessed.
-const PEER_SECRET_BYTES_MIN: usize = 16;
 
 /// The clients' side, set up before the node is started, so that configuration errors come first.
 #[derive(Debug)]

@@ -6,16 +6,13 @@
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 
 use crate::failure::Failure;
 use crate::http::Tokens;
-
-/// Between two looks at the file.
-const CHECK_INTERVAL: Duration = Duration::from_millis(500);
+use crate::limits::process::CHECK_INTERVAL;
 
 #[derive(Debug)]
 pub(crate) struct TokenFile {

@@ -1,7 +1,7 @@
 //! Assembles a server: the tokio environment, the database, the generator.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use mainstem_runtime::demo::Demo;
 use mainstem_runtime::ports::{Generator, ReplicaRow, Rival, Store};
@@ -13,14 +13,9 @@ use crate::adapters;
 use crate::config::{Config, Generator as GeneratorConfig};
 use crate::failure::Failure;
 use crate::generators::{ApiKey, OpenAi, OpenAiConfig, event_bytes_max};
+use crate::limits::process::{FRESH_SECRET_BYTES, NAME_POLL_INTERVAL, NAME_SLACK};
 use crate::serve::{Front, peer_secret, serve};
 use crate::tokio_env::TokioEnv;
-
-const FRESH_SECRET_BYTES: usize = 32;
-/// Between two looks whether a name is free.
-const NAME_POLL_INTERVAL: Duration = Duration::from_millis(250);
-/// After a name has run out by the database's clock, so that it surely has.
-const NAME_SLACK: Duration = Duration::from_millis(10);
 
 /// Starts a node and serves it.
 pub(crate) async fn run(config: Config) -> Result<(), Failure> {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use mainstem_runtime::ports::Fault;
 
-use super::limits::{CALL_TIMEOUT, TRIES_MAX};
+use crate::limits::adapters::{CALL_TIMEOUT, TRIES_MAX};
 
 /// Whether a call has sent the statement that takes effect. Until then it certainly did not happen.
 #[derive(Debug, Default)]

@@ -4,7 +4,7 @@
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator};
 
-use super::limits::MIGRATE_TIMEOUT;
+use crate::limits::adapters::MIGRATE_TIMEOUT;
 
 /// Version, name, statements, in ascending order.
 pub(super) type Step = (i64, &'static str, &'static str);

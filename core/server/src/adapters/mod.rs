@@ -2,7 +2,6 @@
 //! with its notifications.
 
 mod faults;
-pub mod limits;
 mod local_bus;
 mod migrations;
 mod postgres;
@@ -18,7 +17,7 @@ use std::time::Duration;
 
 use mainstem_runtime::ports::{Bus, Store};
 
-use limits::DATABASE_CONNECTIONS;
+use crate::limits::adapters::DATABASE_CONNECTIONS;
 pub use local_bus::LocalBus;
 pub use postgres::PostgresStore;
 pub use postgres_bus::PostgresBus;

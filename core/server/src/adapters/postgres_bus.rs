@@ -12,11 +12,11 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::PostgresStore;
-use super::limits::{
+use super::topics::Topics;
+use crate::limits::adapters::{
     CALL_TIMEOUT, LISTEN_CHECK_INTERVAL, LISTEN_CHECK_TIMEOUT, LISTEN_RETRY_DELAY_MAX,
     LISTEN_RETRY_DELAY_MIN, OPEN_TIMEOUT, PUBLISH_BATCH_MAX, PUBLISH_WAITING_MAX,
 };
-use super::topics::Topics;
 
 /// The channel, within one database.
 const CHANNEL: &str = "mainstem";

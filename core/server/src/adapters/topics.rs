@@ -10,7 +10,7 @@ use futures::Stream;
 use futures::stream::StreamExt;
 use mainstem_runtime::ports::{BusSubscription, Notice, Topic};
 
-use super::limits::SUBSCRIPTION_NOTICES_MAX;
+use crate::limits::adapters::SUBSCRIPTION_NOTICES_MAX;
 
 /// The subscriptions. Cheap to clone.
 #[derive(Clone, Debug, Default)]

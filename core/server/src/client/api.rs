@@ -1,7 +1,6 @@
 //! Requests to one server.
 
 use std::fmt;
-use std::time::Duration;
 
 use mainstem_oracles::viewer::WireMessage;
 use reqwest::{Method, Response, StatusCode, header};
@@ -10,14 +9,8 @@ use serde_json::Value;
 
 use super::EventStream;
 use crate::failure::Failure;
+use crate::limits::client::{CALL_TIMEOUT, CONNECT_TIMEOUT, PROBLEM_BYTES_MAX, SILENCE_MAX};
 use crate::outbound;
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// Longer than the 15 s between keep-alives of a stream.
-const SILENCE_MAX: Duration = Duration::from_secs(40);
-/// Bytes of a problem document that are read (B1).
-const PROBLEM_BYTES_MAX: usize = 16 * 1024;
 
 /// One server, used by one user. Cheap to clone.
 #[derive(Clone, Debug)]

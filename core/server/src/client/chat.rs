@@ -12,9 +12,7 @@ use uuid::Uuid;
 use super::terminal::printable;
 use super::{Api, CallError, Follow, TokenOptions};
 use crate::failure::Failure;
-
-/// How often a request with an unknown outcome is retried, under its key.
-const TRIES_MAX: usize = 4;
+use crate::limits::client::TRIES_MAX;
 
 const HELP: &str = "/interrupt  /queue  /promote ID  /edit ID TEXT  /quit  and anything else is sent";
 

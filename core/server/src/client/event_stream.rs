@@ -3,10 +3,8 @@
 use reqwest::Response;
 
 use super::CallError;
+use crate::limits::client::EVENT_BYTES_MAX;
 use crate::sse::{SseDecoder, TooLong};
-
-/// Bytes of one event (B1).
-const EVENT_BYTES_MAX: usize = 128 << 20;
 
 /// An event as received.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,11 +6,7 @@ use rand::rngs::OsRng;
 use rand::{Rng, TryRngCore};
 
 use super::{Api, CallError, EventStream};
-
-/// Delay between a broken stream and the next try. It doubles each time, with jitter, from the minimum to the
-/// maximum.
-const RETRY_DELAY_MIN: Duration = Duration::from_millis(50);
-const RETRY_DELAY_MAX: Duration = Duration::from_secs(3);
+use crate::limits::client::{RETRY_DELAY_MAX, RETRY_DELAY_MIN};
 
 #[derive(Debug)]
 pub struct Follow {

@@ -10,7 +10,7 @@ mod shared;
 mod viewer;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::Args;
 use reqwest::Method;
@@ -20,19 +20,13 @@ use tokio::task::JoinSet;
 
 use super::{Api, TokenOptions};
 use crate::failure::Failure;
+use crate::limits::load::{CONNECT_TIMEOUT, CONNECTING_MAX, REST_TIMEOUT};
 use crate::units::Span;
 
 use driver::Driver;
 use report::Report;
 use shared::Shared;
 use viewer::Finale;
-
-/// Viewers that connect at the same time.
-const CONNECTING_MAX: usize = 64;
-/// How long all viewers may take to catch up before counting begins.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long chats may take to come to rest, and viewers to see it: L1 with the default intervals.
-const REST_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Debug, Args)]
 pub struct LoadOptions {

@@ -26,30 +26,15 @@ use fault::Fault;
 use report::Report;
 use wire::Said;
 
+use crate::limits::model::{
+    CAUSE_BYTES_MAX, CONNECT_TIMEOUT, END_TIMEOUT, ERROR_BODY_BYTES_MAX, ERROR_BODY_TIMEOUT,
+    FIRST_BYTE_TIMEOUT, IDLE_CONNECTION_RETENTION, IDLE_CONNECTIONS_MAX, IDLE_TIMEOUT,
+};
 use crate::outbound;
 use crate::sse::{SseDecoder, SseEvent, TooLong};
 
-/// Until a connection stands.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// From the request until the model begins: long prompts and hidden reasoning take minutes.
-pub const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
-/// Between two parts.
-pub const IDLE_TIMEOUT: Duration = Duration::from_secs(2 * 60);
 /// One event of the stream, where an answer may hold 8 MiB.
 pub const EVENT_BYTES_MAX: usize = event_bytes_max(8 << 20);
-
-/// Of the body of an answer that is an error.
-const ERROR_BODY_BYTES_MAX: usize = 16 * 1024;
-/// How long that body is waited for: it only tells more of what is known already.
-const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long the end of the body is waited for once the stream has said that nothing follows. Who hangs up
-/// earlier is taken for a client that went away.
-const END_TIMEOUT: Duration = Duration::from_millis(100);
-/// Of the reason for a broken connection, in the log.
-const CAUSE_BYTES_MAX: usize = 500;
-/// Connections that are kept for the next runs, and for how long.
-const IDLE_CONNECTIONS_MAX: usize = 16;
-const IDLE_CONNECTION_RETENTION: Duration = Duration::from_secs(30);
 
 /// The longest event that is taken where an answer holds at most so much text: all of it may come in one
 /// event, escaped to three times its length.

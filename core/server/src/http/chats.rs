@@ -13,12 +13,12 @@ use mainstem_runtime::ports::{Env, IdempotencyKey, Listed};
 use uuid::Uuid;
 
 use super::auth::Caller;
-use super::limits::{MODEL_BYTES_MAX, TITLE_BYTES_MAX};
 use super::request::{
     ChatPath, CreateBody, InterruptBody, ItemPath, Parameters, SendBody, body_bytes_max, idempotency_key,
     parse_content, parse_label, parse_object, read_body, required, waits_to_send,
 };
 use super::{App, Problem, encode, json};
+use crate::limits::edge::{MODEL_BYTES_MAX, TITLE_BYTES_MAX};
 
 type Answer = Result<Response, Problem>;
 

@@ -17,10 +17,7 @@ use mainstem_machine::{
 };
 use serde::Serialize;
 
-/// The longest text form of a cursor. A longer text is rejected without decoding it (B1).
-pub(super) const CURSOR_TEXT_BYTES_MAX: usize = 192;
-/// Larger content of a message is referred to instead of copied.
-const COPIED_CONTENT_BYTES_MAX: usize = 16 * 1024;
+use crate::limits::edge::{COPIED_CONTENT_BYTES_MAX, CURSOR_TEXT_BYTES_MAX};
 
 /// The cursor as clients know it: opaque, short, URL-safe.
 pub(super) fn cursor_to_text(cursor: &Cursor) -> String {

@@ -12,9 +12,7 @@ use axum::extract::Request;
 use http::{HeaderMap, Version, header};
 
 use super::Problem;
-
-/// The longest name that DNS has.
-const NAME_BYTES_MAX: usize = 253;
+use crate::limits::edge::NAME_BYTES_MAX;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Host {

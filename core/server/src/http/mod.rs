@@ -7,7 +7,6 @@ mod chunks;
 mod encode;
 mod health;
 mod hosts;
-pub mod limits;
 mod problem;
 mod request;
 mod sse;

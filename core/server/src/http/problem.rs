@@ -12,7 +12,7 @@ use mainstem_machine::limits::QUEUE_BYTES_MAX;
 use mainstem_runtime::EdgeError;
 use serde_json::json;
 
-use super::limits::{CONNECTION_BUFFER_BYTES, HEADERS_MAX};
+use crate::limits::edge::{CONNECTION_BUFFER_BYTES, HEADERS_MAX};
 
 /// The value of `Retry-After`.
 const RETRY_AFTER_SECONDS: &str = "1";

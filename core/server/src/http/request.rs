@@ -18,13 +18,11 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::Problem;
-use super::limits::{
+use crate::limits::edge::MESSAGE_ID_MAX;
+use crate::limits::edge::{
     BODY_SLACK_BYTES, BODY_TIMEOUT, DISCARDED_BYTES_MAX, ESCAPED_BYTES_MAX, IDEMPOTENCY_KEY_BYTES_MAX,
     PAGE_DEFAULT, PAGE_MAX,
 };
-
-/// Databases store 63 bits, so no message has a larger id.
-const MESSAGE_ID_MAX: u64 = i64::MAX as u64;
 
 /// The `{chat}` of a path. If it is not a UUID, there is no such chat.
 #[derive(Clone, Copy, Debug)]

@@ -17,7 +17,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::auth::Grant;
 use super::encode;
-use super::limits::{COME_BACK_DELAY_MAX, COME_BACK_DELAY_MIN, PING_INTERVAL};
+use crate::limits::edge::{COME_BACK_DELAY_MAX, COME_BACK_DELAY_MIN, PING_INTERVAL};
 
 const PING: Bytes = Bytes::from_static(b": ping\n\n");
 

@@ -32,11 +32,11 @@ use super::Problem;
 use super::auth::Grant;
 use super::chunks::Chunks;
 use super::encode;
-use super::limits::{
+use super::sse::pings;
+use crate::limits::edge::{
     SOCKET_CLOSE_TIMEOUT, SOCKET_MESSAGE_BYTES_MAX, SOCKET_READ_BYTES, SOCKET_RECEIVED_BYTES_MAX,
     SOCKET_STALLED_GRACE,
 };
-use super::sse::pings;
 use crate::listener::Progress;
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;

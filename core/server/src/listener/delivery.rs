@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 
 use super::client_stream::ClientStream;
 use crate::http::Streamed;
-use crate::http::limits::SOCKET_RECEIVED_BYTES_MAX;
+use crate::limits::edge::SOCKET_RECEIVED_BYTES_MAX;
 
 /// The slot in which a connection's service leaves a streaming response.
 #[derive(Debug, Default)]

@@ -3,10 +3,10 @@
 //!
 //! The head is gone when hyper refuses it, so what is read is looked at as it comes, in any pieces.
 
+use crate::limits::edge::LENGTH_MAX;
+
 /// What the field is called, after the line before it. In lower case.
 const FIELD: &[u8] = b"\ncontent-length:";
-/// hyper keeps the largest numbers for itself.
-const LENGTH_MAX: u64 = u64::MAX - 2;
 
 /// Reads along.
 #[derive(Debug, Default)]

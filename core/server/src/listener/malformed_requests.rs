@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::client_stream::ClientStream;
 use super::delivery::head;
 use crate::http::Problem;
-use crate::http::limits::{CLOSE_TIMEOUT, DISCARDED_BYTES_MAX};
+use crate::limits::edge::{CLOSE_TIMEOUT, DISCARDED_BYTES_MAX};
 
 /// Answers the bytes at which a connection ended, if they need an answer. `unread` are the last bytes
 /// received.

@@ -10,7 +10,7 @@ use futures::task::AtomicWaker;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use crate::http::limits::EVICTION_TIMEOUT;
+use crate::limits::edge::EVICTION_TIMEOUT;
 
 #[derive(Debug)]
 pub(super) struct Seats {

@@ -11,12 +11,7 @@ use std::time::Duration;
 
 use tracing::Span;
 
-/// What waits to be written, in bytes. A line that does not fit is lost.
-const WAITING_BYTES_MAX: usize = 1024 * 1024;
-/// What a line that waits costs besides its text.
-const LINE_OVERHEAD_BYTES: usize = 64;
-/// Between tries to write to what is full and says so instead of blocking.
-const FULL_RETRY_DELAY: Duration = Duration::from_millis(10);
+use crate::limits::process::{FULL_RETRY_DELAY, LINE_OVERHEAD_BYTES, WAITING_BYTES_MAX};
 
 /// A bounded queue of lines. Nothing that is done with it waits for its reader but [`Lines::flush`].
 pub(super) struct Lines {

@@ -13,17 +13,17 @@ use sqlx::{ConnectOptions, Connection, Executor, Postgres, Row, query, raw_sql};
 use tokio::sync::watch;
 
 use crate::adapters::faults::{is_read_only, leaves_connection};
-use crate::adapters::limits::{
+use crate::adapters::migrations;
+use crate::limits::adapters::{
     ACQUIRE_TIMEOUT, IDLE_UNTESTED_MAX, LEASE_CONNECTIONS, LISTEN_CONNECTIONS, OPEN_TIMEOUT,
     READ_ONLY_RECONNECT_INTERVAL, RETURN_TIMEOUT, SESSION_CHECKS,
 };
-use crate::adapters::migrations;
 
 /// The oldest that is taken, as the server numbers its versions.
 const VERSION_MIN: i32 = 120_000;
 
 /// Set by statements and not at startup: a pooler in between refuses startup parameters that it does not know.
-/// The times are those of [`STATEMENT_TIMEOUT`](crate::adapters::limits::STATEMENT_TIMEOUT).
+/// The times are those of [`STATEMENT_TIMEOUT`](crate::limits::adapters::STATEMENT_TIMEOUT).
 const SESSION: &str = "SET statement_timeout = '5s'; SET idle_in_transaction_session_timeout = '5s'; \
                        SET default_transaction_isolation = 'read committed'";
 
@@ -279,7 +279,7 @@ async fn check(connection: &mut PgConnection) -> anyhow::Result<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapters::limits::STATEMENT_TIMEOUT;
+    use crate::limits::adapters::STATEMENT_TIMEOUT;
 
     #[test]
     fn a_session_has_the_time_limits_of_the_adapters() {

@@ -20,13 +20,13 @@ use sqlx::query::Query;
 use sqlx::{Connection, Postgres, Row, query};
 
 use super::faults::{self, Sent, Tries, bounded};
-use super::limits::{
-    ACQUIRE_TIMEOUT, IDEMPOTENCY_RECORDS_PURGED_MAX, IDEMPOTENCY_RETENTION_MS, PEER_LEASES, RENEW_TIMEOUT,
-    REPLICA_RETENTION_MS,
-};
 use super::reads::{self, Apart};
 use super::rows::{self, Fields, signed};
 use super::transaction::{self, End, millis};
+use crate::limits::adapters::{
+    ACQUIRE_TIMEOUT, IDEMPOTENCY_RECORDS_PURGED_MAX, IDEMPOTENCY_RETENTION_MS, PEER_LEASES, RENEW_TIMEOUT,
+    REPLICA_RETENTION_MS,
+};
 use connections::{Connections, Use};
 use statements::PostgresStatements;
 

@@ -8,8 +8,8 @@ use mainstem_machine::{ChatId, Message, MessageId};
 use mainstem_runtime::ports::Fault;
 use tokio::sync::Mutex as Turn;
 
-use crate::adapters::limits::{RECENT_MESSAGE_RETENTION, RECENT_MESSAGES_BYTES_MAX};
 use crate::adapters::rows::{self, Fields, unsigned};
+use crate::limits::adapters::{RECENT_MESSAGE_RETENTION, RECENT_MESSAGES_BYTES_MAX};
 
 /// Which messages are read with others: those of up to so many bytes. Of larger ones nothing is, for what stands
 /// behind a large value in its row is found by way of all of that value.

@@ -27,14 +27,14 @@ use sqlx::{ConnectOptions, Connection, Row, Sqlite, query};
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::faults::{self, Sent, bounded, is_passing};
-use super::limits::{
-    ACQUIRE_TIMEOUT, IDEMPOTENCY_RECORDS_PURGED_MAX, IDEMPOTENCY_RETENTION_MS, PEER_LEASES,
-    REPLICA_RETENTION_MS, SQLITE_READERS_MAX, STATEMENT_TIMEOUT, TRIES_MAX,
-};
 use super::migrations;
 use super::reads::{self, Apart};
 use super::rows::{self, json, signed};
 use super::transaction::{self, End, millis};
+use crate::limits::adapters::{
+    ACQUIRE_TIMEOUT, IDEMPOTENCY_RECORDS_PURGED_MAX, IDEMPOTENCY_RETENTION_MS, PEER_LEASES,
+    REPLICA_RETENTION_MS, SQLITE_READERS_MAX, STATEMENT_TIMEOUT, TRIES_MAX,
+};
 use contents::Contents;
 use statements::SqliteStatements;
 

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use mainstem_oracles::viewer::WireMessage;
 use reqwest::Method;
@@ -13,14 +12,11 @@ use uuid::Uuid;
 
 use super::shared::Shared;
 use crate::client::{Api, CallError};
+use crate::limits::load::{POLL_INTERVAL, RETRY_DELAY};
 
-/// Delay between tries of a request.
-const RETRY_DELAY: Duration = Duration::from_millis(200);
 /// The length of one answer: seconds at the given rate, or parts at full speed.
 const ANSWER_SECONDS: u64 = 5;
 const FULL_SPEED_PARTS: u64 = 20_000;
-/// The interval of polling a chat that has to come to rest.
-const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(super) struct Driver {

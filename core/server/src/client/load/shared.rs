@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Violations that are told in full; the others are counted (B1).
-const TOLD_MAX: u64 = 20;
+use crate::limits::load::TOLD_MAX;
 
 /// What all tasks of a run have in common.
 #[derive(Debug, Default)]

@@ -5,11 +5,7 @@ use mainstem_machine::RunError;
 use mainstem_runtime::ports::Generated;
 
 use super::report::{Blame, Report};
-
-/// Attempts that may end in silence: each takes minutes.
-const SILENT_ATTEMPTS_MAX: u64 = 2;
-/// Of the address that a redirect names.
-const ORIGIN_BYTES_MAX: usize = 80;
+use crate::limits::model::{ORIGIN_BYTES_MAX, SILENT_ATTEMPTS_MAX};
 
 /// Why a run has no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -15,12 +15,8 @@ use mainstem_runtime::ports::Conversation;
 
 use super::fault::Fault;
 use super::report::Report;
+use crate::limits::model::{ERROR_BYTES_MAX, TOKENS_MAX};
 use crate::sse::SseEvent;
-
-/// Of an error object in the stream, what is longer is not looked into.
-const ERROR_BYTES_MAX: usize = 16 * 1024;
-/// What a database can count, and JavaScript.
-const TOKENS_MAX: u64 = (1 << 53) - 1;
 
 #[derive(Serialize)]
 struct Request<'a> {

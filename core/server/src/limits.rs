@@ -1,0 +1,243 @@
+//! The bounds of this crate, all of them (B1). The machines and the runtime have their own.
+
+/// The clients' side: connections, requests, streams.
+pub mod edge {
+    use std::time::Duration;
+
+    /// Bytes that the kernel may buffer for a client that does not read.
+    pub const SEND_BUFFER_BYTES: usize = 128 * 1024;
+    /// Clients at once, whatever the limit of open files. Further ones take the place of idle ones.
+    pub const CONNECTIONS_MAX: usize = 65_536;
+    /// A server that could have fewer does not start.
+    pub const CONNECTIONS_MIN: usize = 16;
+    /// This share of the connections is kept from streams, for everything else.
+    pub const UNSTREAMED_SHARE: usize = 8;
+    /// How long an idle connection may take to give up its place.
+    pub const EVICTION_TIMEOUT: Duration = Duration::from_millis(100);
+    /// Connections that the kernel keeps until they are accepted.
+    pub const BACKLOG: i32 = 1024;
+    /// hyper's buffers for one connection. The head of a request has to fit.
+    pub const CONNECTION_BUFFER_BYTES: usize = 16 * 1024;
+    /// Header fields of one request.
+    pub const HEADERS_MAX: usize = 64;
+    /// Time limit of receiving a request's head, and of an idle keep-alive connection.
+    pub const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+    /// Time limit of receiving a request's body.
+    pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+    /// What a byte of text may take in JSON, as in `\u0041`.
+    pub const ESCAPED_BYTES_MAX: usize = 6;
+    /// What a JSON body may have besides its message.
+    pub const BODY_SLACK_BYTES: usize = 128 * 1024;
+    /// Bytes that are read and discarded of a body that is too large, so that its sender gets the answer.
+    pub const DISCARDED_BYTES_MAX: usize = 64 * 1024 * 1024;
+    pub const TITLE_BYTES_MAX: usize = 1024;
+    pub const MODEL_BYTES_MAX: usize = 256;
+    pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+    /// Items of one page: the default, and the maximum.
+    pub const PAGE_DEFAULT: usize = 50;
+    pub const PAGE_MAX: usize = 100;
+
+    /// Interval of keep-alive comments on an event stream, and of pings on a WebSocket.
+    pub const PING_INTERVAL: Duration = Duration::from_secs(15);
+    /// When an event stream that cannot be had now is asked for again, at the soonest and at the latest: not by
+    /// all at once.
+    pub const COME_BACK_DELAY_MIN: Duration = Duration::from_millis(500);
+    pub const COME_BACK_DELAY_MAX: Duration = Duration::from_secs(2);
+    /// Bytes that a WebSocket reads at once, and the largest message that it accepts (and ignores).
+    pub const SOCKET_READ_BYTES: usize = 4096;
+    pub const SOCKET_MESSAGE_BYTES_MAX: usize = 4096;
+    /// Bytes that a WebSocket's client may send between two pings. It has no reason to send anything.
+    pub const SOCKET_RECEIVED_BYTES_MAX: usize = 64 * 1024;
+    /// How long a closing WebSocket waits for the client to close.
+    pub const SOCKET_CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+    /// How long a stalled WebSocket has to accept its close frame.
+    pub const SOCKET_STALLED_GRACE: Duration = Duration::from_secs(1);
+
+    /// Delay after an `accept` that failed for lack of file descriptors.
+    pub const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
+    /// How long connections may take to end after their streams have ended.
+    pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+    /// The longest text form of a cursor. A longer text is rejected without decoding it (B1).
+    pub const CURSOR_TEXT_BYTES_MAX: usize = 192;
+    /// Larger content of a message is referred to instead of copied.
+    pub const COPIED_CONTENT_BYTES_MAX: usize = 16 * 1024;
+    /// Databases store 63 bits, so no message has a larger id.
+    pub const MESSAGE_ID_MAX: u64 = i64::MAX as u64;
+    /// The longest name that DNS has.
+    pub const NAME_BYTES_MAX: usize = 253;
+    /// hyper keeps the largest numbers for itself.
+    pub const LENGTH_MAX: u64 = u64::MAX - 2;
+}
+
+/// The databases. Together these make sure that every call is answered before the machines time it out
+/// (`OP_TIMEOUT`).
+pub mod adapters {
+    use std::time::Duration;
+
+    /// Time limit of one call of the store, from waiting for a connection to the answer.
+    pub const CALL_TIMEOUT: Duration = Duration::from_secs(8);
+    /// Time limit of waiting for a connection.
+    pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+    /// Time limit of one statement, including waiting for locks, and of an idle transaction.
+    pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
+    /// Time limit of waiting for rows that a heartbeat found locked.
+    pub const RENEW_TIMEOUT: Duration = Duration::from_secs(1);
+    /// Time limit of testing a connection that returns to the pool.
+    pub const RETURN_TIMEOUT: Duration = Duration::from_secs(3);
+    /// A connection that was idle for longer is tested before it is used.
+    pub const IDLE_UNTESTED_MAX: Duration = Duration::from_secs(1);
+    /// Time limit of opening a database, without migrations.
+    pub const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+    /// Time limit of all migrations, including waiting for another replica that runs them.
+    pub const MIGRATE_TIMEOUT: Duration = Duration::from_secs(300);
+    /// Tries of one call, after conflicts, deadlocks and dead connections.
+    pub const TRIES_MAX: usize = 4;
+    /// Connections to PostgreSQL that requests use, unless set otherwise; at the least and at the most.
+    pub const DATABASE_CONNECTIONS: u32 = 24;
+    pub const DATABASE_CONNECTIONS_MIN: u32 = 4;
+    pub const DATABASE_CONNECTIONS_MAX: u32 = 1000;
+    /// Beside them: those that renew leases, and the one that listens.
+    pub const LEASE_CONNECTIONS: u32 = 2;
+    pub const LISTEN_CONNECTIONS: u32 = 1;
+    /// Between two times that all connections are made anew because the server is read-only, at the least.
+    pub const READ_ONLY_RECONNECT_INTERVAL: Duration = Duration::from_secs(1);
+    /// How often it is asked at start whether a connection keeps its session.
+    pub const SESSION_CHECKS: usize = 4;
+    /// Connections that read a SQLite file.
+    pub const SQLITE_READERS_MAX: u32 = 4;
+
+    /// Large messages that were read from a SQLite file a moment ago, and how long a moment is.
+    pub const RECENT_MESSAGES_BYTES_MAX: usize = 16 << 20;
+    pub const RECENT_MESSAGE_RETENTION: Duration = Duration::from_secs(1);
+
+    /// How long a receipt is kept.
+    pub const IDEMPOTENCY_RETENTION_MS: i64 = 24 * 60 * 60 * 1000;
+    /// Idempotency records that one heartbeat removes.
+    pub const IDEMPOTENCY_RECORDS_PURGED_MAX: i64 = 1000;
+    /// Replicas without a heartbeat for this long are removed.
+    pub const REPLICA_RETENTION_MS: i64 = 24 * 60 * 60 * 1000;
+    /// Peers are the replicas with a heartbeat within this many `lease_ttl`.
+    pub const PEER_LEASES: i64 = 3;
+
+    /// Notices that one subscription holds. When it is full, the subscription ends.
+    pub const SUBSCRIPTION_NOTICES_MAX: usize = 1024;
+    /// Notices that wait to be published. Beyond that, publishing fails.
+    pub const PUBLISH_WAITING_MAX: usize = 4096;
+    /// Notices published in one transaction.
+    pub const PUBLISH_BATCH_MAX: usize = 256;
+    /// Interval between checks of the listening connection, and the time limit of each.
+    pub const LISTEN_CHECK_INTERVAL: Duration = Duration::from_secs(2);
+    pub const LISTEN_CHECK_TIMEOUT: Duration = Duration::from_secs(3);
+    /// Delay between attempts to listen again. It doubles each time, from the minimum to the maximum.
+    pub const LISTEN_RETRY_DELAY_MIN: Duration = Duration::from_millis(50);
+    pub const LISTEN_RETRY_DELAY_MAX: Duration = Duration::from_secs(2);
+}
+
+/// What settings may be.
+pub mod settings {
+    use std::time::Duration;
+
+    /// Runtime threads. A larger number is taken for a typing error.
+    pub const RUNTIME_THREADS_MAX: usize = 256;
+    /// Chats generated at once. A larger number is taken for a typing error.
+    pub const WORKERS_MAX: usize = 100_000;
+    pub const QUEUE_MAX: usize = 10_000;
+    pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
+    /// A lease must be long compared with the database's response time.
+    pub const LEASE_TTL_MIN: Duration = Duration::from_millis(200);
+    /// A shorter secret could be guessed.
+    pub const PEER_SECRET_BYTES_MIN: usize = 16;
+}
+
+/// The process: start, end, log, files.
+pub mod process {
+    use std::time::Duration;
+
+    /// How long the hand-over may take in addition to the drain time-out.
+    pub const DRAIN_SLACK: Duration = Duration::from_secs(3);
+    pub const FRESH_SECRET_BYTES: usize = 32;
+    /// Between two looks whether a name is free.
+    pub const NAME_POLL_INTERVAL: Duration = Duration::from_millis(250);
+    /// After a name has run out by the database's clock, so that it surely has.
+    pub const NAME_SLACK: Duration = Duration::from_millis(10);
+    /// Between two looks at the file.
+    pub const CHECK_INTERVAL: Duration = Duration::from_millis(500);
+    /// What the process may take longer to end because its last lines are still to be written.
+    pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+    /// What waits to be written, in bytes. A line that does not fit is lost.
+    pub const WAITING_BYTES_MAX: usize = 1024 * 1024;
+    /// What a line that waits costs besides its text.
+    pub const LINE_OVERHEAD_BYTES: usize = 64;
+    /// Between tries to write to what is full and says so instead of blocking.
+    pub const FULL_RETRY_DELAY: Duration = Duration::from_millis(10);
+}
+
+/// The client of a model's provider.
+pub mod model {
+    use std::time::Duration;
+
+    /// Until a connection stands.
+    pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+    /// From the request until the model begins: long prompts and hidden reasoning take minutes.
+    pub const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+    /// Between two parts.
+    pub const IDLE_TIMEOUT: Duration = Duration::from_secs(2 * 60);
+    /// Of the body of an answer that is an error.
+    pub const ERROR_BODY_BYTES_MAX: usize = 16 * 1024;
+    /// How long that body is waited for: it only tells more of what is known already.
+    pub const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(2);
+    /// How long the end of the body is waited for once the stream has said that nothing follows. Who hangs up
+    /// earlier is taken for a client that went away.
+    pub const END_TIMEOUT: Duration = Duration::from_millis(100);
+    /// Of the reason for a broken connection, in the log.
+    pub const CAUSE_BYTES_MAX: usize = 500;
+    /// Connections that are kept for the next runs, and for how long.
+    pub const IDLE_CONNECTIONS_MAX: usize = 16;
+    pub const IDLE_CONNECTION_RETENTION: Duration = Duration::from_secs(30);
+    /// Of an error object in the stream, what is longer is not looked into.
+    pub const ERROR_BYTES_MAX: usize = 16 * 1024;
+    /// What a database can count, and JavaScript.
+    pub const TOKENS_MAX: u64 = (1 << 53) - 1;
+    /// Attempts that may end in silence: each takes minutes.
+    pub const SILENT_ATTEMPTS_MAX: u64 = 2;
+    /// Of the address that a redirect names.
+    pub const ORIGIN_BYTES_MAX: usize = 80;
+}
+
+/// The command lines that are clients.
+pub mod client {
+    use std::time::Duration;
+
+    /// Delay between a broken stream and the next try. It doubles each time, with jitter, from the minimum to the
+    /// maximum.
+    pub const RETRY_DELAY_MIN: Duration = Duration::from_millis(50);
+    pub const RETRY_DELAY_MAX: Duration = Duration::from_secs(3);
+    /// How often a request with an unknown outcome is retried, under its key.
+    pub const TRIES_MAX: usize = 4;
+    /// Bytes of one event (B1).
+    pub const EVENT_BYTES_MAX: usize = 128 << 20;
+    pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+    pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+    /// Longer than the 15 s between keep-alives of a stream.
+    pub const SILENCE_MAX: Duration = Duration::from_secs(40);
+    /// Bytes of a problem document that are read (B1).
+    pub const PROBLEM_BYTES_MAX: usize = 16 * 1024;
+}
+
+/// `mainstem load`.
+pub mod load {
+    use std::time::Duration;
+
+    /// Delay between tries of a request.
+    pub const RETRY_DELAY: Duration = Duration::from_millis(200);
+    /// The interval of polling a chat that has to come to rest.
+    pub const POLL_INTERVAL: Duration = Duration::from_millis(100);
+    /// Violations that are told in full; the others are counted (B1).
+    pub const TOLD_MAX: u64 = 20;
+    /// Viewers that connect at the same time.
+    pub const CONNECTING_MAX: usize = 64;
+    /// How long all viewers may take to catch up before counting begins.
+    pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
+    /// How long chats may take to come to rest, and viewers to see it: L1 with the default intervals.
+    pub const REST_TIMEOUT: Duration = Duration::from_secs(30);
+}
