@@ -19,7 +19,7 @@ async fn a_run_that_is_soon_over_finishes_before_its_replica_ends() {
     assert_eq!(cluster.replicas[0].ended().await.code(), Some(0));
     let log = cluster.replicas[0].log();
     let nobodys = log.lines().find(|line| !line.contains("serve{replica=a}"));
-    assert_eq!((log.contains("generating"), nobodys), (true, None), "a line says whose it is");
+    assert_eq!((log.contains("starting the model"), nobodys), (true, None), "a line says whose it is");
 }
 
 #[tokio::test]

@@ -11,7 +11,8 @@ use mainstem_tests::viewer::{Kind, Viewer};
 async fn replicas_behind_a_pooler_in_session_mode_work_and_hear_each_other() {
     let postgres = Postgres::shared().expect("a PostgreSQL");
     let pooler = Pooler::start(&postgres, "session").expect("a PgBouncer");
-    let database = pooler.url(&postgres.fresh_database().expect("a database"), postgres.port());
+    let direct = postgres.fresh_database().expect("a database");
+    let database = pooler.url(&direct, postgres.port());
     // Both together stay within the pooler's default of 20 sessions.
     let flags = [&TIMES[..], &["--database", &database, "--database-connections", "4"]].concat();
     let a = Replica::start("a", &flags).await;
@@ -21,9 +22,12 @@ async fn replicas_behind_a_pooler_in_session_mode_work_and_hear_each_other() {
     viewer.until_idle().await;
     viewer.finish(&a.client()).await;
     assert_eq!(viewer.screen.texts()[1], counted(40), "S4");
-    let settings = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'mainstem' AND query = \
-                    'LISTEN \"mainstem\"'";
-    assert_eq!(postgres.sql("postgres", settings).expect("psql"), "2", "both listen");
+    let name = direct.rsplit('/').next().expect("the URL ends with the database");
+    let listening = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}' AND application_name = 'mainstem' AND query = \
+         'LISTEN \"mainstem\"'"
+    );
+    assert_eq!(postgres.sql("postgres", &listening).expect("psql"), "2", "both listen");
     assert!(!a.log().contains("polling alone"), "{}", a.log());
 }
 
