@@ -52,3 +52,57 @@ fn the_table_is_read_as_it_is_written() {
     assert_eq!(table.len(), 2);
     assert!(table["a"].is_empty() && table["b"].iter().eq(["a", "c"]));
 }
+
+/// Ends of the names that bounds have.
+const BOUNDS: [&str; 7] = ["_MAX", "_MIN", "_TIMEOUT", "_DELAY", "_INTERVAL", "_RETENTION", "_BUDGET"];
+
+/// The bounds that a source defines outside its tests.
+fn bounds(source: &str) -> Vec<String> {
+    let product = source.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    let names = product.lines().filter_map(|line| {
+        let line = line.trim_start().trim_start_matches("pub(crate) ").trim_start_matches("pub(super) ");
+        line.trim_start_matches("pub ").strip_prefix("const ")?.split(':').next().map(str::to_owned)
+    });
+    names.filter(|name| BOUNDS.iter().any(|end| name.ends_with(end))).collect()
+}
+
+/// All Rust sources below a directory.
+fn sources(directory: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut found = vec![];
+    for entry in fs::read_dir(directory).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[test]
+fn all_bounds_of_what_ships_are_in_one_file_of_each_package() {
+    let mut elsewhere = vec![];
+    for package in ["core/machine/src", "core/runtime/src", "core/server/src"] {
+        let root = workspace_root().join(package);
+        let limits = fs::read_to_string(root.join("limits.rs")).expect("a package has its limits");
+        assert!(bounds(&limits).len() > 10, "B1: {package}/limits.rs has the bounds");
+        for path in sources(&root) {
+            let is_exempt =
+                path.ends_with("limits.rs") || path.components().any(|part| part.as_os_str() == "contract");
+            if !is_exempt {
+                let source = fs::read_to_string(&path).expect("a source");
+                elsewhere
+                    .extend(bounds(&source).into_iter().map(|name| format!("{name} in {}", path.display())));
+            }
+        }
+    }
+    assert!(elsewhere.is_empty(), "B1: {}", elsewhere.join("\n"));
+}
+
+#[test]
+fn a_bound_is_seen_wherever_it_stands() {
+    let source = "const A_MAX: usize = 1;\nimpl X {\n    pub const B_TIMEOUT: Duration = Y;\n}\nconst NAME: u8 = 1;\n\
+                  #[cfg(test)]\nmod tests {\n    const C_MAX: u8 = 1;\n}\n";
+    assert_eq!(bounds(source), ["A_MAX", "B_TIMEOUT"]);
+}

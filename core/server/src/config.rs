@@ -14,7 +14,7 @@ use crate::http::Hosts;
 use crate::limits::adapters::{DATABASE_CONNECTIONS, DATABASE_CONNECTIONS_MAX, DATABASE_CONNECTIONS_MIN};
 use crate::limits::model::{FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT};
 use crate::limits::settings::{
-    LEASE_TTL_MIN, MESSAGE_BYTES_MAX, QUEUE_MAX, RUNTIME_THREADS_MAX, WORKERS_MAX,
+    EPISODE_BYTES_DEFAULT, LEASE_TTL_MIN, MESSAGE_BYTES_MAX, QUEUE_MAX, RUNTIME_THREADS_MAX, WORKERS_MAX,
 };
 use crate::units::{Size, Span};
 
@@ -228,7 +228,7 @@ impl ServeOptions {
             client_timeout: span(self.client_timeout, Duration::from_secs(30)),
             queue_max: self.queue_max.unwrap_or(20),
             message_bytes_max: bytes(self.message_bytes_max, 1 << 20),
-            episode_bytes_max: bytes(self.episode_bytes_max, 8 << 20),
+            episode_bytes_max: bytes(self.episode_bytes_max, EPISODE_BYTES_DEFAULT),
             log: self.log.unwrap_or_else(|| "info".into()),
             log_format: self.log_format.unwrap_or(LogFormat::Text),
             runtime_threads: self.runtime_threads.unwrap_or(1),

@@ -143,6 +143,8 @@ pub mod settings {
     pub const WORKERS_MAX: usize = 100_000;
     pub const QUEUE_MAX: usize = 10_000;
     pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
+    /// Text of one answer, unless set otherwise.
+    pub const EPISODE_BYTES_DEFAULT: usize = 8 << 20;
     /// A lease must be long compared with the database's response time.
     pub const LEASE_TTL_MIN: Duration = Duration::from_millis(200);
     /// A shorter secret could be guessed.

@@ -4,4 +4,4 @@
 mod openai;
 
 pub use mainstem_runtime::demo::Demo;
-pub use openai::{ApiKey, EVENT_BYTES_MAX, OpenAi, OpenAiConfig, SetupError, event_bytes_max};
+pub use openai::{ApiKey, OpenAi, OpenAiConfig, SetupError, event_bytes_max};

@@ -30,11 +30,9 @@ use crate::limits::model::{
     CAUSE_BYTES_MAX, CONNECT_TIMEOUT, END_TIMEOUT, ERROR_BODY_BYTES_MAX, ERROR_BODY_TIMEOUT,
     FIRST_BYTE_TIMEOUT, IDLE_CONNECTION_RETENTION, IDLE_CONNECTIONS_MAX, IDLE_TIMEOUT,
 };
+use crate::limits::settings::EPISODE_BYTES_DEFAULT;
 use crate::outbound;
 use crate::sse::{SseDecoder, SseEvent, TooLong};
-
-/// One event of the stream, where an answer may hold 8 MiB.
-pub const EVENT_BYTES_MAX: usize = event_bytes_max(8 << 20);
 
 /// The longest event that is taken where an answer holds at most so much text: all of it may come in one
 /// event, escaped to three times its length.
@@ -85,7 +83,7 @@ impl OpenAiConfig {
             connect_timeout: CONNECT_TIMEOUT,
             first_byte_timeout: FIRST_BYTE_TIMEOUT,
             idle_timeout: IDLE_TIMEOUT,
-            event_bytes_max: EVENT_BYTES_MAX,
+            event_bytes_max: event_bytes_max(EPISODE_BYTES_DEFAULT),
         }
     }
 }

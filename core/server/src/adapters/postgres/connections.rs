@@ -20,7 +20,7 @@ use crate::limits::adapters::{
 };
 
 /// The oldest that is taken, as the server numbers its versions.
-const VERSION_MIN: i32 = 120_000;
+const OLDEST_VERSION: i32 = 120_000;
 
 /// Set by statements and not at startup: a pooler in between refuses startup parameters that it does not know.
 /// The times are those of [`STATEMENT_TIMEOUT`](crate::limits::adapters::STATEMENT_TIMEOUT).
@@ -262,7 +262,7 @@ async fn check(connection: &mut PgConnection) -> anyhow::Result<i32> {
     let version: String = row.try_get("version")?;
     let encoding: String = row.try_get("encoding")?;
     anyhow::ensure!(
-        row.try_get::<i32, _>("number")? >= VERSION_MIN,
+        row.try_get::<i32, _>("number")? >= OLDEST_VERSION,
         "its version is {version}, and 12 is the oldest that has what is needed: update it"
     );
     anyhow::ensure!(
