@@ -358,19 +358,25 @@ async fn settle<E: Env>(shared: &Arc<Shared<E>>, request: &Request) -> Result<Ap
 struct RetryBudget {
     since: Time,
     delay: Duration,
+    /// A try had an unknown outcome: what was asked for may have happened.
+    may_have_happened: bool,
 }
 
 impl RetryBudget {
     fn new(now: Time) -> Self {
-        Self { since: now, delay: OP_RETRY_DELAY_MIN }
+        Self { since: now, delay: OP_RETRY_DELAY_MIN, may_have_happened: false }
     }
 
     async fn wait<E: Env>(&mut self, env: &E, fault: &Fault) -> Result<(), EdgeError> {
         // It has waited for its turn already, and one that goes on waiting keeps others from theirs (B3).
         if let Fault::Full(detail) = fault {
             tracing::debug!(detail, "a request was turned away");
+            if self.may_have_happened {
+                return Err(EdgeError::Unavailable(fault.to_string()));
+            }
             return Err(EdgeError::Overloaded("all of its connections to the database are in use"));
         }
+        self.may_have_happened |= matches!(fault, Fault::Unknown(_));
         if env.now().since(self.since) + self.delay > RETRY_BUDGET {
             return Err(EdgeError::Unavailable(fault.to_string()));
         }
