@@ -14,6 +14,7 @@ mod vitals;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mainstem_machine::ReplicaId;
@@ -44,6 +45,9 @@ pub(crate) struct Shared<E: Env> {
     /// `None` if the replica runs alone, without a relay.
     pub(crate) peers: Option<Peers<E>>,
     addresses: Mutex<BTreeMap<ReplicaId, String>>,
+    /// How many look-ups of addresses have begun, and which was the last that was answered.
+    lookups: AtomicU64,
+    answered_lookup: tokio::sync::Mutex<u64>,
     pub(crate) registry: Registry<E>,
     pub(crate) replica: ReplicaCell,
     pub(crate) announcer: Announcer,
@@ -71,21 +75,31 @@ impl<E: Env> Shared<E> {
             row,
             peers,
             addresses,
+            lookups: AtomicU64::new(0),
+            answered_lookup: tokio::sync::Mutex::new(0),
             registry,
             replica,
             announcer,
         })
     }
 
-    /// The address of a peer's relay. An unknown one is looked up in the database.
+    /// The address of a peer's relay. An unknown one is looked up in the database, once for all that ask at the
+    /// same time: look-ups use the connections that renew leases (B3).
     async fn address_of(&self, replica: &ReplicaId) -> Option<String> {
-        let known = lock(&self.addresses).get(replica).cloned();
-        if known.is_some() {
-            return known;
+        let known = || lock(&self.addresses).get(replica).cloned();
+        if let Some(address) = known() {
+            return Some(address);
         }
-        let report = self.store.heartbeat(&self.row, &[]).await.ok()?;
-        self.learn_peers(report.peers);
-        lock(&self.addresses).get(replica).cloned()
+        let begun = self.lookups.load(Ordering::Relaxed);
+        let mut answered = self.answered_lookup.lock().await;
+        // Otherwise one that began later than this was asked has the answer.
+        if *answered <= begun {
+            let lookup = self.lookups.fetch_add(1, Ordering::Relaxed) + 1;
+            let report = self.store.heartbeat(&self.row, &[]).await.ok()?;
+            self.learn_peers(report.peers);
+            *answered = lookup;
+        }
+        known()
     }
 
     fn learn_peers(&self, peers: Vec<Peer>) {
