@@ -10,8 +10,9 @@ use crate::limits::edge::{CONNECTIONS_MAX, CONNECTIONS_MIN};
 const OWN: usize = 24;
 /// An SQLite file on all its connections, with what belongs to it.
 const SQLITE: usize = 20;
-/// Connections to PostgreSQL, the one that listens and one that is being replaced included.
-const POSTGRES: usize = 28;
+/// Connections to PostgreSQL besides those for requests: two that renew leases, the one that listens, and one that
+/// is being replaced.
+const POSTGRES_REST: usize = 4;
 /// Peers, and whoever has yet to prove to be one; at most this share of all.
 const RELAY: usize = 192;
 const RELAY_SHARE: usize = 4;
@@ -38,7 +39,10 @@ pub(crate) fn connections_max(config: &Config) -> Result<usize, Failure> {
 }
 
 fn reserve(config: &Config, files: usize) -> usize {
-    let database = if config.is_alone() { SQLITE } else { POSTGRES };
+    let database = match config.is_alone() {
+        true => SQLITE,
+        false => POSTGRES_REST + config.database_connections as usize,
+    };
     let relay = if config.is_alone() { 0 } else { RELAY.min(files / RELAY_SHARE) };
     let model = match config.generator {
         Generator::Demo => 0,
