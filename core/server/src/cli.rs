@@ -73,10 +73,11 @@ fn serve(options: ServeOptions) -> Result<ExitCode, Failure> {
     logging::name(&replica);
     let runtime = runtime(config.runtime_threads, &replica)?;
     let _entered = replica.enter();
-    runtime.block_on(run(config))?;
-    // Connections that clients hold open must not keep the process alive.
+    let served = runtime.block_on(run(config));
+    // Connections that clients hold open must not keep the process alive, nor must a look-up or a read of a file
+    // that hangs.
     runtime.shutdown_background();
-    Ok(ExitCode::SUCCESS)
+    served.map(|()| ExitCode::SUCCESS)
 }
 
 async fn run(config: crate::config::Config) -> Result<(), Failure> {
