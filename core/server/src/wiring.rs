@@ -25,7 +25,6 @@ pub(crate) async fn run(config: Config) -> Result<(), Failure> {
     let opened = adapters::open_with(&config.database, config.lease_ttl, config.database_connections).await;
     let (store, bus) = opened.map_err(|error| Failure::environment(format!("--database: {error:#}")))?;
     let incarnation = OsRng.try_next_u64().map_err(Failure::environment)?;
-    claim_name(&config, &*store, incarnation).await?;
     let relay = if config.is_alone() {
         None
     } else {
@@ -47,9 +46,18 @@ pub(crate) async fn run(config: Config) -> Result<(), Failure> {
         episode_bytes_max: config.episode_bytes_max,
         relay,
     };
-    let node = Node::start(TokioEnv::new(), node_config, store, bus, generator)
-        .await
-        .map_err(|error| Failure::environment(format!("--relay-listen {}: {error}", config.relay_listen)))?;
+    claim_name(&config, &*store, incarnation).await?;
+    let node = match Node::start(TokioEnv::new(), node_config, store.clone(), bus, generator).await {
+        Ok(node) => node,
+        Err(error) => {
+            // So that the next start, with a port that is free, need not wait for the name.
+            let row = ReplicaRow { replica: config.replica.clone(), address: String::new(), incarnation };
+            if let Err(error) = store.deregister(&row).await {
+                tracing::warn!(%error, "could not deregister this replica");
+            }
+            return Err(Failure::environment(format!("--relay-listen {}: {error}", config.relay_listen)));
+        }
+    };
     serve(&config, front, node).await
 }
 

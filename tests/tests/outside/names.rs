@@ -68,3 +68,18 @@ async fn a_replica_that_lost_its_name_while_it_was_stopped_ends() {
         .await;
     assert!(client.messages(&chat).await.len() <= 2, "S5: one of them wrote");
 }
+
+#[tokio::test]
+async fn a_start_that_failed_keeps_no_name() {
+    let mut cluster = Cluster::start(&[&[]]).await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let relay = taken.local_addr().expect("it is bound").to_string();
+    let flags = [&["serve", "--listen", "127.0.0.1:0", "--replica", "b"], &TIMES[..]].concat();
+    let failed =
+        run(&[&flags[..], &["--database", &cluster.database, "--relay-listen", &relay]].concat()).await;
+    let said = String::from_utf8_lossy(&failed.stderr).into_owned();
+    assert!(failed.status.code() == Some(1) && said.contains("--relay-listen"), "{said}");
+    cluster.add("b", &[]).await;
+    let log = cluster.replicas[1].log();
+    assert!(!log.contains("waiting for its lease to run out"), "{log}");
+}

@@ -285,7 +285,12 @@ impl Answering {
                 Ok(Ok(None)) => {
                     let last = self.sse.finish().map_err(too_long)?;
                     let is_cut = last.as_ref().is_some_and(|last| !wire::is_complete(last));
-                    return if is_cut { Err(Fault::CutShort) } else { Ok(last) };
+                    return match is_cut {
+                        false => Ok(last),
+                        // What was cut tells the cost, or that this is the end.
+                        true if is_whole => Ok(None),
+                        true => Err(Fault::CutShort),
+                    };
                 }
                 // Nothing was missing.
                 Ok(Err(_)) | Err(_) if is_whole => return Ok(None),

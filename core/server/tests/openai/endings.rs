@@ -64,6 +64,16 @@ async fn what_comes_after_a_reason_still_counts() {
 }
 
 #[tokio::test]
+async fn an_answer_whose_end_was_told_is_whole_though_what_follows_is_cut() {
+    for rest in ["data: [DO", "data: {\"usage\":{\"prompt_tok", "dat"] {
+        let body = [&*delta("Hello"), &finish("stop"), rest].concat();
+        assert_eq!(answer(&stream(body).await), "Hello", "{rest}");
+    }
+    let cut = [&*delta("Hello"), "data: {\"choices\":[{\"delta\":{\"content\":\" wor"].concat();
+    assert_eq!(failing(cut).await.0, "Hello", "an end that was not told is none");
+}
+
+#[tokio::test]
 async fn a_reason_that_nobody_knows_is_a_failure() {
     for reason in ["abort", "STOP", "null", "eos_token"] {
         let body = [&*delta("Hello big"), &finish(reason), DONE].concat();
