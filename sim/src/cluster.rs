@@ -120,8 +120,8 @@ impl Cluster {
         self.take_down(name, Death::Exit);
         self.net.bring_up(name);
         self.starts += 1;
-        // Whoever starts it anew knows that the one before is gone.
-        self.database.free_name(name);
+        let replica = ReplicaId::new(name).expect("a replica's name is an id");
+        self.database.claim_name(&replica, self.starts);
         let env = SimEnv::new(&self.world, &self.net, name);
         let Settings {
             lease_ttl, heartbeat, poll_interval, drain_timeout, workers, episode_bytes_max, ..
@@ -139,7 +139,7 @@ impl Cluster {
             true => b"somebody else's secret",
         };
         let config = NodeConfig {
-            replica: ReplicaId::new(name).expect("a replica's name is an id"),
+            replica,
             incarnation: self.starts,
             workers,
             lease_ttl,

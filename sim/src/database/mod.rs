@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use madsim::runtime::NodeHandle;
-use mainstem_machine::{ChatId, ChatState, MessageId};
+use mainstem_machine::{ChatId, ChatState, MessageId, ReplicaId};
 use mainstem_oracles::{Evidence, Operation};
 use mainstem_runtime::ports::{
     Applied, CachedVersions, Fault, HeartbeatReport, Held, Listed, Page, ReplicaRow, Request, Snapshot,
@@ -78,9 +78,9 @@ impl Database {
         self.with(|state| state.rows.history(chat).to_vec())
     }
 
-    /// The process of this name is known to be gone: another may have its name at once.
-    pub fn free_name(&self, replica: &str) {
-        self.with(|state| state.rows.free_name(replica));
+    /// The name is this process's at once: whoever starts it knows that the one before is gone.
+    pub fn claim_name(&self, replica: &ReplicaId, incarnation: u64) {
+        self.with(|state| state.rows.claim_name(rows::clock(&self.0.world), replica, incarnation));
     }
 
     /// Chats that wait for a replica now.

@@ -43,8 +43,8 @@ struct Row {
 struct Member {
     address: String,
     heard: Time,
-    /// Nothing if its process is known to be gone.
-    incarnation: Option<u64>,
+    /// The process that has the name.
+    incarnation: u64,
 }
 
 struct IdempotencyRecord {
@@ -315,7 +315,7 @@ impl Rows {
     ) -> HeartbeatReport {
         let now = clock(world);
         if let Some(member) = self.replicas.get(&replica.replica)
-            && member.incarnation.is_some_and(|holder| holder != replica.incarnation)
+            && member.incarnation != replica.incarnation
             && now.since(member.heard) <= self.lease_ttl
         {
             let rival = Rival { address: member.address.clone(), silent_for: now.since(member.heard) };
@@ -333,7 +333,7 @@ impl Rows {
             }
         }
         let ReplicaRow { replica, address, incarnation } = replica.clone();
-        self.replicas.insert(replica.clone(), Member { address, heard: now, incarnation: Some(incarnation) });
+        self.replicas.insert(replica.clone(), Member { address, heard: now, incarnation });
         let peers = self.replicas.iter().filter(|(id, member)| {
             **id != replica && !member.address.is_empty() && now.since(member.heard) <= self.lease_ttl * 3
         });
@@ -342,15 +342,16 @@ impl Rows {
     }
 
     pub(super) fn deregister(&mut self, replica: &ReplicaRow) {
-        let held = self.replicas.get(&replica.replica).and_then(|member| member.incarnation);
-        if held.is_none_or(|holder| holder == replica.incarnation) {
+        let holder = self.replicas.get(&replica.replica).map(|member| member.incarnation);
+        if holder == Some(replica.incarnation) {
             self.replicas.remove(&replica.replica);
         }
     }
 
-    pub(super) fn free_name(&mut self, replica: &str) {
-        let members = self.replicas.iter_mut().filter(|(id, _)| id.as_str() == replica);
-        members.for_each(|(_, member)| member.incarnation = None);
+    /// What a start does first: from then on nothing that another process of this name has sent takes the name.
+    pub(super) fn claim_name(&mut self, now: Time, replica: &ReplicaId, incarnation: u64) {
+        let address = self.replicas.remove(replica).map_or_else(String::new, |member| member.address);
+        self.replicas.insert(replica.clone(), Member { address, heard: now, incarnation });
     }
 
     pub(super) fn sync(&self, now: Time, request: &SyncRequest, may_work: bool) -> SyncReport {
