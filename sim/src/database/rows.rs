@@ -24,6 +24,8 @@ pub(super) struct Rows {
     chats: BTreeMap<ChatId, Row>,
     idempotency_records: BTreeMap<(Arc<str>, Arc<str>), IdempotencyRecord>,
     replicas: BTreeMap<ReplicaId, Member>,
+    /// The newest process of each name.
+    started: BTreeMap<ReplicaId, u64>,
     secret: Option<Vec<u8>>,
 }
 
@@ -82,6 +84,7 @@ impl Rows {
             chats: BTreeMap::new(),
             idempotency_records: BTreeMap::new(),
             replicas: BTreeMap::new(),
+            started: BTreeMap::new(),
             secret: None,
         }
     }
@@ -316,7 +319,7 @@ impl Rows {
         let now = clock(world);
         if let Some(member) = self.replicas.get(&replica.replica)
             && member.incarnation != replica.incarnation
-            && now.since(member.heard) <= self.lease_ttl
+            && (now.since(member.heard) <= self.lease_ttl || self.has_ended(replica))
         {
             let rival = Rival { address: member.address.clone(), silent_for: now.since(member.heard) };
             return HeartbeatReport { confirmed: vec![], peers: vec![], rival: Some(rival) };
@@ -352,6 +355,13 @@ impl Rows {
     pub(super) fn claim_name(&mut self, now: Time, replica: &ReplicaId, incarnation: u64) {
         let address = self.replicas.remove(replica).map_or_else(String::new, |member| member.address);
         self.replicas.insert(replica.clone(), Member { address, heard: now, incarnation });
+        self.started.insert(replica.clone(), incarnation);
+    }
+
+    /// Whether the process has ended. A real server has given up its statements long before a lease runs out, however
+    /// slow it is; here leases may be shorter than that.
+    fn has_ended(&self, replica: &ReplicaRow) -> bool {
+        self.started.get(&replica.replica).is_some_and(|newest| replica.incarnation < *newest)
     }
 
     pub(super) fn sync(&self, now: Time, request: &SyncRequest, may_work: bool) -> SyncReport {
