@@ -95,9 +95,8 @@ impl Reader {
             self.started += 1;
             self.phase = Phase::Reading { op: out.ask(|op| HubAction::ReadSnapshot { op, cached }) };
         }
-        let waits = self.wanted || self.announced > newest;
         assert!(
-            !waits || self.phase != Phase::Idle,
+            self.phase != Phase::Idle || !(self.wanted || self.announced > newest),
             "L1: what was announced is read, now or at a time that is set"
         );
     }

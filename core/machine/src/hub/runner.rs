@@ -175,10 +175,9 @@ impl Runner {
             return;
         }
         self.confirmed_at = self.confirmed_at.max(sent_at);
-        let was_suspended = self.suspended;
-        self.suspended = self.suspended && context.now >= self.local_expiry(context.config);
-        if was_suspended && !self.suspended {
+        if self.suspended && context.now < self.local_expiry(context.config) {
             sometimes!("a lease is confirmed again after local expiry");
+            self.suspended = false;
         }
     }
 

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstem_machine::hub::{Hub, HubAction, HubConfig, HubEvent, JoinedParts};
+use mainstem_machine::hub::{Hub, HubAction, HubConfig, HubEvent, JoinedParts, OpOutcome};
 use mainstem_machine::limits::{FOLLOWERS_MAX, PAGE_READS_MAX, SUBSCRIPTIONS_MAX, TAIL_MESSAGES_MAX};
-use mainstem_machine::{Ending, FollowerId, RelayFault, ReplicaId, Resume, SubscriptionId, Time};
+use mainstem_machine::{
+    Body, Cursor, Ending, FollowerId, MessageId, RelayFault, ReplicaId, Resume, SubscriptionId, Time, Version,
+};
 
 use crate::database::LEASE_TTL;
 use crate::node::{Link, Pending};
@@ -142,6 +144,87 @@ fn a_slow_viewer_of_a_long_history_gets_all_of_it() {
     assert!(matches!(world.nodes[0].pending[..], [Pending::Page { .. }]), "B1: the tail is bounded");
 }
 
+/// The viewer starts over while its page is being read, and wants another one: the first is not for it.
+#[test]
+fn a_page_that_a_viewer_wanted_before_it_started_over_is_not_taken_for_the_one_it_wants_now() {
+    let mut world = World::new(false);
+    let read = |which| Step::Answer { node: 0, which, how: How::Done };
+    for step in [
+        Step::Talk { turns: 4 },
+        Step::Subscribe { node: 0, from: From::After(0) },
+        Step::Settle { node: 0 },
+        Step::View { viewer: 0, events: 1 },
+    ] {
+        world.take(step);
+    }
+    let Pending::Page { op: first, .. } = world.nodes[0].pending[0] else { panic!("a page is being read") };
+    for changes in [&[Step::Edit(0)][..], &[Step::Talk { turns: 4 }, Step::Edit(4)]] {
+        changes.iter().for_each(|step| world.take(*step));
+        while !world.nodes[0].hints.is_empty() {
+            world.take(Step::Hint { node: 0, which: 0, twice: false, whole: false });
+        }
+        world.take(read(1));
+        world.take(Step::View { viewer: 0, events: 1 });
+    }
+    let pages = world.nodes[0].pending.iter().filter(|pending| matches!(pending, Pending::Page { .. }));
+    assert_eq!(pages.count(), 2, "the viewer wants another page");
+    assert!(matches!(world.nodes[0].pending[0], Pending::Page { op, .. } if op == first));
+    world.take(read(0));
+    world.take(Step::Flow);
+    assert_eq!(world.seen["sent history_reset"], 1, "S3: it starts over once");
+    let newest = world.database.last();
+    assert!(world.viewers[0].client.is_prefix_of(newest) && world.viewers[0].client.synced);
+}
+
+/// What the hub tells `from` before it has read the chat again, and after it.
+fn told_before_and_after_a_read(world: &World, from: Resume) -> (Option<Body>, Option<Body>) {
+    let now = world.now;
+    let mut hub = world.nodes[0].hub.clone().expect("it has a viewer");
+    let (subscription, joined) = (SubscriptionId(1_000), &mut JoinedParts::default());
+    hub.handle(now, HubEvent::Subscribe { subscription, from });
+    assert_eq!(actions(&mut hub), 0, "L4: what is cached is good enough, unless the viewer knows more");
+    let before = hub.next_event(now, subscription, joined);
+    if let Some(HubAction::ReadSnapshot { op, cached }) = hub.poll_action() {
+        let outcome = OpOutcome::Done(world.database.snapshot(cached));
+        hub.handle(now, HubEvent::SnapshotRead { op, outcome });
+        actions(&mut hub);
+    }
+    let after = hub.next_event(now, subscription, joined);
+    (before.map(|event| event.body), after.map(|event| event.body))
+}
+
+#[test]
+fn a_cursor_ahead_in_one_thing_alone_is_told_nothing_before_a_fresh_read_and_then_all_anew() {
+    let mut world = World::new(false);
+    [viewer(0), Step::Flow].into_iter().for_each(|step| world.take(step));
+    let (here, _) = *world.checkpoints.last().expect("the viewer was told something");
+    let next = Version(here.snapshot_version.0 + 1);
+    for ahead in [
+        Cursor { snapshot_version: next, ..here },
+        Cursor { message: MessageId(world.database.state().last_id.0 + 1), ..here },
+        Cursor { queue_version: next, ..here },
+    ] {
+        let (before, after) = told_before_and_after_a_read(&world, Resume::At(ahead));
+        assert_eq!(before, None, "S3: {ahead:?}");
+        assert_eq!(after, Some(Body::HistoryReset), "S3: the database has forgotten {ahead:?}");
+    }
+    assert_eq!(told_before_and_after_a_read(&world, Resume::At(here)).0, Some(Body::Synced));
+}
+
+#[test]
+fn a_viewer_with_a_newer_message_than_the_hub_knows_waits_for_a_read_and_no_other_does() {
+    let mut world = World::new(false);
+    [viewer(0), Step::Flow, Step::Talk { turns: 1 }].into_iter().for_each(|step| world.take(step));
+    let newest = world.database.state().last_message;
+    assert!(world.nodes[0].hub.as_ref().and_then(Hub::cached).is_some_and(|has| has.last_message < newest));
+    let (before, after) = told_before_and_after_a_read(&world, Resume::After(newest));
+    assert_eq!(before, None);
+    assert!(after.is_some_and(|body| body != Body::HistoryReset), "S1: it has the whole history");
+    world.take(Step::Flow);
+    let (before, _) = told_before_and_after_a_read(&world, Resume::After(newest));
+    assert!(before.is_some(), "L4: what the hub knows too needs no read");
+}
+
 fn crowded() -> Hub {
     let config = HubConfig {
         replica: ReplicaId::new("node").expect("a replica's id"),
@@ -216,6 +299,6 @@ fn a_read_answered_twice_moves_nothing() {
     [viewer(0), Step::Answer { node: 0, which: 0, how: How::Done }].into_iter().for_each(|s| world.take(s));
     let Pending::Snapshot { op, .. } = world.nodes[0].pending[0] else { panic!("a read is under way") };
     world.take(Step::Settle { node: 0 });
-    let outcome = mainstem_machine::hub::OpOutcome::Done(None);
+    let outcome = OpOutcome::Done(None);
     world.handle_in_vain(0, HubEvent::SnapshotRead { op, outcome });
 }

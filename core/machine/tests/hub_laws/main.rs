@@ -14,6 +14,7 @@ mod node;
 mod recover;
 mod relays;
 mod rival;
+mod running;
 mod sends;
 mod step;
 mod viewers;

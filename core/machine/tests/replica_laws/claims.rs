@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use mainstem_machine::hub::{OpOutcome, Reason};
 use mainstem_machine::limits::{
-    ACQUISITIONS_MAX, EXPIRY_SLACK, OP_RETRY_DELAY_MAX, SYNC_SPACING_MIN, WANTED_MAX,
+    ACQUISITIONS_MAX, BUS_SUBSCRIBE_TIMEOUT, EXPIRY_SLACK, OP_RETRY_DELAY_MAX, OVERDUE_MAX, SYNC_SPACING_MIN,
+    WANTED_MAX,
 };
-use mainstem_machine::replica::{ReplicaAction, ReplicaEvent};
-use mainstem_machine::{ChatId, Lease, Status};
+use mainstem_machine::replica::{ReplicaAction, ReplicaEvent, SyncResult};
+use mainstem_machine::{ChatId, Lease, OpId, Status};
 use uuid::Uuid;
 
 use crate::world::{HEARTBEAT, How, POLL, World, chat};
@@ -53,6 +54,18 @@ fn a_chat_is_not_asked_for_twice_whatever_is_told_of_it() {
         world.free(1, Status::Interrupting);
     }
     assert_eq!(asked_for(&world), []);
+}
+
+#[test]
+fn it_works_on_what_it_holds_and_on_what_it_asks_for() {
+    let mut world = settled(2);
+    world.free(1, Status::Running);
+    assert!(world.replica.works_on(chat(1)), "the database may name it already");
+    assert!(!world.replica.works_on(chat(2)));
+    world.answer_acquire(0, How::Yes);
+    assert!(world.replica.works_on(chat(1)));
+    world.runner_gone(0);
+    assert!(!world.replica.works_on(chat(1)));
 }
 
 #[test]
@@ -236,6 +249,42 @@ fn a_sync_follows_within_the_poll_interval_and_when_the_soonest_lease_has_expire
 }
 
 #[test]
+fn a_sync_that_is_answered_when_the_next_is_under_way_counts_once() {
+    let mut world = settled(3);
+    let late = overdue_syncs(&mut world, 1)[0];
+    world.handle(synced(late, 1));
+    assert_eq!(asked_for(&world), [chat(1)], "L3");
+    world.handle(synced(late, 2));
+    assert_eq!(asked_for(&world), [chat(1)], "nobody asked for a second answer");
+}
+
+#[test]
+fn answers_that_are_overdue_are_waited_for_up_to_a_number_of_them() {
+    for (overdue, expected) in [(OVERDUE_MAX, vec![chat(1)]), (OVERDUE_MAX + 1, vec![])] {
+        let mut world = settled(3);
+        let late = overdue_syncs(&mut world, overdue);
+        world.handle(synced(late[0], 1));
+        assert_eq!(asked_for(&world), expected, "B1: {overdue} are overdue");
+    }
+}
+
+/// Lets time pass until this many syncs are overdue.
+fn overdue_syncs(world: &mut World, count: usize) -> Vec<OpId> {
+    let mut asked: Vec<_> = world.sync.into_iter().collect();
+    while asked.len() <= count {
+        world.pass();
+        world.answer_heartbeat(How::Yes);
+        asked.extend(world.sync.filter(|sync| asked.last() != Some(sync)));
+    }
+    asked
+}
+
+fn synced(op: OpId, runnable: u8) -> ReplicaEvent {
+    let runnable = vec![(chat(runnable), Status::Running)];
+    ReplicaEvent::Synced { op, outcome: OpOutcome::Done(SyncResult { runnable, soonest_expiry: None }) }
+}
+
+#[test]
 fn a_sync_that_fails_is_retried_with_backoff_and_unready_meanwhile() {
     let mut world = settled(1);
     assert!(world.replica.is_connected());
@@ -272,6 +321,23 @@ fn a_bus_that_refuses_is_asked_again_later() {
     world.now = world.now + Duration::from_secs(3);
     world.handle(ReplicaEvent::Wake);
     assert!(world.bus.is_some(), "R04: a subscription that was lost is made anew");
+}
+
+#[test]
+fn a_bus_that_gives_no_answer_is_asked_again_but_not_at_once() {
+    let mut world = World::new(1);
+    let (began, first) = (world.now, world.bus);
+    while world.now.since(began) < BUS_SUBSCRIBE_TIMEOUT {
+        world.pass();
+        world.answer_sync(vec![], None, How::Yes);
+        world.answer_heartbeat(How::Yes);
+    }
+    assert_eq!((world.now.since(began), world.bus), (BUS_SUBSCRIBE_TIMEOUT, first), "L4");
+    let again = world.replica.poll_timeout().expect("R04: it tries again");
+    assert_eq!(again.reason, Reason::BusRetry);
+    assert!(again.at > world.now);
+    world.pass();
+    assert_ne!(world.bus, first);
 }
 
 #[test]

@@ -1,0 +1,259 @@
+//! What a runner does at moments that random steps seldom meet, claim by claim.
+
+use std::time::Duration;
+
+use mainstem_machine::hub::{Deadline, Hub, HubEvent, Reason};
+use mainstem_machine::limits::{ATTEMPTS_MAX, LEASE_MARGIN_PER_MILLE};
+use mainstem_machine::{Command, Lease};
+
+use crate::database::LEASE_TTL;
+use crate::node::Pending;
+use crate::step::{From, How, Step};
+use crate::world::World;
+
+fn world(steps: &[Step]) -> World {
+    let mut world = World::new(false);
+    steps.iter().for_each(|step| world.take(*step));
+    world
+}
+
+/// What the first hub waits for, by name.
+fn pending(world: &World) -> Vec<&'static str> {
+    let name = |pending: &Pending| match pending {
+        Pending::Bus { .. } => "bus",
+        Pending::Snapshot { .. } => "snapshot",
+        Pending::Page { .. } => "page",
+        Pending::History { .. } => "history",
+        Pending::Apply { command, .. } => command.name(),
+    };
+    world.nodes[0].pending.iter().map(name).collect()
+}
+
+/// Answers the pending operation of this name.
+fn answer(world: &mut World, name: &str, how: How) {
+    let at = pending(world).iter().position(|pending| *pending == name);
+    world.answer(0, at.unwrap_or_else(|| panic!("{name} is not among {:?}", pending(world))), how);
+}
+
+fn deadline(world: &World) -> Deadline {
+    world.nodes[0].hub.as_ref().and_then(Hub::poll_timeout).expect("a runner waits for something")
+}
+
+const ACQUIRE: Step = Step::Acquire { node: 0, has_slot: true, late: false };
+const WORK: Step = Step::Work { node: 0 };
+
+#[test]
+fn a_lease_runs_out_here_a_little_before_it_does_in_the_database() {
+    let world = world(&[WORK]);
+    let lease_lasts = LEASE_TTL - LEASE_TTL * LEASE_MARGIN_PER_MILLE / 1000;
+    assert_eq!(
+        deadline(&world),
+        Deadline { at: world.now + lease_lasts, reason: Reason::LeaseRunsOut },
+        "S5"
+    );
+    assert!(lease_lasts < LEASE_TTL && lease_lasts > LEASE_TTL * 9 / 10);
+}
+
+#[test]
+fn a_lease_that_was_not_confirmed_prompts_a_read_if_it_is_the_runners() {
+    let mut world = world(&[WORK]);
+    let lease = world.nodes[0].held.as_ref().expect("it works").lease;
+    world.handle(0, HubEvent::LeaseLost { lease: Lease(lease.0 + 1) });
+    assert_eq!(pending(&world), [""; 0], "another lease says nothing about this one");
+    world.handle(0, HubEvent::LeaseLost { lease });
+    assert_eq!(pending(&world), ["snapshot"], "L1: the row decides");
+}
+
+#[test]
+fn a_history_newer_than_the_row_is_read_with_the_row_before_it_is_loaded_again() {
+    let mut world = world(&[ACQUIRE]);
+    answer(&mut world, "bus", How::Done);
+    answer(&mut world, "snapshot", How::Done);
+    world.take(Step::Edit(0));
+    world.take(Step::DropHints { node: 0 });
+    answer(&mut world, "history", How::Done);
+    assert_eq!(pending(&world), ["snapshot"], "L4: it is not loaded over and over");
+    answer(&mut world, "snapshot", How::Done);
+    assert_eq!(pending(&world), ["begin_attempt"], "what was loaded is of the newest history");
+}
+
+#[test]
+fn a_history_of_the_row_is_worked_on_without_another_read() {
+    let mut world = world(&[ACQUIRE]);
+    answer(&mut world, "bus", How::Done);
+    answer(&mut world, "snapshot", How::Done);
+    answer(&mut world, "history", How::Done);
+    assert_eq!(pending(&world), ["begin_attempt"]);
+}
+
+#[test]
+fn an_answer_to_the_runner_before_is_not_taken_for_one_to_the_runner_now() {
+    let mut world = world(&[ACQUIRE]);
+    answer(&mut world, "bus", How::Done);
+    answer(&mut world, "snapshot", How::Done);
+    answer(&mut world, "history", How::Done);
+    world.take(Step::Jump);
+    // The hub learns from the row that another replica has the chat, and then gets it back.
+    world.take(Step::Rival(crate::step::Rival::Acquire));
+    world.sync(0);
+    answer(&mut world, "snapshot", How::Done);
+    assert!(world.nodes[0].held.is_none(), "S5");
+    world.take(Step::Jump);
+    world.take(ACQUIRE);
+    answer(&mut world, "history", How::Done);
+    answer(&mut world, "snapshot", How::Done);
+    assert_eq!(pending(&world), ["begin_attempt", "begin_attempt"]);
+    world.answer(0, 0, How::Done);
+    assert_eq!(pending(&world), ["begin_attempt"], "R34: the refusal is not this one's");
+    answer(&mut world, "begin_attempt", How::Done);
+    assert!(world.nodes[0].model.is_some());
+}
+
+#[test]
+fn an_attempt_that_is_interrupted_before_its_beginning_is_answered_starts_no_model() {
+    let mut world = world(&[ACQUIRE]);
+    for name in ["bus", "snapshot", "history"] {
+        answer(&mut world, name, How::Done);
+    }
+    answer(&mut world, "begin_attempt", How::Happens);
+    world.take(Step::Interrupt { named: false });
+    world.sync(0);
+    answer(&mut world, "snapshot", How::Done);
+    answer(&mut world, "begin_attempt", How::Done);
+    assert_eq!(world.seen.get("start"), None, "S7: it is over already");
+    assert_eq!(pending(&world), ["finish_interruption"], "L2");
+}
+
+#[test]
+fn the_next_attempt_begins_when_the_delay_that_was_recorded_has_passed_and_not_before() {
+    let asked = 3_000;
+    let fail = Step::Fail { node: 0, retryable: true, after_ms: Some(asked), entropy: 0 };
+    let mut world = world(&[WORK, fail]);
+    answer(&mut world, "record_retry", How::Done);
+    world.take(Step::Settle { node: 0 });
+    let due = Deadline { at: world.now + Duration::from_millis(asked), reason: Reason::GenerationRetry };
+    assert_eq!(deadline(&world), due, "L4");
+    world.now = world.now + Duration::from_millis(asked - 1);
+    world.handle(0, HubEvent::Wake);
+    assert_eq!(pending(&world), [""; 0], "L4: it is not yet time");
+    world.now = due.at;
+    world.handle(0, HubEvent::Wake);
+    answer(&mut world, "begin_attempt", How::Done);
+    assert!(world.nodes[0].model.is_some(), "L1: it is tried again");
+}
+
+/// The text that the pending command puts into the history.
+fn committed(world: &World) -> Option<String> {
+    let [Pending::Apply { command, .. }] = &world.nodes[0].pending[..] else {
+        panic!("one write is under way, not {:?}", pending(world))
+    };
+    let (Command::FinishTurn { answer: text, .. }
+    | Command::FinishInterruption { partial: text, .. }
+    | Command::Fail { partial: text, .. }) = command
+    else {
+        panic!("{} has no text", command.name())
+    };
+    text.as_ref().map(|content| content.to_text())
+}
+
+#[test]
+fn what_was_generated_is_committed_however_it_ends() {
+    const PART: Step = Step::Part { node: 0, size: 3 };
+    let fail = Step::Fail { node: 0, retryable: false, after_ms: None, entropy: 0 };
+    let interrupt = [Step::Interrupt { named: false }, Step::Sync { node: 0 }];
+    for end in [&[Step::Finish { node: 0 }][..], &[fail], &interrupt] {
+        let mut world = world(&[WORK, PART, PART]);
+        let episode = world.nodes[0].model.expect("it works").episode;
+        end.iter().for_each(|step| world.take(*step));
+        if pending(&world) == ["snapshot"] {
+            answer(&mut world, "snapshot", How::Done);
+        }
+        assert_eq!(committed(&world), Some(world.database.produced[&episode].text()), "S4: {end:?}");
+    }
+    assert_eq!(committed(&world(&[WORK, Step::Finish { node: 0 }])), None, "S4: nothing was generated");
+}
+
+#[test]
+fn what_was_cut_short_by_the_clock_is_kept_if_it_turns_out_to_be_interrupted() {
+    let mut world = world(&[WORK, Step::Part { node: 0, size: 3 }]);
+    let episode = world.nodes[0].model.expect("it works").episode;
+    world.now = deadline(&world).at;
+    world.handle(0, HubEvent::Wake);
+    assert!(world.nodes[0].model.is_none(), "S5: the lease has run out here");
+    world.take(Step::Heartbeat { node: 0, late: false });
+    assert_eq!(pending(&world), ["begin_attempt"]);
+    world.take(Step::Interrupt { named: false });
+    answer(&mut world, "begin_attempt", How::Done);
+    answer(&mut world, "snapshot", How::Done);
+    assert_eq!(committed(&world), Some(world.database.produced[&episode].text()), "S7");
+}
+
+#[test]
+fn the_last_attempt_that_is_allowed_is_not_followed_by_another() {
+    let mut world = world(&[WORK]);
+    for attempt in 1..=ATTEMPTS_MAX {
+        world.take(Step::Fail { node: 0, retryable: true, after_ms: None, entropy: 0 });
+        let last = attempt == ATTEMPTS_MAX;
+        assert_eq!(pending(&world), [if last { "fail" } else { "record_retry" }], "L4: attempt {attempt}");
+        world.take(Step::Settle { node: 0 });
+        if !last {
+            world.now = deadline(&world).at;
+            world.handle(0, HubEvent::Wake);
+            world.take(Step::Settle { node: 0 });
+        }
+    }
+    assert!(world.nodes[0].model.is_none());
+}
+
+#[test]
+fn a_run_is_handed_over_at_once_or_at_its_end_as_is_asked() {
+    let mut at_once = world(&[WORK, Step::HandOver { node: 0 }]);
+    assert_eq!(pending(&at_once), ["release"], "it does not wait for the end of the turn");
+    assert!(at_once.nodes[0].model.is_none());
+    answer(&mut at_once, "release", How::Done);
+    assert!(at_once.nodes[0].held.is_none());
+    let at_end = world(&[WORK, Step::Drain { node: 0 }]);
+    assert_eq!(pending(&at_end), [""; 0]);
+    assert!(at_end.nodes[0].model.is_some());
+}
+
+#[test]
+fn a_run_over_a_history_that_is_edited_gives_way_to_one_over_the_new() {
+    let mut world = world(&[WORK]);
+    let before = world.nodes[0].model.expect("it works").episode;
+    world.take(Step::Edit(0));
+    world.sync(0);
+    answer(&mut world, "snapshot", How::Done);
+    assert!(world.nodes[0].model.is_none(), "S7: nobody wants it any more");
+    world.take(Step::Settle { node: 0 });
+    assert!(world.nodes[0].model.is_some_and(|model| model.episode > before));
+}
+
+#[test]
+fn an_answer_to_a_history_that_is_edited_gives_way_to_one_to_the_new() {
+    let mut world = world(&[WORK, Step::Part { node: 0, size: 3 }, Step::Finish { node: 0 }]);
+    world.take(Step::Edit(0));
+    answer(&mut world, "finish_turn", How::Done);
+    answer(&mut world, "snapshot", How::Done);
+    assert_eq!(pending(&world), ["history"], "S4: the new history has no answer yet");
+    world.take(Step::Settle { node: 0 });
+    assert!(world.nodes[0].model.is_some());
+}
+
+#[test]
+fn who_comes_while_a_model_runs_is_synced_when_it_has_what_was_there() {
+    let part = Step::Part { node: 0, size: 3 };
+    let viewer = |node| Step::Subscribe { node, from: From::Fresh };
+    let world = world(&[WORK, part, part, viewer(0), viewer(1), Step::Flow]);
+    assert!(world.nodes[0].model.is_some());
+    assert!(world.viewers.iter().all(|viewer| viewer.client.synced), "S9");
+}
+
+#[test]
+fn a_hint_of_what_is_known_leads_to_no_read() {
+    let mut world = world(&[WORK]);
+    for version in (0..=world.database.state().snapshot_version.0).map(mainstem_machine::Version) {
+        world.handle(0, HubEvent::Hint { snapshot_version: version });
+        assert_eq!(pending(&world), [""; 0], "L4: {version}");
+    }
+}
