@@ -120,6 +120,7 @@ impl Database {
         if let Some(from) = change.cut_from {
             messages.retain(|message| message.id < from);
         }
+        self.check_not_dropped(command, &last, &change.inserted);
         for message in change.inserted {
             self.check_kept(&last, &message);
             messages.push(Arc::new(message));
@@ -132,6 +133,22 @@ impl Database {
         self.log.push(entry);
         assert_eq!(state.snapshot_version, Version(self.log.len() as u64), "S1: one version for one change");
         Ok((state, true))
+    }
+
+    /// Asserts that whoever ends an episode commits what it has generated of it (S4).
+    fn check_not_dropped(&self, command: &Command, before: &Entry, inserted: &[Message]) {
+        let (Command::FinishTurn { fence, .. }
+        | Command::FinishInterruption { fence, .. }
+        | Command::Fail { fence, .. }) = command
+        else {
+            return;
+        };
+        let produced = self.produced.get(&fence.episode).filter(|produced| produced.lease == fence.lease);
+        let live = before.live() == Some(fence.episode);
+        if live && produced.is_some_and(|produced| !produced.text().is_empty()) {
+            let kept = inserted.iter().any(|message| message.episode == Some(fence.episode));
+            assert!(kept, "S4: {} drops what was generated of {:?}", command.name(), fence.episode);
+        }
     }
 
     /// Asserts that the committed answer of an episode is all that its model produced, committed once (S4).

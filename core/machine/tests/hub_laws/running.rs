@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mainstem_machine::hub::{Deadline, Hub, HubEvent, Reason};
-use mainstem_machine::limits::{ATTEMPTS_MAX, LEASE_MARGIN_PER_MILLE};
+use mainstem_machine::limits::{ATTEMPTS_MAX, LEASE_MARGIN_PER_MILLE, OP_RETRY_DELAY_MIN};
 use mainstem_machine::{Command, Lease};
 
 use crate::database::LEASE_TTL;
@@ -171,6 +171,44 @@ fn what_was_generated_is_committed_however_it_ends() {
         assert_eq!(committed(&world), Some(world.database.produced[&episode].text()), "S4: {end:?}");
     }
     assert_eq!(committed(&world(&[WORK, Step::Finish { node: 0 }])), None, "S4: nothing was generated");
+}
+
+/// The attempt's end is in the row, though its runner was not told so.
+#[test]
+fn what_a_retry_has_voided_is_not_committed_by_an_interruption() {
+    let fail = Step::Fail { node: 0, retryable: true, after_ms: None, entropy: 0 };
+    let mut world = world(&[WORK, Step::Part { node: 0, size: 3 }, fail]);
+    answer(&mut world, "record_retry", How::DoneUnknown);
+    world.take(Step::Interrupt { named: false });
+    world.take(Step::Settle { node: 0 });
+    world.now = deadline(&world).at;
+    world.handle(0, HubEvent::Wake);
+    answer(&mut world, "snapshot", How::Done);
+    assert_eq!(committed(&world), None, "S4: a preview_reset took it back");
+}
+
+#[test]
+fn a_viewer_behind_the_last_parts_gets_them_before_their_message() {
+    let part = Step::Part { node: 0, size: 3 };
+    let viewer = Step::Subscribe { node: 0, from: From::Fresh };
+    let mut world = world(&[WORK, viewer, part, Step::Flow, part, Step::Finish { node: 0 }]);
+    world.take(Step::Settle { node: 0 });
+    assert!(world.nodes[0].held.is_none(), "the turn is over");
+    assert_eq!(world.seen["sent parts"], 1);
+    world.take(Step::View { viewer: 0, events: 1 });
+    assert_eq!(world.seen["sent parts"], 2, "S9");
+    world.take(Step::Flow);
+    assert!(world.viewers[0].client.is_prefix_of(world.database.last()));
+}
+
+#[test]
+fn a_write_that_failed_is_followed_up_soon() {
+    for how in [How::Refused, How::Unknown] {
+        let mut world = world(&[WORK, Step::Finish { node: 0 }]);
+        answer(&mut world, "finish_turn", how);
+        let due = Deadline { at: world.now + OP_RETRY_DELAY_MIN, reason: Reason::RunnerRetry };
+        assert_eq!(deadline(&world), due, "L1");
+    }
 }
 
 #[test]
