@@ -202,12 +202,18 @@ fn a_viewer_behind_the_last_parts_gets_them_before_their_message() {
 }
 
 #[test]
-fn a_write_that_failed_is_followed_up_soon() {
+fn a_write_that_failed_is_followed_up_soon_by_a_read_and_then_a_write() {
     for how in [How::Refused, How::Unknown] {
         let mut world = world(&[WORK, Step::Finish { node: 0 }]);
         answer(&mut world, "finish_turn", how);
         let due = Deadline { at: world.now + OP_RETRY_DELAY_MIN, reason: Reason::RunnerRetry };
         assert_eq!(deadline(&world), due, "L1");
+        world.now = due.at;
+        world.handle(0, HubEvent::Wake);
+        world.handle(0, HubEvent::Wake);
+        assert_eq!(pending(&world), ["snapshot"], "R34: nothing is written before the row is read");
+        answer(&mut world, "snapshot", How::Done);
+        assert_eq!(pending(&world), ["finish_turn"]);
     }
 }
 
