@@ -55,6 +55,20 @@ fn a_lease_runs_out_here_a_little_before_it_does_in_the_database() {
 }
 
 #[test]
+fn a_confirmation_that_is_as_late_as_the_lease_is_long_lets_nothing_go_on() {
+    let mut world = world(&[WORK]);
+    world.now = world.now + LEASE_TTL / 2;
+    world.take(Step::Heartbeat { node: 0, late: true });
+    world.take(Step::Jump);
+    world.handle(0, HubEvent::Wake);
+    assert!(world.nodes[0].model.is_none());
+    world.take(Step::HeartbeatResult { node: 0, which: 0 });
+    assert_eq!(pending(&world), [""; 0], "S5: it counts from when it was asked for");
+    world.take(Step::Wake { node: 0 });
+    assert_eq!(pending(&world), [""; 0]);
+}
+
+#[test]
 fn a_lease_that_was_not_confirmed_prompts_a_read_if_it_is_the_runners() {
     let mut world = world(&[WORK]);
     let lease = world.nodes[0].held.as_ref().expect("it works").lease;
