@@ -414,9 +414,10 @@ impl Runner {
     fn carry_on(&mut self, context: &mut RunnerContext<'_>) {
         let present = self.row.present_episode();
         let has_begun = self.row.attempt_lease == Some(self.lease);
+        let is_present = |episode: &Episode| has_begun && *episode == present;
         match &self.run {
-            Run::Live { episode, .. } if has_begun && *episode == present => {}
-            Run::Ended { episode, how } if has_begun && *episode == present => match how.clone() {
+            Run::Live { episode, .. } if is_present(episode) => {}
+            Run::Ended { episode, how } if is_present(episode) => match how.clone() {
                 Ended::Complete(completion) => {
                     let answer = self.committed_text(present, context);
                     let command = Command::FinishTurn { fence: self.fence(context), answer, completion };

@@ -202,6 +202,18 @@ fn what_a_retry_has_voided_is_not_committed_by_an_interruption() {
 }
 
 #[test]
+fn a_retry_that_was_recorded_though_nobody_said_so_is_not_recorded_again() {
+    let fail = Step::Fail { node: 0, retryable: true, after_ms: None, entropy: 0 };
+    let mut world = world(&[WORK, Step::Part { node: 0, size: 3 }, fail]);
+    answer(&mut world, "record_retry", How::DoneUnknown);
+    world.take(Step::Settle { node: 0 });
+    world.now = deadline(&world).at;
+    world.handle(0, HubEvent::Wake);
+    answer(&mut world, "snapshot", How::Done);
+    assert_eq!(pending(&world), ["begin_attempt"], "R34");
+}
+
+#[test]
 fn a_viewer_behind_the_last_parts_gets_them_before_their_message() {
     let part = Step::Part { node: 0, size: 3 };
     let viewer = Step::Subscribe { node: 0, from: From::Fresh };
