@@ -170,6 +170,7 @@ fn a_page_that_a_viewer_wanted_before_it_started_over_is_not_taken_for_the_one_i
     assert_eq!(pages.count(), 2, "the viewer wants another page");
     assert!(matches!(world.nodes[0].pending[0], Pending::Page { op, .. } if op == first));
     world.take(read(0));
+    world.take(Step::View { viewer: 0, events: 8 });
     world.take(Step::Flow);
     assert_eq!(world.seen["sent history_reset"], 1, "S3: it starts over once");
     let newest = world.database.last();
