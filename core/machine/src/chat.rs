@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -120,6 +121,12 @@ impl ChatState {
     pub fn live_episode(&self) -> Option<(Episode, Lease)> {
         let live = self.status.is_runnable() && self.attempt_lease == Some(self.lease);
         live.then(|| (self.present_episode(), self.lease))
+    }
+
+    /// How long after the last change the next attempt begins, if a failed one is to be tried again.
+    pub fn retry_left(&self) -> Option<Duration> {
+        let retry = self.retry.as_ref()?;
+        Some(Duration::from_millis(retry.at.ms_since(self.updated_at)))
     }
 
     /// The episode to which an answer committed now would belong.

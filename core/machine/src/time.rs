@@ -58,6 +58,12 @@ impl fmt::Debug for Time {
 pub struct WallTime(pub i64);
 
 impl WallTime {
+    /// Milliseconds from `earlier` to this moment, 0 if it is not earlier.
+    #[must_use]
+    pub fn ms_since(self, earlier: Self) -> u64 {
+        u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0)
+    }
+
     /// The moment so many milliseconds later.
     #[must_use]
     pub fn after_ms(self, ms: u64) -> Self {

@@ -463,8 +463,12 @@ impl Runner {
         if self.handing_over != HandOver::No {
             return self.release(context);
         }
-        if self.row.retry.is_some() && self.retry_at.is_some_and(|at| at > context.now) {
-            return;
+        if let Some(left) = self.row.retry_left() {
+            // Who recorded it may have been another worker, or this one without hearing the outcome.
+            let retry_at = *self.retry_at.get_or_insert(context.now + left);
+            if retry_at > context.now {
+                return self.forget_run(context);
+            }
         }
         if self.loaded.is_none_or(|(version, _)| version != self.row.history_version) {
             self.step = Step::Loading { op: context.out.ask(|op| HubAction::LoadHistory { op }) };

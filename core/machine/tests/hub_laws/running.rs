@@ -202,15 +202,40 @@ fn what_a_retry_has_voided_is_not_committed_by_an_interruption() {
 }
 
 #[test]
-fn a_retry_that_was_recorded_though_nobody_said_so_is_not_recorded_again() {
-    let fail = Step::Fail { node: 0, retryable: true, after_ms: None, entropy: 0 };
+fn a_retry_that_was_recorded_though_nobody_said_so_is_not_recorded_again_and_waited_for() {
+    let asked = 3_000;
+    let fail = Step::Fail { node: 0, retryable: true, after_ms: Some(asked), entropy: 0 };
     let mut world = world(&[WORK, Step::Part { node: 0, size: 3 }, fail]);
     answer(&mut world, "record_retry", How::DoneUnknown);
     world.take(Step::Settle { node: 0 });
     world.now = deadline(&world).at;
     world.handle(0, HubEvent::Wake);
     answer(&mut world, "snapshot", How::Done);
-    assert_eq!(pending(&world), ["begin_attempt"], "R34");
+    assert_eq!(pending(&world), [""; 0], "R34");
+    assert_eq!(deadline(&world).reason, Reason::GenerationRetry, "what clients were told holds");
+    world.now = deadline(&world).at;
+    world.handle(0, HubEvent::Wake);
+    assert_eq!(pending(&world), ["begin_attempt"], "L3");
+}
+
+#[test]
+fn a_worker_that_takes_over_waits_out_the_delay_that_was_told() {
+    let asked = Duration::from_secs(60);
+    let after_ms = Some(60_000);
+    let fail = Step::Fail { node: 0, retryable: true, after_ms, entropy: 0 };
+    let mut world = world(&[WORK, fail]);
+    answer(&mut world, "record_retry", How::Done);
+    let due = world.now + asked;
+    // Nobody renews its lease.
+    world.now = world.now + 2 * LEASE_TTL;
+    world.take(Step::Work { node: 1 });
+    assert!(world.nodes[1].held.is_some(), "the other replica has the chat");
+    assert!(world.nodes[1].model.is_none() && world.nodes[1].pending.is_empty(), "it is not yet time");
+    world.now = due;
+    world.take(Step::Heartbeat { node: 1, late: false });
+    world.take(Step::HeartbeatResult { node: 1, which: 0 });
+    world.handle(1, HubEvent::Wake);
+    assert_eq!(world.nodes[1].pending.len(), 1, "L3: it is time");
 }
 
 #[test]
