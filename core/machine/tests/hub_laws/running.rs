@@ -69,6 +69,15 @@ fn a_confirmation_that_is_as_late_as_the_lease_is_long_lets_nothing_go_on() {
 }
 
 #[test]
+fn a_confirmation_that_runs_out_as_it_comes_lets_nothing_go_on() {
+    let mut world = world(&[WORK, Step::Heartbeat { node: 0, late: true }]);
+    world.now = deadline(&world).at;
+    world.take(Step::HeartbeatResult { node: 0, which: 0 });
+    assert!(world.nodes[0].model.is_none());
+    assert_eq!(pending(&world), [""; 0], "S5");
+}
+
+#[test]
 fn a_lease_that_was_not_confirmed_prompts_a_read_if_it_is_the_runners() {
     let mut world = world(&[WORK]);
     let lease = world.nodes[0].held.as_ref().expect("it works").lease;
