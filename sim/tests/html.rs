@@ -8,22 +8,12 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use mainstem_programs::{CHROMIUM, CHROMIUM_FLAGS};
 use serde_json::Value;
 
 /// Time limit, by the wall clock.
 const BROWSER_LIMIT: Duration = Duration::from_secs(90);
-const FLAGS: [&str; 10] = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=1500,950",
-    "--dump-dom",
-];
+const FLAGS: [&str; 2] = ["--window-size=1500,950", "--dump-dom"];
 
 /// A story that must fail, with text that tries to break out of the page.
 const FAILS: &str = r#"
@@ -72,15 +62,15 @@ fn inspect(scenario: &Path, scratch: &Scratch) -> (Option<i32>, Value) {
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&replay.stderr)));
     assert!(!text.contains("://"), "the page names no other");
     let out = scratch.0.join("dom.html");
-    let mut browser =
-        Command::new(mainstem_programs::CHROMIUM.path().unwrap_or_else(|missing| panic!("{missing}")))
-            .args(FLAGS)
-            .arg(format!("--user-data-dir={}", scratch.0.join("profile").display()))
-            .arg(format!("file://{}#selfcheck", page.display()))
-            .stdout(fs::File::create(&out).expect("a file can be made"))
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the browser starts");
+    let mut browser = Command::new(CHROMIUM.path().unwrap_or_else(|missing| panic!("{missing}")))
+        .args(CHROMIUM_FLAGS)
+        .args(FLAGS)
+        .arg(format!("--user-data-dir={}", scratch.0.join("profile").display()))
+        .arg(format!("file://{}#selfcheck", page.display()))
+        .stdout(fs::File::create(&out).expect("a file can be made"))
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the browser starts");
     let start = Instant::now();
     while browser.try_wait().expect("a child can be waited for").is_none() {
         if start.elapsed() > BROWSER_LIMIT {

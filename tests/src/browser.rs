@@ -2,10 +2,10 @@
 //! of the server but its address: what it does with what it is answered is its own.
 
 use std::fs;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use futures::{SinkExt, StreamExt};
+use mainstem_programs::{CHROMIUM, CHROMIUM_FLAGS};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -16,19 +16,7 @@ use crate::deadline::{until, within};
 use crate::last_will::LastWill;
 use crate::scratch::Scratch;
 
-const BROWSERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
-const FLAGS: [&str; 10] = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--no-proxy-server",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--remote-debugging-port=0",
-];
+const FLAGS: [&str; 2] = ["--no-proxy-server", "--remote-debugging-port=0"];
 
 /// A page in a browser of its own.
 #[derive(Debug)]
@@ -52,7 +40,8 @@ impl Page {
 
     async fn open_with(url: &str, flags: &[&str]) -> Self {
         let directory = Scratch::new();
-        let child = Command::new(program())
+        let child = Command::new(CHROMIUM.path().unwrap_or_else(|missing| panic!("{missing}")))
+            .args(CHROMIUM_FLAGS)
             .args(FLAGS)
             .args(flags)
             .arg(format!("--user-data-dir={}", directory.path().display()))
@@ -104,12 +93,4 @@ impl Drop for Page {
         self.child.kill().ok();
         self.child.wait().ok();
     }
-}
-
-fn program() -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path)
-        .flat_map(|directory| BROWSERS.map(|name| directory.join(name)))
-        .find(|program| program.is_file());
-    found.expect("this test needs Chromium: install Debian's package `chromium`")
 }

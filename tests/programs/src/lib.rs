@@ -54,6 +54,18 @@ pub const PGBOUNCER: Program = Program {
     directories: &SYSTEM_DIRECTORIES,
 };
 
+/// Without a window, a sandbox (which root cannot have), or a word to anybody but the page that is opened.
+pub const CHROMIUM_FLAGS: [&str; 8] = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+];
+
 /// The servers' side: `initdb` and `postgres`.
 pub const POSTGRESQL: Program = Program {
     name: "PostgreSQL",
