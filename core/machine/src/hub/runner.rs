@@ -86,7 +86,6 @@ enum Step {
     },
     Writing {
         op: OpId,
-        write: Write,
     },
     /// A row that was read after the failure.
     Rereading {
@@ -95,16 +94,6 @@ enum Step {
     WaitingToRetry {
         until: Time,
     },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Write {
-    /// The end of the run.
-    End,
-    Retry {
-        delay: Duration,
-    },
-    Release,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -293,7 +282,7 @@ impl Runner {
     ) {
         let step = self.step;
         match step {
-            Step::Beginning { op: asked } | Step::Writing { op: asked, .. } if asked == op => {}
+            Step::Beginning { op: asked } | Step::Writing { op: asked } if asked == op => {}
             _ => return,
         }
         match outcome {
@@ -301,13 +290,10 @@ impl Runner {
                 self.backoff.reset();
                 self.observe(state);
                 self.step = Step::Nothing;
-                match step {
-                    Step::Beginning { .. } => {
-                        self.forget_run(context);
-                        self.start(state.present_episode(), context);
-                    }
-                    Step::Writing { write, .. } => self.on_written(write, context),
-                    _ => {}
+                // What was written needs no word: the row says it.
+                if matches!(step, Step::Beginning { .. }) {
+                    self.forget_run(context);
+                    self.start(state.present_episode(), context);
                 }
             }
             OpOutcome::Done(Err(_)) => {
@@ -339,17 +325,6 @@ impl Runner {
         let model = self.row.model.clone();
         context.out.push(HubAction::Start { generation, episode, model, history });
         self.run = Run::Live { episode, generation };
-    }
-
-    fn on_written(&mut self, write: Write, context: &mut RunnerContext<'_>) {
-        match write {
-            Write::End => self.forget_run(context),
-            Write::Retry { delay } => {
-                self.forget_run(context);
-                self.retry_at = Some(context.now + delay);
-            }
-            Write::Release => {}
-        }
     }
 
     /// The outcome of the run is in the row, even if an edit has voided it. The episode to settle is that of
@@ -408,7 +383,7 @@ impl Runner {
         self.stop(context);
         let episode = self.row.present_episode();
         let partial = self.committed_text(episode, context);
-        self.write(Write::End, Command::FinishInterruption { fence: self.fence(context), partial }, context);
+        self.write(Command::FinishInterruption { fence: self.fence(context), partial }, context);
     }
 
     fn carry_on(&mut self, context: &mut RunnerContext<'_>) {
@@ -421,7 +396,7 @@ impl Runner {
                 Ended::Complete(completion) => {
                     let answer = self.committed_text(present, context);
                     let command = Command::FinishTurn { fence: self.fence(context), answer, completion };
-                    self.write(Write::End, command, context);
+                    self.write(command, context);
                 }
                 Ended::Failed { error, again } => self.fail(present, error, again, context),
                 Ended::Cut => self.begin(context),
@@ -445,10 +420,10 @@ impl Runner {
             let delay_ms = delay.as_millis() as u64;
             sometimes!("a retry is recorded");
             let command = Command::RecordRetry { fence, delay_ms, error };
-            self.write(Write::Retry { delay }, command, context);
+            self.write(command, context);
         } else {
             let partial = self.committed_text(episode, context);
-            self.write(Write::End, Command::Fail { fence, partial, error }, context);
+            self.write(Command::Fail { fence, partial, error }, context);
         }
     }
 
@@ -482,13 +457,13 @@ impl Runner {
         sometimes!("a run is handed over");
         self.stop(context);
         let command = Command::Release { replica: context.config.replica.clone(), lease: self.lease };
-        self.write(Write::Release, command, context);
+        self.write(command, context);
     }
 
-    fn write(&mut self, write: Write, command: Command, context: &mut RunnerContext<'_>) {
+    fn write(&mut self, command: Command, context: &mut RunnerContext<'_>) {
         assert!(!self.suspended, "S5: nothing is written under a lease that has expired");
         let op = context.out.ask(|op| HubAction::Apply { op, command });
-        self.step = Step::Writing { op, write };
+        self.step = Step::Writing { op };
     }
 
     fn fence(&self, context: &RunnerContext<'_>) -> Fence {
