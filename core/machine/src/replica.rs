@@ -61,12 +61,12 @@ pub enum ReplicaEvent {
         /// How it came out.
         outcome: OpOutcome<Result<Arc<ChatState>, Rejection>>,
     },
-    /// The answer to [`ReplicaAction::Heartbeat`]: those that were confirmed.
+    /// The answer to [`ReplicaAction::Heartbeat`].
     HeartbeatResult {
         /// The operation that this is the outcome of.
         op: OpId,
         /// How it came out.
-        outcome: OpOutcome<Vec<(ChatId, Lease)>>,
+        outcome: OpOutcome<Heartbeat>,
     },
     /// The hub has no runner for this lease any more.
     RunnerGone {
@@ -79,6 +79,18 @@ pub enum ReplicaEvent {
     Drain,
     /// A deadline may have come.
     Wake,
+}
+
+/// The answer to a heartbeat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heartbeat {
+    /// These leases are still held, and were renewed.
+    Confirmed(Vec<(ChatId, Lease)>),
+    /// Nothing was renewed: another process has this replica's name.
+    NameLost {
+        /// Where the relay of that process is reached, `host:port`.
+        to: Arc<str>,
+    },
 }
 
 /// The result of a sync.
@@ -159,7 +171,7 @@ pub enum ReplicaAction {
 ///
 /// ```
 /// use mainstem_machine::hub::OpOutcome;
-/// use mainstem_machine::replica::{SyncResult, Replica, ReplicaAction, ReplicaConfig, ReplicaEvent};
+/// use mainstem_machine::replica::{Heartbeat, SyncResult, Replica, ReplicaAction, ReplicaConfig, ReplicaEvent};
 /// use mainstem_machine::{ChatId, Command, Content, StoreFacts, Outcome, ReplicaId, Status, Time, WallTime};
 /// use std::sync::Arc;
 /// use std::time::Duration;
@@ -179,7 +191,8 @@ pub enum ReplicaAction {
 ///     ReplicaAction::Heartbeat { op: heartbeat, .. },
 ///     ReplicaAction::Sync { op: sync, .. },
 /// ] = asked[..] else { panic!() };
-/// replica.handle(now, ReplicaEvent::HeartbeatResult { op: heartbeat, outcome: OpOutcome::Done(vec![]) });
+/// let renewed = OpOutcome::Done(Heartbeat::Confirmed(vec![]));
+/// replica.handle(now, ReplicaEvent::HeartbeatResult { op: heartbeat, outcome: renewed });
 ///
 /// // The database knows of a chat that nobody works on.
 /// let chat = ChatId(uuid::Uuid::from_u128(1));
@@ -208,7 +221,8 @@ pub enum ReplicaAction {
 ///     });
 ///     if let Some((op, held)) = renewed {
 ///         assert_eq!(held, [(chat, lease)]);
-///         replica.handle(now, ReplicaEvent::HeartbeatResult { op, outcome: OpOutcome::Done(held) });
+///         let renewed = OpOutcome::Done(Heartbeat::Confirmed(held));
+///         replica.handle(now, ReplicaEvent::HeartbeatResult { op, outcome: renewed });
 ///         break now;
 ///     }
 ///     now = replica.poll_timeout().unwrap().at;
@@ -239,6 +253,8 @@ pub struct Replica {
     resync_requested: bool,
     synced_at: Option<Time>,
     draining: bool,
+    /// Who has this replica's name by now.
+    name_lost: Option<Arc<str>>,
     last_op: u64,
     out: VecDeque<ReplicaAction>,
 }
@@ -313,6 +329,7 @@ impl Replica {
             resync_requested: false,
             synced_at: None,
             draining: false,
+            name_lost: None,
             last_op: 0,
             out: VecDeque::new(),
         }
@@ -354,9 +371,15 @@ impl Replica {
         self.held.contains_key(&chat) || self.acquiring.values().any(|asked| asked.chat == chat)
     }
 
-    /// Whether the database answered the last sync, and took the last heartbeat.
+    /// Whether the database answered the last sync, took the last heartbeat, and knows this replica by its name.
     pub fn is_connected(&self) -> bool {
-        self.synced_at.is_some() && self.sync_backoff.is_fresh() && self.can_write
+        let answers = self.synced_at.is_some() && self.sync_backoff.is_fresh() && self.can_write;
+        answers && self.name_lost.is_none()
+    }
+
+    /// Where the process is reached that has this replica's name by now, if it is not this one any more.
+    pub fn name_lost(&self) -> Option<&Arc<str>> {
+        self.name_lost.as_ref()
     }
 
     fn apply(&mut self, now: Time, event: ReplicaEvent) {
@@ -396,13 +419,15 @@ impl Replica {
                     }
                 }
             }
-            ReplicaEvent::Drain => {
-                self.draining = true;
-                self.wanted.clear();
-                self.wanted_chats.clear();
-            }
+            ReplicaEvent::Drain => self.drain(),
             ReplicaEvent::Wake => {}
         }
+    }
+
+    fn drain(&mut self) {
+        self.draining = true;
+        self.wanted.clear();
+        self.wanted_chats.clear();
     }
 
     fn want(&mut self, chat: ChatId, status: Status) {
@@ -483,25 +508,33 @@ impl Replica {
         }
     }
 
-    fn on_heartbeat_result(&mut self, now: Time, op: OpId, outcome: OpOutcome<Vec<(ChatId, Lease)>>) {
+    fn on_heartbeat_result(&mut self, now: Time, op: OpId, outcome: OpOutcome<Heartbeat>) {
         let (sent_at, overdue) = match (self.heartbeat, self.overdue.remove(&op)) {
             (_, Some(sent_at)) => (sent_at, true),
             (Round::InFlight { op: present, sent_at, .. }, None) if present == op => (sent_at, false),
             _ => return,
         };
-        let OpOutcome::Done(confirmed) = outcome else {
-            if overdue {
+        let confirmed: BTreeSet<_> = match outcome {
+            OpOutcome::Done(Heartbeat::Confirmed(confirmed)) => {
+                self.can_write = true;
+                confirmed.into_iter().collect()
+            }
+            // Whoever is not itself any more begins nothing (S5). It takes a new process to be another.
+            OpOutcome::Done(Heartbeat::NameLost { to }) => {
+                self.name_lost = Some(to);
+                self.drain();
+                BTreeSet::new()
+            }
+            OpOutcome::Refused | OpOutcome::Unknown if overdue => return,
+            OpOutcome::Refused | OpOutcome::Unknown => {
+                self.can_write = false;
+                self.heartbeat = Round::Due { at: now + self.config.heartbeat / 5 };
                 return;
             }
-            self.can_write = false;
-            self.heartbeat = Round::Due { at: now + self.config.heartbeat / 5 };
-            return;
         };
-        self.can_write = true;
         if !overdue {
             self.heartbeat = Round::Due { at: sent_at + self.config.heartbeat };
         }
-        let confirmed: BTreeSet<_> = confirmed.into_iter().collect();
         for (&chat, held) in &self.held {
             let lease = held.lease;
             if confirmed.contains(&(chat, lease)) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_machine::hub::OpOutcome;
-use mainstem_machine::replica::{Replica, ReplicaAction, ReplicaConfig, ReplicaEvent, SyncResult};
+use mainstem_machine::replica::{Heartbeat, Replica, ReplicaAction, ReplicaConfig, ReplicaEvent, SyncResult};
 use mainstem_machine::{
     ChatId, ChatState, Command, Content, OpId, Outcome, ReplicaId, Status, StoreFacts, Time, WallTime,
 };
@@ -83,7 +83,7 @@ fn an_answer_that_comes_later_than_the_next_heartbeat_still_confirms() {
     let slow = heartbeats(&mut replica)[0];
     replica.handle(after(1000), ReplicaEvent::Wake);
     assert_eq!(heartbeats(&mut replica).len(), 1, "the slow one is not waited for");
-    let confirmed = vec![(CHAT, mainstem_machine::Lease(1))];
+    let confirmed = Heartbeat::Confirmed(vec![(CHAT, mainstem_machine::Lease(1))]);
     replica
         .handle(after(1200), ReplicaEvent::HeartbeatResult { op: slow, outcome: OpOutcome::Done(confirmed) });
     let sent_at = after(500);
@@ -146,7 +146,13 @@ fn looks_with_beats(replica: &mut Replica, now: Time) -> Vec<OpId> {
         match action {
             ReplicaAction::Sync { op, .. } => syncs.push(op),
             ReplicaAction::Heartbeat { op, .. } => {
-                replica.handle(now, ReplicaEvent::HeartbeatResult { op, outcome: OpOutcome::Done(vec![]) });
+                replica.handle(
+                    now,
+                    ReplicaEvent::HeartbeatResult {
+                        op,
+                        outcome: OpOutcome::Done(Heartbeat::Confirmed(vec![])),
+                    },
+                );
             }
             _ => {}
         }
@@ -187,11 +193,22 @@ fn a_database_that_does_not_take_heartbeats_is_not_one_to_work_with() {
     let outcome = OpOutcome::Done(SyncResult::default());
     replica.handle(after(1), ReplicaEvent::Synced { op: sync, outcome });
     assert!(!replica.is_connected(), "it can be read, and nobody knows whether it can be written");
-    replica
-        .handle(after(2), ReplicaEvent::HeartbeatResult { op: heartbeat, outcome: OpOutcome::Done(vec![]) });
+    replica.handle(
+        after(2),
+        ReplicaEvent::HeartbeatResult {
+            op: heartbeat,
+            outcome: OpOutcome::Done(Heartbeat::Confirmed(vec![])),
+        },
+    );
     assert!(replica.is_connected());
-    let later = [(OpOutcome::Refused, false), (OpOutcome::Done(vec![]), true), (OpOutcome::Unknown, false)];
-    for (outcome, connected) in later.into_iter().chain([(OpOutcome::Done(vec![]), true)]) {
+    let later = [
+        (OpOutcome::Refused, false),
+        (OpOutcome::Done(Heartbeat::Confirmed(vec![])), true),
+        (OpOutcome::Unknown, false),
+    ];
+    for (outcome, connected) in
+        later.into_iter().chain([(OpOutcome::Done(Heartbeat::Confirmed(vec![])), true)])
+    {
         let (now, op) = next_beat(&mut replica);
         replica.handle(now, ReplicaEvent::HeartbeatResult { op, outcome });
         assert_eq!(replica.is_connected(), connected);

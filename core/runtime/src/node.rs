@@ -18,7 +18,7 @@ use crate::driver::{Entry, Followed, Follows, HubCell, Next, ReplicaCell, Shared
 use crate::limits::driver::{HAND_OVER_TIMEOUT, RETRY_BUDGET};
 use crate::ports::{
     Answer, Applied, Bus, Env, Fault, Generator, IdempotencyKey, Keep, Listed, Page, ReplicaRow, Request,
-    Rival, Store, TaskHandle, within,
+    Store, TaskHandle, within,
 };
 use crate::relay::{Follow, Peers, RelayServer, RelaySource};
 
@@ -240,7 +240,7 @@ impl<E: Env> Node<E> {
     /// Whether traffic is welcome: the database can be read and written, all tasks live, and nobody drains.
     pub fn is_ready(&self) -> bool {
         let replica = &self.shared.replica;
-        let works = replica.is_connected() && replica.rival().is_none() && !self.vitals.is_failed();
+        let works = replica.is_connected() && !self.vitals.is_failed();
         works && !lock(&self.running).draining
     }
 
@@ -251,14 +251,14 @@ impl<E: Env> Node<E> {
     }
 
     /// Completes when another process has taken this replica's name, as it may when this one was stopped for
-    /// longer than a lease lasts. Nothing is begun from then on.
-    pub async fn name_lost(&self) -> Rival {
+    /// longer than a lease lasts, and tells where that one's relay is reached. Nothing is begun from then on.
+    pub async fn name_lost(&self) -> Arc<str> {
         loop {
             let news = self.shared.replica.news();
             let mut news = std::pin::pin!(news);
             news.as_mut().enable();
-            if let Some(rival) = self.shared.replica.rival() {
-                return rival;
+            if let Some(to) = self.shared.replica.name_lost() {
+                return to;
             }
             news.await;
         }

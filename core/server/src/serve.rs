@@ -114,10 +114,10 @@ pub async fn serve<E: Env>(config: &Config, front: Front, node: Node<E>) -> Resu
             tracing::info!(signal = name, "draining");
             None
         }
-        rival = node.name_lost() => Some(format!(
-            "--replica {}: another mainstem, whose relay is {}, has this name by now: this one was not heard of for \
+        to = node.name_lost() => Some(format!(
+            "--replica {}: another mainstem, whose relay is {to}, has this name by now: this one was not heard of for \
              longer than a lease",
-            config.replica, rival.address
+            config.replica
         )),
         task = node.failure() => Some(task_ended(task)),
         _ = &mut serving => Some(task_ended("clients' listener")),

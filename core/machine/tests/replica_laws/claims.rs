@@ -7,7 +7,7 @@ use mainstem_machine::limits::{
     ACQUISITIONS_MAX, BUS_SUBSCRIBE_TIMEOUT, EXPIRY_SLACK, OP_RETRY_DELAY_MAX, OVERDUE_MAX, SYNC_SPACING_MIN,
     WANTED_MAX,
 };
-use mainstem_machine::replica::{ReplicaAction, ReplicaEvent, SyncResult};
+use mainstem_machine::replica::{Heartbeat, ReplicaAction, ReplicaEvent, SyncResult};
 use mainstem_machine::{ChatId, Lease, OpId, Status};
 use uuid::Uuid;
 
@@ -186,7 +186,7 @@ fn a_heartbeat_names_what_is_held_and_its_answer_confirms_or_doubts_it() {
     assert_eq!(held, [(chat(1), Lease(1)), (chat(2), Lease(2))]);
     let sent = world.now;
     world.now = world.now + Duration::from_secs(1);
-    let outcome = OpOutcome::Done(vec![(chat(1), Lease(1)), (chat(2), Lease(1))]);
+    let outcome = OpOutcome::Done(Heartbeat::Confirmed(vec![(chat(1), Lease(1)), (chat(2), Lease(1))]));
     world.handle(ReplicaEvent::HeartbeatResult { op, outcome });
     assert_eq!(
         world.actions,
@@ -380,4 +380,24 @@ fn however_much_is_free_what_is_known_and_asked_for_is_bounded() {
         asked += world.acquiring.len() + 1 - before;
     }
     assert_eq!(asked, ACQUISITIONS_MAX + WANTED_MAX, "B1: what does not fit is left to a later look");
+}
+
+#[test]
+fn whoever_lost_its_name_begins_nothing_more_even_when_the_name_is_free_again() {
+    let mut world = settled(2);
+    world.free(1, Status::Running);
+    world.answer_acquire(0, How::Yes);
+    while world.heartbeat.is_none() {
+        world.pass();
+        world.answer_sync(vec![], None, How::Yes);
+    }
+    world.lose_name();
+    world.free(2, Status::Interrupting);
+    assert!(world.acquiring.is_empty(), "S5: it is another's to finish");
+    while world.heartbeat.is_none() {
+        world.pass();
+    }
+    world.answer_heartbeat(How::Yes);
+    world.answer_sync(vec![(chat(3), Status::Running)], None, How::Yes);
+    assert!(world.acquiring.is_empty() && !world.replica.is_connected(), "S5: it takes a new process");
 }

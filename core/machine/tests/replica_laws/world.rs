@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mainstem_machine::hub::OpOutcome;
 use mainstem_machine::limits::{ACQUISITIONS_MAX, SYNC_RUNNABLE_MAX};
-use mainstem_machine::replica::{Replica, ReplicaAction, ReplicaConfig, ReplicaEvent, SyncResult};
+use mainstem_machine::replica::{Heartbeat, Replica, ReplicaAction, ReplicaConfig, ReplicaEvent, SyncResult};
 use mainstem_machine::{
     ChatId, ChatState, Command, Content, Lease, OpId, Outcome, Rejection, ReplicaId, Status, StoreFacts,
     Time, WallTime,
@@ -56,6 +56,7 @@ pub(crate) enum Step {
     BusLost,
     RunnerGone { which: u8 },
     Drain,
+    NameLost,
     Deadline,
     Tick { ms: u16 },
 }
@@ -74,7 +75,7 @@ pub(crate) fn steps(max: usize) -> impl Strategy<Value = Vec<Step>> {
         12 => any::<u8>().prop_map(|which| Step::RunnerGone { which }),
         10 => Just(Step::Deadline),
         8 => (0u16..3000).prop_map(|ms| Step::Tick { ms }),
-        1 => proptest::bool::weighted(0.2).prop_map(|drain| if drain { Step::Drain } else { Step::Deadline }),
+        1 => prop_oneof![1 => Just(Step::Drain), 1 => Just(Step::NameLost), 8 => Just(Step::Deadline)],
     ];
     proptest::collection::vec(step, 0..max)
 }
@@ -224,12 +225,23 @@ impl World {
     pub(crate) fn answer_heartbeat(&mut self, how: How) {
         let Some((op, held)) = self.heartbeat.take() else { return };
         let outcome = match how {
-            How::Yes => OpOutcome::Done(held),
-            How::No => OpOutcome::Done(vec![]),
+            How::Yes => OpOutcome::Done(Heartbeat::Confirmed(held)),
+            How::No => OpOutcome::Done(Heartbeat::Confirmed(vec![])),
             How::Refused => OpOutcome::Refused,
             How::Unknown => OpOutcome::Unknown,
         };
         self.handle(ReplicaEvent::HeartbeatResult { op, outcome });
+    }
+
+    /// The answer to the heartbeat: another process has the name.
+    pub(crate) fn lose_name(&mut self) {
+        let Some((op, _)) = self.heartbeat.take() else { return };
+        self.draining = true;
+        let outcome = OpOutcome::Done(Heartbeat::NameLost { to: "10.0.0.9:4000".into() });
+        self.handle(ReplicaEvent::HeartbeatResult { op, outcome });
+        assert!(!self.replica.is_connected() && self.replica.name_lost().is_some(), "S5");
+        let doubted = |action: &&ReplicaAction| matches!(action, ReplicaAction::Lost { .. });
+        assert_eq!(self.actions.iter().filter(doubted).count(), self.held.len(), "S5: nothing was renewed");
     }
 
     pub(crate) fn answer_bus(&mut self, established: bool) {
@@ -272,6 +284,7 @@ impl World {
             Step::BusLost => self.handle(ReplicaEvent::BusLost),
             Step::RunnerGone { which } => self.runner_gone(which.into()),
             Step::Drain => self.drain(),
+            Step::NameLost => self.lose_name(),
             Step::Deadline => self.pass(),
             Step::Tick { ms } => self.now = self.now + Duration::from_millis(ms.into()),
         }

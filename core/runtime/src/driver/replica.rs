@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, Stream};
 use mainstem_machine::hub::HubEvent;
 use mainstem_machine::limits::OP_TIMEOUT;
-use mainstem_machine::replica::{Replica, ReplicaAction, ReplicaConfig, ReplicaEvent, SyncResult};
+use mainstem_machine::replica::{Heartbeat, Replica, ReplicaAction, ReplicaConfig, ReplicaEvent, SyncResult};
 use mainstem_machine::{ChatId, Lease, OpId, Status, Time, Version};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
@@ -21,7 +21,7 @@ use super::task_waker::TaskWaker;
 use super::{Shared, lock};
 use crate::limits::driver::NOTICES_MAX;
 use crate::ports::{
-    BusError, BusSubscription, Env, Fault, Held, Request, Rival, SyncReport, SyncRequest, Topic, within,
+    BusError, BusSubscription, Env, Fault, Held, Request, SyncReport, SyncRequest, Topic, within,
 };
 
 /// The replica's machine, and the tasks that wait for changes of it.
@@ -29,7 +29,6 @@ pub(crate) struct ReplicaCell {
     inner: Mutex<Inner>,
     task_waker: TaskWaker,
     news: Notify,
-    rival: Mutex<Option<Rival>>,
 }
 
 struct Inner {
@@ -41,7 +40,7 @@ impl ReplicaCell {
     pub(crate) fn new(now: Time, config: ReplicaConfig) -> Self {
         let inner = Inner { replica: Replica::new(now, config), pending: VecDeque::new() };
         let (task_waker, news) = (TaskWaker::default(), Notify::new());
-        Self { inner: Mutex::new(inner), task_waker, news, rival: Mutex::default() }
+        Self { inner: Mutex::new(inner), task_waker, news }
     }
 
     pub(crate) fn handle<E: Env>(&self, env: &E, event: ReplicaEvent) {
@@ -73,9 +72,9 @@ impl ReplicaCell {
         lock(&self.inner).replica.works_on(chat)
     }
 
-    /// Who has this replica's name, if it is not this one any more.
-    pub(crate) fn rival(&self) -> Option<Rival> {
-        lock(&self.rival).clone()
+    /// See [`Replica::name_lost`].
+    pub(crate) fn name_lost(&self) -> Option<Arc<str>> {
+        lock(&self.inner).replica.name_lost().cloned()
     }
 
     pub(crate) fn is_drained(&self) -> bool {
@@ -187,14 +186,15 @@ impl<E: Env> ReplicaTask<E> {
             ReplicaAction::Heartbeat { op, held } => self.operate(async move {
                 let held: Vec<_> = held.into_iter().map(|(chat, lease)| Held { chat, lease }).collect();
                 let result = bounded(&shared.env, shared.store.heartbeat(&shared.row, &held)).await;
-                let confirmed = result.map(|report| {
-                    if let Some(rival) = report.rival {
-                        shared.lose_name(rival);
+                let heartbeat = result.map(|report| match report.rival {
+                    Some(rival) => Heartbeat::NameLost { to: rival.address.into() },
+                    None => {
+                        shared.learn_peers(report.peers);
+                        let confirmed = report.confirmed.into_iter();
+                        Heartbeat::Confirmed(confirmed.map(|held| (held.chat, held.lease)).collect())
                     }
-                    shared.learn_peers(report.peers);
-                    report.confirmed.into_iter().map(|held| (held.chat, held.lease)).collect()
                 });
-                Done::Event(ReplicaEvent::HeartbeatResult { op, outcome: outcome(confirmed, "heartbeat") })
+                Done::Event(ReplicaEvent::HeartbeatResult { op, outcome: outcome(heartbeat, "heartbeat") })
             }),
             ReplicaAction::Assign { chat, state, asked_at, has_slot } => {
                 let lease = state.lease;
@@ -215,19 +215,6 @@ impl<E: Env> ReplicaTask<E> {
 
     fn operate(&mut self, operation: impl Future<Output = Done> + Send + 'static) {
         self.operations.push(Box::pin(operation));
-    }
-}
-
-impl<E: Env> Shared<E> {
-    /// Whoever is not itself any more begins nothing (S5). It takes a restart to be another.
-    fn lose_name(&self, rival: Rival) {
-        tracing::error!(
-            replica = %self.row.replica,
-            address = rival.address,
-            "another process has this replica's name: nothing is begun here any more"
-        );
-        *lock(&self.replica.rival) = Some(rival);
-        self.replica.handle(&self.env, ReplicaEvent::Drain);
     }
 }
 
