@@ -4,15 +4,13 @@
 use std::time::Duration;
 
 use mainstem_machine::{
-    ChatId, ChatState, Content, Episode, FinishReason, Lease, Message, MessageId, ReplicaId, Role, Status,
-    Usage, Version, WallTime,
+    AnswerRecord, ChatId, ChatState, Content, Episode, FinishReason, Lease, Message, MessageId, Rejection,
+    ReplicaId, Role, Status, Usage, Version, WallTime,
 };
 use mainstem_runtime::ports::{Held, Peer, ReplicaRow, Rival};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::Row;
-
-use super::transaction::{IdempotencyRecord, Locked};
 
 /// The columns of a row by name, in types that both databases have.
 pub(super) trait Fields {
@@ -215,6 +213,16 @@ pub(super) fn message(row: &impl Fields) -> sqlx::Result<Option<Message>> {
     }))
 }
 
+/// A chat's row, locked.
+#[derive(Debug)]
+pub(super) struct Locked {
+    /// `None` if there is no such chat.
+    pub(super) state: Option<ChatState>,
+    pub(super) lease_expires_at: Option<WallTime>,
+    /// The database's clock.
+    pub(super) now: WallTime,
+}
+
 /// A chat's row together with the clock. If there is no such chat, all its columns are NULL.
 pub(super) fn locked(row: &impl Fields) -> sqlx::Result<Locked> {
     let state = match row.text("id")? {
@@ -223,6 +231,13 @@ pub(super) fn locked(row: &impl Fields) -> sqlx::Result<Locked> {
     };
     let lease_expires_at = row.int("lease_expires_at")?.map(WallTime);
     Ok(Locked { state, lease_expires_at, now: time(row, "now")? })
+}
+
+/// A stored idempotency record.
+#[derive(Debug)]
+pub(super) struct IdempotencyRecord {
+    pub(super) body: Vec<u8>,
+    pub(super) answer: Result<AnswerRecord, Rejection>,
 }
 
 /// A row of [`KEPT`]. It always has an answer, because that is written before the commit.

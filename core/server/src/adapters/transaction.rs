@@ -5,29 +5,11 @@ use std::future::Future;
 use std::time::Duration;
 
 use mainstem_machine::{
-    AnswerRecord, Change, ChatId, ChatState, LeaseTerm, MessageId, Outcome, Rejection, Role, StoreFacts,
-    WallTime,
+    AnswerRecord, Change, ChatId, LeaseTerm, MessageId, Outcome, Role, StoreFacts, WallTime,
 };
 use mainstem_runtime::ports::{Answer, Applied, IdempotencyKey, Request};
 
-use super::rows::json;
-
-/// A chat's row, locked.
-#[derive(Debug)]
-pub(super) struct Locked {
-    /// `None` if there is no such chat.
-    pub(super) state: Option<ChatState>,
-    pub(super) lease_expires_at: Option<WallTime>,
-    /// The database's clock.
-    pub(super) now: WallTime,
-}
-
-/// A stored idempotency record.
-#[derive(Debug)]
-pub(super) struct IdempotencyRecord {
-    pub(super) body: Vec<u8>,
-    pub(super) answer: Result<AnswerRecord, Rejection>,
-}
+use super::rows::{IdempotencyRecord, Locked, json};
 
 /// Everything a transaction writes.
 #[derive(Debug)]

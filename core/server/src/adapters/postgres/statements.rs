@@ -6,8 +6,8 @@ use mainstem_runtime::ports::IdempotencyKey;
 use sqlx::{Postgres, Transaction, query};
 
 use super::now;
-use crate::adapters::rows::{self, bind_chat, signed};
-use crate::adapters::transaction::{IdempotencyRecord, Locked, Statements, Write};
+use crate::adapters::rows::{self, IdempotencyRecord, Locked, bind_chat, signed};
+use crate::adapters::transaction::{Statements, Write};
 
 pub(super) struct PostgresStatements<'c>(pub(super) Transaction<'c, Postgres>);
 

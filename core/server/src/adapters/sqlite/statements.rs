@@ -5,8 +5,8 @@ use mainstem_runtime::ports::IdempotencyKey;
 use sqlx::{Sqlite, Transaction, query};
 
 use super::now;
-use crate::adapters::rows::{self, bind_chat, signed};
-use crate::adapters::transaction::{IdempotencyRecord, Locked, Statements, Write};
+use crate::adapters::rows::{self, IdempotencyRecord, Locked, bind_chat, signed};
+use crate::adapters::transaction::{Statements, Write};
 
 pub(super) struct SqliteStatements<'c>(pub(super) Transaction<'c, Sqlite>);
 
