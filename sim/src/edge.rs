@@ -102,7 +102,7 @@ async fn watch(
 
 fn rejected(error: &EdgeError) -> Reply {
     match error {
-        EdgeError::Rejected(_) | EdgeError::Mismatch => Reply::Rejected(error.to_string()),
+        EdgeError::Rejected(_) => Reply::Rejected(error.to_string()),
         EdgeError::Unavailable(_) | EdgeError::Overloaded(_) => Reply::Unavailable(error.to_string()),
     }
 }

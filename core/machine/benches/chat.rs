@@ -1,11 +1,11 @@
 //! The cost of one transition of a chat. It is computed inside a database transaction, under the row's lock.
 
 use std::hint::black_box;
+use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use mainstem_machine::{
-    ChatId, ChatState, Command, Completion, Content, Fence, Outcome, ReplicaId, SendMode, StoreFacts,
-    WallTime,
+    ChatId, ChatState, Command, Completion, Content, Effect, Fence, ReplicaId, SendMode, StoreFacts, WallTime,
 };
 use uuid::Uuid;
 
@@ -22,15 +22,15 @@ fn send(mode: SendMode) -> Command {
     Command::Send { content: content(), mode, queue_max: QUEUED + 1 }
 }
 
-fn changed(state: Option<&ChatState>, command: &Command) -> ChatState {
-    match command.apply_to(state, None, &STORE_FACTS) {
-        Ok(Outcome::Changed(change)) => change.state,
+fn changed(state: Option<&ChatState>, command: &Command) -> Arc<ChatState> {
+    match command.apply_to(state, None, &STORE_FACTS).effect {
+        Effect::Changed(change) => change.state,
         other => panic!("expected a change, came {other:?}"),
     }
 }
 
 /// A chat that runs its first attempt, with this many queued messages.
-fn running(queued: usize) -> (ChatState, Fence) {
+fn running(queued: usize) -> (Arc<ChatState>, Fence) {
     let replica = ReplicaId::new("bench").unwrap();
     let create = Command::Create {
         chat: ChatId(Uuid::nil()),
@@ -63,7 +63,7 @@ fn apply(criterion: &mut Criterion) {
         ];
         for (name, command) in commands {
             group.bench_function(format!("{name}/queued_{queued}"), |bencher| {
-                bencher.iter(|| black_box(&state).apply(black_box(&command), &STORE_FACTS));
+                bencher.iter(|| black_box(&command).apply_to(Some(black_box(&state)), None, &STORE_FACTS));
             });
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use mainstem_machine::hub::{Hub, HubAction, HubConfig, HubEvent, JoinedParts, OpOutcome};
 use mainstem_machine::{
-    ChatId, ChatState, Command, Content, GenerationId, Message, Outcome, ReplicaId, Resume, Snapshot,
+    ChatId, ChatState, Command, Content, Effect, GenerationId, Message, ReplicaId, Resume, Snapshot,
     StoreFacts, SubscriptionId, Tail, Time, WallTime,
 };
 use uuid::Uuid;
@@ -57,7 +57,7 @@ impl Database {
         let (state, messages) = change(None, &create);
         let acquire = Command::Acquire { replica, interrupting_only: false };
         let (state, _) = change(Some(&state), &acquire);
-        Self { state: Arc::new(state), messages: messages.into_iter().map(Arc::new).collect() }
+        Self { state, messages: messages.into_iter().map(Arc::new).collect() }
     }
 
     /// Answers all actions of the hub, in order.
@@ -77,7 +77,7 @@ impl Database {
                     HubEvent::HistoryLoaded { op, outcome: OpOutcome::Done(self.state.history_version) }
                 }
                 HubAction::Apply { op, command } => {
-                    self.state = Arc::new(change(Some(&self.state), &command).0);
+                    self.state = change(Some(&self.state), &command).0;
                     HubEvent::Applied { op, outcome: OpOutcome::Done(Ok(self.state.clone())) }
                 }
                 HubAction::Start { generation: started, .. } => {
@@ -91,9 +91,9 @@ impl Database {
     }
 }
 
-fn change(state: Option<&ChatState>, command: &Command) -> (ChatState, Vec<Message>) {
-    match command.apply_to(state, None, &STORE_FACTS) {
-        Ok(Outcome::Changed(change)) => (change.state, change.inserted),
+fn change(state: Option<&ChatState>, command: &Command) -> (Arc<ChatState>, Vec<Message>) {
+    match command.apply_to(state, None, &STORE_FACTS).effect {
+        Effect::Changed(change) => (change.state, change.inserted),
         other => panic!("expected a change, came {other:?}"),
     }
 }

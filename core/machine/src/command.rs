@@ -1,8 +1,8 @@
 //! The commands that change a chat, as transitions of its durable state: pure, and defined for every state.
 //!
 //! A store loads the row under its lock, calls [`Command::apply_to`] and writes the [`Change`] in the same
-//! transaction; the caller announces it after the commit. Every command in every state results in either a
-//! change or a typed rejection that leaves the state untouched.
+//! transaction; the caller announces it after the commit. Every command in every state has an [`Answer`], and
+//! one that is rejected leaves the state untouched.
 
 use alloc::sync::Arc;
 use alloc::vec;
@@ -165,24 +165,54 @@ pub struct StoreFacts {
     pub message_role: Option<Role>,
 }
 
-/// The result of an accepted command.
+/// The result of a command, as [`Command::apply_to`] decides it, and as a store returns it after the commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it is taken apart where it is made, and nearly always a change"
-)]
-pub enum Outcome {
-    /// Accepted, with this to write.
+pub struct Applied {
+    /// What the caller is told.
+    pub answer: Answer,
+    /// What happens to the chat.
+    pub effect: Effect,
+}
+
+/// What the caller of a command is told.
+pub type Answer = Result<Accepted, Rejection>;
+
+/// What a command does to its chat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// The command was accepted, and this is written with it.
     Changed(Change),
-    /// Accepted, with nothing to change.
-    Unchanged(Accepted),
+    /// It was rejected, or accepted with nothing to change.
+    Unchanged,
+    /// The command was applied before, and the answer is that of its idempotency record. Only a store says so.
+    Replayed,
+}
+
+impl Applied {
+    /// A rejection leaves the chat as it is.
+    pub const fn rejected(rejection: Rejection) -> Self {
+        Self { answer: Err(rejection), effect: Effect::Unchanged }
+    }
+
+    /// The answer of an idempotency record.
+    pub const fn replayed(answer: Answer) -> Self {
+        Self { answer, effect: Effect::Replayed }
+    }
+
+    /// What is written, if anything.
+    pub const fn change(&self) -> Option<&Change> {
+        match &self.effect {
+            Effect::Changed(change) => Some(change),
+            Effect::Unchanged | Effect::Replayed => None,
+        }
+    }
 }
 
 /// What a store writes, in one transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// The state after the change.
-    pub state: ChatState,
+    /// The state after the change; of a chat that is deleted, its last one.
+    pub state: Arc<ChatState>,
     /// The chat is deleted, with all its messages.
     pub deleted: bool,
     /// The messages from this id on are removed, before any is inserted.
@@ -193,8 +223,6 @@ pub struct Change {
     pub queue_changed: bool,
     /// What becomes of the time at which the lease expires.
     pub lease: LeaseTerm,
-    /// The answer to the caller.
-    pub accepted: Accepted,
 }
 
 /// What happens to the time at which the lease expires.
@@ -214,7 +242,7 @@ pub enum LeaseTerm {
 #[serde(rename_all = "snake_case")]
 pub enum Accepted {
     /// The chat as it is now.
-    Chat(alloc::boxed::Box<ChatState>),
+    Chat(Arc<ChatState>),
     /// Where the message is now: one of the first two.
     Sent {
         /// In the history.
@@ -264,6 +292,11 @@ pub enum Rejection {
     /// The worker has lost the chat, or the chat has moved on.
     #[error("the worker does not hold the chat under that lease, at that history and attempt")]
     Fenced,
+    /// The idempotency key came with another body before. Only a store says so, and it cannot be recorded, because
+    /// the key's record has the answer to its first body.
+    #[error("this idempotency key was used for another request")]
+    #[serde(skip)]
+    KeyReused,
 }
 
 impl Command {
@@ -307,17 +340,10 @@ impl Command {
 
     /// Applies the command to the stored state, which is `None` if the chat does not exist. For a user `by`
     /// who is not the owner, the chat does not exist either (S10).
-    pub fn apply_to(
-        &self,
-        state: Option<&ChatState>,
-        by: Option<&str>,
-        facts: &StoreFacts,
-    ) -> Result<Outcome, Rejection> {
-        let state = match state {
-            Some(state) if by.is_some_and(|by| by != &*state.owner) => return Err(Rejection::NoSuchChat),
-            state => state,
-        };
-        match (state, self) {
+    pub fn apply_to(&self, state: Option<&ChatState>, by: Option<&str>, facts: &StoreFacts) -> Applied {
+        let applied = match (state, self) {
+            (Some(state), _) if by.is_some_and(|by| by != &*state.owner) => Err(Rejection::NoSuchChat),
+            (Some(state), _) => state.apply(self, facts),
             (None, Self::Create { chat, owner, title, model, content }) => {
                 let mut draft = Draft::create(*chat, owner, title, model, facts);
                 if let Some(content) = content {
@@ -327,9 +353,8 @@ impl Command {
                 Ok(draft.finish_with_chat())
             }
             (None, _) => Err(Rejection::NoSuchChat),
-            (Some(_), Self::Create { .. }) => Err(Rejection::Exists),
-            (Some(state), _) => state.apply(self, facts),
-        }
+        };
+        applied.unwrap_or_else(Applied::rejected)
     }
 }
 
@@ -341,7 +366,7 @@ impl ChatState {
     }
 
     /// The transition. `docs/design.md` has the table that this follows row by row.
-    pub fn apply(&self, command: &Command, facts: &StoreFacts) -> Result<Outcome, Rejection> {
+    fn apply(&self, command: &Command, facts: &StoreFacts) -> Result<Applied, Rejection> {
         let mut draft = Draft::of(self, facts);
         match command {
             Command::Create { .. } => Err(Rejection::Exists),
@@ -372,14 +397,15 @@ impl ChatState {
                         Ok(draft.finish_with_chat())
                     }
                     Status::Interrupting if named => {
-                        Ok(Outcome::Unchanged(Accepted::Chat(self.clone().into())))
+                        let answer = Ok(Accepted::Chat(self.clone().into()));
+                        Ok(Applied { answer, effect: Effect::Unchanged })
                     }
                     _ => Err(Rejection::NotRunning),
                 }
             }
             Command::DeleteQueued { queued } => {
                 draft.take_queued(*queued)?;
-                Ok(draft.finish(Accepted::Gone))
+                Ok(draft.finish(|_| Accepted::Gone))
             }
             Command::Promote { queued } => {
                 let promoted = draft.take_queued(*queued)?;
@@ -484,7 +510,7 @@ impl ChatState {
         content: &Content,
         mode: SendMode,
         max: usize,
-    ) -> Result<Outcome, Rejection> {
+    ) -> Result<Applied, Rejection> {
         let busy = self.status.is_runnable();
         match (busy, mode) {
             (true, SendMode::Reject) => Err(Rejection::Busy),
@@ -722,27 +748,28 @@ impl Draft {
         self.lease = LeaseTerm::End;
     }
 
-    fn finish_with_chat(self) -> Outcome {
-        let accepted = Accepted::Chat(self.state.clone().into());
-        self.finish(accepted)
+    fn finish_with_chat(self) -> Applied {
+        self.finish(|state| Accepted::Chat(state.clone()))
     }
 
-    fn finish_with_sent(self, message: Option<Message>, queued: Option<QueuedMessage>) -> Outcome {
-        let snapshot_version = self.state.snapshot_version;
+    fn finish_with_sent(self, message: Option<Message>, queued: Option<QueuedMessage>) -> Applied {
         assert!(
             message.is_some() != queued.is_some(),
             "S6: what was sent is in the history or in the queue, and not in both"
         );
-        self.finish(Accepted::Sent { message, queued, snapshot_version })
+        self.finish(|state| Accepted::Sent { message, queued, snapshot_version: state.snapshot_version })
     }
 
-    fn finish_deleted(mut self) -> Outcome {
+    fn finish_deleted(mut self) -> Applied {
         self.deleted = true;
-        self.finish(Accepted::Gone)
+        self.finish(|_| Accepted::Gone)
     }
 
-    fn finish(self, accepted: Accepted) -> Outcome {
+    fn finish(self, accepted: impl FnOnce(&Arc<ChatState>) -> Accepted) -> Applied {
         let Self { state, deleted, cut_from, inserted, queue_changed, lease } = self;
-        Outcome::Changed(Change { state, deleted, cut_from, inserted, queue_changed, lease, accepted })
+        let state = Arc::new(state);
+        let answer = Ok(accepted(&state));
+        let change = Change { state, deleted, cut_from, inserted, queue_changed, lease };
+        Applied { answer, effect: Effect::Changed(change) }
     }
 }

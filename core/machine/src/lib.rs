@@ -27,7 +27,9 @@ mod stream;
 mod time;
 
 pub use chat::{ChatState, Retry, RunError, Status};
-pub use command::{Accepted, Change, Command, Fence, LeaseTerm, Outcome, Rejection, SendMode, StoreFacts};
+pub use command::{
+    Accepted, Answer, Applied, Change, Command, Effect, Fence, LeaseTerm, Rejection, SendMode, StoreFacts,
+};
 pub use content::{Content, ContentError};
 pub use cursor::{BadCursor, Cursor, Fingerprint, PreviewPosition, PreviewProgress};
 pub use ids::{

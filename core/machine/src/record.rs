@@ -1,13 +1,13 @@
 //! What a store keeps of an answer, so that it can be given again under the same key (S6): what the asking
 //! itself brings again is not kept.
 
-use alloc::boxed::Box;
+use alloc::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Accepted, ChatState, Command, Content, Message, MessageId, QueuedMessage, Rejection, Role, Version,
-    WallTime,
+    Accepted, Answer, ChatState, Command, Content, Message, MessageId, QueuedMessage, Rejection, Role,
+    Version, WallTime,
 };
 
 /// How much is kept.
@@ -25,7 +25,7 @@ pub enum Keep {
 #[serde(rename_all = "snake_case")]
 pub enum AnswerRecord {
     /// The chat as it was answered.
-    Chat(Box<ChatState>),
+    Chat(Arc<ChatState>),
     /// The chat as it is when it is asked for again.
     ChatByThen,
     /// A send, whole.
@@ -89,10 +89,10 @@ impl AnswerRecord {
     }
 
     /// The answer to `command`, which is the one that was asked for first: its key and body are the same.
-    pub fn answer(self, command: &Command, now: Option<&ChatState>) -> Result<Accepted, Rejection> {
+    pub fn answer(self, command: &Command, now: Option<Arc<ChatState>>) -> Answer {
         Ok(match self {
             Self::Chat(chat) => Accepted::Chat(chat),
-            Self::ChatByThen => Accepted::Chat(now.cloned().ok_or(Rejection::NoSuchChat)?.into()),
+            Self::ChatByThen => Accepted::Chat(now.ok_or(Rejection::NoSuchChat)?),
             Self::Sent { message, queued, snapshot_version } => {
                 Accepted::Sent { message, queued, snapshot_version }
             }

@@ -172,8 +172,7 @@ pub enum ReplicaAction {
 /// ```
 /// use mainstem_machine::hub::OpOutcome;
 /// use mainstem_machine::replica::{Heartbeat, SyncResult, Replica, ReplicaAction, ReplicaConfig, ReplicaEvent};
-/// use mainstem_machine::{ChatId, Command, Content, StoreFacts, Outcome, ReplicaId, Status, Time, WallTime};
-/// use std::sync::Arc;
+/// use mainstem_machine::{ChatId, Command, Content, Effect, ReplicaId, Status, StoreFacts, Time, WallTime};
 /// use std::time::Duration;
 ///
 /// let config = ReplicaConfig {
@@ -199,14 +198,14 @@ pub enum ReplicaAction {
 /// let facts = StoreFacts { now: WallTime(0), lease_expired: false, message_role: None };
 /// let content = Some(Content::text("hello"));
 /// let create = Command::Create { chat, owner: "ann".into(), title: None, model: None, content };
-/// let Ok(Outcome::Changed(row)) = create.apply_to(None, Some("ann"), &facts) else { panic!() };
+/// let Effect::Changed(row) = create.apply_to(None, Some("ann"), &facts).effect else { panic!() };
 /// let found = SyncResult { runnable: vec![(chat, Status::Running)], soonest_expiry: None };
 /// replica.handle(now, ReplicaEvent::Synced { op: sync, outcome: OpOutcome::Done(found) });
 ///
 /// // It is acquired: the row decides, and has the lease since.
 /// let Some(ReplicaAction::Acquire { op, command, .. }) = replica.poll_action() else { panic!() };
-/// let Ok(Outcome::Changed(row)) = command.apply_to(Some(&row.state), None, &facts) else { panic!() };
-/// let (lease, state) = (row.state.lease, Arc::new(row.state));
+/// let Effect::Changed(row) = command.apply_to(Some(&row.state), None, &facts).effect else { panic!() };
+/// let (lease, state) = (row.state.lease, row.state);
 /// replica.handle(now, ReplicaEvent::Acquired { op, outcome: OpOutcome::Done(Ok(state)) });
 /// assert!(matches!(replica.poll_action(), Some(ReplicaAction::Assign { .. })), "its hub gets a runner");
 ///

@@ -113,3 +113,10 @@ fn a_rejection_is_kept_as_it_always_was() {
         assert_kept_as(&Err(rejection), &format!(r#"{{"Err":"{name}"}}"#));
     }
 }
+
+#[test]
+fn that_a_key_was_reused_cannot_be_kept() {
+    let kept: Kept = Err(Rejection::KeyReused);
+    serde_json::to_string(&kept).expect_err("S6: the key's record has the answer to its first body");
+    serde_json::from_str::<Kept>(r#"{"Err":"key_reused"}"#).expect_err("nobody has written that");
+}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mainstem_machine::limits::QUEUE_BYTES_MAX;
 use mainstem_machine::{
-    Accepted, AnswerRecord, ChatId, ChatState, Command, Content, Keep, MessageId, Outcome, Rejection,
+    Accepted, AnswerRecord, Applied, ChatId, ChatState, Command, Content, Effect, Keep, MessageId, Rejection,
     SendMode, StoreFacts, WallTime,
 };
 
@@ -14,14 +14,19 @@ fn send(bytes: usize, mode: SendMode) -> Command {
     Command::Send { content: Content::text(&"x".repeat(bytes)), mode, queue_max: 1000 }
 }
 
-fn changed(outcome: Result<Outcome, Rejection>) -> (ChatState, Accepted) {
-    match outcome {
-        Ok(Outcome::Changed(change)) => (change.state, change.accepted),
+fn apply(state: &ChatState, command: &Command) -> Applied {
+    let role = command.message().map(|_| mainstem_machine::Role::User);
+    command.apply_to(Some(state), None, &StoreFacts { message_role: role, ..STORE_FACTS })
+}
+
+fn changed(applied: Applied) -> (Arc<ChatState>, Accepted) {
+    match applied {
+        Applied { answer: Ok(accepted), effect: Effect::Changed(change) } => (change.state, accepted),
         other => panic!("expected a change, and what came is {other:?}"),
     }
 }
 
-fn running() -> ChatState {
+fn running() -> Arc<ChatState> {
     let (chat, owner) = (ChatId(uuid::Uuid::nil()), Arc::from("ada"));
     let content = Some(Content::text("hello"));
     let create = Command::Create { chat, owner, title: None, model: None, content };
@@ -33,21 +38,21 @@ fn a_queue_that_would_have_too_many_bytes_is_full() {
     let quarter = QUEUE_BYTES_MAX / 4 - 100;
     let mut state = running();
     for _ in 0..4 {
-        state = changed(state.apply(&send(quarter, SendMode::Queue), &STORE_FACTS)).0;
+        state = changed(apply(&state, &send(quarter, SendMode::Queue))).0;
     }
     for mode in [SendMode::Queue, SendMode::Interrupt] {
         assert_eq!(
-            state.apply(&send(quarter, mode), &STORE_FACTS),
-            Err(Rejection::QueueFull),
+            apply(&state, &send(quarter, mode)),
+            Applied::rejected(Rejection::QueueFull),
             "B1: {mode:?}"
         );
     }
-    assert!(state.apply(&send(10, SendMode::Queue), &STORE_FACTS).is_ok(), "what fits is taken");
+    assert!(apply(&state, &send(10, SendMode::Queue)).answer.is_ok(), "what fits is taken");
     // Room again, and in order (S6).
     let first = state.queue[0].id;
-    state = changed(state.apply(&Command::DeleteQueued { queued: first }, &STORE_FACTS)).0;
+    state = changed(apply(&state, &Command::DeleteQueued { queued: first })).0;
     let ids: Vec<_> = state.queue.iter().map(|queued| queued.id).collect();
-    state = changed(state.apply(&send(quarter, SendMode::Queue), &STORE_FACTS)).0;
+    state = changed(apply(&state, &send(quarter, SendMode::Queue))).0;
     assert!(state.queue.iter().map(|queued| queued.id).take(3).eq(ids), "S6");
     assert_eq!(state.queue.len(), 4);
 }
@@ -55,28 +60,25 @@ fn a_queue_that_would_have_too_many_bytes_is_full() {
 #[test]
 fn one_message_may_wait_whatever_its_size() {
     let state = running();
-    let (state, _) = changed(state.apply(&send(QUEUE_BYTES_MAX * 2, SendMode::Queue), &STORE_FACTS));
-    assert_eq!(state.apply(&send(1, SendMode::Queue), &STORE_FACTS), Err(Rejection::QueueFull), "B1");
+    let (state, _) = changed(apply(&state, &send(QUEUE_BYTES_MAX * 2, SendMode::Queue)));
+    assert_eq!(apply(&state, &send(1, SendMode::Queue)).answer, Err(Rejection::QueueFull), "B1");
     let promote = Command::Promote { queued: state.queue[0].id };
-    assert_eq!(changed(state.apply(&promote, &STORE_FACTS)).0.queue.len(), 1, "S6");
+    assert_eq!(changed(apply(&state, &promote)).0.queue.len(), 1, "S6");
 }
 
 #[test]
 fn a_chat_at_rest_with_a_queue_takes_no_more_bytes_than_a_running_one() {
     let mut state = running();
     for _ in 0..3 {
-        state = changed(state.apply(&send(1000, SendMode::Queue), &STORE_FACTS)).0;
+        state = changed(apply(&state, &send(1000, SendMode::Queue))).0;
     }
-    state.status = mainstem_machine::Status::Error;
+    Arc::make_mut(&mut state).status = mainstem_machine::Status::Error;
     assert_eq!(
-        state.apply(&send(QUEUE_BYTES_MAX, SendMode::Queue), &STORE_FACTS),
+        apply(&state, &send(QUEUE_BYTES_MAX, SendMode::Queue)).answer,
         Err(Rejection::QueueFull),
         "B1"
     );
-    assert!(
-        state.apply(&send(1000, SendMode::Queue), &STORE_FACTS).is_ok(),
-        "S6: and goes on with what fits"
-    );
+    assert!(apply(&state, &send(1000, SendMode::Queue)).answer.is_ok(), "S6: and goes on with what fits");
 }
 
 #[test]
@@ -87,9 +89,8 @@ fn a_record_holds_no_content_and_gives_the_same_answer() {
         send(100_000, SendMode::Interrupt),
         Command::Edit { message: MessageId(1), content: Content::text(&"y".repeat(100_000)) },
     ];
-    let facts = StoreFacts { message_role: Some(mainstem_machine::Role::User), ..STORE_FACTS };
     for command in &commands {
-        let accepted = changed(state.apply(command, &facts)).1;
+        let accepted = changed(apply(&state, command)).1;
         for keep in [Keep::Answer, Keep::Decision] {
             let record = AnswerRecord::of(&accepted, command, keep);
             let kept = serde_json::to_string(&record).expect("JSON");
@@ -98,12 +99,12 @@ fn a_record_holds_no_content_and_gives_the_same_answer() {
             assert_eq!(read.answer(command, None), Ok(accepted.clone()), "S6: the same answer");
         }
     }
-    let full = changed(state.apply(&commands[0], &facts)).0;
+    let full = changed(apply(&state, &commands[0])).0;
     let promote = Command::Promote { queued: full.queue[0].id };
-    let accepted = changed(full.apply(&promote, &facts)).1;
+    let accepted = changed(apply(&full, &promote)).1;
     let decision = AnswerRecord::of(&accepted, &promote, Keep::Decision);
     assert!(serde_json::to_string(&decision).expect("JSON").len() < 200, "B1: no queue in it");
-    assert_eq!(decision.clone().answer(&promote, Some(&full)), Ok(Accepted::Chat(full.clone().into())));
+    assert_eq!(decision.clone().answer(&promote, Some(full.clone())), Ok(Accepted::Chat(full)));
     assert_eq!(decision.answer(&promote, None), Err(Rejection::NoSuchChat));
     let whole = AnswerRecord::of(&accepted, &promote, Keep::Answer);
     assert_eq!(whole.answer(&promote, None), Ok(accepted), "S6: a caller's key answers what was answered");
@@ -113,9 +114,7 @@ fn a_record_holds_no_content_and_gives_the_same_answer() {
 fn what_earlier_versions_kept_is_read() {
     let state = running();
     let command = send(3, SendMode::Queue);
-    for accepted in
-        [changed(state.apply(&command, &STORE_FACTS)).1, Accepted::Chat(state.into()), Accepted::Gone]
-    {
+    for accepted in [changed(apply(&state, &command)).1, Accepted::Chat(state), Accepted::Gone] {
         let kept = serde_json::to_string(&accepted).expect("JSON");
         let read: AnswerRecord = serde_json::from_str(&kept).expect("it is read");
         assert_eq!(read.answer(&command, None), Ok(accepted), "S6");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use mainstem_machine::hub::OpOutcome;
 use mainstem_machine::replica::{Heartbeat, Replica, ReplicaAction, ReplicaConfig, ReplicaEvent, SyncResult};
 use mainstem_machine::{
-    ChatId, ChatState, Command, Content, OpId, Outcome, ReplicaId, Status, StoreFacts, Time, WallTime,
+    ChatId, ChatState, Command, Content, Effect, OpId, ReplicaId, Status, StoreFacts, Time, WallTime,
 };
 use uuid::Uuid;
 
@@ -47,12 +47,12 @@ fn acquired(id: &str) -> Arc<ChatState> {
     let acquire = Command::Acquire { replica: ReplicaId::new(id).expect("an id"), interrupting_only: false };
     let mut state = None;
     for command in [create, acquire] {
-        match command.apply_to(state.as_ref(), None, &facts) {
-            Ok(Outcome::Changed(change)) => state = Some(change.state),
+        match command.apply_to(state.as_deref(), None, &facts).effect {
+            Effect::Changed(change) => state = Some(change.state),
             other => panic!("expected a change, came {other:?}"),
         }
     }
-    Arc::new(state.expect("two commands were applied"))
+    state.expect("two commands were applied")
 }
 
 fn acquisitions(actions: &[ReplicaAction]) -> Vec<(OpId, bool)> {

@@ -17,8 +17,8 @@ use mainstem_machine::{
 use crate::driver::{Entry, Followed, Follows, HubCell, Next, ReplicaCell, Shared, Vitals, Watch, lock};
 use crate::limits::driver::{HAND_OVER_TIMEOUT, RETRY_BUDGET};
 use crate::ports::{
-    Answer, Applied, Bus, Env, Fault, Generator, IdempotencyKey, Keep, Listed, Page, ReplicaRow, Request,
-    Store, TaskHandle, within,
+    Applied, Bus, Env, Fault, Generator, IdempotencyKey, Keep, Listed, Page, ReplicaRow, Request, Store,
+    TaskHandle, within,
 };
 use crate::relay::{Follow, Peers, RelayServer, RelaySource};
 
@@ -49,14 +49,12 @@ pub struct RelayConfig {
     pub secret: Arc<[u8]>,
 }
 
-/// Why a request failed.
+/// Why a request does not get what it asks for. A rejection is an answer; the others say that there is none now.
+/// They are one type because whoever asks a [`Node`] passes all of them on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EdgeError {
     #[error(transparent)]
     Rejected(#[from] Rejection),
-    /// The idempotency key was used with another body before.
-    #[error("this key was used for another request")]
-    Mismatch,
     /// The database cannot be reached now, or the outcome is unknown. Retrying is safe with an idempotency
     /// key.
     #[error("the database does not answer: {0}")]
@@ -156,12 +154,7 @@ impl<E: Env> Node<E> {
         };
         self.shared.env.spawn(applying).detach();
         let gone = || EdgeError::Unavailable("this replica is going away".into());
-        match answered.await.map_err(|_| gone())?? {
-            Applied::Changed { answer, .. } | Applied::Unchanged { answer } => Ok(answer),
-            Applied::Replayed(Answer::Ok(answer)) => Ok(answer),
-            Applied::Rejected(rejection) | Applied::Replayed(Answer::Err(rejection)) => Err(rejection.into()),
-            Applied::Mismatch => Err(EdgeError::Mismatch),
-        }
+        Ok(answered.await.map_err(|_| gone())??.answer?)
     }
 
     fn internal_idempotency_key(&self, by: &Arc<str>) -> IdempotencyKey {

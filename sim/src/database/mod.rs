@@ -84,7 +84,7 @@ impl Database {
     }
 
     /// Chats that wait for a replica now.
-    pub fn free(&self) -> Vec<ChatState> {
+    pub fn free(&self) -> Vec<Arc<ChatState>> {
         self.with(|state| state.rows.free(rows::clock(&self.0.world)))
     }
 

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_machine::{
-    AnswerRecord, Change, ChatId, ChatState, Command, LeaseTerm, Message, MessageId, Outcome, Rejection,
-    ReplicaId, Status, StoreFacts, Time, limits,
+    AnswerRecord, Applied, Change, ChatId, ChatState, Command, Effect, LeaseTerm, Message, MessageId,
+    Rejection, ReplicaId, Status, StoreFacts, Time, limits,
 };
 use mainstem_oracles::{Committed, Evidence};
 use mainstem_runtime::ports::{
-    Answer, Applied, CachedVersions, HeartbeatReport, Held, Listed, Page, Peer, ReplicaRow, Request, Rival,
-    Snapshot, SyncReport, SyncRequest, Tail,
+    CachedVersions, HeartbeatReport, Held, Listed, Page, Peer, ReplicaRow, Request, Rival, Snapshot,
+    SyncReport, SyncRequest, Tail,
 };
 
 use crate::world::World;
@@ -35,7 +35,7 @@ pub(super) fn clock(world: &World) -> Time {
 }
 
 struct Row {
-    state: ChatState,
+    state: Arc<ChatState>,
     history: Vec<Arc<Message>>,
     lease_until: Option<Time>,
     /// Since when nobody has held the chat.
@@ -100,14 +100,14 @@ impl Rows {
     }
 
     pub(super) fn chat(&self, chat: ChatId) -> Option<&ChatState> {
-        self.chats.get(&chat).map(|row| &row.state)
+        self.chats.get(&chat).map(|row| &*row.state)
     }
 
     pub(super) fn history(&self, chat: ChatId) -> &[Arc<Message>] {
         self.chats.get(&chat).map_or(&[], |row| &row.history)
     }
 
-    pub(super) fn free(&self, now: Time) -> Vec<ChatState> {
+    pub(super) fn free(&self, now: Time) -> Vec<Arc<ChatState>> {
         self.chats.values().filter(|row| row.is_free(now)).map(|row| row.state.clone()).collect()
     }
 
@@ -125,19 +125,19 @@ impl Rows {
             && let Some(kept) = self.idempotency_records.get(key).filter(|kept| kept.until > now)
         {
             world.observe(Evidence::Replayed { replica: replica.into(), chat: request.chat });
-            return match kept.body == idempotency_key.body {
-                true => {
-                    let now = self.chats.get(&request.chat).map(|row| &row.state);
-                    let record = kept.answer.clone();
-                    Applied::Replayed(record.and_then(|record| record.answer(&request.command, now)))
-                }
-                false => Applied::Mismatch,
-            };
+            if kept.body != idempotency_key.body {
+                return Applied::rejected(Rejection::KeyReused);
+            }
+            let now = self.chats.get(&request.chat).map(|row| row.state.clone());
+            let record = kept.answer.clone();
+            return Applied::replayed(record.and_then(|record| record.answer(&request.command, now)));
         }
-        let (applied, answer) = self.apply_now(world, replica, request, asked, may_work);
+        let applied = self.apply_now(world, replica, request, asked, may_work);
         if let (Some(key), Some(idempotency_key)) = (idempotency_key, &request.idempotency_key) {
-            let answer =
-                answer.map(|answer| AnswerRecord::of(&answer, &request.command, idempotency_key.keep));
+            let answer = match &applied.answer {
+                Ok(accepted) => Ok(AnswerRecord::of(accepted, &request.command, idempotency_key.keep)),
+                Err(rejection) => Err(*rejection),
+            };
             self.idempotency_records
                 .insert(key, IdempotencyRecord { body: idempotency_key.body, answer, until: now + DAY });
         }
@@ -151,10 +151,10 @@ impl Rows {
         request: &Request,
         asked: Time,
         may_work: bool,
-    ) -> (Applied, Answer) {
+    ) -> Applied {
         let name = request.command.name();
         if matches!(request.command, Command::Acquire { .. }) && !may_work {
-            return (Applied::Rejected(Rejection::NotFree), Err(Rejection::NotFree));
+            return Applied::rejected(Rejection::NotFree);
         }
         let now = clock(world);
         let row = self.chats.get(&request.chat);
@@ -167,16 +167,12 @@ impl Rows {
             lease_expired: row.is_some_and(|row| row.lease_until.is_some_and(|until| until <= now)),
             message_role: request.command.message().and_then(role),
         };
-        let outcome = request.command.apply_to(row.map(|row| &row.state), request.by.as_deref(), &facts);
-        match outcome {
-            Err(rejection) => {
+        let applied = request.command.apply_to(row.map(|row| &*row.state), request.by.as_deref(), &facts);
+        match (&applied.answer, &applied.effect) {
+            (Err(rejection), _) => {
                 world.trace("database", format_args!("rejects {name} of {replica}: {rejection}"));
-                (Applied::Rejected(rejection), Err(rejection))
             }
-            Ok(Outcome::Unchanged(answer)) => (Applied::Unchanged { answer: answer.clone() }, Ok(answer)),
-            Ok(Outcome::Changed(change)) => {
-                let answer = change.accepted.clone();
-                let (state, deleted) = (Arc::new(change.state.clone()), change.deleted);
+            (Ok(accepted), Effect::Changed(change)) => {
                 world.observe(Evidence::Committed(Box::new(Committed {
                     chat: request.chat,
                     by: replica.into(),
@@ -184,19 +180,20 @@ impl Rows {
                     caller: request.by.clone(),
                     key: request.idempotency_key.as_ref().map(|idempotency_key| idempotency_key.key.clone()),
                     command: request.command.clone(),
-                    state: state.clone(),
-                    deleted,
+                    state: change.state.clone(),
+                    deleted: change.deleted,
                     cut_from: change.cut_from,
                     inserted: change.inserted.clone(),
-                    accepted: answer.clone(),
+                    accepted: accepted.clone(),
                 })));
                 self.write(world, replica, request.chat, name, change);
-                (Applied::Changed { answer: answer.clone(), state, deleted }, Ok(answer))
             }
+            (Ok(_), _) => {}
         }
+        applied
     }
 
-    fn write(&mut self, world: &World, replica: &str, chat: ChatId, command: &'static str, change: Change) {
+    fn write(&mut self, world: &World, replica: &str, chat: ChatId, command: &'static str, change: &Change) {
         let now = clock(world);
         let Change { state, deleted, cut_from, inserted, lease, .. } = change;
         world.trace(
@@ -212,8 +209,8 @@ impl Rows {
                 if inserted.is_empty() { "" } else { ", history grows" },
             ),
         );
-        world.tally().committed(&state, deleted);
-        if deleted {
+        world.tally().committed(state, *deleted);
+        if *deleted {
             self.chats.remove(&chat);
             return;
         }
@@ -224,11 +221,11 @@ impl Rows {
             free_since: now,
         });
         let was_free = row.is_free(now);
-        row.state = state;
-        if let Some(from) = cut_from {
+        row.state = state.clone();
+        if let Some(from) = *cut_from {
             row.history.retain(|message| message.id < from);
         }
-        row.history.extend(inserted.into_iter().map(Arc::new));
+        row.history.extend(inserted.iter().cloned().map(Arc::new));
         match lease {
             LeaseTerm::Keep => {}
             LeaseTerm::Start => row.lease_until = Some(now + self.lease_ttl),
@@ -266,7 +263,7 @@ impl Rows {
                 Tail::Newest { from_start: messages.len() == row.history.len(), messages }
             }
         };
-        Some(Snapshot { state: Arc::new(row.state.clone()), tail })
+        Some(Snapshot { state: row.state.clone(), tail })
     }
 
     pub(super) fn page(
@@ -292,7 +289,7 @@ impl Rows {
             messages.push(message.clone());
         }
         let has_base = after == MessageId(0) || row.history.iter().any(|message| message.id == after);
-        let ChatState { reset_version, history_version, .. } = row.state;
+        let ChatState { reset_version, history_version, .. } = *row.state;
         Some(Page { messages, more, has_base, reset_version, history_version })
     }
 
@@ -304,7 +301,7 @@ impl Rows {
             if !chats.is_empty() && (chats.len() >= limit || bytes > limits::LIST_BYTES_MAX) {
                 return Listed { chats, more: true };
             }
-            chats.push(ChatState { queue: vec![], ..row.state.clone() });
+            chats.push(ChatState { queue: vec![], ..ChatState::clone(&row.state) });
         }
         Listed { chats, more: false }
     }

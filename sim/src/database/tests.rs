@@ -5,7 +5,7 @@ use futures::StreamExt;
 use madsim::runtime::Runtime;
 use mainstem_machine::{ChatId, Command, Content, MessageId, Rejection, ReplicaId, SendMode, Status};
 use mainstem_runtime::ports::{
-    Applied, Bus, CachedVersions, Fault, Held, IdempotencyKey, Notice, ReplicaRow, Request, Store,
+    Applied, Bus, CachedVersions, Effect, Fault, Held, IdempotencyKey, Notice, ReplicaRow, Request, Store,
     SyncRequest, Tail, Topic,
 };
 
@@ -51,18 +51,18 @@ fn a_lease_lasts_as_long_as_it_is_renewed_and_is_free_afterwards() {
         a.apply(&create()).await.unwrap();
         let sync = SyncRequest { chats: vec![chat()], runnable_max: 9 };
         assert_eq!(a.sync(&sync).await.unwrap().runnable, [(chat(), Status::Running)]);
-        let Applied::Changed { state, .. } = a.apply(&acquire("A")).await.unwrap() else { panic!() };
-        let held = [Held { chat: chat(), lease: state.lease }];
+        let acquired = a.apply(&acquire("A")).await.unwrap();
+        let held = [Held { chat: chat(), lease: acquired.change().unwrap().state.lease }];
         let row =
             ReplicaRow { replica: ReplicaId::new("A").unwrap(), address: "A:relay".into(), incarnation: 1 };
         world.sleep(TTL - Duration::from_secs(1)).await;
         assert_eq!(a.heartbeat(&row, &held).await.unwrap().confirmed, held);
         world.sleep(TTL - Duration::from_secs(1)).await;
-        assert_eq!(b.apply(&acquire("B")).await.unwrap(), Applied::Rejected(Rejection::NotFree));
+        assert_eq!(b.apply(&acquire("B")).await.unwrap(), Applied::rejected(Rejection::NotFree));
         let report = b.sync(&sync).await.unwrap();
         assert!(report.soonest_expiry.is_some_and(|left| left < Duration::from_secs(1)));
         world.sleep(Duration::from_secs(1)).await;
-        assert!(matches!(b.apply(&acquire("B")).await.unwrap(), Applied::Changed { .. }));
+        assert!(b.apply(&acquire("B")).await.unwrap().change().is_some());
         assert_eq!(a.heartbeat(&row, &held).await.unwrap().confirmed, []);
     });
 }
@@ -88,10 +88,11 @@ fn a_lost_answer_is_found_again_by_its_idempotency_key_and_a_refused_call_did_no
         database.plan(planned(CallFault::AnswerLost));
         assert!(matches!(a.apply(&sent).await, Err(Fault::Unknown(_))));
         assert_eq!(database.chat(chat()).unwrap().queue.len(), 1);
-        assert!(matches!(a.apply(&sent).await.unwrap(), Applied::Replayed(Ok(_))));
+        let again = a.apply(&sent).await.unwrap();
+        assert!(again.answer.is_ok() && again.effect == Effect::Replayed, "S6: {again:?}");
         assert_eq!(database.chat(chat()).unwrap().queue.len(), 1);
         sent.idempotency_key.as_mut().unwrap().body = [2; 32];
-        assert_eq!(a.apply(&sent).await.unwrap(), Applied::Mismatch);
+        assert_eq!(a.apply(&sent).await.unwrap(), Applied::rejected(Rejection::KeyReused));
     });
 }
 

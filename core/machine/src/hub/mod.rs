@@ -68,8 +68,8 @@ pub struct HubConfig {
 ///
 /// ```
 /// use mainstem_machine::hub::{Hub, HubAction, HubConfig, HubEvent, JoinedParts, OpOutcome};
-/// use mainstem_machine::{Body, ChatId, Command, Content, StoreFacts, Outcome, ReplicaId, Resume};
-/// use mainstem_machine::{Snapshot, Status, SubscriptionId, Tail, Time, WallTime};
+/// use mainstem_machine::{Body, ChatId, Command, Content, Effect, ReplicaId, Resume};
+/// use mainstem_machine::{Snapshot, Status, StoreFacts, SubscriptionId, Tail, Time, WallTime};
 /// use std::sync::Arc;
 /// use std::time::Duration;
 ///
@@ -103,10 +103,10 @@ pub struct HubConfig {
 ///     content: Some(Content::text("hello")),
 /// };
 /// let facts = StoreFacts { now: WallTime(0), lease_expired: false, message_role: None };
-/// let Ok(Outcome::Changed(created)) = create.apply_to(None, Some("ann"), &facts) else { panic!() };
+/// let Effect::Changed(created) = create.apply_to(None, Some("ann"), &facts).effect else { panic!() };
 /// let messages = created.inserted.into_iter().map(Arc::new).collect();
 /// let tail = Tail::Newest { messages, from_start: true };
-/// let snapshot = Snapshot { state: Arc::new(created.state), tail };
+/// let snapshot = Snapshot { state: created.state, tail };
 ///
 /// now = now + Duration::from_millis(2);
 /// hub.handle(now, HubEvent::SnapshotRead { op, outcome: OpOutcome::Done(Some(snapshot)) });

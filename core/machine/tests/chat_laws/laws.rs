@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use mainstem_machine::{
-    Accepted, Change, ChatState, Command, Fence, LeaseTerm, Message, MessageId, Outcome, Rejection, Role,
-    SendMode, Status, StoreFacts,
+    Accepted, Applied, Change, ChatState, Command, Effect, Fence, LeaseTerm, Message, MessageId, Rejection,
+    Role, SendMode, Status, StoreFacts,
 };
 
 use super::model::{Ask, Text};
@@ -15,41 +15,43 @@ pub(crate) struct Step<'a> {
     pub(crate) before: Option<&'a ChatState>,
     pub(crate) command: &'a Command,
     pub(crate) facts: &'a StoreFacts,
-    pub(crate) result: &'a Result<Outcome, Rejection>,
+    pub(crate) applied: &'a Applied,
 }
 
 pub(crate) fn every_step(step: &Step<'_>) {
-    match (step.before, step.result) {
-        (_, Err(rejection)) => rejections_are_of_the_right_kind(step, *rejection),
-        (before, Ok(Outcome::Unchanged(accepted))) => {
-            let before = before.expect("nothing is no chat");
+    match (step.before, &step.applied.answer, &step.applied.effect) {
+        (_, Err(rejection), Effect::Unchanged) => rejections_are_of_the_right_kind(step, *rejection),
+        (Some(before), Ok(accepted), Effect::Unchanged) => {
             assert_eq!(before.status, Status::Interrupting, "only an interrupt changes nothing");
             assert!(matches!(step.command, Command::Interrupt { .. }));
             assert_eq!(*accepted, Accepted::Chat(before.clone().into()));
         }
-        (None, Ok(Outcome::Changed(change))) => {
+        (None, Ok(accepted), Effect::Changed(change)) => {
             assert!(matches!(step.command, Command::Create { .. }));
             assert_eq!(change.state.snapshot_version.0, 1, "a chat begins with its first change");
+            who_asked_is_answered(step.command, accepted, change);
             state_is_sound(&change.state);
         }
-        (Some(before), Ok(Outcome::Changed(change))) => {
+        (Some(before), Ok(accepted), Effect::Changed(change)) => {
             versions_count_changes(step.facts, before, change);
             ids_grow_and_are_never_used_again(before, change);
-            what_leaves_the_queue_is_known_by_its_id(step.command, before, change);
+            what_leaves_the_queue_is_known_by_its_id(step, accepted, before, change);
             leases_count_acquisitions(step.command, before, change);
             attempts_belong_to_a_history(step.command, before, change);
             writes_are_fenced(step, before);
             interrupts_hit_what_they_name(step, before, change);
             a_partial_stands_before_what_interrupted_it(step.command, change);
-            who_asked_is_answered(step.command, change);
+            who_asked_is_answered(step.command, accepted, change);
             state_is_sound(&change.state);
         }
+        (_, answer, effect) => panic!("{effect:?} is not an effect of what is answered by {answer:?}"),
     }
 }
 
 fn rejections_are_of_the_right_kind(step: &Step<'_>, rejection: Rejection) {
     let is_user = fence(step.command).is_none()
         && !matches!(step.command, Command::Acquire { .. } | Command::Release { .. });
+    assert_ne!(rejection, Rejection::KeyReused, "S6: that is for the store to say");
     if is_user {
         assert!(!matches!(rejection, Rejection::Fenced | Rejection::NotFree), "{rejection:?}");
     } else if step.before.is_some() {
@@ -100,16 +102,21 @@ fn ids_grow_and_are_never_used_again(before: &ChatState, change: &Change) {
     }
 }
 
-fn what_leaves_the_queue_is_known_by_its_id(command: &Command, before: &ChatState, change: &Change) {
+fn what_leaves_the_queue_is_known_by_its_id(
+    step: &Step<'_>,
+    accepted: &Accepted,
+    before: &ChatState,
+    change: &Change,
+) {
     let mut left: BTreeSet<MessageId> = before.queue.iter().map(|queued| queued.id).collect();
-    if let Accepted::Sent { queued: Some(queued), .. } = &change.accepted {
+    if let Accepted::Sent { queued: Some(queued), .. } = accepted {
         left.insert(queued.id);
     }
     for queued in &change.state.queue {
         left.remove(&queued.id);
     }
     let came: BTreeSet<MessageId> = change.inserted.iter().filter_map(|message| message.queued_as).collect();
-    match command {
+    match step.command {
         Command::Edit { .. } | Command::Delete => assert!(came.is_empty(), "S6: what is cut off is gone"),
         Command::DeleteQueued { queued } => assert_eq!((came.len(), left), (0, [*queued].into()), "S6"),
         _ => assert_eq!(came, left, "S6: what leaves the queue is in the history, under the id it had"),
@@ -237,8 +244,8 @@ fn a_partial_stands_before_what_interrupted_it(command: &Command, change: &Chang
     assert!(change.inserted.iter().filter(|message| message.episode.is_none()).count() <= 1);
 }
 
-fn who_asked_is_answered(command: &Command, change: &Change) {
-    match (&change.accepted, command) {
+fn who_asked_is_answered(command: &Command, accepted: &Accepted, change: &Change) {
+    match (accepted, command) {
         (
             Accepted::Sent { message, queued, snapshot_version },
             Command::Send { content, .. } | Command::Edit { content, .. },
@@ -258,7 +265,7 @@ fn who_asked_is_answered(command: &Command, change: &Change) {
         }
         (Accepted::Gone, Command::Delete) => assert!(change.deleted),
         (Accepted::Gone, Command::DeleteQueued { .. }) => {}
-        (Accepted::Chat(chat), _) => assert_eq!(**chat, change.state, "the chat as it is now"),
+        (Accepted::Chat(chat), _) => assert_eq!(chat, &change.state, "the chat as it is now"),
         (accepted, command) => panic!("{} is answered by {accepted:?}", command.name()),
     }
     assert_eq!(change.deleted, matches!(command, Command::Delete));

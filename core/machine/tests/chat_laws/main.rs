@@ -10,7 +10,7 @@ mod world;
 
 use std::collections::BTreeMap;
 
-use mainstem_machine::{ChatState, Command, Completion, Outcome, Rejection, Role, Status, StoreFacts};
+use mainstem_machine::{Applied, ChatState, Command, Completion, Rejection, Role, Status, StoreFacts};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -41,21 +41,21 @@ impl Run {
         let before = self.world.clone();
         let (command, facts, ask) = self.world.resolve(op);
         let state = before.state.as_ref();
-        let result = command.apply_to(state, Some("someone"), &facts);
-        strangers_and_servers_see_the_same(state, &command, &facts, &result);
+        let applied = command.apply_to(state, Some("someone"), &facts);
+        strangers_and_servers_see_the_same(state, &command, &facts, &applied);
         let expected = self.model.ask(&ask);
-        let changed = result.as_ref().map(|outcome| matches!(outcome, Outcome::Changed(_)));
+        let changed = applied.answer.as_ref().map(|_| applied.change().is_some());
         assert_eq!(changed.map_err(|r| *r), expected, "{} on {state:?}", command.name());
-        every_step(&Step { before: state, command: &command, facts: &facts, result: &result });
-        if let Ok(outcome) = &result {
+        every_step(&Step { before: state, command: &command, facts: &facts, applied: &applied });
+        if applied.answer.is_ok() {
             self.intents.note(&ask, &before);
-            if let Outcome::Changed(change) = outcome {
-                self.world.write_down(change);
-            }
+        }
+        if let Some(change) = applied.change() {
+            self.world.write_down(change);
         }
         assert_same(&self.model, &self.world);
         self.intents.assert_kept(&self.world);
-        *self.met.entry((command.name(), state.map(|s| s.status), result.is_ok())).or_default() += 1;
+        *self.met.entry((command.name(), state.map(|s| s.status), applied.answer.is_ok())).or_default() += 1;
     }
 }
 
@@ -63,13 +63,17 @@ fn strangers_and_servers_see_the_same(
     state: Option<&ChatState>,
     command: &Command,
     facts: &StoreFacts,
-    result: &Result<Outcome, Rejection>,
+    applied: &Applied,
 ) {
-    assert_eq!(&command.apply_to(state, None, facts), result, "the server asks for anybody");
-    assert_eq!(&command.apply_to(state, Some("someone"), facts), result, "the same again is the same");
+    assert_eq!(&command.apply_to(state, None, facts), applied, "the server asks for anybody");
+    assert_eq!(&command.apply_to(state, Some("someone"), facts), applied, "the same again is the same");
     if state.is_some() {
         let stranger = command.apply_to(state, Some("stranger"), facts);
-        assert_eq!(stranger, Err(Rejection::NoSuchChat), "S10: to others a chat does not exist");
+        assert_eq!(
+            stranger,
+            Applied::rejected(Rejection::NoSuchChat),
+            "S10: to others a chat does not exist"
+        );
     }
 }
 

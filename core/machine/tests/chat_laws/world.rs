@@ -186,7 +186,7 @@ impl World {
             self.messages.retain(|message| message.id < from);
         }
         self.messages.extend(change.inserted.iter().cloned());
-        self.state = Some(change.state.clone());
+        self.state = Some(ChatState::clone(&change.state));
         let right = self.right();
         if self.remembered.last() != Some(&right) {
             self.remembered.push(right);

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_machine::{
-    CachedVersions, ChatId, ChatState, Command, Content, Episode, Lease, LeaseTerm, Message, MessageId,
-    Outcome, Page, Rejection, ReplicaId, Role, Snapshot, Status, StoreFacts, Tail, Time, Version, WallTime,
+    Applied, CachedVersions, ChatId, ChatState, Command, Content, Effect, Episode, Lease, LeaseTerm, Message,
+    MessageId, Page, Rejection, ReplicaId, Role, Snapshot, Status, StoreFacts, Tail, Time, Version, WallTime,
 };
 
 use crate::sends::Sends;
@@ -64,11 +64,11 @@ impl Database {
             content: Some(Content::text("begin")),
         };
         let facts = StoreFacts { now: WallTime(0), lease_expired: false, message_role: None };
-        let Ok(Outcome::Changed(change)) = create.apply_to(None, None, &facts) else {
+        let Effect::Changed(change) = create.apply_to(None, None, &facts).effect else {
             panic!("a chat is created")
         };
         let messages = Arc::new(change.inserted.into_iter().map(Arc::new).collect());
-        let first = Entry { state: Arc::new(change.state), messages };
+        let first = Entry { state: change.state, messages };
         let sends = Sends::new(&first);
         Self { log: vec![first], deleted: false, lease_until: None, produced: BTreeMap::new(), sends }
     }
@@ -107,10 +107,9 @@ impl Database {
             message_role: command.message().and_then(role_of),
         };
         let state = (!self.deleted).then_some(&*last.state);
-        let change = match command.apply_to(state, None, &facts)? {
-            Outcome::Unchanged(_) => return Ok((last.state, false)),
-            Outcome::Changed(change) => change,
-        };
+        let Applied { answer, effect } = command.apply_to(state, None, &facts);
+        answer?;
+        let Effect::Changed(change) = effect else { return Ok((last.state, false)) };
         match change.lease {
             LeaseTerm::Keep => {}
             LeaseTerm::Start => self.lease_until = Some(now + LEASE_TTL),
@@ -126,7 +125,7 @@ impl Database {
             messages.push(Arc::new(message));
         }
         self.deleted = change.deleted;
-        let state = Arc::new(change.state);
+        let state = change.state;
         let entry = Entry { state: state.clone(), messages: Arc::new(messages) };
         self.sends.take(command, &last, &entry);
         self.sends.check(&entry, self.deleted);

@@ -8,8 +8,8 @@ use mainstem_machine::hub::OpOutcome;
 use mainstem_machine::limits::{ACQUISITIONS_MAX, SYNC_RUNNABLE_MAX};
 use mainstem_machine::replica::{Heartbeat, Replica, ReplicaAction, ReplicaConfig, ReplicaEvent, SyncResult};
 use mainstem_machine::{
-    ChatId, ChatState, Command, Content, Lease, OpId, Outcome, Rejection, ReplicaId, Status, StoreFacts,
-    Time, WallTime,
+    ChatId, ChatState, Command, Content, Effect, Lease, OpId, Rejection, ReplicaId, Status, StoreFacts, Time,
+    WallTime,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -27,11 +27,9 @@ pub(crate) fn acquired(chat: ChatId, lease: u64) -> Arc<ChatState> {
     let facts = StoreFacts { now: WallTime(0), lease_expired: true, message_role: None };
     let content = Some(Content::text("begin"));
     let create = Command::Create { chat, owner: "owner".into(), title: None, model: None, content };
-    let Ok(Outcome::Changed(change)) = create.apply_to(None, None, &facts) else { panic!("it is created") };
-    let mut state = change.state;
-    state.lease = Lease(lease);
-    state.worker = Some(replica());
-    Arc::new(state)
+    let Effect::Changed(change) = create.apply_to(None, None, &facts).effect else { panic!("it is created") };
+    let state = ChatState::clone(&change.state);
+    Arc::new(ChatState { lease: Lease(lease), worker: Some(replica()), ..state })
 }
 
 pub(crate) fn replica() -> ReplicaId {

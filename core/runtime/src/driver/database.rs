@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use mainstem_machine::hub::OpOutcome;
 use mainstem_machine::limits::OP_TIMEOUT;
-use mainstem_machine::{ChatId, ChatState};
+use mainstem_machine::{Change, ChatId, ChatState};
 
 use super::Shared;
-use crate::ports::{Applied, Env, Fault, Notice, Request, within};
+use crate::ports::{Applied, Effect, Env, Fault, Notice, Request, within};
 
 /// Runs an operation within [`OP_TIMEOUT`]. After a time-out, its outcome is unknown.
 pub(crate) async fn bounded<E: Env, T>(
@@ -39,15 +39,15 @@ impl<E: Env> Shared<E> {
     /// the others.
     pub(crate) async fn apply(self: &Arc<Self>, request: &Request) -> Result<Applied, Fault> {
         let applied = bounded(&self.env, self.store.apply(request)).await?;
-        tracing::debug!(chat = %request.chat, command = request.command.name(), changed = is_change(&applied), "applied");
-        match &applied {
-            Applied::Changed { state, deleted, .. } => {
+        tracing::debug!(chat = %request.chat, command = request.command.name(), changed = applied.change().is_some(), "applied");
+        match (&applied.effect, &applied.answer) {
+            (Effect::Changed(Change { state, deleted, .. }), _) => {
                 if !deleted {
                     self.registry.committed(&self.env, state);
                 }
                 self.announce(notice(state, *deleted));
             }
-            Applied::Replayed(Ok(_)) => self.announce_again(request.chat),
+            (Effect::Replayed, Ok(_)) => self.announce_again(request.chat),
             _ => {}
         }
         Ok(applied)
@@ -71,10 +71,6 @@ impl<E: Env> Shared<E> {
         }
         self.announcer.announce(self, notice);
     }
-}
-
-fn is_change(applied: &Applied) -> bool {
-    matches!(applied, Applied::Changed { .. })
 }
 
 fn notice(state: &ChatState, deleted: bool) -> Notice {

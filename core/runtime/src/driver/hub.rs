@@ -27,8 +27,8 @@ use super::task_waker::TaskWaker;
 use super::{Shared, lock, yield_now};
 use crate::limits::driver::{EVENTS_MAX, OPERATIONS_MAX};
 use crate::ports::{
-    Applied, BusError, BusSubscription, Conversation, Env, Fault, Generated, Generation, Request, TaskHandle,
-    Topic, within,
+    Applied, BusError, BusSubscription, Conversation, Effect, Env, Fault, Generated, Generation, Request,
+    TaskHandle, Topic, within,
 };
 use crate::relay::{Follow, RelayStream};
 
@@ -490,12 +490,10 @@ impl<E: Env> HubTask<E> {
 
 pub(super) fn applied_state(applied: OpOutcome<Applied>) -> OpOutcome<Result<Arc<ChatState>, Rejection>> {
     match applied {
-        OpOutcome::Done(Applied::Changed { state, .. }) => OpOutcome::Done(Ok(state)),
-        OpOutcome::Done(Applied::Rejected(rejection)) => OpOutcome::Done(Err(rejection)),
+        OpOutcome::Done(Applied { effect: Effect::Changed(change), .. }) => OpOutcome::Done(Ok(change.state)),
+        OpOutcome::Done(Applied { answer: Err(rejection), .. }) => OpOutcome::Done(Err(rejection)),
         // A runner's command always changes something if it is accepted, and never has an idempotency key.
-        OpOutcome::Done(Applied::Unchanged { .. } | Applied::Replayed(_) | Applied::Mismatch) => {
-            OpOutcome::Refused
-        }
+        OpOutcome::Done(_) => OpOutcome::Refused,
         OpOutcome::Refused => OpOutcome::Refused,
         OpOutcome::Unknown => OpOutcome::Unknown,
     }

@@ -8,8 +8,8 @@ mod store;
 pub use bus::{Bus, BusError, BusSubscription, Notice, Topic};
 pub use env::{Boxed, Env, TaskHandle, within};
 pub use generator::{Conversation, Generated, Generation, Generator};
-pub use mainstem_machine::{AnswerRecord, CachedVersions, Keep, Page, Snapshot, Tail};
+pub use mainstem_machine::{Applied, CachedVersions, Effect, Keep, Page, Snapshot, Tail};
 pub use store::{
-    Answer, Applied, Fault, HeartbeatReport, Held, IdempotencyKey, Listed, Peer, ReplicaRow, Request, Rival,
-    Store, SyncReport, SyncRequest,
+    Fault, HeartbeatReport, Held, IdempotencyKey, Listed, Peer, ReplicaRow, Request, Rival, Store,
+    SyncReport, SyncRequest,
 };

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mainstem_machine::{
-    Accepted, CachedVersions, ChatId, ChatState, Command, Keep, Lease, MessageId, Page, Rejection, ReplicaId,
-    Snapshot, Status, Version,
+    Applied, CachedVersions, ChatId, ChatState, Command, Keep, Lease, MessageId, Page, ReplicaId, Snapshot,
+    Status, Version,
 };
 
 /// Why an operation failed.
@@ -46,28 +46,6 @@ pub struct IdempotencyKey {
     pub body: [u8; 32],
     /// How much of the answer is kept.
     pub keep: Keep,
-}
-
-/// The answer in an idempotency record, which repeated requests get.
-pub type Answer = Result<Accepted, Rejection>;
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Applied {
-    /// Committed just now. `state` is the new state; for a deleted chat, its last one, with `deleted` set.
-    Changed {
-        answer: Accepted,
-        state: Arc<ChatState>,
-        deleted: bool,
-    },
-    /// Accepted, and nothing to change.
-    Unchanged {
-        answer: Accepted,
-    },
-    Rejected(Rejection),
-    /// There was an idempotency record: this is the first answer.
-    Replayed(Answer),
-    /// There was an idempotency record, for another body.
-    Mismatch,
 }
 
 /// A chat held under a lease.
@@ -143,10 +121,12 @@ pub struct SyncReport {
 /// returns, its outcome is unknown.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// Locks the chat's row, applies the command with [`Command::apply_to`], and writes the change. With an
-    /// idempotency key, the answer (or rejection) is recorded in the same transaction, unique by caller and
-    /// key, and kept for 24 h even if the chat is deleted; a request that is in flight under the same key is
-    /// waited for. Announces nothing.
+    /// Locks the chat's row, applies the command with [`Command::apply_to`], writes the change, and returns
+    /// what was applied once it is committed. With an idempotency key, the answer is recorded in the same
+    /// transaction, unique by caller and key, and kept for 24 h even if the chat is deleted; a request that is
+    /// in flight under the same key is waited for. If there is a record, nothing is applied: its answer is
+    /// replayed, and a request with another body is rejected ([`KeyReused`](mainstem_machine::Rejection::KeyReused)).
+    /// Announces nothing.
     async fn apply(&self, request: &Request) -> Result<Applied, Fault>;
 
     /// `None` if there is no such chat.

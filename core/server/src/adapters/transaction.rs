@@ -2,12 +2,13 @@
 //! the command, write the change. The adapters have the statements.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_machine::{
-    AnswerRecord, Change, ChatId, LeaseTerm, MessageId, Outcome, Role, StoreFacts, WallTime,
+    AnswerRecord, Applied, Change, ChatId, LeaseTerm, MessageId, Rejection, Role, StoreFacts, WallTime,
 };
-use mainstem_runtime::ports::{Answer, Applied, IdempotencyKey, Request};
+use mainstem_runtime::ports::{IdempotencyKey, Request};
 
 use super::rows::{IdempotencyRecord, Locked, json};
 
@@ -63,20 +64,21 @@ pub(super) async fn apply(
     if let Some(idempotency_key) = &request.idempotency_key
         && !statements.claim(idempotency_key).await?
     {
-        return Ok(match statements.kept(idempotency_key).await? {
-            None => End::Again,
-            Some(kept) if kept.body != idempotency_key.body => End::RollBack(Applied::Mismatch),
-            Some(IdempotencyRecord { answer: Ok(record), .. }) => {
+        let Some(kept) = statements.kept(idempotency_key).await? else { return Ok(End::Again) };
+        if kept.body != idempotency_key.body {
+            return Ok(End::RollBack(Applied::rejected(Rejection::KeyReused)));
+        }
+        let answer = match kept.answer {
+            Ok(record) => {
                 let now = match record.needs_chat() {
                     true => statements.lock(request.chat).await?.state,
                     false => None,
                 };
-                End::RollBack(Applied::Replayed(record.answer(&request.command, now.as_ref())))
+                record.answer(&request.command, now.map(Arc::new))
             }
-            Some(IdempotencyRecord { answer: Err(rejection), .. }) => {
-                End::RollBack(Applied::Replayed(Err(rejection)))
-            }
-        });
+            Err(rejection) => Err(rejection),
+        };
+        return Ok(End::RollBack(Applied::replayed(answer)));
     }
 
     let Locked { state, lease_expires_at, now } = statements.lock(request.chat).await?;
@@ -86,22 +88,15 @@ pub(super) async fn apply(
     };
     let lease_expired = lease_expires_at.is_none_or(|at| at <= now);
     let facts = StoreFacts { now, lease_expired, message_role };
-    let outcome = request.command.apply_to(state.as_ref(), request.by.as_deref(), &facts);
+    let applied = request.command.apply_to(state.as_ref(), request.by.as_deref(), &facts);
 
-    let answer: Answer = match &outcome {
-        Ok(Outcome::Changed(change)) => Ok(change.accepted.clone()),
-        Ok(Outcome::Unchanged(accepted)) => Ok(accepted.clone()),
-        Err(rejection) => Err(*rejection),
-    };
-    let change = match &outcome {
-        Ok(Outcome::Changed(change)) => Some(change),
-        _ => None,
-    };
+    let change = applied.change();
     if let Some(change) = change {
         assert_eq!(change.state.id, request.chat, "a command changes the chat it was sent to");
     }
     let kept = request.idempotency_key.as_ref().map(|idempotency_key| {
-        let record = answer
+        let record = applied
+            .answer
             .as_ref()
             .map(|accepted| AnswerRecord::of(accepted, &request.command, idempotency_key.keep));
         (idempotency_key, json(&record))
@@ -116,14 +111,6 @@ pub(super) async fn apply(
         let write = Write { change, created: state.is_none(), lease_expires_at, answer: kept };
         statements.write(write).await?;
     }
-
-    let applied = match (outcome, answer) {
-        (Ok(Outcome::Changed(change)), Ok(answer)) => {
-            Applied::Changed { answer, state: change.state.into(), deleted: change.deleted }
-        }
-        (_, Ok(answer)) => Applied::Unchanged { answer },
-        (_, Err(rejection)) => Applied::Rejected(rejection),
-    };
     Ok(if writes { End::Commit(applied) } else { End::RollBack(applied) })
 }
 

@@ -138,6 +138,11 @@ impl From<Rejection> for Problem {
             Rejection::NotFree | Rejection::Fenced => {
                 (StatusCode::CONFLICT, "conflict", "The chat's state does not allow this now")
             }
+            Rejection::KeyReused => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency_mismatch",
+                "This idempotency key was used for another request",
+            ),
         };
         let problem = Self::new(status, code, title);
         match rejection {
@@ -145,6 +150,9 @@ impl From<Rejection> for Problem {
                 "no more messages, or no more than {QUEUE_BYTES_MAX} bytes of them, may wait: send again when \
                  some have had their turn, or take some back"
             )),
+            Rejection::KeyReused => {
+                problem.detail("use a fresh key for each request, and the same one only to repeat it")
+            }
             _ => problem,
         }
     }
@@ -154,12 +162,6 @@ impl From<EdgeError> for Problem {
     fn from(error: EdgeError) -> Self {
         match error {
             EdgeError::Rejected(rejection) => rejection.into(),
-            EdgeError::Mismatch => Self::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "idempotency_mismatch",
-                "This idempotency key was used for another request",
-            )
-            .detail("use a fresh key for each request, and the same one only to repeat it"),
             EdgeError::Unavailable(detail) => {
                 tracing::warn!(detail, "answered a request with 503: the database does not answer");
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The database does not answer")
@@ -224,7 +226,7 @@ mod tests {
             Problem::too_large("a message", 3),
             Problem::internal(),
             Rejection::QueueFull.into(),
-            EdgeError::Mismatch.into(),
+            Rejection::KeyReused.into(),
             EdgeError::Unavailable("gone".into()).into(),
             EdgeError::Overloaded("draining").into(),
         ];

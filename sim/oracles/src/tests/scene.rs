@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_machine::{
-    Accepted, Body, ChatId, ChatState, Command, Completion, Content, Cursor, Episode, Fence, Lease, Message,
-    MessageId, Outcome, PreviewPosition, PreviewProgress, ReplicaId, SendMode, Seq, StoreFacts as Row,
+    Accepted, Applied, Body, ChatId, ChatState, Command, Completion, Content, Cursor, Effect, Episode, Fence,
+    Lease, Message, MessageId, PreviewPosition, PreviewProgress, ReplicaId, SendMode, Seq, StoreFacts as Row,
     StreamEvent, Time, WallTime,
 };
 
@@ -113,7 +113,8 @@ impl Scene {
     pub(super) fn change(&mut self, key: Option<&str>, command: Command) -> Committed {
         let message_role = command.message().map(|_| mainstem_machine::Role::User);
         let row = Row { now: WallTime(0), lease_expired: true, message_role };
-        let Ok(Outcome::Changed(change)) = command.apply_to(self.state.as_ref(), None, &row) else {
+        let applied = command.apply_to(self.state.as_ref(), None, &row);
+        let Applied { answer: Ok(accepted), effect: Effect::Changed(change) } = applied else {
             panic!("{command:?} is accepted");
         };
         let by = match &command {
@@ -127,11 +128,11 @@ impl Scene {
             caller: key.map(|_| "u".into()),
             key: key.map(Into::into),
             command,
-            state: Arc::new(change.state),
+            state: change.state,
             deleted: change.deleted,
             cut_from: change.cut_from,
             inserted: change.inserted,
-            accepted: change.accepted,
+            accepted,
         }
     }
 

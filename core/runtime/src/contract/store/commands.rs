@@ -92,7 +92,7 @@ impl Life<'_> {
         let name = command.name();
         let request = Request { chat: self.chat, command, by: None, idempotency_key: None };
         let applied = self.reference.apply(self.subject, &request).await;
-        assert!(matches!(applied, Applied::Changed { .. }), "{name} changes the chat here: {applied:?}");
+        assert!(applied.change().is_some(), "{name} changes the chat here: {applied:?}");
     }
 
     async fn attempt(&mut self) {
@@ -131,7 +131,7 @@ pub async fn a_rejection_leaves_the_rows_untouched(subject: &Subject) {
     ] {
         let name = command.name();
         let applied = subject.apply(&Request { chat, command, by: None, idempotency_key: None }).await;
-        assert_eq!(applied, Applied::Rejected(rejection), "S5: {name}");
+        assert_eq!(applied, Applied::rejected(rejection), "S5: {name}");
         let after = subject.store.snapshot(chat, None).await.expect("the store answers");
         assert_eq!(after, before, "S5: a rejected {name} changes nothing");
     }
@@ -144,9 +144,9 @@ pub async fn a_chat_is_created_once(subject: &Subject) {
         .map(|command| Request { chat, command, by: None, idempotency_key: None })
         .collect();
     let applied = join_all(requests.iter().map(|request| subject.apply(request))).await;
-    let created = applied.iter().filter(|applied| matches!(applied, Applied::Changed { .. })).count();
+    let created = applied.iter().filter(|applied| applied.change().is_some()).count();
     assert_eq!(created, 1, "a chat is created by one of those who try: {applied:?}");
-    let others = applied.iter().filter(|applied| **applied == Applied::Rejected(Rejection::Exists)).count();
+    let others = applied.iter().filter(|applied| **applied == Applied::rejected(Rejection::Exists)).count();
     assert_eq!(others, AT_ONCE - 1, "to the others it exists: {applied:?}");
 }
 
@@ -155,13 +155,13 @@ pub async fn to_others_a_chat_does_not_exist(subject: &Subject) {
     for (by, rejected) in [("grace", true), ("Ada", true), ("ada ", true), ("", true), ("ada", false)] {
         let request = Request { chat, command: send("hello"), by: Some(by.into()), idempotency_key: None };
         let applied = subject.apply(&request).await;
-        let was = applied == Applied::Rejected(Rejection::NoSuchChat);
+        let was = applied == Applied::rejected(Rejection::NoSuchChat);
         assert_eq!(was, rejected, "S10: by {by:?}, of a chat of ada's: {applied:?}");
     }
     let nowhere = subject.fresh_id();
     let request =
         Request { chat: nowhere, command: send("hello"), by: Some("ada".into()), idempotency_key: None };
-    assert_eq!(subject.apply(&request).await, Applied::Rejected(Rejection::NoSuchChat));
+    assert_eq!(subject.apply(&request).await, Applied::rejected(Rejection::NoSuchChat));
 }
 
 pub async fn commands_at_the_same_time_take_turns(subject: &Subject) {
@@ -174,9 +174,9 @@ pub async fn commands_at_the_same_time_take_turns(subject: &Subject) {
     let mut turns: Vec<_> = applied
         .iter()
         .zip(&requests)
-        .map(|(applied, request)| match (applied, &request.command) {
-            (Applied::Changed { answer, state, .. }, Command::Send { content, .. }) => {
-                (state.snapshot_version, super::sent_id(answer), content.clone())
+        .map(|(applied, request)| match (applied.change(), &applied.answer, &request.command) {
+            (Some(change), Ok(accepted), Command::Send { content, .. }) => {
+                (change.state.snapshot_version, super::sent_id(accepted), content.clone())
             }
             other => panic!("each send is accepted: {other:?}"),
         })

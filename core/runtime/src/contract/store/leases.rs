@@ -19,9 +19,9 @@ pub async fn one_of_two_that_acquire_wins(subject: &Subject) {
             .map(|command| Request { chat, command, by: None, idempotency_key: None })
             .collect();
         let applied = join_all(requests.iter().map(|request| subject.apply(request))).await;
-        let won = applied.iter().filter(|applied| matches!(applied, Applied::Changed { .. })).count();
+        let won = applied.iter().filter(|applied| applied.change().is_some()).count();
         let lost =
-            applied.iter().filter(|applied| **applied == Applied::Rejected(Rejection::NotFree)).count();
+            applied.iter().filter(|applied| **applied == Applied::rejected(Rejection::NotFree)).count();
         assert_eq!((won, lost), (1, RIVALS - 1), "S5: one writer: {applied:?}");
     }
 }
@@ -30,20 +30,19 @@ pub async fn a_lease_runs_out_by_the_stores_clock(subject: &Subject) {
     let chat = subject.running_chat().await;
     let first = subject.change(chat, acquire("first")).await;
     let second = Request { chat, command: acquire("second"), by: None, idempotency_key: None };
-    assert_eq!(subject.apply(&second).await, Applied::Rejected(Rejection::NotFree), "S5: it is held");
+    assert_eq!(subject.apply(&second).await, Applied::rejected(Rejection::NotFree), "S5: it is held");
     let expiry = sync(subject).await.1.expect("L5: the lease runs out some time");
     assert!(expiry <= subject.lease_ttl, "L5: within a lease, and not after {expiry:?}");
     assert!(!sync(subject).await.0.contains(&chat), "S5: it is held");
 
     (subject.sleep)(subject.lease_ttl + Duration::from_millis(50)).await;
     assert!(sync(subject).await.0.contains(&chat), "L3: its lease has run out");
-    let Applied::Changed { state, .. } = subject.apply(&second).await else {
-        panic!("L3: a chat whose lease has run out can be acquired")
-    };
-    assert_eq!(state.lease, first.lease.next(), "S5: a lease of its own");
+    let acquired = subject.apply(&second).await;
+    let change = acquired.change().expect("L3: a chat whose lease has run out can be acquired");
+    assert_eq!(change.state.lease, first.lease.next(), "S5: a lease of its own");
     let late = Command::BeginAttempt { fence: fence(&first) };
     let late = subject.apply(&Request { chat, command: late, by: None, idempotency_key: None }).await;
-    assert_eq!(late, Applied::Rejected(Rejection::Fenced), "S5: the one before changes nothing any more");
+    assert_eq!(late, Applied::rejected(Rejection::Fenced), "S5: the one before changes nothing any more");
 }
 
 pub async fn a_heartbeat_renews_what_is_held_and_nothing_else(subject: &Subject) {

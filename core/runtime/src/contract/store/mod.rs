@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use mainstem_machine::{
-    Accepted, ChatId, ChatState, Command, Content, Fence, Lease, MessageId, ReplicaId, SendMode,
+    Accepted, Change, ChatId, ChatState, Command, Content, Fence, Lease, MessageId, ReplicaId, SendMode,
 };
 use uuid::Uuid;
 
@@ -25,7 +25,7 @@ pub use idempotency::*;
 pub use leases::*;
 pub use reads::*;
 
-use crate::ports::{Applied, IdempotencyKey, Keep, Request, Store};
+use crate::ports::{Applied, Effect, IdempotencyKey, Keep, Request, Store};
 
 /// Lets time pass on the store's clock.
 pub type Sleep = Arc<dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync>;
@@ -96,15 +96,20 @@ impl Subject {
         self.store.apply(request).await.expect("the store answers")
     }
 
-    async fn change(&self, chat: ChatId, command: Command) -> Arc<ChatState> {
-        let request = Request { chat, command, by: None, idempotency_key: None };
-        match self.apply(&request).await {
-            Applied::Changed { state, .. } => state,
+    /// What a request is answered and what it changes, as it has to.
+    async fn changed(&self, request: &Request) -> (Accepted, Change) {
+        match self.apply(request).await {
+            Applied { answer: Ok(accepted), effect: Effect::Changed(change) } => (accepted, change),
             other => panic!(
                 "{} is accepted and changes the chat, and what came is {other:?}",
                 request.command.name()
             ),
         }
+    }
+
+    async fn change(&self, chat: ChatId, command: Command) -> Arc<ChatState> {
+        let request = Request { chat, command, by: None, idempotency_key: None };
+        self.changed(&request).await.1.state
     }
 
     /// Creates an idle, empty chat of `owner`.

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mainstem_machine::{
-    ChatId, ChatState, LeaseTerm, Message, MessageId, Outcome, StoreFacts, Version, WallTime, limits,
+    Answer, ChatId, ChatState, LeaseTerm, Message, MessageId, Rejection, StoreFacts, Version, WallTime,
+    limits,
 };
 
 use super::Subject;
-use crate::ports::{Answer, Applied, CachedVersions, Page, Request, Snapshot, Tail};
+use crate::ports::{Applied, CachedVersions, Page, Request, Snapshot, Tail};
 
 #[derive(Debug, Default)]
 pub(super) struct Reference {
@@ -26,7 +27,7 @@ struct IdempotencyRecord {
 
 #[derive(Debug)]
 pub(super) struct Chat {
-    pub(super) state: ChatState,
+    pub(super) state: Arc<ChatState>,
     pub(super) messages: Vec<Arc<Message>>,
     lease_expires_at: Option<WallTime>,
 }
@@ -39,8 +40,12 @@ impl Reference {
         let applied = subject.apply(request).await;
         let expected = self.expect(subject, request, &applied);
         assert_eq!(applied, expected, "the answer to {:?}, and what the machine says", request.command);
-        if let Applied::Changed { state, .. } = &applied {
-            assert_eq!(state.snapshot_version.0, before.0 + 1, "S1: each change raises the version by one");
+        if let Some(change) = applied.change() {
+            assert_eq!(
+                change.state.snapshot_version.0,
+                before.0 + 1,
+                "S1: each change raises the version by one"
+            );
         }
         self.check(subject, request.chat, cached).await;
         applied
@@ -56,7 +61,7 @@ impl Reference {
     }
 
     pub(super) fn state(&self, chat: ChatId) -> Option<&ChatState> {
-        self.chats.get(&chat).map(|chat| &chat.state)
+        self.chats.get(&chat).map(|chat| &*chat.state)
     }
 
     fn version(&self, chat: ChatId) -> Version {
@@ -72,15 +77,15 @@ impl Reference {
             && let Some(IdempotencyRecord { body, answer }) = self.idempotency_records.get(key)
         {
             let same = *body == idempotency_key.body;
-            return if same { Applied::Replayed(answer.clone()) } else { Applied::Mismatch };
+            return match same {
+                true => Applied::replayed(answer.clone()),
+                false => Applied::rejected(Rejection::KeyReused),
+            };
         }
 
         let chat = self.chats.get(&request.chat);
         // A rejection contains no time. Only the rejection of an acquisition depends on it.
-        let now = match applied {
-            Applied::Changed { state, .. } => state.updated_at,
-            _ => WallTime(i64::MIN),
-        };
+        let now = applied.change().map_or(WallTime(i64::MIN), |change| change.state.updated_at);
         let expires_at = chat.and_then(|chat| chat.lease_expires_at);
         let role = |id| chat.and_then(|chat| chat.messages.iter().find(|message| message.id == id));
         let facts = StoreFacts {
@@ -88,41 +93,32 @@ impl Reference {
             lease_expired: expires_at.is_none_or(|at| at <= now),
             message_role: request.command.message().and_then(role).map(|message| message.role),
         };
-        let state = chat.map(|chat| &chat.state);
-        let outcome = request.command.apply_to(state, request.by.as_deref(), &facts);
-        let answer: Answer = match &outcome {
-            Ok(Outcome::Changed(change)) => Ok(change.accepted.clone()),
-            Ok(Outcome::Unchanged(accepted)) => Ok(accepted.clone()),
-            Err(rejection) => Err(*rejection),
-        };
+        let state = chat.map(|chat| &*chat.state);
+        let expected = request.command.apply_to(state, request.by.as_deref(), &facts);
         if let (Some(idempotency_key), Some(key)) = (&request.idempotency_key, key) {
-            self.idempotency_records.insert(key, IdempotencyRecord { body: idempotency_key.body, answer });
+            let (body, answer) = (idempotency_key.body, expected.answer.clone());
+            self.idempotency_records.insert(key, IdempotencyRecord { body, answer });
         }
-        match outcome {
-            Ok(Outcome::Changed(change)) => {
-                let old = self.chats.remove(&request.chat);
-                let (mut messages, expires_at) =
-                    old.map(|old| (old.messages, old.lease_expires_at)).unwrap_or_default();
-                if let Some(from) = change.cut_from {
-                    messages.retain(|message| message.id < from);
-                }
-                messages.extend(change.inserted.iter().cloned().map(Arc::new));
-                let lease_ms = u64::try_from(subject.lease_ttl.as_millis()).expect("a lease is short");
-                let lease_expires_at = match change.lease {
-                    LeaseTerm::Keep => expires_at,
-                    LeaseTerm::Start => Some(now.after_ms(lease_ms)),
-                    LeaseTerm::End => None,
-                };
-                if !change.deleted {
-                    let chat = Chat { state: change.state.clone(), messages, lease_expires_at };
-                    self.chats.insert(request.chat, chat);
-                }
-                let state = Arc::new(change.state);
-                Applied::Changed { answer: change.accepted, state, deleted: change.deleted }
+        if let Some(change) = expected.change() {
+            let old = self.chats.remove(&request.chat);
+            let (mut messages, expires_at) =
+                old.map(|old| (old.messages, old.lease_expires_at)).unwrap_or_default();
+            if let Some(from) = change.cut_from {
+                messages.retain(|message| message.id < from);
             }
-            Ok(Outcome::Unchanged(answer)) => Applied::Unchanged { answer },
-            Err(rejection) => Applied::Rejected(rejection),
+            messages.extend(change.inserted.iter().cloned().map(Arc::new));
+            let lease_ms = u64::try_from(subject.lease_ttl.as_millis()).expect("a lease is short");
+            let lease_expires_at = match change.lease {
+                LeaseTerm::Keep => expires_at,
+                LeaseTerm::Start => Some(now.after_ms(lease_ms)),
+                LeaseTerm::End => None,
+            };
+            if !change.deleted {
+                let chat = Chat { state: change.state.clone(), messages, lease_expires_at };
+                self.chats.insert(request.chat, chat);
+            }
         }
+        expected
     }
 
     /// Requires that the store has the same chat, for a new reader and for readers of earlier states.
@@ -153,7 +149,7 @@ impl Reference {
 impl Chat {
     /// Checks a snapshot of this chat that was read by somebody with these cached versions.
     pub(super) fn check_snapshot(&self, cached: Option<CachedVersions>, snapshot: &Snapshot) {
-        assert_eq!(*snapshot.state, self.state, "the row as it was written");
+        assert_eq!(snapshot.state, self.state, "the row as it was written");
         let bytes = |messages: &[Arc<Message>]| -> usize {
             messages.iter().map(|message| message.content.as_json().len()).sum()
         };
