@@ -10,11 +10,13 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod applied;
 mod backoff;
 mod chat;
 mod command;
 mod content;
 mod cursor;
+mod draft;
 pub mod hub;
 mod ids;
 pub mod limits;
@@ -25,11 +27,11 @@ mod record;
 pub mod replica;
 mod stream;
 mod time;
+mod transition;
 
+pub use applied::{Accepted, Answer, Applied, Change, Effect, LeaseTerm, Rejection};
 pub use chat::{ChatState, Retry, RunError, Status};
-pub use command::{
-    Accepted, Answer, Applied, Change, Command, Effect, Fence, LeaseTerm, Rejection, SendMode, StoreFacts,
-};
+pub use command::{Command, Fence, SendMode, StoreFacts};
 pub use content::{Content, ContentError};
 pub use cursor::{BadCursor, Cursor, Fingerprint, PreviewPosition, PreviewProgress};
 pub use ids::{

@@ -1,0 +1,142 @@
+//! The result of a command: the answer to its caller, and the effect on its chat.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ChatState, Message, MessageId, QueuedMessage, Version};
+
+/// The result of a command, as [`Command::apply_to`](crate::Command::apply_to) decides it, and as a store returns it after the commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// What the caller is told.
+    pub answer: Answer,
+    /// What happens to the chat.
+    pub effect: Effect,
+}
+
+/// What the caller of a command is told.
+pub type Answer = Result<Accepted, Rejection>;
+
+/// What a command does to its chat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// The command was accepted, and this is written with it.
+    Changed(Change),
+    /// It was rejected, or accepted with nothing to change.
+    Unchanged,
+    /// The command was applied before, and the answer is that of its idempotency record. Only a store says so.
+    Replayed,
+}
+
+impl Applied {
+    /// A rejection leaves the chat as it is.
+    pub const fn rejected(rejection: Rejection) -> Self {
+        Self { answer: Err(rejection), effect: Effect::Unchanged }
+    }
+
+    /// The answer of an idempotency record.
+    pub const fn replayed(answer: Answer) -> Self {
+        Self { answer, effect: Effect::Replayed }
+    }
+
+    /// What is written, if anything.
+    pub const fn change(&self) -> Option<&Change> {
+        match &self.effect {
+            Effect::Changed(change) => Some(change),
+            Effect::Unchanged | Effect::Replayed => None,
+        }
+    }
+}
+
+/// What a store writes, in one transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The state after the change; of a chat that is deleted, its last one.
+    pub state: Arc<ChatState>,
+    /// The chat is deleted, with all its messages.
+    pub deleted: bool,
+    /// The messages from this id on are removed, before any is inserted.
+    pub cut_from: Option<MessageId>,
+    /// Messages that join the history, in order.
+    pub inserted: Vec<Message>,
+    /// Whether the queue has to be written.
+    pub queue_changed: bool,
+    /// What becomes of the time at which the lease expires.
+    pub lease: LeaseTerm,
+}
+
+/// What happens to the time at which the lease expires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LeaseTerm {
+    /// It stays as it is.
+    Keep,
+    /// The lease expires one `lease-ttl` from now.
+    Start,
+    /// There is no lease any more.
+    End,
+}
+
+/// The answer to an accepted command. It is stored in the idempotency record, so that a repeated request gets
+/// the same answer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Accepted {
+    /// The chat as it is now.
+    Chat(Arc<ChatState>),
+    /// Where the message is now: one of the first two.
+    Sent {
+        /// In the history.
+        message: Option<Message>,
+        /// In the queue.
+        queued: Option<QueuedMessage>,
+        /// Of the chat, after the send.
+        snapshot_version: Version,
+    },
+    /// What was asked to be deleted is.
+    Gone,
+}
+
+/// Why a command was not accepted. The state is untouched.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, thiserror::Error,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Rejection {
+    /// No such chat, or it is another user's.
+    #[error("there is no such chat")]
+    NoSuchChat,
+    /// Something was to be created that is there.
+    #[error("a chat of this id exists")]
+    Exists,
+    /// Nothing to edit.
+    #[error("the history has no such message")]
+    NoSuchMessage,
+    /// Nothing to promote, or to take out of the queue.
+    #[error("the queue has no such message")]
+    NoSuchQueued,
+    /// An answer was to be edited.
+    #[error("only a user's message can be edited")]
+    NotEditable,
+    /// The chat is running or interrupting.
+    #[error("the chat is busy")]
+    Busy,
+    /// The queue has its maximum.
+    #[error("the queue is full")]
+    QueueFull,
+    /// There is nothing to interrupt.
+    #[error("nothing is running, or not what was named")]
+    NotRunning,
+    /// Another replica has it, or there is no work.
+    #[error("there is nothing to acquire: not runnable, or held under a lease that has not run out")]
+    NotFree,
+    /// The worker has lost the chat, or the chat has moved on.
+    #[error("the worker does not hold the chat under that lease, at that history and attempt")]
+    Fenced,
+    /// The idempotency key came with another body before. Only a store says so, and it cannot be recorded, because
+    /// the key's record has the answer to its first body.
+    #[error("this idempotency key was used for another request")]
+    #[serde(skip)]
+    KeyReused,
+}

@@ -1,0 +1,276 @@
+//! The transitions of a chat: pure, and defined for every state. `docs/design.md` has the table that they follow
+//! row by row.
+//!
+//! A store loads the row under its lock, calls [`Command::apply_to`] and writes the [`Change`](crate::Change) in the
+//! same transaction; the caller announces it after the commit. Every command in every state has an
+//! [`Answer`](crate::Answer), and one that is rejected leaves the state untouched.
+
+use crate::draft::{Draft, Origin, queue_bytes};
+use crate::limits::QUEUE_BYTES_MAX;
+use crate::marks::sometimes;
+use crate::{
+    Accepted, Applied, ChatState, Command, Completion, Content, Effect, Episode, Fence, Lease, LeaseTerm,
+    MessageId, QueuedMessage, Rejection, ReplicaId, Retry, Role, RunError, SendMode, Status, StoreFacts,
+};
+
+/// What comes of an accepted command, or why it is not.
+type Transition = Result<Applied, Rejection>;
+
+impl Command {
+    /// Applies the command to the stored state, which is `None` if the chat does not exist. For a user `by`
+    /// who is not the owner, the chat does not exist either (S10).
+    pub fn apply_to(&self, state: Option<&ChatState>, by: Option<&str>, facts: &StoreFacts) -> Applied {
+        let applied = match (state, self) {
+            (Some(state), _) if by.is_some_and(|by| by != &*state.owner) => Err(Rejection::NoSuchChat),
+            (Some(state), _) => state.apply(self, facts),
+            (None, Self::Create { chat, owner, title, model, content }) => {
+                let mut draft = Draft::create(*chat, owner, title, model, facts);
+                if let Some(content) = content {
+                    draft.insert(Role::User, content.clone(), None);
+                    draft.start();
+                }
+                Ok(draft.finish_with_chat())
+            }
+            (None, _) => Err(Rejection::NoSuchChat),
+        };
+        applied.unwrap_or_else(Applied::rejected)
+    }
+}
+
+impl ChatState {
+    fn apply(&self, command: &Command, facts: &StoreFacts) -> Transition {
+        let draft = Draft::of(self, facts);
+        match command {
+            Command::Create { .. } => Err(Rejection::Exists),
+            Command::Send { content, mode, queue_max } => self.send(draft, content, *mode, *queue_max),
+            Command::Edit { message, content } => Self::edit(draft, *message, content, facts),
+            Command::Interrupt { episode } => self.interrupt(draft, *episode),
+            Command::DeleteQueued { queued } => Self::delete_queued(draft, *queued),
+            Command::Promote { queued } => self.promote(draft, *queued),
+            Command::Delete => self.delete(draft),
+            Command::Acquire { replica, interrupting_only } => {
+                self.acquire(draft, replica, *interrupting_only, facts)
+            }
+            Command::Release { replica, lease } => self.release(draft, replica, *lease),
+            Command::BeginAttempt { fence } => self.begin_attempt(draft, fence),
+            Command::RecordRetry { fence, delay_ms, error } => {
+                self.record_retry(draft, fence, *delay_ms, error, facts)
+            }
+            Command::CommitStep { fence, messages } => self.commit_step(draft, fence, messages),
+            Command::FinishTurn { fence, answer, completion } => {
+                self.finish_turn(draft, fence, answer, *completion)
+            }
+            Command::FinishInterruption { fence, partial } => self.finish_interruption(draft, fence, partial),
+            Command::Fail { fence, partial, error } => self.fail(draft, fence, partial, error),
+        }
+    }
+
+    fn send(&self, mut draft: Draft, content: &Content, mode: SendMode, max: usize) -> Transition {
+        let busy = self.status.is_runnable();
+        match (busy, mode) {
+            (true, SendMode::Reject) => Err(Rejection::Busy),
+            (true, _) if self.queue.len() >= max || !fits(&self.queue, content) => Err(Rejection::QueueFull),
+            (true, SendMode::Queue) => {
+                let queued = draft.enqueue(content.clone(), self.queue.len());
+                Ok(draft.finish_with_sent(None, Some(queued)))
+            }
+            (true, SendMode::Interrupt) => {
+                let queued = draft.enqueue(content.clone(), 0);
+                draft.state.status = Status::Interrupting;
+                Ok(draft.finish_with_sent(None, Some(queued)))
+            }
+            (false, SendMode::Queue | SendMode::Reject) if !self.queue.is_empty() => {
+                if !fits(&self.queue[1..], content) {
+                    return Err(Rejection::QueueFull);
+                }
+                // What waited longest goes first; the queue is as long afterwards as it was.
+                let queued = draft.enqueue(content.clone(), self.queue.len());
+                draft.next_turn();
+                Ok(draft.finish_with_sent(None, Some(queued)))
+            }
+            (false, _) => {
+                let message = draft.insert(Role::User, content.clone(), None);
+                draft.start();
+                Ok(draft.finish_with_sent(Some(message), None))
+            }
+        }
+    }
+
+    fn edit(mut draft: Draft, message: MessageId, content: &Content, facts: &StoreFacts) -> Transition {
+        match facts.message_role {
+            None => return Err(Rejection::NoSuchMessage),
+            Some(Role::User) => {}
+            Some(_) => return Err(Rejection::NotEditable),
+        }
+        draft.cut(message);
+        let message = draft.insert(Role::User, content.clone(), None);
+        draft.clear_queue();
+        draft.start();
+        Ok(draft.finish_with_sent(Some(message), None))
+    }
+
+    fn interrupt(&self, mut draft: Draft, episode: Option<Episode>) -> Transition {
+        let named = episode.is_none_or(|named| named == self.present_episode());
+        match self.status {
+            Status::Running if !named => Err(Rejection::NotRunning),
+            Status::Running if self.worker.is_some() => {
+                draft.state.status = Status::Interrupting;
+                Ok(draft.finish_with_chat())
+            }
+            Status::Running => {
+                draft.end_run();
+                draft.next_turn();
+                Ok(draft.finish_with_chat())
+            }
+            Status::Interrupting if named => {
+                let answer = Ok(Accepted::Chat(self.clone().into()));
+                Ok(Applied { answer, effect: Effect::Unchanged })
+            }
+            _ => Err(Rejection::NotRunning),
+        }
+    }
+
+    fn delete_queued(mut draft: Draft, queued: MessageId) -> Transition {
+        draft.take_queued(queued)?;
+        Ok(draft.finish(|_| Accepted::Gone))
+    }
+
+    fn promote(&self, mut draft: Draft, queued: MessageId) -> Transition {
+        let promoted = draft.take_queued(queued)?;
+        match self.status {
+            Status::Running | Status::Interrupting => {
+                draft.state.queue.insert(0, promoted);
+                draft.state.status = Status::Interrupting;
+            }
+            Status::Waiting | Status::Error => {
+                draft.insert(Role::User, promoted.content, Some(promoted.id));
+                draft.start();
+            }
+        }
+        Ok(draft.finish_with_chat())
+    }
+
+    fn delete(&self, draft: Draft) -> Transition {
+        match self.status {
+            Status::Waiting | Status::Error => Ok(draft.finish_deleted()),
+            Status::Running | Status::Interrupting => Err(Rejection::Busy),
+        }
+    }
+
+    fn acquire(
+        &self,
+        mut draft: Draft,
+        replica: &ReplicaId,
+        interrupting_only: bool,
+        facts: &StoreFacts,
+    ) -> Transition {
+        // A replica asks only for chats for which it has no runner. So a lease that it holds itself comes from an
+        // acquisition whose answer was lost; the new lease fences the old one.
+        let free = self.worker.as_ref().is_none_or(|worker| worker == replica) || facts.lease_expired;
+        let wanted =
+            if interrupting_only { self.status == Status::Interrupting } else { self.status.is_runnable() };
+        if !free || !wanted {
+            return Err(Rejection::NotFree);
+        }
+        if self.worker.as_ref() == Some(replica) && !facts.lease_expired {
+            sometimes!("a held chat is acquired again");
+        }
+        draft.state.worker = Some(replica.clone());
+        draft.state.lease = self.lease.next();
+        draft.lease = LeaseTerm::Start;
+        Ok(draft.finish_with_chat())
+    }
+
+    fn release(&self, mut draft: Draft, replica: &ReplicaId, lease: Lease) -> Transition {
+        if !self.is_held_by(replica, lease) {
+            return Err(Rejection::Fenced);
+        }
+        draft.release();
+        Ok(draft.finish_with_chat())
+    }
+
+    fn begin_attempt(&self, mut draft: Draft, fence: &Fence) -> Transition {
+        self.check(fence, Status::Running)?;
+        draft.state.attempt += 1;
+        draft.state.attempt_lease = Some(fence.lease);
+        draft.state.retry = None;
+        Ok(draft.finish_with_chat())
+    }
+
+    fn record_retry(
+        &self,
+        mut draft: Draft,
+        fence: &Fence,
+        delay_ms: u64,
+        error: &RunError,
+        facts: &StoreFacts,
+    ) -> Transition {
+        self.check(fence, Status::Running)?;
+        draft.state.attempt_lease = None;
+        draft.state.retry = Some(Retry {
+            attempt: self.attempt,
+            delay_ms,
+            error: error.clone(),
+            at: facts.now.after_ms(delay_ms),
+        });
+        Ok(draft.finish_with_chat())
+    }
+
+    fn commit_step(&self, mut draft: Draft, fence: &Fence, messages: &[(Role, Content)]) -> Transition {
+        self.check(fence, Status::Running)?;
+        for (role, content) in messages {
+            let origin = Origin::of(fence.episode);
+            draft.push(*role, content.clone(), Some(origin), None);
+        }
+        draft.end_run();
+        Ok(draft.finish_with_chat())
+    }
+
+    fn finish_turn(
+        &self,
+        mut draft: Draft,
+        fence: &Fence,
+        answer: &Option<Content>,
+        completion: Completion,
+    ) -> Transition {
+        self.check(fence, Status::Running)?;
+        draft.save(answer, Origin { completion, ..Origin::of(fence.episode) });
+        draft.end_run();
+        draft.next_turn();
+        Ok(draft.finish_with_chat())
+    }
+
+    fn finish_interruption(&self, mut draft: Draft, fence: &Fence, partial: &Option<Content>) -> Transition {
+        self.check(fence, Status::Interrupting)?;
+        draft.save(partial, Origin { interrupted: true, ..Origin::of(fence.episode) });
+        draft.end_run();
+        draft.next_turn();
+        Ok(draft.finish_with_chat())
+    }
+
+    fn fail(
+        &self,
+        mut draft: Draft,
+        fence: &Fence,
+        partial: &Option<Content>,
+        error: &RunError,
+    ) -> Transition {
+        self.check(fence, Status::Running)?;
+        draft.save(partial, Origin { interrupted: true, ..Origin::of(fence.episode) });
+        draft.end_run();
+        draft.state.status = Status::Error;
+        draft.state.error = Some(error.clone());
+        draft.release();
+        Ok(draft.finish_with_chat())
+    }
+
+    fn check(&self, fence: &Fence, status: Status) -> Result<(), Rejection> {
+        let held = self.is_held_by(&fence.replica, fence.lease) && self.present_episode() == fence.episode;
+        if held && self.status == status { Ok(()) } else { Err(Rejection::Fenced) }
+    }
+}
+
+/// Whether the content may wait behind these (B1).
+fn fits(queue: &[QueuedMessage], content: &Content) -> bool {
+    queue.is_empty() || queue_bytes(queue) + content.as_json().len() <= QUEUE_BYTES_MAX
+}
