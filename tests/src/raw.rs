@@ -43,6 +43,11 @@ impl Raw {
         within("the server reads", self.stream.write_all(bytes)).await.expect("it is open");
     }
 
+    /// Sends as much as the other side takes before it closes.
+    pub async fn send_some(&mut self, bytes: &[u8]) {
+        within("the server reads or closes", self.stream.write_all(bytes)).await.ok();
+    }
+
     /// Reads on until all that came is as wanted, and gives it.
     pub async fn until(&mut self, what: &str, is_wanted: impl Fn(&str) -> bool) -> &str {
         let mut chunk = [0; 4096];

@@ -4,10 +4,10 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::{Config, Generator};
 use crate::failure::Failure;
-use crate::limits::edge::{CONNECTIONS_MAX, CONNECTIONS_MIN};
+use crate::limits::edge::{CONNECTIONS_MAX, CONNECTIONS_MIN, TURN_AWAY_MAX};
 
-/// The runtime, standard streams, files, signals, and a connection that is about to be turned away.
-const OWN: usize = 24;
+/// The runtime, standard streams, files, signals, and connections that are about to be turned away.
+const OWN: usize = 24 + TURN_AWAY_MAX;
 /// An SQLite file on all its connections, with what belongs to it.
 const SQLITE: usize = 20;
 /// Connections to PostgreSQL besides those for requests: two that renew leases, the one that listens, and one that

@@ -14,6 +14,10 @@ pub mod edge {
     pub const UNSTREAMED_SHARE: usize = 8;
     /// How long an idle connection may take to give up its place.
     pub const EVICTION_TIMEOUT: Duration = Duration::from_millis(100);
+    /// Connections without a place whose request is read, so that it can be answered as it asks, and how long
+    /// that may take.
+    pub const TURN_AWAY_MAX: usize = 16;
+    pub const TURN_AWAY_TIMEOUT: Duration = Duration::from_secs(1);
     /// Connections that the kernel keeps until they are accepted.
     pub const BACKLOG: i32 = 1024;
     /// hyper's buffers for one connection. The head of a request has to fit.

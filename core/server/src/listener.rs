@@ -9,6 +9,7 @@ mod delivery;
 mod length;
 mod malformed_requests;
 mod seats;
+mod turned_away;
 
 use std::convert::Infallible;
 use std::future::{pending, poll_fn};
@@ -35,6 +36,7 @@ use tokio::time::sleep;
 use self::client_stream::ClientStream;
 use self::delivery::{Delivery, Handover};
 use self::seats::Seats;
+use self::turned_away::TurnedAway;
 use crate::TokioEnv;
 use crate::http::answer;
 use crate::limits::edge::{
@@ -81,13 +83,13 @@ impl Listener {
 
     /// Serves until `closing` becomes true, and then waits a while for requests in progress.
     pub async fn serve(self, router: Router, mut closing: watch::Receiver<bool>) {
-        let seats = Seats::new(self.connections_max);
+        let (seats, turned_away) = (Seats::new(self.connections_max), TurnedAway::new());
         let (env, rate, crowded) = (TokioEnv::new(), LogRate::new(), LogRate::new());
         loop {
             let accepted = tokio::select! {
                 biased;
                 () = closes(&mut closing) => break,
-                accepted = self.accept(&seats) => accepted,
+                accepted = self.accept(&seats, &turned_away) => accepted,
             };
             match accepted {
                 Ok(Some(stream)) => {
@@ -117,11 +119,11 @@ impl Listener {
         }
     }
 
-    /// `None` if there was no place for the connection, which was told so.
-    async fn accept(&self, seats: &Arc<Seats>) -> io::Result<Option<ClientStream>> {
+    /// `None` if there was no place for the connection, which is told so.
+    async fn accept(&self, seats: &Arc<Seats>, turned_away: &TurnedAway) -> io::Result<Option<ClientStream>> {
         let (stream, _) = self.inner.accept().await?;
         let Some(seat) = seats.take().await else {
-            malformed_requests::turn_away(&stream);
+            turned_away.take(stream);
             return Ok(None);
         };
         // A peer that vanished is noticed as well: soon after one that stalls, whose end is told better.

@@ -1,5 +1,6 @@
 //! Streams that cannot be had now: a browser gives up for good at an error, and comes back after an end.
 
+use std::process::Stdio;
 use std::sync::Arc;
 
 use mainstem_tests::browser::Page;
@@ -8,8 +9,9 @@ use mainstem_tests::cluster::{Cluster, alone};
 use mainstem_tests::deadline::{until, within};
 use mainstem_tests::postgres::Postgres;
 use mainstem_tests::process::Running;
-use mainstem_tests::raw::{exchange, status};
+use mainstem_tests::raw::{Raw, exchange, status};
 use mainstem_tests::scratch::Scratch;
+use mainstem_tests::shelled::Shelled;
 use mainstem_tests::viewer::{Kind, Viewer};
 use serde_json::json;
 
@@ -81,6 +83,93 @@ async fn a_stream_asked_while_the_database_is_away_is_one_to_come_back_to() {
     postgres.start().expect("it starts again");
     until("tail came back", async || tail.said().contains("\"synced\"").then_some(())).await;
     until("chat came back", async || chatting.said().contains(&counted(3)).then_some(())).await;
+}
+
+/// Begins requests that stay unfinished, until there is no place for another connection.
+async fn fill(address: &str) -> Vec<Raw> {
+    let unfinished = b"POST /v1/chats HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n{";
+    let mut taken = vec![];
+    until("all places are taken", async || {
+        for _ in 0..16 {
+            let mut connection = Raw::open(address).await;
+            connection.send(unfinished).await;
+            taken.push(connection);
+        }
+        let asked =
+            exchange(address, b"GET /v1/chats HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        (status(&asked.await) == 503).then_some(())
+    })
+    .await;
+    taken
+}
+
+#[tokio::test]
+async fn a_stream_asked_where_no_connection_has_a_place_is_one_to_come_back_to() {
+    let scratch = Scratch::new();
+    let url = scratch.sqlite_url();
+    let replica =
+        Shelled::start("ulimit -n 96", &["--database", &url, "--log", "error"], Stdio::inherit()).await;
+    let (address, client) = (replica.address(), replica.client());
+    let chat = client.create("/demo parts=3 interval=0").await;
+    client.until_idle(&chat).await;
+    let taken = fill(address).await;
+    comes_back(address, &chat).await;
+    // However its head is cut, and whatever it has besides.
+    let stream = format!("GET /v1/chats/{chat}/stream?after_id=1 HTTP/1.1\r\nhost: localhost\r\n");
+    let long = format!("cookie: {}\r\n\r\n", "x".repeat(8000));
+    let mut cut = Raw::open(address).await;
+    for piece in [&stream[..9], &stream[9..], &long[..4000], &long[4000..]] {
+        cut.send(piece.as_bytes()).await;
+        tokio::task::yield_now().await;
+    }
+    let answer = cut.rest().await;
+    assert!(status(&answer) == 200 && answer.contains("retry: "), "{answer}");
+    // Everything else is told so, also what is no request, or never becomes one.
+    let endless = format!("{stream}x: {}", "y".repeat(200_000));
+    for other in [
+        format!("{stream}connection: upgrade\r\nupgrade: websocket\r\n\r\n"),
+        stream.replace("GET", "POST") + "\r\n",
+        stream.replace("/stream", "/streams") + "\r\n",
+        stream.replace("/v1", "/v2") + "\r\n",
+        stream.replace("HTTP/1.1", "HTTP/7") + "\r\n",
+        "GET /readyz HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned(),
+        format!(
+            "POST /v1/chats HTTP/1.1\r\nhost: localhost\r\ncontent-length: 60000\r\n\r\n{endless:.60000}"
+        ),
+        "nonsense\r\n\r\n".to_owned(),
+        "nonsense".to_owned(),
+        stream.clone(),
+        endless,
+    ] {
+        let begin = &other[..other.len().min(100)];
+        let mut connection = Raw::open(address).await;
+        // It may be answered before it has said all.
+        connection.send_some(other.as_bytes()).await;
+        let answer = connection.rest().await;
+        assert_eq!(status(&answer), 503, "B1: {begin}: {answer}");
+        assert!(answer.contains("retry-after: ") && answer.contains("\"overloaded\""), "{begin}: {answer}");
+    }
+    // Who says nothing keeps nobody else waiting for long.
+    let mut silent = vec![];
+    for _ in 0..200 {
+        silent.push(Raw::open(address).await);
+    }
+    until("a stream is answered again", async || {
+        let asked = exchange(address, format!("{stream}\r\n").as_bytes()).await;
+        (status(&asked) == 200).then_some(())
+    })
+    .await;
+    drop((taken, silent));
+    let mut viewer = None;
+    until("there are places again", async || {
+        let served = client.get("/readyz").await.status == 200;
+        if served {
+            viewer = Some(Viewer::open(&client, &chat, Kind::EventStream).await);
+        }
+        served.then_some(())
+    })
+    .await;
+    viewer.expect("it is open").until_idle().await;
 }
 
 #[tokio::test]

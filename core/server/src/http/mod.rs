@@ -35,7 +35,8 @@ use tower::ServiceExt;
 pub use auth::{ANONYMOUS, Access, Tokens};
 pub use hosts::Hosts;
 pub use problem::Problem;
-pub use sse::Streamed;
+pub use sse::{Streamed, come_back};
+pub use stream::is_for_event_stream;
 
 /// The state that all handlers share.
 #[derive(Debug)]

@@ -47,7 +47,7 @@ pub(super) fn answer<E: Env>(viewer: Viewer<E>, grant: Grant, slot: OwnedSemapho
 
 /// The answer where nothing can be told now. A browser's `EventSource` gives up for good at a status that is
 /// an error, and comes back after an end (WHATWG HTML, section 9.2.3).
-pub(super) fn come_back() -> Response {
+pub fn come_back() -> Response {
     let delay = OsRng.unwrap_err().random_range(COME_BACK_DELAY_MIN..COME_BACK_DELAY_MAX).as_millis();
     event_stream(Body::from(format!(": this replica cannot serve the stream now\nretry: {delay}\n\n")))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode, Uri};
 use mainstem_machine::{ChatId, Resume};
 use mainstem_runtime::ports::Env;
 use mainstem_runtime::{EdgeError, Viewer};
@@ -37,6 +37,12 @@ pub(super) async fn open<E: Env>(
     let (viewer, slot) = viewer(&app, &by, chat, from).await?;
     let progress = parts.extensions.get::<Arc<Progress>>().cloned().unwrap_or_default();
     Ok(web_socket::answer(upgrade, viewer, grant, slot, progress, app.client_timeout))
+}
+
+/// Whether a request asks for an event stream, as far as its head tells.
+pub fn is_for_event_stream(method: &Method, uri: &Uri, headers: &HeaderMap) -> bool {
+    let chat = uri.path().strip_prefix("/v1/chats/").and_then(|path| path.strip_suffix("/stream"));
+    *method == Method::GET && chat.is_some_and(|chat| !chat.contains('/')) && !wants_web_socket(headers)
 }
 
 /// A viewer, and the slot that its connection takes of those for streams.

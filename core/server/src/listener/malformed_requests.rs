@@ -3,11 +3,8 @@
 
 use axum::body::to_bytes;
 use axum::response::IntoResponse;
-use futures::FutureExt;
 use http::StatusCode;
-use mainstem_runtime::EdgeError;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::client_stream::ClientStream;
@@ -36,18 +33,6 @@ pub(super) async fn answer(mut stream: ClientStream, error: Option<&hyper::Error
         tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
     };
     let _ = timeout(CLOSE_TIMEOUT, answering).await;
-}
-
-/// Says to a connection that there is no place for it, if it takes that at once.
-pub(super) fn turn_away(stream: &TcpStream) {
-    let (parts, body) =
-        Problem::from(EdgeError::Overloaded("all connections are in use")).into_response().into_parts();
-    let Some(Ok(body)) = to_bytes(body, usize::MAX).now_or_never() else { return };
-    let mut answer = head(&parts, &format!("content-length: {}\r\n", body.len()));
-    answer.extend_from_slice(&body);
-    // Its request is read as far as it came: closing with something unread would reset the connection.
-    let _ = stream.try_read(&mut [0; 4096]);
-    let _ = stream.try_write(&answer);
 }
 
 fn problem(refused: Option<StatusCode>, error: Option<&hyper::Error>, unread: &[u8]) -> Option<Problem> {
