@@ -57,6 +57,9 @@ pub mod edge {
     /// How long a stalled WebSocket has to accept its close frame.
     pub const SOCKET_STALLED_GRACE: Duration = Duration::from_secs(1);
 
+    /// How long a stream whose token was revoked may take to end what it is writing.
+    pub const REVOKED_GRACE: Duration = Duration::from_secs(1);
+
     /// Delay after an `accept` that failed for lack of file descriptors.
     pub const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
     /// How long connections may take to end after their streams have ended.

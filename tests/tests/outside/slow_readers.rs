@@ -42,13 +42,6 @@ async fn stalled(replica: &Replica, chat: &str, kind: Kind) -> TcpStream {
     stream
 }
 
-/// The sockets that the process has open.
-fn sockets(replica: &Replica) -> usize {
-    let files = std::fs::read_dir(format!("/proc/{}/fd", replica.process_id())).expect("it runs");
-    let links = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
-    links.filter(|link| link.to_string_lossy().starts_with("socket:")).count()
-}
-
 #[tokio::test]
 async fn event_streams_that_nobody_reads_cost_little_and_are_closed() {
     assert_stalled_viewers_are_bounded(Kind::EventStream).await;
@@ -69,12 +62,12 @@ async fn assert_stalled_viewers_are_bounded(kind: Kind) {
     viewer.until_idle().await;
 
     let chat = client.create("").await;
-    let sockets_before = sockets(&replica);
+    let sockets_before = replica.sockets();
     let mut streams = vec![];
     for _ in 0..STALLED {
         streams.push(stalled(&replica, &chat, kind).await);
     }
-    let connected = async || (sockets(&replica) >= sockets_before + STALLED).then_some(());
+    let connected = async || (replica.sockets() >= sockets_before + STALLED).then_some(());
     until("all are connected", connected).await;
     let mut viewer = Viewer::open(&client, &chat, Kind::WebSocket).await;
     viewer.until_idle().await;
@@ -88,7 +81,7 @@ async fn assert_stalled_viewers_are_bounded(kind: Kind) {
     let memory_max = STALLED as u64 * VIEWER_BYTES_MAX + SLACK_BYTES;
     assert!(memory <= memory_max, "B1: {memory} bytes for {STALLED} viewers");
 
-    let closed = async || (sockets(&replica) <= sockets_before + 1).then_some(());
+    let closed = async || (replica.sockets() <= sockets_before + 1).then_some(());
     until("those who read nothing are closed", closed).await;
     client.interrupt(&chat).await.expect(202);
     viewer.until_idle().await;

@@ -21,9 +21,17 @@ use crate::limits::edge::{COME_BACK_DELAY_MAX, COME_BACK_DELAY_MIN, PING_INTERVA
 
 const PING: Bytes = Bytes::from_static(b": ping\n\n");
 
-/// Marks a streaming response, whose connection serves no other request.
-#[derive(Clone, Copy, Debug)]
-pub struct Streamed;
+/// Marks a streaming response, whose connection serves no other request. It may be cut off when its caller is not
+/// let in any more.
+#[derive(Clone, Debug)]
+pub struct Streamed(Grant);
+
+impl Streamed {
+    /// Waits until the caller's token is revoked.
+    pub async fn revoked(&self) {
+        self.0.revoked().await;
+    }
+}
 
 struct SseStream<E: Env> {
     viewer: Viewer<E>,
@@ -35,13 +43,14 @@ struct SseStream<E: Env> {
 }
 
 pub(super) fn answer<E: Env>(viewer: Viewer<E>, grant: Grant, slot: OwnedSemaphorePermit) -> Response {
+    let streamed = Streamed(grant.clone());
     let source = SseStream { viewer, grant, _slot: slot, pings: pings(), chunks: Vec::new().into_iter() };
     let body = stream::unfold(source, async |mut source| {
         let chunk = source.next().await?;
         Some((Ok::<Bytes, Infallible>(chunk), source))
     });
     let mut response = event_stream(Body::from_stream(body));
-    response.extensions_mut().insert(Streamed);
+    response.extensions_mut().insert(streamed);
     response
 }
 

@@ -47,6 +47,8 @@ const CLOSED_DELETED: CloseCode = CloseCode::Library(4404);
 /// The caller's token is not known any more, or another's.
 const CLOSED_REVOKED: CloseCode = CloseCode::Library(4401);
 
+const REVOKED: Left = Left::Close(CLOSED_REVOKED, "the token is not valid any more");
+
 /// Why the socket is closed.
 #[derive(Debug)]
 enum Left {
@@ -140,6 +142,9 @@ async fn send_events<E: Env>(
             let close = close_frame(code, reason);
             if timeout(SOCKET_CLOSE_TIMEOUT, line.write(close)).await.is_ok_and(|sent| sent.is_ok()) {
                 wait_for_close(&mut line.socket).await;
+            } else if code == CLOSED_REVOKED {
+                // It gets nothing more, not even what was written and not sent (S10).
+                progress.demand_reset();
             }
         }
     }
@@ -171,10 +176,10 @@ impl Line<'_> {
         loop {
             let sent = tokio::select! {
                 biased;
-                () = grant.revoked() => Err(Left::Close(CLOSED_REVOKED, "the token is not valid any more")),
+                () = grant.revoked() => Err(REVOKED),
                 _ = pings.tick() => {
                     received = 0;
-                    self.send(Message::Ping(Bytes::new())).await
+                    self.send(Message::Ping(Bytes::new()), &grant).await
                 }
                 incoming = self.socket.next() => match incoming {
                     None | Some(Ok(Message::Close(_))) => Err(Left::Gone),
@@ -189,7 +194,7 @@ impl Line<'_> {
                     }
                 },
                 next = viewer.next() => match next {
-                    Next::Events(events) => self.send_text(encode::json_array(&events)).await,
+                    Next::Events(events) => self.send_text(encode::json_array(&events), &grant).await,
                     Next::End(Ending::Deleted) => Err(Left::Close(CLOSED_DELETED, "the chat was deleted")),
                     Next::End(Ending::Leaving) => {
                         Err(Left::Close(CloseCode::Away, "this replica goes; resume on another"))
@@ -202,13 +207,13 @@ impl Line<'_> {
         }
     }
 
-    async fn send(&mut self, message: Message) -> Result<(), Left> {
+    async fn send(&mut self, message: Message, grant: &Grant) -> Result<(), Left> {
         let (progress, client_timeout) = (self.progress, self.client_timeout);
-        patiently(progress, client_timeout, self.write(message)).await
+        patiently(progress, client_timeout, grant, self.write(message)).await
     }
 
     /// Sends one text frame.
-    async fn send_text(&mut self, text: encode::Frame) -> Result<(), Left> {
+    async fn send_text(&mut self, text: encode::Frame, grant: &Grant) -> Result<(), Left> {
         let chunks = text.into_chunks();
         let length = chunks.iter().map(|chunk| chunk.len() as u64).sum();
         let mut header = Vec::with_capacity(10);
@@ -217,7 +222,7 @@ impl Line<'_> {
             .expect("a vector takes what is written");
         self.frame = Chunks::new([header.into()].into_iter().chain(chunks));
         let (progress, client_timeout) = (self.progress, self.client_timeout);
-        patiently(progress, client_timeout, self.write_frame()).await
+        patiently(progress, client_timeout, grant, self.write_frame()).await
     }
 
     /// Writes a message, after what is left of a frame.
@@ -234,10 +239,11 @@ impl Line<'_> {
     }
 }
 
-/// Waits while the client makes progress.
+/// Waits while the client makes progress, and is let in.
 async fn patiently(
     progress: &Progress,
     client_timeout: Duration,
+    grant: &Grant,
     sending: impl Future<Output = Result<(), tungstenite::Error>>,
 ) -> Result<(), Left> {
     let mut sending = std::pin::pin!(sending);
@@ -245,6 +251,7 @@ async fn patiently(
         tokio::select! {
             biased;
             sent = &mut sending => return sent.map_err(|_| Left::Gone),
+            () = grant.revoked() => return Err(REVOKED),
             () = sleep(client_timeout / 8) => {
                 if progress.stalled_for() >= client_timeout {
                     return Err(Left::Stalled);

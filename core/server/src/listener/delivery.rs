@@ -15,10 +15,11 @@ use bytes::{Buf, Bytes};
 use http::{Method, Version, response};
 use http_body_util::BodyExt;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::time::sleep;
 
 use super::client_stream::ClientStream;
 use crate::http::Streamed;
-use crate::limits::edge::SOCKET_RECEIVED_BYTES_MAX;
+use crate::limits::edge::{REVOKED_GRACE, SOCKET_RECEIVED_BYTES_MAX};
 
 /// The slot in which a connection's service leaves a streaming response.
 #[derive(Debug, Default)]
@@ -39,6 +40,7 @@ impl Handover {
 pub(super) struct Delivery {
     head: Vec<u8>,
     body: Body,
+    streamed: Streamed,
     /// With chunked encoding, so that its end can be told from a broken connection. HTTP/1.0 does not have
     /// it.
     chunked: bool,
@@ -49,19 +51,36 @@ impl Delivery {
     /// it.
     #[expect(clippy::result_large_err, reason = "the answer is handed on, not passed up")]
     pub(super) fn of(method: &Method, version: Version, response: Response) -> Result<Self, Response> {
-        if method != Method::GET || response.extensions().get::<Streamed>().is_none() {
+        let Some(streamed) =
+            response.extensions().get::<Streamed>().filter(|_| method == Method::GET).cloned()
+        else {
             return Err(response);
-        }
+        };
         let chunked = version == Version::HTTP_11;
         let (parts, body) = response.into_parts();
         let framing = if chunked { "transfer-encoding: chunked\r\n" } else { "" };
-        Ok(Self { head: head(&parts, framing), body, chunked })
+        Ok(Self { head: head(&parts, framing), body, streamed, chunked })
     }
 
-    /// Writes the response while the client is connected.
+    /// Writes the response while the client is connected, and may be. A body ends by itself when its caller is
+    /// not let in any more, but what is being written then may take for ever (S10).
     pub(super) async fn carry_out(mut self, mut stream: ClientStream) {
-        if let Err(error) = self.write(&mut stream).await {
-            tracing::debug!(%error, "a stream's connection ended");
+        let (streamed, progress) = (self.streamed.clone(), stream.progress.clone());
+        let overdue = async {
+            streamed.revoked().await;
+            sleep(REVOKED_GRACE).await;
+        };
+        tokio::select! {
+            biased;
+            written = self.write(&mut stream) => {
+                if let Err(error) = written {
+                    tracing::debug!(%error, "a stream's connection ended");
+                }
+            }
+            () = overdue => {
+                tracing::debug!("a stream was cut off: its token was revoked");
+                progress.demand_reset();
+            }
         }
     }
 
