@@ -103,6 +103,26 @@ async fn an_answer_without_a_word_is_a_failure() {
 }
 
 #[tokio::test]
+async fn what_is_said_twice_in_one_event_cannot_be_understood() {
+    let stopped = |choice: &str| event(&format!(r#"{{"choices":[{choice}]}}"#)) + &finish("stop") + DONE;
+    for choice in [
+        r#"{"delta":{"content":"a","content":"b"}}"#,
+        r#"{"delta":{"content":"a"},"delta":{"content":"b"}}"#,
+        r#"{"delta":{"content":"a"},"finish_reason":null,"finish_reason":"stop"}"#,
+        r#"{"delta":{"content":"a","refusal":"b","refusal":null}}"#,
+        r#"{"delta":{"reasoning":"a","reasoning":"b","content":"c"}}"#,
+        r#"{"delta":{"content":[{"type":"text","text":"a"},{"type":"text","text":"b","text":"c"}]}}"#,
+        r#"{"delta":{"content":{"type":"text","type":"text","text":"a"}}}"#,
+    ] {
+        let body = delta("x") + &stopped(choice);
+        assert_eq!(failing(body).await, ("x".into(), "provider_protocol".into(), true), "{choice}");
+    }
+    // Nobody looks into what has no meaning here.
+    let other = r#"{"index":0,"index":1,"delta":{"role":"a","role":"b","content":"a"}}"#;
+    assert_eq!(answer(&stream(stopped(other)).await), "a");
+}
+
+#[tokio::test]
 async fn a_refusal_is_what_the_model_says() {
     let body = [&*other(r#"{"refusal":"I "}"#), &other(r#"{"refusal":"will not"}"#), &finish("stop"), DONE];
     assert_eq!(answer(&stream(body.concat()).await), "I will not");

@@ -181,7 +181,7 @@ pub(super) fn read(event: &SseEvent) -> Result<Said, Fault> {
                 Err(_) if is_error => return Err(Fault::told(Report::UNKNOWN)),
                 Err(_) => return Err(Fault::Garbage),
             };
-            if is_error || chunk.is_error() { Err(told(data)) } else { Ok(Said::Piece(chunk.piece())) }
+            if is_error || chunk.is_error() { Err(told(data)) } else { chunk.piece().map(Said::Piece) }
         }
         Some(b'[') if is_list_of_errors(data) => Err(told(data)),
         _ if is_error => Err(Fault::told(Report::UNKNOWN)),
@@ -224,13 +224,13 @@ impl<'a> Chunk<'a> {
             || self.choices.is_none() && [self.code, self.message, self.detail].into_iter().any(is_there)
     }
 
-    fn piece(&self) -> Piece {
+    fn piece(&self) -> Result<Piece, Fault> {
         let mut first = None;
         if let Some(choices) = self.choices {
             each(choices, |choice| first = first.or(Some(choice)));
         }
-        let choice: Choice<'a> = first.and_then(parse).unwrap_or_default();
-        let delta: Delta<'a> = choice.delta.and_then(parse).unwrap_or_default();
+        let choice: Choice<'a> = members(first)?.unwrap_or_default();
+        let delta: Delta<'a> = members(choice.delta)?.unwrap_or_default();
         let mut piece = Piece {
             reason: string(choice.finish_reason).and_then(|word| Reason::of(&word)),
             reasons: [delta.reasoning, delta.reasoning_content].into_iter().any(is_there),
@@ -241,9 +241,9 @@ impl<'a> Chunk<'a> {
             asks_tools: [delta.tool_calls, delta.function_call].into_iter().any(is_there),
             ..Piece::default()
         };
-        piece.add_content(delta.content);
+        piece.add_content(delta.content)?;
         piece.text += &string(delta.refusal).unwrap_or_default();
-        piece
+        Ok(piece)
     }
 }
 
@@ -264,19 +264,26 @@ impl Reason {
 
 impl Piece {
     /// A content is a string, or a list of parts: text counts, what else it may hold is the model's thinking.
-    fn add_content(&mut self, content: Option<&RawValue>) {
-        let Some(content) = content else { return };
+    fn add_content(&mut self, content: Option<&RawValue>) -> Result<(), Fault> {
+        let Some(content) = content else { return Ok(()) };
         match content.get().as_bytes().first() {
-            Some(b'[') => each(content, |part| self.add_part(part)),
+            Some(b'[') => {
+                let mut added = Ok(());
+                each(content, |part| added = self.add_part(part).and(std::mem::replace(&mut added, Ok(()))));
+                added
+            }
             Some(b'{') => self.add_part(content),
-            _ => self.text += &string(Some(content)).unwrap_or_default(),
+            _ => {
+                self.text += &string(Some(content)).unwrap_or_default();
+                Ok(())
+            }
         }
     }
 
-    fn add_part(&mut self, part: &RawValue) {
-        let Some(Part { r#type, text, refusal }) = parse(part) else {
+    fn add_part(&mut self, part: &RawValue) -> Result<(), Fault> {
+        let Some(Part { r#type, text, refusal }) = members(Some(part))? else {
             self.text += &string(Some(part)).unwrap_or_default();
-            return;
+            return Ok(());
         };
         match string(r#type).as_deref() {
             None | Some("text" | "output_text") => self.text += &string(text).unwrap_or_default(),
@@ -284,6 +291,7 @@ impl Piece {
             Some("thinking" | "reasoning") => self.reasons = true,
             Some(_) => {}
         }
+        Ok(())
     }
 }
 
@@ -295,6 +303,15 @@ fn is_there(member: Option<&RawValue>) -> bool {
 fn parse<'a, T: Deserialize<'a>>(json: &'a RawValue) -> Option<T> {
     // Derived code would take an array for a struct, too.
     json.get().starts_with('{').then(|| serde_json::from_str(json.get()).ok()).flatten()
+}
+
+/// The members of an object that may be there. What is no object has none, and one that has a member twice says two
+/// things, of which nobody knows which is meant.
+fn members<'a, T: Deserialize<'a>>(json: Option<&'a RawValue>) -> Result<Option<T>, Fault> {
+    match json.filter(|json| json.get().starts_with('{')) {
+        Some(object) => serde_json::from_str(object.get()).map(Some).map_err(|_| Fault::Garbage),
+        None => Ok(None),
+    }
 }
 
 /// A string, though half a surrogate pair stand in it.
