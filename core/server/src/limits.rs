@@ -191,6 +191,9 @@ pub mod model {
     pub const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
     /// Between two parts.
     pub const IDLE_TIMEOUT: Duration = Duration::from_secs(2 * 60);
+    /// Of what comes without a word: hidden reasoning, signs of life. A million tokens come to less, each in an event
+    /// of its own.
+    pub const WORDLESS_BYTES_MAX: usize = 256 << 20;
     /// Of the body of an answer that is an error.
     pub const ERROR_BODY_BYTES_MAX: usize = 16 * 1024;
     /// How long that body is waited for: it only tells more of what is known already.

@@ -5,6 +5,7 @@
 
 mod answer;
 mod fault;
+mod patience;
 mod report;
 mod wire;
 
@@ -23,12 +24,13 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use answer::Answer;
 use fault::Fault;
+use patience::Patience;
 use report::Report;
 use wire::Said;
 
 use crate::limits::model::{
     CAUSE_BYTES_MAX, CONNECT_TIMEOUT, END_TIMEOUT, ERROR_BODY_BYTES_MAX, ERROR_BODY_TIMEOUT,
-    FIRST_BYTE_TIMEOUT, IDLE_CONNECTION_RETENTION, IDLE_CONNECTIONS_MAX, IDLE_TIMEOUT,
+    FIRST_BYTE_TIMEOUT, IDLE_CONNECTION_RETENTION, IDLE_CONNECTIONS_MAX, IDLE_TIMEOUT, WORDLESS_BYTES_MAX,
 };
 use crate::limits::settings::EPISODE_BYTES_DEFAULT;
 use crate::outbound;
@@ -71,6 +73,8 @@ pub struct OpenAiConfig {
     pub idle_timeout: Duration,
     /// One event of the stream. What is longer can be no answer.
     pub event_bytes_max: usize,
+    /// What may come of the stream without a word of the answer in it.
+    pub wordless_bytes_max: usize,
 }
 
 impl OpenAiConfig {
@@ -84,6 +88,7 @@ impl OpenAiConfig {
             first_byte_timeout: FIRST_BYTE_TIMEOUT,
             idle_timeout: IDLE_TIMEOUT,
             event_bytes_max: event_bytes_max(EPISODE_BYTES_DEFAULT),
+            wordless_bytes_max: WORDLESS_BYTES_MAX,
         }
     }
 }
@@ -113,6 +118,7 @@ struct Shared {
     first_byte_timeout: Duration,
     idle_timeout: Duration,
     event_bytes_max: usize,
+    wordless_bytes_max: usize,
     /// Whether the endpoint can be asked to tell what a run cost.
     usage: Usage,
 }
@@ -166,6 +172,7 @@ impl OpenAi {
             first_byte_timeout: config.first_byte_timeout,
             idle_timeout: config.idle_timeout,
             event_bytes_max: config.event_bytes_max,
+            wordless_bytes_max: config.wordless_bytes_max,
             usage: Usage::default(),
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -201,8 +208,7 @@ struct Answering {
     response: Response,
     sse: SseDecoder,
     answer: Answer,
-    /// When the model has been silent for too long.
-    deadline: Instant,
+    patience: Patience,
 }
 
 impl Run {
@@ -223,11 +229,11 @@ impl Run {
     async fn step(&mut self) -> Result<Option<Generated>, Fault> {
         match std::mem::replace(&mut self.phase, Phase::Ended) {
             Phase::Asking(conversation) => {
-                let deadline = Instant::now() + self.shared.first_byte_timeout;
-                let asked = timeout_at(deadline, self.shared.ask(&conversation)).await;
-                let response = asked.map_err(|_| Fault::Silent)??;
+                let patience = self.shared.patience();
+                let asked = timeout_at(patience.deadline(), self.shared.ask(&conversation)).await;
+                let response = asked.map_err(|_| patience.fault())??;
                 let sse = SseDecoder::lenient(self.shared.event_bytes_max, wire::is_whole);
-                let answering = Answering { response, sse, answer: Answer::default(), deadline };
+                let answering = Answering { response, sse, answer: Answer::default(), patience };
                 self.phase = Phase::Answering(answering.into());
                 Ok(None)
             }
@@ -242,9 +248,10 @@ impl Run {
                         Ok(Some(Generated::Done(completion)))
                     }
                     Said::Piece(piece) => {
+                        let has_progress = piece.says();
                         let text = answering.answer.take(piece);
-                        if answering.answer.has_begun() {
-                            answering.deadline = Instant::now() + self.shared.idle_timeout;
+                        if has_progress {
+                            answering.patience.progressed(Instant::now(), !text.is_empty());
                         }
                         self.phase = Phase::Answering(answering);
                         Ok(Some(text).filter(|text| !text.is_empty()).map(Generated::Text))
@@ -278,10 +285,14 @@ impl Answering {
             if let Some(event) = self.sse.next_event().map_err(too_long)? {
                 return Ok(Some(event));
             }
-            let read = timeout_at(self.deadline, self.response.chunk()).await;
+            let read = timeout_at(self.patience.deadline(), self.response.chunk()).await;
             let is_whole = self.answer.is_whole();
             match read {
-                Ok(Ok(Some(bytes))) => self.sse.feed(bytes),
+                Ok(Ok(Some(bytes))) => match self.patience.came(Instant::now(), bytes.len(), is_whole) {
+                    Ok(()) => self.sse.feed(bytes),
+                    Err(_) if is_whole => return Ok(None),
+                    Err(fault) => return Err(fault),
+                },
                 Ok(Ok(None)) => {
                     let last = self.sse.finish().map_err(too_long)?;
                     let is_cut = last.as_ref().is_some_and(|last| !wire::is_complete(last));
@@ -295,7 +306,7 @@ impl Answering {
                 // Nothing was missing.
                 Ok(Err(_)) | Err(_) if is_whole => return Ok(None),
                 Ok(Err(error)) => return Err(unreachable(error)),
-                Err(_) => return Err(Fault::Silent),
+                Err(_) => return Err(self.patience.fault()),
             }
         }
     }
@@ -308,6 +319,10 @@ impl Answering {
 }
 
 impl Shared {
+    fn patience(&self) -> Patience {
+        Patience::new(Instant::now(), self.first_byte_timeout, self.idle_timeout, self.wordless_bytes_max)
+    }
+
     /// Sends the request and reads the head of the answer. Some endpoints refuse to be asked what a run costs,
     /// in whatever words: then it is asked again without, and so is every later run of this process.
     async fn ask(&self, conversation: &Conversation) -> Result<Response, Fault> {

@@ -1,9 +1,10 @@
 //! Faults of a provider, and the errors they lead to: retryable or final, and without any content of the
 //! conversation or the key.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
+use futures::future::join_all;
 use mainstem::generators::{OpenAi, OpenAiConfig};
 use mainstem_machine::RunError;
 use mainstem_runtime::ports::{Generated, Generator};
@@ -255,6 +256,60 @@ async fn a_model_that_thinks_for_long_is_waited_for_until_it_begins() {
     let idle_timeout = Duration::from_millis(200);
     let generator = OpenAi::new(OpenAiConfig { idle_timeout, ..config(&provider) }).unwrap();
     assert_eq!(answer(&collect(&generator).await), "x");
+}
+
+/// Events in which nothing is said.
+fn wordless() -> [String; 6] {
+    let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}\n\n";
+    [": keep-alive\n\n", "\n", &delta(""), "data: {}\n\n", "event: ping\ndata: {}\n\n", usage]
+        .map(str::to_owned)
+}
+
+#[tokio::test]
+async fn signs_of_life_are_no_answer_and_do_not_keep_a_run_for_ever() {
+    join_all(wordless().map(async |sign| {
+        let signs = Act::Repeat(chunk_bytes(&sign), Duration::from_millis(20));
+        let mut provider = Provider::start(vec![vec![head(), chunk(delta("x")), signs]]).await;
+        let (first_byte_timeout, idle_timeout) = (Duration::from_millis(600), Duration::from_millis(200));
+        let config = OpenAiConfig { first_byte_timeout, idle_timeout, ..config(&provider) };
+        let begun = Instant::now();
+        assert_fails(&collect(&OpenAi::new(config).unwrap()).await, "x", "provider_timeout", true);
+        assert!(begun.elapsed() >= first_byte_timeout, "{sign:?}: it may think for as long as at first");
+        assert!(matches!(provider.seen().await, Seen::Request { .. }));
+        assert_eq!(provider.seen().await, Seen::ClientGone, "B2: what was given up is closed");
+    }))
+    .await;
+}
+
+#[tokio::test]
+async fn a_model_that_thinks_between_parts_and_gives_signs_of_life_is_waited_for() {
+    join_all(wordless().map(async |sign| {
+        let pause = Act::Sleep(Duration::from_millis(100));
+        let thinks = (0..6).flat_map(|_| [chunk(&sign), pause.clone()]);
+        let begin = [head(), chunk(delta("x"))].into_iter().chain(thinks);
+        let last = chunk([&delta("y"), &*finish("stop"), DONE].concat());
+        let provider = Provider::start(vec![begin.chain([last, end()]).collect()]).await;
+        let idle_timeout = Duration::from_millis(400);
+        let generator = OpenAi::new(OpenAiConfig { idle_timeout, ..config(&provider) }).unwrap();
+        assert_eq!(answer(&collect(&generator).await), "xy", "{sign:?}");
+    }))
+    .await;
+}
+
+#[tokio::test]
+async fn what_comes_without_a_word_has_a_maximum() {
+    let thought = "data: {\"choices\":[{\"delta\":{\"reasoning_content\":\"hm\"}}]}\n\n".repeat(1000);
+    for endless in [thought, delta("").repeat(1000), ": hm\n\n".repeat(10_000)] {
+        let begin = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+        let endless = Act::Repeat(endless.into(), Duration::ZERO);
+        let mut provider =
+            Provider::start(vec![vec![Act::Send([begin, &delta("x")].concat().into()), endless]]).await;
+        let wordless_bytes_max = 1024 * 1024;
+        let generator = OpenAi::new(OpenAiConfig { wordless_bytes_max, ..config(&provider) }).unwrap();
+        assert_fails(&collect(&generator).await, "x", "provider_timeout", true);
+        assert!(matches!(provider.seen().await, Seen::Request { .. }));
+        assert_eq!(provider.seen().await, Seen::ClientGone, "B1");
+    }
 }
 
 #[tokio::test]

@@ -25,8 +25,7 @@ pub(super) struct Answer {
 impl Answer {
     /// Takes what an event says, and gives the text of it.
     pub(super) fn take(&mut self, piece: Piece) -> String {
-        let says = !piece.text.is_empty() || piece.reasons || piece.asks_tools;
-        self.went_on |= self.reason.is_some() && (says || piece.reason.is_some());
+        self.went_on |= self.reason.is_some() && (piece.says() || piece.reason.is_some());
         self.spoke |= !piece.text.is_empty();
         self.reasoned |= piece.reasons;
         self.asked_tools |= piece.asks_tools;
@@ -39,11 +38,6 @@ impl Answer {
             Some(reason) => self.reason = Some(reason),
         }
         piece.text
-    }
-
-    /// Whether the model has begun.
-    pub(super) fn has_begun(&self) -> bool {
-        self.spoke || self.reasoned || self.asked_tools
     }
 
     /// Whether the answer is whole even if the connection breaks now.

@@ -14,6 +14,8 @@ pub(super) enum Fault {
     Unreachable(String),
     /// Nothing came for as long as is waited.
     Silent,
+    /// Signs of life or thoughts came for as long as is waited, or more of them than are taken, and no word.
+    Wordless,
     /// The stream ended before the answer did.
     CutShort,
     /// The model stopped with the finish reason `error`.
@@ -59,7 +61,7 @@ impl Fault {
         match self {
             // The same bytes would come out the same.
             Self::NotEvents | Self::TooLong | Self::ToolsOnly | Self::ReasoningOnly => false,
-            Self::Silent => attempt < SILENT_ATTEMPTS_MAX,
+            Self::Silent | Self::Wordless => attempt < SILENT_ATTEMPTS_MAX,
             _ => matches!(self.blame(), Blame::Provider | Blame::Rate),
         }
     }
@@ -71,7 +73,7 @@ impl Fault {
             Self::TooLong => "answer_too_large",
             Self::Nothing | Self::ReasoningOnly => "answer_empty",
             Self::ToolsOnly => "tools_unavailable",
-            Self::Silent => "provider_timeout",
+            Self::Silent | Self::Wordless => "provider_timeout",
             _ => match self.blame() {
                 Blame::Provider => "provider_unavailable",
                 Blame::Rate => "provider_rate_limited",
@@ -87,6 +89,7 @@ impl Fault {
         let came = match self {
             Self::Unreachable(_) => "the model's provider cannot be reached, or the connection broke".into(),
             Self::Silent => "nothing came from the model for too long".into(),
+            Self::Wordless => "the model gave signs of life for too long, and no word of an answer".into(),
             Self::CutShort => "the provider's stream ended before the answer did".into(),
             Self::Stopped => "the model stopped because of an error at its provider".into(),
             Self::UnknownReason => {
@@ -155,7 +158,9 @@ mod tests {
 
     #[test]
     fn silence_is_waited_for_twice_and_what_will_not_change_is_not_asked_for_again() {
-        assert!(Fault::Silent.is_retryable(1) && !Fault::Silent.is_retryable(2));
+        for fault in [Fault::Silent, Fault::Wordless] {
+            assert!(fault.is_retryable(1) && !fault.is_retryable(2), "{fault:?}");
+        }
         for fault in [Fault::TooLong, Fault::ToolsOnly, Fault::ReasoningOnly, Fault::NotEvents] {
             assert!(!fault.is_retryable(1), "{fault:?}");
         }

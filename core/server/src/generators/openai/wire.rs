@@ -263,6 +263,11 @@ impl Reason {
 }
 
 impl Piece {
+    /// Whether the model says, reasons or asks for anything in it.
+    pub(super) fn says(&self) -> bool {
+        !self.text.is_empty() || self.reasons || self.asks_tools
+    }
+
     /// A content is a string, or a list of parts: text counts, what else it may hold is the model's thinking.
     fn add_content(&mut self, content: Option<&RawValue>) -> Result<(), Fault> {
         let Some(content) = content else { return Ok(()) };
