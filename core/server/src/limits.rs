@@ -32,6 +32,8 @@ pub mod edge {
     pub const ESCAPED_BYTES_MAX: usize = 6;
     /// What a JSON body may have besides its message.
     pub const BODY_SLACK_BYTES: usize = 128 * 1024;
+    /// Bodies that are held at the same time: read, or being read. One of the largest always fits.
+    pub const BODIES_BYTES_MAX: usize = 128 << 20;
     /// Bytes that are read and discarded of a body that is too large, so that its sender gets the answer.
     pub const DISCARDED_BYTES_MAX: usize = 64 * 1024 * 1024;
     pub const TITLE_BYTES_MAX: usize = 1024;

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use crate::config::Config;
 use crate::descriptors::connections_max;
 use crate::failure::Failure;
-use crate::http::{Access, App, Hosts, router};
+use crate::http::{Access, App, Bodies, Hosts, router};
 use crate::limits::edge::{CONNECTIONS_MIN, UNSTREAMED_SHARE};
 use crate::limits::process::DRAIN_SLACK;
 use crate::limits::settings::PEER_SECRET_BYTES_MIN;
@@ -98,6 +98,7 @@ pub async fn serve<E: Env>(config: &Config, front: Front, node: Node<E>) -> Resu
         access: front.access,
         queue_max: config.queue_max,
         message_bytes_max: config.message_bytes_max,
+        bodies: Bodies::new(config.message_bytes_max),
         client_timeout: config.client_timeout,
         streams: Arc::new(Semaphore::new(streams_max)),
     };

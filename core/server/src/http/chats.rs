@@ -13,9 +13,10 @@ use mainstem_runtime::ports::{Env, IdempotencyKey, Listed};
 use uuid::Uuid;
 
 use super::auth::Caller;
+use super::bodies::Collected;
 use super::request::{
-    ChatPath, CreateBody, InterruptBody, ItemPath, Parameters, SendBody, body_bytes_max, idempotency_key,
-    parse_content, parse_label, parse_object, read_body, required, waits_to_send,
+    ChatPath, CreateBody, InterruptBody, ItemPath, Parameters, SendBody, idempotency_key, parse_content,
+    parse_label, parse_object, required, waits_to_send,
 };
 use super::{App, Problem, encode, json};
 use crate::limits::edge::{MODEL_BYTES_MAX, TITLE_BYTES_MAX};
@@ -161,10 +162,10 @@ async fn take<E: Env>(
     app: &App<E>,
     by: &Arc<str>,
     request: Request,
-) -> Result<(Bytes, Option<IdempotencyKey>), Problem> {
+) -> Result<(Collected, Option<IdempotencyKey>), Problem> {
     let (parts, body) = request.into_parts();
     let waits = waits_to_send(parts.version, &parts.headers);
-    let body = read_body(body, body_bytes_max(app.message_bytes_max), waits).await?;
+    let body = app.bodies.read(body, waits).await?;
     let idempotency_key = idempotency_key(&parts.headers, by, &parts.method, &parts.uri, &body)?;
     Ok((body, idempotency_key))
 }

@@ -2,6 +2,7 @@
 //! errors to problem documents. They decide nothing about chats.
 
 mod auth;
+mod bodies;
 mod chats;
 mod chunks;
 mod encode;
@@ -33,6 +34,7 @@ use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
 pub use auth::{ANONYMOUS, Access, Tokens};
+pub use bodies::Bodies;
 pub use hosts::Hosts;
 pub use problem::Problem;
 pub use sse::{Streamed, come_back};
@@ -46,6 +48,7 @@ pub struct App<E: Env> {
     pub access: Access,
     pub queue_max: usize,
     pub message_bytes_max: usize,
+    pub bodies: Bodies,
     pub client_timeout: Duration,
     /// The streams that there may be more of.
     pub streams: Arc<Semaphore>,

@@ -1,14 +1,10 @@
 //! Parses requests. This is done by hand, so that every error has our own problem document.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::body::{Body, HttpBody};
 use axum::extract::{FromRequestParts, Query, RawPathParams};
-use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Method, Uri, Version, header};
-use http_body_util::BodyExt;
 use mainstem_machine::{ChatId, Content, ContentError, MessageId, Rejection};
 use mainstem_runtime::ports::{IdempotencyKey, Keep};
 use serde::Deserialize;
@@ -18,11 +14,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::Problem;
-use crate::limits::edge::MESSAGE_ID_MAX;
-use crate::limits::edge::{
-    BODY_SLACK_BYTES, BODY_TIMEOUT, DISCARDED_BYTES_MAX, ESCAPED_BYTES_MAX, IDEMPOTENCY_KEY_BYTES_MAX,
-    PAGE_DEFAULT, PAGE_MAX,
-};
+use crate::limits::edge::{IDEMPOTENCY_KEY_BYTES_MAX, MESSAGE_ID_MAX, PAGE_DEFAULT, PAGE_MAX};
 
 /// The `{chat}` of a path. If it is not a UUID, there is no such chat.
 #[derive(Clone, Copy, Debug)]
@@ -129,42 +121,6 @@ pub(super) fn waits_to_send(version: Version, headers: &HeaderMap) -> bool {
     expects && version == Version::HTTP_11
 }
 
-/// The whole body, within `bytes_max` and [`BODY_TIMEOUT`]. A client that `waits` need not send one that is
-/// known to be too large.
-pub(super) async fn read_body(body: Body, bytes_max: usize, waits: bool) -> Result<Bytes, Problem> {
-    if waits && body.size_hint().lower() > bytes_max as u64 {
-        return Err(Problem::too_large("a request's body", bytes_max));
-    }
-    within(BODY_TIMEOUT, collect(body, bytes_max)).await.ok_or_else(Problem::body_too_slow)?
-}
-
-async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
-    tokio::time::timeout(limit, work).await.ok()
-}
-
-async fn collect(mut body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
-    let mut collected = Vec::new();
-    let mut received = 0;
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Problem::malformed("the body broke off"))?;
-        let Ok(data) = frame.into_data() else { continue };
-        received += data.len();
-        if received <= bytes_max {
-            collected.extend_from_slice(&data);
-        } else if received > DISCARDED_BYTES_MAX {
-            break;
-        } else {
-            // Read on, because closing with unread data would reset the connection and lose the answer.
-            collected = Vec::new();
-        }
-    }
-    if received > bytes_max {
-        Err(Problem::too_large("a request's body", bytes_max))
-    } else {
-        Ok(collected.into())
-    }
-}
-
 /// A body's JSON object. An empty body is an empty object.
 pub(super) fn parse_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let body = if body.is_empty() { b"{}" } else { body };
@@ -174,12 +130,6 @@ pub(super) fn parse_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Proble
     // Members that are ignored have to be valid JSON as well.
     let body = std::str::from_utf8(body).map_err(|error| Problem::malformed(format!("the body: {error}")))?;
     serde_json::from_str(body).map_err(|error| Problem::malformed(format!("the body: {error}")))
-}
-
-/// What a body may have for a message of `message_bytes_max`: its text, however it is escaped, and as much
-/// again.
-pub(super) fn body_bytes_max(message_bytes_max: usize) -> usize {
-    message_bytes_max.saturating_mul(ESCAPED_BYTES_MAX + 1).saturating_add(BODY_SLACK_BYTES)
 }
 
 /// A `content`, with a text within the bound.
@@ -373,14 +323,6 @@ mod tests {
         for bad in ["", "a b", &"x".repeat(256)] {
             headers.insert("idempotency-key", bad.parse().expect("a value"));
             assert_eq!(key_of(&headers, "/", "").map_err(|p| p.code), Err("malformed"), "{bad:.9}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_body_beyond_the_bound_is_too_large() {
-        for waits in [false, true] {
-            assert_eq!(read_body(Body::from("1234"), 4, waits).await.as_deref(), Ok(&b"1234"[..]));
-            assert_eq!(read_body(Body::from("12345"), 4, waits).await.map_err(|p| p.code), Err("too_large"));
         }
     }
 
