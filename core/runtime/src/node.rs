@@ -1,9 +1,11 @@
 //! The node: one replica as its edge sees it, with commands, reads and streams.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::stream::BoxStream;
 use mainstem_machine::hub::{HubConfig, HubEvent, Measure};
 use mainstem_machine::limits::{OP_RETRY_DELAY_MAX, OP_RETRY_DELAY_MIN, OP_TIMEOUT};
@@ -257,18 +259,26 @@ impl<E: Env> Node<E> {
         }
     }
 
-    /// Hands over what can be handed over at once, and sends all streams elsewhere.
+    /// Hands over what can be handed over at once, and sends all streams elsewhere. What is broken may panic again:
+    /// that keeps nobody from being told.
     pub async fn abandon(&self) {
-        self.drain_within(Duration::ZERO).await;
+        let handed_over = AssertUnwindSafe(self.hand_over(Duration::ZERO)).catch_unwind().await;
+        let closed = catch_unwind(AssertUnwindSafe(|| self.close_all()));
+        if handed_over.and(closed).is_err() {
+            tracing::error!("a part of this replica panicked at its end");
+        }
+        self.leave().await;
     }
 
     /// Drains the replica: acquires no more chats, lets runs finish within the drain time-out, hands over
     /// those that do not, and then ends all streams. Returns when nothing is left.
     pub async fn drain(&self) {
-        self.drain_within(self.drain_timeout).await;
+        self.hand_over(self.drain_timeout).await;
+        self.close_all();
+        self.leave().await;
     }
 
-    async fn drain_within(&self, limit: Duration) {
+    async fn hand_over(&self, limit: Duration) {
         let shared = &self.shared;
         lock(&self.running).draining = true;
         shared.replica.handle(&shared.env, ReplicaEvent::Drain);
@@ -281,7 +291,16 @@ impl<E: Env> Node<E> {
                 );
             }
         }
-        shared.registry.deliver_all(&shared.env, &HubEvent::Close);
+    }
+
+    /// Ends all streams.
+    fn close_all(&self) {
+        self.shared.registry.deliver_all(&self.shared.env, &HubEvent::Close);
+    }
+
+    /// Ends the replica's own tasks, and its membership.
+    async fn leave(&self) {
+        let shared = &self.shared;
         self.vitals.release();
         // A heartbeat after it would take the name again.
         lock(&self.running).replica = None;

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -216,10 +217,17 @@ impl<E: Env> Drop for Ended<E> {
             inner.assigned.take()
         };
         self.shared.registry.remove(&self.cell);
-        if let Some(lease) = assigned {
-            self.shared.replica.on_runner_gone(&self.shared.env, self.cell.chat, lease);
-        }
+        // First: the replica's machine may be what has failed.
         self.cell.news.notify_waiters();
+        if let Some(lease) = assigned {
+            let tell = || self.shared.replica.on_runner_gone(&self.shared.env, self.cell.chat, lease);
+            // A second panic while this task unwinds would end the process.
+            if std::thread::panicking() {
+                let _ = catch_unwind(AssertUnwindSafe(tell));
+            } else {
+                tell();
+            }
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The open hubs of a replica.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex};
 
 use mainstem_machine::hub::{HubEvent, Measure};
@@ -107,11 +108,19 @@ impl<E: Env> Registry<E> {
         measures
     }
 
-    /// Delivers an event to every hub.
+    /// Delivers an event to every hub. One that panics at it is ended, and the panic goes on when all have it.
     pub(crate) fn deliver_all(&self, env: &E, event: &HubEvent) {
         let cells: Vec<_> = lock(&self.hubs).values().cloned().collect();
+        let mut panicked = None;
         for cell in cells {
-            cell.enter(env, |entry| entry.handle(event.clone()));
+            let deliver = || cell.enter(env, |entry| entry.handle(event.clone()));
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(deliver)) {
+                cell.end();
+                panicked = Some(panic);
+            }
+        }
+        if let Some(panic) = panicked {
+            resume_unwind(panic);
         }
     }
 

@@ -1,5 +1,6 @@
 //! A replica as a whole, seen by a peer that follows: who is answered, and what one costs who is not.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -9,11 +10,11 @@ use futures::StreamExt;
 use futures::future::join_all;
 use mainstem::TokioEnv;
 use mainstem::adapters::{LocalBus, SqliteStore};
-use mainstem_machine::{ChatId, Command, Content, Ending, MessageId, RelayFault, ReplicaId, Resume};
+use mainstem_machine::{ChatId, Command, Content, Ending, MessageId, RelayFault, ReplicaId, Resume, Time};
 use mainstem_runtime::demo::Demo;
 use mainstem_runtime::ports::{
-    Applied, CachedVersions, Fault, HeartbeatReport, Held, Listed, Page, ReplicaRow, Request, Snapshot,
-    Store, SyncReport, SyncRequest,
+    Applied, CachedVersions, Env, Fault, HeartbeatReport, Held, Listed, Page, ReplicaRow, Request, Snapshot,
+    Store, SyncReport, SyncRequest, TaskHandle,
 };
 use mainstem_runtime::relay::Follow;
 use mainstem_runtime::{Next, Node, NodeConfig, RelayConfig, Viewer};
@@ -79,8 +80,8 @@ impl Store for Watched {
     }
 }
 
-struct Replica {
-    node: Node<TokioEnv>,
+struct Replica<E: Env> {
+    node: Node<E>,
     store: Arc<Watched>,
     address: String,
     _folder: Folder,
@@ -94,7 +95,11 @@ impl Drop for Folder {
     }
 }
 
-async fn replica() -> Replica {
+async fn replica() -> Replica<TokioEnv> {
+    replica_in(TokioEnv::new()).await
+}
+
+async fn replica_in<E: Env>(env: E) -> Replica<E> {
     let folder = std::env::temp_dir().join(format!("mainstem-{}", Uuid::now_v7()));
     std::fs::create_dir(&folder).expect("a folder");
     let url = format!("sqlite:{}", folder.join("chats.db").display());
@@ -114,7 +119,6 @@ async fn replica() -> Replica {
         episode_bytes_max: 1 << 20,
         relay: Some(RelayConfig { listen: address.clone(), advertise: None, secret: SECRET.into() }),
     };
-    let env = TokioEnv::new();
     let demo = Arc::new(Demo::new(env.clone(), || 0));
     let bus = Arc::new(LocalBus::default());
     let node = Node::start(env, config, store.clone(), bus, demo).await.expect("it starts");
@@ -127,7 +131,7 @@ fn follow(chat: ChatId) -> Follow {
     Follow { chat, follower: id("follower"), worker: id("worker"), position: None }
 }
 
-impl Replica {
+impl<E: Env> Replica<E> {
     async fn run_chat(&self, said: &str) -> ChatId {
         let chat = ChatId(Uuid::now_v7());
         let content = Some(Content::text(said));
@@ -173,10 +177,97 @@ async fn a_replica_whose_own_task_dies_says_so_and_sends_its_viewers_elsewhere()
     assert_eq!(ended, Some(Ending::Leaving), "L5");
 }
 
-async fn until_ended(viewer: &mut Viewer<TokioEnv>) -> Ending {
+async fn until_ended<E: Env>(viewer: &mut Viewer<E>) -> Ending {
     loop {
         if let Next::End(ending) = viewer.next().await {
             return ending;
         }
     }
+}
+
+/// An environment whose clock may jump back by an hour.
+#[derive(Clone, Debug)]
+struct Jumping {
+    inner: TokioEnv,
+    has_jumped: Arc<AtomicBool>,
+}
+
+impl Env for Jumping {
+    type Stream = <TokioEnv as Env>::Stream;
+    type Listener = <TokioEnv as Env>::Listener;
+    type Sleep = <TokioEnv as Env>::Sleep;
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> TaskHandle {
+        self.inner.spawn(task)
+    }
+
+    fn now(&self) -> Time {
+        let hour = if self.has_jumped.load(Ordering::SeqCst) { 0 } else { 3600 };
+        self.inner.now() + Duration::from_secs(hour)
+    }
+
+    fn sleep(&self, duration: Duration) -> Self::Sleep {
+        self.inner.sleep(duration)
+    }
+
+    async fn listen(&self, address: &str) -> io::Result<Self::Listener> {
+        self.inner.listen(address).await
+    }
+
+    fn local_address(&self, listener: &Self::Listener) -> io::Result<String> {
+        self.inner.local_address(listener)
+    }
+
+    fn accept<'a>(
+        &self,
+        listener: &'a mut Self::Listener,
+    ) -> impl Future<Output = io::Result<Self::Stream>> + Send + use<'a> {
+        self.inner.accept(listener)
+    }
+
+    async fn connect(&self, address: &str) -> io::Result<Self::Stream> {
+        self.inner.connect(address).await
+    }
+
+    fn entropy(&self) -> u64 {
+        self.inner.entropy()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_whose_machine_panics_at_everything_sends_its_viewers_and_followers_elsewhere() {
+    let has_jumped = Arc::new(AtomicBool::new(false));
+    let replica = replica_in(Jumping { inner: TokioEnv::new(), has_jumped: has_jumped.clone() }).await;
+    let (mut viewers, mut followers) = (vec![], vec![]);
+    let peers = peers_with(SECRET);
+    for _ in 0..3 {
+        let chat = replica.run_chat("/demo parts=1000 interval=20ms").await;
+        let viewer = replica.node.subscribe(&"ann".into(), chat, Resume::Fresh).await;
+        viewers.push(viewer.expect("it is ann's"));
+        let running = async {
+            while peers
+                .follow(&replica.address, follow(chat))
+                .await
+                .map(|stream| followers.push(stream))
+                .is_err()
+            {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        within(Duration::from_secs(5), running).await.expect("it is worked on");
+    }
+    // Every event is one too many for the replica's machine from now on.
+    has_jumped.store(true, Ordering::SeqCst);
+    let failed = within(Duration::from_secs(5), replica.node.failure()).await;
+    assert_eq!((failed, replica.node.is_ready()), (Some("replica"), false));
+    let abandoned = replica.node.clone();
+    let abandoning = tokio::spawn(async move { abandoned.abandon().await });
+    for viewer in &mut viewers {
+        assert_eq!(within(Duration::from_secs(10), until_ended(viewer)).await, Some(Ending::Leaving), "L5");
+    }
+    for follower in &mut followers {
+        let ended = async { while let Some(Ok(_)) = follower.next().await {} };
+        within(Duration::from_secs(10), ended).await.expect("L5: the follower's stream ends");
+    }
+    within(Duration::from_secs(10), abandoning).await.expect("it ends").expect("it does not panic");
 }
