@@ -8,6 +8,7 @@ pub mod client;
 pub mod cluster;
 pub mod commit_proxy;
 pub mod deadline;
+pub mod holding_proxy;
 mod last_will;
 pub mod pooler;
 pub mod postgres;

@@ -302,8 +302,9 @@ impl<E: Env> Node<E> {
     async fn leave(&self) {
         let shared = &self.shared;
         self.vitals.release();
-        // A heartbeat after it would take the name again.
         lock(&self.running).replica = None;
+        // One after it would take the name again.
+        shared.heartbeats.end().await;
         if let Err(error) = super::driver::bounded(&shared.env, shared.store.deregister(&shared.row)).await {
             tracing::warn!(%error, "no farewell");
         }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use mainstem_tests::cluster::{Cluster, LEASE_TTL, TIMES};
 use mainstem_tests::deadline::until;
+use mainstem_tests::holding_proxy::HoldingProxy;
 use mainstem_tests::process::{Replica, run};
 use mainstem_tests::viewer::{Kind, Viewer};
 
@@ -46,6 +47,34 @@ async fn a_name_is_taken_over_at_once_after_an_orderly_end_and_after_a_lease_els
         let waited = replica.log().contains("waiting for its lease to run out");
         assert_eq!(waited, crash, "{}", replica.log());
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_heartbeat_that_is_late_does_not_take_the_name_again_after_an_orderly_end() {
+    const ADVERTISED: &str = "late.example:7";
+    let cluster = Cluster::start(&[]).await;
+    let proxy = HoldingProxy::start(cluster.postgres.port()).await.expect("a proxy");
+    let through = proxy.url(&cluster.database, cluster.postgres.port());
+    let flags = [&TIMES[..], &["--database", &through, "--relay-advertise", ADVERTISED]].concat();
+    let mut replica = Replica::start("late", &flags).await;
+    // Only heartbeats tell it.
+    proxy.hold_next(ADVERTISED.as_bytes());
+    until("a heartbeat is on its way", async || (proxy.held() == 1).then_some(())).await;
+    replica.terminate();
+    // It may end in the meantime, or wait for the heartbeat.
+    let ended = tokio::time::timeout(Duration::from_millis(1500), replica.ended()).await;
+    proxy.release();
+    let status = match ended {
+        Ok(status) => status,
+        Err(_) => replica.ended().await,
+    };
+    assert_eq!(status.code(), Some(0), "{}", replica.log());
+    until("the heartbeat arrives", async || (proxy.answered() == 1).then_some(())).await;
+    let members = "SELECT count(*) FROM replicas";
+    let members = cluster.postgres.sql(cluster.database_name(), members).expect("psql");
+    assert_eq!(members, "0", "S5: the name is free");
+    replica.start_again().await;
+    assert!(!replica.log().contains("waiting for its lease to run out"), "{}", replica.log());
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 mod announcer;
 mod database;
 mod follows;
+mod heartbeats;
 mod hub;
 mod registry;
 mod replica;
@@ -26,6 +27,7 @@ use crate::relay::Peers;
 pub(crate) use announcer::Announcer;
 pub(crate) use database::bounded;
 pub(crate) use follows::Follows;
+pub(crate) use heartbeats::Heartbeats;
 pub(crate) use hub::{Entry, HubCell};
 pub(crate) use registry::Registry;
 pub(crate) use replica::{ReplicaCell, run as run_replica};
@@ -51,6 +53,7 @@ pub(crate) struct Shared<E: Env> {
     pub(crate) registry: Registry<E>,
     pub(crate) replica: ReplicaCell,
     pub(crate) announcer: Announcer,
+    pub(crate) heartbeats: Arc<Heartbeats>,
 }
 
 impl<E: Env> Shared<E> {
@@ -80,12 +83,13 @@ impl<E: Env> Shared<E> {
             registry,
             replica,
             announcer,
+            heartbeats: Arc::default(),
         })
     }
 
     /// The address of a peer's relay. An unknown one is looked up in the database, once for all that ask at the
     /// same time: look-ups use the connections that renew leases (B3).
-    async fn address_of(&self, replica: &ReplicaId) -> Option<String> {
+    async fn address_of(self: &Arc<Self>, replica: &ReplicaId) -> Option<String> {
         let known = || lock(&self.addresses).get(replica).cloned();
         if let Some(address) = known() {
             return Some(address);
@@ -95,7 +99,7 @@ impl<E: Env> Shared<E> {
         // Otherwise one that began later than this was asked has the answer.
         if *answered <= begun {
             let lookup = self.lookups.fetch_add(1, Ordering::Relaxed) + 1;
-            let report = self.store.heartbeat(&self.row, &[]).await.ok()?;
+            let report = self.heartbeat(vec![]).await.ok()?;
             self.learn_peers(report.peers);
             *answered = lookup;
         }

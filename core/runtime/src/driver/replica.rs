@@ -185,7 +185,7 @@ impl<E: Env> ReplicaTask<E> {
             }),
             ReplicaAction::Heartbeat { op, held } => self.operate(async move {
                 let held: Vec<_> = held.into_iter().map(|(chat, lease)| Held { chat, lease }).collect();
-                let result = bounded(&shared.env, shared.store.heartbeat(&shared.row, &held)).await;
+                let result = shared.heartbeat(held).await;
                 let heartbeat = result.map(|report| match report.rival {
                     Some(rival) => Heartbeat::NameLost { to: rival.address.into() },
                     None => {
