@@ -1,14 +1,23 @@
-//! S9: a viewer that joins late sees what the others see: queue, retry, error, preview.
+//! S9: a viewer that joins late sees what the others see: queue, retry, error, preview. A retry that was
+//! announced begins no earlier than announced, whoever makes it.
 
-use mainstem_machine::Body;
+use std::time::Duration;
 
-use crate::{Evidence, EvidenceIndex, Moment, Oracle, Ruling, Seen, View, Watcher};
+use mainstem_machine::{Body, Command};
+
+use crate::{Committed, Evidence, EvidenceIndex, Moment, Oracle, Ruling, Seen, View, Watcher};
+
+/// The resolution of the database's clock.
+const TICK: Duration = Duration::from_millis(1);
 
 #[derive(Debug, Default)]
 pub(crate) struct Phase;
 
 impl Oracle for Phase {
     fn observe(&mut self, seen: &Seen<'_>) -> Ruling {
+        if let Evidence::Committed(change) = seen.evidence {
+            return judge_attempt(seen.index, change);
+        }
         let Evidence::Saw { stream, event } = seen.evidence else { return Ok(()) };
         let Some(watcher) = seen.index.watcher(*stream) else { return Ok(()) };
         let moments = seen.index.past(watcher.chat).map_or(&[][..], |past| &past.moments);
@@ -26,6 +35,21 @@ impl Oracle for Phase {
         };
         ruling.map_err(|why| format!("{} on {}: {why}", watcher.name, watcher.on))
     }
+}
+
+/// A worker waits by its own clock, and nobody waits for longer than the whole delay.
+fn judge_attempt(index: &EvidenceIndex, change: &Committed) -> Ruling {
+    let (Command::BeginAttempt { fence }, Some(past)) = (&change.command, index.past(change.chat)) else {
+        return Ok(());
+    };
+    let Some(retry) = past.step().0.and_then(|before| before.state.retry.as_ref()) else { return Ok(()) };
+    let delay = Duration::from_millis(retry.delay_ms);
+    let early = retry.at.0.saturating_sub(change.state.updated_at.0);
+    let early = Duration::from_millis(u64::try_from(early).unwrap_or(0));
+    if early > delay - index.lives.shortest(delay) + TICK {
+        return Err(format!("{} tries again {early:?} before the time that was announced", fence.replica));
+    }
+    Ok(())
 }
 
 /// The screen has to show a state no older than what other viewers at that replica have seen.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mainstem_machine::{
     Accepted, Body, Command, Completion, Content, Cursor, Episode, Lease, MessageId, ReplicaId, ResetReason,
-    Retry, RunError, SendMode, Status, Version, WallTime,
+    Retry, RunError, SendMode, Status, Time, Version, WallTime,
 };
 
 use super::scene::{CHAT, Scene, id_of, parts, queue, send};
@@ -515,6 +515,7 @@ fn s9_a_late_joiner_that_lacks_what_others_see_is_found() {
     scene.show(Body::Retry(scene.state().retry.clone()));
     scene.show(Body::Synced);
     scene.expect_nothing();
+    scene.pass(Duration::from_millis(500));
     scene.commit(Command::BeginAttempt { fence: scene.fence() });
     scene.watch("X", "C", Begin::Fresh);
     // A retry that is over.
@@ -524,6 +525,41 @@ fn s9_a_late_joiner_that_lacks_what_others_see_is_found() {
     scene.show(Body::Retry(Some(stale)));
     scene.show(Body::Synced);
     scene.expect("S9");
+}
+
+#[test]
+fn s9_a_retry_before_its_time_is_found_whoever_makes_it() {
+    let retry = |takes_over: bool, drift: u32, waits_ms: u64| {
+        let mut scene = Scene::new("A");
+        scene.observe(Evidence::Drifts { replica: "A".into(), per_mille: drift });
+        scene.end_run(RunEnd::Failed);
+        let error = RunError { code: "model_failed".into(), message: "it did".into() };
+        scene.commit(Command::RecordRetry { fence: scene.fence(), delay_ms: 60_000, error });
+        if takes_over {
+            scene.pass(Duration::from_secs(20));
+            scene.acquire("B");
+        }
+        scene.clock = Time::from_micros(waits_ms * 1000) + Duration::from_millis(1);
+        scene.commit(Command::BeginAttempt { fence: scene.fence() });
+        scene
+    };
+    for takes_over in [false, true] {
+        retry(takes_over, 0, 60_000).expect_nothing();
+        retry(takes_over, 0, 59_990).expect("S9");
+        retry(takes_over, 20, 58_830).expect_nothing();
+        retry(takes_over, 20, 58_800).expect("S9");
+    }
+    retry(true, 0, 20_001).expect("S9");
+
+    // What ends the phase ends the wait.
+    let mut scene = Scene::new("A");
+    scene.end_run(RunEnd::Failed);
+    let error = RunError { code: "model_failed".into(), message: "it did".into() };
+    scene.commit(Command::RecordRetry { fence: scene.fence(), delay_ms: 60_000, error });
+    let command = Command::Edit { message: MessageId(1), content: Content::text("other") };
+    scene.ask("k1", command, Some("other"));
+    scene.begin("B");
+    scene.expect_nothing();
 }
 
 #[test]

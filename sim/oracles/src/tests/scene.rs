@@ -112,7 +112,8 @@ impl Scene {
     /// The result of a command, which the test may falsify before it is committed.
     pub(super) fn change(&mut self, key: Option<&str>, command: Command) -> Committed {
         let message_role = command.message().map(|_| mainstem_machine::Role::User);
-        let row = Row { now: WallTime(0), lease_expired: true, message_role };
+        let now = WallTime((self.clock.as_micros() / 1000) as i64);
+        let row = Row { now, lease_expired: true, message_role };
         let applied = command.apply_to(self.state.as_ref(), None, &row);
         let Applied { answer: Ok(accepted), effect: Effect::Changed(change) } = applied else {
             panic!("{command:?} is accepted");
