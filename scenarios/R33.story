@@ -13,7 +13,6 @@ C dialed A once
 from now on V sees no preview_reset
 
 notices to C are doubled
-dials from C to A hang
 user sends "two"
 within 200ms V sees queue of 1
 model on A says 1 part

@@ -126,6 +126,31 @@ pub enum Step {
 }
 
 impl Step {
+    /// The name under which it is counted when it takes effect, if it is a fault that may find nothing to
+    /// affect (D2).
+    pub fn lands_as(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Dials { rule: DialRule::Refused, .. } => "dial refused",
+            Self::Dials { rule: DialRule::Hangs, .. } => "dial hanging",
+            Self::Dials { rule: DialRule::Takes(_), .. } => "dial late",
+            Self::Link { fate: LinkFate::Breaks, .. } => "reset",
+            Self::Link { fate: LinkFate::GoesSilent, .. } => "half-open",
+            Self::Notices { faults: BusFaults { lost: true, .. }, .. } => "notice lost",
+            Self::Notices { faults: BusFaults { doubled: true, .. }, .. } => "notice doubled",
+            Self::Notices { faults, .. } if *faults != BusFaults::default() => "notice late",
+            Self::Bus { fate: BusFate::Breaks, .. } => "bus lost",
+            Self::Bus { fate: BusFate::GoesSilent, .. } => "bus silent",
+            Self::Bus { fate: BusFate::Refuses, .. } => "bus refused",
+            Self::Bus { fate: BusFate::Hangs, .. } => "bus hangs",
+            Self::Database { fate: DatabaseFate::Slow(_), .. } => "database slow",
+            Self::Database { fate: DatabaseFate::CutOff, .. } => "database cut off",
+            Self::Database { fate: DatabaseFate::Exhausted, .. } => "pool exhausted",
+            Self::CallFault(planned) => planned.call_fault.name(),
+            Self::Model { line: Said::IgnoresCancellation, .. } => "model ignores cancellation",
+            _ => return None,
+        })
+    }
+
     /// Whether this is a fault, and not an operation of a client or an expectation.
     pub fn is_fault(&self) -> bool {
         match self {

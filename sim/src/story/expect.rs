@@ -19,8 +19,9 @@ impl StoryRun {
     pub(super) fn hold(&mut self, expectation: &Expectation) -> Result<(), String> {
         match expectation {
             Expectation::Sees { viewer, sight: Sight::End } => match self.viewers.get(viewer) {
-                Some(there) if there.ended() != Some(true) => Err(format!("the stream of {viewer} goes on")),
-                _ => Ok(()),
+                Some(there) if there.ended() == Some(true) => Ok(()),
+                Some(_) => Err(format!("the stream of {viewer} goes on")),
+                None => Err(format!("{viewer} has left")),
             },
             Expectation::Sees { viewer, sight } => self.hold_sight(viewer, sight),
             Expectation::Chat { chat, status, worker } => {
@@ -156,8 +157,7 @@ impl StoryRun {
                 return Err(format!("{replica} still has {dials} dials to {other} in flight"));
             }
         }
-        let (tasks, before) =
-            (self.cluster.tasks(replica), self.baseline.get(replica).copied().unwrap_or(usize::MAX));
+        let (tasks, before) = (self.cluster.tasks(replica), self.baseline[replica]);
         let links = self.links(replica);
         // A shared connection between peers takes a few tasks at each end, however many chats there are.
         let allowed = before.saturating_add(links * TASKS_OF_A_LINK);

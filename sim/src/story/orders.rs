@@ -27,7 +27,9 @@ impl StoryRun {
         chat: &str,
         replica: Option<&str>,
     ) -> Result<(), String> {
-        let Some(request) = self.request(order, chat) else { return Ok(()) };
+        let Some(request) = self.request(order, chat) else {
+            return Err("there is nothing to ask that of".into());
+        };
         let asking = self.ask(&request, replica);
         match within(&self.user, WAIT_MAX, asking).await {
             Ok(Answered::Accepted(_)) => Ok(()),

@@ -74,6 +74,34 @@ pub const GUARANTEES: [&str; 20] = [
     "B3", "D1", "D2",
 ];
 
+/// The commands and other calls of the database, and `call` for any of them.
+const CALLS: [&str; 24] = [
+    "call",
+    "create",
+    "send",
+    "edit",
+    "interrupt",
+    "delete_queued",
+    "promote",
+    "delete",
+    "acquire",
+    "release",
+    "begin_attempt",
+    "record_retry",
+    "commit_step",
+    "finish_turn",
+    "finish_interruption",
+    "fail",
+    "snapshot",
+    "page",
+    "list",
+    "heartbeat",
+    "deregister",
+    "sync",
+    "secret",
+    "ping",
+];
+
 impl Declared {
     /// Parses a line of the heading. False if it is not one.
     fn heading(&mut self, words: &mut Words<'_>, story: &mut Story) -> Parsed<bool> {
@@ -282,7 +310,10 @@ impl Declared {
             return Ok(Step::Database { replica, fate });
         }
         if words.eat("next") {
-            let op = Some(words.word("the name of a command, or `call`")?).filter(|op| op != "call");
+            if !words.peek().is_some_and(|word| CALLS.contains(&word)) {
+                return words.problem("the name of a command, or of a call of the database, or `call`");
+            }
+            let op = Some(words.word("a call")?).filter(|op| op != "call");
             let replica = self.optional_worker(words, "of")?;
             let call_fault = words.one_of(&[
                 ("is refused", CallFault::Refused),
@@ -606,6 +637,10 @@ mod tests {
             ("user sends \"one", "3:12: this quotation has no end on its line"),
             ("model on A says 3 parts loudly", "3:25: expected the end of the sentence, found `loudly`"),
             ("wait 5x", "3:6: `5x` is no number, no range like 1..3, and no time like 500ms, 2s or 1m"),
+            (
+                "next finish_trun loses its answer",
+                "3:6: expected the name of a command, or of a call of the database, or `call`, found `finish_trun`",
+            ),
             ("wait 3..1", "3:6: `3..1` is no range: it counts from 1, upwards"),
             (
                 "A sleeps",

@@ -68,6 +68,8 @@ pub(super) struct StoryRun {
     pub(super) resumes: Vec<(Time, String)>,
     pub(super) user: SimEnv,
     absences: Vec<(Sentence, Absence, usize)>,
+    /// Faults, the names under which they are counted, and how many were counted before.
+    faults: Vec<(Sentence, &'static str, u64)>,
     pub(super) asked: u64,
     pub(super) unanswered: Arc<AtomicUsize>,
     /// Chats for which a request to create was sent.
@@ -102,6 +104,7 @@ async fn play_in(story: &Story, world: &World) -> Result<(), Failure> {
         resumes: vec![],
         user,
         absences: vec![],
+        faults: vec![],
         asked: 0,
         unanswered: Arc::default(),
         created: BTreeSet::new(),
@@ -139,8 +142,9 @@ async fn play_in(story: &Story, world: &World) -> Result<(), Failure> {
         }
         run.stop_if_judged()?;
     }
+    let never_landed = run.check_faults();
     let ended = match run.check_absences(guarded) {
-        Ok(()) => run.finale().await,
+        Ok(()) => run.finale().await.and(never_landed),
         failed => failed,
     };
     world.finish();
@@ -175,6 +179,10 @@ impl StoryRun {
             self.pass(due.since(self.user.now())).await;
         }
         self.cluster.world.trace("story", format_args!("{}", sentence.text));
+        // What a plan draws may find nothing to affect, what a story says must.
+        if let Some(fault) = sentence.step.lands_as().filter(|_| sentence.at.is_none()) {
+            self.faults.push((sentence.clone(), fault, self.landed(fault)));
+        }
         match &sentence.step {
             Step::Wait(span) => self.pass(*span).await,
             Step::Within { bound, expectation } => {
@@ -375,6 +383,22 @@ impl StoryRun {
             }
         }
         Ok(())
+    }
+
+    /// How often a kind of fault took effect so far.
+    fn landed(&self, fault: &str) -> u64 {
+        self.cluster.world.tally().counts().faults.get(fault).copied().unwrap_or_default()
+    }
+
+    /// D2: a story whose fault affects nothing shows nothing.
+    fn check_faults(&self) -> Result<(), Failure> {
+        let Some((sentence, fault, _)) =
+            self.faults.iter().find(|(_, fault, before)| self.landed(fault) == *before)
+        else {
+            return Ok(());
+        };
+        let line = Some((sentence.line, sentence.text.clone()));
+        Err(Failure { guarantee: "D2".into(), line, why: format!("no {fault:?} took effect since") })
     }
 
     /// Sends the requests of somebody who may not see the chat. The judges check the outcome (S10).
