@@ -115,6 +115,39 @@ impl fmt::Display for Summary {
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_mark_that_was_never_taken_fails_a_large_batch() {
+        let batch = |seeds: u64, left_out: Option<&str>| {
+            let mut summary = Summary::default();
+            for seed in 0..seeds {
+                let mut counts = Counts::default();
+                let marks = MARKS.into_iter().filter(|mark| seed == 7 && Some(*mark) != left_out);
+                counts.marks.extend(marks.map(|mark| (mark.to_owned(), 1)));
+                summary.add(SeedResult { seed, asked: vec![], ..result(counts) });
+            }
+            summary
+        };
+        let last = MARKS[MARKS.len() - 1];
+        assert_eq!(batch(SEEDS_FOR_MARKS, None).code(), 0);
+        let never = batch(SEEDS_FOR_MARKS, Some(last));
+        assert_eq!((never.code(), never.never_hit()), (1, vec![last]));
+        assert!(never.to_string().contains(&format!("the mark {last:?} was never hit")), "{never}");
+        assert_eq!(batch(SEEDS_FOR_MARKS - 1, Some(last)).code(), 0, "fewer seeds say nothing");
+    }
+
+    fn result(counts: Counts) -> SeedResult {
+        SeedResult {
+            seed: 0,
+            verdict: Kind::Clean,
+            guarantee: None,
+            why: String::new(),
+            digest: String::new(),
+            wall_ms: 1,
+            asked: vec!["reset".to_owned()],
+            counts,
+        }
+    }
+
     fn batch(landed: bool) -> Summary {
         let mut summary = Summary::default();
         for seed in 0..SEEDS_FOR_FAULTS {
@@ -122,16 +155,7 @@ mod tests {
             if landed && seed == 7 {
                 counts.faults.insert("reset".to_owned(), 1);
             }
-            summary.add(SeedResult {
-                seed,
-                verdict: Kind::Clean,
-                guarantee: None,
-                why: String::new(),
-                digest: String::new(),
-                wall_ms: 1,
-                asked: vec!["reset".to_owned()],
-                counts,
-            });
+            summary.add(SeedResult { seed, ..result(counts) });
         }
         summary
     }
