@@ -242,7 +242,7 @@ async fn it_keeps_the_contract_of_generators() {
     let script = vec![
         head(),
         chunk([delta("a"), delta("b")].concat()),
-        Act::Sleep(Duration::from_millis(50)),
+        Act::Sleep(Duration::from_millis(250)),
         chunk([&delta("c"), &finish("stop"), DONE].concat()),
         end(),
     ];

@@ -153,6 +153,11 @@ impl Chat {
         let bytes = |messages: &[Arc<Message>]| -> usize {
             messages.iter().map(|message| message.content.as_json().len()).sum()
         };
+        let is_bounded = |messages: &[Arc<Message>]| {
+            assert!(messages.len() <= limits::TAIL_MESSAGES_MAX, "B1: {} messages", messages.len());
+            let older = messages.split_last().map_or(0, |(_, older)| bytes(older));
+            assert!(older <= limits::TAIL_BYTES_MAX, "B1: {older} bytes in front of the newest message");
+        };
         let fits = |messages: &[Arc<Message>]| {
             messages.len() <= 1
                 || (messages.len() <= limits::TAIL_MESSAGES_MAX && bytes(messages) <= limits::TAIL_BYTES_MAX)
@@ -168,6 +173,7 @@ impl Chat {
             Tail::After(messages) => {
                 let cached = continues.expect("S1: news only for who has the same history up to there");
                 assert_eq!(&messages[..], lacking(cached), "S1: all messages after the known one");
+                is_bounded(messages);
             }
             Tail::Newest { messages, from_start } => {
                 if let Some(cached) = continues {
@@ -177,9 +183,7 @@ impl Chat {
                 let from = from.expect("S1: a tail has no more messages than the history");
                 assert_eq!(messages[..], self.messages[from..], "S1: a tail is the end of the history");
                 assert_eq!(*from_start, from == 0, "S1: whether there is a message before the tail");
-                assert!(messages.len() <= limits::TAIL_MESSAGES_MAX, "B1: {} messages", messages.len());
-                let older = messages.split_last().map_or(0, |(_, older)| bytes(older));
-                assert!(older <= limits::TAIL_BYTES_MAX, "B1: {older} bytes in front of the newest message");
+                is_bounded(messages);
                 assert!(!messages.is_empty() || self.messages.is_empty(), "at least one, if there is any");
                 assert!(from == 0 || !fits(&self.messages[from - 1..]), "as many as fit: one more would");
             }
