@@ -1,7 +1,6 @@
 //! Requests and streams, as docs/protocol.md has them, against a running server, from outside.
 
 mod clients;
-mod ends;
 mod heads;
 mod requests;
 mod server;

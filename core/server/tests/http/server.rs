@@ -2,8 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Child, Command, Stdio};
 
 use reqwest::{Method, Response};
 use serde_json::Value;
@@ -38,26 +37,6 @@ impl Server {
         BufReader::new(out).read_line(&mut line).expect("a line");
         let url = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("no address: {line:?}"));
         Self { child, url: url.to_owned(), folder }
-    }
-
-    pub(crate) fn terminate(&self) {
-        let killed = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
-        assert!(killed.expect("kill runs").success());
-    }
-
-    pub(crate) fn wait(&mut self, limit: Duration) -> ExitStatus {
-        let began = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().expect("a child") {
-                return status;
-            }
-            assert!(began.elapsed() < limit, "the server has not ended after {limit:?}");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    pub(crate) fn folder(&self) -> &std::path::Path {
-        &self.folder
     }
 
     pub(crate) fn address(&self) -> &str {

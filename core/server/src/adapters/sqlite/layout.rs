@@ -31,6 +31,7 @@ pub(super) async fn move_messages_out_of_key(connection: &mut SqliteConnection) 
 
 #[cfg(test)]
 mod tests {
+    use sqlx::error::ErrorKind;
     use sqlx::query;
 
     use super::*;
@@ -56,9 +57,11 @@ mod tests {
                 .expect("rows have ids");
             assert_eq!(kept, ["onel1", "twol2"], "S6");
         }
-        for refused in
-            ["id, later) VALUES ('c', 1, 'l3'", "id, later) VALUES ('c', 3, 'l1'", "id) VALUES ('d', 1"]
-        {
+        for (refused, why) in [
+            ("id, later) VALUES ('c', 1, 'l3'", ErrorKind::UniqueViolation),
+            ("id, later) VALUES ('c', 3, 'l1'", ErrorKind::UniqueViolation),
+            ("id) VALUES ('d', 1", ErrorKind::ForeignKeyViolation),
+        ] {
             let columns = refused.replace("id", "id, revision, role, content, interrupted, created_at");
             let insert = columns
                 .replace("'c', 1", "'c', 1, 1, 'user', 'x', 0, 0")
@@ -66,7 +69,8 @@ mod tests {
                 .replace("'d', 1", "'d', 1, 1, 'user', 'x', 0, 0");
             let insert = format!("INSERT INTO messages (chat_id, {insert})");
             let done = query(AssertSqlSafe(insert.clone())).execute(&mut connection).await;
-            assert!(done.is_err(), "{insert}");
+            let kind = done.err().and_then(|error| Some(error.as_database_error()?.kind()));
+            assert!(matches!(&kind, Some(kind) if *kind == why), "{insert}: {kind:?}");
         }
     }
 }
