@@ -143,16 +143,26 @@ async fn a_second_server_on_a_sqlite_file_is_refused_while_the_first_is_there() 
 async fn a_dropped_call_leaves_sqlite_usable() {
     let scratch = Scratch::new();
     let sqlite = SqliteStore::open(&scratch.url(), LEASE_TTL).await.unwrap();
-    for _ in 0..50 {
+    let mut dropped = [0, 0];
+    for round in 0..50 {
         let chat = fresh_id();
         let request = create(chat);
-        timeout(Duration::from_micros(200), sqlite.apply(&request)).await.ok();
+        // Dropped at one step or another. A thread of its own works for it meanwhile.
+        let mut call = sqlite.apply(&request);
+        let mut in_flight = true;
+        for step in 0..=round % 10 {
+            std::thread::sleep(Duration::from_micros(100) * step);
+            in_flight = in_flight && futures::poll!(&mut call).is_pending();
+        }
+        drop(call);
         sqlite.apply(&create(fresh_id())).await.unwrap();
         // The outcome is unknown, but definite.
         let known = sqlite.snapshot(chat, None).await.unwrap();
+        dropped[usize::from(known.is_some())] += usize::from(in_flight);
         let again = sqlite.apply(&request).await.unwrap();
         assert_eq!(known.is_none(), again.change().is_some(), "{again:?}");
     }
+    assert!(dropped[0] >= 5, "calls were dropped, before their commit and after it: {dropped:?}");
 }
 
 #[tokio::test]

@@ -155,7 +155,8 @@ async fn tail_prints_a_stream_and_goes_on_where_its_server_comes_back() {
     // The deletion of the chat ends it.
     client.delete(&format!("/v1/chats/{chat}")).await.expect(204);
     let output = tail.ended().await.expect("it ends");
-    assert_ne!(output.status.code(), None);
+    let why = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && why.contains("404"), "{:?}: {why}", output.status);
     let gone = run(&["tail", &chat, "--server", &url]).await;
     assert_ended(&gone, 1, "404");
 }
@@ -190,4 +191,6 @@ async fn load_on_a_cluster_finds_no_violation() {
     let report: Value = serde_json::from_str(&said).expect("a report");
     assert_eq!(report["violations"], 0);
     assert!(report["parts"].as_u64() > Some(1000), "{report}");
+    let left = cluster.replicas[0].client().get("/v1/chats").await.expect(200).body;
+    assert_eq!(left["chats"], serde_json::json!([]), "a clean run leaves nothing");
 }

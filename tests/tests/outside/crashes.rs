@@ -88,6 +88,8 @@ async fn a_worker_that_froze_until_all_was_over_changes_nothing() {
     there.until_idle().await;
     there.finish(&c).await;
     assert_eq!(there.screen.last_text(), counted(60));
+    let answer = c.messages(&chat).await.pop().expect("an answer").episode.expect("it was generated");
+    assert_eq!(answer.attempt, 2, "it froze in the middle, and another took over");
     // The old one works again: a late write would have happened before it does something new.
     cluster.replicas[frozen].until_ready().await;
     old.create("/demo parts=1 interval=0").await;

@@ -40,6 +40,9 @@ async fn a_run_that_is_long_is_handed_over() {
     assert_eq!(left[0].ended().await, Ended::Body);
     assert_eq!(left[1].ended().await, Ended::Closed(1001));
     assert_eq!(cluster.replicas[leaving].ended().await.code(), Some(0));
+    let now = c.chat(&chat).await;
+    assert_eq!(now["status"], "running", "L3: it goes on");
+    assert_ne!(now["worker"], *cluster.replicas[leaving].id, "L3: no lease has to run out");
     for viewer in &mut left {
         viewer.resume_on(&c).await;
     }

@@ -74,7 +74,7 @@ async fn a_stream_comes_in_time_through_an_nginx_that_compresses_and_collects() 
     let replica = alone(&scratch, &[]).await;
     let nginx = Proxy::nginx(replica.address()).await;
     // It compresses whatever it is told, but it does not wait.
-    follow_and_interrupt(&replica.client(), &nginx.client()).await;
+    assert!(follow_and_interrupt(&replica.client(), &nginx.client()).await, "this one compresses");
 }
 
 #[tokio::test]
@@ -90,6 +90,9 @@ async fn a_stream_is_not_compressed_by_a_proxy_that_asks_whether_it_may() {
     let scratch = Scratch::new();
     let replica = alone(&scratch, &[]).await;
     let haproxy = Proxy::haproxy(replica.address()).await;
+    let list = haproxy.client().request(Method::GET, "/v1/chats").header("accept-encoding", "gzip");
+    let list = within("a list comes", list.send()).await.expect("an answer");
+    assert_eq!(list.headers()["content-encoding"], "gzip", "it compresses what it may");
     assert!(!follow_and_interrupt(&replica.client(), &haproxy.client()).await, "no-transform");
 }
 
