@@ -14,6 +14,7 @@ within 1s V sees parts 1..3 of A
 from now on V sees no preview_reset
 link from A to C clogs
 model on A says 2 parts
+wait 10ms
 link between A and C breaks
 link from A to C flows
 viewer W on C watches chat

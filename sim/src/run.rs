@@ -172,6 +172,30 @@ mod tests {
     }
 
     #[test]
+    fn a_sentence_that_finds_nothing_to_do_fails() {
+        let verdict = |tale: &str| {
+            let head = "guards S1\nreplicas A B C\nonly A works\nuser sends \"one\"\nviewer V on C watches chat\n\
+                        within 1s V sees status running on A\n";
+            run(&story::parse("x", &format!("{head}{tale}\n")).expect("a story"), 0, &RunOptions::default())
+                .verdict
+        };
+        assert!(matches!(verdict("link between A and C breaks"), Verdict::Clean), "there is a relay");
+        for (tale, guarantee, why) in [
+            ("next finish_turn of A loses its answer", "D2", "answer lost after commit"),
+            ("next dial from A to C fails", "D2", "dial refused"),
+            ("link between A and B breaks", "D2", "reset"),
+            ("user promotes last", "S1", "nothing to ask that of"),
+            ("V leaves\nwithin 1s V sees end", "S1", "V has left"),
+        ] {
+            let verdict = verdict(tale);
+            let Verdict::Failed(Failure { guarantee: found, why: told, .. }) = &verdict else {
+                panic!("{tale}: {verdict}");
+            };
+            assert!(found == guarantee && told.contains(why), "{tale}: {verdict}");
+        }
+    }
+
+    #[test]
     fn an_error_is_forgiven_only_if_it_is_expected_and_comes() {
         let denied = "expects an error \"a peer denies our credentials\"\n";
         assert!(matches!(verdict(""), Verdict::Logged(_)));

@@ -53,24 +53,26 @@ impl Net {
         let link = net.link(from, to);
         let slower = latency > link.latency || jitter > link.jitter;
         (link.latency, link.jitter) = (latency, jitter);
+        link.awaits_delay = slower;
         if slower {
             net.touch("link slow", from, to);
-            net.world.landed("link slow", "network", format_args!("{from} to {to}: {latency:?}"));
         }
     }
 
     /// Stops delivery in one direction; data is held back.
     pub fn clog(&self, from: &str, to: &str) {
         let mut net = self.lock();
-        net.link(from, to).clogged = true;
+        let link = net.link(from, to);
+        (link.clogged, link.awaits_clog) = (true, true);
         net.touch("clog", from, to);
-        net.world.landed("clog", "network", format_args!("{from} to {to}"));
     }
 
     /// Delivers what was held back, in order.
     pub fn unclog(&self, from: &str, to: &str) {
         let mut net = self.lock();
-        if std::mem::take(&mut net.link(from, to).clogged) {
+        let link = net.link(from, to);
+        link.awaits_clog = false;
+        if std::mem::take(&mut link.clogged) {
             net.world.trace("network", format_args!("{from} to {to} flows again"));
         }
         net.wake_between(from, to);
@@ -192,6 +194,19 @@ impl Net {
 }
 
 impl Inner {
+    /// Something is written to this link: what it suffers from takes effect.
+    pub(super) fn land_on_write(&mut self, from: &str, to: &str) {
+        let link = self.link(from, to);
+        let (clogs, delays) = (std::mem::take(&mut link.awaits_clog), std::mem::take(&mut link.awaits_delay));
+        let latency = link.latency;
+        if clogs {
+            self.world.landed("clog", "network", format_args!("{from} to {to}"));
+        }
+        if delays {
+            self.world.landed("link slow", "network", format_args!("{from} to {to}: {latency:?}"));
+        }
+    }
+
     /// Reports to the judges that data over this link may be late.
     fn touch(&self, kind: &'static str, from: &str, to: &str) {
         self.world.observe(Evidence::Fault { kind, who: from.into(), other: Some(to.into()) });

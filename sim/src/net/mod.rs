@@ -74,6 +74,9 @@ struct Link {
     /// Random latency, up to this much, is added for each write.
     jitter: Duration,
     clogged: bool,
+    /// The fault of each kind that no write has met yet (D2).
+    awaits_clog: bool,
+    awaits_delay: bool,
     dials: DialRule,
     /// The rule for the next dial only.
     next_dial: Option<DialRule>,
@@ -81,7 +84,15 @@ struct Link {
 
 impl Link {
     fn new(jitter: Duration) -> Self {
-        Self { latency: LATENCY, jitter, clogged: false, dials: DialRule::Through, next_dial: None }
+        Self {
+            latency: LATENCY,
+            jitter,
+            clogged: false,
+            awaits_clog: false,
+            awaits_delay: false,
+            dials: DialRule::Through,
+            next_dial: None,
+        }
     }
 }
 

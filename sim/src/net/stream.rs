@@ -170,6 +170,9 @@ impl AsyncWrite for Stream {
         if taken == 0 {
             return Poll::Ready(Ok(0));
         }
+        net.land_on_write(&from, &to);
+        let connection = net.connections.get_mut(&self.connection).expect("found above");
+        let pipe = &mut connection.pipes[self.end];
         let arrow = match &self.label {
             _ if !net.world.is_watched() => ArrowId::UNRECORDED,
             Some(label) => net.world.sent(&from, &to, way, format_args!("{label}")),

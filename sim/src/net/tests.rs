@@ -38,6 +38,8 @@ fn bytes_arrive_in_order_after_the_latency_and_then_the_end() {
         let mut out = a.connect("B:1").await.unwrap();
         let mut from = b.accept(&mut listener).await.unwrap();
         let start = a.now();
+        let landed = || a.world().tally().counts().faults.get("link slow").copied();
+        assert_eq!(landed(), None, "D2: there is nothing to delay");
         for n in 0..100u8 {
             out.write_all(&[n]).await.unwrap();
         }
@@ -45,6 +47,7 @@ fn bytes_arrive_in_order_after_the_latency_and_then_the_end() {
         let mut all = vec![];
         from.read_to_end(&mut all).await.unwrap();
         assert_eq!(all, (0..100).collect::<Vec<u8>>());
+        assert_eq!(landed(), Some(1));
         let took = a.now().since(start);
         assert!(took >= Duration::from_millis(20) && took <= Duration::from_millis(60), "{took:?}");
     });
@@ -102,7 +105,10 @@ fn a_clogged_direction_keeps_its_bytes_until_it_flows_and_the_other_one_goes_on(
         let mut out = a.connect("B:1").await.unwrap();
         let mut from = b.accept(&mut listener).await.unwrap();
         net.clog("A", "B");
+        let landed = || a.world().tally().counts().faults.get("clog").copied();
+        assert_eq!(landed(), None, "D2: there is nothing to hold back");
         out.write_all(b"x").await.unwrap();
+        assert_eq!(landed(), Some(1));
         from.write_all(b"y").await.unwrap();
         assert_eq!(within(&a, SOON, out.read_u8()).await.unwrap().unwrap(), b'y');
         assert!(within(&b, LONG, from.read_u8()).await.is_err());

@@ -133,6 +133,7 @@ impl Step {
             Self::Dials { rule: DialRule::Refused, .. } => "dial refused",
             Self::Dials { rule: DialRule::Hangs, .. } => "dial hanging",
             Self::Dials { rule: DialRule::Takes(_), .. } => "dial late",
+            Self::Flow { flows: false, .. } => "clog",
             Self::Link { fate: LinkFate::Breaks, .. } => "reset",
             Self::Link { fate: LinkFate::GoesSilent, .. } => "half-open",
             Self::Notices { faults: BusFaults { lost: true, .. }, .. } => "notice lost",
