@@ -68,4 +68,18 @@ mod tests {
         let counts = lock(&follows.0);
         assert!(counts.all == 0 && counts.by_peer.is_empty(), "B2");
     }
+    #[test]
+    fn many_peers_together_have_a_bound_too() {
+        let follows = Follows::default();
+        let peers =
+            (0..=FOLLOWS_MAX / FOLLOWS_OF_PEER_MAX).map(|n| ReplicaId::new(format!("p{n}")).expect("an id"));
+        let mut slots: Vec<_> = peers
+            .flat_map(|peer| (0..FOLLOWS_OF_PEER_MAX).map_while(|_| follows.enter(&peer)).collect::<Vec<_>>())
+            .collect();
+        assert_eq!(slots.len(), FOLLOWS_MAX, "B1");
+        let late = ReplicaId::new("late").expect("an id");
+        assert!(follows.enter(&late).is_none(), "B1");
+        slots.pop();
+        assert!(follows.enter(&late).is_some());
+    }
 }
