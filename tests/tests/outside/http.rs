@@ -291,7 +291,11 @@ async fn a_chat_belongs_to_its_creator_and_to_others_it_is_not_there() {
     assert_eq!(bob.get("/v1/chats").await.expect(200).body["chats"], json!([]));
     assert_eq!(Viewer::refused(&bob, &chat, Kind::WebSocket, "").await.0, 404);
     assert_eq!(Viewer::refused(&nobody, &chat, Kind::WebSocket, "").await.0, 401);
-    assert_eq!(Viewer::refused(&nobody, &chat, Kind::EventStream, "?access_token=t-bob").await.0, 404);
+    for (token, status) in [("t-bob", 404), ("x", 401)] {
+        let query = format!("?access_token={token}");
+        assert_eq!(Viewer::refused(&nobody, &chat, Kind::EventStream, &query).await.0, status);
+    }
+    nobody.get(&format!("/v1/chats/{chat}?access_token=t-ann")).await.expect(401);
     for kind in [Kind::EventStream, Kind::WebSocket] {
         let mut viewer = Viewer::open_with(&nobody, &chat, kind, "?access_token=t-ann").await;
         viewer.until("the creator sees it", |s| s.seq > 2).await;

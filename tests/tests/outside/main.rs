@@ -10,7 +10,6 @@ mod crashes;
 mod database;
 mod descriptors;
 mod drain;
-mod follows;
 mod full_pool;
 mod generators;
 mod hosts;

@@ -15,19 +15,11 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(flags: &[&str]) -> Self {
-        Self::with_file("none.toml", "", flags)
-    }
-
-    /// A server with a file in its folder, which flags name as `FOLDER/name`.
-    pub(crate) fn with_file(name: &str, text: &str, flags: &[&str]) -> Self {
         let folder = std::env::temp_dir().join(format!("mainstem-{}", uuid::Uuid::now_v7()));
         std::fs::create_dir(&folder).expect("a folder");
-        std::fs::write(folder.join(name), text).expect("a file");
-        let here = folder.to_str().expect("UTF-8");
-        let flags = flags.iter().map(|flag| flag.replace("FOLDER", here));
         let mut child = Command::new(env!("CARGO_BIN_EXE_mainstem"))
             .args(["serve", "--listen", "127.0.0.1:0", "--log", "warn"])
-            .arg(format!("--database=sqlite:{here}/chats.db"))
+            .arg(format!("--database=sqlite:{}", folder.join("chats.db").display()))
             .args(flags)
             .stdout(Stdio::piped())
             .spawn()
