@@ -99,6 +99,9 @@ impl Lives {
             // models.
             "crash" | "drain" | "asked twice" | "viewer moves" | "a stranger tries" => {}
             _ if kind.starts_with("model") => {}
+            // What they affect comes with the link.
+            "clog" | "link slow" | "reset" | "half-open" | "another secret" => self.uneasy = true,
+            _ if kind.starts_with("dial") => self.uneasy = true,
             "viewer stops reading" => drop(self.touched.insert(who.clone())),
             "pause" | "clock drifts" => {
                 self.uneasy = true;

@@ -151,6 +151,22 @@ fn l5_nothing_is_promised_while_nobody_can_work() {
 }
 
 #[test]
+fn l5_only_a_database_that_suffered_excuses_for_a_while() {
+    for (kind, excuses) in [("reset", false), ("dial hanging", false), ("database slow", true)] {
+        let mut scene = Scene::new("A");
+        let episode = scene.episode();
+        scene.say("a ");
+        scene.show_parts(episode, 1, &["a "]);
+        scene.observe(Evidence::Fault { kind, who: "network".into(), other: None });
+        scene.observe(Evidence::FaultsCleared);
+        scene.live("A", Life::Crashed);
+        scene.pass(Duration::from_secs(60));
+        scene.observe(Evidence::FaultsCleared);
+        if excuses { scene.expect_nothing() } else { scene.expect("L5") }
+    }
+}
+
+#[test]
 fn b1_what_is_larger_than_its_maximum_is_found() {
     let mut scene = Scene::new("A");
     scene.observe(Evidence::Measured { what: "queue", value: 20, max: 20 });
