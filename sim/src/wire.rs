@@ -50,6 +50,19 @@ pub enum Order {
 const QUEUE_MAX: usize = 20;
 
 impl Order {
+    /// The name under which it is counted when it is accepted, if plans may be without it (D2).
+    pub fn lands_as(&self) -> Option<&'static str> {
+        match self {
+            Self::Create { .. } | Self::Send { mode: SendMode::Queue | SendMode::Reject, .. } => None,
+            Self::Send { mode: SendMode::Interrupt, .. } => Some("sent to interrupt"),
+            Self::Edit { .. } => Some("edited"),
+            Self::Interrupt => Some("interrupted"),
+            Self::Withdraw { .. } => Some("withdrawn"),
+            Self::Promote { .. } => Some("promoted"),
+            Self::Delete => Some("deleted"),
+        }
+    }
+
     /// What is to be said.
     pub fn text(&self) -> Option<&str> {
         match self {

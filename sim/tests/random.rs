@@ -29,7 +29,9 @@ fn random_runs_are_clean_and_leave_a_line_each() {
     }
     let sum = |what: &str| lines.iter().map(|line| line[what].as_u64().unwrap_or_default()).sum::<u64>();
     assert!(sum("parts") > 5_000, "viewers receive parts");
-    assert!(lines.iter().any(|line| line["faults"].as_object().is_some_and(|faults| faults.len() > 5)));
+    for fault in ["crash", "drain", "reset", "notice lost", "database cut off"] {
+        assert!(lines.iter().any(|line| line["faults"][fault].is_u64()), "D2: no {fault:?} in any run");
+    }
 }
 
 #[test]

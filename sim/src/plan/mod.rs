@@ -87,10 +87,10 @@ impl Plan {
     }
 }
 
-/// The kinds of faults in the plan of a seed, by the names under which they are counted.
+/// The kinds of faults and user actions in the plan of a seed, by the names under which they are counted.
 pub fn asked(seed: u64) -> std::collections::BTreeSet<&'static str> {
     let swarm = swarm::Swarm::draw(seed);
-    swarm.on.iter().filter_map(|kind| kind.lands_as()).collect()
+    swarm.on.iter().map(|kind| kind.lands_as()).collect()
 }
 
 impl fmt::Display for Plan {

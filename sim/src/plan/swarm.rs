@@ -119,9 +119,9 @@ impl Kind {
         self < Self::ModelFails
     }
 
-    /// The name under which it is counted when it takes effect (D2), if it is counted.
-    pub const fn lands_as(self) -> Option<&'static str> {
-        Some(match self {
+    /// The name under which it is counted when it takes effect (D2).
+    pub const fn lands_as(self) -> &'static str {
+        match self {
             Self::NoticesLost => "notice lost",
             Self::NoticesDoubled => "notice doubled",
             Self::NoticesLate | Self::NoticesScattered => "notice late",
@@ -156,14 +156,14 @@ impl Kind {
             Self::ViewerStopsReading => "viewer stops reading",
             Self::AskedTwice => "asked twice",
             Self::Stranger => "a stranger tries",
-            Self::ViewerLeaves
-            | Self::Interrupts
-            | Self::InterruptingSends
-            | Self::Edits
-            | Self::Promotes
-            | Self::Withdraws
-            | Self::Deletes => return None,
-        })
+            Self::ViewerLeaves => "viewer leaves",
+            Self::Interrupts => "interrupted",
+            Self::InterruptingSends => "sent to interrupt",
+            Self::Edits => "edited",
+            Self::Promotes => "promoted",
+            Self::Withdraws => "withdrawn",
+            Self::Deletes => "deleted",
+        }
     }
 }
 

@@ -53,10 +53,13 @@ impl StoryRun {
         for target in std::iter::once(replica).chain(again.map(Some)) {
             let asking = self.ask(&request, target);
             let asked = Asked::new(&self.unanswered);
+            let (tally, lands_as) = (self.cluster.world.tally().clone(), request.order.lands_as());
             self.user
                 .spawn(async move {
                     let _asked = asked;
-                    asking.await;
+                    if let (Answered::Accepted(_), Some(lands_as)) = (asking.await, lands_as) {
+                        tally.landed(lands_as);
+                    }
                 })
                 .detach();
         }

@@ -212,6 +212,7 @@ impl StoryRun {
             }
             Step::Leave { viewer } => {
                 self.cluster.world.trace(viewer, format_args!("leaves"));
+                self.cluster.world.tally().landed("viewer leaves");
                 self.viewers.remove(viewer);
             }
             Step::Move { viewer, replica } => {
