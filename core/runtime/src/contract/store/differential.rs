@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use mainstem_machine::{
-    ChatId, Command, Completion, Content, Episode, Fence, FinishReason, Lease, MessageId, Role, RunError,
-    SendMode, Usage, Version, limits,
+    ChatId, Command, Completion, Content, Episode, Fence, FinishReason, Lease, MessageId, Rejection, Role,
+    RunError, SendMode, Usage, Version, limits,
 };
 
 use super::reference::Reference;
 use super::{Subject, fence, idempotency_key, replica};
-use crate::ports::{Applied, CachedVersions, Page, Request, SyncRequest, Tail};
+use crate::ports::{Applied, CachedVersions, Effect, Page, Request, SyncRequest, Tail};
 
 /// Commands in one run.
 const COMMANDS: usize = 150;
@@ -88,12 +88,13 @@ async fn run(subject: &Subject, seed: u64, met: &mut BTreeSet<&'static str>) {
                 requests.push(request.clone());
             }
         }
-        met.insert(match reference.apply(subject, &request).await {
-            Applied::Changed { .. } => request.command.name(),
-            Applied::Unchanged { .. } => "which was unchanged",
-            Applied::Rejected(_) => "which was rejected",
-            Applied::Replayed(_) => "which was replayed",
-            Applied::Mismatch => "which did not match",
+        let Applied { answer, effect } = reference.apply(subject, &request).await;
+        met.insert(match (effect, answer) {
+            (Effect::Changed(_), _) => request.command.name(),
+            (Effect::Replayed, _) => "which was replayed",
+            (Effect::Unchanged, Ok(_)) => "which was unchanged",
+            (Effect::Unchanged, Err(Rejection::KeyReused)) => "which did not match",
+            (Effect::Unchanged, Err(_)) => "which was rejected",
         });
 
         if let Some((chat, cached)) = cached {
