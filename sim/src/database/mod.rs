@@ -190,9 +190,13 @@ impl Database {
     ) -> Option<Result<T, Fault>> {
         let world = &self.0.world;
         let asked = world.now();
+        let mut reported = false;
         while self.with(|state| state.faults.is_exhausted(replica)) {
-            if world.now().since(asked) >= POOL_TIMEOUT {
+            // From now on it delays what waits.
+            if !std::mem::replace(&mut reported, true) {
                 world.landed("pool exhausted", replica, format_args!("{op}"));
+            }
+            if world.now().since(asked) >= POOL_TIMEOUT {
                 return Some(Err(Fault::Refused("no connection was free in time".into())));
             }
             world.sleep(RETRY).await;
