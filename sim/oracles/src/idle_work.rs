@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mainstem_machine::{ChatId, Status, Time};
 
-use crate::{Evidence, EvidenceIndex, Ruling, Seen};
+use crate::{Evidence, EvidenceIndex, Name, Ruling, Seen};
 
 /// How long "at once" may take: a notice, a sync and an acquisition, each queued behind another one.
 const AT_ONCE_MAX: Duration = Duration::from_secs(1);
@@ -30,15 +30,18 @@ impl IdleWork {
             }
         }
         match seen.evidence {
-            Evidence::Committed(change) => {
-                self.due.remove(&change.chat);
-                let moment = seen.index.past(change.chat).map(|past| past.step().1);
-                let free = moment.is_some_and(|moment| moment.is_free() && moment.state.status == status);
-                if free && can_be_expected(seen.index, seen.at) {
-                    let poll = seen.index.settings.poll_interval;
-                    let notified = seen.index.lives.is_notified(seen.at);
-                    let wait = if notified { Duration::ZERO } else { poll };
-                    self.due.insert(change.chat, seen.at + wait + AT_ONCE_MAX);
+            // A commit elsewhere may take the last free slot, or give one back.
+            Evidence::Committed(_) => {
+                let poll = seen.index.settings.poll_interval;
+                let wait = if seen.index.lives.is_notified(seen.at) { Duration::ZERO } else { poll };
+                let expected = can_be_expected(seen.index, seen.at, status);
+                for (chat, past) in seen.index.chats() {
+                    let waits = past.last().is_some_and(|last| last.is_free() && last.state.status == status);
+                    if waits && expected {
+                        self.due.entry(chat).or_insert(seen.at + wait + AT_ONCE_MAX);
+                    } else {
+                        self.due.remove(&chat);
+                    }
                 }
                 self.soonest = self.due.values().min().copied();
             }
@@ -61,11 +64,12 @@ pub(crate) fn still(index: &EvidenceIndex, status: Status) -> Option<String> {
     })
 }
 
-/// Whether no fault is in force, and a replica has a free slot.
-fn can_be_expected(index: &EvidenceIndex, at: Time) -> bool {
+/// Whether no fault is in force, and a replica has a free slot. Finishing an interruption needs none.
+fn can_be_expected(index: &EvidenceIndex, at: Time, status: Status) -> bool {
     let held = |name: &str| {
         let workers = index.chats().filter_map(|(_, past)| past.present()?.state.worker.as_ref());
         workers.filter(|worker| worker.as_str() == name).count()
     };
-    index.lives.is_calm(at) && index.lives.able().any(|name| held(name) < index.settings.workers)
+    let has_slot = |name: &Name| status == Status::Interrupting || held(name) < index.settings.workers;
+    index.lives.is_calm(at) && index.lives.able().any(has_slot)
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use mainstem_machine::{Body, Command, StreamEvent};
+use mainstem_machine::{Body, Command, Content, MessageId, StreamEvent};
 
 use super::scene::{Scene, parts, queue};
-use crate::{Evidence, Life, Operation, RunEnd};
+use crate::{Evidence, Life, Operation, RunEnd, Settings};
 
 #[track_caller]
 fn expect_missing(scene: &Scene, guarantee: &str) {
@@ -86,6 +86,44 @@ fn l3_work_that_is_taken_up_or_that_nobody_can_take_up_is_fine() {
     scene.pass(Duration::from_secs(20));
     scene.observe(Evidence::FaultsCleared);
     scene.expect_nothing();
+}
+
+/// The one slot of the one replica that works is taken by another chat, and comes back.
+#[test]
+fn l3_work_waits_for_a_slot_and_no_longer() {
+    let mut scene = Scene::new("A");
+    scene.observe(Evidence::Settings(Settings { workers: 1, ..Settings::default() }));
+    for name in ["B", "C"] {
+        scene.observe(Evidence::MayWork { replica: name.into(), may: false });
+    }
+    let release =
+        Command::Release { replica: scene.state().worker.clone().unwrap(), lease: scene.state().lease };
+    let held = scene.change(None, Command::Edit { message: MessageId(1), content: Content::text("two") });
+    let released = scene.change(None, release.clone());
+    scene.commit(release);
+    scene.end_run(RunEnd::Cancelled);
+    scene.commit_elsewhere(&held);
+    scene.pass(Duration::from_secs(20));
+    scene.observe(Evidence::FaultsCleared);
+    scene.expect_nothing();
+    scene.commit_elsewhere(&released);
+    scene.pass(Duration::from_secs(2));
+    scene.observe(Evidence::FaultsCleared);
+    scene.expect("L3");
+}
+
+/// Finishing an interruption needs no slot.
+#[test]
+fn l2_an_interruption_waits_for_no_slot() {
+    let mut scene = Scene::new("A");
+    scene.observe(Evidence::Settings(Settings { workers: 0, ..Settings::default() }));
+    scene.ask("k1", Command::Interrupt { episode: None }, None);
+    scene.end_run(RunEnd::Cancelled);
+    let (replica, lease) = (scene.state().worker.clone().unwrap(), scene.state().lease);
+    scene.commit(Command::Release { replica, lease });
+    scene.pass(Duration::from_secs(2));
+    scene.observe(Evidence::FaultsCleared);
+    scene.expect("L2");
 }
 
 #[test]

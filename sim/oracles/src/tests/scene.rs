@@ -25,6 +25,7 @@ pub(super) struct Scene {
 }
 
 pub(super) const CHAT: ChatId = ChatId(uuid::Uuid::from_u128(1));
+const OTHER: ChatId = ChatId(uuid::Uuid::from_u128(2));
 
 fn replica(name: &str) -> ReplicaId {
     ReplicaId::new(name).unwrap()
@@ -146,6 +147,13 @@ impl Scene {
         let accepted = committed.accepted.clone();
         self.observe(Evidence::Committed(Box::new(committed)));
         accepted
+    }
+
+    /// The same change happens to another chat.
+    pub(super) fn commit_elsewhere(&mut self, committed: &Committed) {
+        let state = Arc::new(ChatState { id: OTHER, ..(*committed.state).clone() });
+        let committed = Committed { chat: OTHER, state, inserted: vec![], ..committed.clone() };
+        self.observe(Evidence::Committed(Box::new(committed)));
     }
 
     pub(super) fn state(&self) -> &ChatState {
