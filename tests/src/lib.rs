@@ -6,9 +6,8 @@
 pub mod browser;
 pub mod client;
 pub mod cluster;
-pub mod commit_proxy;
+pub mod database_proxy;
 pub mod deadline;
-pub mod holding_proxy;
 mod last_will;
 pub mod pooler;
 pub mod postgres;

@@ -3,7 +3,7 @@
 use mainstem::adapters::open;
 use mainstem_machine::{ChatId, Command, Content, SendMode};
 use mainstem_runtime::ports::{Effect, Fault, IdempotencyKey, Request, Store};
-use mainstem_tests::commit_proxy::{CommitProxy, Cut};
+use mainstem_tests::database_proxy::{COMMIT, DatabaseProxy, Fate};
 use mainstem_tests::postgres::Postgres;
 
 use crate::{LEASE_TTL, create, eventually, fresh_id};
@@ -25,23 +25,27 @@ async fn version(store: &dyn Store, chat: ChatId) -> u64 {
 async fn an_answer_that_is_lost_at_commit_is_unknown_and_asking_again_does_it_once() {
     let postgres = Postgres::shared().unwrap();
     let url = postgres.fresh_database().unwrap();
-    let proxy = CommitProxy::start(postgres.port()).await.unwrap();
+    let proxy = DatabaseProxy::start(postgres.port()).await.unwrap();
     let (near, _) = open(&proxy.url(&url, postgres.port()), LEASE_TTL).await.unwrap();
     let (sure, _) = open(&url, LEASE_TTL).await.unwrap();
     let chat = fresh_id();
     near.apply(&create(chat)).await.unwrap();
-    for (round, cut) in [Cut::After, Cut::Before, Cut::After, Cut::Before].into_iter().enumerate() {
+    for (round, cut) in
+        [Fate::CutAfter, Fate::CutBefore, Fate::CutAfter, Fate::CutBefore].into_iter().enumerate()
+    {
         let request = send(chat, &format!("key {round}"));
         let before = version(&*sure, chat).await;
-        proxy.cut_next(cut);
+        proxy.next(COMMIT, cut);
         let outcome = near.apply(&request).await;
         assert!(matches!(outcome, Err(Fault::Unknown(_))), "S6: nobody can know: {outcome:?}");
-        assert_eq!(proxy.cuts(), round + 1, "D2: the fault landed");
-        assert_eq!(version(&*sure, chat).await, before + u64::from(cut == Cut::After));
+        assert_eq!(proxy.met(), round + 1, "D2: the fault landed");
+        assert_eq!(version(&*sure, chat).await, before + u64::from(cut == Fate::CutAfter));
         let again = eventually("the store", async || near.apply(&request).await).await;
         match cut {
-            Cut::After => assert!(again.effect == Effect::Replayed && again.answer.is_ok(), "S6: {again:?}"),
-            Cut::Before => assert!(again.change().is_some(), "S6: {again:?}"),
+            Fate::CutAfter => {
+                assert!(again.effect == Effect::Replayed && again.answer.is_ok(), "S6: {again:?}")
+            }
+            _ => assert!(again.change().is_some(), "S6: {again:?}"),
         }
         assert_eq!(version(&*sure, chat).await, before + 1, "S6: once");
     }

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use mainstem_tests::cluster::{Cluster, LEASE_TTL, TIMES};
+use mainstem_tests::database_proxy::{DatabaseProxy, Fate};
 use mainstem_tests::deadline::until;
-use mainstem_tests::holding_proxy::HoldingProxy;
 use mainstem_tests::process::{Replica, run};
 use mainstem_tests::viewer::{Kind, Viewer};
 
@@ -53,13 +53,13 @@ async fn a_name_is_taken_over_at_once_after_an_orderly_end_and_after_a_lease_els
 async fn a_heartbeat_that_is_late_does_not_take_the_name_again_after_an_orderly_end() {
     const ADVERTISED: &str = "late.example:7";
     let cluster = Cluster::start(&[]).await;
-    let proxy = HoldingProxy::start(cluster.postgres.port()).await.expect("a proxy");
+    let proxy = DatabaseProxy::start(cluster.postgres.port()).await.expect("a proxy");
     let through = proxy.url(&cluster.database, cluster.postgres.port());
     let flags = [&TIMES[..], &["--database", &through, "--relay-advertise", ADVERTISED]].concat();
     let mut replica = Replica::start("late", &flags).await;
     // Only heartbeats tell it.
-    proxy.hold_next(ADVERTISED.as_bytes());
-    until("a heartbeat is on its way", async || (proxy.held() == 1).then_some(())).await;
+    proxy.next(ADVERTISED.as_bytes(), Fate::Held);
+    until("a heartbeat is on its way", async || (proxy.met() == 1).then_some(())).await;
     replica.terminate();
     // It may end in the meantime, or wait for the heartbeat.
     let ended = tokio::time::timeout(Duration::from_millis(1500), replica.ended()).await;
