@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ChatState, Message, MessageId, QueuedMessage, Version};
 
-/// The result of a command, as [`Command::apply_to`](crate::Command::apply_to) decides it, and as a store returns it after the commit.
+/// The result of a command, as [`Command::apply_to`](crate::Command::apply_to) decides it, and as a store returns
+/// it after the commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Applied {
     /// What the caller is told.

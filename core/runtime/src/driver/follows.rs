@@ -68,6 +68,7 @@ mod tests {
         let counts = lock(&follows.0);
         assert!(counts.all == 0 && counts.by_peer.is_empty(), "B2");
     }
+
     #[test]
     fn many_peers_together_have_a_bound_too() {
         let follows = Follows::default();
