@@ -96,6 +96,7 @@ async fn a_length_beyond_all_numbers_is_too_large_and_what_is_none_is_malformed(
 /// A body that may be sent, of 7 MB; 19 of them are within the budget of 128 MiB.
 const LARGE: usize = 7_000_000;
 const LARGE_MAX: usize = 19;
+const SENDERS: usize = 26;
 
 fn head(line: &str, length: usize) -> String {
     format!("POST /v1/chats HTTP/1.1\r\nhost: localhost\r\n{line}content-length: {length}\r\n\r\n")
@@ -108,6 +109,42 @@ async fn may_send(replica: &Replica) -> bool {
     let answer = connection.until("an answer", |answer| answer.contains("\r\n\r\n")).await;
     assert!(matches!(status(answer), 100 | 503), "{answer}");
     status(answer) == 100
+}
+
+#[tokio::test]
+async fn bodies_that_are_being_read_have_a_budget_together() {
+    let scratch = Scratch::new();
+    let replica = alone(&scratch, &["--workers", "0"]).await;
+    let client = replica.client();
+    assert!(may_send(&replica).await, "nothing else is being sent");
+    let begin = "{\"content\":\"hi\",\"more\":\"";
+    let (body, last) = (format!("{begin}{}\"", "x".repeat(LARGE - begin.len() - 2)), b"}");
+    let mut senders = vec![];
+    for _ in 0..SENDERS {
+        let (mut sender, body) = (Raw::open(replica.address()).await, body.clone());
+        senders.push(tokio::spawn(async move {
+            sender.send(head("", LARGE).as_bytes()).await;
+            sender.send(body.as_bytes()).await;
+            sender
+        }));
+    }
+    until("B1: the budget is used up", async || (!may_send(&replica).await).then_some(())).await;
+    // What is small, or has no body, has its place.
+    let chat = client.create("hello").await;
+    client.interrupt(&chat).await;
+    client.get(&format!("/v1/chats/{chat}")).await.expect(200);
+    let mut refused = 0;
+    for sender in senders {
+        let mut sender = sender.await.expect("it sends");
+        sender.send(last).await;
+        let answer = sender.until("an answer", |answer| answer.ends_with('}')).await;
+        let is_refused = status(answer) == 503 && answer.contains("\"overloaded\"");
+        assert!(is_refused || status(answer) == 201, "{answer:.400}");
+        assert_eq!(answer.to_ascii_lowercase().contains("retry-after: "), is_refused, "{answer:.400}");
+        refused += usize::from(is_refused);
+    }
+    assert!((1..SENDERS).contains(&refused), "B1: {refused} are refused");
+    until("all is given back", async || may_send(&replica).await.then_some(())).await;
 }
 
 #[tokio::test]
