@@ -9,6 +9,7 @@ mod postgres_bus;
 mod reads;
 mod rows;
 mod sqlite;
+mod supervised;
 mod topics;
 mod transaction;
 

@@ -1,17 +1,20 @@
 //! The bus on PostgreSQL's LISTEN and NOTIFY. One connection listens for the whole process. When it is lost,
-//! all subscriptions end, and subscribing fails until it listens again. Notices are published in batches.
+//! all subscriptions end, and subscribing fails until it listens again. Notices are published in batches. Both are
+//! tasks that are begun again should they panic.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
 use mainstem_runtime::ports::{Bus, BusError, BusSubscription, Notice, Topic};
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
 use sqlx::{Executor, query};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::PostgresStore;
+use super::supervised::supervised;
 use super::topics::Topics;
 use crate::limits::adapters::{
     CALL_TIMEOUT, LISTEN_CHECK_INTERVAL, LISTEN_CHECK_TIMEOUT, LISTEN_RETRY_DELAY_MAX,
@@ -54,9 +57,23 @@ impl PostgresBus {
         let pool = store.connections().requests().clone();
         let options = pool.connect_options().as_ref().clone();
         let outdated = store.connections().outdated();
+        let listens = Arc::new(listens);
+        let lost = {
+            let (topics, listens) = (topics.clone(), listens.clone());
+            move || {
+                listens.send_replace(Listening::No(Some("it panicked".to_owned())));
+                topics.end_all();
+            }
+        };
+        let listening_begins = {
+            let topics = topics.clone();
+            move || listen(options.clone(), topics.clone(), listens.clone(), outdated.clone())
+        };
+        let publications = Arc::new(Mutex::new(publications));
+        let publishing_begins = move || publish(pool.clone(), publications.clone());
         let tasks = [
-            tokio::spawn(listen(options, topics.clone(), listens, outdated)),
-            tokio::spawn(publish(pool, publications)),
+            tokio::spawn(supervised("listen", LISTEN_RETRY_DELAY_MAX, listening_begins, lost)),
+            tokio::spawn(supervised("publish", LISTEN_RETRY_DELAY_MAX, publishing_begins, || {})),
         ];
         let bus = Self { topics, listening: listening.clone(), waiting, tasks };
         let waited = timeout(OPEN_TIMEOUT, listening.wait_for(Listening::is_on)).await;
@@ -105,7 +122,8 @@ impl Bus for PostgresBus {
 
 /// Sends all waiting notices in one transaction, because PostgreSQL commits transactions with NOTIFY one at a
 /// time.
-async fn publish(pool: PgPool, mut publications: mpsc::Receiver<Publication>) {
+async fn publish(pool: PgPool, publications: Arc<Mutex<mpsc::Receiver<Publication>>>) {
+    let mut publications = publications.lock().await;
     let mut batch = Vec::new();
     while publications.recv_many(&mut batch, PUBLISH_BATCH_MAX).await > 0 {
         // Skip notices whose publisher has stopped waiting.
@@ -132,7 +150,7 @@ async fn publish(pool: PgPool, mut publications: mpsc::Receiver<Publication>) {
 async fn listen(
     options: PgConnectOptions,
     topics: Topics,
-    listens: watch::Sender<Listening>,
+    listens: Arc<watch::Sender<Listening>>,
     mut outdated: watch::Receiver<Option<Instant>>,
 ) {
     let mut delay = LISTEN_RETRY_DELAY_MIN;
