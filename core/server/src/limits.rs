@@ -99,6 +99,11 @@ pub mod adapters {
     pub const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
     /// Time limit of all migrations, including waiting for another replica that runs them.
     pub const MIGRATE_TIMEOUT: Duration = Duration::from_secs(300);
+    /// How long a migration waits for a lock at a time: everybody else who wants the table waits behind it. Then it
+    /// tries again after a delay, which doubles each time, from the minimum to the maximum.
+    pub const MIGRATE_LOCK_TIMEOUT: Duration = Duration::from_secs(1);
+    pub const MIGRATE_RETRY_DELAY_MIN: Duration = Duration::from_millis(500);
+    pub const MIGRATE_RETRY_DELAY_MAX: Duration = Duration::from_secs(5);
     /// Tries of one call, after conflicts, deadlocks and dead connections.
     pub const TRIES_MAX: usize = 4;
     /// Connections to PostgreSQL that requests use, unless set otherwise; at the least and at the most.

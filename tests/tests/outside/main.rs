@@ -29,3 +29,4 @@ mod slow_readers;
 mod standby;
 mod terminals;
 mod tokens;
+mod upgrades;

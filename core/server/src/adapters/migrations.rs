@@ -4,7 +4,7 @@
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator};
 
-use crate::limits::adapters::MIGRATE_TIMEOUT;
+use crate::limits::adapters::{MIGRATE_RETRY_DELAY_MAX, MIGRATE_RETRY_DELAY_MIN, MIGRATE_TIMEOUT};
 
 /// Version, name, statements, in ascending order.
 pub(super) type Step = (i64, &'static str, &'static str);
@@ -23,18 +23,26 @@ pub(super) const POSTGRES: &[Step] = &[
 /// The table that records which migrations ran.
 const TABLE: &str = "mainstem_migrations";
 
+/// Brings the schema up to date.
 pub(super) async fn run(connection: &mut impl Migrate, steps: &[Step]) -> anyhow::Result<()> {
     let migrations = steps.iter().map(|&(version, name, sql)| {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
     });
     let mut migrator = Migrator::with_migrations(migrations.collect());
     migrator.dangerous_set_table_name(TABLE);
-    let run = migrator.run_direct(None, connection, false);
+    let mut waits_for = None;
+    let run = run_patiently(&migrator, connection, &mut waits_for);
     let Ok(done) = tokio::time::timeout(MIGRATE_TIMEOUT, run).await else {
-        anyhow::bail!(
-            "migrations did not end within {MIGRATE_TIMEOUT:?}: is another replica stuck in them? It holds \
-             the advisory lock"
-        );
+        match waits_for {
+            Some(version) => anyhow::bail!(
+                "migration {version} found its table in use for {MIGRATE_TIMEOUT:?}: end the transactions that use it \
+                 (pg_locks and pg_stat_activity tell which), and start again"
+            ),
+            None => anyhow::bail!(
+                "migrations did not end within {MIGRATE_TIMEOUT:?}: is another replica stuck in them? It holds \
+                 the advisory lock"
+            ),
+        }
     };
     let newest = steps.last().map_or(0, |step| step.0);
     match done {
@@ -49,4 +57,38 @@ pub(super) async fn run(connection: &mut impl Migrate, steps: &[Step]) -> anyhow
         ),
         Err(error) => Err(anyhow::anyhow!("migrating the database failed: {error}")),
     }
+}
+
+/// Tries again while a lock is not to be had: whoever waits for one on a table keeps all others waiting that come
+/// later, even those who only read. `waits_for` is the migration that was tried last and did not get its lock.
+async fn run_patiently(
+    migrator: &Migrator,
+    connection: &mut impl Migrate,
+    waits_for: &mut Option<i64>,
+) -> Result<(), MigrateError> {
+    let mut delay = MIGRATE_RETRY_DELAY_MIN;
+    loop {
+        match migrator.run_direct(None, connection, false).await {
+            Err(MigrateError::ExecuteMigration(error, version)) if is_lock_timeout(&error) => {
+                tracing::warn!(
+                    migration = version,
+                    ?delay,
+                    "a migration waits for a lock on a table that other transactions use: it lets them go first and \
+                     tries again"
+                );
+                *waits_for = Some(version);
+                // Another replica may have more luck.
+                connection.unlock().await?;
+            }
+            // Another replica migrates.
+            Err(MigrateError::Execute(error)) if is_lock_timeout(&error) => *waits_for = None,
+            done => return done,
+        }
+        tokio::time::sleep(delay).await;
+        delay = (2 * delay).min(MIGRATE_RETRY_DELAY_MAX);
+    }
+}
+
+fn is_lock_timeout(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(error) if error.code().as_deref() == Some("55P03"))
 }

@@ -27,6 +27,10 @@ const OLDEST_VERSION: i32 = 120_000;
 const SESSION: &str = "SET statement_timeout = '5s'; SET idle_in_transaction_session_timeout = '5s'; \
                        SET default_transaction_isolation = 'read committed'";
 
+/// The same for the connection that migrates, which may take its time otherwise. The time is that of
+/// [`MIGRATE_LOCK_TIMEOUT`](crate::limits::adapters::MIGRATE_LOCK_TIMEOUT).
+const MIGRATING: &str = "SET lock_timeout = '1s'";
+
 /// Whose turn it is to wait for a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Use {
@@ -66,6 +70,7 @@ impl Connections {
             .unwrap_or_else(|_| anyhow::bail!("a second connection did not answer within {OPEN_TIMEOUT:?}"))
             .with_context(unusable)?;
         let connections_max = check(&mut first).await.with_context(unusable)?;
+        first.execute(raw_sql(MIGRATING)).await.with_context(unusable)?;
         migrations::run(&mut first, migrations::POSTGRES).await.with_context(|| place.clone())?;
         first.close().await.ok();
 
@@ -279,12 +284,13 @@ async fn check(connection: &mut PgConnection) -> anyhow::Result<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::adapters::STATEMENT_TIMEOUT;
+    use crate::limits::adapters::{MIGRATE_LOCK_TIMEOUT, STATEMENT_TIMEOUT};
 
     #[test]
     fn a_session_has_the_time_limits_of_the_adapters() {
         let limit = format!("{}s", STATEMENT_TIMEOUT.as_secs());
         assert_eq!(SESSION.matches(&limit).count(), 2, "B3");
+        assert!(MIGRATING.contains(&format!("'{}s'", MIGRATE_LOCK_TIMEOUT.as_secs())), "B3");
     }
 
     #[test]

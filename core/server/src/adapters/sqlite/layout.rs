@@ -1,6 +1,8 @@
 //! Messages beside their key and not within its tree: there, each search that passes a large message reads all of
 //! it. A file of an earlier version is laid out anew when it is opened.
 
+use std::time::Instant;
+
 use sqlx::{AssertSqlSafe, Connection, Executor, SqliteConnection, query_scalar, raw_sql};
 
 /// Does nothing where it was done.
@@ -17,16 +19,33 @@ pub(super) async fn move_messages_out_of_key(connection: &mut SqliteConnection) 
     .fetch_all(&mut *connection)
     .await?;
     let table = table.trim_end_matches("WITHOUT ROWID").trim_end().trim_end_matches(',').to_owned();
+    let is_empty: bool =
+        query_scalar("SELECT NOT EXISTS (SELECT 1 FROM messages)").fetch_one(&mut *connection).await?;
+    let begun = Instant::now();
+    if !is_empty {
+        let size = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
+        let file_bytes: i64 = query_scalar(size).fetch_one(&mut *connection).await?;
+        tracing::info!(
+            file_bytes,
+            "laying out the messages of this file anew, as this version reads them: this is done once, takes as long \
+             as copying them, and needs as much space again for the time being"
+        );
+    }
     let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
     tx.execute("ALTER TABLE messages RENAME TO messages_in_key").await?;
     // Both are what the file itself has.
     tx.execute(raw_sql(AssertSqlSafe(table))).await?;
-    tx.execute("INSERT INTO messages SELECT * FROM messages_in_key ORDER BY chat_id, id").await?;
+    let copy = "INSERT INTO messages SELECT * FROM messages_in_key ORDER BY chat_id, id";
+    let messages = tx.execute(copy).await?.rows_affected();
     tx.execute("DROP TABLE messages_in_key").await?;
     for index in indexes {
         tx.execute(raw_sql(AssertSqlSafe(index))).await?;
     }
-    tx.commit().await
+    tx.commit().await?;
+    if !is_empty {
+        tracing::info!(messages, took = ?begun.elapsed(), "laid out the messages anew");
+    }
+    Ok(())
 }
 
 #[cfg(test)]
