@@ -164,11 +164,10 @@ impl Command {
         }
     }
 
-    /// What is said with it, by a user.
+    /// What a send or an edit says.
     pub fn content(&self) -> Option<&Content> {
         match self {
             Self::Send { content, .. } | Self::Edit { content, .. } => Some(content),
-            Self::Create { content, .. } => content.as_ref(),
             _ => None,
         }
     }

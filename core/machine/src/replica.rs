@@ -610,11 +610,11 @@ impl Replica {
             let Wanted { chat, status, .. } = self.wanted.remove(at).expect("the place was just found");
             self.wanted_chats.remove(&chat);
             let has_slot = self.has_free_slot();
-            if !has_slot {
+            let interrupting_only = !has_slot;
+            if interrupting_only {
                 sometimes!("an interruption is finished without a slot");
             }
-            let replica = self.config.replica.clone();
-            let command = Command::Acquire { replica, interrupting_only: !has_slot };
+            let command = Command::Acquire { replica: self.config.replica.clone(), interrupting_only };
             let op = self.ask(|op| ReplicaAction::Acquire { op, chat, command });
             self.acquiring
                 .insert(op, Acquisition { chat, status, asked_at: now, has_slot, free_again: None });

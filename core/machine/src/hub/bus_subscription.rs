@@ -79,13 +79,6 @@ impl BusSubscription {
         timed_out
     }
 
-    pub(super) fn close(&mut self, out: &mut Outbox) {
-        if self.phase != Phase::Unsubscribed {
-            out.push(HubAction::BusUnsubscribe);
-        }
-        self.phase = Phase::Unsubscribed;
-    }
-
     pub(super) fn deadline(&self) -> Option<Deadline> {
         match self.phase {
             Phase::WaitingToRetry { until } | Phase::Subscribing { until, .. } => {

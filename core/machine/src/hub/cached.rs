@@ -67,9 +67,7 @@ impl CachedChat {
 
     /// Takes a row without messages, if it is newer and the cached messages are those of its history.
     pub(super) fn merge_row(&mut self, state: &Arc<ChatState>) -> bool {
-        let same_messages = state.history_version == self.state.history_version
-            && state.reset_version == self.state.reset_version
-            && state.last_message == self.state.last_message;
+        let same_messages = state.history_version == self.state.history_version;
         same_messages && self.merge(Snapshot { state: state.clone(), tail: Tail::After(Vec::new()) })
     }
 
@@ -152,3 +150,6 @@ impl CachedChat {
         assert!(self.tail.len() <= 1 || bytes <= TAIL_BYTES_MAX, "B1: the tail is bounded");
     }
 }
+
+#[cfg(test)]
+mod tests;

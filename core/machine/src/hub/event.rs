@@ -280,8 +280,6 @@ pub enum Reason {
     Heartbeat,
     /// The periodic sync is due, or its answer is overdue.
     Sync,
-    /// The soonest lease of another replica expires.
-    SoonestLease,
     /// To acquire again after a failure.
     AcquireRetry,
 }

@@ -520,8 +520,7 @@ impl Hub {
         let is_stale = |episode| present.is_some_and(|present| episode < present);
         match frame {
             RelayFrame::Opened { episode, lease } => {
-                let held = self.episodes.find(episode);
-                let held = held.is_some_and(|held| held.source == Source::Relayed && held.lease == lease);
+                let held = self.episodes.find(episode).is_some();
                 if !is_stale(episode) && !held {
                     self.episodes.open(now, episode, lease, Source::Relayed);
                 }
@@ -593,7 +592,7 @@ impl Hub {
     fn wanted_target(&self) -> Option<Target> {
         let state: &ChatState = &self.cached.as_ref()?.state;
         let here = self.ending.is_some() || self.subscriptions.is_empty() || self.runner.is_some();
-        if here || !self.config.relays || !state.status.is_runnable() || self.is_named_worker() {
+        if here || !self.config.relays || self.is_named_worker() {
             return None;
         }
         state.worker.clone().map(|worker| Target { worker, lease: state.lease })
@@ -640,7 +639,7 @@ impl Hub {
             _ if busy => self.idle_since = None,
             None => self.idle_since = Some(now),
             Some(since) if since + HUB_RETENTION <= now && self.out.is_empty() => {
-                self.bus_subscription.close(&mut self.out);
+                self.out.push(HubAction::BusUnsubscribe);
                 assert!(self.relay.target().is_none(), "B2: a hub that nobody needs leaves no relay behind");
                 self.finished = true;
             }

@@ -21,6 +21,18 @@ pub(crate) enum Pending {
     Apply { op: OpId, command: Command, done: Option<Acceptance> },
 }
 
+impl Pending {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Bus { .. } => "bus",
+            Self::Snapshot { .. } => "snapshot",
+            Self::Page { .. } => "page",
+            Self::History { .. } => "history",
+            Self::Apply { command, .. } => command.name(),
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Held {
     pub(crate) lease: Lease,

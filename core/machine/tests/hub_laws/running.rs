@@ -19,14 +19,7 @@ fn world(steps: &[Step]) -> World {
 
 /// What the first hub waits for, by name.
 fn pending(world: &World) -> Vec<&'static str> {
-    let name = |pending: &Pending| match pending {
-        Pending::Bus { .. } => "bus",
-        Pending::Snapshot { .. } => "snapshot",
-        Pending::Page { .. } => "page",
-        Pending::History { .. } => "history",
-        Pending::Apply { command, .. } => command.name(),
-    };
-    world.nodes[0].pending.iter().map(name).collect()
+    world.nodes[0].pending.iter().map(Pending::name).collect()
 }
 
 /// Answers the pending operation of this name.

@@ -127,6 +127,8 @@ fn relayed_parts_are_taken_once_in_order_and_only_if_they_make_sense() {
     assert_eq!(take(0, &["a"]).0, Err(Gap::Missing), "S2");
     assert_eq!(take(4, &[""]).0, Err(Gap::Nonsense));
     assert_eq!(take(4, &["too much text"]).0, Err(Gap::Nonsense), "B1");
+    assert_eq!(take(4, &["defghijk"]).0, Err(Gap::Nonsense), "B1: a byte too much");
+    assert_eq!(take(4, &["defghij"]), (Ok(true), Some("abcdefghij".into())), "B1: the bound is reached");
 }
 
 #[test]
@@ -153,6 +155,39 @@ fn a_newer_episode_settles_the_relayed_ones_before_it_and_prolongs_none() {
     episodes.open(later, episode(3), LEASE, Source::Local);
     assert_eq!(phase(&episodes, 1), Phase::Settled { at: NOW }, "B1: it is not kept for longer");
     assert_eq!(phase(&episodes, 2), Phase::Open, "its own outcome settles what is generated here");
+}
+
+#[test]
+fn the_row_settles_the_relayed_episodes_that_it_is_past_and_prolongs_none() {
+    let mut episodes = Episodes::default();
+    for (n, source) in [(4, Source::Relayed), (3, Source::Relayed), (2, Source::Relayed), (1, Source::Local)]
+    {
+        episodes.open(NOW, episode(n), LEASE, source);
+    }
+    let settled = |episodes: &Episodes| episodes.list.iter().map(Buffer::is_settled).collect::<Vec<_>>();
+    assert_eq!(settled(&episodes), [false; 4]);
+    episodes.settle_all_but(NOW, Some(episode(3)), episode(3));
+    assert_eq!(settled(&episodes), [false, true, false, false], "its own outcome settles the local one");
+    episodes.settle_all_but(NOW + EPISODE_RETENTION / 2, None, episode(3));
+    assert_eq!(
+        settled(&episodes),
+        [false, true, true, false],
+        "B1: the present one is over, the next is not"
+    );
+    assert_eq!(episodes.deadline().map(|deadline| deadline.at), Some(NOW + EPISODE_RETENTION), "B1");
+}
+
+#[test]
+fn with_a_lost_lease_goes_what_was_generated_under_it_and_nothing_else() {
+    let mut episodes = Episodes::default();
+    let held = |episodes: &Episodes| episodes.list.iter().map(|b| b.episode).collect::<Vec<_>>();
+    episodes.open(NOW, episode(1), Lease(1), Source::Local);
+    episodes.open(NOW, episode(2), Lease(2), Source::Local);
+    episodes.open(NOW, episode(3), Lease(2), Source::Relayed);
+    episodes.drop_local(Lease(2));
+    assert_eq!(held(&episodes), [episode(1), episode(3)], "S5");
+    episodes.drop_episode(episode(3));
+    assert_eq!(held(&episodes), [episode(1)]);
 }
 
 #[test]
