@@ -60,6 +60,8 @@ mod tests {
             assert!(delays.iter().all(|delay| (whole / 2..=whole).contains(delay)), "{attempt}: {delays:?}");
             assert_eq!(delays[0], whole / 2);
             assert!(delays.iter().any(|delay| *delay != delays[0]), "a herd does not come back at once");
+            let longest = retry_delay(attempt, None, whole as u64 / 2).as_millis();
+            assert_eq!(longest, whole, "the jitter is up to half of it");
         }
     }
 

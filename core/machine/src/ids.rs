@@ -157,3 +157,29 @@ impl fmt::Debug for Episode {
         write!(f, "{}.{}", self.history_version, self.attempt)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    /// Databases, peers and logs have them as they are written here.
+    #[test]
+    fn ids_are_written_as_what_they_are() {
+        let replica = ReplicaId::new("node-1.a_B").expect("a replica's id");
+        assert_eq!(replica.to_string(), "node-1.a_B");
+        assert_eq!(&*Arc::<str>::from(replica), "node-1.a_B");
+        assert_eq!(ChatId(Uuid::from_u128(7)).to_string(), "00000000-0000-0000-0000-000000000007");
+    }
+
+    #[test]
+    fn a_replicas_id_is_short_and_of_plain_characters() {
+        for id in ["a", "A-Z.a_z-09", &"a".repeat(64)] {
+            assert_eq!(ReplicaId::new(id).map(|replica| replica.to_string()).as_deref(), Ok(id));
+        }
+        for id in ["", "a b", "é", "a/b", &"a".repeat(65)] {
+            assert_eq!(ReplicaId::new(id), Err(ReplicaIdError), "{id:?}");
+        }
+    }
+}

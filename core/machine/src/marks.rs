@@ -61,3 +61,21 @@ macro_rules! sometimes {
     }};
 }
 pub(crate) use sometimes;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It is what keeps a mark that nobody counts from compiling.
+    #[test]
+    fn a_mark_is_listed_by_its_whole_name_and_only_once() {
+        for (at, mark) in MARKS.iter().enumerate() {
+            assert!(is_listed(mark) && !MARKS[..at].contains(mark), "{mark}");
+            let last = mark.len() - 1;
+            assert!(!is_listed(&mark[..last]) && !is_listed(&mark[1..]), "{mark}");
+            assert!(!is_listed(&alloc::format!("{mark}s")), "{mark}");
+            assert!(!is_listed(&alloc::format!("{}!", &mark[..last])), "{mark}");
+        }
+        assert!(!is_listed(""));
+    }
+}

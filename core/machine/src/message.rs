@@ -129,3 +129,30 @@ pub struct QueuedMessage {
     /// When it was sent, by the database's clock.
     pub created_at: WallTime,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Databases and clients have these names, of this release and of others.
+    #[test]
+    fn roles_and_reasons_are_found_by_their_names_and_by_no_others() {
+        let roles = [Role::User, Role::Assistant, Role::Tool, Role::System];
+        assert_eq!(roles.map(Role::as_str), ["user", "assistant", "tool", "system"]);
+        for role in roles {
+            assert_eq!(Role::from_name(role.as_str()), Some(role));
+        }
+        let reasons = FinishReason::ALL.map(FinishReason::as_str);
+        assert_eq!(reasons, ["stop", "length", "tool_calls", "content_filter"]);
+        for reason in FinishReason::ALL {
+            assert_eq!(FinishReason::from_name(reason.as_str()), Some(reason));
+        }
+        for unknown in ["", "User", "stop ", "tools"] {
+            assert_eq!(
+                (Role::from_name(unknown), FinishReason::from_name(unknown)),
+                (None, None),
+                "{unknown:?}"
+            );
+        }
+    }
+}

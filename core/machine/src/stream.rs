@@ -153,3 +153,14 @@ pub enum RelayFault {
     /// The peer violated the protocol.
     Nonsense,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_are_told_why_a_preview_is_void_by_these_names() {
+        let reasons = [ResetReason::Retry, ResetReason::Takeover, ResetReason::Edit];
+        assert_eq!(reasons.map(ResetReason::as_str), ["retry", "takeover", "edit"]);
+    }
+}

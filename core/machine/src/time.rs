@@ -108,6 +108,7 @@ mod tests {
             (1_709_251_199_999, "2024-02-29T23:59:59.999Z"),
             (-1, "1969-12-31T23:59:59.999Z"),
             (4_102_444_800_000, "2100-01-01T00:00:00.000Z"),
+            (1_772_685_428_009, "2026-03-05T04:37:08.009Z"),
         ] {
             assert_eq!(WallTime(ms).to_string(), text);
         }
@@ -153,5 +154,6 @@ mod tests {
             (Time::START, Time::from_micros(u64::MAX))
         );
         assert_eq!((moment.as_micros(), WallTime(5).after_ms(7)), (3_000_000, WallTime(12)));
+        assert_eq!((WallTime(12).ms_since(WallTime(5)), WallTime(5).ms_since(WallTime(12))), (7, 0));
     }
 }

@@ -172,13 +172,17 @@ impl ChatState {
         if !free || !wanted {
             return Err(Rejection::NotFree);
         }
-        if self.worker.as_ref() == Some(replica) && !facts.lease_expired {
-            sometimes!("a held chat is acquired again");
-        }
+        self.mark_reacquired(replica, facts);
         draft.state.worker = Some(replica.clone());
         draft.state.lease = self.lease.next();
         draft.lease = LeaseTerm::Start;
         Ok(draft.finish_with_chat())
+    }
+
+    fn mark_reacquired(&self, replica: &ReplicaId, facts: &StoreFacts) {
+        if self.worker.as_ref() == Some(replica) && !facts.lease_expired {
+            sometimes!("a held chat is acquired again");
+        }
     }
 
     fn release(&self, mut draft: Draft, replica: &ReplicaId, lease: Lease) -> Transition {

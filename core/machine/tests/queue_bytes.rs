@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use mainstem_machine::limits::QUEUE_BYTES_MAX;
 use mainstem_machine::{
-    Accepted, AnswerRecord, Applied, ChatId, ChatState, Command, Content, Effect, Keep, MessageId, Rejection,
-    SendMode, StoreFacts, WallTime,
+    Accepted, AnswerRecord, Applied, ChatId, ChatState, Command, Content, Effect, Fence, Keep, MessageId,
+    Rejection, ReplicaId, RunError, SendMode, Status, StoreFacts, WallTime,
 };
 
 const STORE_FACTS: StoreFacts = StoreFacts { now: WallTime(7), lease_expired: false, message_role: None };
@@ -81,6 +81,20 @@ fn a_chat_at_rest_with_a_queue_takes_no_more_bytes_than_a_running_one() {
     assert!(apply(&state, &send(1000, SendMode::Queue)).answer.is_ok(), "S6: and goes on with what fits");
 }
 
+/// What waited longest goes first, so that the message is alone behind it (S6).
+#[test]
+fn what_resumes_a_failed_chat_may_have_any_size_too() {
+    let replica = ReplicaId::new("a").expect("a replica's id");
+    let acquire = Command::Acquire { replica: replica.clone(), interrupting_only: false };
+    let mut state = changed(apply(&running(), &send(10, SendMode::Queue))).0;
+    state = changed(apply(&state, &acquire)).0;
+    let fence = Fence { replica, lease: state.lease, episode: state.present_episode() };
+    let error = RunError { code: "model_failed".into(), message: "the model failed".into() };
+    state = changed(apply(&state, &Command::Fail { fence, partial: None, error })).0;
+    let (resumed, _) = changed(apply(&state, &send(QUEUE_BYTES_MAX * 2, SendMode::Queue)));
+    assert_eq!((resumed.status, resumed.queue.len()), (Status::Running, 1));
+}
+
 #[test]
 fn a_record_holds_no_content_and_gives_the_same_answer() {
     let state = running();
@@ -96,6 +110,7 @@ fn a_record_holds_no_content_and_gives_the_same_answer() {
             let kept = serde_json::to_string(&record).expect("JSON");
             assert!(kept.len() < 200, "B1: {} bytes", kept.len());
             let read: AnswerRecord = serde_json::from_str(&kept).expect("it is read again");
+            assert!(!read.needs_chat(), "it is all there");
             assert_eq!(read.answer(command, None), Ok(accepted.clone()), "S6: the same answer");
         }
     }
@@ -104,9 +119,11 @@ fn a_record_holds_no_content_and_gives_the_same_answer() {
     let accepted = changed(apply(&full, &promote)).1;
     let decision = AnswerRecord::of(&accepted, &promote, Keep::Decision);
     assert!(serde_json::to_string(&decision).expect("JSON").len() < 200, "B1: no queue in it");
+    assert!(decision.needs_chat());
     assert_eq!(decision.clone().answer(&promote, Some(full.clone())), Ok(Accepted::Chat(full)));
     assert_eq!(decision.answer(&promote, None), Err(Rejection::NoSuchChat));
     let whole = AnswerRecord::of(&accepted, &promote, Keep::Answer);
+    assert!(!whole.needs_chat());
     assert_eq!(whole.answer(&promote, None), Ok(accepted), "S6: a caller's key answers what was answered");
 }
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use mainstem_machine::{
-    Accepted, Applied, Change, ChatState, Command, Effect, Fence, LeaseTerm, Message, MessageId, Rejection,
-    Role, SendMode, Status, StoreFacts,
+    Accepted, Applied, Change, ChatState, Command, Completion, Effect, Fence, LeaseTerm, Message, MessageId,
+    Rejection, Role, SendMode, Status, StoreFacts,
 };
 
 use super::model::{Ask, Text};
@@ -236,6 +236,12 @@ fn a_partial_stands_before_what_interrupted_it(command: &Command, change: &Chang
         assert_eq!(message.episode, Some(fence.episode), "S4: an answer names the run it came of");
         let cut = matches!(command, Command::FinishInterruption { .. } | Command::Fail { .. });
         assert_eq!(message.interrupted, cut, "S4: what was cut short is marked, and nothing else");
+        let told = Completion { finish_reason: message.finish_reason, usage: message.usage };
+        let said = match command {
+            Command::FinishTurn { completion, .. } => *completion,
+            _ => Completion::default(),
+        };
+        assert_eq!(told, said, "S1: a complete answer tells how it ended, and as its model said");
     }
     assert!(
         change.inserted.iter().skip(generated.len()).all(|message| message.episode.is_none()),

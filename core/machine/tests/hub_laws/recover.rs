@@ -14,6 +14,8 @@ use crate::world::World;
 
 /// Rounds within which everything in flight arrives, without time passing (L4).
 const ROUNDS_MAX: usize = 300;
+/// Frames of one worker, without anything being generated.
+const FRAMES_MAX: usize = 1000;
 /// Steps of time within which the chat is acquired, or comes to rest.
 const RECOVERY_MAX: usize = 200;
 
@@ -64,8 +66,11 @@ impl World {
             moved = true;
         }
         // A hub that has ended has dropped its connections.
+        let mut frames = 0;
         while at < self.nodes[node].connections.len() && self.carry(node, at, false) {
             moved = true;
+            frames += 1;
+            assert!(frames < FRAMES_MAX, "L4: a worker relays without end");
         }
         while self.deliver(node, at) {
             moved = true;

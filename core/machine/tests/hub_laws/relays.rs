@@ -99,6 +99,7 @@ impl World {
         let Some(follower) = connection.follower else { return false };
         let Some(hub) = &mut self.nodes[peer].hub else { return false };
         let (frame, over) = (hub.next_frame(now, follower), hub.is_over_for(follower));
+        let ends = hub.ending().is_some();
         self.settle_node(peer);
         if let Some(RelayFrame::Opened { .. } | RelayFrame::Parts { .. }) = &frame {
             self.check_relay_silence(peer, frame.as_ref().expect("just matched"));
@@ -107,6 +108,8 @@ impl World {
         match frame {
             Some(frame) => connection.under_way.push_back(Sent::Frame(frame)),
             None if over => {
+                let works = self.nodes[peer].held.is_some() && !ends;
+                assert!(!works, "S2: who works on the chat sends its follower away");
                 connection.under_way.push_back(Sent::End);
                 return self.unfollow(node, at);
             }

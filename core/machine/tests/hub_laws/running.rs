@@ -9,7 +9,7 @@ use mainstem_machine::{Command, Lease};
 use crate::database::LEASE_TTL;
 use crate::node::Pending;
 use crate::step::{From, How, Step};
-use crate::world::World;
+use crate::world::{EPISODE_BYTES_MAX, World};
 
 fn world(steps: &[Step]) -> World {
     let mut world = World::new(false);
@@ -324,6 +324,22 @@ fn a_run_over_a_history_that_is_edited_gives_way_to_one_over_the_new() {
     assert!(world.nodes[0].model.is_none(), "S7: nobody wants it any more");
     world.take(Step::Settle { node: 0 });
     assert!(world.nodes[0].model.is_some_and(|model| model.episode > before));
+}
+
+#[test]
+fn what_a_run_still_says_that_was_stopped_is_not_taken_for_the_next_ones() {
+    let mut world = world(&[WORK, Step::Part { node: 0, size: 3 }, Step::Edit(0), Step::Settle { node: 0 }]);
+    assert_eq!((world.seen["cancel"], world.seen["start"]), (1, 2));
+    world.take(Step::Ghost { node: 0, which: 0 });
+    assert!(world.nodes[0].model.is_some(), "R36");
+}
+
+#[test]
+fn an_answer_may_be_as_long_as_its_bound_and_no_longer() {
+    let mut world = world(&[WORK, Step::Part { node: 0, size: EPISODE_BYTES_MAX as u16 }]);
+    assert!(world.nodes[0].model.is_some(), "B1: it fits");
+    world.take(Step::Part { node: 0, size: 2 });
+    assert!(world.nodes[0].model.is_none(), "B1");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod common;
 
 mod claims;
+mod rounds;
 mod world;
 
 use proptest::prelude::*;

@@ -217,7 +217,9 @@ impl World {
             How::Refused => OpOutcome::Refused,
             How::Unknown => OpOutcome::Unknown,
         };
+        let failed = !matches!(outcome, OpOutcome::Done(_));
         self.handle(ReplicaEvent::Synced { op, outcome });
+        assert!(!failed || self.sync.is_none(), "L4: a sync that failed is asked for again at once");
     }
 
     pub(crate) fn answer_heartbeat(&mut self, how: How) {
@@ -228,7 +230,9 @@ impl World {
             How::Refused => OpOutcome::Refused,
             How::Unknown => OpOutcome::Unknown,
         };
+        let failed = !matches!(outcome, OpOutcome::Done(_));
         self.handle(ReplicaEvent::HeartbeatResult { op, outcome });
+        assert!(!failed || self.heartbeat.is_none(), "L4: a heartbeat that failed is sent again at once");
     }
 
     /// The answer to the heartbeat: another process has the name.

@@ -3,7 +3,7 @@
 use alloc::{format, vec};
 
 use super::*;
-use crate::{ChatId, Command, Content, Outcome, Role, StoreFacts, Version, WallTime};
+use crate::{ChatId, Command, Content, Effect, Role, StoreFacts, Version, WallTime};
 
 fn message(id: u64, bytes: usize) -> Arc<Message> {
     let text = "x".repeat(bytes - Content::text("").as_json().len());
@@ -26,9 +26,9 @@ fn cached(messages: Vec<Arc<Message>>, from_start: bool) -> CachedChat {
     let (chat, owner) = (ChatId(uuid::Uuid::nil()), Arc::from("ada"));
     let create = Command::Create { chat, owner, title: None, model: None, content: None };
     let facts = StoreFacts { now: WallTime(0), lease_expired: false, message_role: None };
-    let Ok(Outcome::Changed(change)) = create.apply_to(None, None, &facts) else { panic!("it is created") };
+    let Effect::Changed(change) = create.apply_to(None, None, &facts).effect else { panic!("it is created") };
     let last_message = messages.last().map_or(MessageId(0), |message| message.id);
-    let state = Arc::new(ChatState { last_message, ..change.state });
+    let state = Arc::new(ChatState { last_message, ..ChatState::clone(&change.state) });
     CachedChat::new(Snapshot { state, tail: Tail::Newest { messages, from_start } })
 }
 

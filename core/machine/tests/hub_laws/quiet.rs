@@ -1,0 +1,109 @@
+//! What a hub does when little happens: news, retention, a lost bus, a replica without peers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstem_machine::hub::{Deadline, Hub, HubAction, HubConfig, HubEvent, OpOutcome, Reason};
+use mainstem_machine::limits::{BUS_SUBSCRIBE_TIMEOUT, HUB_RETENTION, OP_RETRY_DELAY_MIN};
+use mainstem_machine::{ReplicaId, Resume, SubscriptionId, Time};
+
+use crate::database::LEASE_TTL;
+use crate::node::Pending;
+use crate::step::{From, Rival, Step};
+use crate::world::World;
+
+const VIEWER: Step = Step::Subscribe { node: 0, from: From::Fresh };
+
+fn world(steps: &[Step]) -> World {
+    let mut world = World::new(false);
+    steps.iter().for_each(|step| world.take(*step));
+    world
+}
+
+fn actions(hub: &mut Hub) -> Vec<HubAction> {
+    std::iter::from_fn(|| hub.poll_action()).collect()
+}
+
+#[test]
+fn what_there_is_to_tell_is_announced_once_and_not_before_nor_forgotten() {
+    let world = world(&[VIEWER, Step::Flow]);
+    let mut hub = world.nodes[0].hub.clone().expect("it has a viewer");
+    assert!(!hub.take_news(), "L4: all was told");
+    hub.handle(world.now, HubEvent::Wake);
+    assert!(!hub.take_news(), "L4: nothing happened");
+    let (subscription, from) = (SubscriptionId(1_000), Resume::Fresh);
+    hub.handle(world.now, HubEvent::Subscribe { subscription, from });
+    actions(&mut hub);
+    hub.handle(world.now, HubEvent::Wake);
+    assert!(hub.take_news(), "L1: who came is told something");
+    assert!(!hub.take_news(), "L4: it is announced once");
+}
+
+#[test]
+fn a_hub_is_kept_for_the_retention_time_after_its_last_viewer_and_no_longer() {
+    let mut world = world(&[VIEWER, Step::Flow]);
+    world.take(Step::Leave(0));
+    let mut hub = world.nodes[0].hub.clone().expect("it is kept");
+    let end = world.now + HUB_RETENTION;
+    assert_eq!(hub.poll_timeout(), Some(Deadline { at: end, reason: Reason::HubRetention }), "B2");
+    for (now, finished) in [(world.now, false), (end - Duration::from_micros(1), false), (end, true)] {
+        hub.handle(now, HubEvent::Wake);
+        let unsubscribed = if finished { vec![HubAction::BusUnsubscribe] } else { vec![] };
+        assert_eq!((actions(&mut hub), hub.is_finished()), (unsubscribed, finished), "B2: {now:?}");
+    }
+    assert_eq!(hub.poll_timeout(), None);
+}
+
+#[test]
+fn a_bus_that_was_lost_is_subscribed_to_again_after_a_delay() {
+    let mut world = world(&[VIEWER, Step::Flow, Step::BusLost { node: 0 }, Step::Settle { node: 0 }]);
+    let retry = world.nodes[0].hub.as_ref().and_then(Hub::poll_timeout);
+    let due = world.now + OP_RETRY_DELAY_MIN;
+    assert_eq!(retry, Some(Deadline { at: due, reason: Reason::BusRetry }), "R04");
+    world.now = due;
+    world.handle(0, HubEvent::Wake);
+    assert!(matches!(world.nodes[0].pending[..], [Pending::Bus { .. }]));
+}
+
+#[test]
+fn a_bus_that_does_not_answer_is_not_waited_for_and_asked_again_after_a_delay() {
+    let mut world = world(&[VIEWER]);
+    let due = |world: &World| world.nodes[0].hub.as_ref().and_then(Hub::poll_timeout).expect("R04");
+    world.now = world.now + BUS_SUBSCRIBE_TIMEOUT;
+    assert_eq!(due(&world), Deadline { at: world.now, reason: Reason::BusRetry });
+    world.handle(0, HubEvent::Wake);
+    assert!(matches!(world.nodes[0].pending[..], [Pending::Bus { .. }, Pending::Snapshot { .. }]), "L1");
+    assert_eq!(due(&world), Deadline { at: world.now + OP_RETRY_DELAY_MIN, reason: Reason::BusRetry }, "L4");
+}
+
+#[test]
+#[should_panic(expected = "the actions of the last event were not all polled")]
+fn a_driver_that_leaves_actions_behind_is_told_so() {
+    let mut hub = world(&[VIEWER, Step::Flow]).nodes[0].hub.take().expect("it has a viewer");
+    hub.handle(Time::from_micros(1_000_000), HubEvent::BusLost);
+    hub.handle(Time::from_micros(2_000_000), HubEvent::Wake);
+    hub.handle(Time::from_micros(2_000_000), HubEvent::Wake);
+}
+
+#[test]
+fn a_replica_without_peers_dials_nobody() {
+    let world = world(&[Step::Rival(Rival::Acquire)]);
+    for relays in [true, false] {
+        let config = HubConfig {
+            replica: ReplicaId::new("node").expect("a replica's id"),
+            relays,
+            lease_ttl: LEASE_TTL,
+            episode_bytes_max: 1024,
+        };
+        let mut hub = Hub::new(world.now, Arc::new(config));
+        let (subscription, from) = (SubscriptionId(1), Resume::Fresh);
+        hub.handle(world.now, HubEvent::Subscribe { subscription, from });
+        let [HubAction::BusSubscribe { op }] = actions(&mut hub)[..] else { panic!("the bus comes first") };
+        hub.handle(world.now, HubEvent::BusSubscribed { op, established: true });
+        let [HubAction::ReadSnapshot { op, cached }] = actions(&mut hub)[..] else { panic!("it reads") };
+        let outcome = OpOutcome::Done(world.database.snapshot(cached));
+        hub.handle(world.now, HubEvent::SnapshotRead { op, outcome });
+        let dials = actions(&mut hub).iter().any(|action| matches!(action, HubAction::Dial { .. }));
+        assert_eq!(dials, relays, "L4: it has nobody to follow");
+    }
+}
