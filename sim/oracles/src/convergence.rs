@@ -10,7 +10,7 @@ use crate::{EvidenceIndex, Oracle, RunEnd, Standing, WorldFacts};
 /// How long a part may be in flight.
 const IN_FLIGHT: Duration = Duration::from_millis(500);
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Convergence;
 
 impl Oracle for Convergence {

@@ -9,13 +9,13 @@ use crate::{Evidence, EvidenceIndex, Life, Name, Oracle, Ruling, Seen, StreamId}
 
 const GRACE: Duration = Duration::from_secs(1);
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Death {
     waiting: Vec<Waiting>,
 }
 
 /// A viewer that shows parts from a dead worker.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Waiting {
     stream: StreamId,
     worker: Name,

@@ -6,7 +6,7 @@ use mainstem_machine::{Body, Message};
 use crate::watcher::is_status_of;
 use crate::{Evidence, Moment, Oracle, Past, Ruling, Seen, View};
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct History;
 
 impl Oracle for History {

@@ -12,7 +12,7 @@ use crate::{Evidence, EvidenceIndex, Name, Ruling, Seen};
 const AT_ONCE_MAX: Duration = Duration::from_secs(1);
 
 /// The free chats in one status, with the time by which each has to be acquired.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct IdleWork {
     due: BTreeMap<ChatId, Time>,
     soonest: Option<Time>,

@@ -11,7 +11,7 @@ use crate::{Answer, Committed, Evidence, Moment, Name, Oracle, Ruling, Seen};
 
 type Key = (Name, Name);
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Intents {
     asked: BTreeMap<Key, Asked>,
     /// How often a text was sent, counting each key once, and how often it was committed.
@@ -22,7 +22,7 @@ pub(crate) struct Intents {
     taken: BTreeMap<(ChatId, MessageId), String>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Asked {
     chat: ChatId,
     text: Option<String>,

@@ -7,7 +7,7 @@ use mainstem_machine::{ChatId, Command, Episode, Lease, SendMode, Status, Time};
 
 use crate::{Committed, Evidence, EvidenceIndex, Moment, Oracle, Ruling, Run, RunEnd, Seen};
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Interrupt {
     /// Interrupts that were accepted and are not finished.
     accepted: BTreeMap<ChatId, Accepted>,

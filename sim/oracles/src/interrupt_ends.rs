@@ -6,7 +6,7 @@ use mainstem_machine::Status;
 use crate::idle_work::{IdleWork, still};
 use crate::{EvidenceIndex, Oracle, Ruling, Seen, WorldFacts};
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct InterruptEnds(IdleWork);
 
 impl Oracle for InterruptEnds {

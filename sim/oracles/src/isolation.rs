@@ -18,7 +18,7 @@ const READ_WITHIN: Duration = Duration::from_secs(2);
 /// How long after a fault delayed parts may still be late.
 const AFTERMATH: Duration = Duration::from_secs(30);
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Isolation {
     sent: BTreeMap<StreamId, Progress>,
     read: BTreeMap<StreamId, Progress>,

@@ -51,6 +51,7 @@ oracles! {
 /// Violations that are kept. Further ones usually follow from the first.
 const FOUND_MAX: usize = 32;
 
+#[derive(Clone)]
 pub struct Judge {
     index: EvidenceIndex,
     oracles: Vec<(&'static str, Box<dyn Oracle>)>,

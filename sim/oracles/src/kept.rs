@@ -5,7 +5,7 @@ use mainstem_machine::{Body, Command, Completion, Episode, Message};
 
 use crate::{Committed, Evidence, EvidenceIndex, Oracle, Ruling, RunEnd, Seen, Watcher};
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Kept;
 
 impl Oracle for Kept {

@@ -2,7 +2,7 @@
 
 use crate::{EvidenceIndex, Oracle, WorldFacts};
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Leaks;
 
 impl Oracle for Leaks {

@@ -41,7 +41,7 @@ pub use evidence::{
 };
 pub use index::EvidenceIndex;
 pub use judge::{Entry, Judge, ORACLES};
-pub use oracle::{Oracle, Ruling, Seen, Standing, WorldFacts};
+pub use oracle::{CloneOracle, Oracle, Ruling, Seen, Standing, WorldFacts};
 pub use past::{Moment, Past};
 pub use runs::Run;
 pub use verdict::Violation;

@@ -2,7 +2,7 @@
 
 use crate::{Evidence, Oracle, Ruling, Seen};
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Memory;
 
 impl Oracle for Memory {

@@ -11,7 +11,7 @@ use crate::{Committed, Evidence, EvidenceIndex, Moment, Name, Oracle, Ruling, Se
 /// The resolution of the database's clock.
 const TICK: Duration = Duration::from_millis(1);
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct OneWriter {
     /// Replicas that received a recorded answer again, and so may announce the change.
     replayed: BTreeSet<(Name, ChatId)>,

@@ -18,7 +18,7 @@ pub struct Seen<'a> {
 }
 
 /// The oracle of one guarantee. It uses no randomness: its ruling depends on the evidence alone.
-pub trait Oracle: Send {
+pub trait Oracle: CloneOracle + Send {
     fn observe(&mut self, _seen: &Seen<'_>) -> Ruling {
         Ok(())
     }
@@ -31,6 +31,23 @@ pub trait Oracle: Send {
     /// Why the guarantee does not hold yet, for a guarantee that has to hold within a bound.
     fn missing(&self, _index: &EvidenceIndex, _facts: &WorldFacts) -> Option<String> {
         None
+    }
+}
+
+/// An oracle is plain data: a world is cloned along with those who judge it.
+pub trait CloneOracle {
+    fn clone_boxed(&self) -> Box<dyn Oracle>;
+}
+
+impl<T: Oracle + Clone + 'static> CloneOracle for T {
+    fn clone_boxed(&self) -> Box<dyn Oracle> {
+        Box::new(self.clone())
+    }
+}
+
+impl Clone for Box<dyn Oracle> {
+    fn clone(&self) -> Self {
+        (**self).clone_boxed()
     }
 }
 

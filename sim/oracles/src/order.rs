@@ -5,7 +5,7 @@ use mainstem_machine::Body;
 use crate::watcher::is_status_of;
 use crate::{Evidence, Moment, Oracle, Ruling, Seen, Watcher};
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Order;
 
 impl Oracle for Order {

@@ -7,7 +7,7 @@ use mainstem_machine::{Body, ChatId, Cursor, Episode, PreviewProgress, Seq};
 
 use crate::{Begin, Evidence, Name, Oracle, Ruling, Seen};
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Parts {
     /// The last part shown to each viewer.
     shown: BTreeMap<(Name, ChatId), (Episode, Seq)>,

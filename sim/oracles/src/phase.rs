@@ -10,7 +10,7 @@ use crate::{Committed, Evidence, EvidenceIndex, Moment, Oracle, Ruling, Seen, Vi
 /// The resolution of the database's clock.
 const TICK: Duration = Duration::from_millis(1);
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Phase;
 
 impl Oracle for Phase {

@@ -19,7 +19,7 @@ const PER_INPUT: u64 = 40;
 const AT_ONE_MOMENT_MAX: u64 = 200_000;
 const SECOND: u64 = 1_000_000;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Spin {
     second: u64,
     operations: BTreeMap<Name, u64>,

@@ -7,7 +7,7 @@ use mainstem_machine::{Body, ChatId, Episode};
 use crate::watcher::is_status_of;
 use crate::{Begin, Evidence, Name, Oracle, Ruling, Seen, Watcher};
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Stale {
     newest_shown: BTreeMap<(Name, ChatId), Newest>,
 }

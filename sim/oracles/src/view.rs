@@ -9,7 +9,7 @@ use mainstem_machine::{
 use crate::Begin;
 
 /// The state that results from the events of a viewer's streams, in order.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct View {
     pub messages: Vec<Arc<Message>>,
     pub queue: Vec<QueuedMessage>,
@@ -20,7 +20,7 @@ pub struct View {
     pub synced: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ShownStatus {
     pub status: Status,
     pub worker: Option<ReplicaId>,
@@ -28,7 +28,7 @@ pub struct ShownStatus {
 }
 
 /// The parts of an episode whose answer has not come yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Preview {
     pub episode: Episode,
     pub last_seq: Seq,

@@ -11,13 +11,13 @@ use crate::{Answer, Evidence, EvidenceIndex, Life, Name, Oracle, Ruling, Seen, S
 /// top: this many are tolerated.
 const DIALS_BESIDE: u64 = 4;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct WhoMay {
     denied: BTreeMap<(Name, Name), Denied>,
     refused: BTreeMap<(Name, Name), bool>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Denied {
     dials: u64,
     /// Leases that the denying replica held then, and those it acquired since.

@@ -5,7 +5,7 @@ use mainstem_machine::Status;
 use crate::idle_work::{IdleWork, still};
 use crate::{EvidenceIndex, Oracle, Ruling, Seen, WorldFacts};
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct WorkStarts(IdleWork);
 
 impl Oracle for WorkStarts {

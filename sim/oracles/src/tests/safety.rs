@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mainstem_machine::{
     Accepted, Body, Command, Completion, Content, Cursor, Episode, Lease, MessageId, ReplicaId, ResetReason,
-    Retry, RunError, SendMode, Status, Time, Version, WallTime,
+    Retry, RunError, SendMode, Status, StreamEvent, Time, Version, WallTime,
 };
 
 use super::scene::{CHAT, Scene, id_of, parts, queue, send};
@@ -53,6 +53,19 @@ fn an_oracle_that_is_switched_off_says_nothing() {
     scene.show(Body::Message(scene.message(0)));
     scene.finish("made up");
     scene.expect_nothing();
+}
+
+#[test]
+fn a_judge_that_was_cloned_judges_on_from_there_and_the_other_does_not_learn_of_it() {
+    let mut scene = Scene::new("A");
+    let (episode, mut other) = (scene.episode(), scene.judge.clone());
+    scene.show_parts(episode, 1, &["never said "]);
+    let (stream, message) = (scene.stream, scene.message(0));
+    let again = StreamEvent { cursor: Cursor::default(), body: Body::Message(message) };
+    assert!(other.found().is_empty());
+    other.observe(scene.clock, Evidence::Saw { stream, event: again });
+    assert_eq!(other.found().iter().map(|found| found.guarantee).collect::<Vec<_>>(), ["S1"]);
+    scene.expect("S2");
 }
 
 #[test]
