@@ -61,11 +61,13 @@ fn shipped(source: &str) -> String {
     kept.join("\n")
 }
 
-/// Whether a file is part of what ships. The suites that hold adapters against their contracts are not.
+/// Whether a file is part of the product. Its judges are not, nor the suites that hold adapters against their
+/// contracts.
 fn is_product(path: &str) -> bool {
     let path = Path::new(path);
     let names: Vec<_> = path.iter().map(|name| name.to_string_lossy().into_owned()).collect();
     names.first().is_some_and(|first| first == "core")
+        && names.get(1).is_some_and(|package| package != "oracles")
         && names.get(2).is_some_and(|name| name == "src")
         && names.iter().all(|name| name != "contract" && name != "tests" && name != "tests.rs")
 }
@@ -148,7 +150,7 @@ fn every_promise_has_an_assertion_an_oracle_a_story_and_a_planted_bug() {
     let mut all: Vec<String> = promises.iter().flat_map(|(id, items)| lacking(id, items)).collect();
     for oracle in ORACLES {
         let file = promises.get(oracle.id).and_then(|items| items.get("oracle"));
-        if file.is_none_or(|said| !said.contains("sim/oracles/src/")) {
+        if file.is_none_or(|said| !said.contains("core/oracles/src/")) {
             all.push(format!("{} has an oracle, and docs/guarantees.md names none", oracle.id));
         }
     }
@@ -169,9 +171,12 @@ fn what_only_tests_have_is_no_assertion_of_the_product() {
     assert_eq!(said, [true, false, true, false]);
     assert!(asserts(&shipped("#[cfg(test)]\nmod tests;\n\nfn a() { assert!(x, \"S1: held\"); }\n"), "S1"));
     assert!(is_product("core/machine/src/hub/mod.rs"));
-    for path in
-        ["core/runtime/src/contract/bus.rs", "core/machine/src/hub/episodes/tests.rs", "sim/src/run.rs"]
-    {
+    for path in [
+        "core/oracles/src/judge.rs",
+        "core/runtime/src/contract/bus.rs",
+        "core/machine/src/hub/episodes/tests.rs",
+        "sim/src/run.rs",
+    ] {
         assert!(!is_product(path), "{path}");
     }
 }
@@ -179,7 +184,7 @@ fn what_only_tests_have_is_no_assertion_of_the_product() {
 #[test]
 fn what_is_wrong_with_a_promise_is_told() {
     let good = "\n### L4 no spin\n\nx\n\n- assertion: `core/machine/src/hub/outbox.rs`\n\
-                - oracle: `sim/oracles/src/spin.rs`\n- story: `scenarios/R03.story`\n\
+                - oracle: `core/oracles/src/spin.rs`\n- story: `scenarios/R03.story`\n\
                 - planted bug: `scenarios/bugs/R12.toml`\n";
     let wrong = |document: &str| lacking("L4", &promises(document)["L4"]);
     assert_eq!(wrong(good), Vec::<String>::new());
@@ -187,12 +192,12 @@ fn what_is_wrong_with_a_promise_is_told() {
         ("R03.story", "T5.story", "`guards` line"),
         ("R12.toml", "R01.toml", "`breaks` line"),
         ("spin.rs", "leaks.rs", "that it judges"),
-        ("spin.rs", "spins.rs", "there is no sim/oracles/src/spins.rs"),
+        ("spin.rs", "spins.rs", "there is no core/oracles/src/spins.rs"),
         ("hub/outbox.rs", "hub/relay.rs", "no product code with an assertion"),
         ("`core/machine/src/hub/outbox.rs`", "none, because so", "or a reason"),
-        ("- oracle: `sim/oracles/src/spin.rs`\n", "", "L4 has no oracle"),
+        ("- oracle: `core/oracles/src/spin.rs`\n", "", "L4 has no oracle"),
         (
-            "- oracle: `sim/oracles/src/spin.rs`",
+            "- oracle: `core/oracles/src/spin.rs`",
             "- oracle: none, because nobody could ever judge it",
             "has to be one",
         ),
