@@ -29,7 +29,7 @@ pub struct ReplicaConfig {
 }
 
 /// What a replica is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ReplicaEvent {
     /// A notice says that a chat is runnable and held by nobody.
     Free {
@@ -82,7 +82,7 @@ pub enum ReplicaEvent {
 }
 
 /// The answer to a heartbeat.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Heartbeat {
     /// These leases are still held, and were renewed.
     Confirmed(Vec<(ChatId, Lease)>),
@@ -94,7 +94,7 @@ pub enum Heartbeat {
 }
 
 /// The result of a sync.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SyncResult {
     /// Runnable chats that may be acquired, longest waiting first.
     pub runnable: Vec<(ChatId, Status)>,

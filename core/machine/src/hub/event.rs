@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The outcome of an operation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum OpOutcome<T> {
     /// It happened, and this is its result.
     Done(T),
@@ -22,7 +22,7 @@ pub enum OpOutcome<T> {
 }
 
 /// What a hub is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum HubEvent {
     /// A viewer came. The id was not used before in this hub.
     Subscribe {
