@@ -1,0 +1,114 @@
+//! Many random runs, on several threads.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::marks::{Marks, add, count_marks};
+use crate::walk::{Run, Verdict, walk};
+
+/// Runs that failed, and are kept.
+const FAILED_MAX: usize = 20;
+/// Seeds that a thread takes at a time.
+const CHUNK: u64 = 16;
+
+/// Which runs.
+#[derive(Clone, Debug)]
+pub struct Batch<'a> {
+    /// The seeds.
+    pub seeds: Range<u64>,
+    /// Time limit, by the wall clock.
+    pub limit: Option<Duration>,
+    /// Threads.
+    pub jobs: usize,
+    /// Choices of a run, at the most, before its recovery.
+    pub choices: usize,
+    /// Ends after the first run that is not clean.
+    pub stop: bool,
+    /// Oracles that are switched off, by the ids of their guarantees.
+    pub without: &'a [&'a str],
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Default)]
+pub struct Walked {
+    /// Runs.
+    pub runs: u64,
+    /// Choices in them.
+    pub choices: u64,
+    /// Runs that were not clean.
+    pub failed: u64,
+    /// The first of them, by seed.
+    pub first: Vec<(u64, Run)>,
+    /// How often each mark was passed.
+    pub marks: Marks,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl Batch<'_> {
+    /// Runs them. `progress` is called now and then, with the number of runs so far.
+    pub fn run(&self, progress: impl Fn(u64, Duration) + Sync) -> Walked {
+        let (next, done) = (AtomicU64::new(self.seeds.start), AtomicU64::new(0));
+        let (stop, sum) = (AtomicBool::new(false), Mutex::new(Walked::default()));
+        let begun = Instant::now();
+        let lane = || {
+            let (part, marks) = count_marks(|| {
+                let mut part = Walked::default();
+                loop {
+                    let from = next.fetch_add(CHUNK, Ordering::Relaxed);
+                    for seed in from..from.saturating_add(CHUNK).min(self.seeds.end) {
+                        let late = self.limit.is_some_and(|limit| begun.elapsed() >= limit);
+                        if late || stop.load(Ordering::Relaxed) {
+                            return part;
+                        }
+                        part.take(seed, walk(seed, self.choices, self.without));
+                        stop.fetch_or(self.stop && part.failed > 0, Ordering::Relaxed);
+                        progress(done.fetch_add(1, Ordering::Relaxed) + 1, begun.elapsed());
+                    }
+                    if from.saturating_add(CHUNK) >= self.seeds.end {
+                        return part;
+                    }
+                }
+            });
+            sum.lock().unwrap_or_else(PoisonError::into_inner).add(part, &marks);
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..self.jobs.max(1) {
+                scope.spawn(lane);
+            }
+        });
+        let mut walked = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
+        walked.took = begun.elapsed();
+        walked
+    }
+}
+
+impl Walked {
+    fn take(&mut self, seed: u64, run: Run) {
+        self.runs += 1;
+        self.choices += run.recording.choices.len() as u64;
+        if run.verdict != Verdict::Clean {
+            self.failed += 1;
+            if self.first.len() < FAILED_MAX {
+                self.first.push((seed, run));
+            }
+        }
+    }
+
+    fn add(&mut self, part: Self, marks: &Marks) {
+        self.runs += part.runs;
+        self.choices += part.choices;
+        self.failed += part.failed;
+        self.first.extend(part.first);
+        self.first.sort_by_key(|(seed, _)| *seed);
+        self.first.truncate(FAILED_MAX);
+        add(&mut self.marks, marks);
+    }
+
+    /// Marks that no run passed.
+    pub fn never(&self) -> Vec<&'static str> {
+        self.marks.iter().filter(|(_, count)| **count == 0).map(|(mark, _)| *mark).collect()
+    }
+}

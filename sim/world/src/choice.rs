@@ -1,0 +1,456 @@
+//! The choices of the world: whatever may happen next, each under a name that stays the same however a run came
+//! there. A choice that is not possible does nothing, so every list of choices is a run.
+
+use std::fmt;
+use std::str::FromStr;
+
+use mainstem_machine::SendMode;
+
+/// A replica, by its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeAt(pub u8);
+
+/// A chat, by its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChatAt(pub u8);
+
+/// A viewer, by its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ViewerAt(pub u8);
+
+/// A kind of operation. Of each kind, a machine's first one that does not take its time is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// A hub, or the replica, subscribes to the bus.
+    Bus,
+    /// A hub reads the chat.
+    Snapshot,
+    /// A hub reads older messages.
+    Page,
+    /// A hub reads the whole history.
+    History,
+    /// A runner writes.
+    Apply,
+    /// A replica looks for work and news.
+    Sync,
+    /// A replica acquires a chat.
+    Acquire,
+    /// A replica renews its leases.
+    Heartbeat,
+    /// A notice goes to the bus.
+    Publish,
+    /// A user's request.
+    Request,
+}
+
+/// What becomes of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum How {
+    /// It happens, and its answer comes.
+    Carry,
+    /// It happens, and its answer takes its time.
+    Happen,
+    /// It takes its time.
+    Hold,
+    /// The first one that takes its time goes on: it happens, if it has not yet, and its answer comes.
+    Late,
+    /// It does not happen, and whoever asked is told.
+    Refuse,
+    /// It may happen later, and whoever asked is told that nobody knows.
+    LoseRequest,
+    /// It happens, and whoever asked is told that nobody knows.
+    LoseAnswer,
+}
+
+/// Where a viewer's stream begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum From {
+    /// With nothing.
+    Fresh,
+    /// Where its last one ended.
+    Newest,
+    /// After the last message that it has.
+    Message,
+}
+
+/// What a user wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Order {
+    /// Says something.
+    Send(SendMode),
+    /// Says something else instead of the last message of a user.
+    Edit,
+    /// Stops what runs.
+    Interrupt,
+    /// Takes the last message of the queue first.
+    Promote,
+    /// Takes the first message out of the queue.
+    DeleteQueued,
+    /// Deletes the chat.
+    Delete,
+}
+
+/// Something that may happen next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Choice {
+    /// Something becomes of the first operation of this kind.
+    Operation {
+        /// Whose.
+        node: NodeAt,
+        /// About which chat, if it is about one.
+        chat: Option<ChatAt>,
+        /// Which.
+        kind: Kind,
+        /// What.
+        how: How,
+    },
+    /// The first operation that nobody waits for any more happens.
+    Stray,
+    /// The first notice to a replica comes.
+    Notice(NodeAt),
+    /// The first notice to a replica is lost.
+    LoseNotice(NodeAt),
+    /// The first notice to a replica comes, and comes again.
+    RepeatNotice(NodeAt),
+    /// Notices to a replica take their time.
+    HoldNotices(NodeAt),
+    /// A replica's connection to the bus breaks.
+    BreakBus(NodeAt),
+    /// A replica's dial for a chat is answered.
+    AnswerDial(NodeAt, ChatAt),
+    /// A replica takes the next frame of the relay for a chat.
+    Relay(NodeAt, ChatAt),
+    /// The link for a chat takes its time.
+    HoldLink(NodeAt, ChatAt),
+    /// The link for a chat breaks.
+    BreakLink(NodeAt, ChatAt),
+    /// A model says a part.
+    Say(NodeAt, ChatAt),
+    /// A model says more than fits one part.
+    SayMuch(NodeAt, ChatAt),
+    /// A model ends its answer.
+    Finish(NodeAt, ChatAt),
+    /// A model fails; another attempt may go better.
+    Fail(NodeAt, ChatAt),
+    /// A model fails for good.
+    FailForGood(NodeAt, ChatAt),
+    /// A viewer begins a stream.
+    Watch(ViewerAt, NodeAt, From),
+    /// A viewer is sent the next event, and reads it.
+    Read(ViewerAt),
+    /// A viewer is sent the next event, which is lost with its stream.
+    Lose(ViewerAt),
+    /// A viewer leaves.
+    Leave(ViewerAt),
+    /// A viewer stops reading.
+    Stall(ViewerAt),
+    /// A user asks for something, at a replica.
+    Ask(NodeAt, ChatAt, Order),
+    /// A user asks again for the first thing that was not answered, at a replica.
+    AskAgain(NodeAt),
+    /// Time passes, until something is due.
+    Pass,
+    /// A replica's process dies.
+    Crash(NodeAt),
+    /// A replica's process starts.
+    Start(NodeAt),
+    /// A replica stands still.
+    Pause(NodeAt),
+    /// A replica goes on.
+    Resume(NodeAt),
+    /// A replica begins to drain.
+    Drain(NodeAt),
+    /// A draining replica hands over what still runs.
+    HandOver(NodeAt),
+    /// A draining replica ends.
+    Exit(NodeAt),
+}
+
+/// What kind of thing a choice is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// What was asked for goes on.
+    Progress,
+    /// What took its time, or stood still, goes on.
+    Late,
+    /// A model says something.
+    Model,
+    /// A user or viewer does something.
+    User,
+    /// Something takes its time.
+    Delay,
+    /// Something goes wrong.
+    Fault,
+    /// Time passes.
+    Time,
+}
+
+impl Class {
+    /// Every kind.
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Progress, Self::Late, Self::Model, Self::User, Self::Delay, Self::Fault, Self::Time];
+}
+
+impl Choice {
+    /// What kind of thing it is, if nothing of it takes its time.
+    pub(crate) fn class(self) -> Class {
+        match self {
+            Self::Operation { how: How::Carry, .. }
+            | Self::Notice(_)
+            | Self::AnswerDial(..)
+            | Self::Relay(..)
+            | Self::Read(_)
+            | Self::Exit(_) => Class::Progress,
+            Self::Operation { how: How::Late, .. } | Self::Start(_) | Self::Resume(_) => Class::Late,
+            Self::Say(..) | Self::SayMuch(..) | Self::Finish(..) => Class::Model,
+            Self::Watch(..) | Self::Leave(_) | Self::Ask(..) | Self::AskAgain(_) => Class::User,
+            Self::Operation { how: How::Happen | How::Hold, .. }
+            | Self::HoldNotices(_)
+            | Self::HoldLink(..)
+            | Self::Stall(_) => Class::Delay,
+            Self::Operation { how: How::Refuse | How::LoseRequest | How::LoseAnswer, .. }
+            | Self::Stray
+            | Self::LoseNotice(_)
+            | Self::RepeatNotice(_)
+            | Self::BreakBus(_)
+            | Self::BreakLink(..)
+            | Self::Fail(..)
+            | Self::FailForGood(..)
+            | Self::Lose(_)
+            | Self::Crash(_)
+            | Self::Pause(_)
+            | Self::Drain(_)
+            | Self::HandOver(_) => Class::Fault,
+            Self::Pass => Class::Time,
+        }
+    }
+}
+
+/// A name is `a` for the first replica.
+impl fmt::Display for NodeAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", char::from(b'a' + self.0))
+    }
+}
+
+impl fmt::Display for ChatAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "chat{}", self.0 + 1)
+    }
+}
+
+impl fmt::Display for ViewerAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "v{}", self.0 + 1)
+    }
+}
+
+/// A line that is not a choice.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a choice: expected a line such as `carry a chat1 snapshot`, `crash a` or `pass`")]
+pub struct NotAChoice(String);
+
+impl FromStr for NodeAt {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text.as_bytes() {
+            [letter @ b'a'..=b'z'] => Ok(Self(letter - b'a')),
+            _ => Err(()),
+        }
+    }
+}
+
+impl FromStr for ChatAt {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        numbered(text, "chat").map(Self).ok_or(())
+    }
+}
+
+impl FromStr for ViewerAt {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        numbered(text, "v").map(Self).ok_or(())
+    }
+}
+
+fn numbered(text: &str, prefix: &str) -> Option<u8> {
+    text.strip_prefix(prefix)?.parse::<u8>().ok()?.checked_sub(1)
+}
+
+/// Words for the values of an enum, both ways.
+macro_rules! words {
+    ($type:ty { $($value:path => $word:literal),+ $(,)? }) => {
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $($value => $word),+ })
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = ();
+
+            fn from_str(text: &str) -> Result<Self, ()> {
+                match text { $($word => Ok($value),)+ _ => Err(()) }
+            }
+        }
+    };
+}
+
+words! { Kind {
+    Kind::Bus => "bus", Kind::Snapshot => "snapshot", Kind::Page => "page", Kind::History => "history",
+    Kind::Apply => "apply", Kind::Sync => "sync", Kind::Acquire => "acquire", Kind::Heartbeat => "heartbeat",
+    Kind::Publish => "publish", Kind::Request => "request",
+} }
+
+words! { How {
+    How::Carry => "carry", How::Happen => "happen", How::Hold => "hold", How::Late => "late",
+    How::Refuse => "refuse", How::LoseRequest => "lose-request", How::LoseAnswer => "lose-answer",
+} }
+
+words! { From { From::Fresh => "fresh", From::Newest => "newest", From::Message => "message" } }
+
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Send(SendMode::Queue) => "send",
+            Self::Send(SendMode::Interrupt) => "send-interrupt",
+            Self::Send(SendMode::Reject) => "send-reject",
+            Self::Edit => "edit",
+            Self::Interrupt => "interrupt",
+            Self::Promote => "promote",
+            Self::DeleteQueued => "delete-queued",
+            Self::Delete => "delete",
+        })
+    }
+}
+
+impl Order {
+    /// Everything that a user may want.
+    pub const ALL: [Self; 8] = [
+        Self::Send(SendMode::Queue),
+        Self::Send(SendMode::Interrupt),
+        Self::Send(SendMode::Reject),
+        Self::Edit,
+        Self::Interrupt,
+        Self::Promote,
+        Self::DeleteQueued,
+        Self::Delete,
+    ];
+}
+
+impl FromStr for Order {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|order| order.to_string() == text).ok_or(())
+    }
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Operation { node, chat: Some(chat), kind, how } => write!(f, "{how} {node} {chat} {kind}"),
+            Self::Operation { node, chat: None, kind, how } => write!(f, "{how} {node} {kind}"),
+            Self::Stray => f.write_str("stray"),
+            Self::Notice(node) => write!(f, "notice {node}"),
+            Self::LoseNotice(node) => write!(f, "lose-notice {node}"),
+            Self::RepeatNotice(node) => write!(f, "repeat-notice {node}"),
+            Self::HoldNotices(node) => write!(f, "hold-notices {node}"),
+            Self::BreakBus(node) => write!(f, "break-bus {node}"),
+            Self::AnswerDial(node, chat) => write!(f, "answer-dial {node} {chat}"),
+            Self::Relay(node, chat) => write!(f, "relay {node} {chat}"),
+            Self::HoldLink(node, chat) => write!(f, "hold-link {node} {chat}"),
+            Self::BreakLink(node, chat) => write!(f, "break-link {node} {chat}"),
+            Self::Say(node, chat) => write!(f, "say {node} {chat}"),
+            Self::SayMuch(node, chat) => write!(f, "say-much {node} {chat}"),
+            Self::Finish(node, chat) => write!(f, "finish {node} {chat}"),
+            Self::Fail(node, chat) => write!(f, "fail {node} {chat}"),
+            Self::FailForGood(node, chat) => write!(f, "fail-for-good {node} {chat}"),
+            Self::Watch(viewer, node, from) => write!(f, "watch {viewer} {node} {from}"),
+            Self::Read(viewer) => write!(f, "read {viewer}"),
+            Self::Lose(viewer) => write!(f, "lose {viewer}"),
+            Self::Leave(viewer) => write!(f, "leave {viewer}"),
+            Self::Stall(viewer) => write!(f, "stall {viewer}"),
+            Self::Ask(node, chat, order) => write!(f, "ask {node} {chat} {order}"),
+            Self::AskAgain(node) => write!(f, "ask-again {node}"),
+            Self::Pass => f.write_str("pass"),
+            Self::Crash(node) => write!(f, "crash {node}"),
+            Self::Start(node) => write!(f, "start {node}"),
+            Self::Pause(node) => write!(f, "pause {node}"),
+            Self::Resume(node) => write!(f, "resume {node}"),
+            Self::Drain(node) => write!(f, "drain {node}"),
+            Self::HandOver(node) => write!(f, "hand-over {node}"),
+            Self::Exit(node) => write!(f, "exit {node}"),
+        }
+    }
+}
+
+impl FromStr for Choice {
+    type Err = NotAChoice;
+
+    fn from_str(line: &str) -> Result<Self, NotAChoice> {
+        let words: Vec<_> = line.split_whitespace().collect();
+        parse(&words).ok_or_else(|| NotAChoice(line.to_owned()))
+    }
+}
+
+fn parse(words: &[&str]) -> Option<Choice> {
+    fn to<T: FromStr>(word: &str) -> Option<T> {
+        word.parse().ok()
+    }
+    let of_node: Option<fn(NodeAt) -> Choice> = match words[..] {
+        ["notice", _] => Some(Choice::Notice),
+        ["lose-notice", _] => Some(Choice::LoseNotice),
+        ["repeat-notice", _] => Some(Choice::RepeatNotice),
+        ["hold-notices", _] => Some(Choice::HoldNotices),
+        ["break-bus", _] => Some(Choice::BreakBus),
+        ["ask-again", _] => Some(Choice::AskAgain),
+        ["crash", _] => Some(Choice::Crash),
+        ["start", _] => Some(Choice::Start),
+        ["pause", _] => Some(Choice::Pause),
+        ["resume", _] => Some(Choice::Resume),
+        ["drain", _] => Some(Choice::Drain),
+        ["hand-over", _] => Some(Choice::HandOver),
+        ["exit", _] => Some(Choice::Exit),
+        _ => None,
+    };
+    if let Some(of_node) = of_node {
+        return Some(of_node(to(words[1])?));
+    }
+    let of_chat: Option<fn(NodeAt, ChatAt) -> Choice> = match words[..] {
+        ["answer-dial", _, _] => Some(Choice::AnswerDial),
+        ["relay", _, _] => Some(Choice::Relay),
+        ["hold-link", _, _] => Some(Choice::HoldLink),
+        ["break-link", _, _] => Some(Choice::BreakLink),
+        ["say", _, _] => Some(Choice::Say),
+        ["say-much", _, _] => Some(Choice::SayMuch),
+        ["finish", _, _] => Some(Choice::Finish),
+        ["fail", _, _] => Some(Choice::Fail),
+        ["fail-for-good", _, _] => Some(Choice::FailForGood),
+        _ => None,
+    };
+    if let Some(of_chat) = of_chat {
+        return Some(of_chat(to(words[1])?, to(words[2])?));
+    }
+    Some(match words[..] {
+        ["stray"] => Choice::Stray,
+        ["pass"] => Choice::Pass,
+        ["watch", viewer, node, from] => Choice::Watch(to(viewer)?, to(node)?, to(from)?),
+        ["read", viewer] => Choice::Read(to(viewer)?),
+        ["lose", viewer] => Choice::Lose(to(viewer)?),
+        ["leave", viewer] => Choice::Leave(to(viewer)?),
+        ["stall", viewer] => Choice::Stall(to(viewer)?),
+        ["ask", node, chat, order] => Choice::Ask(to(node)?, to(chat)?, to(order)?),
+        [how, node, chat, kind] => {
+            Choice::Operation { node: to(node)?, chat: Some(to(chat)?), kind: to(kind)?, how: to(how)? }
+        }
+        [how, node, kind] => {
+            Choice::Operation { node: to(node)?, chat: None, kind: to(kind)?, how: to(how)? }
+        }
+        _ => return None,
+    })
+}

@@ -1,0 +1,31 @@
+//! The pure world: replicas, rows, bus, links, operations in flight, models, viewers and users, as one value of plain
+//! data, without IO, threads or a clock. What may happen next is a list of choices, each under a name that stays the
+//! same; [`World::step`] does what was chosen. The machines are the product's, the judges the laboratory's.
+
+mod batch;
+mod choice;
+mod choices;
+mod explore;
+mod links;
+mod lives;
+mod marks;
+mod node;
+mod operations;
+mod people;
+mod recording;
+mod recovery;
+mod rows;
+mod shrink;
+mod trace;
+mod walk;
+mod world;
+
+pub use batch::{Batch, Walked};
+pub use choice::{ChatAt, Choice, Class, From, How, Kind, NodeAt, NotAChoice, Order, ViewerAt};
+pub use explore::{Bounds, Seen, explore};
+pub use marks::{Marks, count_marks};
+pub use recording::{NotARecording, Recording};
+pub use shrink::shrink;
+pub use trace::{Line, Told};
+pub use walk::{Run, Verdict, draw_setup, replay, tell, walk};
+pub use world::{Budget, Setup, World};

@@ -1,0 +1,244 @@
+//! The relay between replicas: dials, frames and links, and notices on the bus.
+
+use std::collections::VecDeque;
+
+use mainstem_machine::hub::HubEvent;
+use mainstem_machine::replica::ReplicaEvent;
+use mainstem_machine::{DialId, FollowerId, RelayFault, RelayPosition, ReplicaId};
+use mainstem_oracles::Evidence;
+
+use crate::choice::{ChatAt, NodeAt};
+use crate::node::{Label, Life, Link, LinkStage, Open};
+use crate::world::{World, chat_at, chat_id};
+
+/// Frames that fit a link. A worker whose follower takes nothing waits.
+pub(crate) const FRAMES_MAX: usize = 2;
+
+impl World {
+    pub(crate) fn dial(
+        &mut self,
+        node: NodeAt,
+        chat: ChatAt,
+        dial: DialId,
+        worker: &ReplicaId,
+        position: Option<RelayPosition>,
+    ) {
+        self.part(node, chat);
+        let at = self.state.nodes.iter().position(|node| node.id == *worker);
+        let worker_at = at.map(|at| NodeAt(at as u8));
+        let (from, to) = (self.name(node), worker.clone().into());
+        self.observe(Evidence::Dialed { from, to });
+        let link = Link {
+            dial,
+            worker: worker_at,
+            stage: LinkStage::Dialing(position),
+            frames: VecDeque::new(),
+            idle: false,
+            held: false,
+        };
+        if let Some(open) = self.node(node).hubs.get_mut(&chat) {
+            open.link = Some(link);
+        }
+    }
+
+    pub(crate) fn close_dial(&mut self, node: NodeAt, chat: ChatAt, dial: DialId) {
+        let open = self.node(node).hubs.get(&chat);
+        if open.and_then(|open| open.link.as_ref()).is_some_and(|link| link.dial == dial) {
+            self.part(node, chat);
+        }
+    }
+
+    /// Takes the link of a hub away; its worker hears of it.
+    pub(crate) fn part(&mut self, node: NodeAt, chat: ChatAt) {
+        let link = self.node(node).hubs.get_mut(&chat).and_then(|open| open.link.take());
+        if let Some(Link { worker: Some(worker), stage: LinkStage::Following(Label(follower)), .. }) = link {
+            self.handle(worker, chat, HubEvent::Unfollow { follower });
+        }
+    }
+
+    fn link(&mut self, node: NodeAt, chat: ChatAt) -> Option<&mut Link> {
+        self.state.nodes.get_mut(usize::from(node.0))?.hubs.get_mut(&chat)?.link.as_mut()
+    }
+
+    pub(crate) fn answer_dial(&mut self, node: NodeAt, chat: ChatAt) {
+        let Some(&mut Link { dial, worker, stage: LinkStage::Dialing(position), .. }) = self.link(node, chat)
+        else {
+            return;
+        };
+        if !self.peek(node).is_some_and(|node| node.is_up()) {
+            return;
+        }
+        let worker = worker.filter(|worker| self.state.nodes[usize::from(worker.0)].life != Life::Down);
+        let Some(worker) = worker else { return self.lose_link(node, chat, dial, RelayFault::Gone) };
+        if self.state.nodes[usize::from(worker.0)].life == Life::Paused {
+            return;
+        }
+        let now = self.state.now;
+        let there = self.node(worker);
+        if there.replica.works_on(chat_id(chat)) {
+            let config = there.config.clone();
+            there.hubs.entry(chat).or_insert_with(|| Open::new(now, config));
+        }
+        let Some(open) = there.hubs.get_mut(&chat).filter(|open| !open.hub.is_finished()) else {
+            return self.lose_link(node, chat, dial, RelayFault::NotWorker);
+        };
+        let follower = FollowerId(open.next_id());
+        if let Some(link) = self.link(node, chat) {
+            link.stage = LinkStage::Following(Label(follower));
+        }
+        self.handle(worker, chat, HubEvent::Follow { follower, position });
+        self.handle(node, chat, HubEvent::Dialed { dial });
+    }
+
+    fn lose_link(&mut self, node: NodeAt, chat: ChatAt, dial: DialId, fault: RelayFault) {
+        self.part(node, chat);
+        self.handle(node, chat, HubEvent::RelayGone { dial, fault });
+    }
+
+    /// Whether the worker of a link has, or may have, a frame for it.
+    pub(crate) fn may_relay(&self, node: NodeAt, chat: ChatAt) -> bool {
+        let link = self.peek(node).and_then(|node| node.hubs.get(&chat)?.link.as_ref());
+        link.is_some_and(|link| match link.stage {
+            LinkStage::Dialing(_) => false,
+            LinkStage::Over => true,
+            LinkStage::Following(_) => {
+                let awake =
+                    link.worker.and_then(|worker| self.peek(worker)).is_some_and(|worker| worker.is_up());
+                !link.frames.is_empty() || (!link.idle && awake)
+            }
+        })
+    }
+
+    /// The worker sends what it has, and the follower takes one frame.
+    pub(crate) fn relay(&mut self, node: NodeAt, chat: ChatAt) {
+        if !self.may_relay(node, chat) || !self.peek(node).is_some_and(|node| node.is_up()) {
+            return;
+        }
+        self.fill(node, chat);
+        let Some(link) = self.link(node, chat) else { return };
+        let (dial, over) = (link.dial, link.stage == LinkStage::Over);
+        match link.frames.pop_front() {
+            Some(frame) => self.handle(node, chat, HubEvent::Relayed { dial, frame }),
+            None if over => self.lose_link(node, chat, dial, RelayFault::Gone),
+            None => {}
+        }
+    }
+
+    /// The worker puts frames on the link, as many as fit.
+    pub(crate) fn fill(&mut self, node: NodeAt, chat: ChatAt) {
+        loop {
+            let Some(link) = self.link(node, chat) else { return };
+            let (Some(worker), LinkStage::Following(Label(follower))) = (link.worker, link.stage) else {
+                return;
+            };
+            if link.frames.len() >= FRAMES_MAX || link.idle {
+                return;
+            }
+            let now = self.state.now;
+            let there = &mut self.state.nodes[usize::from(worker.0)];
+            if !there.is_up() {
+                return;
+            }
+            let (frame, over) = match there.hubs.get_mut(&chat) {
+                Some(open) => (open.hub.next_frame(now, follower), open.hub.is_over_for(follower)),
+                None => (None, true),
+            };
+            self.settle_hub(worker, chat);
+            let Some(link) = self.link(node, chat) else { return };
+            match frame {
+                Some(frame) => link.frames.push_back(frame),
+                None if over => {
+                    link.stage = LinkStage::Over;
+                    self.handle(worker, chat, HubEvent::Unfollow { follower });
+                }
+                None => link.idle = true,
+            }
+        }
+    }
+
+    pub(crate) fn hold_link(&mut self, node: NodeAt, chat: ChatAt) {
+        if self.state.budget.delays == 0 {
+            return;
+        }
+        let Some(link) = self.link(node, chat).filter(|link| !link.held) else { return };
+        link.held = true;
+        let worker = link.worker;
+        // What was sent before it became slow is under way.
+        self.fill(node, chat);
+        self.state.budget.delays -= 1;
+        self.strike_link(node, worker, "link slow");
+    }
+
+    pub(crate) fn break_link(&mut self, node: NodeAt, chat: ChatAt) {
+        let Some(link) = self.link(node, chat) else { return };
+        let (worker, dial) = (link.worker, link.dial);
+        if self.take_fault() {
+            self.strike_link(node, worker, "reset");
+            self.lose_link(node, chat, dial, RelayFault::Gone);
+        }
+    }
+
+    fn strike_link(&mut self, node: NodeAt, worker: Option<NodeAt>, fault: &'static str) {
+        let worker = worker.map_or_else(|| "nobody".into(), |worker| self.name(worker));
+        let who = self.name(node);
+        self.fault(fault, who, Some(worker));
+    }
+
+    pub(crate) fn take_notice(&mut self, node: NodeAt, again: bool) {
+        if !self.peek(node).is_some_and(|node| node.is_up()) || (again && !self.take_fault()) {
+            return;
+        }
+        let Some(notice) = self.node(node).notices.pop_front() else { return };
+        if again {
+            self.node(node).notices.push_back(notice.clone());
+        }
+        let chat = chat_at(notice.chat);
+        if self.node(node).hubs.get(&chat).is_some_and(|open| open.bus) {
+            self.handle(node, chat, HubEvent::Hint { snapshot_version: notice.version });
+        }
+        if notice.free && self.node(node).work_bus {
+            let (chat, status) = (notice.chat, notice.status);
+            self.tell_replica(node, ReplicaEvent::Free { chat, status });
+        }
+    }
+
+    pub(crate) fn lose_notice(&mut self, node: NodeAt) {
+        if self.peek(node).is_some_and(|node| !node.notices.is_empty()) && self.take_fault() {
+            self.node(node).notices.pop_front();
+            let who = self.name(node);
+            self.fault("notice lost", who, None);
+        }
+    }
+
+    pub(crate) fn hold_notices(&mut self, node: NodeAt) {
+        let waiting = self.peek(node).is_some_and(|node| !node.notices.is_empty() && !node.notices_held);
+        if waiting && self.state.budget.delays > 0 {
+            self.state.budget.delays -= 1;
+            self.node(node).notices_held = true;
+            let who = self.name(node);
+            self.fault("notice late", who, None);
+        }
+    }
+
+    pub(crate) fn break_bus(&mut self, node: NodeAt) {
+        if !self.peek(node).is_some_and(|node| node.is_up()) || !self.take_fault() {
+            return;
+        }
+        let who = self.name(node);
+        self.fault("bus breaks", who, None);
+        let here = self.node(node);
+        here.notices.clear();
+        let listening: Vec<_> = here
+            .hubs
+            .iter_mut()
+            .filter_map(|(chat, open)| std::mem::take(&mut open.bus).then_some(*chat))
+            .collect();
+        let work = std::mem::take(&mut here.work_bus);
+        for chat in listening {
+            self.handle(node, chat, HubEvent::BusLost);
+        }
+        if work {
+            self.tell_replica(node, ReplicaEvent::BusLost);
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Processes that die, stand still, start and drain; and time.
+
+use mainstem_machine::Time;
+use mainstem_machine::hub::HubEvent;
+use mainstem_machine::limits::OP_TIMEOUT;
+use mainstem_machine::replica::{Replica, ReplicaConfig, ReplicaEvent};
+use mainstem_oracles::{Evidence, Life as Lived, RunEnd, StreamEnd};
+
+use crate::choice::{NodeAt, ViewerAt};
+use crate::node::{Draining, Life, LinkStage, Stage, Task};
+use crate::world::{Asking, World};
+
+impl World {
+    fn life(&self, node: NodeAt) -> Option<Life> {
+        self.peek(node).map(|node| node.life)
+    }
+
+    /// A process starts.
+    pub(crate) fn start(&mut self, node: NodeAt) {
+        if self.life(node) != Some(Life::Down) {
+            return;
+        }
+        let (now, setup) = (self.state.now, self.setup.clone());
+        let here = self.node(node);
+        let config = ReplicaConfig {
+            replica: here.id.clone(),
+            workers: setup.workers,
+            heartbeat: setup.lease_ttl / 3,
+            poll_interval: setup.poll_interval,
+        };
+        here.replica = Replica::new(now, config);
+        (here.life, here.draining) = (Life::Up, Draining::No);
+        self.lived(node, Lived::Up);
+        self.tell_replica(node, ReplicaEvent::Wake);
+    }
+
+    /// A process dies.
+    pub(crate) fn crash(&mut self, node: NodeAt) {
+        if self.life(node).is_some_and(|life| life != Life::Down) && self.take_fault() {
+            self.take_down(node);
+        }
+    }
+
+    fn take_down(&mut self, node: NodeAt) {
+        self.lived(node, Lived::Crashed);
+        let here = self.node(node);
+        let hubs = std::mem::take(&mut here.hubs);
+        let operations = std::mem::take(&mut here.operations);
+        here.notices.clear();
+        (here.life, here.work_bus, here.notices_held) = (Life::Down, false, false);
+        for (chat, open) in hubs {
+            if let Some(model) = open.model {
+                self.observe(Evidence::RunEnded { run: model.run.0, how: RunEnd::Cancelled });
+            }
+            if let Some(link) = open.link
+                && let (Some(worker), LinkStage::Following(follower)) = (link.worker, link.stage)
+            {
+                self.handle(worker, chat, HubEvent::Unfollow { follower: follower.0 });
+            }
+        }
+        for operation in operations {
+            if let Task::User(at, _) = operation.task {
+                self.state.asks[at].stage = Asking::Unanswered;
+            }
+            if operation.stage == Stage::Asked {
+                self.go_astray(node, operation);
+            }
+        }
+        for other in &mut self.state.nodes {
+            for link in other.hubs.values_mut().filter_map(|open| open.link.as_mut()) {
+                if link.worker == Some(node) && matches!(link.stage, LinkStage::Following(_)) {
+                    link.stage = LinkStage::Over;
+                }
+            }
+        }
+        self.cut_streams(node, StreamEnd::Broken);
+    }
+
+    fn cut_streams(&mut self, node: NodeAt, how: StreamEnd) {
+        for at in 0..self.state.viewers.len() {
+            let stream = self.state.viewers[at].stream.as_ref();
+            if stream.is_some_and(|stream| stream.on == node) {
+                self.end_stream(ViewerAt(at as u8), how);
+            }
+        }
+    }
+
+    /// A process stands still.
+    pub(crate) fn pause(&mut self, node: NodeAt) {
+        if self.life(node) == Some(Life::Up) && self.take_fault() {
+            self.node(node).life = Life::Paused;
+            let who = self.name(node);
+            self.fault("pause", who, None);
+            self.lived(node, Lived::Paused);
+        }
+    }
+
+    /// A process goes on.
+    pub(crate) fn resume(&mut self, node: NodeAt) {
+        if self.life(node) == Some(Life::Paused) {
+            self.node(node).life = Life::Up;
+            self.lived(node, Lived::Resumed);
+            self.time_out(node);
+            self.wake(node);
+        }
+    }
+
+    /// A replica begins to drain.
+    pub(crate) fn drain(&mut self, node: NodeAt) {
+        let Some(here) = self.peek(node) else { return };
+        if !here.is_up() || here.draining != Draining::No || !self.take_fault() {
+            return;
+        }
+        self.node(node).draining = Draining::Turns;
+        self.lived(node, Lived::Draining);
+        self.tell_replica(node, ReplicaEvent::Drain);
+        self.tell_hubs(node, &HubEvent::Drain);
+    }
+
+    /// A draining replica waits no longer for turns to end.
+    pub(crate) fn hand_over(&mut self, node: NodeAt) {
+        if self.peek(node).is_some_and(|node| node.is_up() && node.draining == Draining::Turns) {
+            self.node(node).draining = Draining::HandingOver;
+            self.tell_hubs(node, &HubEvent::HandOver);
+        }
+    }
+
+    /// Whether a drain has come so far that the process may end.
+    pub(crate) fn may_exit(&self, node: NodeAt) -> bool {
+        self.peek(node)
+            .is_some_and(|node| node.is_up() && node.draining != Draining::No && node.replica.is_drained())
+    }
+
+    /// A drained replica ends its streams, and then itself.
+    pub(crate) fn exit(&mut self, node: NodeAt) {
+        if self.may_exit(node) {
+            self.tell_hubs(node, &HubEvent::Close);
+            self.cut_streams(node, StreamEnd::Leaving);
+            self.take_down(node);
+        }
+    }
+
+    fn tell_hubs(&mut self, node: NodeAt, event: &HubEvent) {
+        let chats: Vec<_> = self.node(node).hubs.keys().copied().collect();
+        for chat in chats {
+            self.handle(node, chat, event.clone());
+        }
+    }
+
+    /// When something is due next, at any replica that is up.
+    pub(crate) fn next_deadline(&self) -> Option<Time> {
+        let up = self.state.nodes.iter().filter(|node| node.is_up());
+        up.flat_map(|node| {
+            let hubs = node.hubs.values().filter_map(|open| open.hub.poll_timeout());
+            let late = node.operations.iter().map(|operation| operation.asked + OP_TIMEOUT);
+            hubs.chain(node.replica.poll_timeout()).map(|deadline| deadline.at).chain(late)
+        })
+        .min()
+    }
+
+    /// Time passes until something is due, and that happens.
+    pub(crate) fn pass(&mut self) {
+        if self.is_urgent() || self.state.budget.passes == 0 {
+            return;
+        }
+        let Some(at) = self.next_deadline() else { return };
+        self.state.budget.passes -= 1;
+        self.state.now = self.state.now.max(at);
+        for at in 0..self.state.nodes.len() {
+            let node = NodeAt(at as u8);
+            if self.life(node) == Some(Life::Up) {
+                self.time_out(node);
+                self.wake(node);
+            }
+        }
+    }
+
+    /// Wakes every machine that is due.
+    fn wake(&mut self, node: NodeAt) {
+        let now = self.state.now;
+        let is_due =
+            |deadline: Option<mainstem_machine::hub::Deadline>| deadline.is_some_and(|due| due.at <= now);
+        if is_due(self.node(node).replica.poll_timeout()) {
+            self.tell_replica(node, ReplicaEvent::Wake);
+        }
+        let due: Vec<_> = self
+            .node(node)
+            .hubs
+            .iter()
+            .filter(|(_, open)| is_due(open.hub.poll_timeout()))
+            .map(|(chat, _)| *chat)
+            .collect();
+        for chat in due {
+            self.handle(node, chat, HubEvent::Wake);
+        }
+    }
+}

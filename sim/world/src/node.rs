@@ -1,0 +1,244 @@
+//! One replica: its machines, and everything that is open on their behalf. What the driver of the product keeps in
+//! tasks is plain data here.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use mainstem_machine::hub::{Hub, HubConfig};
+use mainstem_machine::replica::{Heartbeat, Replica, SyncResult};
+use mainstem_machine::{
+    Accepted, CachedVersions, ChatId, ChatState, DialId, Episode, FollowerId, GenerationId, Lease, MessageId,
+    OpId, Page, Rejection, RelayFrame, RelayPosition, ReplicaId, Snapshot, Status, Time, Version,
+};
+use mainstem_oracles::RunId;
+
+use crate::choice::{ChatAt, Kind, NodeAt};
+use crate::rows::Request;
+
+/// A name that says nothing of how things stand: states that differ only in it are the same.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Label<T>(pub(crate) T);
+
+impl<T> PartialEq for Label<T> {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl<T> Eq for Label<T> {}
+
+impl<T> Hash for Label<T> {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
+
+/// How a process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Life {
+    Up,
+    Paused,
+    Down,
+}
+
+/// How far a drain is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Draining {
+    No,
+    /// Turns may end.
+    Turns,
+    /// What runs is handed over.
+    HandingOver,
+}
+
+/// One replica.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Node {
+    pub(crate) id: ReplicaId,
+    pub(crate) life: Life,
+    pub(crate) draining: Draining,
+    pub(crate) replica: Replica,
+    pub(crate) config: Arc<HubConfig>,
+    /// Notices of work come.
+    pub(crate) work_bus: bool,
+    pub(crate) hubs: BTreeMap<ChatAt, Open>,
+    pub(crate) operations: Vec<Operation>,
+    /// Notices on their way here, and whether they take their time.
+    pub(crate) notices: VecDeque<Notice>,
+    pub(crate) notices_held: bool,
+}
+
+/// A hub, and what is open on its behalf.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Open {
+    pub(crate) hub: Hub,
+    /// Notices of the chat come.
+    pub(crate) bus: bool,
+    pub(crate) link: Option<Link>,
+    /// The history that was loaded last, and by which operation.
+    pub(crate) history: Option<(OpId, Version)>,
+    pub(crate) model: Option<Model>,
+    /// The lease under which the hub has a runner.
+    pub(crate) assigned: Option<Lease>,
+    /// The last id of a viewer or follower.
+    pub(crate) last_id: Label<u64>,
+}
+
+/// The follower's end of a relay.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Link {
+    pub(crate) dial: DialId,
+    pub(crate) worker: Option<NodeAt>,
+    pub(crate) stage: LinkStage,
+    /// On their way here.
+    pub(crate) frames: VecDeque<RelayFrame>,
+    /// The worker had nothing to say, and has no news since.
+    pub(crate) idle: bool,
+    /// It takes its time.
+    pub(crate) held: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum LinkStage {
+    Dialing(Option<RelayPosition>),
+    Following(Label<FollowerId>),
+    /// The worker has closed it, or is gone.
+    Over,
+}
+
+/// A model's run.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Model {
+    pub(crate) generation: GenerationId,
+    pub(crate) run: Label<RunId>,
+    pub(crate) episode: Episode,
+    pub(crate) parts: u64,
+}
+
+/// An operation in flight.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Operation {
+    pub(crate) chat: Option<ChatAt>,
+    pub(crate) op: OpId,
+    pub(crate) task: Task,
+    pub(crate) asked: Time,
+    pub(crate) stage: Stage,
+    /// It takes its time.
+    pub(crate) held: bool,
+}
+
+/// What an operation does.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Task {
+    Bus,
+    Snapshot(Option<CachedVersions>),
+    Page {
+        after: MessageId,
+        until: MessageId,
+    },
+    History,
+    Apply(Request),
+    Sync {
+        chats: Vec<ChatId>,
+        runnable_max: usize,
+    },
+    Acquire(Request),
+    Heartbeat(Vec<(ChatId, Lease)>),
+    Publish(Notice),
+    /// A user's request, by its place among all.
+    User(usize, Request),
+}
+
+impl Task {
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Self::Bus => Kind::Bus,
+            Self::Snapshot(_) => Kind::Snapshot,
+            Self::Page { .. } => Kind::Page,
+            Self::History => Kind::History,
+            Self::Apply(_) => Kind::Apply,
+            Self::Sync { .. } => Kind::Sync,
+            Self::Acquire(_) => Kind::Acquire,
+            Self::Heartbeat(_) => Kind::Heartbeat,
+            Self::Publish(_) => Kind::Publish,
+            Self::User(..) => Kind::Request,
+        }
+    }
+
+    /// Whether it changes the database.
+    pub(crate) fn writes(&self) -> bool {
+        matches!(self, Self::Apply(_) | Self::Acquire(_) | Self::Heartbeat(_) | Self::User(..))
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Stage {
+    Asked,
+    /// It happened, and this is the answer, on its way.
+    Happened(Reply),
+}
+
+/// The answer to an operation.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Reply {
+    Bus,
+    Snapshot(Option<Snapshot>),
+    Page(Option<Page>),
+    History(Option<Version>),
+    /// What the caller is told, the row after a change, whether the chat is gone with it, and whether there was a
+    /// record.
+    Applied {
+        answer: Result<Accepted, Rejection>,
+        state: Option<Arc<ChatState>>,
+        deleted: bool,
+        replayed: bool,
+    },
+    Sync {
+        versions: Vec<(ChatId, Option<Version>)>,
+        result: SyncResult,
+    },
+    Heartbeat(Heartbeat),
+    Published,
+}
+
+/// A notice of a change.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Notice {
+    pub(crate) chat: ChatId,
+    pub(crate) version: Version,
+    pub(crate) status: Status,
+    /// The chat waits for a worker.
+    pub(crate) free: bool,
+}
+
+impl Notice {
+    pub(crate) fn of(state: &ChatState, deleted: bool) -> Self {
+        let free = !deleted && state.status.is_runnable() && state.worker.is_none();
+        Self { chat: state.id, version: state.snapshot_version, status: state.status, free }
+    }
+}
+
+impl Node {
+    /// Whether it does anything now.
+    pub(crate) fn is_up(&self) -> bool {
+        self.life == Life::Up
+    }
+
+    /// The first operation of this kind that does, or does not, take its time.
+    pub(crate) fn find(&self, chat: Option<ChatAt>, kind: Kind, held: bool) -> Option<usize> {
+        self.operations.iter().position(|operation| {
+            operation.held == held && operation.chat == chat && operation.task.kind() == kind
+        })
+    }
+}
+
+impl Open {
+    pub(crate) fn new(now: Time, config: Arc<HubConfig>) -> Self {
+        let hub = Hub::new(now, config);
+        Self { hub, bus: false, link: None, history: None, model: None, assigned: None, last_id: Label(0) }
+    }
+
+    pub(crate) fn next_id(&mut self) -> u64 {
+        self.last_id.0 += 1;
+        self.last_id.0
+    }
+}

@@ -1,0 +1,183 @@
+//! A run as a file: how the world was set up, and a choice on each line.
+//!
+//! ```text
+//! # What is worth saying about it.
+//! world replicas=2 chats=1 viewers=1 workers=4 lease-ttl=15s poll-interval=5s answer-bytes=160 tail-messages=3
+//! allow faults=2 delays=1 requests=2 moves=1 parts=4 passes=10
+//! watch v1 b newest
+//! carry a chat1 snapshot
+//! ```
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::choice::{Choice, NotAChoice};
+use crate::world::{Budget, Setup};
+
+/// What is replayed: how the world is set up, and what is chosen in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recording {
+    /// How the world is set up.
+    pub setup: Setup,
+    /// What is chosen, in order.
+    pub choices: Vec<Choice>,
+}
+
+/// A file that is no recording.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotARecording {
+    /// It begins with something else.
+    #[error("line {line}: expected a line that begins with `{expected}`, got {got:?}")]
+    Heading {
+        /// Where, from 1.
+        line: usize,
+        /// What ought to be there.
+        expected: &'static str,
+        /// What is there.
+        got: String,
+    },
+    /// A heading with something that is not a setting.
+    #[error("line {line}: {got:?} is not `{expected}=` and a value within its bounds")]
+    Setting {
+        /// Where, from 1.
+        line: usize,
+        /// What ought to be there.
+        expected: &'static str,
+        /// What is there.
+        got: String,
+    },
+    /// A line that is not a choice.
+    #[error("line {line}: {why}")]
+    Choice {
+        /// Where, from 1.
+        line: usize,
+        /// What is wrong.
+        why: NotAChoice,
+    },
+}
+
+impl fmt::Display for Recording {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Setup { replicas, chats, viewers, workers, lease_ttl, poll_interval, .. } = self.setup;
+        let Setup { episode_bytes_max, tail_messages_max, budget, .. } = self.setup;
+        let Budget { faults, delays, requests, moves, parts, passes } = budget;
+        write!(f, "world replicas={replicas} chats={chats} viewers={viewers} workers={workers} ")?;
+        write!(f, "lease-ttl={}s poll-interval={}s ", lease_ttl.as_secs(), poll_interval.as_secs())?;
+        writeln!(f, "answer-bytes={episode_bytes_max} tail-messages={tail_messages_max}")?;
+        write!(f, "allow faults={faults} delays={delays} requests={requests} ")?;
+        writeln!(f, "moves={moves} parts={parts} passes={passes}")?;
+        self.choices.iter().try_for_each(|choice| writeln!(f, "{choice}"))
+    }
+}
+
+impl Recording {
+    /// Reads what [`Display`](fmt::Display) wrote. Empty lines and those that begin with `#` say nothing.
+    pub fn parse(text: &str) -> Result<Self, NotARecording> {
+        let lines = text.lines().enumerate().map(|(at, line)| (at + 1, line.trim()));
+        let mut lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+        let mut world = Heading::of("world", lines.next())?;
+        let mut allow = Heading::of("allow", lines.next())?;
+        let setup = Setup {
+            replicas: world.number("replicas", 1..=26)?,
+            chats: world.number("chats", 1..=200)?,
+            viewers: world.number("viewers", 0..=200)?,
+            workers: world.number("workers", 0..=1_000)?,
+            lease_ttl: world.seconds("lease-ttl")?,
+            poll_interval: world.seconds("poll-interval")?,
+            episode_bytes_max: world.number("answer-bytes", 1..=1_000_000)?,
+            tail_messages_max: world.number("tail-messages", 0..=1_000)?,
+            budget: Budget {
+                faults: allow.number("faults", 0..=u16::MAX)?,
+                delays: allow.number("delays", 0..=u16::MAX)?,
+                requests: allow.number("requests", 0..=u16::MAX)?,
+                moves: allow.number("moves", 0..=u16::MAX)?,
+                parts: allow.number("parts", 0..=u16::MAX)?,
+                passes: allow.number("passes", 0..=u16::MAX)?,
+            },
+        };
+        let choice =
+            |(line, text): (usize, &str)| text.parse().map_err(|why| NotARecording::Choice { line, why });
+        Ok(Self { setup, choices: lines.map(choice).collect::<Result<_, _>>()? })
+    }
+
+    /// A name for it, which is the same for the same recording.
+    pub fn fingerprint(&self) -> u64 {
+        xxhash_rust::xxh3::xxh3_64(self.to_string().as_bytes())
+    }
+
+    /// Whether a text wants to be one.
+    pub fn looks_like(text: &str) -> bool {
+        let first = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
+        first.is_some_and(|line| line.starts_with("world "))
+    }
+}
+
+/// The settings of a line, in order.
+struct Heading<'a> {
+    line: usize,
+    words: std::str::SplitWhitespace<'a>,
+}
+
+impl<'a> Heading<'a> {
+    fn of(expected: &'static str, found: Option<(usize, &'a str)>) -> Result<Self, NotARecording> {
+        let (line, text) = found.unwrap_or_default();
+        match text.strip_prefix(expected).filter(|rest| rest.starts_with(' ')) {
+            Some(rest) => Ok(Self { line, words: rest.split_whitespace() }),
+            None => Err(NotARecording::Heading { line, expected, got: text.chars().take(80).collect() }),
+        }
+    }
+
+    fn value(&mut self, expected: &'static str) -> Result<&'a str, NotARecording> {
+        let word = self.words.next().unwrap_or_default();
+        let value = word.strip_prefix(expected).and_then(|rest| rest.strip_prefix('='));
+        value.ok_or_else(|| self.wrong(expected, word))
+    }
+
+    fn number<T: std::str::FromStr + PartialOrd>(
+        &mut self,
+        expected: &'static str,
+        bounds: std::ops::RangeInclusive<T>,
+    ) -> Result<T, NotARecording> {
+        let value = self.value(expected)?;
+        let number = value.parse().ok().filter(|number| bounds.contains(number));
+        number.ok_or_else(|| self.wrong(expected, value))
+    }
+
+    fn seconds(&mut self, expected: &'static str) -> Result<Duration, NotARecording> {
+        let value = self.value(expected)?;
+        let seconds = value.strip_suffix('s').and_then(|seconds| seconds.parse().ok());
+        let seconds = seconds.filter(|seconds| (1..=3_600).contains(seconds));
+        seconds.map(Duration::from_secs).ok_or_else(|| self.wrong(expected, value))
+    }
+
+    fn wrong(&self, expected: &'static str, got: &str) -> NotARecording {
+        NotARecording::Setting { line: self.line, expected, got: got.to_owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_is_read_and_everything_else_is_refused_with_its_line() {
+        let choices = ["pass", "carry a chat1 snapshot", "ask b chat1 send-interrupt", "watch v1 a message"];
+        let choices = choices.map(|choice| choice.parse().expect("a choice")).to_vec();
+        let recording = Recording { setup: Setup::default(), choices };
+        let text = format!("# Found.\n\n{recording}");
+        assert_eq!(Recording::parse(&text), Ok(recording));
+        assert!(Recording::looks_like(&text));
+        for (from, to, why) in [
+            ("world ", "word ", "line 3: expected a line that begins with `world`"),
+            ("allow ", "", "line 4: expected a line that begins with `allow`"),
+            ("replicas=2", "replicas=0", "line 3: \"0\" is not `replicas=`"),
+            ("lease-ttl=15s", "lease-ttl=15", "line 3: \"15\" is not `lease-ttl=`"),
+            ("parts=", "part=", "line 4:"),
+            ("pass\n", "pas\n", "line 5: \"pas\" is not a choice"),
+        ] {
+            assert!(text.contains(from), "{from}");
+            let error = Recording::parse(&text.replace(from, to)).expect_err(to).to_string();
+            assert!(error.starts_with(why), "{error}");
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! A random run of the world under a seed, and a run of given choices.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use mainstem_oracles::Judge;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::choice::{Choice, Class};
+use crate::recording::Recording;
+use crate::trace::{Line, Trace};
+use crate::world::{Budget, Setup, World};
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing was broken.
+    Clean,
+    /// A judge found this guarantee broken, and why.
+    Broken(&'static str, String),
+    /// Something was asserted and was not so.
+    Panicked(String),
+}
+
+impl Verdict {
+    /// The guarantee that was broken, if one is named.
+    pub fn guarantee(&self) -> Option<String> {
+        match self {
+            Self::Clean => None,
+            Self::Broken(guarantee, _) => Some((*guarantee).to_owned()),
+            Self::Panicked(why) => {
+                let id = why.split([':', ' ']).next().unwrap_or_default();
+                let (kind, number) = id.split_at_checked(1)?;
+                let named = matches!(kind, "S" | "L" | "B" | "D" | "T" | "R") && number.parse::<u8>().is_ok();
+                named.then(|| id.to_owned())
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Clean => f.write_str("clean"),
+            Self::Broken(_, why) => f.write_str(why),
+            Self::Panicked(why) => write!(f, "an assertion failed: {why}"),
+        }
+    }
+}
+
+/// A run, and how it ended.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// How the world was set up, and what was chosen.
+    pub recording: Recording,
+    /// How it ended.
+    pub verdict: Verdict,
+}
+
+/// How often each class of choices is taken, in one run.
+#[derive(Clone, Copy, Debug)]
+struct Taste([u32; 7]);
+
+impl Taste {
+    /// Some runs have hardly any faults, some hardly anything else.
+    fn draw(rng: &mut StdRng) -> Self {
+        let mut of = |usual: u32| usual * [0, 1, 1, 2, 4][rng.random_range(0..5)];
+        let [model, user, delay, fault] = [of(20), of(8), of(4), of(3)];
+        let (late, time) = (of(4).max(1), of(8).max(4));
+        Self([60, late, model.max(4), user.max(2), delay, fault, time])
+    }
+
+    fn of(self, class: Class) -> u32 {
+        self.0[class as usize]
+    }
+}
+
+/// Draws how large a world is.
+pub fn draw_setup(rng: &mut StdRng) -> Setup {
+    let budget = Budget {
+        faults: rng.random_range(0..30),
+        delays: rng.random_range(0..40),
+        requests: rng.random_range(0..20),
+        moves: rng.random_range(1..20),
+        parts: rng.random_range(0..60),
+        passes: u16::MAX,
+    };
+    Setup {
+        replicas: rng.random_range(1..=3),
+        chats: rng.random_range(1..=2),
+        viewers: rng.random_range(1..=3),
+        workers: rng.random_range(1..=3),
+        lease_ttl: Duration::from_secs(15),
+        poll_interval: Duration::from_secs(5),
+        episode_bytes_max: rng.random_range(60..400),
+        tail_messages_max: rng.random_range(1..5),
+        budget,
+    }
+}
+
+/// A random run of up to `steps` choices, and its recovery.
+pub fn walk(seed: u64, steps: usize, without: &[&str]) -> Run {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let setup = draw_setup(&mut rng);
+    let taste = Taste::draw(&mut rng);
+    let mut choices = vec![];
+    let mut possible = vec![];
+    let verdict = judged(|| {
+        let mut world = World::new(setup, Judge::without(without));
+        while choices.len() < steps && world.verdict().is_none() {
+            world.choices(&mut possible);
+            let Some(choice) = draw(&mut rng, taste, &world, &possible) else { break };
+            choices.push(choice);
+            world.step(choice);
+        }
+        world
+    });
+    Run { recording: Recording { setup, choices }, verdict }
+}
+
+/// The run of these choices.
+pub fn replay(recording: &Recording, without: &[&str]) -> Verdict {
+    judged(|| play(recording, without, None))
+}
+
+/// The lines of a run of these choices, and how it ended.
+pub fn tell(recording: &Recording, without: &[&str]) -> (Vec<Line>, Verdict) {
+    let trace = Trace::default();
+    let verdict = judged(|| play(recording, without, Some(trace.clone())));
+    (trace.take(), verdict)
+}
+
+fn play(recording: &Recording, without: &[&str], trace: Option<Trace>) -> World {
+    let mut world = World::new(recording.setup, Judge::without(without));
+    if let Some(trace) = trace {
+        world.keep(trace);
+    }
+    for &choice in &recording.choices {
+        if world.verdict().is_some() {
+            break;
+        }
+        world.step(choice);
+    }
+    world
+}
+
+/// The verdict on a world after its recovery.
+pub(crate) fn judged(run: impl FnOnce() -> World) -> Verdict {
+    let ended = catch_unwind(AssertUnwindSafe(|| {
+        let mut world = run();
+        if world.verdict().is_none() {
+            world.recover();
+        }
+        world.verdict().map(|found| (found.guarantee, found.to_string()))
+    }));
+    match ended {
+        Ok(None) => Verdict::Clean,
+        Ok(Some((guarantee, why))) => Verdict::Broken(guarantee, why),
+        Err(panic) => Verdict::Panicked(panic_text(&*panic)),
+    }
+}
+
+/// What a panic says.
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+    text.unwrap_or_else(|| "without a word".into())
+}
+
+/// A class by the run's taste, and one of its choices.
+fn draw(rng: &mut StdRng, taste: Taste, world: &World, possible: &[Choice]) -> Option<Choice> {
+    let mut counts = [0_u32; 7];
+    for choice in possible {
+        counts[world.class(*choice) as usize] += 1;
+    }
+    let weight = |class: Class| if counts[class as usize] > 0 { taste.of(class) } else { 0 };
+    let sum: u32 = Class::ALL.into_iter().map(weight).sum();
+    if sum == 0 {
+        return None;
+    }
+    let mut at = rng.random_range(0..sum);
+    let class = Class::ALL.into_iter().find(|class| match at.checked_sub(weight(*class)) {
+        Some(rest) => {
+            at = rest;
+            false
+        }
+        None => true,
+    })?;
+    let of_class = |choice: &&Choice| world.class(**choice) == class;
+    let at = rng.random_range(0..counts[class as usize] as usize);
+    possible.iter().filter(of_class).nth(at).copied()
+}
