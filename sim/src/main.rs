@@ -4,6 +4,8 @@
 //! Exit codes: 0 clean, 1 a guarantee was broken, 2 no progress, 3 not deterministic, 4 hang, 5 the harness
 //! itself, 64 usage.
 
+mod pure;
+
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -18,6 +20,7 @@ use mainstem_sim::shrink::{ShrinkError, shrink};
 use mainstem_sim::story::{self, Story};
 use mainstem_sim::visualize::{html, timeline};
 use mainstem_sim::{determinism, zoo};
+use mainstem_world::Recording;
 
 const NOT_DETERMINISTIC: u8 = 3;
 const HARNESS: u8 = 5;
@@ -42,9 +45,13 @@ enum Task {
     },
     /// Runs randomized simulations.
     Run(RunArgs),
-    /// Runs one seed or one scenario file again.
+    /// Runs the pure world at random.
+    Walk(pure::WalkArgs),
+    /// Visits every state of a small pure world, up to a number of faults and delays.
+    Explore(pure::ExploreArgs),
+    /// Runs one seed, one scenario file, or what `walk` or `explore` found, again.
     Replay {
-        /// A seed, a scenario file, or the name of one.
+        /// A seed, a scenario file, the name of one, or a file of choices.
         file: String,
         /// Prints it as a timeline.
         #[arg(long)]
@@ -238,6 +245,8 @@ fn main() -> ExitCode {
     };
     let done = match cli.command {
         Task::Run(args) => random(args),
+        Task::Walk(args) => pure::walk(&args),
+        Task::Explore(args) => pure::explore(&args),
         Task::Shrink(args) => smallest(args),
         Task::Worker { without_oracle } => batch::serve_worker(without_oracle.as_deref()).map(|()| 0),
         Task::Scenarios { names, without_oracle } => scenarios(&names, without_oracle),
@@ -250,11 +259,9 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("{error:#}");
-            ExitCode::from(if error.is::<story::Problem>() || error.is::<NoSuchFile>() {
-                USAGE
-            } else {
-                HARNESS
-            })
+            let is_usage =
+                error.is::<story::Problem>() || error.is::<NoSuchFile>() || error.is::<Unreadable>();
+            ExitCode::from(if is_usage { USAGE } else { HARNESS })
         }
     }
 }
@@ -262,6 +269,11 @@ fn main() -> ExitCode {
 #[derive(Debug, thiserror::Error)]
 #[error("there is no scenario {0:?}: give a file, or the name of one under scenarios/")]
 struct NoSuchFile(String);
+
+/// A file of choices that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}: {1}")]
+struct Unreadable(String, #[source] mainstem_world::NotARecording);
 
 /// The directory of the scenarios: under the working directory, or else in the tree where this was built.
 fn directory() -> PathBuf {
@@ -369,13 +381,23 @@ fn commit() -> Option<String> {
 }
 
 fn replay(file: &str, trace: bool, html: Option<&Path>, seed: u64) -> anyhow::Result<u8> {
-    let (path, story) = find_one(file)?;
-    let outcome = run(&story, seed, &RunOptions { trace: true, ..RunOptions::default() });
+    let choices = std::fs::read_to_string(file).ok().filter(|text| Recording::looks_like(text));
+    let (path, name, seed, outcome) = match choices {
+        Some(text) => {
+            let recording = Recording::parse(&text).map_err(|why| Unreadable(file.to_owned(), why))?;
+            (PathBuf::from(file), file.to_owned(), 0, pure::replay(&recording))
+        }
+        None => {
+            let (path, story) = find_one(file)?;
+            let outcome = run(&story, seed, &RunOptions { trace: true, ..RunOptions::default() });
+            (path, story.name, story.seed.unwrap_or(seed), outcome)
+        }
+    };
     if trace {
         anstream::print!("{}", timeline::render(&outcome.lines));
     }
     if let Some(out) = html {
-        let page = html::page(&story.name, story.seed.unwrap_or(seed), &outcome);
+        let page = html::page(&name, seed, &outcome);
         std::fs::write(out, page).with_context(|| format!("writing {}", out.display()))?;
     }
     for (fault, count) in &outcome.counts.faults {
@@ -383,7 +405,7 @@ fn replay(file: &str, trace: bool, html: Option<&Path>, seed: u64) -> anyhow::Re
     }
     println!("digest {:016x}, {} lines", outcome.digest, outcome.lines.len());
     match &outcome.verdict {
-        Verdict::Clean => println!("ok     {}", story.name),
+        Verdict::Clean => println!("ok     {name}"),
         _ => report(&path, &outcome, seed),
     }
     Ok(outcome.verdict.code())

@@ -1,0 +1,305 @@
+//! `cargo sim walk` and `cargo sim explore`: runs of the pure world, and what is said of those that fail.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use mainstem_world::{Batch, Bounds, Budget, Recording, Run, Seen, Setup, Told, Verdict, Walked};
+
+use mainstem_sim::arrows::Arrows;
+use mainstem_sim::run::{self, Outcome};
+use mainstem_sim::story::Failure;
+use mainstem_sim::tally::Counts;
+use mainstem_sim::trace::{Kind, Line};
+
+/// How often progress is shown.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Options of `cargo sim walk`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct WalkArgs {
+    /// `A..B`: from A up to, and not including, B.
+    #[arg(long, value_parser = crate::seeds, conflicts_with = "limit")]
+    seeds: Option<Range<u64>>,
+    /// Walks seeds from 0 on for this long: 90s, 10m, 8h.
+    #[arg(long = "for", value_parser = crate::span)]
+    limit: Option<Duration>,
+    /// Number of threads [default: the number of cores].
+    #[arg(long)]
+    jobs: Option<usize>,
+    /// Choices of a run, at the most; its recovery comes after them.
+    #[arg(long, default_value_t = 300)]
+    choices: usize,
+    /// Stops at the first run that is not clean.
+    #[arg(long)]
+    stop: bool,
+    /// Writes the smallest run that fails to this file.
+    #[arg(short = 'o', long, default_value = "target/walk.world")]
+    output: PathBuf,
+    /// Switches an oracle off, by the id of its guarantee.
+    #[arg(long)]
+    without_oracle: Option<String>,
+}
+
+/// Options of `cargo sim explore`: the world, and what may happen in it that need not.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct ExploreArgs {
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=26))]
+    replicas: u8,
+    /// Chats. Each is created with a message.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=200))]
+    chats: u8,
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=200))]
+    viewers: u8,
+    /// Runs at once, at each replica.
+    #[arg(long, default_value_t = 4)]
+    workers: usize,
+    /// Things that go wrong, at the most.
+    #[arg(long, default_value_t = 1)]
+    faults: u16,
+    /// Things that take their time, at the most.
+    #[arg(long, default_value_t = 0)]
+    delays: u16,
+    /// Requests of users, at the most.
+    #[arg(long, default_value_t = 0)]
+    requests: u16,
+    /// Times that viewers come or go, at the most.
+    #[arg(long, default_value_t = 1)]
+    moves: u16,
+    /// Parts that models say, at the most.
+    #[arg(long, default_value_t = 1)]
+    parts: u16,
+    /// Times that nothing happens until something is due, at the most.
+    #[arg(long, default_value_t = 1)]
+    passes: u16,
+    /// Distinct states, at the most.
+    #[arg(long, default_value_t = 1_000_000)]
+    states: usize,
+    /// Choices in a row, at the most.
+    #[arg(long, default_value_t = 300)]
+    depth: usize,
+    /// Writes the smallest run that fails to this file.
+    #[arg(short = 'o', long, default_value = "target/explore.world")]
+    output: PathBuf,
+    /// Switches an oracle off, by the id of its guarantee.
+    #[arg(long)]
+    without_oracle: Option<String>,
+}
+
+/// The exit code for a verdict.
+fn code(verdict: &Verdict) -> u8 {
+    match verdict {
+        Verdict::Clean => 0,
+        Verdict::Broken(guarantee, _) if guarantee.starts_with('L') => 2,
+        Verdict::Broken(..) | Verdict::Panicked(_) => 1,
+    }
+}
+
+/// Walks, and returns the exit code.
+pub(crate) fn walk(args: &WalkArgs) -> anyhow::Result<u8> {
+    let seeds = match (&args.seeds, args.limit) {
+        (Some(seeds), _) => seeds.clone(),
+        (None, Some(_)) => 0..u64::MAX,
+        (None, None) => 0..10_000,
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let without: Vec<_> = args.without_oracle.as_deref().into_iter().collect();
+    let (choices, jobs) = (args.choices, args.jobs.unwrap_or(cores));
+    let all = seeds.end - seeds.start;
+    let batch = Batch { seeds, limit: args.limit, jobs, choices, stop: args.stop, without: &without };
+    let progress = Progress::default();
+    let walked = silently(|| {
+        batch.run(|runs, took| {
+            progress.show(|| {
+                let rate = runs as f64 / took.as_secs_f64().max(0.001);
+                match args.limit {
+                    Some(limit) => {
+                        format!("{runs} runs, {rate:.0}/s, {} s left", limit.as_secs() - took.as_secs())
+                    }
+                    None => format!("{runs} of {all} runs, {rate:.0}/s"),
+                }
+            });
+        })
+    });
+    progress.end();
+    print!("{}", summary(&walked));
+    for (seed, run) in walked.first.iter().skip(1).rev() {
+        println!("FAILED seed {seed}: {}", first_line(&run.verdict));
+    }
+    let Some((seed, run)) = walked.first.first() else { return Ok(0) };
+    let whence = format!("seed {seed} of walk, {} choices", run.recording.choices.len());
+    fail(run, &whence, &args.output, &without)
+}
+
+fn summary(walked: &Walked) -> String {
+    let seconds = walked.took.as_secs_f64().max(0.001);
+    let never = walked.never();
+    let hit = walked.marks.len() - never.len();
+    let mut text = format!(
+        "runs        {} in {seconds:.1} s ({:.0} per second)\nchoices     {} ({:.0} per second)\n",
+        walked.runs,
+        walked.runs as f64 / seconds,
+        walked.choices,
+        walked.choices as f64 / seconds,
+    );
+    text.push_str(&format!("marks       {hit} of {}", walked.marks.len()));
+    if !never.is_empty() {
+        text.push_str(&format!("; never: {}", never.join(", ")));
+    }
+    text.push_str(&format!("\nnot clean   {}\n", walked.failed));
+    text
+}
+
+/// Explores, and returns the exit code.
+pub(crate) fn explore(args: &ExploreArgs) -> anyhow::Result<u8> {
+    let ExploreArgs { faults, delays, requests, moves, parts, passes, .. } = *args;
+    let budget = Budget { faults, delays, requests, moves, parts, passes };
+    let ExploreArgs { replicas, chats, viewers, workers, .. } = *args;
+    let setup = Setup { replicas, chats, viewers, workers, budget, ..Setup::default() };
+    let without: Vec<_> = args.without_oracle.as_deref().into_iter().collect();
+    let bounds = Bounds { states: args.states, depth: args.depth };
+    let progress = Progress::default();
+    let (seen, marks) = silently(|| {
+        mainstem_world::count_marks(|| {
+            mainstem_world::explore(setup, bounds, &without, |seen| {
+                progress.show(|| seen_so_far(seen, bounds))
+            })
+        })
+    });
+    progress.end();
+    let seconds = seen.took.as_secs_f64().max(0.001);
+    println!(
+        "states      {} distinct, in {seconds:.1} s ({:.0} per second)",
+        seen.states,
+        seen.states as f64 / seconds
+    );
+    println!("choices     {} tried ({:.0} per second)", seen.steps, seen.steps as f64 / seconds);
+    println!("depth       {} choices in a row, at the most", seen.depth);
+    println!("ends        {} states in which nothing was left to happen, each with its recovery", seen.ends);
+    let never: Vec<_> = marks.iter().filter(|(_, count)| **count == 0).map(|(mark, _)| *mark).collect();
+    println!("marks       {} of {}; never: {}", marks.len() - never.len(), marks.len(), never.join(", "));
+    if let Some(kib) = memory_kib() {
+        println!("memory      {} MiB at the most", kib / 1024);
+    }
+    println!(
+        "allowed     {faults} faults, {delays} delays, {requests} requests, {moves} moves of viewers, {parts} parts, {passes} passes of time"
+    );
+    match (&seen.broken, seen.complete) {
+        (Some(_), _) => println!("seen        up to the first that is not clean"),
+        (None, true) => println!("seen        everything that is allowed"),
+        (None, false) if seen.cut > 0 => {
+            println!("seen        not everything: {} paths were cut at {} choices", seen.cut, args.depth);
+        }
+        (None, false) => {
+            println!("seen        not everything: the bound of {} states was reached", args.states)
+        }
+    }
+    let Some(run) = &seen.broken else { return Ok(0) };
+    let whence = format!("explore, {} choices", run.recording.choices.len());
+    fail(run, &whence, &args.output, &without)
+}
+
+fn seen_so_far(seen: &Seen, bounds: Bounds) -> String {
+    let rate = seen.states as f64 / seen.took.as_secs_f64().max(0.001);
+    format!("{} of at most {} states, {rate:.0}/s, depth {}", seen.states, bounds.states, seen.depth)
+}
+
+/// Shrinks a run that failed, tells it, and writes it.
+fn fail(run: &Run, whence: &str, output: &Path, without: &[&str]) -> anyhow::Result<u8> {
+    let (small, told) = silently(|| {
+        let small = mainstem_world::shrink(run, without);
+        let told = mainstem_world::tell(&small.recording, without);
+        (small, told)
+    });
+    if let Some(parent) = output.parent() {
+        std::fs::create_dir_all(parent).with_context(|| format!("creating {}", parent.display()))?;
+    }
+    let mut text = format!("# Found by {whence}.\n");
+    for line in small.verdict.to_string().lines() {
+        text.push_str(&format!("# {line}\n"));
+    }
+    text.push_str(&small.recording.to_string());
+    std::fs::write(output, text).with_context(|| format!("writing {}", output.display()))?;
+    for line in told.0 {
+        println!("{line}");
+    }
+    eprintln!("{}", small.verdict);
+    eprintln!("{whence}, shrunk to {}", small.recording.choices.len());
+    if let Some(commit) = crate::commit() {
+        eprintln!("commit {commit}");
+    }
+    eprintln!("cargo sim replay {} --trace", output.display());
+    Ok(code(&small.verdict))
+}
+
+/// What becomes of a recording, told as a run of the cluster is.
+pub(crate) fn replay(recording: &Recording) -> Outcome {
+    let (told, verdict) = silently(|| mainstem_world::tell(recording, &[]));
+    let mut counts = Counts::default();
+    let mut lines = vec![];
+    for mainstem_world::Line { at, told, who, what } in told {
+        let kind = match told {
+            Told::Chosen => Kind::Story,
+            Told::Happened => Kind::Done,
+            Told::Fault => Kind::Fault,
+            Told::Broken => Kind::Broken,
+        };
+        if kind == Kind::Fault {
+            *counts.faults.entry(what.clone()).or_default() += 1;
+        }
+        lines.push(Line { at, who, kind, what });
+    }
+    let verdict = match verdict {
+        Verdict::Clean => run::Verdict::Clean,
+        Verdict::Panicked(why) => run::Verdict::Panicked(why),
+        Verdict::Broken(guarantee, why) => {
+            run::Verdict::Failed(Failure { guarantee: guarantee.into(), line: None, why })
+        }
+    };
+    let digest = recording.fingerprint();
+    Outcome { verdict, lines, arrows: Arrows::default(), digest, counts }
+}
+
+fn first_line(verdict: &Verdict) -> String {
+    verdict.to_string().lines().next().unwrap_or_default().to_owned()
+}
+
+/// Without a word of panics: what they say is in the verdict.
+fn silently<T>(run: impl FnOnce() -> T) -> T {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let done = run();
+    std::panic::set_hook(hook);
+    done
+}
+
+/// The most memory that this process has had, where the system tells.
+fn memory_kib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// A line on the terminal that is written anew now and then; nothing elsewhere.
+#[derive(Default)]
+struct Progress(Mutex<Option<Instant>>);
+
+impl Progress {
+    fn show(&self, line: impl FnOnce() -> String) {
+        let Ok(mut shown) = self.0.try_lock() else { return };
+        if std::io::stderr().is_terminal() && shown.is_none_or(|at| at.elapsed() >= PAUSE) {
+            *shown = Some(Instant::now());
+            // A failure to draw it is ignored.
+            let _ = write!(std::io::stderr(), "\r{}   ", line());
+        }
+    }
+
+    fn end(&self) {
+        if self.0.lock().is_ok_and(|shown| shown.is_some()) {
+            let _ = writeln!(std::io::stderr());
+        }
+    }
+}
