@@ -254,11 +254,18 @@ impl Hub {
         None
     }
 
-    /// The next frame of a follower, if there is one.
+    /// The next frame of a follower, if there is one. May request a read: poll the actions afterwards.
     pub fn next_frame(&mut self, now: Time, follower: FollowerId) -> Option<RelayFrame> {
         self.check_lease(now);
-        if self.runner.as_ref().is_some_and(|runner| runner.suspended_lease().is_some()) {
-            return None;
+        let came = self.followers.get(&follower)?.came;
+        match &self.runner {
+            Some(runner) if runner.suspended_lease().is_some() => return None,
+            Some(_) => {}
+            // The run has ended since: a read tells whether this replica works on the chat at all.
+            None => {
+                self.reader.want_past(came);
+                self.settle_reader(now);
+            }
         }
         self.followers.get_mut(&follower)?.next_frame(&self.episodes)
     }

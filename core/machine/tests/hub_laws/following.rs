@@ -4,7 +4,7 @@ use mainstem_machine::hub::{Hub, HubEvent};
 use mainstem_machine::{Episode, FollowerId, Lease, RelayFrame, Seq};
 
 use crate::node::{Link, Pending};
-use crate::step::{From, Rival, Step};
+use crate::step::{From, How, Rival, Step};
 use crate::world::World;
 
 const WORK: Step = Step::Work { node: 0 };
@@ -54,6 +54,30 @@ fn a_follower_that_left_and_one_of_a_hub_that_ends_wait_for_nothing() {
     assert_eq!(is_over(&world), Some(false));
     world.handle(0, HubEvent::Close);
     assert_eq!(is_over(&world), Some(true), "B2: all streams end");
+}
+
+/// That read brings what the run has committed, so nothing else asks for another, and it began before the follower
+/// came, so it says nothing to it.
+#[test]
+fn a_follower_that_came_during_the_last_read_of_a_run_is_sent_away_at_its_end() {
+    let mut world = world(&[WORK, PART]);
+    let lease = world.database.state().lease;
+    world.handle(0, HubEvent::LeaseLost { lease });
+    world.handle(0, HubEvent::Follow { follower: FOLLOWER, position: None });
+    world.take(Step::Finish { node: 0 });
+    assert_eq!(
+        world.nodes[0].pending.iter().map(Pending::name).collect::<Vec<_>>(),
+        ["snapshot", "finish_turn"]
+    );
+    for which in [1, 0] {
+        world.take(Step::Answer { node: 0, which, how: How::Done });
+        world.take(Step::DropHints { node: 0 });
+    }
+    let now = world.now;
+    while world.nodes[0].hub.as_mut().expect("it has a follower").next_frame(now, FOLLOWER).is_some() {}
+    world.settle_node(0);
+    world.take(Step::Settle { node: 0 });
+    assert!(world.nodes[0].hub.as_ref().expect("it has a follower").is_over_for(FOLLOWER), "B2");
 }
 
 #[test]
