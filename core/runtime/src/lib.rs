@@ -10,6 +10,7 @@ mod log_rate;
 mod node;
 pub mod ports;
 pub mod relay;
+mod sync;
 
 pub use driver::Next;
 pub use log_rate::LogRate;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -23,6 +23,7 @@ use crate::ports::{
     TaskHandle, within,
 };
 use crate::relay::{Follow, Peers, RelayServer, RelaySource};
+use crate::sync::Mutex;
 
 /// The configuration of a replica.
 #[derive(Clone, Debug)]

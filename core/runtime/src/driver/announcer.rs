@@ -2,7 +2,7 @@
 //! hints: a replica that misses one learns of the change by its next sync.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use mainstem_machine::ChatId;
 use mainstem_machine::limits::OP_TIMEOUT;
@@ -10,6 +10,7 @@ use mainstem_machine::limits::OP_TIMEOUT;
 use super::{Shared, lock};
 use crate::limits::driver::{ANNOUNCEMENTS_MAX, WAITING_MAX};
 use crate::ports::{Env, Notice, within};
+use crate::sync::Mutex;
 
 #[derive(Debug, Default)]
 pub(crate) struct Announcer(Mutex<Queue>);

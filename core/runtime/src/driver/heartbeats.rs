@@ -1,12 +1,13 @@
 //! The heartbeats of a replica. A late one would take the name again that the replica has just given back, so before
 //! it deregisters, no more begin, and those that are on their way are waited for.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 
 use super::{Shared, bounded, lock};
 use crate::ports::{Env, Fault, HeartbeatReport, Held};
+use crate::sync::{Mutex, Notify};
 
 #[derive(Debug, Default)]
 pub(crate) struct Heartbeats {

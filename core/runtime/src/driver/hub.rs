@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::future::BoxFuture;
@@ -19,8 +19,6 @@ use mainstem_machine::{
     OpId, Rejection, RelayFault, RelayFrame, RelayPosition, ReplicaId, Resume, RunError, StreamEvent,
     SubscriptionId, Time, Version,
 };
-use tokio::sync::Notify;
-use tokio::sync::futures::Notified;
 
 use super::database::{bounded, outcome};
 use super::sleeper::Sleeper;
@@ -32,6 +30,7 @@ use crate::ports::{
     TaskHandle, Topic, within,
 };
 use crate::relay::{Follow, RelayStream};
+use crate::sync::{Mutex, Notified, Notify};
 
 /// A hub, its task, and the viewers and followers that wait for changes.
 pub(crate) struct HubCell<E: Env> {

@@ -6,6 +6,8 @@ mod database;
 mod follows;
 mod heartbeats;
 mod hub;
+#[cfg(test)]
+mod interleavings;
 mod registry;
 mod replica;
 mod sleeper;
@@ -15,14 +17,14 @@ mod vitals;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use mainstem_machine::ReplicaId;
 use mainstem_machine::hub::HubConfig;
 
 use crate::ports::{Bus, Env, Generator, Peer, ReplicaRow, Store};
 use crate::relay::Peers;
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 
 pub(crate) use announcer::Announcer;
 pub(crate) use database::bounded;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use mainstem_machine::hub::{HubEvent, Measure};
 use mainstem_machine::{ChatId, ChatState, Version};
@@ -10,6 +10,7 @@ use mainstem_machine::{ChatId, ChatState, Version};
 use super::{HubCell, Shared, lock};
 use crate::limits::driver::HUBS_MAX;
 use crate::ports::Env;
+use crate::sync::Mutex;
 
 #[derive(Debug)]
 pub(crate) struct Registry<E: Env> {

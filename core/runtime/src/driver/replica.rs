@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::future::BoxFuture;
@@ -12,8 +12,6 @@ use mainstem_machine::hub::HubEvent;
 use mainstem_machine::limits::OP_TIMEOUT;
 use mainstem_machine::replica::{Heartbeat, Replica, ReplicaAction, ReplicaConfig, ReplicaEvent, SyncResult};
 use mainstem_machine::{ChatId, Lease, OpId, Status, Time, Version};
-use tokio::sync::Notify;
-use tokio::sync::futures::Notified;
 
 use super::database::{bounded, outcome};
 use super::sleeper::Sleeper;
@@ -23,6 +21,7 @@ use crate::limits::driver::NOTICES_MAX;
 use crate::ports::{
     BusError, BusSubscription, Env, Fault, Held, Request, SyncReport, SyncRequest, Topic, within,
 };
+use crate::sync::{Mutex, Notified, Notify};
 
 /// The replica's machine, and the tasks that wait for changes of it.
 pub(crate) struct ReplicaCell {

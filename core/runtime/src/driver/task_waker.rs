@@ -1,9 +1,8 @@
 //! Wakes the task of a hub or of the replica after another task has passed an event to its machine.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Context;
 
-use futures::task::AtomicWaker;
+use crate::sync::{AtomicBool, AtomicWaker, Ordering};
 
 #[derive(Default)]
 pub(super) struct TaskWaker {

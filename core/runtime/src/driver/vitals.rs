@@ -1,9 +1,10 @@
 //! The tasks that a replica cannot live without: when one of them ends and was not to, somebody is told.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::watch;
+
+use crate::sync::{AtomicBool, Ordering};
 
 #[derive(Debug)]
 pub(crate) struct Vitals {
