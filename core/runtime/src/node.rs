@@ -344,7 +344,7 @@ impl<E: Env> Node<E> {
 
     /// Measures everything that is bounded (B1), and asserts all invariants. For tests and simulations.
     pub fn inspect(&self) -> Vec<Measure> {
-        self.shared.registry.inspect(&self.shared.env)
+        self.shared.registry.inspect()
     }
 
     /// How many hubs are open. For tests that look for leaks (B2).

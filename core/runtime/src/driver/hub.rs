@@ -3,9 +3,10 @@
 //! subscription, the dial or relay, the model's run. Dropping any of these ends it, so nothing can be left
 //! behind (B2).
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -49,8 +50,10 @@ struct Inner {
     last_id: u64,
     /// The lease under which the hub has a runner.
     assigned: Option<Lease>,
-    /// The task has ended.
+    /// The task has ended, or is about to.
     ended: bool,
+    /// What the hub panicked with in somebody's hands: its task goes on with it.
+    panic: Option<Box<dyn Any + Send>>,
 }
 
 /// The hub, while its lock is held.
@@ -120,15 +123,6 @@ impl Entry<'_> {
         self.inner.hub.is_over_for(follower)
     }
 
-    /// Measures the hub, and asserts its invariants.
-    pub(super) fn inspect(&self) -> [Measure; 5] {
-        let measures = self.inner.hub.measures();
-        if measures.iter().all(|measure| measure.value <= measure.max) {
-            self.inner.hub.assert_invariants();
-        }
-        measures
-    }
-
     fn drain(&mut self) -> bool {
         let mut any = false;
         while let Some(action) = self.inner.hub.poll_action() {
@@ -144,7 +138,7 @@ impl<E: Env> HubCell<E> {
     pub(super) fn spawn(shared: &Arc<Shared<E>>, chat: ChatId) -> Arc<Self> {
         let hub = Hub::new(shared.env.now(), shared.hub_config.clone());
         let (joined, pending) = (JoinedParts::default(), VecDeque::new());
-        let inner = Inner { hub, joined, pending, last_id: 0, assigned: None, ended: false };
+        let inner = Inner { hub, joined, pending, last_id: 0, assigned: None, ended: false, panic: None };
         let (news, task_waker, task) = (Notify::new(), TaskWaker::default(), Mutex::default());
         let inner = Mutex::new(inner);
         let cell = Arc::new(Self { chat, inner, news, task_waker, task, env: std::marker::PhantomData });
@@ -163,7 +157,8 @@ impl<E: Env> HubCell<E> {
         self.news.notified()
     }
 
-    /// Calls `act` with the hub and wakes its task. `None` if the hub is finished.
+    /// Calls `act` with the hub and wakes its task. `None` if the hub is finished, or panics: then its task unwinds,
+    /// and who has called goes on, for they may be what a replica cannot live without (B3).
     pub(crate) fn enter<T>(&self, env: &E, act: impl FnOnce(&mut Entry<'_>) -> T) -> Option<T> {
         let (done, moved) = self.enter_quietly(env, act)?;
         if moved {
@@ -179,14 +174,33 @@ impl<E: Env> HubCell<E> {
             return None;
         }
         let mut entry = Entry { inner: &mut inner, now: env.now(), moved: false };
-        let done = act(&mut entry);
+        let done = catch_unwind(AssertUnwindSafe(|| act(&mut entry)));
         let moved = entry.moved;
+        let done = match done {
+            Ok(done) => done,
+            Err(panic) => {
+                (inner.ended, inner.panic) = (true, Some(panic));
+                drop(inner);
+                self.task_waker.wake();
+                return None;
+            }
+        };
         let news = inner.hub.take_news();
         drop(inner);
         if news {
             self.news.notify_waiters();
         }
         Some((done, moved))
+    }
+
+    /// Measures the hub, and asserts its invariants.
+    pub(super) fn inspect(&self) -> [Measure; 5] {
+        let inner = lock(&self.inner);
+        let measures = inner.hub.measures();
+        if measures.iter().all(|measure| measure.value <= measure.max) {
+            inner.hub.assert_invariants();
+        }
+        measures
     }
 
     /// Ends the task, whatever it is doing.
@@ -270,6 +284,10 @@ impl<E: Env> HubTask<E> {
         loop {
             let (actions, deadline, finished) = {
                 let mut inner = lock(&self.ended.cell.inner);
+                if let Some(panic) = inner.panic.take() {
+                    drop(inner);
+                    resume_unwind(panic);
+                }
                 let actions = std::mem::take(&mut inner.pending);
                 (actions, inner.hub.poll_timeout(), inner.hub.is_finished())
             };

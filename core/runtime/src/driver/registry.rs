@@ -1,7 +1,6 @@
 //! The open hubs of a replica.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use mainstem_machine::hub::{HubEvent, Measure};
@@ -24,7 +23,8 @@ impl<E: Env> Default for Registry<E> {
 }
 
 impl<E: Env> Registry<E> {
-    /// Calls `act` with the chat's hub, which is opened if necessary. `None` if too many hubs are open.
+    /// Calls `act` with the chat's hub, which is opened if necessary. `None` if too many hubs are open, or if it
+    /// panics.
     pub(crate) fn enter<T>(
         &self,
         shared: &Arc<Shared<E>>,
@@ -37,6 +37,8 @@ impl<E: Env> Registry<E> {
             let entered = cell.enter(&shared.env, |entry| act.take().map(|act| act(&cell, entry)));
             match entered {
                 Some(done) => return done,
+                // It panicked at this very event.
+                None if act.is_none() => return None,
                 // The hub finished in the meantime: open a new one.
                 None => self.remove(&cell),
             }
@@ -100,28 +102,20 @@ impl<E: Env> Registry<E> {
     }
 
     /// Measures every hub, and asserts its invariants.
-    pub(crate) fn inspect(&self, env: &E) -> Vec<Measure> {
+    pub(crate) fn inspect(&self) -> Vec<Measure> {
         let cells: Vec<_> = lock(&self.hubs).values().cloned().collect();
         let mut measures = vec![Measure { what: "hubs of a replica", value: cells.len(), max: HUBS_MAX }];
         for cell in cells {
-            measures.extend(cell.enter(env, |entry| entry.inspect()).into_iter().flatten());
+            measures.extend(cell.inspect());
         }
         measures
     }
 
-    /// Delivers an event to every hub. One that panics at it is ended, and the panic goes on when all have it.
+    /// Delivers an event to every hub.
     pub(crate) fn deliver_all(&self, env: &E, event: &HubEvent) {
         let cells: Vec<_> = lock(&self.hubs).values().cloned().collect();
-        let mut panicked = None;
         for cell in cells {
-            let deliver = || cell.enter(env, |entry| entry.handle(event.clone()));
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(deliver)) {
-                cell.end();
-                panicked = Some(panic);
-            }
-        }
-        if let Some(panic) = panicked {
-            resume_unwind(panic);
+            cell.enter(env, |entry| entry.handle(event.clone()));
         }
     }
 

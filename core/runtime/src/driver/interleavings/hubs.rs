@@ -1,5 +1,6 @@
 //! Hubs, those who watch them, and the table of those that are open.
 
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
@@ -143,4 +144,16 @@ fn viewers_of_a_hub_whose_task_panics_are_sent_elsewhere() {
 #[test]
 fn viewers_of_a_hub_that_is_ended_are_sent_elsewhere() {
     explore(|| block_on(both_are_sent_elsewhere(|world| world.shared.registry.end_all())));
+}
+
+#[test]
+fn viewers_of_a_hub_that_panics_in_the_hands_of_another_are_sent_elsewhere() {
+    explore(|| {
+        block_on(both_are_sent_elsewhere(|world| {
+            let entered = world.shared.registry.enter_open(&world.env, world.chat, |_, _| {
+                resume_unwind(Box::new("a machine is broken"));
+            });
+            assert_eq!(entered, None::<()>, "B3: who brought the event goes on");
+        }));
+    });
 }
