@@ -195,16 +195,16 @@ impl<E: Env> Node<E> {
     /// Subscribes to the chat. The stream may be dropped at any moment.
     pub async fn subscribe(&self, by: &Arc<str>, chat: ChatId, from: Resume) -> Result<Viewer<E>, EdgeError> {
         self.check_owner(by, chat).await?;
-        if lock(&self.running).draining {
-            return Err(EdgeError::Overloaded("it is going away"));
-        }
+        let too_many = EdgeError::Overloaded("too many are watching");
         let entered = self.shared.registry.enter(&self.shared, chat, |cell, entry| {
-            entry
-                .subscribe(from)
-                .map(|subscription| Watch::new(self.shared.clone(), cell.clone(), subscription))
+            // Asked where the hub is open: a drain that begins later finds it, and ends this stream too.
+            if lock(&self.running).draining {
+                return Err(EdgeError::Overloaded("it is going away"));
+            }
+            let subscription = entry.subscribe(from).ok_or(too_many.clone())?;
+            Ok(Watch::new(self.shared.clone(), cell.clone(), subscription))
         });
-        let watch = entered.flatten().ok_or(EdgeError::Overloaded("too many are watching"))?;
-        Ok(Viewer { watch })
+        Ok(Viewer { watch: entered.unwrap_or(Err(too_many))? })
     }
 
     /// For anybody but its owner, a chat does not exist (S10), and for nobody once it is deleted. This asks
@@ -334,7 +334,8 @@ impl<E: Env> Node<E> {
     /// Ends all tasks of the replica, at once.
     pub fn end(&self) {
         self.vitals.release();
-        let running = std::mem::take(&mut *lock(&self.running));
+        let ended = Running { draining: true, ..Running::default() };
+        let running = std::mem::replace(&mut *lock(&self.running), ended);
         drop(running);
         self.shared.registry.end_all();
         if let Some(peers) = &self.shared.peers {

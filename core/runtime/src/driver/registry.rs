@@ -13,18 +13,25 @@ use crate::sync::Mutex;
 
 #[derive(Debug)]
 pub(crate) struct Registry<E: Env> {
-    hubs: Mutex<BTreeMap<ChatId, Arc<HubCell<E>>>>,
+    hubs: Mutex<Hubs<E>>,
+}
+
+#[derive(Debug)]
+struct Hubs<E: Env> {
+    open: BTreeMap<ChatId, Arc<HubCell<E>>>,
+    /// No more are opened.
+    is_over: bool,
 }
 
 impl<E: Env> Default for Registry<E> {
     fn default() -> Self {
-        Self { hubs: Mutex::default() }
+        Self { hubs: Mutex::new(Hubs { open: BTreeMap::new(), is_over: false }) }
     }
 }
 
 impl<E: Env> Registry<E> {
-    /// Calls `act` with the chat's hub, which is opened if necessary. `None` if too many hubs are open, or if it
-    /// panics.
+    /// Calls `act` with the chat's hub, which is opened if necessary. `None` if too many hubs are open, if no
+    /// more are opened, or if it panics.
     pub(crate) fn enter<T>(
         &self,
         shared: &Arc<Shared<E>>,
@@ -58,31 +65,34 @@ impl<E: Env> Registry<E> {
 
     fn open(&self, shared: &Arc<Shared<E>>, chat: ChatId) -> Option<Arc<HubCell<E>>> {
         let mut hubs = lock(&self.hubs);
-        if let Some(cell) = hubs.get(&chat) {
+        if let Some(cell) = hubs.open.get(&chat) {
             return Some(cell.clone());
         }
-        if hubs.len() >= HUBS_MAX {
+        if hubs.is_over {
+            return None;
+        }
+        if hubs.open.len() >= HUBS_MAX {
             tracing::warn!(hubs = HUBS_MAX, "too many chats are open here: refusing another one");
             return None;
         }
         let cell = HubCell::spawn(shared, chat);
-        hubs.insert(chat, cell.clone());
+        hubs.open.insert(chat, cell.clone());
         Some(cell)
     }
 
     pub(super) fn remove(&self, cell: &Arc<HubCell<E>>) {
         let mut hubs = lock(&self.hubs);
-        if hubs.get(&cell.chat()).is_some_and(|present| Arc::ptr_eq(present, cell)) {
-            hubs.remove(&cell.chat());
+        if hubs.open.get(&cell.chat()).is_some_and(|present| Arc::ptr_eq(present, cell)) {
+            hubs.open.remove(&cell.chat());
         }
     }
 
     pub(crate) fn find(&self, chat: ChatId) -> Option<Arc<HubCell<E>>> {
-        lock(&self.hubs).get(&chat).cloned()
+        lock(&self.hubs).open.get(&chat).cloned()
     }
 
     pub(crate) fn chats(&self) -> Vec<ChatId> {
-        lock(&self.hubs).keys().copied().collect()
+        lock(&self.hubs).open.keys().copied().collect()
     }
 
     /// Delivers an event to the chat's hub, if it is open.
@@ -103,7 +113,7 @@ impl<E: Env> Registry<E> {
 
     /// Measures every hub, and asserts its invariants.
     pub(crate) fn inspect(&self) -> Vec<Measure> {
-        let cells: Vec<_> = lock(&self.hubs).values().cloned().collect();
+        let cells: Vec<_> = lock(&self.hubs).open.values().cloned().collect();
         let mut measures = vec![Measure { what: "hubs of a replica", value: cells.len(), max: HUBS_MAX }];
         for cell in cells {
             measures.extend(cell.inspect());
@@ -113,15 +123,19 @@ impl<E: Env> Registry<E> {
 
     /// Delivers an event to every hub.
     pub(crate) fn deliver_all(&self, env: &E, event: &HubEvent) {
-        let cells: Vec<_> = lock(&self.hubs).values().cloned().collect();
+        let cells: Vec<_> = lock(&self.hubs).open.values().cloned().collect();
         for cell in cells {
             cell.enter(env, |entry| entry.handle(event.clone()));
         }
     }
 
-    /// Ends every hub's task, whatever it is doing.
+    /// Ends every hub's task, whatever it is doing, and opens no more.
     pub(crate) fn end_all(&self) {
-        let cells = std::mem::take(&mut *lock(&self.hubs));
+        let cells = {
+            let mut hubs = lock(&self.hubs);
+            hubs.is_over = true;
+            std::mem::take(&mut hubs.open)
+        };
         for cell in cells.values() {
             cell.end();
         }

@@ -1,12 +1,18 @@
-//! A whole replica: its own task, and a run of the model.
+//! A whole replica: its own task, a run of the model, and how it goes away.
 
-use mainstem_machine::{Body, RelayFrame};
-use shuttle::future::{block_on, spawn};
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::world::World;
+use mainstem_machine::limits::HUB_RETENTION;
+use mainstem_machine::{Body, Ending, RelayFrame, ReplicaId, Resume};
+use shuttle::future::{JoinHandle, block_on, spawn};
+
+use super::env::StillEnv;
+use super::world::{OWNER, TwoParts, World, until};
 use crate::driver::{Followed, Next};
 use crate::ports::Env;
 use crate::sync::explore;
+use crate::{EdgeError, Node, NodeConfig};
 
 const ANSWER: &str = "yes, I do";
 
@@ -54,6 +60,74 @@ fn viewers_and_followers_get_the_whole_answer() {
             following.await.expect("no panic");
             drop(running);
             world.end().await;
+        });
+    });
+}
+
+async fn node(world: &World) -> Node<StillEnv> {
+    let config = NodeConfig {
+        replica: ReplicaId::new("here").expect("an id"),
+        incarnation: 1,
+        workers: 1,
+        lease_ttl: Duration::from_secs(15),
+        heartbeat: Duration::from_secs(5),
+        poll_interval: Duration::from_secs(5),
+        drain_timeout: Duration::from_secs(5),
+        episode_bytes_max: 1 << 20,
+        relay: None,
+    };
+    let started =
+        Node::start(world.env.clone(), config, world.store.clone(), world.bus.clone(), Arc::new(TwoParts));
+    started.await.expect("it listens nowhere")
+}
+
+/// Somebody subscribes, and stays until the stream ends.
+fn come(node: &Node<StillEnv>, world: &World) -> JoinHandle<Option<Ending>> {
+    let (node, chat) = (node.clone(), world.chat);
+    spawn(async move {
+        match node.subscribe(&OWNER.into(), chat, Resume::Fresh).await {
+            Ok(mut viewer) => until(&mut viewer, |_| false).await,
+            Err(EdgeError::Overloaded(_)) => Some(Ending::Leaving),
+            Err(other) => panic!("{other}"),
+        }
+    })
+}
+
+async fn drain_while_somebody_comes(world: World) {
+    let node = node(&world).await;
+    let coming = come(&node, &world);
+    node.drain().await;
+    let ending = coming.await.expect("no panic");
+    assert_eq!(ending, Some(Ending::Leaving), "no stream is silent for ever");
+    let membership = world.store.membership.lock().expect("no panic").clone();
+    assert_eq!(membership.last(), Some(&"deregister"), "a late heartbeat takes the name again");
+    world.env.pass(HUB_RETENTION);
+    world.env.all_tasks_ended().await;
+    assert_eq!(node.open_hubs(), 0, "B2");
+}
+
+#[test]
+fn who_comes_while_the_replica_drains_is_sent_elsewhere() {
+    explore(|| block_on(drain_while_somebody_comes(World::new())));
+}
+
+#[test]
+fn a_drain_lets_the_run_end_and_leaves_nothing() {
+    explore(|| block_on(drain_while_somebody_comes(World::with(Some("do you?")))));
+}
+
+#[test]
+fn nothing_is_left_of_a_replica_that_is_ended() {
+    explore(|| {
+        block_on(async {
+            let world = World::with(Some("do you?"));
+            let node = node(&world).await;
+            let coming = come(&node, &world);
+            node.end();
+            let ending = coming.await.expect("no panic");
+            assert_eq!(ending, Some(Ending::Leaving), "no stream is silent for ever");
+            world.env.all_tasks_ended().await;
+            assert_eq!(node.open_hubs(), 0, "B2");
         });
     });
 }
