@@ -1,6 +1,7 @@
 //! A whole replica: its own task, a run of the model, and how it goes away.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use mainstem_machine::limits::HUB_RETENTION;
@@ -8,7 +9,8 @@ use mainstem_machine::{Body, Ending, RelayFrame, ReplicaId, Resume};
 use shuttle::future::{JoinHandle, block_on, spawn};
 
 use super::env::StillEnv;
-use super::world::{OWNER, TwoParts, World, until};
+use super::store::RIVAL;
+use super::world::{OWNER, TwoParts, World, is_message, is_synced, until};
 use crate::driver::{Followed, Next};
 use crate::ports::Env;
 use crate::sync::explore;
@@ -64,6 +66,22 @@ fn viewers_and_followers_get_the_whole_answer() {
     });
 }
 
+#[test]
+fn a_message_is_answered_though_no_poll_comes() {
+    explore(|| {
+        block_on(async {
+            let world = World::new();
+            let running = world.env.spawn(crate::driver::run_replica(world.shared.clone()));
+            let (_, mut watch) = world.subscribe().expect("there is room");
+            assert_eq!(until(&mut watch, is_synced).await, None, "L1");
+            world.shared.apply(&world.send("do you?")).await.expect("the store answers");
+            assert_eq!(until(&mut watch, is_message(ANSWER)).await, None, "L3");
+            drop((watch, running));
+            world.end().await;
+        });
+    });
+}
+
 async fn node(world: &World) -> Node<StillEnv> {
     let config = NodeConfig {
         replica: ReplicaId::new("here").expect("an id"),
@@ -114,6 +132,20 @@ fn who_comes_while_the_replica_drains_is_sent_elsewhere() {
 #[test]
 fn a_drain_lets_the_run_end_and_leaves_nothing() {
     explore(|| block_on(drain_while_somebody_comes(World::with(Some("do you?")))));
+}
+
+#[test]
+fn whoever_waits_for_the_loss_of_the_name_is_told() {
+    explore(|| {
+        block_on(async {
+            let world = World::new();
+            world.store.has_rival.store(true, SeqCst);
+            let node = node(&world).await;
+            assert_eq!(&*node.name_lost().await, RIVAL);
+            node.abandon().await;
+            world.env.all_tasks_ended().await;
+        });
+    });
 }
 
 #[test]

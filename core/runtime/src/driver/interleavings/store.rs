@@ -4,26 +4,35 @@ use std::collections::BTreeMap;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use mainstem_machine::{
     Applied, CachedVersions, ChatId, ChatState, LeaseTerm, Message, MessageId, Page, Snapshot, StoreFacts,
     Tail, WallTime,
 };
+use tokio::sync::oneshot;
 
+use super::env::StillEnv;
 use crate::driver::yield_now;
 use crate::ports::{
-    Fault, HeartbeatReport, Held, Listed, ReplicaRow, Request, Store, SyncReport, SyncRequest,
+    Env, Fault, HeartbeatReport, Held, Listed, ReplicaRow, Request, Rival, Store, SyncReport, SyncRequest,
 };
 
 #[derive(Default)]
 pub(super) struct MemoryStore {
+    env: StillEnv,
     rows: Mutex<BTreeMap<ChatId, Row>>,
     /// Reads panic, as nothing in a store should.
     pub(super) is_broken: AtomicBool,
+    /// Another process has the replica's name.
+    pub(super) has_rival: AtomicBool,
     /// The names of what was called for the replica's own sake, in the order in which it took effect.
-    pub(super) membership: Mutex<Vec<&'static str>>,
+    pub(super) membership: Arc<Mutex<Vec<&'static str>>>,
 }
+
+/// Where it is reached.
+pub(super) const RIVAL: &str = "there:1";
 
 struct Row {
     state: Arc<ChatState>,
@@ -32,6 +41,10 @@ struct Row {
 }
 
 impl MemoryStore {
+    pub(super) fn new(env: StillEnv) -> Self {
+        Self { env, ..Self::default() }
+    }
+
     fn rows(&self) -> MutexGuard<'_, BTreeMap<ChatId, Row>> {
         self.rows.lock().expect("no panic")
     }
@@ -112,10 +125,19 @@ impl Store for MemoryStore {
     }
 
     async fn heartbeat(&self, _: &ReplicaRow, held: &[Held]) -> Result<HeartbeatReport, Fault> {
+        // It is on its way, whoever waits for the answer.
+        let (membership, (arrived, arrives)) = (self.membership.clone(), oneshot::channel());
+        let sent = async move {
+            yield_now().await;
+            membership.lock().expect("no panic").push("heartbeat");
+            let _ = arrived.send(());
+        };
+        self.env.spawn(sent).detach();
+        arrives.await.expect("it arrives");
         yield_now().await;
-        self.membership.lock().expect("no panic").push("heartbeat");
-        yield_now().await;
-        Ok(HeartbeatReport { confirmed: held.to_vec(), peers: vec![], rival: None })
+        let rival = Rival { address: RIVAL.into(), silent_for: Duration::ZERO };
+        let rival = self.has_rival.load(SeqCst).then_some(rival);
+        Ok(HeartbeatReport { confirmed: held.to_vec(), peers: vec![], rival })
     }
 
     async fn deregister(&self, _: &ReplicaRow) -> Result<(), Fault> {

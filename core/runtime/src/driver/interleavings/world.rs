@@ -39,8 +39,8 @@ impl World {
 
     /// With a chat that is created with this message.
     pub(super) fn with(content: Option<&str>) -> Self {
-        let (env, store, bus) =
-            (StillEnv::default(), Arc::<MemoryStore>::default(), Arc::<SilentBus>::default());
+        let env = StillEnv::default();
+        let (store, bus) = (Arc::new(MemoryStore::new(env.clone())), Arc::<SilentBus>::default());
         let replica = ReplicaId::new("here").expect("an id");
         let hub_config = HubConfig {
             replica: replica.clone(),
