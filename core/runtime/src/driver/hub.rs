@@ -230,16 +230,9 @@ impl<E: Env> Drop for Ended<E> {
             inner.assigned.take()
         };
         self.shared.registry.remove(&self.cell);
-        // First: the replica's machine may be what has failed.
         self.cell.news.notify_waiters();
         if let Some(lease) = assigned {
-            let tell = || self.shared.replica.on_runner_gone(&self.shared.env, self.cell.chat, lease);
-            // A second panic while this task unwinds would end the process.
-            if std::thread::panicking() {
-                let _ = catch_unwind(AssertUnwindSafe(tell));
-            } else {
-                tell();
-            }
+            self.shared.replica.on_runner_gone(&self.shared.env, self.cell.chat, lease);
         }
     }
 }

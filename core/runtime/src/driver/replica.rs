@@ -1,7 +1,9 @@
 //! The replica's own task: leases, membership, and the periodic sync.
 
+use std::any::Any;
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -33,21 +35,35 @@ pub(crate) struct ReplicaCell {
 struct Inner {
     replica: Replica,
     pending: VecDeque<ReplicaAction>,
+    /// The machine has panicked, and handles nothing more.
+    broken: bool,
+    /// What it panicked with in somebody's hands: its task goes on with it.
+    panic: Option<Box<dyn Any + Send>>,
 }
 
 impl ReplicaCell {
     pub(crate) fn new(now: Time, config: ReplicaConfig) -> Self {
-        let inner = Inner { replica: Replica::new(now, config), pending: VecDeque::new() };
+        let replica = Replica::new(now, config);
+        let inner = Inner { replica, pending: VecDeque::new(), broken: false, panic: None };
         let (task_waker, news) = (TaskWaker::default(), Notify::new());
         Self { inner: Mutex::new(inner), task_waker, news }
     }
 
+    /// Hands an event in and wakes the task. If the machine panics at it, its task unwinds, and who has called goes
+    /// on: it may be a hub, or a request (B3).
     pub(crate) fn handle<E: Env>(&self, env: &E, event: ReplicaEvent) {
         {
             let mut inner = lock(&self.inner);
-            inner.replica.handle(env.now(), event);
-            while let Some(action) = inner.replica.poll_action() {
-                inner.pending.push_back(action);
+            if inner.broken {
+                return;
+            }
+            let Inner { replica, pending, .. } = &mut *inner;
+            let handled = catch_unwind(AssertUnwindSafe(|| {
+                replica.handle(env.now(), event);
+                pending.extend(std::iter::from_fn(|| replica.poll_action()));
+            }));
+            if let Err(panic) = handled {
+                (inner.broken, inner.panic) = (true, Some(panic));
             }
         }
         self.task_waker.wake();
@@ -117,6 +133,10 @@ impl<E: Env> ReplicaTask<E> {
         loop {
             let (actions, deadline) = {
                 let mut inner = lock(&self.shared.replica.inner);
+                if let Some(panic) = inner.panic.take() {
+                    drop(inner);
+                    resume_unwind(panic);
+                }
                 (std::mem::take(&mut inner.pending), inner.replica.poll_timeout())
             };
             for action in actions {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,10 @@ use crate::ports::{Env, TaskHandle};
 use crate::sync::Notify;
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct StillEnv(Arc<Shared>);
+pub(super) struct StillEnv {
+    shared: Arc<Shared>,
+    is_broken: bool,
+}
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -38,7 +41,7 @@ impl StillEnv {
     /// Lets time pass, and wakes who waited for it.
     pub(super) fn pass(&self, duration: Duration) {
         let due: Vec<Waker> = {
-            let mut clock = self.0.clock.lock().expect("no panic");
+            let mut clock = self.shared.clock.lock().expect("no panic");
             clock.passed += duration;
             let passed = clock.passed;
             let due = clock.sleepers.extract_if(.., |_, (until, _)| *until <= passed);
@@ -47,11 +50,16 @@ impl StillEnv {
         due.into_iter().for_each(Waker::wake);
     }
 
+    /// The same, but whoever reads its clock panics.
+    pub(super) fn broken(&self) -> Self {
+        Self { is_broken: true, ..self.clone() }
+    }
+
     /// Waits until no task is left.
     pub(super) async fn all_tasks_ended(&self) {
         loop {
-            let ended = self.0.task_ended.notified();
-            if self.0.tasks.load(SeqCst) == 0 {
+            let ended = self.shared.task_ended.notified();
+            if self.shared.tasks.load(SeqCst) == 0 {
                 return;
             }
             ended.await;
@@ -89,21 +97,24 @@ impl Env for StillEnv {
     type Sleep = Sleep;
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> TaskHandle {
-        self.0.tasks.fetch_add(1, SeqCst);
+        self.shared.tasks.fetch_add(1, SeqCst);
         let task = Box::pin(AssertUnwindSafe(task).catch_unwind());
-        let running = shuttle::future::spawn(Task { task, _alive: Alive(self.0.clone()) });
+        let running = shuttle::future::spawn(Task { task, _alive: Alive(self.shared.clone()) });
         let abort = running.abort_handle();
         TaskHandle::new(move || abort.abort())
     }
 
     fn now(&self) -> Time {
-        Time::START + self.0.clock.lock().expect("no panic").passed
+        if self.is_broken {
+            resume_unwind(Box::new("the clock is broken"));
+        }
+        Time::START + self.shared.clock.lock().expect("no panic").passed
     }
 
     fn sleep(&self, duration: Duration) -> Sleep {
-        let mut clock = self.0.clock.lock().expect("no panic");
+        let mut clock = self.shared.clock.lock().expect("no panic");
         clock.last += 1;
-        Sleep { id: clock.last, until: clock.passed + duration, shared: self.0.clone() }
+        Sleep { id: clock.last, until: clock.passed + duration, shared: self.shared.clone() }
     }
 
     async fn listen(&self, _: &str) -> io::Result<()> {
@@ -123,7 +134,7 @@ impl Env for StillEnv {
     }
 
     fn entropy(&self) -> u64 {
-        self.0.entropy.fetch_add(1, SeqCst)
+        self.shared.entropy.fetch_add(1, SeqCst)
     }
 }
 

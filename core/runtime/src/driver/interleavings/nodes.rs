@@ -5,13 +5,14 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use mainstem_machine::limits::HUB_RETENTION;
+use mainstem_machine::replica::ReplicaEvent;
 use mainstem_machine::{Body, Ending, RelayFrame, ReplicaId, Resume};
 use shuttle::future::{JoinHandle, block_on, spawn};
 
 use super::env::StillEnv;
 use super::store::RIVAL;
 use super::world::{OWNER, TwoParts, World, is_message, is_synced, until};
-use crate::driver::{Followed, Next};
+use crate::driver::{Followed, Next, Vitals};
 use crate::ports::Env;
 use crate::sync::explore;
 use crate::{EdgeError, Node, NodeConfig};
@@ -77,6 +78,30 @@ fn a_message_is_answered_though_no_poll_comes() {
             world.shared.apply(&world.send("do you?")).await.expect("the store answers");
             assert_eq!(until(&mut watch, is_message(ANSWER)).await, None, "L3");
             drop((watch, running));
+            world.end().await;
+        });
+    });
+}
+
+#[test]
+fn a_replica_that_panics_in_the_hands_of_another_ends_its_own_task() {
+    explore(|| {
+        block_on(async {
+            let world = World::new();
+            let vitals = Arc::new(Vitals::default());
+            let (vital, shared) = (vitals.guard("replica"), world.shared.clone());
+            let running = world.env.spawn(async move {
+                let _vital = vital;
+                crate::driver::run_replica(shared).await;
+            });
+            let bringing = world.clone();
+            let bringing = spawn(async move {
+                bringing.shared.replica.handle(&bringing.env.broken(), ReplicaEvent::Wake);
+            });
+            assert_eq!(vitals.failure().await, "replica");
+            bringing.await.expect("B3: who brought the event goes on");
+            world.shared.replica.handle(&world.env, ReplicaEvent::Wake);
+            drop(running);
             world.end().await;
         });
     });
