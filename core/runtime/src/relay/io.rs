@@ -8,13 +8,12 @@ use std::fmt;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use futures::stream::{FuturesUnordered, Stream};
-use futures::task::{ArcWake, AtomicWaker};
+use futures::task::ArcWake;
 use hyper::rt::{Executor, Sleep, Timer};
 use mainstem_machine::Time;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -22,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::limits::relay::ROUNDS_MAX;
 use crate::limits::relay::SILENCE_MAX;
 use crate::ports::{Boxed, Env};
+use crate::sync::{AtomicBool, AtomicWaker, Mutex, Ordering};
 
 /// hyper's clock. hyper needs `Instant`s, of which only differences matter: each is computed from its
 /// distance to a moment at which both clocks were read.
@@ -242,5 +242,62 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Link<S> {
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use shuttle::future::{block_on, spawn};
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::sync::{AtomicU64, explore};
+
+    const TASKS: usize = 3;
+
+    /// How many tasks have ended, and the connection that waits for all of them.
+    #[derive(Default)]
+    struct Ended {
+        count: AtomicU64,
+        waker: AtomicWaker,
+    }
+
+    #[test]
+    fn whoever_wakes_a_task_of_a_connection_it_goes_on() {
+        explore(|| {
+            block_on(async {
+                let (tasks, ended) = (Tasks::default(), Arc::<Ended>::default());
+                let (go, gone): (Vec<_>, Vec<_>) = (0..TASKS).map(|_| oneshot::channel::<()>()).unzip();
+                let waiting = |gone: oneshot::Receiver<()>| {
+                    let ended = ended.clone();
+                    async move {
+                        gone.await.expect("it is told to go on");
+                        ended.count.fetch_add(1, Ordering::SeqCst);
+                        ended.waker.wake();
+                    }
+                };
+                let mut waiting: Vec<_> = gone.into_iter().map(waiting).collect();
+                // One is handed in from elsewhere, and the others by the connection itself, one at a time.
+                let (elsewhere, handed_in) = (tasks.clone(), waiting.pop().expect("there are some"));
+                let handing = spawn(async move { elsewhere.execute(handed_in) });
+                let (own, all) = (tasks.clone(), ended.clone());
+                let connection = poll_fn(move |context| {
+                    all.waker.register(context.waker());
+                    if let Some(task) = waiting.pop() {
+                        own.execute(task);
+                    }
+                    let is_over = all.count.load(Ordering::SeqCst) == TASKS as u64;
+                    if is_over { Poll::Ready(()) } else { Poll::Pending }
+                });
+                let waking: Vec<_> = go.into_iter().map(|go| spawn(async move { go.send(()) })).collect();
+                Driven::new(connection, tasks).await;
+                handing.await.expect("no panic");
+                for waking in waking {
+                    waking.await.expect("no panic").expect("it waits");
+                }
+            });
+        });
     }
 }

@@ -136,12 +136,7 @@ fn come(node: &Node<StillEnv>, world: &World) -> JoinHandle<Option<Ending>> {
     })
 }
 
-async fn drain_while_somebody_comes(world: World) {
-    let node = node(&world).await;
-    let coming = come(&node, &world);
-    node.drain().await;
-    let ending = coming.await.expect("no panic");
-    assert_eq!(ending, Some(Ending::Leaving), "no stream is silent for ever");
+async fn nothing_is_left(world: &World, node: &Node<StillEnv>) {
     let membership = world.store.membership.lock().expect("no panic").clone();
     assert_eq!(membership.last(), Some(&"deregister"), "a late heartbeat takes the name again");
     world.env.pass(HUB_RETENTION);
@@ -151,12 +146,34 @@ async fn drain_while_somebody_comes(world: World) {
 
 #[test]
 fn who_comes_while_the_replica_drains_is_sent_elsewhere() {
-    explore(|| block_on(drain_while_somebody_comes(World::new())));
+    explore(|| {
+        block_on(async {
+            let world = World::new();
+            let node = node(&world).await;
+            let coming = come(&node, &world);
+            node.drain().await;
+            let ending = coming.await.expect("no panic");
+            assert_eq!(ending, Some(Ending::Leaving), "no stream is silent for ever");
+            nothing_is_left(&world, &node).await;
+        });
+    });
 }
 
 #[test]
-fn a_drain_lets_the_run_end_and_leaves_nothing() {
-    explore(|| block_on(drain_while_somebody_comes(World::with(Some("do you?")))));
+fn a_drain_does_not_sleep_over_the_end_of_the_last_run() {
+    explore(|| {
+        block_on(async {
+            let world = World::with(Some("do you?"));
+            let node = node(&world).await;
+            let viewer = node.subscribe(&OWNER.into(), world.chat, Resume::Fresh).await;
+            let mut viewer = viewer.expect("there is room");
+            assert_eq!(until(&mut viewer, is_synced).await, None, "L1");
+            let viewing = spawn(async move { until(&mut viewer, |_| false).await });
+            node.drain().await;
+            assert_eq!(viewing.await.expect("no panic"), Some(Ending::Leaving));
+            nothing_is_left(&world, &node).await;
+        });
+    });
 }
 
 #[test]
