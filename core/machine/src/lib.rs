@@ -10,6 +10,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod announce;
 mod applied;
 mod backoff;
 mod chat;

@@ -77,6 +77,10 @@ pub const EXPIRY_SLACK: Duration = Duration::from_millis(20);
 pub const SYNC_RUNNABLE_MAX: usize = 256;
 /// Chats waiting for a worker that one replica remembers.
 pub const WANTED_MAX: usize = 4096;
+/// Notices that one replica publishes at the same time, and rows that it reads to announce them.
+pub const ANNOUNCEMENTS_MAX: usize = 8;
+/// Chats that wait for either. Further ones are dropped.
+pub const ANNOUNCEMENTS_WAITING_MAX: usize = 65_536;
 /// Parts in one frame to a follower.
 pub const FRAME_PARTS_MAX: usize = 4096;
 /// Bytes of text in one such frame.

@@ -16,10 +16,6 @@ pub mod driver {
     pub const OPERATIONS_MAX: usize = PAGE_READS_MAX + 8;
     /// Notices that one wake-up handles before everything else gets its turn.
     pub const NOTICES_MAX: usize = 64;
-    /// Notices in flight at the same time.
-    pub const ANNOUNCEMENTS_MAX: usize = 8;
-    /// Chats whose notices wait to be published. Further ones are dropped.
-    pub const WAITING_MAX: usize = 65_536;
     /// Follows of all peers together.
     pub const FOLLOWS_MAX: usize = 100_000;
     /// Follows of one peer: twice what it asks for, for an end may be heard of later than what replaces it.

@@ -1,70 +1,56 @@
-//! Publishes notices on the bus: the newest of each chat, a few at a time, each tried once. Notices are
-//! hints: a replica that misses one learns of the change by its next sync.
+//! Announces changes: carries out what the announcer's machine asks for.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mainstem_machine::ChatId;
+use mainstem_machine::announce::{Announcer, AnnouncerAction, AnnouncerEvent, Notice};
 use mainstem_machine::limits::OP_TIMEOUT;
 
-use super::{Shared, lock};
-use crate::limits::driver::{ANNOUNCEMENTS_MAX, WAITING_MAX};
-use crate::ports::{Env, Notice, within};
+use super::{Shared, bounded, lock};
+use crate::ports::{Env, within};
 use crate::sync::Mutex;
 
 #[derive(Debug, Default)]
-pub(crate) struct Announcer(Mutex<Queue>);
+pub(crate) struct AnnouncerCell(Mutex<Announcer>);
 
-#[derive(Debug, Default)]
-struct Queue {
-    waiting: BTreeMap<ChatId, Notice>,
-    in_flight: usize,
+impl AnnouncerCell {
+    fn handle(&self, event: AnnouncerEvent) -> Vec<AnnouncerAction> {
+        let mut announcer = lock(&self.0);
+        announcer.handle(event);
+        std::iter::from_fn(|| announcer.poll_action()).collect()
+    }
 }
 
-impl Announcer {
-    pub(super) fn announce<E: Env>(&self, shared: &Arc<Shared<E>>, notice: Notice) {
-        {
-            let mut queue = lock(&self.0);
-            if queue.waiting.len() >= WAITING_MAX {
-                tracing::warn!(
-                    "the bus is too slow: dropping notices, other replicas see changes by polling"
-                );
-                return;
-            }
-            let newer =
-                queue.waiting.get(&notice.chat).is_none_or(|w| w.snapshot_version < notice.snapshot_version);
-            if newer {
-                queue.waiting.insert(notice.chat, notice);
-            }
-            if queue.in_flight >= ANNOUNCEMENTS_MAX {
-                return;
-            }
-            queue.in_flight += 1;
-        }
-        let publishing = shared.clone();
-        shared.env.spawn(async move { publishing.announcer.publish(&publishing).await }).detach();
-    }
-
-    /// Publishes until no notice waits.
-    async fn publish<E: Env>(&self, shared: &Shared<E>) {
-        while let Some(notice) = self.next() {
-            let published = within(&shared.env, OP_TIMEOUT, shared.bus.publish(notice)).await;
-            match published {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => {
-                    tracing::warn!(%error, "could not publish a notice: others see the change by polling")
+impl<E: Env> Shared<E> {
+    pub(super) fn announce(self: &Arc<Self>, event: AnnouncerEvent) {
+        for action in self.announcer.handle(event) {
+            match action {
+                AnnouncerAction::To { chat, event } => self.registry.deliver(&self.env, chat, event),
+                AnnouncerAction::ToReplica(event) => self.replica.handle(&self.env, event),
+                AnnouncerAction::Publish(notice) => {
+                    self.env.spawn(self.clone().publish(notice)).detach();
                 }
-                Err(_) => tracing::warn!("publishing a notice timed out: others see the change by polling"),
+                AnnouncerAction::Read { chat } => self.env.spawn(self.clone().read_again(chat)).detach(),
+                AnnouncerAction::Dropped { chat } => {
+                    tracing::warn!(%chat, "the bus is too slow: others see this change by polling");
+                }
             }
         }
     }
 
-    fn next(&self) -> Option<Notice> {
-        let mut queue = lock(&self.0);
-        let notice = queue.waiting.pop_first().map(|(_, notice)| notice);
-        if notice.is_none() {
-            queue.in_flight -= 1;
+    async fn publish(self: Arc<Self>, notice: Notice) {
+        match within(&self.env, OP_TIMEOUT, self.bus.publish(notice)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "could not publish a notice: others see the change by polling")
+            }
+            Err(_) => tracing::warn!("publishing a notice timed out: others see the change by polling"),
         }
-        notice
+        self.announce(AnnouncerEvent::Published);
+    }
+
+    async fn read_again(self: Arc<Self>, chat: ChatId) {
+        let read = bounded(&self.env, self.store.state(chat)).await;
+        self.announce(AnnouncerEvent::Read { state: read.ok().flatten() });
     }
 }

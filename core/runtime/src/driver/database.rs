@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
+use mainstem_machine::announce::AnnouncerEvent;
 use mainstem_machine::hub::OpOutcome;
 use mainstem_machine::limits::OP_TIMEOUT;
-use mainstem_machine::{Change, ChatId, ChatState};
 
 use super::Shared;
-use crate::ports::{Applied, Effect, Env, Fault, Notice, Request, within};
+use crate::ports::{Applied, Env, Fault, Request, within};
 
 /// Runs an operation within [`OP_TIMEOUT`]. After a time-out, its outcome is unknown.
 pub(crate) async fn bounded<E: Env, T>(
@@ -40,47 +40,9 @@ impl<E: Env> Shared<E> {
     pub(crate) async fn apply(self: &Arc<Self>, request: &Request) -> Result<Applied, Fault> {
         let applied = bounded(&self.env, self.store.apply(request)).await?;
         tracing::debug!(chat = %request.chat, command = request.command.name(), changed = applied.change().is_some(), "applied");
-        match (&applied.effect, &applied.answer) {
-            (Effect::Changed(Change { state, deleted, .. }), _) => {
-                if !deleted {
-                    self.registry.committed(&self.env, state);
-                }
-                self.announce(notice(state, *deleted));
-            }
-            (Effect::Replayed, Ok(_)) => self.announce_again(request.chat),
-            _ => {}
+        if let Some(event) = AnnouncerEvent::of(request.chat, &applied) {
+            self.announce(event);
         }
         Ok(applied)
-    }
-
-    /// Announces a change whose first answer was lost: it was committed, but could not be announced then.
-    fn announce_again(self: &Arc<Self>, chat: ChatId) {
-        let shared = self.clone();
-        let announcing = async move {
-            if let Ok(Some(state)) = bounded(&shared.env, shared.store.state(chat)).await {
-                shared.announce(notice(&state, false));
-            }
-        };
-        self.env.spawn(announcing).detach();
-    }
-
-    fn announce(self: &Arc<Self>, notice: Notice) {
-        self.registry.hint(&self.env, notice.chat, notice.snapshot_version);
-        if notice.free {
-            self.replica.on_free(&self.env, notice.chat, notice.status);
-        }
-        self.announcer.announce(self, notice);
-    }
-}
-
-fn notice(state: &ChatState, deleted: bool) -> Notice {
-    Notice {
-        chat: state.id,
-        snapshot_version: state.snapshot_version,
-        history_version: state.history_version,
-        queue_version: state.queue_version,
-        status: state.status,
-        free: !deleted && state.status.is_runnable() && state.worker.is_none(),
-        deleted,
     }
 }

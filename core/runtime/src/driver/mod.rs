@@ -26,7 +26,7 @@ use crate::ports::{Bus, Env, Generator, Peer, ReplicaRow, Store};
 use crate::relay::Peers;
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 
-pub(crate) use announcer::Announcer;
+pub(crate) use announcer::AnnouncerCell;
 pub(crate) use database::bounded;
 pub(crate) use follows::Follows;
 pub(crate) use heartbeats::Heartbeats;
@@ -54,7 +54,7 @@ pub(crate) struct Shared<E: Env> {
     answered_lookup: tokio::sync::Mutex<u64>,
     pub(crate) registry: Registry<E>,
     pub(crate) replica: ReplicaCell,
-    pub(crate) announcer: Announcer,
+    pub(crate) announcer: AnnouncerCell,
     pub(crate) heartbeats: Arc<Heartbeats>,
 }
 
@@ -70,7 +70,8 @@ impl<E: Env> Shared<E> {
         peers: Option<Peers<E>>,
         replica: ReplicaCell,
     ) -> Arc<Self> {
-        let (addresses, registry, announcer) = (Mutex::default(), Registry::default(), Announcer::default());
+        let (addresses, registry, announcer) =
+            (Mutex::default(), Registry::default(), AnnouncerCell::default());
         Arc::new(Self {
             env,
             store,

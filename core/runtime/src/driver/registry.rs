@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mainstem_machine::hub::{HubEvent, Measure};
-use mainstem_machine::{ChatId, ChatState, Version};
+use mainstem_machine::{ChatId, Version};
 
 use super::{HubCell, Shared, lock};
 use crate::limits::driver::HUBS_MAX;
@@ -104,11 +104,6 @@ impl<E: Env> Registry<E> {
 
     pub(super) fn hint(&self, env: &E, chat: ChatId, snapshot_version: Version) {
         self.deliver(env, chat, HubEvent::Hint { snapshot_version });
-    }
-
-    /// Delivers a row that this replica committed to the chat's hub, if it is open.
-    pub(super) fn committed(&self, env: &E, state: &Arc<ChatState>) {
-        self.deliver(env, state.id, HubEvent::Committed { state: state.clone() });
     }
 
     /// Measures every hub, and asserts its invariants.

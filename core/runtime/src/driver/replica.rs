@@ -13,7 +13,7 @@ use futures::stream::{FuturesUnordered, Stream};
 use mainstem_machine::hub::HubEvent;
 use mainstem_machine::limits::OP_TIMEOUT;
 use mainstem_machine::replica::{Heartbeat, Replica, ReplicaAction, ReplicaConfig, ReplicaEvent, SyncResult};
-use mainstem_machine::{ChatId, Lease, OpId, Status, Time, Version};
+use mainstem_machine::{ChatId, Lease, OpId, Time, Version};
 
 use super::database::{bounded, outcome};
 use super::sleeper::Sleeper;
@@ -68,10 +68,6 @@ impl ReplicaCell {
         }
         self.task_waker.wake();
         self.news.notify_waiters();
-    }
-
-    pub(super) fn on_free<E: Env>(&self, env: &E, chat: ChatId, status: Status) {
-        self.handle(env, ReplicaEvent::Free { chat, status });
     }
 
     pub(super) fn on_runner_gone<E: Env>(&self, env: &E, chat: ChatId, lease: Lease) {

@@ -2,21 +2,8 @@
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use mainstem_machine::{ChatId, Status, Version};
-use serde::{Deserialize, Serialize};
-
-/// A chat has changed, up to these versions. Published after the commit.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Notice {
-    pub chat: ChatId,
-    pub snapshot_version: Version,
-    pub history_version: Version,
-    pub queue_version: Version,
-    pub status: Status,
-    /// The chat is runnable and held by nobody.
-    pub free: bool,
-    pub deleted: bool,
-}
+use mainstem_machine::ChatId;
+pub use mainstem_machine::announce::Notice;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Topic {

@@ -3,27 +3,27 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mainstem_machine::{ChatId, Status, Version};
+use mainstem_machine::announce::AnnouncerEvent;
+use mainstem_machine::limits::ANNOUNCEMENTS_MAX;
+use mainstem_machine::{ChatId, ChatState, Command, Effect, StoreFacts, Version, WallTime};
 use shuttle::future::{block_on, spawn};
 use uuid::Uuid;
 
 use super::world::World;
 use crate::driver::{Vitals, yield_now};
-use crate::limits::driver::ANNOUNCEMENTS_MAX;
-use crate::ports::{Env, Notice, Store};
+use crate::ports::{Env, Store};
 use crate::sync::explore;
 
-fn notice(chat: u128, version: u64) -> Notice {
-    let version = Version(version);
-    Notice {
-        chat: ChatId(Uuid::from_u128(chat)),
-        snapshot_version: version,
-        history_version: version,
-        queue_version: version,
-        status: Status::Waiting,
-        free: false,
-        deleted: false,
-    }
+/// What is told of a chat that was changed, up to this version.
+fn committed(chat: u128, version: u64) -> AnnouncerEvent {
+    let (chat, owner) = (ChatId(Uuid::from_u128(chat)), Arc::from("ada"));
+    let create = Command::Create { chat, owner, title: None, model: None, content: None };
+    let facts = StoreFacts { now: WallTime(0), lease_expired: false, message_role: None };
+    let Effect::Changed(change) = create.apply_to(None, Some("ada"), &facts).effect else {
+        panic!("created")
+    };
+    let state = Arc::new(ChatState { snapshot_version: Version(version), ..ChatState::clone(&change.state) });
+    AnnouncerEvent::Committed { state, deleted: false }
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn the_newest_notice_of_each_chat_is_published_and_the_publishers_end() {
                     for (chat, version) in
                         (1..=all).map(|chat| (chat, first)).chain([(all, second), (1, second)])
                     {
-                        world.shared.announcer.announce(&world.shared, notice(chat, version));
+                        world.shared.announce(committed(chat, version));
                         yield_now().await;
                     }
                 })

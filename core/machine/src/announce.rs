@@ -1,0 +1,224 @@
+//! What follows from a change at the replica that made it: who is told here, and what is published to the other
+//! replicas. Notices are hints: a replica that misses one learns of the change by its next sync. So of each chat
+//! only the newest waits, a few are on their way at a time, and those that do not fit are dropped.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::hub::HubEvent;
+use crate::limits::{ANNOUNCEMENTS_MAX, ANNOUNCEMENTS_WAITING_MAX};
+use crate::replica::ReplicaEvent;
+use crate::{Applied, Change, ChatId, ChatState, Effect, Status, Version};
+
+/// A chat has changed, up to these versions. Published after the commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Notice {
+    /// Which chat.
+    pub chat: ChatId,
+    /// Of the row.
+    pub snapshot_version: Version,
+    /// Of the history.
+    pub history_version: Version,
+    /// Of the queue.
+    pub queue_version: Version,
+    /// Of the chat.
+    pub status: Status,
+    /// The chat is runnable and held by nobody.
+    pub free: bool,
+    /// There is no such chat any more.
+    pub deleted: bool,
+}
+
+impl Notice {
+    /// What is published of this row; of a chat that is deleted, its last one.
+    pub fn of(state: &ChatState, deleted: bool) -> Self {
+        Self {
+            chat: state.id,
+            snapshot_version: state.snapshot_version,
+            history_version: state.history_version,
+            queue_version: state.queue_version,
+            status: state.status,
+            free: !deleted && state.status.is_runnable() && state.worker.is_none(),
+            deleted,
+        }
+    }
+}
+
+/// What an announcer is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AnnouncerEvent {
+    /// This replica committed a change.
+    Committed {
+        /// The row after it; of a chat that is deleted, its last one.
+        state: Arc<ChatState>,
+        /// The chat was deleted.
+        deleted: bool,
+    },
+    /// The answer of an idempotency record was given again. The change may have been committed by somebody who
+    /// could not announce it, because the answer was lost.
+    Replayed {
+        /// Which chat.
+        chat: ChatId,
+    },
+    /// The answer to [`AnnouncerAction::Read`]: the row, if there is one and it could be read.
+    Read {
+        /// The row.
+        state: Option<Arc<ChatState>>,
+    },
+    /// The answer to [`AnnouncerAction::Publish`], however it came out: a notice is published once.
+    Published,
+}
+
+impl AnnouncerEvent {
+    /// What the announcer is told of a command that was applied, if anything follows from it.
+    pub fn of(chat: ChatId, applied: &Applied) -> Option<Self> {
+        match (&applied.effect, &applied.answer) {
+            (Effect::Changed(Change { state, deleted, .. }), _) => {
+                Some(Self::Committed { state: state.clone(), deleted: *deleted })
+            }
+            (Effect::Replayed, Ok(_)) => Some(Self::Replayed { chat }),
+            (Effect::Replayed | Effect::Unchanged, _) => None,
+        }
+    }
+}
+
+/// What an announcer asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AnnouncerAction {
+    /// Tell the chat's hub, if it is open.
+    To {
+        /// Which chat.
+        chat: ChatId,
+        /// What to tell it.
+        event: HubEvent,
+    },
+    /// Tell this replica's own machine.
+    ToReplica(ReplicaEvent),
+    /// Publish the notice. Answered by [`AnnouncerEvent::Published`].
+    Publish(Notice),
+    /// Read the chat's row. Answered by [`AnnouncerEvent::Read`].
+    Read {
+        /// Which chat.
+        chat: ChatId,
+    },
+    /// Too many wait: others see the change of this chat by their next sync. To be logged.
+    Dropped {
+        /// Which chat.
+        chat: ChatId,
+    },
+}
+
+/// Announces the changes that this replica makes. The order of calls is a hub's: [`handle`](Self::handle) an event,
+/// then [`poll_action`](Self::poll_action) until there is nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Announcer {
+    notices: Waiting<Notice>,
+    publishing: usize,
+    unread: Waiting<()>,
+    reading: usize,
+    out: VecDeque<AnnouncerAction>,
+}
+
+impl Announcer {
+    /// Handles an event. All actions of the previous event must have been polled.
+    pub fn handle(&mut self, event: AnnouncerEvent) {
+        assert!(self.out.is_empty(), "the actions of the last event were not all polled");
+        match event {
+            AnnouncerEvent::Committed { state, deleted } => {
+                let notice = Notice::of(&state, deleted);
+                let event = match deleted {
+                    false => HubEvent::Committed { state },
+                    true => HubEvent::Hint { snapshot_version: notice.snapshot_version },
+                };
+                self.announce(notice, event);
+            }
+            AnnouncerEvent::Replayed { chat } => {
+                if !self.unread.put(chat, (), |()| false) {
+                    self.out.push_back(AnnouncerAction::Dropped { chat });
+                }
+            }
+            AnnouncerEvent::Read { state } => {
+                self.reading -= 1;
+                if let Some(state) = state {
+                    let notice = Notice::of(&state, false);
+                    self.announce(notice, HubEvent::Hint { snapshot_version: notice.snapshot_version });
+                }
+            }
+            AnnouncerEvent::Published => self.publishing -= 1,
+        }
+        self.settle();
+    }
+
+    /// The next thing that is asked for. Poll until there is none after each event.
+    pub fn poll_action(&mut self) -> Option<AnnouncerAction> {
+        self.out.pop_front()
+    }
+
+    /// Tells who is here first: they need no bus.
+    fn announce(&mut self, notice: Notice, event: HubEvent) {
+        let Notice { chat, status, .. } = notice;
+        self.out.push_back(AnnouncerAction::To { chat, event });
+        if notice.free {
+            self.out.push_back(AnnouncerAction::ToReplica(ReplicaEvent::Free { chat, status }));
+        }
+        let newer = |known: &Notice| known.snapshot_version < notice.snapshot_version;
+        if !self.notices.put(chat, notice, newer) {
+            self.out.push_back(AnnouncerAction::Dropped { chat });
+        }
+    }
+
+    fn settle(&mut self) {
+        while self.publishing < ANNOUNCEMENTS_MAX
+            && let Some((_, notice)) = self.notices.pop()
+        {
+            self.publishing += 1;
+            self.out.push_back(AnnouncerAction::Publish(notice));
+        }
+        // A read that begins now sees whatever was replayed before.
+        while self.reading < ANNOUNCEMENTS_MAX
+            && let Some((chat, ())) = self.unread.pop()
+        {
+            self.reading += 1;
+            self.out.push_back(AnnouncerAction::Read { chat });
+        }
+    }
+}
+
+/// Chats that wait for their turn, each once, longest waiting first, up to [`ANNOUNCEMENTS_WAITING_MAX`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Waiting<T> {
+    order: VecDeque<ChatId>,
+    what: BTreeMap<ChatId, T>,
+}
+
+impl<T> Default for Waiting<T> {
+    fn default() -> Self {
+        Self { order: VecDeque::new(), what: BTreeMap::new() }
+    }
+}
+
+impl<T> Waiting<T> {
+    /// Lets the chat wait with this, unless it waits already with something that this does not supersede. Returns
+    /// whether there was room.
+    fn put(&mut self, chat: ChatId, new: T, supersedes: impl FnOnce(&T) -> bool) -> bool {
+        if let Some(known) = self.what.get_mut(&chat) {
+            if supersedes(known) {
+                *known = new;
+            }
+            return true;
+        }
+        let has_room = self.order.len() < ANNOUNCEMENTS_WAITING_MAX;
+        if has_room {
+            self.order.push_back(chat);
+            self.what.insert(chat, new);
+        }
+        has_room
+    }
+
+    fn pop(&mut self) -> Option<(ChatId, T)> {
+        let chat = self.order.pop_front()?;
+        self.what.remove(&chat).map(|what| (chat, what))
+    }
+}
