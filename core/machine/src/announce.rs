@@ -156,6 +156,15 @@ impl Announcer {
         self.out.pop_front()
     }
 
+    /// Whether all that was committed here is announced: a replica that leaves before makes others wait for their next
+    /// sync (L3).
+    pub fn is_idle(&self) -> bool {
+        self.publishing == 0
+            && self.reading == 0
+            && self.notices.order.is_empty()
+            && self.unread.order.is_empty()
+    }
+
     /// Tells who is here first: they need no bus.
     fn announce(&mut self, notice: Notice, event: HubEvent) {
         let Notice { chat, status, .. } = notice;

@@ -258,6 +258,7 @@ impl World {
     /// All that is on its way arrives.
     fn settle(&mut self) {
         while self.publishing + self.reading.len() > 0 {
+            assert!(!self.announcer.is_idle(), "L3: who leaves now is not heard");
             self.take(Step::Read);
             self.take(Step::Publish);
         }
@@ -278,6 +279,7 @@ proptest! {
             let heard = world.heard.get(&chat((*n).into())).copied();
             prop_assert_eq!(heard, Some(*version), "L1: {} of {}", n, version);
         }
+        prop_assert!(world.announcer.is_idle(), "nobody waits for ever");
         prop_assert_eq!(world.announcer, Announcer::default(), "B2: nothing is left behind");
     }
 }

@@ -302,6 +302,10 @@ impl<E: Env> Node<E> {
     /// Ends the replica's own tasks, and its membership.
     async fn leave(&self) {
         let shared = &self.shared;
+        // What was handed over is taken up at once only if others hear of it (L3).
+        if within(&shared.env, HAND_OVER_TIMEOUT, shared.announcer.announced()).await.is_err() {
+            tracing::warn!("the bus is too slow: others find what was handed over by polling");
+        }
         self.vitals.release();
         lock(&self.running).replica = None;
         // One after it would take the name again.

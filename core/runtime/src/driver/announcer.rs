@@ -8,16 +8,36 @@ use mainstem_machine::limits::OP_TIMEOUT;
 
 use super::{Shared, bounded, lock};
 use crate::ports::{Env, within};
-use crate::sync::Mutex;
+use crate::sync::{Mutex, Notify};
 
 #[derive(Debug, Default)]
-pub(crate) struct AnnouncerCell(Mutex<Announcer>);
+pub(crate) struct AnnouncerCell {
+    machine: Mutex<Announcer>,
+    idle: Notify,
+}
 
 impl AnnouncerCell {
     fn handle(&self, event: AnnouncerEvent) -> Vec<AnnouncerAction> {
-        let mut announcer = lock(&self.0);
+        let mut announcer = lock(&self.machine);
         announcer.handle(event);
-        std::iter::from_fn(|| announcer.poll_action()).collect()
+        let actions = std::iter::from_fn(|| announcer.poll_action()).collect();
+        if announcer.is_idle() {
+            self.idle.notify_waiters();
+        }
+        actions
+    }
+
+    /// Waits until all that was committed here is announced.
+    pub(crate) async fn announced(&self) {
+        loop {
+            let idle = self.idle.notified();
+            let mut idle = std::pin::pin!(idle);
+            idle.as_mut().enable();
+            if lock(&self.machine).is_idle() {
+                return;
+            }
+            idle.await;
+        }
     }
 }
 

@@ -164,12 +164,17 @@ fn a_drain_does_not_sleep_over_the_end_of_the_last_run() {
     explore(|| {
         block_on(async {
             let world = World::with(Some("do you?"));
+            let version = || world.store.version_of(world.chat);
+            let before = version();
             let node = node(&world).await;
             let viewer = node.subscribe(&OWNER.into(), world.chat, Resume::Fresh).await;
             let mut viewer = viewer.expect("there is room");
             assert_eq!(until(&mut viewer, is_synced).await, None, "L1");
             let viewing = spawn(async move { until(&mut viewer, |_| false).await });
             node.drain().await;
+            let told = world.bus.published.lock().expect("no panic").iter().map(|n| n.snapshot_version).max();
+            let changed = (version() != before).then(version);
+            assert_eq!(told, changed, "L3: others hear of its last change before it leaves");
             assert_eq!(viewing.await.expect("no panic"), Some(Ending::Leaving));
             nothing_is_left(&world, &node).await;
         });

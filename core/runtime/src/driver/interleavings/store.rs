@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mainstem_machine::{
     Applied, CachedVersions, ChatId, ChatState, LeaseTerm, Message, MessageId, Page, Snapshot, StoreFacts,
-    Tail, WallTime,
+    Tail, Version, WallTime,
 };
 use tokio::sync::oneshot;
 
@@ -47,6 +47,10 @@ impl MemoryStore {
 
     fn rows(&self) -> MutexGuard<'_, BTreeMap<ChatId, Row>> {
         self.rows.lock().expect("no panic")
+    }
+
+    pub(super) fn version_of(&self, chat: ChatId) -> Version {
+        self.rows()[&chat].state.snapshot_version
     }
 
     /// Applies and commits at once, and tells nobody.
