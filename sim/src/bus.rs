@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use madsim::runtime::NodeHandle;
 use mainstem_machine::Time;
-use mainstem_oracles::{Evidence, Operation};
+use mainstem_oracles::{Evidence, FaultKind, Operation};
 use mainstem_runtime::ports::{Bus, BusError, BusSubscription, Notice, Topic};
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -99,7 +99,7 @@ impl Messenger {
             mine.count()
         });
         if ended > 0 {
-            self.0.world.landed("bus lost", replica, format_args!("{ended} subscriptions"));
+            self.0.world.landed(FaultKind::BusLost, replica, format_args!("{ended} subscriptions"));
         }
     }
 
@@ -151,14 +151,14 @@ impl Messenger {
             });
             let version = notice.snapshot_version;
             if faults.lost || silent {
-                let fault = if silent { "bus silent" } else { "notice lost" };
+                let fault = if silent { FaultKind::BusSilent } else { FaultKind::NoticeLost };
                 world.landed(fault, &replica, format_args!("version {version}"));
                 world.lost(world.sent("bus", &replica, Way::Bus, format_args!("version {version}")));
                 continue;
             }
             self.deliver(id, &replica, faults, notice);
             if faults.doubled {
-                world.landed("notice doubled", &replica, format_args!("version {version}"));
+                world.landed(FaultKind::NoticeDoubled, &replica, format_args!("version {version}"));
                 self.deliver(id, &replica, faults, notice);
             }
         }
@@ -171,7 +171,7 @@ impl Messenger {
         if !late.is_zero() {
             let ms = late.as_millis();
             self.0.world.landed(
-                "notice late",
+                FaultKind::NoticeLate,
                 replica,
                 format_args!("by {ms} ms: {}", notice.snapshot_version),
             );
@@ -263,12 +263,12 @@ impl Bus for SimBus {
         let mut reported = false;
         while bus.faults(&self.replica).hangs {
             if !std::mem::replace(&mut reported, true) {
-                world.landed("bus hangs", &self.replica, format_args!("a subscription"));
+                world.landed(FaultKind::BusHangs, &self.replica, format_args!("a subscription"));
             }
             world.sleep(LATENCY * 10).await;
         }
         if bus.faults(&self.replica).refuses {
-            world.landed("bus refused", &self.replica, format_args!("a subscription"));
+            world.landed(FaultKind::BusRefused, &self.replica, format_args!("a subscription"));
             return Err(BusError("it takes no subscriptions now".into()));
         }
         let (queue, mut notices) = mpsc::channel(WAITING_MAX);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mainstem_machine::{ReplicaId, limits};
-use mainstem_oracles::{Evidence, Life, Name};
+use mainstem_oracles::{Evidence, FaultKind, Life, Name};
 use mainstem_runtime::ports::Env;
 use mainstem_runtime::{Node, NodeConfig, RelayConfig};
 
@@ -109,7 +109,7 @@ impl Cluster {
 
     /// Restarts the replica with another secret than the others, until the recovery phase.
     pub fn restart_with_wrong_secret(&mut self, name: &str) {
-        self.world.landed("another secret", name, format_args!("its peers deny it"));
+        self.world.landed(FaultKind::AnotherSecret, name, format_args!("its peers deny it"));
         self.wrong_until_recovery.insert(name.to_owned());
         self.set_wrong_secret(name);
         self.start(name);
@@ -207,7 +207,7 @@ impl Cluster {
 
     pub fn pause(&mut self, name: &str) {
         if let Some(replica) = self.replicas.get_mut(name).filter(|replica| replica.up && !replica.paused) {
-            self.world.landed("pause", name, format_args!("stands still"));
+            self.world.landed(FaultKind::Pause, name, format_args!("stands still"));
             self.world.observe(Evidence::Lived { replica: name.into(), life: Life::Paused });
             replica.env.pause();
             replica.paused = true;
@@ -218,7 +218,7 @@ impl Cluster {
     pub fn set_drift(&self, name: &str, drift: i32) {
         if let Some(replica) = self.replicas.get(name).filter(|replica| replica.up) {
             if drift != 0 {
-                self.world.landed("clock drifts", name, format_args!("by {drift} in a thousand"));
+                self.world.landed(FaultKind::ClockDrifts, name, format_args!("by {drift} in a thousand"));
             }
             let per_mille = drift.unsigned_abs();
             self.world.observe(Evidence::Drifts { replica: name.into(), per_mille });
@@ -240,7 +240,7 @@ impl Cluster {
         let done = Arc::new(Mutex::new(false));
         let node = self.node(name).filter(|_| self.is_up(name));
         if let (Some(replica), Some(node)) = (self.replicas.get_mut(name), node) {
-            self.world.landed("drain", name, format_args!("begins"));
+            self.world.landed(FaultKind::Drain, name, format_args!("begins"));
             self.world.observe(Evidence::Lived { replica: name.into(), life: Life::Draining });
             replica.draining = true;
             let (done, world, name) = (done.clone(), self.world.clone(), name.to_owned());

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
+use mainstem_oracles::Guarantee;
 use mainstem_sim::batch::{self, Batch};
 use mainstem_sim::plan::Plan;
 use mainstem_sim::run::{Outcome, RunOptions, Verdict, run};
@@ -41,7 +42,7 @@ enum Task {
         names: Vec<String>,
         /// Switches an oracle off, by the id of its guarantee.
         #[arg(long)]
-        without_oracle: Option<String>,
+        without_oracle: Option<Guarantee>,
     },
     /// Runs randomized simulations.
     Run(RunArgs),
@@ -78,7 +79,7 @@ enum Task {
     #[command(name = batch::WORKER_COMMAND, hide = true)]
     Worker {
         #[arg(long)]
-        without_oracle: Option<String>,
+        without_oracle: Option<Guarantee>,
     },
     /// Prints the trace of one seed or scenario.
     #[command(name = determinism::TRACE_COMMAND, hide = true)]
@@ -108,7 +109,7 @@ struct RunArgs {
     results: PathBuf,
     /// Switches an oracle off, by the id of its guarantee.
     #[arg(long)]
-    without_oracle: Option<String>,
+    without_oracle: Option<Guarantee>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -125,7 +126,7 @@ struct ShrinkArgs {
     jobs: Option<usize>,
     /// Switches an oracle off, by the id of its guarantee.
     #[arg(long)]
-    without_oracle: Option<String>,
+    without_oracle: Option<Guarantee>,
 }
 
 fn smallest(args: ShrinkArgs) -> anyhow::Result<u8> {
@@ -155,7 +156,7 @@ fn smallest(args: ShrinkArgs) -> anyhow::Result<u8> {
     let faults = shrunk.plan.faults()?;
     let guarantee = shrunk.verdict.guarantee();
     let output = args.output.unwrap_or_else(|| {
-        let of = guarantee.as_deref().unwrap_or("none").to_lowercase();
+        let of = guarantee.map_or("none", Guarantee::as_str).to_lowercase();
         directory().join("regressions").join(format!("{of}-{}.story", name.replace(' ', "-")))
     });
     if let Some(parent) = output.parent() {
@@ -166,7 +167,7 @@ fn smallest(args: ShrinkArgs) -> anyhow::Result<u8> {
     for line in why.lines() {
         text.push_str(&format!("# {line}\n"));
     }
-    text.push_str(&guarding(&shrunk.plan, guarantee.as_deref()).to_string());
+    text.push_str(&guarding(&shrunk.plan, guarantee).to_string());
     std::fs::write(&output, text).with_context(|| format!("writing {}", output.display()))?;
     println!("{why}");
     println!(
@@ -181,7 +182,7 @@ fn smallest(args: ShrinkArgs) -> anyhow::Result<u8> {
 }
 
 /// The plan as a story that guards the guarantee it broke.
-fn guarding(plan: &Plan, guarantee: Option<&str>) -> Plan {
+fn guarding(plan: &Plan, guarantee: Option<Guarantee>) -> Plan {
     let mut plan = plan.clone();
     if let (Some(id), Some(line)) =
         (guarantee, plan.heading.iter_mut().find(|line| line.starts_with("guards ")))
@@ -224,7 +225,7 @@ fn random(args: RunArgs) -> anyhow::Result<u8> {
         println!("FAILED seed {}: {:?} {}", result.seed, result.verdict, why);
     }
     if let Some(first) = failed.first() {
-        let guarantee = first.guarantee.as_deref().unwrap_or("no guarantee named");
+        let guarantee = first.guarantee.map_or("no guarantee named", Guarantee::as_str);
         eprintln!("{guarantee}: {:?}: {}", first.verdict, first.why);
         eprintln!("seed {}", first.seed);
         if let Some(commit) = commit() {
@@ -248,7 +249,7 @@ fn main() -> ExitCode {
         Task::Walk(args) => pure::walk(&args),
         Task::Explore(args) => pure::explore(&args),
         Task::Shrink(args) => smallest(args),
-        Task::Worker { without_oracle } => batch::serve_worker(without_oracle.as_deref()).map(|()| 0),
+        Task::Worker { without_oracle } => batch::serve_worker(without_oracle).map(|()| 0),
         Task::Scenarios { names, without_oracle } => scenarios(&names, without_oracle),
         Task::Replay { file, trace, html, seed } => replay(&file, trace, html.as_deref(), seed),
         Task::CheckDeterminism { names, seeds } => check_determinism(&names, seeds),
@@ -333,7 +334,7 @@ fn read(path: &Path) -> anyhow::Result<Story> {
         .map_err(|problem| anyhow::Error::new(problem).context(path.display().to_string()))
 }
 
-fn scenarios(names: &[String], without_oracle: Option<String>) -> anyhow::Result<u8> {
+fn scenarios(names: &[String], without_oracle: Option<Guarantee>) -> anyhow::Result<u8> {
     let options = RunOptions { without_oracle, ..RunOptions::default() };
     let mut worst = 0;
     let mut last = None;
@@ -343,7 +344,10 @@ fn scenarios(names: &[String], without_oracle: Option<String>) -> anyhow::Result
         let outcome = run(&story, 0, &options);
         let (name, took) = (&story.name, start.elapsed().as_millis());
         match &outcome.verdict {
-            Verdict::Clean => println!("ok     {name:<8} guards {:<12} {took:>5} ms", story.guards.join(" ")),
+            Verdict::Clean => {
+                let guards: Vec<_> = story.guards.iter().map(|guarantee| guarantee.as_str()).collect();
+                println!("ok     {name:<8} guards {:<12} {took:>5} ms", guards.join(" "));
+            }
             verdict => {
                 println!("FAILED {name}");
                 worst = worst.max(verdict.code());

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use mainstem_world::{Batch, Bounds, Budget, Recording, Run, Seen, Setup, Told, Verdict, Walked};
 
+use mainstem_oracles::Guarantee;
 use mainstem_sim::arrows::Arrows;
 use mainstem_sim::run::{self, Outcome};
 use mainstem_sim::story::Failure;
@@ -39,9 +40,12 @@ pub(crate) struct WalkArgs {
     /// Writes the smallest run that fails to this file.
     #[arg(short = 'o', long, default_value = "target/walk.world")]
     output: PathBuf,
+    /// Writes the first runs that are not clean to this file, a line of JSON for each.
+    #[arg(long)]
+    results: Option<PathBuf>,
     /// Switches an oracle off, by the id of its guarantee.
     #[arg(long)]
-    without_oracle: Option<String>,
+    without_oracle: Option<Guarantee>,
 }
 
 /// Options of `cargo sim explore`: the world, and what may happen in it that need not.
@@ -86,14 +90,14 @@ pub(crate) struct ExploreArgs {
     output: PathBuf,
     /// Switches an oracle off, by the id of its guarantee.
     #[arg(long)]
-    without_oracle: Option<String>,
+    without_oracle: Option<Guarantee>,
 }
 
 /// The exit code for a verdict.
 fn code(verdict: &Verdict) -> u8 {
     match verdict {
         Verdict::Clean => 0,
-        Verdict::Broken(guarantee, _) if guarantee.starts_with('L') => 2,
+        Verdict::Broken(guarantee, _) if guarantee.is_liveness() => 2,
         Verdict::Broken(..) | Verdict::Panicked(_) => 1,
     }
 }
@@ -106,7 +110,7 @@ pub(crate) fn walk(args: &WalkArgs) -> anyhow::Result<u8> {
         (None, None) => 0..10_000,
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let without: Vec<_> = args.without_oracle.as_deref().into_iter().collect();
+    let without: Vec<_> = args.without_oracle.into_iter().collect();
     let (choices, jobs) = (args.choices, args.jobs.unwrap_or(cores));
     let all = seeds.end - seeds.start;
     let batch = Batch { seeds, limit: args.limit, jobs, choices, stop: args.stop, without: &without };
@@ -126,12 +130,30 @@ pub(crate) fn walk(args: &WalkArgs) -> anyhow::Result<u8> {
     });
     progress.end();
     print!("{}", summary(&walked));
+    if let Some(results) = &args.results {
+        let lines: String = walked.first.iter().map(|(seed, run)| result(*seed, run)).collect();
+        std::fs::write(results, lines).with_context(|| format!("writing {}", results.display()))?;
+    }
     for (seed, run) in walked.first.iter().skip(1).rev() {
         println!("FAILED seed {seed}: {}", first_line(&run.verdict));
     }
     let Some((seed, run)) = walked.first.first() else { return Ok(0) };
     let whence = format!("seed {seed} of walk, {} choices", run.recording.choices.len());
     fail(run, &whence, &args.output, &without)
+}
+
+/// A line of results, as that of a run of the cluster.
+fn result(seed: u64, run: &Run) -> String {
+    let verdict = match run.verdict {
+        Verdict::Clean => "clean",
+        Verdict::Broken(..) => "broken",
+        Verdict::Panicked(_) => "panicked",
+    };
+    let why = run.verdict.to_string();
+    let line = serde_json::json!({
+        "seed": seed, "verdict": verdict, "guarantee": run.verdict.guarantee(), "why": why,
+    });
+    format!("{line}\n")
 }
 
 fn summary(walked: &Walked) -> String {
@@ -159,7 +181,7 @@ pub(crate) fn explore(args: &ExploreArgs) -> anyhow::Result<u8> {
     let budget = Budget { faults, delays, requests, moves, parts, passes };
     let ExploreArgs { replicas, chats, viewers, workers, .. } = *args;
     let setup = Setup { replicas, chats, viewers, workers, budget, ..Setup::default() };
-    let without: Vec<_> = args.without_oracle.as_deref().into_iter().collect();
+    let without: Vec<_> = args.without_oracle.into_iter().collect();
     let bounds = Bounds { states: args.states, depth: args.depth };
     let progress = Progress::default();
     let (seen, marks) = silently(|| {
@@ -208,7 +230,7 @@ fn seen_so_far(seen: &Seen, bounds: Bounds) -> String {
 }
 
 /// Shrinks a run that failed, tells it, and writes it.
-fn fail(run: &Run, whence: &str, output: &Path, without: &[&str]) -> anyhow::Result<u8> {
+fn fail(run: &Run, whence: &str, output: &Path, without: &[Guarantee]) -> anyhow::Result<u8> {
     let (small, told) = silently(|| {
         let small = mainstem_world::shrink(run, without);
         let told = mainstem_world::tell(&small.recording, without);
@@ -255,9 +277,7 @@ pub(crate) fn replay(recording: &Recording) -> Outcome {
     let verdict = match verdict {
         Verdict::Clean => run::Verdict::Clean,
         Verdict::Panicked(why) => run::Verdict::Panicked(why),
-        Verdict::Broken(guarantee, why) => {
-            run::Verdict::Failed(Failure { guarantee: guarantee.into(), line: None, why })
-        }
+        Verdict::Broken(guarantee, why) => run::Verdict::Failed(Failure { guarantee, line: None, why }),
     };
     let digest = recording.fingerprint();
     Outcome { verdict, lines, arrows: Arrows::default(), digest, counts }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use madsim::runtime::Runtime;
 use mainstem_machine::Time;
-use mainstem_oracles::Judge;
+use mainstem_oracles::{Guarantee, Judge};
 
 use crate::arrows::Arrows;
 use crate::events;
@@ -37,15 +37,10 @@ pub enum Verdict {
 
 impl Verdict {
     /// The guarantee that was broken, if one is named.
-    pub fn guarantee(&self) -> Option<String> {
+    pub fn guarantee(&self) -> Option<Guarantee> {
         match self {
-            Self::Failed(failure) => Some(failure.guarantee.clone()),
-            Self::Panicked(why) => {
-                let id = why.split([':', ' ']).next().unwrap_or_default();
-                let (kind, number) = id.split_at_checked(1)?;
-                let named = matches!(kind, "S" | "L" | "B" | "D") && number.parse::<u8>().is_ok();
-                named.then(|| id.to_owned())
-            }
+            Self::Failed(failure) => Some(failure.guarantee),
+            Self::Panicked(why) => why.split([':', ' ']).next()?.parse().ok(),
             Self::Clean | Self::Logged(_) | Self::Hung => None,
         }
     }
@@ -54,7 +49,7 @@ impl Verdict {
     pub fn code(&self) -> u8 {
         match self {
             Self::Clean => 0,
-            Self::Failed(failure) if failure.guarantee.starts_with('L') => 2,
+            Self::Failed(failure) if failure.guarantee.is_liveness() => 2,
             Self::Failed(_) | Self::Panicked(_) | Self::Logged(_) => 1,
             Self::Hung => 4,
         }
@@ -87,8 +82,8 @@ pub struct Outcome {
 pub struct RunOptions {
     /// Keep the lines of the trace; otherwise only their digest.
     pub trace: bool,
-    /// An oracle that is switched off, by the id of its guarantee.
-    pub without_oracle: Option<String>,
+    /// A guarantee whose oracle is switched off.
+    pub without_oracle: Option<Guarantee>,
 }
 
 /// Runs a story to its end, or to the first violation.
@@ -99,7 +94,7 @@ pub fn run(story: &Story, seed: u64, options: &RunOptions) -> Outcome {
     let (sender, receiver) = mpsc::channel();
     let (played, writing, counting) = (story.clone(), trace.clone(), tally.clone());
     let thread = std::thread::Builder::new().name(story.name.clone()).stack_size(STACK);
-    let judge = Judge::without(&options.without_oracle.as_deref().into_iter().collect::<Vec<_>>());
+    let judge = Judge::without(options.without_oracle.as_slice());
     thread
         .spawn(move || {
             let ended = std::panic::catch_unwind(AssertUnwindSafe(|| {
@@ -153,7 +148,7 @@ fn judge_errors(story: &Story, errors: &[Line]) -> Verdict {
         None => Verdict::Clean,
         Some(error) => {
             let why = format!("the product never logged the error {error:?}");
-            Verdict::Failed(Failure { guarantee: story.guards[0].clone(), line: None, why })
+            Verdict::Failed(Failure { guarantee: story.guards[0], line: None, why })
         }
     }
 }
@@ -191,7 +186,7 @@ mod tests {
             let Verdict::Failed(Failure { guarantee: found, why: told, .. }) = &verdict else {
                 panic!("{tale}: {verdict}");
             };
-            assert!(found == guarantee && told.contains(why), "{tale}: {verdict}");
+            assert!(found.as_str() == guarantee && told.contains(why), "{tale}: {verdict}");
         }
     }
 

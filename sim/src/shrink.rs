@@ -8,6 +8,8 @@ mod simpler;
 
 use std::time::{Duration, Instant};
 
+use mainstem_oracles::Guarantee;
+
 use crate::plan::Plan;
 use crate::run::{Outcome, RunOptions, Verdict, run};
 use crate::story::{Problem, START, Story};
@@ -22,7 +24,7 @@ const FEW_FAULTS: usize = 3;
 /// What identifies a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Failure {
-    guarantee: Option<String>,
+    guarantee: Option<Guarantee>,
     /// Without a guarantee: the beginning of the text of the panic.
     text: Option<String>,
 }

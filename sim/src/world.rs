@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use mainstem_machine::{Time, WallTime};
-use mainstem_oracles::{Evidence, Judge, Name, StreamId};
+use mainstem_oracles::{Evidence, FaultKind, Judge, Name, StreamId};
 use rand::rngs::StdRng;
 
 use crate::arrows::{ArrowId, Fate, Standing, Way};
@@ -89,8 +89,8 @@ impl World {
     }
 
     /// Records that a fault of this kind took effect just now (D2).
-    pub fn landed(&self, fault: &'static str, who: &str, what: fmt::Arguments<'_>) {
-        self.0.tally.landed(fault);
+    pub fn landed(&self, fault: FaultKind, who: &str, what: fmt::Arguments<'_>) {
+        self.0.tally.landed(fault.as_str());
         self.0.trace.write(self.now(), who, Kind::Fault, format_args!("fault: {fault}: {what}"));
         self.observe(Evidence::Fault { kind: fault, who: Name::from(who), other: None });
     }

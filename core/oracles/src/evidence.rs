@@ -9,6 +9,8 @@ use mainstem_machine::{
     StreamEvent, Time, Version,
 };
 
+use crate::FaultKind;
+
 /// The name of a replica, a client or a user.
 pub type Name = Arc<str>;
 
@@ -132,7 +134,7 @@ pub enum Evidence {
     },
     /// A fault took effect, or is in force from now on. It affects `who`, or the link from `who` to `other`.
     Fault {
-        kind: &'static str,
+        kind: FaultKind,
         who: Name,
         other: Option<Name>,
     },

@@ -93,7 +93,7 @@ impl EvidenceIndex {
             }
             Evidence::Lived { replica, life } => self.lives.live(replica, *life),
             Evidence::MayWork { replica, may } => self.lives.may_work(replica, *may),
-            Evidence::Fault { kind, who, other } => self.lives.suffer(at, kind, who, other.as_ref()),
+            Evidence::Fault { kind, who, other } => self.lives.suffer(at, *kind, who, other.as_ref()),
             Evidence::Drifts { replica, per_mille } => self.lives.drift(replica, *per_mille),
             Evidence::FaultsCleared => self.lives.clear_faults(at),
             Evidence::Sent { .. }

@@ -2,50 +2,50 @@
 
 use mainstem_machine::Time;
 
-use crate::{Evidence, EvidenceIndex, Oracle, Ruling, Seen, Violation, WorldFacts};
+use crate::{Evidence, EvidenceIndex, Guarantee, Oracle, Ruling, Seen, Violation, WorldFacts};
 use crate::{
     convergence, death, history, intents, interrupt, interrupt_ends, isolation, kept, leaks, memory,
     one_writer, order, parts, phase, spin, stale, who_may, work_starts,
 };
 
-/// One oracle, with the id of the guarantee it judges.
+/// One oracle, with the guarantee it judges.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
-    pub id: &'static str,
+    pub id: Guarantee,
     pub name: &'static str,
     make: fn() -> Box<dyn Oracle>,
 }
 
 macro_rules! oracles {
-    ($($id:literal $name:literal $oracle:path),+ $(,)?) => {
+    ($($id:ident $name:literal $oracle:path),+ $(,)?) => {
         /// Every oracle, in the order in which they are asked. Each guarantee has one; D1 to D3 are the
         /// harness's.
         pub const ORACLES: &[Entry] = &[
-            $(Entry { id: $id, name: $name, make: || Box::new(<$oracle>::default()) }),+
+            $(Entry { id: Guarantee::$id, name: $name, make: || Box::new(<$oracle>::default()) }),+
         ];
     };
 }
 
 oracles! {
-    "S1" "history" history::History,
-    "S2" "parts" parts::Parts,
-    "S3" "stale" stale::Stale,
+    S1 "history" history::History,
+    S2 "parts" parts::Parts,
+    S3 "stale" stale::Stale,
     // Before S4, because a status that runs ahead breaks that too.
-    "S8" "order" order::Order,
-    "S4" "kept" kept::Kept,
-    "S5" "one writer" one_writer::OneWriter,
-    "S6" "intents" intents::Intents,
-    "S7" "interrupt" interrupt::Interrupt,
-    "S9" "visible phase" phase::Phase,
-    "S10" "who may" who_may::WhoMay,
-    "L1" "convergence" convergence::Convergence,
-    "L2" "interrupt ends" interrupt_ends::InterruptEnds,
-    "L3" "work starts" work_starts::WorkStarts,
-    "L4" "no spin" spin::Spin,
-    "L5" "death is told" death::Death,
-    "B1" "memory" memory::Memory,
-    "B2" "nothing leaks" leaks::Leaks,
-    "B3" "isolation" isolation::Isolation,
+    S8 "order" order::Order,
+    S4 "kept" kept::Kept,
+    S5 "one writer" one_writer::OneWriter,
+    S6 "intents" intents::Intents,
+    S7 "interrupt" interrupt::Interrupt,
+    S9 "visible phase" phase::Phase,
+    S10 "who may" who_may::WhoMay,
+    L1 "convergence" convergence::Convergence,
+    L2 "interrupt ends" interrupt_ends::InterruptEnds,
+    L3 "work starts" work_starts::WorkStarts,
+    L4 "no spin" spin::Spin,
+    L5 "death is told" death::Death,
+    B1 "memory" memory::Memory,
+    B2 "nothing leaks" leaks::Leaks,
+    B3 "isolation" isolation::Isolation,
 }
 
 /// Violations that are kept. Further ones usually follow from the first.
@@ -54,7 +54,7 @@ const FOUND_MAX: usize = 32;
 #[derive(Clone)]
 pub struct Judge {
     index: EvidenceIndex,
-    oracles: Vec<(&'static str, Box<dyn Oracle>)>,
+    oracles: Vec<(Guarantee, Box<dyn Oracle>)>,
     found: Vec<Violation>,
     /// The run has ended: further evidence is ignored.
     closed: bool,
@@ -77,8 +77,8 @@ impl Judge {
         Self::default()
     }
 
-    /// A judge with the oracles of these ids switched off.
-    pub fn without(ids: &[&str]) -> Self {
+    /// A judge with the oracles of these guarantees switched off.
+    pub fn without(ids: &[Guarantee]) -> Self {
         let on = ORACLES.iter().filter(|entry| !ids.contains(&entry.id));
         let oracles = on.map(|entry| (entry.id, (entry.make)())).collect();
         Self { index: EvidenceIndex::default(), oracles, found: vec![], closed: false }
@@ -100,7 +100,7 @@ impl Judge {
         if !tainted {
             let seen = Seen { at, evidence: &evidence, index: &self.index };
             for (id, oracle) in &mut self.oracles {
-                note(&mut self.found, id, at, oracle.observe(&seen));
+                note(&mut self.found, *id, at, oracle.observe(&seen));
             }
         }
         if let Some(stream) = saw.filter(|_| self.found.len() > before) {
@@ -115,21 +115,21 @@ impl Judge {
         let before = self.found.len();
         if !std::mem::replace(&mut self.closed, true) {
             for (id, oracle) in &mut self.oracles {
-                note(&mut self.found, id, at, oracle.finish(at, &self.index));
+                note(&mut self.found, *id, at, oracle.finish(at, &self.index));
             }
         }
         &self.found[before..]
     }
 
     /// The first of these guarantees that does not hold yet, and why.
-    pub fn missing(&self, ids: &[&str], facts: &WorldFacts) -> Option<(&'static str, String)> {
+    pub fn missing(&self, ids: &[Guarantee], facts: &WorldFacts) -> Option<(Guarantee, String)> {
         let asked = self.oracles.iter().filter(|(id, _)| ids.contains(id));
         let mut missing = asked.filter_map(|(id, oracle)| Some((*id, oracle.missing(&self.index, facts)?)));
         missing.next()
     }
 
     /// Records that a guarantee does not hold at the end of its bound.
-    pub fn overdue(&mut self, at: Time, id: &'static str, why: String) {
+    pub fn overdue(&mut self, at: Time, id: Guarantee, why: String) {
         note(&mut self.found, id, at, Err(why));
     }
 
@@ -147,7 +147,7 @@ impl Judge {
     }
 }
 
-fn note(found: &mut Vec<Violation>, guarantee: &'static str, at: Time, ruling: Ruling) {
+fn note(found: &mut Vec<Violation>, guarantee: Guarantee, at: Time, ruling: Ruling) {
     if let Err(why) = ruling
         && found.len() < FOUND_MAX
     {

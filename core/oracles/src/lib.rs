@@ -5,6 +5,8 @@
 //! file of its own, and judges one guarantee.
 
 mod evidence;
+mod fault;
+mod guarantee;
 mod index;
 mod judge;
 mod lives;
@@ -39,6 +41,8 @@ mod work_starts;
 pub use evidence::{
     Answer, Begin, Committed, Evidence, Life, Name, Operation, RunEnd, RunId, Settings, StreamEnd, StreamId,
 };
+pub use fault::{FaultKind, UnknownFault};
+pub use guarantee::{Guarantee, UnknownGuarantee};
 pub use index::EvidenceIndex;
 pub use judge::{Entry, Judge, ORACLES};
 pub use oracle::{CloneOracle, Oracle, Ruling, Seen, Standing, WorldFacts};

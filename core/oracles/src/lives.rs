@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use mainstem_machine::Time;
 
-use crate::{Life, Name};
+use crate::fault::Strikes;
+use crate::{FaultKind, Life, Name};
 
 /// How long after faults are cleared their effects last: by then, database operations and bus subscriptions
 /// that were in flight have timed out and been retried.
@@ -79,40 +80,31 @@ impl Lives {
         self.replicas.entry(name.clone()).or_default().may_work = may;
     }
 
-    pub(crate) fn suffer(&mut self, at: Time, kind: &str, who: &Name, other: Option<&Name>) {
+    pub(crate) fn suffer(&mut self, at: Time, kind: FaultKind, who: &Name, other: Option<&Name>) {
         if let Some(other) = other {
             let link = (who.clone(), other.clone());
-            if matches!(kind, "dials" | "clog" | "half-open") {
+            if matches!(kind, FaultKind::DialsRuled | FaultKind::Clog | FaultKind::HalfOpen) {
                 self.barred.insert(link.clone());
             }
             match kind {
-                "link slow" => drop(self.slow_links.insert(link)),
+                FaultKind::LinkSlow => drop(self.slow_links.insert(link)),
                 // These do not affect what is in flight already.
-                "dials" | "reset" => drop(self.affected_links.insert(link, at)),
+                FaultKind::DialsRuled | FaultKind::Reset => drop(self.affected_links.insert(link, at)),
                 _ => drop(self.links.insert(link)),
             }
             self.uneasy = true;
             return;
         }
-        match kind {
-            // The death of a replica comes as `Lived`; the others are ordinary behaviour of clients and
-            // models.
-            "crash" | "drain" | "asked twice" | "viewer moves" | "a stranger tries" => {}
-            _ if kind.starts_with("model") => {}
+        match kind.strikes() {
+            Strikes::Nothing => {}
             // What they affect comes with the link.
-            "clog" | "link slow" | "reset" | "half-open" | "another secret" => self.uneasy = true,
-            _ if kind.starts_with("dial") => self.uneasy = true,
-            "viewer stops reading" => drop(self.touched.insert(who.clone())),
-            "pause" | "clock drifts" => {
-                self.uneasy = true;
+            Strikes::Dials | Strikes::Link => self.uneasy = true,
+            Strikes::Host | Strikes::Clock => {
+                self.uneasy |= kind != FaultKind::ViewerStopsReading;
                 self.touched.insert(who.clone());
             }
-            _ => {
-                self.uneasy = true;
-                let bus = kind.starts_with("bus") || kind.starts_with("notice");
-                self.bus_suffers |= bus;
-                self.database_suffers |= !bus;
-            }
+            Strikes::Bus => (self.uneasy, self.bus_suffers) = (true, true),
+            Strikes::Database => (self.uneasy, self.database_suffers) = (true, true),
         }
     }
 

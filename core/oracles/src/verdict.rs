@@ -4,11 +4,12 @@ use std::fmt;
 
 use mainstem_machine::Time;
 
+use crate::Guarantee;
+
 /// A guarantee that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// The id of the guarantee.
-    pub guarantee: &'static str,
+    pub guarantee: Guarantee,
     pub at: Time,
     pub why: String,
 }

@@ -10,11 +10,12 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde::Deserialize;
 
+use crate::Guarantee;
+
 /// A guarantee that a stream broke.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Breach {
-    /// The id of the guarantee.
-    pub guarantee: &'static str,
+    pub guarantee: Guarantee,
     pub why: String,
 }
 
@@ -141,7 +142,7 @@ impl<'a> WireEvent<'a> {
     /// Parses the JSON of one event.
     pub fn parse(json: &'a str) -> Result<Self, Breach> {
         let malformed =
-            |why: String| Breach { guarantee: "S1", why: format!("an event cannot be read: {why}") };
+            |why: String| Breach { guarantee: Guarantee::S1, why: format!("an event cannot be read: {why}") };
         let m: Members<'a> = serde_json::from_str(json).map_err(|error| malformed(error.to_string()))?;
         let body = match &*m.kind {
             "message" => m.message.map(WireBody::Message),
@@ -247,29 +248,29 @@ impl ViewerOracle {
             WireBody::HistoryReset => {
                 if let Some(preview) = self.preview.take() {
                     let why = format!("history was reset, and the preview of {} not before", preview.episode);
-                    breach("S4", why);
+                    breach(Guarantee::S4, why);
                     self.close(preview.episode);
                 }
                 self.messages.clear();
             }
             WireBody::Synced if self.last_status.is_none() => {
-                breach("S9", "the catch-up is over, and no status was told".into());
+                breach(Guarantee::S9, "the catch-up is over, and no status was told".into());
             }
             WireBody::Synced | WireBody::QueueUpdate(_) | WireBody::Other => {}
         }
         found
     }
 
-    fn on_message(&mut self, message: &WireMessage, breach: &mut impl FnMut(&'static str, String)) {
+    fn on_message(&mut self, message: &WireMessage, breach: &mut impl FnMut(Guarantee, String)) {
         let text = message.text();
         if let Some(last) = self.messages.last() {
             if message.id <= last.id {
-                breach("S1", format!("message {} came after message {}", message.id, last.id));
+                breach(Guarantee::S1, format!("message {} came after message {}", message.id, last.id));
             }
             if message.revision < last.revision {
                 let revisions = (message.revision, last.revision);
                 breach(
-                    "S1",
+                    Guarantee::S1,
                     format!("message {} is of revision {}, after {}", message.id, revisions.0, revisions.1),
                 );
             }
@@ -278,14 +279,14 @@ impl ViewerOracle {
             if message.episode != Some(preview.episode) {
                 let why =
                     format!("message {} ended the preview of {} and is not it", message.id, preview.episode);
-                breach("S4", why);
+                breach(Guarantee::S4, why);
             } else if !text.starts_with(&preview.text) {
                 let shown = (preview.text.len(), text.len());
                 let why = format!(
                     "message {} ({} B) does not begin with what was shown ({} B)",
                     message.id, shown.1, shown.0
                 );
-                breach("S4", why);
+                breach(Guarantee::S4, why);
             }
             self.close(preview.episode);
         }
@@ -295,10 +296,13 @@ impl ViewerOracle {
         self.messages.push(Seen { id: message.id, revision: message.revision, digest: digest(message) });
     }
 
-    fn on_status(&mut self, now: LastStatus, breach: &mut impl FnMut(&'static str, String)) {
+    fn on_status(&mut self, now: LastStatus, breach: &mut impl FnMut(Guarantee, String)) {
         if let Some(before) = &self.last_status {
             if now.episode < before.episode {
-                breach("S3", format!("the status of {} came after that of {}", now.episode, before.episode));
+                breach(
+                    Guarantee::S3,
+                    format!("the status of {} came after that of {}", now.episode, before.episode),
+                );
             }
             if before.episode == now.episode && before.worker != now.worker && now.episode.attempt > 0 {
                 self.over = self.over.max(Some(now.episode));
@@ -308,7 +312,7 @@ impl ViewerOracle {
             let version = now.episode.history_version;
             if version > last.revision {
                 breach(
-                    "S8",
+                    Guarantee::S8,
                     format!(
                         "the status of history {version} came before its message, after {}",
                         last.revision
@@ -316,7 +320,7 @@ impl ViewerOracle {
                 );
             } else if version < last.revision {
                 breach(
-                    "S3",
+                    Guarantee::S3,
                     format!("the status of history {version} came after the message of {}", last.revision),
                 );
             }
@@ -325,7 +329,7 @@ impl ViewerOracle {
         if let Some(preview) = &self.preview {
             let worker_stays = self.last_status.as_ref().is_none_or(|before| before.worker == now.worker);
             if !live || now.episode != preview.episode || !worker_stays {
-                let guarantee = if live { "S4" } else { "S8" };
+                let guarantee = if live { Guarantee::S4 } else { Guarantee::S8 };
                 let why = format!(
                     "{} of {} while {} was shown, unsaved and not reset",
                     now.status, now.episode, preview.episode
@@ -345,23 +349,23 @@ impl ViewerOracle {
         first: u64,
         last: u64,
         text: &str,
-        breach: &mut impl FnMut(&'static str, String),
+        breach: &mut impl FnMut(Guarantee, String),
     ) {
         if first == 0 || last < first {
-            breach("S2", format!("the parts {first} to {last} of {episode} are none"));
+            breach(Guarantee::S2, format!("the parts {first} to {last} of {episode} are none"));
             return;
         }
         self.parts += last - first + 1;
         if self.over.is_some_and(|over| episode <= over)
             || self.messages.last().is_some_and(|seen| episode.history_version < seen.revision)
         {
-            breach("S3", format!("part {first} of {episode} came after its end"));
+            breach(Guarantee::S3, format!("part {first} of {episode} came after its end"));
             return;
         }
         match &self.last_status {
             Some(last_status) if last_status.episode > episode => {
                 breach(
-                    "S3",
+                    Guarantee::S3,
                     format!("part {first} of {episode} came after the status of {}", last_status.episode),
                 );
             }
@@ -369,17 +373,20 @@ impl ViewerOracle {
                 if !matches!(last_status.status.as_str(), "running" | "interrupting")
                     || last_status.worker.is_none()
                 {
-                    breach("S8", format!("part {first} of {episode} came while {}", last_status.status));
+                    breach(
+                        Guarantee::S8,
+                        format!("part {first} of {episode} came while {}", last_status.status),
+                    );
                 }
             }
-            _ => breach("S8", format!("part {first} of {episode} came before its status")),
+            _ => breach(Guarantee::S8, format!("part {first} of {episode} came before its status")),
         }
         let expected = match &mut self.preview {
             Some(preview) if preview.episode == episode => preview.last_seq + 1,
             preview => {
                 if let Some(other) = preview.replace(Preview { episode, last_seq: 0, text: String::new() }) {
                     breach(
-                        "S4",
+                        Guarantee::S4,
                         format!("{episode} took the place of {}, which was not reset", other.episode),
                     );
                     self.over = self.over.max(Some(other.episode));
@@ -388,7 +395,7 @@ impl ViewerOracle {
             }
         };
         if first != expected {
-            breach("S2", format!("part {first} of {episode} came where part {expected} was next"));
+            breach(Guarantee::S2, format!("part {first} of {episode} came where part {expected} was next"));
         }
         let preview = self.preview.as_mut().expect("it was put there");
         preview.last_seq = last;
@@ -408,7 +415,7 @@ impl ViewerOracle {
     /// Compares what was shown with the whole history, once nothing changes any more.
     pub fn finish(&self, history: &[WireMessage]) -> Vec<Breach> {
         let mut found = vec![];
-        let mut breach = |why| found.push(Breach { guarantee: "S1", why });
+        let mut breach = |why| found.push(Breach { guarantee: Guarantee::S1, why });
         let mut shown = self.messages.iter().peekable();
         for message in history {
             while let Some(seen) = shown.next_if(|seen| seen.id < message.id) {
@@ -427,7 +434,7 @@ impl ViewerOracle {
         }
         if let Some(preview) = &self.preview {
             let why = format!("{} is still shown, though nothing runs", preview.episode);
-            found.push(Breach { guarantee: "L1", why });
+            found.push(Breach { guarantee: Guarantee::L1, why });
         }
         found
     }
@@ -470,7 +477,7 @@ mod tests {
 
     fn found(events: &[WireBody<'static>]) -> Vec<&'static str> {
         let mut oracle = ViewerOracle::new();
-        events.iter().flat_map(|event| oracle.handle(event)).map(|breach| breach.guarantee).collect()
+        events.iter().flat_map(|event| oracle.handle(event)).map(|breach| breach.guarantee.as_str()).collect()
     }
 
     /// The stream up to two parts of the first episode, and what follows.

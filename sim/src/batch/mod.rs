@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use mainstem_oracles::Guarantee;
 
 pub use result::{Kind as ResultKind, SeedResult};
 pub use summary::Summary;
@@ -28,8 +29,8 @@ pub struct Batch {
     pub stop: bool,
     /// The file for the lines.
     pub results: PathBuf,
-    /// An oracle that is switched off.
-    pub without_oracle: Option<String>,
+    /// A guarantee whose oracle is switched off.
+    pub without_oracle: Option<Guarantee>,
 }
 
 /// In a batch with at least this many seeds, a planned kind of fault that never took effect is a failure

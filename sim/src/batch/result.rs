@@ -1,5 +1,6 @@
 //! The result of one seed, as one line of JSON.
 
+use mainstem_oracles::Guarantee;
 use serde::{Deserialize, Serialize};
 
 use crate::plan;
@@ -47,7 +48,7 @@ impl Kind {
 pub struct SeedResult {
     pub seed: u64,
     pub verdict: Kind,
-    pub guarantee: Option<String>,
+    pub guarantee: Option<Guarantee>,
     pub why: String,
     /// The rolling digest of the whole trace, in hexadecimal.
     pub digest: String,

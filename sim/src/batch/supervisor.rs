@@ -107,8 +107,8 @@ impl Worker {
         let mut command = Command::new("sh");
         command.args(["-c", &format!("ulimit -v {MEMORY_MAX_KIB}; exec \"$0\" \"$@\"")]);
         command.arg(program).arg(COMMAND);
-        if let Some(oracle) = &batch.without_oracle {
-            command.args(["--without-oracle", oracle]);
+        if let Some(oracle) = batch.without_oracle {
+            command.args(["--without-oracle", oracle.as_str()]);
         }
         let mut child = command
             .stdin(Stdio::piped())

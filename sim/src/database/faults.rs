@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use mainstem_oracles::FaultKind;
+
 /// A fault of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallFault {
@@ -15,11 +17,11 @@ pub enum CallFault {
 }
 
 impl CallFault {
-    pub const fn name(self) -> &'static str {
+    pub const fn kind(self) -> FaultKind {
         match self {
-            Self::Refused => "database refused",
-            Self::Conflict => "database conflict",
-            Self::AnswerLost => "answer lost after commit",
+            Self::Refused => FaultKind::DatabaseRefused,
+            Self::Conflict => FaultKind::DatabaseConflict,
+            Self::AnswerLost => FaultKind::AnswerLost,
         }
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use madsim::runtime::NodeHandle;
 use mainstem_machine::{ChatId, ChatState, MessageId, ReplicaId};
-use mainstem_oracles::{Evidence, Operation};
+use mainstem_oracles::{Evidence, FaultKind, Operation};
 use mainstem_runtime::ports::{
     Applied, CachedVersions, Fault, HeartbeatReport, Held, Listed, Page, ReplicaRow, Request, Snapshot,
     Store, SyncReport, SyncRequest,
@@ -194,7 +194,7 @@ impl Database {
         while self.with(|state| state.faults.is_exhausted(replica)) {
             // From now on it delays what waits.
             if !std::mem::replace(&mut reported, true) {
-                world.landed("pool exhausted", replica, format_args!("{op}"));
+                world.landed(FaultKind::PoolExhausted, replica, format_args!("{op}"));
             }
             if world.now().since(asked) >= POOL_TIMEOUT {
                 return Some(Err(Fault::Refused("no connection was free in time".into())));
@@ -204,13 +204,13 @@ impl Database {
         let call = world.sent(replica, "database", Way::Database, format_args!("{op}"));
         let slow = self.with(|state| state.faults.slow(replica));
         if !slow.is_zero() {
-            world.landed("database slow", replica, format_args!("{op} by {} ms", slow.as_millis()));
+            world.landed(FaultKind::DatabaseSlow, replica, format_args!("{op} by {} ms", slow.as_millis()));
         }
         world.sleep(self.way() + slow).await;
         let mut reported = false;
         while self.with(|state| state.faults.is_cut_off(replica)) {
             if !std::mem::replace(&mut reported, true) {
-                world.landed("database cut off", replica, format_args!("{op}"));
+                world.landed(FaultKind::DatabaseCutOff, replica, format_args!("{op}"));
             }
             if reply.is_closed() {
                 world.lost(call);
@@ -221,7 +221,7 @@ impl Database {
         world.arrived(call);
         let call_fault = self.with(|state| state.faults.take(replica, op));
         if let Some(call_fault) = call_fault {
-            world.landed(call_fault.name(), replica, format_args!("{op}"));
+            world.landed(call_fault.kind(), replica, format_args!("{op}"));
         }
         let result = match call_fault {
             Some(CallFault::Refused) => Err(Fault::Refused("no connection in time".into())),
@@ -238,7 +238,7 @@ impl Database {
                 work(&mut state.rows, world, may_work)
             })),
         };
-        let outcome = call_fault.map_or("done", CallFault::name);
+        let outcome = call_fault.map_or("done", |fault| fault.kind().as_str());
         let answer = world.sent("database", replica, Way::Database, format_args!("{op}: {outcome}"));
         if call_fault == Some(CallFault::AnswerLost) {
             world.lost(answer);

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 
 use futures::{Stream, StreamExt};
 use mainstem_machine::{ChatId, Completion, Episode, FinishReason, ReplicaId, Role, RunError, Time, Usage};
-use mainstem_oracles::{Evidence, RunEnd, RunId};
+use mainstem_oracles::{Evidence, FaultKind, RunEnd, RunId};
 use mainstem_runtime::ports::{Conversation, Generated, Generation, Generator};
 
 use crate::world::{Sleep, World};
@@ -144,19 +144,23 @@ impl ModelRun {
         let turn = script.turn(self.said, self.episode.attempt);
         match turn {
             Turn::Stall => {
-                world.landed("model stalls", who, format_args!("{:?}", self.episode));
+                world.landed(FaultKind::ModelStalls, who, format_args!("{:?}", self.episode));
                 self.due = None;
             }
             _ if now < due => {}
             Turn::Parts(count) => {
                 if script.burst > 1 {
-                    world.landed("model bursts", who, format_args!("{count} parts of {:?}", self.episode));
+                    world.landed(
+                        FaultKind::ModelBursts,
+                        who,
+                        format_args!("{count} parts of {:?}", self.episode),
+                    );
                 }
                 self.due = Some(due + script.every);
                 self.say_parts(count);
             }
             Turn::Fail { retryable } => {
-                let fault = if retryable { "model fails" } else { "model fails for good" };
+                let fault = if retryable { FaultKind::ModelFails } else { FaultKind::ModelFailsForGood };
                 world.landed(fault, who, format_args!("{:?}", self.episode));
                 let error = RunError { code: "model_failed".into(), message: "as it was asked to".into() };
                 let retry_after = script.after.filter(|_| retryable);
@@ -306,16 +310,12 @@ impl Drop for RunStream {
             }
             if run.deaf && !run.over {
                 let what = format_args!("the model of {:?} goes on", run.episode);
-                state.world.landed("model ignores cancellation", &run.replica, what);
+                state.world.landed(FaultKind::ModelDeaf, &run.replica, what);
             } else if !std::mem::replace(&mut run.over, true) {
                 state.world.trace(&run.replica, format_args!("cancels the model of {:?}", run.episode));
                 if run.script.as_ref().is_some_and(|script| script.deaf) {
                     let episode = run.episode;
-                    state.world.landed(
-                        "model ignores cancellation",
-                        &run.replica,
-                        format_args!("{episode:?}"),
-                    );
+                    state.world.landed(FaultKind::ModelDeaf, &run.replica, format_args!("{episode:?}"));
                 }
             }
         });

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use mainstem_machine::Time;
-use mainstem_oracles::Evidence;
+use mainstem_oracles::{Evidence, FaultKind};
 
 use super::{BACKLOG_MAX, Connection, Dial, DialRule, End, Inner, Net, Pipe, Stream, way_to};
 use crate::world::Sleep;
@@ -120,15 +120,23 @@ impl Inner {
             DialRule::Through => {}
             DialRule::Refused => {
                 dial.refused = true;
-                self.world.landed("dial refused", &dial.from, format_args!("dial {id} to {}", dial.to));
+                self.world.landed(
+                    FaultKind::DialRefused,
+                    &dial.from,
+                    format_args!("dial {id} to {}", dial.to),
+                );
             }
             DialRule::Hangs => {
                 dial.due = None;
-                self.world.landed("dial hanging", &dial.from, format_args!("dial {id} to {}", dial.to));
+                self.world.landed(
+                    FaultKind::DialHanging,
+                    &dial.from,
+                    format_args!("dial {id} to {}", dial.to),
+                );
             }
             DialRule::Takes(delay) => {
                 dial.due = Some(now + delay);
-                self.world.landed("dial late", &dial.from, format_args!("dial {id} to {}", dial.to));
+                self.world.landed(FaultKind::DialLate, &dial.from, format_args!("dial {id} to {}", dial.to));
             }
         }
         self.dials.insert(id, dial);
@@ -142,7 +150,11 @@ impl Inner {
             return Verdict::Refused;
         }
         if self.link(&from, &to).clogged || self.link(&to, &from).clogged {
-            self.world.landed("dial hanging", &from, format_args!("dial {id} to {to} over a cut link"));
+            self.world.landed(
+                FaultKind::DialHanging,
+                &from,
+                format_args!("dial {id} to {to} over a cut link"),
+            );
             return Verdict::Hangs;
         }
         match self.hosts.get(&to) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mainstem_oracles::Evidence;
+use mainstem_oracles::{Evidence, FaultKind};
 
 use super::{Inner, LATENCY, Net};
 use crate::arrows::Standing;
@@ -34,7 +34,7 @@ impl Net {
         let mut net = self.lock();
         net.link(from, to).dials = rule;
         if rule != DialRule::Through {
-            net.touch("dials", from, to);
+            net.touch(FaultKind::DialsRuled, from, to);
         }
         if rule != DialRule::Hangs {
             net.release_dials(from, to, rule == DialRule::Refused);
@@ -44,7 +44,7 @@ impl Net {
     pub fn set_next_dial(&self, from: &str, to: &str, rule: DialRule) {
         let mut net = self.lock();
         net.link(from, to).next_dial = Some(rule);
-        net.touch("dials", from, to);
+        net.touch(FaultKind::DialsRuled, from, to);
     }
 
     /// Sets the latency of one direction.
@@ -55,7 +55,7 @@ impl Net {
         (link.latency, link.jitter) = (latency, jitter);
         link.awaits_delay = slower;
         if slower {
-            net.touch("link slow", from, to);
+            net.touch(FaultKind::LinkSlow, from, to);
         }
     }
 
@@ -64,7 +64,7 @@ impl Net {
         let mut net = self.lock();
         let link = net.link(from, to);
         (link.clogged, link.awaits_clog) = (true, true);
-        net.touch("clog", from, to);
+        net.touch(FaultKind::Clog, from, to);
     }
 
     /// Delivers what was held back, in order.
@@ -95,7 +95,7 @@ impl Net {
         let mut guard = self.lock();
         let net = &mut *guard;
         let now = net.world.now();
-        net.touch("reset", one, other);
+        net.touch(FaultKind::Reset, one, other);
         let mut broken = 0;
         for (id, connection) in &mut net.connections {
             if !connection.is_between(one, other) {
@@ -110,7 +110,11 @@ impl Net {
                 (pipe.used, _) = (0, pipe.flight.clear());
                 pipe.wake();
             }
-            net.world.landed("reset", "network", format_args!("connection {id} of {one} and {other}"));
+            net.world.landed(
+                FaultKind::Reset,
+                "network",
+                format_args!("connection {id} of {one} and {other}"),
+            );
         }
         broken
     }
@@ -118,7 +122,7 @@ impl Net {
     /// Makes every connection between the two half-open: data is lost silently.
     pub fn silence(&self, one: &str, other: &str) -> usize {
         let mut net = self.lock();
-        net.touch("half-open", one, other);
+        net.touch(FaultKind::HalfOpen, one, other);
         let net = &mut *net;
         let mut silenced = 0;
         for connection in net.connections.values_mut().filter(|c| c.is_between(one, other)) {
@@ -135,7 +139,7 @@ impl Net {
         let mut guard = self.lock();
         let net = &mut *guard;
         if death != Death::Exit {
-            net.world.landed("crash", host, format_args!("{death:?}"));
+            net.world.landed(FaultKind::Crash, host, format_args!("{death:?}"));
         }
         net.world.stands(host, Standing::Down);
         if let Some(state) = net.hosts.get_mut(host) {
@@ -200,15 +204,15 @@ impl Inner {
         let (clogs, delays) = (std::mem::take(&mut link.awaits_clog), std::mem::take(&mut link.awaits_delay));
         let latency = link.latency;
         if clogs {
-            self.world.landed("clog", "network", format_args!("{from} to {to}"));
+            self.world.landed(FaultKind::Clog, "network", format_args!("{from} to {to}"));
         }
         if delays {
-            self.world.landed("link slow", "network", format_args!("{from} to {to}: {latency:?}"));
+            self.world.landed(FaultKind::LinkSlow, "network", format_args!("{from} to {to}: {latency:?}"));
         }
     }
 
     /// Reports to the judges that data over this link may be late.
-    fn touch(&self, kind: &'static str, from: &str, to: &str) {
+    fn touch(&self, kind: FaultKind, from: &str, to: &str) {
         self.world.observe(Evidence::Fault { kind, who: from.into(), other: Some(to.into()) });
     }
 }

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use mainstem_machine::Time;
+use mainstem_oracles::FaultKind;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::frames::Frames;
@@ -185,7 +186,7 @@ impl AsyncWrite for Stream {
             net.world.lost(arrow);
             if !std::mem::replace(&mut connection.silence_landed, true) {
                 net.world.landed(
-                    "half-open",
+                    FaultKind::HalfOpen,
                     &from,
                     format_args!("connection {} with {to}", self.connection),
                 );

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use mainstem_oracles::Guarantee;
+
 use crate::bus::BusFaults;
 use crate::cluster::Settings;
 use crate::database::PlannedFault;
@@ -15,7 +17,7 @@ pub struct Story {
     /// The seed of everything random in it; the caller's seed if there is none.
     pub seed: Option<u64>,
     /// The guarantees that the story exercises.
-    pub guards: Vec<String>,
+    pub guards: Vec<Guarantee>,
     pub replicas: Vec<String>,
     pub settings: Settings,
     /// Clients that lose a replica continue at the next one, instead of waiting for it.
@@ -146,7 +148,7 @@ impl Step {
             Self::Database { fate: DatabaseFate::Slow(_), .. } => "database slow",
             Self::Database { fate: DatabaseFate::CutOff, .. } => "database cut off",
             Self::Database { fate: DatabaseFate::Exhausted, .. } => "pool exhausted",
-            Self::CallFault(planned) => planned.call_fault.name(),
+            Self::CallFault(planned) => planned.call_fault.kind().as_str(),
             Self::Model { line: Said::IgnoresCancellation, .. } => "model ignores cancellation",
             _ => return None,
         })

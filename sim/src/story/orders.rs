@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mainstem_machine::{ChatId, MessageId, Role, SendMode};
+use mainstem_oracles::FaultKind;
 use mainstem_runtime::ports::{Env, within};
 
 use super::ast::UserOrder;
@@ -48,7 +49,7 @@ impl StoryRun {
     ) {
         let Some(request) = self.request(order, chat) else { return };
         if again.is_some() {
-            self.cluster.world.landed("asked twice", "user", format_args!("{}", request.key));
+            self.cluster.world.landed(FaultKind::AskedTwice, "user", format_args!("{}", request.key));
         }
         for target in std::iter::once(replica).chain(again.map(Some)) {
             let asking = self.ask(&request, target);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use mainstem_machine::hub::Measure;
 use mainstem_machine::{ChatId, Completion, RunError, Time, limits};
-use mainstem_oracles::{Evidence, Judge, Standing, WorldFacts};
+use mainstem_oracles::{Evidence, FaultKind, Guarantee, Judge, Standing, WorldFacts};
 use mainstem_runtime::ports::{Env, Generated, Notice};
 
 use super::ast::{
@@ -41,7 +41,7 @@ const REST: Duration = Duration::from_secs(120);
 /// The failure of a story.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    pub guarantee: String,
+    pub guarantee: Guarantee,
     /// The line and text of the sentence that failed, if it was a sentence.
     pub line: Option<(usize, String)>,
     pub why: String,
@@ -122,11 +122,11 @@ async fn play_in(story: &Story, world: &World) -> Result<(), Failure> {
     run.pass(START).await;
     for name in &story.replicas {
         if run.cluster.node(name).is_none() {
-            return Err(broken("L1", format!("{name} did not start")));
+            return Err(broken(Guarantee::L1, format!("{name} did not start")));
         }
         run.baseline.insert(name.clone(), run.cluster.tasks(name));
     }
-    let guarded = story.guards[0].as_str();
+    let guarded = story.guards[0];
     run.started = run.user.now();
     for sentence in &story.sentences {
         if let Err(why) = run.perform(sentence).await {
@@ -136,9 +136,9 @@ async fn play_in(story: &Story, world: &World) -> Result<(), Failure> {
             // A violation says more than a failed sentence.
             if let Some(found) = world.judge(|judge| judge.verdict().cloned()) {
                 let why = format!("{}; and the story: {why}", found.why);
-                return Err(Failure { guarantee: found.guarantee.into(), line, why });
+                return Err(Failure { guarantee: found.guarantee, line, why });
             }
-            return Err(Failure { guarantee: guarded.into(), line, why });
+            return Err(Failure { guarantee: guarded, line, why });
         }
         run.stop_if_judged()?;
     }
@@ -152,13 +152,13 @@ async fn play_in(story: &Story, world: &World) -> Result<(), Failure> {
         (ended, None) => ended,
         (Ok(()), Some(found)) => Err(broken(found.guarantee, found.to_string())),
         (Err(failure), Some(found)) => {
-            Err(Failure { guarantee: found.guarantee.into(), why: found.to_string(), ..failure })
+            Err(Failure { guarantee: found.guarantee, why: found.to_string(), ..failure })
         }
     }
 }
 
-fn broken(guarantee: &str, why: String) -> Failure {
-    Failure { guarantee: guarantee.into(), line: None, why }
+fn broken(guarantee: Guarantee, why: String) -> Failure {
+    Failure { guarantee, line: None, why }
 }
 
 impl StoryRun {
@@ -216,12 +216,16 @@ impl StoryRun {
                 self.viewers.remove(viewer);
             }
             Step::Move { viewer, replica } => {
-                self.cluster.world.landed("viewer moves", viewer, format_args!("to {replica}"));
+                self.cluster.world.landed(FaultKind::ViewerMoves, viewer, format_args!("to {replica}"));
                 self.viewer(viewer)?.move_to(replica);
             }
             Step::Read { viewer, reads } => {
                 if !reads {
-                    self.cluster.world.landed("viewer stops reading", viewer, format_args!("for a while"));
+                    self.cluster.world.landed(
+                        FaultKind::ViewerStopsReading,
+                        viewer,
+                        format_args!("for a while"),
+                    );
                 }
                 self.viewer(viewer)?.set_reading(*reads);
             }
@@ -376,11 +380,11 @@ impl StoryRun {
         Ok(())
     }
 
-    fn check_absences(&self, guarded: &str) -> Result<(), Failure> {
+    fn check_absences(&self, guarded: Guarantee) -> Result<(), Failure> {
         for (sentence, absence, since) in &self.absences {
             if let Some(why) = self.intruder(absence, *since) {
                 let line = Some((sentence.line, sentence.text.clone()));
-                return Err(Failure { guarantee: guarded.into(), line, why });
+                return Err(Failure { guarantee: guarded, line, why });
             }
         }
         Ok(())
@@ -399,13 +403,13 @@ impl StoryRun {
             return Ok(());
         };
         let line = Some((sentence.line, sentence.text.clone()));
-        Err(Failure { guarantee: "D2".into(), line, why: format!("no {fault:?} took effect since") })
+        Err(Failure { guarantee: Guarantee::D2, line, why: format!("no {fault:?} took effect since") })
     }
 
     /// Sends the requests of somebody who may not see the chat. The judges check the outcome (S10).
     fn try_as_stranger(&self, replica: &str, chat: &str) {
         let Some(id) = self.chats.get(chat).copied() else { return };
-        self.cluster.world.landed("a stranger tries", "stranger", format_args!("{chat} on {replica}"));
+        self.cluster.world.landed(FaultKind::StrangerTries, "stranger", format_args!("{chat} on {replica}"));
         let (env, replica) = (self.user.clone(), replica.to_owned());
         self.user.spawn(async move { client::try_as_stranger(&env, &replica, id).await }).detach();
     }
@@ -420,21 +424,21 @@ impl StoryRun {
         self.cluster.clear_faults();
         self.set_workers(&Workers::Everybody);
         let over = self.user.now() + bound;
-        self.eventually(&["L1"], bound).await?;
+        self.eventually(&[Guarantee::L1], bound).await?;
         self.pass(over.since(self.user.now())).await;
         self.remain_agreed().await?;
         // Unless clients roam, those of the dead replica would wait for ever.
         if self.final_crash && !self.roams.is_empty() && self.crash_a_worker() {
-            self.eventually(&["L1"], bound).await?;
+            self.eventually(&[Guarantee::L1], bound).await?;
         }
         self.cluster.world.trace("story", format_args!("models finish"));
         self.cluster.model_control.finish_all();
-        self.eventually(&["L2", "L3"], REST).await?;
-        self.eventually(&["L1"], bound).await?;
+        self.eventually(&[Guarantee::L2, Guarantee::L3], REST).await?;
+        self.eventually(&[Guarantee::L1], bound).await?;
         self.cluster.world.trace("story", format_args!("everybody leaves"));
         self.viewers.clear();
         let retention = limits::HUB_RETENTION + limits::EPISODE_RETENTION + limits::OP_TIMEOUT;
-        self.eventually(&["B2"], retention).await
+        self.eventually(&[Guarantee::B2], retention).await
     }
 
     /// Between two turns of a chat there is little that could differ, so agreeing once is not enough: from
@@ -445,7 +449,7 @@ impl StoryRun {
         while self.user.now() < until {
             self.pass(STEP * 10).await;
             let now = self.user.now();
-            match self.missing(&["L1"]) {
+            match self.missing(&[Guarantee::L1]) {
                 None => differs_since = None,
                 Some((guarantee, why)) => {
                     let lasts = now.since(*differs_since.get_or_insert(now));
@@ -474,7 +478,7 @@ impl StoryRun {
     }
 
     /// Waits until these guarantees hold.
-    async fn eventually(&mut self, guarantees: &[&str], bound: Duration) -> Result<(), Failure> {
+    async fn eventually(&mut self, guarantees: &[Guarantee], bound: Duration) -> Result<(), Failure> {
         let until = self.user.now() + bound;
         while let Some((guarantee, why)) = self.missing(guarantees) {
             if self.user.now() >= until {
@@ -487,20 +491,20 @@ impl StoryRun {
         self.stop_if_judged()
     }
 
-    fn overdue(&self, guarantee: &'static str, why: String) {
+    fn overdue(&self, guarantee: Guarantee, why: String) {
         let now = self.user.now();
         self.cluster.world.judge(|judge| judge.overdue(now, guarantee, why));
     }
 
     /// The first of these guarantees that does not hold yet, and why.
-    fn missing(&self, guarantees: &[&str]) -> Option<(&'static str, String)> {
+    fn missing(&self, guarantees: &[Guarantee]) -> Option<(Guarantee, String)> {
         let viewers = self.viewers.iter().map(|(name, viewer)| Standing {
             viewer: name.as_str().into(),
             chat: viewer.chat(),
             connected: viewer.is_connected(),
         });
         let names = self.cluster.names();
-        let left = names.iter().filter(|_| guarantees.contains(&"B2"));
+        let left = names.iter().filter(|_| guarantees.contains(&Guarantee::B2));
         let left = left.filter_map(|name| self.nothing_left(name).err()).collect();
         let facts = WorldFacts {
             now: self.user.now(),

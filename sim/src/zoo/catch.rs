@@ -1,5 +1,6 @@
 //! Parses the output of a failed run: the guarantee that it names, and what detected the failure.
 
+use mainstem_oracles::Guarantee;
 use serde::{Deserialize, Serialize};
 
 /// What detected the failure.
@@ -42,15 +43,15 @@ impl Finder {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Catch {
     /// `None` if the output names no guarantee.
-    pub(super) guarantee: Option<String>,
+    pub(super) guarantee: Option<Guarantee>,
     pub(super) finder: Finder,
     pub(super) why: String,
 }
 
 impl Catch {
     /// Whether it names a guarantee that the bug breaks.
-    pub(super) fn names(&self, breaks: &[String]) -> bool {
-        self.guarantee.as_ref().is_some_and(|named| breaks.contains(named))
+    pub(super) fn names(&self, breaks: &[Guarantee]) -> bool {
+        self.guarantee.is_some_and(|named| breaks.contains(&named))
     }
 }
 
@@ -68,11 +69,11 @@ pub(super) fn of_story(output: &str) -> Option<Catch> {
     }
     if lines.iter().any(|line| line.starts_with("no end after ")) {
         // Time stands still if a machine spins without input.
-        return Some(catch(Some("L4".into()), Finder::Clock, why));
+        return Some(catch(Some(Guarantee::L4), Finder::Clock, why));
     }
     let (at, id, rest) = lines.iter().enumerate().find_map(|(at, line)| {
         let (id, rest) = line.split_once(": ")?;
-        is_id(id).then_some((at, id, rest))
+        Some((at, id.parse().ok()?, rest))
     })?;
     let in_story = lines[..at].iter().any(|line| line.starts_with("line "));
     let finder = match in_story {
@@ -81,10 +82,10 @@ pub(super) fn of_story(output: &str) -> Option<Catch> {
         false if rest.starts_with("not within ") => Finder::Finale,
         false => Finder::Judge,
     };
-    Some(catch(Some(id.to_owned()), finder, why))
+    Some(catch(Some(id), finder, why))
 }
 
-fn catch(guarantee: Option<String>, finder: Finder, why: String) -> Catch {
+fn catch(guarantee: Option<Guarantee>, finder: Finder, why: String) -> Catch {
     Catch { guarantee, finder, why }
 }
 
@@ -94,7 +95,7 @@ pub(super) struct Seed {
     pub(super) seed: u64,
     pub(super) verdict: String,
     #[serde(default)]
-    pub(super) guarantee: Option<String>,
+    pub(super) guarantee: Option<Guarantee>,
     #[serde(default)]
     pub(super) why: String,
 }
@@ -104,36 +105,34 @@ impl Seed {
     pub(super) fn catch(&self) -> Option<Catch> {
         let (guarantee, finder) = match self.verdict.as_str() {
             "clean" => return None,
-            "panicked" => (self.guarantee.clone().or_else(|| first_id(&self.why)), Finder::Assertion),
-            "hung" => (Some("L4".into()), Finder::Clock),
-            "logged" => (self.guarantee.clone(), Finder::Log),
-            _ => (self.guarantee.clone(), Finder::Run),
+            "panicked" => (self.guarantee.or_else(|| first_id(&self.why)), Finder::Assertion),
+            "hung" => (Some(Guarantee::L4), Finder::Clock),
+            "logged" => (self.guarantee, Finder::Log),
+            _ => (self.guarantee, Finder::Run),
         };
         Some(catch(guarantee, finder, self.why.clone()))
     }
 }
 
-fn is_id(word: &str) -> bool {
-    crate::story::GUARANTEES.contains(&word)
-}
-
 /// The first id of a guarantee in a text.
-fn first_id(text: &str) -> Option<String> {
-    text.split(|c: char| !c.is_ascii_alphanumeric()).find(|word| is_id(word)).map(str::to_owned)
+fn first_id(text: &str) -> Option<Guarantee> {
+    text.split(|c: char| !c.is_ascii_alphanumeric()).find_map(|word| word.parse().ok())
 }
 
 #[cfg(test)]
 mod tests {
+    use mainstem_oracles::Guarantee;
+
     use super::{Catch, Finder, Seed, of_story};
 
-    fn output(text: &str) -> (Option<String>, Finder) {
+    fn output(text: &str) -> (Option<Guarantee>, Finder) {
         let Catch { guarantee, finder, .. } = of_story(text).expect(text);
         (guarantee, finder)
     }
 
     #[test]
     fn a_failed_story_says_which_guarantee_and_who_found_it() {
-        let id = |id: &str| Some(id.to_owned());
+        let id = |id: &str| Some(id.parse().unwrap());
         let end = "scenario x, seed 0\nS9: no verdict\n";
         for (text, expected) in [
             (
@@ -165,10 +164,10 @@ mod tests {
         let clean = read(r#"{"seed":7,"verdict":"clean","guarantee":null,"why":"","steps":9}"#);
         assert_eq!((clean.seed, clean.catch()), (7, None));
         let broken = read(r#"{"seed":8,"verdict":"broken","guarantee":"S3","why":"a"}"#).catch().unwrap();
-        assert!(broken.names(&["B2".into(), "S3".into()]) && !broken.names(&["S2".into()]));
+        assert!(broken.names(&[Guarantee::B2, Guarantee::S3]) && !broken.names(&[Guarantee::S2]));
         let panicked = read(r#"{"seed":8,"verdict":"panicked","guarantee":null,"why":"S4: nothing"}"#);
-        assert!(panicked.catch().unwrap().names(&["S4".into()]));
+        assert!(panicked.catch().unwrap().names(&[Guarantee::S4]));
         let hung = read(r#"{"seed":8,"verdict":"hung","guarantee":null,"why":""}"#).catch().unwrap();
-        assert!(hung.names(&["L4".into()]));
+        assert!(hung.names(&[Guarantee::L4]));
     }
 }

@@ -2,10 +2,10 @@
 //!
 //! Errors name the file and the key. [`plant`](super::plant) checks whether the changes fit the source.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
+use mainstem_oracles::Guarantee;
 use serde::Deserialize;
 
 /// The default number of seeds for random runs.
@@ -19,7 +19,7 @@ pub(super) struct Entry {
     pub(super) path: PathBuf,
     pub(super) title: String,
     /// A catch counts only if it names one of these.
-    pub(super) breaks: Vec<String>,
+    pub(super) breaks: Vec<Guarantee>,
     /// The story that fails with the bug and passes without it. Only an entry that must survive may have
     /// none.
     pub(super) story: Option<PathBuf>,
@@ -64,7 +64,7 @@ impl std::error::Error for Problem {}
 struct File {
     title: String,
     #[serde(default)]
-    breaks: Vec<String>,
+    breaks: Vec<Guarantee>,
     story: Option<String>,
     /// For human readers only.
     #[serde(default, rename = "note")]
@@ -111,17 +111,13 @@ pub(super) fn read(path: &Path, stories: &[PathBuf]) -> Result<Entry, Problem> {
 fn parse(path: &Path, text: &str, find_story: impl Fn(&str) -> Option<PathBuf>) -> Result<Entry, Problem> {
     let problem = |what: String| Problem { path: path.to_owned(), what };
     let file: File = toml::from_str(text).map_err(|error| problem(error.to_string()))?;
-    let named: BTreeSet<_> = crate::story::GUARANTEES.into_iter().collect();
-    if let Some(unknown) = file.breaks.iter().find(|id| !named.contains(id.as_str())) {
-        return Err(problem(format!("breaks: {unknown:?} is the id of no guarantee, like S3")));
-    }
     if file.must_survive && !file.breaks.is_empty() {
         return Err(problem("breaks: what must survive breaks nothing".into()));
     }
     if !file.must_survive && file.breaks.is_empty() {
         return Err(problem("breaks: names no guarantee".into()));
     }
-    if file.caught.is_some() && file.breaks != ["D1"] {
+    if file.caught.is_some() && file.breaks != [Guarantee::D1] {
         return Err(problem("caught: what two processes show breaks D1, and nothing else".into()));
     }
     let story = match &file.story {
@@ -194,7 +190,7 @@ mod tests {
     fn what_is_wrong_is_told_with_the_file_and_the_key() {
         for (head, key) in [
             ("title = 'a'\nbreaks = ['S3']\nstory = 'R01'\nbraeks = 1", "unknown field `braeks`"),
-            ("title = 'a'\nbreaks = ['S99']\nstory = 'R01'", "breaks: \"S99\""),
+            ("title = 'a'\nbreaks = ['S99']\nstory = 'R01'", "at line 2, column 11"),
             ("title = 'a'\nbreaks = []\nstory = 'R01'", "breaks: names no guarantee"),
             ("title = 'a'\nbreaks = ['S3']", "story: is missing"),
             ("title = 'a'\nbreaks = ['S3']\nstory = 'R99'", "story: there is no R99.story"),

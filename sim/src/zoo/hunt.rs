@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use mainstem_oracles::Guarantee;
 
 use super::catch::{self, Catch, Finder, Seed};
 use super::entry::Entry;
@@ -42,7 +43,7 @@ pub(super) struct How {
     pub(super) stories_only: bool,
     pub(super) shrink: bool,
     pub(super) rare: bool,
-    pub(super) without_oracle: Option<String>,
+    pub(super) without_oracle: Option<Guarantee>,
 }
 
 /// The result for one bug.
@@ -169,8 +170,8 @@ impl Hunter {
     ) -> anyhow::Result<Option<Catch>> {
         let mut command = Command::new(program);
         command.arg(if twice { "check-determinism" } else { "scenarios" }).arg(story);
-        if let Some(oracle) = self.how.without_oracle.as_ref().filter(|_| !twice) {
-            command.args(["--without-oracle", oracle]);
+        if let Some(oracle) = self.how.without_oracle.filter(|_| !twice) {
+            command.args(["--without-oracle", oracle.as_str()]);
         }
         let (code, output) = self.run(command, name, STORY_LIMIT)?;
         match code {
@@ -215,8 +216,8 @@ impl Hunter {
         let _ = std::fs::remove_file(&results);
         let mut command = Command::new(program);
         command.args(["run", "--seeds", &format!("{from}..{to}"), "--stop", "--results"]).arg(&results);
-        if let Some(oracle) = &self.how.without_oracle {
-            command.args(["--without-oracle", oracle]);
+        if let Some(oracle) = self.how.without_oracle {
+            command.args(["--without-oracle", oracle.as_str()]);
         }
         let (code, output) = self.run(command, &format!("{name}.runs"), RUNS_LIMIT)?;
         let read = std::fs::read_to_string(&results).unwrap_or_default();
@@ -314,7 +315,7 @@ fn stem(path: &Path) -> String {
 
 fn different(output: &str) -> Catch {
     let why = output.lines().find(|line| line.starts_with("D1: ")).unwrap_or("two traces differ").to_owned();
-    Catch { guarantee: Some("D1".into()), finder: Finder::Determinism, why }
+    Catch { guarantee: Some(Guarantee::D1), finder: Finder::Determinism, why }
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
+use mainstem_oracles::Guarantee;
+
 use super::{How, Hunted, Hunter};
 use crate::zoo::catch::Finder;
 use crate::zoo::entry::{Change, Entry};
@@ -53,21 +55,21 @@ impl Scratch {
         path
     }
 
-    fn hunter(&self, clean: &str, shrink: bool, without: Option<&str>) -> anyhow::Result<Hunter> {
+    fn hunter(&self, clean: &str, shrink: bool, without: Option<Guarantee>) -> anyhow::Result<Hunter> {
         let clean = self.program("clean", clean);
         let stories = vec![self.0.join("x.story")];
-        let how = How { shrink, without_oracle: without.map(str::to_owned), ..How::default() };
+        let how = How { shrink, without_oracle: without, ..How::default() };
         Hunter::new(clean, self.0.join("out"), stories, how)
     }
 
-    fn entry(&self, breaks: &[&str]) -> Entry {
+    fn entry(&self, breaks: &[Guarantee]) -> Entry {
         Entry {
             name: "R01".into(),
             path: "R01.toml".into(),
             title: String::new(),
-            breaks: breaks.iter().map(|id| (*id).to_owned()).collect(),
+            breaks: breaks.to_vec(),
             story: Some(self.0.join("x.story")),
-            by_determinism: breaks == ["D1"],
+            by_determinism: breaks == [Guarantee::D1],
             seeds: 4,
             rare: false,
             must_survive: breaks.is_empty(),
@@ -75,7 +77,7 @@ impl Scratch {
         }
     }
 
-    fn hunt(&self, breaks: &[&str], without: Option<&str>) -> Hunted {
+    fn hunt(&self, breaks: &[Guarantee], without: Option<Guarantee>) -> Hunted {
         let broken = self.program("broken", BROKEN);
         self.hunter(CLEAN, true, without).unwrap().hunt(&self.entry(breaks), &broken).unwrap()
     }
@@ -89,7 +91,7 @@ impl Drop for Scratch {
 
 #[test]
 fn a_bug_is_caught_by_its_story_and_by_the_first_seed_that_names_what_it_breaks() {
-    let hunted = Scratch::new("both").hunt(&["S3"], None);
+    let hunted = Scratch::new("both").hunt(&[Guarantee::S3], None);
     assert_eq!(hunted.by_story.unwrap().finder, Finder::Judge);
     assert_eq!(hunted.by_runs.unwrap().seed, 2);
     // Seed 0 failed by S1, which this bug does not break.
@@ -99,21 +101,21 @@ fn a_bug_is_caught_by_its_story_and_by_the_first_seed_that_names_what_it_breaks(
 
 #[test]
 fn without_the_oracle_that_alone_sees_it_a_bug_is_missed() {
-    let hunted = Scratch::new("without").hunt(&["S3"], Some("S3"));
+    let hunted = Scratch::new("without").hunt(&[Guarantee::S3], Some(Guarantee::S3));
     assert!(hunted.by_story.is_none() && hunted.story_missed.is_none() && hunted.by_runs.is_none());
 }
 
 #[test]
 fn a_catch_under_another_name_is_none() {
-    let hunted = Scratch::new("name").hunt(&["S2"], None);
+    let hunted = Scratch::new("name").hunt(&[Guarantee::S2], None);
     assert_eq!((hunted.seeds_run, hunted.seeds_missed), (4, 2));
     assert!(hunted.by_story.is_none() && hunted.by_runs.is_none());
-    assert_eq!(hunted.story_missed.unwrap().guarantee.unwrap(), "S3");
+    assert_eq!(hunted.story_missed.unwrap().guarantee, Some(Guarantee::S3));
 }
 
 #[test]
 fn two_processes_show_what_one_does_not() {
-    let hunted = Scratch::new("twice").hunt(&["D1"], None);
+    let hunted = Scratch::new("twice").hunt(&[Guarantee::D1], None);
     assert_eq!(hunted.by_story.unwrap().finder, Finder::Determinism);
     let caught = hunted.by_runs.unwrap();
     assert_eq!((caught.seed, caught.catch.finder), (2, Finder::Determinism));
@@ -131,7 +133,7 @@ fn a_story_that_fails_without_the_bug_is_an_error() {
     let scratch = Scratch::new("clean");
     let broken = scratch.program("broken", BROKEN);
     let both = CLEAN.replace("run*)", "scenarios*) echo 'S3: x'; exit 1 ;;\nrun*)");
-    let error = scratch.hunter(&both, false, None).unwrap().hunt(&scratch.entry(&["S3"]), &broken);
+    let error = scratch.hunter(&both, false, None).unwrap().hunt(&scratch.entry(&[Guarantee::S3]), &broken);
     assert!(error.unwrap_err().to_string().contains("fails without any bug"));
 }
 

@@ -18,6 +18,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use mainstem_oracles::Guarantee;
 
 use build::Builder;
 use entry::Entry;
@@ -46,7 +47,7 @@ pub struct Options {
     shrink: bool,
     /// Switches the oracle of one guarantee off: bugs that only it catches are missed then.
     #[arg(long, value_name = "ID")]
-    without_oracle: Option<String>,
+    without_oracle: Option<Guarantee>,
     /// Begins no further bug after this time, like 10m.
     #[arg(long = "for", value_name = "TIME", value_parser = time)]
     limit: Option<Duration>,
@@ -111,13 +112,13 @@ pub fn run(options: &Options, scenarios: &Path) -> anyhow::Result<u8> {
             stories_only: options.stories_only,
             shrink: options.shrink,
             rare: options.rare,
-            without_oracle: options.without_oracle.clone(),
+            without_oracle: options.without_oracle,
         },
     )?;
     let until = options.limit.map(|limit| start + limit);
     let results = options.results.clone().unwrap_or_else(|| home.join("results.jsonl"));
     let rows = hunt_all(&entries, &builder, hunter, until, options, &results)?;
-    let (stories_only, without_oracle) = (options.stories_only, options.without_oracle.clone());
+    let (stories_only, without_oracle) = (options.stories_only, options.without_oracle);
     let report = Report { rows, stories_only, without_oracle };
     println!("{report}");
     println!("results in {}", results.display());

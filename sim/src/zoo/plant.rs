@@ -196,7 +196,7 @@ mod tests {
             name: "R01".into(),
             path: "R01.toml".into(),
             title: String::new(),
-            breaks: vec!["S3".into()],
+            breaks: vec![mainstem_oracles::Guarantee::S3],
             story: None,
             by_determinism: false,
             seeds: 1,

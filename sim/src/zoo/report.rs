@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use mainstem_oracles::Guarantee;
 use serde::Serialize;
 
 use super::catch::Catch;
@@ -34,7 +35,7 @@ pub(super) enum Fate {
 pub(super) struct Row {
     pub(super) name: String,
     pub(super) title: String,
-    pub(super) breaks: Vec<String>,
+    pub(super) breaks: Vec<Guarantee>,
     pub(super) fate: Fate,
     /// Random runs are tried only on request.
     pub(super) rare: bool,
@@ -117,7 +118,7 @@ fn millis(time: Duration) -> u64 {
 pub(super) struct Report {
     pub(super) rows: Vec<Row>,
     pub(super) stories_only: bool,
-    pub(super) without_oracle: Option<String>,
+    pub(super) without_oracle: Option<Guarantee>,
 }
 
 impl Report {
@@ -152,7 +153,7 @@ impl fmt::Display for Report {
                 writeln!(f, "{}: {error}", row.name)?;
             }
             if let Some(other) = row.story_missed.as_ref().filter(|_| row.fate != Fate::Survived) {
-                let named = other.guarantee.as_deref().unwrap_or("nothing");
+                let named = other.guarantee.map_or("nothing", Guarantee::as_str);
                 writeln!(f, "{}: its story fails by {named}: {}", row.name, other.why)?;
             }
         }
@@ -202,11 +203,12 @@ fn cells(row: &Row) -> [String; 7] {
     };
     let shrunk = row.shrunk.clone().unwrap_or_else(|| "-".into());
     let build = if known { format!("{} s", seconds(row.build_ms)) } else { "-".into() };
-    [fate.into(), row.name.clone(), row.breaks.join(" "), story, runs, shrunk, build]
+    let breaks: Vec<_> = row.breaks.iter().map(|guarantee| guarantee.as_str()).collect();
+    [fate.into(), row.name.clone(), breaks.join(" "), story, runs, shrunk, build]
 }
 
 fn by(catch: &Catch) -> String {
-    format!("{} by {}", catch.guarantee.as_deref().unwrap_or("nothing"), catch.finder.as_str())
+    format!("{} by {}", catch.guarantee.map_or("nothing", Guarantee::as_str), catch.finder.as_str())
 }
 
 fn seconds(ms: u64) -> String {
@@ -215,6 +217,8 @@ fn seconds(ms: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use mainstem_oracles::Guarantee;
+
     use std::time::Duration;
 
     use super::{Fate, Report, Row};
@@ -227,7 +231,7 @@ mod tests {
             name: "R01".into(),
             path: "R01.toml".into(),
             title: "a".into(),
-            breaks: if must_survive { vec![] } else { vec!["S3".into()] },
+            breaks: if must_survive { vec![] } else { vec![Guarantee::S3] },
             story: None,
             by_determinism: false,
             seeds: 9,
@@ -238,7 +242,7 @@ mod tests {
     }
 
     fn catch() -> Catch {
-        Catch { guarantee: Some("S3".into()), finder: Finder::Judge, why: "as it is".into() }
+        Catch { guarantee: Some(Guarantee::S3), finder: Finder::Judge, why: "as it is".into() }
     }
 
     fn by_story() -> Hunted {

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use mainstem_oracles::Guarantee;
+
 use crate::marks::{Marks, add, count_marks};
 use crate::walk::{Run, Verdict, walk};
 
@@ -26,8 +28,8 @@ pub struct Batch<'a> {
     pub choices: usize,
     /// Ends after the first run that is not clean.
     pub stop: bool,
-    /// Oracles that are switched off, by the ids of their guarantees.
-    pub without: &'a [&'a str],
+    /// Guarantees whose oracles are switched off.
+    pub without: &'a [Guarantee],
 }
 
 /// What came of it.

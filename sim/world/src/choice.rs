@@ -128,6 +128,8 @@ pub enum Choice {
     Say(NodeAt, ChatAt),
     /// A model says more than fits one part.
     SayMuch(NodeAt, ChatAt),
+    /// A model says many parts at once.
+    SayMany(NodeAt, ChatAt),
     /// A model ends its answer.
     Finish(NodeAt, ChatAt),
     /// A model fails; another attempt may go better.
@@ -152,6 +154,8 @@ pub enum Choice {
     Pass,
     /// A replica's process dies.
     Crash(NodeAt),
+    /// A replica's process dies, and does not start again.
+    Lost(NodeAt),
     /// A replica's process starts.
     Start(NodeAt),
     /// A replica stands still.
@@ -202,7 +206,7 @@ impl Choice {
             | Self::Read(_)
             | Self::Exit(_) => Class::Progress,
             Self::Operation { how: How::Late, .. } | Self::Start(_) | Self::Resume(_) => Class::Late,
-            Self::Say(..) | Self::SayMuch(..) | Self::Finish(..) => Class::Model,
+            Self::Say(..) | Self::SayMuch(..) | Self::SayMany(..) | Self::Finish(..) => Class::Model,
             Self::Watch(..) | Self::Leave(_) | Self::Ask(..) | Self::AskAgain(_) => Class::User,
             Self::Operation { how: How::Happen | How::Hold, .. }
             | Self::HoldNotices(_)
@@ -218,6 +222,7 @@ impl Choice {
             | Self::FailForGood(..)
             | Self::Lose(_)
             | Self::Crash(_)
+            | Self::Lost(_)
             | Self::Pause(_)
             | Self::Drain(_)
             | Self::HandOver(_) => Class::Fault,
@@ -367,6 +372,7 @@ impl fmt::Display for Choice {
             Self::BreakLink(node, chat) => write!(f, "break-link {node} {chat}"),
             Self::Say(node, chat) => write!(f, "say {node} {chat}"),
             Self::SayMuch(node, chat) => write!(f, "say-much {node} {chat}"),
+            Self::SayMany(node, chat) => write!(f, "say-many {node} {chat}"),
             Self::Finish(node, chat) => write!(f, "finish {node} {chat}"),
             Self::Fail(node, chat) => write!(f, "fail {node} {chat}"),
             Self::FailForGood(node, chat) => write!(f, "fail-for-good {node} {chat}"),
@@ -379,6 +385,7 @@ impl fmt::Display for Choice {
             Self::AskAgain(node) => write!(f, "ask-again {node}"),
             Self::Pass => f.write_str("pass"),
             Self::Crash(node) => write!(f, "crash {node}"),
+            Self::Lost(node) => write!(f, "lost {node}"),
             Self::Start(node) => write!(f, "start {node}"),
             Self::Pause(node) => write!(f, "pause {node}"),
             Self::Resume(node) => write!(f, "resume {node}"),
@@ -410,6 +417,7 @@ fn parse(words: &[&str]) -> Option<Choice> {
         ["break-bus", _] => Some(Choice::BreakBus),
         ["ask-again", _] => Some(Choice::AskAgain),
         ["crash", _] => Some(Choice::Crash),
+        ["lost", _] => Some(Choice::Lost),
         ["start", _] => Some(Choice::Start),
         ["pause", _] => Some(Choice::Pause),
         ["resume", _] => Some(Choice::Resume),
@@ -428,6 +436,7 @@ fn parse(words: &[&str]) -> Option<Choice> {
         ["break-link", _, _] => Some(Choice::BreakLink),
         ["say", _, _] => Some(Choice::Say),
         ["say-much", _, _] => Some(Choice::SayMuch),
+        ["say-many", _, _] => Some(Choice::SayMany),
         ["finish", _, _] => Some(Choice::Finish),
         ["fail", _, _] => Some(Choice::Fail),
         ["fail-for-good", _, _] => Some(Choice::FailForGood),

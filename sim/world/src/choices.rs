@@ -14,6 +14,7 @@ impl World {
         for (at, node) in self.state.nodes.iter().enumerate() {
             let at = NodeAt(at as u8);
             match node.life {
+                Life::Lost => {}
                 Life::Down => into.push(Choice::Start(at)),
                 Life::Paused => into.extend([Choice::Resume(at), Choice::Crash(at)]),
                 Life::Up => self.choices_of(at, node, into),
@@ -84,7 +85,7 @@ impl World {
             }
             if open.model.is_some() {
                 if self.state.budget.parts > 0 {
-                    into.extend([Choice::Say(at, *chat), Choice::SayMuch(at, *chat)]);
+                    into.extend([Choice::Say, Choice::SayMuch, Choice::SayMany].map(|say| say(at, *chat)));
                 }
                 into.push(Choice::Finish(at, *chat));
                 if faults {
@@ -102,7 +103,16 @@ impl World {
         }
         if faults {
             into.extend([Choice::BreakBus(at), Choice::Crash(at), Choice::Pause(at)]);
+            if self.may_be_lost(at) {
+                into.push(Choice::Lost(at));
+            }
         }
+    }
+
+    /// Whether another replica can take its place.
+    pub(crate) fn may_be_lost(&self, node: NodeAt) -> bool {
+        let others = self.state.nodes.iter().enumerate().filter(|(at, _)| *at != usize::from(node.0));
+        others.into_iter().any(|(_, other)| other.life != Life::Lost)
     }
 
     fn may_answer_dial(&self, worker: Option<NodeAt>) -> bool {

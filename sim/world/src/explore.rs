@@ -6,7 +6,7 @@ use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use mainstem_oracles::Judge;
+use mainstem_oracles::{Guarantee, Judge};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::choice::Choice;
@@ -70,7 +70,7 @@ struct Level {
 
 /// Looks at every state that `setup` allows, up to these bounds or the first that breaks a guarantee. `progress` is
 /// called now and then.
-pub fn explore(setup: Setup, bounds: Bounds, without: &[&str], mut progress: impl FnMut(&Seen)) -> Seen {
+pub fn explore(setup: Setup, bounds: Bounds, without: &[Guarantee], mut progress: impl FnMut(&Seen)) -> Seen {
     let begun = Instant::now();
     let mut seen = Seen::default();
     let mut known: HashSet<u128, BuildHasherDefault<AsItIs>> = HashSet::default();

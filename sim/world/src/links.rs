@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use mainstem_machine::hub::HubEvent;
 use mainstem_machine::replica::ReplicaEvent;
 use mainstem_machine::{DialId, FollowerId, RelayFault, RelayPosition, ReplicaId};
-use mainstem_oracles::Evidence;
+use mainstem_oracles::{Evidence, FaultKind};
 
 use crate::choice::{ChatAt, NodeAt};
 use crate::node::{Label, Life, Link, LinkStage, Open};
@@ -42,10 +42,9 @@ impl World {
     }
 
     pub(crate) fn close_dial(&mut self, node: NodeAt, chat: ChatAt, dial: DialId) {
-        let open = self.node(node).hubs.get(&chat);
-        if open.and_then(|open| open.link.as_ref()).is_some_and(|link| link.dial == dial) {
-            self.part(node, chat);
-        }
+        let present = self.link(node, chat).map(|link| link.dial);
+        assert_eq!(present, Some(dial), "B2: a hub closes what is open, once");
+        self.part(node, chat);
     }
 
     /// Takes the link of a hub away; its worker hears of it.
@@ -68,7 +67,7 @@ impl World {
         if !self.peek(node).is_some_and(|node| node.is_up()) {
             return;
         }
-        let worker = worker.filter(|worker| self.state.nodes[usize::from(worker.0)].life != Life::Down);
+        let worker = worker.filter(|worker| self.state.nodes[usize::from(worker.0)].is_there());
         let Some(worker) = worker else { return self.lose_link(node, chat, dial, RelayFault::Gone) };
         if self.state.nodes[usize::from(worker.0)].life == Life::Paused {
             return;
@@ -166,19 +165,19 @@ impl World {
         // What was sent before it became slow is under way.
         self.fill(node, chat);
         self.state.budget.delays -= 1;
-        self.strike_link(node, worker, "link slow");
+        self.strike_link(node, worker, FaultKind::LinkSlow);
     }
 
     pub(crate) fn break_link(&mut self, node: NodeAt, chat: ChatAt) {
         let Some(link) = self.link(node, chat) else { return };
         let (worker, dial) = (link.worker, link.dial);
         if self.take_fault() {
-            self.strike_link(node, worker, "reset");
+            self.strike_link(node, worker, FaultKind::Reset);
             self.lose_link(node, chat, dial, RelayFault::Gone);
         }
     }
 
-    fn strike_link(&mut self, node: NodeAt, worker: Option<NodeAt>, fault: &'static str) {
+    fn strike_link(&mut self, node: NodeAt, worker: Option<NodeAt>, fault: FaultKind) {
         let worker = worker.map_or_else(|| "nobody".into(), |worker| self.name(worker));
         let who = self.name(node);
         self.fault(fault, who, Some(worker));
@@ -206,7 +205,7 @@ impl World {
         if self.peek(node).is_some_and(|node| !node.notices.is_empty()) && self.take_fault() {
             self.node(node).notices.pop_front();
             let who = self.name(node);
-            self.fault("notice lost", who, None);
+            self.fault(FaultKind::NoticeLost, who, None);
         }
     }
 
@@ -216,7 +215,7 @@ impl World {
             self.state.budget.delays -= 1;
             self.node(node).notices_held = true;
             let who = self.name(node);
-            self.fault("notice late", who, None);
+            self.fault(FaultKind::NoticeLate, who, None);
         }
     }
 
@@ -225,7 +224,7 @@ impl World {
             return;
         }
         let who = self.name(node);
-        self.fault("bus breaks", who, None);
+        self.fault(FaultKind::BusLost, who, None);
         let here = self.node(node);
         here.notices.clear();
         let listening: Vec<_> = here

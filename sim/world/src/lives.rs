@@ -4,11 +4,14 @@ use mainstem_machine::Time;
 use mainstem_machine::hub::HubEvent;
 use mainstem_machine::limits::OP_TIMEOUT;
 use mainstem_machine::replica::{Replica, ReplicaConfig, ReplicaEvent};
-use mainstem_oracles::{Evidence, Life as Lived, RunEnd, StreamEnd};
+use mainstem_oracles::{Evidence, FaultKind, Guarantee, Life as Lived, RunEnd, StreamEnd};
 
 use crate::choice::{NodeAt, ViewerAt};
-use crate::node::{Draining, Life, LinkStage, Stage, Task};
+use crate::node::{Draining, Life, LinkStage, Node, Stage, Task};
 use crate::world::{Asking, World};
+
+/// Times in a row that something may be due without time passing.
+const STUCK_MAX: u16 = 100;
 
 impl World {
     fn life(&self, node: NodeAt) -> Option<Life> {
@@ -35,19 +38,20 @@ impl World {
     }
 
     /// A process dies.
-    pub(crate) fn crash(&mut self, node: NodeAt) {
-        if self.life(node).is_some_and(|life| life != Life::Down) && self.take_fault() {
-            self.take_down(node);
+    pub(crate) fn crash(&mut self, node: NodeAt, into: Life) {
+        let there = self.peek(node).is_some_and(Node::is_there);
+        if there && (into != Life::Lost || self.may_be_lost(node)) && self.take_fault() {
+            self.take_down(node, into);
         }
     }
 
-    fn take_down(&mut self, node: NodeAt) {
+    fn take_down(&mut self, node: NodeAt, into: Life) {
         self.lived(node, Lived::Crashed);
         let here = self.node(node);
         let hubs = std::mem::take(&mut here.hubs);
         let operations = std::mem::take(&mut here.operations);
         here.notices.clear();
-        (here.life, here.work_bus, here.notices_held) = (Life::Down, false, false);
+        (here.life, here.work_bus, here.notices_held) = (into, false, false);
         for (chat, open) in hubs {
             if let Some(model) = open.model {
                 self.observe(Evidence::RunEnded { run: model.run.0, how: RunEnd::Cancelled });
@@ -90,7 +94,7 @@ impl World {
         if self.life(node) == Some(Life::Up) && self.take_fault() {
             self.node(node).life = Life::Paused;
             let who = self.name(node);
-            self.fault("pause", who, None);
+            self.fault(FaultKind::Pause, who, None);
             self.lived(node, Lived::Paused);
         }
     }
@@ -127,8 +131,12 @@ impl World {
 
     /// Whether a drain has come so far that the process may end.
     pub(crate) fn may_exit(&self, node: NodeAt) -> bool {
-        self.peek(node)
-            .is_some_and(|node| node.is_up() && node.draining != Draining::No && node.replica.is_drained())
+        self.peek(node).is_some_and(|node| {
+            // What it handed over is taken up at once only if others hear of it.
+            let announced =
+                !node.operations.iter().any(|operation| matches!(operation.task, Task::Publish(_)));
+            node.is_up() && node.draining != Draining::No && node.replica.is_drained() && announced
+        })
     }
 
     /// A drained replica ends its streams, and then itself.
@@ -136,7 +144,7 @@ impl World {
         if self.may_exit(node) {
             self.tell_hubs(node, &HubEvent::Close);
             self.cut_streams(node, StreamEnd::Leaving);
-            self.take_down(node);
+            self.take_down(node, Life::Down);
         }
     }
 
@@ -165,6 +173,12 @@ impl World {
         }
         let Some(at) = self.next_deadline() else { return };
         self.state.budget.passes -= 1;
+        self.state.stuck = if at > self.state.now { 0 } else { self.state.stuck + 1 };
+        if self.state.stuck > STUCK_MAX {
+            let (now, why) =
+                (self.state.now, "something is due, and stays due however often it is woken".into());
+            return self.judge.overdue(now, Guarantee::L4, why);
+        }
         self.state.now = self.state.now.max(at);
         for at in 0..self.state.nodes.len() {
             let node = NodeAt(at as u8);

@@ -38,6 +38,8 @@ pub(crate) enum Life {
     Up,
     Paused,
     Down,
+    /// It does not start again.
+    Lost,
 }
 
 /// How far a drain is.
@@ -218,6 +220,11 @@ impl Notice {
 }
 
 impl Node {
+    /// Whether there is a process.
+    pub(crate) fn is_there(&self) -> bool {
+        matches!(self.life, Life::Up | Life::Paused)
+    }
+
     /// Whether it does anything now.
     pub(crate) fn is_up(&self) -> bool {
         self.life == Life::Up

@@ -6,10 +6,10 @@ use mainstem_machine::hub::{HubAction, HubEvent, OpOutcome};
 use mainstem_machine::limits::OP_TIMEOUT;
 use mainstem_machine::replica::{Heartbeat, ReplicaAction, ReplicaEvent, SyncResult};
 use mainstem_machine::{Applied, Change, ChatState, Effect, OpId, Rejection, Version};
-use mainstem_oracles::{Answer, Committed, Evidence, Operation as Operated, RunEnd};
+use mainstem_oracles::{Answer, Committed, Evidence, FaultKind, Operation as Operated, RunEnd};
 
 use crate::choice::{ChatAt, How, Kind, NodeAt};
-use crate::node::{Life, Model, Notice, Operation, Reply, Stage, Task};
+use crate::node::{Model, Notice, Operation, Reply, Stage, Task};
 use crate::rows::Request;
 use crate::trace::Told;
 use crate::world::{Asking, World, chat_at, chat_id};
@@ -182,7 +182,7 @@ impl World {
 
     /// Something becomes of the first operation of its kind.
     pub(crate) fn operation(&mut self, node: NodeAt, chat: Option<ChatAt>, kind: Kind, how: How) {
-        let Some(here) = self.peek(node).filter(|node| node.life != Life::Down) else { return };
+        let Some(here) = self.peek(node).filter(|node| node.is_there()) else { return };
         let Some(at) = here.find(chat, kind, how == How::Late) else { return };
         let (up, asked) = (here.is_up(), here.operations[at].stage == Stage::Asked);
         match how {
@@ -220,8 +220,11 @@ impl World {
 
     fn strike(&mut self, node: NodeAt, kind: Kind) {
         let who = self.name(node);
-        let fault =
-            if matches!(kind, Kind::Bus | Kind::Publish) { "bus refuses" } else { "database refuses" };
+        let fault = if matches!(kind, Kind::Bus | Kind::Publish) {
+            FaultKind::BusRefused
+        } else {
+            FaultKind::DatabaseRefused
+        };
         self.fault(fault, who, None);
     }
 
@@ -231,7 +234,11 @@ impl World {
         }
         self.state.budget.delays -= 1;
         let who = self.name(node);
-        let fault = if matches!(kind, Kind::Bus | Kind::Publish) { "bus slow" } else { "database slow" };
+        let fault = if matches!(kind, Kind::Bus | Kind::Publish) {
+            FaultKind::NoticeLate
+        } else {
+            FaultKind::DatabaseSlow
+        };
         self.fault(fault, who, None);
         true
     }
@@ -294,7 +301,7 @@ impl World {
                 let (replica, chat, version) = (self.name(node), notice.chat, notice.version);
                 self.observe(Evidence::Announced { replica, chat, version });
                 let chat = chat_at(chat);
-                for other in self.state.nodes.iter_mut().filter(|node| node.life != Life::Down) {
+                for other in self.state.nodes.iter_mut().filter(|node| node.is_there()) {
                     let listens = other.hubs.get(&chat).is_some_and(|open| open.bus);
                     if listens || (other.work_bus && notice.free) {
                         other.notices.push_back(notice.clone());
@@ -492,7 +499,7 @@ impl World {
         if let Some((node, operation)) = self.state.strays.pop_front() {
             // What it changes is announced by nobody.
             let who = self.name(node);
-            self.fault("database answers nobody", who, None);
+            self.fault(FaultKind::AnswerLost, who, None);
             self.effect(node, operation.chat, &operation.task, operation.asked);
         }
     }

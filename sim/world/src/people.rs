@@ -2,7 +2,7 @@
 
 use mainstem_machine::hub::{HubEvent, JoinedParts};
 use mainstem_machine::{Completion, Ending, FinishReason, Resume, RunError, SubscriptionId, Usage};
-use mainstem_oracles::{Begin, Evidence, RunEnd, StreamEnd};
+use mainstem_oracles::{Begin, Evidence, FaultKind, RunEnd, StreamEnd};
 
 use crate::choice::{ChatAt, From, NodeAt, Order, ViewerAt};
 use crate::node::{Draining, Label, Open, Task};
@@ -110,7 +110,7 @@ impl World {
         if self.state.budget.delays > 0 {
             self.state.budget.delays -= 1;
             self.state.viewers[usize::from(at.0)].stalled = true;
-            self.fault("viewer stops reading", who, None);
+            self.fault(FaultKind::ViewerStopsReading, who, None);
         }
     }
 
@@ -197,7 +197,7 @@ impl World {
         let Some(model) = self.take_model(node, chat) else { return };
         self.take_fault();
         let who = self.name(node);
-        self.fault(if retryable { "model fails" } else { "model fails for good" }, who, None);
+        self.fault(if retryable { FaultKind::ModelFails } else { FaultKind::ModelFailsForGood }, who, None);
         self.observe(Evidence::RunEnded { run: model.run.0, how: RunEnd::Failed });
         let error = RunError { code: "model_failed".into(), message: "as it was chosen".into() };
         let (generation, retry_after, entropy) = (model.generation, None, self.next_entropy());

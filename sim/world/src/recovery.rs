@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use mainstem_machine::limits;
-use mainstem_oracles::{Evidence, Standing, StreamEnd, WorldFacts};
+use mainstem_oracles::{Evidence, Guarantee, Standing, StreamEnd, WorldFacts};
 
 use crate::choice::{ChatAt, Choice, From, NodeAt, ViewerAt};
-use crate::node::{Draining, Life, Task};
+use crate::node::{Draining, Life, Node, Task};
 use crate::trace::Told;
 use crate::world::{Asking, Budget, World, chat_id};
 
@@ -24,22 +24,22 @@ impl World {
         let bound = 2 * setup.poll_interval + setup.lease_ttl + Duration::from_secs(5);
         self.note(Told::Happened, || ("recovery".into(), "all faults are over".into()));
         self.clear_faults();
-        self.eventually(&["L1"], bound, false);
+        self.eventually(&[Guarantee::L1], bound, false);
         // Between two turns there is little that could differ, so agreeing once is not enough.
         self.wait(bound, false);
         self.say_once_more();
         self.wait(DIFFERENCE_MAX, false);
-        self.eventually(&["L1"], Duration::ZERO, false);
+        self.eventually(&[Guarantee::L1], Duration::ZERO, false);
         self.note(Told::Happened, || ("recovery".into(), "models finish".into()));
-        self.eventually(&["L2", "L3"], REST, true);
-        self.eventually(&["L1"], bound, true);
+        self.eventually(&[Guarantee::L2, Guarantee::L3], REST, true);
+        self.eventually(&[Guarantee::L1], bound, true);
         self.note(Told::Happened, || ("recovery".into(), "everybody leaves".into()));
         for at in 0..self.state.viewers.len() {
             self.state.viewers[at].over = true;
             self.end_stream(ViewerAt(at as u8), StreamEnd::Broken);
         }
         let retention = limits::HUB_RETENTION + limits::EPISODE_RETENTION + limits::OP_TIMEOUT;
-        self.eventually(&["B2"], retention, true);
+        self.eventually(&[Guarantee::B2], retention, true);
         let now = self.state.now;
         self.judge.finish(now);
     }
@@ -92,7 +92,7 @@ impl World {
     }
 
     /// Waits until these guarantees hold.
-    fn eventually(&mut self, guarantees: &[&str], bound: Duration, finishing: bool) {
+    fn eventually(&mut self, guarantees: &[Guarantee], bound: Duration, finishing: bool) {
         let until = self.state.now + bound;
         loop {
             self.go_on(finishing);
@@ -132,12 +132,14 @@ impl World {
                 return Some(Choice::Exit(at));
             }
             match (node.life, node.draining) {
+                (Life::Lost, _) => {}
                 (Life::Down, _) => return Some(Choice::Start(at)),
                 (_, Draining::Turns) => return Some(Choice::HandOver(at)),
                 _ => {}
             }
         }
-        let (welcoming, _) = nodes().find(|(_, node)| node.draining == Draining::No)?;
+        let welcomes = |node: &Node| node.is_up() && node.draining == Draining::No;
+        let (welcoming, _) = nodes().find(|(_, node)| welcomes(node))?;
         if self.state.asks.iter().any(|ask| ask.stage == Asking::Unanswered) {
             return Some(Choice::AskAgain(welcoming));
         }
@@ -146,8 +148,7 @@ impl World {
             viewer.stream.is_none() && !viewer.over && there
         };
         if let Some(at) = self.state.viewers.iter().position(returns) {
-            let node =
-                nodes().filter(|(_, node)| node.draining == Draining::No).nth(at % self.state.nodes.len());
+            let node = nodes().filter(|(_, node)| welcomes(node)).nth(at % self.state.nodes.len());
             let (node, _) = node.unwrap_or((welcoming, &self.state.nodes[0]));
             return Some(Choice::Watch(ViewerAt(at as u8), node, From::Newest));
         }
@@ -161,7 +162,7 @@ impl World {
     }
 
     /// The first of these guarantees that does not hold yet, and why.
-    fn missing(&self, guarantees: &[&str]) -> Option<(&'static str, String)> {
+    fn missing(&self, guarantees: &[Guarantee]) -> Option<(Guarantee, String)> {
         let viewers = self.state.viewers.iter().filter(|viewer| !viewer.over);
         let standing = |viewer: &crate::world::Viewer| Standing {
             viewer: viewer.name.clone(),
@@ -169,7 +170,7 @@ impl World {
             connected: viewer.stream.is_some(),
         };
         let unanswered = self.state.asks.iter().filter(|ask| ask.stage != Asking::Answered).count();
-        let left = if guarantees.contains(&"B2") { self.left() } else { vec![] };
+        let left = if guarantees.contains(&Guarantee::B2) { self.left() } else { vec![] };
         let facts =
             WorldFacts { now: self.state.now, viewers: viewers.map(standing).collect(), unanswered, left };
         self.judge.missing(guarantees, &facts)

@@ -1,6 +1,8 @@
 //! Shrinking: deletes choices while the same guarantee stays broken. What is left of a list of choices is a list of
 //! choices, so nothing has to be repaired.
 
+use mainstem_oracles::Guarantee;
+
 use crate::choice::Choice;
 use crate::recording::Recording;
 use crate::walk::{Run, Verdict, replay};
@@ -9,12 +11,15 @@ use crate::walk::{Run, Verdict, replay};
 fn failure(verdict: &Verdict) -> Option<String> {
     match verdict {
         Verdict::Clean => None,
-        verdict => verdict.guarantee().or_else(|| Some(verdict.to_string().chars().take(60).collect())),
+        verdict => verdict
+            .guarantee()
+            .map(|id| id.to_string())
+            .or_else(|| Some(verdict.to_string().chars().take(60).collect())),
     }
 }
 
 /// The shortest list of choices that was found, and its verdict. A clean run stays as it is.
-pub fn shrink(run: &Run, without: &[&str]) -> Run {
+pub fn shrink(run: &Run, without: &[Guarantee]) -> Run {
     let Some(wanted) = failure(&run.verdict) else { return run.clone() };
     let mut best = run.clone();
     loop {

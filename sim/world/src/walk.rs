@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use mainstem_oracles::Judge;
+use mainstem_oracles::{Guarantee, Judge};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -18,22 +18,21 @@ pub enum Verdict {
     /// Nothing was broken.
     Clean,
     /// A judge found this guarantee broken, and why.
-    Broken(&'static str, String),
+    Broken(Guarantee, String),
     /// Something was asserted and was not so.
     Panicked(String),
 }
 
 impl Verdict {
     /// The guarantee that was broken, if one is named.
-    pub fn guarantee(&self) -> Option<String> {
+    pub fn guarantee(&self) -> Option<Guarantee> {
         match self {
             Self::Clean => None,
-            Self::Broken(guarantee, _) => Some((*guarantee).to_owned()),
+            Self::Broken(guarantee, _) => Some(*guarantee),
             Self::Panicked(why) => {
-                let id = why.split([':', ' ']).next().unwrap_or_default();
-                let (kind, number) = id.split_at_checked(1)?;
-                let named = matches!(kind, "S" | "L" | "B" | "D" | "T" | "R") && number.parse::<u8>().is_ok();
-                named.then(|| id.to_owned())
+                // An assertion of two values says what it is about after that.
+                let words = why.split(|c: char| !c.is_ascii_alphanumeric());
+                words.into_iter().find_map(|word| word.parse().ok())
             }
         }
     }
@@ -78,9 +77,11 @@ impl Taste {
 
 /// Draws how large a world is.
 pub fn draw_setup(rng: &mut StdRng) -> Setup {
+    // What a single fault does is not seen where others follow.
+    let few = rng.random_bool(0.3);
     let budget = Budget {
-        faults: rng.random_range(0..30),
-        delays: rng.random_range(0..40),
+        faults: if few { rng.random_range(0..3) } else { rng.random_range(0..30) },
+        delays: if few { rng.random_range(0..3) } else { rng.random_range(0..40) },
         requests: rng.random_range(0..20),
         moves: rng.random_range(1..20),
         parts: rng.random_range(0..60),
@@ -91,8 +92,8 @@ pub fn draw_setup(rng: &mut StdRng) -> Setup {
         chats: rng.random_range(1..=2),
         viewers: rng.random_range(1..=3),
         workers: rng.random_range(1..=3),
-        lease_ttl: Duration::from_secs(15),
-        poll_interval: Duration::from_secs(5),
+        lease_ttl: Duration::from_secs([6, 15, 16][rng.random_range(0..3)]),
+        poll_interval: Duration::from_secs([5, 7, 30][rng.random_range(0..3)]),
         episode_bytes_max: rng.random_range(60..400),
         tail_messages_max: rng.random_range(1..5),
         budget,
@@ -100,7 +101,7 @@ pub fn draw_setup(rng: &mut StdRng) -> Setup {
 }
 
 /// A random run of up to `steps` choices, and its recovery.
-pub fn walk(seed: u64, steps: usize, without: &[&str]) -> Run {
+pub fn walk(seed: u64, steps: usize, without: &[Guarantee]) -> Run {
     let mut rng = StdRng::seed_from_u64(seed);
     let setup = draw_setup(&mut rng);
     let taste = Taste::draw(&mut rng);
@@ -120,18 +121,18 @@ pub fn walk(seed: u64, steps: usize, without: &[&str]) -> Run {
 }
 
 /// The run of these choices.
-pub fn replay(recording: &Recording, without: &[&str]) -> Verdict {
+pub fn replay(recording: &Recording, without: &[Guarantee]) -> Verdict {
     judged(|| play(recording, without, None))
 }
 
 /// The lines of a run of these choices, and how it ended.
-pub fn tell(recording: &Recording, without: &[&str]) -> (Vec<Line>, Verdict) {
+pub fn tell(recording: &Recording, without: &[Guarantee]) -> (Vec<Line>, Verdict) {
     let trace = Trace::default();
     let verdict = judged(|| play(recording, without, Some(trace.clone())));
     (trace.take(), verdict)
 }
 
-fn play(recording: &Recording, without: &[&str], trace: Option<Trace>) -> World {
+fn play(recording: &Recording, without: &[Guarantee], trace: Option<Trace>) -> World {
     let mut world = World::new(recording.setup, Judge::without(without));
     if let Some(trace) = trace {
         world.keep(trace);

@@ -7,7 +7,9 @@ use std::time::Duration;
 use mainstem_machine::hub::{HubConfig, HubEvent};
 use mainstem_machine::replica::{Replica, ReplicaConfig, ReplicaEvent};
 use mainstem_machine::{ChatId, Command, Content, Cursor, ReplicaId, SubscriptionId, Time};
-use mainstem_oracles::{Answer, Evidence, Judge, Life as Lived, Name, RunId, Settings, StreamId, Violation};
+use mainstem_oracles::{
+    Answer, Evidence, FaultKind, Judge, Life as Lived, Name, RunId, Settings, StreamId, Violation,
+};
 use uuid::Uuid;
 
 use crate::choice::{ChatAt, Choice, NodeAt, Order, ViewerAt};
@@ -18,6 +20,8 @@ use crate::trace::{Line, Told, Trace};
 
 /// The user that all viewers and requests act for.
 pub(crate) const USER: &str = "user";
+/// Parts that a model says at once, now and then: more than wait for anybody.
+const MANY: usize = 24;
 
 /// How large a world is, and how it is set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -95,6 +99,8 @@ pub(crate) struct State {
     pub(crate) runs: Label<usize>,
     pub(crate) streams: Label<u64>,
     pub(crate) entropy: Label<u64>,
+    /// Times in a row that something was due and was still due afterwards.
+    pub(crate) stuck: u16,
 }
 
 /// A viewer.
@@ -211,6 +217,7 @@ impl World {
             runs: Label(0),
             streams: Label(0),
             entropy: Label(0),
+            stuck: 0,
         };
         let mut world =
             Self { setup: Arc::new(setup), state, judge, work: VecDeque::new(), working: false, trace: None };
@@ -273,8 +280,8 @@ impl World {
         self.state.nodes[usize::from(at.0)].id.clone().into()
     }
 
-    pub(crate) fn fault(&mut self, kind: &'static str, who: Name, other: Option<Name>) {
-        self.note(Told::Fault, || (who.to_string(), kind.to_owned()));
+    pub(crate) fn fault(&mut self, kind: FaultKind, who: Name, other: Option<Name>) {
+        self.note(Told::Fault, || (who.to_string(), kind.to_string()));
         self.observe(Evidence::Fault { kind, who, other });
     }
 
@@ -369,6 +376,7 @@ impl World {
             Choice::BreakLink(node, chat) => self.break_link(node, chat),
             Choice::Say(node, chat) => self.say(node, chat, 1),
             Choice::SayMuch(node, chat) => self.say(node, chat, 60),
+            Choice::SayMany(node, chat) => (0..MANY).for_each(|_| self.say(node, chat, 1)),
             Choice::Finish(node, chat) => self.finish(node, chat),
             Choice::Fail(node, chat) => self.fail(node, chat, true),
             Choice::FailForGood(node, chat) => self.fail(node, chat, false),
@@ -380,7 +388,8 @@ impl World {
             Choice::Ask(node, chat, order) => self.ask_for(node, chat, order),
             Choice::AskAgain(node) => self.ask_again(node),
             Choice::Pass => self.pass(),
-            Choice::Crash(node) => self.crash(node),
+            Choice::Crash(node) => self.crash(node, Life::Down),
+            Choice::Lost(node) => self.crash(node, Life::Lost),
             Choice::Start(node) => self.start(node),
             Choice::Pause(node) => self.pause(node),
             Choice::Resume(node) => self.resume(node),

@@ -5,10 +5,10 @@ use std::time::Duration;
 use mainstem_machine::{Body, Command, Content, MessageId, StreamEvent};
 
 use super::scene::{Scene, parts, queue};
-use crate::{Evidence, Life, Operation, RunEnd, Settings};
+use crate::{Evidence, FaultKind, Guarantee, Life, Operation, RunEnd, Settings};
 
 #[track_caller]
-fn expect_missing(scene: &Scene, guarantee: &str) {
+fn expect_missing(scene: &Scene, guarantee: Guarantee) {
     let missing = scene.judge.missing(&[guarantee], &scene.facts());
     assert_eq!(missing.map(|(id, _)| id), Some(guarantee));
     scene.expect_nothing();
@@ -17,26 +17,27 @@ fn expect_missing(scene: &Scene, guarantee: &str) {
 #[test]
 fn l1_a_screen_that_differs_from_the_database_is_found() {
     let mut scene = Scene::new("A");
-    assert_eq!(scene.judge.missing(&["L1"], &scene.facts()), None);
+    assert_eq!(scene.judge.missing(&[Guarantee::L1], &scene.facts()), None);
     scene.ask("k1", queue("two"), Some("two"));
-    expect_missing(&scene, "L1");
+    expect_missing(&scene, Guarantee::L1);
 
     let mut scene = Scene::new("A");
     scene.say("a ");
-    assert_eq!(scene.judge.missing(&["L1"], &scene.facts()), None);
+    assert_eq!(scene.judge.missing(&[Guarantee::L1], &scene.facts()), None);
     scene.pass(Duration::from_secs(1));
-    expect_missing(&scene, "L1");
+    expect_missing(&scene, Guarantee::L1);
 
     let scene = Scene::new("A");
     let mut facts = scene.facts();
     facts.viewers[0].connected = false;
-    assert!(scene.judge.missing(&["L1"], &facts).is_some());
+    assert!(scene.judge.missing(&[Guarantee::L1], &facts).is_some());
 }
 
 #[test]
 fn what_is_missing_at_the_end_of_its_bound_is_a_verdict() {
     let mut scene = Scene::new("A");
-    let (id, why) = scene.judge.missing(&["L2", "L3"], &scene.facts()).expect("the chat runs");
+    let (id, why) =
+        scene.judge.missing(&[Guarantee::L2, Guarantee::L3], &scene.facts()).expect("the chat runs");
     scene.judge.overdue(scene.clock, id, why);
     scene.expect("L3");
 }
@@ -44,9 +45,9 @@ fn what_is_missing_at_the_end_of_its_bound_is_a_verdict() {
 #[test]
 fn l2_a_chat_that_stays_interrupting_is_found() {
     let mut scene = Scene::new("A");
-    assert_eq!(scene.judge.missing(&["L2"], &scene.facts()), None);
+    assert_eq!(scene.judge.missing(&[Guarantee::L2], &scene.facts()), None);
     scene.ask("k1", Command::Interrupt { episode: None }, None);
-    expect_missing(&scene, "L2");
+    expect_missing(&scene, Guarantee::L2);
 }
 
 fn free(scene: &mut Scene) {
@@ -190,7 +191,9 @@ fn l5_nothing_is_promised_while_nobody_can_work() {
 
 #[test]
 fn l5_only_a_database_that_suffered_excuses_for_a_while() {
-    for (kind, excuses) in [("reset", false), ("dial hanging", false), ("database slow", true)] {
+    for (kind, excuses) in
+        [(FaultKind::Reset, false), (FaultKind::DialHanging, false), (FaultKind::DatabaseSlow, true)]
+    {
         let mut scene = Scene::new("A");
         let episode = scene.episode();
         scene.say("a ");
@@ -217,9 +220,9 @@ fn b1_what_is_larger_than_its_maximum_is_found() {
 fn b2_what_is_left_is_found() {
     let scene = Scene::new("A");
     let mut facts = scene.facts();
-    assert_eq!(scene.judge.missing(&["B2"], &facts), None);
+    assert_eq!(scene.judge.missing(&[Guarantee::B2], &facts), None);
     facts.left.push("C still has 1 dials".into());
-    assert!(scene.judge.missing(&["B2"], &facts).is_some());
+    assert!(scene.judge.missing(&[Guarantee::B2], &facts).is_some());
 }
 
 /// A part comes late after another one.
@@ -245,12 +248,15 @@ fn b3_a_part_that_is_late_with_nothing_in_its_way_is_found() {
         who: who.into(),
         other: other.map(Into::into),
     };
-    late(|scene| scene.observe(fault("dials", "C", Some("B"))), Duration::from_millis(1100)).expect("B3");
-    late(|scene| scene.observe(fault("viewer stops reading", "W", None)), Duration::from_millis(1100))
+    late(|scene| scene.observe(fault(FaultKind::DialsRuled, "C", Some("B"))), Duration::from_millis(1100))
         .expect("B3");
-    late(|scene| scene.observe(fault("clog", "A", Some("C"))), Duration::from_millis(1100)).expect_nothing();
-    late(|scene| scene.observe(fault("reset", "A", Some("C"))), Duration::from_millis(1100)).expect_nothing();
-    late(|scene| scene.observe(fault("viewer stops reading", "V", None)), Duration::from_millis(1100))
+    late(|scene| scene.observe(fault(FaultKind::ViewerStopsReading, "W", None)), Duration::from_millis(1100))
+        .expect("B3");
+    late(|scene| scene.observe(fault(FaultKind::Clog, "A", Some("C"))), Duration::from_millis(1100))
+        .expect_nothing();
+    late(|scene| scene.observe(fault(FaultKind::Reset, "A", Some("C"))), Duration::from_millis(1100))
+        .expect_nothing();
+    late(|scene| scene.observe(fault(FaultKind::ViewerStopsReading, "V", None)), Duration::from_millis(1100))
         .expect_nothing();
 }
 
@@ -258,7 +264,7 @@ fn b3_a_part_that_is_late_with_nothing_in_its_way_is_found() {
 fn b3_what_affected_a_link_before_the_last_part_came_over_it_excuses_nothing() {
     let mut scene = Scene::new("A");
     let episode = scene.episode();
-    scene.observe(Evidence::Fault { kind: "reset", who: "A".into(), other: Some("C".into()) });
+    scene.observe(Evidence::Fault { kind: FaultKind::Reset, who: "A".into(), other: Some("C".into()) });
     scene.pass(Duration::from_millis(1));
     scene.say("a ");
     scene.show_parts(episode, 1, &["a "]);

@@ -9,7 +9,7 @@ use mainstem_machine::{
 };
 
 use super::scene::{CHAT, Scene, id_of, parts, queue, send};
-use crate::{Answer, Begin, Evidence, Judge, Life, ORACLES, RunEnd, StreamId};
+use crate::{Answer, Begin, Evidence, Guarantee, Judge, Life, ORACLES, RunEnd, StreamId};
 
 #[test]
 fn a_run_that_keeps_its_promises_is_clean() {
@@ -38,14 +38,17 @@ fn a_run_that_keeps_its_promises_is_clean() {
     scene.commit(Command::FinishInterruption { fence: scene.fence(), partial });
     scene.show(Body::Message(scene.message(3)));
     scene.show_status();
-    assert_eq!(scene.judge.missing(&["L1", "L2", "L3", "B2"], &scene.facts()), None);
+    assert_eq!(
+        scene.judge.missing(&[Guarantee::L1, Guarantee::L2, Guarantee::L3, Guarantee::B2], &scene.facts()),
+        None
+    );
     scene.judge.finish(scene.clock);
     scene.expect_nothing();
 }
 
 #[test]
 fn an_oracle_that_is_switched_off_says_nothing() {
-    let mut scene = Scene::judged_by(Judge::without(&["S1"]), "A");
+    let mut scene = Scene::judged_by(Judge::without(&[Guarantee::S1]), "A");
     scene.show(Body::Message(scene.message(0)));
     scene.expect_nothing();
     let all: Vec<_> = ORACLES.iter().map(|entry| entry.id).collect();
@@ -64,7 +67,7 @@ fn a_judge_that_was_cloned_judges_on_from_there_and_the_other_does_not_learn_of_
     let again = StreamEvent { cursor: Cursor::default(), body: Body::Message(message) };
     assert!(other.found().is_empty());
     other.observe(scene.clock, Evidence::Saw { stream, event: again });
-    assert_eq!(other.found().iter().map(|found| found.guarantee).collect::<Vec<_>>(), ["S1"]);
+    assert_eq!(other.found().iter().map(|found| found.guarantee).collect::<Vec<_>>(), [Guarantee::S1]);
     scene.expect("S2");
 }
 

@@ -255,7 +255,7 @@ impl Scene {
     pub(super) fn expect(&mut self, guarantee: &str) {
         self.judge.finish(self.clock);
         let found = self.judge.found();
-        assert_eq!(found.first().map(|found| found.guarantee), Some(guarantee), "{found:?}");
+        assert_eq!(found.first().map(|found| found.guarantee.as_str()), Some(guarantee), "{found:?}");
     }
 
     #[track_caller]

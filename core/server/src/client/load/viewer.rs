@@ -141,7 +141,7 @@ impl Viewer {
 
     fn found(&self, breaches: Vec<Breach>) {
         for breach in breaches {
-            self.assignment.shared.found(&self.assignment.chat, breach.guarantee, breach.why);
+            self.assignment.shared.found(&self.assignment.chat, breach.guarantee.as_str(), breach.why);
         }
     }
 }
