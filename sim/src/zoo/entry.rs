@@ -10,6 +10,8 @@ use serde::Deserialize;
 
 /// The default number of seeds for random runs.
 const SEEDS: u64 = 200;
+/// The default number of seeds for walks of the pure world.
+const WALK_SEEDS: u64 = 20_000;
 
 /// One file of `scenarios/bugs`.
 #[derive(Clone, Debug)]
@@ -29,6 +31,8 @@ pub(super) struct Entry {
     pub(super) seeds: u64,
     /// It takes so many random runs that they are tried only on request.
     pub(super) rare: bool,
+    /// The number of seeds for walks of the pure world; `None` if it cannot be found there.
+    pub(super) walk: Option<u64>,
     /// It breaks no guarantee, so it must not be caught.
     pub(super) must_survive: bool,
     pub(super) changes: Vec<Change>,
@@ -73,8 +77,18 @@ struct File {
     #[serde(default)]
     random: Random,
     #[serde(default)]
+    walk: Walk,
+    #[serde(default)]
     must_survive: bool,
     change: Vec<Change>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Walk {
+    seeds: Option<u64>,
+    /// Why walks of the pure world cannot find it.
+    not: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -130,6 +144,20 @@ fn parse(path: &Path, text: &str, find_story: impl Fn(&str) -> Option<PathBuf>) 
     if file.random.seeds == 0 {
         return Err(problem("random.seeds: at least one".into()));
     }
+    let walk = match file.walk {
+        Walk { seeds: Some(0), .. } => return Err(problem("walk.seeds: at least one".into())),
+        Walk { seeds: Some(_), not: Some(_) } => {
+            return Err(problem("walk: either a number of seeds, or why not".into()));
+        }
+        Walk { not: Some(why), .. } if why.trim().is_empty() => {
+            return Err(problem("walk.not: why can walks of the pure world not find it?".into()));
+        }
+        Walk { not: Some(_), .. } => None,
+        Walk { seeds, not: None } => Some(seeds.unwrap_or(WALK_SEEDS)),
+    };
+    if file.caught.is_some() && walk.is_some() {
+        return Err(problem("walk.not: a walk is one process, and only two show it".into()));
+    }
     for (at, change) in file.change.iter().enumerate() {
         let inside = Path::new(&change.file).components().all(|part| matches!(part, Component::Normal(_)));
         if !inside || change.file.is_empty() {
@@ -152,6 +180,7 @@ fn parse(path: &Path, text: &str, find_story: impl Fn(&str) -> Option<PathBuf>) 
         by_determinism: file.caught.is_some_and(|Caught::Determinism| true),
         seeds: file.random.seeds,
         rare: file.random.rare,
+        walk,
         must_survive: file.must_survive,
         changes: file.change,
     })
@@ -181,8 +210,14 @@ mod tests {
         assert_eq!(entry.changes[0].file, "a.rs");
         let rare = read("title = 'a'\nbreaks = ['S3']\nstory = 'R01'\nrandom = { seeds = 9 }").unwrap();
         assert_eq!(rare.seeds, 9);
+        assert_eq!((rare.walk, entry.walk), (Some(20_000), Some(20_000)));
+        let pure = |walk: &str| read(&format!("title = 'a'\nbreaks = ['S3']\nstory = 'R01'\nwalk = {walk}"));
+        assert_eq!(pure("{ seeds = 7 }").unwrap().walk, Some(7));
+        assert_eq!(pure("{ not = 'it lies in the driver' }").unwrap().walk, None);
         assert!(read("title = 'a'\nmust_survive = true").unwrap().story.is_none());
-        let twice = read("title = 'a'\nbreaks = ['D1']\nstory = 'R01'\ncaught = 'determinism'").unwrap();
+        let twice =
+            "title = 'a'\nbreaks = ['D1']\nstory = 'R01'\ncaught = 'determinism'\nwalk = { not = 'b' }";
+        let twice = read(twice).unwrap();
         assert!(twice.by_determinism);
     }
 
@@ -195,6 +230,10 @@ mod tests {
             ("title = 'a'\nbreaks = ['S3']", "story: is missing"),
             ("title = 'a'\nbreaks = ['S3']\nstory = 'R99'", "story: there is no R99.story"),
             ("title = 'a'\nbreaks = ['S3']\nstory = 'R01'\nrandom = { seeds = 0 }", "random.seeds"),
+            ("title = 'a'\nbreaks = ['S3']\nstory = 'R01'\nwalk = { seeds = 0 }", "walk.seeds"),
+            ("title = 'a'\nbreaks = ['S3']\nstory = 'R01'\nwalk = { not = ' ' }", "walk.not"),
+            ("title = 'a'\nbreaks = ['S3']\nstory = 'R01'\nwalk = { seeds = 1, not = 'b' }", "walk:"),
+            ("title = 'a'\nbreaks = ['D1']\nstory = 'R01'\ncaught = 'determinism'", "walk.not"),
             ("title = 'a'\nbreaks = ['S3']\nstory = 'R01'\ncaught = 'luck'", "unknown variant `luck`"),
             ("title = 'a'\nbreaks = ['S3']\nstory = 'R01'\ncaught = 'determinism'", "caught:"),
             ("title = 'a'\nbreaks = ['S3']\nmust_survive = true", "breaks: what must survive"),

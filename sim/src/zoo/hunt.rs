@@ -57,6 +57,10 @@ pub(super) struct Hunted {
     pub(super) seeds_missed: u64,
     pub(super) seeds_run: u64,
     pub(super) runs_took: Duration,
+    pub(super) by_walk: Option<RunsCatch>,
+    /// Walks that failed without naming a guarantee that the bug breaks.
+    pub(super) walks_missed: u64,
+    pub(super) walk_took: Duration,
     pub(super) shrunk: Option<String>,
 }
 
@@ -80,13 +84,15 @@ impl Hunter {
         let mut needs = vec![];
         if !stories_only {
             needs.extend([("run", "--seeds"), ("run", "--stop"), ("run", "--results")]);
+            needs.extend([("walk", "--seeds"), ("walk", "--stop"), ("walk", "--results")]);
         }
         if *shrink {
             needs.push(("shrink", "-o"));
         }
         if without_oracle.is_some() {
             needs.push(("scenarios", "--without-oracle"));
-            needs.extend((!*stories_only).then_some(("run", "--without-oracle")));
+            let of_runs = ["run", "walk"].map(|command| (command, "--without-oracle"));
+            needs.extend(of_runs.into_iter().filter(|_| !*stories_only));
         }
         for (command, option) in needs {
             let mut asking = Command::new(&hunter.clean);
@@ -118,6 +124,13 @@ impl Hunter {
                     }
                 }
             }
+        }
+        if !self.how.stories_only
+            && let Some(seeds) = entry.walk
+        {
+            let start = Instant::now();
+            self.hunt_by_walks(entry, seeds, program, &mut hunted)?;
+            hunted.walk_took = start.elapsed();
         }
         if !self.how.stories_only && (self.how.rare || !entry.rare) {
             let start = Instant::now();
@@ -208,6 +221,51 @@ impl Hunter {
             next = last.seed + 1;
         }
         Ok(())
+    }
+
+    fn hunt_by_walks(
+        &self,
+        entry: &Entry,
+        seeds: u64,
+        program: &Path,
+        hunted: &mut Hunted,
+    ) -> anyhow::Result<()> {
+        let mut next = 0;
+        while next < seeds {
+            let Some(first) = self.walk(program, next, seeds, &entry.name)? else { return Ok(()) };
+            let catch = first.catch().context("a walk that failed is a catch")?;
+            if entry.must_survive || catch.names(&entry.breaks) {
+                if self.walk(&self.clean, first.seed, first.seed + 1, "clean")?.is_some() {
+                    bail!("seed {} of walk is not clean without any bug either: {}", first.seed, catch.why);
+                }
+                hunted.by_walk = Some(RunsCatch { seed: first.seed, catch });
+                return Ok(());
+            }
+            hunted.walks_missed += 1;
+            next = first.seed + 1;
+        }
+        Ok(())
+    }
+
+    /// The first walk that is not clean.
+    fn walk(&self, program: &Path, from: u64, to: u64, name: &str) -> anyhow::Result<Option<Seed>> {
+        let results = self.outputs.join(format!("{name}.walks.jsonl"));
+        let _ = std::fs::remove_file(&results);
+        let mut command = Command::new(program);
+        command.args(["walk", "--seeds", &format!("{from}..{to}"), "--stop", "--results"]).arg(&results);
+        command.arg("--output").arg(self.outputs.join(format!("{name}.world")));
+        if let Some(oracle) = &self.how.without_oracle {
+            command.args(["--without-oracle", oracle.as_str()]);
+        }
+        let (code, output) = self.run(command, &format!("{name}.walk"), RUNS_LIMIT)?;
+        let read = std::fs::read_to_string(&results).unwrap_or_default();
+        let first = read.lines().next().map(serde_json::from_str).transpose();
+        let first: Option<Seed> = first.with_context(|| format!("reading {}", results.display()))?;
+        match (code, first) {
+            (Some(0), None) => Ok(None),
+            (Some(1 | 2), Some(first)) => Ok(Some(first)),
+            (code, _) => bail!("{name}: walks ended with {code:?}:\n{output}"),
+        }
     }
 
     /// Random runs, in the order of their seeds, up to the first one that is not clean.

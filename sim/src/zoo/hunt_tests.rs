@@ -30,6 +30,8 @@ run*) while [ "$1" != --results ]; do shift; done
     echo '{"seed":1,"verdict":"clean"}' >"$2"
     echo '{"seed":2,"verdict":"broken","guarantee":"S3","why":"x"}' >>"$2"; exit 1 ;;
 scenarios*) echo "FAILED x"; echo "S3: S3 at 1s: a part follows"; echo "scenario x, seed 0"; exit 1 ;;
+walk*--seeds*0..4*) while [ "$1" != --results ]; do shift; done
+    echo '{"seed":1,"verdict":"broken","guarantee":"S3","why":"x"}' >"$2"; exit 1 ;;
 check-determinism*--seeds*2..3*) echo "D1: two runs differ at line 7 of their traces"; exit 3 ;;
 check-determinism*--seeds*) ;;
 check-determinism*) echo "D1: two runs differ at line 9 of their traces"; exit 3 ;;
@@ -72,6 +74,7 @@ impl Scratch {
             by_determinism: breaks == [Guarantee::D1],
             seeds: 4,
             rare: false,
+            walk: Some(4),
             must_survive: breaks.is_empty(),
             changes: vec![Change { file: "a".into(), find: "b".into(), replace: "c".into() }],
         }
@@ -93,7 +96,7 @@ impl Drop for Scratch {
 fn a_bug_is_caught_by_its_story_and_by_the_first_seed_that_names_what_it_breaks() {
     let hunted = Scratch::new("both").hunt(&[Guarantee::S3], None);
     assert_eq!(hunted.by_story.unwrap().finder, Finder::Judge);
-    assert_eq!(hunted.by_runs.unwrap().seed, 2);
+    assert_eq!((hunted.by_runs.unwrap().seed, hunted.by_walk.unwrap().seed), (2, 1));
     // Seed 0 failed by S1, which this bug does not break.
     assert_eq!((hunted.seeds_run, hunted.seeds_missed), (3, 1));
     assert_eq!(hunted.shrunk.unwrap(), "2 faults and 3 other lines in 9 runs and 1.5 s");
@@ -102,13 +105,14 @@ fn a_bug_is_caught_by_its_story_and_by_the_first_seed_that_names_what_it_breaks(
 #[test]
 fn without_the_oracle_that_alone_sees_it_a_bug_is_missed() {
     let hunted = Scratch::new("without").hunt(&[Guarantee::S3], Some(Guarantee::S3));
-    assert!(hunted.by_story.is_none() && hunted.story_missed.is_none() && hunted.by_runs.is_none());
+    assert!(hunted.by_story.is_none() && hunted.story_missed.is_none());
+    assert!(hunted.by_runs.is_none() && hunted.by_walk.is_none());
 }
 
 #[test]
 fn a_catch_under_another_name_is_none() {
     let hunted = Scratch::new("name").hunt(&[Guarantee::S2], None);
-    assert_eq!((hunted.seeds_run, hunted.seeds_missed), (4, 2));
+    assert_eq!((hunted.seeds_run, hunted.seeds_missed, hunted.walks_missed), (4, 2, 1));
     assert!(hunted.by_story.is_none() && hunted.by_runs.is_none());
     assert_eq!(hunted.story_missed.unwrap().guarantee, Some(Guarantee::S3));
 }

@@ -1,6 +1,6 @@
 //! The zoo: bugs of the kind that such systems really had, each a file in `scenarios/bugs`. Each is planted
-//! in a copy of the tree, and has to be caught by its story and by random runs, by a guarantee that it breaks
-//! (D3).
+//! in a copy of the tree, and has to be caught by its story, by random runs and by walks of the pure world, by a
+//! guarantee that it breaks (D3). A bug that walks cannot find says why.
 //!
 //! The working tree is never changed, and nothing is skipped silently: a bug that does not fit the source,
 //! does not build or changes nothing is an error.
@@ -24,7 +24,7 @@ use build::Builder;
 use entry::Entry;
 use hunt::{How, Hunter};
 use plant::Tree;
-use report::{Report, Row};
+use report::{Report, Row, Tried};
 
 const USAGE: u8 = 64;
 
@@ -36,7 +36,7 @@ pub struct Options {
     /// The directory of the bugs and of stories that belong to them [default: scenarios/bugs].
     #[arg(long)]
     dir: Option<PathBuf>,
-    /// Skips random runs. The report says so.
+    /// Skips random runs and walks. The report says so.
     #[arg(long)]
     stories_only: bool,
     /// Hunts by random runs also bugs that take thousands of them; otherwise only their stories are run.
@@ -160,8 +160,9 @@ fn hunt_all(
                     let _ = std::fs::remove_file(&program);
                     match hunted {
                         Ok(hunted) => {
-                            let by_story = options.stories_only || (entry.rare && !options.rare);
-                            Row::hunted(entry, hunted, built_in, by_story)
+                            let walks = !options.stories_only;
+                            let tried = Tried { walks, runs: walks && (options.rare || !entry.rare) };
+                            Row::hunted(entry, hunted, built_in, tried)
                         }
                         Err(error) => Row::error(entry, &error),
                     }

@@ -201,6 +201,7 @@ mod tests {
             by_determinism: false,
             seeds: 1,
             rare: false,
+            walk: Some(4),
             must_survive: false,
             changes: changes.collect(),
         }

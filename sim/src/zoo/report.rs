@@ -43,12 +43,21 @@ pub(super) struct Row {
     /// A story that failed without naming a guarantee that the bug breaks.
     pub(super) story_missed: Option<Catch>,
     pub(super) runs: Option<Runs>,
+    /// Walks of the pure world; `None` if they cannot find it.
+    pub(super) walk: Option<Runs>,
     pub(super) shrunk: Option<String>,
     pub(super) build_ms: u64,
     pub(super) error: Option<String>,
 }
 
-/// The random runs.
+/// What was tried besides the story.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tried {
+    pub(super) runs: bool,
+    pub(super) walks: bool,
+}
+
+/// The random runs, or walks.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Runs {
     pub(super) caught: Option<Catch>,
@@ -70,6 +79,7 @@ impl Row {
             story: None,
             story_missed: None,
             runs: None,
+            walk: None,
             shrunk: None,
             build_ms: 0,
             error: None,
@@ -84,16 +94,23 @@ impl Row {
         Self { error: Some(format!("{error:#}")), ..Self::blank(entry, Fate::Error) }
     }
 
-    pub(super) fn hunted(entry: &Entry, hunted: Hunted, built_in: Duration, stories_only: bool) -> Self {
-        let by_runs = stories_only || hunted.by_runs.is_some();
+    pub(super) fn hunted(entry: &Entry, hunted: Hunted, built_in: Duration, tried: Tried) -> Self {
+        let by_runs = !tried.runs || hunted.by_runs.is_some();
+        let walk_seeds = entry.walk.filter(|_| tried.walks);
+        let by_walk = walk_seeds.is_none() || hunted.by_walk.is_some();
         let seen = hunted.by_story.is_some() || hunted.story_missed.is_some();
         let fate = match entry.must_survive {
-            true if seen || hunted.by_runs.is_some() => Fate::CaughtWrongly,
+            true if seen || hunted.by_runs.is_some() || hunted.by_walk.is_some() => Fate::CaughtWrongly,
             true => Fate::Survived,
-            false if hunted.by_story.is_some() && by_runs => Fate::Caught,
+            false if hunted.by_story.is_some() && by_runs && by_walk => Fate::Caught,
             false => Fate::Missed,
         };
-        let runs = (!stories_only).then(|| {
+        let walk = walk_seeds.map(|seeds| {
+            let (seed, caught) = hunted.by_walk.map(|caught| (caught.seed, caught.catch)).unzip();
+            let seeds_run = seed.map_or(seeds, |seed| seed + 1);
+            Runs { caught, seed, seeds_run, seeds_missed: hunted.walks_missed, ms: millis(hunted.walk_took) }
+        });
+        let runs = tried.runs.then(|| {
             let (seed, caught) = hunted.by_runs.map(|caught| (caught.seed, caught.catch)).unzip();
             let (seeds_run, seeds_missed) = (hunted.seeds_run, hunted.seeds_missed);
             Runs { caught, seed, seeds_run, seeds_missed, ms: millis(hunted.runs_took) }
@@ -102,6 +119,7 @@ impl Row {
             story: hunted.by_story,
             story_missed: hunted.story_missed,
             runs,
+            walk,
             shrunk: hunted.shrunk,
             build_ms: millis(built_in),
             ..Self::blank(entry, fate)
@@ -137,8 +155,10 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut lines =
-            vec![["", "bug", "breaks", "its story", "random runs", "shrunk to", "build"].map(str::to_owned)];
+        let mut lines = vec![
+            ["", "bug", "breaks", "its story", "random runs", "walks", "shrunk to", "build"]
+                .map(str::to_owned),
+        ];
         lines.extend(self.rows.iter().map(cells));
         let widths: Vec<usize> = (0..lines[0].len())
             .map(|column| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0))
@@ -158,7 +178,7 @@ impl fmt::Display for Report {
             }
         }
         if self.stories_only {
-            writeln!(f, "stories only: no random runs were made")?;
+            writeln!(f, "stories only: no random runs and no walks were made")?;
         }
         if let Some(oracle) = &self.without_oracle {
             writeln!(f, "without the oracle of {oracle}: what only that catches is missed")?;
@@ -177,7 +197,7 @@ impl fmt::Display for Report {
     }
 }
 
-fn cells(row: &Row) -> [String; 7] {
+fn cells(row: &Row) -> [String; 8] {
     let fate = match row.fate {
         Fate::Caught | Fate::Survived => "ok",
         Fate::Missed => "MISSED",
@@ -193,6 +213,17 @@ fn cells(row: &Row) -> [String; 7] {
     };
     let runs = match &row.runs {
         None if row.rare => "rare: left to its story".into(),
+        runs => of_runs(runs.as_ref()),
+    };
+    let walk = of_runs(row.walk.as_ref());
+    let shrunk = row.shrunk.clone().unwrap_or_else(|| "-".into());
+    let build = if known { format!("{} s", seconds(row.build_ms)) } else { "-".into() };
+    let breaks: Vec<_> = row.breaks.iter().map(|guarantee| guarantee.as_str()).collect();
+    [fate.into(), row.name.clone(), breaks.join(" "), story, runs, walk, shrunk, build]
+}
+
+fn of_runs(runs: Option<&Runs>) -> String {
+    match runs {
         None => "-".into(),
         Some(Runs { caught: None, seeds_run, seeds_missed, ms, .. }) => {
             format!("not caught by {seeds_run} seeds in {} s, {seeds_missed} failed otherwise", seconds(*ms))
@@ -200,11 +231,7 @@ fn cells(row: &Row) -> [String; 7] {
         Some(Runs { caught: Some(catch), seeds_run, ms, .. }) => {
             format!("{} after {seeds_run} seeds, {} s", by(catch), seconds(*ms))
         }
-    };
-    let shrunk = row.shrunk.clone().unwrap_or_else(|| "-".into());
-    let build = if known { format!("{} s", seconds(row.build_ms)) } else { "-".into() };
-    let breaks: Vec<_> = row.breaks.iter().map(|guarantee| guarantee.as_str()).collect();
-    [fate.into(), row.name.clone(), breaks.join(" "), story, runs, shrunk, build]
+    }
 }
 
 fn by(catch: &Catch) -> String {
@@ -221,7 +248,7 @@ mod tests {
 
     use std::time::Duration;
 
-    use super::{Fate, Report, Row};
+    use super::{Fate, Report, Row, Tried};
     use crate::zoo::catch::{Catch, Finder};
     use crate::zoo::entry::{Change, Entry};
     use crate::zoo::hunt::{Hunted, RunsCatch};
@@ -236,6 +263,7 @@ mod tests {
             by_determinism: false,
             seeds: 9,
             rare: false,
+            walk: Some(7),
             must_survive,
             changes: vec![Change { file: "a".into(), find: "b".into(), replace: "c".into() }],
         }
@@ -250,15 +278,20 @@ mod tests {
     }
 
     fn by_both() -> Hunted {
-        Hunted { by_runs: Some(RunsCatch { seed: 3, catch: catch() }), seeds_run: 4, ..by_story() }
+        let caught = Some(RunsCatch { seed: 3, catch: catch() });
+        Hunted { by_runs: caught.clone(), by_walk: caught, seeds_run: 4, ..by_story() }
     }
 
     fn report(rows: Vec<Row>, stories_only: bool) -> Report {
         Report { rows, stories_only, without_oracle: None }
     }
 
+    fn tried(all: bool) -> Tried {
+        Tried { runs: all, walks: all }
+    }
+
     fn fate(entry: &Entry, hunted: Hunted, stories_only: bool) -> (Fate, u8) {
-        let row = Row::hunted(entry, hunted, Duration::ZERO, stories_only);
+        let row = Row::hunted(entry, hunted, Duration::ZERO, tried(!stories_only));
         (row.fate, report(vec![row], stories_only).code())
     }
 
@@ -270,6 +303,10 @@ mod tests {
         assert_eq!(fate(&bug, by_story(), true), (Fate::Caught, 0));
         let by_runs = Hunted { by_story: None, ..by_both() };
         assert_eq!(fate(&bug, by_runs, false), (Fate::Missed, 1));
+        let not_by_walk = Hunted { by_walk: None, ..by_both() };
+        assert_eq!(fate(&bug, not_by_walk.clone(), false), (Fate::Missed, 1));
+        let of_driver = Entry { walk: None, ..bug.clone() };
+        assert_eq!(fate(&of_driver, not_by_walk, false), (Fate::Caught, 0));
         let otherwise = Hunted { story_missed: Some(catch()), ..Hunted::default() };
         assert_eq!(fate(&bug, otherwise, true), (Fate::Missed, 1));
     }
@@ -278,21 +315,25 @@ mod tests {
     fn what_must_survive_is_never_caught_by_anything() {
         let canary = entry(true);
         assert_eq!(fate(&canary, Hunted::default(), false), (Fate::Survived, 0));
-        let by_runs = Hunted { by_story: None, ..by_both() };
+        let by_runs = Hunted { by_story: None, by_walk: None, ..by_both() };
         assert_eq!(fate(&canary, by_runs, false), (Fate::CaughtWrongly, 1));
+        let by_walk = Hunted { by_story: None, by_runs: None, ..by_both() };
+        assert_eq!(fate(&canary, by_walk, false), (Fate::CaughtWrongly, 1));
         let otherwise = Hunted { story_missed: Some(catch()), ..Hunted::default() };
         assert_eq!(fate(&canary, otherwise, false), (Fate::CaughtWrongly, 1));
     }
 
     #[test]
     fn an_error_of_the_harness_outweighs_what_was_missed_and_what_was_not_reached_is_listed() {
-        let missed = Row::hunted(&entry(false), Hunted::default(), Duration::ZERO, true);
+        let missed = Row::hunted(&entry(false), Hunted::default(), Duration::ZERO, tried(false));
         let error = Row::error(&entry(false), &anyhow::anyhow!("it does not build"));
         let late = Row::not_reached(&entry(false));
         let whole = report(vec![missed, error, late.clone()], true);
         assert_eq!(whole.code(), 5);
         let output = whole.to_string();
-        for said in ["MISSED", "ERROR", "it does not build", "not reached", "no random runs were made"] {
+        for said in
+            ["MISSED", "ERROR", "it does not build", "not reached", "no random runs and no walks were made"]
+        {
             assert!(output.contains(said), "{output}");
         }
         assert_eq!(report(vec![late], true).code(), 0);
