@@ -11,6 +11,7 @@ use crate::{Episode, Lease, MessageId, Seq, Version};
 /// The state of a stream. There is no queue: the next event is computed from the cursor and the state of the
 /// hub.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Cursor {
     /// The newest `snapshot_version` from which anything was sent. At that version, `message` was in the
     /// history.
@@ -31,6 +32,7 @@ pub struct Cursor {
 
 /// The episode whose parts the viewer sees as a preview, and how many of them it was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PreviewPosition {
     /// Which episode.
     pub episode: Episode,
@@ -42,6 +44,7 @@ pub struct PreviewPosition {
 
 /// How far an episode was shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum PreviewProgress {
     /// All parts up to this one were sent.
     Seq(Seq),
@@ -52,6 +55,7 @@ pub enum PreviewProgress {
 /// A small digest of a value that was sent, to see whether the current value differs. 0 means that nothing
 /// was sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Fingerprint(pub u32);
 
 impl Fingerprint {

@@ -18,6 +18,7 @@ pub struct CachedVersions {
 
 /// A consistent view of one chat at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Snapshot {
     /// The row with its queue.
     pub state: Arc<ChatState>,
@@ -27,6 +28,7 @@ pub struct Snapshot {
 
 /// The newest messages, oldest first.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Tail {
     /// All messages after `CachedVersions::last_message`. Only if nothing was cut off the history since.
     After(Vec<Arc<Message>>),
@@ -43,6 +45,7 @@ pub enum Tail {
 /// Messages in order, up to `limits::PAGE_MESSAGES_MAX` or the requested limit, and up to
 /// `limits::PAGE_BYTES_MAX`, but at least one if there is any.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Page {
     /// Oldest first.
     pub messages: Vec<Arc<Message>>,

@@ -1,10 +1,14 @@
 //! One replica's own state machine, for everything that does not concern a single chat: which chats to
 //! acquire, which leases to renew, the periodic sync, and draining.
 
+mod input;
+
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
+
+pub use input::{Input, Output};
 
 use crate::backoff::Backoff;
 use crate::hub::{Deadline, OpOutcome, Reason};
@@ -17,6 +21,7 @@ use crate::{ChatId, ChatState, Command, Lease, OpId, Rejection, ReplicaId, Statu
 
 /// How a replica is set up.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ReplicaConfig {
     /// Its id.
     pub replica: ReplicaId,
@@ -30,6 +35,7 @@ pub struct ReplicaConfig {
 
 /// What a replica is told.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum ReplicaEvent {
     /// A notice says that a chat is runnable and held by nobody.
     Free {
@@ -83,6 +89,7 @@ pub enum ReplicaEvent {
 
 /// The answer to a heartbeat.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Heartbeat {
     /// These leases are still held, and were renewed.
     Confirmed(Vec<(ChatId, Lease)>),
@@ -95,6 +102,7 @@ pub enum Heartbeat {
 
 /// The result of a sync.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SyncResult {
     /// Runnable chats that may be acquired, longest waiting first.
     pub runnable: Vec<(ChatId, Status)>,

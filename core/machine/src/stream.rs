@@ -88,6 +88,7 @@ impl ResetReason {
 
 /// Where a stream begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Resume {
     /// The viewer has nothing.
     Fresh,
@@ -108,6 +109,7 @@ pub enum Ending {
 
 /// The position of a follower: the newest episode it knows, and the last part it has of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RelayPosition {
     /// The newest that the follower knows.
     pub episode: Episode,
@@ -117,6 +119,7 @@ pub struct RelayPosition {
 
 /// What a worker sends to a follower. The relay never carries durable events.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum RelayFrame {
     /// An episode began, or continues at the follower's position.
     Opened {
@@ -143,6 +146,7 @@ pub enum RelayFrame {
 
 /// Why a relay failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum RelayFault {
     /// Nobody answered, the connection broke, or the worker ended the stream.
     Gone,

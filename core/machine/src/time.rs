@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// A moment on the process's monotonic clock, in microseconds since an arbitrary start.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Time(u64);
 
 impl Time {

@@ -12,6 +12,7 @@ use crate::{
 
 /// The outcome of an operation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum OpOutcome<T> {
     /// It happened, and this is its result.
     Done(T),
@@ -23,6 +24,7 @@ pub enum OpOutcome<T> {
 
 /// What a hub is told.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum HubEvent {
     /// A viewer came. The id was not used before in this hub.
     Subscribe {

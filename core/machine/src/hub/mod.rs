@@ -3,13 +3,14 @@
 //! [`Hub::handle`] takes an event, [`Hub::poll_action`] returns the actions it led to, and
 //! [`Hub::poll_timeout`] says when to wake the hub. [`Hub::next_event`] and [`Hub::next_frame`] compute the
 //! next event of one viewer and the next frame of one follower. They are called only when a socket can take
-//! more, so nothing is queued.
+//! more, so nothing is queued. [`Hub::take`] is all of these in one: a value in, a value out.
 
 mod bus_subscription;
 mod cached;
 mod episodes;
 mod event;
 mod follower;
+mod input;
 mod joined_parts;
 mod measure;
 mod outbox;
@@ -27,6 +28,7 @@ use cached::CachedChat;
 use episodes::{Episodes, Gap, Source};
 pub use event::{Deadline, HubAction, HubEvent, OpOutcome, Reason};
 use follower::Follower;
+pub use input::{Input, Output, Told};
 pub use joined_parts::JoinedParts;
 pub use measure::Measure;
 use outbox::Outbox;
@@ -45,6 +47,7 @@ use crate::{
 
 /// The settings that all hubs of a replica share.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct HubConfig {
     /// This replica.
     pub replica: ReplicaId,

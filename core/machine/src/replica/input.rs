@@ -1,0 +1,35 @@
+//! What a replica is told and what it says, as values. Nothing else changes it.
+
+use alloc::vec::Vec;
+
+use super::{Replica, ReplicaAction, ReplicaEvent};
+use crate::Time;
+use crate::hub::Deadline;
+
+/// One thing that a replica is told, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Input {
+    /// The time on the clock that [`Replica::new`] was given.
+    pub at: Time,
+    /// What has happened.
+    pub event: ReplicaEvent,
+}
+
+/// All that a replica says to one input.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Output {
+    /// What it asks for, in this order.
+    pub actions: Vec<ReplicaAction>,
+    /// When it wants to be woken.
+    pub deadline: Option<Deadline>,
+}
+
+impl Replica {
+    /// Takes one input. A replica that is driven by this alone needs no other call.
+    pub fn take(&mut self, input: Input) -> Output {
+        self.handle(input.at, input.event);
+        let actions = core::iter::from_fn(|| self.poll_action()).collect();
+        Output { actions, deadline: self.poll_timeout() }
+    }
+}
