@@ -7,6 +7,7 @@ use std::time::Duration;
 use mainstem_machine::{ReplicaId, limits};
 use mainstem_oracles::{Evidence, FaultKind, Life, Name};
 use mainstem_runtime::ports::Env;
+use mainstem_runtime::tape::Recording;
 use mainstem_runtime::{Node, NodeConfig, RelayConfig};
 
 use crate::bus::Messenger;
@@ -54,6 +55,8 @@ pub struct Cluster {
     pub messenger: Messenger,
     pub model_control: ModelControl,
     pub settings: Settings,
+    /// Of replicas that start from now on.
+    pub recording: Option<Recording>,
     replicas: BTreeMap<String, Replica>,
     /// How often any replica was started.
     starts: u64,
@@ -95,6 +98,7 @@ impl Cluster {
             messenger,
             model_control,
             settings,
+            recording: None,
             replicas,
             starts: 0,
             wrong_secrets,
@@ -152,6 +156,7 @@ impl Cluster {
                 advertise: None,
                 secret: secret.into(),
             }),
+            recording: self.recording.clone(),
         };
         let store = Arc::new(self.database.store(name));
         let bus = Arc::new(self.messenger.bus(name));

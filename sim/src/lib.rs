@@ -26,6 +26,7 @@ pub mod seed;
 pub mod shrink;
 pub mod story;
 pub mod tally;
+pub mod tapes;
 pub mod trace;
 pub mod visualize;
 pub mod wire;

@@ -143,7 +143,7 @@ fn smallest(args: ShrinkArgs) -> anyhow::Result<u8> {
         }
     };
     std::panic::set_hook(Box::new(|_| {}));
-    let options = RunOptions { trace: false, without_oracle: args.without_oracle };
+    let options = RunOptions { without_oracle: args.without_oracle, ..RunOptions::default() };
     let name = plan.name.clone();
     let shrunk = match shrink(plan, &options, args.jobs.unwrap_or(cores), args.limit) {
         Err(ShrinkError::Clean) => {

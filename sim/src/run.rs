@@ -11,12 +11,14 @@ use std::time::Duration;
 use madsim::runtime::Runtime;
 use mainstem_machine::Time;
 use mainstem_oracles::{Guarantee, Judge};
+use mainstem_runtime::tape::Recording;
 
 use crate::arrows::Arrows;
 use crate::events;
 use crate::story::{self, Failure, Story};
 use crate::tally::{Counts, Tally};
 use crate::trace::{Kind, Line, Trace};
+use crate::world::World;
 
 /// The limit by the wall clock. A story takes about a second.
 pub const WALL_LIMIT: Duration = Duration::from_secs(60);
@@ -84,6 +86,8 @@ pub struct RunOptions {
     pub trace: bool,
     /// A guarantee whose oracle is switched off.
     pub without_oracle: Option<Guarantee>,
+    /// Keep tapes of what the machines are told.
+    pub recording: Option<Recording>,
 }
 
 /// Runs a story to its end, or to the first violation.
@@ -93,6 +97,7 @@ pub fn run(story: &Story, seed: u64, options: &RunOptions) -> Outcome {
         (if options.trace { Trace::default() } else { Trace::for_digest() }, Tally::default());
     let (sender, receiver) = mpsc::channel();
     let (played, writing, counting) = (story.clone(), trace.clone(), tally.clone());
+    let recording = options.recording.clone();
     let thread = std::thread::Builder::new().name(story.name.clone()).stack_size(STACK);
     let judge = Judge::without(options.without_oracle.as_slice());
     thread
@@ -101,7 +106,8 @@ pub fn run(story: &Story, seed: u64, options: &RunOptions) -> Outcome {
                 let runtime = Runtime::with_seed_and_config(seed, madsim::Config::default());
                 let _subscriber = events::record(&writing, &counting);
                 runtime.block_on(async {
-                    let ended = story::play(&played, judge, seed, writing.clone(), counting.clone()).await;
+                    let world = World::judged_by(judge, seed, writing.clone(), counting.clone());
+                    let ended = story::play(&played, &world, recording).await;
                     if let Err(failure) = &ended {
                         let micros = madsim::time::TimeHandle::current().elapsed().as_micros();
                         let at = Time::from_micros(u64::try_from(micros).unwrap_or(u64::MAX));

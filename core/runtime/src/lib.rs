@@ -11,6 +11,7 @@ mod node;
 pub mod ports;
 pub mod relay;
 mod sync;
+pub mod tape;
 
 pub use driver::Next;
 pub use log_rate::LogRate;

@@ -28,6 +28,14 @@ pub mod driver {
     pub const LOG_INTERVAL: Duration = Duration::from_secs(1);
 }
 
+/// Tapes.
+pub mod tape {
+    /// An input: a page of messages, of which one alone may have more than a page otherwise has.
+    pub const FRAME_BYTES_MAX: usize = 256 << 20;
+    /// The frame that says why a tape ends.
+    pub const LAST_FRAME_BYTES_MAX: usize = 16;
+}
+
 /// What one viewer is told at once.
 pub mod viewer {
     /// Events, and bytes of text, that are computed in one batch.

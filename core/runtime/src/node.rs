@@ -24,6 +24,7 @@ use crate::ports::{
 };
 use crate::relay::{Follow, Peers, RelayServer, RelaySource};
 use crate::sync::Mutex;
+use crate::tape::Recording;
 
 /// The configuration of a replica.
 #[derive(Clone, Debug)]
@@ -40,6 +41,8 @@ pub struct NodeConfig {
     pub episode_bytes_max: usize,
     /// `None`: the replica runs alone, without a relay and without peers.
     pub relay: Option<RelayConfig>,
+    /// `None`: no tapes are kept.
+    pub recording: Option<Recording>,
 }
 
 #[derive(Clone, Debug)]
@@ -120,8 +123,10 @@ impl<E: Env> Node<E> {
         };
         let row = ReplicaRow { replica: config.replica, address, incarnation: config.incarnation };
         let peers = config.relay.map(|relay| Peers::new(env.clone(), relay.secret));
-        let cell = ReplicaCell::new(env.now(), replica_config);
-        let shared = Shared::new(env, store, bus, generator, Arc::new(hub_config), row, peers, cell);
+        let recording = config.recording;
+        let cell = ReplicaCell::new(env.now(), replica_config, recording.as_ref());
+        let hub_config = Arc::new(hub_config);
+        let shared = Shared::new(env, store, bus, generator, hub_config, row, peers, cell, recording);
         let vitals = Arc::new(Vitals::default());
         let vital = vitals.guard("replica");
         let run = crate::driver::run_replica(shared.clone());

@@ -45,6 +45,7 @@ pub(crate) async fn run(config: Config) -> Result<(), Failure> {
         drain_timeout: config.drain_timeout,
         episode_bytes_max: config.episode_bytes_max,
         relay,
+        recording: None,
     };
     claim_name(&config, &*store, incarnation).await?;
     let node = match Node::start(TokioEnv::new(), node_config, store.clone(), bus, generator).await {

@@ -23,7 +23,7 @@ pub fn serve(without_oracle: Option<Guarantee>) -> anyhow::Result<()> {
         let seed: u64 = line.trim().parse().with_context(|| format!("{line:?} is no seed"))?;
         let began = Instant::now();
         let story = Plan::draw(seed).to_story().with_context(|| format!("the plan of seed {seed}"))?;
-        let outcome = run(&story, seed, &RunOptions { trace: false, without_oracle });
+        let outcome = run(&story, seed, &RunOptions { without_oracle, ..RunOptions::default() });
         let wall_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let result = SeedResult::of(seed, outcome, wall_ms);
         let hung = result.verdict == Kind::Hung;

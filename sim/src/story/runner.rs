@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use mainstem_machine::hub::Measure;
 use mainstem_machine::{ChatId, Completion, RunError, Time, limits};
-use mainstem_oracles::{Evidence, FaultKind, Guarantee, Judge, Standing, WorldFacts};
+use mainstem_oracles::{Evidence, FaultKind, Guarantee, Standing, WorldFacts};
 use mainstem_runtime::ports::{Env, Generated, Notice};
+use mainstem_runtime::tape::Recording;
 
 use super::ast::{
     Absence, BusFate, DatabaseFate, LinkFate, ReplicaFate, Said, Sentence, Step, Story, Workers,
@@ -21,8 +22,6 @@ use crate::client::{self, USER, Viewer};
 use crate::cluster::Cluster;
 use crate::env::SimEnv;
 use crate::net::Death;
-use crate::tally::Tally;
-use crate::trace::Trace;
 use crate::world::World;
 
 /// The interval at which expectations are checked.
@@ -84,15 +83,15 @@ pub(super) struct StoryRun {
 }
 
 /// Plays a story to its end. `Err` is the first violation.
-pub async fn play(story: &Story, judge: Judge, seed: u64, trace: Trace, tally: Tally) -> Result<(), Failure> {
-    let world = World::judged_by(judge, seed, trace, tally);
-    let outcome = play_in(story, &world).await;
+pub async fn play(story: &Story, world: &World, recording: Option<Recording>) -> Result<(), Failure> {
+    let outcome = play_in(story, world, recording).await;
     world.tally().simulated(world.now());
     outcome
 }
 
-async fn play_in(story: &Story, world: &World) -> Result<(), Failure> {
-    let cluster = Cluster::new(world.clone(), story.settings);
+async fn play_in(story: &Story, world: &World, recording: Option<Recording>) -> Result<(), Failure> {
+    let mut cluster = Cluster::new(world.clone(), story.settings);
+    cluster.recording = recording;
     cluster.net.bring_up(USER);
     let user = SimEnv::new(world, &cluster.net, USER);
     let mut run = StoryRun {

@@ -32,6 +32,7 @@ use crate::ports::{
 };
 use crate::relay::{Follow, RelayStream};
 use crate::sync::{Mutex, Notified, Notify};
+use crate::tape::Recorded;
 
 /// A hub, its task, and the viewers and followers that wait for changes.
 pub(crate) struct HubCell<E: Env> {
@@ -44,7 +45,7 @@ pub(crate) struct HubCell<E: Env> {
 }
 
 struct Inner {
-    hub: Hub,
+    hub: Recorded<Hub>,
     joined: JoinedParts,
     pending: VecDeque<HubAction>,
     last_id: u64,
@@ -136,7 +137,9 @@ impl Entry<'_> {
 impl<E: Env> HubCell<E> {
     /// Creates a hub and spawns its task.
     pub(super) fn spawn(shared: &Arc<Shared<E>>, chat: ChatId) -> Arc<Self> {
-        let hub = Hub::new(shared.env.now(), shared.hub_config.clone());
+        let now = shared.env.now();
+        let hub = Hub::new(now, shared.hub_config.clone());
+        let hub = Recorded::new(hub, shared.hub_tape(chat, now));
         let (joined, pending) = (JoinedParts::default(), VecDeque::new());
         let inner = Inner { hub, joined, pending, last_id: 0, assigned: None, ended: false, panic: None };
         let (news, task_waker, task) = (Notify::new(), TaskWaker::default(), Mutex::default());

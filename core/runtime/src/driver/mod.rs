@@ -19,12 +19,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError};
 
-use mainstem_machine::ReplicaId;
 use mainstem_machine::hub::HubConfig;
+use mainstem_machine::{ChatId, ReplicaId, Time};
 
 use crate::ports::{Bus, Env, Generator, Peer, ReplicaRow, Store};
 use crate::relay::Peers;
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
+use crate::tape::{Machine, Recording, Tape};
 
 pub(crate) use announcer::AnnouncerCell;
 pub(crate) use database::bounded;
@@ -56,6 +57,7 @@ pub(crate) struct Shared<E: Env> {
     pub(crate) replica: ReplicaCell,
     pub(crate) announcer: AnnouncerCell,
     pub(crate) heartbeats: Arc<Heartbeats>,
+    recording: Option<Recording>,
 }
 
 impl<E: Env> Shared<E> {
@@ -69,6 +71,7 @@ impl<E: Env> Shared<E> {
         row: ReplicaRow,
         peers: Option<Peers<E>>,
         replica: ReplicaCell,
+        recording: Option<Recording>,
     ) -> Arc<Self> {
         let (addresses, registry, announcer) =
             (Mutex::default(), Registry::default(), AnnouncerCell::default());
@@ -87,7 +90,14 @@ impl<E: Env> Shared<E> {
             replica,
             announcer,
             heartbeats: Arc::default(),
+            recording,
         })
+    }
+
+    /// The tape of a hub that begins now, if tapes are kept.
+    fn hub_tape(&self, chat: ChatId, now: Time) -> Option<Tape> {
+        let recording = self.recording.as_ref()?;
+        recording.begin(Machine::Hub { chat, config: (*self.hub_config).clone() }, now)
     }
 
     /// The address of a peer's relay. An unknown one is looked up in the database, once for all that ask at the

@@ -24,6 +24,7 @@ use crate::ports::{
     BusError, BusSubscription, Env, Fault, Held, Request, SyncReport, SyncRequest, Topic, within,
 };
 use crate::sync::{Mutex, Notified, Notify};
+use crate::tape::{Machine, Recorded, Recording};
 
 /// The replica's machine, and the tasks that wait for changes of it.
 pub(crate) struct ReplicaCell {
@@ -33,7 +34,7 @@ pub(crate) struct ReplicaCell {
 }
 
 struct Inner {
-    replica: Replica,
+    replica: Recorded<Replica>,
     pending: VecDeque<ReplicaAction>,
     /// The machine has panicked, and handles nothing more.
     broken: bool,
@@ -42,8 +43,10 @@ struct Inner {
 }
 
 impl ReplicaCell {
-    pub(crate) fn new(now: Time, config: ReplicaConfig) -> Self {
-        let replica = Replica::new(now, config);
+    pub(crate) fn new(now: Time, config: ReplicaConfig, recording: Option<&Recording>) -> Self {
+        let first = || Machine::Replica { config: config.clone() };
+        let tape = recording.and_then(|recording| recording.begin(first(), now));
+        let replica = Recorded::new(Replica::new(now, config), tape);
         let inner = Inner { replica, pending: VecDeque::new(), broken: false, panic: None };
         let (task_waker, news) = (TaskWaker::default(), Notify::new());
         Self { inner: Mutex::new(inner), task_waker, news }

@@ -4,6 +4,7 @@ mod bus;
 mod env;
 mod generator;
 mod store;
+mod tapes;
 
 pub use bus::{Bus, BusError, BusSubscription, Notice, Topic};
 pub use env::{Boxed, Env, TaskHandle, within};
@@ -13,3 +14,4 @@ pub use store::{
     Fault, HeartbeatReport, Held, IdempotencyKey, Listed, Peer, ReplicaRow, Request, Rival, Store,
     SyncReport, SyncRequest,
 };
+pub use tapes::{TapeFull, TapeWriter, Tapes};

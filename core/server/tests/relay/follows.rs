@@ -118,6 +118,7 @@ async fn replica_in<E: Env>(env: E) -> Replica<E> {
         drain_timeout: Duration::from_secs(1),
         episode_bytes_max: 1 << 20,
         relay: Some(RelayConfig { listen: address.clone(), advertise: None, secret: SECRET.into() }),
+        recording: None,
     };
     let demo = Arc::new(Demo::new(env.clone(), || 0));
     let bus = Arc::new(LocalBus::default());

@@ -118,6 +118,7 @@ async fn node(world: &World) -> Node<StillEnv> {
         drain_timeout: Duration::from_secs(5),
         episode_bytes_max: 1 << 20,
         relay: None,
+        recording: None,
     };
     let started =
         Node::start(world.env.clone(), config, world.store.clone(), world.bus.clone(), Arc::new(TwoParts));

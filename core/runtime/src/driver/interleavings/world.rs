@@ -54,11 +54,20 @@ impl World {
             heartbeat: Duration::from_secs(5),
             poll_interval: Duration::from_secs(5),
         };
-        let cell = ReplicaCell::new(env.now(), replica_config);
+        let cell = ReplicaCell::new(env.now(), replica_config, None);
         let row = ReplicaRow { replica, address: String::new(), incarnation: 1 };
         let (generator, hub_config) = (Arc::new(TwoParts), Arc::new(hub_config));
-        let shared =
-            Shared::new(env.clone(), store.clone(), bus.clone(), generator, hub_config, row, None, cell);
+        let shared = Shared::new(
+            env.clone(),
+            store.clone(),
+            bus.clone(),
+            generator,
+            hub_config,
+            row,
+            None,
+            cell,
+            None,
+        );
         let chat = ChatId(Uuid::from_u128(1));
         let (owner, content) = (OWNER.into(), content.map(Content::text));
         let create = Command::Create { chat, owner, title: None, model: None, content };

@@ -1,0 +1,175 @@
+//! A machine, and the tape of what it is told, if one is kept. Without one it costs a look at an `Option`.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use mainstem_machine::Time;
+use mainstem_machine::hub::JoinedParts;
+
+use super::digest::digest;
+use super::format::{End, Head, InputFrame, LedTo, Machine, first_bytes, last_frame};
+use super::machine::Taped;
+use super::redact::Redact;
+use super::text::Replacement;
+use crate::ports::{TapeFull, TapeWriter, Tapes};
+
+/// That tapes are kept, where, and of which build.
+#[derive(Clone, Debug)]
+pub struct Recording {
+    pub tapes: Arc<dyn Tapes>,
+    /// Keep texts of users and models as they are.
+    pub with_content: bool,
+    pub build: Arc<str>,
+}
+
+impl Recording {
+    /// Begins the tape of a machine that begins now.
+    pub(crate) fn begin(&self, machine: Machine, begun_at: Time) -> Option<Tape> {
+        let name = match &machine {
+            Machine::Hub { chat, .. } => format!("hub-{chat}"),
+            Machine::Replica { .. } => "replica".to_owned(),
+        };
+        let head = Head { machine, begun_at, has_content: self.with_content };
+        let first = first_bytes(&self.build, &head)?;
+        Some(Tape { writer: Some(self.tapes.begin(&name, first)), with_content: self.with_content })
+    }
+}
+
+/// The tape of one machine.
+pub(crate) struct Tape {
+    writer: Option<Box<dyn TapeWriter>>,
+    with_content: bool,
+}
+
+impl Tape {
+    fn frame<I: Taped>(&self, input: &I::Input) -> Option<InputFrame> {
+        if self.with_content {
+            return InputFrame::of(input);
+        }
+        let mut redacted = input.clone();
+        redacted.redact(Replacement::Filling);
+        InputFrame::of(&redacted)
+    }
+
+    fn append(&mut self, frame: Vec<u8>) {
+        let appended = self.writer.as_mut().map_or(Ok(()), |writer| writer.append(frame));
+        match appended {
+            Ok(()) => {}
+            Err(TapeFull::Tape) => self.end(End::TapeFull),
+            Err(TapeFull::Behind) => self.end(End::Behind),
+            Err(TapeFull::Room) => self.end(End::NoRoom),
+        }
+    }
+
+    fn end(&mut self, why: End) {
+        if let Some(writer) = self.writer.take() {
+            writer.end(last_frame(why));
+        }
+    }
+}
+
+impl Drop for Tape {
+    fn drop(&mut self) {
+        self.end(End::LetGo);
+    }
+}
+
+/// A digest of what a machine said, which does not depend on texts unless the tape has them.
+pub(super) fn digest_of<M: Taped>(output: &M::Output, has_content: bool) -> u64 {
+    if has_content {
+        return digest(output);
+    }
+    let mut measured = output.clone();
+    measured.redact(Replacement::Length);
+    digest(&measured)
+}
+
+/// A machine that is told nothing but through here.
+pub(crate) struct Recorded<M: Taped> {
+    pub(super) machine: M,
+    tape: Option<Tape>,
+    /// What a machine with a tape asked for, and whether it has news: its output has them already.
+    pub(super) actions: VecDeque<M::Action>,
+    pub(super) news: bool,
+}
+
+impl<M: Taped> Recorded<M> {
+    pub(crate) fn new(machine: M, tape: Option<Tape>) -> Self {
+        Self { machine, tape, actions: VecDeque::new(), news: false }
+    }
+
+    pub(crate) fn poll_action(&mut self) -> Option<M::Action> {
+        self.actions.pop_front().or_else(|| self.machine.poll_action())
+    }
+
+    pub(super) fn is_taped(&self) -> bool {
+        self.tape.is_some()
+    }
+
+    /// Tells the machine, and keeps what it was told and a digest of what it said.
+    pub(super) fn take(&mut self, input: M::Input, joined: &mut JoinedParts) -> M::Output {
+        let telling = Telling::<M>::begin(&mut self.tape, &input);
+        let output = self.machine.take(input, joined);
+        telling.end(&output, self.machine.is_finished());
+        output
+    }
+}
+
+/// All questions, and nothing that would change it.
+impl<M: Taped> Deref for Recorded<M> {
+    type Target = M;
+
+    fn deref(&self) -> &M {
+        &self.machine
+    }
+}
+
+/// While a machine is told an input. If it panics, the input is the last one of its tape.
+struct Telling<'a, M> {
+    tape: &'a mut Option<Tape>,
+    frame: Option<InputFrame>,
+    machine: std::marker::PhantomData<M>,
+}
+
+impl<'a, M: Taped> Telling<'a, M> {
+    fn begin(tape: &'a mut Option<Tape>, input: &M::Input) -> Self {
+        let frame = tape.as_ref().and_then(|tape| tape.frame::<M>(input));
+        Self { tape, frame, machine: std::marker::PhantomData }
+    }
+
+    fn end(mut self, output: &M::Output, is_finished: bool) {
+        let frame = self.frame.take();
+        let Some(tape) = self.tape else { return };
+        match frame {
+            Some(frame) => {
+                tape.append(frame.led_to(LedTo::Outputs(digest_of::<M>(output, tape.with_content))))
+            }
+            None => tape.end(End::Unwritable),
+        }
+        if is_finished {
+            tape.end(End::Finished);
+        }
+        if tape.writer.is_none() {
+            *self.tape = None;
+        }
+    }
+}
+
+impl<M> Drop for Telling<'_, M> {
+    fn drop(&mut self) {
+        if let Some(frame) = self.frame.take()
+            && let Some(mut tape) = self.tape.take()
+        {
+            tape.append(frame.led_to(LedTo::Panic));
+            tape.end(End::Panicked);
+        }
+    }
+}
+
+impl<M: Taped> fmt::Debug for Recorded<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recorded").field("is_taped", &self.is_taped()).finish_non_exhaustive()
+    }
+}

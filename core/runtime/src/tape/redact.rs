@@ -1,0 +1,266 @@
+//! Where texts of users and models are in what machines hear and say. Each variant is named here, so that a new
+//! one does not slip through.
+//!
+//! What is said of errors stays: nothing that a provider wrote goes into it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mainstem_machine::hub::{self, HubAction, HubEvent, OpOutcome, Told};
+use mainstem_machine::replica::{self, ReplicaAction, ReplicaEvent};
+use mainstem_machine::{
+    Body, ChatState, Command, Content, Message, Page, QueuedMessage, RelayFrame, Snapshot, StreamEvent, Tail,
+};
+
+use super::text::Replacement;
+
+/// Replaces all texts of users and models.
+pub(crate) trait Redact {
+    fn redact(&mut self, by: Replacement);
+}
+
+impl Redact for String {
+    fn redact(&mut self, by: Replacement) {
+        *self = by.of(self);
+    }
+}
+
+impl Redact for Arc<str> {
+    fn redact(&mut self, by: Replacement) {
+        *self = by.of(self).into();
+    }
+}
+
+impl Redact for Content {
+    fn redact(&mut self, by: Replacement) {
+        *self = by.of_content(self);
+    }
+}
+
+impl Redact for Bytes {
+    fn redact(&mut self, by: Replacement) {
+        *self = by.of_bytes(self);
+    }
+}
+
+impl<T: Redact> Redact for Option<T> {
+    fn redact(&mut self, by: Replacement) {
+        self.iter_mut().for_each(|inner| inner.redact(by));
+    }
+}
+
+impl<T: Redact> Redact for Vec<T> {
+    fn redact(&mut self, by: Replacement) {
+        self.iter_mut().for_each(|inner| inner.redact(by));
+    }
+}
+
+impl<T: Redact> Redact for OpOutcome<T> {
+    fn redact(&mut self, by: Replacement) {
+        match self {
+            Self::Done(done) => done.redact(by),
+            Self::Refused | Self::Unknown => {}
+        }
+    }
+}
+
+impl<T: Redact, E> Redact for Result<T, E> {
+    fn redact(&mut self, by: Replacement) {
+        self.iter_mut().for_each(|inner| inner.redact(by));
+    }
+}
+
+impl Redact for Arc<ChatState> {
+    fn redact(&mut self, by: Replacement) {
+        let state = Arc::make_mut(self);
+        state.owner.redact(by);
+        state.title.redact(by);
+        state.model.redact(by);
+        state.queue.redact(by);
+    }
+}
+
+impl Redact for QueuedMessage {
+    fn redact(&mut self, by: Replacement) {
+        self.content.redact(by);
+    }
+}
+
+impl Redact for Arc<Message> {
+    fn redact(&mut self, by: Replacement) {
+        Arc::make_mut(self).content.redact(by);
+    }
+}
+
+impl Redact for Snapshot {
+    fn redact(&mut self, by: Replacement) {
+        self.state.redact(by);
+        match &mut self.tail {
+            Tail::After(messages) | Tail::Newest { messages, .. } => messages.redact(by),
+        }
+    }
+}
+
+impl Redact for Page {
+    fn redact(&mut self, by: Replacement) {
+        self.messages.redact(by);
+    }
+}
+
+impl Redact for RelayFrame {
+    fn redact(&mut self, by: Replacement) {
+        match self {
+            Self::Parts { parts, .. } => parts.redact(by),
+            Self::Opened { .. } | Self::Closed { .. } => {}
+        }
+    }
+}
+
+impl Redact for Command {
+    fn redact(&mut self, by: Replacement) {
+        match self {
+            Self::Create { owner, title, model, content, .. } => {
+                owner.redact(by);
+                title.redact(by);
+                model.redact(by);
+                content.redact(by);
+            }
+            Self::Send { content, .. } | Self::Edit { content, .. } => content.redact(by),
+            Self::CommitStep { messages, .. } => {
+                messages.iter_mut().for_each(|(_, content)| content.redact(by));
+            }
+            Self::FinishTurn { answer, .. } => answer.redact(by),
+            Self::FinishInterruption { partial, .. } | Self::Fail { partial, .. } => partial.redact(by),
+            Self::Interrupt { .. }
+            | Self::DeleteQueued { .. }
+            | Self::Promote { .. }
+            | Self::Delete
+            | Self::Acquire { .. }
+            | Self::Release { .. }
+            | Self::BeginAttempt { .. }
+            | Self::RecordRetry { .. } => {}
+        }
+    }
+}
+
+impl Redact for hub::Input {
+    fn redact(&mut self, by: Replacement) {
+        match &mut self.what {
+            Told::Event(event) => event.redact(by),
+            Told::NextEvent(_) | Told::NextFrame(_) => {}
+        }
+    }
+}
+
+impl Redact for HubEvent {
+    fn redact(&mut self, by: Replacement) {
+        match self {
+            Self::Committed { state } | Self::Acquired { state, .. } => state.redact(by),
+            Self::SnapshotRead { outcome, .. } => outcome.redact(by),
+            Self::PageRead { outcome, .. } => outcome.redact(by),
+            Self::Applied { outcome, .. } => outcome.redact(by),
+            Self::Relayed { frame, .. } => frame.redact(by),
+            Self::Generated { text, .. } => text.redact(by),
+            Self::Subscribe { .. }
+            | Self::Leave { .. }
+            | Self::Follow { .. }
+            | Self::Unfollow { .. }
+            | Self::BusSubscribed { .. }
+            | Self::BusLost
+            | Self::Hint { .. }
+            | Self::HistoryLoaded { .. }
+            | Self::LeaseConfirmed { .. }
+            | Self::LeaseLost { .. }
+            | Self::Dialed { .. }
+            | Self::RelayGone { .. }
+            | Self::GenerationDone { .. }
+            | Self::GenerationFailed { .. }
+            | Self::Drain
+            | Self::HandOver
+            | Self::Close
+            | Self::Wake => {}
+        }
+    }
+}
+
+impl Redact for hub::Output {
+    fn redact(&mut self, by: Replacement) {
+        self.actions.redact(by);
+        self.event.redact(by);
+        self.frame.redact(by);
+    }
+}
+
+impl Redact for HubAction {
+    fn redact(&mut self, by: Replacement) {
+        match self {
+            Self::Apply { command, .. } => command.redact(by),
+            Self::Start { model, .. } => model.redact(by),
+            Self::BusSubscribe { .. }
+            | Self::BusUnsubscribe
+            | Self::ReadSnapshot { .. }
+            | Self::ReadPage { .. }
+            | Self::LoadHistory { .. }
+            | Self::Dial { .. }
+            | Self::CloseDial { .. }
+            | Self::Cancel { .. }
+            | Self::RunnerGone { .. } => {}
+        }
+    }
+}
+
+impl Redact for StreamEvent {
+    fn redact(&mut self, by: Replacement) {
+        match &mut self.body {
+            Body::Message(message) => message.redact(by),
+            Body::QueueUpdate(queue) => {
+                let mut redacted = queue.to_vec();
+                redacted.redact(by);
+                *queue = redacted.into();
+            }
+            Body::Parts { text, .. } => text.redact(by),
+            Body::Status { .. }
+            | Body::Error(_)
+            | Body::Retry(_)
+            | Body::PreviewReset { .. }
+            | Body::HistoryReset
+            | Body::Synced => {}
+        }
+    }
+}
+
+impl Redact for replica::Input {
+    fn redact(&mut self, by: Replacement) {
+        match &mut self.event {
+            ReplicaEvent::Acquired { outcome, .. } => outcome.redact(by),
+            ReplicaEvent::Free { .. }
+            | ReplicaEvent::BusSubscribed { .. }
+            | ReplicaEvent::BusLost
+            | ReplicaEvent::Synced { .. }
+            | ReplicaEvent::HeartbeatResult { .. }
+            | ReplicaEvent::RunnerGone { .. }
+            | ReplicaEvent::Drain
+            | ReplicaEvent::Wake => {}
+        }
+    }
+}
+
+impl Redact for replica::Output {
+    fn redact(&mut self, by: Replacement) {
+        self.actions.redact(by);
+    }
+}
+
+impl Redact for ReplicaAction {
+    fn redact(&mut self, by: Replacement) {
+        match self {
+            Self::Acquire { command, .. } => command.redact(by),
+            Self::Assign { state, .. } => state.redact(by),
+            Self::BusSubscribe { .. }
+            | Self::Sync { .. }
+            | Self::Heartbeat { .. }
+            | Self::Confirm { .. }
+            | Self::Lost { .. } => {}
+        }
+    }
+}
