@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use mainstem_runtime::ports::{TapeFull, TapeWriter, Tapes};
+use mainstem_runtime::ports::{NewTape, TapeFull, TapeWriter, Tapes};
 
 /// Cheap to clone: all clones have the same tapes.
 #[derive(Clone, Debug, Default)]
@@ -27,9 +27,9 @@ impl MemoryTapes {
 }
 
 impl Tapes for MemoryTapes {
-    fn begin(&self, name: &str, first: Vec<u8>) -> Box<dyn TapeWriter> {
+    fn begin(&self, tape: NewTape) -> Box<dyn TapeWriter> {
         let mut tapes = self.lock();
-        tapes.push(Tape { name: name.into(), bytes: first });
+        tapes.push(Tape { name: tape.name, bytes: tape.first });
         Box::new(Writer { tapes: self.clone(), at: tapes.len() - 1 })
     }
 }

@@ -16,6 +16,7 @@ use crate::limits::model::{FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT};
 use crate::limits::settings::{
     EPISODE_BYTES_DEFAULT, LEASE_TTL_MIN, MESSAGE_BYTES_MAX, QUEUE_MAX, RUNTIME_THREADS_MAX, WORKERS_MAX,
 };
+use crate::limits::tapes::{TAPES_BYTES_DEFAULT, TAPES_BYTES_MIN};
 use crate::units::{Size, Span};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
@@ -113,6 +114,15 @@ pub struct ServeOptions {
     /// Maximum size of one answer [default: 8MiB]
     #[arg(long, env = "MAINSTEM_EPISODE_BYTES_MAX", value_name = "SIZE")]
     pub episode_bytes_max: Option<Size>,
+    /// Keep tapes of what the machines are told in this directory, without texts of users and models
+    #[arg(long, env = "MAINSTEM_RECORD", value_name = "DIR")]
+    pub record: Option<PathBuf>,
+    /// Maximum size of all tapes [default: 64MiB]
+    #[arg(long, env = "MAINSTEM_RECORD_BYTES_MAX", value_name = "SIZE")]
+    pub record_bytes_max: Option<Size>,
+    /// Keep texts of users and models on the tapes
+    #[arg(long, env = "MAINSTEM_RECORD_CONTENT", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub record_content: Option<bool>,
     /// A `tracing` filter [default: info]
     #[arg(long, env = "MAINSTEM_LOG", value_name = "FILTER")]
     pub log: Option<String>,
@@ -149,6 +159,9 @@ pub struct Config {
     pub queue_max: usize,
     pub message_bytes_max: usize,
     pub episode_bytes_max: usize,
+    pub record: Option<PathBuf>,
+    pub record_bytes_max: usize,
+    pub record_content: bool,
     pub log: String,
     pub log_format: LogFormat,
     pub runtime_threads: usize,
@@ -190,7 +203,8 @@ impl ServeOptions {
         or!(self, other: listen, database, database_connections, replica, relay_listen, relay_advertise,
             peer_secret_file, auth_file, allowed_host, insecure, workers, generator, openai_base_url, openai_model,
             model_first_byte_timeout, model_idle_timeout, lease_ttl, heartbeat, poll_interval, drain_timeout,
-            client_timeout, queue_max, message_bytes_max, episode_bytes_max, log, log_format, runtime_threads)
+            client_timeout, queue_max, message_bytes_max, episode_bytes_max, record, record_bytes_max, record_content, log,
+            log_format, runtime_threads)
     }
 
     fn check(self) -> Result<Config, Failure> {
@@ -229,6 +243,9 @@ impl ServeOptions {
             queue_max: self.queue_max.unwrap_or(20),
             message_bytes_max: bytes(self.message_bytes_max, 1 << 20),
             episode_bytes_max: bytes(self.episode_bytes_max, EPISODE_BYTES_DEFAULT),
+            record: self.record,
+            record_bytes_max: bytes(self.record_bytes_max, TAPES_BYTES_DEFAULT),
+            record_content: self.record_content.unwrap_or(false),
             log: self.log.unwrap_or_else(|| "info".into()),
             log_format: self.log_format.unwrap_or(LogFormat::Text),
             runtime_threads: self.runtime_threads.unwrap_or(1),
@@ -264,6 +281,15 @@ impl Config {
             return Err(format!(
                 "--heartbeat is {:?}: expected less than half of --lease-ttl, which is {:?}",
                 self.heartbeat, self.lease_ttl
+            ));
+        }
+        if self.record.is_none() && self.record_content {
+            return Err("--record-content keeps nothing without --record: give both, or none".into());
+        }
+        if self.record_bytes_max < TAPES_BYTES_MIN {
+            return Err(format!(
+                "--record-bytes-max is {}: expected at least {TAPES_BYTES_MIN}",
+                self.record_bytes_max
             ));
         }
         let bounds = [
@@ -323,6 +349,7 @@ mod tests {
         assert_eq!((config.message_bytes_max, config.episode_bytes_max), (1 << 20, 8 << 20));
         assert_eq!((config.generator, &*config.log), (Generator::Demo, "info"));
         assert!(Uuid::try_parse(config.replica.as_str()).is_ok());
+        assert_eq!((config.record, config.record_bytes_max, config.record_content), (None, 64 << 20, false));
         assert!(config.relay_advertise.is_none() && config.relay_listen == "127.0.0.1:0");
     }
 
@@ -383,6 +410,8 @@ mod tests {
         assert!(refused(&["--database-connections", "3"]).contains("4 to 1000"));
         assert!(refused(&["--database-connections", "1001"]).contains("4 to 1000"));
         assert!(refused(&["--runtime-threads", "0"]).contains("1 to"));
+        assert!(refused(&["--record", "x", "--record-bytes-max", "1KiB"]).contains("--record-bytes-max"));
+        assert!(refused(&["--record-content"]).contains("--record:"));
         assert!(
             refused(&["--lease-ttl", "100ms", "--poll-interval", "1ms", "--heartbeat", "1ms"])
                 .contains("lease")

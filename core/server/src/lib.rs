@@ -14,6 +14,7 @@ mod logging;
 mod outbound;
 pub mod serve;
 mod sse;
+mod tapes;
 mod token_file;
 pub mod tokio_env;
 mod units;

@@ -165,6 +165,23 @@ pub mod settings {
     pub const PEER_SECRET_BYTES_MIN: usize = 16;
 }
 
+/// Tapes.
+pub mod tapes {
+    use std::time::Duration;
+
+    /// What a directory has, unless set otherwise, and at the least.
+    pub const TAPES_BYTES_DEFAULT: usize = 64 << 20;
+    pub const TAPES_BYTES_MIN: usize = 1 << 20;
+    /// No tape has more than this share of it: others are to have room beside it.
+    pub const TAPE_SHARE: usize = 8;
+    /// What waits to be written. One frame that is larger may wait alone.
+    pub const WAITING_BYTES_MAX: usize = 4 << 20;
+    /// What a frame that waits costs besides its bytes.
+    pub const FRAME_OVERHEAD_BYTES: usize = 64;
+    /// What the process may take longer to end because tapes are still to be written.
+    pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+}
+
 /// The process: start, end, log, files.
 pub mod process {
     use std::time::Duration;

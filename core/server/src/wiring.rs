@@ -5,6 +5,7 @@ use std::time::{Instant, SystemTime};
 
 use mainstem_runtime::demo::Demo;
 use mainstem_runtime::ports::{Generator, ReplicaRow, Rival, Store};
+use mainstem_runtime::tape::Recording;
 use mainstem_runtime::{Node, NodeConfig, RelayConfig};
 use rand::TryRngCore;
 use rand::rngs::OsRng;
@@ -14,7 +15,9 @@ use crate::config::{Config, Generator as GeneratorConfig};
 use crate::failure::Failure;
 use crate::generators::{ApiKey, OpenAi, OpenAiConfig, event_bytes_max};
 use crate::limits::process::{FRESH_SECRET_BYTES, NAME_POLL_INTERVAL, NAME_SLACK};
+use crate::limits::tapes::FLUSH_TIMEOUT;
 use crate::serve::{Front, peer_secret, serve};
+use crate::tapes::DiskTapes;
 use crate::tokio_env::TokioEnv;
 
 /// Starts a node and serves it.
@@ -22,6 +25,7 @@ pub(crate) async fn run(config: Config) -> Result<(), Failure> {
     let secret = peer_secret(&config)?;
     let generator = generator(&config)?;
     let front = Front::open(&config).await?;
+    let tapes = tapes(&config)?;
     let opened = adapters::open_with(&config.database, config.lease_ttl, config.database_connections).await;
     let (store, bus) = opened.map_err(|error| Failure::environment(format!("--database: {error:#}")))?;
     let incarnation = OsRng.try_next_u64().map_err(Failure::environment)?;
@@ -45,7 +49,11 @@ pub(crate) async fn run(config: Config) -> Result<(), Failure> {
         drain_timeout: config.drain_timeout,
         episode_bytes_max: config.episode_bytes_max,
         relay,
-        recording: None,
+        recording: tapes.as_ref().map(|tapes| Recording {
+            tapes: tapes.clone(),
+            with_content: config.record_content,
+            build: env!("CARGO_PKG_VERSION").into(),
+        }),
     };
     claim_name(&config, &*store, incarnation).await?;
     let node = match Node::start(TokioEnv::new(), node_config, store.clone(), bus, generator).await {
@@ -59,7 +67,18 @@ pub(crate) async fn run(config: Config) -> Result<(), Failure> {
             return Err(Failure::environment(format!("--relay-listen {}: {error}", config.relay_listen)));
         }
     };
-    serve(&config, front, node).await
+    let served = serve(&config, front, node).await;
+    if let Some(tapes) = tapes {
+        tapes.flush(FLUSH_TIMEOUT);
+    }
+    served
+}
+
+fn tapes(config: &Config) -> Result<Option<Arc<DiskTapes>>, Failure> {
+    let Some(directory) = &config.record else { return Ok(None) };
+    let tapes = DiskTapes::open(directory, config.record_bytes_max as u64)
+        .map_err(|error| Failure::environment(format!("--record {}: {error:#}", directory.display())))?;
+    Ok(Some(Arc::new(tapes)))
 }
 
 /// Waits until this replica's name is free. One that is not heard of any more has crashed, and its name is free

@@ -14,4 +14,4 @@ pub use store::{
     Fault, HeartbeatReport, Held, IdempotencyKey, Listed, Peer, ReplicaRow, Request, Rival, Store,
     SyncReport, SyncRequest,
 };
-pub use tapes::{TapeFull, TapeWriter, Tapes};
+pub use tapes::{NewTape, TapeFull, TapeWriter, Tapes};

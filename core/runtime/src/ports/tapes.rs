@@ -4,15 +4,23 @@ use std::fmt;
 
 /// A place for tapes. Whoever records never waits for it, and never fails because of it.
 pub trait Tapes: fmt::Debug + Send + Sync {
-    /// Begins the tape of a machine with these bytes. `name` says which machine it is, in letters, digits and
-    /// hyphens; several may have the same.
-    fn begin(&self, name: &str, first: Vec<u8>) -> Box<dyn TapeWriter>;
+    fn begin(&self, tape: NewTape) -> Box<dyn TapeWriter>;
 }
 
-/// One tape that is being written. Dropped without an end, it may just break off.
+/// A tape that begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewTape {
+    /// Which machine it is of, in letters, digits and hyphens. Several tapes may have the same.
+    pub name: String,
+    /// Its first bytes.
+    pub first: Vec<u8>,
+    /// Its last ones if frames that were taken cannot be kept: what comes behind them is of no use.
+    pub if_lost: Vec<u8>,
+}
+
+/// One tape that is being written. Dropped without an end, it just breaks off.
 pub trait TapeWriter: Send {
-    /// Adds a frame behind the others, whole. What does not fit is not taken, and nothing may be added then but
-    /// the last frame.
+    /// Adds a frame behind the others, whole. After one that was not taken only the last may come.
     fn append(&mut self, frame: Vec<u8>) -> Result<(), TapeFull>;
 
     /// Adds the last frame, which has at most [`LAST_FRAME_BYTES_MAX`](crate::limits::tape::LAST_FRAME_BYTES_MAX)
@@ -27,6 +35,6 @@ pub enum TapeFull {
     Tape,
     #[error("frames come faster than they are written")]
     Behind,
-    #[error("the tapes of machines that live have all the room there is")]
-    Room,
+    #[error("what was taken could not be kept")]
+    Lost,
 }

@@ -59,10 +59,10 @@ pub enum End {
     TapeFull,
     #[error("inputs came faster than they could be written; the machine went on")]
     Behind,
-    #[error("the directory was full of tapes of machines that lived; the machine went on")]
-    NoRoom,
-    #[error("an input could not be written; the machine went on")]
-    Unwritable,
+    #[error("there was no room for more, or it could not be written; the machine went on")]
+    Lost,
+    #[error("the next input has no form on a tape; the machine went on")]
+    Formless,
 }
 
 /// What is no tape, or not a good one.

@@ -13,7 +13,7 @@ use super::format::{End, Head, InputFrame, LedTo, Machine, first_bytes, last_fra
 use super::machine::Taped;
 use super::redact::Redact;
 use super::text::Replacement;
-use crate::ports::{TapeFull, TapeWriter, Tapes};
+use crate::ports::{NewTape, TapeFull, TapeWriter, Tapes};
 
 /// That tapes are kept, where, and of which build.
 #[derive(Clone, Debug)]
@@ -33,12 +33,15 @@ impl Recording {
         };
         let head = Head { machine, begun_at, has_content: self.with_content };
         let first = first_bytes(&self.build, &head)?;
-        Some(Tape { writer: Some(self.tapes.begin(&name, first)), with_content: self.with_content })
+        let if_lost = last_frame(End::Lost);
+        let writer = Some(self.tapes.begin(NewTape { name: name.clone(), first, if_lost }));
+        Some(Tape { name, writer, with_content: self.with_content })
     }
 }
 
 /// The tape of one machine.
 pub(crate) struct Tape {
+    name: String,
     writer: Option<Box<dyn TapeWriter>>,
     with_content: bool,
 }
@@ -54,12 +57,14 @@ impl Tape {
     }
 
     fn append(&mut self, frame: Vec<u8>) {
-        let appended = self.writer.as_mut().map_or(Ok(()), |writer| writer.append(frame));
-        match appended {
-            Ok(()) => {}
-            Err(TapeFull::Tape) => self.end(End::TapeFull),
-            Err(TapeFull::Behind) => self.end(End::Behind),
-            Err(TapeFull::Room) => self.end(End::NoRoom),
+        let Some(writer) = &mut self.writer else { return };
+        if let Err(why) = writer.append(frame) {
+            tracing::warn!(tape = self.name, %why, "a tape ends before its machine");
+            self.end(match why {
+                TapeFull::Tape => End::TapeFull,
+                TapeFull::Behind => End::Behind,
+                TapeFull::Lost => End::Lost,
+            });
         }
     }
 
@@ -146,7 +151,7 @@ impl<'a, M: Taped> Telling<'a, M> {
             Some(frame) => {
                 tape.append(frame.led_to(LedTo::Outputs(digest_of::<M>(output, tape.with_content))))
             }
-            None => tape.end(End::Unwritable),
+            None => tape.end(End::Formless),
         }
         if is_finished {
             tape.end(End::Finished);

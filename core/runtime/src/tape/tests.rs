@@ -11,7 +11,7 @@ use mainstem_machine::{
 
 use super::format::{InputFrame, LedTo, Next, Reader, first_bytes};
 use super::*;
-use crate::ports::{TapeFull, TapeWriter, Tapes};
+use crate::ports::{NewTape, TapeFull, TapeWriter, Tapes};
 
 const MARKER: &str = "swordfish";
 
@@ -26,8 +26,8 @@ impl Place {
 }
 
 impl Tapes for Place {
-    fn begin(&self, _: &str, first: Vec<u8>) -> Box<dyn TapeWriter> {
-        *self.0.lock().expect("no panic") = first;
+    fn begin(&self, tape: NewTape) -> Box<dyn TapeWriter> {
+        *self.0.lock().expect("no panic") = tape.first;
         Box::new(self.clone())
     }
 }
