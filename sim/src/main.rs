@@ -14,15 +14,17 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
 use mainstem_oracles::Guarantee;
+use mainstem_runtime::tape::is_tape;
 use mainstem_sim::batch::{self, Batch};
 use mainstem_sim::plan::Plan;
 use mainstem_sim::run::{Outcome, RunOptions, Verdict, run};
 use mainstem_sim::shrink::{ShrinkError, shrink};
 use mainstem_sim::story::{self, Story};
 use mainstem_sim::visualize::{html, timeline};
-use mainstem_sim::{determinism, zoo};
+use mainstem_sim::{determinism, tapes, zoo};
 use mainstem_world::Recording;
 
+const BROKEN: u8 = 1;
 const NOT_DETERMINISTIC: u8 = 3;
 const HARNESS: u8 = 5;
 const USAGE: u8 = 64;
@@ -50,9 +52,10 @@ enum Task {
     Walk(pure::WalkArgs),
     /// Visits every state of a small pure world, up to a number of faults and delays.
     Explore(pure::ExploreArgs),
-    /// Runs one seed, one scenario file, or what `walk` or `explore` found, again.
+    /// Runs one seed, one scenario file, or what `walk` or `explore` found, again; or tells a machine of a real server
+    /// its tape.
     Replay {
-        /// A seed, a scenario file, the name of one, or a file of choices.
+        /// A seed, a scenario file, the name of one, a file of choices, or a tape.
         file: String,
         /// Prints it as a timeline.
         #[arg(long)]
@@ -385,6 +388,9 @@ fn commit() -> Option<String> {
 }
 
 fn replay(file: &str, trace: bool, html: Option<&Path>, seed: u64) -> anyhow::Result<u8> {
+    if let Some(tape) = tape(Path::new(file))? {
+        return replay_tape(file, &tape, trace, html);
+    }
     let choices = std::fs::read_to_string(file).ok().filter(|text| Recording::looks_like(text));
     let (path, name, seed, outcome) = match choices {
         Some(text) => {
@@ -413,6 +419,41 @@ fn replay(file: &str, trace: bool, html: Option<&Path>, seed: u64) -> anyhow::Re
         _ => report(&path, &outcome, seed),
     }
     Ok(outcome.verdict.code())
+}
+
+/// What the file has, if it is a tape.
+fn tape(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+    Ok(is_tape(&bytes).then_some(bytes))
+}
+
+fn replay_tape(file: &str, tape: &[u8], trace: bool, html: Option<&Path>) -> anyhow::Result<u8> {
+    // A machine that panics is told of, like all that differs.
+    std::panic::set_hook(Box::new(|_| {}));
+    let told = tapes::tell(tape, trace || html.is_some()).with_context(|| file.to_owned())?;
+    let is_clean = told.is_clean();
+    if trace || !is_clean {
+        anstream::print!("{}", timeline::render(&told.lines));
+    }
+    println!("{told}");
+    let verdict = told.replayed.verdict.clone();
+    if let Some(out) = html {
+        let page = html::page(file, 0, &told.into_outcome());
+        std::fs::write(out, page).with_context(|| format!("writing {}", out.display()))?;
+    }
+    if is_clean {
+        println!("ok     {verdict}");
+        return Ok(0);
+    }
+    eprintln!("{verdict}");
+    if let Some(commit) = commit() {
+        eprintln!("commit {commit}");
+    }
+    eprintln!("cargo sim replay {file} --trace");
+    Ok(BROKEN)
 }
 
 fn print_trace(file: &str, seed: u64) -> anyhow::Result<u8> {

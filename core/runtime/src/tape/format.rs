@@ -142,6 +142,18 @@ fn sealed(mut frame: Vec<u8>, kind: Kind) -> Vec<u8> {
     frame
 }
 
+/// The pieces of a tape: its beginning with the head, and each whole frame behind it.
+pub fn frames(tape: &[u8]) -> Result<Vec<&[u8]>, TapeError> {
+    let (mut reader, _) = Reader::open(tape)?;
+    let mut pieces = vec![&tape[..reader.at]];
+    let mut from = reader.at;
+    while reader.payload()?.is_some() {
+        pieces.push(&tape[from..reader.at]);
+        from = reader.at;
+    }
+    Ok(pieces)
+}
+
 /// Reads a tape, frame by frame.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {

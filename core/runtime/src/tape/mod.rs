@@ -15,7 +15,7 @@ mod replay;
 mod tests;
 mod text;
 
-pub use format::{End, Head, Machine, TapeError, is_tape};
+pub use format::{End, Head, Machine, TapeError, frames, is_tape};
 pub use recorded::Recording;
 pub(crate) use recorded::{Recorded, Tape};
 pub use replay::{Ending, Replayed, Step, Verdict, replay};

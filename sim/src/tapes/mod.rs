@@ -1,4 +1,8 @@
-//! Tapes in memory, of all machines of a run.
+//! Tapes: of all machines of a run, in memory; and those of real servers, told again.
+
+mod told;
+
+pub use told::{Told, tell};
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
