@@ -27,6 +27,7 @@ mod proxies;
 mod relay;
 mod slow_readers;
 mod standby;
+mod tapes;
 mod terminals;
 mod tokens;
 mod upgrades;
