@@ -13,6 +13,7 @@ impl Oracle for History {
     fn observe(&mut self, seen: &Seen<'_>) -> Ruling {
         let Evidence::Saw { stream, event } = seen.evidence else { return Ok(()) };
         let Some(watcher) = seen.index.watcher(*stream) else { return Ok(()) };
+        seen.ask();
         let (viewer, on) = (&watcher.name, &watcher.on);
         if let Body::Message(message) = &event.body {
             let ruling = judge_message(seen.index.past(watcher.chat), &watcher.view, message);

@@ -1,5 +1,5 @@
 //! Chats that wait for a worker (L2, L3). They have to be acquired at once with notifications, and within one
-//! poll interval without.
+//! poll interval without, if any replica can that no fault hampers.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,48 +11,103 @@ use crate::{Evidence, EvidenceIndex, Name, Ruling, Seen};
 /// How long "at once" may take: a notice, a sync and an acquisition, each queued behind another one.
 const AT_ONCE_MAX: Duration = Duration::from_secs(1);
 
-/// The free chats in one status, with the time by which each has to be acquired.
+/// The free chats in one status.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct IdleWork {
-    due: BTreeMap<ChatId, Time>,
+    due: BTreeMap<ChatId, Due>,
     soonest: Option<Time>,
+}
+
+#[derive(Clone, Debug)]
+struct Due {
+    /// Since when it is free, or since a replica became able to work.
+    since: Time,
+    /// Who committed that, and tells of it.
+    by: Name,
+    /// When it is judged next.
+    until: Time,
 }
 
 impl IdleWork {
     pub(crate) fn observe(&mut self, seen: &Seen<'_>, status: Status) -> Ruling {
         if self.soonest.is_some_and(|soonest| soonest < seen.at) {
-            let late = self.due.iter().find(|(_, due)| **due < seen.at).map(|(chat, due)| (*chat, *due));
-            if let Some((chat, due)) = late {
+            let late = self.due.iter_mut().find(|(_, due)| due.until < seen.at);
+            let ruling = late.map(|(chat, due)| (*chat, judge(seen, status, due)));
+            if let Some((chat, Some(ruling))) = ruling {
                 self.due.remove(&chat);
-                self.soonest = self.due.values().min().copied();
-                let status = status.as_str();
-                return Err(format!("chat {chat} is {status} and free, and was to be taken up by {due:?}"));
+                self.find_soonest();
+                return ruling.map_err(|since| {
+                    format!(
+                        "chat {chat} is {} and free since {since:?}, and was to be taken up",
+                        status.as_str()
+                    )
+                });
             }
+            self.find_soonest();
         }
         match seen.evidence {
             // A commit elsewhere may take the last free slot, or give one back.
-            Evidence::Committed(_) => {
-                let poll = seen.index.settings.poll_interval;
-                let wait = if seen.index.lives.is_notified(seen.at) { Duration::ZERO } else { poll };
-                let expected = can_be_expected(seen.index, seen.at, status);
+            Evidence::Committed(change) => {
+                let expected = able(seen.index, status).next().is_some();
                 for (chat, past) in seen.index.chats() {
                     let waits = past.last().is_some_and(|last| last.is_free() && last.state.status == status);
-                    if waits && expected {
-                        self.due.entry(chat).or_insert(seen.at + wait + AT_ONCE_MAX);
-                    } else {
+                    if !(waits && expected) {
                         self.due.remove(&chat);
+                    } else if !self.due.contains_key(&chat) {
+                        seen.ask();
+                        let (since, by) = (seen.at, change.by.clone());
+                        self.due.insert(chat, Due { since, by, until: since + AT_ONCE_MAX });
                     }
                 }
-                self.soonest = self.due.values().min().copied();
+                self.find_soonest();
             }
-            // While a fault is in force, no acquisition is guaranteed.
-            Evidence::Fault { .. } | Evidence::Lived { .. } | Evidence::MayWork { .. } => {
-                self.due.clear();
-                self.soonest = None;
+            // Who comes to work now is told of nothing, and looks at what there is.
+            Evidence::Lived { .. } | Evidence::MayWork { .. } => {
+                for due in self.due.values_mut() {
+                    (due.since, due.until) =
+                        (seen.at, seen.at + seen.index.settings.poll_interval + AT_ONCE_MAX);
+                }
+                self.find_soonest();
             }
             _ => {}
         }
         Ok(())
+    }
+
+    fn find_soonest(&mut self) {
+        self.soonest = self.due.values().map(|due| due.until).min();
+    }
+}
+
+/// `None`: a replica may still take its time. `Err`: since when it waits for nobody's sake.
+fn judge(seen: &Seen<'_>, status: Status, due: &mut Due) -> Option<Result<(), Time>> {
+    let (lives, poll) = (&seen.index.lives, seen.index.settings.poll_interval);
+    let mut excuse = None;
+    let mut later = None;
+    for name in able(seen.index, status) {
+        if let Some(kind) = lives.hampered(name, due.since) {
+            excuse = excuse.or(Some(kind));
+            continue;
+        }
+        let told = lives.marks.bus(name, due.since).is_none() && lives.hampered(&due.by, due.since).is_none();
+        let told = told && lives.replica(&due.by).is_none_or(|replica| replica.up);
+        let wait = if told { Duration::ZERO } else { lives.longest(name, poll) };
+        let until = due.since + wait + AT_ONCE_MAX;
+        if until < seen.at {
+            return Some(Err(due.since));
+        }
+        later = later.max(Some(until));
+    }
+    match later {
+        Some(until) => {
+            due.until = until;
+            None
+        }
+        // Without anybody who is able there is nothing to demand.
+        None => {
+            seen.is_excused(excuse);
+            Some(Ok(()))
+        }
     }
 }
 
@@ -64,12 +119,8 @@ pub(crate) fn still(index: &EvidenceIndex, status: Status) -> Option<String> {
     })
 }
 
-/// Whether no fault is in force, and a replica has a free slot. Finishing an interruption needs none.
-fn can_be_expected(index: &EvidenceIndex, at: Time, status: Status) -> bool {
-    let held = |name: &str| {
-        let workers = index.chats().filter_map(|(_, past)| past.present()?.state.worker.as_ref());
-        workers.filter(|worker| worker.as_str() == name).count()
-    };
-    let has_slot = |name: &Name| status == Status::Interrupting || held(name) < index.settings.workers;
-    index.lives.is_calm(at) && index.lives.able().any(has_slot)
+/// Replicas that can take up such a chat now. Finishing an interruption needs no slot.
+fn able(index: &EvidenceIndex, status: Status) -> impl Iterator<Item = &Name> {
+    let any = index.lives.able().filter(move |_| status == Status::Interrupting);
+    any.chain(index.with_a_slot().filter(move |_| status != Status::Interrupting))
 }

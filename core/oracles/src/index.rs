@@ -7,7 +7,7 @@ use mainstem_machine::{ChatId, Episode, StreamEvent, Time};
 use crate::lives::Lives;
 use crate::runs::{Run, Runs};
 use crate::watcher::{Expected, Watcher};
-use crate::{Answer, Evidence, Name, Past, RunId, Settings, StreamId, View};
+use crate::{Answer, Evidence, FaultKind, Name, Past, RunId, Settings, StreamId, View};
 
 #[derive(Clone, Debug, Default)]
 pub struct EvidenceIndex {
@@ -42,8 +42,8 @@ impl EvidenceIndex {
                     tenure.confirmed = tenure.confirmed.max(at);
                 }
             }
-            Evidence::Assured { chat, lease, sent, .. } => {
-                let ttl = self.lives.shortest(self.settings.lease_ttl);
+            Evidence::Assured { replica, chat, lease, sent } => {
+                let ttl = self.lives.shortest(replica.as_str(), self.settings.lease_ttl);
                 if let Some(tenure) = self.chats.get_mut(chat).and_then(|past| past.tenure_mut(*lease)) {
                     tenure.assure(at, *sent, ttl);
                 }
@@ -91,11 +91,11 @@ impl EvidenceIndex {
                     watcher.open &= watcher.stream != *stream;
                 }
             }
-            Evidence::Lived { replica, life } => self.lives.live(replica, *life),
+            Evidence::Lived { replica, life } => self.lives.live(at, replica, *life),
             Evidence::MayWork { replica, may } => self.lives.may_work(replica, *may),
-            Evidence::Fault { kind, who, other } => self.lives.suffer(at, *kind, who, other.as_ref()),
+            Evidence::Fault { kind, who, other } => self.lives.marks.strike(at, *kind, who, other.as_ref()),
             Evidence::Drifts { replica, per_mille } => self.lives.drift(replica, *per_mille),
-            Evidence::FaultsCleared => self.lives.clear_faults(at),
+            Evidence::FaultsCleared => self.lives.marks.clear(at),
             Evidence::Sent { .. }
             | Evidence::Replayed { .. }
             | Evidence::Announced { .. }
@@ -148,6 +148,15 @@ impl EvidenceIndex {
         self.chats.iter().map(|(chat, past)| (*chat, past))
     }
 
+    /// Replicas that can acquire a chat now and have a free slot.
+    pub(crate) fn with_a_slot(&self) -> impl Iterator<Item = &Name> {
+        let held = |name: &str| {
+            let workers = self.chats().filter_map(|(_, past)| past.present()?.state.worker.as_ref());
+            workers.filter(|worker| worker.as_str() == name).count()
+        };
+        self.lives.able().filter(move |name| held(name) < self.settings.workers)
+    }
+
     /// The run that generated an episode.
     pub fn run(&self, chat: ChatId, episode: Episode) -> Option<&Run> {
         self.runs.of(chat, episode)
@@ -194,15 +203,17 @@ impl EvidenceIndex {
         mine.flat_map(|watcher| watcher.received.iter().cloned()).collect()
     }
 
-    /// Whether the lease of a run may have expired as far as its holder knows, now or a moment ago. Then
-    /// missing parts and late events are no breach.
-    pub(crate) fn may_have_expired(&self, at: Time, run: &Run) -> bool {
-        let tenure = run.lease.and_then(|lease| self.past(run.chat)?.tenure(lease));
-        let ttl = self.lives.shortest(self.settings.lease_ttl);
-        tenure.is_none_or(|tenure| {
-            let recovering = tenure.recovered.is_some_and(|recovered| at < recovered + RECOVERY);
-            at >= tenure.may_expire_at(ttl) || recovering
-        })
+    /// Why the lease of a run may have expired as far as its holder knows, now or a moment ago. Then missing
+    /// parts and late events are no breach. Without a fault of the holder or of its way to the database since the
+    /// last confirmation, no lease expires.
+    pub(crate) fn may_have_expired(&self, at: Time, run: &Run) -> Option<FaultKind> {
+        let tenure = run.lease.and_then(|lease| self.past(run.chat)?.tenure(lease))?;
+        let holder = run.replica.as_str();
+        let ttl = self.lives.shortest(holder, self.settings.lease_ttl);
+        let recovering =
+            tenure.recovered.filter(|(_, at_last)| at < *at_last + RECOVERY).map(|(since, _)| since);
+        let since = recovering.or_else(|| (at >= tenure.may_expire_at(ttl)).then_some(tenure.assured))?;
+        self.lives.marks.worker(holder, since)
     }
 }
 

@@ -46,8 +46,14 @@ impl Oracle for Intents {
                 self.asked.insert((caller.clone(), key.clone()), asked);
                 Ok(())
             }
-            Evidence::Answered { caller, key, chat, answer } => self.judge_answer(caller, key, *chat, answer),
-            Evidence::Committed(change) => self.judge_change(seen, change),
+            Evidence::Answered { caller, key, chat, answer } => {
+                seen.ask();
+                self.judge_answer(caller, key, *chat, answer)
+            }
+            Evidence::Committed(change) => {
+                seen.ask();
+                self.judge_change(seen, change)
+            }
             _ => Ok(()),
         }
     }

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use mainstem_machine::{ChatId, Command, Episode, Lease, SendMode, Status, Time};
+use mainstem_machine::{ChatId, Command, Episode, Lease, SendMode, Status};
 
-use crate::{Committed, Evidence, EvidenceIndex, Moment, Oracle, Ruling, Run, RunEnd, Seen};
+use crate::{Committed, Evidence, EvidenceIndex, FaultKind, Moment, Oracle, Ruling, Run, RunEnd, Seen};
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Interrupt {
@@ -24,9 +24,9 @@ struct Accepted {
 impl Oracle for Interrupt {
     fn observe(&mut self, seen: &Seen<'_>) -> Ruling {
         match seen.evidence {
-            Evidence::Committed(change) => self.judge_change(seen.index, seen.at, change),
+            Evidence::Committed(change) => self.judge_change(seen, change),
             Evidence::RunEnded { run, how: RunEnd::Cancelled } => {
-                seen.index.run_by_id(*run).map_or(Ok(()), |run| judge_cancelled(seen.index, seen.at, run))
+                seen.index.run_by_id(*run).map_or(Ok(()), |run| judge_cancelled(seen, run))
             }
             _ => Ok(()),
         }
@@ -34,7 +34,8 @@ impl Oracle for Interrupt {
 }
 
 impl Interrupt {
-    fn judge_change(&mut self, index: &EvidenceIndex, at: Time, change: &Committed) -> Ruling {
+    fn judge_change(&mut self, seen: &Seen<'_>, change: &Committed) -> Ruling {
+        let (index, at) = (seen.index, seen.at);
         let Some(past) = index.past(change.chat) else { return Ok(()) };
         let (Some(before), after) = past.step() else { return Ok(()) };
         let name = change.command.name();
@@ -51,15 +52,16 @@ impl Interrupt {
             let target = before.live();
             let run = target.and_then(|(episode, _)| index.run(change.chat, episode));
             // Text of a cancelled run need not be kept, nor text received after the lease had expired.
-            let aborted =
-                |run: &&Run| run.ended == Some(RunEnd::Cancelled) || index.may_have_expired(at, run);
-            let kept = run.filter(|run| !aborted(run));
+            seen.ask();
+            let cancelled = |run: &&Run| run.ended == Some(RunEnd::Cancelled);
+            let kept = run.filter(|run| !cancelled(run) && !seen.is_excused(index.may_have_expired(at, run)));
             let said = kept.map_or(0, |run| run.text().len());
             self.accepted.insert(change.chat, Accepted { target, said });
             return Ok(());
         }
         match &change.command {
             Command::FinishInterruption { fence, .. } => {
+                seen.ask();
                 let Some(accepted) = self.accepted.remove(&change.chat) else {
                     return Err(format!(
                         "{:?} is finished as interrupted, and nobody interrupted it",
@@ -112,21 +114,22 @@ fn judge_finished(index: &EvidenceIndex, change: &Committed, lease: Lease, accep
 }
 
 /// A run is cancelled only for a reason that is in the evidence.
-fn judge_cancelled(index: &EvidenceIndex, at: Time, run: &Run) -> Ruling {
-    let replica = index.lives.replica(run.replica.as_str());
-    let dead = replica.is_none_or(|replica| !replica.up || replica.draining || replica.life != run.life);
-    let too_large = run.text().len() > index.settings.episode_bytes_max;
-    if dead || too_large || index.may_have_expired(at, run) {
+fn judge_cancelled(seen: &Seen<'_>, run: &Run) -> Ruling {
+    let (index, worker) = (seen.index, run.replica.as_str());
+    let replica = index.lives.replica(worker).filter(|replica| replica.up && replica.life == run.life);
+    let (Some(replica), Some(past), Some(beginning)) = (replica, index.past(run.chat), run.beginning) else {
         return Ok(());
-    }
-    let (Some(past), Some(beginning)) = (index.past(run.chat), run.beginning) else { return Ok(()) };
+    };
+    seen.ask();
     let alive = past.moments[beginning].live();
     let goes_on = |moment: &Moment| moment.live() == alive && moment.state.status == Status::Running;
-    if past.moments[beginning..].iter().all(goes_on) {
-        return Err(format!(
-            "{} cancels the run of {:?}, and nothing has happened to it",
-            run.replica, run.episode
-        ));
+    let is_too_large = run.text().len() > index.settings.episode_bytes_max;
+    if is_too_large || !past.moments[beginning..].iter().all(goes_on) {
+        return Ok(());
     }
-    Ok(())
+    let drains = replica.draining.then_some(FaultKind::Drain);
+    if seen.is_excused(drains.or_else(|| index.may_have_expired(seen.at, run))) {
+        return Ok(());
+    }
+    Err(format!("{worker} cancels the run of {:?}, and nothing has happened to it", run.episode))
 }

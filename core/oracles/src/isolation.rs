@@ -15,8 +15,6 @@ use crate::{Evidence, Oracle, Ruling, Seen, StreamId};
 const SENT_WITHIN: Duration = Duration::from_millis(250);
 /// From the model to the viewer.
 const READ_WITHIN: Duration = Duration::from_secs(2);
-/// How long after a fault delayed parts may still be late.
-const AFTERMATH: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Isolation {
@@ -55,15 +53,16 @@ impl Oracle for Isolation {
         let Some(said) = run.said_at(*first_seq).filter(|said| *said >= before.at) else { return Ok(()) };
         // The previous part came from the same run.
         let since = run.said_at(before.last).map_or(before.at, |said| said.min(before.at));
-        let lives = &index.lives;
         let (worker, on, viewer) = (run.replica.as_str(), &*watcher.on, &*watcher.name);
-        let touched = [worker, on, viewer].iter().any(|name| lives.is_touched(name))
-            || lives.is_link_touched(worker, on, since)
-            || lives.is_link_touched(on, viewer, since);
-        let recovering =
-            lives.faults_cleared_at.is_some_and(|faults_cleared_at| said < faults_cleared_at + AFTERMATH);
         let late = seen.at.since(said);
-        if late > within && !touched && !recovering && !index.may_have_expired(seen.at, run) {
+        seen.ask();
+        if late > within {
+            let marks = &index.lives.marks;
+            let own = [worker, on, viewer].iter().find_map(|name| marks.host(name, since));
+            let links = || marks.link(worker, on, since).or_else(|| marks.link(on, viewer, since));
+            if seen.is_excused(own.or_else(links).or_else(|| index.may_have_expired(seen.at, run))) {
+                return Ok(());
+            }
             return Err(format!(
                 "{} on {}: part {first_seq} of {episode:?} is {what} {} ms after it was said",
                 watcher.name,

@@ -2,7 +2,7 @@
 
 use mainstem_machine::Time;
 
-use crate::{Evidence, EvidenceIndex, Guarantee, Oracle, Ruling, Seen, Violation, WorldFacts};
+use crate::{Docket, Evidence, EvidenceIndex, Guarantee, Oracle, Ruling, Seen, Violation, WorldFacts};
 use crate::{
     convergence, death, history, intents, interrupt, interrupt_ends, isolation, kept, leaks, memory,
     one_writer, order, parts, phase, spin, stale, who_may, work_starts,
@@ -56,6 +56,7 @@ pub struct Judge {
     index: EvidenceIndex,
     oracles: Vec<(Guarantee, Box<dyn Oracle>)>,
     found: Vec<Violation>,
+    docket: Docket,
     /// The run has ended: further evidence is ignored.
     closed: bool,
 }
@@ -81,7 +82,13 @@ impl Judge {
     pub fn without(ids: &[Guarantee]) -> Self {
         let on = ORACLES.iter().filter(|entry| !ids.contains(&entry.id));
         let oracles = on.map(|entry| (entry.id, (entry.make)())).collect();
-        Self { index: EvidenceIndex::default(), oracles, found: vec![], closed: false }
+        Self {
+            index: EvidenceIndex::default(),
+            oracles,
+            found: vec![],
+            docket: Docket::default(),
+            closed: false,
+        }
     }
 
     /// Adds a piece of evidence, and returns the violations that it shows.
@@ -98,8 +105,9 @@ impl Judge {
         let tainted =
             saw.and_then(|stream| self.index.watcher(stream)).is_some_and(|watcher| watcher.tainted);
         if !tainted {
-            let seen = Seen { at, evidence: &evidence, index: &self.index };
+            let (evidence, index, docket) = (&evidence, &self.index, &self.docket);
             for (id, oracle) in &mut self.oracles {
+                let seen = Seen { at, evidence, index, guarantee: *id, docket };
                 note(&mut self.found, *id, at, oracle.observe(&seen));
             }
         }
@@ -124,7 +132,10 @@ impl Judge {
     /// The first of these guarantees that does not hold yet, and why.
     pub fn missing(&self, ids: &[Guarantee], facts: &WorldFacts) -> Option<(Guarantee, String)> {
         let asked = self.oracles.iter().filter(|(id, _)| ids.contains(id));
-        let mut missing = asked.filter_map(|(id, oracle)| Some((*id, oracle.missing(&self.index, facts)?)));
+        let mut missing = asked.filter_map(|(id, oracle)| {
+            self.docket.ask(*id);
+            Some((*id, oracle.missing(&self.index, facts)?))
+        });
         missing.next()
     }
 
@@ -140,6 +151,11 @@ impl Judge {
 
     pub fn found(&self) -> &[Violation] {
         &self.found
+    }
+
+    /// What was asked of the oracles so far, and what they excused.
+    pub fn docket(&self) -> &Docket {
+        &self.docket
     }
 
     pub fn index(&self) -> &EvidenceIndex {

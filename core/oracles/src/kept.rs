@@ -11,9 +11,12 @@ pub(crate) struct Kept;
 impl Oracle for Kept {
     fn observe(&mut self, seen: &Seen<'_>) -> Ruling {
         match seen.evidence {
-            Evidence::Committed(change) => judge_answer(seen.index, change),
+            Evidence::Committed(change) => judge_answer(seen, change),
             Evidence::Saw { stream, event } => {
                 let Some(watcher) = seen.index.watcher(*stream) else { return Ok(()) };
+                if watcher.view.preview.is_some() {
+                    seen.ask();
+                }
                 judge_event(seen.index, watcher, &event.body)
                     .map_err(|why| format!("{} on {}: {why}", watcher.name, watcher.on))
             }
@@ -22,7 +25,8 @@ impl Oracle for Kept {
     }
 }
 
-fn judge_answer(index: &EvidenceIndex, change: &Committed) -> Ruling {
+fn judge_answer(seen: &Seen<'_>, change: &Committed) -> Ruling {
+    let index = seen.index;
     let (complete, saved, fence) = match &change.command {
         Command::FinishTurn { answer, fence, .. } => (true, answer, fence),
         Command::FinishInterruption { partial, fence } | Command::Fail { partial, fence, .. } => {
@@ -30,6 +34,7 @@ fn judge_answer(index: &EvidenceIndex, change: &Committed) -> Ruling {
         }
         _ => return Ok(()),
     };
+    seen.ask();
     let generated = change.inserted.iter().find(|message| message.episode.is_some());
     if generated.is_some() != saved.is_some() {
         return Err(format!("{} and what it saved do not agree", change.command.name()));

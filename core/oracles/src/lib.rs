@@ -4,12 +4,14 @@
 //! Evidence goes in as it happens, and each oracle reports at once what it finds broken. Each oracle has a
 //! file of its own, and judges one guarantee.
 
+mod docket;
 mod evidence;
 mod fault;
 mod guarantee;
 mod index;
 mod judge;
 mod lives;
+mod marks;
 mod oracle;
 mod past;
 mod runs;
@@ -38,6 +40,7 @@ mod stale;
 mod who_may;
 mod work_starts;
 
+pub use docket::Docket;
 pub use evidence::{
     Answer, Begin, Committed, Evidence, Life, Name, Operation, RunEnd, RunId, Settings, StreamEnd, StreamId,
 };

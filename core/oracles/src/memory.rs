@@ -8,7 +8,11 @@ pub(crate) struct Memory;
 impl Oracle for Memory {
     fn observe(&mut self, seen: &Seen<'_>) -> Ruling {
         match seen.evidence {
-            Evidence::Measured { what, value, max } if value > max => {
+            Evidence::Measured { what, value, max } => {
+                seen.ask();
+                if value <= max {
+                    return Ok(());
+                }
                 Err(format!("{what} came to {value}, and {max} is the most it may"))
             }
             _ => Ok(()),

@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use mainstem_machine::{Body, ChatId, Command, Fence, Lease, ReplicaId, Time};
+use mainstem_machine::{Body, ChatId, Command, Fence, Lease, ReplicaId};
 
-use crate::{Committed, Evidence, EvidenceIndex, Moment, Name, Oracle, Ruling, Seen, StreamId};
+use crate::{Committed, Evidence, FaultKind, Moment, Name, Oracle, Ruling, Seen, StreamId};
 
 /// The resolution of the database's clock.
 const TICK: Duration = Duration::from_millis(1);
@@ -22,6 +22,7 @@ impl Oracle for OneWriter {
         let index = seen.index;
         match seen.evidence {
             Evidence::RunStarted { run, replica, chat, episode } => {
+                seen.ask();
                 if index.first_run(*chat, *episode) != Some(*run) {
                     return Err(format!("{episode:?} is generated twice, the second time on {replica}"));
                 }
@@ -32,12 +33,13 @@ impl Oracle for OneWriter {
                     _ => Err(format!("{replica} generates {episode:?}, which it never began")),
                 }
             }
-            Evidence::Committed(change) => judge_change(index, seen.at, change),
+            Evidence::Committed(change) => judge_change(seen, change),
             Evidence::Replayed { replica, chat } => {
                 self.replayed.insert((replica.clone(), *chat));
                 Ok(())
             }
             Evidence::Announced { replica, chat, version } => {
+                seen.ask();
                 let moments = index.past(*chat).map_or(&[][..], |past| &past.moments);
                 let said = |moment: &&Moment| moment.state.snapshot_version == *version;
                 match moments.iter().rev().find(said) {
@@ -56,7 +58,7 @@ impl Oracle for OneWriter {
             }
             Evidence::Sent { stream, event } => match &event.body {
                 Body::Parts { .. } => {
-                    judge_sent(index, seen.at, *stream, event.cursor.preview.map(|s| s.lease), &event.body)
+                    judge_sent(seen, *stream, event.cursor.preview.map(|s| s.lease), &event.body)
                 }
                 _ => Ok(()),
             },
@@ -78,11 +80,13 @@ fn fence_of(command: &Command) -> Option<(&ReplicaId, Lease, Option<&Fence>)> {
     }
 }
 
-fn judge_change(index: &EvidenceIndex, at: Time, change: &Committed) -> Ruling {
+fn judge_change(seen: &Seen<'_>, change: &Committed) -> Ruling {
+    let (index, at) = (seen.index, seen.at);
     let Some(past) = index.past(change.chat) else { return Ok(()) };
     let (Some(before), _) = past.step() else { return Ok(()) };
     let (state, name) = (&before.state, change.command.name());
     if let Command::Acquire { replica, .. } = &change.command {
+        seen.ask();
         let Some(holder) = state.worker.as_ref().filter(|holder| *holder != replica) else { return Ok(()) };
         let held = past.tenure(state.lease).map(|tenure| tenure.confirmed + index.settings.lease_ttl);
         return match held.filter(|until| at + TICK < *until) {
@@ -91,6 +95,7 @@ fn judge_change(index: &EvidenceIndex, at: Time, change: &Committed) -> Ruling {
         };
     }
     let Some((replica, lease, fence)) = fence_of(&change.command) else { return Ok(()) };
+    seen.ask();
     let holder = (state.worker.as_ref(), state.lease);
     if holder != (Some(replica), lease) {
         return Err(format!(
@@ -109,13 +114,8 @@ fn judge_change(index: &EvidenceIndex, at: Time, change: &Committed) -> Ruling {
 }
 
 /// A worker sends parts at its own edge only under a lease that has not expired.
-fn judge_sent(
-    index: &EvidenceIndex,
-    at: Time,
-    stream: StreamId,
-    lease: Option<Lease>,
-    body: &Body,
-) -> Ruling {
+fn judge_sent(seen: &Seen<'_>, stream: StreamId, lease: Option<Lease>, body: &Body) -> Ruling {
+    let (index, at) = (seen.index, seen.at);
     let (Some(stream), Some(lease), Body::Parts { episode, .. }) = (index.stream(stream), lease, body) else {
         return Ok(());
     };
@@ -126,9 +126,14 @@ fn judge_sent(
     // Once the answer is saved, any replica may send its parts, however late.
     let named = past.last().and_then(Moment::live) == Some((*episode, lease));
     let ttl = index.settings.lease_ttl;
-    let until = tenure.confirmed + index.lives.longest(ttl);
+    let until = tenure.assured + ttl;
     let lost = past.last().is_some_and(|moment| moment.state.lease > lease);
+    seen.ask();
     if at > until && (named || lost) && !past.has_saved(*episode) {
+        if at <= tenure.assured + index.lives.longest(&stream.on, ttl) {
+            seen.excuse(FaultKind::ClockDrifts);
+            return Ok(());
+        }
         return Err(format!(
             "{} tells parts of {episode:?} under lease {lease}, which ran out at {until:?}",
             stream.on

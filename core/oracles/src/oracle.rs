@@ -3,7 +3,7 @@
 
 use mainstem_machine::Time;
 
-use crate::{Evidence, EvidenceIndex};
+use crate::{Docket, Evidence, EvidenceIndex, FaultKind, Guarantee};
 
 /// `Err`: why the guarantee is broken.
 pub type Ruling = Result<(), String>;
@@ -15,6 +15,26 @@ pub struct Seen<'a> {
     pub evidence: &'a Evidence,
     /// All evidence so far, including this piece. Only the viewer's screen does not show this event yet.
     pub index: &'a EvidenceIndex,
+    /// What is judged now, and where it is counted.
+    pub(crate) guarantee: Guarantee,
+    pub(crate) docket: &'a Docket,
+}
+
+impl Seen<'_> {
+    /// There is something to judge.
+    pub(crate) fn ask(&self) {
+        self.docket.ask(self.guarantee);
+    }
+
+    /// This would be a breach without a fault of this kind.
+    pub(crate) fn excuse(&self, kind: FaultKind) {
+        self.docket.excuse(self.guarantee, kind);
+    }
+
+    /// Whether a fault excuses what would be a breach otherwise. If so, it is counted.
+    pub(crate) fn is_excused(&self, by: Option<FaultKind>) -> bool {
+        by.inspect(|kind| self.excuse(*kind)).is_some()
+    }
 }
 
 /// The oracle of one guarantee. It uses no randomness: its ruling depends on the evidence alone.

@@ -12,12 +12,16 @@ impl Oracle for Order {
     fn observe(&mut self, seen: &Seen<'_>) -> Ruling {
         match seen.evidence {
             Evidence::Committed(change) if !change.inserted.is_empty() => {
+                seen.ask();
                 let Some(past) = seen.index.past(change.chat) else { return Ok(()) };
                 misplaced(past.step().1, change.inserted.len())
                     .map_or(Ok(()), |why| Err(format!("chat {}: {why}", change.chat)))
             }
             Evidence::Saw { stream, event } => {
                 let Some(watcher) = seen.index.watcher(*stream) else { return Ok(()) };
+                if matches!(event.body, Body::Status { .. } | Body::Parts { .. }) {
+                    seen.ask();
+                }
                 let ruling = judge(seen, watcher, &event.body);
                 ruling.map_err(|why| format!("{} on {}: {why}", watcher.name, watcher.on))
             }

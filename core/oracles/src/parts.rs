@@ -22,6 +22,7 @@ impl Oracle for Parts {
             Evidence::Saw { stream, event } => {
                 let Some(watcher) = seen.index.watcher(*stream) else { return Ok(()) };
                 let Body::Parts { episode, first_seq, last_seq, text } = &event.body else { return Ok(()) };
+                seen.ask();
                 let who = format_args!("{} on {}", watcher.name, watcher.on);
                 let shown =
                     self.shown.entry((watcher.name.clone(), watcher.chat)).or_insert((*episode, Seq(0)));

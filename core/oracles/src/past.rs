@@ -27,8 +27,9 @@ pub(crate) struct Tenure {
     pub(crate) confirmed: Time,
     /// When the replica sent the request whose confirmation it received last.
     pub(crate) assured: Time,
-    /// When it received a confirmation after it may have treated the lease as expired.
-    pub(crate) recovered: Option<Time>,
+    /// When it received a confirmation after it may have treated the lease as expired: since which request it had
+    /// none, and when it came.
+    pub(crate) recovered: Option<(Time, Time)>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -116,7 +117,7 @@ impl Tenure {
     /// The holder received, at `at`, the confirmation of the request that it sent at `sent`.
     pub(crate) fn assure(&mut self, at: Time, sent: Time, lease_ttl: Duration) {
         if at >= self.may_expire_at(lease_ttl) {
-            self.recovered = Some(at);
+            self.recovered = Some((self.assured, at));
         }
         self.assured = self.assured.max(sent);
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mainstem_machine::{Body, Command};
 
-use crate::{Committed, Evidence, EvidenceIndex, Moment, Oracle, Ruling, Seen, View, Watcher};
+use crate::{Committed, Evidence, FaultKind, Moment, Oracle, Ruling, Seen, View, Watcher};
 
 /// The resolution of the database's clock.
 const TICK: Duration = Duration::from_millis(1);
@@ -16,12 +16,15 @@ pub(crate) struct Phase;
 impl Oracle for Phase {
     fn observe(&mut self, seen: &Seen<'_>) -> Ruling {
         if let Evidence::Committed(change) = seen.evidence {
-            return judge_attempt(seen.index, change);
+            return judge_attempt(seen, change);
         }
         let Evidence::Saw { stream, event } = seen.evidence else { return Ok(()) };
         let Some(watcher) = seen.index.watcher(*stream) else { return Ok(()) };
         let moments = seen.index.past(watcher.chat).map_or(&[][..], |past| &past.moments);
         let was = |so: &dyn Fn(&Moment) -> bool| moments.iter().rev().any(so);
+        if matches!(event.body, Body::Synced | Body::QueueUpdate(_) | Body::Error(_) | Body::Retry(_)) {
+            seen.ask();
+        }
         let ruling = match &event.body {
             Body::Synced => judge_synced(seen, watcher, moments),
             Body::QueueUpdate(queue) if !was(&|m| m.state.queue[..] == queue[..]) => {
@@ -38,7 +41,8 @@ impl Oracle for Phase {
 }
 
 /// A worker waits by its own clock, and nobody waits for longer than the whole delay.
-fn judge_attempt(index: &EvidenceIndex, change: &Committed) -> Ruling {
+fn judge_attempt(seen: &Seen<'_>, change: &Committed) -> Ruling {
+    let index = seen.index;
     let (Command::BeginAttempt { fence }, Some(past)) = (&change.command, index.past(change.chat)) else {
         return Ok(());
     };
@@ -46,7 +50,11 @@ fn judge_attempt(index: &EvidenceIndex, change: &Committed) -> Ruling {
     let delay = Duration::from_millis(retry.delay_ms);
     let early = retry.at.0.saturating_sub(change.state.updated_at.0);
     let early = Duration::from_millis(u64::try_from(early).unwrap_or(0));
-    if early > delay - index.lives.shortest(delay) + TICK {
+    seen.ask();
+    let tolerated = delay - index.lives.shortest(fence.replica.as_str(), delay);
+    if early > TICK && early <= tolerated + TICK {
+        seen.excuse(FaultKind::ClockDrifts);
+    } else if early > TICK {
         return Err(format!("{} tries again {early:?} before the time that was announced", fence.replica));
     }
     Ok(())
@@ -67,10 +75,11 @@ fn judge_synced(seen: &Seen<'_>, watcher: &Watcher, moments: &[Moment]) -> Rulin
             view.retry
         ));
     }
-    judge_preview(seen.index, seen.at, watcher)
+    judge_preview(seen, watcher)
 }
 
-fn judge_preview(index: &EvidenceIndex, at: mainstem_machine::Time, watcher: &Watcher) -> Ruling {
+fn judge_preview(seen: &Seen<'_>, watcher: &Watcher) -> Ruling {
+    let index = seen.index;
     let Some((episode, seq)) = watcher.expected.parts else { return Ok(()) };
     let view = &watcher.view;
     let present =
@@ -78,15 +87,17 @@ fn judge_preview(index: &EvidenceIndex, at: mainstem_machine::Time, watcher: &Wa
     let live =
         index.past(watcher.chat).and_then(|past| past.last()?.live()).map(|(live, _)| live) == Some(episode);
     let shown = view.preview.as_ref().filter(|preview| preview.episode == episode);
-    // A worker whose lease has expired sends nothing, and its other viewers may have left.
-    let may_be_suspended = index.run(watcher.chat, episode).is_none_or(|run| index.may_have_expired(at, run));
+    let Some(run) = index.run(watcher.chat, episode) else { return Ok(()) };
     let lives = index.lives.replica(&watcher.on).map_or(0, |replica| replica.life) == watcher.expected.life;
     let others = index.watchers().iter();
     let still =
         others.filter(|w| w.open && w.on == watcher.on && w.chat == watcher.chat && w.name != watcher.name);
     let held = still.filter_map(|w| w.reached).any(|(of, reached)| of == episode && reached >= seq);
-    if present && live && lives && held && !may_be_suspended && shown.is_none_or(|shown| shown.last_seq < seq)
-    {
+    if present && live && lives && held && shown.is_none_or(|shown| shown.last_seq < seq) {
+        // A worker whose lease has expired sends nothing, and its other viewers may have left.
+        if seen.is_excused(index.may_have_expired(seen.at, run)) {
+            return Ok(());
+        }
         let last = shown.map(|shown| shown.last_seq);
         return Err(format!(
             "others there see {episode:?} up to part {seq}, and at `synced` it shows {last:?}"

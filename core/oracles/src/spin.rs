@@ -61,6 +61,7 @@ impl Oracle for Spin {
             }
             _ => return Ok(()),
         };
+        seen.ask();
         let count = self.operations.entry(who.clone()).or_default();
         *count += 1;
         let chats = seen.index.chats().count() as u64;

@@ -27,6 +27,7 @@ impl Oracle for Stale {
             }
             Evidence::Saw { stream, event } => {
                 let Some(watcher) = seen.index.watcher(*stream) else { return Ok(()) };
+                seen.ask();
                 let newest_shown = self.newest_shown.entry((watcher.name.clone(), watcher.chat)).or_default();
                 let ruling = judge(seen, watcher, newest_shown, &event.body);
                 ruling.map_err(|why| format!("{} on {}: {why}", watcher.name, watcher.on))

@@ -28,8 +28,12 @@ impl Oracle for WhoMay {
     fn observe(&mut self, seen: &Seen<'_>) -> Ruling {
         let index = seen.index;
         match seen.evidence {
-            Evidence::Sent { stream, .. } | Evidence::Saw { stream, .. } => judge_stream(index, *stream),
+            Evidence::Sent { stream, .. } | Evidence::Saw { stream, .. } => {
+                seen.ask();
+                judge_stream(index, *stream)
+            }
             Evidence::Answered { caller, key, chat, answer } => {
+                seen.ask();
                 if answer.is_accepted() {
                     judge_caller(index, caller, *chat, "is answered")?;
                 }
@@ -63,10 +67,14 @@ impl Oracle for WhoMay {
                 self.denied.retain(|(from, to), _| from != replica && to != replica);
                 Ok(())
             }
-            // If a fault affects the link, the dial may fail because of that.
-            Evidence::Dialed { from, to } if is_in_the_way(index, from, to) => Ok(()),
             Evidence::Dialed { from, to } => {
                 let Some(denied) = self.denied.get_mut(&(from.clone(), to.clone())) else { return Ok(()) };
+                seen.ask();
+                // If a fault affects the link, the dial may fail because of that.
+                let lives = &index.lives;
+                if seen.is_excused(lives.marks.dials(from, to, seen.at).or_else(|| lives.rests(to))) {
+                    return Ok(());
+                }
                 denied.dials += 1;
                 if denied.dials > denied.leases + DIALS_BESIDE {
                     return Err(format!(
@@ -91,12 +99,6 @@ impl WhoMay {
         *refused |= !answer.is_accepted();
         Ok(())
     }
-}
-
-fn is_in_the_way(index: &EvidenceIndex, from: &Name, to: &Name) -> bool {
-    let lives = &index.lives;
-    let can_answer = lives.able().any(|name| name == to);
-    lives.is_link_barred(from, to) || !can_answer
 }
 
 fn judge_stream(index: &EvidenceIndex, stream: StreamId) -> Ruling {

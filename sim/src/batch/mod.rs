@@ -49,6 +49,7 @@ impl Batch {
         let results = supervisor::run(self, began)?;
         let mut progress = progress::Progress::new(self, began);
         let mut summary = Summary::default();
+        summary.without_oracle = self.without_oracle;
         for result in results {
             let result = result?;
             serde_json::to_writer(&mut file, &result).context("writing a result")?;

@@ -6,6 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use mainstem_machine::marks::MARKS;
+use mainstem_oracles::{Guarantee, ORACLES};
 
 use super::result::{Kind, SeedResult};
 use super::{SEEDS_FOR_FAULTS, SEEDS_FOR_MARKS};
@@ -21,6 +22,8 @@ pub struct Summary {
     counts: Counts,
     asked: BTreeSet<String>,
     slowest: Option<(u64, u64)>,
+    /// A guarantee whose oracle is switched off.
+    pub(super) without_oracle: Option<Guarantee>,
 }
 
 impl Summary {
@@ -50,6 +53,24 @@ impl Summary {
         MARKS.into_iter().filter(|mark| !self.counts.marks.contains_key(*mark)).collect()
     }
 
+    /// Judges that had something to judge, and excused all of it: they held nothing.
+    pub fn excused_everything(&self) -> Vec<Guarantee> {
+        let Counts { judged, excused, .. } = &self.counts;
+        let all = judged.iter().filter(|(guarantee, asked)| {
+            excused.get(guarantee).is_some_and(|kinds| kinds.values().sum::<u64>() >= **asked)
+        });
+        all.map(|(guarantee, _)| *guarantee).collect()
+    }
+
+    /// Judges that never had anything to judge. Meaningful only for a large batch.
+    pub fn never_asked(&self) -> Vec<Guarantee> {
+        if self.seeds < SEEDS_FOR_MARKS {
+            return vec![];
+        }
+        let judges = ORACLES.iter().map(|entry| entry.id).filter(|id| Some(*id) != self.without_oracle);
+        judges.filter(|guarantee| !self.counts.judged.contains_key(guarantee)).collect()
+    }
+
     /// The exit code of a program for this batch.
     pub fn code(&self) -> u8 {
         let worst = self.failed.iter().map(|result| result.verdict);
@@ -57,15 +78,19 @@ impl Summary {
         if let Some(code) = worst.map(Kind::code).min() {
             return code;
         }
-        // In a small batch, a fault may find nothing to affect. It is reported, but is no failure.
+        // In a small batch, a fault may find nothing to affect, and a judge little to judge. It is reported, but is
+        // no failure.
         let never_landed = self.seeds >= SEEDS_FOR_FAULTS && !self.never_landed().is_empty();
-        u8::from(never_landed || !self.never_hit().is_empty())
+        let held_nothing = self.seeds >= SEEDS_FOR_FAULTS && !self.excused_everything().is_empty();
+        u8::from(
+            never_landed || held_nothing || !self.never_hit().is_empty() || !self.never_asked().is_empty(),
+        )
     }
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Counts { faults, phases, marks, parts, simulated_ms } = &self.counts;
+        let Counts { faults, phases, marks, parts, simulated_ms, .. } = &self.counts;
         let seconds = simulated_ms / 1000;
         let per = |n: u64| n as f64 / self.seeds.max(1) as f64;
         let landed: u64 = faults.values().sum();
@@ -98,14 +123,39 @@ impl fmt::Display for Summary {
         for mark in MARKS {
             writeln!(f, "  {mark:<46} {:>9}", marks.get(mark).copied().unwrap_or_default())?;
         }
+        self.write_judged(f)?;
         if let Some((seed, wall_ms)) = self.slowest {
             writeln!(f, "slowest     seed {seed}, {wall_ms} ms")?;
         }
         for fault in self.never_landed() {
             writeln!(f, "D2: {fault} was asked for and never landed")?;
         }
+        for guarantee in self.excused_everything() {
+            writeln!(f, "{guarantee}: whatever was judged was excused, so that nothing was held")?;
+        }
+        for guarantee in self.never_asked() {
+            writeln!(f, "{guarantee}: nothing was judged in {} seeds", self.seeds)?;
+        }
         for mark in self.never_hit() {
             writeln!(f, "the mark {mark:?} was never hit in {} seeds", self.seeds)?;
+        }
+        Ok(())
+    }
+}
+
+impl Summary {
+    /// What was judged under each guarantee, and what was excused because of which faults.
+    fn write_judged(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Counts { judged, excused, .. } = &self.counts;
+        writeln!(f, "judged      by each guarantee, and of that excused")?;
+        for (guarantee, asked) in judged {
+            let kinds = excused.get(guarantee);
+            let mut most: Vec<_> = kinds.into_iter().flatten().collect();
+            most.sort_by_key(|(kind, count)| (std::cmp::Reverse(**count), **kind));
+            let all: u64 = most.iter().map(|(_, count)| **count).sum();
+            let most: Vec<_> = most.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+            let of = if most.is_empty() { String::new() } else { format!(": {}", most.join(", ")) };
+            writeln!(f, "  {guarantee:<4} {asked:>12} {all:>8}{of}")?;
         }
         Ok(())
     }
@@ -123,6 +173,7 @@ mod tests {
                 let mut counts = Counts::default();
                 let marks = MARKS.into_iter().filter(|mark| seed == 7 && Some(*mark) != left_out);
                 counts.marks.extend(marks.map(|mark| (mark.to_owned(), 1)));
+                counts.judged.extend(ORACLES.iter().map(|oracle| (oracle.id, 1)));
                 summary.add(SeedResult { seed, asked: vec![], ..result(counts) });
             }
             summary
@@ -158,6 +209,23 @@ mod tests {
             summary.add(SeedResult { seed, ..result(counts) });
         }
         summary
+    }
+
+    #[test]
+    fn a_judge_that_excused_everything_fails_the_batch() {
+        let batch = |excused: u64| {
+            let mut summary = batch(true);
+            let mut counts = Counts::default();
+            counts.judged.insert(Guarantee::S7, 5);
+            counts.excused.insert(Guarantee::S7, [(mainstem_oracles::FaultKind::Drain, excused)].into());
+            summary.add(result(counts));
+            summary
+        };
+        assert_eq!((batch(4).code(), batch(4).excused_everything()), (0, vec![]));
+        let nothing = batch(5);
+        assert_eq!((nothing.code(), nothing.excused_everything()), (1, vec![Guarantee::S7]));
+        assert!(nothing.to_string().contains("S7: whatever was judged was excused"), "{nothing}");
+        assert!(nothing.to_string().contains("drain 5"), "{nothing}");
     }
 
     #[test]

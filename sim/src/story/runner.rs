@@ -86,6 +86,7 @@ pub(super) struct StoryRun {
 pub async fn play(story: &Story, world: &World, recording: Option<Recording>) -> Result<(), Failure> {
     let outcome = play_in(story, world, recording).await;
     world.tally().simulated(world.now());
+    world.judge(|judge| world.tally().judged(judge.docket()));
     outcome
 }
 

@@ -190,16 +190,20 @@ fn l5_nothing_is_promised_while_nobody_can_work() {
 }
 
 #[test]
-fn l5_only_a_database_that_suffered_excuses_for_a_while() {
-    for (kind, excuses) in
-        [(FaultKind::Reset, false), (FaultKind::DialHanging, false), (FaultKind::DatabaseSlow, true)]
-    {
+fn l5_only_a_fault_in_the_way_excuses() {
+    for (kind, who, excuses) in [
+        (FaultKind::DialHanging, "C", false),
+        (FaultKind::AskedTwice, "user", false),
+        // C can work, and its viewer is told by it.
+        (FaultKind::DatabaseSlow, "B", false),
+        (FaultKind::DatabaseSlow, "C", true),
+        (FaultKind::ViewerStopsReading, "V", true),
+    ] {
         let mut scene = Scene::new("A");
         let episode = scene.episode();
         scene.say("a ");
         scene.show_parts(episode, 1, &["a "]);
-        scene.observe(Evidence::Fault { kind, who: "network".into(), other: None });
-        scene.observe(Evidence::FaultsCleared);
+        scene.observe(Evidence::Fault { kind, who: who.into(), other: None });
         scene.live("A", Life::Crashed);
         scene.pass(Duration::from_secs(60));
         scene.observe(Evidence::FaultsCleared);

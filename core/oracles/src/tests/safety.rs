@@ -9,7 +9,7 @@ use mainstem_machine::{
 };
 
 use super::scene::{CHAT, Scene, id_of, parts, queue, send};
-use crate::{Answer, Begin, Evidence, Guarantee, Judge, Life, ORACLES, RunEnd, StreamId};
+use crate::{Answer, Begin, Evidence, FaultKind, Guarantee, Judge, Life, ORACLES, RunEnd, StreamId};
 
 #[test]
 fn a_run_that_keeps_its_promises_is_clean() {
@@ -419,7 +419,7 @@ fn s7_a_run_that_is_cancelled_without_cause_is_found() {
 fn s7_causes_are_causes() {
     let causes: [fn(&mut Scene); 5] = [
         |scene| scene.ask("k1", Command::Interrupt { episode: None }, None),
-        |scene| scene.pass(Duration::from_secs(15)),
+        |scene| a_lease_ends(scene, Some("A")),
         |scene| scene.live("A", Life::Crashed),
         |scene| scene.live("A", Life::Draining),
         |scene| {
@@ -432,6 +432,31 @@ fn s7_causes_are_causes() {
         cause(&mut scene);
         scene.end_run(RunEnd::Cancelled);
         scene.expect_nothing();
+    }
+}
+
+/// The time of a lease passes without a confirmation, because a database could not be reached.
+fn a_lease_ends(scene: &mut Scene, of: Option<&str>) {
+    if let Some(who) = of {
+        let kind = FaultKind::DatabaseCutOff;
+        scene.observe(Evidence::Fault { kind, who: who.into(), other: None });
+    }
+    scene.pass(Duration::from_secs(15));
+}
+
+#[test]
+fn s7_no_lease_ends_without_a_fault_of_its_holder() {
+    for (of, excused) in [(None, false), (Some("B"), false), (Some("A"), true)] {
+        let mut scene = Scene::new("A");
+        a_lease_ends(&mut scene, of);
+        scene.end_run(RunEnd::Cancelled);
+        let counted = scene.judge.docket().excused();
+        assert_eq!(
+            counted.get(&(Guarantee::S7, FaultKind::DatabaseCutOff)).is_some(),
+            excused,
+            "{counted:?}"
+        );
+        if excused { scene.expect_nothing() } else { scene.expect("S7") }
     }
 }
 
@@ -547,7 +572,11 @@ fn s9_a_late_joiner_that_lacks_what_others_see_is_found() {
 fn s9_a_retry_before_its_time_is_found_whoever_makes_it() {
     let retry = |takes_over: bool, drift: u32, waits_ms: u64| {
         let mut scene = Scene::new("A");
-        scene.observe(Evidence::Drifts { replica: "A".into(), per_mille: drift });
+        for replica in ["A", "B"] {
+            scene.observe(Evidence::Drifts { replica: replica.into(), per_mille: drift });
+        }
+        // The clock of another excuses nothing.
+        scene.observe(Evidence::Drifts { replica: "C".into(), per_mille: 500 });
         scene.end_run(RunEnd::Failed);
         let error = RunError { code: "model_failed".into(), message: "it did".into() };
         scene.commit(Command::RecordRetry { fence: scene.fence(), delay_ms: 60_000, error });
