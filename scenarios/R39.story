@@ -3,6 +3,7 @@
 guards L5
 replicas A B C
 lease 5s
+heartbeat 1600ms
 poll 2s
 
 only A works

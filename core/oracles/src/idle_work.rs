@@ -53,10 +53,12 @@ impl IdleWork {
                     let waits = past.last().is_some_and(|last| last.is_free() && last.state.status == status);
                     if !(waits && expected) {
                         self.due.remove(&chat);
-                    } else if !self.due.contains_key(&chat) {
-                        seen.ask();
-                        let (since, by) = (seen.at, change.by.clone());
-                        self.due.insert(chat, Due { since, by, until: since + AT_ONCE_MAX });
+                    } else {
+                        self.due.entry(chat).or_insert_with(|| {
+                            seen.ask();
+                            let (since, by) = (seen.at, change.by.clone());
+                            Due { since, by, until: since + AT_ONCE_MAX }
+                        });
                     }
                 }
                 self.find_soonest();

@@ -451,11 +451,7 @@ fn s7_no_lease_ends_without_a_fault_of_its_holder() {
         a_lease_ends(&mut scene, of);
         scene.end_run(RunEnd::Cancelled);
         let counted = scene.judge.docket().excused();
-        assert_eq!(
-            counted.get(&(Guarantee::S7, FaultKind::DatabaseCutOff)).is_some(),
-            excused,
-            "{counted:?}"
-        );
+        assert_eq!(counted.contains_key(&(Guarantee::S7, FaultKind::DatabaseCutOff)), excused, "{counted:?}");
         if excused { scene.expect_nothing() } else { scene.expect("S7") }
     }
 }
