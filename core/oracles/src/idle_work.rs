@@ -92,7 +92,8 @@ fn judge(seen: &Seen<'_>, status: Status, due: &mut Due) -> Option<Result<(), Ti
             continue;
         }
         let told = lives.marks.bus(name, due.since).is_none() && lives.hampered(&due.by, due.since).is_none();
-        let told = told && lives.replica(&due.by).is_none_or(|replica| replica.up);
+        let heard = lives.replica(&due.by).is_none_or(|replica| replica.up);
+        let told = told && heard && lives.marks.bus(&due.by, due.since).is_none();
         let wait = if told { Duration::ZERO } else { lives.longest(name, poll) };
         let until = due.since + wait + AT_ONCE_MAX;
         if until < seen.at {
