@@ -43,7 +43,7 @@ pub async fn a_notice_after_subscribing_is_delivered_whole(subject: &Subject) {
         Notice { deleted: true, ..notice(1, u64::MAX) },
         Notice { history_version: Version(8), queue_version: Version(9), ..notice(1, 10) },
     ] {
-        publish(subject, notice.clone()).await;
+        publish(subject, notice).await;
         assert_eq!(next(subject, &mut chat).await, notice, "L1: the notice arrives as it was published");
     }
 }
