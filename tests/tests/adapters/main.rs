@@ -96,7 +96,7 @@ async fn ended(subscription: &mut BusSubscription) {
 }
 
 async fn delivers(bus: &Arc<dyn Bus>, subscription: &mut BusSubscription, notice: Notice) {
-    eventually("publishing", async || bus.publish(notice.clone()).await).await;
+    eventually("publishing", async || bus.publish(notice).await).await;
     let received = timeout(WAIT_MAX, subscription.next()).await.expect("a notice arrives");
     assert_eq!(received, Some(notice));
 }

@@ -69,8 +69,9 @@ async fn tapes_of_replicas_under_load_and_kills_lead_to_the_same_outputs() {
         there.send(chat, &format!("/demo parts=3 interval=0 {MARKER}")).await;
     }
     let (url, other) = (cluster.replicas[2].url(), cluster.replicas[1 - dead].url());
-    let load = ["load", "--server", &url, "--server", &other, "--chats", "3", "--duration", "1s"];
-    let load = tokio::spawn(async move { run(&load).await });
+    let load = tokio::spawn(async move {
+        run(&["load", "--server", &url, "--server", &other, "--chats", "3", "--duration", "1s"]).await
+    });
     viewers[0].until("parts are shown", |screen| screen.seq > 20).await;
     cluster.replicas[dead].kill();
     cluster.replicas[dead].start_again().await;
@@ -136,9 +137,8 @@ async fn tapes_keep_to_their_bounds_and_the_server_goes_on() {
         assert_eq!(viewer.screen.messages.len(), 2);
         assert!(bytes_of(&directory) <= BYTES_MAX, "B1: {} bytes", bytes_of(&directory));
     }
-    let second =
-        run(&["serve", "--listen", "127.0.0.1:0", "--database", "sqlite::memory:", "--record", &record]);
-    let refused = second.await;
+    let second = ["serve", "--listen", "127.0.0.1:0", "--database", "sqlite::memory:", "--record", &record];
+    let refused = run(&second).await;
     let why = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(refused.status.code() == Some(1) && why.contains("--record"), "{why}");
     until("the log tells of it", async || replica.log().contains("a tape ends before").then_some(())).await;

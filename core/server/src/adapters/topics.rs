@@ -88,7 +88,7 @@ impl Queue {
         let mut waiting = self.locked();
         let has_capacity = waiting.notices.len() < SUBSCRIPTION_NOTICES_MAX;
         if has_capacity {
-            waiting.notices.push_back(notice.clone());
+            waiting.notices.push_back(*notice);
         }
         waiting.over |= !has_capacity;
         wake(waiting);
