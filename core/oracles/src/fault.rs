@@ -41,6 +41,7 @@ faults! {
     DatabaseRefused "database refused",
     DatabaseConflict "database conflict",
     AnswerLost "answer lost after commit",
+    AnswerLate "answer late",
     // Dials over a link have a rule from now on; the three below are dials that it struck.
     DialsRuled "dials",
     DialHanging "dial hanging",
@@ -100,7 +101,8 @@ impl FaultKind {
             | Self::PoolExhausted
             | Self::DatabaseRefused
             | Self::DatabaseConflict
-            | Self::AnswerLost => Strikes::Database,
+            | Self::AnswerLost
+            | Self::AnswerLate => Strikes::Database,
             Self::DialsRuled
             | Self::DialHanging
             | Self::DialRefused

@@ -14,6 +14,8 @@ pub enum CallFault {
     Conflict,
     /// The operation happens, but its answer is lost.
     AnswerLost,
+    /// The operation happens, and its answer takes this much longer, while others act on what was committed.
+    AnswerLate(Duration),
 }
 
 impl CallFault {
@@ -22,8 +24,17 @@ impl CallFault {
             Self::Refused => FaultKind::DatabaseRefused,
             Self::Conflict => FaultKind::DatabaseConflict,
             Self::AnswerLost => FaultKind::AnswerLost,
+            Self::AnswerLate(_) => FaultKind::AnswerLate,
         }
     }
+}
+
+/// How much longer answers take, after their operations have happened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LateAnswers {
+    pub by: Duration,
+    /// Each by up to this much more, at random, so that they overtake each other.
+    pub scattered: Duration,
 }
 
 /// A fault that waits for the calls it is meant for.
@@ -43,6 +54,8 @@ pub(super) struct Faults {
     planned: Vec<PlannedFault>,
     slow_all: Duration,
     slow: BTreeMap<String, Duration>,
+    late_all: LateAnswers,
+    late: BTreeMap<String, LateAnswers>,
     all_cut_off: bool,
     cut_off: BTreeSet<String>,
     idle: BTreeSet<String>,
@@ -78,6 +91,18 @@ impl Faults {
 
     pub(super) fn slow(&self, replica: &str) -> Duration {
         self.slow_all + self.slow.get(replica).copied().unwrap_or_default()
+    }
+
+    pub(super) fn set_late(&mut self, replica: Option<&str>, late: LateAnswers) {
+        match replica {
+            Some(replica) => drop(self.late.insert(replica.to_owned(), late)),
+            None => self.late_all = late,
+        }
+    }
+
+    pub(super) fn late(&self, replica: &str) -> LateAnswers {
+        let (all, own) = (self.late_all, self.late.get(replica).copied().unwrap_or_default());
+        LateAnswers { by: all.by + own.by, scattered: all.scattered + own.scattered }
     }
 
     pub(super) fn set_cut_off(&mut self, replica: Option<&str>, cut: bool) {

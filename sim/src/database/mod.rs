@@ -18,13 +18,13 @@ use mainstem_runtime::ports::{
 };
 use rand::Rng;
 use rand::rngs::StdRng;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use crate::arrows::Way;
 use crate::world::World;
 
 use faults::Faults;
-pub use faults::{CallFault, PlannedFault};
+pub use faults::{CallFault, LateAnswers, PlannedFault};
 use rows::Rows;
 
 /// The latency from a replica to the database and back.
@@ -42,6 +42,8 @@ struct Shared {
     world: World,
     node: NodeHandle,
     state: Mutex<State>,
+    /// All faults were cleared: late answers come now.
+    cleared: Notify,
 }
 
 struct State {
@@ -60,7 +62,8 @@ impl Database {
             rng: world.stream("database"),
             vary: Duration::ZERO,
         };
-        Self(Arc::new(Shared { world: world.clone(), node, state: Mutex::new(state) }))
+        let (state, cleared) = (Mutex::new(state), Notify::new());
+        Self(Arc::new(Shared { world: world.clone(), node, state, cleared }))
     }
 
     /// The database, as one replica uses it. Faults may affect one replica alone.
@@ -104,6 +107,11 @@ impl Database {
         self.with(|state| state.faults.set_slow(replica, by));
     }
 
+    /// Makes answers to this replica (to all, if `None`) come this late, after their operations have happened.
+    pub fn set_late(&self, replica: Option<&str>, late: LateAnswers) {
+        self.with(|state| state.faults.set_late(replica, late));
+    }
+
     /// Sets whether calls of this replica (of all, if `None`) reach the database. Calls that do not reach it
     /// wait.
     pub fn set_cut_off(&self, replica: Option<&str>, cut: bool) {
@@ -122,11 +130,26 @@ impl Database {
 
     /// The latency of one way, without faults.
     fn way(&self) -> Duration {
+        self.with(|state| ROUND_TRIP / 2 + up_to(&mut state.rng, state.vary))
+    }
+
+    /// How much longer the answer to a call takes.
+    fn lateness(&self, replica: &str, call_fault: Option<CallFault>) -> Duration {
         self.with(|state| {
-            let most = u64::try_from(state.vary.as_micros()).unwrap_or(u64::MAX);
-            let extra = if most == 0 { 0 } else { state.rng.random_range(0..=most) };
-            ROUND_TRIP / 2 + Duration::from_micros(extra)
+            let LateAnswers { by, scattered } = state.faults.late(replica);
+            let planned = match call_fault {
+                Some(CallFault::AnswerLate(late)) => late,
+                _ => Duration::ZERO,
+            };
+            planned + by + up_to(&mut state.rng, scattered)
         })
+    }
+
+    /// Keeps an answer back for this long, or until all faults are cleared: then there is nothing in its way.
+    async fn keep_back(&self, late: Duration) {
+        let cleared = self.0.cleared.notified();
+        let waiting = std::pin::pin!(self.0.world.sleep(late));
+        futures::future::select(waiting, std::pin::pin!(cleared)).await;
     }
 
     /// Sets how many messages a snapshot carries at most; the rest is read in pages.
@@ -136,11 +159,18 @@ impl Database {
 
     pub fn clear_faults(&self) {
         self.with(|state| state.faults.clear_faults());
+        self.0.cleared.notify_waiters();
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
         work(&mut self.0.state.lock().expect("the database is whole"))
     }
+}
+
+/// A random time, at most this long.
+fn up_to(rng: &mut StdRng, most: Duration) -> Duration {
+    let most = u64::try_from(most.as_micros()).unwrap_or(u64::MAX);
+    Duration::from_micros(if most == 0 { 0 } else { rng.random_range(0..=most) })
 }
 
 impl fmt::Debug for Database {
@@ -220,7 +250,8 @@ impl Database {
         }
         world.arrived(call);
         let call_fault = self.with(|state| state.faults.take(replica, op));
-        if let Some(call_fault) = call_fault {
+        let late = self.lateness(replica, call_fault);
+        if let Some(call_fault) = call_fault.filter(|fault| !matches!(fault, CallFault::AnswerLate(_))) {
             world.landed(call_fault.kind(), replica, format_args!("{op}"));
         }
         let result = match call_fault {
@@ -233,7 +264,7 @@ impl Database {
                 });
                 Err(Fault::Unknown("the answer was lost".into()))
             }
-            None => Ok(self.with(|state| {
+            Some(CallFault::AnswerLate(_)) | None => Ok(self.with(|state| {
                 let may_work = state.faults.may_work(replica);
                 work(&mut state.rows, world, may_work)
             })),
@@ -242,6 +273,10 @@ impl Database {
         let answer = world.sent("database", replica, Way::Database, format_args!("{op}: {outcome}"));
         if call_fault == Some(CallFault::AnswerLost) {
             world.lost(answer);
+        }
+        if !late.is_zero() && !reply.is_closed() {
+            world.landed(FaultKind::AnswerLate, replica, format_args!("{op} by {} ms", late.as_millis()));
+            self.keep_back(late).await;
         }
         world.sleep(self.way()).await;
         if reply.is_closed() {

@@ -9,7 +9,7 @@ use mainstem_runtime::ports::{
     SyncRequest, Tail, Topic,
 };
 
-use super::{CallFault, Database, PlannedFault};
+use super::{CallFault, Database, LateAnswers, PlannedFault};
 use crate::bus::{BusFaults, Messenger};
 use crate::trace::Trace;
 use crate::world::World;
@@ -93,6 +93,58 @@ fn a_lost_answer_is_found_again_by_its_idempotency_key_and_a_refused_call_did_no
         assert_eq!(database.chat(chat()).unwrap().queue.len(), 1);
         sent.idempotency_key.as_mut().unwrap().body = [2; 32];
         assert_eq!(a.apply(&sent).await.unwrap(), Applied::rejected(Rejection::KeyReused));
+    });
+}
+
+#[test]
+fn what_is_answered_late_has_happened_and_others_act_on_it_meanwhile() {
+    simulate(|world| async move {
+        let database = Database::new(&world, TTL);
+        let (a, b) = (database.store("A"), database.store("B"));
+        a.apply(&create()).await.unwrap();
+        let late = LateAnswers { by: TTL, ..LateAnswers::default() };
+        database.set_late(Some("A"), late);
+        let (asked, two) = (world.now(), send("two"));
+        let read_by_b = async {
+            world.sleep(Duration::from_secs(1)).await;
+            b.snapshot(chat(), None).await.unwrap().unwrap().state.queue.len()
+        };
+        let (answer, queued) = futures::join!(a.apply(&two), read_by_b);
+        assert_eq!((answer.unwrap().answer.is_ok(), queued), (true, 1));
+        assert!(world.now().since(asked) >= TTL, "to B the answers are quick, to A they are not");
+        assert_eq!(world.tally().counts().faults["answer late"], 1);
+
+        let call_fault = CallFault::AnswerLate(TTL);
+        database.set_late(Some("A"), LateAnswers::default());
+        database.plan(PlannedFault { call_fault, replica: None, op: Some("snapshot".into()), times: 1 });
+        let asked = world.now();
+        let clearing = async {
+            world.sleep(Duration::from_secs(1)).await;
+            database.clear_faults();
+        };
+        let (read, ()) = futures::join!(a.snapshot(chat(), None), clearing);
+        assert!(
+            read.is_ok() && world.now().since(asked) < Duration::from_secs(2),
+            "nothing is in its way any more"
+        );
+    });
+}
+
+#[test]
+fn scattered_answers_overtake_each_other() {
+    simulate(|world| async move {
+        let database = Database::new(&world, TTL);
+        database.store("A").apply(&create()).await.unwrap();
+        database.set_late(None, LateAnswers { scattered: TTL, ..LateAnswers::default() });
+        let asked = (0..20).map(|n| {
+            let store = database.store("B");
+            async move {
+                store.ping().await.unwrap();
+                n
+            }
+        });
+        let order: Vec<i32> = asked.collect::<futures::stream::FuturesUnordered<_>>().collect().await;
+        assert!(order.len() == 20 && !order.is_sorted(), "{order:?}");
     });
 }
 

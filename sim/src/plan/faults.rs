@@ -12,17 +12,21 @@ use super::swarm::{Kind, Swarm};
 use crate::seed;
 
 /// Commands that are drawn for lost answers, conflicts and refusals, in addition to any call.
-const CALLS: [&str; 14] = [
+const CALLS: [&str; 18] = [
     "call",
     "call",
     "create",
     "send",
     "edit",
     "interrupt",
+    "promote",
+    "delete_queued",
     "acquire",
     "begin_attempt",
     "finish_turn",
     "finish_interruption",
+    "release",
+    "record_retry",
     "snapshot",
     "heartbeat",
     "sync",
@@ -117,7 +121,10 @@ impl FaultDraw<'_> {
             }
             Kind::BusBreaks => self.moment_of(format!("bus of {a} breaks")),
             Kind::BusSilent => self.moment_of(format!("bus of {a} goes silent")),
-            Kind::DatabaseSlow | Kind::DatabaseCutOff | Kind::PoolExhausted => self.database(kind, a),
+            Kind::DatabaseSlow | Kind::AnswersLate | Kind::DatabaseCutOff | Kind::PoolExhausted => {
+                self.database(kind, a)
+            }
+            Kind::AnswerLate => self.late_call(a),
             Kind::CallRefused | Kind::CallConflicts | Kind::AnswerLost => {
                 let call = *CALLS.choose(self.rng).expect("there are some");
                 let how = match kind {
@@ -171,10 +178,29 @@ impl FaultDraw<'_> {
         let of = if self.rng.random_range(0..3) == 0 { String::new() } else { format!(" of {a}") };
         let begin = match kind {
             Kind::DatabaseSlow => format!("is slow by {}ms", self.ms(&[20, 300, 2_000])),
+            // Short ones let answers meet what was committed meanwhile; long ones outlast a lease's margin, a lease, or
+            // whoever waits.
+            Kind::AnswersLate => {
+                let how = *["late by", "scattered over"].choose(self.rng).expect("there are some");
+                format!("answers {how} {}ms", self.ms(&[20, 300, 2_000, 8_000]))
+            }
             Kind::DatabaseCutOff => "is cut off".to_owned(),
             _ => "has no connection free".to_owned(),
         };
         self.spell(&[300, 3_000], format!("database{of} {begin}"), format!("database{of} recovers"))
+    }
+
+    /// Some calls of one kind, one after the other, are carried out at once and answered late.
+    fn late_call(&mut self, a: &str) -> Vec<Line> {
+        let call = *CALLS.choose(self.rng).expect("there are some");
+        let lease = self.swarm.lease;
+        let after = self.ms(&[100, 1_000, lease, 12_000]);
+        let of = if self.rng.random_range(0..2) == 0 { format!(" of {a}") } else { String::new() };
+        let times = match self.rng.random_range(0..3) {
+            0 => String::new(),
+            _ => format!(" {} times", self.rng.random_range(2..8)),
+        };
+        self.moment_of(format!("next {call}{of} is answered after {after}ms{times}"))
     }
 
     fn dials(&mut self, kind: Kind, one: &str, other: &str) -> Vec<Line> {

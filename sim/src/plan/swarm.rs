@@ -30,6 +30,8 @@ pub enum Kind {
     CallRefused,
     CallConflicts,
     AnswerLost,
+    AnswersLate,
+    AnswerLate,
     // The network.
     DialsHang,
     DialsFail,
@@ -67,7 +69,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 46] = [
         Self::NoticesLost,
         Self::NoticesDoubled,
         Self::NoticesLate,
@@ -82,6 +84,8 @@ impl Kind {
         Self::CallRefused,
         Self::CallConflicts,
         Self::AnswerLost,
+        Self::AnswersLate,
+        Self::AnswerLate,
         Self::DialsHang,
         Self::DialsFail,
         Self::DialsLate,
@@ -135,6 +139,7 @@ impl Kind {
             Self::CallRefused => "database refused",
             Self::CallConflicts => "database conflict",
             Self::AnswerLost => "answer lost after commit",
+            Self::AnswersLate | Self::AnswerLate => "answer late",
             Self::DialsHang => "dial hanging",
             Self::DialsFail => "dial refused",
             Self::DialsLate => "dial late",
@@ -176,7 +181,8 @@ pub(super) struct Swarm {
     pub(super) chats: usize,
     /// How long things happen before the recovery phase.
     pub(super) span: Duration,
-    lease: u64,
+    /// In milliseconds.
+    pub(super) lease: u64,
     workers: usize,
     tail: usize,
     answers: usize,
@@ -194,6 +200,8 @@ impl Swarm {
         let share = *[0, 20, 20, 35, 35, 50, 50, 80].choose(&mut rng).expect("there are some");
         let client = *[40, 70, 90].choose(&mut rng).expect("there are some");
         let on = Kind::ALL.into_iter().filter(|kind| {
+            // Each kind has a random stream of its own: a new one switches no other on or off.
+            let mut rng = seed::stream(run, &format!("swarm {kind:?}"));
             let share = if kind.is_fault() { share } else { client };
             rng.random_range(0..100) < share
         });

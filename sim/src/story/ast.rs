@@ -6,7 +6,7 @@ use mainstem_oracles::Guarantee;
 
 use crate::bus::BusFaults;
 use crate::cluster::Settings;
-use crate::database::PlannedFault;
+use crate::database::{LateAnswers, PlannedFault};
 use crate::net::DialRule;
 use crate::wire::Order;
 
@@ -146,6 +146,7 @@ impl Step {
             Self::Bus { fate: BusFate::Refuses, .. } => "bus refused",
             Self::Bus { fate: BusFate::Hangs, .. } => "bus hangs",
             Self::Database { fate: DatabaseFate::Slow(_), .. } => "database slow",
+            Self::Database { fate: DatabaseFate::AnswersLate(_), .. } => "answer late",
             Self::Database { fate: DatabaseFate::CutOff, .. } => "database cut off",
             Self::Database { fate: DatabaseFate::Exhausted, .. } => "pool exhausted",
             Self::CallFault(planned) => planned.call_fault.kind().as_str(),
@@ -234,6 +235,7 @@ pub enum BusFate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DatabaseFate {
     Slow(Duration),
+    AnswersLate(LateAnswers),
     CutOff,
     /// The connection pool is exhausted.
     Exhausted,

@@ -13,7 +13,7 @@ use super::lexer::{Problem, Token, cut};
 use super::words::{Parsed, Words};
 use crate::bus::BusFaults;
 use crate::cluster::Settings;
-use crate::database::{CallFault, PlannedFault};
+use crate::database::{CallFault, LateAnswers, PlannedFault};
 use crate::net::DialRule;
 use crate::wire::Order;
 
@@ -297,6 +297,14 @@ impl Declared {
             if words.eat("is slow by") {
                 return Ok(Step::Database { replica, fate: DatabaseFate::Slow(words.time()?) });
             }
+            if words.eat("answers") {
+                let at_once = LateAnswers::default();
+                let late = match words.one_of(&[("late by", false), ("scattered over", true)])? {
+                    false => LateAnswers { by: words.time()?, ..at_once },
+                    true => LateAnswers { scattered: words.time()?, ..at_once },
+                };
+                return Ok(Step::Database { replica, fate: DatabaseFate::AnswersLate(late) });
+            }
             let fate = words.one_of(&[
                 ("is cut off", DatabaseFate::CutOff),
                 ("has no connection free", DatabaseFate::Exhausted),
@@ -310,12 +318,21 @@ impl Declared {
             }
             let op = Some(words.word("a call")?).filter(|op| op != "call");
             let replica = self.optional_worker(words, "of")?;
-            let call_fault = words.one_of(&[
-                ("is refused", CallFault::Refused),
-                ("conflicts", CallFault::Conflict),
-                ("loses its answer", CallFault::AnswerLost),
-            ])?;
-            return Ok(Step::CallFault(PlannedFault { call_fault, replica, op, times: 1 }));
+            let call_fault = if words.eat("is answered after") {
+                CallFault::AnswerLate(words.time()?)
+            } else {
+                words.one_of(&[
+                    ("is refused", CallFault::Refused),
+                    ("conflicts", CallFault::Conflict),
+                    ("loses its answer", CallFault::AnswerLost),
+                ])?
+            };
+            let times = if words.is_over() { 1 } else { words.times()? };
+            let Some(times) = u32::try_from(times).ok().filter(|times| *times > 0) else {
+                words.at -= 1;
+                return words.problem("how many calls it befalls, once or more");
+            };
+            return Ok(Step::CallFault(PlannedFault { call_fault, replica, op, times }));
         }
         match words.peek() {
             Some(name) if self.viewers.contains(name) => self.viewer(words),

@@ -20,6 +20,7 @@ use super::ast::{
 use crate::bus::BusFaults;
 use crate::client::{self, USER, Viewer};
 use crate::cluster::Cluster;
+use crate::database::LateAnswers;
 use crate::env::SimEnv;
 use crate::net::Death;
 use crate::world::World;
@@ -295,12 +296,14 @@ impl StoryRun {
                 let replica = replica.as_deref();
                 match fate {
                     DatabaseFate::Slow(by) => database.set_slow(replica, *by),
+                    DatabaseFate::AnswersLate(late) => database.set_late(replica, *late),
                     DatabaseFate::CutOff => database.set_cut_off(replica, true),
                     DatabaseFate::Exhausted => database.set_exhausted(replica, true),
                     DatabaseFate::Recovers => {
                         database.set_cut_off(replica, false);
                         database.set_exhausted(replica, false);
                         database.set_slow(replica, Duration::ZERO);
+                        database.set_late(replica, LateAnswers::default());
                     }
                 }
             }
