@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mainstem_machine::ChatId;
 use mainstem_oracles::{Evidence, StreamId};
-use mainstem_runtime::ports::{Env, IdempotencyKey, Keep};
+use mainstem_runtime::ports::{Env, IdempotencyKey, Keep, within};
 use mainstem_runtime::{EdgeError, Next, Node};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, BufReader};
@@ -13,8 +13,9 @@ use tokio::io::{AsyncReadExt, BufReader};
 use crate::env::SimEnv;
 use crate::net::Stream;
 use crate::wire::{Ask, Event, Reply, read_line, write_line};
-use crate::world::World;
 
+/// A viewer that does not take what is written within this time is cut off, as the product does.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The interval of keep-alives on a stream, like the product's SSE comments and WebSocket pings.
 const ALIVE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -28,16 +29,16 @@ pub async fn serve(env: SimEnv, node: Node<SimEnv>) -> std::io::Result<()> {
     let mut listener = env.listen(&address(env.name())).await?;
     loop {
         let stream = env.accept(&mut listener).await?;
-        let (node, world) = (node.clone(), env.world().clone());
+        let (node, serving) = (node.clone(), env.clone());
         env.spawn(async move {
             // A broken connection of a client needs no report.
-            let _ = answer(stream, node, &world).await;
+            let _ = answer(stream, node, &serving).await;
         })
         .detach();
     }
 }
 
-async fn answer(stream: Stream, node: Node<SimEnv>, world: &World) -> std::io::Result<()> {
+async fn answer(stream: Stream, node: Node<SimEnv>, env: &SimEnv) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
     match read_line(&mut stream).await? {
         None => Ok(()),
@@ -55,7 +56,7 @@ async fn answer(stream: Stream, node: Node<SimEnv>, world: &World) -> std::io::R
         }
         Some(Ask::Subscribe { by, chat, from, stream: id }) => match from.into_resume() {
             None => write_line(&mut stream, &Reply::Rejected("not a cursor".into())).await,
-            Some(from) => watch(stream, node, world, StreamId(id), by.into(), chat, from).await,
+            Some(from) => watch(stream, node, env, StreamId(id), by.into(), chat, from).await,
         },
     }
 }
@@ -63,7 +64,7 @@ async fn answer(stream: Stream, node: Node<SimEnv>, world: &World) -> std::io::R
 async fn watch(
     mut stream: BufReader<Stream>,
     node: Node<SimEnv>,
-    world: &World,
+    env: &SimEnv,
     id: StreamId,
     by: Arc<str>,
     chat: ChatId,
@@ -73,6 +74,7 @@ async fn watch(
         Ok(viewer) => viewer,
         Err(error) => return write_line(&mut stream, &rejected(&error)).await,
     };
+    let world = env.world();
     let mut alarm = std::pin::pin!(world.sleep(ALIVE_INTERVAL));
     loop {
         let mut byte = [0];
@@ -83,7 +85,7 @@ async fn watch(
             next = viewer.next() => next,
             () = &mut alarm => {
                 alarm.set(world.sleep(ALIVE_INTERVAL));
-                write_line(&mut stream, &Reply::Alive).await?;
+                tell(env, &mut stream, &Reply::Alive).await?;
                 continue;
             }
         };
@@ -93,11 +95,21 @@ async fn watch(
                     world.observe(Evidence::Sent { stream: id, event: event.clone() });
                 }
                 let events = events.into_iter().map(Event::from).collect();
-                write_line(&mut stream, &Reply::Events(events)).await?;
+                tell(env, &mut stream, &Reply::Events(events)).await?;
             }
-            Next::End(ending) => return write_line(&mut stream, &Reply::end(ending)).await,
+            Next::End(ending) => return tell(env, &mut stream, &Reply::end(ending)).await,
         }
     }
+}
+
+/// Writes to a viewer, which may be slow to read, but not for ever.
+async fn tell(env: &SimEnv, stream: &mut BufReader<Stream>, reply: &Reply) -> std::io::Result<()> {
+    let written = within(env, CLIENT_TIMEOUT, write_line(stream, reply)).await;
+    if written.is_err() {
+        env.world().tally().landed("viewer cut off");
+        env.world().trace(env.name(), format_args!("cuts off a viewer that takes nothing"));
+    }
+    written?
 }
 
 fn rejected(error: &EdgeError) -> Reply {

@@ -18,6 +18,9 @@ use crate::world::{Sleep, World};
 
 use script::{Script, Turn};
 
+/// From this length on, a part counts as large.
+const MUCH: usize = 500;
+
 /// Controls all models of a simulation. Cheap to clone.
 #[derive(Clone)]
 pub struct ModelControl(Arc<Mutex<State>>);
@@ -155,6 +158,9 @@ impl ModelRun {
                         who,
                         format_args!("{count} parts of {:?}", self.episode),
                     );
+                }
+                if script.size >= MUCH && self.said == 0 {
+                    world.landed("model says much", who, format_args!("{} B a part", script.size));
                 }
                 self.due = Some(due + script.every);
                 self.say_parts(count);

@@ -21,14 +21,16 @@ pub struct Stream {
     net: Net,
     connection: u64,
     end: usize,
-    alarm: Option<(Time, Sleep)>,
+    /// One for each direction: two tasks may wait for them.
+    read_alarm: Option<(Time, Sleep)>,
+    write_alarm: Option<(Time, Sleep)>,
     /// The writer's description of the next write.
     label: Option<String>,
 }
 
 impl Stream {
     pub(super) fn new(net: Net, connection: u64, end: usize) -> Self {
-        Self { net, connection, end, alarm: None, label: None }
+        Self { net, connection, end, read_alarm: None, write_alarm: None, label: None }
     }
 
     /// Describes the following writes, for the trace. `describe` is called only if the trace is kept.
@@ -59,6 +61,7 @@ impl Stream {
         }
         let (from, to) = (connection.ends[self.end].host.clone(), connection.ends[1 - self.end].host.clone());
         net.end_writing(self.connection, self.end);
+        net.refuse_unread(self.connection, self.end);
         let connection = net.connections.get_mut(&self.connection).expect("found above");
         connection.ends[self.end].open = false;
         connection.pipes[1 - self.end].wake();
@@ -86,6 +89,20 @@ impl super::Inner {
         let arrives = pipe.flight.back().map_or(arrival, |last| arrival.max(last.arrives));
         pipe.flight.push_back(Chunk { arrives, bytes: vec![], arrow });
         pipe.wake();
+    }
+}
+
+impl super::Inner {
+    /// Whoever closes an end with data on its way there answers that data with a reset, as a kernel does: a writer that
+    /// waits for room would wait for ever.
+    fn refuse_unread(&mut self, id: u64, end: usize) {
+        let connection = &self.connections[&id];
+        let (from, to) = (connection.ends[end].host.clone(), connection.ends[1 - end].host.clone());
+        let unread = connection.pipes[1 - end].flight.iter().find(|chunk| !chunk.bytes.is_empty());
+        let Some(arrives) = unread.map(|chunk| chunk.arrives).filter(|_| !connection.silent) else { return };
+        let answered = self.arrival(&from, &to) + arrives.since(self.world.now());
+        let writer = &mut self.connections.get_mut(&id).expect("found above").ends[1 - end];
+        writer.reset = Some(writer.reset.map_or(answered, |at| at.min(answered)));
     }
 }
 
@@ -137,34 +154,39 @@ impl AsyncRead for Stream {
         let arrival =
             pipe.flight.front().map(|chunk| chunk.arrives).filter(|_| !clogged && !connection.silent);
         if let Some(next) = [arrival, reset].into_iter().flatten().min() {
-            Self::poll_at(&mut this.alarm, next, net, cx);
+            Self::poll_at(&mut this.read_alarm, next, net, cx);
         }
         Poll::Pending
     }
 }
 
 impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let mut guard = self.net.lock();
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        let net = this.net.clone();
+        let mut guard = net.lock();
         let net = &mut *guard;
         let now = net.world.now();
-        let connection = net.connections.get(&self.connection).ok_or(io::ErrorKind::ConnectionReset)?;
-        let [me, peer] = [&connection.ends[self.end], &connection.ends[1 - self.end]];
+        let connection = net.connections.get(&this.connection).ok_or(io::ErrorKind::ConnectionReset)?;
+        let [me, peer] = [&connection.ends[this.end], &connection.ends[1 - this.end]];
         if me.reset.is_some_and(|at| at <= now) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
-        if connection.pipes[self.end].ended {
+        if connection.pipes[this.end].ended {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        let (from, to, peer_open) = (me.host.clone(), peer.host.clone(), peer.open);
+        let (from, to, peer_open, reset) = (me.host.clone(), peer.host.clone(), peer.open, me.reset);
         let arrival = net.arrival(&from, &to);
         let reply = arrival + net.link(&to, &from).latency;
-        let connection = net.connections.get_mut(&self.connection).expect("found above");
+        let connection = net.connections.get_mut(&this.connection).expect("found above");
         let way = connection.way;
-        let pipe = &mut connection.pipes[self.end];
+        let pipe = &mut connection.pipes[this.end];
         let capacity = WINDOW - pipe.used;
         if capacity == 0 {
             pipe.writer = Some(cx.waker().clone());
+            if let Some(at) = reset {
+                Self::poll_at(&mut this.write_alarm, at, net, cx);
+            }
             return Poll::Pending;
         }
         let taken = bytes.len().min(capacity);
@@ -172,13 +194,13 @@ impl AsyncWrite for Stream {
             return Poll::Ready(Ok(0));
         }
         net.land_on_write(&from, &to);
-        let connection = net.connections.get_mut(&self.connection).expect("found above");
-        let pipe = &mut connection.pipes[self.end];
-        let arrow = match &self.label {
+        let connection = net.connections.get_mut(&this.connection).expect("found above");
+        let pipe = &mut connection.pipes[this.end];
+        let arrow = match &this.label {
             _ if !net.world.is_watched() => ArrowId::UNRECORDED,
             Some(label) => net.world.sent(&from, &to, way, format_args!("{label}")),
             None => {
-                let frames = Frames { bytes: &bytes[..taken], asks: self.end == 0 };
+                let frames = Frames { bytes: &bytes[..taken], asks: this.end == 0 };
                 net.world.sent(&from, &to, way, format_args!("{frames}"))
             }
         };
@@ -188,15 +210,15 @@ impl AsyncWrite for Stream {
                 net.world.landed(
                     FaultKind::HalfOpen,
                     &from,
-                    format_args!("connection {} with {to}", self.connection),
+                    format_args!("connection {} with {to}", this.connection),
                 );
             }
         } else if !peer_open {
             // The reader is gone: a reset comes back, and these bytes are lost.
             net.world.lost(arrow);
-            let me = &mut connection.ends[self.end];
+            let me = &mut connection.ends[this.end];
             me.reset = Some(me.reset.map_or(reply, |at| at.min(reply)));
-            connection.pipes[1 - self.end].wake();
+            connection.pipes[1 - this.end].wake();
             return Poll::Ready(Ok(taken));
         }
         pipe.used += taken;

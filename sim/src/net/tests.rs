@@ -203,6 +203,44 @@ fn who_writes_to_a_closed_stream_is_told_by_a_reset() {
 }
 
 #[test]
+fn who_waits_for_room_is_told_that_the_reader_has_gone() {
+    for way in ["closes", "crashes", "closes before it arrives"] {
+        with_two(|Two { net, a, b }| async move {
+            let mut listener = b.listen("B:1").await.unwrap();
+            let mut out = a.connect("B:1").await.unwrap();
+            let from = b.accept(&mut listener).await.unwrap();
+            if way == "closes before it arrives" {
+                net.set_latency("A", "B", SOON / 2, Duration::ZERO);
+            }
+            out.write_all(&vec![1; WINDOW]).await.unwrap();
+            let going = async {
+                a.sleep(SOON / 10).await;
+                match way {
+                    "crashes" => net.take_down("B", Death::Process),
+                    _ => drop(from),
+                }
+            };
+            let (written, ()) = futures::join!(within(&a, SOON, out.write_all(&[2])), going);
+            let kind = written.expect(way).unwrap_err().kind();
+            assert_eq!(kind, std::io::ErrorKind::ConnectionReset, "it {way}");
+        });
+    }
+}
+
+#[test]
+fn a_half_open_connection_keeps_who_waits_for_room_waiting() {
+    with_two(|Two { net, a, b }| async move {
+        let mut listener = b.listen("B:1").await.unwrap();
+        let mut out = a.connect("B:1").await.unwrap();
+        let from = b.accept(&mut listener).await.unwrap();
+        net.silence("A", "B");
+        out.write_all(&vec![1; WINDOW]).await.unwrap();
+        drop(from);
+        assert!(within(&a, LONG, out.write_all(&[2])).await.is_err());
+    });
+}
+
+#[test]
 fn an_ended_task_is_not_counted_and_dropping_its_handle_ends_it() {
     with_two(|Two { a, .. }| async move {
         let task = a.spawn(std::future::pending());

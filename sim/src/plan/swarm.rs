@@ -54,6 +54,7 @@ pub enum Kind {
     ModelStalls,
     ModelBursts,
     ModelDeaf,
+    ModelSaysMuch,
     // Clients.
     ViewerMoves,
     ViewerStopsReading,
@@ -69,7 +70,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 47] = [
         Self::NoticesLost,
         Self::NoticesDoubled,
         Self::NoticesLate,
@@ -105,6 +106,7 @@ impl Kind {
         Self::ModelStalls,
         Self::ModelBursts,
         Self::ModelDeaf,
+        Self::ModelSaysMuch,
         Self::ViewerMoves,
         Self::ViewerStopsReading,
         Self::ViewerLeaves,
@@ -157,6 +159,7 @@ impl Kind {
             Self::ModelStalls => "model stalls",
             Self::ModelBursts => "model bursts",
             Self::ModelDeaf => "model ignores cancellation",
+            Self::ModelSaysMuch => "model says much",
             Self::ViewerMoves => "viewer moves",
             Self::ViewerStopsReading => "viewer stops reading",
             Self::AskedTwice => "asked twice",

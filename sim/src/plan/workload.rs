@@ -122,6 +122,11 @@ fn script(rng: &mut StdRng, swarm: &Swarm) -> String {
     now_and_then(Kind::ModelStalls, 8, &|rng| format!("stall={}", within(rng)));
     now_and_then(Kind::ModelBursts, 4, &|rng| format!("burst={}", rng.random_range(2..40)));
     now_and_then(Kind::ModelDeaf, 3, &|_| "deaf=1".to_owned());
+    now_and_then(Kind::ModelSaysMuch, 12, &|rng| {
+        // So much that a socket, a frame, a tail or an answer's own bound is full.
+        let much: u64 = *[60_000, 150_000, 400_000].choose(rng).expect("there are some");
+        format!("size={}", (much / parts).clamp(1_000, 60_000))
+    });
     script
 }
 
@@ -145,7 +150,9 @@ fn watch(rng: &mut StdRng, swarm: &Swarm, name: &str, chat: &str) -> Vec<Line> {
             }
             1 if swarm.is_on(Kind::ViewerStopsReading) => {
                 lines.push(line(at, format!("{name} stops reading")));
-                at += Duration::from_millis(rng.random_range(100..4_000));
+                // Now and then for longer than it is put up with.
+                let pause: u64 = rng.random_range(100..4_000);
+                at += Duration::from_millis(if pause.is_multiple_of(4) { pause * 3 } else { pause });
                 lines.push(line(at, format!("{name} reads again")));
             }
             2 if leaves => {
