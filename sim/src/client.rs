@@ -11,6 +11,7 @@ use mainstem_runtime::ports::{Env, TaskHandle, within};
 use tokio::io::BufReader;
 use tokio::sync::Notify;
 
+use crate::device::Has;
 use crate::edge;
 use crate::env::SimEnv;
 use crate::net::Net;
@@ -37,10 +38,23 @@ pub struct Viewer {
     _task: TaskHandle,
 }
 
+/// Who watches what, and with what it comes.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    pub name: Name,
+    /// The account for which it asks.
+    pub caller: Name,
+    pub chat: ChatId,
+    pub replica: String,
+    pub has: Has,
+}
+
 #[derive(Debug)]
 struct Shared {
-    name: String,
+    name: Name,
+    caller: Name,
     chat: ChatId,
+    has: Has,
     env: SimEnv,
     state: Mutex<State>,
     /// Wakes the viewer after a change of its state.
@@ -62,26 +76,14 @@ struct State {
 }
 
 impl Viewer {
-    pub fn new(
-        world: &World,
-        net: &Net,
-        name: &str,
-        chat: ChatId,
-        replica: &str,
-        roams: Vec<String>,
-    ) -> Self {
-        net.bring_up(name);
-        let env = SimEnv::new(world, net, name);
-        let state = State {
-            replica: replica.to_owned(),
-            cursor: None,
-            moves: 0,
-            reads: true,
-            ended: None,
-            connected: false,
-        };
-        let (name, state, changed) = (name.to_owned(), Mutex::new(state), Notify::new());
-        let shared = Arc::new(Shared { name, chat, env: env.clone(), state, changed, roams });
+    pub fn new(world: &World, net: &Net, watch: Watch, roams: Vec<String>) -> Self {
+        let Watch { name, caller, chat, replica, has } = watch;
+        net.bring_up(&name);
+        has.recall(world, &name, &caller, chat);
+        let env = SimEnv::new(world, net, &name);
+        let state = State { replica, cursor: None, moves: 0, reads: true, ended: None, connected: false };
+        let (state, changed) = (Mutex::new(state), Notify::new());
+        let shared = Arc::new(Shared { name, caller, chat, has, env: env.clone(), state, changed, roams });
         let watching = shared.clone();
         let task = env.spawn(async move { watching.watch().await });
         Self { shared, _task: task }
@@ -89,6 +91,10 @@ impl Viewer {
 
     pub fn chat(&self) -> ChatId {
         self.shared.chat
+    }
+
+    pub fn caller(&self) -> &str {
+        &self.shared.caller
     }
 
     /// The replica on which it watches, or tries to.
@@ -162,18 +168,19 @@ impl Shared {
         let address = edge::address(&replica);
         let stream = within(&self.env, CONNECT_TIMEOUT, self.env.connect(&address)).await??;
         let mut stream = BufReader::new(stream);
-        let from = cursor.map_or(From::Fresh, |cursor| From::At(cursor.to_bytes()));
+        let from = cursor.map_or_else(|| self.has.begin(), Begin::At);
         let id = world.next_stream();
         world.observe(Evidence::Watches {
             stream: id,
-            viewer: self.name.as_str().into(),
-            caller: USER.into(),
+            viewer: self.name.clone(),
+            caller: self.caller.clone(),
             chat: self.chat,
             on: replica.as_str().into(),
-            from: cursor.map_or(Begin::Fresh, Begin::At),
+            from,
         });
         let watching = Watching { world: world.clone(), id, how: StreamEnd::Broken };
-        write_line(&mut stream, &Ask::Subscribe { by: USER.into(), chat: self.chat, from, stream: id.0 })
+        let by = self.caller.to_string();
+        write_line(&mut stream, &Ask::Subscribe { by, chat: self.chat, from: from.into(), stream: id.0 })
             .await?;
         world.trace(&self.name, format_args!("watches on {replica}"));
         self.with(|state| state.connected = true);

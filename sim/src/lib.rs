@@ -14,6 +14,7 @@ pub mod client;
 pub mod cluster;
 pub mod database;
 pub mod determinism;
+pub mod device;
 pub mod edge;
 pub mod env;
 pub mod events;

@@ -9,6 +9,7 @@ use mainstem_machine::{
     Accepted, Body, ChatId, Command, Content, Cursor, Ending, Episode, Message, MessageId, QueuedMessage,
     ReplicaId, ResetReason, Resume, Retry, RunError, SendMode, Seq, Status, StreamEvent, Version,
 };
+use mainstem_oracles::Begin;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
@@ -110,6 +111,16 @@ pub enum From {
     After(MessageId),
     /// The cursor's bytes.
     At(Vec<u8>),
+}
+
+impl std::convert::From<Begin> for From {
+    fn from(begin: Begin) -> Self {
+        match begin {
+            Begin::Fresh => Self::Fresh,
+            Begin::After(id) => Self::After(id),
+            Begin::At(cursor) => Self::At(cursor.to_bytes()),
+        }
+    }
 }
 
 impl From {

@@ -60,6 +60,7 @@ faults! {
     ModelFailsForGood "model fails for good",
     ModelStalls "model stalls",
     ModelBursts "model bursts",
+    ModelSaysMuch "model says much",
     ModelDeaf "model ignores cancellation",
     ViewerMoves "viewer moves",
     ViewerStopsReading "viewer stops reading",
@@ -118,6 +119,7 @@ impl FaultKind {
             | Self::ModelFailsForGood
             | Self::ModelStalls
             | Self::ModelBursts
+            | Self::ModelSaysMuch
             | Self::ModelDeaf
             | Self::ViewerMoves
             | Self::AskedTwice

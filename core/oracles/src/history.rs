@@ -1,20 +1,47 @@
 //! S1: applying the events of a viewer's streams in order yields exactly the committed history at some
 //! version, and never an older version than before.
 
-use mainstem_machine::{Body, Message};
+use std::collections::BTreeMap;
+
+use mainstem_machine::{Body, ChatId, Message, Version};
 
 use crate::watcher::is_status_of;
-use crate::{Evidence, Moment, Oracle, Past, Ruling, Seen, View};
+use crate::{Begin, Evidence, Moment, Oracle, Past, Ruling, Seen, StreamId, View};
 
 #[derive(Clone, Debug, Default)]
-pub(crate) struct History;
+pub(crate) struct History {
+    /// Streams that resumed from a future, and from which version: they are to be told all anew.
+    from_future: BTreeMap<StreamId, Version>,
+}
 
 impl Oracle for History {
     fn observe(&mut self, seen: &Seen<'_>) -> Ruling {
-        let Evidence::Saw { stream, event } = seen.evidence else { return Ok(()) };
+        let (stream, event) = match seen.evidence {
+            Evidence::Watches { stream, chat, from: Begin::At(cursor), .. } => {
+                if cursor.snapshot_version > newest(seen, *chat) {
+                    self.from_future.insert(*stream, cursor.snapshot_version);
+                }
+                return Ok(());
+            }
+            Evidence::StreamEnded { stream, .. } => {
+                self.from_future.remove(stream);
+                return Ok(());
+            }
+            Evidence::Saw { stream, event } => (stream, event),
+            _ => return Ok(()),
+        };
         let Some(watcher) = seen.index.watcher(*stream) else { return Ok(()) };
         seen.ask();
         let (viewer, on) = (&watcher.name, &watcher.on);
+        if !matches!(event.body, Body::PreviewReset { .. })
+            && let Some(version) = self.from_future.remove(stream)
+            && version > newest(seen, watcher.chat)
+            && event.body != Body::HistoryReset
+        {
+            return Err(format!(
+                "{viewer} on {on} has seen version {version}, which is not yet, and keeps what it has"
+            ));
+        }
         if let Body::Message(message) = &event.body {
             let ruling = judge_message(seen.index.past(watcher.chat), &watcher.view, message);
             return ruling.map_err(|why| format!("{viewer} on {on}: {why}"));
@@ -27,6 +54,12 @@ impl Oracle for History {
         }
         Ok(())
     }
+}
+
+/// The newest version that was ever committed.
+fn newest(seen: &Seen<'_>, chat: ChatId) -> Version {
+    let last = seen.index.past(chat).and_then(Past::last);
+    last.map_or(Version(0), |moment| moment.state.snapshot_version)
 }
 
 /// Whether a status comes before some messages of its history: that breaks the order (S8), not the history.

@@ -160,7 +160,7 @@ impl ModelRun {
                     );
                 }
                 if script.size >= MUCH && self.said == 0 {
-                    world.landed("model says much", who, format_args!("{} B a part", script.size));
+                    world.landed(FaultKind::ModelSaysMuch, who, format_args!("{} B a part", script.size));
                 }
                 self.due = Some(due + script.every);
                 self.say_parts(count);

@@ -5,6 +5,7 @@
 //! language, each with its time.
 
 mod faults;
+mod returns;
 mod swarm;
 mod workload;
 

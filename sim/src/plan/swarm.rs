@@ -59,6 +59,9 @@ pub enum Kind {
     ViewerMoves,
     ViewerStopsReading,
     ViewerLeaves,
+    ViewerClaims,
+    ViewerResumes,
+    ViewerFromFuture,
     AskedTwice,
     Interrupts,
     InterruptingSends,
@@ -70,7 +73,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 50] = [
         Self::NoticesLost,
         Self::NoticesDoubled,
         Self::NoticesLate,
@@ -110,6 +113,9 @@ impl Kind {
         Self::ViewerMoves,
         Self::ViewerStopsReading,
         Self::ViewerLeaves,
+        Self::ViewerClaims,
+        Self::ViewerResumes,
+        Self::ViewerFromFuture,
         Self::AskedTwice,
         Self::Interrupts,
         Self::InterruptingSends,
@@ -161,6 +167,9 @@ impl Kind {
             Self::ModelDeaf => "model ignores cancellation",
             Self::ModelSaysMuch => "model says much",
             Self::ViewerMoves => "viewer moves",
+            Self::ViewerClaims => "viewer claims messages",
+            Self::ViewerResumes => "viewer resumes from long ago",
+            Self::ViewerFromFuture => "viewer comes from a future",
             Self::ViewerStopsReading => "viewer stops reading",
             Self::AskedTwice => "asked twice",
             Self::Stranger => "a stranger tries",
@@ -214,7 +223,7 @@ impl Swarm {
         Self {
             on,
             replicas,
-            viewers: rng.random_range(4..=8),
+            viewers: rng.random_range(3..=6),
             chats: rng.random_range(1..=4),
             span: SPAN,
             // In a calm run, a missing notice shows only if syncs are rare.
@@ -231,6 +240,10 @@ impl Swarm {
 
     pub(super) fn is_on(&self, kind: Kind) -> bool {
         self.on.contains(&kind)
+    }
+
+    pub(super) fn chat_name(&self, chat: usize) -> String {
+        if chat == 0 { "chat".to_owned() } else { format!("chat{}", chat + 1) }
     }
 
     pub(super) fn heading(&self) -> Vec<String> {

@@ -7,8 +7,8 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 
-use super::Line;
 use super::swarm::{Kind, Swarm, weighted};
+use super::{Line, returns};
 use crate::seed;
 
 /// The longest time between two requests of users on one chat.
@@ -18,17 +18,17 @@ pub(super) fn draw(run: u64, swarm: &Swarm) -> Vec<Line> {
     let mut rng = seed::stream(run, "workload");
     let mut lines = vec![];
     for chat in 0..swarm.chats {
-        lines.extend(talk(&mut rng, swarm, &chat_name(chat)));
+        lines.extend(talk(&mut rng, swarm, &swarm.chat_name(chat)));
     }
+    let mut there = vec![];
     for viewer in 0..swarm.viewers {
-        let chat = chat_name(rng.random_range(0..swarm.chats));
-        lines.extend(watch(&mut rng, swarm, &format!("V{}", viewer + 1), &chat));
+        let (name, chat) = (format!("V{}", viewer + 1), swarm.chat_name(rng.random_range(0..swarm.chats)));
+        let watched = watch(&mut rng, swarm, &name, &chat);
+        there.push((name, watched[0].at));
+        lines.extend(watched);
     }
+    lines.extend(returns::draw(run, swarm, &there));
     lines
-}
-
-fn chat_name(chat: usize) -> String {
-    if chat == 0 { "chat".to_owned() } else { format!("chat{}", chat + 1) }
 }
 
 fn line(at: Duration, text: String) -> Line {

@@ -33,8 +33,12 @@ fn without_orphans(mut plan: Plan) -> Plan {
         let mut words = words(&line.text);
         match (words.next(), words.next()) {
             (Some("viewer"), Some(name)) => {
-                there.push(name.to_owned());
-                true
+                let mut rest = words.skip_while(|word| *word != "resumes").skip(1);
+                let comes = rest.next().is_none_or(|of| there.iter().any(|known| known == of));
+                if comes {
+                    there.push(name.to_owned());
+                }
+                comes
             }
             (Some(name), _) if is_viewer(name) => there.iter().any(|known| known == name),
             _ => true,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mainstem_machine::MessageId;
 use mainstem_oracles::Guarantee;
 
 use crate::bus::BusFaults;
@@ -50,6 +51,25 @@ pub enum Step {
         viewer: String,
         replica: String,
         chat: String,
+        claim: Claim,
+        /// The account for which it asks.
+        caller: String,
+    },
+    /// It comes with what another viewer had seen, this many events ago, and with the cursor of that time.
+    Resume {
+        viewer: String,
+        replica: String,
+        of: String,
+        back: u64,
+    },
+    /// It comes with what another viewer has seen, and with a cursor of a future that the database does not know, as
+    /// after it was restored from a backup.
+    Foresee {
+        viewer: String,
+        replica: String,
+        of: String,
+        /// There were more messages in that future.
+        messages: bool,
     },
     Leave {
         viewer: String,
@@ -150,6 +170,11 @@ impl Step {
             Self::Database { fate: DatabaseFate::CutOff, .. } => "database cut off",
             Self::Database { fate: DatabaseFate::Exhausted, .. } => "pool exhausted",
             Self::CallFault(planned) => planned.call_fault.kind().as_str(),
+            Self::Watch { claim: Claim::After(_) | Claim::AfterLast { .. } | Claim::AfterCut, .. } => {
+                "viewer claims messages"
+            }
+            Self::Resume { .. } => "viewer resumes from long ago",
+            Self::Foresee { .. } => "viewer comes from a future",
             Self::Model { line: Said::IgnoresCancellation, .. } => "model ignores cancellation",
             _ => return None,
         })
@@ -169,6 +194,20 @@ impl Step {
             _ => false,
         }
     }
+}
+
+/// What a viewer says that it has when it comes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    Nothing,
+    /// The messages up to this one, whether it is there or not.
+    After(MessageId),
+    /// Up to the last one in the history, or this many before it.
+    AfterLast {
+        but: usize,
+    },
+    /// Up to the newest one that was in the history and is not any more.
+    AfterCut,
 }
 
 /// Which replicas may acquire chats from now on.

@@ -9,6 +9,7 @@ mod lexer;
 mod orders;
 mod parser;
 mod runner;
+mod viewers;
 mod words;
 
 pub use ast::{Expectation, Sentence, Story};

@@ -1,5 +1,7 @@
 //! Parses the lines of a story. Errors point at the unexpected word.
 
+mod viewers;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use super::ast::{
 use super::lexer::{Problem, Token, cut};
 use super::words::{Parsed, Words};
 use crate::bus::BusFaults;
+use crate::client::USER;
 use crate::cluster::Settings;
 use crate::database::{CallFault, LateAnswers, PlannedFault};
 use crate::net::DialRule;
@@ -219,15 +222,7 @@ impl Declared {
             return Ok(Step::FromNowOn(self.absence(words)?));
         }
         if words.eat("viewer") {
-            let viewer = words.word("a viewer's name")?;
-            if self.replicas.contains(&viewer) || !self.viewers.insert(viewer.clone()) {
-                words.at -= 1;
-                return words.problem("a name that nobody has yet");
-            }
-            words.expect("on")?;
-            let replica = self.replica(words)?;
-            words.expect("watches")?;
-            return Ok(Step::Watch { viewer, replica, chat: self.chat(words)? });
+            return self.coming(words);
         }
         if words.eat("user") {
             return self.order(words);
@@ -455,21 +450,6 @@ impl Declared {
         ])
     }
 
-    fn viewer(&mut self, words: &mut Words<'_>) -> Parsed<Step> {
-        let viewer = words.word("a viewer")?;
-        if words.eat("moves to") {
-            return Ok(Step::Move { viewer, replica: self.replica(words)? });
-        }
-        match words.one_of(&[
-            ("leaves", None),
-            ("stops reading", Some(false)),
-            ("reads again", Some(true)),
-        ])? {
-            None => Ok(Step::Leave { viewer }),
-            Some(reads) => Ok(Step::Read { viewer, reads }),
-        }
-    }
-
     fn replica_fate(&mut self, words: &mut Words<'_>) -> Parsed<Step> {
         if matches!(words.tokens.get(words.at + 1), Some((_, Token::Word(word))) if word == "dialed" || word == "has")
         {
@@ -618,6 +598,14 @@ impl Declared {
                 Ok(Absence::Dials { from })
             }
         }
+    }
+}
+
+/// An account, whose name begins with `user`.
+fn account(words: &mut Words<'_>) -> Parsed<String> {
+    match words.peek() {
+        Some(name) if name.starts_with(USER) => words.word("an account"),
+        _ => words.problem("an account, whose name begins with `user`"),
     }
 }
 

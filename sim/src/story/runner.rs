@@ -17,6 +17,7 @@ use mainstem_runtime::tape::Recording;
 use super::ast::{
     Absence, BusFate, DatabaseFate, LinkFate, ReplicaFate, Said, Sentence, Step, Story, Workers,
 };
+use super::viewers::Visit;
 use crate::bus::BusFaults;
 use crate::client::{self, USER, Viewer};
 use crate::cluster::Cluster;
@@ -60,6 +61,8 @@ impl fmt::Display for Failure {
 pub(super) struct StoryRun {
     pub(super) cluster: Cluster,
     pub(super) viewers: BTreeMap<String, Viewer>,
+    /// Of all viewers that ever came.
+    pub(super) visits: BTreeMap<String, Visit>,
     pub(super) chats: BTreeMap<String, ChatId>,
     /// How many events of each viewer are consumed by expectations.
     pub(super) marks: BTreeMap<String, usize>,
@@ -99,6 +102,7 @@ async fn play_in(story: &Story, world: &World, recording: Option<Recording>) -> 
     let mut run = StoryRun {
         cluster,
         viewers: BTreeMap::new(),
+        visits: BTreeMap::new(),
         chats: BTreeMap::new(),
         marks: BTreeMap::new(),
         baseline: BTreeMap::new(),
@@ -205,11 +209,8 @@ impl StoryRun {
                 let since = self.since(absence);
                 self.absences.push((sentence.clone(), absence.clone(), since));
             }
-            Step::Watch { viewer, replica, chat } => {
-                let chat = self.chat(chat);
-                let Cluster { world, net, .. } = &self.cluster;
-                let viewer_there = Viewer::new(world, net, viewer, chat, replica, self.roams.clone());
-                self.viewers.insert(viewer.clone(), viewer_there);
+            Step::Watch { .. } | Step::Resume { .. } | Step::Foresee { .. } => {
+                return self.come(&sentence.step, sentence.at.is_some());
             }
             Step::Leave { viewer } => {
                 self.cluster.world.trace(viewer, format_args!("leaves"));
@@ -501,10 +502,13 @@ impl StoryRun {
 
     /// The first of these guarantees that does not hold yet, and why.
     fn missing(&self, guarantees: &[Guarantee]) -> Option<(Guarantee, String)> {
-        let viewers = self.viewers.iter().map(|(name, viewer)| Standing {
-            viewer: name.as_str().into(),
-            chat: viewer.chat(),
-            connected: viewer.is_connected(),
+        // Whoever may not see a chat is not shown it.
+        let may_see = |viewer: &&Viewer| {
+            let chat = self.cluster.database.chat(viewer.chat());
+            chat.is_none_or(|chat| *chat.owner == *viewer.caller())
+        };
+        let viewers = self.viewers.iter().filter(|(_, viewer)| may_see(viewer)).map(|(name, viewer)| {
+            Standing { viewer: name.as_str().into(), chat: viewer.chat(), connected: viewer.is_connected() }
         });
         let names = self.cluster.names();
         let left = names.iter().filter(|_| guarantees.contains(&Guarantee::B2));
