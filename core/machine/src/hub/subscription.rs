@@ -273,7 +273,8 @@ impl Subscription {
 
     fn forget(&mut self, cached: &CachedChat, everything: bool) {
         if everything {
-            self.cursor = Cursor::default();
+            // All else is told anew whatever it is; that no retry is due is told only to whoever was told of one (S9).
+            self.cursor = Cursor { retry: self.cursor.retry, ..Cursor::default() };
         }
         self.cursor.message = MessageId(0);
         self.cursor.snapshot_version = cached.state.snapshot_version;
