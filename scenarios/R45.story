@@ -11,7 +11,7 @@ user sends "/model parts=300 every=50ms"
 viewer V on A watches chat
 within 1s V sees parts 1..3 of A
 
-next heartbeat of A is answered after 2s
+next heartbeat of A is answered after 1500ms
 wait 1100ms
 database of A is cut off
 within 100ms V sees part 20 of A

@@ -124,6 +124,7 @@ impl FaultDraw<'_> {
             Kind::DatabaseSlow | Kind::AnswersLate | Kind::DatabaseCutOff | Kind::PoolExhausted => {
                 self.database(kind, a)
             }
+            Kind::AnswerLate if self.rng.random_range(0..3) == 0 => self.last_renewal(a),
             Kind::AnswerLate => self.late_call(a),
             Kind::CallRefused | Kind::CallConflicts | Kind::AnswerLost => {
                 let call = *CALLS.choose(self.rng).expect("there are some");
@@ -188,6 +189,20 @@ impl FaultDraw<'_> {
             _ => "has no connection free".to_owned(),
         };
         self.spell(&[300, 3_000], format!("database{of} {begin}"), format!("database{of} recovers"))
+    }
+
+    /// The answer to a heartbeat comes late, and no later heartbeat gets through: the lease runs out by that one.
+    fn last_renewal(&mut self, a: &str) -> Vec<Line> {
+        let (at, lease) = (self.moment(), self.swarm.lease);
+        let ms = Duration::from_millis;
+        // While the lease still runs by the heartbeat before.
+        let after = self.rng.random_range(lease / 5..lease * 6 / 10);
+        let cut_off = at + ms(lease / 3);
+        vec![
+            once(at, format!("next heartbeat of {a} is answered after {after}ms")),
+            once(cut_off, format!("database of {a} is cut off")),
+            once(cut_off + ms(lease * 3 / 2), format!("database of {a} recovers")),
+        ]
     }
 
     /// Some calls of one kind, one after the other, are carried out at once and answered late.

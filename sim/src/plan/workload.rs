@@ -100,7 +100,8 @@ fn talk(rng: &mut StdRng, swarm: &Swarm, chat: &str) -> Vec<Line> {
 /// Draws the script of the model.
 fn script(rng: &mut StdRng, swarm: &Swarm) -> String {
     let parts: u64 = *[3, 10, 30, 60, 120].choose(rng).expect("there are some");
-    let every: u64 = *[1, 5, 10, 20, 50].choose(rng).expect("there are some");
+    // Slow answers are still on their way when leases run out.
+    let every: u64 = *[1, 5, 10, 20, 50, 250].choose(rng).expect("there are some");
     let mut script = format!("/model parts={parts} every={every}ms");
     let mut now_and_then = |kind, one_in: u32, setting: &dyn Fn(&mut StdRng) -> String| {
         if swarm.is_on(kind) && rng.random_range(0..one_in) == 0 {
