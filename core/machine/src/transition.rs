@@ -210,6 +210,10 @@ impl ChatState {
         facts: &StoreFacts,
     ) -> Transition {
         self.check(fence, Status::Running)?;
+        // What was announced stands: the same record may come again, late, when nobody waits for it (S9).
+        if self.retry.is_some() {
+            return Err(Rejection::Fenced);
+        }
         draft.state.attempt_lease = None;
         draft.state.retry = Some(Retry {
             attempt: self.attempt,

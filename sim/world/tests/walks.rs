@@ -61,6 +61,21 @@ fn every_list_of_choices_is_a_run() {
 }
 
 #[test]
+fn what_was_found_once_stays_mended() {
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/found");
+    let files =
+        std::fs::read_dir(directory).expect("what was found").map(|file| file.expect("a file").path());
+    let mut count = 0;
+    for file in files {
+        let text = std::fs::read_to_string(&file).expect("a text");
+        let recording = Recording::parse(&text).unwrap_or_else(|why| panic!("{}: {why}", file.display()));
+        assert_eq!(replay(&recording, &[]), Verdict::Clean, "{}", file.display());
+        count += 1;
+    }
+    assert!(count > 0, "nothing was looked at");
+}
+
+#[test]
 fn a_clean_run_is_not_shrunk() {
     let run = walk(3, CHOICES, &[]);
     assert_eq!(shrink(&run, &[]).recording, run.recording);

@@ -247,6 +247,8 @@ impl Chat {
             return Err(Rejection::Fenced);
         }
         match write {
+            // A wait that was announced is not announced anew.
+            Write::Retry if self.retrying => return Err(Rejection::Fenced),
             Write::Begin => {
                 self.attempt += 1;
                 self.live = true;
