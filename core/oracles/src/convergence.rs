@@ -41,7 +41,9 @@ fn difference(index: &EvidenceIndex, now: Time, standing: &Standing) -> Option<S
     // The model may still be generating.
     let run = index.run(standing.chat, episode)?;
     // Its worker is gone, and without a free slot no replica begins a new attempt.
-    if run.ended == Some(RunEnd::Cancelled) {
+    let worker = index.lives.replica(run.replica.as_str());
+    let is_gone = worker.is_none_or(|worker| !worker.up || worker.life != run.life);
+    if is_gone || run.ended == Some(RunEnd::Cancelled) {
         return None;
     }
     let next = run.said_at(shown.next())?;
