@@ -1,4 +1,5 @@
-//! Tells a machine what a tape says that it was told, and compares what it says with what it said (D4).
+//! The oracle of D4: tells a machine what a tape says that it was told, and compares what it says with
+//! what it said.
 
 use std::fmt::{self, Debug};
 use std::panic::{AssertUnwindSafe, catch_unwind};
