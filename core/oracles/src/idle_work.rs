@@ -47,19 +47,20 @@ impl IdleWork {
         }
         match seen.evidence {
             // A commit elsewhere may take the last free slot, or give one back.
-            Evidence::Committed(change) => {
+            Evidence::Committed(_) => {
                 let expected = able(seen.index, status).next().is_some();
                 for (chat, past) in seen.index.chats() {
-                    let waits = past.last().is_some_and(|last| last.is_free() && last.state.status == status);
-                    if !(waits && expected) {
+                    let free = past.last().filter(|last| last.is_free() && last.state.status == status);
+                    let Some(last) = free.filter(|_| expected) else {
                         self.due.remove(&chat);
-                    } else {
-                        self.due.entry(chat).or_insert_with(|| {
-                            seen.ask();
-                            let (since, by) = (seen.at, change.by.clone());
-                            Due { since, by, until: since + AT_ONCE_MAX }
-                        });
-                    }
+                        continue;
+                    };
+                    self.due.entry(chat).or_insert_with(|| {
+                        seen.ask();
+                        // Who changed it last tells of it, or has let its lease run out.
+                        let (since, by) = (seen.at, last.by.clone());
+                        Due { since, by, until: since + AT_ONCE_MAX }
+                    });
                 }
                 self.find_soonest();
             }
