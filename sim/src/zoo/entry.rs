@@ -9,7 +9,7 @@ use mainstem_oracles::Guarantee;
 use serde::Deserialize;
 
 /// The default number of seeds for random runs.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 400;
 /// The default number of seeds for walks of the pure world.
 const WALK_SEEDS: u64 = 20_000;
 
@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn an_entry_says_what_it_breaks_and_where() {
         let entry = read("title = 'a'\nbreaks = ['S3', 'B2']\nstory = 'R01'\nnote = 'b'").unwrap();
-        assert_eq!((entry.name.as_str(), entry.seeds, entry.must_survive), ("R01", 200, false));
+        assert_eq!((entry.name.as_str(), entry.seeds, entry.must_survive), ("R01", 400, false));
         assert_eq!(entry.changes[0].file, "a.rs");
         let rare = read("title = 'a'\nbreaks = ['S3']\nstory = 'R01'\nrandom = { seeds = 9 }").unwrap();
         assert_eq!(rare.seeds, 9);
