@@ -121,7 +121,7 @@ pub(crate) fn walk(args: &WalkArgs) -> anyhow::Result<u8> {
                 let rate = runs as f64 / took.as_secs_f64().max(0.001);
                 match args.limit {
                     Some(limit) => {
-                        format!("{runs} runs, {rate:.0}/s, {} s left", limit.as_secs() - took.as_secs())
+                        format!("{runs} runs, {rate:.0}/s, {} s left", limit.saturating_sub(took).as_secs())
                     }
                     None => format!("{runs} of {all} runs, {rate:.0}/s"),
                 }
