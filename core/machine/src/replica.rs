@@ -11,7 +11,7 @@ use core::time::Duration;
 pub use input::{Input, Output};
 
 use crate::backoff::Backoff;
-use crate::hub::{Deadline, OpOutcome, Reason};
+use crate::hub::{Deadline, HubEvent, OpOutcome, Reason};
 use crate::limits::{
     ACQUISITIONS_MAX, BUS_SUBSCRIBE_TIMEOUT, EXPIRY_SLACK, OP_RETRY_DELAY_MAX, OVERDUE_MAX,
     SYNC_RUNNABLE_MAX, SYNC_SPACING_MIN, WANTED_MAX,
@@ -141,32 +141,13 @@ pub enum ReplicaAction {
         /// All that have a runner here.
         held: Vec<(ChatId, Lease)>,
     },
-    /// This replica has acquired the chat: its hub gets a runner.
-    Assign {
+    /// Tell the chat's hub. What it is told is nobody's if there is no hub, unless
+    /// [`HubEvent::unless_opened`] says otherwise.
+    To {
         /// Which chat.
         chat: ChatId,
-        /// The row after the acquisition.
-        state: Arc<ChatState>,
-        /// When the acquisition was asked for; the lease counts from then.
-        asked_at: Time,
-        /// Whether there is a free slot for a run. Without, only an interruption may be finished.
-        has_slot: bool,
-    },
-    /// Tell the chat's hub that the database confirmed its lease.
-    Confirm {
-        /// Which chat.
-        chat: ChatId,
-        /// Which lease.
-        lease: Lease,
-        /// When the heartbeat was sent; the lease counts from then.
-        sent_at: Time,
-    },
-    /// Tell the chat's hub that the database did not confirm its lease.
-    Lost {
-        /// Which chat.
-        chat: ChatId,
-        /// Which lease.
-        lease: Lease,
+        /// What to tell it.
+        event: HubEvent,
     },
 }
 
@@ -178,7 +159,7 @@ pub enum ReplicaAction {
 /// event comes first. It begins with a wake-up.
 ///
 /// ```
-/// use mainstem_machine::hub::OpOutcome;
+/// use mainstem_machine::hub::{HubEvent, OpOutcome};
 /// use mainstem_machine::replica::{Heartbeat, SyncResult, Replica, ReplicaAction, ReplicaConfig, ReplicaEvent};
 /// use mainstem_machine::{ChatId, Command, Content, Effect, ReplicaId, Status, StoreFacts, Time, WallTime};
 /// use std::time::Duration;
@@ -215,7 +196,9 @@ pub enum ReplicaAction {
 /// let Effect::Changed(row) = command.apply_to(Some(&row.state), None, &facts).effect else { panic!() };
 /// let (lease, state) = (row.state.lease, row.state);
 /// replica.handle(now, ReplicaEvent::Acquired { op, outcome: OpOutcome::Done(Ok(state)) });
-/// assert!(matches!(replica.poll_action(), Some(ReplicaAction::Assign { .. })), "its hub gets a runner");
+/// let Some(ReplicaAction::To { event: HubEvent::Acquired { .. }, .. }) = replica.poll_action() else {
+///     panic!("its hub gets a runner")
+/// };
 ///
 /// // From now on heartbeats renew it. What the database confirms counts from when the heartbeat was sent.
 /// now = replica.poll_timeout().unwrap().at;
@@ -234,7 +217,8 @@ pub enum ReplicaAction {
 ///     }
 ///     now = replica.poll_timeout().unwrap().at;
 /// };
-/// assert_eq!(replica.poll_action(), Some(ReplicaAction::Confirm { chat, lease, sent_at }));
+/// let event = HubEvent::LeaseConfirmed { lease, sent_at };
+/// assert_eq!(replica.poll_action(), Some(ReplicaAction::To { chat, event }));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Replica {
@@ -496,7 +480,7 @@ impl Replica {
                 // A draining replica begins nothing: the runner releases the chat unless it has an
                 // interruption to finish.
                 let has_slot = has_slot && !self.draining;
-                self.out.push_back(ReplicaAction::Assign { chat, state, asked_at, has_slot });
+                self.tell(chat, HubEvent::Acquired { state, asked_at, has_slot });
             }
             OpOutcome::Done(Err(_)) => {
                 self.acquire_backoff.reset();
@@ -542,15 +526,14 @@ impl Replica {
         if !overdue {
             self.heartbeat = Round::Due { at: sent_at + self.config.heartbeat };
         }
-        for (&chat, held) in &self.held {
-            let lease = held.lease;
-            if confirmed.contains(&(chat, lease)) {
-                self.out.push_back(ReplicaAction::Confirm { chat, lease, sent_at });
-            } else {
+        for (&chat, &Held { lease, .. }) in &self.held {
+            let event = match confirmed.contains(&(chat, lease)) {
+                true => HubEvent::LeaseConfirmed { lease, sent_at },
                 // A lease acquired after the heartbeat was sent is reported here too; the hub reads the row
                 // and keeps it.
-                self.out.push_back(ReplicaAction::Lost { chat, lease });
-            }
+                false => HubEvent::LeaseLost { lease },
+            };
+            self.out.push_back(ReplicaAction::To { chat, event });
         }
     }
 
@@ -648,6 +631,10 @@ impl Replica {
         let taken = self.held.values().filter(|held| held.has_slot).count();
         let asked = self.acquiring.values().filter(|acquisition| acquisition.has_slot).count();
         taken + asked < self.config.workers
+    }
+
+    fn tell(&mut self, chat: ChatId, event: HubEvent) {
+        self.out.push_back(ReplicaAction::To { chat, event });
     }
 
     fn ask(&mut self, action: impl FnOnce(OpId) -> ReplicaAction) -> OpId {

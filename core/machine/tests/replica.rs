@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstem_machine::hub::OpOutcome;
+use mainstem_machine::hub::{HubEvent, OpOutcome};
 use mainstem_machine::replica::{Heartbeat, Replica, ReplicaAction, ReplicaConfig, ReplicaEvent, SyncResult};
 use mainstem_machine::{
     ChatId, ChatState, Command, Content, Effect, OpId, ReplicaId, Status, StoreFacts, Time, WallTime,
@@ -87,7 +87,8 @@ fn an_answer_that_comes_later_than_the_next_heartbeat_still_confirms() {
     replica
         .handle(after(1200), ReplicaEvent::HeartbeatResult { op: slow, outcome: OpOutcome::Done(confirmed) });
     let sent_at = after(500);
-    let confirm = ReplicaAction::Confirm { chat: CHAT, lease: mainstem_machine::Lease(1), sent_at };
+    let event = HubEvent::LeaseConfirmed { lease: mainstem_machine::Lease(1), sent_at };
+    let confirm = ReplicaAction::To { chat: CHAT, event };
     assert!(actions(&mut replica).contains(&confirm), "S5: it counts from when it was sent");
 }
 

@@ -113,11 +113,13 @@ impl World {
                     self.observe(Evidence::RunEnded { run: model.run.0, how: RunEnd::Cancelled });
                 }
             }
-            HubAction::RunnerGone { lease } => {
-                let open = self.open(node, chat);
-                open.history = None;
-                open.assigned.take_if(|assigned| *assigned == lease);
-                self.tell_replica(node, ReplicaEvent::RunnerGone { chat: id, lease });
+            HubAction::ToReplica(event) => {
+                if let ReplicaEvent::RunnerGone { lease, .. } = event {
+                    let open = self.open(node, chat);
+                    open.history = None;
+                    open.assigned.take_if(|assigned| *assigned == lease);
+                }
+                self.tell_replica(node, event);
             }
         }
     }
@@ -146,19 +148,15 @@ impl World {
                 self.begin(node, Some(chat_at(chat)), op, Task::Acquire(request));
             }
             ReplicaAction::Heartbeat { op, held } => self.begin(node, None, op, Task::Heartbeat(held)),
-            ReplicaAction::Assign { chat, state, asked_at, has_slot } => {
+            ReplicaAction::To { chat, event } => {
                 let (chat, now) = (chat_at(chat), self.state.now);
-                let here = self.node(node);
-                let config = here.config.clone();
-                let open = here.hubs.entry(chat).or_insert_with(|| crate::node::Open::new(now, config));
-                open.assigned = Some(state.lease);
-                self.handle(node, chat, HubEvent::Acquired { state, asked_at, has_slot });
-            }
-            ReplicaAction::Confirm { chat, lease, sent_at } => {
-                self.handle(node, chat_at(chat), HubEvent::LeaseConfirmed { lease, sent_at });
-            }
-            ReplicaAction::Lost { chat, lease } => {
-                self.handle(node, chat_at(chat), HubEvent::LeaseLost { lease });
+                if let HubEvent::Acquired { state, .. } = &event {
+                    let here = self.node(node);
+                    let config = here.config.clone();
+                    let open = here.hubs.entry(chat).or_insert_with(|| crate::node::Open::new(now, config));
+                    open.assigned = Some(state.lease);
+                }
+                self.handle(node, chat, event);
             }
         }
     }

@@ -4,8 +4,9 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use core::time::Duration;
 
+use crate::replica::ReplicaEvent;
 use crate::{
-    CachedVersions, ChatState, Command, Completion, DialId, Episode, FollowerId, GenerationId, Lease,
+    CachedVersions, ChatId, ChatState, Command, Completion, DialId, Episode, FollowerId, GenerationId, Lease,
     MessageId, OpId, Page, Rejection, RelayFault, RelayFrame, RelayPosition, ReplicaId, Resume, RunError,
     Snapshot, SubscriptionId, Time, Version,
 };
@@ -182,6 +183,17 @@ pub enum HubEvent {
     Wake,
 }
 
+impl HubEvent {
+    /// What the replica is told if this event opens its chat's hub, and there is no room for one. `None`: it opens
+    /// none, and is nobody's if there is none.
+    pub fn unless_opened(&self, chat: ChatId) -> Option<ReplicaEvent> {
+        match self {
+            Self::Acquired { state, .. } => Some(ReplicaEvent::RunnerGone { chat, lease: state.lease }),
+            _ => None,
+        }
+    }
+}
+
 /// What a hub asks for. Each operation is answered by the event that names its `op`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum HubAction {
@@ -250,11 +262,8 @@ pub enum HubAction {
         /// Which run.
         generation: GenerationId,
     },
-    /// There is no runner for this lease any more: stop renewing it.
-    RunnerGone {
-        /// Which lease.
-        lease: Lease,
-    },
+    /// Tell this replica's own machine.
+    ToReplica(ReplicaEvent),
 }
 
 /// Why a machine wants to be woken.

@@ -16,6 +16,7 @@ use super::reader::{ReadMark, Reader};
 use crate::backoff::{Backoff, retry_delay};
 use crate::limits::{ATTEMPTS_MAX, JOINED_PART_BYTES_MAX, LEASE_MARGIN_PER_MILLE};
 use crate::marks::sometimes;
+use crate::replica::ReplicaEvent;
 use crate::{
     ChatState, Command, Completion, Content, Episode, Fence, GenerationId, Lease, OpId, Rejection, RunError,
     Status, Time, Version,
@@ -488,7 +489,8 @@ impl Runner {
         if self.row.lease != self.lease {
             context.episodes.drop_local(self.lease);
         }
-        context.out.push(HubAction::RunnerGone { lease: self.lease });
+        let gone = ReplicaEvent::RunnerGone { chat: self.row.id, lease: self.lease };
+        context.out.push(HubAction::ToReplica(gone));
     }
 
     pub(super) fn deadlines(&self, config: &HubConfig) -> impl Iterator<Item = Deadline> {

@@ -2,6 +2,7 @@
 //! hub after each event.
 
 use mainstem_machine::hub::{HubAction, HubEvent, JoinedParts, OpOutcome};
+use mainstem_machine::replica::ReplicaEvent;
 use mainstem_machine::{Command, DialId, Lease, OpId};
 
 use crate::database::{Entry, LEASE_TTL, Produced};
@@ -171,7 +172,9 @@ impl World {
                 self.nodes[at].cancelled.push(generation);
                 self.saw("cancel");
             }
-            HubAction::RunnerGone { lease } => {
+            HubAction::ToReplica(told) => {
+                let ReplicaEvent::RunnerGone { chat, lease } = told else { panic!("{told:?}") };
+                assert_eq!(chat, self.database.state().id);
                 let held = self.nodes[at].held.take().expect("a runner was there");
                 assert_eq!(held.lease, lease, "the runner of another lease is gone");
                 assert!(self.nodes[at].model.is_none(), "S7: a runner that goes cancels its run");

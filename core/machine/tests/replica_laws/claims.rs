@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use mainstem_machine::hub::Reason;
+use mainstem_machine::hub::{HubEvent, Reason};
 use mainstem_machine::limits::{
     ACQUISITIONS_MAX, BUS_SUBSCRIBE_TIMEOUT, OP_RETRY_DELAY_MAX, SYNC_SPACING_MIN, WANTED_MAX,
 };
 use mainstem_machine::replica::{ReplicaAction, ReplicaEvent};
-use mainstem_machine::{ChatId, Status};
+use mainstem_machine::{ChatId, Lease, Status};
 use uuid::Uuid;
 
 use crate::world::{How, World, chat};
@@ -29,15 +29,21 @@ pub(crate) fn asked_for(world: &World) -> Vec<ChatId> {
     world.acquiring.values().map(|(chat, _)| *chat).collect()
 }
 
+/// The chat whose hub was told that it is held now, and whether with a slot.
+fn assigned(world: &World) -> Option<(ChatId, bool)> {
+    match &world.actions[..] {
+        [ReplicaAction::To { chat, event: HubEvent::Acquired { has_slot, .. } }] => Some((*chat, *has_slot)),
+        _ => None,
+    }
+}
+
 #[test]
 fn what_is_free_is_asked_for_at_once() {
     let mut world = settled(2);
     world.free(1, Status::Running);
     assert_eq!(asked_for(&world), [chat(1)]);
     world.answer_acquire(0, How::Yes);
-    assert!(
-        matches!(&world.actions[..], [ReplicaAction::Assign { chat: c, has_slot: true, .. }] if *c == chat(1))
-    );
+    assert_eq!(assigned(&world), Some((chat(1), true)));
 }
 
 #[test]
@@ -68,6 +74,23 @@ fn it_works_on_what_it_holds_and_on_what_it_asks_for() {
 }
 
 #[test]
+fn a_chat_whose_hub_has_no_room_is_let_go() {
+    let mut world = settled(1);
+    world.free(1, Status::Running);
+    world.answer_acquire(0, How::Yes);
+    let [ReplicaAction::To { chat, event }] = &world.actions[..] else { panic!("{:?}", world.actions) };
+    let gone = event.unless_opened(*chat).expect("B1: there may be no room for it");
+    world.replica.handle(world.now, gone);
+    assert!(world.replica.is_drained(), "L3: nobody would work on it");
+    let confirmed = HubEvent::LeaseConfirmed { lease: Lease(1), sent_at: world.now };
+    assert_eq!(
+        confirmed.unless_opened(crate::world::chat(1)),
+        None,
+        "B2: no hub is opened to be told of what it had"
+    );
+}
+
+#[test]
 fn a_chat_without_a_slot_waits_until_there_is_one() {
     let mut world = settled(1);
     world.free(1, Status::Running);
@@ -86,7 +109,7 @@ fn an_interruption_is_finished_even_where_nothing_runs() {
     world.free(2, Status::Interrupting);
     assert_eq!(asked_for(&world), [chat(2)]);
     world.answer_acquire(0, How::Yes);
-    assert!(matches!(&world.actions[..], [ReplicaAction::Assign { has_slot: false, .. }]), "L2");
+    assert_eq!(assigned(&world), Some((chat(2), false)), "L2");
 }
 
 #[test]
@@ -230,7 +253,7 @@ fn who_drains_takes_nothing_more_and_is_drained_when_the_last_runner_has_gone() 
     assert_eq!(asked_for(&world), [chat(2)]);
     // An acquisition in flight is not begun, but released by its hub.
     world.answer_acquire(0, How::Yes);
-    assert!(matches!(&world.actions[..], [ReplicaAction::Assign { has_slot: false, .. }]));
+    assert_eq!(assigned(&world), Some((chat(2), false)));
     world.runner_gone(0);
     world.runner_gone(0);
     assert!(world.replica.is_drained());

@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
-use mainstem_machine::hub::OpOutcome;
+use mainstem_machine::hub::{HubEvent, OpOutcome};
 use mainstem_machine::limits::{EXPIRY_SLACK, OVERDUE_MAX, SYNC_SPACING_MIN};
 use mainstem_machine::replica::{Heartbeat, ReplicaAction, ReplicaEvent, SyncResult};
 use mainstem_machine::{Lease, OpId, Status};
 
 use crate::claims::{asked_for, settled};
 use crate::world::{HEARTBEAT, How, POLL, World, chat};
+
+fn confirms(actions: &[ReplicaAction]) -> bool {
+    matches!(actions, [ReplicaAction::To { event: HubEvent::LeaseConfirmed { .. }, .. }])
+}
 
 #[test]
 fn a_heartbeat_names_what_is_held_and_its_answer_confirms_or_doubts_it() {
@@ -32,9 +36,12 @@ fn a_heartbeat_names_what_is_held_and_its_answer_confirms_or_doubts_it() {
     assert_eq!(
         world.actions,
         [
-            ReplicaAction::Confirm { chat: chat(1), lease: Lease(1), sent_at: sent },
+            ReplicaAction::To {
+                chat: chat(1),
+                event: HubEvent::LeaseConfirmed { lease: Lease(1), sent_at: sent }
+            },
             // Another lease, so it says nothing about this one.
-            ReplicaAction::Lost { chat: chat(2), lease: Lease(2) },
+            ReplicaAction::To { chat: chat(2), event: HubEvent::LeaseLost { lease: Lease(2) } },
         ],
         "S5: a lease counts from when its heartbeat was sent"
     );
@@ -81,7 +88,7 @@ fn a_heartbeat_that_fails_when_the_next_is_under_way_takes_nothing_from_that() {
         world.handle(ReplicaEvent::HeartbeatResult { op: asked[0], outcome: failure });
         let renewed = OpOutcome::Done(Heartbeat::Confirmed(vec![(chat(1), Lease(1))]));
         world.handle(ReplicaEvent::HeartbeatResult { op: asked[1], outcome: renewed });
-        assert!(matches!(world.actions[..], [ReplicaAction::Confirm { .. }]), "S5: it is still waited for");
+        assert!(confirms(&world.actions), "S5: it is still waited for");
         assert!(world.replica.is_connected());
     }
 }
@@ -106,7 +113,7 @@ fn a_heartbeat_that_is_answered_twice_confirms_once() {
     world.handle(ReplicaEvent::HeartbeatResult { op: ops[0], outcome: outcome() });
     assert_eq!(world.actions, [], "S5: only the one in flight says anything of the lease now");
     world.handle(ReplicaEvent::HeartbeatResult { op: ops[1], outcome: outcome() });
-    assert!(matches!(world.actions[..], [ReplicaAction::Confirm { .. }]));
+    assert!(confirms(&world.actions));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstem_machine::hub::OpOutcome;
+use mainstem_machine::hub::{HubEvent, OpOutcome};
 use mainstem_machine::limits::{ACQUISITIONS_MAX, SYNC_RUNNABLE_MAX};
 use mainstem_machine::replica::{Heartbeat, Replica, ReplicaAction, ReplicaConfig, ReplicaEvent, SyncResult};
 use mainstem_machine::{
@@ -154,14 +154,18 @@ impl World {
                 assert!(!self.draining, "who drains takes nothing more");
                 self.acquiring.insert(*op, (*chat, !interrupting_only));
             }
-            ReplicaAction::Assign { chat, state, has_slot, .. } => {
+            ReplicaAction::To { chat, event: HubEvent::Acquired { state, has_slot, .. } } => {
                 let (lease, had_slot) = self.held[chat];
                 assert_eq!(lease, state.lease);
                 assert_eq!(*has_slot, had_slot && !self.draining, "the slot is the one that was requested");
             }
-            ReplicaAction::Confirm { chat, lease, .. } | ReplicaAction::Lost { chat, lease } => {
+            ReplicaAction::To {
+                chat,
+                event: HubEvent::LeaseConfirmed { lease, .. } | HubEvent::LeaseLost { lease },
+            } => {
                 assert_eq!(self.held.get(chat).map(|(held, _)| held), Some(lease), "it is for a held lease");
             }
+            ReplicaAction::To { event, .. } => panic!("no hub is told this: {event:?}"),
         }
     }
 
@@ -242,7 +246,9 @@ impl World {
         let outcome = OpOutcome::Done(Heartbeat::NameLost { to: "10.0.0.9:4000".into() });
         self.handle(ReplicaEvent::HeartbeatResult { op, outcome });
         assert!(!self.replica.is_connected() && self.replica.name_lost().is_some(), "S5");
-        let doubted = |action: &&ReplicaAction| matches!(action, ReplicaAction::Lost { .. });
+        let doubted = |action: &&ReplicaAction| {
+            matches!(action, ReplicaAction::To { event: HubEvent::LeaseLost { .. }, .. })
+        };
         assert_eq!(self.actions.iter().filter(doubted).count(), self.held.len(), "S5: nothing was renewed");
     }
 

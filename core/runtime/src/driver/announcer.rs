@@ -45,7 +45,7 @@ impl<E: Env> Shared<E> {
     pub(super) fn announce(self: &Arc<Self>, event: AnnouncerEvent) {
         for action in self.announcer.handle(event) {
             match action {
-                AnnouncerAction::To { chat, event } => self.registry.deliver(&self.env, chat, event),
+                AnnouncerAction::To { chat, event } => self.tell_hub(chat, event),
                 AnnouncerAction::ToReplica(event) => self.replica.handle(&self.env, event),
                 AnnouncerAction::Publish(notice) => {
                     self.env.spawn(self.clone().publish(notice)).detach();

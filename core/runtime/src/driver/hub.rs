@@ -15,6 +15,7 @@ use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, Stream};
 use mainstem_machine::hub::{Hub, HubAction, HubEvent, JoinedParts, Measure, OpOutcome};
 use mainstem_machine::limits::{OP_TIMEOUT, PAGE_MESSAGES_MAX};
+use mainstem_machine::replica::ReplicaEvent;
 use mainstem_machine::{
     CachedVersions, ChatId, ChatState, DialId, Ending, FollowerId, GenerationId, Lease, Message, MessageId,
     OpId, Rejection, RelayFault, RelayFrame, RelayPosition, ReplicaId, Resume, RunError, StreamEvent,
@@ -69,6 +70,9 @@ impl Entry<'_> {
         if self.inner.hub.is_finished() {
             return;
         }
+        if let HubEvent::Acquired { state, .. } = &event {
+            self.inner.assigned = Some(state.lease);
+        }
         self.inner.hub.handle(self.now, event);
         self.drain();
         self.moved = true;
@@ -105,11 +109,6 @@ impl Entry<'_> {
         let follower = FollowerId(self.inner.last_id);
         self.handle(HubEvent::Follow { follower, position });
         Some(follower)
-    }
-
-    pub(super) fn assign(&mut self, lease: Lease, event: HubEvent) {
-        self.inner.assigned = Some(lease);
-        self.handle(event);
     }
 
     pub(crate) fn ending(&self) -> Option<Ending> {
@@ -235,7 +234,8 @@ impl<E: Env> Drop for Ended<E> {
         self.shared.registry.remove(&self.cell);
         self.cell.news.notify_waiters();
         if let Some(lease) = assigned {
-            self.shared.replica.on_runner_gone(&self.shared.env, self.cell.chat, lease);
+            let gone = ReplicaEvent::RunnerGone { chat: self.cell.chat, lease };
+            self.shared.replica.handle(&self.shared.env, gone);
         }
     }
 }
@@ -491,10 +491,12 @@ impl<E: Env> HubTask<E> {
             HubAction::Cancel { generation } => {
                 self.generation.take_if(|(present, _)| *present == generation);
             }
-            HubAction::RunnerGone { lease } => {
-                self.history = None;
-                self.forget(lease);
-                shared.replica.on_runner_gone(&shared.env, chat, lease);
+            HubAction::ToReplica(event) => {
+                if let ReplicaEvent::RunnerGone { lease, .. } = &event {
+                    self.history = None;
+                    self.forget(*lease);
+                }
+                shared.replica.handle(&shared.env, event);
             }
         }
     }

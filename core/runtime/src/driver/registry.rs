@@ -29,6 +29,18 @@ impl<E: Env> Default for Registry<E> {
     }
 }
 
+impl<E: Env> Shared<E> {
+    /// Carries what a machine tells a hub.
+    pub(super) fn tell_hub(self: &Arc<Self>, chat: ChatId, event: HubEvent) {
+        let Some(otherwise) = event.unless_opened(chat) else {
+            return self.registry.deliver(&self.env, chat, event);
+        };
+        if self.registry.enter(self, chat, |_, entry| entry.handle(event)).is_none() {
+            self.replica.handle(&self.env, otherwise);
+        }
+    }
+}
+
 impl<E: Env> Registry<E> {
     /// Calls `act` with the chat's hub, which is opened if necessary. `None` if too many hubs are open, if no
     /// more are opened, or if it panics.

@@ -10,10 +10,9 @@ use std::task::{Context, Poll};
 
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, Stream};
-use mainstem_machine::hub::HubEvent;
 use mainstem_machine::limits::OP_TIMEOUT;
 use mainstem_machine::replica::{Heartbeat, Replica, ReplicaAction, ReplicaConfig, ReplicaEvent, SyncResult};
-use mainstem_machine::{ChatId, Lease, OpId, Time, Version};
+use mainstem_machine::{ChatId, OpId, Time, Version};
 
 use super::database::{bounded, outcome};
 use super::sleeper::Sleeper;
@@ -71,10 +70,6 @@ impl ReplicaCell {
         }
         self.task_waker.wake();
         self.news.notify_waiters();
-    }
-
-    pub(super) fn on_runner_gone<E: Env>(&self, env: &E, chat: ChatId, lease: Lease) {
-        self.handle(env, ReplicaEvent::RunnerGone { chat, lease });
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -214,20 +209,7 @@ impl<E: Env> ReplicaTask<E> {
                 });
                 Done::Event(ReplicaEvent::HeartbeatResult { op, outcome: outcome(heartbeat, "heartbeat") })
             }),
-            ReplicaAction::Assign { chat, state, asked_at, has_slot } => {
-                let lease = state.lease;
-                let event = HubEvent::Acquired { state, asked_at, has_slot };
-                let assigned = shared.registry.enter(&shared, chat, |_, entry| entry.assign(lease, event));
-                if assigned.is_none() {
-                    shared.replica.on_runner_gone(&shared.env, chat, lease);
-                }
-            }
-            ReplicaAction::Confirm { chat, lease, sent_at } => {
-                shared.registry.deliver(&shared.env, chat, HubEvent::LeaseConfirmed { lease, sent_at });
-            }
-            ReplicaAction::Lost { chat, lease } => {
-                shared.registry.deliver(&shared.env, chat, HubEvent::LeaseLost { lease });
-            }
+            ReplicaAction::To { chat, event } => shared.tell_hub(chat, event),
         }
     }
 

@@ -196,6 +196,7 @@ impl Redact for HubAction {
         match self {
             Self::Apply { command, .. } => command.redact(by),
             Self::Start { model, .. } => model.redact(by),
+            Self::ToReplica(event) => event.redact(by),
             Self::BusSubscribe { .. }
             | Self::BusUnsubscribe
             | Self::ReadSnapshot { .. }
@@ -203,8 +204,7 @@ impl Redact for HubAction {
             | Self::LoadHistory { .. }
             | Self::Dial { .. }
             | Self::CloseDial { .. }
-            | Self::Cancel { .. }
-            | Self::RunnerGone { .. } => {}
+            | Self::Cancel { .. } => {}
         }
     }
 }
@@ -231,16 +231,22 @@ impl Redact for StreamEvent {
 
 impl Redact for replica::Input {
     fn redact(&mut self, by: Replacement) {
-        match &mut self.event {
-            ReplicaEvent::Acquired { outcome, .. } => outcome.redact(by),
-            ReplicaEvent::Free { .. }
-            | ReplicaEvent::BusSubscribed { .. }
-            | ReplicaEvent::BusLost
-            | ReplicaEvent::Synced { .. }
-            | ReplicaEvent::HeartbeatResult { .. }
-            | ReplicaEvent::RunnerGone { .. }
-            | ReplicaEvent::Drain
-            | ReplicaEvent::Wake => {}
+        self.event.redact(by);
+    }
+}
+
+impl Redact for ReplicaEvent {
+    fn redact(&mut self, by: Replacement) {
+        match self {
+            Self::Acquired { outcome, .. } => outcome.redact(by),
+            Self::Free { .. }
+            | Self::BusSubscribed { .. }
+            | Self::BusLost
+            | Self::Synced { .. }
+            | Self::HeartbeatResult { .. }
+            | Self::RunnerGone { .. }
+            | Self::Drain
+            | Self::Wake => {}
         }
     }
 }
@@ -255,12 +261,8 @@ impl Redact for ReplicaAction {
     fn redact(&mut self, by: Replacement) {
         match self {
             Self::Acquire { command, .. } => command.redact(by),
-            Self::Assign { state, .. } => state.redact(by),
-            Self::BusSubscribe { .. }
-            | Self::Sync { .. }
-            | Self::Heartbeat { .. }
-            | Self::Confirm { .. }
-            | Self::Lost { .. } => {}
+            Self::To { event, .. } => event.redact(by),
+            Self::BusSubscribe { .. } | Self::Sync { .. } | Self::Heartbeat { .. } => {}
         }
     }
 }
