@@ -17,7 +17,7 @@ use crate::limits::{
     SYNC_RUNNABLE_MAX, SYNC_SPACING_MIN, WANTED_MAX,
 };
 use crate::marks::sometimes;
-use crate::{ChatId, ChatState, Command, Lease, OpId, Rejection, ReplicaId, Status, Time};
+use crate::{ChatId, ChatState, Command, Lease, OpId, Rejection, ReplicaId, Status, Time, Version};
 
 /// How a replica is set up.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -104,10 +104,23 @@ pub enum Heartbeat {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SyncResult {
+    /// What the hubs of these chats do not know: the version in the database; `None` if there is no such chat.
+    pub news: Vec<(ChatId, Option<Version>)>,
     /// Runnable chats that may be acquired, longest waiting first.
     pub runnable: Vec<(ChatId, Status)>,
     /// Time until the soonest lease of a runnable chat expires.
     pub soonest_expiry: Option<Duration>,
+}
+
+impl SyncResult {
+    /// What is news to the hubs whose chats were `asked` for, each with the version that its hub knew then, if these
+    /// were `found`.
+    pub fn news(asked: &[(ChatId, Version)], found: &[(ChatId, Version)]) -> Vec<(ChatId, Option<Version>)> {
+        let found: BTreeMap<_, _> = found.iter().copied().collect();
+        let seen = asked.iter().map(|(chat, known)| (*chat, *known, found.get(chat).copied()));
+        let news = seen.filter(|(_, known, found)| found.is_none_or(|found| found > *known));
+        news.map(|(chat, _, found)| (chat, found)).collect()
+    }
 }
 
 /// What a replica asks for. Each operation is answered by the event that names its `op`.
@@ -188,7 +201,7 @@ pub enum ReplicaAction {
 /// let content = Some(Content::text("hello"));
 /// let create = Command::Create { chat, owner: "ann".into(), title: None, model: None, content };
 /// let Effect::Changed(row) = create.apply_to(None, Some("ann"), &facts).effect else { panic!() };
-/// let found = SyncResult { runnable: vec![(chat, Status::Running)], soonest_expiry: None };
+/// let found = SyncResult { runnable: vec![(chat, Status::Running)], ..SyncResult::default() };
 /// replica.handle(now, ReplicaEvent::Synced { op: sync, outcome: OpOutcome::Done(found) });
 ///
 /// // It is acquired: the row decides, and has the lease since.
@@ -439,7 +452,14 @@ impl Replica {
         // If the list is full, a later sync reports the chat again (B1).
     }
 
-    fn on_synced(&mut self, now: Time, op: OpId, outcome: OpOutcome<SyncResult>) {
+    fn on_synced(&mut self, now: Time, op: OpId, mut outcome: OpOutcome<SyncResult>) {
+        // However late it comes: a hub takes it for no more than a reason to read.
+        if let OpOutcome::Done(SyncResult { news, .. }) = &mut outcome {
+            for (chat, found) in core::mem::take(news) {
+                let seen = |snapshot_version| HubEvent::Hint { snapshot_version };
+                self.tell(chat, found.map_or(HubEvent::NotFound, seen));
+            }
+        }
         let overdue = self.overdue.remove(&op).is_some();
         if !self.sync.is(op) && !overdue {
             return;

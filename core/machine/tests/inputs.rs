@@ -249,6 +249,7 @@ fn hub_event() -> impl Strategy<Value = HubEvent> {
             .prop_map(|(op, established)| HubEvent::BusSubscribed { op: OpId(op), established }),
         Just(HubEvent::BusLost),
         n().prop_map(|version| HubEvent::Hint { snapshot_version: Version(version) }),
+        Just(HubEvent::NotFound),
         state().prop_map(|state| HubEvent::Committed { state }),
         (n(), outcome(option::of(snapshot())))
             .prop_map(|(op, outcome)| HubEvent::SnapshotRead { op: OpId(op), outcome }),
@@ -304,8 +305,9 @@ fn hub_input() -> impl Strategy<Value = hub::Input> {
 }
 
 fn replica_input() -> impl Strategy<Value = replica::Input> {
-    let found = (vec((chat(), select(&Status::ALL)), 0..3), option::of(span()))
-        .prop_map(|(runnable, soonest_expiry)| SyncResult { runnable, soonest_expiry });
+    let news = vec((chat(), option::of(n().prop_map(Version))), 0..3);
+    let found = (news, vec((chat(), select(&Status::ALL)), 0..3), option::of(span()))
+        .prop_map(|(news, runnable, soonest_expiry)| SyncResult { news, runnable, soonest_expiry });
     let heartbeat = prop_oneof![
         vec((chat(), n().prop_map(Lease)), 0..3).prop_map(Heartbeat::Confirmed),
         text().prop_map(|to| Heartbeat::NameLost { to }),

@@ -140,7 +140,8 @@ pub(crate) enum Task {
     History,
     Apply(Request),
     Sync {
-        chats: Vec<ChatId>,
+        /// The chats of the open hubs, each with the version that its hub knew.
+        asked: Vec<(ChatId, Version)>,
         runnable_max: usize,
     },
     Acquire(Request),
@@ -194,10 +195,7 @@ pub(crate) enum Reply {
         deleted: bool,
         replayed: bool,
     },
-    Sync {
-        versions: Vec<(ChatId, Option<Version>)>,
-        result: SyncResult,
-    },
+    Sync(SyncResult),
     Heartbeat(Heartbeat),
     Published,
 }

@@ -140,8 +140,9 @@ impl World {
         match action {
             ReplicaAction::BusSubscribe { op } => self.begin(node, None, op, Task::Bus),
             ReplicaAction::Sync { op, runnable_max } => {
-                let chats = self.node(node).hubs.keys().copied().map(chat_id).collect();
-                self.begin(node, None, op, Task::Sync { chats, runnable_max });
+                let open = self.node(node).hubs.iter();
+                let asked = open.map(|(chat, open)| (chat_id(*chat), open.hub.snapshot_version())).collect();
+                self.begin(node, None, op, Task::Sync { asked, runnable_max });
             }
             ReplicaAction::Acquire { op, chat, command } => {
                 let request = Request { chat, command, by: None, key: None };
@@ -279,10 +280,10 @@ impl World {
             Task::Snapshot(cached) => Reply::Snapshot(id.and_then(|id| rows.snapshot(id, *cached))),
             Task::Page { after, until } => Reply::Page(id.and_then(|id| rows.page(id, *after, *until))),
             Task::History => Reply::History(id.and_then(|id| Some(rows.state(id)?.history_version))),
-            Task::Sync { chats, runnable_max } => {
-                let versions = rows.versions(chats);
+            Task::Sync { asked, runnable_max } => {
+                let news = SyncResult::news(asked, &rows.versions(asked));
                 let (runnable, soonest_expiry) = rows.runnable(now, *runnable_max);
-                Reply::Sync { versions, result: SyncResult { runnable, soonest_expiry } }
+                Reply::Sync(SyncResult { news, runnable, soonest_expiry })
             }
             Task::Heartbeat(held) => {
                 let replica = self.node(node).id.clone();
@@ -364,12 +365,7 @@ impl World {
                 let outcome = applied(answer.err(), state);
                 self.tell_replica(node, ReplicaEvent::Acquired { op, outcome });
             }
-            (Task::Sync { .. }, Reply::Sync { versions, result }) => {
-                for (chat, version) in versions {
-                    // A chat that was asked for and is not there is gone.
-                    let snapshot_version = version.unwrap_or(Version(u64::MAX));
-                    self.handle(node, chat_at(chat), HubEvent::Hint { snapshot_version });
-                }
+            (Task::Sync { .. }, Reply::Sync(result)) => {
                 self.tell_replica(node, ReplicaEvent::Synced { op, outcome: OpOutcome::Done(result) });
             }
             (Task::Heartbeat(_), Reply::Heartbeat(heartbeat)) => {

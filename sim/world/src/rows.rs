@@ -186,10 +186,10 @@ impl Rows {
         confirmed
     }
 
-    /// The current version of each of these chats; `None` for those that are gone.
-    pub(crate) fn versions(&self, chats: &[ChatId]) -> Vec<(ChatId, Option<Version>)> {
-        let version = |chat: &ChatId| Some(self.chats.get(chat)?.state.snapshot_version);
-        chats.iter().map(|chat| (*chat, version(chat))).collect()
+    /// The current version of each of these chats that exists.
+    pub(crate) fn versions(&self, asked: &[(ChatId, Version)]) -> Vec<(ChatId, Version)> {
+        let version = |chat: &ChatId| Some((*chat, self.chats.get(chat)?.state.snapshot_version));
+        asked.iter().filter_map(|(chat, _)| version(chat)).collect()
     }
 
     /// Runnable chats that nobody holds or whose lease has expired, interruptions first, then those that have

@@ -66,6 +66,8 @@ pub enum HubEvent {
         /// The newest version heard of.
         snapshot_version: Version,
     },
+    /// The periodic sync asked for the chat and found none. It may be newer, or older, than what is known here.
+    NotFound,
     /// This replica changed the chat, and this is the new row. Such events may come in any order, or not at
     /// all.
     Committed {

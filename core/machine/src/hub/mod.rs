@@ -386,6 +386,8 @@ impl Hub {
             HubEvent::Hint { snapshot_version } => {
                 self.reader.want_version(snapshot_version);
             }
+            // A read of its own says whether the chat is gone.
+            HubEvent::NotFound => self.reader.want(),
             HubEvent::Committed { state } => self.on_committed(now, &state),
             HubEvent::SnapshotRead { op, outcome } => self.on_snapshot(now, op, outcome),
             HubEvent::PageRead { op, outcome } => self.on_page(now, op, outcome),

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use mainstem_machine::hub::{Deadline, Hub, HubAction, HubConfig, HubEvent, OpOutcome, Reason};
 use mainstem_machine::limits::{BUS_SUBSCRIBE_TIMEOUT, HUB_RETENTION, OP_RETRY_DELAY_MIN};
-use mainstem_machine::{ReplicaId, Resume, SubscriptionId, Time};
+use mainstem_machine::{Ending, ReplicaId, Resume, SubscriptionId, Time};
 
 use crate::database::LEASE_TTL;
 use crate::node::Pending;
-use crate::step::{From, Rival, Step};
+use crate::step::{From, How, Rival, Step};
 use crate::world::World;
 
 const VIEWER: Step = Step::Subscribe { node: 0, from: From::Fresh };
@@ -52,6 +52,36 @@ fn a_hub_is_kept_for_the_retention_time_after_its_last_viewer_and_no_longer() {
         assert_eq!((actions(&mut hub), hub.is_finished()), (unsubscribed, finished), "B2: {now:?}");
     }
     assert_eq!(hub.poll_timeout(), None);
+}
+
+/// A sync is older than what it leads to: another may have made the chat since, or the read in flight may have begun
+/// before it was deleted.
+#[test]
+fn a_chat_that_a_sync_did_not_find_is_read_and_gone_only_if_the_read_finds_none_either() {
+    for gone in [false, true] {
+        let mut world = world(&[VIEWER, Step::Flow]);
+        world.handle(0, HubEvent::NotFound);
+        let reads = |world: &World| world.nodes[0].pending.iter().filter(is_read).count();
+        assert_eq!(reads(&world), 1, "L1: it is read");
+        assert_eq!(world.nodes[0].hub.as_ref().and_then(Hub::ending), None, "S1: a sync ends no stream");
+        // The read in flight sees the chat as it was.
+        let at = world.nodes[0].pending.iter().position(|pending| is_read(&pending)).expect("it was counted");
+        world.answer(0, at, How::Happens);
+        if gone {
+            world.database.deleted = true;
+        }
+        world.handle(0, HubEvent::NotFound);
+        world.answer(0, at, How::Done);
+        assert_eq!(reads(&world), 1, "L1: one that begins later follows");
+        world.answer(0, 0, How::Done);
+        let ending = world.nodes[0].hub.as_ref().and_then(Hub::ending);
+        assert_eq!(ending, gone.then_some(Ending::Deleted), "L1");
+        assert_eq!(reads(&world), 0, "L4");
+    }
+}
+
+fn is_read(pending: &&Pending) -> bool {
+    matches!(pending, Pending::Snapshot { .. })
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Leases and the model: acquisitions, confirmations, and what the model generates.
 
 use mainstem_machine::hub::HubEvent;
-use mainstem_machine::{Command, Lease, Time, Version};
+use mainstem_machine::{Command, Lease, Time};
 
 use crate::database::LEASE_TTL;
 use crate::node::{Held, Model};
@@ -65,9 +65,9 @@ impl World {
     }
 
     pub(crate) fn sync(&mut self, node: usize) {
+        let snapshot_version = self.database.state().snapshot_version;
         let gone = self.database.deleted;
-        let version = if gone { Version(u64::MAX) } else { self.database.state().snapshot_version };
-        self.handle(node, HubEvent::Hint { snapshot_version: version });
+        self.handle(node, if gone { HubEvent::NotFound } else { HubEvent::Hint { snapshot_version } });
     }
 
     /// The model generates a part. It is kept unless the hub cancels the run at the same moment.

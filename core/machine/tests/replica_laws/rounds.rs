@@ -5,7 +5,7 @@ use std::time::Duration;
 use mainstem_machine::hub::{HubEvent, OpOutcome};
 use mainstem_machine::limits::{EXPIRY_SLACK, OVERDUE_MAX, SYNC_SPACING_MIN};
 use mainstem_machine::replica::{Heartbeat, ReplicaAction, ReplicaEvent, SyncResult};
-use mainstem_machine::{Lease, OpId, Status};
+use mainstem_machine::{Lease, OpId, Status, Version};
 
 use crate::claims::{asked_for, settled};
 use crate::world::{HEARTBEAT, How, POLL, World, chat};
@@ -172,7 +172,34 @@ fn overdue_syncs(world: &mut World, count: usize) -> Vec<OpId> {
 
 fn synced(op: OpId, runnable: u8) -> ReplicaEvent {
     let runnable = vec![(chat(runnable), Status::Running)];
-    ReplicaEvent::Synced { op, outcome: OpOutcome::Done(SyncResult { runnable, soonest_expiry: None }) }
+    ReplicaEvent::Synced { op, outcome: OpOutcome::Done(SyncResult { runnable, ..SyncResult::default() }) }
+}
+
+#[test]
+fn what_a_sync_saw_is_news_to_a_hub_that_knows_less_and_that_a_chat_is_not_there_to_any() {
+    let versions = |all: &[(u8, u64)]| -> Vec<_> {
+        all.iter().map(|(n, version)| (chat(*n), Version(*version))).collect()
+    };
+    let asked = versions(&[(1, 5), (2, 5), (3, 5), (4, 5), (5, 0), (6, 0)]);
+    let found = versions(&[(5, 1), (3, 4), (2, 6), (1, 5), (9, 9)]);
+    let (newer, gone) = (|n, version| (chat(n), Some(Version(version))), |n| (chat(n), None));
+    // What is older there than here is no news: a read finds nothing in it.
+    assert_eq!(SyncResult::news(&asked, &found), [newer(2, 6), gone(4), newer(5, 1), gone(6)], "L1");
+}
+
+#[test]
+fn what_a_sync_saw_is_told_to_the_hubs_however_late_it_comes() {
+    for overdue in [0, 1, OVERDUE_MAX + 1] {
+        let mut world = settled(0);
+        let op = overdue_syncs(&mut world, overdue)[0];
+        let news = vec![(chat(1), Some(Version(7))), (chat(2), None)];
+        let outcome = OpOutcome::Done(SyncResult { news, ..SyncResult::default() });
+        world.replica.handle(world.now, ReplicaEvent::Synced { op, outcome });
+        let told: Vec<_> = std::iter::from_fn(|| world.replica.poll_action()).collect();
+        let to = |n, event| ReplicaAction::To { chat: chat(n), event };
+        let seen = HubEvent::Hint { snapshot_version: Version(7) };
+        assert_eq!(told, [to(1, seen), to(2, HubEvent::NotFound)], "L1: {overdue} are overdue");
+    }
 }
 
 #[test]

@@ -217,7 +217,9 @@ impl World {
     ) {
         let Some(op) = self.sync.take() else { return };
         let outcome = match how {
-            How::Yes | How::No => OpOutcome::Done(SyncResult { runnable, soonest_expiry: soonest }),
+            How::Yes | How::No => {
+                OpOutcome::Done(SyncResult { runnable, soonest_expiry: soonest, news: vec![] })
+            }
             How::Refused => OpOutcome::Refused,
             How::Unknown => OpOutcome::Unknown,
         };

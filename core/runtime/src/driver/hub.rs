@@ -195,6 +195,10 @@ impl<E: Env> HubCell<E> {
         Some((done, moved))
     }
 
+    pub(super) fn snapshot_version(&self) -> Version {
+        lock(&self.inner).hub.snapshot_version()
+    }
+
     /// Measures the hub, and asserts its invariants.
     pub(super) fn inspect(&self) -> [Measure; 5] {
         let inner = lock(&self.inner);

@@ -114,8 +114,10 @@ impl<E: Env> Registry<E> {
         }
     }
 
-    pub(super) fn hint(&self, env: &E, chat: ChatId, snapshot_version: Version) {
-        self.deliver(env, chat, HubEvent::Hint { snapshot_version });
+    /// The chats of all open hubs, each with the version that its hub knows.
+    pub(super) fn versions(&self) -> Vec<(ChatId, Version)> {
+        let cells: Vec<_> = lock(&self.hubs).open.values().cloned().collect();
+        cells.iter().map(|cell| (cell.chat(), cell.snapshot_version())).collect()
     }
 
     /// Measures every hub, and asserts its invariants.

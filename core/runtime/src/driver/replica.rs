@@ -1,7 +1,7 @@
 //! The replica's own task: leases, membership, and the periodic sync.
 
 use std::any::Any;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, Stream};
 use mainstem_machine::limits::OP_TIMEOUT;
 use mainstem_machine::replica::{Heartbeat, Replica, ReplicaAction, ReplicaConfig, ReplicaEvent, SyncResult};
-use mainstem_machine::{ChatId, OpId, Time, Version};
+use mainstem_machine::{ChatId, OpId, Time};
 
 use super::database::{bounded, outcome};
 use super::sleeper::Sleeper;
@@ -218,18 +218,12 @@ impl<E: Env> ReplicaTask<E> {
     }
 }
 
-/// Looks at everything, and hints at what changed. A chat that was asked for and is not there is gone.
+/// Looks at everything.
 async fn sync<E: Env>(shared: &Arc<Shared<E>>, runnable_max: usize) -> Result<SyncResult, Fault> {
-    let request = SyncRequest { chats: shared.registry.chats(), runnable_max };
+    let asked = shared.registry.versions();
+    let chats = asked.iter().map(|(chat, _)| *chat).collect();
+    let request = SyncRequest { chats, runnable_max };
     let SyncReport { versions, runnable, soonest_expiry } =
         bounded(&shared.env, shared.store.sync(&request)).await?;
-    let mut missing: BTreeSet<_> = request.chats.into_iter().collect();
-    for (chat, version) in versions {
-        missing.remove(&chat);
-        shared.registry.hint(&shared.env, chat, version);
-    }
-    for chat in missing {
-        shared.registry.hint(&shared.env, chat, Version(u64::MAX));
-    }
-    Ok(SyncResult { runnable, soonest_expiry })
+    Ok(SyncResult { news: SyncResult::news(&asked, &versions), runnable, soonest_expiry })
 }

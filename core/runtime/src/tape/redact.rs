@@ -168,6 +168,7 @@ impl Redact for HubEvent {
             | Self::BusSubscribed { .. }
             | Self::BusLost
             | Self::Hint { .. }
+            | Self::NotFound
             | Self::HistoryLoaded { .. }
             | Self::LeaseConfirmed { .. }
             | Self::LeaseLost { .. }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
+use mainstem_machine::hub::HubEvent;
 use mainstem_machine::limits::HUB_RETENTION;
 use mainstem_machine::{Ending, Version};
 use shuttle::future::{block_on, spawn};
@@ -30,6 +31,10 @@ fn a_viewer_never_sleeps_over_news() {
     });
 }
 
+fn hint(snapshot_version: Version) -> HubEvent {
+    HubEvent::Hint { snapshot_version }
+}
+
 #[test]
 fn an_event_that_is_handed_in_is_acted_on_even_if_the_task_was_about_to_sleep() {
     explore(|| {
@@ -41,7 +46,7 @@ fn an_event_that_is_handed_in_is_acted_on_even_if_the_task_was_about_to_sleep() 
             let hinting = spawn(async move {
                 let applied = hinting.store.commit(&hinting.send("news"));
                 let version = applied.change().expect("it is accepted").state.snapshot_version;
-                hinting.shared.registry.hint(&hinting.env, hinting.chat, version);
+                hinting.shared.registry.deliver(&hinting.env, hinting.chat, hint(version));
             });
             // It is nothing but the task's own read that can bring it.
             assert_eq!(until(&mut watch, is_message("news")).await, None, "L1");
@@ -136,7 +141,7 @@ fn viewers_of_a_hub_whose_task_panics_are_sent_elsewhere() {
     explore(|| {
         block_on(both_are_sent_elsewhere(|world| {
             world.store.is_broken.store(true, SeqCst);
-            world.shared.registry.hint(&world.env, world.chat, Version(99));
+            world.shared.registry.deliver(&world.env, world.chat, hint(Version(99)));
         }));
     });
 }
