@@ -18,6 +18,7 @@ mod command;
 mod content;
 mod cursor;
 mod draft;
+pub mod history;
 pub mod hub;
 mod ids;
 pub mod limits;

@@ -257,6 +257,9 @@ fn hub_event() -> impl Strategy<Value = HubEvent> {
             .prop_map(|(op, outcome)| HubEvent::PageRead { op: OpId(op), outcome }),
         (n(), outcome(n().prop_map(Version)))
             .prop_map(|(op, outcome)| HubEvent::HistoryLoaded { op: OpId(op), outcome }),
+        (n(), n()).prop_map(|(generation, entropy)| {
+            HubEvent::GenerationBrokeOff { generation: GenerationId(generation), entropy }
+        }),
         (n(), applied()).prop_map(|(op, outcome)| HubEvent::Applied { op: OpId(op), outcome }),
     ]
     .boxed();

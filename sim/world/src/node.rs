@@ -76,8 +76,8 @@ pub(crate) struct Open {
     /// Notices of the chat come.
     pub(crate) bus: bool,
     pub(crate) link: Option<Link>,
-    /// The history that was loaded last, and by which operation.
-    pub(crate) history: Option<(OpId, Version)>,
+    /// The histories at hand, by the operations that loaded them.
+    pub(crate) histories: BTreeMap<OpId, Version>,
     pub(crate) model: Option<Model>,
     /// The lease under which the hub has a runner.
     pub(crate) assigned: Option<Lease>,
@@ -239,7 +239,15 @@ impl Node {
 impl Open {
     pub(crate) fn new(now: Time, config: Arc<HubConfig>) -> Self {
         let hub = Hub::new(now, config);
-        Self { hub, bus: false, link: None, history: None, model: None, assigned: None, last_id: Label(0) }
+        Self {
+            hub,
+            bus: false,
+            link: None,
+            histories: BTreeMap::new(),
+            model: None,
+            assigned: None,
+            last_id: Label(0),
+        }
     }
 
     pub(crate) fn next_id(&mut self) -> u64 {

@@ -92,6 +92,9 @@ impl World {
                 self.begin(node, Some(chat), op, Task::Page { after, until });
             }
             HubAction::LoadHistory { op } => self.begin(node, Some(chat), op, Task::History),
+            HubAction::DropHistory { op } => {
+                self.open(node, chat).histories.remove(&op);
+            }
             HubAction::Apply { op, command } => {
                 let request = Request { chat: id, command, by: None, key: None };
                 self.begin(node, Some(chat), op, Task::Apply(request));
@@ -101,8 +104,11 @@ impl World {
             HubAction::Start { generation, episode, history, .. } => {
                 let run = self.next_run();
                 let open = self.open(node, chat);
-                let loaded = open.history.expect("a run starts after its history was loaded");
-                assert_eq!(loaded.0, history, "a run starts over the history that was loaded last");
+                assert_eq!(
+                    open.histories.get(&history),
+                    Some(&episode.history_version),
+                    "S1: a run starts over its own history"
+                );
                 open.model = Some(Model { generation, run: crate::node::Label(run), episode, parts: 0 });
                 let replica = self.node(node).id.clone();
                 self.observe(Evidence::RunStarted { run, replica, chat: id, episode });
@@ -116,7 +122,6 @@ impl World {
             HubAction::ToReplica(event) => {
                 if let ReplicaEvent::RunnerGone { lease, .. } = event {
                     let open = self.open(node, chat);
-                    open.history = None;
                     open.assigned.take_if(|assigned| *assigned == lease);
                 }
                 self.tell_replica(node, event);
@@ -409,8 +414,8 @@ impl World {
             return self.tell(node, chat, HubEvent::HistoryLoaded { op, outcome: OpOutcome::Refused });
         };
         let open = chat.and_then(|chat| self.node(node).hubs.get_mut(&chat));
-        if let Some(open) = open.filter(|open| open.history.is_none_or(|(kept, _)| kept < op)) {
-            open.history = Some((op, version));
+        if let Some(open) = open {
+            open.histories.insert(op, version);
         }
         self.tell(node, chat, HubEvent::HistoryLoaded { op, outcome: OpOutcome::Done(version) });
     }

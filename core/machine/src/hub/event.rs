@@ -175,6 +175,14 @@ pub enum HubEvent {
         entropy: u64,
     },
 
+    /// The model's run ended without an end.
+    GenerationBrokeOff {
+        /// Which run.
+        generation: GenerationId,
+        /// What the delay before the next attempt is spread by.
+        entropy: u64,
+    },
+
     /// Finish what runs; begin nothing new here.
     Drain,
     /// The grace period of the drain is over: hand over what still runs, at once.
@@ -222,9 +230,15 @@ pub enum HubAction {
         /// Up to and with this one.
         until: MessageId,
     },
-    /// Read the whole history and keep it at hand for a `Start` that names this operation.
+    /// Read the whole history, all of one version (as [`HistoryLoad`](crate::history::HistoryLoad) does), and keep it
+    /// at hand for a `Start` that names this operation, until a `DropHistory` does.
     LoadHistory {
         /// Names the operation.
+        op: OpId,
+    },
+    /// What this operation loaded is of no use any more.
+    DropHistory {
+        /// The operation that loaded it.
         op: OpId,
     },
     /// Apply a command and commit it. Answered by [`HubEvent::Applied`].

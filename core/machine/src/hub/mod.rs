@@ -356,6 +356,11 @@ impl Hub {
                     runner.on_generation_failed(generation, error, again, context);
                 });
             }
+            HubEvent::GenerationBrokeOff { generation, entropy } => {
+                self.with_runner(now, |runner, context| {
+                    runner.on_generation_broke_off(generation, entropy, context);
+                });
+            }
             HubEvent::Subscribe { subscription, from } => {
                 assert!(self.has_capacity_for_viewer(), "B1: viewers are bounded");
                 let viewer = Subscription::new(from, self.reader.want_fresh_unless(self.cached.is_some()));
@@ -392,7 +397,11 @@ impl Hub {
             HubEvent::SnapshotRead { op, outcome } => self.on_snapshot(now, op, outcome),
             HubEvent::PageRead { op, outcome } => self.on_page(now, op, outcome),
             HubEvent::HistoryLoaded { op, outcome } => {
-                self.with_runner(now, |runner, context| runner.on_loaded(op, outcome, context));
+                let loaded = matches!(outcome, OpOutcome::Done(_));
+                let kept = self.with_runner(now, |runner, context| runner.on_loaded(op, outcome, context));
+                if loaded && !kept.unwrap_or(false) {
+                    self.out.push(HubAction::DropHistory { op });
+                }
             }
             HubEvent::Applied { op, outcome } => {
                 if let OpOutcome::Done(Ok(state)) = &outcome {

@@ -230,6 +230,18 @@ impl Runner {
         }
     }
 
+    pub(super) fn on_generation_broke_off(
+        &mut self,
+        generation: GenerationId,
+        entropy: u64,
+        context: &mut RunnerContext<'_>,
+    ) {
+        let message = "the model's answer broke off".into();
+        let error = RunError { code: "generator_broke_off".into(), message };
+        let again = Some(Again { retry_after: None, entropy });
+        self.on_generation_failed(generation, error, again, context);
+    }
+
     /// The episode of the run, if `generation` is the current one (R36).
     fn live(&self, generation: GenerationId) -> Option<Episode> {
         match self.run {
@@ -253,25 +265,37 @@ impl Runner {
         }
     }
 
+    /// Returns whether what was loaded is the one that is waited for, and kept.
     pub(super) fn on_loaded(
         &mut self,
         op: OpId,
         outcome: OpOutcome<Version>,
         context: &mut RunnerContext<'_>,
-    ) {
+    ) -> bool {
         if self.step != (Step::Loading { op }) {
-            return;
+            return false;
         }
         match outcome {
             OpOutcome::Done(version) => {
                 self.backoff.reset();
+                self.drop_history(context);
                 self.loaded = Some((version, op));
                 self.step = Step::Nothing;
                 if version != self.row.history_version {
                     self.reread(context);
                 }
+                true
             }
-            OpOutcome::Refused | OpOutcome::Unknown => self.retry_later(context),
+            OpOutcome::Refused | OpOutcome::Unknown => {
+                self.retry_later(context);
+                false
+            }
+        }
+    }
+
+    fn drop_history(&mut self, context: &mut RunnerContext<'_>) {
+        if let Some((_, op)) = self.loaded.take() {
+            context.out.push(HubAction::DropHistory { op });
         }
     }
 
@@ -486,6 +510,7 @@ impl Runner {
     pub(super) fn leave(mut self, context: &mut RunnerContext<'_>) {
         self.stop(context);
         self.forget_run(context);
+        self.drop_history(context);
         if self.row.lease != self.lease {
             context.episodes.drop_local(self.lease);
         }

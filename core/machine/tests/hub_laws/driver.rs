@@ -51,6 +51,8 @@ impl World {
         for action in actions {
             self.carry_out(at, action);
         }
+        let node = &self.nodes[at];
+        assert!(node.histories.len() <= usize::from(node.held.is_some()), "B1: a runner keeps one history");
         self.spread_news(at, news);
         self.check_rest(at);
         if finished {
@@ -132,6 +134,10 @@ impl World {
                 self.nodes[at].pending.push(Pending::Page { op, after, until, read: None });
             }
             HubAction::LoadHistory { op } => self.nodes[at].pending.push(Pending::History { op, read: None }),
+            HubAction::DropHistory { op } => {
+                let dropped = self.nodes[at].histories.remove(&op);
+                assert!(dropped.is_some(), "B2: what is dropped was there");
+            }
             HubAction::Apply { op, command } => self.apply(at, op, command),
             HubAction::Dial { dial, worker, position } => {
                 let node = &mut self.nodes[at];
@@ -149,11 +155,9 @@ impl World {
             }
             HubAction::CloseDial { dial } => self.close(at, dial),
             HubAction::Start { generation, episode, history, .. } => {
-                let (_, version) = self.nodes[at]
-                    .loaded
-                    .filter(|(op, _)| *op == history)
-                    .expect("a run starts over the history that was loaded last");
-                assert_eq!(version, episode.history_version, "S1: a run starts over its own history");
+                let version =
+                    self.nodes[at].histories.get(&history).expect("S1: it is there until it is dropped");
+                assert_eq!(*version, episode.history_version, "S1: a run starts over its own history");
                 assert!(self.nodes[at].model.is_none(), "S5: one run at a time");
                 assert!(!self.is_suspended(at), "S5: a worker whose lease has expired starts nothing");
                 let lease = self.nodes[at].held.as_ref().expect("S5: only a holder starts").lease;
@@ -249,7 +253,7 @@ impl World {
             Pending::History { op, read } => {
                 let outcome = outcome(read, how);
                 if let OpOutcome::Done(version) = &outcome {
-                    self.nodes[node].loaded = Some((op, *version));
+                    self.nodes[node].histories.insert(op, *version);
                 }
                 HubEvent::HistoryLoaded { op, outcome }
             }

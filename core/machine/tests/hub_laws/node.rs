@@ -1,6 +1,6 @@
 //! One replica: its hub of the chat, and what the driver holds on the hub's behalf.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use mainstem_machine::hub::Hub;
 use mainstem_machine::{
@@ -106,7 +106,8 @@ pub(crate) struct Node {
     pub(crate) held: Option<Held>,
     pub(crate) acquired: Option<(Arc<ChatState>, Time, bool)>,
     pub(crate) heartbeats: Vec<(Lease, Time)>,
-    pub(crate) loaded: Option<(OpId, Version)>,
+    /// What is at hand, by the operation that loaded it.
+    pub(crate) histories: BTreeMap<OpId, Version>,
     pub(crate) model: Option<Model>,
     /// The current part exceeds the maximum size of an answer.
     pub(crate) outgrown: bool,
@@ -128,7 +129,7 @@ impl Node {
             held: None,
             acquired: None,
             heartbeats: Vec::new(),
-            loaded: None,
+            histories: BTreeMap::new(),
             model: None,
             outgrown: false,
             cancelled: Vec::new(),

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use mainstem_machine::hub::{Deadline, Hub, HubEvent, Reason};
+use mainstem_machine::hub::{Deadline, Hub, HubAction, HubEvent, OpOutcome, Reason};
 use mainstem_machine::limits::{ATTEMPTS_MAX, LEASE_MARGIN_PER_MILLE, OP_RETRY_DELAY_MIN};
-use mainstem_machine::{Command, Lease};
+use mainstem_machine::{Command, Lease, Version};
 
 use crate::database::LEASE_TTL;
 use crate::node::Pending;
-use crate::step::{From, How, Step};
+use crate::step::{From, How, Rival, Step};
 use crate::world::{EPISODE_BYTES_MAX, World};
 
 fn world(steps: &[Step]) -> World {
@@ -368,5 +368,55 @@ fn a_hint_of_what_is_known_leads_to_no_read() {
     for version in (0..=world.database.state().snapshot_version.0).map(mainstem_machine::Version) {
         world.handle(0, HubEvent::Hint { snapshot_version: version });
         assert_eq!(pending(&world), [""; 0], "L4: {version}");
+    }
+}
+
+#[test]
+fn a_history_that_is_of_no_use_is_dropped_and_one_that_comes_too_late_is_not_kept() {
+    let mut world = world(&[ACQUIRE, Step::Settle { node: 0 }]);
+    while world.nodes[0].model.is_none() {
+        world.take(Step::Settle { node: 0 });
+    }
+    let kept: Vec<_> = world.nodes[0].histories.keys().copied().collect();
+    assert_eq!(kept.len(), 1, "B1: for another attempt at the same history");
+    let late = HubEvent::HistoryLoaded { op: kept[0], outcome: OpOutcome::Done(Version(1)) };
+    let mut hub = world.nodes[0].hub.clone().expect("it has a run");
+    hub.handle(world.now, late.clone());
+    assert_eq!(hub.poll_action(), Some(HubAction::DropHistory { op: kept[0] }), "B1: nobody waits for it");
+    let lease = world.nodes[0].held.as_ref().expect("it holds the chat").lease;
+    world.take(Step::Jump);
+    world.take(Step::Rival(Rival::Acquire));
+    world.handle(0, HubEvent::LeaseLost { lease });
+    world.flow();
+    assert!(world.nodes[0].held.is_none(), "S5");
+    assert_eq!(world.nodes[0].histories.len(), 0, "B2: nothing is left of its runner");
+    let mut hub = world.nodes[0].hub.clone().expect("it is kept for a while");
+    hub.handle(world.now, late);
+    assert_eq!(
+        hub.poll_action(),
+        Some(HubAction::DropHistory { op: kept[0] }),
+        "B2: it came after its runner"
+    );
+}
+
+#[test]
+fn a_model_whose_answer_breaks_off_is_tried_again_as_often_as_one_that_fails() {
+    let mut world = world(&[WORK]);
+    for attempt in 1..=ATTEMPTS_MAX {
+        while world.nodes[0].model.is_none() {
+            world.pass();
+            world.flow();
+        }
+        let generation = world.nodes[0].model.as_ref().expect("it runs").generation;
+        world.end(0, HubEvent::GenerationBrokeOff { generation, entropy: 0 });
+        let last = attempt == ATTEMPTS_MAX;
+        let Some(Pending::Apply { command, .. }) = world.nodes[0].pending.first() else {
+            panic!("L4: attempt {attempt}: {:?}", pending(&world))
+        };
+        let (Command::RecordRetry { error, .. } | Command::Fail { error, .. }) = command else {
+            panic!("L4: attempt {attempt}: {command:?}")
+        };
+        assert_eq!((error.code.as_ref(), command.name() == "fail"), ("generator_broke_off", last), "L4");
+        world.flow();
     }
 }

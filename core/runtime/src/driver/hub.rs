@@ -4,7 +4,7 @@
 //! behind (B2).
 
 use std::any::Any;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
@@ -13,13 +13,14 @@ use std::task::{Context, Poll};
 
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, Stream};
+use mainstem_machine::history::{HistoryLoad, HistoryStep};
 use mainstem_machine::hub::{Hub, HubAction, HubEvent, JoinedParts, Measure, OpOutcome};
 use mainstem_machine::limits::{OP_TIMEOUT, PAGE_MESSAGES_MAX};
 use mainstem_machine::replica::ReplicaEvent;
 use mainstem_machine::{
-    CachedVersions, ChatId, ChatState, DialId, Ending, FollowerId, GenerationId, Lease, Message, MessageId,
-    OpId, Rejection, RelayFault, RelayFrame, RelayPosition, ReplicaId, Resume, RunError, StreamEvent,
-    SubscriptionId, Time, Version,
+    CachedVersions, ChatId, ChatState, DialId, Ending, FollowerId, GenerationId, Lease, Message, OpId,
+    Rejection, RelayFault, RelayFrame, RelayPosition, ReplicaId, Resume, StreamEvent, SubscriptionId, Time,
+    Version,
 };
 
 use super::database::{bounded, outcome};
@@ -260,7 +261,7 @@ struct HubTask<E: Env> {
     bus: Option<BusSubscription>,
     dial: Option<(DialId, BoxFuture<'static, Result<RelayStream, RelayFault>>)>,
     relay: Option<(DialId, RelayStream)>,
-    history: Option<(OpId, History)>,
+    histories: BTreeMap<OpId, History>,
     generation: Option<(GenerationId, Generation)>,
     sleeper: Sleeper<E>,
 }
@@ -273,7 +274,7 @@ impl<E: Env> HubTask<E> {
             bus: None,
             dial: None,
             relay: None,
-            history: None,
+            histories: BTreeMap::new(),
             generation: None,
             sleeper: Sleeper::new(),
         }
@@ -410,11 +411,8 @@ impl<E: Env> HubTask<E> {
                     HubEvent::GenerationFailed { generation, error, retryable, retry_after, entropy }
                 }
                 None => {
-                    let message = "the model's answer broke off".into();
-                    let error = RunError { code: "generator_broke_off".into(), message };
                     let entropy = self.ended.shared.env.entropy();
-                    let (retryable, retry_after) = (true, None);
-                    HubEvent::GenerationFailed { generation, error, retryable, retry_after, entropy }
+                    HubEvent::GenerationBrokeOff { generation, entropy }
                 }
             });
         }
@@ -436,10 +434,7 @@ impl<E: Env> HubTask<E> {
             }
             Done::History { op, loaded } => {
                 let loaded = loaded.map(|(version, messages)| {
-                    // A load that was requested earlier but ends later is dropped.
-                    if self.history.as_ref().is_none_or(|(kept, _)| *kept < op) {
-                        self.history = Some((op, messages));
-                    }
+                    self.histories.insert(op, messages);
                     version
                 });
                 HubEvent::HistoryLoaded { op, outcome: outcome(loaded, "load history") }
@@ -470,6 +465,7 @@ impl<E: Env> HubTask<E> {
             HubAction::LoadHistory { op } => {
                 self.operate(async move { Done::History { op, loaded: load_history(&shared, chat).await } })
             }
+            HubAction::DropHistory { op } => drop(self.histories.remove(&op)),
             HubAction::Apply { op, command } => self.operate(async move {
                 let request = Request { chat, command, by: None, idempotency_key: None };
                 let what = request.command.name();
@@ -485,9 +481,8 @@ impl<E: Env> HubTask<E> {
                 self.relay.take_if(|(present, _)| *present == dial);
             }
             HubAction::Start { generation, episode, model, history } => {
-                let (loaded, messages) =
-                    self.history.clone().expect("a run starts after its history was loaded");
-                assert_eq!(loaded, history, "a run starts over the history that was loaded last");
+                let messages =
+                    self.histories.get(&history).expect("a history is kept until it is dropped").clone();
                 let conversation = Conversation { chat, model, episode, messages };
                 tracing::info!(%chat, ?episode, "starting the model");
                 self.generation = Some((generation, shared.generator.start(conversation)));
@@ -497,7 +492,6 @@ impl<E: Env> HubTask<E> {
             }
             HubAction::ToReplica(event) => {
                 if let ReplicaEvent::RunnerGone { lease, .. } = &event {
-                    self.history = None;
                     self.forget(*lease);
                 }
                 shared.replica.handle(&shared.env, event);
@@ -526,21 +520,14 @@ pub(super) fn applied_state(applied: OpOutcome<Applied>) -> OpOutcome<Result<Arc
     }
 }
 
-/// Loads the whole history, of one version.
 async fn load_history<E: Env>(shared: &Shared<E>, chat: ChatId) -> Result<(Version, History), Fault> {
-    let mut messages: Vec<Arc<Message>> = Vec::new();
-    let mut version = None;
+    let mut load = HistoryLoad::default();
     loop {
-        let after = messages.last().map_or(MessageId(0), |message| message.id);
-        let page = bounded(&shared.env, shared.store.page(chat, after, None, PAGE_MESSAGES_MAX)).await?;
-        let page = page.ok_or_else(|| Fault::Refused("the chat is gone".into()))?;
-        if version.is_some_and(|version| version != page.history_version) {
-            return Err(Fault::Refused("the history moved while it was read".into()));
-        }
-        version = Some(page.history_version);
-        messages.extend(page.messages);
-        if !page.more {
-            return Ok((page.history_version, messages.into()));
+        let page = shared.store.page(chat, load.after(), None, PAGE_MESSAGES_MAX);
+        let page = bounded(&shared.env, page).await?;
+        match load.on_page(page).map_err(|fault| Fault::Refused(fault.to_string()))? {
+            HistoryStep::More(rest) => load = rest,
+            HistoryStep::Whole(version, messages) => return Ok((version, messages)),
         }
     }
 }

@@ -176,6 +176,7 @@ impl Redact for HubEvent {
             | Self::RelayGone { .. }
             | Self::GenerationDone { .. }
             | Self::GenerationFailed { .. }
+            | Self::GenerationBrokeOff { .. }
             | Self::Drain
             | Self::HandOver
             | Self::Close
@@ -203,6 +204,7 @@ impl Redact for HubAction {
             | Self::ReadSnapshot { .. }
             | Self::ReadPage { .. }
             | Self::LoadHistory { .. }
+            | Self::DropHistory { .. }
             | Self::Dial { .. }
             | Self::CloseDial { .. }
             | Self::Cancel { .. } => {}
