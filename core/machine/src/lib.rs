@@ -13,6 +13,7 @@ extern crate std;
 pub mod announce;
 mod applied;
 mod backoff;
+mod bus_subscription;
 mod chat;
 mod command;
 mod content;

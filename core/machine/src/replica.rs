@@ -11,10 +11,11 @@ use core::time::Duration;
 pub use input::{Input, Output};
 
 use crate::backoff::Backoff;
+use crate::bus_subscription::BusSubscription;
 use crate::hub::{Deadline, HubEvent, OpOutcome, Reason};
 use crate::limits::{
-    ACQUISITIONS_MAX, BUS_SUBSCRIBE_TIMEOUT, EXPIRY_SLACK, OP_RETRY_DELAY_MAX, OVERDUE_MAX,
-    SYNC_RUNNABLE_MAX, SYNC_SPACING_MIN, WANTED_MAX,
+    ACQUISITIONS_MAX, EXPIRY_SLACK, OP_RETRY_DELAY_MAX, OVERDUE_MAX, SYNC_RUNNABLE_MAX, SYNC_SPACING_MIN,
+    WANTED_MAX,
 };
 use crate::marks::sometimes;
 use crate::{ChatId, ChatState, Command, Lease, OpId, Rejection, ReplicaId, Status, Time, Version};
@@ -243,8 +244,7 @@ pub struct Replica {
     wanted_chats: BTreeSet<ChatId>,
     acquire_backoff: Backoff,
     acquire_not_before: Time,
-    bus: Bus,
-    bus_backoff: Backoff,
+    bus: BusSubscription,
     heartbeat: Round,
     /// The newest heartbeat whose outcome is known was written: the database takes writes.
     can_write: bool,
@@ -291,13 +291,6 @@ struct Acquisition {
     free_again: Option<Status>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Bus {
-    Subscribing { op: OpId, until: Time },
-    Subscribed,
-    WaitingToRetry { until: Time },
-}
-
 /// A periodic operation, with at most one in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Round {
@@ -323,8 +316,7 @@ impl Replica {
             wanted_chats: BTreeSet::new(),
             acquire_backoff: Backoff::default(),
             acquire_not_before: now,
-            bus: Bus::WaitingToRetry { until: now },
-            bus_backoff: Backoff::default(),
+            bus: BusSubscription::new(),
             heartbeat: Round::Due { at: now },
             can_write: false,
             overdue: BTreeMap::new(),
@@ -356,13 +348,10 @@ impl Replica {
 
     /// When to wake the replica, if nothing else does.
     pub fn poll_timeout(&self) -> Option<Deadline> {
-        let bus = match self.bus {
-            Bus::Subscribing { until, .. } | Bus::WaitingToRetry { until } => Some((until, Reason::BusRetry)),
-            Bus::Subscribed => None,
-        };
         let acquire = self.can_acquire_any().then_some((self.acquire_not_before, Reason::AcquireRetry));
         let rounds = [(self.heartbeat.deadline(), Reason::Heartbeat), (self.sync.deadline(), Reason::Sync)];
-        rounds.into_iter().chain(bus).chain(acquire).map(|(at, reason)| Deadline { at, reason }).min()
+        let rest = rounds.into_iter().chain(acquire).map(|(at, reason)| Deadline { at, reason });
+        rest.chain(self.bus.deadline()).min()
     }
 
     /// Whether no chat is held or being acquired.
@@ -390,23 +379,12 @@ impl Replica {
         match event {
             ReplicaEvent::Free { chat, status } => self.want(chat, status),
             ReplicaEvent::BusSubscribed { op, established } => {
-                if !matches!(self.bus, Bus::Subscribing { op: present, .. } if present == op) {
-                    return;
-                }
-                if established {
-                    self.bus_backoff.reset();
-                    self.bus = Bus::Subscribed;
-                    // Chats that became free before the subscription was in force were not announced.
+                // Chats that became free before the subscription was in force were not announced.
+                if self.bus.on_subscribed(now, op, established) && established {
                     self.sync_soon(now);
-                } else {
-                    self.bus = Bus::WaitingToRetry { until: now + self.bus_backoff.next_delay() };
                 }
             }
-            ReplicaEvent::BusLost => {
-                if self.bus == Bus::Subscribed {
-                    self.bus = Bus::WaitingToRetry { until: now + self.bus_backoff.next_delay() };
-                }
-            }
+            ReplicaEvent::BusLost => self.bus.on_lost(now),
             ReplicaEvent::Synced { op, outcome } => self.on_synced(now, op, outcome),
             ReplicaEvent::Acquired { op, outcome } => self.on_acquired(now, op, outcome),
             ReplicaEvent::HeartbeatResult { op, outcome } => self.on_heartbeat_result(now, op, outcome),
@@ -600,16 +578,10 @@ impl Replica {
     }
 
     fn settle_bus(&mut self, now: Time) {
-        if let Bus::Subscribing { until, .. } = self.bus
-            && until <= now
-        {
-            self.bus = Bus::WaitingToRetry { until: now + self.bus_backoff.next_delay() };
-        }
-        if let Bus::WaitingToRetry { until } = self.bus
-            && until <= now
-        {
+        self.bus.expire(now);
+        if self.bus.is_due(now) {
             let op = self.ask(|op| ReplicaAction::BusSubscribe { op });
-            self.bus = Bus::Subscribing { op, until: now + BUS_SUBSCRIBE_TIMEOUT };
+            self.bus.begin(now, op);
         }
     }
 

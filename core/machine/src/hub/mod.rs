@@ -5,7 +5,6 @@
 //! next event of one viewer and the next frame of one follower. They are called only when a socket can take
 //! more, so nothing is queued. [`Hub::take`] is all of these in one: a value in, a value out.
 
-mod bus_subscription;
 mod cached;
 mod episodes;
 mod event;
@@ -23,7 +22,6 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use core::time::Duration;
 
-use bus_subscription::BusSubscription;
 use cached::CachedChat;
 use episodes::{Episodes, Gap, Source};
 pub use event::{Deadline, HubAction, HubEvent, OpOutcome, Reason};
@@ -38,6 +36,7 @@ use runner::{Again, HandOver, Runner, RunnerContext};
 use subscription::{Step, Subscription};
 
 use crate::backoff::Backoff;
+use crate::bus_subscription::BusSubscription;
 use crate::limits::{FOLLOWERS_MAX, HUB_RETENTION, PAGE_READS_MAX, SUBSCRIPTIONS_MAX};
 use crate::marks::sometimes;
 use crate::{
@@ -620,8 +619,12 @@ impl Hub {
     }
 
     fn settle_reader(&mut self, now: Time) {
-        if self.bus_subscription.settle(now, &mut self.out) {
+        if self.bus_subscription.expire(now) {
             self.reader.want();
+        }
+        if self.bus_subscription.is_due(now) {
+            let op = self.out.ask(|op| HubAction::BusSubscribe { op });
+            self.bus_subscription.begin(now, op);
         }
         if self.may_read() {
             let cached = self.cached.as_ref().map(CachedChat::cached_versions);

@@ -1,15 +1,14 @@
-//! The hub's subscription to the bus. Without one, the hub learns of changes by the periodic sync alone, and
-//! keeps trying to subscribe.
+//! A machine's subscription to the bus: a hub's to its chat, a replica's to work. Without one, it learns of changes by
+//! the periodic sync alone, and keeps trying to subscribe.
 
-use super::event::{Deadline, HubAction, Reason};
-use super::outbox::Outbox;
 use crate::backoff::Backoff;
+use crate::hub::{Deadline, Reason};
 use crate::limits::BUS_SUBSCRIBE_TIMEOUT;
 use crate::marks::sometimes;
 use crate::{OpId, Time};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct BusSubscription {
+pub(crate) struct BusSubscription {
     phase: Phase,
     /// The first attempt has been answered, or has timed out.
     answered: bool,
@@ -25,17 +24,18 @@ enum Phase {
 }
 
 impl BusSubscription {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { phase: Phase::Unsubscribed, answered: false, backoff: Backoff::default() }
     }
 
     /// Whether a read may begin. The first attempt to subscribe comes before the first read (R19).
-    pub(super) fn is_answered(&self) -> bool {
+    pub(crate) fn is_answered(&self) -> bool {
         self.answered
     }
 
-    /// Whether a read has to follow: changes before the subscription was in force were not announced.
-    pub(super) fn on_subscribed(&mut self, now: Time, op: OpId, established: bool) -> bool {
+    /// Whether this is the answer that was waited for. A read has to follow: changes before the subscription was in
+    /// force were not announced.
+    pub(crate) fn on_subscribed(&mut self, now: Time, op: OpId, established: bool) -> bool {
         if !matches!(self.phase, Phase::Subscribing { op: present, .. } if present == op) {
             return false;
         }
@@ -49,37 +49,39 @@ impl BusSubscription {
         true
     }
 
-    pub(super) fn on_lost(&mut self, now: Time) {
+    pub(crate) fn on_lost(&mut self, now: Time) {
         if self.phase == Phase::Subscribed {
             self.phase = Phase::WaitingToRetry { until: now + self.backoff.next_delay() };
         }
     }
 
-    /// Subscribes if there is no subscription. Returns whether an attempt timed out, so that a read is needed
-    /// instead.
-    pub(super) fn settle(&mut self, now: Time, out: &mut Outbox) -> bool {
-        let mut timed_out = false;
-        if let Phase::Subscribing { until, .. } = self.phase
-            && until <= now
-        {
+    /// Waits no longer for an answer that is overdue. Returns whether it did so just now: what was not announced
+    /// until then has to be looked for.
+    pub(crate) fn expire(&mut self, now: Time) -> bool {
+        let timed_out = matches!(self.phase, Phase::Subscribing { until, .. } if until <= now);
+        if timed_out {
             sometimes!("a bus subscription times out");
-            timed_out = true;
             self.answered = true;
             self.phase = Phase::WaitingToRetry { until: now + self.backoff.next_delay() };
-        }
-        let due = match self.phase {
-            Phase::Unsubscribed => true,
-            Phase::WaitingToRetry { until } => until <= now,
-            Phase::Subscribing { .. } | Phase::Subscribed => false,
-        };
-        if due {
-            let op = out.ask(|op| HubAction::BusSubscribe { op });
-            self.phase = Phase::Subscribing { op, until: now + BUS_SUBSCRIBE_TIMEOUT };
         }
         timed_out
     }
 
-    pub(super) fn deadline(&self) -> Option<Deadline> {
+    /// Whether to subscribe now.
+    pub(crate) fn is_due(&self, now: Time) -> bool {
+        match self.phase {
+            Phase::Unsubscribed => true,
+            Phase::WaitingToRetry { until } => until <= now,
+            Phase::Subscribing { .. } | Phase::Subscribed => false,
+        }
+    }
+
+    /// This operation subscribes.
+    pub(crate) fn begin(&mut self, now: Time, op: OpId) {
+        self.phase = Phase::Subscribing { op, until: now + BUS_SUBSCRIBE_TIMEOUT };
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Deadline> {
         match self.phase {
             Phase::WaitingToRetry { until } | Phase::Subscribing { until, .. } => {
                 Some(Deadline { at: until, reason: Reason::BusRetry })
