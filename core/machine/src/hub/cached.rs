@@ -5,16 +5,27 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::limits::{TAIL_BYTES_MAX, TAIL_MESSAGES_MAX};
-use crate::{CachedVersions, ChatState, Message, MessageId, QueuedMessage, Snapshot, Tail};
+use crate::{CachedVersions, ChatState, Fingerprint, Message, MessageId, QueuedMessage, Snapshot, Tail};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct CachedChat {
     pub(super) state: Arc<ChatState>,
     pub(super) queue: Arc<[QueuedMessage]>,
+    /// Of `state`.
+    pub(super) fingerprints: Fingerprints,
     tail: VecDeque<Arc<Message>>,
     tail_bytes: usize,
     /// The tail is the whole history.
     from_start: bool,
+}
+
+/// What a viewer's cursor keeps of a row's status, error and retry. They are compared for every part that a viewer
+/// gets, and computed once for a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Fingerprints {
+    pub(super) status: Fingerprint,
+    pub(super) error: Fingerprint,
+    pub(super) retry: Fingerprint,
 }
 
 /// Whether a message is in the history, as far as the cache can tell.
@@ -37,12 +48,24 @@ pub(super) enum NextMessage {
     InDatabase,
 }
 
+impl Fingerprints {
+    fn of(state: &ChatState) -> Self {
+        let worker = state.worker.as_ref().map(|worker| worker.as_str());
+        Self {
+            status: Fingerprint::of(&(state.status.as_str(), worker, state.history_version, state.attempt)),
+            error: state.error.as_ref().map_or(Fingerprint::NOTHING, Fingerprint::of),
+            retry: state.retry.as_ref().map_or(Fingerprint::NOTHING, Fingerprint::of),
+        }
+    }
+}
+
 impl CachedChat {
     /// The result of the first read. Nothing was cached then, so it has the newest messages.
     pub(super) fn new(snapshot: Snapshot) -> Self {
         let queue = snapshot.state.queue.as_slice().into();
-        let mut cached =
-            Self { state: snapshot.state, queue, tail: VecDeque::new(), tail_bytes: 0, from_start: false };
+        let fingerprints = Fingerprints::of(&snapshot.state);
+        let (state, tail) = (snapshot.state, VecDeque::new());
+        let mut cached = Self { state, queue, fingerprints, tail, tail_bytes: 0, from_start: false };
         cached.take_tail(snapshot.tail);
         cached
     }
@@ -60,6 +83,7 @@ impl CachedChat {
         if snapshot.state.queue_version != self.state.queue_version {
             self.queue = snapshot.state.queue.as_slice().into();
         }
+        self.fingerprints = Fingerprints::of(&snapshot.state);
         self.state = snapshot.state;
         self.take_tail(snapshot.tail);
         true
@@ -148,6 +172,11 @@ impl CachedChat {
         let bytes: usize = self.tail.iter().map(|message| message.content.as_json().len()).sum();
         assert_eq!(bytes, self.tail_bytes);
         assert!(self.tail.len() <= 1 || bytes <= TAIL_BYTES_MAX, "B1: the tail is bounded");
+        assert_eq!(
+            self.fingerprints,
+            Fingerprints::of(&self.state),
+            "S9: what was told is compared with the row"
+        );
     }
 }
 

@@ -6,7 +6,7 @@
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 
-use super::cached::{CachedChat, NextMessage, Presence};
+use super::cached::{CachedChat, Fingerprints, NextMessage, Presence};
 use super::episodes::Episodes;
 use super::joined_parts::JoinedParts;
 use super::reader::ReadMark;
@@ -310,12 +310,7 @@ impl Subscription {
             cursor.queue_version = state.queue_version;
             return Some(Body::QueueUpdate(cached.queue.clone()));
         }
-        let status = Fingerprint::of(&(
-            state.status.as_str(),
-            state.worker.as_ref().map(|worker| worker.as_str()),
-            state.history_version,
-            state.attempt,
-        ));
+        let Fingerprints { status, error, retry } = cached.fingerprints;
         if cursor.status != status {
             let sent = cached.next_after(cursor.message) == NextMessage::None;
             assert!(sent, "S8: a status is told after the messages it speaks of");
@@ -328,14 +323,12 @@ impl Subscription {
             let (status, worker) = (state.status, state.worker.clone());
             return Some(Body::Status { status, worker, history_version, attempt });
         }
-        let error = state.error.as_ref().map_or(Fingerprint::NOTHING, Fingerprint::of);
         if cursor.error != error {
             cursor.error = error;
             if let Some(error) = &state.error {
                 return Some(Body::Error(error.clone()));
             }
         }
-        let retry = state.retry.as_ref().map_or(Fingerprint::NOTHING, Fingerprint::of);
         if cursor.retry != retry {
             cursor.retry = retry;
             return Some(Body::Retry(state.retry.clone()));
