@@ -343,8 +343,7 @@ impl<E: Env> Node<E> {
     /// Ends all tasks of the replica, at once.
     pub fn end(&self) {
         self.vitals.release();
-        let ended = Running { draining: true, ..Running::default() };
-        let running = std::mem::replace(&mut *lock(&self.running), ended);
+        let running = std::mem::take(&mut *lock(&self.running));
         drop(running);
         self.shared.registry.end_all();
         if let Some(peers) = &self.shared.peers {

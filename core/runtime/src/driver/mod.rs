@@ -7,7 +7,7 @@ mod follows;
 mod heartbeats;
 mod hub;
 #[cfg(test)]
-mod interleavings;
+pub(crate) mod interleavings;
 mod registry;
 mod replica;
 mod sleeper;

@@ -4,10 +4,8 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
-use futures::task::AtomicWaker;
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -22,6 +20,7 @@ use crate::limits::relay::{
     KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, SEND_BUFFER_MAX, STREAM_WINDOW,
 };
 use crate::ports::{Boxed, Env, within};
+use crate::sync::{AtomicBool, AtomicUsize, AtomicWaker, Ordering};
 
 /// An established connection, which may have broken since. It ends when the last handle is dropped.
 pub(super) struct Connection {
@@ -97,6 +96,21 @@ pub(super) struct Usage {
 }
 
 impl Usage {
+    /// One more uses it. Returns how many do already.
+    fn begin(&self) -> usize {
+        let others = self.follows.fetch_add(1, Ordering::SeqCst);
+        if others == 0 {
+            self.waker.wake();
+        }
+        others
+    }
+
+    fn end(&self) {
+        if self.follows.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.waker.wake();
+        }
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         self.follows.load(Ordering::SeqCst) == 0
     }
@@ -127,8 +141,7 @@ pub(super) struct Held(Arc<Connection>);
 impl Held {
     /// Fails when too many use it.
     pub(super) fn new(connection: Arc<Connection>) -> Result<Self, RelayFault> {
-        let usage = &connection.usage;
-        let others = usage.follows.fetch_add(1, Ordering::SeqCst);
+        let others = connection.usage.begin();
         // From here on, dropping it decrements the count.
         let held = Self(connection);
         if others >= FOLLOWS_PER_PEER_MAX {
@@ -137,9 +150,6 @@ impl Held {
                 "too many chats are followed at one peer: not following another one now"
             );
             return Err(RelayFault::Gone);
-        }
-        if others == 0 {
-            held.0.usage.waker.wake();
         }
         Ok(held)
     }
@@ -160,9 +170,7 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        if self.0.usage.follows.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.0.usage.waker.wake();
-        }
+        self.0.usage.end();
     }
 }
 
@@ -181,5 +189,34 @@ impl tower::Service<http::Request<Body>> for Channel {
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         Box::pin(self.0.send_request(request))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shuttle::future::{block_on, spawn};
+
+    use super::*;
+    use crate::sync::explore;
+
+    #[test]
+    fn whoever_waits_for_a_connection_to_become_idle_or_used_is_told() {
+        explore(|| {
+            block_on(async {
+                let usage = Arc::<Usage>::default();
+                let users = [usage.clone(), usage.clone()].map(|usage| {
+                    usage.begin();
+                    spawn(async move { usage.end() })
+                });
+                usage.becomes(true).await;
+                for user in users {
+                    user.await.expect("no panic");
+                }
+                let user = usage.clone();
+                let user = spawn(async move { user.begin() });
+                usage.becomes(false).await;
+                assert_eq!(user.await.expect("no panic"), 0);
+            });
+        });
     }
 }

@@ -255,8 +255,6 @@ mod tests {
     use super::*;
     use crate::sync::{AtomicU64, explore};
 
-    const TASKS: usize = 3;
-
     /// How many tasks have ended, and the connection that waits for all of them.
     #[derive(Default)]
     struct Ended {
@@ -264,40 +262,48 @@ mod tests {
         waker: AtomicWaker,
     }
 
-    #[test]
-    fn whoever_wakes_a_task_of_a_connection_it_goes_on() {
-        explore(|| {
-            block_on(async {
-                let (tasks, ended) = (Tasks::default(), Arc::<Ended>::default());
-                let (go, gone): (Vec<_>, Vec<_>) = (0..TASKS).map(|_| oneshot::channel::<()>()).unzip();
-                let waiting = |gone: oneshot::Receiver<()>| {
-                    let ended = ended.clone();
-                    async move {
-                        gone.await.expect("it is told to go on");
-                        ended.count.fetch_add(1, Ordering::SeqCst);
-                        ended.waker.wake();
-                    }
-                };
-                let mut waiting: Vec<_> = gone.into_iter().map(waiting).collect();
-                // One is handed in from elsewhere, and the others by the connection itself, one at a time.
-                let (elsewhere, handed_in) = (tasks.clone(), waiting.pop().expect("there are some"));
-                let handing = spawn(async move { elsewhere.execute(handed_in) });
-                let (own, all) = (tasks.clone(), ended.clone());
-                let connection = poll_fn(move |context| {
-                    all.waker.register(context.waker());
-                    if let Some(task) = waiting.pop() {
-                        own.execute(task);
-                    }
-                    let is_over = all.count.load(Ordering::SeqCst) == TASKS as u64;
-                    if is_over { Poll::Ready(()) } else { Poll::Pending }
-                });
-                let waking: Vec<_> = go.into_iter().map(|go| spawn(async move { go.send(()) })).collect();
-                Driven::new(connection, tasks).await;
-                handing.await.expect("no panic");
-                for waking in waking {
-                    waking.await.expect("no panic").expect("it waits");
-                }
-            });
+    /// Runs a connection that spawns so many tasks, one at a time, and is handed so many from elsewhere. It ends when
+    /// all have, and each waits for somebody else.
+    async fn run(own: usize, handed_in: usize) {
+        let (tasks, ended) = (Tasks::default(), Arc::<Ended>::default());
+        let (go, gone): (Vec<_>, Vec<_>) = (0..own + handed_in).map(|_| oneshot::channel::<()>()).unzip();
+        let waiting = |gone: oneshot::Receiver<()>| {
+            let ended = ended.clone();
+            async move {
+                gone.await.expect("it is told to go on");
+                ended.count.fetch_add(1, Ordering::SeqCst);
+                ended.waker.wake();
+            }
+        };
+        let mut waiting: Vec<_> = gone.into_iter().map(waiting).collect();
+        let elsewhere = waiting.split_off(own);
+        let (handing_to, all) = (tasks.clone(), ended.clone());
+        let handing = spawn(async move { elsewhere.into_iter().for_each(|task| handing_to.execute(task)) });
+        let spawning_to = tasks.clone();
+        let connection = poll_fn(move |context| {
+            all.waker.register(context.waker());
+            if let Some(task) = waiting.pop() {
+                spawning_to.execute(task);
+            }
+            let is_over = all.count.load(Ordering::SeqCst) == (own + handed_in) as u64;
+            if is_over { Poll::Ready(()) } else { Poll::Pending }
         });
+        let waking: Vec<_> = go.into_iter().map(|go| spawn(async move { go.send(()) })).collect();
+        Driven::new(connection, tasks).await;
+        handing.await.expect("no panic");
+        for waking in waking {
+            waking.await.expect("no panic").expect("it waits");
+        }
+    }
+
+    #[test]
+    fn a_task_of_a_connection_goes_on_whoever_wakes_it() {
+        explore(|| block_on(run(1, 0)));
+        explore(|| block_on(run(2, 1)));
+    }
+
+    #[test]
+    fn a_task_that_is_handed_in_from_elsewhere_is_begun() {
+        explore(|| block_on(run(0, 1)));
     }
 }

@@ -17,7 +17,7 @@ use crate::ports::{Env, TaskHandle};
 use crate::sync::Notify;
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct StillEnv {
+pub(crate) struct StillEnv {
     shared: Arc<Shared>,
     is_broken: bool,
 }
@@ -39,7 +39,7 @@ struct Clock {
 
 impl StillEnv {
     /// Lets time pass, and wakes who waited for it.
-    pub(super) fn pass(&self, duration: Duration) {
+    pub(crate) fn pass(&self, duration: Duration) {
         let due: Vec<Waker> = {
             let mut clock = self.shared.clock.lock().expect("no panic");
             clock.passed += duration;
@@ -56,7 +56,7 @@ impl StillEnv {
     }
 
     /// Waits until no task is left.
-    pub(super) async fn all_tasks_ended(&self) {
+    pub(crate) async fn all_tasks_ended(&self) {
         loop {
             let ended = self.shared.task_ended.notified();
             if self.shared.tasks.load(SeqCst) == 0 {
@@ -138,7 +138,7 @@ impl Env for StillEnv {
     }
 }
 
-pub(super) struct Sleep {
+pub(crate) struct Sleep {
     id: u64,
     until: Duration,
     shared: Arc<Shared>,

@@ -3,7 +3,7 @@
 //! sleeps over what it waits for is a deadlock, because nobody else wakes it here: no time passes by itself.
 
 mod cells;
-mod env;
+pub(crate) mod env;
 mod hubs;
 mod nodes;
 mod store;

@@ -84,6 +84,36 @@ fn a_message_is_answered_though_no_poll_comes() {
 }
 
 #[test]
+fn a_replica_hears_of_each_run_that_is_gone_with_its_hub() {
+    explore(|| {
+        block_on(async {
+            let world = World::with(Some("do you?"));
+            let replica = &world.shared.replica;
+            let running = world.env.spawn(crate::driver::run_replica(world.shared.clone()));
+            // Another ends the hub, whatever it is at.
+            let ending = world.clone();
+            let ending = spawn(async move {
+                let (cell, watch) = ending.subscribe().expect("there is room");
+                cell.end();
+                drop(watch);
+            });
+            replica.handle(&world.env, ReplicaEvent::Drain);
+            loop {
+                let mut news = std::pin::pin!(replica.news());
+                news.as_mut().enable();
+                if replica.is_drained() {
+                    break;
+                }
+                news.await;
+            }
+            ending.await.expect("no panic");
+            drop(running);
+            world.end().await;
+        });
+    });
+}
+
+#[test]
 fn a_replica_that_panics_in_the_hands_of_another_ends_its_own_task() {
     explore(|| {
         block_on(async {

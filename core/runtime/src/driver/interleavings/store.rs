@@ -8,15 +8,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mainstem_machine::{
-    Applied, CachedVersions, ChatId, ChatState, LeaseTerm, Message, MessageId, Page, Snapshot, StoreFacts,
-    Tail, Version, WallTime,
+    Applied, CachedVersions, ChatId, ChatState, LeaseTerm, Message, MessageId, Page, ReplicaId, Snapshot,
+    StoreFacts, Tail, Version, WallTime,
 };
 use tokio::sync::oneshot;
 
 use super::env::StillEnv;
 use crate::driver::yield_now;
 use crate::ports::{
-    Env, Fault, HeartbeatReport, Held, Listed, ReplicaRow, Request, Rival, Store, SyncReport, SyncRequest,
+    Env, Fault, HeartbeatReport, Held, Listed, Peer, ReplicaRow, Request, Rival, Store, SyncReport,
+    SyncRequest,
 };
 
 #[derive(Default)]
@@ -33,6 +34,9 @@ pub(super) struct MemoryStore {
 
 /// Where it is reached.
 pub(super) const RIVAL: &str = "there:1";
+/// The only other replica.
+pub(super) const PEER: &str = "peer";
+pub(super) const PEER_ADDRESS: &str = "peer:1";
 
 struct Row {
     state: Arc<ChatState>,
@@ -141,7 +145,9 @@ impl Store for MemoryStore {
         yield_now().await;
         let rival = Rival { address: RIVAL.into(), silent_for: Duration::ZERO };
         let rival = self.has_rival.load(SeqCst).then_some(rival);
-        Ok(HeartbeatReport { confirmed: held.to_vec(), peers: vec![], rival })
+        let peers =
+            vec![Peer { replica: ReplicaId::new(PEER).expect("an id"), address: PEER_ADDRESS.into() }];
+        Ok(HeartbeatReport { confirmed: held.to_vec(), peers, rival })
     }
 
     async fn deregister(&self, _: &ReplicaRow) -> Result<(), Fault> {
