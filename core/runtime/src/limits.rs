@@ -4,7 +4,7 @@
 pub mod driver {
     use std::time::Duration;
 
-    use mainstem_machine::limits::PAGE_READS_MAX;
+    use mainstem_machine::limits::{ACQUISITIONS_MAX, OVERDUE_MAX, PAGE_READS_MAX};
 
     use super::relay::FOLLOWS_PER_PEER_MAX;
 
@@ -13,9 +13,9 @@ pub mod driver {
     /// Events that one wake-up takes from one source before the other sources get their turn (B3).
     pub const EVENTS_MAX: usize = 64;
     /// Operations of one hub that can end at the same time, page reads included.
-    pub const OPERATIONS_MAX: usize = PAGE_READS_MAX + 8;
-    /// Notices that one wake-up handles before everything else gets its turn.
-    pub const NOTICES_MAX: usize = 64;
+    pub const HUB_OPERATIONS_MAX: usize = PAGE_READS_MAX + 8;
+    /// Operations of one replica that can end at the same time: acquisitions, overdue heartbeats and syncs, and the rest.
+    pub const REPLICA_OPERATIONS_MAX: usize = ACQUISITIONS_MAX + OVERDUE_MAX + 8;
     /// Follows of all peers together.
     pub const FOLLOWS_MAX: usize = 100_000;
     /// Follows of one peer: twice what it asks for, for an end may be heard of later than what replaces it.

@@ -3,10 +3,8 @@
 //! subscription, the dial or relay, the model's run. Dropping any of these ends it, so nothing can be left
 //! behind (B2).
 
-use std::any::Any;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -24,113 +22,113 @@ use mainstem_machine::{
 };
 
 use super::database::{bounded, outcome};
-use super::sleeper::Sleeper;
-use super::task_waker::TaskWaker;
-use super::{Shared, lock, yield_now};
-use crate::limits::driver::{EVENTS_MAX, OPERATIONS_MAX};
+use super::drive::{Cell, Driven, Hands, Inner, drive};
+use super::{Shared, lock};
+use crate::limits::driver::{EVENTS_MAX, HUB_OPERATIONS_MAX};
 use crate::ports::{
     Applied, BusError, BusSubscription, Conversation, Effect, Env, Fault, Generated, Generation, Request,
     TaskHandle, Topic, within,
 };
 use crate::relay::{Follow, RelayStream};
-use crate::sync::{Mutex, Notified, Notify};
+use crate::sync::{Mutex, Notified};
 use crate::tape::Recorded;
+
+impl Driven for Hub {
+    type Event = HubEvent;
+    type Beside = Beside;
+
+    const WAKE: HubEvent = HubEvent::Wake;
+
+    fn handle(hub: &mut Recorded<Self>, now: Time, event: HubEvent) {
+        hub.handle(now, event);
+    }
+
+    fn wake_at(&self) -> Option<Time> {
+        self.poll_timeout().map(|deadline| deadline.at)
+    }
+
+    fn take_news(hub: &mut Recorded<Self>) -> bool {
+        hub.take_news()
+    }
+}
+
+/// What is kept beside a hub.
+#[derive(Default)]
+pub(super) struct Beside {
+    joined: JoinedParts,
+    last_id: u64,
+    /// The lease under which the hub has a runner.
+    assigned: Option<Lease>,
+}
 
 /// A hub, its task, and the viewers and followers that wait for changes.
 pub(crate) struct HubCell<E: Env> {
     chat: ChatId,
-    inner: Mutex<Inner>,
-    news: Notify,
-    task_waker: TaskWaker,
+    cell: Cell<Hub>,
     task: Mutex<Option<TaskHandle>>,
     env: std::marker::PhantomData<fn() -> E>,
 }
 
-struct Inner {
-    hub: Recorded<Hub>,
-    joined: JoinedParts,
-    pending: VecDeque<HubAction>,
-    last_id: u64,
-    /// The lease under which the hub has a runner.
-    assigned: Option<Lease>,
-    /// The task has ended, or is about to.
-    ended: bool,
-    /// What the hub panicked with in somebody's hands: its task goes on with it.
-    panic: Option<Box<dyn Any + Send>>,
-}
-
 /// The hub, while its lock is held.
 pub(crate) struct Entry<'a> {
-    inner: &'a mut Inner,
+    inner: &'a mut Inner<Hub>,
     now: Time,
-    moved: bool,
 }
 
 impl Entry<'_> {
     pub(crate) fn handle(&mut self, event: HubEvent) {
-        if self.inner.hub.is_finished() {
-            return;
-        }
         if let HubEvent::Acquired { state, .. } = &event {
-            self.inner.assigned = Some(state.lease);
+            self.inner.beside.assigned = Some(state.lease);
         }
-        self.inner.hub.handle(self.now, event);
-        self.drain();
-        self.moved = true;
+        self.inner.handle(self.now, event);
     }
 
     pub(crate) fn next_event(&mut self, subscription: SubscriptionId) -> Option<StreamEvent> {
-        let Inner { hub, joined, .. } = &mut *self.inner;
-        let event = hub.next_event(self.now, subscription, joined);
-        self.moved |= self.drain();
+        let Inner { machine, beside, .. } = &mut *self.inner;
+        let event = machine.next_event(self.now, subscription, &mut beside.joined);
+        self.inner.collect();
         event
     }
 
     pub(crate) fn next_frame(&mut self, follower: FollowerId) -> Option<RelayFrame> {
-        let frame = self.inner.hub.next_frame(self.now, follower);
-        self.moved |= self.drain();
+        let frame = self.inner.machine.next_frame(self.now, follower);
+        self.inner.collect();
         frame
     }
 
     pub(crate) fn subscribe(&mut self, from: Resume) -> Option<SubscriptionId> {
-        if !self.inner.hub.has_capacity_for_viewer() {
+        if !self.inner.machine.has_capacity_for_viewer() {
             return None;
         }
-        self.inner.last_id += 1;
-        let subscription = SubscriptionId(self.inner.last_id);
+        let subscription = SubscriptionId(self.next_id());
         self.handle(HubEvent::Subscribe { subscription, from });
         Some(subscription)
     }
 
     pub(crate) fn follow(&mut self, position: Option<RelayPosition>) -> Option<FollowerId> {
-        if !self.inner.hub.has_capacity_for_follower() {
+        if !self.inner.machine.has_capacity_for_follower() {
             return None;
         }
-        self.inner.last_id += 1;
-        let follower = FollowerId(self.inner.last_id);
+        let follower = FollowerId(self.next_id());
         self.handle(HubEvent::Follow { follower, position });
         Some(follower)
     }
 
+    fn next_id(&mut self) -> u64 {
+        self.inner.beside.last_id += 1;
+        self.inner.beside.last_id
+    }
+
     pub(crate) fn ending(&self) -> Option<Ending> {
-        self.inner.hub.ending()
+        self.inner.machine.ending()
     }
 
     pub(crate) fn cached(&self) -> Option<CachedVersions> {
-        self.inner.hub.cached()
+        self.inner.machine.cached()
     }
 
     pub(crate) fn is_over_for(&self, follower: FollowerId) -> bool {
-        self.inner.hub.is_over_for(follower)
-    }
-
-    fn drain(&mut self) -> bool {
-        let mut any = false;
-        while let Some(action) = self.inner.hub.poll_action() {
-            self.inner.pending.push_back(action);
-            any = true;
-        }
-        any
+        self.inner.machine.is_over_for(follower)
     }
 }
 
@@ -139,14 +137,11 @@ impl<E: Env> HubCell<E> {
     pub(super) fn spawn(shared: &Arc<Shared<E>>, chat: ChatId) -> Arc<Self> {
         let now = shared.env.now();
         let hub = Hub::new(now, shared.hub_config.clone());
-        let hub = Recorded::new(hub, shared.hub_tape(chat, now));
-        let (joined, pending) = (JoinedParts::default(), VecDeque::new());
-        let inner = Inner { hub, joined, pending, last_id: 0, assigned: None, ended: false, panic: None };
-        let (news, task_waker, task) = (Notify::new(), TaskWaker::default(), Mutex::default());
-        let inner = Mutex::new(inner);
-        let cell = Arc::new(Self { chat, inner, news, task_waker, task, env: std::marker::PhantomData });
+        let cell = Cell::new(Recorded::new(hub, shared.hub_tape(chat, now)), Beside::default());
+        let (task, env) = (Mutex::default(), std::marker::PhantomData);
+        let cell = Arc::new(Self { chat, cell, task, env });
         let ended = Ended { shared: shared.clone(), cell: cell.clone() };
-        let handle = shared.env.spawn(HubTask::new(ended).run());
+        let handle = shared.env.spawn(drive(HubTask::new(ended)));
         *lock(&cell.task) = Some(handle);
         cell
     }
@@ -157,57 +152,27 @@ impl<E: Env> HubCell<E> {
 
     /// Completes when the hub may have changed. Enable it before reading the hub.
     pub(crate) fn news(&self) -> Notified<'_> {
-        self.news.notified()
+        self.cell.news()
     }
 
-    /// Calls `act` with the hub and wakes its task. `None` if the hub is finished, or panics: then its task unwinds,
-    /// and who has called goes on, for they may be what a replica cannot live without (B3).
+    /// Calls `act` with the hub and wakes its task. `None` if the hub is finished, or panics.
     pub(crate) fn enter<T>(&self, env: &E, act: impl FnOnce(&mut Entry<'_>) -> T) -> Option<T> {
-        let (done, moved) = self.enter_quietly(env, act)?;
-        if moved {
-            self.task_waker.wake();
-        }
-        Some(done)
-    }
-
-    /// The same for the task itself, which need not be woken.
-    fn enter_quietly<T>(&self, env: &E, act: impl FnOnce(&mut Entry<'_>) -> T) -> Option<(T, bool)> {
-        let mut inner = lock(&self.inner);
-        if inner.ended || inner.hub.is_finished() {
-            return None;
-        }
-        let mut entry = Entry { inner: &mut inner, now: env.now(), moved: false };
-        let done = catch_unwind(AssertUnwindSafe(|| act(&mut entry)));
-        let moved = entry.moved;
-        let done = match done {
-            Ok(done) => done,
-            Err(panic) => {
-                (inner.ended, inner.panic) = (true, Some(panic));
-                drop(inner);
-                self.task_waker.wake();
-                return None;
-            }
-        };
-        let news = inner.hub.take_news();
-        drop(inner);
-        if news {
-            self.news.notify_waiters();
-        }
-        Some((done, moved))
+        self.cell.enter(|inner| act(&mut Entry { inner, now: env.now() }))
     }
 
     pub(super) fn snapshot_version(&self) -> Version {
-        lock(&self.inner).hub.snapshot_version()
+        self.cell.read(|inner| inner.machine.snapshot_version())
     }
 
     /// Measures the hub, and asserts its invariants.
     pub(super) fn inspect(&self) -> [Measure; 5] {
-        let inner = lock(&self.inner);
-        let measures = inner.hub.measures();
-        if measures.iter().all(|measure| measure.value <= measure.max) {
-            inner.hub.assert_invariants();
-        }
-        measures
+        self.cell.read(|inner| {
+            let measures = inner.machine.measures();
+            if measures.iter().all(|measure| measure.value <= measure.max) {
+                inner.machine.assert_invariants();
+            }
+            measures
+        })
     }
 
     /// Ends the task, whatever it is doing.
@@ -231,13 +196,9 @@ struct Ended<E: Env> {
 
 impl<E: Env> Drop for Ended<E> {
     fn drop(&mut self) {
-        let assigned = {
-            let mut inner = lock(&self.cell.inner);
-            inner.ended = true;
-            inner.assigned.take()
-        };
+        self.cell.cell.end();
+        let assigned = self.cell.cell.beside(|beside| beside.assigned.take());
         self.shared.registry.remove(&self.cell);
-        self.cell.news.notify_waiters();
         if let Some(lease) = assigned {
             let gone = ReplicaEvent::RunnerGone { chat: self.cell.chat, lease };
             self.shared.replica.handle(&self.shared.env, gone);
@@ -263,7 +224,6 @@ struct HubTask<E: Env> {
     relay: Option<(DialId, RelayStream)>,
     histories: BTreeMap<OpId, History>,
     generation: Option<(GenerationId, Generation)>,
-    sleeper: Sleeper<E>,
 }
 
 impl<E: Env> HubTask<E> {
@@ -276,60 +236,7 @@ impl<E: Env> HubTask<E> {
             relay: None,
             histories: BTreeMap::new(),
             generation: None,
-            sleeper: Sleeper::new(),
         }
-    }
-
-    async fn run(mut self) {
-        let mut events = Vec::with_capacity(4);
-        loop {
-            let (actions, deadline, finished) = {
-                let mut inner = lock(&self.ended.cell.inner);
-                if let Some(panic) = inner.panic.take() {
-                    drop(inner);
-                    resume_unwind(panic);
-                }
-                let actions = std::mem::take(&mut inner.pending);
-                (actions, inner.hub.poll_timeout(), inner.hub.is_finished())
-            };
-            for action in actions {
-                self.execute(action);
-            }
-            if finished {
-                return;
-            }
-            self.sleeper.set(&self.ended.shared.env, deadline.map(|deadline| deadline.at));
-            std::future::poll_fn(|context| self.poll_events(context, &mut events)).await;
-            assert!(
-                events.len() <= EVENTS_MAX + OPERATIONS_MAX,
-                "B3: a hub keeps its thread for a bounded number of events"
-            );
-            let many = events.len() >= EVENTS_MAX;
-            let (cell, env) = (&self.ended.cell, &self.ended.shared.env);
-            cell.enter_quietly(env, |entry| {
-                for event in events.drain(..) {
-                    entry.handle(event);
-                }
-            });
-            if many {
-                yield_now().await;
-            }
-        }
-    }
-
-    /// Collects events. Ready if there are any, or if another task has changed the hub.
-    fn poll_events(&mut self, context: &mut Context<'_>, events: &mut Vec<HubEvent>) -> Poll<()> {
-        let woken = self.ended.cell.task_waker.poll(context);
-        self.poll_bus(context, events);
-        while let Poll::Ready(Some(done)) = Pin::new(&mut self.operations).poll_next(context) {
-            events.push(self.take(done));
-        }
-        self.poll_relay(context, events);
-        self.poll_generation(context, events);
-        if self.sleeper.poll(context).is_ready() {
-            events.push(HubEvent::Wake);
-        }
-        if woken || !events.is_empty() { Poll::Ready(()) } else { Poll::Pending }
     }
 
     fn poll_bus(&mut self, context: &mut Context<'_>, events: &mut Vec<HubEvent>) {
@@ -442,6 +349,37 @@ impl<E: Env> HubTask<E> {
         }
     }
 
+    fn forget(&self, lease: Lease) {
+        self.ended.cell.cell.beside(|beside| beside.assigned.take_if(|assigned| *assigned == lease));
+    }
+
+    fn operate(&mut self, operation: impl Future<Output = Done> + Send + 'static) {
+        self.operations.push(Box::pin(operation));
+    }
+}
+
+impl<E: Env> Hands<E> for HubTask<E> {
+    type Machine = Hub;
+
+    const OPERATIONS_MAX: usize = HUB_OPERATIONS_MAX;
+
+    fn cell(&self) -> &Cell<Hub> {
+        &self.ended.cell.cell
+    }
+
+    fn env(&self) -> &E {
+        &self.ended.shared.env
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>, events: &mut Vec<HubEvent>) {
+        self.poll_bus(context, events);
+        while let Poll::Ready(Some(done)) = Pin::new(&mut self.operations).poll_next(context) {
+            events.push(self.take(done));
+        }
+        self.poll_relay(context, events);
+        self.poll_generation(context, events);
+    }
+
     fn execute(&mut self, action: HubAction) {
         let (shared, chat) = (self.ended.shared.clone(), self.ended.cell.chat);
         tracing::trace!(%chat, ?action, "action");
@@ -497,15 +435,6 @@ impl<E: Env> HubTask<E> {
                 shared.replica.handle(&shared.env, event);
             }
         }
-    }
-
-    fn forget(&self, lease: Lease) {
-        let mut inner = lock(&self.ended.cell.inner);
-        inner.assigned.take_if(|assigned| *assigned == lease);
-    }
-
-    fn operate(&mut self, operation: impl Future<Output = Done> + Send + 'static) {
-        self.operations.push(Box::pin(operation));
     }
 }
 

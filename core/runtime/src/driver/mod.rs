@@ -1,8 +1,9 @@
 //! Drives the machines: one task for each hub, and one for the replica. The tasks pass events in and carry
-//! out the actions; they decide nothing.
+//! out the actions; they decide nothing. One loop serves both (`drive`).
 
 mod announcer;
 mod database;
+mod drive;
 mod follows;
 mod heartbeats;
 mod hub;

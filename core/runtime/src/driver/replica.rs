@@ -1,9 +1,6 @@
 //! The replica's own task: leases, membership, and the periodic sync.
 
-use std::any::Any;
-use std::collections::VecDeque;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,85 +11,71 @@ use mainstem_machine::limits::OP_TIMEOUT;
 use mainstem_machine::replica::{Heartbeat, Replica, ReplicaAction, ReplicaConfig, ReplicaEvent, SyncResult};
 use mainstem_machine::{ChatId, OpId, Time};
 
+use super::Shared;
 use super::database::{bounded, outcome};
-use super::sleeper::Sleeper;
-use super::task_waker::TaskWaker;
-use super::{Shared, lock};
-use crate::limits::driver::NOTICES_MAX;
+use super::drive::{Cell, Driven, Hands, drive};
+use crate::limits::driver::{EVENTS_MAX, REPLICA_OPERATIONS_MAX};
 use crate::ports::{
     BusError, BusSubscription, Env, Fault, Held, Request, SyncReport, SyncRequest, Topic, within,
 };
-use crate::sync::{Mutex, Notified, Notify};
+use crate::sync::Notified;
 use crate::tape::{Machine, Recorded, Recording};
 
-/// The replica's machine, and the tasks that wait for changes of it.
-pub(crate) struct ReplicaCell {
-    inner: Mutex<Inner>,
-    task_waker: TaskWaker,
-    news: Notify,
+impl Driven for Replica {
+    type Event = ReplicaEvent;
+    type Beside = ();
+
+    const WAKE: ReplicaEvent = ReplicaEvent::Wake;
+
+    fn handle(replica: &mut Recorded<Self>, now: Time, event: ReplicaEvent) {
+        replica.handle(now, event);
+    }
+
+    fn wake_at(&self) -> Option<Time> {
+        self.poll_timeout().map(|deadline| deadline.at)
+    }
+
+    fn take_news(_: &mut Recorded<Self>) -> bool {
+        true
+    }
 }
 
-struct Inner {
-    replica: Recorded<Replica>,
-    pending: VecDeque<ReplicaAction>,
-    /// The machine has panicked, and handles nothing more.
-    broken: bool,
-    /// What it panicked with in somebody's hands: its task goes on with it.
-    panic: Option<Box<dyn Any + Send>>,
-}
+/// The replica's machine, and the tasks that wait for changes of it.
+pub(crate) struct ReplicaCell(Cell<Replica>);
 
 impl ReplicaCell {
     pub(crate) fn new(now: Time, config: ReplicaConfig, recording: Option<&Recording>) -> Self {
         let first = || Machine::Replica { config: config.clone() };
         let tape = recording.and_then(|recording| recording.begin(first(), now));
-        let replica = Recorded::new(Replica::new(now, config), tape);
-        let inner = Inner { replica, pending: VecDeque::new(), broken: false, panic: None };
-        let (task_waker, news) = (TaskWaker::default(), Notify::new());
-        Self { inner: Mutex::new(inner), task_waker, news }
+        Self(Cell::new(Recorded::new(Replica::new(now, config), tape), ()))
     }
 
-    /// Hands an event in and wakes the task. If the machine panics at it, its task unwinds, and who has called goes
-    /// on: it may be a hub, or a request (B3).
+    /// Hands an event in and wakes the task.
     pub(crate) fn handle<E: Env>(&self, env: &E, event: ReplicaEvent) {
-        {
-            let mut inner = lock(&self.inner);
-            if inner.broken {
-                return;
-            }
-            let Inner { replica, pending, .. } = &mut *inner;
-            let handled = catch_unwind(AssertUnwindSafe(|| {
-                replica.handle(env.now(), event);
-                pending.extend(std::iter::from_fn(|| replica.poll_action()));
-            }));
-            if let Err(panic) = handled {
-                (inner.broken, inner.panic) = (true, Some(panic));
-            }
-        }
-        self.task_waker.wake();
-        self.news.notify_waiters();
+        self.0.enter(|inner| inner.handle(env.now(), event));
     }
 
     pub(crate) fn is_connected(&self) -> bool {
-        lock(&self.inner).replica.is_connected()
+        self.0.read(|inner| inner.machine.is_connected())
     }
 
     /// Whether the chat is, or may be about to become, this replica's to work on.
     pub(crate) fn works_on(&self, chat: ChatId) -> bool {
-        lock(&self.inner).replica.works_on(chat)
+        self.0.read(|inner| inner.machine.works_on(chat))
     }
 
     /// See [`Replica::name_lost`].
     pub(crate) fn name_lost(&self) -> Option<Arc<str>> {
-        lock(&self.inner).replica.name_lost().cloned()
+        self.0.read(|inner| inner.machine.name_lost().cloned())
     }
 
     pub(crate) fn is_drained(&self) -> bool {
-        lock(&self.inner).replica.is_drained()
+        self.0.read(|inner| inner.machine.is_drained())
     }
 
     /// Completes when the replica's state has changed. Enable it before reading the state.
     pub(crate) fn news(&self) -> Notified<'_> {
-        self.news.notified()
+        self.0.news()
     }
 }
 
@@ -109,47 +92,32 @@ enum Done {
 
 /// Drives the replica's machine until it is dropped.
 pub(crate) async fn run<E: Env>(shared: Arc<Shared<E>>) {
-    let task =
-        ReplicaTask { shared, operations: FuturesUnordered::new(), bus: None, sleeper: Sleeper::new() };
-    task.run().await;
+    shared.replica.handle(&shared.env, ReplicaEvent::Wake);
+    drive(ReplicaTask { shared, operations: FuturesUnordered::new(), bus: None }).await;
 }
 
 struct ReplicaTask<E: Env> {
     shared: Arc<Shared<E>>,
     operations: FuturesUnordered<BoxFuture<'static, Done>>,
     bus: Option<BusSubscription>,
-    sleeper: Sleeper<E>,
 }
 
-impl<E: Env> ReplicaTask<E> {
-    async fn run(mut self) {
-        self.shared.replica.handle(&self.shared.env, ReplicaEvent::Wake);
-        loop {
-            let (actions, deadline) = {
-                let mut inner = lock(&self.shared.replica.inner);
-                if let Some(panic) = inner.panic.take() {
-                    drop(inner);
-                    resume_unwind(panic);
-                }
-                (std::mem::take(&mut inner.pending), inner.replica.poll_timeout())
-            };
-            for action in actions {
-                self.execute(action);
-            }
-            self.sleeper.set(&self.shared.env, deadline.map(|deadline| deadline.at));
-            let mut events = Vec::new();
-            std::future::poll_fn(|context| self.poll_events(context, &mut events)).await;
-            for event in events {
-                self.shared.replica.handle(&self.shared.env, event);
-            }
-        }
+impl<E: Env> Hands<E> for ReplicaTask<E> {
+    type Machine = Replica;
+
+    const OPERATIONS_MAX: usize = REPLICA_OPERATIONS_MAX;
+
+    fn cell(&self) -> &Cell<Replica> {
+        &self.shared.replica.0
     }
 
-    fn poll_events(&mut self, context: &mut Context<'_>, events: &mut Vec<ReplicaEvent>) -> Poll<()> {
-        let cell = &self.shared.replica;
-        let woken = cell.task_waker.poll(context);
+    fn env(&self) -> &E {
+        &self.shared.env
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>, events: &mut Vec<ReplicaEvent>) {
         while let Some(bus) = &mut self.bus
-            && events.len() < NOTICES_MAX
+            && events.len() < EVENTS_MAX
             && let Poll::Ready(notice) = bus.as_mut().poll_next(context)
         {
             events.push(match notice {
@@ -173,10 +141,6 @@ impl<E: Env> ReplicaTask<E> {
                 }
             });
         }
-        if self.sleeper.poll(context).is_ready() {
-            events.push(ReplicaEvent::Wake);
-        }
-        if woken || !events.is_empty() { Poll::Ready(()) } else { Poll::Pending }
     }
 
     fn execute(&mut self, action: ReplicaAction) {
@@ -212,7 +176,9 @@ impl<E: Env> ReplicaTask<E> {
             ReplicaAction::To { chat, event } => shared.tell_hub(chat, event),
         }
     }
+}
 
+impl<E: Env> ReplicaTask<E> {
     fn operate(&mut self, operation: impl Future<Output = Done> + Send + 'static) {
         self.operations.push(Box::pin(operation));
     }

@@ -16,6 +16,7 @@ mod tests;
 mod text;
 
 pub use format::{End, Head, Machine, TapeError, frames, is_tape};
+pub(crate) use machine::Taped;
 pub use recorded::Recording;
 pub(crate) use recorded::{Recorded, Tape};
 pub use replay::{Ending, Replayed, Step, Verdict, replay};
