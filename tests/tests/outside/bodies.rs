@@ -111,6 +111,22 @@ async fn may_send(replica: &Replica) -> bool {
     status(answer) == 100
 }
 
+/// Bytes that were sent to this address, and that nobody has read yet.
+fn unread(address: &str) -> u64 {
+    let port: u16 = address.rsplit(':').next().and_then(|port| port.parse().ok()).expect("it has a port");
+    let sockets = std::fs::read_to_string("/proc/net/tcp").expect("Linux tells");
+    let hex = |digits: &str| u64::from_str_radix(digits, 16).expect("it is a number");
+    let here = |end: &str| hex(end.rsplit(':').next().expect("it has a port")) == u64::from(port);
+    let queues = sockets.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+    // Local and remote address, state, and bytes to be sent and to be read.
+    let bytes = |socket: Vec<&str>| match socket[4].split_once(':') {
+        Some((_, to_read)) if here(socket[1]) => hex(to_read),
+        Some((to_send, _)) if here(socket[2]) => hex(to_send),
+        _ => 0,
+    };
+    queues.map(bytes).sum()
+}
+
 #[tokio::test]
 async fn bodies_that_are_being_read_have_a_budget_together() {
     let scratch = Scratch::new();
@@ -128,14 +144,19 @@ async fn bodies_that_are_being_read_have_a_budget_together() {
             sender
         }));
     }
-    until("B1: the budget is used up", async || (!may_send(&replica).await).then_some(())).await;
+    // Who is refused is told at the end of what it sends. So nobody ends before all the rest was read.
+    let mut sent = vec![];
+    for sender in senders {
+        sent.push(sender.await.expect("it sends"));
+    }
+    until("all is read", async || (unread(replica.address()) == 0).then_some(())).await;
+    assert!(!may_send(&replica).await, "B1: the budget is used up");
     // What is small, or has no body, has its place.
     let chat = client.create("hello").await;
     client.interrupt(&chat).await;
     client.get(&format!("/v1/chats/{chat}")).await.expect(200);
     let mut refused = 0;
-    for sender in senders {
-        let mut sender = sender.await.expect("it sends");
+    for mut sender in sent {
         sender.send(last).await;
         let answer = sender.until("an answer", |answer| answer.ends_with('}')).await;
         let is_refused = status(answer) == 503 && answer.contains("\"overloaded\"");
