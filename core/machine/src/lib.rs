@@ -12,7 +12,7 @@ extern crate std;
 
 pub mod announce;
 mod applied;
-mod backoff;
+pub mod backoff;
 mod bus_subscription;
 mod chat;
 mod command;

@@ -7,17 +7,17 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::stream::BoxStream;
+use mainstem_machine::backoff::{Failure, Retries, Verdict};
 use mainstem_machine::hub::{HubConfig, HubEvent, Measure};
-use mainstem_machine::limits::{OP_RETRY_DELAY_MAX, OP_RETRY_DELAY_MIN, OP_TIMEOUT};
+use mainstem_machine::limits::OP_TIMEOUT;
 use mainstem_machine::replica::{ReplicaConfig, ReplicaEvent};
 
 use mainstem_machine::{
     Accepted, ChatId, ChatState, Command, MessageId, Rejection, RelayFault, RelayFrame, ReplicaId, Resume,
-    Time,
 };
 
 use crate::driver::{Entry, Followed, Follows, HubCell, Next, ReplicaCell, Shared, Vitals, Watch, lock};
-use crate::limits::driver::{HAND_OVER_TIMEOUT, RETRY_BUDGET};
+use crate::limits::driver::HAND_OVER_TIMEOUT;
 use crate::ports::{
     Applied, Bus, Env, Fault, Generator, IdempotencyKey, Keep, Listed, Page, ReplicaRow, Request, Store,
     TaskHandle, within,
@@ -228,12 +228,12 @@ impl<E: Env> Node<E> {
     where
         F: Future<Output = Result<T, Fault>> + 'a,
     {
-        let mut retry_budget = RetryBudget::new(self.shared.env.now());
+        let mut retries = Retries::new(self.shared.env.now());
         loop {
             let answer = within(&self.shared.env, OP_TIMEOUT, read()).await;
             match answer.unwrap_or_else(|_| Err(Fault::Unknown("no answer in time".into()))) {
                 Ok(read) => return Ok(read),
-                Err(fault) => retry_budget.wait(&self.shared.env, &fault).await?,
+                Err(fault) => wait_to_retry(&self.shared.env, &mut retries, &fault).await?,
             }
         }
     }
@@ -368,45 +368,33 @@ async fn settle<E: Env>(shared: &Arc<Shared<E>>, request: &Request) -> Result<Ap
         request.idempotency_key.is_some(),
         "S6: only a command with an idempotency key may be applied again"
     );
-    let mut retry_budget = RetryBudget::new(shared.env.now());
+    let mut retries = Retries::new(shared.env.now());
     loop {
         match shared.apply(request).await {
             Ok(applied) => return Ok(applied),
-            Err(fault) => retry_budget.wait(&shared.env, &fault).await?,
+            Err(fault) => wait_to_retry(&shared.env, &mut retries, &fault).await?,
         }
     }
 }
 
-/// How long a request goes on retrying.
-struct RetryBudget {
-    since: Time,
-    delay: Duration,
-    /// A try had an unknown outcome: what was asked for may have happened.
-    may_have_happened: bool,
-}
-
-impl RetryBudget {
-    fn new(now: Time) -> Self {
-        Self { since: now, delay: OP_RETRY_DELAY_MIN, may_have_happened: false }
-    }
-
-    async fn wait<E: Env>(&mut self, env: &E, fault: &Fault) -> Result<(), EdgeError> {
-        // It has waited for its turn already, and one that goes on waiting keeps others from theirs (B3).
-        if let Fault::Full(detail) = fault {
+/// Waits for the next try of a request, if there is to be one.
+async fn wait_to_retry<E: Env>(env: &E, retries: &mut Retries, fault: &Fault) -> Result<(), EdgeError> {
+    let failure = match fault {
+        Fault::Full(detail) => {
             tracing::debug!(detail, "a request was turned away");
-            if self.may_have_happened {
-                return Err(EdgeError::Unavailable(fault.to_string()));
-            }
+            Failure::Full
+        }
+        Fault::Refused(_) => Failure::Refused,
+        Fault::Unknown(_) => Failure::Unknown,
+    };
+    match retries.on_failure(env.now(), failure, env.entropy()) {
+        Verdict::Again(delay) => env.sleep(delay).await,
+        Verdict::Unavailable => return Err(EdgeError::Unavailable(fault.to_string())),
+        Verdict::Overloaded => {
             return Err(EdgeError::Overloaded("all of its connections to the database are in use"));
         }
-        self.may_have_happened |= matches!(fault, Fault::Unknown(_));
-        if env.now().since(self.since) + self.delay > RETRY_BUDGET {
-            return Err(EdgeError::Unavailable(fault.to_string()));
-        }
-        env.sleep(self.delay).await;
-        self.delay = (self.delay * 2).min(OP_RETRY_DELAY_MAX);
-        Ok(())
     }
+    Ok(())
 }
 
 /// Serves the frames for peers that follow a chat here.

@@ -142,8 +142,8 @@ impl<M: Driven> Cell<M> {
 pub(super) trait Hands<E: Env> {
     type Machine: Driven;
 
-    /// Operations that can end at the same time.
-    const OPERATIONS_MAX: usize;
+    /// How many operations can end at the same time.
+    const OPERATIONS: usize;
 
     fn cell(&self) -> &Cell<Self::Machine>;
     fn env(&self) -> &E;
@@ -184,7 +184,7 @@ pub(super) async fn drive<E: Env, H: Hands<E>>(mut hands: H) {
         .await;
         let many = events.len() >= EVENTS_MAX;
         assert!(
-            events.len() <= EVENTS_MAX + H::OPERATIONS_MAX,
+            events.len() <= EVENTS_MAX + H::OPERATIONS,
             "B3: a machine keeps its thread for a bounded number of events"
         );
         let now = hands.env().now();

@@ -361,7 +361,7 @@ impl<E: Env> HubTask<E> {
 impl<E: Env> Hands<E> for HubTask<E> {
     type Machine = Hub;
 
-    const OPERATIONS_MAX: usize = HUB_OPERATIONS_MAX;
+    const OPERATIONS: usize = HUB_OPERATIONS_MAX;
 
     fn cell(&self) -> &Cell<Hub> {
         &self.ended.cell.cell

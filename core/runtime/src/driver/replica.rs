@@ -105,7 +105,7 @@ struct ReplicaTask<E: Env> {
 impl<E: Env> Hands<E> for ReplicaTask<E> {
     type Machine = Replica;
 
-    const OPERATIONS_MAX: usize = REPLICA_OPERATIONS_MAX;
+    const OPERATIONS: usize = REPLICA_OPERATIONS_MAX;
 
     fn cell(&self) -> &Cell<Replica> {
         &self.shared.replica.0

@@ -1,6 +1,7 @@
 //! The schema. Migrations run at start, each in a transaction, by one process at a time. A database of
 //! another program, or of a newer version of this one, is refused unchanged.
 
+use mainstem_machine::backoff::Backoff;
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator};
 
@@ -66,8 +67,9 @@ async fn run_patiently(
     connection: &mut impl Migrate,
     waits_for: &mut Option<i64>,
 ) -> Result<(), MigrateError> {
-    let mut delay = MIGRATE_RETRY_DELAY_MIN;
+    let mut backoff = Backoff::between(MIGRATE_RETRY_DELAY_MIN, MIGRATE_RETRY_DELAY_MAX);
     loop {
+        let delay = backoff.next_delay();
         match migrator.run_direct(None, connection, false).await {
             Err(MigrateError::ExecuteMigration(error, version)) if is_lock_timeout(&error) => {
                 tracing::warn!(
@@ -85,7 +87,6 @@ async fn run_patiently(
             done => return done,
         }
         tokio::time::sleep(delay).await;
-        delay = (2 * delay).min(MIGRATE_RETRY_DELAY_MAX);
     }
 }
 

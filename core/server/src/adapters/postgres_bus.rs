@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
+use mainstem_machine::backoff::Backoff;
 use mainstem_runtime::ports::{Bus, BusError, BusSubscription, Notice, Topic};
+use rand::rngs::OsRng;
+use rand::{RngCore, TryRngCore};
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
 use sqlx::{Executor, query};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
@@ -153,12 +156,12 @@ async fn listen(
     listens: Arc<watch::Sender<Listening>>,
     mut outdated: watch::Receiver<Option<Instant>>,
 ) {
-    let mut delay = LISTEN_RETRY_DELAY_MIN;
+    let mut backoff = Backoff::between(LISTEN_RETRY_DELAY_MIN, LISTEN_RETRY_DELAY_MAX);
     loop {
         outdated.mark_unchanged();
         match timeout(OPEN_TIMEOUT, connect(&options)).await {
             Ok(Ok(mut listener)) => {
-                delay = LISTEN_RETRY_DELAY_MIN;
+                backoff.reset();
                 listens.send_replace(Listening::Yes);
                 let lost = tokio::select! {
                     biased;
@@ -178,8 +181,8 @@ async fn listen(
             }
             Err(_) => tracing::debug!("listening was not answered"),
         }
-        sleep(delay).await;
-        delay = (delay * 2).min(LISTEN_RETRY_DELAY_MAX);
+        // All replicas lose their connections at once when the server goes away.
+        sleep(backoff.next_delay_spread(OsRng.unwrap_err().next_u64())).await;
     }
 }
 

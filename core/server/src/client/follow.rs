@@ -1,9 +1,8 @@
 //! A chat's stream that resumes by cursor when it breaks, on the next server if there are several.
 
-use std::time::Duration;
-
+use mainstem_machine::backoff::Backoff;
 use rand::rngs::OsRng;
-use rand::{Rng, TryRngCore};
+use rand::{RngCore, TryRngCore};
 
 use super::{Api, CallError, EventStream};
 use crate::limits::client::{RETRY_DELAY_MAX, RETRY_DELAY_MIN};
@@ -15,7 +14,7 @@ pub struct Follow {
     chat: String,
     cursor: Option<String>,
     stream: Option<EventStream>,
-    delay: Duration,
+    backoff: Backoff,
     /// Streams that told something.
     started: u64,
     /// The present one did.
@@ -26,8 +25,8 @@ impl Follow {
     /// Follows `chat` from `cursor`, first on the server at index `at`, then on the others in turn.
     pub fn new(servers: Vec<Api>, at: usize, chat: impl Into<String>, cursor: Option<String>) -> Self {
         assert!(!servers.is_empty(), "there is a server to follow on");
-        let delay = RETRY_DELAY_MIN;
-        Self { servers, at, chat: chat.into(), cursor, stream: None, delay, started: 0, has_told: false }
+        let backoff = Backoff::between(RETRY_DELAY_MIN, RETRY_DELAY_MAX);
+        Self { servers, at, chat: chat.into(), cursor, stream: None, backoff, started: 0, has_told: false }
     }
 
     /// How often the stream was resumed.
@@ -52,7 +51,7 @@ impl Follow {
             None => Ok(None),
             Some(event) => {
                 let event = event?;
-                self.delay = RETRY_DELAY_MIN;
+                self.backoff.reset();
                 if !std::mem::replace(&mut self.has_told, true) {
                     self.started += 1;
                 }
@@ -88,7 +87,7 @@ impl Follow {
         };
         if let Some(error) = broke {
             let server = self.servers[self.at].base();
-            if self.delay < RETRY_DELAY_MAX {
+            if !self.backoff.is_at_max() {
                 tracing::debug!(%error, server, "a stream broke: resuming it");
             } else {
                 tracing::warn!(%error, server, "still cannot resume a stream");
@@ -96,8 +95,7 @@ impl Follow {
         }
         self.stream = None;
         self.at = (self.at + 1) % self.servers.len();
-        let delay = self.delay.mul_f64(OsRng.unwrap_err().random_range(0.5..1.0));
-        self.delay = (self.delay * 2).min(RETRY_DELAY_MAX);
+        let delay = self.backoff.next_delay_spread(OsRng.unwrap_err().next_u64());
         tokio::time::sleep(delay).await;
         Ok(())
     }
