@@ -28,6 +28,7 @@ mod message;
 mod reads;
 mod record;
 pub mod replica;
+pub mod store;
 mod stream;
 mod time;
 mod transition;

@@ -14,7 +14,6 @@ mod operations;
 mod people;
 mod recording;
 mod recovery;
-mod rows;
 mod shrink;
 mod trace;
 mod walk;

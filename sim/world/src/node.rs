@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use mainstem_machine::hub::{Hub, HubConfig};
 use mainstem_machine::replica::{Heartbeat, Replica, SyncResult};
+use mainstem_machine::store::Request;
 use mainstem_machine::{
     Accepted, CachedVersions, ChatId, ChatState, DialId, Episode, FollowerId, GenerationId, Lease, MessageId,
     OpId, Page, Rejection, RelayFrame, RelayPosition, ReplicaId, Snapshot, Status, Time, Version,
@@ -14,7 +15,6 @@ use mainstem_machine::{
 use mainstem_oracles::RunId;
 
 use crate::choice::{ChatAt, Kind, NodeAt};
-use crate::rows::Request;
 
 /// A name that says nothing of how things stand: states that differ only in it are the same.
 #[derive(Clone, Copy, Debug)]

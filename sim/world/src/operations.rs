@@ -5,14 +5,19 @@ use std::sync::Arc;
 use mainstem_machine::hub::{HubAction, HubEvent, OpOutcome};
 use mainstem_machine::limits::OP_TIMEOUT;
 use mainstem_machine::replica::{Heartbeat, ReplicaAction, ReplicaEvent, SyncResult};
-use mainstem_machine::{Applied, Change, ChatState, Effect, OpId, Rejection, Version};
+use mainstem_machine::store::{Held, Request, SyncReport};
+use mainstem_machine::{Applied, Change, ChatState, Effect, OpId, Rejection, Version, WallTime};
 use mainstem_oracles::{Answer, Committed, Evidence, FaultKind, Operation as Operated, RunEnd};
 
 use crate::choice::{ChatAt, How, Kind, NodeAt};
 use crate::node::{Model, Notice, Operation, Reply, Stage, Task};
-use crate::rows::Request;
 use crate::trace::Told;
 use crate::world::{Asking, World, chat_at, chat_id};
+
+/// The database's wall clock at [`Time::START`](mainstem_machine::Time::START).
+const WALL_START: WallTime = WallTime(1_767_225_600_000);
+/// Messages of a page. Fewer than a real store's, so that pages are common.
+const PAGE_MESSAGES: usize = 2;
 
 /// Something that a machine asked for.
 #[derive(Clone, Debug)]
@@ -96,7 +101,7 @@ impl World {
                 self.open(node, chat).histories.remove(&op);
             }
             HubAction::Apply { op, command } => {
-                let request = Request { chat: id, command, by: None, key: None };
+                let request = Request { chat: id, command, by: None, idempotency_key: None };
                 self.begin(node, Some(chat), op, Task::Apply(request));
             }
             HubAction::Dial { dial, worker, position } => self.dial(node, chat, dial, &worker, position),
@@ -150,7 +155,7 @@ impl World {
                 self.begin(node, None, op, Task::Sync { asked, runnable_max });
             }
             ReplicaAction::Acquire { op, chat, command } => {
-                let request = Request { chat, command, by: None, key: None };
+                let request = Request { chat, command, by: None, idempotency_key: None };
                 self.begin(node, Some(chat_at(chat)), op, Task::Acquire(request));
             }
             ReplicaAction::Heartbeat { op, held } => self.begin(node, None, op, Task::Heartbeat(held)),
@@ -283,17 +288,21 @@ impl World {
                 Reply::Bus
             }
             Task::Snapshot(cached) => Reply::Snapshot(id.and_then(|id| rows.snapshot(id, *cached))),
-            Task::Page { after, until } => Reply::Page(id.and_then(|id| rows.page(id, *after, *until))),
+            Task::Page { after, until } => {
+                Reply::Page(id.and_then(|id| rows.page(id, *after, Some(*until), PAGE_MESSAGES)))
+            }
             Task::History => Reply::History(id.and_then(|id| Some(rows.state(id)?.history_version))),
             Task::Sync { asked, runnable_max } => {
-                let news = SyncResult::news(asked, &rows.versions(asked));
-                let (runnable, soonest_expiry) = rows.runnable(now, *runnable_max);
-                Reply::Sync(SyncResult { news, runnable, soonest_expiry })
+                let report = rows.sync(now, asked.iter().map(|(chat, _)| *chat), *runnable_max);
+                let SyncReport { versions, runnable, soonest_expiry } = report;
+                Reply::Sync(SyncResult { news: SyncResult::news(asked, &versions), runnable, soonest_expiry })
             }
             Task::Heartbeat(held) => {
                 let replica = self.node(node).id.clone();
-                let confirmed = self.state.rows.heartbeat(now, &replica, held);
-                for (chat, lease) in confirmed.clone() {
+                let held = held.iter().map(|(chat, lease)| Held { chat: *chat, lease: *lease });
+                let renewed = self.state.rows.renew(now, &replica, held);
+                let confirmed: Vec<_> = renewed.into_iter().map(|held| (held.chat, held.lease)).collect();
+                for (chat, lease) in confirmed.iter().copied() {
                     self.observe(Evidence::Confirmed { replica: replica.clone(), chat, lease, sent: asked });
                 }
                 Reply::Heartbeat(Heartbeat::Confirmed(confirmed))
@@ -317,7 +326,9 @@ impl World {
     }
 
     fn commit(&mut self, node: NodeAt, request: &Request, asked: mainstem_machine::Time) -> Reply {
-        let Applied { answer, effect } = self.state.rows.apply(self.state.now, request);
+        let now = self.state.now;
+        let wall = WALL_START.after_ms(now.as_micros() / 1000);
+        let Applied { answer, effect } = self.state.rows.apply(now, wall, request);
         let replayed = effect == Effect::Replayed;
         if replayed {
             let replica = self.name(node);
@@ -335,7 +346,7 @@ impl World {
             by: self.name(node),
             asked,
             caller: request.by.clone(),
-            key: request.key.clone(),
+            key: request.idempotency_key.as_ref().map(|idempotency_key| idempotency_key.key.clone()),
             command: request.command.clone(),
             state: state.clone(),
             deleted,

@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use mainstem_machine::hub::{HubConfig, HubEvent};
 use mainstem_machine::replica::{Replica, ReplicaConfig, ReplicaEvent};
-use mainstem_machine::{ChatId, Command, Content, Cursor, ReplicaId, SubscriptionId, Time};
+use mainstem_machine::store::{IdempotencyKey, Request};
+use mainstem_machine::{ChatId, Command, Content, Cursor, Keep, ReplicaId, SubscriptionId, Time};
 use mainstem_oracles::{
     Answer, Evidence, FaultKind, Judge, Life as Lived, Name, RunId, Settings, StreamId, Violation,
 };
+use mainstem_rows::Rows;
 use uuid::Uuid;
 
 use crate::choice::{ChatAt, Choice, NodeAt, Order, ViewerAt};
 use crate::node::{Draining, Label, Life, Node, Operation};
 use crate::operations::Work;
-use crate::rows::{Request, Rows};
 use crate::trace::{Line, Told, Trace};
 
 /// The user that all viewers and requests act for.
@@ -206,9 +207,11 @@ impl World {
             over: false,
             stalled: false,
         };
+        let mut rows = Rows::new(setup.lease_ttl);
+        rows.set_tail_messages_max(setup.tail_messages_max);
         let state = State {
             now,
-            rows: Rows::new(setup.lease_ttl, setup.tail_messages_max),
+            rows,
             nodes: (0..setup.replicas).map(node).collect(),
             viewers: (0..setup.viewers).map(viewer).collect(),
             asks: vec![],
@@ -297,7 +300,9 @@ impl World {
     /// A new request of a user, on its way.
     pub(crate) fn ask(&mut self, node: NodeAt, chat: ChatId, command: Command, text: Option<Arc<str>>) {
         let key: Name = format!("k{}", self.state.asks.len()).into();
-        let request = Request { chat, command, by: Some(USER.into()), key: Some(key.clone()) };
+        let (caller, body, keep) = (USER.into(), [0; 32], Keep::Answer);
+        let idempotency_key = Some(IdempotencyKey { caller, key: key.clone(), body, keep });
+        let request = Request { chat, command, by: Some(USER.into()), idempotency_key };
         self.state.asks.push(Ask { key, text, request, stage: Asking::Unanswered });
         self.send(self.state.asks.len() - 1, node);
     }

@@ -9,9 +9,9 @@ mod tapes;
 pub use bus::{Bus, BusError, BusSubscription, Notice, Topic};
 pub use env::{Boxed, Env, TaskHandle, within};
 pub use generator::{Conversation, Generated, Generation, Generator};
-pub use mainstem_machine::{Applied, CachedVersions, Effect, Keep, Page, Snapshot, Tail};
-pub use store::{
-    Fault, HeartbeatReport, Held, IdempotencyKey, Listed, Peer, ReplicaRow, Request, Rival, Store,
-    SyncReport, SyncRequest,
+pub use mainstem_machine::store::{
+    HeartbeatReport, Held, IdempotencyKey, Listed, Peer, ReplicaRow, Request, Rival, SyncReport, SyncRequest,
 };
+pub use mainstem_machine::{Applied, CachedVersions, Effect, Keep, Page, Snapshot, Tail};
+pub use store::{Fault, Store};
 pub use tapes::{NewTape, TapeFull, TapeWriter, Tapes};

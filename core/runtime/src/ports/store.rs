@@ -2,13 +2,10 @@
 //! command and writes the change.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use mainstem_machine::{
-    Applied, CachedVersions, ChatId, ChatState, Command, Keep, Lease, MessageId, Page, ReplicaId, Snapshot,
-    Status, Version,
-};
+use mainstem_machine::store::{HeartbeatReport, Held, Listed, ReplicaRow, Request, SyncReport, SyncRequest};
+use mainstem_machine::{Applied, CachedVersions, ChatId, ChatState, MessageId, Page, Snapshot};
 
 /// Why an operation failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,104 +21,11 @@ pub enum Fault {
     Unknown(String),
 }
 
-/// A command for a chat.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
-    pub chat: ChatId,
-    pub command: Command,
-    /// The user who asks: for anybody but its owner, a chat does not exist (S10). `None` for the server
-    /// itself.
-    pub by: Option<Arc<str>>,
-    pub idempotency_key: Option<IdempotencyKey>,
-}
-
-/// Identifies a request, so that it takes effect only once, however often it is sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IdempotencyKey {
-    /// The user who asks.
-    pub caller: Arc<str>,
-    /// Method, path, and the value of the `Idempotency-Key` header.
-    pub key: Arc<str>,
-    /// A digest of the request's body.
-    pub body: [u8; 32],
-    /// How much of the answer is kept.
-    pub keep: Keep,
-}
-
-/// A chat held under a lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Held {
-    pub chat: ChatId,
-    pub lease: Lease,
-}
-
-/// A replica's entry in the table of members, which it writes with each heartbeat.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReplicaRow {
-    pub replica: ReplicaId,
-    /// Where peers reach its relay, `host:port`; empty if it has none (yet), and then it is nobody's peer.
-    pub address: String,
-    /// Which process of this name it is; two at the same time differ.
-    pub incarnation: u64,
-}
-
-/// Another process that has the name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rival {
-    pub address: String,
-    /// How long it has not been heard of, by the database's clock.
-    pub silent_for: Duration,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Peer {
-    pub replica: ReplicaId,
-    pub address: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeartbeatReport {
-    /// The chats whose lease this replica still holds. They now expire one `lease_ttl` after this heartbeat.
-    pub confirmed: Vec<Held>,
-    /// The other replicas that sent a heartbeat within three times `lease_ttl`.
-    pub peers: Vec<Peer>,
-    /// The name is another's, who was heard of within `lease_ttl`: nothing was renewed or written.
-    pub rival: Option<Rival>,
-}
-
-/// One page of a user's chats. A list carries no queues: those of its chats are empty.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Listed {
-    pub chats: Vec<ChatState>,
-    /// There are more behind the last one.
-    pub more: bool,
-}
-
-/// The request of a periodic sync.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SyncRequest {
-    /// The open hubs' chats.
-    pub chats: Vec<ChatId>,
-    /// The maximum number of runnable chats to report.
-    pub runnable_max: usize,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SyncReport {
-    /// The current versions of the requested chats that exist.
-    pub versions: Vec<(ChatId, Version)>,
-    /// Runnable chats that nobody holds, or whose lease has expired: interruptions first, then those that
-    /// have waited longest.
-    pub runnable: Vec<(ChatId, Status)>,
-    /// Time, by the database's clock, until the next lease of a runnable chat expires.
-    pub soonest_expiry: Option<Duration>,
-}
-
 /// The database. Each call is one transaction, whose reads are consistent. If a call is dropped before it
 /// returns, its outcome is unknown.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// Locks the chat's row, applies the command with [`Command::apply_to`], writes the change, and returns
+    /// Locks the chat's row, applies the command with [`Command::apply_to`](mainstem_machine::Command::apply_to), writes the change, and returns
     /// what was applied once it is committed. With an idempotency key, the answer is recorded in the same
     /// transaction, unique by caller and key, and kept for 24 h even if the chat is deleted; a request that is
     /// in flight under the same key is waited for. If there is a record, nothing is applied: its answer is

@@ -1,0 +1,93 @@
+//! Reads of one chat, and the lists of a user's chats, each within its bounds.
+
+use std::sync::Arc;
+
+use mainstem_machine::store::Listed;
+use mainstem_machine::{CachedVersions, ChatId, ChatState, Message, MessageId, Page, Snapshot, Tail, limits};
+
+use crate::Rows;
+
+/// How many of these fit: at least one, if there is any.
+fn fitting<T>(
+    all: impl Iterator<Item = T>,
+    count_max: usize,
+    bytes_max: usize,
+    len: impl Fn(T) -> usize,
+) -> usize {
+    let mut bytes = 0;
+    let fits = |(at, item)| {
+        bytes += len(item);
+        at == 0 || (at < count_max && bytes <= bytes_max)
+    };
+    all.enumerate().map(fits).take_while(|fits| *fits).count()
+}
+
+fn message_bytes(message: &Arc<Message>) -> usize {
+    message.content.as_json().len()
+}
+
+/// What users and providers wrote, beside messages.
+fn text_bytes(state: &ChatState) -> usize {
+    let labels = [&state.title, &state.model].into_iter().flatten().map(|text| text.len());
+    let errors = state.error.iter().chain(state.retry.as_ref().map(|retry| &retry.error));
+    labels.chain(errors.map(|error| error.code.len() + error.message.len())).sum()
+}
+
+impl Rows {
+    /// Reads a chat, without what the reader has already.
+    pub fn snapshot(&self, chat: ChatId, cached: Option<CachedVersions>) -> Option<Snapshot> {
+        let row = self.row(chat)?;
+        let newest = |messages: &[Arc<Message>]| {
+            let newest_first = messages.iter().rev();
+            fitting(newest_first, self.tail_messages_max, limits::TAIL_BYTES_MAX, message_bytes)
+        };
+        let continues = |cached: &CachedVersions| {
+            cached.snapshot_version <= row.state.snapshot_version
+                && cached.reset_version == row.state.reset_version
+                && cached.last_message <= row.state.last_message
+        };
+        let lacking = cached.filter(continues).map(|cached| row.after(cached.last_message));
+        let tail = match lacking.filter(|lacking| newest(lacking) == lacking.len()) {
+            Some(lacking) => Tail::After(lacking.to_vec()),
+            None => {
+                let skipped = row.history.len() - newest(&row.history);
+                Tail::Newest { messages: row.history[skipped..].to_vec(), from_start: skipped == 0 }
+            }
+        };
+        Some(Snapshot { state: row.state.clone(), tail })
+    }
+
+    /// Reads a part of a chat's history.
+    pub fn page(
+        &self,
+        chat: ChatId,
+        after: MessageId,
+        until: Option<MessageId>,
+        limit: usize,
+    ) -> Option<Page> {
+        let row = self.row(chat)?;
+        let found = row.after(after);
+        let end = until.map_or(found.len(), |until| found.partition_point(|message| message.id <= until));
+        let limit = limit.min(limits::PAGE_MESSAGES_MAX);
+        let count = fitting(found[..end].iter(), limit, limits::PAGE_BYTES_MAX, message_bytes);
+        let ChatState { reset_version, history_version, .. } = *row.state;
+        Some(Page {
+            messages: found[..count].to_vec(),
+            more: count < end,
+            has_base: after == MessageId(0) || row.has(after),
+            reset_version,
+            history_version,
+        })
+    }
+
+    /// The chats of a user, newest first, before `before`.
+    pub fn list(&self, owner: &str, before: Option<ChatId>, limit: usize) -> Listed {
+        let mine = || {
+            let states = self.chats.values().rev().map(|row| &row.state);
+            states.filter(|state| &*state.owner == owner && before.is_none_or(|end| state.id < end))
+        };
+        let count = fitting(mine(), limit, limits::LIST_BYTES_MAX, |state| text_bytes(state));
+        let without_queue = |state: &Arc<ChatState>| ChatState { queue: vec![], ..ChatState::clone(state) };
+        Listed { chats: mine().take(count).map(without_queue).collect(), more: mine().nth(count).is_some() }
+    }
+}
