@@ -50,7 +50,9 @@ impl Rows {
         let ReplicaRow { replica, address, incarnation } = replica.clone();
         self.members.insert(replica.clone(), Member { address, heard: now, incarnation });
         let peers = self.members.iter().filter(|(id, member)| {
-            **id != replica && !member.address.is_empty() && now.since(member.heard) <= self.lease_ttl * 3
+            **id != replica
+                && !member.address.is_empty()
+                && now.since(member.heard) <= self.lease_ttl.saturating_mul(3)
         });
         let peers = peers.map(|(id, member)| Peer { replica: id.clone(), address: member.address.clone() });
         HeartbeatReport { confirmed, peers: peers.collect(), rival: None }

@@ -1,8 +1,8 @@
 //! The simulated database: one for all replicas, with a clock of its own. It outlives every replica, and
 //! carries out a call even if the caller drops it. It reports every commit to the judges.
 
+mod commits;
 mod faults;
-mod rows;
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use madsim::runtime::NodeHandle;
 use mainstem_machine::{ChatId, ChatState, MessageId, ReplicaId};
 use mainstem_oracles::{Evidence, FaultKind, Operation};
+use mainstem_rows::Rows;
 use mainstem_runtime::ports::{
     Applied, CachedVersions, Fault, HeartbeatReport, Held, Listed, Page, ReplicaRow, Request, Snapshot,
     Store, SyncReport, SyncRequest,
@@ -23,9 +24,9 @@ use tokio::sync::{Notify, oneshot};
 use crate::arrows::Way;
 use crate::world::World;
 
+use commits::clock;
 use faults::Faults;
 pub use faults::{CallFault, LateAnswers, PlannedFault};
-use rows::Rows;
 
 /// The latency from a replica to the database and back.
 const ROUND_TRIP: Duration = Duration::from_millis(2);
@@ -73,7 +74,7 @@ impl Database {
 
     /// The current committed state of the chat.
     pub fn chat(&self, chat: ChatId) -> Option<ChatState> {
-        self.with(|state| state.rows.chat(chat).cloned())
+        self.with(|state| state.rows.state(chat).map(|state| ChatState::clone(state)))
     }
 
     /// The current committed history.
@@ -83,12 +84,16 @@ impl Database {
 
     /// The name is this process's at once: whoever starts it knows that the one before is gone.
     pub fn claim_name(&self, replica: &ReplicaId, incarnation: u64) {
-        self.with(|state| state.rows.claim_name(rows::clock(&self.0.world), replica, incarnation));
+        self.with(|state| state.rows.claim_name(clock(&self.0.world), replica, incarnation));
     }
 
     /// Chats that wait for a replica now.
     pub fn free(&self) -> Vec<Arc<ChatState>> {
-        self.with(|state| state.rows.free(rows::clock(&self.0.world)))
+        let now = clock(&self.0.world);
+        self.with(|state| {
+            let free = state.rows.rows().filter(|(_, row)| row.is_free(now));
+            free.map(|(_, row)| row.state.clone()).collect()
+        })
     }
 
     /// Sets whether the replica may acquire chats. If not, there never is anything for it to acquire.
@@ -293,7 +298,7 @@ impl Store for SimStore {
         let (request, replica) = (request.clone(), self.replica.clone());
         let asked = self.database.0.world.now();
         self.call(request.command.name(), move |rows, world, may_work| {
-            rows.apply(world, &replica, &request, asked, may_work)
+            commits::apply(rows, world, &replica, &request, asked, may_work)
         })
         .await
     }
@@ -325,8 +330,9 @@ impl Store for SimStore {
         let (row, held) = (replica.clone(), held.to_vec());
         let world = &self.database.0.world;
         let sent = world.now();
-        let report =
-            self.call("heartbeat", move |rows, world, _| rows.heartbeat(world, sent, &row, &held)).await?;
+        let report = self
+            .call("heartbeat", move |rows, world, _| commits::heartbeat(rows, world, sent, &row, held))
+            .await?;
         for Held { chat, lease } in report.confirmed.iter().copied() {
             world.observe(Evidence::Assured { replica: replica.replica.clone(), chat, lease, sent });
         }
@@ -340,13 +346,16 @@ impl Store for SimStore {
 
     async fn sync(&self, request: &SyncRequest) -> Result<SyncReport, Fault> {
         let request = request.clone();
-        self.call("sync", move |rows, world, may_work| rows.sync(rows::clock(world), &request, may_work))
-            .await
+        self.call("sync", move |rows, world, may_work| {
+            let runnable_max = if may_work { request.runnable_max } else { 0 };
+            rows.sync(clock(world), request.chats, runnable_max)
+        })
+        .await
     }
 
     async fn secret(&self, fresh: &[u8]) -> Result<Vec<u8>, Fault> {
         let fresh = fresh.to_vec();
-        self.call("secret", move |rows, _, _| rows.secret(fresh)).await
+        self.call("secret", move |rows, _, _| rows.secret(&fresh)).await
     }
 
     async fn ping(&self) -> Result<(), Fault> {
