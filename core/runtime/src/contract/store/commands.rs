@@ -16,7 +16,7 @@ const AT_ONCE: usize = 16;
 /// A chat that goes through every command, and every transition that differs in what is written.
 pub async fn every_command_keeps_every_field(subject: &Subject) {
     let chat = subject.fresh_id();
-    let mut life = Life { subject, chat, reference: Reference::default() };
+    let mut life = Life { subject, chat, reference: Reference::new(subject) };
     let odd = r#"[{"type":"text","text":"snow ☃, a \"quote\", a \\, a \ud83d\ude00, a null \u0000",
         "more": {"z" : 1, "a":[null]}, "numbers": [12345678901234567890123, 1.0, 1e2, -0], "escaped": "\u0041\/"}]"#;
     let odd = Content::from_request(odd, usize::MAX).expect("it is content");

@@ -61,7 +61,7 @@ pub async fn random_commands_agree_with_the_machine(subject: &Subject, seeds: u6
 
 async fn run(subject: &Subject, seed: u64, met: &mut BTreeSet<&'static str>) {
     let mut dice = Dice(seed);
-    let mut reference = Reference::default();
+    let mut reference = Reference::new(subject);
     let chats: Vec<_> = (0..CHATS).map(|_| subject.fresh_id()).collect();
     let mut requests = Vec::new();
     let mut cached: Option<(ChatId, CachedVersions)> = None;
@@ -98,22 +98,15 @@ async fn run(subject: &Subject, seed: u64, met: &mut BTreeSet<&'static str>) {
         });
 
         if let Some((chat, cached)) = cached {
-            let snapshot = subject.store.snapshot(chat, Some(cached)).await.expect("the store answers");
-            match (reference.chats.get(&chat), snapshot) {
-                (None, None) => drop(met.insert("whose chat was gone")),
-                // A chat that was deleted and created again under the same id: real ids are never reused.
-                (Some(here), Some(_)) if here.state.snapshot_version < cached.snapshot_version => {}
-                (Some(here), Some(there)) => {
-                    here.check_snapshot(Some(cached), &there);
-                    met.insert(match &there.tail {
-                        Tail::After(messages) if messages.is_empty() => "who had all",
-                        Tail::After(_) => "who had part of it",
-                        Tail::Newest { from_start: false, .. } => "who had too little",
-                        Tail::Newest { .. } => "who had another history",
-                    });
-                }
-                (here, there) => panic!("seed {seed}: the store has {there:?}, and there should be {here:?}"),
-            }
+            let tail =
+                reference.check_snapshot(subject, chat, Some(cached)).await.map(|snapshot| snapshot.tail);
+            met.insert(match &tail {
+                None => "whose chat was gone",
+                Some(Tail::After(messages)) if messages.is_empty() => "who had all",
+                Some(Tail::After(_)) => "who had part of it",
+                Some(Tail::Newest { from_start: false, .. }) => "who had too little",
+                Some(Tail::Newest { .. }) => "who had another history",
+            });
         }
         if dice.below(5) == 0 {
             cached = reference.cached(chat).map(|cached| (chat, cached));
@@ -126,14 +119,11 @@ async fn run(subject: &Subject, seed: u64, met: &mut BTreeSet<&'static str>) {
 }
 
 async fn check_page(subject: &Subject, dice: &mut Dice, reference: &Reference, chat: ChatId) -> Option<Page> {
-    let here = reference.chats.get(&chat)?;
-    let id = |dice: &mut Dice| MessageId(dice.below(here.state.last_id.0 as usize + 2) as u64);
+    let state = reference.state(chat)?;
+    let id = |dice: &mut Dice| MessageId(dice.below(state.last_id.0 as usize + 2) as u64);
     let (after, until) = (id(dice), (dice.below(2) == 0).then(|| id(dice)));
     let limit = 1 + dice.below(limits::PAGE_MESSAGES_MAX + 5);
-    let page = subject.store.page(chat, after, until, limit).await.expect("the store answers");
-    let page = page.expect("the chat exists");
-    here.check_page(after, until.unwrap_or(MessageId(u64::MAX)), limit, &page);
-    Some(page)
+    reference.check_page(subject, chat, after, until, limit).await
 }
 
 async fn check_everything(subject: &Subject, reference: &Reference, chats: &[ChatId]) {
@@ -141,12 +131,12 @@ async fn check_everything(subject: &Subject, reference: &Reference, chats: &[Cha
     let report = subject.store.sync(&asked).await.expect("the store answers");
     let mut versions = report.versions;
     versions.sort();
-    let expected = reference.chats.iter().map(|(chat, here)| (*chat, here.state.snapshot_version));
+    let expected = reference.rows.rows().map(|(chat, here)| (chat, here.state.snapshot_version));
     assert_eq!(versions, expected.collect::<Vec<_>>(), "L1: what exists, and its versions");
-    for (chat, here) in &reference.chats {
+    for (chat, here) in reference.rows.rows() {
         let runnable = here.state.status.is_runnable();
         let free = runnable && here.state.worker.is_none();
-        let reported = report.runnable.contains(&(*chat, here.state.status));
+        let reported = report.runnable.contains(&(chat, here.state.status));
         assert!(!free || reported, "L3: {:?} is free and not reported", here.state);
         assert!(!reported || runnable, "L3: {:?} is not runnable", here.state);
     }

@@ -50,6 +50,17 @@ pub async fn a_tail_is_bounded_by_bytes(subject: &Subject) {
     let (messages, from_start) = newest(snapshot(subject, state.id, None).await);
     assert!((3..=5).contains(&messages.len()), "B1: a quarter each, {} of them", messages.len());
     assert!(!from_start, "S1: there are more before");
+    for (over, count) in [(0, 2), (1, 1)] {
+        let state = subject.chat_with(&two_messages(limits::TAIL_BYTES_MAX + over)).await;
+        let (messages, _) = newest(snapshot(subject, state.id, None).await);
+        assert_eq!(messages.len(), count, "B1: two messages that are {over} bytes too long together");
+    }
+}
+
+/// Two messages whose contents are this long together.
+fn two_messages(bytes: usize) -> [String; 2] {
+    let text_bytes = bytes - 2 * Content::text("").as_json().len();
+    [text_bytes / 2, text_bytes.div_ceil(2)].map(|bytes| "x".repeat(bytes))
 }
 
 pub async fn a_cached_snapshot_brings_what_came_after_it(subject: &Subject) {
@@ -131,6 +142,11 @@ pub async fn a_page_is_bounded_by_bytes(subject: &Subject) {
     let chat = subject.chat_with(&large).await.id;
     let first = page(subject, chat, MessageId(0), None, 100).await;
     assert_eq!((first.messages.len(), first.more), (1, true), "one that is larger than a page is a page");
+    for (over, count) in [(0, 2), (1, 1)] {
+        let chat = subject.chat_with(&two_messages(limits::PAGE_BYTES_MAX + over)).await.id;
+        let first = page(subject, chat, MessageId(0), None, 100).await;
+        assert_eq!(first.messages.len(), count, "B1: two messages that are {over} bytes too long together");
+    }
 }
 
 pub async fn a_page_has_a_message_of_the_history_as_its_base(subject: &Subject) {
@@ -154,7 +170,7 @@ pub async fn a_page_has_a_message_of_the_history_as_its_base(subject: &Subject) 
 
 pub async fn chats_are_listed_newest_first(subject: &Subject) {
     let mut chats = Vec::new();
-    let mut reference = Reference::default();
+    let mut reference = Reference::new(subject);
     for n in 0..7 {
         let chat = subject.fresh_id();
         let content = (n % 2 == 0).then(|| Content::text("hello"));
