@@ -109,7 +109,7 @@ impl Death {
     fn record_death(&mut self, seen: &Seen<'_>, worker: &Name) {
         let index = seen.index;
         let until = seen.at + index.settings.lease_ttl + GRACE;
-        let watching = index.watchers().iter().filter(|watcher| watcher.open && watcher.on != *worker);
+        let watching = index.watchers().filter(|watcher| watcher.open && watcher.on != *worker);
         for watcher in watching {
             let Some(preview) = &watcher.view.preview else { continue };
             let run = index.run(watcher.chat, preview.episode);

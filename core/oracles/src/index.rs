@@ -6,18 +6,19 @@ use mainstem_machine::{ChatId, Episode, StreamEvent, Time};
 
 use crate::lives::Lives;
 use crate::runs::{Run, Runs};
+use crate::shared::Shared;
 use crate::watcher::{Expected, Watcher};
 use crate::{Answer, Evidence, FaultKind, Name, Past, RunId, Settings, StreamId, View};
 
 #[derive(Clone, Debug, Default)]
 pub struct EvidenceIndex {
     pub settings: Settings,
-    pub(crate) lives: Lives,
-    chats: BTreeMap<ChatId, Past>,
-    runs: Runs,
-    watchers: Vec<Watcher>,
-    by_name: BTreeMap<(Name, ChatId), usize>,
-    streams: BTreeMap<StreamId, Stream>,
+    pub(crate) lives: Shared<Lives>,
+    chats: BTreeMap<ChatId, Shared<Past>>,
+    runs: Shared<Runs>,
+    watchers: Vec<Shared<Watcher>>,
+    by_name: Shared<BTreeMap<(Name, ChatId), usize>>,
+    streams: Shared<BTreeMap<StreamId, Stream>>,
 }
 
 #[derive(Clone, Debug)]
@@ -72,23 +73,25 @@ impl EvidenceIndex {
                 let new = self.watchers.len();
                 let watcher = *self.by_name.entry((viewer.clone(), *chat)).or_insert(new);
                 if watcher == new {
-                    self.watchers.push(Watcher::new(viewer.clone(), *chat, on.clone(), *stream));
+                    self.watchers.push(Watcher::new(viewer.clone(), *chat, on.clone(), *stream).into());
                 }
-                let past = self.chats.get(chat);
+                let past = self.chats.get(chat).map(|past| &**past);
                 self.watchers[watcher].begin(*stream, on.clone(), *from, past, expected);
                 let (caller, chat, on) = (caller.clone(), *chat, on.clone());
                 self.streams.insert(*stream, Stream { watcher, caller, chat, on });
             }
             Evidence::Saw { stream, event } => {
                 if let Some(stream) = self.streams.get(stream) {
-                    let past = self.chats.get(&stream.chat);
+                    let past = self.chats.get(&stream.chat).map(|past| &**past);
                     self.watchers[stream.watcher].settle(&event.body, past);
                 }
             }
             Evidence::StreamEnded { stream, .. } => {
                 if let Some(ended) = self.streams.get(stream) {
                     let watcher = &mut self.watchers[ended.watcher];
-                    watcher.open &= watcher.stream != *stream;
+                    if watcher.stream == *stream {
+                        watcher.open = false;
+                    }
                 }
             }
             Evidence::Lived { replica, life } => self.lives.live(at, replica, *life),
@@ -113,7 +116,7 @@ impl EvidenceIndex {
         if let Evidence::Saw { stream, event } = evidence
             && let Some(stream) = self.streams.get(stream)
         {
-            let past = self.chats.get(&stream.chat);
+            let past = self.chats.get(&stream.chat).map(|past| &**past);
             self.watchers[stream.watcher].apply(event, past);
         }
     }
@@ -127,7 +130,7 @@ impl EvidenceIndex {
         let there = |w: &&Watcher| {
             w.open && w.started && !w.tainted && w.chat == chat && w.on == *on && w.name != *viewer
         };
-        for watcher in self.watchers.iter().filter(there).filter(|w| w.expected.life == expected.life) {
+        for watcher in self.watchers().filter(there).filter(|w| w.expected.life == expected.life) {
             expected.floor = expected.floor.max(watcher.floor);
             expected.parts = expected.parts.max(watcher.reached);
         }
@@ -141,11 +144,11 @@ impl EvidenceIndex {
     }
 
     pub fn past(&self, chat: ChatId) -> Option<&Past> {
-        self.chats.get(&chat)
+        self.chats.get(&chat).map(|past| &**past)
     }
 
     pub fn chats(&self) -> impl Iterator<Item = (ChatId, &Past)> {
-        self.chats.iter().map(|(chat, past)| (*chat, past))
+        self.chats.iter().map(|(chat, past)| (*chat, &**past))
     }
 
     /// Replicas that can acquire a chat now and have a free slot.
@@ -181,15 +184,15 @@ impl EvidenceIndex {
 
     /// The viewer that a stream belongs to.
     pub(crate) fn watcher(&self, id: StreamId) -> Option<&Watcher> {
-        self.streams.get(&id).map(|stream| &self.watchers[stream.watcher])
+        self.streams.get(&id).map(|stream| &*self.watchers[stream.watcher])
     }
 
-    pub fn watchers(&self) -> &[Watcher] {
-        &self.watchers
+    pub fn watchers(&self) -> impl Iterator<Item = &Watcher> {
+        self.watchers.iter().map(|watcher| &**watcher)
     }
 
     pub(crate) fn watcher_of(&self, viewer: &str, chat: ChatId) -> Option<&Watcher> {
-        self.by_name.get(&(Name::from(viewer), chat)).map(|at| &self.watchers[*at])
+        self.by_name.get(&(Name::from(viewer), chat)).map(|at| &*self.watchers[*at])
     }
 
     /// What a viewer's screen shows.
@@ -200,7 +203,7 @@ impl EvidenceIndex {
     /// All events that a viewer received, over all its streams and chats, with the replica they came from.
     pub fn received(&self, viewer: &str) -> Vec<(Name, StreamEvent)> {
         let mine = self.watchers.iter().filter(|watcher| &*watcher.name == viewer);
-        mine.flat_map(|watcher| watcher.received.iter().cloned()).collect()
+        mine.flat_map(|watcher| watcher.received.iter().map(|event| (**event).clone())).collect()
     }
 
     /// Why the lease of a run may have expired as far as its holder knows, now or a moment ago. Then missing

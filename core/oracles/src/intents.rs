@@ -7,19 +7,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use mainstem_machine::{ChatId, Command, MessageId, SendMode, Status};
 
 use crate::evidence::taken_as;
+use crate::shared::Shared;
 use crate::{Answer, Committed, Evidence, Moment, Name, Oracle, Ruling, Seen};
 
 type Key = (Name, Name);
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Intents {
-    asked: BTreeMap<Key, Asked>,
+    asked: Shared<BTreeMap<Key, Asked>>,
     /// How often a text was sent, counting each key once, and how often it was committed.
-    texts: BTreeMap<(ChatId, String), (usize, usize)>,
+    texts: Shared<BTreeMap<(ChatId, String), (usize, usize)>>,
     /// What was committed under a key, and the id that the message got.
-    committed: BTreeMap<Key, Option<MessageId>>,
+    committed: Shared<BTreeMap<Key, Option<MessageId>>>,
     /// The text that was committed under an id.
-    taken: BTreeMap<(ChatId, MessageId), String>,
+    taken: Shared<BTreeMap<(ChatId, MessageId), String>>,
 }
 
 #[derive(Clone, Debug)]

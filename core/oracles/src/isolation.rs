@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use mainstem_machine::{Body, Episode, Seq, Time};
 
+use crate::shared::Shared;
 use crate::{Evidence, Oracle, Ruling, Seen, StreamId};
 
 /// From the model to the edge of a replica that relays the part.
@@ -18,8 +19,8 @@ const READ_WITHIN: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Isolation {
-    sent: BTreeMap<StreamId, Progress>,
-    read: BTreeMap<StreamId, Progress>,
+    sent: Shared<BTreeMap<StreamId, Progress>>,
+    read: Shared<BTreeMap<StreamId, Progress>>,
 }
 
 /// The newest part of a stream, and when it was sent or received.
@@ -36,8 +37,11 @@ impl Oracle for Isolation {
             Evidence::Sent { stream, event } => (stream, event, &mut self.sent, SENT_WITHIN, "sent"),
             Evidence::Saw { stream, event } => (stream, event, &mut self.read, READ_WITHIN, "read"),
             Evidence::StreamEnded { stream, .. } => {
-                self.sent.remove(stream);
-                self.read.remove(stream);
+                for told in [&mut self.sent, &mut self.read] {
+                    if told.contains_key(stream) {
+                        told.remove(stream);
+                    }
+                }
                 return Ok(());
             }
             _ => return Ok(()),

@@ -15,6 +15,7 @@ mod marks;
 mod oracle;
 mod past;
 mod runs;
+mod shared;
 mod verdict;
 mod view;
 pub mod viewer;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use mainstem_machine::{Body, ChatId, Command, Fence, Lease, ReplicaId};
 
+use crate::shared::Shared;
 use crate::{Committed, Evidence, FaultKind, Moment, Name, Oracle, Ruling, Seen, StreamId};
 
 /// The resolution of the database's clock.
@@ -14,7 +15,7 @@ const TICK: Duration = Duration::from_millis(1);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct OneWriter {
     /// Replicas that received a recorded answer again, and so may announce the change.
-    replayed: BTreeSet<(Name, ChatId)>,
+    replayed: Shared<BTreeSet<(Name, ChatId)>>,
 }
 
 impl Oracle for OneWriter {

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 
 use mainstem_machine::{Body, ChatId, Cursor, Episode, PreviewProgress, Seq};
 
+use crate::shared::Shared;
 use crate::{Begin, Evidence, Name, Oracle, Ruling, Seen};
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Parts {
     /// The last part shown to each viewer.
-    shown: BTreeMap<(Name, ChatId), (Episode, Seq)>,
+    shown: Shared<BTreeMap<(Name, ChatId), (Episode, Seq)>>,
 }
 
 impl Oracle for Parts {

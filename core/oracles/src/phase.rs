@@ -89,7 +89,7 @@ fn judge_preview(seen: &Seen<'_>, watcher: &Watcher) -> Ruling {
     let shown = view.preview.as_ref().filter(|preview| preview.episode == episode);
     let Some(run) = index.run(watcher.chat, episode) else { return Ok(()) };
     let lives = index.lives.replica(&watcher.on).map_or(0, |replica| replica.life) == watcher.expected.life;
-    let others = index.watchers().iter();
+    let others = index.watchers();
     let still =
         others.filter(|w| w.open && w.on == watcher.on && w.chat == watcher.chat && w.name != watcher.name);
     let held = still.filter_map(|w| w.reached).any(|(of, reached)| of == episode && reached >= seq);

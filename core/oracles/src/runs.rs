@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use mainstem_machine::{ChatId, Episode, Lease, ReplicaId, Seq, Time};
 
+use crate::shared::Shared;
 use crate::{RunEnd, RunId};
 
 /// The largest part, in bytes. Longer text becomes several parts.
@@ -76,7 +77,7 @@ impl Run {
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Runs {
-    all: BTreeMap<RunId, Run>,
+    all: BTreeMap<RunId, Shared<Run>>,
     /// The first run of each episode.
     by_episode: BTreeMap<(ChatId, Episode), RunId>,
 }
@@ -84,15 +85,15 @@ pub(crate) struct Runs {
 impl Runs {
     pub(crate) fn start(&mut self, id: RunId, run: Run) {
         self.by_episode.entry((run.chat, run.episode)).or_insert(id);
-        self.all.insert(id, run);
+        self.all.insert(id, run.into());
     }
 
     pub(crate) fn run(&self, id: RunId) -> Option<&Run> {
-        self.all.get(&id)
+        self.all.get(&id).map(|run| &**run)
     }
 
     pub(crate) fn run_mut(&mut self, id: RunId) -> Option<&mut Run> {
-        self.all.get_mut(&id)
+        self.all.get_mut(&id).map(|run| &mut **run)
     }
 
     pub(crate) fn first(&self, chat: ChatId, episode: Episode) -> Option<RunId> {
@@ -100,7 +101,7 @@ impl Runs {
     }
 
     pub(crate) fn any(&self, episode: Episode) -> Option<&Run> {
-        self.all.values().find(|run| run.episode == episode)
+        self.all.values().map(|run| &**run).find(|run| run.episode == episode)
     }
 
     pub(crate) fn of(&self, chat: ChatId, episode: Episode) -> Option<&Run> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use mainstem_machine::Time;
 
+use crate::shared::Shared;
 use crate::{Evidence, Life, Name, Oracle, Ruling, RunEnd, Seen};
 
 /// Operations of a replica per second without input: at most one sync per 50 ms, heartbeats, and retries with
@@ -22,7 +23,7 @@ const SECOND: u64 = 1_000_000;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Spin {
     second: u64,
-    operations: BTreeMap<Name, u64>,
+    operations: Shared<BTreeMap<Name, u64>>,
     /// Counts in this second, and in the previous one.
     input: u64,
     input_before: u64,

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use mainstem_machine::{Body, ChatId, Episode};
 
+use crate::shared::Shared;
 use crate::watcher::is_status_of;
 use crate::{Begin, Evidence, Name, Oracle, Ruling, Seen, Watcher};
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stale {
-    newest_shown: BTreeMap<(Name, ChatId), Newest>,
+    newest_shown: Shared<BTreeMap<(Name, ChatId), Newest>>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]

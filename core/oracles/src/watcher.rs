@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use mainstem_machine::{Body, ChatId, Episode, Seq, StreamEvent};
 
+use crate::shared::Shared;
 use crate::{Begin, Moment, Name, Past, StreamId, View};
 
 #[derive(Clone, Debug)]
@@ -17,7 +18,7 @@ pub struct Watcher {
     pub open: bool,
     pub view: View,
     /// All events that it received, with the replica they came from.
-    pub received: Vec<(Name, StreamEvent)>,
+    pub(crate) received: Shared<Vec<Arc<(Name, StreamEvent)>>>,
     /// The earliest moment that the screen can show.
     pub(crate) floor: usize,
     /// Messages have come since `floor` was determined.
@@ -50,7 +51,7 @@ impl Watcher {
             stream,
             open: true,
             view: View::default(),
-            received: vec![],
+            received: Shared::default(),
             floor: 0,
             unsettled: false,
             lost: false,
@@ -109,7 +110,7 @@ impl Watcher {
 
     pub(crate) fn apply(&mut self, event: &StreamEvent, past: Option<&Past>) {
         self.view.apply(&event.body);
-        self.received.push((self.on.clone(), event.clone()));
+        self.received.push(Arc::new((self.on.clone(), event.clone())));
         self.started = true;
         match &event.body {
             Body::Message(_) | Body::HistoryReset => (self.unsettled, self.reached) = (true, None),

@@ -7,9 +7,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use mainstem_oracles::{Guarantee, Judge};
-use xxhash_rust::xxh3::Xxh3;
 
 use crate::choice::Choice;
+use crate::hashed::fingerprint;
 use crate::recording::Recording;
 use crate::walk::{Run, Verdict, judged, panic_text};
 use crate::world::{Setup, World, chat_id};
@@ -62,9 +62,9 @@ impl Hasher for AsItIs {
     }
 }
 
-/// A world on the path, and what was not tried there yet.
+/// A world on the path, and what was not tried there yet. The last choice is tried with the world itself.
 struct Level {
-    world: World,
+    world: Option<World>,
     left: Vec<Choice>,
 }
 
@@ -92,8 +92,9 @@ pub fn explore(setup: Setup, bounds: Bounds, without: &[Guarantee], mut progress
         }
         seen.steps += 1;
         path.push(choice);
+        let copied = if level.left.is_empty() { level.world.take() } else { level.world.clone() };
+        let Some(mut world) = copied else { unreachable!("there is a world as long as there are choices") };
         let stepped = catch_unwind(AssertUnwindSafe(|| {
-            let mut world = level.world.clone();
             world.step(choice);
             world
         }));
@@ -122,7 +123,7 @@ pub fn explore(setup: Setup, bounds: Bounds, without: &[Guarantee], mut progress
         let level = Level::new(world);
         if level.left.is_empty() {
             seen.ends += 1;
-            let verdict = level.world.ended();
+            let verdict = level.world.as_ref().map_or(Verdict::Clean, World::ended);
             if verdict != Verdict::Clean {
                 seen.broken = Some(run_of(setup, &path, verdict));
                 break;
@@ -150,21 +151,21 @@ impl Level {
         let mut left = vec![];
         world.ordered_choices(&mut left);
         left.reverse();
-        Self { world, left }
+        Self { world: Some(world), left }
     }
 }
 
 impl World {
     /// A name for how things stand: of all that decides what may happen, and of what viewers have on their screens.
     pub fn fingerprint(&self) -> u128 {
-        let mut hasher = Xxh3::new();
-        self.state.hash(&mut hasher);
-        for viewer in &self.state.viewers {
-            if let Some(view) = self.judge.index().view(&viewer.name, chat_id(viewer.chat)) {
-                view.hash(&mut hasher);
+        fingerprint(|hasher| {
+            self.state.hash(hasher);
+            for viewer in &self.state.viewers {
+                if let Some(view) = self.judge.index().view(&viewer.name, chat_id(viewer.chat)) {
+                    view.hash(hasher);
+                }
             }
-        }
-        hasher.digest128()
+        })
     }
 
     /// How a run ends that stops here.

@@ -6,6 +6,7 @@ mod batch;
 mod choice;
 mod choices;
 mod explore;
+mod hashed;
 mod links;
 mod lives;
 mod marks;

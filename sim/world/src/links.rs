@@ -8,6 +8,7 @@ use mainstem_machine::{DialId, FollowerId, RelayFault, RelayPosition, ReplicaId}
 use mainstem_oracles::{Evidence, FaultKind};
 
 use crate::choice::{ChatAt, NodeAt};
+use crate::hashed::Hashed;
 use crate::node::{Label, Life, Link, LinkStage, Open};
 use crate::world::{World, chat_at, chat_id};
 
@@ -76,7 +77,7 @@ impl World {
         let there = self.node(worker);
         if there.replica.works_on(chat_id(chat)) {
             let config = there.config.clone();
-            there.hubs.entry(chat).or_insert_with(|| Open::new(now, config));
+            there.hubs.entry(chat).or_insert_with(|| Hashed::new(Open::new(now, config)));
         }
         let Some(open) = there.hubs.get_mut(&chat).filter(|open| !open.hub.is_finished()) else {
             return self.lose_link(node, chat, dial, RelayFault::NotWorker);

@@ -7,6 +7,7 @@ use mainstem_machine::replica::{Replica, ReplicaConfig, ReplicaEvent};
 use mainstem_oracles::{Evidence, FaultKind, Guarantee, Life as Lived, RunEnd, StreamEnd};
 
 use crate::choice::{NodeAt, ViewerAt};
+use crate::hashed::Hashed;
 use crate::node::{Draining, Life, LinkStage, Node, Stage, Task};
 use crate::world::{Asking, World};
 
@@ -31,7 +32,7 @@ impl World {
             heartbeat: setup.lease_ttl / 3,
             poll_interval: setup.poll_interval,
         };
-        here.replica = Replica::new(now, config);
+        here.replica = Hashed::new(Replica::new(now, config));
         (here.life, here.draining) = (Life::Up, Draining::No);
         self.lived(node, Lived::Up);
         self.tell_replica(node, ReplicaEvent::Wake);
@@ -53,6 +54,7 @@ impl World {
         here.notices.clear();
         (here.life, here.work_bus, here.notices_held) = (into, false, false);
         for (chat, open) in hubs {
+            let open = open.into_inner();
             if let Some(model) = open.model {
                 self.observe(Evidence::RunEnded { run: model.run.0, how: RunEnd::Cancelled });
             }
@@ -194,11 +196,10 @@ impl World {
         let now = self.state.now;
         let is_due =
             |deadline: Option<mainstem_machine::hub::Deadline>| deadline.is_some_and(|due| due.at <= now);
-        if is_due(self.node(node).replica.poll_timeout()) {
+        if is_due(self.state.nodes[usize::from(node.0)].replica.poll_timeout()) {
             self.tell_replica(node, ReplicaEvent::Wake);
         }
-        let due: Vec<_> = self
-            .node(node)
+        let due: Vec<_> = self.state.nodes[usize::from(node.0)]
             .hubs
             .iter()
             .filter(|(_, open)| is_due(open.hub.poll_timeout()))

@@ -15,6 +15,7 @@ use mainstem_machine::{
 use mainstem_oracles::RunId;
 
 use crate::choice::{ChatAt, Kind, NodeAt};
+use crate::hashed::Hashed;
 
 /// A name that says nothing of how things stand: states that differ only in it are the same.
 #[derive(Clone, Copy, Debug)]
@@ -58,11 +59,11 @@ pub(crate) struct Node {
     pub(crate) id: ReplicaId,
     pub(crate) life: Life,
     pub(crate) draining: Draining,
-    pub(crate) replica: Replica,
+    pub(crate) replica: Hashed<Replica>,
     pub(crate) config: Arc<HubConfig>,
     /// Notices of work come.
     pub(crate) work_bus: bool,
-    pub(crate) hubs: BTreeMap<ChatAt, Open>,
+    pub(crate) hubs: BTreeMap<ChatAt, Hashed<Open>>,
     pub(crate) operations: Vec<Operation>,
     /// Notices on their way here, and whether they take their time.
     pub(crate) notices: VecDeque<Notice>,

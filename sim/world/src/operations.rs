@@ -10,6 +10,7 @@ use mainstem_machine::{Applied, Change, ChatState, Effect, OpId, Rejection, Vers
 use mainstem_oracles::{Answer, Committed, Evidence, FaultKind, Operation as Operated, RunEnd};
 
 use crate::choice::{ChatAt, How, Kind, NodeAt};
+use crate::hashed::Hashed;
 use crate::node::{Model, Notice, Operation, Reply, Stage, Task};
 use crate::trace::Told;
 use crate::world::{Asking, World, chat_at, chat_id};
@@ -31,7 +32,10 @@ pub(crate) enum Work {
 impl World {
     /// Queues what a hub asks for, and tells those who wait that there is news.
     pub(crate) fn settle_hub(&mut self, node: NodeAt, chat: ChatAt) {
-        let Some(open) = self.state.nodes[usize::from(node.0)].hubs.get_mut(&chat) else { return };
+        if self.peek(node).is_none_or(|node| !node.hubs.contains_key(&chat)) {
+            return;
+        }
+        let open = self.state.nodes[usize::from(node.0)].hubs.get_mut(&chat).expect("it is there");
         while let Some(action) = open.hub.poll_action() {
             self.work.push_back(Work::Hub(node, chat, action));
         }
@@ -77,8 +81,9 @@ impl World {
             }
         }
         for other in &mut self.state.nodes {
-            if let Some(link) = other.hubs.get_mut(&chat).and_then(|open| open.link.as_mut())
-                && link.worker == Some(node)
+            let link = other.hubs.get(&chat).and_then(|open| open.link.as_ref());
+            if link.is_some_and(|link| link.idle && link.worker == Some(node))
+                && let Some(link) = other.hubs.get_mut(&chat).and_then(|open| open.link.as_mut())
             {
                 link.idle = false;
             }
@@ -134,7 +139,7 @@ impl World {
         }
     }
 
-    fn open(&mut self, node: NodeAt, chat: ChatAt) -> &mut crate::node::Open {
+    pub(crate) fn open(&mut self, node: NodeAt, chat: ChatAt) -> &mut crate::node::Open {
         self.node(node).hubs.get_mut(&chat).expect("a hub that asks is open")
     }
 
@@ -164,7 +169,10 @@ impl World {
                 if let HubEvent::Acquired { state, .. } = &event {
                     let here = self.node(node);
                     let config = here.config.clone();
-                    let open = here.hubs.entry(chat).or_insert_with(|| crate::node::Open::new(now, config));
+                    let open = here
+                        .hubs
+                        .entry(chat)
+                        .or_insert_with(|| Hashed::new(crate::node::Open::new(now, config)));
                     open.assigned = Some(state.lease);
                 }
                 self.handle(node, chat, event);
@@ -518,7 +526,7 @@ impl World {
     pub(crate) fn time_out(&mut self, node: NodeAt) {
         let now = self.state.now;
         let late = |operation: &Operation| operation.asked + OP_TIMEOUT <= now;
-        while let Some(at) = self.node(node).operations.iter().position(late) {
+        while let Some(at) = self.peek(node).and_then(|node| node.operations.iter().position(late)) {
             let operation = self.node(node).operations.remove(at);
             self.fail_operation(node, &operation, true);
             self.go_astray(node, operation);

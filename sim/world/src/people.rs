@@ -5,6 +5,7 @@ use mainstem_machine::{Completion, Ending, FinishReason, Resume, RunError, Subsc
 use mainstem_oracles::{Begin, Evidence, FaultKind, RunEnd, StreamEnd};
 
 use crate::choice::{ChatAt, From, NodeAt, Order, ViewerAt};
+use crate::hashed::Hashed;
 use crate::node::{Draining, Label, Open, Task};
 use crate::trace::Told;
 use crate::world::{Asking, Stream, USER, World, chat_id};
@@ -40,7 +41,7 @@ impl World {
         let now = self.state.now;
         let here = self.node(node);
         let config = here.config.clone();
-        let open = here.hubs.entry(chat).or_insert_with(|| Open::new(now, config));
+        let open = here.hubs.entry(chat).or_insert_with(|| Hashed::new(Open::new(now, config)));
         let subscription = SubscriptionId(open.next_id());
         let viewer = &mut self.state.viewers[usize::from(at.0)];
         viewer.stream = Some(Stream { on: node, subscription, id: Label(id), idle: false });

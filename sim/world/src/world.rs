@@ -15,6 +15,7 @@ use mainstem_rows::Rows;
 use uuid::Uuid;
 
 use crate::choice::{ChatAt, Choice, NodeAt, Order, ViewerAt};
+use crate::hashed::Hashed;
 use crate::node::{Draining, Label, Life, Node, Operation};
 use crate::operations::Work;
 use crate::trace::{Line, Told, Trace};
@@ -90,10 +91,10 @@ impl Default for Budget {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct State {
     pub(crate) now: Time,
-    pub(crate) rows: Rows,
-    pub(crate) nodes: Vec<Node>,
+    pub(crate) rows: Hashed<Rows>,
+    pub(crate) nodes: Vec<Hashed<Node>>,
     pub(crate) viewers: Vec<Viewer>,
-    pub(crate) asks: Vec<Ask>,
+    pub(crate) asks: Hashed<Vec<Ask>>,
     /// Operations that nobody waits for any more, and that may happen yet, with the replica they came from.
     pub(crate) strays: VecDeque<(NodeAt, Operation)>,
     pub(crate) budget: Budget,
@@ -186,18 +187,18 @@ impl World {
                 lease_ttl: setup.lease_ttl,
                 episode_bytes_max: setup.episode_bytes_max,
             };
-            Node {
+            Hashed::new(Node {
                 id,
                 life: Life::Down,
                 draining: Draining::No,
-                replica: Replica::new(now, replica_config),
+                replica: Hashed::new(Replica::new(now, replica_config)),
                 config: Arc::new(config),
                 work_bus: false,
                 hubs: Default::default(),
                 operations: vec![],
                 notices: VecDeque::new(),
                 notices_held: false,
-            }
+            })
         };
         let viewer = |at: u8| Viewer {
             name: ViewerAt(at).to_string().into(),
@@ -211,10 +212,10 @@ impl World {
         rows.set_tail_messages_max(setup.tail_messages_max);
         let state = State {
             now,
-            rows,
+            rows: Hashed::new(rows),
             nodes: (0..setup.replicas).map(node).collect(),
             viewers: (0..setup.viewers).map(viewer).collect(),
-            asks: vec![],
+            asks: Hashed::new(vec![]),
             strays: VecDeque::new(),
             budget: setup.budget,
             runs: Label(0),
@@ -276,7 +277,7 @@ impl World {
     }
 
     pub(crate) fn peek(&self, at: NodeAt) -> Option<&Node> {
-        self.state.nodes.get(usize::from(at.0))
+        self.state.nodes.get(usize::from(at.0)).map(|node| &**node)
     }
 
     pub(crate) fn name(&self, at: NodeAt) -> Name {
@@ -407,10 +408,11 @@ impl World {
     /// Hands an event to a hub, if it is open, and carries out what it asks for.
     pub(crate) fn handle(&mut self, node: NodeAt, chat: ChatAt, event: HubEvent) {
         let now = self.state.now;
-        let Some(open) = self.node(node).hubs.get_mut(&chat).filter(|open| !open.hub.is_finished()) else {
+        let there = self.peek(node).and_then(|node| node.hubs.get(&chat));
+        if there.is_none_or(|open| open.hub.is_finished()) {
             return;
-        };
-        open.hub.handle(now, event);
+        }
+        self.open(node, chat).hub.handle(now, event);
         self.settle_hub(node, chat);
     }
 

@@ -1,6 +1,7 @@
 //! Small worlds of which everything is seen.
 
-use mainstem_world::{Bounds, Budget, Seen, Setup, explore};
+use mainstem_oracles::Judge;
+use mainstem_world::{Bounds, Budget, Seen, Setup, World, explore, walk};
 
 const BOUNDS: Bounds = Bounds { states: 100_000, depth: 300 };
 
@@ -39,4 +40,29 @@ fn the_same_world_has_the_same_states() {
         (one.states, one.steps, one.ends, one.depth),
         (other.states, other.steps, other.ends, other.depth)
     );
+}
+
+#[test]
+fn what_a_copy_does_is_not_seen_by_its_original() {
+    for seed in 0..30 {
+        let run = walk(seed, 120, &[]);
+        let (mut watched, mut alone) =
+            (World::new(run.recording.setup, Judge::new()), World::new(run.recording.setup, Judge::new()));
+        let (mut before, mut possible) = (watched.fingerprint(), vec![]);
+        for choice in run.recording.choices {
+            // Whatever else could happen here happens to a copy.
+            watched.choices(&mut possible);
+            for other in possible.drain(..).step_by(3) {
+                let mut copy = watched.clone();
+                copy.step(other);
+            }
+            assert_eq!(watched.fingerprint(), before, "seed {seed}: {choice} comes next");
+            watched.step(choice);
+            alone.step(choice);
+            before = watched.fingerprint();
+        }
+        // Nobody has asked how this one stands, so nothing of that was kept.
+        assert_eq!(alone.fingerprint(), before, "seed {seed}");
+        assert_eq!(alone.judge().docket(), watched.judge().docket(), "seed {seed}");
+    }
 }
