@@ -19,6 +19,7 @@ mod command;
 mod content;
 mod cursor;
 mod draft;
+pub mod drain;
 pub mod history;
 pub mod hub;
 mod ids;

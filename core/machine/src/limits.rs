@@ -52,6 +52,8 @@ pub const OP_TIMEOUT: Duration = Duration::from_secs(10);
 pub const OP_RETRY_DELAY_MIN: Duration = Duration::from_millis(50);
 /// The longest of them.
 pub const OP_RETRY_DELAY_MAX: Duration = Duration::from_secs(2);
+/// How long a drain waits for what it hands over, and then for others to be told.
+pub const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a request keeps retrying while the database does not answer.
 pub const REQUEST_RETRIES_MAX: Duration = Duration::from_secs(8);
 /// Between failed attempts of the model: doubled each time, from the first to the second, less a jitter of up

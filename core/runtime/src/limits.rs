@@ -20,8 +20,6 @@ pub mod driver {
     pub const FOLLOWS_MAX: usize = 100_000;
     /// Follows of one peer: twice what it asks for, for an end may be heard of later than what replaces it.
     pub const FOLLOWS_OF_PEER_MAX: usize = 2 * FOLLOWS_PER_PEER_MAX;
-    /// How long the hand-over may take after the drain time-out.
-    pub const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(2);
     /// Between two lines of one kind, at the least.
     pub const LOG_INTERVAL: Duration = Duration::from_secs(1);
 }

@@ -1,23 +1,24 @@
 //! The node: one replica as its edge sees it, with commands, reads and streams.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::stream::BoxStream;
 use mainstem_machine::backoff::{Failure, Retries, Verdict};
-use mainstem_machine::hub::{HubConfig, HubEvent, Measure};
+use mainstem_machine::drain::{Drain, DrainAction, DrainEvent, Late};
+use mainstem_machine::hub::{HubConfig, Measure};
 use mainstem_machine::limits::OP_TIMEOUT;
-use mainstem_machine::replica::{ReplicaConfig, ReplicaEvent};
+use mainstem_machine::replica::ReplicaConfig;
 
 use mainstem_machine::{
     Accepted, ChatId, ChatState, Command, MessageId, Rejection, RelayFault, RelayFrame, ReplicaId, Resume,
 };
 
 use crate::driver::{Entry, Followed, Follows, HubCell, Next, ReplicaCell, Shared, Vitals, Watch, lock};
-use crate::limits::driver::HAND_OVER_TIMEOUT;
 use crate::ports::{
     Applied, Bus, Env, Fault, Generator, IdempotencyKey, Keep, Listed, Page, ReplicaRow, Request, Store,
     TaskHandle, within,
@@ -265,52 +266,63 @@ impl<E: Env> Node<E> {
         }
     }
 
-    /// Hands over what can be handed over at once, and sends all streams elsewhere. What is broken may panic again:
-    /// that keeps nobody from being told.
+    /// Hands over what can be handed over at once, and sends all streams elsewhere.
     pub async fn abandon(&self) {
-        let handed_over = AssertUnwindSafe(self.hand_over(Duration::ZERO)).catch_unwind().await;
-        let closed = catch_unwind(AssertUnwindSafe(|| self.close_all()));
-        if handed_over.and(closed).is_err() {
-            tracing::error!("a part of this replica panicked at its end");
-        }
-        self.leave().await;
+        self.go_away(Duration::ZERO).await;
     }
 
     /// Drains the replica: acquires no more chats, lets runs finish within the drain time-out, hands over
     /// those that do not, and then ends all streams. Returns when nothing is left.
     pub async fn drain(&self) {
-        self.hand_over(self.drain_timeout).await;
-        self.close_all();
-        self.leave().await;
+        self.go_away(self.drain_timeout).await;
     }
 
-    async fn hand_over(&self, limit: Duration) {
-        let shared = &self.shared;
+    async fn go_away(&self, limit: Duration) {
+        let (env, replica, announcer) = (&self.shared.env, &self.shared.replica, &self.shared.announcer);
         lock(&self.running).draining = true;
-        shared.replica.handle(&shared.env, ReplicaEvent::Drain);
-        shared.registry.deliver_all(&shared.env, &HubEvent::Drain);
-        if !self.drained_within(limit).await {
-            shared.registry.deliver_all(&shared.env, &HubEvent::HandOver);
-            if !self.drained_within(HAND_OVER_TIMEOUT).await {
-                tracing::warn!(
-                    "could not hand over all runs in time: others take them over when the leases expire"
-                );
+        let mut drain = Drain::default();
+        drain.handle(env.now(), DrainEvent::Begin { limit });
+        while !drain.is_over() {
+            let (mut drained, mut announced) = (pin!(replica.news()), pin!(announcer.news()));
+            drained.as_mut().enable();
+            announced.as_mut().enable();
+            let (is_drained, is_announced) = (replica.is_drained(), announcer.is_idle());
+            drain.handle(env.now(), DrainEvent::Seen { is_drained, is_announced });
+            let Some(action) = drain.poll_action() else {
+                let until = drain.poll_timeout().expect("a drain that waits has an end");
+                let news = futures::future::select(drained, announced);
+                let _ = within(env, until.since(env.now()), news).await;
+                continue;
+            };
+            let parts = action == DrainAction::Part;
+            // What is broken may panic again: that keeps nobody else from being told.
+            if AssertUnwindSafe(self.carry_out(action)).catch_unwind().await.is_err() {
+                tracing::error!("a part of this replica panicked at its end");
+            }
+            if parts {
+                drain.handle(env.now(), DrainEvent::Parted);
             }
         }
     }
 
-    /// Ends all streams.
-    fn close_all(&self) {
-        self.shared.registry.deliver_all(&self.shared.env, &HubEvent::Close);
+    async fn carry_out(&self, action: DrainAction) {
+        let Shared { env, registry, replica, .. } = &*self.shared;
+        match action {
+            DrainAction::ToReplica(event) => replica.handle(env, event),
+            DrainAction::ToHubs(event) => registry.deliver_all(env, &event),
+            DrainAction::Part => self.leave().await,
+            DrainAction::Late(Late::HandOver) => tracing::warn!(
+                "could not hand over all runs in time: others take them over when the leases expire"
+            ),
+            DrainAction::Late(Late::Announcing) => {
+                tracing::warn!("the bus is too slow: others find what was handed over by polling");
+            }
+        }
     }
 
     /// Ends the replica's own tasks, and its membership.
     async fn leave(&self) {
         let shared = &self.shared;
-        // What was handed over is taken up at once only if others hear of it (L3).
-        if within(&shared.env, HAND_OVER_TIMEOUT, shared.announcer.announced()).await.is_err() {
-            tracing::warn!("the bus is too slow: others find what was handed over by polling");
-        }
         self.vitals.release();
         lock(&self.running).replica = None;
         // One after it would take the name again.
@@ -322,22 +334,6 @@ impl<E: Env> Node<E> {
         if let Some(peers) = &shared.peers {
             peers.close();
         }
-    }
-
-    async fn drained_within(&self, limit: Duration) -> bool {
-        let replica = &self.shared.replica;
-        let drained = async {
-            loop {
-                let news = replica.news();
-                let mut news = std::pin::pin!(news);
-                news.as_mut().enable();
-                if replica.is_drained() {
-                    return;
-                }
-                news.await;
-            }
-        };
-        within(&self.shared.env, limit, drained).await.is_ok()
     }
 
     /// Ends all tasks of the replica, at once.

@@ -4,7 +4,7 @@ use mainstem_machine::SendMode;
 
 use crate::choice::From;
 use crate::choice::{ChatAt, Choice, Class, How, NodeAt, Order, ViewerAt};
-use crate::node::{Draining, Life, LinkStage, Node};
+use crate::node::{Life, LinkStage, Node};
 use crate::world::{Asking, World, chat_id};
 
 impl World {
@@ -93,10 +93,11 @@ impl World {
                 }
             }
         }
-        match node.draining {
-            Draining::No if faults => into.push(Choice::Drain(at)),
-            Draining::Turns => into.push(Choice::HandOver(at)),
-            _ => {}
+        if faults && !node.drain.has_begun() {
+            into.push(Choice::Drain(at));
+        }
+        if node.drain.is_patient() {
+            into.push(Choice::HandOver(at));
         }
         if self.may_exit(at) {
             into.push(Choice::Exit(at));
@@ -142,7 +143,7 @@ impl World {
                 None if self.state.rows.state(chat_id(viewer.chat)).is_none() => {}
                 None => {
                     for (node, here) in self.state.nodes.iter().enumerate() {
-                        if !here.is_up() || here.draining != Draining::No {
+                        if !here.is_up() || here.drain.has_begun() {
                             continue;
                         }
                         let node = NodeAt(node as u8);

@@ -1,6 +1,9 @@
 //! Processes that die, stand still, start and drain; and time.
 
+use std::time::Duration;
+
 use mainstem_machine::Time;
+use mainstem_machine::drain::{Drain, DrainAction, DrainEvent};
 use mainstem_machine::hub::HubEvent;
 use mainstem_machine::limits::OP_TIMEOUT;
 use mainstem_machine::replica::{Replica, ReplicaConfig, ReplicaEvent};
@@ -8,11 +11,14 @@ use mainstem_oracles::{Evidence, FaultKind, Guarantee, Life as Lived, RunEnd, St
 
 use crate::choice::{NodeAt, ViewerAt};
 use crate::hashed::Hashed;
-use crate::node::{Draining, Life, LinkStage, Node, Stage, Task};
+use crate::node::{Life, LinkStage, Node, Operation, Stage, Task};
 use crate::world::{Asking, World};
 
 /// Times in a row that something may be due without time passing.
 const STUCK_MAX: u16 = 100;
+
+/// How long turns may go on in a drain, if it is not chosen that they may not.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl World {
     fn life(&self, node: NodeAt) -> Option<Life> {
@@ -33,7 +39,7 @@ impl World {
             poll_interval: setup.poll_interval,
         };
         here.replica = Hashed::new(Replica::new(now, config));
-        (here.life, here.draining) = (Life::Up, Draining::No);
+        (here.life, here.drain) = (Life::Up, Drain::default());
         self.lived(node, Lived::Up);
         self.tell_replica(node, ReplicaEvent::Wake);
     }
@@ -114,38 +120,64 @@ impl World {
     /// A replica begins to drain.
     pub(crate) fn drain(&mut self, node: NodeAt) {
         let Some(here) = self.peek(node) else { return };
-        if !here.is_up() || here.draining != Draining::No || !self.take_fault() {
-            return;
+        if here.is_up() && !here.drain.has_begun() && self.take_fault() {
+            self.lived(node, Lived::Draining);
+            self.may_finish(node, DRAIN_TIMEOUT);
         }
-        self.node(node).draining = Draining::Turns;
-        self.lived(node, Lived::Draining);
-        self.tell_replica(node, ReplicaEvent::Drain);
-        self.tell_hubs(node, &HubEvent::Drain);
     }
 
-    /// A draining replica waits no longer for turns to end.
+    /// A draining replica waits no longer for turns to end. When that is depends on how it was set up.
     pub(crate) fn hand_over(&mut self, node: NodeAt) {
-        if self.peek(node).is_some_and(|node| node.is_up() && node.draining == Draining::Turns) {
-            self.node(node).draining = Draining::HandingOver;
-            self.tell_hubs(node, &HubEvent::HandOver);
+        if self.peek(node).is_some_and(|node| node.is_up() && node.drain.is_patient()) {
+            self.may_finish(node, Duration::ZERO);
+        }
+    }
+
+    fn may_finish(&mut self, node: NodeAt, limit: Duration) {
+        let now = self.state.now;
+        self.node(node).drain.handle(now, DrainEvent::Begin { limit });
+    }
+
+    /// Tells each replica that drains how things stand, and carries out what it asks for.
+    pub(crate) fn settle_drains(&mut self) {
+        for at in 0..self.state.nodes.len() {
+            let node = &self.state.nodes[at];
+            if node.is_up() && node.drain.has_begun() {
+                self.settle_drain(NodeAt(at as u8));
+            }
+        }
+    }
+
+    fn settle_drain(&mut self, node: NodeAt) {
+        loop {
+            let (now, here) = (self.state.now, self.node(node));
+            let is_drained = here.replica.is_drained();
+            let is_publish = |operation: &Operation| matches!(operation.task, Task::Publish(_));
+            let is_announced = !here.operations.iter().any(is_publish);
+            here.drain.handle(now, DrainEvent::Seen { is_drained, is_announced });
+            match here.drain.poll_action() {
+                Some(DrainAction::ToReplica(event)) => self.tell_replica(node, event),
+                Some(DrainAction::ToHubs(event)) => {
+                    self.tell_hubs(node, &event);
+                    if event == HubEvent::Close {
+                        self.cut_streams(node, StreamEnd::Leaving);
+                    }
+                }
+                // It ends when that is chosen.
+                Some(DrainAction::Part | DrainAction::Late(_)) => {}
+                None => return,
+            }
         }
     }
 
     /// Whether a drain has come so far that the process may end.
     pub(crate) fn may_exit(&self, node: NodeAt) -> bool {
-        self.peek(node).is_some_and(|node| {
-            // What it handed over is taken up at once only if others hear of it.
-            let announced =
-                !node.operations.iter().any(|operation| matches!(operation.task, Task::Publish(_)));
-            node.is_up() && node.draining != Draining::No && node.replica.is_drained() && announced
-        })
+        self.peek(node).is_some_and(|node| node.is_up() && node.drain.is_parting())
     }
 
-    /// A drained replica ends its streams, and then itself.
+    /// A replica that has drained ends.
     pub(crate) fn exit(&mut self, node: NodeAt) {
         if self.may_exit(node) {
-            self.tell_hubs(node, &HubEvent::Close);
-            self.cut_streams(node, StreamEnd::Leaving);
             self.take_down(node, Life::Down);
         }
     }
@@ -163,7 +195,8 @@ impl World {
         up.flat_map(|node| {
             let hubs = node.hubs.values().filter_map(|open| open.hub.poll_timeout());
             let late = node.operations.iter().map(|operation| operation.asked + OP_TIMEOUT);
-            hubs.chain(node.replica.poll_timeout()).map(|deadline| deadline.at).chain(late)
+            let deadlines = hubs.chain(node.replica.poll_timeout()).map(|deadline| deadline.at);
+            deadlines.chain(late).chain(node.drain.poll_timeout())
         })
         .min()
     }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use mainstem_machine::drain::Drain;
 use mainstem_machine::hub::{Hub, HubConfig};
 use mainstem_machine::replica::{Heartbeat, Replica, SyncResult};
 use mainstem_machine::store::Request;
@@ -43,22 +44,12 @@ pub(crate) enum Life {
     Lost,
 }
 
-/// How far a drain is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Draining {
-    No,
-    /// Turns may end.
-    Turns,
-    /// What runs is handed over.
-    HandingOver,
-}
-
 /// One replica.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Node {
     pub(crate) id: ReplicaId,
     pub(crate) life: Life,
-    pub(crate) draining: Draining,
+    pub(crate) drain: Drain,
     pub(crate) replica: Hashed<Replica>,
     pub(crate) config: Arc<HubConfig>,
     /// Notices of work come.

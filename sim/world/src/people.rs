@@ -6,7 +6,7 @@ use mainstem_oracles::{Begin, Evidence, FaultKind, RunEnd, StreamEnd};
 
 use crate::choice::{ChatAt, From, NodeAt, Order, ViewerAt};
 use crate::hashed::Hashed;
-use crate::node::{Draining, Label, Open, Task};
+use crate::node::{Label, Open, Task};
 use crate::trace::Told;
 use crate::world::{Asking, Stream, USER, World, chat_id};
 
@@ -22,7 +22,7 @@ impl World {
         let free = viewer.stream.is_none() && !viewer.over;
         let Some(here) = self.peek(node) else { return };
         let admits =
-            here.is_up() && here.draining == Draining::No && self.state.rows.state(chat_id(chat)).is_some();
+            here.is_up() && !here.drain.has_begun() && self.state.rows.state(chat_id(chat)).is_some();
         if !free || !admits || self.state.budget.moves == 0 {
             return;
         }

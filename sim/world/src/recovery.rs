@@ -7,7 +7,7 @@ use mainstem_machine::limits;
 use mainstem_oracles::{Evidence, Guarantee, Standing, StreamEnd, WorldFacts};
 
 use crate::choice::{ChatAt, Choice, From, NodeAt, ViewerAt};
-use crate::node::{Draining, Life, Node, Task};
+use crate::node::{Life, Node, Task};
 use crate::trace::Told;
 use crate::world::{Asking, Budget, World, chat_id};
 
@@ -131,14 +131,14 @@ impl World {
             if self.may_exit(at) {
                 return Some(Choice::Exit(at));
             }
-            match (node.life, node.draining) {
-                (Life::Lost, _) => {}
-                (Life::Down, _) => return Some(Choice::Start(at)),
-                (_, Draining::Turns) => return Some(Choice::HandOver(at)),
+            match node.life {
+                Life::Lost => {}
+                Life::Down => return Some(Choice::Start(at)),
+                _ if node.drain.is_patient() => return Some(Choice::HandOver(at)),
                 _ => {}
             }
         }
-        let welcomes = |node: &Node| node.is_up() && node.draining == Draining::No;
+        let welcomes = |node: &Node| node.is_up() && !node.drain.has_begun();
         let (welcoming, _) = nodes().find(|(_, node)| welcomes(node))?;
         if self.state.asks.iter().any(|ask| ask.stage == Asking::Unanswered) {
             return Some(Choice::AskAgain(welcoming));

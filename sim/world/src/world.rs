@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mainstem_machine::drain::Drain;
 use mainstem_machine::hub::{HubConfig, HubEvent};
 use mainstem_machine::replica::{Replica, ReplicaConfig, ReplicaEvent};
 use mainstem_machine::store::{IdempotencyKey, Request};
@@ -16,7 +17,7 @@ use uuid::Uuid;
 
 use crate::choice::{ChatAt, Choice, NodeAt, Order, ViewerAt};
 use crate::hashed::Hashed;
-use crate::node::{Draining, Label, Life, Node, Operation};
+use crate::node::{Label, Life, Node, Operation};
 use crate::operations::Work;
 use crate::trace::{Line, Told, Trace};
 
@@ -190,7 +191,7 @@ impl World {
             Hashed::new(Node {
                 id,
                 life: Life::Down,
-                draining: Draining::No,
+                drain: Drain::default(),
                 replica: Hashed::new(Replica::new(now, replica_config)),
                 config: Arc::new(config),
                 work_bus: false,
@@ -403,6 +404,7 @@ impl World {
             Choice::HandOver(node) => self.hand_over(node),
             Choice::Exit(node) => self.exit(node),
         }
+        self.settle_drains();
     }
 
     /// Hands an event to a hub, if it is open, and carries out what it asks for.

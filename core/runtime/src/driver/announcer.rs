@@ -8,7 +8,7 @@ use mainstem_machine::limits::OP_TIMEOUT;
 
 use super::{Shared, bounded, lock};
 use crate::ports::{Env, within};
-use crate::sync::{Mutex, Notify};
+use crate::sync::{Mutex, Notified, Notify};
 
 #[derive(Debug, Default)]
 pub(crate) struct AnnouncerCell {
@@ -27,17 +27,14 @@ impl AnnouncerCell {
         actions
     }
 
-    /// Waits until all that was committed here is announced.
-    pub(crate) async fn announced(&self) {
-        loop {
-            let idle = self.idle.notified();
-            let mut idle = std::pin::pin!(idle);
-            idle.as_mut().enable();
-            if lock(&self.machine).is_idle() {
-                return;
-            }
-            idle.await;
-        }
+    /// Whether all that was committed here is announced.
+    pub(crate) fn is_idle(&self) -> bool {
+        lock(&self.machine).is_idle()
+    }
+
+    /// Completes when it has become idle. Enable it before asking whether it is.
+    pub(crate) fn news(&self) -> Notified<'_> {
+        self.idle.notified()
     }
 }
 
