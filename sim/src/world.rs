@@ -1,5 +1,6 @@
 //! The state that all parts of one run share: virtual clock, seed, trace, counters, and the judges.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -8,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use mainstem_machine::{Time, WallTime};
+use mainstem_machine::{StreamEvent, Time, WallTime};
 use mainstem_oracles::{Evidence, FaultKind, Judge, Name, StreamId};
 use rand::rngs::StdRng;
 
@@ -28,6 +29,8 @@ struct Shared {
     trace: Trace,
     tally: Tally,
     judge: Mutex<Judge>,
+    /// All events that each viewer received, over all its streams and chats, with the replica they came from.
+    received: Mutex<BTreeMap<Name, Vec<(Name, StreamEvent)>>>,
     streams: AtomicU64,
 }
 
@@ -47,6 +50,7 @@ impl World {
             trace,
             tally,
             judge: Mutex::new(judge),
+            received: Mutex::default(),
             streams: AtomicU64::new(0),
         }))
     }
@@ -135,10 +139,23 @@ impl World {
     pub fn observe(&self, evidence: Evidence) {
         let at = self.now();
         self.judge(|judge| {
+            if let Evidence::Saw { stream, event } = &evidence
+                && let Some(watcher) = judge.index().watcher(*stream)
+            {
+                let mut received = self.0.received.lock().expect("what was received is whole");
+                let event = (watcher.on.clone(), event.clone());
+                received.entry(watcher.name.clone()).or_default().push(event);
+            }
             for found in judge.observe(at, evidence) {
                 self.trace("judge", format_args!("{found}"));
             }
         });
+    }
+
+    /// All events that a viewer received, over all its streams and chats, with the replica they came from.
+    pub fn received(&self, viewer: &str) -> Vec<(Name, StreamEvent)> {
+        let received = self.0.received.lock().expect("what was received is whole");
+        received.get(viewer).cloned().unwrap_or_default()
     }
 
     /// Ends the run for the judges: later evidence is ignored.

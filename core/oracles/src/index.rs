@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mainstem_machine::{ChatId, Episode, StreamEvent, Time};
+use mainstem_machine::{ChatId, Episode, Time};
 
 use crate::lives::Lives;
 use crate::runs::{Run, Runs};
@@ -183,7 +183,7 @@ impl EvidenceIndex {
     }
 
     /// The viewer that a stream belongs to.
-    pub(crate) fn watcher(&self, id: StreamId) -> Option<&Watcher> {
+    pub fn watcher(&self, id: StreamId) -> Option<&Watcher> {
         self.streams.get(&id).map(|stream| &*self.watchers[stream.watcher])
     }
 
@@ -198,12 +198,6 @@ impl EvidenceIndex {
     /// What a viewer's screen shows.
     pub fn view(&self, viewer: &str, chat: ChatId) -> Option<&View> {
         self.watcher_of(viewer, chat).map(|watcher| &watcher.view)
-    }
-
-    /// All events that a viewer received, over all its streams and chats, with the replica they came from.
-    pub fn received(&self, viewer: &str) -> Vec<(Name, StreamEvent)> {
-        let mine = self.watchers.iter().filter(|watcher| &*watcher.name == viewer);
-        mine.flat_map(|watcher| watcher.received.iter().map(|event| (**event).clone())).collect()
     }
 
     /// Why the lease of a run may have expired as far as its holder knows, now or a moment ago. Then missing

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use mainstem_machine::{Body, ChatId, Episode, Seq, StreamEvent};
 
-use crate::shared::Shared;
 use crate::{Begin, Moment, Name, Past, StreamId, View};
 
 #[derive(Clone, Debug)]
@@ -17,8 +16,6 @@ pub struct Watcher {
     pub stream: StreamId,
     pub open: bool,
     pub view: View,
-    /// All events that it received, with the replica they came from.
-    pub(crate) received: Shared<Vec<Arc<(Name, StreamEvent)>>>,
     /// The earliest moment that the screen can show.
     pub(crate) floor: usize,
     /// Messages have come since `floor` was determined.
@@ -51,7 +48,6 @@ impl Watcher {
             stream,
             open: true,
             view: View::default(),
-            received: Shared::default(),
             floor: 0,
             unsettled: false,
             lost: false,
@@ -110,7 +106,6 @@ impl Watcher {
 
     pub(crate) fn apply(&mut self, event: &StreamEvent, past: Option<&Past>) {
         self.view.apply(&event.body);
-        self.received.push(Arc::new((self.on.clone(), event.clone())));
         self.started = true;
         match &event.body {
             Body::Message(_) | Body::HistoryReset => (self.unsettled, self.reached) = (true, None),

@@ -12,7 +12,7 @@ use crate::client::describe;
 impl StoryRun {
     /// All events that a viewer received, over all its streams.
     pub(super) fn received(&self, viewer: &str) -> Vec<(Name, StreamEvent)> {
-        self.cluster.world.judge(|judge| judge.index().received(viewer))
+        self.cluster.world.received(viewer)
     }
 
     /// `Err`: why the expectation does not hold yet. Events of a viewer up to the expected one are consumed.

@@ -30,12 +30,14 @@ impl<T: Clone> Hashed<T> {
 impl<T> Deref for Hashed<T> {
     type Target = T;
 
+    #[inline]
     fn deref(&self) -> &T {
         &self.value
     }
 }
 
 impl<T: Clone> DerefMut for Hashed<T> {
+    #[inline]
     fn deref_mut(&mut self) -> &mut T {
         self.hash = OnceLock::new();
         Arc::make_mut(&mut self.value)
