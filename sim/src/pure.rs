@@ -16,6 +16,8 @@ use mainstem_sim::story::Failure;
 use mainstem_sim::tally::Counts;
 use mainstem_sim::trace::{Kind, Line};
 
+/// The exit code of a search that is clean, and has not seen everything that is allowed.
+const INCOMPLETE: u8 = 6;
 /// How often progress is shown.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -137,7 +139,11 @@ pub(crate) fn walk(args: &WalkArgs) -> anyhow::Result<u8> {
     for (seed, run) in walked.first.iter().skip(1).rev() {
         println!("FAILED seed {seed}: {}", first_line(&run.verdict));
     }
-    let Some((seed, run)) = walked.first.first() else { return Ok(0) };
+    let missed = walked.missed();
+    for mark in &missed {
+        println!("the mark {mark:?} was never passed in {} runs", walked.runs);
+    }
+    let Some((seed, run)) = walked.first.first() else { return Ok(u8::from(!missed.is_empty())) };
     let whence = format!("seed {seed} of walk, {} choices", run.recording.choices.len());
     fail(run, &whence, &args.output, &without)
 }
@@ -219,7 +225,7 @@ pub(crate) fn explore(args: &ExploreArgs) -> anyhow::Result<u8> {
             println!("seen        not everything: the bound of {} states was reached", args.states)
         }
     }
-    let Some(run) = &seen.broken else { return Ok(0) };
+    let Some(run) = &seen.broken else { return Ok(if seen.complete { 0 } else { INCOMPLETE }) };
     let whence = format!("explore, {} choices", run.recording.choices.len());
     fail(run, &whence, &args.output, &without)
 }

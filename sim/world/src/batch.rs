@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use mainstem_oracles::Guarantee;
 
-use crate::marks::{Marks, add, count_marks};
+use crate::marks::{Marks, add, count_marks, missed};
 use crate::walk::{Run, Verdict, walk};
 
 /// Runs that failed, and are kept.
@@ -107,6 +107,11 @@ impl Walked {
         self.first.sort_by_key(|(seed, _)| *seed);
         self.first.truncate(FAILED_MAX);
         add(&mut self.marks, marks);
+    }
+
+    /// Marks that no run passed, though so many ought to have.
+    pub fn missed(&self) -> Vec<&'static str> {
+        missed(&self.marks, self.runs)
     }
 
     /// Marks that no run passed.

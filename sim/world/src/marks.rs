@@ -10,6 +10,16 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
+/// Marks that no walk can pass, each with what it takes that the pure world has not got.
+const NOT_HERE: [(&str, &str); 0] = [];
+/// Walks of which some have to pass each of the other marks: the rarest are passed by one in two hundred.
+const RUNS_FOR_MARKS: u64 = 5_000;
+/// Marks that take more walks.
+const RARE: [(&str, u64); 1] = [
+    // A follower dials anew and asks for less than it has by then. One walk in ten thousand comes there.
+    ("a relay repeats parts", 200_000),
+];
+
 /// How often each mark was passed.
 pub type Marks = BTreeMap<&'static str, u64>;
 
@@ -32,6 +42,16 @@ pub(crate) fn add(marks: &mut Marks, more: &Marks) {
     for (mark, count) in more {
         *marks.entry(mark).or_default() += count;
     }
+}
+
+/// Marks that none of so many walks passed although some should have.
+pub(crate) fn missed(marks: &Marks, walks: u64) -> Vec<&'static str> {
+    let taken = |mark: &str| {
+        let rare = RARE.iter().find(|(rare, _)| *rare == mark);
+        let possible = !NOT_HERE.iter().any(|(not_here, _)| *not_here == mark);
+        possible && walks >= rare.map_or(RUNS_FOR_MARKS, |(_, walks)| *walks)
+    };
+    marks.iter().filter(|(mark, count)| **count == 0 && taken(mark)).map(|(mark, _)| *mark).collect()
 }
 
 #[derive(Debug)]
@@ -72,4 +92,35 @@ impl Visit for Passed {
     }
 
     fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::walk::walk;
+
+    #[test]
+    fn a_mark_that_enough_walks_never_passed_is_missed() {
+        let mut marks: Marks = MARKS.iter().map(|mark| (*mark, 0)).collect();
+        assert_eq!(missed(&marks, RUNS_FOR_MARKS - 1), [""; 0], "a small batch says nothing");
+        let most: Vec<_> = missed(&marks, RUNS_FOR_MARKS);
+        assert_eq!(most.len(), MARKS.len() - NOT_HERE.len() - RARE.len());
+        let all = missed(&marks, u64::MAX);
+        assert_eq!(all.len(), MARKS.len() - NOT_HERE.len());
+        marks.insert(all[0], 1);
+        assert_eq!(missed(&marks, u64::MAX), all[1..]);
+    }
+
+    #[test]
+    fn what_is_said_of_single_marks_is_about_marks_and_has_reasons() {
+        let named = NOT_HERE.iter().map(|(mark, _)| mark).chain(RARE.iter().map(|(mark, _)| mark));
+        assert!(named.into_iter().all(|mark| MARKS.contains(mark)));
+        assert!(NOT_HERE.iter().all(|(_, why)| !why.is_empty()));
+        let ((), passed) = count_marks(|| (0..300).for_each(|seed| drop(walk(seed, 300, &[]))));
+        for (mark, why) in NOT_HERE {
+            assert_eq!(passed[mark], 0, "{mark:?} can be passed, whatever is said: {why}");
+        }
+        let often = passed.values().filter(|count| **count > 0).count();
+        assert!(often > MARKS.len() / 2, "walks pass most marks: {passed:?}");
+    }
 }
