@@ -177,7 +177,21 @@ fn summary(walked: &Walked) -> String {
     if !never.is_empty() {
         text.push_str(&format!("; never: {}", never.join(", ")));
     }
-    text.push_str(&format!("\nnot clean   {}\n", walked.failed));
+    let seen = &walked.sightings;
+    let (runs, at) = seen.since_new();
+    text.push_str(&format!(
+        "\nsituations  {} in {} runs, {} of them in one run only; the last new one {runs} runs and {:.1} s ago\n",
+        seen.distinct(),
+        seen.runs(),
+        seen.once(),
+        walked.took.saturating_sub(at).as_secs_f64(),
+    ));
+    text.push_str(&format!(
+        "next run    shows a situation never seen with a chance of {:.1} %; {:.2} of them are expected\n",
+        100.0 * seen.chance(),
+        seen.expected_new(),
+    ));
+    text.push_str(&format!("not clean   {}\n", walked.failed));
     text
 }
 

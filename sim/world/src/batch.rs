@@ -8,10 +8,14 @@ use std::time::{Duration, Instant};
 use mainstem_oracles::Guarantee;
 
 use crate::marks::{Marks, add, count_marks, missed};
-use crate::walk::{Run, Verdict, walk};
+use crate::sightings::Sightings;
+use crate::walk::{Run, Verdict, walk, walk_seen};
+use crate::world::World;
 
 /// Runs that failed, and are kept.
 const FAILED_MAX: usize = 20;
+/// In one run of so many, the situations are looked at: it takes a part of the time of a run.
+const RUNS_PER_LOOK: u64 = 8;
 /// Seeds that a thread takes at a time.
 const CHUNK: u64 = 16;
 
@@ -45,6 +49,8 @@ pub struct Walked {
     pub first: Vec<(u64, Run)>,
     /// How often each mark was passed.
     pub marks: Marks,
+    /// The situations of some runs.
+    pub sightings: Sightings,
     /// How long it took.
     pub took: Duration,
 }
@@ -54,10 +60,11 @@ impl Batch<'_> {
     pub fn run(&self, progress: impl Fn(u64, Duration) + Sync) -> Walked {
         let (next, done) = (AtomicU64::new(self.seeds.start), AtomicU64::new(0));
         let (stop, sum) = (AtomicBool::new(false), Mutex::new(Walked::default()));
+        let sightings = Mutex::new(Sightings::default());
         let begun = Instant::now();
         let lane = || {
             let (part, marks) = count_marks(|| {
-                let mut part = Walked::default();
+                let (mut part, mut situations) = (Walked::default(), vec![]);
                 loop {
                     let from = next.fetch_add(CHUNK, Ordering::Relaxed);
                     for seed in from..from.saturating_add(CHUNK).min(self.seeds.end) {
@@ -65,7 +72,16 @@ impl Batch<'_> {
                         if late || stop.load(Ordering::Relaxed) {
                             return part;
                         }
-                        part.take(seed, walk(seed, self.choices, self.without));
+                        let run = if seed.is_multiple_of(RUNS_PER_LOOK) {
+                            let see = |world: &World| world.situations(&mut situations);
+                            let run = walk_seen(seed, self.choices, self.without, see);
+                            let mut sightings = sightings.lock().unwrap_or_else(PoisonError::into_inner);
+                            sightings.add(&mut situations, begun.elapsed());
+                            run
+                        } else {
+                            walk(seed, self.choices, self.without)
+                        };
+                        part.take(seed, run);
                         stop.fetch_or(self.stop && part.failed > 0, Ordering::Relaxed);
                         progress(done.fetch_add(1, Ordering::Relaxed) + 1, begun.elapsed());
                     }
@@ -82,6 +98,7 @@ impl Batch<'_> {
             }
         });
         let mut walked = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
+        walked.sightings = sightings.into_inner().unwrap_or_else(PoisonError::into_inner);
         walked.took = begun.elapsed();
         walked
     }

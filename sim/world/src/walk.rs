@@ -102,6 +102,11 @@ pub fn draw_setup(rng: &mut StdRng) -> Setup {
 
 /// A random run of up to `steps` choices, and its recovery.
 pub fn walk(seed: u64, steps: usize, without: &[Guarantee]) -> Run {
+    walk_seen(seed, steps, without, |_| {})
+}
+
+/// A random run whose world is shown after each choice.
+pub(crate) fn walk_seen(seed: u64, steps: usize, without: &[Guarantee], mut see: impl FnMut(&World)) -> Run {
     let mut rng = StdRng::seed_from_u64(seed);
     let setup = draw_setup(&mut rng);
     let taste = Taste::draw(&mut rng);
@@ -114,6 +119,7 @@ pub fn walk(seed: u64, steps: usize, without: &[Guarantee]) -> Run {
             let Some(choice) = draw(&mut rng, taste, &world, &possible) else { break };
             choices.push(choice);
             world.step(choice);
+            see(&world);
         }
         world
     });
