@@ -1,17 +1,20 @@
 //! A database of one chat that keeps all versions, so that a viewer's events can be checked against them. It
-//! uses the product's transitions, and checks every commit.
+//! checks every commit.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mainstem_machine::store::{Held, Request};
 use mainstem_machine::{
-    Applied, CachedVersions, ChatId, ChatState, Command, Content, Effect, Episode, Lease, LeaseTerm, Message,
-    MessageId, Page, Rejection, ReplicaId, Role, Snapshot, Status, StoreFacts, Tail, Time, Version, WallTime,
+    Applied, CachedVersions, ChatId, ChatState, Command, Content, Effect, Episode, Lease, Message, MessageId,
+    Page, Rejection, ReplicaId, Role, Snapshot, Status, Time, Version, WallTime,
 };
+use mainstem_rows::Rows;
 
 use crate::sends::Sends;
 
+const CHAT: ChatId = ChatId(uuid::Uuid::from_u128(7));
 pub(crate) const LEASE_TTL: Duration = Duration::from_secs(15);
 /// Fewer messages than a real store returns, so that pages are common.
 const TAIL_MAX: usize = 2;
@@ -25,6 +28,12 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// The chat as it is committed.
+    fn newest(rows: &Rows) -> Option<Self> {
+        let row = rows.row(CHAT)?;
+        Some(Self { state: row.state.clone(), messages: Arc::new(row.history.clone()) })
+    }
+
     pub(crate) fn live(&self) -> Option<Episode> {
         self.state.live_episode().map(|(episode, _)| episode)
     }
@@ -48,29 +57,25 @@ impl Produced {
 pub(crate) struct Database {
     /// Version `n` is at index `n - 1`.
     pub(crate) log: Vec<Entry>,
-    pub(crate) deleted: bool,
-    lease_until: Option<Time>,
+    pub(crate) rows: Rows,
     pub(crate) produced: BTreeMap<Episode, Produced>,
     sends: Sends,
 }
 
 impl Database {
     pub(crate) fn new() -> Self {
-        let create = Command::Create {
-            chat: ChatId(uuid::Uuid::from_u128(7)),
-            owner: "owner".into(),
-            title: None,
-            model: None,
-            content: Some(Content::text("begin")),
-        };
-        let facts = StoreFacts { now: WallTime(0), lease_expired: false, message_role: None };
-        let Effect::Changed(change) = create.apply_to(None, None, &facts).effect else {
-            panic!("a chat is created")
-        };
-        let messages = Arc::new(change.inserted.into_iter().map(Arc::new).collect());
-        let first = Entry { state: change.state, messages };
+        let mut rows = Rows::new(LEASE_TTL);
+        rows.set_tail_messages_max(TAIL_MAX);
+        let (title, model, content) = (None, None, Some(Content::text("begin")));
+        let create = Command::Create { chat: CHAT, owner: "owner".into(), title, model, content };
+        rows.apply(Time::START, WallTime(0), &request(&create));
+        let first = Entry::newest(&rows).expect("a chat is created");
         let sends = Sends::new(&first);
-        Self { log: vec![first], deleted: false, lease_until: None, produced: BTreeMap::new(), sends }
+        Self { log: vec![first], rows, produced: BTreeMap::new(), sends }
+    }
+
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.rows.row(CHAT).is_none()
     }
 
     pub(crate) fn last(&self) -> &Entry {
@@ -88,9 +93,7 @@ impl Database {
     }
 
     pub(crate) fn is_free(&self, now: Time) -> bool {
-        let state = self.state();
-        let expired = self.lease_until.is_some_and(|until| until <= now);
-        !self.deleted && state.status.is_runnable() && (state.worker.is_none() || expired)
+        self.rows.row(CHAT).is_some_and(|row| row.is_free(now))
     }
 
     /// The state after the command and whether it changed anything.
@@ -100,35 +103,17 @@ impl Database {
         command: &Command,
     ) -> Result<(Arc<ChatState>, bool), Rejection> {
         let last = self.last().clone();
-        let role_of = |id| last.messages.iter().find(|message| message.id == id).map(|m| m.role);
-        let facts = StoreFacts {
-            now: WallTime(now.as_micros() as i64 / 1000),
-            lease_expired: self.lease_until.is_some_and(|until| until <= now),
-            message_role: command.message().and_then(role_of),
-        };
-        let state = (!self.deleted).then_some(&*last.state);
-        let Applied { answer, effect } = command.apply_to(state, None, &facts);
+        let wall = WallTime(now.as_micros() as i64 / 1000);
+        let Applied { answer, effect } = self.rows.apply(now, wall, &request(command));
         answer?;
         let Effect::Changed(change) = effect else { return Ok((last.state, false)) };
-        match change.lease {
-            LeaseTerm::Keep => {}
-            LeaseTerm::Start => self.lease_until = Some(now + LEASE_TTL),
-            LeaseTerm::End => self.lease_until = None,
-        }
-        let mut messages = (*last.messages).clone();
-        if let Some(from) = change.cut_from {
-            messages.retain(|message| message.id < from);
-        }
         self.check_not_dropped(command, &last, &change.inserted);
-        for message in change.inserted {
-            self.check_kept(&last, &message);
-            messages.push(Arc::new(message));
-        }
-        self.deleted = change.deleted;
+        change.inserted.iter().for_each(|message| self.check_kept(&last, message));
         let state = change.state;
-        let entry = Entry { state: state.clone(), messages: Arc::new(messages) };
+        let entry = Entry::newest(&self.rows)
+            .unwrap_or_else(|| Entry { state: state.clone(), messages: last.messages.clone() });
         self.sends.take(command, &last, &entry);
-        self.sends.check(&entry, self.deleted);
+        self.sends.check(&entry, change.deleted);
         self.log.push(entry);
         assert_eq!(state.snapshot_version, Version(self.log.len() as u64), "S1: one version for one change");
         Ok((state, true))
@@ -162,50 +147,26 @@ impl Database {
     }
 
     pub(crate) fn renew(&mut self, now: Time, replica: &ReplicaId, lease: Lease) -> bool {
-        let ours = !self.deleted && self.state().is_held_by(replica, lease);
-        if ours {
-            self.lease_until = Some(now + LEASE_TTL);
-        }
-        ours
+        !self.rows.renew(now, replica, [Held { chat: CHAT, lease }]).is_empty()
     }
 
     pub(crate) fn snapshot(&self, cached: Option<CachedVersions>) -> Option<Snapshot> {
-        if self.deleted {
-            return None;
-        }
-        let Entry { state, messages } = self.last().clone();
-        let tail = match cached {
-            Some(cached) if cached.reset_version == state.reset_version => {
-                let newer = messages.iter().filter(|message| message.id > cached.last_message);
-                Tail::After(newer.cloned().collect())
-            }
-            _ => {
-                let skipped = messages.len().saturating_sub(TAIL_MAX);
-                Tail::Newest { messages: messages[skipped..].to_vec(), from_start: skipped == 0 }
-            }
-        };
-        Some(Snapshot { state, tail })
+        self.rows.snapshot(CHAT, cached)
     }
 
     pub(crate) fn page(&self, after: MessageId, until: MessageId) -> Option<Page> {
-        if self.deleted {
-            return None;
-        }
-        let Entry { state, messages } = self.last();
-        let asked = |message: &&Arc<Message>| message.id > after && message.id <= until;
-        let found: Vec<_> = messages.iter().filter(asked).cloned().collect();
-        Some(Page {
-            more: found.len() > PAGE_MAX,
-            messages: found.into_iter().take(PAGE_MAX).collect(),
-            has_base: after == MessageId(0) || messages.iter().any(|message| message.id == after),
-            reset_version: state.reset_version,
-            history_version: state.history_version,
-        })
+        self.rows.page(CHAT, after, Some(until), PAGE_MAX)
     }
 
     /// Whether `episode` is live in the newest row, under `lease`.
     pub(crate) fn wants(&self, episode: Episode, lease: Lease) -> bool {
         let state = self.state();
-        !self.deleted && state.status == Status::Running && state.live_episode() == Some((episode, lease))
+        !self.is_deleted()
+            && state.status == Status::Running
+            && state.live_episode() == Some((episode, lease))
     }
+}
+
+fn request(command: &Command) -> Request {
+    Request { chat: CHAT, command: command.clone(), by: None, idempotency_key: None }
 }

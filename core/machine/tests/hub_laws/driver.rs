@@ -217,7 +217,7 @@ impl World {
         for connection in node.connections.iter_mut().filter(|c| c.dial == dial) {
             let healthy = connection.link == Link::Following && !spoiled;
             let good = state.lease == connection.lease && state.worker.is_some() && watched;
-            let closing = healthy && good && node.held.is_none() && !self.database.deleted;
+            let closing = healthy && good && node.held.is_none() && !self.database.is_deleted();
             assert!(!closing, "R33: a healthy relay is closed");
             connection.link = Link::Closed;
             connection.asked_to_close = true;

@@ -68,7 +68,7 @@ fn a_chat_that_a_sync_did_not_find_is_read_and_gone_only_if_the_read_finds_none_
         let at = world.nodes[0].pending.iter().position(|pending| is_read(&pending)).expect("it was counted");
         world.answer(0, at, How::Happens);
         if gone {
-            world.database.deleted = true;
+            world.database.rows = mainstem_rows::Rows::new(LEASE_TTL);
         }
         world.handle(0, HubEvent::NotFound);
         world.answer(0, at, How::Done);

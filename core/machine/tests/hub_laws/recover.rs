@@ -118,7 +118,7 @@ impl World {
         self.nodes.iter_mut().for_each(|node| node.zombies.clear());
         self.hear();
         for _ in 0..RECOVERY_MAX {
-            let rests = self.database.deleted || !self.database.state().status.is_runnable();
+            let rests = self.database.is_deleted() || !self.database.state().status.is_runnable();
             if rests || self.at_work().is_some_and(|node| self.works(node)) {
                 break;
             }
@@ -126,7 +126,7 @@ impl World {
         }
         self.show_parts();
         for _ in 0..RECOVERY_MAX {
-            if self.database.deleted || !self.database.state().status.is_runnable() {
+            if self.database.is_deleted() || !self.database.state().status.is_runnable() {
                 break;
             }
             if let Some(node) = self.at_work() {
@@ -189,7 +189,7 @@ impl World {
     }
 
     fn converge(&mut self) {
-        if self.database.deleted {
+        if self.database.is_deleted() {
             for viewer in &self.viewers {
                 let ending = self.nodes[viewer.node].hub.as_ref().and_then(Hub::ending);
                 assert!(ending.is_some(), "L1: the streams of a deleted chat end");

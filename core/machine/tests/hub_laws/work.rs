@@ -66,7 +66,7 @@ impl World {
 
     pub(crate) fn sync(&mut self, node: usize) {
         let snapshot_version = self.database.state().snapshot_version;
-        let gone = self.database.deleted;
+        let gone = self.database.is_deleted();
         self.handle(node, if gone { HubEvent::NotFound } else { HubEvent::Hint { snapshot_version } });
     }
 
