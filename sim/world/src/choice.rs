@@ -191,7 +191,7 @@ pub enum Class {
 
 impl Class {
     /// Every kind.
-    pub(crate) const ALL: [Self; 7] =
+    pub const ALL: [Self; 7] =
         [Self::Progress, Self::Late, Self::Model, Self::User, Self::Delay, Self::Fault, Self::Time];
 }
 

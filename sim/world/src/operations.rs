@@ -36,11 +36,15 @@ impl World {
             return;
         }
         let open = self.state.nodes[usize::from(node.0)].hubs.get_mut(&chat).expect("it is there");
+        let before = self.work.len();
         while let Some(action) = open.hub.poll_action() {
             self.work.push_back(Work::Hub(node, chat, action));
         }
         open.hub.assert_invariants();
         let (news, finished) = (open.hub.take_news(), open.hub.is_finished());
+        if self.laws {
+            self.check_hub(node, chat, self.work.len() - before, news);
+        }
         if finished {
             self.work.push_back(Work::End(node, chat));
         } else if news {
@@ -91,6 +95,9 @@ impl World {
     }
 
     fn perform(&mut self, node: NodeAt, chat: ChatAt, action: HubAction) {
+        if self.laws {
+            self.check_asked(node, chat, &action);
+        }
         let id = chat_id(chat);
         match action {
             HubAction::BusSubscribe { op } => self.begin(node, Some(chat), op, Task::Bus),
@@ -145,13 +152,20 @@ impl World {
 
     /// Queues what a replica's machine asks for.
     pub(crate) fn settle_replica(&mut self, node: NodeAt) {
+        let before = self.work.len();
         while let Some(action) = self.node(node).replica.poll_action() {
             self.work.push_back(Work::Replica(node, action));
+        }
+        if self.laws {
+            self.check_replica(node, self.work.len() - before);
         }
         self.work_on();
     }
 
     fn perform_for_replica(&mut self, node: NodeAt, action: ReplicaAction) {
+        if self.laws {
+            self.check_asked_by_replica(node, &action);
+        }
         match action {
             ReplicaAction::BusSubscribe { op } => self.begin(node, None, op, Task::Bus),
             ReplicaAction::Sync { op, runnable_max } => {

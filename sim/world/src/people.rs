@@ -58,6 +58,9 @@ impl World {
         if !self.peek(on).is_some_and(|node| node.is_up()) || (lost && !self.take_fault()) {
             return;
         }
+        if self.laws {
+            self.check_sharing(on, chat, subscription);
+        }
         let now = self.state.now;
         let (event, ending) = match self.node(on).hubs.get_mut(&chat) {
             Some(open) => {

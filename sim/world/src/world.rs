@@ -156,6 +156,8 @@ pub struct World {
     /// What the machines asked for and was not carried out yet: nothing, between two choices.
     pub(crate) work: VecDeque<Work>,
     pub(crate) working: bool,
+    /// The machines are held to their laws.
+    pub(crate) laws: bool,
     /// Lines of what happened, if they are kept.
     trace: Option<Trace>,
 }
@@ -224,8 +226,9 @@ impl World {
             entropy: Label(0),
             stuck: 0,
         };
+        let (setup_kept, work) = (Arc::new(setup), VecDeque::new());
         let mut world =
-            Self { setup: Arc::new(setup), state, judge, work: VecDeque::new(), working: false, trace: None };
+            Self { setup: setup_kept, state, judge, work, working: false, laws: false, trace: None };
         world.observe(Evidence::Settings(Settings {
             lease_ttl: setup.lease_ttl,
             poll_interval: setup.poll_interval,
@@ -242,8 +245,9 @@ impl World {
         world
     }
 
-    /// Keeps lines of what happens from now on.
+    /// Keeps lines of what happens from now on. What is told is held to the laws as well.
     pub(crate) fn keep(&mut self, trace: Trace) {
+        self.keep_laws();
         self.trace = Some(trace);
     }
 
@@ -405,6 +409,9 @@ impl World {
             Choice::Exit(node) => self.exit(node),
         }
         self.settle_drains();
+        if self.laws {
+            self.check_open();
+        }
     }
 
     /// Hands an event to a hub, if it is open, and carries out what it asks for.

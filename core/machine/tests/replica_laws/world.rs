@@ -1,6 +1,6 @@
-//! A replica between a database with arbitrary answers and a bus with arbitrary notices.
+//! A replica between a database and a bus that answer as a claim says.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,6 @@ use mainstem_machine::{
     ChatId, ChatState, Command, Content, Effect, Lease, OpId, Rejection, ReplicaId, Status, StoreFacts, Time,
     WallTime,
 };
-use proptest::prelude::*;
 use uuid::Uuid;
 
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -42,40 +41,6 @@ pub(crate) enum How {
     No,
     Refused,
     Unknown,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) enum Step {
-    Free { chat: u8, interrupting: bool },
-    Sync { runnable: Vec<(u8, bool)>, soonest_ms: Option<u16>, how: How },
-    Acquired { which: u8, how: How },
-    HeartbeatResult { how: How },
-    Bus { how: How },
-    BusLost,
-    RunnerGone { which: u8 },
-    Drain,
-    NameLost,
-    Deadline,
-    Tick { ms: u16 },
-}
-
-pub(crate) fn steps(max: usize) -> impl Strategy<Value = Vec<Step>> {
-    let how = || prop_oneof![6 => Just(How::Yes), 2 => Just(How::No), 1 => Just(How::Refused), 1 => Just(How::Unknown)];
-    let listed = proptest::collection::vec((0u8..12, any::<bool>()), 0..8);
-    let step = prop_oneof![
-        20 => (0u8..12, any::<bool>()).prop_map(|(chat, interrupting)| Step::Free { chat, interrupting }),
-        8 => (listed, proptest::option::of(any::<u16>()), how())
-            .prop_map(|(runnable, soonest_ms, how)| Step::Sync { runnable, soonest_ms, how }),
-        20 => (any::<u8>(), how()).prop_map(|(which, how)| Step::Acquired { which, how }),
-        6 => how().prop_map(|how| Step::HeartbeatResult { how }),
-        3 => how().prop_map(|how| Step::Bus { how }),
-        1 => Just(Step::BusLost),
-        12 => any::<u8>().prop_map(|which| Step::RunnerGone { which }),
-        10 => Just(Step::Deadline),
-        8 => (0u16..3000).prop_map(|ms| Step::Tick { ms }),
-        1 => prop_oneof![1 => Just(Step::Drain), 1 => Just(Step::NameLost), 8 => Just(Step::Deadline)],
-    ];
-    proptest::collection::vec(step, 0..max)
 }
 
 #[derive(Debug)]
@@ -277,54 +242,5 @@ impl World {
     pub(crate) fn drain(&mut self) {
         self.draining = true;
         self.handle(ReplicaEvent::Drain);
-    }
-
-    pub(crate) fn take(&mut self, step: Step) {
-        let status = |interrupting| if interrupting { Status::Interrupting } else { Status::Running };
-        match step {
-            Step::Free { chat, interrupting } => self.free(chat, status(interrupting)),
-            Step::Sync { runnable, soonest_ms, how } => {
-                let runnable = runnable.into_iter().map(|(n, i)| (chat(n), status(i))).collect();
-                let soonest = soonest_ms.map(|ms| Duration::from_millis(ms.into()));
-                self.answer_sync(runnable, soonest, how);
-            }
-            Step::Acquired { which, how } => self.answer_acquire(which.into(), how),
-            Step::HeartbeatResult { how } => self.answer_heartbeat(how),
-            Step::Bus { how } => self.answer_bus(matches!(how, How::Yes)),
-            Step::BusLost => self.handle(ReplicaEvent::BusLost),
-            Step::RunnerGone { which } => self.runner_gone(which.into()),
-            Step::Drain => self.drain(),
-            Step::NameLost => self.lose_name(),
-            Step::Deadline => self.pass(),
-            Step::Tick { ms } => self.now = self.now + Duration::from_millis(ms.into()),
-        }
-    }
-
-    /// Everything answers. Then every runnable chat is acquired within one sync while there are slots (L3),
-    /// and a chat that is interrupting even without one (L2).
-    pub(crate) fn recover(&mut self) {
-        while !self.held.is_empty() {
-            self.runner_gone(0);
-        }
-        let wanted: Vec<_> = (20..24).map(|n| (chat(n), Status::Interrupting)).collect();
-        let end = self.now + POLL + Duration::from_secs(3);
-        let mut taken = BTreeSet::new();
-        while self.now < end {
-            self.answer_bus(true);
-            self.answer_heartbeat(How::Yes);
-            let left = wanted.iter().filter(|(chat, _)| !taken.contains(chat)).copied().collect();
-            self.answer_sync(left, None, How::Yes);
-            while !self.acquiring.is_empty() {
-                self.answer_acquire(0, How::Yes);
-            }
-            taken.extend(self.held.keys().copied());
-            while !self.held.is_empty() {
-                self.runner_gone(0);
-            }
-            self.pass();
-        }
-        if !self.draining {
-            assert!(wanted.iter().all(|(chat, _)| taken.contains(chat)), "L2, L3: {taken:?}");
-        }
     }
 }

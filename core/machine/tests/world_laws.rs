@@ -1,0 +1,111 @@
+//! The laws of the machines in the pure world: replicas with their hubs, rows, a bus, links, models, viewers and users,
+//! where everything may take its time, come twice, or not at all. After every step the judges, which know nothing of
+//! machines, look at what was seen, and the laws at what the machines ask for. At the end everything recovers, and
+//! everybody has what the database has.
+
+#[path = "common/mod.rs"]
+mod common;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use mainstem_world::{Budget, Class, Run, Setup, Verdict, count_marks, tell, walk_by_numbers};
+use proptest::prelude::*;
+use proptest::test_runner::{RngAlgorithm, TestError, TestRng, TestRunner};
+
+const NUMBERS_MAX: usize = 400;
+/// `PROPTEST_CASES` asks for more, `LAWS_CASES` for fewer.
+const CASES: u32 = 600;
+/// The minimum number of times that each choice is among them.
+const CHOSEN_MIN: usize = 5;
+/// Rare situations that this many runs may miss.
+const MARKS_MISSED_MAX: usize = 2;
+#[rustfmt::skip]
+const CHOICES: [&str; 39] = [
+    "answer-dial", "ask", "ask-again", "break-bus", "break-link", "carry", "crash", "drain", "exit", "fail",
+    "fail-for-good", "finish", "hand-over", "happen", "hold", "hold-link", "hold-notices", "late", "leave", "lose",
+    "lose-answer", "lose-notice", "lose-request", "lost", "notice", "pass", "pause", "read", "refuse", "relay",
+    "repeat-notice", "resume", "say", "say-many", "say-much", "stall", "start", "stray", "watch",
+];
+
+fn setup() -> impl Strategy<Value = Setup> {
+    let few = || prop_oneof![1 => 0u16..3, 2 => 0u16..40];
+    let budget =
+        (few(), few(), 0u16..20, 1u16..20, 0u16..60).prop_map(|(faults, delays, requests, moves, parts)| {
+            Budget { faults, delays, requests, moves, parts, passes: u16::MAX }
+        });
+    let replicas = prop_oneof![1 => Just(1u8), 3 => Just(2), 2 => Just(3)];
+    let size = (replicas, 1u8..=2, 1u8..=3, 1usize..=3);
+    let lease_s = prop_oneof![Just(6), Just(15)];
+    (size, lease_s, 60usize..400, 1usize..5, budget).prop_map(
+        |((replicas, chats, viewers, workers), lease_s, episode_bytes_max, tail_messages_max, budget)| {
+            Setup {
+                replicas,
+                chats,
+                viewers,
+                workers,
+                lease_ttl: Duration::from_secs(lease_s),
+                poll_interval: Duration::from_secs(5),
+                episode_bytes_max,
+                tail_messages_max,
+                budget,
+            }
+        },
+    )
+}
+
+fn class() -> impl Strategy<Value = Class> {
+    prop_oneof![
+        60 => Just(Class::Progress),
+        4 => Just(Class::Late),
+        16 => Just(Class::Model),
+        8 => Just(Class::User),
+        4 => Just(Class::Delay),
+        3 => Just(Class::Fault),
+        8 => Just(Class::Time),
+    ]
+}
+
+fn numbers() -> impl Strategy<Value = Vec<(Class, usize)>> {
+    proptest::collection::vec((class(), any::<usize>()), 0..=NUMBERS_MAX)
+}
+
+/// How a run ends that is not clean, with its timeline.
+fn told(run: &Run) -> String {
+    let lines = tell(&run.recording, &[]).0.into_iter();
+    let lines: Vec<_> = lines.map(|line| format!("{:?} {}: {}", line.at, line.who, line.what)).collect();
+    format!("{}\nafter\n{}\nby\n{}", run.verdict, lines.join("\n"), run.recording)
+}
+
+/// What was never chosen and never reached proves nothing (D2), so that is counted.
+#[test]
+fn whatever_comes_late_twice_or_not_at_all_the_guarantees_and_the_laws_hold() {
+    let config = common::config(CASES);
+    let whole = config.cases >= CASES;
+    let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+    let chosen = RefCell::new(BTreeMap::<String, usize>::new());
+    let (ended, marks) = count_marks(|| {
+        runner.run(&(setup(), numbers()), |(setup, numbers)| {
+            let run = walk_by_numbers(setup, &numbers);
+            for choice in &run.recording.choices {
+                let words = choice.to_string();
+                let name = words.split(' ').next().expect("a choice has a name");
+                *chosen.borrow_mut().entry(name.to_owned()).or_default() += 1;
+            }
+            prop_assert!(run.verdict == Verdict::Clean, "{}", told(&run));
+            Ok(())
+        })
+    });
+    match ended {
+        Err(TestError::Fail(why, _)) => panic!("{why}"),
+        ended => ended.expect("nothing is rejected"),
+    }
+    if whole {
+        let times = |name| chosen.borrow().get(name).copied().unwrap_or_default();
+        let seldom: Vec<_> = CHOICES.into_iter().filter(|name| times(*name) < CHOSEN_MIN).collect();
+        assert!(seldom.is_empty(), "D2: {seldom:?} were chosen less than {CHOSEN_MIN} times");
+        let never: Vec<_> = marks.iter().filter(|(_, times)| **times == 0).map(|(mark, _)| mark).collect();
+        assert!(never.len() <= MARKS_MISSED_MAX, "D2: never: {never:?}");
+    }
+}
