@@ -1,7 +1,9 @@
 //! Announces changes: carries out what the announcer's machine asks for.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures::FutureExt;
 use mainstem_machine::ChatId;
 use mainstem_machine::announce::{Announcer, AnnouncerAction, AnnouncerEvent, Notice};
 use mainstem_machine::limits::OP_TIMEOUT;
@@ -56,18 +58,26 @@ impl<E: Env> Shared<E> {
     }
 
     async fn publish(self: Arc<Self>, notice: Notice) {
-        match within(&self.env, OP_TIMEOUT, self.bus.publish(notice)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
+        let publishing = within(&self.env, OP_TIMEOUT, self.bus.publish(notice));
+        // Whatever a bus does, the place is for the next one (B2).
+        match AssertUnwindSafe(publishing).catch_unwind().await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(error))) => {
                 tracing::warn!(%error, "could not publish a notice: others see the change by polling")
             }
-            Err(_) => tracing::warn!("publishing a notice timed out: others see the change by polling"),
+            Ok(Err(_)) => tracing::warn!("publishing a notice timed out: others see the change by polling"),
+            Err(_) => tracing::error!("publishing a notice panicked: others see the change by polling"),
         }
         self.announce(AnnouncerEvent::Published);
     }
 
     async fn read_again(self: Arc<Self>, chat: ChatId) {
-        let read = bounded(&self.env, self.store.state(chat)).await;
-        self.announce(AnnouncerEvent::Read { state: read.ok().flatten() });
+        let reading = bounded(&self.env, self.store.state(chat));
+        let read = AssertUnwindSafe(reading).catch_unwind().await;
+        if read.is_err() {
+            tracing::error!(%chat, "reading a chat panicked: others see its change by polling");
+        }
+        let state = read.ok().and_then(Result::ok).flatten();
+        self.announce(AnnouncerEvent::Read { state });
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 
 use mainstem_machine::announce::AnnouncerEvent;
 use mainstem_machine::limits::ANNOUNCEMENTS_MAX;
@@ -56,6 +57,22 @@ fn the_newest_notice_of_each_chat_is_published_and_the_publishers_end() {
             }
             let expected = (1..=all).map(|chat| (chat, 2)).collect();
             assert_eq!(newest, expected, "L1: others are told of the newest");
+        });
+    });
+}
+
+#[test]
+fn a_bus_or_a_database_that_panics_keeps_nobody_waiting_for_what_is_announced() {
+    explore(|| {
+        block_on(async {
+            let world = World::new();
+            world.bus.is_broken.store(true, SeqCst);
+            world.store.is_broken.store(true, SeqCst);
+            let told = (1..=ANNOUNCEMENTS_MAX as u128 + 2).map(|chat| committed(chat, 1));
+            told.chain([AnnouncerEvent::Replayed { chat: world.chat }])
+                .for_each(|event| world.shared.announce(event));
+            world.env.all_tasks_ended().await;
+            assert!(world.shared.announcer.is_idle(), "B2: a place is given back");
         });
     });
 }

@@ -1,5 +1,7 @@
 //! One replica with a chat, and those who do something to it at the same time.
 
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -143,6 +145,8 @@ pub(super) fn is_message(text: &str) -> impl Fn(&Body) -> bool {
 #[derive(Default)]
 pub(super) struct SilentBus {
     pub(super) published: Mutex<Vec<Notice>>,
+    /// Publishing panics, as nothing in a bus should.
+    pub(super) is_broken: AtomicBool,
 }
 
 #[async_trait]
@@ -154,6 +158,9 @@ impl Bus for SilentBus {
 
     async fn publish(&self, notice: Notice) -> Result<(), BusError> {
         yield_now().await;
+        if self.is_broken.load(SeqCst) {
+            resume_unwind(Box::new("the bus is broken"));
+        }
         self.published.lock().expect("no panic").push(notice);
         yield_now().await;
         Ok(())
