@@ -9,6 +9,7 @@ compile_error!(
 
 pub mod arrows;
 pub mod batch;
+pub mod bisect;
 pub mod bus;
 pub mod client;
 pub mod cluster;

@@ -21,7 +21,7 @@ use mainstem_sim::run::{Outcome, RunOptions, Verdict, run};
 use mainstem_sim::shrink::{ShrinkError, shrink};
 use mainstem_sim::story::{self, Story};
 use mainstem_sim::visualize::{html, timeline};
-use mainstem_sim::{determinism, tapes, zoo};
+use mainstem_sim::{bisect, determinism, tapes, zoo};
 use mainstem_world::Recording;
 
 const BROKEN: u8 = 1;
@@ -65,6 +65,13 @@ enum Task {
         html: Option<PathBuf>,
         #[arg(long, default_value_t = 0)]
         seed: u64,
+    },
+    /// Finds the commit since which a run fails: builds commits in a copy, and replays the run there.
+    Bisect {
+        /// A seed, a scenario file, the name of one, or a file of choices.
+        file: String,
+        /// `A..B`: it passes at A and fails at B.
+        range: String,
     },
     /// Finds the smallest run that still fails, and writes it as a scenario file.
     Shrink(ShrinkArgs),
@@ -255,6 +262,7 @@ fn main() -> ExitCode {
         Task::Worker { without_oracle } => batch::serve_worker(without_oracle).map(|()| 0),
         Task::Scenarios { names, without_oracle } => scenarios(&names, without_oracle),
         Task::Replay { file, trace, html, seed } => replay(&file, trace, html.as_deref(), seed),
+        Task::Bisect { file, range } => bisect(&file, &range),
         Task::CheckDeterminism { names, seeds } => check_determinism(&names, seeds),
         Task::Zoo(options) => zoo::run(&options, &directory()),
         Task::PrintTrace { file, seed } => print_trace(&file, seed),
@@ -395,7 +403,9 @@ fn replay(file: &str, trace: bool, html: Option<&Path>, seed: u64) -> anyhow::Re
     let (path, name, seed, outcome) = match choices {
         Some(text) => {
             let recording = Recording::parse(&text).map_err(|why| Unreadable(file.to_owned(), why))?;
-            (PathBuf::from(file), file.to_owned(), 0, pure::replay(&recording))
+            let outcome = pure::replay(&recording);
+            println!("{}{}", bisect::IMPOSSIBLE, pure::impossible(&recording));
+            (PathBuf::from(file), file.to_owned(), 0, outcome)
         }
         None => {
             let (path, story) = find_one(file)?;
@@ -419,6 +429,25 @@ fn replay(file: &str, trace: bool, html: Option<&Path>, seed: u64) -> anyhow::Re
         _ => report(&path, &outcome, seed),
     }
     Ok(outcome.verdict.code())
+}
+
+fn bisect(file: &str, range: &str) -> anyhow::Result<u8> {
+    let root = directory().join("..");
+    let home = root.join("target/bisect");
+    // Another commit may draw another plan from the seed.
+    let path = match file.parse::<u64>() {
+        Ok(seed) => {
+            std::fs::create_dir_all(&home).with_context(|| format!("making {}", home.display()))?;
+            let path = home.join(format!("seed-{seed}.story"));
+            let plan = Plan::draw(seed);
+            std::fs::write(&path, plan.to_string()).with_context(|| format!("writing {}", path.display()))?;
+            path
+        }
+        Err(_) if Path::new(file).is_file() => PathBuf::from(file),
+        Err(_) => find(&[file.to_owned()])?.remove(0),
+    };
+    bisect::run(&root, &path, range, &home)?;
+    Ok(0)
 }
 
 /// What the file has, if it is a tape.

@@ -277,6 +277,11 @@ fn fail(run: &Run, whence: &str, output: &Path, without: &[Guarantee]) -> anyhow
     Ok(code(&small.verdict))
 }
 
+/// How many choices of a recording do nothing.
+pub(crate) fn impossible(recording: &Recording) -> usize {
+    silently(|| mainstem_world::impossible(recording, &[]))
+}
+
 /// What becomes of a recording, told as a run of the cluster is.
 pub(crate) fn replay(recording: &Recording) -> Outcome {
     let (told, verdict) = silently(|| mainstem_world::tell(recording, &[]));

@@ -32,5 +32,5 @@ pub use recording::{NotARecording, Recording};
 pub use shrink::shrink;
 pub use sightings::Sightings;
 pub use trace::{Line, Told};
-pub use walk::{Run, Verdict, draw_setup, replay, tell, walk};
+pub use walk::{Run, Verdict, draw_setup, impossible, replay, tell, walk};
 pub use world::{Budget, Setup, World};

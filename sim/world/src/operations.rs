@@ -356,9 +356,10 @@ impl World {
             let replica = self.name(node);
             self.observe(Evidence::Replayed { replica, chat: request.chat });
         }
-        let told = answer.as_ref().map_or_else(ToString::to_string, |_| "accepted".to_owned());
-        let name = request.command.name();
-        self.note(Told::Happened, || ("database".into(), format!("{name} of {node}: {told}")));
+        self.note(Told::Happened, || {
+            let told = answer.as_ref().map_or_else(ToString::to_string, |_| "accepted".to_owned());
+            ("database".into(), format!("{} of {node}: {told}", request.command.name()))
+        });
         let (Effect::Changed(change), Ok(accepted)) = (effect, &answer) else {
             return Reply::Applied { answer, state: None, deleted: false, replayed };
         };

@@ -131,6 +131,26 @@ pub fn replay(recording: &Recording, without: &[Guarantee]) -> Verdict {
     judged(|| play(recording, without, None))
 }
 
+/// How many of these choices are not possible when it is their turn, up to where something is broken.
+pub fn impossible(recording: &Recording, without: &[Guarantee]) -> usize {
+    let mut count = 0;
+    let mut possible = vec![];
+    let played = catch_unwind(AssertUnwindSafe(|| {
+        let mut world = World::new(recording.setup, Judge::without(without));
+        for &choice in &recording.choices {
+            if world.verdict().is_some() {
+                break;
+            }
+            world.choices(&mut possible);
+            count += usize::from(!possible.contains(&choice));
+            world.step(choice);
+        }
+    }));
+    // Where a machine panics, the run ends.
+    drop(played);
+    count
+}
+
 /// The lines of a run of these choices, and how it ended.
 pub fn tell(recording: &Recording, without: &[Guarantee]) -> (Vec<Line>, Verdict) {
     let trace = Trace::default();
