@@ -1,5 +1,6 @@
 //! One chat's rows, stored as a store does, and random requests. A request is drawn as an [`Op`], which is
-//! made concrete only when it is applied, so that most requests could be accepted.
+//! made concrete only when it is applied, so that most requests could be accepted. No store and no world stands behind
+//! it: facts are drawn that none of them would hand in then, such as a lease that has run out as soon as it began.
 
 use mainstem_machine::{
     Change, ChatId, ChatState, Command, Completion, Content, Episode, Fence, FinishReason, Lease, Message,

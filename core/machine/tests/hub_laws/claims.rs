@@ -1,5 +1,6 @@
 //! Minimal versions of runs that once failed, and bounds that random runs do not reach.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,18 +12,24 @@ use mainstem_machine::{
 
 use crate::database::LEASE_TTL;
 use crate::node::{Link, Pending};
-use crate::run;
 use crate::step::{From, How, Rival, Step};
 use crate::world::World;
 
-fn holds(steps: &[Step]) {
-    let (world, ended) = run(steps, true);
+/// Whether everything holds on the way and after a recovery.
+pub(crate) fn holds(steps: &[Step]) -> World {
+    let mut world = World::new(true);
+    let ended = catch_unwind(AssertUnwindSafe(|| {
+        steps.iter().for_each(|step| world.take(*step));
+        world.recover();
+    }));
     if let Err(why) = ended {
-        panic!("{why}\nafter\n{}", world.trace.unwrap_or_default().join("\n"));
+        eprintln!("after\n{}", world.trace.unwrap_or_default().join("\n"));
+        resume_unwind(why);
     }
+    world
 }
 
-const fn viewer(node: usize) -> Step {
+pub(crate) const fn viewer(node: usize) -> Step {
     Step::Subscribe { node, from: From::Fresh }
 }
 

@@ -12,8 +12,6 @@ use mainstem_machine::{
 };
 use mainstem_rows::Rows;
 
-use crate::sends::Sends;
-
 const CHAT: ChatId = ChatId(uuid::Uuid::from_u128(7));
 pub(crate) const LEASE_TTL: Duration = Duration::from_secs(15);
 /// Fewer messages than a real store returns, so that pages are common.
@@ -59,7 +57,6 @@ pub(crate) struct Database {
     pub(crate) log: Vec<Entry>,
     pub(crate) rows: Rows,
     pub(crate) produced: BTreeMap<Episode, Produced>,
-    sends: Sends,
 }
 
 impl Database {
@@ -70,8 +67,7 @@ impl Database {
         let create = Command::Create { chat: CHAT, owner: "owner".into(), title, model, content };
         rows.apply(Time::START, WallTime(0), &request(&create));
         let first = Entry::newest(&rows).expect("a chat is created");
-        let sends = Sends::new(&first);
-        Self { log: vec![first], rows, produced: BTreeMap::new(), sends }
+        Self { log: vec![first], rows, produced: BTreeMap::new() }
     }
 
     pub(crate) fn is_deleted(&self) -> bool {
@@ -112,8 +108,6 @@ impl Database {
         let state = change.state;
         let entry = Entry::newest(&self.rows)
             .unwrap_or_else(|| Entry { state: state.clone(), messages: last.messages.clone() });
-        self.sends.take(command, &last, &entry);
-        self.sends.check(&entry, change.deleted);
         self.log.push(entry);
         assert_eq!(state.snapshot_version, Version(self.log.len() as u64), "S1: one version for one change");
         Ok((state, true))

@@ -62,7 +62,6 @@ impl World {
             let left = self.nodes[at].connections.iter().filter_map(|c| Some((c.peer, c.follower?)));
             let left: Vec<_> = left.collect();
             self.nodes[at].forget_hub();
-            self.saw("finished");
             for (peer, follower) in left {
                 self.handle(peer, HubEvent::Unfollow { follower });
             }
@@ -130,7 +129,6 @@ impl World {
                 self.nodes[at].pending.push(Pending::Snapshot { op, cached, read: None });
             }
             HubAction::ReadPage { op, after, until } => {
-                self.saw("page");
                 self.nodes[at].pending.push(Pending::Page { op, after, until, read: None });
             }
             HubAction::LoadHistory { op } => self.nodes[at].pending.push(Pending::History { op, read: None }),
@@ -257,12 +255,7 @@ impl World {
                 }
                 HubEvent::HistoryLoaded { op, outcome }
             }
-            Pending::Apply { op, command, done } => {
-                if done.is_none() && matches!(how, How::Unknown) {
-                    self.nodes[node].zombies.push(command);
-                }
-                HubEvent::Applied { op, outcome: outcome(done, how) }
-            }
+            Pending::Apply { op, done, .. } => HubEvent::Applied { op, outcome: outcome(done, how) },
         };
         self.handle(node, event);
     }

@@ -98,7 +98,6 @@ pub(crate) struct Node {
     pub(crate) id: ReplicaId,
     pub(crate) hub: Option<Hub>,
     pub(crate) pending: Vec<Pending>,
-    pub(crate) zombies: Vec<Command>,
     pub(crate) established: bool,
     /// A hint was lost since the subscription was established.
     pub(crate) missed: bool,
@@ -122,7 +121,6 @@ impl Node {
             id: ReplicaId::new(id).expect("a replica's id"),
             hub: None,
             pending: Vec::new(),
-            zombies: Vec::new(),
             established: false,
             missed: false,
             hints: Vec::new(),
@@ -140,9 +138,8 @@ impl Node {
 
     /// Drops everything that belonged to the hub.
     pub(crate) fn forget_hub(&mut self) {
-        let zombies = std::mem::take(&mut self.zombies);
         let (held, acquired) = (self.held.take(), self.acquired.take());
-        *self = Self { zombies, held, acquired, last_id: self.last_id, ..Self::new(self.id.as_str()) };
+        *self = Self { held, acquired, last_id: self.last_id, ..Self::new(self.id.as_str()) };
     }
 
     pub(crate) fn open_connections(&self) -> usize {

@@ -115,7 +115,6 @@ impl World {
 
     pub(crate) fn recover(&mut self) {
         self.note(|| "* heal".into());
-        self.nodes.iter_mut().for_each(|node| node.zombies.clear());
         self.hear();
         for _ in 0..RECOVERY_MAX {
             let rests = self.database.is_deleted() || !self.database.state().status.is_runnable();
@@ -185,7 +184,6 @@ impl World {
                 viewer.id
             );
         }
-        self.saw("shown to all");
     }
 
     fn converge(&mut self) {

@@ -64,7 +64,6 @@ impl World {
                     self.handle(peer, HubEvent::Follow { follower, position });
                 }
                 self.nodes[node].connections[at].link = Link::Following;
-                self.saw("dialed");
                 self.handle(node, HubEvent::Dialed { dial });
             }
             // The dial completes late, and has to be closed (R06).
@@ -172,7 +171,6 @@ impl World {
             connection.link = Link::Closed;
             connection.under_way.clear();
             let dial = connection.dial;
-            self.saw("broken");
             self.handle(node, HubEvent::RelayGone { dial, fault: RelayFault::Gone });
         }
     }

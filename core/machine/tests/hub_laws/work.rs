@@ -85,9 +85,6 @@ impl World {
         if self.nodes[node].model.is_some_and(|model| model.generation == generation) {
             assert!(!outgrown, "B1: an answer is bounded");
             self.database.produced.get_mut(&episode).expect("it began").parts.push(text);
-            self.saw("part");
-        } else if outgrown {
-            self.saw("outgrown");
         }
     }
 

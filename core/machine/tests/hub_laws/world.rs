@@ -84,12 +84,6 @@ impl World {
                     self.answer(node, at, how);
                 }
             }
-            Step::Zombie { node, which } => {
-                if let Some(at) = pick(which.into(), self.nodes[node].zombies.len()) {
-                    let command = self.nodes[node].zombies.remove(at);
-                    let _ = self.commit(&command);
-                }
-            }
             Step::Hint { node, which, twice, whole } => {
                 if let Some(at) = pick(which.into(), self.nodes[node].hints.len()) {
                     let snapshot_version = self.nodes[node].hints.remove(at);
@@ -118,7 +112,6 @@ impl World {
             Step::Finish { node } => {
                 let node = self.worker_or(node);
                 if let Some(Model { generation, .. }) = self.nodes[node].model {
-                    self.saw("done");
                     let completion = Completion::STOPPED;
                     self.end(node, HubEvent::GenerationDone { generation, completion });
                 }
@@ -150,7 +143,6 @@ impl World {
                     self.confirm(node, lease, sent_at);
                 }
             }
-            Step::Tick { ms } => self.now = self.now + Duration::from_millis(ms.into()),
             Step::Deadline { node } => {
                 let deadline = self.nodes[node].hub.as_ref().and_then(Hub::poll_timeout);
                 if let Some(deadline) = deadline {
@@ -178,12 +170,7 @@ impl World {
             | Step::Break { .. }
             | Step::Garbage { .. } => self.relay(step),
             Step::Talk { turns } => self.talk(turns),
-            Step::Send { .. }
-            | Step::Edit(_)
-            | Step::Interrupt { .. }
-            | Step::Promote(_)
-            | Step::DeleteQueued(_)
-            | Step::Delete => self.request(step),
+            Step::Send { .. } | Step::Edit(_) | Step::Interrupt { .. } | Step::Delete => self.request(step),
         }
     }
 
@@ -195,10 +182,6 @@ impl World {
     fn request(&mut self, step: Step) {
         let content = Content::text("said");
         let entry = self.database.last();
-        let queued = |which: u8| {
-            let queue = &entry.state.queue;
-            pick(which.into(), queue.len()).map(|at| queue[at].id)
-        };
         let command = match step {
             Step::Send { interrupt } => {
                 let mode = if interrupt { SendMode::Interrupt } else { SendMode::Queue };
@@ -209,8 +192,6 @@ impl World {
             Step::Interrupt { named } => {
                 Some(Command::Interrupt { episode: named.then(|| entry.state.present_episode()) })
             }
-            Step::Promote(which) => queued(which).map(|queued| Command::Promote { queued }),
-            Step::DeleteQueued(which) => queued(which).map(|queued| Command::DeleteQueued { queued }),
             Step::Delete => Some(Command::Delete),
             _ => None,
         };
@@ -225,7 +206,6 @@ impl World {
         self.note(|| format!("  database: {} {}", command.name(), crate::word(&applied)));
         let (state, changed) = applied?;
         if changed {
-            self.saw(command.name());
             for node in self.nodes.iter_mut().filter(|node| node.established) {
                 node.hints.push(state.snapshot_version);
             }
