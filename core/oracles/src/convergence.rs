@@ -35,6 +35,9 @@ fn difference(index: &EvidenceIndex, now: Time, standing: &Standing) -> Option<S
     if let Some(difference) = view.difference(&moment.state, &moment.history) {
         return Some(difference);
     }
+    if !view.synced {
+        return Some("it was never told that it has all there was when it came".into());
+    }
     let (episode, _) = moment.live()?;
     let preview = view.preview.as_ref().filter(|preview| preview.episode == episode);
     let shown = preview.map_or(Seq(0), |preview| preview.last_seq);

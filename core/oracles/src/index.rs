@@ -170,6 +170,17 @@ impl EvidenceIndex {
         self.runs.any(episode)
     }
 
+    /// A model that still runs at a replica that is up, and whose answer nobody can save any more.
+    pub(crate) fn goes_on_for_nothing(&self) -> Option<String> {
+        self.runs.all().find_map(|run| {
+            let replica = self.lives.replica(run.replica.as_str())?;
+            let there = replica.up && !replica.paused && replica.life == run.life;
+            let live = self.past(run.chat).and_then(|past| past.present()?.live()).map(|(live, _)| live);
+            (run.ended.is_none() && there && live != Some(run.episode))
+                .then(|| format!("{}: the model of {:?} runs for nothing", run.replica, run.episode))
+        })
+    }
+
     pub(crate) fn run_by_id(&self, id: RunId) -> Option<&Run> {
         self.runs.run(id)
     }

@@ -93,7 +93,19 @@ impl Intents {
             }
         }
         self.judge_texts(change)?;
+        self.judge_turns(change)?;
         judge_presence(before, after, change).map_err(|why| format!("{name} {why}"))
+    }
+
+    /// What had to wait says what it said.
+    fn judge_turns(&self, change: &Committed) -> Ruling {
+        for message in &change.inserted {
+            let waited = message.queued_as.and_then(|id| self.taken.get(&(change.chat, id)));
+            if waited.is_some_and(|text| *text != message.content.to_text()) {
+                return Err(format!("message {} says something else than when it was queued", message.id));
+            }
+        }
+        Ok(())
     }
 
     /// No text is committed more often than it was sent.

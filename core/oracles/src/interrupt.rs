@@ -37,7 +37,7 @@ impl Interrupt {
     fn judge_change(&mut self, seen: &Seen<'_>, change: &Committed) -> Ruling {
         let (index, at) = (seen.index, seen.at);
         let Some(past) = index.past(change.chat) else { return Ok(()) };
-        let (Some(before), after) = past.step() else { return Ok(()) };
+        let (before, after) = past.step();
         let name = change.command.name();
         let asks = match &change.command {
             Command::Interrupt { .. } | Command::Promote { .. } => true,
@@ -45,11 +45,11 @@ impl Interrupt {
             _ => false,
         };
         let interrupting = |moment: &Moment| !moment.deleted && moment.state.status == Status::Interrupting;
-        if interrupting(after) && !interrupting(before) {
+        if interrupting(after) && !before.is_some_and(interrupting) {
             if !asks {
                 return Err(format!("{name} interrupts, and no user asked for it"));
             }
-            let target = before.live();
+            let target = before.and_then(Moment::live);
             let run = target.and_then(|(episode, _)| index.run(change.chat, episode));
             // Text of a cancelled run need not be kept, nor text received after the lease had expired.
             seen.ask();
@@ -59,6 +59,7 @@ impl Interrupt {
             self.accepted.insert(change.chat, Accepted { target, said });
             return Ok(());
         }
+        judge_status(before, after, change)?;
         match &change.command {
             Command::FinishInterruption { fence, .. } => {
                 seen.ask();
@@ -86,6 +87,26 @@ impl Interrupt {
             _ => Ok(()),
         }
     }
+}
+
+/// An interrupt is in force from its acceptance until it is finished or an edit removes what it was about.
+fn judge_status(before: Option<&Moment>, after: &Moment, change: &Committed) -> Ruling {
+    let Some(before) = before.filter(|_| !after.deleted) else { return Ok(()) };
+    let (name, was, is) = (change.command.name(), before.state.status, after.state.status);
+    let ends = matches!(change.command, Command::FinishInterruption { .. } | Command::Edit { .. });
+    if was == Status::Interrupting && (is == Status::Interrupting) == ends {
+        return Err(format!("{name} leaves an interrupted chat {}", is.as_str()));
+    }
+    let stops = match &change.command {
+        // Where nothing generates, there is nothing to wait for.
+        Command::Interrupt { .. } => before.state.worker.is_some(),
+        Command::Send { mode: SendMode::Interrupt, .. } | Command::Promote { .. } => true,
+        _ => false,
+    };
+    if stops && was == Status::Running && is != Status::Interrupting {
+        return Err(format!("{name} interrupts, and leaves the chat {}", is.as_str()));
+    }
+    Ok(())
 }
 
 fn judge_finished(index: &EvidenceIndex, change: &Committed, lease: Lease, accepted: Accepted) -> Ruling {

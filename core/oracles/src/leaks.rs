@@ -6,7 +6,7 @@ use crate::{EvidenceIndex, Oracle, WorldFacts};
 pub(crate) struct Leaks;
 
 impl Oracle for Leaks {
-    fn missing(&self, _index: &EvidenceIndex, facts: &WorldFacts) -> Option<String> {
-        facts.left.first().cloned()
+    fn missing(&self, index: &EvidenceIndex, facts: &WorldFacts) -> Option<String> {
+        facts.left.first().cloned().or_else(|| index.goes_on_for_nothing())
     }
 }

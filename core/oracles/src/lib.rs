@@ -36,6 +36,7 @@ mod one_writer;
 mod order;
 mod parts;
 mod phase;
+mod row;
 mod spin;
 mod stale;
 mod who_may;

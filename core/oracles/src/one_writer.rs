@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use mainstem_machine::{Body, ChatId, Command, Fence, Lease, ReplicaId};
 
+use crate::row::judge_tenure;
 use crate::shared::Shared;
 use crate::{Committed, Evidence, FaultKind, Moment, Name, Oracle, Ruling, Seen, StreamId};
 
@@ -34,7 +35,12 @@ impl Oracle for OneWriter {
                     _ => Err(format!("{replica} generates {episode:?}, which it never began")),
                 }
             }
-            Evidence::Committed(change) => judge_change(seen, change),
+            Evidence::Committed(change) => {
+                judge_change(seen, change)?;
+                let Some(past) = index.past(change.chat) else { return Ok(()) };
+                let (before, after) = past.step();
+                judge_tenure(before, after, change)
+            }
             Evidence::Replayed { replica, chat } => {
                 self.replayed.insert((replica.clone(), *chat));
                 Ok(())
@@ -88,6 +94,9 @@ fn judge_change(seen: &Seen<'_>, change: &Committed) -> Ruling {
     let (state, name) = (&before.state, change.command.name());
     if let Command::Acquire { replica, .. } = &change.command {
         seen.ask();
+        if replica.as_str() != &*change.by {
+            return Err(format!("{name} is sent by {} in the name of {replica}", change.by));
+        }
         let Some(holder) = state.worker.as_ref().filter(|holder| *holder != replica) else { return Ok(()) };
         let held = past.tenure(state.lease).map(|tenure| tenure.confirmed + index.settings.lease_ttl);
         return match held.filter(|until| at + TICK < *until) {

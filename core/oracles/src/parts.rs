@@ -22,9 +22,15 @@ impl Oracle for Parts {
             }
             Evidence::Saw { stream, event } => {
                 let Some(watcher) = seen.index.watcher(*stream) else { return Ok(()) };
-                let Body::Parts { episode, first_seq, last_seq, text } = &event.body else { return Ok(()) };
-                seen.ask();
                 let who = format_args!("{} on {}", watcher.name, watcher.on);
+                let Body::Parts { episode, first_seq, last_seq, text } = &event.body else {
+                    let shown = watcher.view.preview.as_ref().filter(|_| !ends_a_preview(&event.body));
+                    return shown.map_or(Ok(()), |shown| {
+                        judge_cursor(&event.cursor, shown.episode, shown.last_seq)
+                            .map_err(|why| format!("{who}: {why}"))
+                    });
+                };
+                seen.ask();
                 let shown =
                     self.shown.entry((watcher.name.clone(), watcher.chat)).or_insert((*episode, Seq(0)));
                 let before = if shown.0 == *episode { shown.1 } else { Seq(0) };
@@ -48,6 +54,10 @@ impl Oracle for Parts {
         }
         Ok(())
     }
+}
+
+fn ends_a_preview(body: &Body) -> bool {
+    matches!(body, Body::Message(_) | Body::PreviewReset { .. } | Body::HistoryReset)
 }
 
 /// The cursor of an event resumes right after that event.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mainstem_machine::{Body, Command};
 
+use crate::row::judge_phase;
 use crate::{Committed, Evidence, FaultKind, Moment, Oracle, Ruling, Seen, View, Watcher};
 
 /// The resolution of the database's clock.
@@ -16,18 +17,27 @@ pub(crate) struct Phase;
 impl Oracle for Phase {
     fn observe(&mut self, seen: &Seen<'_>) -> Ruling {
         if let Evidence::Committed(change) = seen.evidence {
-            return judge_attempt(seen, change);
+            judge_attempt(seen, change)?;
+            let Some(past) = seen.index.past(change.chat) else { return Ok(()) };
+            let (before, after) = past.step();
+            return judge_phase(before, after, change);
         }
         let Evidence::Saw { stream, event } = seen.evidence else { return Ok(()) };
         let Some(watcher) = seen.index.watcher(*stream) else { return Ok(()) };
         let moments = seen.index.past(watcher.chat).map_or(&[][..], |past| &past.moments);
-        let was = |so: &dyn Fn(&Moment) -> bool| moments.iter().rev().any(so);
+        // What was so before what it shows is no news.
+        let since = &moments[watcher.floor.min(moments.len())..];
+        let was = |so: &dyn Fn(&Moment) -> bool| since.iter().rev().any(so);
         if matches!(event.body, Body::Synced | Body::QueueUpdate(_) | Body::Error(_) | Body::Retry(_)) {
             seen.ask();
         }
         let ruling = match &event.body {
             Body::Synced => judge_synced(seen, watcher, moments),
-            Body::QueueUpdate(queue) if !was(&|m| m.state.queue[..] == queue[..]) => {
+            Body::QueueUpdate(queue)
+                if !was(&|m| {
+                    m.state.queue_version == event.cursor.queue_version && m.state.queue[..] == queue[..]
+                }) =>
+            {
                 Err(format!("this queue of {} was never committed", queue.len()))
             }
             Body::Error(error) if !was(&|m| m.state.error.as_ref() == Some(error)) => {

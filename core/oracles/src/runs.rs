@@ -100,6 +100,10 @@ impl Runs {
         self.by_episode.get(&(chat, episode)).copied()
     }
 
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Run> {
+        self.all.values().map(|run| &**run)
+    }
+
     pub(crate) fn any(&self, episode: Episode) -> Option<&Run> {
         self.all.values().map(|run| &**run).find(|run| run.episode == episode)
     }

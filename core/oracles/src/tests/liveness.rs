@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use mainstem_machine::{Body, Command, Content, MessageId, StreamEvent};
+use mainstem_machine::{Body, Command, Content, MessageId};
 
 use super::scene::{Scene, parts, queue};
-use crate::{Evidence, FaultKind, Guarantee, Life, Operation, RunEnd, Settings};
+use crate::{Evidence, FaultKind, Guarantee, Judge, Life, Operation, RunEnd, Settings};
 
 #[track_caller]
 fn expect_missing(scene: &Scene, guarantee: Guarantee) {
@@ -92,7 +92,8 @@ fn l3_work_that_is_taken_up_or_that_nobody_can_take_up_is_fine() {
 /// The one slot of the one replica that works is taken by another chat, and comes back.
 #[test]
 fn l3_work_waits_for_a_slot_and_no_longer() {
-    let mut scene = Scene::new("A");
+    // What happens to the other chat does not follow from its past.
+    let mut scene = Scene::judged_by(Judge::without(&[Guarantee::S1, Guarantee::S5]), "A");
     scene.observe(Evidence::Settings(Settings { workers: 1, ..Settings::default() }));
     for name in ["B", "C"] {
         scene.observe(Evidence::MayWork { replica: name.into(), may: false });
@@ -286,7 +287,7 @@ fn b3_a_part_that_a_client_gets_late_is_found() {
     scene.show_parts(episode, 1, &["a "]);
     scene.say("b ");
     let (cursor, body) = parts(scene.state().lease, episode, 2, &["b "]);
-    let (stream, event) = (scene.stream, StreamEvent { cursor, body });
+    let (stream, event) = (scene.stream, scene.event(cursor, body));
     scene.observe(Evidence::Sent { stream, event: event.clone() });
     scene.pass(Duration::from_millis(2100));
     scene.observe(Evidence::Saw { stream, event });

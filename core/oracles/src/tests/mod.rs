@@ -2,6 +2,7 @@
 //! (D3).
 
 mod liveness;
+mod rows;
 mod safety;
 mod scene;
 

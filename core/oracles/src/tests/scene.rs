@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use mainstem_machine::{
     Accepted, Applied, Body, ChatId, ChatState, Command, Completion, Content, Cursor, Effect, Episode, Fence,
-    Lease, Message, MessageId, PreviewPosition, PreviewProgress, ReplicaId, SendMode, Seq, StoreFacts as Row,
-    StreamEvent, Time, WallTime,
+    Fingerprint, Lease, Message, MessageId, PreviewPosition, PreviewProgress, ReplicaId, SendMode, Seq,
+    StoreFacts as Row, StreamEvent, Time, WallTime,
 };
 
 use crate::{
@@ -22,6 +22,8 @@ pub(super) struct Scene {
     runs: usize,
     /// The current viewer.
     pub(super) stream: StreamId,
+    /// Where its stream is.
+    pub(super) cursor: Cursor,
 }
 
 pub(super) const CHAT: ChatId = ChatId(uuid::Uuid::from_u128(1));
@@ -47,7 +49,8 @@ impl Scene {
 
     pub(super) fn judged_by(judge: Judge, worker: &str) -> Self {
         let (state, messages, stream) = (None, vec![], StreamId(0));
-        let mut scene = Self { judge, state, messages, clock: Time::START, runs: 0, stream };
+        let mut scene =
+            Self { judge, state, messages, clock: Time::START, runs: 0, stream, cursor: Cursor::default() };
         for name in ["A", "B", "C"] {
             scene.live(name, Life::Up);
         }
@@ -217,6 +220,11 @@ impl Scene {
     pub(super) fn watch_as(&mut self, viewer: &str, caller: &str, on: &str, from: Begin) {
         let stream = StreamId(self.stream.0 + 1);
         self.stream = stream;
+        self.cursor = match from {
+            Begin::Fresh => Cursor::default(),
+            Begin::After(message) => Cursor { message, ..Cursor::default() },
+            Begin::At(cursor) => cursor,
+        };
         let (viewer, caller, on, chat) = (viewer.into(), caller.into(), on.into(), CHAT);
         self.observe(Evidence::Watches { stream, viewer, caller, chat, on, from });
     }
@@ -231,9 +239,28 @@ impl Scene {
 
     /// The edge sends an event, and the client receives it.
     pub(super) fn show_with(&mut self, cursor: Cursor, body: Body) {
-        let (stream, event) = (self.stream, StreamEvent { cursor, body });
+        let event = self.event(cursor, body);
+        let stream = self.stream;
         self.observe(Evidence::Sent { stream, event: event.clone() });
         self.observe(Evidence::Saw { stream, event });
+    }
+
+    /// An event whose cursor moves by what it tells. `cursor`: where the preview is, if it tells parts.
+    pub(super) fn event(&mut self, cursor: Cursor, body: Body) -> StreamEvent {
+        let (at, print) = (&mut self.cursor, Fingerprint::of(&body));
+        match &body {
+            Body::Message(message) => (at.message, at.preview) = (message.id, None),
+            Body::HistoryReset => (at.message, at.preview) = (MessageId(0), None),
+            Body::QueueUpdate(_) => {
+                at.queue_version = self.state.as_ref().map(|state| state.queue_version).unwrap_or_default();
+            }
+            Body::Status { .. } => (at.status, at.error) = (print, Fingerprint::NOTHING),
+            Body::Error(_) => at.error = print,
+            Body::Retry(_) => at.retry = print,
+            Body::Parts { .. } | Body::PreviewReset { .. } => at.preview = cursor.preview,
+            Body::Synced => {}
+        }
+        StreamEvent { cursor: *at, body }
     }
 
     pub(super) fn show_status(&mut self) {
