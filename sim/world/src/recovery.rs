@@ -7,6 +7,7 @@ use mainstem_machine::limits;
 use mainstem_oracles::{Evidence, Guarantee, Standing, StreamEnd, WorldFacts};
 
 use crate::choice::{ChatAt, Choice, From, NodeAt, ViewerAt};
+use crate::damage::Heard;
 use crate::node::{Life, Node, Task};
 use crate::trace::Told;
 use crate::world::{Asking, Budget, World, chat_id};
@@ -41,6 +42,7 @@ impl World {
         let retention = limits::HUB_RETENTION + limits::EPISODE_RETENTION + limits::OP_TIMEOUT;
         self.eventually(&[Guarantee::B2], retention, true);
         let now = self.state.now;
+        self.testify(Heard::Finished);
         self.judge.finish(now);
     }
 
@@ -96,7 +98,11 @@ impl World {
         let until = self.state.now + bound;
         loop {
             self.go_on(finishing);
-            let Some((guarantee, why)) = self.missing(guarantees) else { return };
+            let facts = self.facts(guarantees);
+            let Some((guarantee, why)) = self.judge.missing(guarantees, &facts) else {
+                self.testify(|_| Heard::Holds(guarantees.to_vec(), facts));
+                return;
+            };
             if self.verdict().is_some() {
                 return;
             }
@@ -161,8 +167,8 @@ impl World {
         None
     }
 
-    /// The first of these guarantees that does not hold yet, and why.
-    fn missing(&self, guarantees: &[Guarantee]) -> Option<(Guarantee, String)> {
+    /// What the judges of these guarantees cannot know.
+    fn facts(&self, guarantees: &[Guarantee]) -> WorldFacts {
         let viewers = self.state.viewers.iter().filter(|viewer| !viewer.over);
         let standing = |viewer: &crate::world::Viewer| Standing {
             viewer: viewer.name.clone(),
@@ -171,9 +177,7 @@ impl World {
         };
         let unanswered = self.state.asks.iter().filter(|ask| ask.stage != Asking::Answered).count();
         let left = if guarantees.contains(&Guarantee::B2) { self.left() } else { vec![] };
-        let facts =
-            WorldFacts { now: self.state.now, viewers: viewers.map(standing).collect(), unanswered, left };
-        self.judge.missing(guarantees, &facts)
+        WorldFacts { now: self.state.now, viewers: viewers.map(standing).collect(), unanswered, left }
     }
 
     /// What is left of chats that nobody needs (B2).

@@ -8,6 +8,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::choice::{Choice, Class};
+use crate::damage::Testimony;
 use crate::recording::Recording;
 use crate::trace::{Line, Trace};
 use crate::world::{Budget, Setup, World};
@@ -128,7 +129,7 @@ pub(crate) fn walk_seen(seed: u64, steps: usize, without: &[Guarantee], mut see:
 
 /// The run of these choices.
 pub fn replay(recording: &Recording, without: &[Guarantee]) -> Verdict {
-    judged(|| play(recording, without, None))
+    judged(|| play(recording, without, None, None))
 }
 
 /// How many of these choices are not possible when it is their turn, up to where something is broken.
@@ -154,12 +155,18 @@ pub fn impossible(recording: &Recording, without: &[Guarantee]) -> usize {
 /// The lines of a run of these choices, and how it ended.
 pub fn tell(recording: &Recording, without: &[Guarantee]) -> (Vec<Line>, Verdict) {
     let trace = Trace::default();
-    let verdict = judged(|| play(recording, without, Some(trace.clone())));
+    let verdict = judged(|| play(recording, without, Some(trace.clone()), None));
     (trace.take(), verdict)
 }
 
-fn play(recording: &Recording, without: &[Guarantee], trace: Option<Trace>) -> World {
-    let mut world = World::new(recording.setup, Judge::without(without));
+/// The world after these choices.
+pub(crate) fn play(
+    recording: &Recording,
+    without: &[Guarantee],
+    trace: Option<Trace>,
+    testimony: Option<Testimony>,
+) -> World {
+    let mut world = World::testified(recording.setup, Judge::without(without), testimony);
     if let Some(trace) = trace {
         world.keep(trace);
     }

@@ -16,6 +16,7 @@ use mainstem_rows::Rows;
 use uuid::Uuid;
 
 use crate::choice::{ChatAt, Choice, NodeAt, Order, ViewerAt};
+use crate::damage::{Heard, Testimony};
 use crate::hashed::Hashed;
 use crate::node::{Label, Life, Node, Operation};
 use crate::operations::Work;
@@ -160,6 +161,8 @@ pub struct World {
     pub(crate) laws: bool,
     /// Lines of what happened, if they are kept.
     trace: Option<Trace>,
+    /// What the judges are told, if it is kept.
+    testimony: Option<Testimony>,
 }
 
 /// The chat at this place.
@@ -175,6 +178,11 @@ pub(crate) fn chat_at(chat: ChatId) -> ChatAt {
 impl World {
     /// A world in which nothing has happened yet: all replicas are about to start.
     pub fn new(setup: Setup, judge: Judge) -> Self {
+        Self::testified(setup, judge, None)
+    }
+
+    /// The same, and what the judges are told is kept.
+    pub(crate) fn testified(setup: Setup, judge: Judge, testimony: Option<Testimony>) -> Self {
         let now = Time::from_micros(1_000_000);
         let node = |at: u8| {
             let id = ReplicaId::new(NodeAt(at).to_string()).expect("a letter is an id");
@@ -226,9 +234,16 @@ impl World {
             entropy: Label(0),
             stuck: 0,
         };
-        let (setup_kept, work) = (Arc::new(setup), VecDeque::new());
-        let mut world =
-            Self { setup: setup_kept, state, judge, work, working: false, laws: false, trace: None };
+        let mut world = Self {
+            setup: Arc::new(setup),
+            state,
+            judge,
+            work: VecDeque::new(),
+            working: false,
+            laws: false,
+            trace: None,
+            testimony,
+        };
         world.observe(Evidence::Settings(Settings {
             lease_ttl: setup.lease_ttl,
             poll_interval: setup.poll_interval,
@@ -270,10 +285,17 @@ impl World {
 
     pub(crate) fn observe(&mut self, evidence: Evidence) {
         let before = self.judge.found().len();
+        self.testify(|now| Heard::Evidence(now, evidence.clone()));
         self.judge.observe(self.state.now, evidence);
         if self.judge.found().len() > before {
             let found = self.judge.found()[before].to_string();
             self.note(Told::Broken, || ("judge".into(), found));
+        }
+    }
+
+    pub(crate) fn testify(&self, heard: impl FnOnce(Time) -> Heard) {
+        if let Some(testimony) = &self.testimony {
+            testimony.push(heard(self.state.now));
         }
     }
 
