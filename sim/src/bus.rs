@@ -12,6 +12,7 @@ use madsim::runtime::NodeHandle;
 use mainstem_machine::Time;
 use mainstem_oracles::{Evidence, FaultKind, Operation};
 use mainstem_runtime::ports::{Bus, BusError, BusSubscription, Notice, Topic};
+pub use mainstem_story::BusFaults;
 use rand::Rng;
 use rand::rngs::StdRng;
 use tokio::sync::mpsc;
@@ -23,20 +24,6 @@ use crate::world::World;
 const LATENCY: Duration = Duration::from_millis(1);
 /// Notices that wait for one subscriber. A subscriber with more loses its subscription (B1).
 const WAITING_MAX: usize = 1024;
-
-/// The faults that affect the notices for one replica.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct BusFaults {
-    pub lost: bool,
-    pub doubled: bool,
-    /// Each notice is late by this much.
-    pub late: Duration,
-    /// Each notice is late by up to this much more, at random, so that they are reordered.
-    pub scattered: Duration,
-    pub refuses: bool,
-    /// Requests to subscribe are not answered.
-    pub hangs: bool,
-}
 
 /// One for all replicas. Cheap to clone.
 #[derive(Clone)]

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::{Either, select};
-use mainstem_machine::{Accepted, Body, ChatId, Cursor, Episode};
+use mainstem_machine::{Accepted, Body, ChatId, Cursor};
 use mainstem_oracles::{Answer, Begin, Evidence, Name, StreamEnd, StreamId};
 use mainstem_runtime::ports::{Env, TaskHandle, within};
 use tokio::io::BufReader;
@@ -19,7 +19,7 @@ use crate::wire::{Ask, From, Order, Reply, read_line, write_line};
 use crate::world::World;
 
 /// The user that all clients of a run act for.
-pub const USER: &str = "user";
+pub use mainstem_story::{USER, describe};
 /// A user that owns no chat.
 pub const STRANGER: &str = "stranger";
 /// Delay between a broken stream and the next try.
@@ -260,33 +260,6 @@ struct Watching {
 impl Drop for Watching {
     fn drop(&mut self) {
         self.world.observe(Evidence::StreamEnded { stream: self.id, how: self.how });
-    }
-}
-
-/// A short description of an event, without the texts of users or models.
-pub fn describe(body: &Body) -> String {
-    let at = |episode: &Episode| format!("{episode:?}");
-    match body {
-        Body::Message(message) => {
-            let cut = if message.interrupted { ", interrupted" } else { "" };
-            format!("message {} of {}{cut}", message.id, message.role.as_str())
-        }
-        Body::QueueUpdate(queue) => format!("queue of {}", queue.len()),
-        Body::Status { status, worker, history_version, attempt } => {
-            let worker = worker.as_ref().map_or("nobody", |worker| worker.as_str());
-            format!("status {} on {worker}, {history_version}.{attempt}", status.as_str())
-        }
-        Body::Error(error) => format!("error {}", error.code),
-        Body::Retry(Some(retry)) => format!("retry of attempt {}", retry.attempt),
-        Body::Retry(None) => "retry over".into(),
-        Body::Parts { episode, first_seq, last_seq, .. } => {
-            format!("parts {first_seq}..{last_seq} of {}", at(episode))
-        }
-        Body::PreviewReset { episode, reason } => {
-            format!("preview_reset {} of {}", reason.as_str(), at(episode))
-        }
-        Body::HistoryReset => "history_reset".into(),
-        Body::Synced => "synced".into(),
     }
 }
 

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use mainstem_machine::{ReplicaId, limits};
+use mainstem_machine::ReplicaId;
 use mainstem_oracles::{Evidence, FaultKind, Life, Name};
 use mainstem_runtime::ports::Env;
 use mainstem_runtime::tape::Recording;
 use mainstem_runtime::{Node, NodeConfig, RelayConfig};
+pub use mainstem_story::Settings;
 
 use crate::bus::Messenger;
 use crate::database::Database;
@@ -17,35 +17,6 @@ use crate::env::SimEnv;
 use crate::model::ModelControl;
 use crate::net::{Death, Net};
 use crate::world::World;
-
-/// The settings that all replicas of a run share.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
-    pub lease_ttl: Duration,
-    pub heartbeat: Duration,
-    pub poll_interval: Duration,
-    pub drain_timeout: Duration,
-    pub workers: usize,
-    pub tail_messages_max: usize,
-    pub episode_bytes_max: usize,
-    /// Random extra latency, at most, of links and of the database.
-    pub vary: Duration,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            lease_ttl: Duration::from_secs(15),
-            heartbeat: Duration::from_secs(5),
-            poll_interval: Duration::from_secs(5),
-            drain_timeout: Duration::from_secs(10),
-            workers: 64,
-            tail_messages_max: limits::TAIL_MESSAGES_MAX,
-            episode_bytes_max: 8 << 20,
-            vary: Duration::ZERO,
-        }
-    }
-}
 
 #[derive(Debug)]
 pub struct Cluster {

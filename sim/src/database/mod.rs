@@ -26,7 +26,7 @@ use crate::world::World;
 
 use commits::clock;
 use faults::Faults;
-pub use faults::{CallFault, LateAnswers, PlannedFault};
+pub use mainstem_story::{CallFault, LateAnswers, PlannedFault};
 
 /// The latency from a replica to the database and back.
 const ROUND_TRIP: Duration = Duration::from_millis(2);

@@ -3,19 +3,10 @@
 use std::time::Duration;
 
 use mainstem_oracles::{Evidence, FaultKind};
+use mainstem_story::DialRule;
 
 use super::{Inner, LATENCY, Net};
 use crate::arrows::Standing;
-
-/// The rule for the dials of a link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DialRule {
-    Through,
-    Refused,
-    /// Dials hang until the link gets another rule; then they complete, late.
-    Hangs,
-    Takes(Duration),
-}
 
 /// How a host goes down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

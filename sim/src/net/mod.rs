@@ -24,7 +24,8 @@ use rand::rngs::StdRng;
 use crate::arrows::{ArrowId, Standing, Way};
 use crate::world::World;
 
-pub use faults::{Death, DialRule};
+pub use faults::Death;
+pub use mainstem_story::DialRule;
 pub use stream::{Listener, Stream};
 
 /// Bytes in flight in one direction of a connection (B1).

@@ -1,13 +1,12 @@
 //! Checks the expectations of a story against what viewers received, what is committed, and what is
 //! connected.
 
-use mainstem_machine::{Body, Episode, Role, Seq, StreamEvent, Time};
+use mainstem_machine::{StreamEvent, Time};
 use mainstem_oracles::Name;
 use mainstem_runtime::ports::Env as _;
+use mainstem_story::{Absence, Expectation, Sight, describe, find, intruder};
 
-use super::ast::{Absence, Expectation, Sight};
 use super::runner::StoryRun;
-use crate::client::describe;
 
 impl StoryRun {
     /// All events that a viewer received, over all its streams.
@@ -61,10 +60,7 @@ impl StoryRun {
         let received = self.received(viewer);
         let mark = self.marks.get(viewer).copied().unwrap_or_default();
         let news = &received[mark.min(received.len())..];
-        let found = match sight {
-            Sight::Parts { first, last, worker } => self.find_parts(news, *first, *last, worker.as_deref()),
-            sight => news.iter().position(|(_, event)| self.is_seen(&event.body, sight)).map(|at| at + 1),
-        };
+        let found = self.cluster.world.judge(|judge| find(judge, news, sight));
         match found {
             Some(behind) => {
                 self.marks.insert(viewer.to_owned(), mark + behind);
@@ -76,73 +72,6 @@ impl StoryRun {
                 Err(format!("since the last expectation, {viewer} saw {seen}"))
             }
         }
-    }
-
-    /// How many events to consume, so that exactly the parts up to `last` are consumed.
-    fn find_parts(
-        &self,
-        news: &[(Name, StreamEvent)],
-        first: u64,
-        last: u64,
-        worker: Option<&str>,
-    ) -> Option<usize> {
-        let (mut need, mut of) = (first, None);
-        for (at, (_, event)) in news.iter().enumerate() {
-            let Body::Parts { episode, first_seq, last_seq, .. } = &event.body else { continue };
-            if worker.is_some_and(|worker| self.producer(*episode).as_deref() != Some(worker)) {
-                continue;
-            }
-            if of.is_some_and(|of| of != *episode) {
-                need = first;
-            }
-            of = Some(*episode);
-            if first_seq.0 <= need && need <= last_seq.0 {
-                need = last_seq.0 + 1;
-            }
-            if need > last {
-                return Some(if last_seq.0 > last { at } else { at + 1 });
-            }
-        }
-        None
-    }
-
-    fn is_seen(&self, body: &Body, sight: &Sight) -> bool {
-        match (sight, body) {
-            (Sight::Status { status, worker }, Body::Status { status: actual, worker: on, .. }) => {
-                let on = on.as_ref().map(|on| on.as_str());
-                actual.as_str() == status && (worker.is_none() || worker.as_deref() == on)
-            }
-            (Sight::Message { text }, Body::Message(message)) => message.content.to_text() == *text,
-            (Sight::Answer { parts, interrupted }, Body::Message(message)) => {
-                let text = message.content.to_text();
-                let said = message.episode.and_then(|episode| {
-                    self.cluster.world.judge(|judge| {
-                        let run = judge.index().run_of(episode)?;
-                        run.slice(Seq(1), Seq(*parts)).map(str::to_owned)
-                    })
-                });
-                message.role == Role::Assistant
-                    && message.interrupted == *interrupted
-                    && said.as_deref() == Some(text.as_str())
-            }
-            (Sight::PreviewReset { reason }, Body::PreviewReset { reason: actual, .. }) => {
-                reason.as_deref().is_none_or(|reason| reason == actual.as_str())
-            }
-            (Sight::Queue { length }, Body::QueueUpdate(queue)) => queue.len() == *length,
-            (Sight::Error { code }, Body::Error(error)) => {
-                code.as_deref().is_none_or(|code| code == &*error.code)
-            }
-            (Sight::Retry { over }, Body::Retry(retry)) => retry.is_none() == *over,
-            (Sight::HistoryReset, Body::HistoryReset) | (Sight::Synced, Body::Synced) => true,
-            _ => false,
-        }
-    }
-
-    fn producer(&self, episode: Episode) -> Option<String> {
-        self.cluster.world.judge(|judge| {
-            let run = judge.index().run_of(episode)?;
-            Some(run.replica.as_str().to_owned())
-        })
     }
 
     /// B2: what the replica has beyond what it had before anybody watched.
@@ -189,22 +118,20 @@ impl StoryRun {
 
     /// What happened although it must not.
     pub(super) fn intruder(&self, absence: &Absence, since: usize) -> Option<String> {
-        let (viewer, breaks): (_, &dyn Fn(&Body) -> bool) = match absence {
+        let viewer = match absence {
             Absence::Dials { from } => {
                 let dials = self.dials_of(from) - since;
                 return (dials > 0).then(|| format!("{from} dialed {dials} times"));
             }
-            Absence::SeesNothing { viewer } => (viewer, &|_: &Body| true),
-            Absence::SeesNoReset { viewer } => (viewer, &|body| matches!(body, Body::PreviewReset { .. })),
-            Absence::SeesNoRetry { viewer } => (viewer, &|body| matches!(body, Body::Retry(_))),
-            Absence::SeesNoPart { viewer, worker } => (viewer, &|body| {
-                let Body::Parts { episode, .. } = body else { return false };
-                worker.is_none() || self.producer(*episode) == *worker
-            }),
+            Absence::SeesNothing { viewer }
+            | Absence::SeesNoReset { viewer }
+            | Absence::SeesNoRetry { viewer }
+            | Absence::SeesNoPart { viewer, .. } => viewer,
         };
         let received = self.received(viewer);
-        let found = received[since.min(received.len())..].iter().find(|(_, event)| breaks(&event.body))?;
-        Some(format!("{viewer} saw {}", describe(&found.1.body)))
+        let news = &received[since.min(received.len())..];
+        let found = self.cluster.world.judge(|judge| intruder(judge, news, absence).cloned())?;
+        Some(format!("{viewer} saw {}", describe(&found.body)))
     }
 
     fn dials_of(&self, from: &str) -> usize {

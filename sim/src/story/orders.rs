@@ -7,10 +7,10 @@ use mainstem_machine::{ChatId, MessageId, Role, SendMode};
 use mainstem_oracles::FaultKind;
 use mainstem_runtime::ports::{Env, within};
 
-use super::ast::UserOrder;
 use super::runner::{StoryRun, WAIT_MAX};
 use crate::client::{self, Answered};
-use crate::wire::Order;
+use mainstem_story::Order;
+use mainstem_story::UserOrder;
 
 /// One request, ready to be sent, also again under its key.
 #[derive(Clone)]

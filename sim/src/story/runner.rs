@@ -14,17 +14,17 @@ use mainstem_oracles::{Evidence, FaultKind, Guarantee, Standing, WorldFacts};
 use mainstem_runtime::ports::{Env, Generated, Notice};
 use mainstem_runtime::tape::Recording;
 
-use super::ast::{
-    Absence, BusFate, DatabaseFate, LinkFate, ReplicaFate, Said, Sentence, Step, Story, Workers,
-};
 use super::viewers::Visit;
-use crate::bus::BusFaults;
 use crate::client::{self, USER, Viewer};
 use crate::cluster::Cluster;
-use crate::database::LateAnswers;
 use crate::env::SimEnv;
 use crate::net::Death;
 use crate::world::World;
+use mainstem_story::BusFaults;
+use mainstem_story::LateAnswers;
+use mainstem_story::{
+    Absence, BusFate, DatabaseFate, LinkFate, ReplicaFate, Said, Sentence, Step, Story, Workers,
+};
 
 /// The interval at which expectations are checked.
 pub(super) const STEP: Duration = Duration::from_millis(5);

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use mainstem_machine::{ChatId, MessageId};
 use mainstem_oracles::{Begin, Name};
 
-use super::ast::{Claim, Step};
 use super::runner::StoryRun;
 use crate::client::{Viewer, Watch};
 use crate::device::Has;
+use mainstem_story::{Claim, Step};
 
 /// Of a viewer that is there, or was.
 pub(super) struct Visit {

@@ -2,10 +2,10 @@
 
 use mainstem_machine::MessageId;
 
-use super::super::ast::{Claim, Step};
-use super::super::words::{Parsed, Words};
 use super::{Declared, account, last_but};
-use crate::client::USER;
+use crate::USER;
+use crate::ast::{Claim, Step};
+use crate::words::{Parsed, Words};
 
 impl Declared {
     /// After `viewer`.

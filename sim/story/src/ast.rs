@@ -1,15 +1,14 @@
 //! A parsed story.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mainstem_machine::MessageId;
 use mainstem_oracles::Guarantee;
 
-use crate::bus::BusFaults;
-use crate::cluster::Settings;
-use crate::database::{LateAnswers, PlannedFault};
-use crate::net::DialRule;
-use crate::wire::Order;
+use crate::faults::{BusFate, BusFaults, DatabaseFate, DialRule, LinkFate, PlannedFault};
+use crate::order::Order;
+use crate::settings::Settings;
 
 /// A story file.
 #[derive(Clone, Debug)]
@@ -31,7 +30,16 @@ pub struct Story {
     pub errors: Vec<String>,
     /// Errors that the product may log.
     pub tolerated: Vec<String>,
+    /// Why a world cannot tell the story.
+    pub untold: BTreeMap<StoryWorld, String>,
     pub sentences: Vec<Sentence>,
+}
+
+/// A world that tells stories besides the simulated cluster, which can tell all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StoryWorld {
+    Pure,
+    RealServers,
 }
 
 /// One sentence.
@@ -250,35 +258,6 @@ pub enum Said {
     },
     /// It ignores cancellation.
     IgnoresCancellation,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LinkFate {
-    Breaks,
-    GoesSilent,
-    Cut,
-    Joined,
-    /// The latency of one direction, and the random extra latency at most.
-    Takes(Duration, Duration),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BusFate {
-    Breaks,
-    GoesSilent,
-    Refuses,
-    Hangs,
-    Recovers,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DatabaseFate {
-    Slow(Duration),
-    AnswersLate(LateAnswers),
-    CutOff,
-    /// The connection pool is exhausted.
-    Exhausted,
-    Recovers,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,7 +20,7 @@ impl fmt::Display for Problem {
 impl std::error::Error for Problem {}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Token {
+pub(crate) enum Token {
     Word(String),
     Text(String),
     Number(u64),
@@ -42,7 +42,7 @@ impl fmt::Display for Token {
 }
 
 /// The tokens of one line, each with its column.
-pub(super) fn cut(line: usize, text: &str) -> Result<Vec<(usize, Token)>, Problem> {
+pub(crate) fn cut(line: usize, text: &str) -> Result<Vec<(usize, Token)>, Problem> {
     let characters: Vec<char> = text.chars().collect();
     let mut tokens = vec![];
     let mut at = 0;

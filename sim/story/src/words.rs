@@ -2,23 +2,23 @@
 
 use std::time::Duration;
 
-use super::lexer::{Problem, Token};
+use crate::lexer::{Problem, Token};
 
 /// A cursor over the tokens of one line.
-pub(super) struct Words<'a> {
-    pub(super) line: usize,
+pub(crate) struct Words<'a> {
+    pub(crate) line: usize,
     /// The column after the last character.
-    pub(super) end: usize,
-    pub(super) tokens: &'a [(usize, Token)],
+    pub(crate) end: usize,
+    pub(crate) tokens: &'a [(usize, Token)],
     /// How many tokens were taken.
-    pub(super) at: usize,
+    pub(crate) at: usize,
 }
 
-pub(super) type Parsed<T> = Result<T, Problem>;
+pub(crate) type Parsed<T> = Result<T, Problem>;
 
 impl Words<'_> {
     /// An error: the next token is not what was expected.
-    pub(super) fn problem<T>(&self, expected: &str) -> Parsed<T> {
+    pub(crate) fn problem<T>(&self, expected: &str) -> Parsed<T> {
         let (column, what) = match self.tokens.get(self.at) {
             Some((column, token)) => (*column, format!("expected {expected}, found {token}")),
             None => (self.end, format!("expected {expected}, found the end of the line")),
@@ -26,15 +26,15 @@ impl Words<'_> {
         Err(Problem { line: self.line, column, what })
     }
 
-    pub(super) fn finish(&self) -> Parsed<()> {
+    pub(crate) fn finish(&self) -> Parsed<()> {
         if self.at == self.tokens.len() { Ok(()) } else { self.problem("the end of the sentence") }
     }
 
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.at == self.tokens.len()
     }
 
-    pub(super) fn peek(&self) -> Option<&str> {
+    pub(crate) fn peek(&self) -> Option<&str> {
         match self.tokens.get(self.at) {
             Some((_, Token::Word(word))) => Some(word),
             _ => None,
@@ -42,7 +42,7 @@ impl Words<'_> {
     }
 
     /// Takes the words if they come next.
-    pub(super) fn eat(&mut self, words: &str) -> bool {
+    pub(crate) fn eat(&mut self, words: &str) -> bool {
         let wanted: Vec<_> = words.split(' ').collect();
         let found = wanted.iter().enumerate().all(|(offset, wanted)| {
             matches!(self.tokens.get(self.at + offset), Some((_, Token::Word(word))) if word == wanted)
@@ -53,12 +53,12 @@ impl Words<'_> {
         found
     }
 
-    pub(super) fn expect(&mut self, words: &str) -> Parsed<()> {
+    pub(crate) fn expect(&mut self, words: &str) -> Parsed<()> {
         if self.eat(words) { Ok(()) } else { self.problem(&format!("`{words}`")) }
     }
 
     /// Takes one of several phrases, and returns what it stands for.
-    pub(super) fn one_of<T: Clone>(&mut self, choices: &[(&str, T)]) -> Parsed<T> {
+    pub(crate) fn one_of<T: Clone>(&mut self, choices: &[(&str, T)]) -> Parsed<T> {
         for (words, meaning) in choices {
             if self.eat(words) {
                 return Ok(meaning.clone());
@@ -68,7 +68,7 @@ impl Words<'_> {
         self.problem(&names.join(" or "))
     }
 
-    pub(super) fn word(&mut self, expected: &str) -> Parsed<String> {
+    pub(crate) fn word(&mut self, expected: &str) -> Parsed<String> {
         match self.tokens.get(self.at) {
             Some((_, Token::Word(word))) => {
                 self.at += 1;
@@ -78,7 +78,7 @@ impl Words<'_> {
         }
     }
 
-    pub(super) fn text(&mut self) -> Parsed<String> {
+    pub(crate) fn text(&mut self) -> Parsed<String> {
         match self.tokens.get(self.at) {
             Some((_, Token::Text(text))) => {
                 self.at += 1;
@@ -88,7 +88,7 @@ impl Words<'_> {
         }
     }
 
-    pub(super) fn time(&mut self) -> Parsed<Duration> {
+    pub(crate) fn time(&mut self) -> Parsed<Duration> {
         match self.tokens.get(self.at) {
             Some((_, Token::Time(time))) => {
                 self.at += 1;
@@ -98,7 +98,7 @@ impl Words<'_> {
         }
     }
 
-    pub(super) fn number(&mut self) -> Parsed<u64> {
+    pub(crate) fn number(&mut self) -> Parsed<u64> {
         match self.tokens.get(self.at) {
             Some((_, Token::Number(n))) => {
                 self.at += 1;
@@ -109,11 +109,11 @@ impl Words<'_> {
     }
 
     /// `no` or a number.
-    pub(super) fn count(&mut self) -> Parsed<u64> {
+    pub(crate) fn count(&mut self) -> Parsed<u64> {
         if self.eat("no") { Ok(0) } else { self.number() }
     }
 
-    pub(super) fn times(&mut self) -> Parsed<u64> {
+    pub(crate) fn times(&mut self) -> Parsed<u64> {
         for (word, count) in [("never", 0), ("once", 1), ("twice", 2)] {
             if self.eat(word) {
                 return Ok(count);

@@ -1,0 +1,75 @@
+//! What users ask for.
+
+use std::sync::Arc;
+
+use mainstem_machine::{ChatId, Command, Content, MessageId, SendMode};
+use serde::{Deserialize, Serialize};
+
+/// A user's command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Order {
+    Create { text: Option<String> },
+    Send { text: String, mode: SendMode },
+    Edit { message: MessageId, text: String },
+    Interrupt,
+    Withdraw { queued: MessageId },
+    Promote { queued: MessageId },
+    Delete,
+}
+
+const QUEUE_MAX: usize = 20;
+
+impl Order {
+    /// The name under which it is counted when it is accepted, if plans may be without it (D2).
+    pub fn lands_as(&self) -> Option<&'static str> {
+        match self {
+            Self::Create { .. } | Self::Send { mode: SendMode::Queue | SendMode::Reject, .. } => None,
+            Self::Send { mode: SendMode::Interrupt, .. } => Some("sent to interrupt"),
+            Self::Edit { .. } => Some("edited"),
+            Self::Interrupt => Some("interrupted"),
+            Self::Withdraw { .. } => Some("withdrawn"),
+            Self::Promote { .. } => Some("promoted"),
+            Self::Delete => Some("deleted"),
+        }
+    }
+
+    /// What is to be said.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Create { text } => text.as_deref(),
+            Self::Send { text, .. } | Self::Edit { text, .. } => Some(text),
+            Self::Interrupt | Self::Withdraw { .. } | Self::Promote { .. } | Self::Delete => None,
+        }
+    }
+
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Create { .. } => "create",
+            Self::Send { mode: SendMode::Queue, .. } => "send",
+            Self::Send { mode: SendMode::Interrupt, .. } => "send, interrupting",
+            Self::Send { mode: SendMode::Reject, .. } => "send, if idle",
+            Self::Edit { .. } => "edit",
+            Self::Interrupt => "interrupt",
+            Self::Withdraw { .. } => "withdraw",
+            Self::Promote { .. } => "promote",
+            Self::Delete => "delete",
+        }
+    }
+
+    pub fn into_command(self, chat: ChatId, by: &Arc<str>) -> Command {
+        match self {
+            Self::Create { text } => {
+                let content = text.map(|text| Content::text(&text));
+                Command::Create { chat, owner: by.clone(), title: None, model: None, content }
+            }
+            Self::Send { text, mode } => {
+                Command::Send { content: Content::text(&text), mode, queue_max: QUEUE_MAX }
+            }
+            Self::Edit { message, text } => Command::Edit { message, content: Content::text(&text) },
+            Self::Interrupt => Command::Interrupt { episode: None },
+            Self::Withdraw { queued } => Command::DeleteQueued { queued },
+            Self::Promote { queued } => Command::Promote { queued },
+            Self::Delete => Command::Delete,
+        }
+    }
+}
