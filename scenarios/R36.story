@@ -2,6 +2,7 @@
 # in flight. What the model generates afterwards is in no stream and in no message.
 guards S4 S7
 replicas A C
+not in the pure world "a model that is cancelled is gone there"
 
 only A works
 user on C sends "one"

@@ -1,6 +1,7 @@
 # Six short turns within the retention time of episodes: the oldest ones are evicted.
 guards B1
 replicas A B
+not in the pure world "models do not answer by themselves there"
 
 only A works
 user on A sends "/model parts=3 every=10ms 1"

@@ -3,6 +3,7 @@
 # again before it.
 guards S9
 replicas A B C
+not in the pure world "models do not answer by themselves there"
 lease 3s
 heartbeat 1s
 poll 1s

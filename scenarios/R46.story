@@ -2,6 +2,7 @@
 # backup. It is told everything anew, and also what it would not be told otherwise: that there is no retry any more.
 guards S9 L1
 replicas A C
+not in the pure world "models do not answer by themselves there"
 
 only A works
 user sends "/model parts=5 every=20ms fail=3 after=2s"

@@ -2,6 +2,7 @@
 # seen before the edit. Each is told all anew, and whoever has what is still there goes on from it.
 guards S1
 replicas A C
+not in the pure world "models do not answer by themselves there"
 tail 1
 
 only A works

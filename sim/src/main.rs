@@ -5,6 +5,7 @@
 //! itself, 64 usage.
 
 mod pure;
+mod scenarios;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -40,12 +41,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Task {
     /// Runs scenario files: all under scenarios/, or those named.
-    Scenarios {
-        names: Vec<String>,
-        /// Switches an oracle off, by the id of its guarantee.
-        #[arg(long)]
-        without_oracle: Option<Guarantee>,
-    },
+    Scenarios(scenarios::ScenariosArgs),
     /// Runs randomized simulations.
     Run(RunArgs),
     /// Runs the pure world at random.
@@ -260,7 +256,7 @@ fn main() -> ExitCode {
         Task::Explore(args) => pure::explore(&args),
         Task::Shrink(args) => smallest(args),
         Task::Worker { without_oracle } => batch::serve_worker(without_oracle).map(|()| 0),
-        Task::Scenarios { names, without_oracle } => scenarios(&names, without_oracle),
+        Task::Scenarios(args) => scenarios::scenarios(&args),
         Task::Replay { file, trace, html, seed } => replay(&file, trace, html.as_deref(), seed),
         Task::Bisect { file, range } => bisect(&file, &range),
         Task::CheckDeterminism { names, seeds } => check_determinism(&names, seeds),
@@ -343,33 +339,6 @@ fn read(path: &Path) -> anyhow::Result<Story> {
     let name = path.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     story::parse(&name, &text)
         .map_err(|problem| anyhow::Error::new(problem).context(path.display().to_string()))
-}
-
-fn scenarios(names: &[String], without_oracle: Option<Guarantee>) -> anyhow::Result<u8> {
-    let options = RunOptions { without_oracle, ..RunOptions::default() };
-    let mut worst = 0;
-    let mut last = None;
-    for path in find(names)? {
-        let story = read(&path)?;
-        let start = std::time::Instant::now();
-        let outcome = run(&story, 0, &options);
-        let (name, took) = (&story.name, start.elapsed().as_millis());
-        match &outcome.verdict {
-            Verdict::Clean => {
-                let guards: Vec<_> = story.guards.iter().map(|guarantee| guarantee.as_str()).collect();
-                println!("ok     {name:<8} guards {:<12} {took:>5} ms", guards.join(" "));
-            }
-            verdict => {
-                println!("FAILED {name}");
-                worst = worst.max(verdict.code());
-                last = Some((path, outcome));
-            }
-        }
-    }
-    if let Some((path, outcome)) = last {
-        report(&path, &outcome, 0);
-    }
-    Ok(worst)
 }
 
 /// Prints how to reproduce a failure: the guarantee, the seed or scenario, the commit, and the command.

@@ -96,7 +96,7 @@ pub(crate) struct ExploreArgs {
 }
 
 /// The exit code for a verdict.
-fn code(verdict: &Verdict) -> u8 {
+pub(crate) fn code(verdict: &Verdict) -> u8 {
     match verdict {
         Verdict::Clean => 0,
         Verdict::Broken(guarantee, _) if guarantee.is_liveness() => 2,
@@ -313,7 +313,7 @@ fn first_line(verdict: &Verdict) -> String {
 }
 
 /// Without a word of panics: what they say is in the verdict.
-fn silently<T>(run: impl FnOnce() -> T) -> T {
+pub(crate) fn silently<T>(run: impl FnOnce() -> T) -> T {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let done = run();

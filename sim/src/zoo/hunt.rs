@@ -183,6 +183,9 @@ impl Hunter {
     ) -> anyhow::Result<Option<Catch>> {
         let mut command = Command::new(program);
         command.arg(if twice { "check-determinism" } else { "scenarios" }).arg(story);
+        if !twice {
+            command.args(["--world", "cluster"]);
+        }
         if let Some(oracle) = self.how.without_oracle.filter(|_| !twice) {
             command.args(["--without-oracle", oracle.as_str()]);
         }

@@ -313,7 +313,7 @@ pub enum Expectation {
 }
 
 /// An event that a viewer has to see, in the order of the story.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sight {
     Status { status: String, worker: Option<String> },
     Parts { first: u64, last: u64, worker: Option<String> },

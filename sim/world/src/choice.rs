@@ -3,8 +3,9 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
-use mainstem_machine::SendMode;
+use mainstem_machine::{MessageId, SendMode};
 
 /// A replica, by its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -88,6 +89,12 @@ pub enum Order {
     DeleteQueued,
     /// Deletes the chat.
     Delete,
+    /// Says something else instead of this message.
+    EditThis(MessageId),
+    /// Takes this message of the queue first.
+    PromoteThis(MessageId),
+    /// Takes this message out of the queue.
+    DeleteThisQueued(MessageId),
 }
 
 /// Something that may happen next.
@@ -148,10 +155,18 @@ pub enum Choice {
     Stall(ViewerAt),
     /// A user asks for something, at a replica.
     Ask(NodeAt, ChatAt, Order),
+    /// A user creates a chat that is not there yet, with a message, at a replica.
+    Create(NodeAt, ChatAt),
     /// A user asks again for the first thing that was not answered, at a replica.
     AskAgain(NodeAt),
     /// Time passes, until something is due.
     Pass,
+    /// Time passes, until something is due, but no longer than this.
+    PassAtMost(Duration),
+    /// A replica may take up chats from now on.
+    MayWork(NodeAt),
+    /// A replica may take up no chat from now on.
+    MayNotWork(NodeAt),
     /// A replica's process dies.
     Crash(NodeAt),
     /// A replica's process dies, and does not start again.
@@ -207,7 +222,9 @@ impl Choice {
             | Self::Exit(_) => Class::Progress,
             Self::Operation { how: How::Late, .. } | Self::Start(_) | Self::Resume(_) => Class::Late,
             Self::Say(..) | Self::SayMuch(..) | Self::SayMany(..) | Self::Finish(..) => Class::Model,
-            Self::Watch(..) | Self::Leave(_) | Self::Ask(..) | Self::AskAgain(_) => Class::User,
+            Self::Watch(..) | Self::Leave(_) | Self::Create(..) | Self::Ask(..) | Self::AskAgain(_) => {
+                Class::User
+            }
             Self::Operation { how: How::Happen | How::Hold, .. }
             | Self::HoldNotices(_)
             | Self::HoldLink(..)
@@ -226,7 +243,8 @@ impl Choice {
             | Self::Pause(_)
             | Self::Drain(_)
             | Self::HandOver(_) => Class::Fault,
-            Self::Pass => Class::Time,
+            Self::MayWork(_) | Self::MayNotWork(_) => Class::User,
+            Self::Pass | Self::PassAtMost(_) => Class::Time,
         }
     }
 }
@@ -321,6 +339,9 @@ words! { From { From::Fresh => "fresh", From::Newest => "newest", From::Message 
 impl fmt::Display for Order {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::EditThis(MessageId(id)) => return write!(f, "edit-{id}"),
+            Self::PromoteThis(MessageId(id)) => return write!(f, "promote-{id}"),
+            Self::DeleteThisQueued(MessageId(id)) => return write!(f, "delete-queued-{id}"),
             Self::Send(SendMode::Queue) => "send",
             Self::Send(SendMode::Interrupt) => "send-interrupt",
             Self::Send(SendMode::Reject) => "send-reject",
@@ -334,7 +355,7 @@ impl fmt::Display for Order {
 }
 
 impl Order {
-    /// Everything that a user may want.
+    /// Everything that a user may want, but for what names a message.
     pub const ALL: [Self; 8] = [
         Self::Send(SendMode::Queue),
         Self::Send(SendMode::Interrupt),
@@ -351,7 +372,17 @@ impl FromStr for Order {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        Self::ALL.into_iter().find(|order| order.to_string() == text).ok_or(())
+        if let Some(order) = Self::ALL.into_iter().find(|order| order.to_string() == text) {
+            return Ok(order);
+        }
+        let (order, id) = text.rsplit_once('-').ok_or(())?;
+        let id = MessageId(id.parse().map_err(|_| ())?);
+        match order {
+            "edit" => Ok(Self::EditThis(id)),
+            "promote" => Ok(Self::PromoteThis(id)),
+            "delete-queued" => Ok(Self::DeleteThisQueued(id)),
+            _ => Err(()),
+        }
     }
 }
 
@@ -382,8 +413,12 @@ impl fmt::Display for Choice {
             Self::Leave(viewer) => write!(f, "leave {viewer}"),
             Self::Stall(viewer) => write!(f, "stall {viewer}"),
             Self::Ask(node, chat, order) => write!(f, "ask {node} {chat} {order}"),
+            Self::Create(node, chat) => write!(f, "create {node} {chat}"),
             Self::AskAgain(node) => write!(f, "ask-again {node}"),
             Self::Pass => f.write_str("pass"),
+            Self::PassAtMost(span) => write!(f, "pass {}us", span.as_micros()),
+            Self::MayWork(node) => write!(f, "may-work {node}"),
+            Self::MayNotWork(node) => write!(f, "may-not-work {node}"),
             Self::Crash(node) => write!(f, "crash {node}"),
             Self::Lost(node) => write!(f, "lost {node}"),
             Self::Start(node) => write!(f, "start {node}"),
@@ -416,6 +451,8 @@ fn parse(words: &[&str]) -> Option<Choice> {
         ["hold-notices", _] => Some(Choice::HoldNotices),
         ["break-bus", _] => Some(Choice::BreakBus),
         ["ask-again", _] => Some(Choice::AskAgain),
+        ["may-work", _] => Some(Choice::MayWork),
+        ["may-not-work", _] => Some(Choice::MayNotWork),
         ["crash", _] => Some(Choice::Crash),
         ["lost", _] => Some(Choice::Lost),
         ["start", _] => Some(Choice::Start),
@@ -430,6 +467,7 @@ fn parse(words: &[&str]) -> Option<Choice> {
         return Some(of_node(to(words[1])?));
     }
     let of_chat: Option<fn(NodeAt, ChatAt) -> Choice> = match words[..] {
+        ["create", _, _] => Some(Choice::Create),
         ["answer-dial", _, _] => Some(Choice::AnswerDial),
         ["relay", _, _] => Some(Choice::Relay),
         ["hold-link", _, _] => Some(Choice::HoldLink),
@@ -448,6 +486,7 @@ fn parse(words: &[&str]) -> Option<Choice> {
     Some(match words[..] {
         ["stray"] => Choice::Stray,
         ["pass"] => Choice::Pass,
+        ["pass", span] => Choice::PassAtMost(Duration::from_micros(to(span.strip_suffix("us")?)?)),
         ["watch", viewer, node, from] => Choice::Watch(to(viewer)?, to(node)?, to(from)?),
         ["read", viewer] => Choice::Read(to(viewer)?),
         ["lose", viewer] => Choice::Lose(to(viewer)?),

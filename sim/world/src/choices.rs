@@ -176,6 +176,7 @@ impl World {
                         Order::Interrupt | Order::Send(SendMode::Reject) => state.status.is_runnable(),
                         Order::Delete => !state.status.is_runnable(),
                         Order::Send(_) | Order::Edit => true,
+                        Order::EditThis(_) | Order::PromoteThis(_) | Order::DeleteThisQueued(_) => false,
                     };
                     if sensible {
                         into.push(Choice::Ask(at, chat, order));

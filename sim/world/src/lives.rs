@@ -11,7 +11,7 @@ use mainstem_oracles::{Evidence, FaultKind, Guarantee, Life as Lived, RunEnd, St
 
 use crate::choice::{NodeAt, ViewerAt};
 use crate::hashed::Hashed;
-use crate::node::{Life, LinkStage, Node, Operation, Stage, Task};
+use crate::node::{Life, LinkStage, Node, Notice, Operation, Stage, Task};
 use crate::world::{Asking, World};
 
 /// Times in a row that something may be due without time passing.
@@ -35,7 +35,7 @@ impl World {
         let config = ReplicaConfig {
             replica: here.id.clone(),
             workers: setup.workers,
-            heartbeat: setup.lease_ttl / 3,
+            heartbeat: setup.heartbeat(),
             poll_interval: setup.poll_interval,
         };
         here.replica = Hashed::new(Replica::new(now, config));
@@ -201,12 +201,29 @@ impl World {
         .min()
     }
 
-    /// Time passes until something is due, and that happens.
-    pub(crate) fn pass(&mut self) {
+    /// Whether a replica may take up chats from now on. If so, it hears of those that wait.
+    pub(crate) fn let_work(&mut self, node: NodeAt, may: bool) {
+        if self.peek(node).is_none_or(|node| node.may_work == may) {
+            return;
+        }
+        self.node(node).may_work = may;
+        let replica = self.name(node);
+        self.observe(Evidence::MayWork { replica, may });
+        if may && self.peek(node).is_some_and(|node| node.is_there() && node.work_bus) {
+            let waiting = self.state.rows.sync(self.state.now, [], usize::MAX).runnable;
+            let states = waiting.iter().filter_map(|(chat, _)| self.state.rows.state(*chat));
+            let notices: Vec<_> = states.map(|state| Notice::of(state, false)).collect();
+            self.node(node).notices.extend(notices.into_iter().filter(|notice| notice.free));
+        }
+    }
+
+    /// Time passes until something is due, but no longer than `most`, and what is due happens.
+    pub(crate) fn pass(&mut self, most: Option<Duration>) {
         if self.is_urgent() || self.state.budget.passes == 0 {
             return;
         }
-        let Some(at) = self.next_deadline() else { return };
+        let until = most.map(|most| self.state.now + most);
+        let Some(at) = self.next_deadline().into_iter().chain(until).min() else { return };
         self.state.budget.passes -= 1;
         self.state.stuck = if at > self.state.now { 0 } else { self.state.stuck + 1 };
         if self.state.stuck > STUCK_MAX {

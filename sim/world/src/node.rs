@@ -59,6 +59,8 @@ pub(crate) struct Node {
     /// Notices on their way here, and whether they take their time.
     pub(crate) notices: VecDeque<Notice>,
     pub(crate) notices_held: bool,
+    /// It may take up chats.
+    pub(crate) may_work: bool,
 }
 
 /// A hub, and what is open on its behalf.

@@ -315,7 +315,9 @@ impl World {
             }
             Task::History => Reply::History(id.and_then(|id| Some(rows.state(id)?.history_version))),
             Task::Sync { asked, runnable_max } => {
-                let report = rows.sync(now, asked.iter().map(|(chat, _)| *chat), *runnable_max);
+                let may_work = self.state.nodes[usize::from(node.0)].may_work;
+                let runnable_max = if may_work { *runnable_max } else { 0 };
+                let report = rows.sync(now, asked.iter().map(|(chat, _)| *chat), runnable_max);
                 let SyncReport { versions, runnable, soonest_expiry } = report;
                 Reply::Sync(SyncResult { news: SyncResult::news(asked, &versions), runnable, soonest_expiry })
             }
@@ -328,6 +330,10 @@ impl World {
                     self.observe(Evidence::Confirmed { replica: replica.clone(), chat, lease, sent: asked });
                 }
                 Reply::Heartbeat(Heartbeat::Confirmed(confirmed))
+            }
+            Task::Acquire(_) if !self.state.nodes[usize::from(node.0)].may_work => {
+                let (answer, state) = (Err(Rejection::NotFree), None);
+                Reply::Applied { answer, state, deleted: false, replayed: false }
             }
             Task::Apply(request) | Task::Acquire(request) | Task::User(_, request) => {
                 self.commit(node, request, asked)

@@ -62,8 +62,13 @@ impl fmt::Display for Recording {
         let Setup { episode_bytes_max, tail_messages_max, budget, .. } = self.setup;
         let Budget { faults, delays, requests, moves, parts, passes } = budget;
         write!(f, "world replicas={replicas} chats={chats} viewers={viewers} workers={workers} ")?;
-        write!(f, "lease-ttl={}s poll-interval={}s ", lease_ttl.as_secs(), poll_interval.as_secs())?;
-        writeln!(f, "answer-bytes={episode_bytes_max} tail-messages={tail_messages_max}")?;
+        let (lease_ttl, poll_interval) = (Span(lease_ttl), Span(poll_interval));
+        write!(f, "lease-ttl={lease_ttl} poll-interval={poll_interval} ")?;
+        write!(f, "answer-bytes={episode_bytes_max} tail-messages={tail_messages_max}")?;
+        if let Some(heartbeat) = self.setup.heartbeat {
+            write!(f, " heartbeat={}", Span(heartbeat))?;
+        }
+        writeln!(f, "{}", if self.setup.empty { " empty" } else { "" })?;
         write!(f, "allow faults={faults} delays={delays} requests={requests} ")?;
         writeln!(f, "moves={moves} parts={parts} passes={passes}")?;
         self.choices.iter().try_for_each(|choice| writeln!(f, "{choice}"))
@@ -82,10 +87,12 @@ impl Recording {
             chats: world.number("chats", 1..=200)?,
             viewers: world.number("viewers", 0..=200)?,
             workers: world.number("workers", 0..=1_000)?,
-            lease_ttl: world.seconds("lease-ttl")?,
-            poll_interval: world.seconds("poll-interval")?,
-            episode_bytes_max: world.number("answer-bytes", 1..=1_000_000)?,
+            lease_ttl: world.span("lease-ttl")?,
+            poll_interval: world.span("poll-interval")?,
+            episode_bytes_max: world.number("answer-bytes", 1..=100_000_000)?,
             tail_messages_max: world.number("tail-messages", 0..=1_000)?,
+            heartbeat: if world.comes("heartbeat=") { Some(world.span("heartbeat")?) } else { None },
+            empty: world.eats("empty"),
             budget: Budget {
                 faults: allow.number("faults", 0..=u16::MAX)?,
                 delays: allow.number("delays", 0..=u16::MAX)?,
@@ -109,6 +116,16 @@ impl Recording {
     pub fn looks_like(text: &str) -> bool {
         let first = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
         first.is_some_and(|line| line.starts_with("world "))
+    }
+}
+
+/// A span as it is written: whole seconds, or milliseconds.
+struct Span(Duration);
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = self.0.as_millis();
+        if ms.is_multiple_of(1_000) { write!(f, "{}s", ms / 1_000) } else { write!(f, "{ms}ms") }
     }
 }
 
@@ -143,11 +160,30 @@ impl<'a> Heading<'a> {
         number.ok_or_else(|| self.wrong(expected, value))
     }
 
-    fn seconds(&mut self, expected: &'static str) -> Result<Duration, NotARecording> {
+    fn span(&mut self, expected: &'static str) -> Result<Duration, NotARecording> {
         let value = self.value(expected)?;
-        let seconds = value.strip_suffix('s').and_then(|seconds| seconds.parse().ok());
-        let seconds = seconds.filter(|seconds| (1..=3_600).contains(seconds));
-        seconds.map(Duration::from_secs).ok_or_else(|| self.wrong(expected, value))
+        let ms = match value.strip_suffix("ms") {
+            Some(ms) => ms.parse().ok(),
+            None => {
+                value.strip_suffix('s').and_then(|seconds| seconds.parse::<u64>().ok()?.checked_mul(1_000))
+            }
+        };
+        let ms = ms.filter(|ms| (1..=3_600_000).contains(ms));
+        ms.map(Duration::from_millis).ok_or_else(|| self.wrong(expected, value))
+    }
+
+    /// Whether the next word begins like this.
+    fn comes(&self, begin: &str) -> bool {
+        self.words.clone().next().is_some_and(|word| word.starts_with(begin))
+    }
+
+    /// Takes the next word if it is this one.
+    fn eats(&mut self, word: &str) -> bool {
+        let is_next = self.words.clone().next() == Some(word);
+        if is_next {
+            self.words.next();
+        }
+        is_next
     }
 
     fn wrong(&self, expected: &'static str, got: &str) -> NotARecording {

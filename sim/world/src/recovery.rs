@@ -63,6 +63,7 @@ impl World {
             }
             self.resume(node);
             self.start(node);
+            self.let_work(node, true);
         }
         for viewer in &mut self.state.viewers {
             viewer.stalled = false;
@@ -88,7 +89,7 @@ impl World {
         let until = self.state.now + span;
         while self.state.now < until && self.verdict().is_none() {
             self.go_on(finishing);
-            self.pass();
+            self.pass(None);
         }
         self.go_on(finishing);
     }
@@ -118,7 +119,7 @@ impl World {
                 );
                 return;
             }
-            self.pass();
+            self.pass(None);
         }
     }
 
@@ -181,7 +182,7 @@ impl World {
     }
 
     /// What is left of chats that nobody needs (B2).
-    fn left(&self) -> Vec<String> {
+    pub(crate) fn left(&self) -> Vec<String> {
         let mut left = vec![];
         for node in &self.state.nodes {
             let hubs = node.hubs.keys().map(|chat: &ChatAt| format!("{}: a hub of {chat} is open", node.id));

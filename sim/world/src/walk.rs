@@ -98,6 +98,7 @@ pub fn draw_setup(rng: &mut StdRng) -> Setup {
         episode_bytes_max: rng.random_range(60..400),
         tail_messages_max: rng.random_range(1..5),
         budget,
+        ..Setup::default()
     }
 }
 

@@ -46,8 +46,18 @@ pub struct Setup {
     pub episode_bytes_max: usize,
     /// Messages that a snapshot carries.
     pub tail_messages_max: usize,
+    /// How often leases are renewed; `None` for three times before they expire.
+    pub heartbeat: Option<Duration>,
+    /// There is no chat until somebody creates it.
+    pub empty: bool,
     /// What may happen that need not.
     pub budget: Budget,
+}
+
+impl Setup {
+    pub(crate) fn heartbeat(&self) -> Duration {
+        self.heartbeat.unwrap_or(self.lease_ttl / 3)
+    }
 }
 
 impl Default for Setup {
@@ -61,6 +71,8 @@ impl Default for Setup {
             poll_interval: Duration::from_secs(5),
             episode_bytes_max: 160,
             tail_messages_max: 3,
+            heartbeat: None,
+            empty: false,
             budget: Budget::default(),
         }
     }
@@ -137,6 +149,8 @@ pub(crate) struct Ask {
     pub(crate) text: Option<Arc<str>>,
     pub(crate) request: Request,
     pub(crate) stage: Asking,
+    /// It was answered by a rejection.
+    pub(crate) rejected: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -189,7 +203,7 @@ impl World {
             let replica_config = ReplicaConfig {
                 replica: id.clone(),
                 workers: setup.workers,
-                heartbeat: setup.lease_ttl / 3,
+                heartbeat: setup.heartbeat(),
                 poll_interval: setup.poll_interval,
             };
             let config = HubConfig {
@@ -209,6 +223,7 @@ impl World {
                 operations: vec![],
                 notices: VecDeque::new(),
                 notices_held: false,
+                may_work: true,
             })
         };
         let viewer = |at: u8| Viewer {
@@ -254,8 +269,8 @@ impl World {
             world.start(NodeAt(at));
         }
         world.settle();
-        for at in 0..setup.chats {
-            world.create(ChatAt(at));
+        for at in (0..setup.chats).filter(|_| !setup.empty) {
+            world.create(NodeAt(0), ChatAt(at));
         }
         world
     }
@@ -316,13 +331,16 @@ impl World {
         self.observe(Evidence::Fault { kind, who, other });
     }
 
-    /// A chat that a user created before the run begins.
-    fn create(&mut self, chat: ChatAt) {
+    /// A user creates a chat.
+    fn create(&mut self, node: NodeAt, chat: ChatAt) {
+        if chat.0 >= self.setup.chats || !self.peek(node).is_some_and(Node::is_up) {
+            return;
+        }
         let text: Arc<str> = format!("begin {chat}").into();
         let (title, model, owner) = (None, None, USER.into());
         let content = Some(Content::text(&text));
         let command = Command::Create { chat: chat_id(chat), owner, title, model, content };
-        self.ask(NodeAt(0), chat_id(chat), command, Some(text));
+        self.ask(node, chat_id(chat), command, Some(text));
     }
 
     /// A new request of a user, on its way.
@@ -331,7 +349,7 @@ impl World {
         let (caller, body, keep) = (USER.into(), [0; 32], Keep::Answer);
         let idempotency_key = Some(IdempotencyKey { caller, key: key.clone(), body, keep });
         let request = Request { chat, command, by: Some(USER.into()), idempotency_key };
-        self.state.asks.push(Ask { key, text, request, stage: Asking::Unanswered });
+        self.state.asks.push(Ask { key, text, request, stage: Asking::Unanswered, rejected: false });
         self.send(self.state.asks.len() - 1, node);
     }
 
@@ -339,6 +357,7 @@ impl World {
     pub(crate) fn answered(&mut self, at: usize, answer: Answer) {
         let ask = &mut self.state.asks[at];
         ask.stage = Asking::Answered;
+        ask.rejected = !matches!(answer, Answer::Accepted(_));
         let (caller, key, chat) = (USER.into(), ask.key.clone(), ask.request.chat);
         self.observe(Evidence::Answered { caller, key, chat, answer });
     }
@@ -389,6 +408,9 @@ impl World {
             Order::Promote => (Command::Promote { queued: state.queue.last()?.id }, None),
             Order::DeleteQueued => (Command::DeleteQueued { queued: state.queue.first()?.id }, None),
             Order::Delete => (Command::Delete, None),
+            Order::EditThis(message) => (Command::Edit { message, content: content() }, Some(text)),
+            Order::PromoteThis(queued) => (Command::Promote { queued }, None),
+            Order::DeleteThisQueued(queued) => (Command::DeleteQueued { queued }, None),
         })
     }
 
@@ -420,7 +442,11 @@ impl World {
             Choice::Stall(viewer) => self.stall(viewer),
             Choice::Ask(node, chat, order) => self.ask_for(node, chat, order),
             Choice::AskAgain(node) => self.ask_again(node),
-            Choice::Pass => self.pass(),
+            Choice::Create(node, chat) => self.create(node, chat),
+            Choice::Pass => self.pass(None),
+            Choice::PassAtMost(span) => self.pass(Some(span)),
+            Choice::MayWork(node) => self.let_work(node, true),
+            Choice::MayNotWork(node) => self.let_work(node, false),
             Choice::Crash(node) => self.crash(node, Life::Down),
             Choice::Lost(node) => self.crash(node, Life::Lost),
             Choice::Start(node) => self.start(node),

@@ -1,0 +1,600 @@
+//! Who tells: performs sentences, lets time pass, and waits for what is expected.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use mainstem_machine::{DialId, Role, SendMode, StreamEvent, Time};
+use mainstem_oracles::{Evidence, Guarantee, Judge, Name};
+use mainstem_story::{
+    Absence, BusFate, BusFaults, Order as Asked, ReplicaFate, Said, Sentence, Step, Story, UserOrder, Workers,
+};
+
+use super::faults::{Faults, dialing};
+use super::untold::{Untold, untold};
+use crate::choice::{ChatAt, Choice, From, NodeAt, Order, ViewerAt};
+use crate::damage::{Heard, Testimony};
+use crate::recording::Recording;
+use crate::trace::{Line, Trace};
+use crate::walk::{Verdict, judged};
+use crate::world::{Asking, Budget, Setup, World, chat_id};
+
+/// How long a user waits for an answer, and a sentence about a model for a run.
+const WAIT_MAX: Duration = Duration::from_secs(10);
+/// How long a client waits before it tries again.
+const RETURN_DELAY: Duration = Duration::from_millis(200);
+/// Choices without time passing, at most: whatever goes on for longer never ends.
+const CHOICES_MAX: usize = 100_000;
+
+/// A story that was told.
+#[derive(Debug)]
+pub struct Telling {
+    /// What was chosen.
+    pub recording: Recording,
+    /// The sentence that did not come true, if one did not.
+    pub missed: Option<Missed>,
+    /// What the judges say.
+    pub verdict: Verdict,
+    /// What happened, if it was to be kept.
+    pub lines: Vec<Line>,
+}
+
+impl Telling {
+    /// Whether everything came true, and no guarantee was broken.
+    pub fn is_clean(&self) -> bool {
+        self.missed.is_none() && self.verdict == Verdict::Clean
+    }
+}
+
+/// A sentence that did not come true.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missed {
+    /// What the story guards first.
+    pub guarantee: Guarantee,
+    /// Where it stands, from 1.
+    pub line: usize,
+    /// The sentence.
+    pub text: String,
+    /// Why not.
+    pub why: String,
+}
+
+impl fmt::Display for Missed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { guarantee, line, text, why } = self;
+        write!(f, "line {line}: {text}\n{guarantee}: {why}")
+    }
+}
+
+/// A viewer of the story.
+pub(super) struct Visitor {
+    pub(super) at: ViewerAt,
+    on: NodeAt,
+    present: bool,
+    /// It reads again, after it had stopped.
+    reads_again: bool,
+    from: From,
+    /// When it tries again.
+    returns: Time,
+}
+
+/// Who tells.
+pub(super) struct Teller<'a> {
+    story: &'a Story,
+    pub(super) world: World,
+    chats: Vec<String>,
+    pub(super) viewers: BTreeMap<String, Visitor>,
+    slots: BTreeMap<String, ViewerAt>,
+    pub(super) marks: BTreeMap<String, usize>,
+    /// What users said, as the story has it and as the world has it.
+    pub(super) texts: Vec<(String, String)>,
+    /// Every dial so far: who dials, for which chat, and whom.
+    pub(super) dials: Vec<(NodeAt, ChatAt, DialId, NodeAt)>,
+    faults: Faults,
+    absences: Vec<(&'a Sentence, Absence, usize)>,
+    testimony: Testimony,
+    /// All events that each viewer received, over all its streams, with the replica they came from.
+    pub(super) received: BTreeMap<Name, Vec<(Name, StreamEvent)>>,
+    asked_at: Time,
+    /// They outlast a world that panics.
+    choices: Rc<RefCell<Vec<Choice>>>,
+    chosen_now: usize,
+}
+
+/// Tells a story, without some of the judges. `Err` if the world lacks what it is about.
+pub fn tell_story(story: &Story, without: &[Guarantee], keep_lines: bool) -> Result<Telling, Untold> {
+    if let Some(untold) = untold(story) {
+        return Err(untold);
+    }
+    let trace = Trace::default();
+    let (mut missed, choices) = (None, Rc::<RefCell<Vec<Choice>>>::default());
+    let (chats, slots) = cast(story);
+    let setup = setup(story, &chats, &slots);
+    let verdict = judged(|| {
+        let testimony = Testimony::default();
+        let mut world = World::testified(setup, Judge::without(without), Some(testimony.clone()));
+        if keep_lines {
+            world.keep(trace.clone());
+        }
+        let mut teller = Teller {
+            story,
+            world,
+            chats,
+            viewers: BTreeMap::new(),
+            slots,
+            marks: BTreeMap::new(),
+            texts: vec![],
+            dials: vec![],
+            faults: Faults::default(),
+            absences: vec![],
+            testimony,
+            received: BTreeMap::new(),
+            asked_at: Time::from_micros(0),
+            choices: choices.clone(),
+            chosen_now: 0,
+        };
+        missed = teller.tell().err();
+        teller.world
+    });
+    let choices = choices.take();
+    Ok(Telling { recording: Recording { setup, choices }, missed, verdict, lines: trace.take() })
+}
+
+/// The chats and the viewers of a story. A viewer has a place whose number says which chat it watches.
+fn cast(story: &Story) -> (Vec<String>, BTreeMap<String, ViewerAt>) {
+    let mut chats: Vec<String> = vec![];
+    for sentence in &story.sentences {
+        if let Step::Order { chat, .. } | Step::Watch { chat, .. } = &sentence.step
+            && !chats.contains(chat)
+        {
+            chats.push(chat.clone());
+        }
+    }
+    let mut slots = BTreeMap::new();
+    let mut taken = vec![0; chats.len()];
+    for sentence in &story.sentences {
+        if let Step::Watch { viewer, chat, .. } = &sentence.step {
+            let at = chats.iter().position(|known| known == chat).expect("it was just found");
+            slots.insert(viewer.clone(), ViewerAt((at + taken[at] * chats.len()) as u8));
+            taken[at] += 1;
+        }
+    }
+    (chats, slots)
+}
+
+fn setup(story: &Story, chats: &[String], slots: &BTreeMap<String, ViewerAt>) -> Setup {
+    let settings = &story.settings;
+    let all = u16::MAX;
+    Setup {
+        replicas: story.replicas.len() as u8,
+        chats: chats.len() as u8,
+        viewers: slots.values().map(|at| at.0 + 1).max().unwrap_or(0),
+        workers: settings.workers,
+        lease_ttl: settings.lease_ttl,
+        poll_interval: settings.poll_interval,
+        episode_bytes_max: settings.episode_bytes_max,
+        tail_messages_max: settings.tail_messages_max,
+        heartbeat: Some(settings.heartbeat),
+        empty: true,
+        budget: Budget { faults: all, delays: all, requests: all, moves: all, parts: all, passes: all },
+    }
+}
+
+impl<'a> Teller<'a> {
+    pub(super) fn node(&self, name: &str) -> NodeAt {
+        let at = self.story.replicas.iter().position(|replica| replica == name);
+        NodeAt(at.expect("the parser knows all replicas") as u8)
+    }
+
+    pub(super) fn chat(&self, name: &str) -> ChatAt {
+        ChatAt(self.chats.iter().position(|chat| chat == name).unwrap_or(self.chats.len()) as u8)
+    }
+
+    fn now(&self) -> Time {
+        self.world.state.now
+    }
+
+    fn tell(&mut self) -> Result<(), Missed> {
+        let story = self.story;
+        let guarantee = story.guards[0];
+        let missed = |sentence: &Sentence, why| {
+            let (line, text) = (sentence.line, sentence.text.clone());
+            Missed { guarantee, line, text, why }
+        };
+        let mut hoped = vec![];
+        for sentence in &story.sentences {
+            if let Some(fault) = sentence.step.lands_as() {
+                hoped.push((sentence, fault, self.faults.landed(fault)));
+            }
+            self.perform(sentence).map_err(|why| missed(sentence, why))?;
+            if self.world.verdict().is_some() {
+                return Ok(());
+            }
+        }
+        for (sentence, absence, since) in &self.absences {
+            if let Some(why) = self.intruder(absence, *since) {
+                return Err(missed(sentence, why));
+            }
+        }
+        // D2: a story whose fault affects nothing shows nothing.
+        match hoped.iter().find(|(_, fault, before)| self.faults.landed(fault) == *before) {
+            Some((sentence, fault, _)) => {
+                let why = format!("no {fault:?} took effect since");
+                Err(Missed { guarantee: Guarantee::D2, ..missed(sentence, why) })
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn perform(&mut self, sentence: &'a Sentence) -> Result<(), String> {
+        match &sentence.step {
+            Step::Wait(span) => self.pass_until(self.now() + *span),
+            Step::Within { bound, expectation } => {
+                let until = self.now() + *bound;
+                return self
+                    .until(until, |teller| teller.hold(expectation))
+                    .map_err(|why| format!("not within {bound:?}: {why}"));
+            }
+            Step::Assert(expectation) => return self.hold(expectation),
+            Step::For { span, absence } => {
+                let since = self.since(absence);
+                self.pass_until(self.now() + *span);
+                return self.intruder(absence, since).map_or(Ok(()), Err);
+            }
+            Step::FromNowOn(absence) => {
+                self.absences.push((sentence, absence.clone(), self.since(absence)));
+            }
+            Step::Watch { viewer, replica, .. } => {
+                let (at, on, returns) = (self.slots[viewer], self.node(replica), self.now());
+                let visitor =
+                    Visitor { at, on, present: true, reads_again: false, from: From::Fresh, returns };
+                self.viewers.insert(viewer.clone(), visitor);
+            }
+            Step::Leave { viewer } => {
+                let visitor = self.visitor(viewer);
+                visitor.present = false;
+                let at = visitor.at;
+                self.step(Choice::Leave(at));
+            }
+            Step::Move { viewer, replica } => {
+                let (on, now) = (self.node(replica), self.now());
+                let visitor = self.visitor(viewer);
+                (visitor.on, visitor.returns) = (on, now);
+                let at = visitor.at;
+                self.step(Choice::Leave(at));
+            }
+            Step::Read { viewer, reads } => {
+                let visitor = self.visitor(viewer);
+                visitor.reads_again = *reads;
+                let at = visitor.at;
+                if !reads {
+                    self.step(Choice::Stall(at));
+                }
+            }
+            Step::Order { order, chat, replica, .. } => return self.order(order, chat, replica.as_deref()),
+            Step::Model { replica, chat, line } => return self.model(replica, chat, line),
+            step => self.befall(step),
+        }
+        self.carry_on();
+        Ok(())
+    }
+
+    fn visitor(&mut self, name: &str) -> &mut Visitor {
+        self.viewers.get_mut(name).expect("the parser knows all viewers")
+    }
+
+    fn order(&mut self, order: &UserOrder, chat: &str, replica: Option<&str>) -> Result<(), String> {
+        let at = self.chat(chat);
+        let node = replica.map_or(NodeAt(0), |replica| self.node(replica));
+        let rows = &self.world.state.rows;
+        let queued = |but: usize| {
+            let queue = rows.state(chat_id(at)).map(|state| state.queue.iter().rev().map(|q| q.id).nth(but));
+            queue.flatten().ok_or("there is nothing to ask that of")
+        };
+        let mine = |but: usize| {
+            let mine = rows.history(chat_id(at)).iter().rev().filter(|message| message.role == Role::User);
+            mine.map(|message| message.id).nth(but).ok_or("there is nothing to ask that of")
+        };
+        let (choice, text) = match order {
+            UserOrder::Send { text, .. } if rows.state(chat_id(at)).is_none() => {
+                (Choice::Create(node, at), Some(text))
+            }
+            UserOrder::Send { text, interrupting } => {
+                let mode = if *interrupting { SendMode::Interrupt } else { SendMode::Queue };
+                (Choice::Ask(node, at, Order::Send(mode)), Some(text))
+            }
+            UserOrder::EditLast { but, text } => {
+                (Choice::Ask(node, at, Order::EditThis(mine(*but)?)), Some(text))
+            }
+            UserOrder::PromoteLast { but } => {
+                (Choice::Ask(node, at, Order::PromoteThis(queued(*but)?)), None)
+            }
+            UserOrder::WithdrawLast { but } => {
+                (Choice::Ask(node, at, Order::DeleteThisQueued(queued(*but)?)), None)
+            }
+            UserOrder::Other(other) => {
+                let (order, text) = match other {
+                    Asked::Edit { message, text } => (Order::EditThis(*message), Some(text)),
+                    Asked::Interrupt => (Order::Interrupt, None),
+                    Asked::Withdraw { queued } => (Order::DeleteThisQueued(*queued), None),
+                    Asked::Promote { queued } => (Order::PromoteThis(*queued), None),
+                    Asked::Delete => (Order::Delete, None),
+                    Asked::Create { .. } | Asked::Send { .. } => return Err("no sentence says that".into()),
+                };
+                (Choice::Ask(node, at, order), text)
+            }
+        };
+        let before = self.world.state.asks.len();
+        self.step(choice);
+        let Some(ask) = self.world.state.asks.get(before) else {
+            return Err("the replica that is asked is not up".into());
+        };
+        if let (Some(told), Some(said)) = (text, &ask.text) {
+            self.texts.push((told.clone(), said.to_string()));
+        }
+        self.asked_at = self.now();
+        self.until(self.now() + WAIT_MAX, |teller| match teller.world.state.asks[before].stage {
+            Asking::Answered => Ok(()),
+            _ => Err(format!("the user is not answered within {WAIT_MAX:?}")),
+        })?;
+        if self.world.state.asks[before].rejected { Err("the user is refused".into()) } else { Ok(()) }
+    }
+
+    fn model(&mut self, replica: &str, chat: &str, said: &Said) -> Result<(), String> {
+        self.until(self.now() + WAIT_MAX, |teller| match teller.model_runs(replica, chat) {
+            true => Ok(()),
+            false => Err(format!("no model runs on {replica} within {WAIT_MAX:?}")),
+        })?;
+        let (node, chat) = (self.node(replica), self.chat(chat));
+        match said {
+            Said::Parts(count) => (0..*count).for_each(|_| self.step(Choice::Say(node, chat))),
+            Said::Done => self.step(Choice::Finish(node, chat)),
+            Said::Failed { retryable: true } => self.step(Choice::Fail(node, chat)),
+            Said::Failed { retryable: false } => self.step(Choice::FailForGood(node, chat)),
+            Said::Text(_) | Said::IgnoresCancellation => return Err("the world cannot tell it".into()),
+        }
+        self.carry_on();
+        Ok(())
+    }
+
+    /// A sentence that takes no time.
+    fn befall(&mut self, step: &Step) {
+        match step {
+            Step::Work(workers) => self.set_workers(workers),
+            Step::Dials { from, to, rule, next_only } => {
+                let (from, to) = (self.node(from), self.node(to));
+                self.faults.set_dials(from, to, *rule, *next_only);
+            }
+            Step::Flow { from, to, flows } => {
+                let (from, to) = (self.node(from), self.node(to));
+                self.faults.set_flow(from, to, *flows);
+            }
+            Step::Link { one, other, .. } => self.break_links(one, other),
+            Step::Notices { replica, faults } => {
+                let node = self.node(replica);
+                self.faults.set_notices(node, *faults);
+            }
+            Step::Bus { replica, fate } => {
+                let node = self.node(replica);
+                let usual = self.faults.notices(node);
+                match fate {
+                    BusFate::Breaks => {
+                        self.faults.land("bus lost");
+                        self.step(Choice::BreakBus(node));
+                    }
+                    BusFate::Refuses => self.faults.set_notices(node, BusFaults { refuses: true, ..usual }),
+                    BusFate::Hangs => self.faults.set_notices(node, BusFaults { hangs: true, ..usual }),
+                    BusFate::Recovers | BusFate::GoesSilent => {
+                        self.faults.set_notices(node, BusFaults::default());
+                    }
+                }
+            }
+            Step::Database { replica, fate } => {
+                let nodes: Vec<_> = match replica {
+                    Some(replica) => vec![self.node(replica)],
+                    None => (0..self.story.replicas.len()).map(|at| NodeAt(at as u8)).collect(),
+                };
+                nodes.into_iter().for_each(|node| self.faults.set_database(node, *fate));
+            }
+            Step::CallFault(planned) => {
+                let node = planned.replica.as_ref().map(|replica| self.node(replica));
+                self.faults.plan(node, planned.clone());
+            }
+            Step::Replica { replica, fate } => {
+                let (node, now) = (self.node(replica), self.now());
+                match fate {
+                    ReplicaFate::Crashes => self.step(Choice::Crash(node)),
+                    ReplicaFate::Restarts => self.step(Choice::Start(node)),
+                    ReplicaFate::Resumes => self.step(Choice::Resume(node)),
+                    ReplicaFate::Drains => {
+                        let over = now + self.story.settings.drain_timeout;
+                        self.faults.due.push((over, Choice::HandOver(node)));
+                        self.step(Choice::Drain(node));
+                    }
+                    ReplicaFate::Pauses(span) => {
+                        if let Some(span) = span {
+                            self.faults.due.push((now + *span, Choice::Resume(node)));
+                        }
+                        self.step(Choice::Pause(node));
+                    }
+                    ReplicaFate::Vanishes | ReplicaFate::RestartsWithWrongSecret | ReplicaFate::Drifts(_) => {
+                        unreachable!("{fate:?} is not told")
+                    }
+                }
+            }
+            step => unreachable!("{step:?} takes time, or is not told"),
+        }
+    }
+
+    fn set_workers(&mut self, workers: &Workers) {
+        for at in 0..self.story.replicas.len() {
+            let node = NodeAt(at as u8);
+            let may = match workers {
+                Workers::Only(only) => *only == self.story.replicas[at],
+                Workers::Also(also) if *also == self.story.replicas[at] => true,
+                Workers::Also(_) => continue,
+                Workers::Everybody => true,
+                Workers::Nobody => false,
+            };
+            self.step(if may { Choice::MayWork(node) } else { Choice::MayNotWork(node) });
+        }
+    }
+
+    /// Breaks the links between two replicas, or the stream of a viewer.
+    fn break_links(&mut self, one: &str, other: &str) {
+        for (from, to) in [(one, other), (other, one)] {
+            if let Some(viewer) = self.viewers.get(from) {
+                self.faults.land("reset");
+                self.step(Choice::Lose(viewer.at));
+                return;
+            }
+            if self.viewers.contains_key(to) {
+                continue;
+            }
+            let (from, to) = (self.node(from), self.node(to));
+            let hubs = self.world.peek(from).map(|here| &here.hubs);
+            let broken: Vec<_> = hubs
+                .into_iter()
+                .flatten()
+                .filter(|(_, open)| open.link.as_ref().is_some_and(|link| link.worker == Some(to)))
+                .map(|(chat, _)| *chat)
+                .collect();
+            for chat in broken {
+                self.faults.land("reset");
+                self.step(Choice::BreakLink(from, chat));
+            }
+        }
+    }
+
+    /// Lets time pass until something holds, and then no longer.
+    fn until(&mut self, until: Time, holds: impl Fn(&mut Self) -> Result<(), String>) -> Result<(), String> {
+        loop {
+            self.carry_on();
+            let Err(why) = holds(self) else { return Ok(()) };
+            if self.now() >= until || self.world.verdict().is_some() {
+                return Err(why);
+            }
+            self.pass_a_while(until);
+        }
+    }
+
+    fn pass_until(&mut self, until: Time) {
+        self.carry_on();
+        while self.now() < until && self.world.verdict().is_none() {
+            self.pass_a_while(until);
+            self.carry_on();
+        }
+    }
+
+    /// Lets time pass until something is due, but not beyond `until`.
+    fn pass_a_while(&mut self, until: Time) {
+        let now = self.now();
+        let due = self.faults.due.iter().map(|(at, _)| *at);
+        let returns = self.viewers.values().filter(|visitor| visitor.present).map(|visitor| visitor.returns);
+        let next = due.chain(returns).chain([self.asked_at + RETURN_DELAY]).filter(|at| *at > now);
+        let next = next.fold(until, Time::min);
+        self.chosen_now = 0;
+        self.step(Choice::PassAtMost(next.since(now)));
+    }
+
+    /// Everything goes on that does not need time.
+    fn carry_on(&mut self) {
+        while self.world.verdict().is_none()
+            && let Some(choice) = self.next()
+        {
+            self.step(choice);
+        }
+    }
+
+    fn next(&mut self) -> Option<Choice> {
+        let now = self.now();
+        if let Some(at) = self.faults.due.iter().position(|(at, _)| *at <= now) {
+            return Some(self.faults.due.remove(at).1);
+        }
+        if let Some(next) = self.world.first_urgent() {
+            return Some(self.faults.decide(&self.world, next));
+        }
+        if let Some(released) = self.faults.released(&self.world) {
+            return Some(released);
+        }
+        let nodes = (0..self.story.replicas.len()).map(|at| NodeAt(at as u8));
+        if let Some(node) = nodes.clone().find(|node| self.world.may_exit(*node)) {
+            return Some(Choice::Exit(node));
+        }
+        if let Some(choice) = self.visit(now) {
+            return Some(choice);
+        }
+        let unanswered = self.world.state.asks.iter().any(|ask| ask.stage == Asking::Unanswered);
+        if unanswered && self.asked_at + RETURN_DELAY <= now {
+            self.asked_at = now;
+            return nodes.clone().find(|node| self.welcomes(*node)).map(Choice::AskAgain);
+        }
+        None
+    }
+
+    fn welcomes(&self, node: NodeAt) -> bool {
+        self.world.peek(node).is_some_and(|here| here.is_up() && !here.drain.has_begun())
+    }
+
+    /// What viewers do of their own accord: come back, and read on.
+    fn visit(&mut self, now: Time) -> Option<Choice> {
+        for visitor in self.viewers.values_mut().filter(|visitor| visitor.present) {
+            let there = &self.world.state.viewers[usize::from(visitor.at.0)];
+            match &there.stream {
+                Some(stream) => {
+                    let awake = self.world.peek(stream.on).is_some_and(|node| node.is_up());
+                    if there.stalled && visitor.reads_again && awake && !stream.idle {
+                        return Some(Choice::Read(visitor.at));
+                    }
+                }
+                None if there.over || visitor.returns > now => {}
+                None => {
+                    visitor.returns = now + RETURN_DELAY;
+                    let from = std::mem::replace(&mut visitor.from, From::Newest);
+                    return Some(Choice::Watch(visitor.at, visitor.on, from));
+                }
+            }
+        }
+        None
+    }
+
+    fn step(&mut self, choice: Choice) {
+        self.chosen_now += 1;
+        assert!(
+            self.chosen_now < CHOICES_MAX,
+            "L4: {CHOICES_MAX} choices, and no time passed; the last: {choice}"
+        );
+        self.choices.borrow_mut().push(choice);
+        self.world.step(choice);
+        self.receive();
+        self.faults.time_notices(&self.world);
+        self.count_dials();
+    }
+
+    /// Keeps what viewers have received by now.
+    fn receive(&mut self) {
+        for heard in self.testimony.take() {
+            if let Heard::Evidence(_, Evidence::Saw { stream, event }) = heard
+                && let Some(watcher) = self.world.judge().index().watcher(stream)
+            {
+                let event = (watcher.on.clone(), event);
+                self.received.entry(watcher.name.clone()).or_default().push(event);
+            }
+        }
+    }
+
+    fn count_dials(&mut self) {
+        for (at, here) in self.world.state.nodes.iter().enumerate() {
+            let node = NodeAt(at as u8);
+            for chat in here.hubs.keys() {
+                let Some((dial, worker)) = dialing(&self.world, node, *chat) else { continue };
+                let known = self.dials.iter().any(|(n, c, d, _)| (*n, *c, *d) == (node, *chat, dial));
+                if !known {
+                    self.dials.push((node, *chat, dial, worker));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Sentences that the pure world cannot tell: what they are about lies in the driver, or in what is around it.
+
+use mainstem_story::{
+    BusFate, BusFaults, Claim, DatabaseFate, Expectation, LinkFate, Order, ReplicaFate, Said, Step, Story,
+    UserOrder,
+};
+
+/// A sentence that cannot be told, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Untold {
+    /// Where it stands, from 1; 0 for the heading.
+    pub line: usize,
+    /// What the world lacks.
+    pub why: &'static str,
+}
+
+/// The first thing of a story that the pure world cannot tell.
+pub fn untold(story: &Story) -> Option<Untold> {
+    let heading = if !story.wrong_secrets.is_empty() {
+        Some("replicas have no secrets")
+    } else if story.roaming || story.final_crash {
+        Some("viewers do not roam")
+    } else {
+        None
+    };
+    if let Some(why) = heading {
+        return Some(Untold { line: 0, why });
+    }
+    let viewers: Vec<_> = story
+        .sentences
+        .iter()
+        .filter_map(|sentence| match &sentence.step {
+            Step::Watch { viewer, .. } => Some(viewer.as_str()),
+            _ => None,
+        })
+        .collect();
+    story.sentences.iter().find_map(|sentence| {
+        let line = sentence.line;
+        if sentence.at.is_some() {
+            return Some(Untold { line, why: "sentences have no times" });
+        }
+        lacks(&sentence.step, &viewers).map(|why| Untold { line, why })
+    })
+}
+
+fn lacks(step: &Step, viewers: &[&str]) -> Option<&'static str> {
+    match step {
+        Step::Watch { claim, .. } if *claim != Claim::Nothing => Some("viewers claim no messages"),
+        Step::Watch { caller, .. } if caller != mainstem_story::USER => Some("there is one user"),
+        Step::Resume { .. } | Step::Foresee { .. } => Some("viewers come back with their own cursor only"),
+        Step::Order { again: Some(_), .. } => Some("no request is sent twice at once"),
+        Step::Order { order: UserOrder::Send { text, .. } | UserOrder::EditLast { text, .. }, .. }
+        | Step::Order { order: UserOrder::Other(Order::Edit { text, .. }), .. } => {
+            text.starts_with("/model").then_some("models do not answer by themselves")
+        }
+        Step::Stranger { .. } => Some("there is one user"),
+        Step::Model { line: Said::Text(_), .. } => Some("models say parts of their own"),
+        Step::Model { line: Said::IgnoresCancellation, .. } => Some("a model that is cancelled is gone"),
+        Step::Dials { from, .. } if viewers.contains(&from.as_str()) => Some("viewers do not dial"),
+        Step::Flow { from, to, .. } if viewers.contains(&from.as_str()) || viewers.contains(&to.as_str()) => {
+            Some("what a viewer is sent does not fill a link")
+        }
+        Step::Link { fate, .. } if *fate != LinkFate::Breaks => Some("links have no silence and no length"),
+        Step::Notices { faults: BusFaults { scattered, .. }, .. } if !scattered.is_zero() => {
+            Some("nothing is left to chance")
+        }
+        Step::Bus { fate: BusFate::GoesSilent, .. } => Some("a bus that breaks is heard to"),
+        Step::Database { fate: DatabaseFate::AnswersLate(late), .. } if !late.scattered.is_zero() => {
+            Some("nothing is left to chance")
+        }
+        Step::Replica { fate, .. } => match fate {
+            ReplicaFate::Vanishes => Some("links have no silence and no length"),
+            ReplicaFate::RestartsWithWrongSecret => Some("replicas have no secrets"),
+            ReplicaFate::Drifts(_) => Some("there is one clock"),
+            _ => None,
+        },
+        Step::Within { expectation: Expectation::Sees { viewer, .. }, .. }
+            if !viewers.contains(&viewer.as_str()) =>
+        {
+            Some("viewers come back with their own cursor only")
+        }
+        _ => None,
+    }
+}
