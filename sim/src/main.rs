@@ -59,6 +59,9 @@ enum Task {
         /// Writes it as a page with a space-time diagram.
         #[arg(long, value_name = "OUT")]
         html: Option<PathBuf>,
+        /// Writes a page with the run beside the nearest one that is clean: one choice is another one.
+        #[arg(long, value_name = "OUT")]
+        beside: Option<PathBuf>,
         #[arg(long, default_value_t = 0)]
         seed: u64,
     },
@@ -257,7 +260,8 @@ fn main() -> ExitCode {
         Task::Shrink(args) => smallest(args),
         Task::Worker { without_oracle } => batch::serve_worker(without_oracle).map(|()| 0),
         Task::Scenarios(args) => scenarios::scenarios(&args),
-        Task::Replay { file, trace, html, seed } => replay(&file, trace, html.as_deref(), seed),
+        Task::Replay { file, beside: Some(out), .. } => pure::beside(&file, &out),
+        Task::Replay { file, trace, html, seed, .. } => replay(&file, trace, html.as_deref(), seed),
         Task::Bisect { file, range } => bisect(&file, &range),
         Task::CheckDeterminism { names, seeds } => check_determinism(&names, seeds),
         Task::Zoo(options) => zoo::run(&options, &directory()),
@@ -281,7 +285,7 @@ struct NoSuchFile(String);
 /// A file of choices that cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}: {1}")]
-struct Unreadable(String, #[source] mainstem_world::NotARecording);
+pub(crate) struct Unreadable(pub(crate) String, #[source] pub(crate) mainstem_world::NotARecording);
 
 /// The directory of the scenarios: under the working directory, or else in the tree where this was built.
 fn directory() -> PathBuf {

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use mainstem_world::{Batch, Bounds, Budget, Recording, Run, Seen, Setup, Told, Verdict, Walked};
+use mainstem_world::{Batch, Bounds, Budget, Neighbour, Recording, Run, Seen, Setup, Told, Verdict, Walked};
 
 use mainstem_oracles::Guarantee;
 use mainstem_sim::arrows::Arrows;
@@ -15,6 +15,7 @@ use mainstem_sim::run::{self, Outcome};
 use mainstem_sim::story::Failure;
 use mainstem_sim::tally::Counts;
 use mainstem_sim::trace::{Kind, Line};
+use mainstem_sim::visualize::beside;
 
 /// The exit code of a search that is clean, and has not seen everything that is allowed.
 const INCOMPLETE: u8 = 6;
@@ -273,8 +274,47 @@ fn fail(run: &Run, whence: &str, output: &Path, without: &[Guarantee]) -> anyhow
     if let Some(commit) = crate::commit() {
         eprintln!("commit {commit}");
     }
+    if let Some(nearest) = silently(|| nearest(&small.recording, without)) {
+        eprintln!("nearest clean run: {}", difference(&small.recording, &nearest));
+    }
     eprintln!("cargo sim replay {} --trace", output.display());
     Ok(code(&small.verdict))
+}
+
+fn nearest(recording: &Recording, without: &[Guarantee]) -> Option<Neighbour> {
+    mainstem_world::nearest(recording, |recording| mainstem_world::replay(recording, without))
+}
+
+/// In what a run differs from its neighbour.
+fn difference(of: &Recording, Neighbour { at, instead, .. }: &Neighbour) -> String {
+    let (chosen, number, all) = (of.choices[*at], at + 1, of.choices.len());
+    match instead {
+        Some(instead) => format!("choice {number} of {all} is `{instead}` instead of `{chosen}`"),
+        None => format!("choice {number} of {all}, `{chosen}`, is left out"),
+    }
+}
+
+/// Writes a page with a run that fails beside the nearest one that is clean, and returns the exit code of the first.
+pub(crate) fn beside(file: &str, out: &Path) -> anyhow::Result<u8> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("reading {file}"))?;
+    let recording = Recording::parse(&text).map_err(|why| crate::Unreadable(file.to_owned(), why))?;
+    let failing = replay(&recording);
+    if matches!(failing.verdict, run::Verdict::Clean) {
+        println!("ok     {file}: nothing is broken, so there is nothing to lay beside it");
+        return Ok(0);
+    }
+    let Some(nearest) = silently(|| nearest(&recording, &[])) else {
+        println!("whatever single choice is changed, something is broken: there is no clean run beside it");
+        return Ok(failing.verdict.code());
+    };
+    let difference = difference(&recording, &nearest);
+    let clean = replay(&nearest.recording);
+    let headings = [failing.verdict.to_string(), format!("clean: {difference}")];
+    let page = beside::page(file, (&headings[0], &failing.lines), (&headings[1], &clean.lines));
+    std::fs::write(out, page).with_context(|| format!("writing {}", out.display()))?;
+    println!("nearest clean run: {difference}");
+    eprintln!("{}", failing.verdict);
+    Ok(failing.verdict.code())
 }
 
 /// How many choices of a recording do nothing.

@@ -47,7 +47,7 @@ pub fn page(title: &str, seed: u64, outcome: &Outcome) -> String {
     out
 }
 
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 

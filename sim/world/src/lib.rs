@@ -12,6 +12,7 @@ mod laws;
 mod links;
 mod lives;
 mod marks;
+mod nearest;
 mod node;
 mod operations;
 mod people;
@@ -31,6 +32,7 @@ pub use damage::{Edit, Heard, Kind as DamageKind, Measured, Row as DamageRow, Te
 pub use explore::{Bounds, Seen, explore};
 pub use laws::walk_by_numbers;
 pub use marks::{Marks, count_marks};
+pub use nearest::{Neighbour, nearest};
 pub use recording::{NotARecording, Recording};
 pub use shrink::shrink;
 pub use sightings::Sightings;
