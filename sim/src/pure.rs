@@ -142,7 +142,7 @@ pub(crate) fn walk(args: &WalkArgs) -> anyhow::Result<u8> {
     }
     let missed = walked.missed();
     for mark in &missed {
-        println!("the mark {mark:?} was never passed in {} runs", walked.runs);
+        println!("the mark {mark:?} was never passed in {} seeds", walked.seeds);
     }
     let Some((seed, run)) = walked.first.first() else { return Ok(u8::from(!missed.is_empty())) };
     let whence = format!("seed {seed} of walk, {} choices", run.recording.choices.len());
@@ -168,9 +168,10 @@ fn summary(walked: &Walked) -> String {
     let never = walked.never();
     let hit = walked.marks.len() - never.len();
     let mut text = format!(
-        "runs        {} in {seconds:.1} s ({:.0} per second)\nchoices     {} ({:.0} per second)\n",
+        "runs        {} in {seconds:.1} s ({:.0} per second), of {} seeds\nchoices     {} ({:.0} per second)\n",
         walked.runs,
         walked.runs as f64 / seconds,
+        walked.seeds,
         walked.choices,
         walked.choices as f64 / seconds,
     );

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use mainstem_oracles::Guarantee;
 
+use crate::branch::Tree;
 use crate::marks::{Marks, add, count_marks, missed};
 use crate::sightings::Sightings;
-use crate::walk::{Run, Verdict, walk, walk_seen};
+use crate::walk::{Run, Verdict};
 use crate::world::World;
 
 /// Runs that failed, and are kept.
@@ -39,7 +40,9 @@ pub struct Batch<'a> {
 /// What came of it.
 #[derive(Clone, Debug, Default)]
 pub struct Walked {
-    /// Runs.
+    /// Seeds.
+    pub seeds: u64,
+    /// Runs: one of each seed, and those that branch from it.
     pub runs: u64,
     /// Choices in them.
     pub choices: u64,
@@ -72,16 +75,16 @@ impl Batch<'_> {
                         if late || stop.load(Ordering::Relaxed) {
                             return part;
                         }
-                        let run = if seed.is_multiple_of(RUNS_PER_LOOK) {
+                        let tree = if seed.is_multiple_of(RUNS_PER_LOOK) {
                             let see = |world: &World| world.situations(&mut situations);
-                            let run = walk_seen(seed, self.choices, self.without, see);
+                            let tree = Tree::walk(seed, self.choices, self.without, see);
                             let mut sightings = sightings.lock().unwrap_or_else(PoisonError::into_inner);
                             sightings.add(&mut situations, begun.elapsed());
-                            run
+                            tree
                         } else {
-                            walk(seed, self.choices, self.without)
+                            Tree::walk(seed, self.choices, self.without, |_| {})
                         };
-                        part.take(seed, run);
+                        part.take(seed, tree);
                         stop.fetch_or(self.stop && part.failed > 0, Ordering::Relaxed);
                         progress(done.fetch_add(1, Ordering::Relaxed) + 1, begun.elapsed());
                     }
@@ -105,9 +108,10 @@ impl Batch<'_> {
 }
 
 impl Walked {
-    fn take(&mut self, seed: u64, run: Run) {
-        self.runs += 1;
-        self.choices += run.recording.choices.len() as u64;
+    fn take(&mut self, seed: u64, Tree { run, runs, choices }: Tree) {
+        self.seeds += 1;
+        self.runs += runs;
+        self.choices += choices;
         if run.verdict != Verdict::Clean {
             self.failed += 1;
             if self.first.len() < FAILED_MAX {
@@ -117,6 +121,7 @@ impl Walked {
     }
 
     fn add(&mut self, part: Self, marks: &Marks) {
+        self.seeds += part.seeds;
         self.runs += part.runs;
         self.choices += part.choices;
         self.failed += part.failed;
@@ -128,7 +133,7 @@ impl Walked {
 
     /// Marks that no run passed, though so many ought to have.
     pub fn missed(&self) -> Vec<&'static str> {
-        missed(&self.marks, self.runs)
+        missed(&self.marks, self.seeds)
     }
 
     /// Marks that no run passed.

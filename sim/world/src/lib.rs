@@ -3,6 +3,7 @@
 //! same; [`World::step`] does what was chosen. The machines are the product's, the judges the laboratory's.
 
 mod batch;
+mod branch;
 mod choice;
 mod choices;
 mod damage;

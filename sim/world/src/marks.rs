@@ -1,9 +1,10 @@
 //! Counts the coverage marks that the machines pass.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
+use std::sync::LazyLock;
 
 use mainstem_machine::marks::{MARKS, TARGET};
 use tracing::field::{Field, Visit};
@@ -23,7 +24,26 @@ const RARE: [(&str, u64); 1] = [
 /// How often each mark was passed.
 pub type Marks = BTreeMap<&'static str, u64>;
 
+/// Marks where a walk branches: each is passed by less than one walk in ten.
+const BRANCHING: [&str; 11] = [
+    "a relay repeats parts",
+    "a viewer is ahead of the snapshot",
+    "a lease is confirmed again after local expiry",
+    "parts come before the message that ends them",
+    "a lease expires locally",
+    "a dial times out",
+    "a preview becomes void",
+    "a page is of another history",
+    "an interruption is finished without a slot",
+    "a retry is recorded",
+    "a held chat is acquired again",
+];
+
+static LISTENING: LazyLock<tracing::Dispatch> = LazyLock::new(|| tracing::Dispatch::new(Counter));
+
 thread_local! {
+    /// Of the marks where a walk branches, those that were passed.
+    static BRANCHING_PASSED: Cell<u32> = const { Cell::new(0) };
     static PASSED: RefCell<Option<Rc<RefCell<Marks>>>> = const { RefCell::new(None) };
 }
 
@@ -31,10 +51,20 @@ thread_local! {
 pub fn count_marks<T>(run: impl FnOnce() -> T) -> (T, Marks) {
     let passed = Rc::new(RefCell::new(MARKS.iter().map(|mark| (*mark, 0)).collect::<Marks>()));
     PASSED.set(Some(passed.clone()));
-    let done = tracing::subscriber::with_default(Counter, run);
+    let done = listening(run);
     PASSED.set(None);
     let marks = passed.borrow().clone();
     (done, marks)
+}
+
+/// Runs something, and takes notice of the marks that it passes on this thread.
+pub(crate) fn listening<T>(run: impl FnOnce() -> T) -> T {
+    tracing::dispatcher::with_default(&LISTENING, run)
+}
+
+/// Takes the set of those marks where a walk branches that were passed on this thread.
+pub(crate) fn take_rare() -> u32 {
+    BRANCHING_PASSED.take()
 }
 
 /// Adds the counts of another run.
@@ -83,6 +113,9 @@ struct Passed;
 
 impl Visit for Passed {
     fn record_str(&mut self, _: &Field, mark: &str) {
+        if let Some(at) = BRANCHING.iter().position(|rare| *rare == mark) {
+            BRANCHING_PASSED.set(BRANCHING_PASSED.get() | 1 << at);
+        }
         PASSED.with_borrow(|passed| {
             let Some(passed) = passed else { return };
             if let Some(count) = passed.borrow_mut().get_mut(mark) {
@@ -114,6 +147,7 @@ mod tests {
     #[test]
     fn what_is_said_of_single_marks_is_about_marks_and_has_reasons() {
         let named = NOT_HERE.iter().map(|(mark, _)| mark).chain(RARE.iter().map(|(mark, _)| mark));
+        let named = named.chain(&BRANCHING);
         assert!(named.into_iter().all(|mark| MARKS.contains(mark)));
         assert!(NOT_HERE.iter().all(|(_, why)| !why.is_empty()));
         let ((), passed) = count_marks(|| (0..300).for_each(|seed| drop(walk(seed, 300, &[]))));

@@ -4,9 +4,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use mainstem_oracles::{Guarantee, Judge};
+use rand::Rng;
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 
+use crate::branch::Tree;
 use crate::choice::{Choice, Class};
 use crate::damage::Testimony;
 use crate::recording::Recording;
@@ -60,11 +61,11 @@ pub struct Run {
 
 /// How often each class of choices is taken, in one run.
 #[derive(Clone, Copy, Debug)]
-struct Taste([u32; 7]);
+pub(crate) struct Taste([u32; 7]);
 
 impl Taste {
     /// Some runs have hardly any faults, some hardly anything else.
-    fn draw(rng: &mut StdRng) -> Self {
+    pub(crate) fn draw(rng: &mut StdRng) -> Self {
         let mut of = |usual: u32| usual * [0, 1, 1, 2, 4][rng.random_range(0..5)];
         let [model, user, delay, fault] = [of(20), of(8), of(4), of(3)];
         let (late, time) = (of(4).max(1), of(8).max(4));
@@ -102,30 +103,9 @@ pub fn draw_setup(rng: &mut StdRng) -> Setup {
     }
 }
 
-/// A random run of up to `steps` choices, and its recovery.
+/// A random run of up to `steps` choices and its recovery, or the first that is not clean of those that branch from it.
 pub fn walk(seed: u64, steps: usize, without: &[Guarantee]) -> Run {
-    walk_seen(seed, steps, without, |_| {})
-}
-
-/// A random run whose world is shown after each choice.
-pub(crate) fn walk_seen(seed: u64, steps: usize, without: &[Guarantee], mut see: impl FnMut(&World)) -> Run {
-    let mut rng = StdRng::seed_from_u64(seed);
-    let setup = draw_setup(&mut rng);
-    let taste = Taste::draw(&mut rng);
-    let mut choices = vec![];
-    let mut possible = vec![];
-    let verdict = judged(|| {
-        let mut world = World::new(setup, Judge::without(without));
-        while choices.len() < steps && world.verdict().is_none() {
-            world.choices(&mut possible);
-            let Some(choice) = draw(&mut rng, taste, &world, &possible) else { break };
-            choices.push(choice);
-            world.step(choice);
-            see(&world);
-        }
-        world
-    });
-    Run { recording: Recording { setup, choices }, verdict }
+    Tree::walk(seed, steps, without, |_| {}).run
 }
 
 /// The run of these choices.
@@ -204,7 +184,7 @@ pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 }
 
 /// A class by the run's taste, and one of its choices.
-fn draw(rng: &mut StdRng, taste: Taste, world: &World, possible: &[Choice]) -> Option<Choice> {
+pub(crate) fn draw(rng: &mut StdRng, taste: Taste, world: &World, possible: &[Choice]) -> Option<Choice> {
     let mut counts = [0_u32; 7];
     for choice in possible {
         counts[world.class(*choice) as usize] += 1;
