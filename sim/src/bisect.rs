@@ -111,11 +111,13 @@ struct Copy {
 
 impl Copy {
     fn new(root: &Path, home: &Path) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(home).with_context(|| format!("making {}", home.display()))?;
+        // Cargo and the replay run in the tree, where a relative path would be another one.
+        let home = home.canonicalize().with_context(|| format!("finding {}", home.display()))?;
         let (tree, target) = (home.join("tree"), home.join("target"));
         if tree.exists() {
             std::fs::remove_dir_all(&tree).with_context(|| format!("removing {}", tree.display()))?;
         }
-        std::fs::create_dir_all(home).with_context(|| format!("making {}", home.display()))?;
         let mut clone = Command::new("git");
         clone.args(["clone", "--quiet", "--shared", "--no-checkout"]).arg(root).arg(&tree);
         succeed(&mut clone)?;
@@ -330,6 +332,8 @@ mod tests {
         let found = commits(&root, "HEAD~2..HEAD").expect("commits");
         assert_eq!(found.len(), 3);
         let copy = Copy::new(&root, &home.join("copy")).expect("a copy");
+        let relative = home.join("root/../copy");
+        assert_eq!(Copy::new(&root, &relative).expect("a copy").target, copy.target, "wherever cargo runs");
         for (commit, text) in found.iter().zip(["one", "two", "three"]) {
             copy.check_out(commit).expect("it is there");
             assert_eq!(std::fs::read_to_string(copy.tree.join("file")).expect("a file"), text);
