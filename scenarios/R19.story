@@ -3,6 +3,7 @@
 # the change without waiting for the next sync.
 guards L1
 replicas A C
+not with real servers "nobody stands between a replica and its notices"
 poll 60s
 
 only A works

@@ -3,6 +3,7 @@
 # between.
 guards S2
 replicas A C
+not with real servers "the way between replicas can only break"
 
 only A works
 user sends "one"

@@ -2,6 +2,7 @@
 # them are there. Neither misses one: there is no queue per viewer that could overflow.
 guards S2
 replicas A C
+not with real servers "nothing says when a socket is full"
 
 only A works
 user sends "one"

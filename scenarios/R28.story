@@ -3,6 +3,7 @@
 guards S10 L4
 replicas A C
 not in the pure world "replicas have no secrets there"
+not with real servers "what replicas log is for other tests"
 secret of C is another
 expects an error "a peer denies our credentials"
 

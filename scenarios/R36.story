@@ -3,6 +3,7 @@
 guards S4 S7
 replicas A C
 not in the pure world "a model that is cancelled is gone there"
+not with real servers "a request that is cancelled is gone"
 
 only A works
 user on C sends "one"

@@ -2,6 +2,7 @@
 # has seen nothing but one status. When it comes back, it gets the error again.
 guards S9
 replicas A B
+not with real servers "the codes of errors are the generator's"
 
 only A works
 user on A sends "one"

@@ -2,6 +2,7 @@
 guards B1
 replicas A B
 not in the pure world "models do not answer by themselves there"
+not with real servers "models do not answer by themselves"
 
 only A works
 user on A sends "/model parts=3 every=10ms 1"

@@ -3,6 +3,7 @@
 # second.
 guards L5
 replicas A B C
+not with real servers "its leases are too long to wait for"
 lease 20s
 poll 10s
 

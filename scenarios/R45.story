@@ -3,6 +3,7 @@
 guards S5
 replicas A C
 not in the pure world "models do not answer by themselves there"
+not with real servers "models do not answer by themselves"
 lease 3s
 heartbeat 1s
 poll 1500ms

@@ -3,6 +3,7 @@
 guards S9 L1
 replicas A C
 not in the pure world "models do not answer by themselves there"
+not with real servers "models do not answer by themselves"
 
 only A works
 user sends "/model parts=5 every=20ms fail=3 after=2s"

@@ -3,6 +3,7 @@
 guards S1
 replicas A C
 not in the pure world "models do not answer by themselves there"
+not with real servers "servers are asked with their own limits"
 tail 1
 
 only A works

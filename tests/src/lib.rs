@@ -18,6 +18,7 @@ pub mod raw;
 pub mod scratch;
 pub mod shelled;
 pub mod shipped_binary;
+pub mod stories;
 pub mod switch;
 mod transport;
 pub mod viewer;

@@ -27,6 +27,7 @@ mod proxies;
 mod relay;
 mod slow_readers;
 mod standby;
+mod stories;
 mod tapes;
 mod terminals;
 mod tokens;
