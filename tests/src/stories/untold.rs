@@ -76,12 +76,10 @@ fn lacks(step: &Step, viewers: &BTreeSet<&str>) -> Option<&'static str> {
         Step::Database { .. } | Step::CallFault(_) => {
             Some("nobody stands between a replica and its database")
         }
-        Step::Replica { fate, .. } => match fate {
-            ReplicaFate::Vanishes | ReplicaFate::RestartsWithWrongSecret | ReplicaFate::Drifts(_) => {
-                Some("all replicas are on one machine")
-            }
-            _ => None,
-        },
+        Step::Replica {
+            fate: ReplicaFate::Vanishes | ReplicaFate::RestartsWithWrongSecret | ReplicaFate::Drifts(_),
+            ..
+        } => Some("all replicas are on one machine"),
         Step::Within { expectation, .. } | Step::Assert(expectation) => match expectation {
             Expectation::Sees { sight: Sight::Error { code: Some(_) }, .. } => {
                 Some("the codes of errors are the generator's")
