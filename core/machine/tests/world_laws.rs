@@ -50,6 +50,7 @@ fn setup() -> impl Strategy<Value = Setup> {
                 episode_bytes_max,
                 tail_messages_max,
                 budget,
+                ..Setup::default()
             }
         },
     )
