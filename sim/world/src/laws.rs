@@ -5,7 +5,7 @@
 use mainstem_machine::hub::{Hub, HubAction, JoinedParts};
 use mainstem_machine::limits::{ACQUISITIONS_MAX, SYNC_RUNNABLE_MAX};
 use mainstem_machine::replica::{ReplicaAction, ReplicaEvent};
-use mainstem_machine::{Command, Lease, SubscriptionId};
+use mainstem_machine::{Command, Lease, StreamEvent, SubscriptionId};
 use mainstem_oracles::Judge;
 
 use crate::choice::{ChatAt, Class, Kind, NodeAt};
@@ -108,16 +108,15 @@ impl World {
         }
     }
 
-    /// What viewers share of an event changes nothing of it.
-    pub(crate) fn check_sharing(&self, node: NodeAt, chat: ChatAt, subscription: SubscriptionId) {
-        let Some(open) = self.peek(node).and_then(|node| node.hubs.get(&chat)) else { return };
-        let next = |of, joined: &mut JoinedParts| open.hub.clone().next_event(self.state.now, of, joined);
-        let mut joined = JoinedParts::default();
-        for stream in self.streams(node, chat) {
-            next(stream.subscription, &mut joined);
-        }
-        let alone = next(subscription, &mut JoinedParts::default());
-        assert_eq!(next(subscription, &mut joined), alone, "S2: what viewers share of an event is in it");
+    /// What a viewer is told next if it shares nothing with others (S2).
+    pub(crate) fn told_alone(
+        &self,
+        node: NodeAt,
+        chat: ChatAt,
+        subscription: SubscriptionId,
+    ) -> Option<StreamEvent> {
+        let mut hub = self.peek(node)?.hubs.get(&chat)?.hub.clone();
+        hub.next_event(self.state.now, subscription, &mut JoinedParts::default())
     }
 
     /// Before what a hub asks for is carried out.

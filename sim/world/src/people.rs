@@ -1,6 +1,6 @@
 //! Those outside: viewers, users, and models.
 
-use mainstem_machine::hub::{HubEvent, JoinedParts};
+use mainstem_machine::hub::HubEvent;
 use mainstem_machine::{Completion, Ending, FinishReason, Resume, RunError, SubscriptionId, Usage};
 use mainstem_oracles::{Begin, Evidence, FaultKind, RunEnd, StreamEnd};
 
@@ -58,17 +58,19 @@ impl World {
         if !self.peek(on).is_some_and(|node| node.is_up()) || (lost && !self.take_fault()) {
             return;
         }
-        if self.laws {
-            self.check_sharing(on, chat, subscription);
-        }
-        let now = self.state.now;
+        let alone = self.laws.then(|| self.told_alone(on, chat, subscription));
+        let (now, mut joined) = (self.state.now, std::mem::take(&mut self.joined));
         let (event, ending) = match self.node(on).hubs.get_mut(&chat) {
             Some(open) => {
-                let event = open.hub.next_event(now, subscription, &mut JoinedParts::default());
+                let event = open.hub.next_event(now, subscription, &mut joined);
                 (event, open.hub.ending())
             }
             None => (None, Some(Ending::Leaving)),
         };
+        if let Some(alone) = alone {
+            assert_eq!(event, alone, "S2: what viewers share of an event changes nothing of it");
+            self.joined = joined;
+        }
         self.settle_hub(on, chat);
         match event {
             Some(event) => {

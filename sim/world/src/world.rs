@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_machine::drain::Drain;
-use mainstem_machine::hub::{HubConfig, HubEvent};
+use mainstem_machine::hub::{HubConfig, HubEvent, JoinedParts};
 use mainstem_machine::replica::{Replica, ReplicaConfig, ReplicaEvent};
 use mainstem_machine::store::{IdempotencyKey, Request};
 use mainstem_machine::{ChatId, Command, Content, Cursor, Keep, ReplicaId, SubscriptionId, Time};
@@ -173,6 +173,8 @@ pub struct World {
     pub(crate) working: bool,
     /// The machines are held to their laws.
     pub(crate) laws: bool,
+    /// With laws, one for all hubs, which is more than any driver would do.
+    pub(crate) joined: JoinedParts,
     /// Lines of what happened, if they are kept.
     trace: Option<Trace>,
     /// What the judges are told, if it is kept.
@@ -256,6 +258,7 @@ impl World {
             work: VecDeque::new(),
             working: false,
             laws: false,
+            joined: JoinedParts::default(),
             trace: None,
             testimony,
         };
