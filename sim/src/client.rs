@@ -294,7 +294,8 @@ pub async fn ask(
     loop {
         let world = env.world();
         let (caller, key_, text) = (caller.clone(), named.clone(), order.text().map(str::to_owned));
-        world.observe(Evidence::Asked { caller, key: key_, chat, text });
+        let on = Name::from(replica.as_str());
+        world.observe(Evidence::Asked { caller, key: key_, chat, on, text });
         match within(env, ANSWER_TIMEOUT, ask_once(env, &replica, chat, &order, &key)).await {
             Ok(Ok(Reply::Accepted(accepted))) => {
                 answered(Answer::Accepted(accepted.clone()));

@@ -109,11 +109,12 @@ pub enum Evidence {
     },
 
     /// A user sends a request under an idempotency key, for the first time or again after a lost answer.
-    /// `text`: the content of the message.
+    /// `text`: the content of the message. `on`: the replica that is asked.
     Asked {
         caller: Name,
         key: Name,
         chat: ChatId,
+        on: Name,
         text: Option<String>,
     },
     Answered {

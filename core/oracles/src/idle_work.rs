@@ -92,11 +92,7 @@ fn judge(seen: &Seen<'_>, status: Status, due: &mut Due) -> Option<Result<(), Ti
             excuse = excuse.or(Some(kind));
             continue;
         }
-        let told = lives.marks.bus(name, due.since).is_none() && lives.hampered(&due.by, due.since).is_none();
-        let heard = lives.replica(&due.by).is_none_or(|replica| replica.up);
-        let told = told && heard && lives.marks.bus(&due.by, due.since).is_none();
-        let wait = if told { Duration::ZERO } else { lives.longest(name, poll) };
-        let until = due.since + wait + AT_ONCE_MAX;
+        let until = due.since + lives.notice_of(&due.by, name, due.since, poll) + AT_ONCE_MAX;
         if until < seen.at {
             return Some(Err(due.since));
         }

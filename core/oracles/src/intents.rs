@@ -34,7 +34,7 @@ struct Asked {
 impl Oracle for Intents {
     fn observe(&mut self, seen: &Seen<'_>) -> Ruling {
         match seen.evidence {
-            Evidence::Asked { caller, key, chat, text } => {
+            Evidence::Asked { caller, key, chat, text, .. } => {
                 let before = self.asked.get_mut(&(caller.clone(), key.clone()));
                 if let Some(before) = before {
                     before.reused |= (before.chat, &before.text) != (*chat, text);

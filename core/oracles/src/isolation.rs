@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use mainstem_machine::{Body, Episode, Seq, Time};
 
+use crate::on_time::OnTime;
 use crate::shared::Shared;
 use crate::{Evidence, Oracle, Ruling, Seen, StreamId};
 
@@ -21,6 +22,7 @@ const READ_WITHIN: Duration = Duration::from_secs(2);
 pub(crate) struct Isolation {
     sent: Shared<BTreeMap<StreamId, Progress>>,
     read: Shared<BTreeMap<StreamId, Progress>>,
+    on_time: OnTime,
 }
 
 /// The newest part of a stream, and when it was sent or received.
@@ -33,6 +35,7 @@ struct Progress {
 
 impl Oracle for Isolation {
     fn observe(&mut self, seen: &Seen<'_>) -> Ruling {
+        self.on_time.observe(seen)?;
         let (stream, event, progress, within, what) = match seen.evidence {
             Evidence::Sent { stream, event } => (stream, event, &mut self.sent, SENT_WITHIN, "sent"),
             Evidence::Saw { stream, event } => (stream, event, &mut self.read, READ_WITHIN, "read"),

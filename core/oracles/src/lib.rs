@@ -32,6 +32,7 @@ mod isolation;
 mod kept;
 mod leaks;
 mod memory;
+mod on_time;
 mod one_writer;
 mod order;
 mod parts;

@@ -102,6 +102,15 @@ impl Lives {
         self.replicas.get(name).map_or(Some(FaultKind::Crash), Replica::rests)
     }
 
+    /// How long it may take until a replica looks at what another one committed then: no time with notifications, and
+    /// until it looks by itself without.
+    pub(crate) fn notice_of(&self, by: &str, at: &str, since: Time, poll: Duration) -> Duration {
+        let told = self.marks.bus(at, since).is_none() && self.marks.bus(by, since).is_none();
+        let tells =
+            self.hampered(by, since).is_none() && self.replicas.get(by).is_none_or(|replica| replica.up);
+        if told && tells { Duration::ZERO } else { self.longest(at, poll) }
+    }
+
     /// What may have kept a replica from acting on the database as fast as it should, at some time since then.
     pub(crate) fn hampered(&self, name: &str, since: Time) -> Option<FaultKind> {
         self.marks.host(name, since).or_else(|| self.marks.database(name, since))

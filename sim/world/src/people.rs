@@ -155,7 +155,8 @@ impl World {
         ask.stage = Asking::InFlight(node);
         let (request, key) = (ask.request.clone(), ask.key.clone());
         let text = ask.text.as_deref().map(str::to_owned);
-        self.observe(Evidence::Asked { caller: USER.into(), key, chat: request.chat, text });
+        let on = self.name(node);
+        self.observe(Evidence::Asked { caller: USER.into(), key, chat: request.chat, on, text });
         let chat = crate::world::chat_at(request.chat);
         self.begin(node, Some(chat), mainstem_machine::OpId(0), Task::User(at, request));
     }

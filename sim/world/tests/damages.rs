@@ -89,6 +89,7 @@ const GUARDS: &[(Guarantee, &str, &[&str])] = {
         (B2, "run cancelled", &["dropped"]),
         (B2, "end of the run", &["with a connection left"]),
         (B3, "sent parts", &["late"]),
+        (B3, "answered", &["late", "dropped"]),
     ]
 };
 

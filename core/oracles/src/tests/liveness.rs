@@ -5,7 +5,7 @@ use std::time::Duration;
 use mainstem_machine::{Body, Command, Content, MessageId};
 
 use super::scene::{Scene, parts, queue};
-use crate::{Evidence, FaultKind, Guarantee, Judge, Life, Operation, RunEnd, Settings};
+use crate::{Answer, Evidence, FaultKind, Guarantee, Judge, Life, Operation, RunEnd, Settings};
 
 #[track_caller]
 fn expect_missing(scene: &Scene, guarantee: Guarantee) {
@@ -73,6 +73,7 @@ fn l3_work_that_nobody_takes_up_is_found() {
 #[test]
 fn l3_work_that_is_taken_up_or_that_nobody_can_take_up_is_fine() {
     let mut scene = Scene::new("A");
+    scene.leave();
     free(&mut scene);
     scene.acquire("B");
     scene.pass(Duration::from_secs(2));
@@ -80,6 +81,7 @@ fn l3_work_that_is_taken_up_or_that_nobody_can_take_up_is_fine() {
     scene.expect_nothing();
 
     let mut scene = Scene::new("A");
+    scene.leave();
     for name in ["B", "C"] {
         scene.observe(Evidence::MayWork { replica: name.into(), may: false });
     }
@@ -94,6 +96,7 @@ fn l3_work_that_is_taken_up_or_that_nobody_can_take_up_is_fine() {
 fn l3_work_waits_for_a_slot_and_no_longer() {
     // What happens to the other chat does not follow from its past.
     let mut scene = Scene::judged_by(Judge::without(&[Guarantee::S1, Guarantee::S5]), "A");
+    scene.leave();
     scene.observe(Evidence::Settings(Settings { workers: 1, ..Settings::default() }));
     for name in ["B", "C"] {
         scene.observe(Evidence::MayWork { replica: name.into(), may: false });
@@ -292,4 +295,88 @@ fn b3_a_part_that_a_client_gets_late_is_found() {
     scene.pass(Duration::from_millis(2100));
     scene.observe(Evidence::Saw { stream, event });
     scene.expect("B3");
+}
+
+/// A message is queued, and nobody is told for so long. `befalls`: what happens before.
+fn untold(befalls: impl FnOnce(&mut Scene), span: Duration) -> Scene {
+    let mut scene = Scene::new("A");
+    befalls(&mut scene);
+    scene.ask("k1", queue("two"), Some("two"));
+    scene.pass(span);
+    scene.observe(Evidence::Operated { replica: "B".into(), what: Operation::Database });
+    scene
+}
+
+#[test]
+fn b3_news_that_comes_late_for_another_chats_sake_is_found() {
+    let late = Duration::from_millis(2100);
+    untold(|_| (), Duration::from_millis(1900)).expect_nothing();
+    untold(|_| (), late).expect("B3");
+    // Who is in the way elsewhere excuses nothing.
+    let elsewhere: [fn(&mut Scene); 4] = [
+        |scene| scene.observe(fault(FaultKind::DatabaseSlow, "B", None)),
+        |scene| scene.observe(fault(FaultKind::ViewerStopsReading, "W", None)),
+        |scene| scene.observe(fault(FaultKind::DialHanging, "C", Some("A"))),
+        |scene| scene.observe(fault(FaultKind::Clog, "B", Some("V"))),
+    ];
+    for befalls in elsewhere {
+        untold(befalls, late).expect("B3");
+    }
+    let here: [fn(&mut Scene); 4] = [
+        |scene| scene.observe(fault(FaultKind::DatabaseSlow, "C", None)),
+        |scene| scene.observe(fault(FaultKind::ViewerStopsReading, "V", None)),
+        |scene| scene.observe(fault(FaultKind::Clog, "C", Some("V"))),
+        |scene| scene.leave(),
+    ];
+    for befalls in here {
+        untold(befalls, late).expect_nothing();
+    }
+    // Without a notice it is found when the replica looks by itself, and no later.
+    let lost = |scene: &mut Scene| scene.observe(fault(FaultKind::NoticeLost, "C", None));
+    untold(lost, Duration::from_secs(6)).expect_nothing();
+    untold(lost, Duration::from_secs(8)).expect("B3");
+}
+
+#[test]
+fn b3_news_is_due_again_after_other_news() {
+    let mut scene = Scene::new("A");
+    scene.ask("k1", queue("two"), Some("two"));
+    let first = scene.state().queue.clone();
+    scene.pass(Duration::from_millis(1500));
+    scene.cursor.snapshot_version = scene.state().snapshot_version;
+    scene.show(Body::QueueUpdate(first.into()));
+    scene.ask("k2", queue("three"), Some("three"));
+    scene.pass(Duration::from_millis(1500));
+    scene.observe(Evidence::FaultsCleared);
+    scene.expect_nothing();
+    scene.pass(Duration::from_secs(1));
+    scene.observe(Evidence::FaultsCleared);
+    scene.expect("B3");
+}
+
+#[test]
+fn b3_a_request_that_is_answered_late_for_another_chats_sake_is_found() {
+    let asked = |befalls: &dyn Fn(&mut Scene), answered: bool| {
+        let mut scene = Scene::new("A");
+        scene.leave();
+        befalls(&mut scene);
+        scene.ask_only("k1", None);
+        if answered {
+            let accepted = scene.commit_for(Some("k1"), Command::Interrupt { episode: None });
+            scene.answer("k1", Answer::Accepted(accepted));
+        }
+        scene.pass(Duration::from_millis(2100));
+        scene.observe(Evidence::Operated { replica: "B".into(), what: Operation::Database });
+        scene
+    };
+    asked(&|_| (), false).expect("B3");
+    asked(&|_| (), true).expect_nothing();
+    asked(&|scene| scene.observe(fault(FaultKind::DatabaseSlow, "A", None)), false).expect("B3");
+    asked(&|scene| scene.observe(fault(FaultKind::DatabaseSlow, "C", None)), false).expect_nothing();
+    asked(&|scene| scene.observe(fault(FaultKind::Clog, "u", Some("C"))), false).expect_nothing();
+    asked(&|scene| scene.live("C", Life::Draining), false).expect_nothing();
+}
+
+fn fault(kind: FaultKind, who: &str, other: Option<&str>) -> Evidence {
+    Evidence::Fault { kind, who: who.into(), other: other.map(Into::into) }
 }

@@ -568,6 +568,7 @@ fn s9_a_late_joiner_that_lacks_what_others_see_is_found() {
 fn s9_a_retry_before_its_time_is_found_whoever_makes_it() {
     let retry = |takes_over: bool, drift: u32, waits_ms: u64| {
         let mut scene = Scene::new("A");
+        scene.leave();
         for replica in ["A", "B"] {
             scene.observe(Evidence::Drifts { replica: replica.into(), per_mille: drift });
         }
@@ -594,6 +595,7 @@ fn s9_a_retry_before_its_time_is_found_whoever_makes_it() {
 
     // What ends the phase ends the wait.
     let mut scene = Scene::new("A");
+    scene.leave();
     scene.end_run(RunEnd::Failed);
     let error = RunError { code: "model_failed".into(), message: "it did".into() };
     scene.commit(Command::RecordRetry { fence: scene.fence(), delay_ms: 60_000, error });

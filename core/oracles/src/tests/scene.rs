@@ -97,7 +97,13 @@ impl Scene {
 
     pub(super) fn ask_only(&mut self, key: &str, text: Option<&str>) {
         let text = text.map(str::to_owned);
-        self.observe(Evidence::Asked { caller: "u".into(), key: key.into(), chat: CHAT, text });
+        self.observe(Evidence::Asked {
+            caller: "u".into(),
+            key: key.into(),
+            chat: CHAT,
+            on: "C".into(),
+            text,
+        });
     }
 
     pub(super) fn answer(&mut self, key: &str, answer: Answer) {
