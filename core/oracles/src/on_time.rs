@@ -4,12 +4,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mainstem_machine::{ChatId, Time, Version};
+use mainstem_machine::{Body, ChatId, Time, Version};
 
-use crate::{Committed, Evidence, EvidenceIndex, FaultKind, Life, Name, Past, Ruling, Seen, StreamId};
+use crate::{
+    Committed, Evidence, EvidenceIndex, FaultKind, Life, Name, Past, Ruling, Seen, StreamId, Watcher,
+};
 
 /// From a commit to the viewers of the chat, with notifications.
 const TOLD_WITHIN: Duration = Duration::from_secs(2);
+/// From a viewer's request to the end of what there was then.
+const SYNCED_WITHIN: Duration = Duration::from_secs(2);
 /// From a request to its answer.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
 
@@ -17,6 +21,8 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
 pub(crate) struct OnTime {
     news: BTreeMap<StreamId, News>,
     requests: BTreeMap<(Name, Name), Request>,
+    /// Streams on which not all was told that there was when they began, and since when.
+    beginnings: BTreeMap<StreamId, Time>,
     /// Nothing is due before.
     soonest: Option<Time>,
 }
@@ -47,10 +53,24 @@ impl OnTime {
         };
         match seen.evidence {
             Evidence::Committed(change) => self.expect(seen, change),
-            Evidence::Saw { stream, event } if !self.news.is_empty() => {
+            Evidence::Saw { stream, event } => {
+                if event.body == Body::Synced {
+                    self.beginnings.remove(stream);
+                }
                 self.told(seen.index, *stream, event.cursor.snapshot_version);
             }
-            Evidence::StreamEnded { stream, .. } => drop(self.news.remove(stream)),
+            Evidence::StreamEnded { stream, .. } => {
+                self.news.remove(stream);
+                self.beginnings.remove(stream);
+            }
+            Evidence::Watches { stream, caller, chat, .. } => {
+                let past = seen.index.past(*chat);
+                if past.is_some_and(|past| past.present().is_some() && past.owner() == Some(caller)) {
+                    seen.ask();
+                    self.beginnings.insert(*stream, seen.at);
+                    self.look_at(seen.at + SYNCED_WITHIN);
+                }
+            }
             Evidence::Asked { caller, key, chat, on, .. } => {
                 seen.ask();
                 let request = Request { chat: *chat, on: on.clone(), since: seen.at };
@@ -76,7 +96,7 @@ impl OnTime {
     fn expect(&mut self, seen: &Seen<'_>, change: &Committed) {
         let (version, since) = (change.state.snapshot_version, seen.at);
         let until = since + TOLD_WITHIN;
-        let watching = |watcher: &&crate::Watcher| watcher.open && watcher.view.synced && !watcher.tainted;
+        let watching = |watcher: &&Watcher| watcher.open && watcher.view.synced && !watcher.tainted;
         for watcher in seen.index.watchers().iter().filter(watching).filter(|w| w.chat == change.chat) {
             if change.deleted {
                 self.news.remove(&watcher.stream);
@@ -91,6 +111,9 @@ impl OnTime {
 
     /// A stream has come to a version. What was committed since then is still due.
     fn told(&mut self, index: &EvidenceIndex, stream: StreamId, version: Version) {
+        if self.news.is_empty() {
+            return;
+        }
         let Some(news) = self.news.remove(&stream) else { return };
         if version < news.version {
             self.news.insert(stream, news);
@@ -133,27 +156,38 @@ impl OnTime {
             }
             false
         });
+        self.beginnings.retain(|stream, since| {
+            if *since + SYNCED_WITHIN >= seen.at {
+                return true;
+            }
+            if let Err(why) = judge_beginning(seen, *stream, *since)
+                && ruling.is_ok()
+            {
+                ruling = Err(why);
+            }
+            false
+        });
         let requests = self.requests.values().map(|request| request.since + ANSWERED_WITHIN);
-        self.soonest = self.news.values().map(|news| news.until).chain(requests).min();
+        let beginnings = self.beginnings.values().map(|since| *since + SYNCED_WITHIN);
+        self.soonest = self.news.values().map(|news| news.until).chain(requests).chain(beginnings).min();
         ruling
     }
 }
 
 /// `Some`: it may still take until then. `None`: it is there, or excused.
 fn judge_news(seen: &Seen<'_>, stream: StreamId, news: &News) -> Result<Option<Time>, String> {
-    let (index, lives) = (seen.index, &seen.index.lives);
+    let index = seen.index;
     let watcher = index.watcher(stream).filter(|w| w.open && w.stream == stream && !w.tainted);
     let Some(watcher) = watcher else { return Ok(None) };
     let Some(present) = index.past(watcher.chat).and_then(Past::present) else { return Ok(None) };
     let (on, since) = (&watcher.on, news.since);
     // What changed and changed back is not told.
     let Some(difference) = watcher.view.difference(&present.state, &present.history) else { return Ok(None) };
-    let own = lives.hampered(on, since).or_else(|| lives.marks.host(&watcher.name, since));
-    let own = own.or_else(|| lives.marks.link(on, &watcher.name, since)).or_else(|| lives.rests(on));
-    if seen.is_excused(own) {
+    if seen.is_excused(delays_stream(index, watcher, since)) {
         return Ok(None);
     }
-    let until = since + lives.notice_of(&news.by, on, since, index.settings.poll_interval) + TOLD_WITHIN;
+    let until =
+        since + index.lives.notice_of(&news.by, on, since, index.settings.poll_interval) + TOLD_WITHIN;
     if until >= seen.at {
         return Ok(Some(until));
     }
@@ -161,6 +195,25 @@ fn judge_news(seen: &Seen<'_>, stream: StreamId, news: &News) -> Result<Option<T
         "{} on {on} was to be told by {until:?} of version {}, which {} committed at {since:?}: {difference}",
         watcher.name, news.version, news.by
     ))
+}
+
+fn judge_beginning(seen: &Seen<'_>, stream: StreamId, since: Time) -> Ruling {
+    let Some(watcher) = seen.index.watcher(stream) else { return Ok(()) };
+    let there = seen.index.past(watcher.chat).and_then(Past::present).is_some();
+    let (on, name) = (&watcher.on, &watcher.name);
+    let dials = seen.index.lives.marks.dials(on, name, since);
+    let befell = dials.or_else(|| delays_stream(seen.index, watcher, since));
+    if !there || watcher.tainted || watcher.stream != stream || seen.is_excused(befell) {
+        return Ok(());
+    }
+    Err(format!("{name} asked {on} at {since:?} for what there is, and has not been told all of it"))
+}
+
+/// What may keep what is told on a stream.
+fn delays_stream(index: &EvidenceIndex, watcher: &Watcher, since: Time) -> Option<FaultKind> {
+    let (lives, on) = (&index.lives, &watcher.on);
+    let own = lives.hampered(on, since).or_else(|| lives.marks.host(&watcher.name, since));
+    own.or_else(|| lives.marks.link(on, &watcher.name, since)).or_else(|| lives.rests(on))
 }
 
 /// What may keep the answer.

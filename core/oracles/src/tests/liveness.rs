@@ -5,7 +5,7 @@ use std::time::Duration;
 use mainstem_machine::{Body, Command, Content, MessageId};
 
 use super::scene::{Scene, parts, queue};
-use crate::{Answer, Evidence, FaultKind, Guarantee, Judge, Life, Operation, RunEnd, Settings};
+use crate::{Answer, Begin, Evidence, FaultKind, Guarantee, Judge, Life, Operation, RunEnd, Settings};
 
 #[track_caller]
 fn expect_missing(scene: &Scene, guarantee: Guarantee) {
@@ -379,4 +379,27 @@ fn b3_a_request_that_is_answered_late_for_another_chats_sake_is_found() {
 
 fn fault(kind: FaultKind, who: &str, other: Option<&str>) -> Evidence {
     Evidence::Fault { kind, who: who.into(), other: other.map(Into::into) }
+}
+
+#[test]
+fn b3_a_viewer_that_is_not_told_what_there_is_for_another_chats_sake_is_found() {
+    let begins = |befalls: &dyn Fn(&mut Scene), told: bool| {
+        let mut scene = Scene::new("A");
+        scene.leave();
+        befalls(&mut scene);
+        scene.watch("W", "C", Begin::Fresh);
+        scene.show(Body::Message(scene.message(0)));
+        if told {
+            scene.show_status();
+            scene.show(Body::Synced);
+        }
+        scene.pass(Duration::from_millis(2100));
+        scene.observe(Evidence::Operated { replica: "B".into(), what: Operation::Database });
+        scene
+    };
+    begins(&|_| (), false).expect("B3");
+    begins(&|_| (), true).expect_nothing();
+    begins(&|scene| scene.observe(fault(FaultKind::DialHanging, "C", Some("A"))), false).expect("B3");
+    begins(&|scene| scene.observe(fault(FaultKind::DatabaseSlow, "C", None)), false).expect_nothing();
+    begins(&|scene| scene.observe(fault(FaultKind::ViewerStopsReading, "W", None)), false).expect_nothing();
 }
