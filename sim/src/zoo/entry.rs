@@ -43,7 +43,9 @@ pub(super) struct Entry {
 pub(super) struct Change {
     /// The path from the root of the tree.
     pub(super) file: String,
-    /// Text that occurs exactly once in the file.
+    /// The function that is changed, if the text stands in others too.
+    pub(super) within: Option<String>,
+    /// Text that occurs exactly once there, whatever its white space.
     pub(super) find: String,
     pub(super) replace: String,
 }

@@ -76,7 +76,7 @@ impl Scratch {
             rare: false,
             walk: Some(4),
             must_survive: breaks.is_empty(),
-            changes: vec![Change { file: "a".into(), find: "b".into(), replace: "c".into() }],
+            changes: vec![Change { file: "a".into(), within: None, find: "b".into(), replace: "c".into() }],
         }
     }
 

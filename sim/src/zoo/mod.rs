@@ -5,6 +5,7 @@
 //! The working tree is never changed, and nothing is skipped silently: a bug that does not fit the source,
 //! does not build or changes nothing is an error.
 
+mod anchor;
 mod build;
 mod catch;
 mod entry;

@@ -9,6 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context, bail, ensure};
 
+use super::anchor::places;
 use super::entry::{Entry, Problem};
 
 /// The copy.
@@ -70,12 +71,14 @@ pub(super) fn changed(root: &Path, entry: &Entry) -> Result<BTreeMap<PathBuf, (S
             files.insert(file.clone(), (text.clone(), text));
         }
         let (_, text) = files.get_mut(&file).expect("inserted above");
-        let found = text.matches(&change.find).count();
-        if found != 1 {
-            let what = format!("stands {found} times in {}, and has to stand once", change.file);
+        let found = places(text, &change.find, change.within.as_deref());
+        let [place] = &found[..] else {
+            let within = change.within.iter().map(|name| format!("fn {name} of ")).collect::<String>();
+            let what =
+                format!("stands {} times in {within}{}, and has to stand once", found.len(), change.file);
             return Err(problem(format!("change[{at}].find: {what}")));
-        }
-        *text = text.replace(&change.find, &change.replace);
+        };
+        text.replace_range(place.clone(), change.replace.trim());
     }
     Ok(files)
 }
@@ -190,7 +193,7 @@ mod tests {
     fn entry(changes: &[(&str, &str)]) -> Entry {
         let changes = changes.iter().map(|(find, replace)| {
             let [find, replace] = [find, replace].map(|text| (*text).to_owned());
-            Change { file: "a.rs".into(), find, replace }
+            Change { file: "a.rs".into(), within: None, find, replace }
         });
         Entry {
             name: "R01".into(),

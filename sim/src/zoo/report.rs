@@ -265,7 +265,7 @@ mod tests {
             rare: false,
             walk: Some(7),
             must_survive,
-            changes: vec![Change { file: "a".into(), find: "b".into(), replace: "c".into() }],
+            changes: vec![Change { file: "a".into(), within: None, find: "b".into(), replace: "c".into() }],
         }
     }
 
