@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// From a commit to the viewers of the chat, with notifications.
-const TOLD_WITHIN: Duration = Duration::from_secs(2);
+const TOLD_WITHIN: Duration = Duration::from_secs(1);
 /// From a viewer's request to the end of what there was then.
 const SYNCED_WITHIN: Duration = Duration::from_secs(2);
 /// From a request to its answer.

@@ -309,8 +309,8 @@ fn untold(befalls: impl FnOnce(&mut Scene), span: Duration) -> Scene {
 
 #[test]
 fn b3_news_that_comes_late_for_another_chats_sake_is_found() {
-    let late = Duration::from_millis(2100);
-    untold(|_| (), Duration::from_millis(1900)).expect_nothing();
+    let late = Duration::from_millis(1100);
+    untold(|_| (), Duration::from_millis(900)).expect_nothing();
     untold(|_| (), late).expect("B3");
     // Who is in the way elsewhere excuses nothing.
     let elsewhere: [fn(&mut Scene); 4] = [
@@ -333,8 +333,8 @@ fn b3_news_that_comes_late_for_another_chats_sake_is_found() {
     }
     // Without a notice it is found when the replica looks by itself, and no later.
     let lost = |scene: &mut Scene| scene.observe(fault(FaultKind::NoticeLost, "C", None));
-    untold(lost, Duration::from_secs(6)).expect_nothing();
-    untold(lost, Duration::from_secs(8)).expect("B3");
+    untold(lost, Duration::from_millis(5900)).expect_nothing();
+    untold(lost, Duration::from_millis(6100)).expect("B3");
 }
 
 #[test]
@@ -342,11 +342,11 @@ fn b3_news_is_due_again_after_other_news() {
     let mut scene = Scene::new("A");
     scene.ask("k1", queue("two"), Some("two"));
     let first = scene.state().queue.clone();
-    scene.pass(Duration::from_millis(1500));
+    scene.pass(Duration::from_millis(700));
     scene.cursor.snapshot_version = scene.state().snapshot_version;
     scene.show(Body::QueueUpdate(first.into()));
     scene.ask("k2", queue("three"), Some("three"));
-    scene.pass(Duration::from_millis(1500));
+    scene.pass(Duration::from_millis(700));
     scene.observe(Evidence::FaultsCleared);
     scene.expect_nothing();
     scene.pass(Duration::from_secs(1));
