@@ -57,11 +57,14 @@ impl Lives {
             Life::Resumed => replica.paused = false,
             Life::Draining => replica.draining = true,
         }
+        let is_up = replica.up;
         match life {
             Life::Crashed | Life::Vanished => self.marks.strike_host(at, FaultKind::Crash, name),
             Life::Paused => self.marks.strike_host(at, FaultKind::Pause, name),
-            Life::Up | Life::Resumed => self.marks.host_ended(at, name),
-            Life::Draining => {}
+            Life::Up => self.marks.host_ended(at, name),
+            // A process that is dead does not go on when its pause is over.
+            Life::Resumed if is_up => self.marks.host_ended(at, name),
+            Life::Resumed | Life::Draining => {}
         }
     }
 

@@ -403,3 +403,19 @@ fn b3_a_viewer_that_is_not_told_what_there_is_for_another_chats_sake_is_found() 
     begins(&|scene| scene.observe(fault(FaultKind::DatabaseSlow, "C", None)), false).expect_nothing();
     begins(&|scene| scene.observe(fault(FaultKind::ViewerStopsReading, "W", None)), false).expect_nothing();
 }
+
+#[test]
+fn b3_a_replica_that_died_while_it_stood_still_is_excused_until_it_is_up() {
+    let mut scene = Scene::new("A");
+    scene.leave();
+    scene.live("C", Life::Paused);
+    scene.live("C", Life::Vanished);
+    scene.live("C", Life::Resumed);
+    scene.pass(Duration::from_secs(3));
+    scene.ask_only("k1", None);
+    scene.pass(Duration::from_millis(1500));
+    scene.live("C", Life::Up);
+    scene.pass(Duration::from_millis(600));
+    scene.observe(Evidence::Operated { replica: "B".into(), what: Operation::Database });
+    scene.expect_nothing();
+}
