@@ -5,6 +5,7 @@
 //! language, each with its time.
 
 mod faults;
+mod moments;
 mod returns;
 mod swarm;
 mod workload;
@@ -50,6 +51,7 @@ impl Plan {
         let swarm = swarm::Swarm::draw(seed);
         let mut lines = workload::draw(seed, &swarm);
         lines.extend(faults::draw(seed, &swarm));
+        lines.extend(moments::draw(seed, &swarm, &lines));
         lines.sort_by_key(|line| line.at);
         Self { name: format!("seed {seed}"), seed, heading: swarm.heading(), lines }
     }
