@@ -97,7 +97,7 @@ impl OnTime {
         let (version, since) = (change.state.snapshot_version, seen.at);
         let until = since + TOLD_WITHIN;
         let watching = |watcher: &&Watcher| watcher.open && watcher.view.synced && !watcher.tainted;
-        for watcher in seen.index.watchers().iter().filter(watching).filter(|w| w.chat == change.chat) {
+        for watcher in seen.index.watchers().filter(watching).filter(|w| w.chat == change.chat) {
             if change.deleted {
                 self.news.remove(&watcher.stream);
                 continue;
