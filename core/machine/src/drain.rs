@@ -117,6 +117,11 @@ impl Drain {
 
     /// Takes an event.
     pub fn handle(&mut self, now: Time, event: DrainEvent) {
+        // How things stood before what it asked for was done says nothing: a replica that does not know yet that it
+        // drains may take up a chat (L3).
+        if matches!(event, DrainEvent::Seen { .. }) && !self.out.is_empty() {
+            return;
+        }
         match (event, self.phase) {
             (DrainEvent::Begin { limit }, Phase::Working) => {
                 self.phase = Phase::Finishing { until: now + limit };
@@ -211,6 +216,15 @@ mod tests {
         assert!(!drain.is_over());
         assert_eq!(told(&mut drain, Time::START, DrainEvent::Parted), []);
         assert!(drain.is_over() && drain.poll_timeout().is_none());
+    }
+
+    #[test]
+    fn how_things_stood_before_the_replica_knew_that_it_drains_does_not_count() {
+        let mut drain = Drain::default();
+        drain.handle(Time::START, DrainEvent::Begin { limit: LIMIT });
+        drain.handle(Time::START, seen(true, true));
+        assert_eq!(core::iter::from_fn(|| drain.poll_action()).count(), 2, "L3: it may take up a chat yet");
+        assert_eq!(told(&mut drain, Time::START, seen(true, true)), [DrainAction::ToHubs(HubEvent::Close)]);
     }
 
     #[test]
