@@ -183,6 +183,15 @@ mod tests {
     }
 
     #[test]
+    fn the_last_try_of_a_request_is_the_one_that_ends_with_its_time() {
+        let first = OP_RETRY_DELAY_MIN / 2;
+        let last = Time::START + (REQUEST_RETRIES_MAX - first);
+        let tried = |now| Retries::new(Time::START).on_failure(now, Failure::Refused, 0);
+        assert_eq!(tried(last), Verdict::Again(first));
+        assert_eq!(tried(last + Duration::from_millis(1)), Verdict::Unavailable, "B1");
+    }
+
+    #[test]
     fn a_request_that_finds_no_place_is_not_tried_again_and_says_whether_it_may_have_happened() {
         let mut untried = Retries::new(Time::START);
         assert_eq!(untried.on_failure(Time::START, Failure::Full, 0), Verdict::Overloaded, "B3");
