@@ -172,6 +172,27 @@ impl Command {
         }
     }
 
+    /// What fences a worker's write of its run; `None` for everything else.
+    pub const fn fence(&self) -> Option<&Fence> {
+        match self {
+            Self::BeginAttempt { fence }
+            | Self::RecordRetry { fence, .. }
+            | Self::CommitStep { fence, .. }
+            | Self::FinishTurn { fence, .. }
+            | Self::FinishInterruption { fence, .. }
+            | Self::Fail { fence, .. } => Some(fence),
+            _ => None,
+        }
+    }
+
+    /// The lease under which a worker writes; `None` for what users ask for, and for an acquisition.
+    pub fn lease(&self) -> Option<Lease> {
+        match self {
+            Self::Release { lease, .. } => Some(*lease),
+            other => other.fence().map(|fence| fence.lease),
+        }
+    }
+
     /// A constant name, for logs.
     pub const fn name(&self) -> &'static str {
         match self {

@@ -5,7 +5,7 @@
 use mainstem_machine::hub::{Hub, HubAction, JoinedParts};
 use mainstem_machine::limits::{ACQUISITIONS_MAX, SYNC_RUNNABLE_MAX};
 use mainstem_machine::replica::{ReplicaAction, ReplicaEvent};
-use mainstem_machine::{Command, Lease, StreamEvent, SubscriptionId};
+use mainstem_machine::{StreamEvent, SubscriptionId};
 use mainstem_oracles::Judge;
 
 use crate::choice::{ChatAt, Class, Kind, NodeAt};
@@ -129,10 +129,13 @@ impl World {
                 assert!(held.is_none() && not.is_none(), "B1: one read at a time");
             }
             HubAction::Apply { command, .. } => {
-                let lease = lease_of(command);
-                assert_eq!(open.assigned, Some(lease), "S5: only a holder writes, fenced by its lease");
+                let lease = command.lease();
+                assert!(
+                    lease.is_some() && lease == open.assigned,
+                    "S5: only a holder writes, fenced by its lease"
+                );
                 let writes = |task: &Task| match task {
-                    Task::Apply(request) => lease_of(&request.command) == lease,
+                    Task::Apply(request) => request.command.lease() == lease,
                     _ => false,
                 };
                 let mut others = here.operations.iter().filter(|operation| operation.chat == Some(chat));
@@ -195,19 +198,5 @@ impl World {
             }
             ReplicaAction::BusSubscribe { .. } | ReplicaAction::To { .. } => {}
         }
-    }
-}
-
-/// The lease under which a worker writes.
-fn lease_of(command: &Command) -> Lease {
-    match command {
-        Command::BeginAttempt { fence }
-        | Command::RecordRetry { fence, .. }
-        | Command::CommitStep { fence, .. }
-        | Command::FinishTurn { fence, .. }
-        | Command::FinishInterruption { fence, .. }
-        | Command::Fail { fence, .. } => fence.lease,
-        Command::Release { lease, .. } => *lease,
-        other => panic!("S5: no worker asks for {}", other.name()),
     }
 }

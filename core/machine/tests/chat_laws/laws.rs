@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use mainstem_machine::{
-    Accepted, Applied, Change, ChatState, Command, Completion, Effect, Fence, LeaseTerm, Message, MessageId,
+    Accepted, Applied, Change, ChatState, Command, Completion, Effect, LeaseTerm, Message, MessageId,
     Rejection, Role, SendMode, Status, StoreFacts,
 };
 
@@ -49,7 +49,7 @@ pub(crate) fn every_step(step: &Step<'_>) {
 }
 
 fn rejections_are_of_the_right_kind(step: &Step<'_>, rejection: Rejection) {
-    let is_user = fence(step.command).is_none()
+    let is_user = step.command.fence().is_none()
         && !matches!(step.command, Command::Acquire { .. } | Command::Release { .. });
     assert_ne!(rejection, Rejection::KeyReused, "S6: that is for the store to say");
     if is_user {
@@ -188,7 +188,7 @@ fn writes_are_fenced(step: &Step<'_>, before: &ChatState) {
     if let Command::Release { replica, lease } = step.command {
         assert!(before.is_held_by(replica, *lease), "S5: only the owner releases");
     }
-    let Some(fence) = fence(step.command) else { return };
+    let Some(fence) = step.command.fence() else { return };
     assert!(before.is_held_by(&fence.replica, fence.lease), "S5: only the owner writes");
     assert_eq!(before.present_episode(), fence.episode, "S5: a write is about the present");
     let wanted = match step.command {
@@ -232,7 +232,7 @@ fn a_partial_stands_before_what_interrupted_it(command: &Command, change: &Chang
     let generated: Vec<&Message> =
         change.inserted.iter().filter(|message| message.episode.is_some()).collect();
     for message in &generated {
-        let fence = fence(command).expect("S5: only a worker commits an answer");
+        let fence = command.fence().expect("S5: only a worker commits an answer");
         assert_eq!(message.episode, Some(fence.episode), "S4: an answer names the run it came of");
         let cut = matches!(command, Command::FinishInterruption { .. } | Command::Fail { .. });
         assert_eq!(message.interrupted, cut, "S4: what was cut short is marked, and nothing else");
@@ -292,18 +292,6 @@ fn state_is_sound(state: &ChatState) {
     assert!(state.reset_version <= state.history_version, "a cut is a change of history");
     assert!(state.last_message <= state.last_id);
     assert!(state.attempt_lease.is_none_or(|attempt_lease| attempt_lease <= state.lease));
-}
-
-fn fence(command: &Command) -> Option<&Fence> {
-    match command {
-        Command::BeginAttempt { fence }
-        | Command::RecordRetry { fence, .. }
-        | Command::CommitStep { fence, .. }
-        | Command::FinishTurn { fence, .. }
-        | Command::FinishInterruption { fence, .. }
-        | Command::Fail { fence, .. } => Some(fence),
-        _ => None,
-    }
 }
 
 /// The accepted sends that have to be in the chat, until a user deletes them or cuts them off (S6).

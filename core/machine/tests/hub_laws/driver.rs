@@ -3,7 +3,7 @@
 
 use mainstem_machine::hub::{HubAction, HubEvent, JoinedParts, OpOutcome};
 use mainstem_machine::replica::ReplicaEvent;
-use mainstem_machine::{Command, DialId, Lease, OpId};
+use mainstem_machine::{Command, DialId, OpId};
 
 use crate::database::{Entry, LEASE_TTL, Produced};
 use crate::node::{Connection, Link, Model, Pending};
@@ -187,8 +187,8 @@ impl World {
     pub(crate) fn apply(&mut self, at: usize, op: OpId, command: Command) {
         assert!(!self.is_suspended(at), "S5: a worker whose lease has expired sends {}", command.name());
         let held = self.nodes[at].held.as_ref().expect("S5: only a holder writes");
-        assert_eq!(lease_of(&command), held.lease, "S5: a write is fenced by the lease it is made under");
-        let writing = |pending: &Pending| matches!(pending, Pending::Apply { command, .. } if lease_of(command) == held.lease);
+        assert_eq!(command.lease(), Some(held.lease), "S5: a write is fenced by the lease it is made under");
+        let writing = |pending: &Pending| matches!(pending, Pending::Apply { command, .. } if command.lease() == Some(held.lease));
         assert!(!self.nodes[at].pending.iter().any(writing), "R34: one write at a time");
         self.nodes[at].pending.push(Pending::Apply { op, command, done: None });
     }
@@ -278,19 +278,5 @@ impl World {
                 }
             }
         }
-    }
-}
-
-/// The lease under which a worker writes.
-fn lease_of(command: &Command) -> Lease {
-    match command {
-        Command::BeginAttempt { fence }
-        | Command::RecordRetry { fence, .. }
-        | Command::CommitStep { fence, .. }
-        | Command::FinishTurn { fence, .. }
-        | Command::FinishInterruption { fence, .. }
-        | Command::Fail { fence, .. } => fence.lease,
-        Command::Release { lease, .. } => *lease,
-        other => panic!("S5: no worker asks for {}", other.name()),
     }
 }
