@@ -210,6 +210,7 @@ mod tests {
     fn runs_may_finish_and_streams_end_only_then() {
         let mut drain = begun();
         assert_eq!(told(&mut drain, Time::START, seen(false, true)), []);
+        assert!(drain.is_patient());
         assert_eq!(told(&mut drain, Time::START, seen(true, false)), [DrainAction::ToHubs(HubEvent::Close)]);
         assert_eq!(told(&mut drain, Time::START, seen(true, false)), [], "L3: others are told first");
         assert_eq!(told(&mut drain, Time::START, seen(true, true)), [DrainAction::Part]);
@@ -255,6 +256,7 @@ mod tests {
         assert_eq!(drain.poll_timeout(), Some(Time::START + LIMIT));
         assert_eq!(told(&mut drain, Time::START, DrainEvent::Begin { limit: Duration::ZERO }), []);
         assert_eq!(told(&mut drain, Time::START, NOTHING), [DrainAction::ToHubs(HubEvent::HandOver)]);
+        assert!(drain.has_begun() && !drain.is_patient());
         assert_eq!(told(&mut drain, Time::START, seen(true, true)), [DrainAction::ToHubs(HubEvent::Close)]);
     }
 
