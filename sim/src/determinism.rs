@@ -1,6 +1,7 @@
 //! D1: the same build and seed give the same trace, byte for byte, in another process.
 
 use std::io;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// The internal subcommand that prints a trace and nothing else.
@@ -15,19 +16,22 @@ pub struct Difference {
     pub second: Option<String>,
 }
 
-/// Runs `program` in two processes and compares the traces they print.
-pub fn check(program: &std::path::Path, file: &str, seed: u64) -> io::Result<Option<Difference>> {
-    let print = || {
+/// Runs two programs, which may be the same, and compares the traces they print.
+pub fn check(one: &Path, other: &Path, file: &str, seed: u64) -> io::Result<Option<Difference>> {
+    let print = |program: &Path| {
         let mut command = Command::new(program);
         command.args([TRACE_COMMAND, file, "--seed", &seed.to_string()]);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()
+        let started = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+        started.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", program.display())))
     };
-    let (first, second) = (print()?, print()?);
+    let (first, second) = (print(one)?, print(other)?);
     let (first, second) = (first.wait_with_output()?, second.wait_with_output()?);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (first, second) = (text(&first.stdout), text(&second.stdout));
-    if first.is_empty() {
-        return Err(io::Error::other(format!("no trace of {file} came")));
+    for (program, trace) in [(one, &first), (other, &second)] {
+        if trace.is_empty() {
+            return Err(io::Error::other(format!("no trace of {file} came from {}", program.display())));
+        }
     }
     Ok(compare(&first, &second))
 }

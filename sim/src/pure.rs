@@ -272,7 +272,7 @@ fn fail(run: &Run, whence: &str, output: &Path, without: &[Guarantee]) -> anyhow
     }
     eprintln!("{}", small.verdict);
     eprintln!("{whence}, shrunk to {}", small.recording.choices.len());
-    if let Some(commit) = crate::commit() {
+    if let Some(commit) = crate::find::commit() {
         eprintln!("commit {commit}");
     }
     if let Some(nearest) = silently(|| nearest(&small.recording, without)) {
@@ -298,7 +298,7 @@ fn difference(of: &Recording, Neighbour { at, instead, .. }: &Neighbour) -> Stri
 /// Writes a page with a run that fails beside the nearest one that is clean, and returns the exit code of the first.
 pub(crate) fn beside(file: &str, out: &Path) -> anyhow::Result<u8> {
     let text = std::fs::read_to_string(file).with_context(|| format!("reading {file}"))?;
-    let recording = Recording::parse(&text).map_err(|why| crate::Unreadable(file.to_owned(), why))?;
+    let recording = Recording::parse(&text).map_err(|why| crate::find::Unreadable(file.to_owned(), why))?;
     let failing = replay(&recording);
     if matches!(failing.verdict, run::Verdict::Clean) {
         println!("ok     {file}: nothing is broken, so there is nothing to lay beside it");

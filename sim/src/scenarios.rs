@@ -55,8 +55,8 @@ pub(crate) fn scenarios(args: &ScenariosArgs) -> anyhow::Result<u8> {
     let (mut worst, mut last, mut all) = (0, None, 0);
     let (mut cluster, mut pure) = (Count::default(), Count::default());
     let (mut untold, mut plans) = (0, 0);
-    for path in crate::find(&args.names)? {
-        let story = crate::read(&path)?;
+    for path in crate::find::find(&args.names)? {
+        let story = crate::find::read(&path)?;
         all += 1;
         let mut took = vec![];
         let mut failed = false;
@@ -110,7 +110,7 @@ pub(crate) fn scenarios(args: &ScenariosArgs) -> anyhow::Result<u8> {
     }
     println!("{}", summary(all, &cluster, &pure, (untold, plans)));
     if let Some((path, outcome)) = last {
-        crate::report(&path, &outcome, 0);
+        crate::again::report(&path, &outcome, 0);
     }
     Ok(worst)
 }

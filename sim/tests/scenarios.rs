@@ -38,6 +38,7 @@ fn every_scenario_comes_true() {
 fn a_scenario_leaves_the_same_trace_in_two_processes() {
     let program = Path::new(env!("CARGO_BIN_EXE_mainstem-sim"));
     let file = files().remove(3);
-    let difference = determinism::check(program, &file.to_string_lossy(), 0).expect("both processes run");
+    let difference =
+        determinism::check(program, program, &file.to_string_lossy(), 0).expect("both processes run");
     assert_eq!(difference, None, "D1: {}", file.display());
 }
