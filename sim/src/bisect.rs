@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use mainstem_oracles::Guarantee;
 
+use crate::copied_build;
+
 /// The limit of a replay by the clock on the wall.
 const REPLAY_LIMIT: Duration = Duration::from_secs(300);
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
@@ -132,12 +134,11 @@ impl Copy {
 
     /// Builds what is checked out. `Err`: why it does not build.
     fn build(&self) -> anyhow::Result<Result<PathBuf, String>> {
-        let mut cargo = Command::new("cargo");
-        cargo.current_dir(&self.tree).env("CARGO_TARGET_DIR", &self.target);
-        cargo.args(["build", "--quiet", "--locked", "--profile", "sim", "--package", "mainstem-sim"]);
+        copied_build::spare_the_libraries(&self.target);
+        let mut cargo = copied_build::command(&self.tree, &self.target);
         let output = cargo.output().context("building")?;
         if output.status.success() {
-            return Ok(Ok(self.target.join("sim/mainstem-sim")));
+            return Ok(Ok(copied_build::program(&self.target)));
         }
         let said = String::from_utf8_lossy(&output.stderr);
         let line = said.lines().find(|line| line.starts_with("error")).unwrap_or("no error is named");

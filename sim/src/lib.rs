@@ -13,6 +13,7 @@ pub mod bisect;
 pub mod bus;
 pub mod client;
 pub mod cluster;
+mod copied_build;
 pub mod database;
 pub mod determinism;
 pub mod device;

@@ -2,15 +2,13 @@
 //! build, so that the next build can begin while it runs.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
 use super::entry::Entry;
 use super::plant::Tree;
+use crate::copied_build;
 
-const PROFILE: &str = "sim";
-const PACKAGE: &str = "mainstem-sim";
 /// Lines of the compiler's output in a report.
 const LINES_MAX: usize = 30;
 
@@ -27,7 +25,7 @@ impl Builder {
     /// A builder of the tree.
     pub(super) fn new(tree: Tree, target: PathBuf, binaries: PathBuf) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&binaries).with_context(|| format!("making {}", binaries.display()))?;
-        spare_the_libraries(&target);
+        copied_build::spare_the_libraries(&target);
         let clean = binaries.join("clean");
         let builder = Self { tree, target, binaries, clean };
         builder.build(&builder.clean).context("the tree does not build without any bug")?;
@@ -54,40 +52,17 @@ impl Builder {
     }
 
     fn build(&self, binary: &Path) -> anyhow::Result<()> {
-        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        command
-            .current_dir(self.tree.root())
-            .args(["build", "--locked", "--color", "never", "--profile", PROFILE, "--package", PACKAGE])
-            .env("CARGO_TARGET_DIR", &self.target)
-            // The copy is inside the tree, so cargo would read the settings of both and pass the flag twice.
-            .env("RUSTFLAGS", "--cfg madsim")
-            .stdin(Stdio::null());
+        let mut command = copied_build::command(self.tree.root(), &self.target);
         let output = command.output().context("running cargo")?;
         if !output.status.success() {
             let output = String::from_utf8_lossy(&output.stderr);
             let errors: Vec<_> = output.lines().skip_while(|line| !line.starts_with("error")).collect();
             bail!("{}", errors[..errors.len().min(LINES_MAX)].join("\n"));
         }
-        let built = self.target.join(PROFILE).join(PACKAGE);
+        let built = copied_build::program(&self.target);
         // A new file, because the old one may be running.
         let _ = std::fs::remove_file(binary);
         std::fs::copy(&built, binary).with_context(|| format!("copying {}", built.display()))?;
         Ok(())
-    }
-}
-
-/// Copies the built dependencies of this program, with their time stamps, so that they need not be built
-/// again. A failure only costs time.
-fn spare_the_libraries(target: &Path) {
-    let built = std::env::current_exe().ok();
-    let Some(from) = built.as_deref().and_then(Path::parent).filter(|from| from.ends_with(PROFILE)) else {
-        return;
-    };
-    let to = target.join(PROFILE);
-    if to.exists() || std::fs::create_dir_all(&to).is_err() {
-        return;
-    }
-    for part in ["deps", "build", ".fingerprint"] {
-        let _ = Command::new("cp").arg("-a").arg(from.join(part)).arg(&to).status();
     }
 }
