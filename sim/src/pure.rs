@@ -91,6 +91,9 @@ pub(crate) struct ExploreArgs {
     /// Writes the smallest run that fails to this file.
     #[arg(short = 'o', long, default_value = "target/explore.world")]
     output: PathBuf,
+    /// Writes what was found to this file, as a line of JSON.
+    #[arg(long)]
+    results: Option<PathBuf>,
     /// Switches an oracle off, by the id of its guarantee.
     #[arg(long)]
     without_oracle: Option<Guarantee>,
@@ -134,7 +137,8 @@ pub(crate) fn walk(args: &WalkArgs) -> anyhow::Result<u8> {
     progress.end();
     print!("{}", summary(&walked));
     if let Some(results) = &args.results {
-        let lines: String = walked.first.iter().map(|(seed, run)| result(*seed, run)).collect();
+        let line = |(seed, run): &(u64, Run)| format!("{}\n", result(*seed, &run.verdict));
+        let lines: String = walked.first.iter().map(line).collect();
         std::fs::write(results, lines).with_context(|| format!("writing {}", results.display()))?;
     }
     for (seed, run) in walked.first.iter().skip(1).rev() {
@@ -150,17 +154,14 @@ pub(crate) fn walk(args: &WalkArgs) -> anyhow::Result<u8> {
 }
 
 /// A line of results, as that of a run of the cluster.
-fn result(seed: u64, run: &Run) -> String {
-    let verdict = match run.verdict {
+fn result(seed: u64, verdict: &Verdict) -> serde_json::Value {
+    let named = match verdict {
         Verdict::Clean => "clean",
         Verdict::Broken(..) => "broken",
         Verdict::Panicked(_) => "panicked",
     };
-    let why = run.verdict.to_string();
-    let line = serde_json::json!({
-        "seed": seed, "verdict": verdict, "guarantee": run.verdict.guarantee(), "why": why,
-    });
-    format!("{line}\n")
+    let (guarantee, why) = (verdict.guarantee(), verdict.to_string());
+    serde_json::json!({ "seed": seed, "verdict": named, "guarantee": guarantee, "why": why })
 }
 
 fn summary(walked: &Walked) -> String {
@@ -240,6 +241,12 @@ pub(crate) fn explore(args: &ExploreArgs) -> anyhow::Result<u8> {
         (None, false) => {
             println!("seen        not everything: the bound of {} states was reached", args.states)
         }
+    }
+    if let Some(results) = &args.results {
+        let mut line = result(0, seen.broken.as_ref().map_or(&Verdict::Clean, |run| &run.verdict));
+        line["states"] = seen.states.into();
+        std::fs::write(results, format!("{line}\n"))
+            .with_context(|| format!("writing {}", results.display()))?;
     }
     let Some(run) = &seen.broken else { return Ok(if seen.complete { 0 } else { INCOMPLETE }) };
     let whence = format!("explore, {} choices", run.recording.choices.len());

@@ -114,6 +114,15 @@ impl Seed {
     }
 }
 
+/// The line of the results of `explore`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub(super) struct Explored {
+    pub(super) states: u64,
+    /// Its first state that is not clean, or that all are.
+    #[serde(flatten)]
+    pub(super) seed: Seed,
+}
+
 /// The first id of a guarantee in a text.
 fn first_id(text: &str) -> Option<Guarantee> {
     text.split(|c: char| !c.is_ascii_alphanumeric()).find_map(|word| word.parse().ok())

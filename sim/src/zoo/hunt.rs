@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use mainstem_oracles::Guarantee;
+use serde::Serialize;
 
-use super::catch::{self, Catch, Finder, Seed};
+use super::catch::{self, Catch, Explored, Finder, Seed};
 use super::entry::Entry;
 
 /// The wall-clock limit of one story.
@@ -23,6 +24,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// How long to wait while a new program is still open for writing.
 const BUSY_MAX: Duration = Duration::from_secs(5);
 const NOT_DETERMINISTIC: i32 = 3;
+/// The exit code of `explore` that has found nothing, and has not seen everything.
+const INCOMPLETE: i32 = 6;
 
 /// The options of the hunt, and the program without a bug.
 #[derive(Debug)]
@@ -52,22 +55,30 @@ pub(super) struct Hunted {
     pub(super) by_story: Option<Catch>,
     /// A story that failed without naming a guarantee that the bug breaks.
     pub(super) story_missed: Option<Catch>,
-    pub(super) by_runs: Option<RunsCatch>,
-    /// Seeds that failed without naming a guarantee that the bug breaks.
-    pub(super) seeds_missed: u64,
-    pub(super) seeds_run: u64,
-    pub(super) runs_took: Duration,
-    pub(super) by_walk: Option<RunsCatch>,
-    /// Walks that failed without naming a guarantee that the bug breaks.
-    pub(super) walks_missed: u64,
-    pub(super) walk_took: Duration,
+    /// `None` if it was not tried.
+    pub(super) runs: Option<Search>,
+    pub(super) walks: Option<Search>,
+    pub(super) explore: Option<Search>,
     pub(super) shrunk: Option<String>,
 }
 
-#[derive(Clone, Debug)]
-pub(super) struct RunsCatch {
-    pub(super) seed: u64,
-    pub(super) catch: Catch,
+/// What came of seeds tried one after the other, or of states.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(super) struct Search {
+    pub(super) caught: Option<Catch>,
+    /// Where it was caught; states have none.
+    pub(super) seed: Option<u64>,
+    /// Seeds, or states, up to the catch and with it.
+    pub(super) tried: u64,
+    /// Those that failed without naming a guarantee that the bug breaks.
+    pub(super) missed: u64,
+    pub(super) ms: u64,
+}
+
+impl Search {
+    fn caught_at(&mut self, seed: u64, catch: Catch) {
+        (self.seed, self.caught) = (Some(seed), Some(catch));
+    }
 }
 
 impl Hunter {
@@ -85,13 +96,14 @@ impl Hunter {
         if !stories_only {
             needs.extend([("run", "--seeds"), ("run", "--stop"), ("run", "--results")]);
             needs.extend([("walk", "--seeds"), ("walk", "--stop"), ("walk", "--results")]);
+            needs.push(("explore", "--results"));
         }
         if *shrink {
             needs.push(("shrink", "-o"));
         }
         if without_oracle.is_some() {
             needs.push(("scenarios", "--without-oracle"));
-            let of_runs = ["run", "walk"].map(|command| (command, "--without-oracle"));
+            let of_runs = ["run", "walk", "explore"].map(|command| (command, "--without-oracle"));
             needs.extend(of_runs.into_iter().filter(|_| !*stories_only));
         }
         for (command, option) in needs {
@@ -112,7 +124,34 @@ impl Hunter {
         Ok(hunter)
     }
 
-    pub(super) fn hunt(&mut self, entry: &Entry, program: &Path) -> anyhow::Result<Hunted> {
+    /// Hunts a bug by its story, by random runs and by walks, each from its first seed on; by explore if that is wanted.
+    pub(super) fn hunt(&mut self, entry: &Entry, program: &Path, explore: bool) -> anyhow::Result<Hunted> {
+        let mut hunted = self.story(entry, program)?;
+        if self.how.stories_only {
+            return Ok(hunted);
+        }
+        if entry.walk.is_some() {
+            hunted.walks = Some(self.walks(entry, 0, program)?);
+        }
+        if explore {
+            hunted.explore = Some(self.explore(entry, program)?);
+        }
+        if self.how.rare || !entry.rare {
+            let runs = self.runs(entry, 0, program)?;
+            // A single run cannot show a difference between two.
+            if self.how.shrink
+                && !entry.by_determinism
+                && let Some(seed) = runs.seed
+            {
+                hunted.shrunk = Some(self.shrink(entry, program, seed)?);
+            }
+            hunted.runs = Some(runs);
+        }
+        Ok(hunted)
+    }
+
+    /// The story of a bug alone.
+    pub(super) fn story(&mut self, entry: &Entry, program: &Path) -> anyhow::Result<Hunted> {
         let mut hunted = Hunted::default();
         match &entry.story {
             Some(story) => self.hunt_by_story(entry, story, program, &mut hunted)?,
@@ -123,29 +162,6 @@ impl Hunter {
                         break;
                     }
                 }
-            }
-        }
-        if !self.how.stories_only
-            && let Some(seeds) = entry.walk
-        {
-            let start = Instant::now();
-            self.hunt_by_walks(entry, seeds, program, &mut hunted)?;
-            hunted.walk_took = start.elapsed();
-        }
-        if !self.how.stories_only && (self.how.rare || !entry.rare) {
-            let start = Instant::now();
-            if entry.by_determinism {
-                self.compare_seeds(entry, program, &mut hunted)?;
-            } else {
-                self.hunt_by_runs(entry, program, &mut hunted)?;
-            }
-            hunted.runs_took = start.elapsed();
-            // A single run cannot show a difference between two.
-            if self.how.shrink
-                && !entry.by_determinism
-                && let Some(caught) = &hunted.by_runs
-            {
-                hunted.shrunk = Some(self.shrink(entry, program, caught.seed)?);
             }
         }
         Ok(hunted)
@@ -203,51 +219,92 @@ impl Hunter {
         }
     }
 
-    fn hunt_by_runs(&self, entry: &Entry, program: &Path, hunted: &mut Hunted) -> anyhow::Result<()> {
-        let mut next = 0;
-        while next < entry.seeds {
-            let seeds = self.seeds(program, next, entry.seeds, &entry.name)?;
-            hunted.seeds_run += seeds.len() as u64;
+    /// Random runs from a first seed on, as many as the bug's file allows.
+    pub(super) fn runs(&self, entry: &Entry, first: u64, program: &Path) -> anyhow::Result<Search> {
+        let start = Instant::now();
+        let mut search = if entry.by_determinism {
+            self.compare_seeds(entry, first, program)?
+        } else {
+            self.first_that_counts(entry, first, program)?
+        };
+        search.ms = millis(start.elapsed());
+        Ok(search)
+    }
+
+    fn first_that_counts(&self, entry: &Entry, first: u64, program: &Path) -> anyhow::Result<Search> {
+        let mut search = Search::default();
+        let (mut next, end) = (first, first + entry.seeds);
+        while next < end {
+            let seeds = self.seeds(program, next, end, &entry.name)?;
+            search.tried += seeds.len() as u64;
             let Some(last) = seeds.last().filter(|last| last.seed >= next) else {
-                bail!("{}: random runs of {next}..{} left no result", entry.name, entry.seeds);
+                bail!("{}: random runs of {next}..{end} left no result", entry.name);
             };
-            let Some(catch) = last.catch() else { return Ok(()) };
+            let Some(catch) = last.catch() else { break };
             if entry.must_survive || catch.names(&entry.breaks) {
                 let again = self.seeds(&self.clean, last.seed, last.seed + 1, "clean")?;
                 if again.iter().any(|seed| seed.catch().is_some()) {
                     bail!("seed {} is not clean without any bug either: {}", last.seed, catch.why);
                 }
-                hunted.by_runs = Some(RunsCatch { seed: last.seed, catch });
-                return Ok(());
+                search.caught_at(last.seed, catch);
+                break;
             }
-            hunted.seeds_missed += 1;
+            search.missed += 1;
             next = last.seed + 1;
         }
-        Ok(())
+        Ok(search)
     }
 
-    fn hunt_by_walks(
-        &self,
-        entry: &Entry,
-        seeds: u64,
-        program: &Path,
-        hunted: &mut Hunted,
-    ) -> anyhow::Result<()> {
-        let mut next = 0;
-        while next < seeds {
-            let Some(first) = self.walk(program, next, seeds, &entry.name)? else { return Ok(()) };
-            let catch = first.catch().context("a walk that failed is a catch")?;
+    /// Walks from a first seed on, as many as the bug's file allows.
+    pub(super) fn walks(&self, entry: &Entry, first: u64, program: &Path) -> anyhow::Result<Search> {
+        let start = Instant::now();
+        let seeds = entry.walk.unwrap_or_default();
+        let mut search = Search { tried: seeds, ..Search::default() };
+        let (mut next, end) = (first, first + seeds);
+        while next < end {
+            let Some(failed) = self.walk(program, next, end, &entry.name)? else { break };
+            let catch = failed.catch().context("a walk that failed is a catch")?;
             if entry.must_survive || catch.names(&entry.breaks) {
-                if self.walk(&self.clean, first.seed, first.seed + 1, "clean")?.is_some() {
-                    bail!("seed {} of walk is not clean without any bug either: {}", first.seed, catch.why);
+                if self.walk(&self.clean, failed.seed, failed.seed + 1, "clean")?.is_some() {
+                    bail!("seed {} of walk is not clean without any bug either: {}", failed.seed, catch.why);
                 }
-                hunted.by_walk = Some(RunsCatch { seed: first.seed, catch });
-                return Ok(());
+                search.tried = failed.seed + 1 - first;
+                search.caught_at(failed.seed, catch);
+                break;
             }
-            hunted.walks_missed += 1;
-            next = first.seed + 1;
+            search.missed += 1;
+            next = failed.seed + 1;
         }
-        Ok(())
+        search.ms = millis(start.elapsed());
+        Ok(search)
+    }
+
+    /// All states of the small world that `explore` looks at by itself, up to the first that is not clean.
+    pub(super) fn explore(&self, entry: &Entry, program: &Path) -> anyhow::Result<Search> {
+        let start = Instant::now();
+        let results = self.outputs.join(format!("{}.explore.jsonl", entry.name));
+        let _ = std::fs::remove_file(&results);
+        let mut command = Command::new(program);
+        command.args(["explore", "--results"]).arg(&results);
+        command.arg("--output").arg(self.outputs.join(format!("{}.explore.world", entry.name)));
+        if let Some(oracle) = &self.how.without_oracle {
+            command.args(["--without-oracle", oracle.as_str()]);
+        }
+        let (code, output) = self.run(command, &format!("{}.explore", entry.name), RUNS_LIMIT)?;
+        let read = std::fs::read_to_string(&results).unwrap_or_default();
+        let Some(line) = read.lines().next().filter(|_| matches!(code, Some(0..=2 | INCOMPLETE))) else {
+            bail!("{}: explore ended with {code:?}:\n{output}", entry.name);
+        };
+        let explored: Explored =
+            serde_json::from_str(line).with_context(|| format!("reading {}", results.display()))?;
+        let mut search = Search { tried: explored.states, ..Search::default() };
+        match explored.seed.catch() {
+            Some(catch) if entry.must_survive || catch.names(&entry.breaks) => search.caught = Some(catch),
+            Some(_) => search.missed = 1,
+            None => {}
+        }
+        search.ms = millis(start.elapsed());
+        Ok(search)
     }
 
     /// The first walk that is not clean.
@@ -299,22 +356,23 @@ impl Hunter {
     }
 
     /// Runs each seed in two processes.
-    fn compare_seeds(&self, entry: &Entry, program: &Path, hunted: &mut Hunted) -> anyhow::Result<()> {
-        for seed in 0..entry.seeds {
+    fn compare_seeds(&self, entry: &Entry, first: u64, program: &Path) -> anyhow::Result<Search> {
+        let mut search = Search::default();
+        for seed in first..first + entry.seeds {
             let mut command = Command::new(program);
             command.args(["check-determinism", "--seeds", &format!("{seed}..{}", seed + 1)]);
             let (code, output) = self.run(command, &format!("{}.runs", entry.name), RUNS_LIMIT)?;
-            hunted.seeds_run += 1;
+            search.tried += 1;
             match code {
                 Some(0) => {}
                 Some(NOT_DETERMINISTIC) => {
-                    hunted.by_runs = Some(RunsCatch { seed, catch: different(&output) });
-                    return Ok(());
+                    search.caught_at(seed, different(&output));
+                    break;
                 }
                 code => bail!("{}: comparing seed {seed} ended with {code:?}:\n{output}", entry.name),
             }
         }
-        Ok(())
+        Ok(search)
     }
 
     /// Shrinks a failing seed, and returns the program's summary.
@@ -370,6 +428,10 @@ fn start(command: &mut Command) -> anyhow::Result<Child> {
             started => return started.with_context(|| format!("starting {command:?}")),
         }
     }
+}
+
+pub(super) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn stem(path: &Path) -> String {

@@ -14,6 +14,7 @@ const CLEAN: &str = r#"
 case "$*" in
 *--help*) echo "--seeds --stop --results --without-oracle -o" ;;
 run*) while [ "$1" != --results ]; do shift; done; echo '{"seed":0,"verdict":"clean"}' >"$2" ;;
+explore*) while [ "$1" != --results ]; do shift; done; echo '{"seed":0,"states":99,"verdict":"clean"}' >"$2" ;;
 esac
 "#;
 
@@ -22,7 +23,12 @@ const BROKEN: &str = r#"
 case "$*" in
 *"--without-oracle S3"*run*|run*"--without-oracle S3"*)
     while [ "$1" != --results ]; do shift; done; echo '{"seed":3,"verdict":"clean"}' >"$2" ;;
+explore*"--without-oracle S3"*)
+    while [ "$1" != --results ]; do shift; done
+    echo '{"seed":0,"states":99,"verdict":"clean"}' >"$2"; exit 6 ;;
 *"--without-oracle S3"*) ;;
+explore*) while [ "$1" != --results ]; do shift; done
+    echo '{"seed":0,"states":77,"verdict":"broken","guarantee":"S3","why":"x"}' >"$2"; exit 1 ;;
 run*0..4*) while [ "$1" != --results ]; do shift; done
     echo '{"seed":0,"verdict":"broken","guarantee":"S1","why":"x"}' >"$2"; exit 1 ;;
 run*3..4*) while [ "$1" != --results ]; do shift; done; echo '{"seed":3,"verdict":"clean"}' >"$2" ;;
@@ -82,7 +88,7 @@ impl Scratch {
 
     fn hunt(&self, breaks: &[Guarantee], without: Option<Guarantee>) -> Hunted {
         let broken = self.program("broken", BROKEN);
-        self.hunter(CLEAN, true, without).unwrap().hunt(&self.entry(breaks), &broken).unwrap()
+        self.hunter(CLEAN, true, without).unwrap().hunt(&self.entry(breaks), &broken, true).unwrap()
     }
 }
 
@@ -96,9 +102,11 @@ impl Drop for Scratch {
 fn a_bug_is_caught_by_its_story_and_by_the_first_seed_that_names_what_it_breaks() {
     let hunted = Scratch::new("both").hunt(&[Guarantee::S3], None);
     assert_eq!(hunted.by_story.unwrap().finder, Finder::Judge);
-    assert_eq!((hunted.by_runs.unwrap().seed, hunted.by_walk.unwrap().seed), (2, 1));
+    let (runs, walks, explore) = (hunted.runs.unwrap(), hunted.walks.unwrap(), hunted.explore.unwrap());
+    assert_eq!((runs.seed, walks.seed), (Some(2), Some(1)));
     // Seed 0 failed by S1, which this bug does not break.
-    assert_eq!((hunted.seeds_run, hunted.seeds_missed), (3, 1));
+    assert_eq!((runs.tried, runs.missed, walks.tried), (3, 1, 2));
+    assert_eq!((explore.caught.is_some(), explore.tried), (true, 77));
     assert_eq!(hunted.shrunk.unwrap(), "2 faults and 3 other lines in 9 runs and 1.5 s");
 }
 
@@ -106,14 +114,16 @@ fn a_bug_is_caught_by_its_story_and_by_the_first_seed_that_names_what_it_breaks(
 fn without_the_oracle_that_alone_sees_it_a_bug_is_missed() {
     let hunted = Scratch::new("without").hunt(&[Guarantee::S3], Some(Guarantee::S3));
     assert!(hunted.by_story.is_none() && hunted.story_missed.is_none());
-    assert!(hunted.by_runs.is_none() && hunted.by_walk.is_none());
+    let searches = [hunted.runs, hunted.walks, hunted.explore].map(Option::unwrap);
+    assert!(searches.iter().all(|search| search.caught.is_none()), "{searches:?}");
 }
 
 #[test]
 fn a_catch_under_another_name_is_none() {
     let hunted = Scratch::new("name").hunt(&[Guarantee::S2], None);
-    assert_eq!((hunted.seeds_run, hunted.seeds_missed, hunted.walks_missed), (4, 2, 1));
-    assert!(hunted.by_story.is_none() && hunted.by_runs.is_none());
+    let (runs, walks, explore) = (hunted.runs.unwrap(), hunted.walks.unwrap(), hunted.explore.unwrap());
+    assert_eq!((runs.tried, runs.missed, walks.missed, explore.missed), (4, 2, 1, 1));
+    assert!(hunted.by_story.is_none() && runs.caught.is_none() && explore.caught.is_none());
     assert_eq!(hunted.story_missed.unwrap().guarantee, Some(Guarantee::S3));
 }
 
@@ -121,14 +131,14 @@ fn a_catch_under_another_name_is_none() {
 fn two_processes_show_what_one_does_not() {
     let hunted = Scratch::new("twice").hunt(&[Guarantee::D1], None);
     assert_eq!(hunted.by_story.unwrap().finder, Finder::Determinism);
-    let caught = hunted.by_runs.unwrap();
-    assert_eq!((caught.seed, caught.catch.finder), (2, Finder::Determinism));
+    let runs = hunted.runs.unwrap();
+    assert_eq!((runs.seed, runs.caught.unwrap().finder), (Some(2), Finder::Determinism));
 }
 
 #[test]
 fn what_must_survive_is_judged_by_the_first_seed_that_is_not_clean() {
     let hunted = Scratch::new("canary").hunt(&[], None);
-    assert_eq!(hunted.by_runs.unwrap().seed, 0);
+    assert_eq!(hunted.runs.unwrap().seed, Some(0));
     assert!(hunted.story_missed.is_some());
 }
 
@@ -137,7 +147,8 @@ fn a_story_that_fails_without_the_bug_is_an_error() {
     let scratch = Scratch::new("clean");
     let broken = scratch.program("broken", BROKEN);
     let both = CLEAN.replace("run*)", "scenarios*) echo 'S3: x'; exit 1 ;;\nrun*)");
-    let error = scratch.hunter(&both, false, None).unwrap().hunt(&scratch.entry(&[Guarantee::S3]), &broken);
+    let error =
+        scratch.hunter(&both, false, None).unwrap().hunt(&scratch.entry(&[Guarantee::S3]), &broken, false);
     assert!(error.unwrap_err().to_string().contains("fails without any bug"));
 }
 

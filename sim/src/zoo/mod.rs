@@ -10,6 +10,7 @@ mod build;
 mod catch;
 mod entry;
 mod hunt;
+mod measured;
 mod plant;
 mod report;
 
@@ -24,8 +25,9 @@ use mainstem_oracles::Guarantee;
 use build::Builder;
 use entry::Entry;
 use hunt::{How, Hunter};
+use measured::{Measured, Strategy, Table};
 use plant::Tree;
-use report::{Report, Row, Tried};
+use report::{Report, Row};
 
 const USAGE: u8 = 64;
 
@@ -58,6 +60,10 @@ pub struct Options {
     /// The file for one line of JSON for each bug [default: under the target directory].
     #[arg(long)]
     results: Option<PathBuf>,
+    /// Measures what each strategy takes to find each bug, five times over, and writes it to `zoo.toml` beside the
+    /// stories.
+    #[arg(long, conflicts_with_all = ["stories_only", "shrink", "without_oracle", "dir", "results"])]
+    measure: bool,
 }
 
 /// A time like 90s or 10m.
@@ -117,8 +123,14 @@ pub fn run(options: &Options, scenarios: &Path) -> anyhow::Result<u8> {
         },
     )?;
     let until = options.limit.map(|limit| start + limit);
+    let file = scenarios.join(measured::FILE);
+    let table = Table::read(&file)?;
+    if options.measure {
+        measure_all(&entries, &builder, hunter, until, table, &file)?;
+        return Ok(0);
+    }
     let results = options.results.clone().unwrap_or_else(|| home.join("results.jsonl"));
-    let rows = hunt_all(&entries, &builder, hunter, until, options, &results)?;
+    let rows = hunt_all(&entries, &builder, hunter, until, &table, &results)?;
     let (stories_only, without_oracle) = (options.stories_only, options.without_oracle);
     let report = Report { rows, stories_only, without_oracle };
     println!("{report}");
@@ -132,7 +144,7 @@ fn hunt_all(
     builder: &Builder,
     mut hunter: Hunter,
     until: Option<Instant>,
-    options: &Options,
+    table: &Table,
     results: &Path,
 ) -> anyhow::Result<Vec<Row>> {
     let mut results =
@@ -157,14 +169,12 @@ fn hunt_all(
                 None => Row::not_reached(entry),
                 Some(Err(error)) => Row::error(entry, &error),
                 Some(Ok(program)) => {
-                    let hunted = hunter.hunt(entry, &program);
+                    // What must survive has to survive everything.
+                    let explore = entry.must_survive || table.finds(&entry.name, Strategy::Explore);
+                    let hunted = hunter.hunt(entry, &program, explore);
                     let _ = std::fs::remove_file(&program);
                     match hunted {
-                        Ok(hunted) => {
-                            let walks = !options.stories_only;
-                            let tried = Tried { walks, runs: walks && (options.rare || !entry.rare) };
-                            Row::hunted(entry, hunted, built_in, tried)
-                        }
+                        Ok(hunted) => Row::hunted(entry, hunted, built_in),
                         Err(error) => Row::error(entry, &error),
                     }
                 }
@@ -178,16 +188,43 @@ fn hunt_all(
     })
 }
 
+/// Measures one bug after the other, with nothing built meanwhile, and writes the file after each.
+fn measure_all(
+    entries: &[Entry],
+    builder: &Builder,
+    mut hunter: Hunter,
+    until: Option<Instant>,
+    mut table: Table,
+    file: &Path,
+) -> anyhow::Result<()> {
+    for entry in entries.iter().filter(|entry| !entry.must_survive) {
+        if until.is_some_and(|until| Instant::now() >= until) {
+            println!("{:<5} not reached", entry.name);
+            continue;
+        }
+        let program = builder.plant(entry)?;
+        let measured = Measured::of(entry, &mut hunter, &program);
+        let _ = std::fs::remove_file(&program);
+        let measured = measured?;
+        println!("{}", table.insert(&entry.name, measured));
+        table.write(file)?;
+    }
+    println!("written to {}", file.display());
+    Ok(())
+}
+
 /// The names of all entries in `scenarios/bugs` of the tree under `root`. Fails if one of them is invalid, or
-/// does not fit the current source.
+/// does not fit the current source, or if what was measured is not of them.
 pub fn fitting(root: &Path) -> anyhow::Result<Vec<String>> {
     let scenarios = root.join("scenarios");
     let entries = files(&scenarios.join("bugs"), "toml")?.into_iter().map(|file| {
         let entry = entry::read(&file, std::slice::from_ref(&scenarios))?;
         plant::changed(root, &entry)?;
-        Ok(entry.name)
+        Ok(entry)
     });
-    entries.collect()
+    let entries: Vec<Entry> = entries.collect::<anyhow::Result<_>>()?;
+    Table::read(&scenarios.join(measured::FILE))?.check(&entries)?;
+    Ok(entries.into_iter().map(|entry| entry.name).collect())
 }
 
 /// All stories, including those made from random runs.

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::catch::Catch;
 use super::entry::Entry;
-use super::hunt::Hunted;
+use super::hunt::{Hunted, Search, millis};
 
 const MISSED: u8 = 1;
 const HARNESS: u8 = 5;
@@ -18,7 +18,7 @@ const HARNESS: u8 = 5;
 #[serde(rename_all = "snake_case")]
 pub(super) enum Fate {
     Caught,
-    /// It was not caught by its story, by random runs, or by either.
+    /// It was not caught by its story, or by something else that was tried.
     Missed,
     /// It had to survive, and did.
     Survived,
@@ -42,30 +42,14 @@ pub(super) struct Row {
     pub(super) story: Option<Catch>,
     /// A story that failed without naming a guarantee that the bug breaks.
     pub(super) story_missed: Option<Catch>,
-    pub(super) runs: Option<Runs>,
+    pub(super) runs: Option<Search>,
     /// Walks of the pure world; `None` if they cannot find it.
-    pub(super) walk: Option<Runs>,
+    pub(super) walks: Option<Search>,
+    /// `None` if it is not known to find it.
+    pub(super) explore: Option<Search>,
     pub(super) shrunk: Option<String>,
     pub(super) build_ms: u64,
     pub(super) error: Option<String>,
-}
-
-/// What was tried besides the story.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Tried {
-    pub(super) runs: bool,
-    pub(super) walks: bool,
-}
-
-/// The random runs, or walks.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct Runs {
-    pub(super) caught: Option<Catch>,
-    pub(super) seed: Option<u64>,
-    pub(super) seeds_run: u64,
-    /// Seeds that failed without naming a guarantee that the bug breaks.
-    pub(super) seeds_missed: u64,
-    pub(super) ms: u64,
 }
 
 impl Row {
@@ -79,7 +63,8 @@ impl Row {
             story: None,
             story_missed: None,
             runs: None,
-            walk: None,
+            walks: None,
+            explore: None,
             shrunk: None,
             build_ms: 0,
             error: None,
@@ -94,41 +79,28 @@ impl Row {
         Self { error: Some(format!("{error:#}")), ..Self::blank(entry, Fate::Error) }
     }
 
-    pub(super) fn hunted(entry: &Entry, hunted: Hunted, built_in: Duration, tried: Tried) -> Self {
-        let by_runs = !tried.runs || hunted.by_runs.is_some();
-        let walk_seeds = entry.walk.filter(|_| tried.walks);
-        let by_walk = walk_seeds.is_none() || hunted.by_walk.is_some();
+    pub(super) fn hunted(entry: &Entry, hunted: Hunted, built_in: Duration) -> Self {
+        let searches = || [&hunted.runs, &hunted.walks, &hunted.explore].into_iter().flatten();
+        let by_any = searches().any(|search| search.caught.is_some());
+        let by_all = searches().all(|search| search.caught.is_some());
         let seen = hunted.by_story.is_some() || hunted.story_missed.is_some();
         let fate = match entry.must_survive {
-            true if seen || hunted.by_runs.is_some() || hunted.by_walk.is_some() => Fate::CaughtWrongly,
+            true if seen || by_any => Fate::CaughtWrongly,
             true => Fate::Survived,
-            false if hunted.by_story.is_some() && by_runs && by_walk => Fate::Caught,
+            false if hunted.by_story.is_some() && by_all => Fate::Caught,
             false => Fate::Missed,
         };
-        let walk = walk_seeds.map(|seeds| {
-            let (seed, caught) = hunted.by_walk.map(|caught| (caught.seed, caught.catch)).unzip();
-            let seeds_run = seed.map_or(seeds, |seed| seed + 1);
-            Runs { caught, seed, seeds_run, seeds_missed: hunted.walks_missed, ms: millis(hunted.walk_took) }
-        });
-        let runs = tried.runs.then(|| {
-            let (seed, caught) = hunted.by_runs.map(|caught| (caught.seed, caught.catch)).unzip();
-            let (seeds_run, seeds_missed) = (hunted.seeds_run, hunted.seeds_missed);
-            Runs { caught, seed, seeds_run, seeds_missed, ms: millis(hunted.runs_took) }
-        });
         Self {
             story: hunted.by_story,
             story_missed: hunted.story_missed,
-            runs,
-            walk,
+            runs: hunted.runs,
+            walks: hunted.walks,
+            explore: hunted.explore,
             shrunk: hunted.shrunk,
             build_ms: millis(built_in),
             ..Self::blank(entry, fate)
         }
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The whole zoo.
@@ -156,7 +128,7 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut lines = vec![
-            ["", "bug", "breaks", "its story", "random runs", "walks", "shrunk to", "build"]
+            ["", "bug", "breaks", "its story", "random runs", "walks", "explore", "shrunk to", "build"]
                 .map(str::to_owned),
         ];
         lines.extend(self.rows.iter().map(cells));
@@ -197,7 +169,7 @@ impl fmt::Display for Report {
     }
 }
 
-fn cells(row: &Row) -> [String; 8] {
+fn cells(row: &Row) -> [String; 9] {
     let fate = match row.fate {
         Fate::Caught | Fate::Survived => "ok",
         Fate::Missed => "MISSED",
@@ -213,23 +185,24 @@ fn cells(row: &Row) -> [String; 8] {
     };
     let runs = match &row.runs {
         None if row.rare => "rare: left to its story".into(),
-        runs => of_runs(runs.as_ref()),
+        runs => of_search(runs.as_ref(), "seeds"),
     };
-    let walk = of_runs(row.walk.as_ref());
+    let walks = of_search(row.walks.as_ref(), "seeds");
+    let explore = of_search(row.explore.as_ref(), "states");
     let shrunk = row.shrunk.clone().unwrap_or_else(|| "-".into());
     let build = if known { format!("{} s", seconds(row.build_ms)) } else { "-".into() };
     let breaks: Vec<_> = row.breaks.iter().map(|guarantee| guarantee.as_str()).collect();
-    [fate.into(), row.name.clone(), breaks.join(" "), story, runs, walk, shrunk, build]
+    [fate.into(), row.name.clone(), breaks.join(" "), story, runs, walks, explore, shrunk, build]
 }
 
-fn of_runs(runs: Option<&Runs>) -> String {
-    match runs {
+fn of_search(search: Option<&Search>, unit: &str) -> String {
+    match search {
         None => "-".into(),
-        Some(Runs { caught: None, seeds_run, seeds_missed, ms, .. }) => {
-            format!("not caught by {seeds_run} seeds in {} s, {seeds_missed} failed otherwise", seconds(*ms))
+        Some(Search { caught: None, tried, missed, ms, .. }) => {
+            format!("not caught by {tried} {unit} in {} s, {missed} failed otherwise", seconds(*ms))
         }
-        Some(Runs { caught: Some(catch), seeds_run, ms, .. }) => {
-            format!("{} after {seeds_run} seeds, {} s", by(catch), seconds(*ms))
+        Some(Search { caught: Some(catch), tried, ms, .. }) => {
+            format!("{} after {tried} {unit}, {} s", by(catch), seconds(*ms))
         }
     }
 }
@@ -248,10 +221,10 @@ mod tests {
 
     use std::time::Duration;
 
-    use super::{Fate, Report, Row, Tried};
+    use super::{Fate, Report, Row};
     use crate::zoo::catch::{Catch, Finder};
     use crate::zoo::entry::{Change, Entry};
-    use crate::zoo::hunt::{Hunted, RunsCatch};
+    use crate::zoo::hunt::{Hunted, Search};
 
     fn entry(must_survive: bool) -> Entry {
         Entry {
@@ -273,59 +246,60 @@ mod tests {
         Catch { guarantee: Some(Guarantee::S3), finder: Finder::Judge, why: "as it is".into() }
     }
 
-    fn by_story() -> Hunted {
-        Hunted { by_story: Some(catch()), seeds_run: 9, ..Hunted::default() }
+    fn found() -> Option<Search> {
+        Some(Search { caught: Some(catch()), seed: Some(3), tried: 4, ..Search::default() })
     }
 
-    fn by_both() -> Hunted {
-        let caught = Some(RunsCatch { seed: 3, catch: catch() });
-        Hunted { by_runs: caught.clone(), by_walk: caught, seeds_run: 4, ..by_story() }
+    fn not_found() -> Option<Search> {
+        Some(Search { tried: 9, ..Search::default() })
+    }
+
+    fn by_story() -> Hunted {
+        Hunted { by_story: Some(catch()), ..Hunted::default() }
+    }
+
+    fn by_all() -> Hunted {
+        Hunted { runs: found(), walks: found(), explore: found(), ..by_story() }
     }
 
     fn report(rows: Vec<Row>, stories_only: bool) -> Report {
         Report { rows, stories_only, without_oracle: None }
     }
 
-    fn tried(all: bool) -> Tried {
-        Tried { runs: all, walks: all }
-    }
-
-    fn fate(entry: &Entry, hunted: Hunted, stories_only: bool) -> (Fate, u8) {
-        let row = Row::hunted(entry, hunted, Duration::ZERO, tried(!stories_only));
-        (row.fate, report(vec![row], stories_only).code())
+    fn fate(entry: &Entry, hunted: Hunted) -> (Fate, u8) {
+        let row = Row::hunted(entry, hunted, Duration::ZERO);
+        (row.fate, report(vec![row], false).code())
     }
 
     #[test]
-    fn a_bug_is_caught_by_its_story_and_by_random_runs() {
+    fn a_bug_is_caught_by_its_story_and_by_all_that_was_tried() {
         let bug = entry(false);
-        assert_eq!(fate(&bug, by_both(), false), (Fate::Caught, 0));
-        assert_eq!(fate(&bug, by_story(), false), (Fate::Missed, 1));
-        assert_eq!(fate(&bug, by_story(), true), (Fate::Caught, 0));
-        let by_runs = Hunted { by_story: None, ..by_both() };
-        assert_eq!(fate(&bug, by_runs, false), (Fate::Missed, 1));
-        let not_by_walk = Hunted { by_walk: None, ..by_both() };
-        assert_eq!(fate(&bug, not_by_walk.clone(), false), (Fate::Missed, 1));
-        let of_driver = Entry { walk: None, ..bug.clone() };
-        assert_eq!(fate(&of_driver, not_by_walk, false), (Fate::Caught, 0));
+        assert_eq!(fate(&bug, by_all()), (Fate::Caught, 0));
+        assert_eq!(fate(&bug, by_story()), (Fate::Caught, 0));
+        assert_eq!(fate(&bug, Hunted { by_story: None, ..by_all() }), (Fate::Missed, 1));
+        assert_eq!(fate(&bug, Hunted { runs: not_found(), ..by_all() }), (Fate::Missed, 1));
+        assert_eq!(fate(&bug, Hunted { walks: not_found(), ..by_all() }), (Fate::Missed, 1));
+        assert_eq!(fate(&bug, Hunted { explore: not_found(), ..by_all() }), (Fate::Missed, 1));
         let otherwise = Hunted { story_missed: Some(catch()), ..Hunted::default() };
-        assert_eq!(fate(&bug, otherwise, true), (Fate::Missed, 1));
+        assert_eq!(fate(&bug, otherwise), (Fate::Missed, 1));
     }
 
     #[test]
     fn what_must_survive_is_never_caught_by_anything() {
         let canary = entry(true);
-        assert_eq!(fate(&canary, Hunted::default(), false), (Fate::Survived, 0));
-        let by_runs = Hunted { by_story: None, by_walk: None, ..by_both() };
-        assert_eq!(fate(&canary, by_runs, false), (Fate::CaughtWrongly, 1));
-        let by_walk = Hunted { by_story: None, by_runs: None, ..by_both() };
-        assert_eq!(fate(&canary, by_walk, false), (Fate::CaughtWrongly, 1));
+        let (runs, walks, explore) = (not_found(), not_found(), not_found());
+        let by_none = Hunted { runs, walks, explore, ..Hunted::default() };
+        assert_eq!(fate(&canary, by_none.clone()), (Fate::Survived, 0));
+        assert_eq!(fate(&canary, Hunted { runs: found(), ..by_none.clone() }), (Fate::CaughtWrongly, 1));
+        assert_eq!(fate(&canary, Hunted { walks: found(), ..by_none.clone() }), (Fate::CaughtWrongly, 1));
+        assert_eq!(fate(&canary, Hunted { explore: found(), ..by_none }), (Fate::CaughtWrongly, 1));
         let otherwise = Hunted { story_missed: Some(catch()), ..Hunted::default() };
-        assert_eq!(fate(&canary, otherwise, false), (Fate::CaughtWrongly, 1));
+        assert_eq!(fate(&canary, otherwise), (Fate::CaughtWrongly, 1));
     }
 
     #[test]
     fn an_error_of_the_harness_outweighs_what_was_missed_and_what_was_not_reached_is_listed() {
-        let missed = Row::hunted(&entry(false), Hunted::default(), Duration::ZERO, tried(false));
+        let missed = Row::hunted(&entry(false), Hunted::default(), Duration::ZERO);
         let error = Row::error(&entry(false), &anyhow::anyhow!("it does not build"));
         let late = Row::not_reached(&entry(false));
         let whole = report(vec![missed, error, late.clone()], true);

@@ -1,0 +1,269 @@
+//! What each strategy takes to find each bug: the file `scenarios/zoo.toml`, written by `cargo sim zoo --measure`.
+//!
+//! The seeds of a try are always the same, so that the numbers change only with what is measured. The zoo demands
+//! again whatever a strategy found here.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, bail, ensure};
+use serde::{Deserialize, Serialize};
+
+use super::entry::Entry;
+use super::hunt::{Hunter, Search, millis};
+
+/// The name of the file, beside the stories.
+pub(super) const FILE: &str = "zoo.toml";
+/// How often a strategy that draws is tried.
+const TRIES: u64 = 5;
+/// How far the first seeds of two tries lie apart.
+const APART: u64 = 1_000_000;
+
+const HEADING: &str = "\
+# What each strategy takes to find each planted bug, written by `cargo sim zoo --measure`.
+#
+# Of so many tries, each from another seed on, so many caught the bug. `median` and `most` are of those that did: seeds of
+# random runs and of walks, states of explore. `seconds` is the median of all tries on two cores, and moves with the machine.
+# A try gives up after as many seeds as the bug's file allows. Where walks are missing, the bug's file says why.
+";
+
+/// A way to find bugs.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Strategy {
+    Story,
+    Runs,
+    Walks,
+    Explore,
+}
+
+impl Strategy {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Story => "story",
+            Self::Runs => "runs",
+            Self::Walks => "walks",
+            Self::Explore => "explore",
+        }
+    }
+}
+
+/// What came of the tries of one strategy.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tries {
+    caught: u64,
+    of: u64,
+    /// Of those that caught it.
+    median: Option<u64>,
+    most: Option<u64>,
+    seconds: f64,
+}
+
+impl Tries {
+    fn of(searches: &[Search]) -> Self {
+        let mut took: Vec<u64> =
+            searches.iter().filter(|search| search.caught.is_some()).map(|search| search.tried).collect();
+        took.sort_unstable();
+        let mut ms: Vec<u64> = searches.iter().map(|search| search.ms).collect();
+        ms.sort_unstable();
+        Self {
+            caught: took.len() as u64,
+            of: searches.len() as u64,
+            median: took.get(took.len() / 2).copied(),
+            most: took.last().copied(),
+            seconds: ms.get(ms.len() / 2).map_or(0.0, |ms| *ms as f64 / 1000.0),
+        }
+    }
+}
+
+impl fmt::Display for Tries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{{ caught = {}, of = {}", self.caught, self.of)?;
+        if let (Some(median), Some(most)) = (self.median, self.most) {
+            write!(f, ", median = {median}, most = {most}")?;
+        }
+        write!(f, ", seconds = {:.1} }}", self.seconds)
+    }
+}
+
+/// What was measured of one bug.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(transparent)]
+pub(super) struct Measured(BTreeMap<Strategy, Tries>);
+
+impl Measured {
+    /// Tries everything that may find the bug.
+    pub(super) fn of(entry: &Entry, hunter: &mut Hunter, program: &Path) -> anyhow::Result<Self> {
+        let mut tries = BTreeMap::new();
+        let start = Instant::now();
+        let story = hunter.story(entry, program)?;
+        let ms = millis(start.elapsed());
+        let story = Search { caught: story.by_story, tried: 1, ms, ..Search::default() };
+        tries.insert(Strategy::Story, Tries::of(&[story]));
+        let firsts = || (0..TRIES).map(|number| number * APART);
+        let runs = firsts().map(|first| hunter.runs(entry, first, program));
+        tries.insert(Strategy::Runs, Tries::of(&runs.collect::<anyhow::Result<Vec<_>>>()?));
+        if entry.walk.is_some() {
+            let walks = firsts().map(|first| hunter.walks(entry, first, program));
+            tries.insert(Strategy::Walks, Tries::of(&walks.collect::<anyhow::Result<Vec<_>>>()?));
+        }
+        tries.insert(Strategy::Explore, Tries::of(&[hunter.explore(entry, program)?]));
+        Ok(Self(tries))
+    }
+
+    fn finds(&self, strategy: Strategy) -> bool {
+        self.0.get(&strategy).is_some_and(|tries| tries.caught > 0)
+    }
+}
+
+/// The whole file, by the names of bugs.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(transparent)]
+pub(super) struct Table(BTreeMap<String, Measured>);
+
+impl Table {
+    /// Reads the file. None is an empty one.
+    pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
+        if !path.exists() {
+            return Ok(Self::default());
+        }
+        let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        toml::from_str(&text).with_context(|| format!("reading {}", path.display()))
+    }
+
+    pub(super) fn write(&self, path: &Path) -> anyhow::Result<()> {
+        std::fs::write(path, self.to_string()).with_context(|| format!("writing {}", path.display()))
+    }
+
+    /// Whether the strategy is known to find the bug.
+    pub(super) fn finds(&self, bug: &str, strategy: Strategy) -> bool {
+        self.0.get(bug).is_some_and(|measured| measured.finds(strategy))
+    }
+
+    /// Takes what was measured of a bug, and tells it.
+    pub(super) fn insert(&mut self, bug: &str, measured: Measured) -> String {
+        let told = section(bug, &measured);
+        self.0.insert(bug.to_owned(), measured);
+        told
+    }
+
+    /// Fails if a bug is gone, or if its story, random runs or walks do not find
+    /// one, and its file does not say why.
+    pub(super) fn check(&self, entries: &[Entry]) -> anyhow::Result<()> {
+        if let Some(gone) = self.0.keys().find(|name| !entries.iter().any(|entry| entry.name == **name)) {
+            bail!("{FILE} has {gone}, which is no bug any more: take it out");
+        }
+        for entry in entries.iter().filter(|entry| !entry.must_survive) {
+            let name = &entry.name;
+            let Some(measured) = self.0.get(name) else { continue };
+            ensure!(measured.finds(Strategy::Story), "D3: its story does not find {name}");
+            ensure!(entry.rare || measured.finds(Strategy::Runs), "D3: random runs do not find {name}");
+            ensure!(
+                measured.finds(Strategy::Walks) == entry.walk.is_some(),
+                "D3: walks do not find {name}, and its file does not say why"
+            );
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(HEADING)?;
+        for (bug, measured) in &self.0 {
+            write!(f, "\n{}", section(bug, measured))?;
+        }
+        Ok(())
+    }
+}
+
+fn section(bug: &str, Measured(tries): &Measured) -> String {
+    let mut text = format!("[{bug}]\n");
+    for (strategy, tries) in tries {
+        text.push_str(&format!("{} = {tries}\n", strategy.as_str()));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use mainstem_oracles::Guarantee;
+
+    use super::{Measured, Strategy, Table, Tries};
+    use crate::zoo::catch::{Catch, Finder};
+    use crate::zoo::entry::Entry;
+    use crate::zoo::hunt::Search;
+
+    fn search(caught: bool, tried: u64, ms: u64) -> Search {
+        let catch = || Catch { guarantee: Some(Guarantee::S3), finder: Finder::Judge, why: String::new() };
+        Search { caught: caught.then(catch), tried, ms, ..Search::default() }
+    }
+
+    fn measured(of: &[(Strategy, bool)]) -> Measured {
+        Measured(
+            of.iter().map(|(strategy, caught)| (*strategy, Tries::of(&[search(*caught, 7, 100)]))).collect(),
+        )
+    }
+
+    fn bug(walk: Option<u64>) -> Entry {
+        Entry {
+            name: "R01".into(),
+            path: "R01.toml".into(),
+            title: String::new(),
+            breaks: vec![Guarantee::S3],
+            story: None,
+            by_determinism: false,
+            seeds: 9,
+            rare: false,
+            walk,
+            must_survive: false,
+            changes: vec![],
+        }
+    }
+
+    #[test]
+    fn numbers_are_of_the_tries_that_caught_it_and_seconds_of_all() {
+        let searches =
+            [(true, 9, 900), (false, 400, 8000), (true, 3, 300), (true, 40, 4000), (false, 400, 7000)];
+        let tries = Tries::of(&searches.map(|(caught, tried, ms)| search(caught, tried, ms)));
+        assert_eq!(tries, Tries { caught: 3, of: 5, median: Some(9), most: Some(40), seconds: 4.0 });
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let mut table = Table::default();
+        table.insert("R02", measured(&[(Strategy::Story, true), (Strategy::Explore, false)]));
+        table.insert("R01", measured(&[(Strategy::Runs, true), (Strategy::Walks, true)]));
+        let text = table.to_string();
+        assert_eq!(toml::from_str::<Table>(&text).unwrap(), table, "{text}");
+        assert!(text.find("[R01]") < text.find("[R02]"), "{text}");
+        assert!(table.finds("R01", Strategy::Walks) && !table.finds("R02", Strategy::Explore));
+    }
+
+    #[test]
+    fn what_was_measured_is_found_by_all_that_its_file_allows() {
+        use Strategy::{Explore, Runs, Story, Walks};
+        let check = |of: &[(Strategy, bool)], walk| {
+            let mut table = Table::default();
+            table.insert("R01", measured(of));
+            table.check(&[bug(walk)]).map_err(|error| error.to_string())
+        };
+        assert!(check(&[(Story, true), (Runs, true), (Walks, true)], Some(9)).is_ok());
+        assert!(check(&[(Story, true), (Runs, true), (Explore, false)], None).is_ok());
+        assert!(check(&[(Story, true), (Runs, true)], None).is_ok());
+        for (of, walk) in [
+            (vec![(Story, false), (Runs, true)], None),
+            (vec![(Story, true), (Runs, false)], None),
+            (vec![(Story, true), (Runs, true), (Walks, false)], Some(9)),
+            (vec![(Story, true), (Runs, true), (Explore, true)], Some(9)),
+        ] {
+            assert!(check(&of, walk).unwrap_err().starts_with("D3: "), "{of:?}");
+        }
+        let mut gone = Table::default();
+        gone.insert("R99", measured(&[]));
+        assert!(gone.check(&[]).unwrap_err().to_string().contains("R99"));
+    }
+}
