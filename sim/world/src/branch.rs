@@ -7,8 +7,9 @@ use rand::rngs::StdRng;
 
 use crate::marks::{listening, take_rare};
 use crate::recording::Recording;
+use crate::setup::Setup;
 use crate::walk::{Run, Taste, Verdict, draw, draw_setup, judged};
-use crate::world::{Setup, World};
+use crate::world::World;
 
 /// Worlds that are kept of a run.
 const KEPT_MAX: usize = 3;

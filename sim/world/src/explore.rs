@@ -11,8 +11,9 @@ use mainstem_oracles::{Guarantee, Judge};
 use crate::choice::Choice;
 use crate::hashed::fingerprint;
 use crate::recording::Recording;
+use crate::setup::Setup;
 use crate::walk::{Run, Verdict, judged, panic_text};
-use crate::world::{Setup, World, chat_id};
+use crate::world::{World, chat_id};
 
 /// How far to look.
 #[derive(Clone, Copy, Debug)]

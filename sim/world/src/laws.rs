@@ -11,8 +11,9 @@ use mainstem_oracles::Judge;
 use crate::choice::{ChatAt, Class, Kind, NodeAt};
 use crate::node::{Label, LinkStage, Task};
 use crate::recording::Recording;
+use crate::setup::Setup;
 use crate::walk::{Run, judged};
-use crate::world::{Setup, Stream, World, chat_at, chat_id};
+use crate::world::{Stream, World, chat_at, chat_id};
 
 /// Actions that one event leads to (L4).
 const ACTIONS_MAX: usize = 64;

@@ -72,7 +72,7 @@ fn are_alike(one: Choice, other: Choice) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::world::Setup;
+    use crate::setup::Setup;
 
     fn run(lines: &[&str]) -> Recording {
         let choices = lines.iter().map(|line| line.parse().expect("a choice")).collect();

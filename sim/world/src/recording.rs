@@ -12,7 +12,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::choice::{Choice, NotAChoice};
-use crate::world::{Budget, Setup};
+use crate::setup::{Budget, Setup};
 
 /// What is replayed: how the world is set up, and what is chosen in it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,8 +9,9 @@ use mainstem_oracles::{Evidence, Guarantee, Standing, StreamEnd, WorldFacts};
 use crate::choice::{ChatAt, Choice, From, NodeAt, ViewerAt};
 use crate::damage::Heard;
 use crate::node::{Life, Node, Task};
+use crate::setup::Budget;
 use crate::trace::Told;
-use crate::world::{Asking, Budget, World, chat_id};
+use crate::world::{Asking, World, chat_id};
 
 /// How long chats may take to come to rest, once their models finish at once.
 const REST: Duration = Duration::from_secs(180);

@@ -11,8 +11,9 @@ use crate::branch::Tree;
 use crate::choice::{Choice, Class};
 use crate::damage::Testimony;
 use crate::recording::Recording;
+use crate::setup::{Budget, Setup};
 use crate::trace::{Line, Trace};
-use crate::world::{Budget, Setup, World};
+use crate::world::World;
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,105 +2,28 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use mainstem_machine::drain::Drain;
-use mainstem_machine::hub::{HubConfig, HubEvent, JoinedParts};
-use mainstem_machine::replica::{Replica, ReplicaConfig, ReplicaEvent};
-use mainstem_machine::store::{IdempotencyKey, Request};
-use mainstem_machine::{ChatId, Command, Content, Cursor, Keep, ReplicaId, SubscriptionId, Time};
+use mainstem_machine::hub::{HubConfig, JoinedParts};
+use mainstem_machine::replica::{Replica, ReplicaConfig};
+use mainstem_machine::store::Request;
+use mainstem_machine::{ChatId, Cursor, ReplicaId, SubscriptionId, Time};
 use mainstem_oracles::{
-    Answer, Evidence, FaultKind, Judge, Life as Lived, Name, RunId, Settings, StreamId, Violation,
+    Evidence, FaultKind, Judge, Life as Lived, Name, RunId, Settings, StreamId, Violation,
 };
 use mainstem_rows::Rows;
 use uuid::Uuid;
 
-use crate::choice::{ChatAt, Choice, NodeAt, Order, ViewerAt};
+use crate::choice::{ChatAt, NodeAt, ViewerAt};
 use crate::damage::{Heard, Testimony};
 use crate::hashed::Hashed;
 use crate::node::{Label, Life, Node, Operation};
-use crate::operations::Work;
+use crate::setup::{Budget, Setup};
 use crate::trace::{Line, Told, Trace};
+use crate::work::Work;
 
 /// The user that all viewers and requests act for.
 pub(crate) const USER: &str = "user";
-/// Parts that a model says at once, now and then: more than wait for anybody.
-const MANY: usize = 24;
-
-/// How large a world is, and how it is set up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Setup {
-    /// Replicas, all of them up.
-    pub replicas: u8,
-    /// Chats, each created with a message.
-    pub chats: u8,
-    /// Viewers; the first watches the first chat, and so on.
-    pub viewers: u8,
-    /// Runs at once, at each replica.
-    pub workers: usize,
-    /// How long a lease lasts.
-    pub lease_ttl: Duration,
-    /// How often a replica looks for news.
-    pub poll_interval: Duration,
-    /// Bytes of an answer.
-    pub episode_bytes_max: usize,
-    /// Messages that a snapshot carries.
-    pub tail_messages_max: usize,
-    /// How often leases are renewed; `None` for three times before they expire.
-    pub heartbeat: Option<Duration>,
-    /// There is no chat until somebody creates it.
-    pub empty: bool,
-    /// What may happen that need not.
-    pub budget: Budget,
-}
-
-impl Setup {
-    pub(crate) fn heartbeat(&self) -> Duration {
-        self.heartbeat.unwrap_or(self.lease_ttl / 3)
-    }
-}
-
-impl Default for Setup {
-    fn default() -> Self {
-        Self {
-            replicas: 2,
-            chats: 1,
-            viewers: 1,
-            workers: 4,
-            lease_ttl: Duration::from_secs(15),
-            poll_interval: Duration::from_secs(5),
-            episode_bytes_max: 160,
-            tail_messages_max: 3,
-            heartbeat: None,
-            empty: false,
-            budget: Budget::default(),
-        }
-    }
-}
-
-/// How much may still happen that need not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Budget {
-    /// Things that go wrong.
-    pub faults: u16,
-    /// Things that take their time.
-    pub delays: u16,
-    /// Requests of users.
-    pub requests: u16,
-    /// Times that a viewer comes or goes.
-    pub moves: u16,
-    /// Parts that models say.
-    pub parts: u16,
-    /// Times that nothing happens until something is due.
-    pub passes: u16,
-}
-
-impl Default for Budget {
-    fn default() -> Self {
-        Self { faults: 20, delays: 20, requests: 20, moves: 20, parts: 60, passes: u16::MAX }
-    }
-}
-
 /// All of the world that decides what may happen.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct State {
@@ -334,37 +257,6 @@ impl World {
         self.observe(Evidence::Fault { kind, who, other });
     }
 
-    /// A user creates a chat.
-    fn create(&mut self, node: NodeAt, chat: ChatAt) {
-        if chat.0 >= self.setup.chats || !self.peek(node).is_some_and(Node::is_up) {
-            return;
-        }
-        let text: Arc<str> = format!("begin {chat}").into();
-        let (title, model, owner) = (None, None, USER.into());
-        let content = Some(Content::text(&text));
-        let command = Command::Create { chat: chat_id(chat), owner, title, model, content };
-        self.ask(node, chat_id(chat), command, Some(text));
-    }
-
-    /// A new request of a user, on its way.
-    pub(crate) fn ask(&mut self, node: NodeAt, chat: ChatId, command: Command, text: Option<Arc<str>>) {
-        let key: Name = format!("k{}", self.state.asks.len()).into();
-        let (caller, body, keep) = (USER.into(), [0; 32], Keep::Answer);
-        let idempotency_key = Some(IdempotencyKey { caller, key: key.clone(), body, keep });
-        let request = Request { chat, command, by: Some(USER.into()), idempotency_key };
-        self.state.asks.push(Ask { key, text, request, stage: Asking::Unanswered, rejected: false });
-        self.send(self.state.asks.len() - 1, node);
-    }
-
-    /// The user is told what became of a request.
-    pub(crate) fn answered(&mut self, at: usize, answer: Answer) {
-        let ask = &mut self.state.asks[at];
-        ask.stage = Asking::Answered;
-        ask.rejected = !matches!(answer, Answer::Accepted(_));
-        let (caller, key, chat) = (USER.into(), ask.key.clone(), ask.request.chat);
-        self.observe(Evidence::Answered { caller, key, chat, answer });
-    }
-
     pub(crate) fn next_run(&mut self) -> RunId {
         self.state.runs.0 += 1;
         RunId(self.state.runs.0)
@@ -391,95 +283,5 @@ impl World {
         let replica = self.name(node);
         self.note(Told::Happened, || (replica.to_string(), format!("{life:?}").to_lowercase()));
         self.observe(Evidence::Lived { replica, life });
-    }
-
-    /// What a user may ask for now, as a command.
-    pub(crate) fn command(&self, chat: ChatAt, order: Order) -> Option<(Command, Option<Arc<str>>)> {
-        let (rows, id) = (&self.state.rows, chat_id(chat));
-        let state = rows.state(id)?;
-        let text: Arc<str> = format!("said {}", self.state.asks.len()).into();
-        let content = || Content::text(&text);
-        Some(match order {
-            Order::Send(mode) => (Command::Send { content: content(), mode, queue_max: 4 }, Some(text)),
-            Order::Edit => {
-                let users =
-                    |message: &&Arc<mainstem_machine::Message>| message.role == mainstem_machine::Role::User;
-                let message = rows.history(id).iter().rfind(users)?.id;
-                (Command::Edit { message, content: content() }, Some(text))
-            }
-            Order::Interrupt => (Command::Interrupt { episode: None }, None),
-            Order::Promote => (Command::Promote { queued: state.queue.last()?.id }, None),
-            Order::DeleteQueued => (Command::DeleteQueued { queued: state.queue.first()?.id }, None),
-            Order::Delete => (Command::Delete, None),
-            Order::EditThis(message) => (Command::Edit { message, content: content() }, Some(text)),
-            Order::PromoteThis(queued) => (Command::Promote { queued }, None),
-            Order::DeleteThisQueued(queued) => (Command::DeleteQueued { queued }, None),
-        })
-    }
-
-    /// Does what was chosen; nothing if it is not possible now.
-    pub fn step(&mut self, choice: Choice) {
-        self.note(Told::Chosen, || ("run".into(), choice.to_string()));
-        match choice {
-            Choice::Operation { node, chat, kind, how } => self.operation(node, chat, kind, how),
-            Choice::Stray => self.stray(),
-            Choice::Notice(node) => self.take_notice(node, false),
-            Choice::RepeatNotice(node) => self.take_notice(node, true),
-            Choice::LoseNotice(node) => self.lose_notice(node),
-            Choice::HoldNotices(node) => self.hold_notices(node),
-            Choice::BreakBus(node) => self.break_bus(node),
-            Choice::AnswerDial(node, chat) => self.answer_dial(node, chat),
-            Choice::Relay(node, chat) => self.relay(node, chat),
-            Choice::HoldLink(node, chat) => self.hold_link(node, chat),
-            Choice::BreakLink(node, chat) => self.break_link(node, chat),
-            Choice::Say(node, chat) => self.say(node, chat, 1),
-            Choice::SayMuch(node, chat) => self.say(node, chat, 60),
-            Choice::SayMany(node, chat) => (0..MANY).for_each(|_| self.say(node, chat, 1)),
-            Choice::Finish(node, chat) => self.finish(node, chat),
-            Choice::Fail(node, chat) => self.fail(node, chat, true),
-            Choice::FailForGood(node, chat) => self.fail(node, chat, false),
-            Choice::Watch(viewer, node, from) => self.watch(viewer, node, from),
-            Choice::Read(viewer) => self.read(viewer, false),
-            Choice::Lose(viewer) => self.read(viewer, true),
-            Choice::Leave(viewer) => self.leave(viewer),
-            Choice::Stall(viewer) => self.stall(viewer),
-            Choice::Ask(node, chat, order) => self.ask_for(node, chat, order),
-            Choice::AskAgain(node) => self.ask_again(node),
-            Choice::Create(node, chat) => self.create(node, chat),
-            Choice::Pass => self.pass(None),
-            Choice::PassAtMost(span) => self.pass(Some(span)),
-            Choice::MayWork(node) => self.let_work(node, true),
-            Choice::MayNotWork(node) => self.let_work(node, false),
-            Choice::Crash(node) => self.crash(node, Life::Down),
-            Choice::Lost(node) => self.crash(node, Life::Lost),
-            Choice::Start(node) => self.start(node),
-            Choice::Pause(node) => self.pause(node),
-            Choice::Resume(node) => self.resume(node),
-            Choice::Drain(node) => self.drain(node),
-            Choice::HandOver(node) => self.hand_over(node),
-            Choice::Exit(node) => self.exit(node),
-        }
-        self.settle_drains();
-        if self.laws {
-            self.check_open();
-        }
-    }
-
-    /// Hands an event to a hub, if it is open, and carries out what it asks for.
-    pub(crate) fn handle(&mut self, node: NodeAt, chat: ChatAt, event: HubEvent) {
-        let now = self.state.now;
-        let there = self.peek(node).and_then(|node| node.hubs.get(&chat));
-        if there.is_none_or(|open| open.hub.is_finished()) {
-            return;
-        }
-        self.open(node, chat).hub.handle(now, event);
-        self.settle_hub(node, chat);
-    }
-
-    /// Hands an event to a replica's machine, and carries out what it asks for.
-    pub(crate) fn tell_replica(&mut self, node: NodeAt, event: ReplicaEvent) {
-        let now = self.state.now;
-        self.node(node).replica.handle(now, event);
-        self.settle_replica(node);
     }
 }

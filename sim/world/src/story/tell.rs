@@ -15,9 +15,10 @@ use super::untold::{Untold, untold};
 use crate::choice::{ChatAt, Choice, From, NodeAt, ViewerAt};
 use crate::damage::{Heard, Testimony};
 use crate::recording::Recording;
+use crate::setup::{Budget, Setup};
 use crate::trace::{Line, Trace};
 use crate::walk::{Verdict, judged};
-use crate::world::{Asking, Budget, Setup, World};
+use crate::world::{Asking, World};
 
 /// How long a user waits for an answer, and a sentence about a model for a run.
 pub(super) const WAIT_MAX: Duration = Duration::from_secs(10);

@@ -1,17 +1,17 @@
-//! Those outside: viewers, users, and models.
+//! Viewers, and their streams.
 
 use mainstem_machine::hub::HubEvent;
-use mainstem_machine::{Completion, Ending, FinishReason, Resume, RunError, SubscriptionId, Usage};
-use mainstem_oracles::{Begin, Evidence, FaultKind, RunEnd, StreamEnd};
+use mainstem_machine::{Ending, Resume, SubscriptionId};
+use mainstem_oracles::{Begin, Evidence, FaultKind, StreamEnd};
 
-use crate::choice::{ChatAt, From, NodeAt, Order, ViewerAt};
+use crate::choice::{From, NodeAt, ViewerAt};
 use crate::hashed::Hashed;
-use crate::node::{Label, Open, Task};
+use crate::node::{Label, Open};
 use crate::trace::Told;
-use crate::world::{Asking, Stream, USER, World, chat_id};
+use crate::world::{Stream, USER, Viewer, World, chat_id};
 
 impl World {
-    fn viewer(&mut self, at: ViewerAt) -> Option<&mut crate::world::Viewer> {
+    fn viewer(&mut self, at: ViewerAt) -> Option<&mut Viewer> {
         self.state.viewers.get_mut(usize::from(at.0))
     }
 
@@ -128,87 +128,5 @@ impl World {
         self.note(Told::Happened, || (at.to_string(), format!("its stream ends: {how:?}")));
         self.observe(Evidence::StreamEnded { stream: id.0, how });
         self.handle(on, chat, HubEvent::Leave { subscription });
-    }
-
-    /// A user asks for something.
-    pub(crate) fn ask_for(&mut self, node: NodeAt, chat: ChatAt, order: Order) {
-        if self.state.budget.requests == 0 || !self.peek(node).is_some_and(|node| node.is_up()) {
-            return;
-        }
-        if let Some((command, text)) = self.command(chat, order) {
-            self.state.budget.requests -= 1;
-            self.ask(node, chat_id(chat), command, text);
-        }
-    }
-
-    /// A user asks again for the first thing that was not answered.
-    pub(crate) fn ask_again(&mut self, node: NodeAt) {
-        let waiting = self.state.asks.iter().position(|ask| ask.stage == Asking::Unanswered);
-        if let Some(at) = waiting.filter(|_| self.peek(node).is_some_and(|node| node.is_up())) {
-            self.send(at, node);
-        }
-    }
-
-    /// A request goes to a replica.
-    pub(crate) fn send(&mut self, at: usize, node: NodeAt) {
-        let ask = &mut self.state.asks[at];
-        ask.stage = Asking::InFlight(node);
-        let (request, key) = (ask.request.clone(), ask.key.clone());
-        let text = ask.text.as_deref().map(str::to_owned);
-        let on = self.name(node);
-        self.observe(Evidence::Asked { caller: USER.into(), key, chat: request.chat, on, text });
-        let chat = crate::world::chat_at(request.chat);
-        self.begin(node, Some(chat), mainstem_machine::OpId(0), Task::User(at, request));
-    }
-
-    /// A model says a part, of about this many bytes.
-    pub(crate) fn say(&mut self, node: NodeAt, chat: ChatAt, bytes: usize) {
-        if self.state.budget.parts == 0 || !self.peek(node).is_some_and(|node| node.is_up()) {
-            return;
-        }
-        let Some(model) = self.node(node).hubs.get_mut(&chat).and_then(|open| open.model.as_mut()) else {
-            return;
-        };
-        model.parts += 1;
-        let mut text = format!("{node}{:?}:{} ", model.episode, model.parts);
-        text.extend(std::iter::repeat_n('.', bytes.saturating_sub(text.len())));
-        let (generation, run) = (model.generation, model.run.0);
-        self.state.budget.parts -= 1;
-        self.observe(Evidence::RunSaid { run, text: text.clone() });
-        self.handle(node, chat, HubEvent::Generated { generation, text });
-    }
-
-    fn take_model(&mut self, node: NodeAt, chat: ChatAt) -> Option<crate::node::Model> {
-        let here = self.state.nodes.get_mut(usize::from(node.0)).filter(|node| node.is_up())?;
-        here.hubs.get_mut(&chat)?.model.take()
-    }
-
-    /// A model ends its answer.
-    pub(crate) fn finish(&mut self, node: NodeAt, chat: ChatAt) {
-        let Some(model) = self.take_model(node, chat) else { return };
-        // Another one for each length of an answer, with and without what it may lack.
-        let usage = Usage { input_tokens: model.episode.history_version.0, output_tokens: model.parts };
-        let completion = Completion {
-            finish_reason: [FinishReason::Stop, FinishReason::Length].get(model.parts as usize % 3).copied(),
-            usage: (!model.parts.is_multiple_of(2)).then_some(usage),
-        };
-        self.observe(Evidence::RunEnded { run: model.run.0, how: RunEnd::Done(completion) });
-        self.handle(node, chat, HubEvent::GenerationDone { generation: model.generation, completion });
-    }
-
-    /// A model fails.
-    pub(crate) fn fail(&mut self, node: NodeAt, chat: ChatAt, retryable: bool) {
-        if self.state.budget.faults == 0 {
-            return;
-        }
-        let Some(model) = self.take_model(node, chat) else { return };
-        self.take_fault();
-        let who = self.name(node);
-        self.fault(if retryable { FaultKind::ModelFails } else { FaultKind::ModelFailsForGood }, who, None);
-        self.observe(Evidence::RunEnded { run: model.run.0, how: RunEnd::Failed });
-        let error = RunError { code: "model_failed".into(), message: "as it was chosen".into() };
-        let (generation, retry_after, entropy) = (model.generation, None, self.next_entropy());
-        let failed = HubEvent::GenerationFailed { generation, error, retryable, retry_after, entropy };
-        self.handle(node, chat, failed);
     }
 }

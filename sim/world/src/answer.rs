@@ -1,0 +1,173 @@
+//! How whoever asked learns what became of an operation.
+
+use std::sync::Arc;
+
+use mainstem_machine::hub::{HubEvent, OpOutcome};
+use mainstem_machine::replica::{Heartbeat, ReplicaEvent};
+use mainstem_machine::{ChatState, OpId, Rejection, Version};
+use mainstem_oracles::{Answer, Evidence};
+
+use crate::choice::{ChatAt, NodeAt};
+use crate::node::{Notice, Operation, Reply, Stage, Task};
+use crate::world::{Asking, World, chat_at, chat_id};
+
+impl World {
+    /// The answer comes.
+    pub(crate) fn answer(&mut self, node: NodeAt, at: usize) {
+        let Operation { chat, op, task, asked, stage, .. } = self.node(node).operations.remove(at);
+        let Stage::Happened(reply) = stage else { unreachable!("an answer follows what happened") };
+        if let Reply::Applied { state, deleted, replayed, answer } = &reply {
+            self.announce(node, task_chat(&task), state.as_ref(), *deleted, *replayed && answer.is_ok());
+        }
+        match (task, reply) {
+            (Task::Bus, _) => self.tell_bus(node, chat, op, true),
+            (Task::Snapshot(_), Reply::Snapshot(read)) => {
+                self.tell(node, chat, HubEvent::SnapshotRead { op, outcome: OpOutcome::Done(read) });
+            }
+            (Task::Page { .. }, Reply::Page(page)) => {
+                self.tell(node, chat, HubEvent::PageRead { op, outcome: OpOutcome::Done(page) });
+            }
+            (Task::History, Reply::History(version)) => self.tell_history(node, chat, op, version),
+            (Task::Apply(_), Reply::Applied { answer, state, .. }) => {
+                let outcome = applied(answer.err(), state);
+                self.tell(node, chat, HubEvent::Applied { op, outcome });
+            }
+            (Task::Acquire(_), Reply::Applied { answer, state, .. }) => {
+                let outcome = applied(answer.err(), state);
+                self.tell_replica(node, ReplicaEvent::Acquired { op, outcome });
+            }
+            (Task::Sync { .. }, Reply::Sync(result)) => {
+                self.tell_replica(node, ReplicaEvent::Synced { op, outcome: OpOutcome::Done(result) });
+            }
+            (Task::Heartbeat(_), Reply::Heartbeat(heartbeat)) => {
+                if let Heartbeat::Confirmed(confirmed) = &heartbeat {
+                    let replica = self.node(node).id.clone();
+                    for (chat, lease) in confirmed.clone() {
+                        self.observe(Evidence::Assured {
+                            replica: replica.clone(),
+                            chat,
+                            lease,
+                            sent: asked,
+                        });
+                    }
+                }
+                self.tell_replica(
+                    node,
+                    ReplicaEvent::HeartbeatResult { op, outcome: OpOutcome::Done(heartbeat) },
+                );
+            }
+            (Task::User(at, _), Reply::Applied { answer, .. }) => {
+                self.answered(at, answer.map_or(Answer::Refused, Answer::Accepted));
+            }
+            (Task::Publish(_), _) => {}
+            (task, reply) => unreachable!("{reply:?} answers {task:?}"),
+        }
+    }
+
+    fn tell(&mut self, node: NodeAt, chat: Option<ChatAt>, event: HubEvent) {
+        self.handle(node, chat.expect("a hub's operation is about its chat"), event);
+    }
+
+    fn tell_bus(&mut self, node: NodeAt, chat: Option<ChatAt>, op: OpId, established: bool) {
+        match chat {
+            Some(chat) => self.handle(node, chat, HubEvent::BusSubscribed { op, established }),
+            None => self.tell_replica(node, ReplicaEvent::BusSubscribed { op, established }),
+        }
+    }
+
+    fn tell_history(&mut self, node: NodeAt, chat: Option<ChatAt>, op: OpId, version: Option<Version>) {
+        let Some(version) = version else {
+            return self.tell(node, chat, HubEvent::HistoryLoaded { op, outcome: OpOutcome::Refused });
+        };
+        let open = chat.and_then(|chat| self.node(node).hubs.get_mut(&chat));
+        if let Some(open) = open {
+            open.histories.insert(op, version);
+        }
+        self.tell(node, chat, HubEvent::HistoryLoaded { op, outcome: OpOutcome::Done(version) });
+    }
+
+    /// What was committed is announced: at once here, by the bus to the others.
+    fn announce(
+        &mut self,
+        node: NodeAt,
+        chat: ChatAt,
+        state: Option<&Arc<ChatState>>,
+        deleted: bool,
+        again: bool,
+    ) {
+        let notice = match state {
+            Some(state) => {
+                if !deleted {
+                    self.handle(node, chat, HubEvent::Committed { state: state.clone() });
+                }
+                Notice::of(state, deleted)
+            }
+            // It was committed, but could not be announced then.
+            None if again => match self.state.rows.state(chat_id(chat)) {
+                Some(state) => Notice::of(state, false),
+                None => return,
+            },
+            None => return,
+        };
+        self.handle(node, chat, HubEvent::Hint { snapshot_version: notice.version });
+        if notice.free {
+            let (chat, status) = (notice.chat, notice.status);
+            self.tell_replica(node, ReplicaEvent::Free { chat, status });
+        }
+        let waiting = self.node(node).operations.iter_mut().find_map(|operation| match &mut operation.task {
+            Task::Publish(waiting) if waiting.chat == notice.chat && operation.stage == Stage::Asked => {
+                Some(waiting)
+            }
+            _ => None,
+        });
+        match waiting {
+            Some(waiting) if waiting.version < notice.version => *waiting = notice,
+            Some(_) => {}
+            None => self.begin(node, Some(chat), OpId(0), Task::Publish(notice)),
+        }
+    }
+
+    /// Whoever asked is told that it did not happen, or that nobody knows.
+    pub(crate) fn fail_operation(&mut self, node: NodeAt, operation: &Operation, unknown: bool) {
+        fn lost<T>(unknown: bool) -> OpOutcome<T> {
+            if unknown { OpOutcome::Unknown } else { OpOutcome::Refused }
+        }
+        let Operation { chat, op, task, .. } = operation;
+        let (chat, op) = (*chat, *op);
+        match task {
+            Task::Bus => self.tell_bus(node, chat, op, false),
+            Task::Snapshot(_) => self.tell(node, chat, HubEvent::SnapshotRead { op, outcome: lost(unknown) }),
+            Task::Page { .. } => self.tell(node, chat, HubEvent::PageRead { op, outcome: lost(unknown) }),
+            Task::History => self.tell(node, chat, HubEvent::HistoryLoaded { op, outcome: lost(unknown) }),
+            Task::Apply(_) => self.tell(node, chat, HubEvent::Applied { op, outcome: lost(unknown) }),
+            Task::Acquire(_) => {
+                self.tell_replica(node, ReplicaEvent::Acquired { op, outcome: lost(unknown) })
+            }
+            Task::Sync { .. } => self.tell_replica(node, ReplicaEvent::Synced { op, outcome: lost(unknown) }),
+            Task::Heartbeat(_) => {
+                self.tell_replica(node, ReplicaEvent::HeartbeatResult { op, outcome: lost(unknown) });
+            }
+            Task::User(at, _) => self.state.asks[*at].stage = Asking::Unanswered,
+            Task::Publish(_) => {}
+        }
+    }
+}
+
+fn task_chat(task: &Task) -> ChatAt {
+    match task {
+        Task::Apply(request) | Task::Acquire(request) | Task::User(_, request) => chat_at(request.chat),
+        task => unreachable!("{task:?} changes no chat"),
+    }
+}
+
+fn applied(
+    rejection: Option<Rejection>,
+    state: Option<Arc<ChatState>>,
+) -> OpOutcome<Result<Arc<ChatState>, Rejection>> {
+    match (rejection, state) {
+        (Some(rejection), _) => OpOutcome::Done(Err(rejection)),
+        (None, Some(state)) => OpOutcome::Done(Ok(state)),
+        // A runner's command always changes something if it is accepted.
+        (None, None) => OpOutcome::Refused,
+    }
+}

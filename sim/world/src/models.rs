@@ -1,0 +1,62 @@
+//! Models, and what they say.
+
+use mainstem_machine::hub::HubEvent;
+use mainstem_machine::{Completion, FinishReason, RunError, Usage};
+use mainstem_oracles::{Evidence, FaultKind, RunEnd};
+
+use crate::choice::{ChatAt, NodeAt};
+use crate::node::Model;
+use crate::world::World;
+
+impl World {
+    /// A model says a part, of about this many bytes.
+    pub(crate) fn say(&mut self, node: NodeAt, chat: ChatAt, bytes: usize) {
+        if self.state.budget.parts == 0 || !self.peek(node).is_some_and(|node| node.is_up()) {
+            return;
+        }
+        let Some(model) = self.node(node).hubs.get_mut(&chat).and_then(|open| open.model.as_mut()) else {
+            return;
+        };
+        model.parts += 1;
+        let mut text = format!("{node}{:?}:{} ", model.episode, model.parts);
+        text.extend(std::iter::repeat_n('.', bytes.saturating_sub(text.len())));
+        let (generation, run) = (model.generation, model.run.0);
+        self.state.budget.parts -= 1;
+        self.observe(Evidence::RunSaid { run, text: text.clone() });
+        self.handle(node, chat, HubEvent::Generated { generation, text });
+    }
+
+    fn take_model(&mut self, node: NodeAt, chat: ChatAt) -> Option<Model> {
+        let here = self.state.nodes.get_mut(usize::from(node.0)).filter(|node| node.is_up())?;
+        here.hubs.get_mut(&chat)?.model.take()
+    }
+
+    /// A model ends its answer.
+    pub(crate) fn finish(&mut self, node: NodeAt, chat: ChatAt) {
+        let Some(model) = self.take_model(node, chat) else { return };
+        // Another one for each length of an answer, with and without what it may lack.
+        let usage = Usage { input_tokens: model.episode.history_version.0, output_tokens: model.parts };
+        let completion = Completion {
+            finish_reason: [FinishReason::Stop, FinishReason::Length].get(model.parts as usize % 3).copied(),
+            usage: (!model.parts.is_multiple_of(2)).then_some(usage),
+        };
+        self.observe(Evidence::RunEnded { run: model.run.0, how: RunEnd::Done(completion) });
+        self.handle(node, chat, HubEvent::GenerationDone { generation: model.generation, completion });
+    }
+
+    /// A model fails.
+    pub(crate) fn fail(&mut self, node: NodeAt, chat: ChatAt, retryable: bool) {
+        if self.state.budget.faults == 0 {
+            return;
+        }
+        let Some(model) = self.take_model(node, chat) else { return };
+        self.take_fault();
+        let who = self.name(node);
+        self.fault(if retryable { FaultKind::ModelFails } else { FaultKind::ModelFailsForGood }, who, None);
+        self.observe(Evidence::RunEnded { run: model.run.0, how: RunEnd::Failed });
+        let error = RunError { code: "model_failed".into(), message: "as it was chosen".into() };
+        let (generation, retry_after, entropy) = (model.generation, None, self.next_entropy());
+        let failed = HubEvent::GenerationFailed { generation, error, retryable, retry_after, entropy };
+        self.handle(node, chat, failed);
+    }
+}

@@ -1,0 +1,77 @@
+//! How a world is set up, and how much may happen in it that need not.
+
+use std::time::Duration;
+
+/// How large a world is, and how it is set up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Setup {
+    /// Replicas, all of them up.
+    pub replicas: u8,
+    /// Chats, each created with a message.
+    pub chats: u8,
+    /// Viewers; the first watches the first chat, and so on.
+    pub viewers: u8,
+    /// Runs at once, at each replica.
+    pub workers: usize,
+    /// How long a lease lasts.
+    pub lease_ttl: Duration,
+    /// How often a replica looks for news.
+    pub poll_interval: Duration,
+    /// Bytes of an answer.
+    pub episode_bytes_max: usize,
+    /// Messages that a snapshot carries.
+    pub tail_messages_max: usize,
+    /// How often leases are renewed; `None` for three times before they expire.
+    pub heartbeat: Option<Duration>,
+    /// There is no chat until somebody creates it.
+    pub empty: bool,
+    /// What may happen that need not.
+    pub budget: Budget,
+}
+
+impl Setup {
+    pub(crate) fn heartbeat(&self) -> Duration {
+        self.heartbeat.unwrap_or(self.lease_ttl / 3)
+    }
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            replicas: 2,
+            chats: 1,
+            viewers: 1,
+            workers: 4,
+            lease_ttl: Duration::from_secs(15),
+            poll_interval: Duration::from_secs(5),
+            episode_bytes_max: 160,
+            tail_messages_max: 3,
+            heartbeat: None,
+            empty: false,
+            budget: Budget::default(),
+        }
+    }
+}
+
+/// How much may still happen that need not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Budget {
+    /// Things that go wrong.
+    pub faults: u16,
+    /// Things that take their time.
+    pub delays: u16,
+    /// Requests of users.
+    pub requests: u16,
+    /// Times that a viewer comes or goes.
+    pub moves: u16,
+    /// Parts that models say.
+    pub parts: u16,
+    /// Times that nothing happens until something is due.
+    pub passes: u16,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { faults: 20, delays: 20, requests: 20, moves: 20, parts: 60, passes: u16::MAX }
+    }
+}
