@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mainstem_world::{Budget, Class, Run, Setup, Verdict, count_marks, tell, walk_by_numbers};
+use mainstem_world::{Budget, Choice, Class, Run, Setup, Verdict, count_marks, tell, walk_by_numbers};
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestError, TestRng, TestRunner};
 
@@ -21,13 +21,6 @@ const CASES: u32 = 600;
 const CHOSEN_MIN: usize = 5;
 /// Rare situations that this many runs may miss.
 const MARKS_MISSED_MAX: usize = 2;
-#[rustfmt::skip]
-const CHOICES: [&str; 39] = [
-    "answer-dial", "ask", "ask-again", "break-bus", "break-link", "carry", "crash", "drain", "exit", "fail",
-    "fail-for-good", "finish", "hand-over", "happen", "hold", "hold-link", "hold-notices", "late", "leave", "lose",
-    "lose-answer", "lose-notice", "lose-request", "lost", "notice", "pass", "pause", "read", "refuse", "relay",
-    "repeat-notice", "resume", "say", "say-many", "say-much", "stall", "start", "stray", "watch",
-];
 
 fn setup() -> impl Strategy<Value = Setup> {
     let few = || prop_oneof![1 => 0u16..3, 2 => 0u16..40];
@@ -107,8 +100,8 @@ fn whatever_comes_late_twice_or_not_at_all_the_guarantees_and_the_laws_hold() {
         panic!("{why}");
     }
     if whole {
-        let times = |name| chosen.borrow().get(name).copied().unwrap_or_default();
-        let seldom: Vec<_> = CHOICES.into_iter().filter(|name| times(*name) < CHOSEN_MIN).collect();
+        let times = |name: &str| chosen.borrow().get(name).copied().unwrap_or_default();
+        let seldom: Vec<_> = Choice::names().filter(|name| times(name) < CHOSEN_MIN).collect();
         assert!(seldom.is_empty(), "D2: {seldom:?} were chosen less than {CHOSEN_MIN} times");
         let never: Vec<_> = marks.iter().filter(|(_, times)| **times == 0).map(|(mark, _)| mark).collect();
         assert!(never.len() <= MARKS_MISSED_MAX, "D2: never: {never:?}");

@@ -145,48 +145,100 @@ impl FromStr for Order {
     }
 }
 
+/// Choices with their names, by what they are about: for each name one choice, both ways.
+macro_rules! choices {
+    (
+        node { $($node:ident $node_word:literal),+ $(,)? }
+        chat { $($chat:ident $chat_word:literal),+ $(,)? }
+        viewer { $($viewer:ident $viewer_word:literal),+ $(,)? }
+        order { $($order:ident $order_word:literal),+ $(,)? }
+        other { $($other_word:literal),+ $(,)? }
+    ) => {
+        /// The names of all choices.
+        const NAMES: &[&str] =
+            &[$($node_word,)+ $($chat_word,)+ $($viewer_word,)+ $($order_word,)+ $($other_word),+];
+
+        impl Choice {
+            /// The words of a choice that is told by a name and where it happens.
+            fn write(&self, f: &mut fmt::Formatter<'_>) -> Option<fmt::Result> {
+                Some(match self {
+                    $(Self::$node(node) => write!(f, "{} {node}", $node_word),)+
+                    $(Self::$chat(node, chat) => write!(f, "{} {node} {chat}", $chat_word),)+
+                    $(Self::$viewer(viewer) => write!(f, "{} {viewer}", $viewer_word),)+
+                    $(Self::$order(node, chat, order) => write!(f, "{} {node} {chat} {order}", $order_word),)+
+                    _ => return None,
+                })
+            }
+
+            fn read(words: &[&str]) -> Option<Self> {
+                Some(match *words {
+                    $([$node_word, node] => Self::$node(to(node)?),)+
+                    $([$chat_word, node, chat] => Self::$chat(to(node)?, to(chat)?),)+
+                    $([$viewer_word, viewer] => Self::$viewer(to(viewer)?),)+
+                    $([$order_word, node, chat, order] => Self::$order(to(node)?, to(chat)?, to(order)?),)+
+                    _ => return None,
+                })
+            }
+        }
+    };
+}
+
+choices! {
+    node {
+        Notice "notice", LoseNotice "lose-notice", RepeatNotice "repeat-notice", HoldNotices "hold-notices",
+        BreakBus "break-bus", AskAgain "ask-again", MayWork "may-work", MayNotWork "may-not-work", Crash "crash",
+        Lost "lost", Start "start", Pause "pause", Resume "resume", Drain "drain", HandOver "hand-over", Exit "exit",
+    }
+    chat {
+        Create "create", AnswerDial "answer-dial", Relay "relay", HoldLink "hold-link", BreakLink "break-link",
+        Say "say", SayMuch "say-much", SayMany "say-many", Finish "finish", Fail "fail", FailForGood "fail-for-good",
+    }
+    viewer { Read "read", Lose "lose", Leave "leave", Stall "stall" }
+    order { Ask "ask" }
+    other {
+        "carry", "happen", "hold", "late", "refuse", "lose-request", "lose-answer", "stray", "pass", "watch",
+    }
+}
+
+/// What only stories choose.
+const OF_STORIES: &[&str] = &["create", "may-work", "may-not-work"];
+
+impl Choice {
+    /// The names of the choices that a walk may come by.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        NAMES.iter().copied().filter(|name| !OF_STORIES.contains(name))
+    }
+}
+
 impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Operation { node, chat: Some(chat), kind, how } => write!(f, "{how} {node} {chat} {kind}"),
             Self::Operation { node, chat: None, kind, how } => write!(f, "{how} {node} {kind}"),
             Self::Stray => f.write_str("stray"),
-            Self::Notice(node) => write!(f, "notice {node}"),
-            Self::LoseNotice(node) => write!(f, "lose-notice {node}"),
-            Self::RepeatNotice(node) => write!(f, "repeat-notice {node}"),
-            Self::HoldNotices(node) => write!(f, "hold-notices {node}"),
-            Self::BreakBus(node) => write!(f, "break-bus {node}"),
-            Self::AnswerDial(node, chat) => write!(f, "answer-dial {node} {chat}"),
-            Self::Relay(node, chat) => write!(f, "relay {node} {chat}"),
-            Self::HoldLink(node, chat) => write!(f, "hold-link {node} {chat}"),
-            Self::BreakLink(node, chat) => write!(f, "break-link {node} {chat}"),
-            Self::Say(node, chat) => write!(f, "say {node} {chat}"),
-            Self::SayMuch(node, chat) => write!(f, "say-much {node} {chat}"),
-            Self::SayMany(node, chat) => write!(f, "say-many {node} {chat}"),
-            Self::Finish(node, chat) => write!(f, "finish {node} {chat}"),
-            Self::Fail(node, chat) => write!(f, "fail {node} {chat}"),
-            Self::FailForGood(node, chat) => write!(f, "fail-for-good {node} {chat}"),
             Self::Watch(viewer, node, from) => write!(f, "watch {viewer} {node} {from}"),
-            Self::Read(viewer) => write!(f, "read {viewer}"),
-            Self::Lose(viewer) => write!(f, "lose {viewer}"),
-            Self::Leave(viewer) => write!(f, "leave {viewer}"),
-            Self::Stall(viewer) => write!(f, "stall {viewer}"),
-            Self::Ask(node, chat, order) => write!(f, "ask {node} {chat} {order}"),
-            Self::Create(node, chat) => write!(f, "create {node} {chat}"),
-            Self::AskAgain(node) => write!(f, "ask-again {node}"),
             Self::Pass => f.write_str("pass"),
-            Self::PassAtMost(span) => write!(f, "pass {}us", span.as_micros()),
-            Self::MayWork(node) => write!(f, "may-work {node}"),
-            Self::MayNotWork(node) => write!(f, "may-not-work {node}"),
-            Self::Crash(node) => write!(f, "crash {node}"),
-            Self::Lost(node) => write!(f, "lost {node}"),
-            Self::Start(node) => write!(f, "start {node}"),
-            Self::Pause(node) => write!(f, "pause {node}"),
-            Self::Resume(node) => write!(f, "resume {node}"),
-            Self::Drain(node) => write!(f, "drain {node}"),
-            Self::HandOver(node) => write!(f, "hand-over {node}"),
-            Self::Exit(node) => write!(f, "exit {node}"),
+            Self::PassAtMost(span) => write!(f, "pass {}", Micros(*span)),
+            choice => choice.write(f).expect("every other choice has a name and a place"),
         }
+    }
+}
+
+/// A span as it is written.
+struct Micros(Duration);
+
+impl fmt::Display for Micros {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}us", self.0.as_micros())
+    }
+}
+
+impl FromStr for Micros {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let micros = text.strip_suffix("us").and_then(|micros| micros.parse().ok());
+        micros.map(|micros| Self(Duration::from_micros(micros))).ok_or(())
     }
 }
 
@@ -199,59 +251,19 @@ impl FromStr for Choice {
     }
 }
 
+fn to<T: FromStr>(word: &str) -> Option<T> {
+    word.parse().ok()
+}
+
 fn parse(words: &[&str]) -> Option<Choice> {
-    fn to<T: FromStr>(word: &str) -> Option<T> {
-        word.parse().ok()
+    if let Some(choice) = Choice::read(words) {
+        return Some(choice);
     }
-    let of_node: Option<fn(NodeAt) -> Choice> = match words[..] {
-        ["notice", _] => Some(Choice::Notice),
-        ["lose-notice", _] => Some(Choice::LoseNotice),
-        ["repeat-notice", _] => Some(Choice::RepeatNotice),
-        ["hold-notices", _] => Some(Choice::HoldNotices),
-        ["break-bus", _] => Some(Choice::BreakBus),
-        ["ask-again", _] => Some(Choice::AskAgain),
-        ["may-work", _] => Some(Choice::MayWork),
-        ["may-not-work", _] => Some(Choice::MayNotWork),
-        ["crash", _] => Some(Choice::Crash),
-        ["lost", _] => Some(Choice::Lost),
-        ["start", _] => Some(Choice::Start),
-        ["pause", _] => Some(Choice::Pause),
-        ["resume", _] => Some(Choice::Resume),
-        ["drain", _] => Some(Choice::Drain),
-        ["hand-over", _] => Some(Choice::HandOver),
-        ["exit", _] => Some(Choice::Exit),
-        _ => None,
-    };
-    if let Some(of_node) = of_node {
-        return Some(of_node(to(words[1])?));
-    }
-    let of_chat: Option<fn(NodeAt, ChatAt) -> Choice> = match words[..] {
-        ["create", _, _] => Some(Choice::Create),
-        ["answer-dial", _, _] => Some(Choice::AnswerDial),
-        ["relay", _, _] => Some(Choice::Relay),
-        ["hold-link", _, _] => Some(Choice::HoldLink),
-        ["break-link", _, _] => Some(Choice::BreakLink),
-        ["say", _, _] => Some(Choice::Say),
-        ["say-much", _, _] => Some(Choice::SayMuch),
-        ["say-many", _, _] => Some(Choice::SayMany),
-        ["finish", _, _] => Some(Choice::Finish),
-        ["fail", _, _] => Some(Choice::Fail),
-        ["fail-for-good", _, _] => Some(Choice::FailForGood),
-        _ => None,
-    };
-    if let Some(of_chat) = of_chat {
-        return Some(of_chat(to(words[1])?, to(words[2])?));
-    }
-    Some(match words[..] {
+    Some(match *words {
         ["stray"] => Choice::Stray,
         ["pass"] => Choice::Pass,
-        ["pass", span] => Choice::PassAtMost(Duration::from_micros(to(span.strip_suffix("us")?)?)),
+        ["pass", span] => Choice::PassAtMost(to::<Micros>(span)?.0),
         ["watch", viewer, node, from] => Choice::Watch(to(viewer)?, to(node)?, to(from)?),
-        ["read", viewer] => Choice::Read(to(viewer)?),
-        ["lose", viewer] => Choice::Lose(to(viewer)?),
-        ["leave", viewer] => Choice::Leave(to(viewer)?),
-        ["stall", viewer] => Choice::Stall(to(viewer)?),
-        ["ask", node, chat, order] => Choice::Ask(to(node)?, to(chat)?, to(order)?),
         [how, node, chat, kind] => {
             Choice::Operation { node: to(node)?, chat: Some(to(chat)?), kind: to(kind)?, how: to(how)? }
         }
