@@ -148,9 +148,20 @@ pub(crate) fn walk(args: &WalkArgs) -> anyhow::Result<u8> {
     for mark in &missed {
         println!("the mark {mark:?} was never passed in {} seeds", walked.seeds);
     }
-    let Some((seed, run)) = walked.first.first() else { return Ok(u8::from(!missed.is_empty())) };
+    let held_nothing = held_nothing(&walked.held_nothing());
+    let Some((seed, run)) = walked.first.first() else {
+        return Ok(u8::from(held_nothing || !missed.is_empty()));
+    };
     let whence = format!("seed {seed} of walk, {} choices", run.recording.choices.len());
     fail(run, &whence, &args.output, &without)
+}
+
+/// Says which judges held nothing, if any did.
+fn held_nothing(guarantees: &[Guarantee]) -> bool {
+    for guarantee in guarantees {
+        println!("{guarantee}: whatever was judged was excused, so that nothing was held");
+    }
+    !guarantees.is_empty()
 }
 
 /// A line of results, as that of a run of the cluster.
@@ -194,6 +205,7 @@ fn summary(walked: &Walked) -> String {
         100.0 * seen.chance(),
         seen.expected_new(),
     ));
+    text.push_str(&walked.dockets.to_string());
     text.push_str(&format!("not clean   {}\n", walked.failed));
     text
 }
@@ -232,6 +244,8 @@ pub(crate) fn explore(args: &ExploreArgs) -> anyhow::Result<u8> {
     println!(
         "allowed     {faults} faults, {delays} delays, {requests} requests, {moves} moves of viewers, {parts} parts, {passes} passes of time"
     );
+    print!("{}", seen.dockets);
+    let held_nothing = held_nothing(&seen.held_nothing());
     match (&seen.broken, seen.complete) {
         (Some(_), _) => println!("seen        up to the first that is not clean"),
         (None, true) => println!("seen        everything that is allowed"),
@@ -248,7 +262,13 @@ pub(crate) fn explore(args: &ExploreArgs) -> anyhow::Result<u8> {
         std::fs::write(results, format!("{line}\n"))
             .with_context(|| format!("writing {}", results.display()))?;
     }
-    let Some(run) = &seen.broken else { return Ok(if seen.complete { 0 } else { INCOMPLETE }) };
+    let Some(run) = &seen.broken else {
+        return Ok(match (held_nothing, seen.complete) {
+            (true, _) => 1,
+            (false, true) => 0,
+            (false, false) => INCOMPLETE,
+        });
+    };
     let whence = format!("explore, {} choices", run.recording.choices.len());
     fail(run, &whence, &args.output, &without)
 }

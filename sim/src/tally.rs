@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use mainstem_machine::{ChatId, ChatState, Status, Time};
-use mainstem_oracles::{Docket, FaultKind, Guarantee};
+use mainstem_oracles::{Docket, Dockets};
 use serde::{Deserialize, Serialize};
 
 /// The counters of one run. Cheap to clone.
@@ -27,12 +27,9 @@ pub struct Counts {
     pub phases: BTreeMap<String, BTreeMap<String, u64>>,
     /// How often each mark was reached.
     pub marks: BTreeMap<String, u64>,
-    /// How often the judge of each guarantee had something to judge ...
-    #[serde(default)]
-    pub judged: BTreeMap<Guarantee, u64>,
-    /// ... and objected to nothing only because of a fault of this kind.
-    #[serde(default)]
-    pub excused: BTreeMap<Guarantee, BTreeMap<FaultKind, u64>>,
+    /// What the judges were asked, and what they excused.
+    #[serde(flatten)]
+    pub dockets: Dockets,
     /// Parts that viewers received.
     pub parts: u64,
     /// Virtual time, in milliseconds.
@@ -64,13 +61,8 @@ impl Tally {
     /// The judges' docket at the end of the run.
     pub(crate) fn judged(&self, docket: &Docket) {
         self.with(|state| {
-            let counts = &mut state.counts;
-            let asked = Guarantee::ALL.iter().map(|guarantee| (*guarantee, docket.asked(*guarantee)));
-            counts.judged = asked.filter(|(_, asked)| *asked > 0).collect();
-            counts.excused.clear();
-            for ((guarantee, kind), count) in docket.excused() {
-                counts.excused.entry(guarantee).or_default().insert(kind, count);
-            }
+            state.counts.dockets = Dockets::default();
+            state.counts.dockets.enter(docket);
         });
     }
 
@@ -115,13 +107,7 @@ impl Counts {
         for (mark, count) in &other.marks {
             *entry(&mut self.marks, mark) += count;
         }
-        for (guarantee, count) in &other.judged {
-            *self.judged.entry(*guarantee).or_default() += count;
-        }
-        for (guarantee, kinds) in &other.excused {
-            let mine = self.excused.entry(*guarantee).or_default();
-            kinds.iter().for_each(|(kind, count)| *mine.entry(*kind).or_default() += count);
-        }
+        self.dockets.add(&other.dockets);
         self.parts += other.parts;
         self.simulated_ms += other.simulated_ms;
     }

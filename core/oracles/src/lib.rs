@@ -43,7 +43,7 @@ mod stale;
 mod who_may;
 mod work_starts;
 
-pub use docket::Docket;
+pub use docket::{Docket, Dockets};
 pub use evidence::{
     Answer, Begin, Committed, Evidence, Life, Name, Operation, RunEnd, RunId, Settings, StreamEnd, StreamId,
 };

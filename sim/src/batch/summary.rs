@@ -55,11 +55,7 @@ impl Summary {
 
     /// Judges that had something to judge, and excused all of it: they held nothing.
     pub fn excused_everything(&self) -> Vec<Guarantee> {
-        let Counts { judged, excused, .. } = &self.counts;
-        let all = judged.iter().filter(|(guarantee, asked)| {
-            excused.get(guarantee).is_some_and(|kinds| kinds.values().sum::<u64>() >= **asked)
-        });
-        all.map(|(guarantee, _)| *guarantee).collect()
+        self.counts.dockets.excused_everything()
     }
 
     /// Judges that never had anything to judge. Meaningful only for a large batch.
@@ -68,7 +64,7 @@ impl Summary {
             return vec![];
         }
         let judges = ORACLES.iter().map(|entry| entry.id).filter(|id| Some(*id) != self.without_oracle);
-        judges.filter(|guarantee| !self.counts.judged.contains_key(guarantee)).collect()
+        judges.filter(|guarantee| !self.counts.dockets.judged.contains_key(guarantee)).collect()
     }
 
     /// The exit code of a program for this batch.
@@ -123,7 +119,7 @@ impl fmt::Display for Summary {
         for mark in MARKS {
             writeln!(f, "  {mark:<46} {:>9}", marks.get(mark).copied().unwrap_or_default())?;
         }
-        self.write_judged(f)?;
+        write!(f, "{}", self.counts.dockets)?;
         if let Some((seed, wall_ms)) = self.slowest {
             writeln!(f, "slowest     seed {seed}, {wall_ms} ms")?;
         }
@@ -143,24 +139,6 @@ impl fmt::Display for Summary {
     }
 }
 
-impl Summary {
-    /// What was judged under each guarantee, and what was excused because of which faults.
-    fn write_judged(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Counts { judged, excused, .. } = &self.counts;
-        writeln!(f, "judged      by each guarantee, and of that excused")?;
-        for (guarantee, asked) in judged {
-            let kinds = excused.get(guarantee);
-            let mut most: Vec<_> = kinds.into_iter().flatten().collect();
-            most.sort_by_key(|(kind, count)| (std::cmp::Reverse(**count), **kind));
-            let all: u64 = most.iter().map(|(_, count)| **count).sum();
-            let most: Vec<_> = most.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
-            let of = if most.is_empty() { String::new() } else { format!(": {}", most.join(", ")) };
-            writeln!(f, "  {guarantee:<4} {asked:>12} {all:>8}{of}")?;
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,7 +151,7 @@ mod tests {
                 let mut counts = Counts::default();
                 let marks = MARKS.into_iter().filter(|mark| seed == 7 && Some(*mark) != left_out);
                 counts.marks.extend(marks.map(|mark| (mark.to_owned(), 1)));
-                counts.judged.extend(ORACLES.iter().map(|oracle| (oracle.id, 1)));
+                counts.dockets.judged.extend(ORACLES.iter().map(|oracle| (oracle.id, 1)));
                 summary.add(SeedResult { seed, asked: vec![], ..result(counts) });
             }
             summary
@@ -216,8 +194,11 @@ mod tests {
         let batch = |excused: u64| {
             let mut summary = batch(true);
             let mut counts = Counts::default();
-            counts.judged.insert(Guarantee::S7, 5);
-            counts.excused.insert(Guarantee::S7, [(mainstem_oracles::FaultKind::Drain, excused)].into());
+            counts.dockets.judged.insert(Guarantee::S7, 5);
+            counts
+                .dockets
+                .excused
+                .insert(Guarantee::S7, [(mainstem_oracles::FaultKind::Drain, excused)].into());
             summary.add(result(counts));
             summary
         };

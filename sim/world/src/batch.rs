@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use mainstem_oracles::Guarantee;
+use mainstem_oracles::{Dockets, Guarantee};
 
 use crate::branch::Tree;
 use crate::marks::{Marks, add, count_marks, missed};
@@ -17,6 +17,8 @@ use crate::world::World;
 const FAILED_MAX: usize = 20;
 /// In one run of so many, the situations are looked at: it takes a part of the time of a run.
 const RUNS_PER_LOOK: u64 = 8;
+/// In fewer runs, a judge may have little to judge.
+pub(crate) const RUNS_FOR_EXCUSES: u64 = 100;
 /// Seeds that a thread takes at a time.
 const CHUNK: u64 = 16;
 
@@ -52,6 +54,8 @@ pub struct Walked {
     pub first: Vec<(u64, Run)>,
     /// How often each mark was passed.
     pub marks: Marks,
+    /// What the judges were asked, and what they excused.
+    pub dockets: Dockets,
     /// The situations of some runs.
     pub sightings: Sightings,
     /// How long it took.
@@ -108,10 +112,11 @@ impl Batch<'_> {
 }
 
 impl Walked {
-    fn take(&mut self, seed: u64, Tree { run, runs, choices }: Tree) {
+    fn take(&mut self, seed: u64, Tree { run, runs, choices, dockets }: Tree) {
         self.seeds += 1;
         self.runs += runs;
         self.choices += choices;
+        self.dockets.add(&dockets);
         if run.verdict != Verdict::Clean {
             self.failed += 1;
             if self.first.len() < FAILED_MAX {
@@ -125,6 +130,7 @@ impl Walked {
         self.runs += part.runs;
         self.choices += part.choices;
         self.failed += part.failed;
+        self.dockets.add(&part.dockets);
         self.first.extend(part.first);
         self.first.sort_by_key(|(seed, _)| *seed);
         self.first.truncate(FAILED_MAX);
@@ -136,8 +142,45 @@ impl Walked {
         missed(&self.marks, self.seeds)
     }
 
+    /// Judges that held nothing in a batch of a size that says something: whatever they were asked, they excused.
+    pub fn held_nothing(&self) -> Vec<Guarantee> {
+        if self.runs < RUNS_FOR_EXCUSES { vec![] } else { self.dockets.excused_everything() }
+    }
+
     /// Marks that no run passed.
     pub fn never(&self) -> Vec<&'static str> {
         self.marks.iter().filter(|(_, count)| **count == 0).map(|(mark, _)| *mark).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mainstem_oracles::FaultKind;
+
+    use super::*;
+
+    #[test]
+    fn a_judge_that_excused_everything_held_nothing() {
+        let walked = |runs, excused| {
+            let mut walked = Walked { runs, ..Walked::default() };
+            walked.dockets.judged.insert(Guarantee::S7, 5);
+            walked.dockets.excused.insert(Guarantee::S7, [(FaultKind::Drain, excused)].into());
+            walked.held_nothing()
+        };
+        assert_eq!(walked(RUNS_FOR_EXCUSES, 4), vec![]);
+        assert_eq!(walked(RUNS_FOR_EXCUSES, 5), vec![Guarantee::S7]);
+        assert_eq!(walked(RUNS_FOR_EXCUSES - 1, 5), vec![], "a small batch says nothing");
+    }
+
+    #[test]
+    fn what_the_judges_of_all_runs_were_asked_is_counted() {
+        let walk = |seeds| {
+            Batch { seeds, limit: None, jobs: 2, choices: 100, stop: false, without: &[] }.run(|_, _| {})
+        };
+        let (few, more) = (walk(0..40), walk(0..80));
+        let sum = |walked: &Walked| walked.dockets.judged.values().sum::<u64>();
+        assert!(0 < sum(&few) && sum(&few) < sum(&more));
+        assert!(few.dockets.judged.contains_key(&Guarantee::L1), "{}", few.dockets);
+        assert!(more.dockets.excused.contains_key(&Guarantee::B3), "{}", more.dockets);
     }
 }

@@ -1,14 +1,14 @@
 //! A walk that branches: where it passes a rare mark, the world is kept, and further runs go on from there. What it
 //! takes to come there is paid for once, and bugs lie near rare marks.
 
-use mainstem_oracles::{Guarantee, Judge};
+use mainstem_oracles::{Dockets, Guarantee, Judge};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use crate::marks::{listening, take_rare};
 use crate::recording::Recording;
 use crate::setup::Setup;
-use crate::walk::{Run, Taste, Verdict, draw, draw_setup, judged};
+use crate::walk::{Run, Taste, Verdict, draw, draw_setup, ended};
 use crate::world::World;
 
 /// Worlds that are kept of a run.
@@ -25,6 +25,8 @@ pub(crate) struct Tree {
     /// Runs, and choices in them.
     pub(crate) runs: u64,
     pub(crate) choices: u64,
+    /// What the judges of all runs were asked, and what they excused.
+    pub(crate) dockets: Dockets,
 }
 
 /// A world that passed a rare mark, after so many choices.
@@ -39,9 +41,9 @@ impl Tree {
         listening(|| {
             let mut rng = StdRng::seed_from_u64(seed);
             let setup = draw_setup(&mut rng);
-            let mut kept = vec![];
-            let run = trunk(&mut rng, setup, steps, without, &mut kept, see);
-            let mut tree = Self { runs: 1, choices: run.recording.choices.len() as u64, run };
+            let (mut kept, mut dockets) = (vec![], Dockets::default());
+            let run = trunk(&mut rng, setup, steps, without, &mut kept, &mut dockets, see);
+            let mut tree = Self { runs: 1, choices: run.recording.choices.len() as u64, run, dockets };
             for kept in &kept {
                 for _ in 0..BRANCHES {
                     if tree.run.verdict != Verdict::Clean {
@@ -59,7 +61,7 @@ impl Tree {
         let taste = Taste::draw(rng);
         let mut choices = self.run.recording.choices[..kept.at].to_vec();
         let mut possible = vec![];
-        let verdict = judged(|| {
+        let walked = || {
             let mut world = kept.world.clone();
             for _ in 0..BRANCH_CHOICES {
                 if world.verdict().is_some() {
@@ -71,7 +73,8 @@ impl Tree {
                 world.step(choice);
             }
             world
-        });
+        };
+        let verdict = ended(walked, &mut self.dockets);
         self.runs += 1;
         self.choices += (choices.len() - kept.at) as u64;
         if verdict != Verdict::Clean {
@@ -87,6 +90,7 @@ fn trunk(
     steps: usize,
     without: &[Guarantee],
     kept: &mut Vec<Kept>,
+    dockets: &mut Dockets,
     mut see: impl FnMut(&World),
 ) -> Run {
     let taste = Taste::draw(rng);
@@ -94,7 +98,7 @@ fn trunk(
     // What the run before came by is not this one's.
     take_rare();
     let mut passed = 0;
-    let verdict = judged(|| {
+    let walked = || {
         let mut world = World::new(setup, Judge::without(without));
         while choices.len() < steps && world.verdict().is_none() {
             world.choices(&mut possible);
@@ -109,7 +113,8 @@ fn trunk(
             }
         }
         world
-    });
+    };
+    let verdict = ended(walked, dockets);
     Run { recording: Recording { setup, choices }, verdict }
 }
 
@@ -124,7 +129,8 @@ mod tests {
             let mut kept = vec![];
             let mut rng = StdRng::seed_from_u64(seed);
             let setup = draw_setup(&mut rng);
-            let run = listening(|| trunk(&mut rng, setup, 300, &[], &mut kept, |_| {}));
+            let dockets = &mut Dockets::default();
+            let run = listening(|| trunk(&mut rng, setup, 300, &[], &mut kept, dockets, |_| {}));
             for Kept { world, at } in &kept {
                 let mut again = World::new(setup, Judge::new());
                 for choice in &run.recording.choices[..*at] {

@@ -6,13 +6,14 @@ use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use mainstem_oracles::{Guarantee, Judge};
+use mainstem_oracles::{Dockets, Guarantee, Judge};
 
+use crate::batch::RUNS_FOR_EXCUSES;
 use crate::choice::Choice;
 use crate::hashed::fingerprint;
 use crate::recording::Recording;
 use crate::setup::Setup;
-use crate::walk::{Run, Verdict, judged, panic_text};
+use crate::walk::{Run, Verdict, ended, panic_text};
 use crate::world::{World, chat_id};
 
 /// How far to look.
@@ -43,6 +44,15 @@ pub struct Seen {
     pub complete: bool,
     /// What was found broken.
     pub broken: Option<Run>,
+    /// What the judges were asked on the ways to all ends, and what they excused.
+    pub dockets: Dockets,
+}
+
+impl Seen {
+    /// Judges that held nothing: whatever they were asked, they excused.
+    pub fn held_nothing(&self) -> Vec<Guarantee> {
+        if self.ends < RUNS_FOR_EXCUSES { vec![] } else { self.dockets.excused_everything() }
+    }
 }
 
 /// The fingerprint of a state is its name already.
@@ -124,7 +134,8 @@ pub fn explore(setup: Setup, bounds: Bounds, without: &[Guarantee], mut progress
         let level = Level::new(world);
         if level.left.is_empty() {
             seen.ends += 1;
-            let verdict = level.world.as_ref().map_or(Verdict::Clean, World::ended);
+            let verdict =
+                level.world.clone().map_or(Verdict::Clean, |world| ended(|| world, &mut seen.dockets));
             if verdict != Verdict::Clean {
                 seen.broken = Some(run_of(setup, &path, verdict));
                 break;
@@ -167,11 +178,5 @@ impl World {
                 }
             }
         })
-    }
-
-    /// How a run ends that stops here.
-    fn ended(&self) -> Verdict {
-        let world = self.clone();
-        judged(move || world)
     }
 }

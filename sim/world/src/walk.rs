@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use mainstem_oracles::{Guarantee, Judge};
+use mainstem_oracles::{Dockets, Guarantee, Judge};
 use rand::Rng;
 use rand::rngs::StdRng;
 
@@ -163,11 +163,17 @@ pub(crate) fn play(
 
 /// The verdict on a world after its recovery.
 pub(crate) fn judged(run: impl FnOnce() -> World) -> Verdict {
+    ended(run, &mut Dockets::default())
+}
+
+/// The same; what its judges were asked and excused is added to `dockets`.
+pub(crate) fn ended(run: impl FnOnce() -> World, dockets: &mut Dockets) -> Verdict {
     let ended = catch_unwind(AssertUnwindSafe(|| {
         let mut world = run();
         if world.verdict().is_none() {
             world.recover();
         }
+        dockets.enter(world.judge().docket());
         world.verdict().map(|found| (found.guarantee, found.to_string()))
     }));
     match ended {
