@@ -82,6 +82,9 @@ pub(crate) struct ExploreArgs {
     /// Times that nothing happens until something is due, at the most.
     #[arg(long, default_value_t = 1)]
     passes: u16,
+    /// Times that a clock changes its rate, at the most.
+    #[arg(long, default_value_t = 0)]
+    drifts: u16,
     /// Distinct states, at the most.
     #[arg(long, default_value_t = 1_000_000)]
     states: usize,
@@ -212,8 +215,8 @@ fn summary(walked: &Walked) -> String {
 
 /// Explores, and returns the exit code.
 pub(crate) fn explore(args: &ExploreArgs) -> anyhow::Result<u8> {
-    let ExploreArgs { faults, delays, requests, moves, parts, passes, .. } = *args;
-    let budget = Budget { faults, delays, requests, moves, parts, passes };
+    let ExploreArgs { faults, delays, requests, moves, parts, passes, drifts, .. } = *args;
+    let budget = Budget { faults, delays, requests, moves, parts, passes, drifts };
     let ExploreArgs { replicas, chats, viewers, workers, .. } = *args;
     let setup = Setup { replicas, chats, viewers, workers, budget, ..Setup::default() };
     let without: Vec<_> = args.without_oracle.into_iter().collect();
@@ -242,7 +245,7 @@ pub(crate) fn explore(args: &ExploreArgs) -> anyhow::Result<u8> {
         println!("memory      {} MiB at the most", kib / 1024);
     }
     println!(
-        "allowed     {faults} faults, {delays} delays, {requests} requests, {moves} moves of viewers, {parts} parts, {passes} passes of time"
+        "allowed     {faults} faults, {delays} delays, {requests} requests, {moves} moves of viewers, {parts} parts, {passes} passes of time, {drifts} drifts of clocks"
     );
     print!("{}", seen.dockets);
     let held_nothing = held_nothing(&seen.held_nothing());

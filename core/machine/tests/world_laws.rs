@@ -24,10 +24,17 @@ const MARKS_MISSED_MAX: usize = 2;
 
 fn setup() -> impl Strategy<Value = Setup> {
     let few = || prop_oneof![1 => 0u16..3, 2 => 0u16..40];
-    let budget =
-        (few(), few(), 0u16..20, 1u16..20, 0u16..60).prop_map(|(faults, delays, requests, moves, parts)| {
-            Budget { faults, delays, requests, moves, parts, passes: u16::MAX }
-        });
+    let budget = (few(), few(), 0u16..20, 1u16..20, 0u16..60, 0u16..3).prop_map(
+        |(faults, delays, requests, moves, parts, drifts)| Budget {
+            faults,
+            delays,
+            requests,
+            moves,
+            parts,
+            passes: u16::MAX,
+            drifts,
+        },
+    );
     let replicas = prop_oneof![1 => Just(1u8), 3 => Just(2), 2 => Just(3)];
     let size = (replicas, 1u8..=2, 1u8..=3, 1usize..=3);
     let lease_s = prop_oneof![Just(6), Just(15)];

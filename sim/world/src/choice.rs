@@ -179,6 +179,8 @@ pub enum Choice {
     Pause(NodeAt),
     /// A replica goes on.
     Resume(NodeAt),
+    /// A replica's clock runs fast by this many thousandths from now on; slow if negative.
+    Drift(NodeAt, i16),
     /// A replica begins to drain.
     Drain(NodeAt),
     /// A draining replica hands over what still runs.
@@ -243,6 +245,7 @@ impl Choice {
             | Self::Crash(_)
             | Self::Lost(_)
             | Self::Pause(_)
+            | Self::Drift(..)
             | Self::Drain(_)
             | Self::HandOver(_) => Class::Fault,
             Self::MayWork(_) | Self::MayNotWork(_) => Class::User,

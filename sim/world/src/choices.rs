@@ -4,6 +4,7 @@ use mainstem_machine::SendMode;
 
 use crate::choice::From;
 use crate::choice::{ChatAt, Choice, Class, How, NodeAt, Order, ViewerAt};
+use crate::clock::DRIFTS;
 use crate::node::{Life, LinkStage, Node};
 use crate::world::{Asking, World, chat_id};
 
@@ -92,6 +93,10 @@ impl World {
                     into.extend([Choice::Fail(at, *chat), Choice::FailForGood(at, *chat)]);
                 }
             }
+        }
+        if self.state.budget.drifts > 0 {
+            let drifts: &[i16] = if node.keeps_time() { &DRIFTS } else { &[0] };
+            into.extend(drifts.iter().map(|per_mille| Choice::Drift(at, *per_mille)));
         }
         if faults && !node.drain.has_begun() {
             into.push(Choice::Drain(at));

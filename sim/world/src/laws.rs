@@ -78,7 +78,7 @@ impl World {
         assert!(asked <= ACTIONS_MAX, "L4: one event leads to {asked} actions");
         let Some(open) = self.peek(node).and_then(|node| node.hubs.get(&chat)) else { return };
         let hub = &open.hub;
-        let now = self.state.now;
+        let now = self.local(node);
         let mut woken = hub.clone();
         for _ in 0..2 {
             if !woken.is_finished() {
@@ -96,7 +96,7 @@ impl World {
 
     /// Where there was no news, those who wait miss nothing (L1).
     fn check_silence(&self, node: NodeAt, chat: ChatAt, hub: &Hub) {
-        let now = self.state.now;
+        let now = self.local(node);
         for stream in self.streams(node, chat).filter(|stream| stream.idle) {
             let missed = hub.clone().next_event(now, stream.subscription, &mut JoinedParts::default());
             assert_eq!(missed, None, "L1: there was no news of it");
@@ -117,7 +117,7 @@ impl World {
         subscription: SubscriptionId,
     ) -> Option<StreamEvent> {
         let mut hub = self.peek(node)?.hubs.get(&chat)?.hub.clone();
-        hub.next_event(self.state.now, subscription, &mut JoinedParts::default())
+        hub.next_event(self.local(node), subscription, &mut JoinedParts::default())
     }
 
     /// Before what a hub asks for is carried out.
@@ -170,7 +170,7 @@ impl World {
     /// After each event of a replica, which asked for so much.
     pub(crate) fn check_replica(&self, node: NodeAt, asked: usize) {
         assert!(asked <= ACQUISITIONS_MAX + 16, "L4: one event leads to {asked} actions");
-        let (now, mut woken) = (self.state.now, self.state.nodes[usize::from(node.0)].replica.clone());
+        let (now, mut woken) = (self.local(node), self.state.nodes[usize::from(node.0)].replica.clone());
         for _ in 0..2 {
             woken.handle(now, ReplicaEvent::Wake);
             while woken.poll_action().is_some() {}

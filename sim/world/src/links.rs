@@ -73,7 +73,7 @@ impl World {
         if self.state.nodes[usize::from(worker.0)].life == Life::Paused {
             return;
         }
-        let now = self.state.now;
+        let now = self.local(worker);
         let there = self.node(worker);
         if there.replica.works_on(chat_id(chat)) {
             let config = there.config.clone();
@@ -134,7 +134,7 @@ impl World {
             if link.frames.len() >= FRAMES_MAX || link.idle {
                 return;
             }
-            let now = self.state.now;
+            let now = self.local(worker);
             let there = &mut self.state.nodes[usize::from(worker.0)];
             if !there.is_up() {
                 return;

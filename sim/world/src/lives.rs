@@ -30,7 +30,7 @@ impl World {
         if self.life(node) != Some(Life::Down) {
             return;
         }
-        let (now, setup) = (self.state.now, self.setup.clone());
+        let (now, setup) = (self.local(node), self.setup.clone());
         let here = self.node(node);
         let config = ReplicaConfig {
             replica: here.id.clone(),
@@ -134,7 +134,7 @@ impl World {
     }
 
     fn may_finish(&mut self, node: NodeAt, limit: Duration) {
-        let now = self.state.now;
+        let now = self.local(node);
         self.node(node).drain.handle(now, DrainEvent::Begin { limit });
     }
 
@@ -150,7 +150,8 @@ impl World {
 
     fn settle_drain(&mut self, node: NodeAt) {
         loop {
-            let (now, here) = (self.state.now, self.node(node));
+            let now = self.local(node);
+            let here = self.node(node);
             let is_drained = here.replica.is_drained();
             let is_publish = |operation: &Operation| matches!(operation.task, Task::Publish(_));
             let is_announced = !here.operations.iter().any(is_publish);
@@ -196,7 +197,8 @@ impl World {
             let hubs = node.hubs.values().filter_map(|open| open.hub.poll_timeout());
             let late = node.operations.iter().map(|operation| operation.asked + OP_TIMEOUT);
             let deadlines = hubs.chain(node.replica.poll_timeout()).map(|deadline| deadline.at);
-            deadlines.chain(late).chain(node.drain.poll_timeout())
+            let next = deadlines.chain(node.drain.poll_timeout()).min();
+            next.map(|shows| node.clock.when(shows)).into_iter().chain(late)
         })
         .min()
     }
@@ -243,7 +245,7 @@ impl World {
 
     /// Wakes every machine that is due.
     fn wake(&mut self, node: NodeAt) {
-        let now = self.state.now;
+        let now = self.local(node);
         let is_due =
             |deadline: Option<mainstem_machine::hub::Deadline>| deadline.is_some_and(|due| due.at <= now);
         if is_due(self.state.nodes[usize::from(node.0)].replica.poll_timeout()) {

@@ -16,6 +16,7 @@ use mainstem_machine::{
 use mainstem_oracles::RunId;
 
 use crate::choice::{ChatAt, Kind, NodeAt};
+use crate::clock::Clock;
 use crate::hashed::Hashed;
 
 /// A name that says nothing of how things stand: states that differ only in it are the same.
@@ -49,6 +50,7 @@ pub(crate) enum Life {
 pub(crate) struct Node {
     pub(crate) id: ReplicaId,
     pub(crate) life: Life,
+    pub(crate) clock: Clock,
     pub(crate) drain: Drain,
     pub(crate) replica: Hashed<Replica>,
     pub(crate) config: Arc<HubConfig>,

@@ -60,7 +60,7 @@ impl fmt::Display for Recording {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Setup { replicas, chats, viewers, workers, lease_ttl, poll_interval, .. } = self.setup;
         let Setup { episode_bytes_max, tail_messages_max, budget, .. } = self.setup;
-        let Budget { faults, delays, requests, moves, parts, passes } = budget;
+        let Budget { faults, delays, requests, moves, parts, passes, drifts } = budget;
         write!(f, "world replicas={replicas} chats={chats} viewers={viewers} workers={workers} ")?;
         let (lease_ttl, poll_interval) = (Span(lease_ttl), Span(poll_interval));
         write!(f, "lease-ttl={lease_ttl} poll-interval={poll_interval} ")?;
@@ -70,7 +70,11 @@ impl fmt::Display for Recording {
         }
         writeln!(f, "{}", if self.setup.empty { " empty" } else { "" })?;
         write!(f, "allow faults={faults} delays={delays} requests={requests} ")?;
-        writeln!(f, "moves={moves} parts={parts} passes={passes}")?;
+        write!(f, "moves={moves} parts={parts} passes={passes}")?;
+        for (name, more) in [("drifts", drifts)].into_iter().filter(|(_, more)| *more > 0) {
+            write!(f, " {name}={more}")?;
+        }
+        writeln!(f)?;
         self.choices.iter().try_for_each(|choice| writeln!(f, "{choice}"))
     }
 }
@@ -100,6 +104,7 @@ impl Recording {
                 moves: allow.number("moves", 0..=u16::MAX)?,
                 parts: allow.number("parts", 0..=u16::MAX)?,
                 passes: allow.number("passes", 0..=u16::MAX)?,
+                drifts: allow.more("drifts")?,
             },
         };
         let choice =
@@ -158,6 +163,11 @@ impl<'a> Heading<'a> {
         let value = self.value(expected)?;
         let number = value.parse().ok().filter(|number| bounds.contains(number));
         number.ok_or_else(|| self.wrong(expected, value))
+    }
+
+    /// How much more is allowed, if it is said.
+    fn more(&mut self, expected: &'static str) -> Result<u16, NotARecording> {
+        if self.comes(expected) { self.number(expected, 0..=u16::MAX) } else { Ok(0) }
     }
 
     fn span(&mut self, expected: &'static str) -> Result<Duration, NotARecording> {

@@ -49,7 +49,7 @@ impl World {
 
     fn clear_faults(&mut self) {
         let (moves, passes) = (u16::MAX, u16::MAX);
-        self.state.budget = Budget { faults: 0, delays: 0, requests: 0, moves, parts: 0, passes };
+        self.state.budget = Budget { faults: 0, delays: 0, requests: 0, moves, parts: 0, passes, drifts: 0 };
         while !self.state.strays.is_empty() {
             self.stray();
         }
@@ -69,6 +69,7 @@ impl World {
         for viewer in &mut self.state.viewers {
             viewer.stalled = false;
         }
+        self.mend_clocks();
         self.observe(Evidence::FaultsCleared);
     }
 

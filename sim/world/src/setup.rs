@@ -68,10 +68,12 @@ pub struct Budget {
     pub parts: u16,
     /// Times that nothing happens until something is due.
     pub passes: u16,
+    /// Times that a clock changes its rate.
+    pub drifts: u16,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { faults: 20, delays: 20, requests: 20, moves: 20, parts: 60, passes: u16::MAX }
+        Self { faults: 20, delays: 20, requests: 20, moves: 20, parts: 60, passes: u16::MAX, drifts: 2 }
     }
 }

@@ -49,6 +49,7 @@ impl World {
             Choice::Start(node) => self.start(node),
             Choice::Pause(node) => self.pause(node),
             Choice::Resume(node) => self.resume(node),
+            Choice::Drift(node, per_mille) => self.drift(node, per_mille),
             Choice::Drain(node) => self.drain(node),
             Choice::HandOver(node) => self.hand_over(node),
             Choice::Exit(node) => self.exit(node),
@@ -61,18 +62,18 @@ impl World {
 
     /// Hands an event to a hub, if it is open, and carries out what it asks for.
     pub(crate) fn handle(&mut self, node: NodeAt, chat: ChatAt, event: HubEvent) {
-        let now = self.state.now;
         let there = self.peek(node).and_then(|node| node.hubs.get(&chat));
         if there.is_none_or(|open| open.hub.is_finished()) {
             return;
         }
+        let now = self.local(node);
         self.open(node, chat).hub.handle(now, event);
         self.settle_hub(node, chat);
     }
 
     /// Hands an event to a replica's machine, and carries out what it asks for.
     pub(crate) fn tell_replica(&mut self, node: NodeAt, event: ReplicaEvent) {
-        let now = self.state.now;
+        let now = self.local(node);
         self.node(node).replica.handle(now, event);
         self.settle_replica(node);
     }

@@ -38,7 +38,7 @@ impl World {
         let (viewer, caller) = (name, USER.into());
         let chat_named = chat_id(chat);
         self.observe(Evidence::Watches { stream: id, viewer, caller, chat: chat_named, on, from: begin });
-        let now = self.state.now;
+        let now = self.local(node);
         let here = self.node(node);
         let config = here.config.clone();
         let open = here.hubs.entry(chat).or_insert_with(|| Hashed::new(Open::new(now, config)));
@@ -59,7 +59,7 @@ impl World {
             return;
         }
         let alone = self.laws.then(|| self.told_alone(on, chat, subscription));
-        let (now, mut joined) = (self.state.now, std::mem::take(&mut self.joined));
+        let (now, mut joined) = (self.local(on), std::mem::take(&mut self.joined));
         let (event, ending) = match self.node(on).hubs.get_mut(&chat) {
             Some(open) => {
                 let event = open.hub.next_event(now, subscription, &mut joined);

@@ -170,7 +170,7 @@ impl World {
             }
             ReplicaAction::Heartbeat { op, held } => self.begin(node, None, op, Task::Heartbeat(held)),
             ReplicaAction::To { chat, event } => {
-                let (chat, now) = (chat_at(chat), self.state.now);
+                let (chat, now) = (chat_at(chat), self.local(node));
                 if let HubEvent::Acquired { state, .. } = &event {
                     let here = self.node(node);
                     let config = here.config.clone();

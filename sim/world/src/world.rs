@@ -15,6 +15,7 @@ use mainstem_rows::Rows;
 use uuid::Uuid;
 
 use crate::choice::{ChatAt, NodeAt, ViewerAt};
+use crate::clock::Clock;
 use crate::damage::{Heard, Testimony};
 use crate::hashed::Hashed;
 use crate::node::{Label, Life, Node, Operation};
@@ -140,6 +141,7 @@ impl World {
             Hashed::new(Node {
                 id,
                 life: Life::Down,
+                clock: Clock::default(),
                 drain: Drain::default(),
                 replica: Hashed::new(Replica::new(now, replica_config)),
                 config: Arc::new(config),

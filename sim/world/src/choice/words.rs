@@ -196,7 +196,7 @@ choices! {
     viewer { Read "read", Lose "lose", Leave "leave", Stall "stall" }
     order { Ask "ask" }
     other {
-        "carry", "happen", "hold", "late", "refuse", "lose-request", "lose-answer", "stray", "pass", "watch",
+        "carry", "happen", "hold", "late", "refuse", "lose-request", "lose-answer", "stray", "pass", "watch", "drift",
     }
 }
 
@@ -217,6 +217,7 @@ impl fmt::Display for Choice {
             Self::Operation { node, chat: None, kind, how } => write!(f, "{how} {node} {kind}"),
             Self::Stray => f.write_str("stray"),
             Self::Watch(viewer, node, from) => write!(f, "watch {viewer} {node} {from}"),
+            Self::Drift(node, per_mille) => write!(f, "drift {node} {per_mille}"),
             Self::Pass => f.write_str("pass"),
             Self::PassAtMost(span) => write!(f, "pass {}", Micros(*span)),
             choice => choice.write(f).expect("every other choice has a name and a place"),
@@ -263,6 +264,7 @@ fn parse(words: &[&str]) -> Option<Choice> {
         ["stray"] => Choice::Stray,
         ["pass"] => Choice::Pass,
         ["pass", span] => Choice::PassAtMost(to::<Micros>(span)?.0),
+        ["drift", node, per_mille] => Choice::Drift(to(node)?, to(per_mille)?),
         ["watch", viewer, node, from] => Choice::Watch(to(viewer)?, to(node)?, to(from)?),
         [how, node, chat, kind] => {
             Choice::Operation { node: to(node)?, chat: Some(to(chat)?), kind: to(kind)?, how: to(how)? }

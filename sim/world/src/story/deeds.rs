@@ -147,7 +147,11 @@ impl Teller<'_> {
                         }
                         self.step(Choice::Pause(node));
                     }
-                    ReplicaFate::Vanishes | ReplicaFate::RestartsWithWrongSecret | ReplicaFate::Drifts(_) => {
+                    ReplicaFate::Drifts(per_mille) => {
+                        let per_mille = i16::try_from(*per_mille).unwrap_or(i16::MAX);
+                        self.step(Choice::Drift(node, per_mille));
+                    }
+                    ReplicaFate::Vanishes | ReplicaFate::RestartsWithWrongSecret => {
                         unreachable!("{fate:?} is not told")
                     }
                 }

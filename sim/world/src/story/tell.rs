@@ -176,7 +176,15 @@ fn setup(story: &Story, chats: &[String], slots: &BTreeMap<String, ViewerAt>) ->
         tail_messages_max: settings.tail_messages_max,
         heartbeat: Some(settings.heartbeat),
         empty: true,
-        budget: Budget { faults: all, delays: all, requests: all, moves: all, parts: all, passes: all },
+        budget: Budget {
+            faults: all,
+            delays: all,
+            requests: all,
+            moves: all,
+            parts: all,
+            passes: all,
+            drifts: all,
+        },
     }
 }
 

@@ -71,7 +71,6 @@ fn lacks(step: &Step, viewers: &[&str]) -> Option<&'static str> {
         Step::Replica { fate, .. } => match fate {
             ReplicaFate::Vanishes => Some("links have no silence and no length"),
             ReplicaFate::RestartsWithWrongSecret => Some("replicas have no secrets"),
-            ReplicaFate::Drifts(_) => Some("there is one clock"),
             _ => None,
         },
         Step::Within { expectation: Expectation::Sees { viewer, .. }, .. }
