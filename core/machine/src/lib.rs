@@ -26,6 +26,7 @@ mod ids;
 pub mod limits;
 pub mod marks;
 mod message;
+mod peers;
 mod reads;
 mod record;
 pub mod replica;

@@ -18,6 +18,8 @@ use crate::limits::{
     WANTED_MAX,
 };
 use crate::marks::sometimes;
+use crate::peers::{Located, Peers};
+use crate::store::Peer;
 use crate::{ChatId, ChatState, Command, Lease, OpId, Rejection, ReplicaId, Status, Time, Version};
 
 /// How a replica is set up.
@@ -68,7 +70,7 @@ pub enum ReplicaEvent {
         /// How it came out.
         outcome: OpOutcome<Result<Arc<ChatState>, Rejection>>,
     },
-    /// The answer to [`ReplicaAction::Heartbeat`].
+    /// The answer to [`ReplicaAction::Heartbeat`] and to [`ReplicaAction::LookUp`].
     HeartbeatResult {
         /// The operation that this is the outcome of.
         op: OpId,
@@ -82,6 +84,13 @@ pub enum ReplicaEvent {
         /// Which lease.
         lease: Lease,
     },
+    /// A hub wants to know where a replica is reached. Answered by [`HubEvent::Located`].
+    Locate {
+        /// Whose hub; its newest question is the one that is answered.
+        chat: ChatId,
+        /// Which replica.
+        replica: ReplicaId,
+    },
     /// Acquire no more chats.
     Drain,
     /// A deadline may have come.
@@ -92,8 +101,13 @@ pub enum ReplicaEvent {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Heartbeat {
-    /// These leases are still held, and were renewed.
-    Confirmed(Vec<(ChatId, Lease)>),
+    /// What the database took it for.
+    Confirmed {
+        /// These leases are still held, and were renewed.
+        leases: Vec<(ChatId, Lease)>,
+        /// The other replicas that are there.
+        peers: Vec<Peer>,
+    },
     /// Nothing was renewed: another process has this replica's name.
     NameLost {
         /// Where the relay of that process is reached, `host:port`.
@@ -155,6 +169,11 @@ pub enum ReplicaAction {
         /// All that have a runner here.
         held: Vec<(ChatId, Lease)>,
     },
+    /// Look up where the other replicas are reached: a heartbeat that renews no lease.
+    LookUp {
+        /// Names the operation.
+        op: OpId,
+    },
     /// Tell the chat's hub. What it is told is nobody's if there is no hub, unless
     /// [`HubEvent::unless_opened`] says otherwise.
     To {
@@ -193,7 +212,7 @@ pub enum ReplicaAction {
 ///     ReplicaAction::Heartbeat { op: heartbeat, .. },
 ///     ReplicaAction::Sync { op: sync, .. },
 /// ] = asked[..] else { panic!() };
-/// let renewed = OpOutcome::Done(Heartbeat::Confirmed(vec![]));
+/// let renewed = OpOutcome::Done(Heartbeat::Confirmed { leases: vec![], peers: vec![] });
 /// replica.handle(now, ReplicaEvent::HeartbeatResult { op: heartbeat, outcome: renewed });
 ///
 /// // The database knows of a chat that nobody works on.
@@ -225,7 +244,7 @@ pub enum ReplicaAction {
 ///     });
 ///     if let Some((op, held)) = renewed {
 ///         assert_eq!(held, [(chat, lease)]);
-///         let renewed = OpOutcome::Done(Heartbeat::Confirmed(held));
+///         let renewed = OpOutcome::Done(Heartbeat::Confirmed { leases: held, peers: vec![] });
 ///         replica.handle(now, ReplicaEvent::HeartbeatResult { op, outcome: renewed });
 ///         break now;
 ///     }
@@ -256,6 +275,7 @@ pub struct Replica {
     /// Something happened that the sync in flight may have missed.
     resync_requested: bool,
     synced_at: Option<Time>,
+    peers: Peers,
     draining: bool,
     /// Who has this replica's name by now.
     name_lost: Option<Arc<str>>,
@@ -324,6 +344,7 @@ impl Replica {
             sync_backoff: Backoff::default(),
             resync_requested: false,
             synced_at: None,
+            peers: Peers::default(),
             draining: false,
             name_lost: None,
             last_op: 0,
@@ -387,7 +408,10 @@ impl Replica {
             ReplicaEvent::BusLost => self.bus.on_lost(now),
             ReplicaEvent::Synced { op, outcome } => self.on_synced(now, op, outcome),
             ReplicaEvent::Acquired { op, outcome } => self.on_acquired(now, op, outcome),
-            ReplicaEvent::HeartbeatResult { op, outcome } => self.on_heartbeat_result(now, op, outcome),
+            ReplicaEvent::HeartbeatResult { op, outcome } => {
+                self.on_peers(op, &outcome);
+                self.on_heartbeat_result(now, op, outcome);
+            }
             ReplicaEvent::RunnerGone { chat, lease } => {
                 let was_full = !self.has_free_slot();
                 if let Some(held) = self.held.get(&chat).filter(|held| held.lease == lease) {
@@ -400,6 +424,10 @@ impl Replica {
                         self.sync_soon(now);
                     }
                 }
+            }
+            ReplicaEvent::Locate { chat, replica } => {
+                let known = self.peers.ask(chat, replica, OpId(self.last_op));
+                known.into_iter().for_each(|located| self.tell_where(located));
             }
             ReplicaEvent::Drain => self.drain(),
             ReplicaEvent::Wake => {}
@@ -504,9 +532,9 @@ impl Replica {
             _ => return,
         };
         let confirmed: BTreeSet<_> = match outcome {
-            OpOutcome::Done(Heartbeat::Confirmed(confirmed)) => {
+            OpOutcome::Done(Heartbeat::Confirmed { leases, .. }) => {
                 self.can_write = true;
-                confirmed.into_iter().collect()
+                leases.into_iter().collect()
             }
             // Whoever is not itself any more begins nothing (S5). It takes a new process to be another.
             OpOutcome::Done(Heartbeat::NameLost { to }) => {
@@ -533,6 +561,21 @@ impl Replica {
             };
             self.out.push_back(ReplicaAction::To { chat, event });
         }
+    }
+
+    /// However late it comes: it says no less of the other replicas.
+    fn on_peers(&mut self, op: OpId, outcome: &OpOutcome<Heartbeat>) {
+        let peers = match outcome {
+            OpOutcome::Done(Heartbeat::Confirmed { peers, .. }) => Some(peers.as_slice()),
+            OpOutcome::Done(Heartbeat::NameLost { .. }) | OpOutcome::Refused | OpOutcome::Unknown => None,
+        };
+        for located in self.peers.on_answer(op, peers) {
+            self.tell_where(located);
+        }
+    }
+
+    fn tell_where(&mut self, Located { chat, replica, address }: Located) {
+        self.tell(chat, HubEvent::Located { replica, address });
     }
 
     fn stop_waiting(&mut self, round: Round) {
@@ -573,6 +616,10 @@ impl Replica {
             self.resync_requested = false;
             let op = self.ask(|op| ReplicaAction::Sync { op, runnable_max: SYNC_RUNNABLE_MAX });
             self.sync = Round::InFlight { op, sent_at: now, until };
+        }
+        if self.peers.wants_look_up() {
+            let op = self.ask(|op| ReplicaAction::LookUp { op });
+            self.peers.begin(op);
         }
         self.settle_wanted(now);
     }

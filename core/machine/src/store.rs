@@ -64,7 +64,8 @@ pub struct Rival {
 }
 
 /// Another replica.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Peer {
     /// Its name.
     pub replica: ReplicaId,

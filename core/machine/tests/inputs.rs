@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use mainstem_machine::hub::{self, HubConfig, HubEvent, OpOutcome, Told};
 use mainstem_machine::replica::{self, Heartbeat, ReplicaConfig, ReplicaEvent, SyncResult};
+use mainstem_machine::store::Peer;
 use mainstem_machine::{
     ChatId, ChatState, Completion, Content, Cursor, DialId, Episode, Fingerprint, FinishReason, FollowerId,
     GenerationId, Lease, Message, MessageId, OpId, Page, PreviewPosition, PreviewProgress, QueuedMessage,
@@ -289,6 +290,7 @@ fn hub_event() -> impl Strategy<Value = HubEvent> {
     ]
     .boxed();
     let relay = prop_oneof![
+        (replica(), option::of(text())).prop_map(|(replica, address)| HubEvent::Located { replica, address }),
         n().prop_map(|dial| HubEvent::Dialed { dial: DialId(dial) }),
         (n(), frame()).prop_map(|(dial, frame)| HubEvent::Relayed { dial: DialId(dial), frame }),
         (n(), fault()).prop_map(|(dial, fault)| HubEvent::RelayGone { dial: DialId(dial), fault }),
@@ -311,8 +313,10 @@ fn replica_input() -> impl Strategy<Value = replica::Input> {
     let news = vec((chat(), option::of(n().prop_map(Version))), 0..3);
     let found = (news, vec((chat(), select(&Status::ALL)), 0..3), option::of(span()))
         .prop_map(|(news, runnable, soonest_expiry)| SyncResult { news, runnable, soonest_expiry });
+    let peer = (replica(), any::<String>()).prop_map(|(replica, address)| Peer { replica, address });
     let heartbeat = prop_oneof![
-        vec((chat(), n().prop_map(Lease)), 0..3).prop_map(Heartbeat::Confirmed),
+        (vec((chat(), n().prop_map(Lease)), 0..3), vec(peer, 0..3))
+            .prop_map(|(leases, peers)| Heartbeat::Confirmed { leases, peers }),
         text().prop_map(|to| Heartbeat::NameLost { to }),
     ];
     let event = prop_oneof![
@@ -323,6 +327,7 @@ fn replica_input() -> impl Strategy<Value = replica::Input> {
         (n(), applied()).prop_map(|(op, outcome)| ReplicaEvent::Acquired { op: OpId(op), outcome }),
         (n(), outcome(heartbeat))
             .prop_map(|(op, outcome)| ReplicaEvent::HeartbeatResult { op: OpId(op), outcome }),
+        (chat(), replica()).prop_map(|(chat, replica)| ReplicaEvent::Locate { chat, replica }),
         (chat(), n()).prop_map(|(chat, lease)| ReplicaEvent::RunnerGone { chat, lease: Lease(lease) }),
         select(vec![ReplicaEvent::BusLost, ReplicaEvent::Drain, ReplicaEvent::Wake]),
     ];

@@ -83,7 +83,7 @@ fn an_answer_that_comes_later_than_the_next_heartbeat_still_confirms() {
     let slow = heartbeats(&mut replica)[0];
     replica.handle(after(1000), ReplicaEvent::Wake);
     assert_eq!(heartbeats(&mut replica).len(), 1, "the slow one is not waited for");
-    let confirmed = Heartbeat::Confirmed(vec![(CHAT, mainstem_machine::Lease(1))]);
+    let confirmed = Heartbeat::Confirmed { leases: vec![(CHAT, mainstem_machine::Lease(1))], peers: vec![] };
     replica
         .handle(after(1200), ReplicaEvent::HeartbeatResult { op: slow, outcome: OpOutcome::Done(confirmed) });
     let sent_at = after(500);
@@ -151,7 +151,7 @@ fn looks_with_beats(replica: &mut Replica, now: Time) -> Vec<OpId> {
                     now,
                     ReplicaEvent::HeartbeatResult {
                         op,
-                        outcome: OpOutcome::Done(Heartbeat::Confirmed(vec![])),
+                        outcome: OpOutcome::Done(Heartbeat::Confirmed { leases: vec![], peers: vec![] }),
                     },
                 );
             }
@@ -198,17 +198,18 @@ fn a_database_that_does_not_take_heartbeats_is_not_one_to_work_with() {
         after(2),
         ReplicaEvent::HeartbeatResult {
             op: heartbeat,
-            outcome: OpOutcome::Done(Heartbeat::Confirmed(vec![])),
+            outcome: OpOutcome::Done(Heartbeat::Confirmed { leases: vec![], peers: vec![] }),
         },
     );
     assert!(replica.is_connected());
     let later = [
         (OpOutcome::Refused, false),
-        (OpOutcome::Done(Heartbeat::Confirmed(vec![])), true),
+        (OpOutcome::Done(Heartbeat::Confirmed { leases: vec![], peers: vec![] }), true),
         (OpOutcome::Unknown, false),
     ];
-    for (outcome, connected) in
-        later.into_iter().chain([(OpOutcome::Done(Heartbeat::Confirmed(vec![])), true)])
+    for (outcome, connected) in later
+        .into_iter()
+        .chain([(OpOutcome::Done(Heartbeat::Confirmed { leases: vec![], peers: vec![] }), true)])
     {
         let (now, op) = next_beat(&mut replica);
         replica.handle(now, ReplicaEvent::HeartbeatResult { op, outcome });

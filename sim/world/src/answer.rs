@@ -39,8 +39,8 @@ impl World {
             (Task::Sync { .. }, Reply::Sync(result)) => {
                 self.tell_replica(node, ReplicaEvent::Synced { op, outcome: OpOutcome::Done(result) });
             }
-            (Task::Heartbeat(_), Reply::Heartbeat(heartbeat)) => {
-                if let Heartbeat::Confirmed(confirmed) = &heartbeat {
+            (Task::Heartbeat(_) | Task::LookUp, Reply::Heartbeat(heartbeat)) => {
+                if let Heartbeat::Confirmed { leases: confirmed, .. } = &heartbeat {
                     let replica = self.node(node).id.clone();
                     for (chat, lease) in confirmed.clone() {
                         self.observe(Evidence::Assured {
@@ -144,7 +144,7 @@ impl World {
                 self.tell_replica(node, ReplicaEvent::Acquired { op, outcome: lost(unknown) })
             }
             Task::Sync { .. } => self.tell_replica(node, ReplicaEvent::Synced { op, outcome: lost(unknown) }),
-            Task::Heartbeat(_) => {
+            Task::Heartbeat(_) | Task::LookUp => {
                 self.tell_replica(node, ReplicaEvent::HeartbeatResult { op, outcome: lost(unknown) });
             }
             Task::User(at, _) => self.state.asks[*at].stage = Asking::Unanswered,

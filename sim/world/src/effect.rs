@@ -1,7 +1,7 @@
 //! What an operation does when it happens: to the rows, and to who listens.
 
 use mainstem_machine::replica::{Heartbeat, SyncResult};
-use mainstem_machine::store::{Held, Request, SyncReport};
+use mainstem_machine::store::{HeartbeatReport, Held, Request, SyncReport};
 use mainstem_machine::{Applied, Change, Effect, Rejection, Time, WallTime};
 use mainstem_oracles::{Committed, Evidence};
 
@@ -14,6 +14,7 @@ use crate::world::{World, chat_at, chat_id};
 const WALL_START: WallTime = WallTime(1_767_225_600_000);
 /// Messages of a page. Fewer than a real store's, so that pages are common.
 const PAGE_MESSAGES: usize = 2;
+
 impl World {
     /// The operation takes effect.
     pub(crate) fn happen(&mut self, node: NodeAt, at: usize) {
@@ -50,15 +51,17 @@ impl World {
                 let SyncReport { versions, runnable, soonest_expiry } = report;
                 Reply::Sync(SyncResult { news: SyncResult::news(asked, &versions), runnable, soonest_expiry })
             }
-            Task::Heartbeat(held) => {
-                let replica = self.node(node).id.clone();
+            Task::Heartbeat(_) | Task::LookUp => {
+                let held = if let Task::Heartbeat(held) = task { held.as_slice() } else { &[] };
+                let row = self.node(node).row.clone();
                 let held = held.iter().map(|(chat, lease)| Held { chat: *chat, lease: *lease });
-                let renewed = self.state.rows.renew(now, &replica, held);
-                let confirmed: Vec<_> = renewed.into_iter().map(|held| (held.chat, held.lease)).collect();
-                for (chat, lease) in confirmed.iter().copied() {
-                    self.observe(Evidence::Confirmed { replica: replica.clone(), chat, lease, sent: asked });
+                let HeartbeatReport { confirmed, peers, .. } = self.state.rows.heartbeat(now, &row, held);
+                let leases: Vec<_> = confirmed.into_iter().map(|held| (held.chat, held.lease)).collect();
+                for (chat, lease) in leases.iter().copied() {
+                    let replica = row.replica.clone();
+                    self.observe(Evidence::Confirmed { replica, chat, lease, sent: asked });
                 }
-                Reply::Heartbeat(Heartbeat::Confirmed(confirmed))
+                Reply::Heartbeat(Heartbeat::Confirmed { leases, peers })
             }
             Task::Acquire(_) if !self.state.nodes[usize::from(node.0)].may_work => {
                 let (answer, state) = (Err(Rejection::NotFree), None);

@@ -197,6 +197,10 @@ impl World {
                 let ours = here.hubs.iter().filter_map(|(chat, open)| Some((chat_id(*chat), open.assigned?)));
                 assert_eq!(*held, ours.collect::<Vec<_>>(), "S5: exactly what has a runner here is renewed");
             }
+            ReplicaAction::LookUp { .. } => {
+                let look_ups = here.operations.iter().filter(|operation| operation.task == Task::LookUp);
+                assert_eq!(look_ups.count(), 0, "B3: one look-up at a time, for all that ask");
+            }
             ReplicaAction::BusSubscribe { .. } | ReplicaAction::To { .. } => {}
         }
     }

@@ -9,7 +9,7 @@ use mainstem_oracles::{Evidence, FaultKind};
 
 use crate::choice::{ChatAt, NodeAt};
 use crate::hashed::Hashed;
-use crate::node::{Label, Life, Link, LinkStage, Open};
+use crate::node::{Label, Life, Link, LinkStage, Node, Open};
 use crate::world::{World, chat_at, chat_id};
 
 /// Frames that fit a link. A worker whose follower takes nothing waits.
@@ -22,10 +22,13 @@ impl World {
         chat: ChatAt,
         dial: DialId,
         worker: &ReplicaId,
+        address: &str,
         position: Option<RelayPosition>,
     ) {
         self.part(node, chat);
-        let at = self.state.nodes.iter().position(|node| node.id == *worker);
+        let is_there =
+            |node: &Hashed<Node>| node.id == *worker && node.row.address == address && node.is_there();
+        let at = self.state.nodes.iter().position(is_there);
         let worker_at = at.map(|at| NodeAt(at as u8));
         let (from, to) = (self.name(node), worker.clone().into());
         self.observe(Evidence::Dialed { from, to });

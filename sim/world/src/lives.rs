@@ -39,6 +39,8 @@ impl World {
             poll_interval: setup.poll_interval,
         };
         here.replica = Hashed::new(Replica::new(now, config));
+        // It is reached elsewhere than before.
+        here.row = Node::row_at(&here.id, u8::from(here.row.address.ends_with('0')));
         (here.life, here.drain) = (Life::Up, Drain::default());
         self.lived(node, Lived::Up);
         self.tell_replica(node, ReplicaEvent::Wake);
@@ -80,8 +82,14 @@ impl World {
         }
         for other in &mut self.state.nodes {
             for link in other.hubs.values_mut().filter_map(|open| open.link.as_mut()) {
-                if link.worker == Some(node) && matches!(link.stage, LinkStage::Following(_)) {
-                    link.stage = LinkStage::Over;
+                if link.worker != Some(node) {
+                    continue;
+                }
+                match link.stage {
+                    LinkStage::Following(_) => link.stage = LinkStage::Over,
+                    // Whoever starts next is reached elsewhere.
+                    LinkStage::Dialing(_) => link.worker = None,
+                    LinkStage::Over => {}
                 }
             }
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use mainstem_machine::drain::Drain;
 use mainstem_machine::hub::{Hub, HubConfig};
 use mainstem_machine::replica::{Heartbeat, Replica, SyncResult};
-use mainstem_machine::store::Request;
+use mainstem_machine::store::{ReplicaRow, Request};
 use mainstem_machine::{
     Accepted, CachedVersions, ChatId, ChatState, DialId, Episode, FollowerId, GenerationId, Lease, MessageId,
     OpId, Page, Rejection, RelayFrame, RelayPosition, ReplicaId, Snapshot, Status, Time, Version,
@@ -49,6 +49,8 @@ pub(crate) enum Life {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Node {
     pub(crate) id: ReplicaId,
+    /// As which its process is known to the others.
+    pub(crate) row: Arc<ReplicaRow>,
     pub(crate) life: Life,
     pub(crate) clock: Clock,
     pub(crate) drain: Drain,
@@ -142,6 +144,8 @@ pub(crate) enum Task {
     },
     Acquire(Request),
     Heartbeat(Vec<(ChatId, Lease)>),
+    /// A heartbeat that renews nothing.
+    LookUp,
     Publish(Notice),
     /// A user's request, by its place among all.
     User(usize, Request),
@@ -157,7 +161,7 @@ impl Task {
             Self::Apply(_) => Kind::Apply,
             Self::Sync { .. } => Kind::Sync,
             Self::Acquire(_) => Kind::Acquire,
-            Self::Heartbeat(_) => Kind::Heartbeat,
+            Self::Heartbeat(_) | Self::LookUp => Kind::Heartbeat,
             Self::Publish(_) => Kind::Publish,
             Self::User(..) => Kind::Request,
         }
@@ -165,7 +169,7 @@ impl Task {
 
     /// Whether it changes the database.
     pub(crate) fn writes(&self) -> bool {
-        matches!(self, Self::Apply(_) | Self::Acquire(_) | Self::Heartbeat(_) | Self::User(..))
+        matches!(self, Self::Apply(_) | Self::Acquire(_) | Self::Heartbeat(_) | Self::LookUp | Self::User(..))
     }
 }
 
@@ -214,6 +218,12 @@ impl Notice {
 }
 
 impl Node {
+    /// Its entry in the table of members, at one of its two places.
+    pub(crate) fn row_at(id: &ReplicaId, place: u8) -> Arc<ReplicaRow> {
+        // A process that has died never beats again here, so names are not contended for.
+        Arc::new(ReplicaRow { replica: id.clone(), address: format!("{id}:{place}"), incarnation: 0 })
+    }
+
     /// Whether there is a process.
     pub(crate) fn is_there(&self) -> bool {
         matches!(self.life, Life::Up | Life::Paused)

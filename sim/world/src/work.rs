@@ -107,7 +107,9 @@ impl World {
                 let request = Request { chat: id, command, by: None, idempotency_key: None };
                 self.begin(node, Some(chat), op, Task::Apply(request));
             }
-            HubAction::Dial { dial, worker, position } => self.dial(node, chat, dial, &worker, position),
+            HubAction::Dial { dial, worker, address, position } => {
+                self.dial(node, chat, dial, &worker, &address, position);
+            }
             HubAction::CloseDial { dial } => self.close_dial(node, chat, dial),
             HubAction::Start { generation, episode, history, .. } => {
                 let run = self.next_run();
@@ -169,6 +171,7 @@ impl World {
                 self.begin(node, Some(chat_at(chat)), op, Task::Acquire(request));
             }
             ReplicaAction::Heartbeat { op, held } => self.begin(node, None, op, Task::Heartbeat(held)),
+            ReplicaAction::LookUp { op } => self.begin(node, None, op, Task::LookUp),
             ReplicaAction::To { chat, event } => {
                 let (chat, now) = (chat_at(chat), self.local(node));
                 if let HubEvent::Acquired { state, .. } = &event {

@@ -139,6 +139,7 @@ impl World {
                 episode_bytes_max: setup.episode_bytes_max,
             };
             Hashed::new(Node {
+                row: Node::row_at(&id, 0),
                 id,
                 life: Life::Down,
                 clock: Clock::default(),

@@ -127,6 +127,13 @@ pub enum HubEvent {
         lease: Lease,
     },
 
+    /// The answer to [`ReplicaEvent::Locate`].
+    Located {
+        /// Which replica.
+        replica: ReplicaId,
+        /// Where its relay is reached, `host:port`; `None` if that is not known.
+        address: Option<Arc<str>>,
+    },
     /// The worker has agreed to be followed.
     Dialed {
         /// Which dial.
@@ -254,6 +261,8 @@ pub enum HubAction {
         dial: DialId,
         /// Whom to dial.
         worker: ReplicaId,
+        /// Where it is reached, `host:port`.
+        address: Arc<str>,
         /// What the hub has already.
         position: Option<RelayPosition>,
     },

@@ -422,6 +422,7 @@ impl Hub {
                     self.reader.want();
                 }
             }
+            HubEvent::Located { replica, address } => self.on_located(now, &replica, address),
             HubEvent::Dialed { dial } => self.relay.on_dialed(dial, &mut self.out),
             HubEvent::RelayGone { dial, fault } => {
                 self.relay.on_gone(now, dial, fault);
@@ -531,6 +532,17 @@ impl Hub {
         self.news = true;
     }
 
+    fn on_located(&mut self, now: Time, worker: &ReplicaId, address: Option<Arc<str>>) {
+        let Some(address) = address else {
+            if self.relay.on_not_located(now, worker) {
+                self.reader.want();
+            }
+            return;
+        };
+        let episodes = &self.episodes;
+        self.relay.on_located(worker, address, |target| episodes.position(target.lease), &mut self.out);
+    }
+
     fn on_relayed(&mut self, now: Time, dial: DialId, frame: RelayFrame) {
         if !self.relay.is_present(dial) {
             return;
@@ -604,8 +616,7 @@ impl Hub {
         if wanted.is_none() && self.relay.target().is_none() {
             return;
         }
-        let episodes = &self.episodes;
-        self.relay.settle(now, wanted, |target| episodes.position(target.lease), &mut self.out);
+        self.relay.settle(now, wanted, &mut self.out);
     }
 
     /// The worker to follow: another replica, while there are viewers here.
@@ -615,7 +626,7 @@ impl Hub {
         if here || !self.config.relays || self.is_named_worker() {
             return None;
         }
-        state.worker.clone().map(|worker| Target { worker, lease: state.lease })
+        state.worker.clone().map(|worker| Target { chat: state.id, worker, lease: state.lease })
     }
 
     fn settle_reader(&mut self, now: Time) {

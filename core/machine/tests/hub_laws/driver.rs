@@ -3,7 +3,7 @@
 
 use mainstem_machine::hub::{HubAction, HubEvent, JoinedParts, OpOutcome};
 use mainstem_machine::replica::ReplicaEvent;
-use mainstem_machine::{Command, DialId, OpId};
+use mainstem_machine::{Command, DialId, OpId, ReplicaId};
 
 use crate::database::{Entry, LEASE_TTL, Produced};
 use crate::node::{Connection, Link, Model, Pending};
@@ -12,6 +12,11 @@ use crate::world::{RIVAL, World};
 
 /// Actions that one event may lead to (L4).
 const ACTIONS_MAX: usize = 64;
+
+/// Where a replica's relay is reached.
+fn address_of(replica: &ReplicaId) -> String {
+    format!("{replica}:1")
+}
 
 impl World {
     pub(crate) fn handle(&mut self, node: usize, event: HubEvent) {
@@ -48,8 +53,12 @@ impl World {
         hub.assert_invariants();
         let finished = hub.is_finished();
         let news = hub.take_news();
+        let mut sought = None;
         for action in actions {
-            self.carry_out(at, action);
+            match action {
+                HubAction::ToReplica(ReplicaEvent::Locate { replica, .. }) => sought = Some(replica),
+                action => self.carry_out(at, action),
+            }
         }
         let node = &self.nodes[at];
         assert!(node.histories.len() <= usize::from(node.held.is_some()), "B1: a runner keeps one history");
@@ -65,6 +74,9 @@ impl World {
             for (peer, follower) in left {
                 self.handle(peer, HubEvent::Unfollow { follower });
             }
+        } else if let Some(replica) = sought {
+            let address = Some(address_of(&replica).into());
+            self.handle(at, HubEvent::Located { replica, address });
         } else if !self.viewers.iter().any(|viewer| viewer.node == at) {
             assert_eq!(self.nodes[at].open_connections(), 0, "B2: nobody watches, and a relay is left");
         }
@@ -137,7 +149,8 @@ impl World {
                 assert!(dropped.is_some(), "B2: what is dropped was there");
             }
             HubAction::Apply { op, command } => self.apply(at, op, command),
-            HubAction::Dial { dial, worker, position } => {
+            HubAction::Dial { dial, worker, address, position } => {
+                assert_eq!(*address, *address_of(&worker), "T5: where it is reached");
                 let node = &mut self.nodes[at];
                 let cached = node.hub.as_ref().expect("it asks").snapshot_version();
                 let row = self.database.row(cached).expect("S1: what is known was once true");

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mainstem_machine::hub::{Deadline, Hub, HubAction, HubConfig, HubEvent, OpOutcome, Reason};
 use mainstem_machine::limits::{BUS_SUBSCRIBE_TIMEOUT, HUB_RETENTION, OP_RETRY_DELAY_MIN};
+use mainstem_machine::replica::ReplicaEvent;
 use mainstem_machine::{Ending, ReplicaId, Resume, SubscriptionId, Time};
 
 use crate::database::LEASE_TTL;
@@ -133,7 +134,9 @@ fn a_replica_without_peers_dials_nobody() {
         let [HubAction::ReadSnapshot { op, cached }] = actions(&mut hub)[..] else { panic!("it reads") };
         let outcome = OpOutcome::Done(world.database.snapshot(cached));
         hub.handle(world.now, HubEvent::SnapshotRead { op, outcome });
-        let dials = actions(&mut hub).iter().any(|action| matches!(action, HubAction::Dial { .. }));
+        let dials = actions(&mut hub)
+            .iter()
+            .any(|action| matches!(action, HubAction::ToReplica(ReplicaEvent::Locate { .. })));
         assert_eq!(dials, relays, "L4: it has nobody to follow");
     }
 }

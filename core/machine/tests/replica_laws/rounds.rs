@@ -31,7 +31,10 @@ fn a_heartbeat_names_what_is_held_and_its_answer_confirms_or_doubts_it() {
     assert_eq!(held, [(chat(1), Lease(1)), (chat(2), Lease(2))]);
     let sent = world.now;
     world.now = world.now + Duration::from_secs(1);
-    let outcome = OpOutcome::Done(Heartbeat::Confirmed(vec![(chat(1), Lease(1)), (chat(2), Lease(1))]));
+    let outcome = OpOutcome::Done(Heartbeat::Confirmed {
+        leases: vec![(chat(1), Lease(1)), (chat(2), Lease(1))],
+        peers: vec![],
+    });
     world.handle(ReplicaEvent::HeartbeatResult { op, outcome });
     assert_eq!(
         world.actions,
@@ -86,7 +89,8 @@ fn a_heartbeat_that_fails_when_the_next_is_under_way_takes_nothing_from_that() {
             asked.extend(world.heartbeat.as_ref().map(|(op, _)| *op).filter(|op| !asked.contains(op)));
         }
         world.handle(ReplicaEvent::HeartbeatResult { op: asked[0], outcome: failure });
-        let renewed = OpOutcome::Done(Heartbeat::Confirmed(vec![(chat(1), Lease(1))]));
+        let renewed =
+            OpOutcome::Done(Heartbeat::Confirmed { leases: vec![(chat(1), Lease(1))], peers: vec![] });
         world.handle(ReplicaEvent::HeartbeatResult { op: asked[1], outcome: renewed });
         assert!(confirms(&world.actions), "S5: it is still waited for");
         assert!(world.replica.is_connected());
@@ -109,7 +113,8 @@ fn a_heartbeat_that_is_answered_twice_confirms_once() {
             world.answer_heartbeat(How::Yes);
         }
     }
-    let outcome = || OpOutcome::Done(Heartbeat::Confirmed(vec![(chat(1), Lease(1))]));
+    let outcome =
+        || OpOutcome::Done(Heartbeat::Confirmed { leases: vec![(chat(1), Lease(1))], peers: vec![] });
     world.handle(ReplicaEvent::HeartbeatResult { op: ops[0], outcome: outcome() });
     assert_eq!(world.actions, [], "S5: only the one in flight says anything of the lease now");
     world.handle(ReplicaEvent::HeartbeatResult { op: ops[1], outcome: outcome() });

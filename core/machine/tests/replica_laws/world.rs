@@ -130,6 +130,7 @@ impl World {
             } => {
                 assert_eq!(self.held.get(chat).map(|(held, _)| held), Some(lease), "it is for a held lease");
             }
+            ReplicaAction::LookUp { .. } => panic!("nobody asks where a replica is"),
             ReplicaAction::To { event, .. } => panic!("no hub is told this: {event:?}"),
         }
     }
@@ -196,8 +197,8 @@ impl World {
     pub(crate) fn answer_heartbeat(&mut self, how: How) {
         let Some((op, held)) = self.heartbeat.take() else { return };
         let outcome = match how {
-            How::Yes => OpOutcome::Done(Heartbeat::Confirmed(held)),
-            How::No => OpOutcome::Done(Heartbeat::Confirmed(vec![])),
+            How::Yes => OpOutcome::Done(Heartbeat::Confirmed { leases: held, peers: vec![] }),
+            How::No => OpOutcome::Done(Heartbeat::Confirmed { leases: vec![], peers: vec![] }),
             How::Refused => OpOutcome::Refused,
             How::Unknown => OpOutcome::Unknown,
         };

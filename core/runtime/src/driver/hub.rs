@@ -410,9 +410,9 @@ impl<E: Env> Hands<E> for HubTask<E> {
                 let applied = outcome(shared.apply(&request).await, what);
                 Done::Event(HubEvent::Applied { op, outcome: applied_state(applied) })
             }),
-            HubAction::Dial { dial, worker, position } => {
+            HubAction::Dial { dial, worker, address, position } => {
                 self.relay = None;
-                self.dial = Some((dial, Box::pin(dial_worker(shared, chat, worker, position))));
+                self.dial = Some((dial, Box::pin(dial_worker(shared, chat, worker, address, position))));
             }
             HubAction::CloseDial { dial } => {
                 self.dial.take_if(|(present, _)| *present == dial);
@@ -465,10 +465,10 @@ async fn dial_worker<E: Env>(
     shared: Arc<Shared<E>>,
     chat: ChatId,
     worker: ReplicaId,
+    address: Arc<str>,
     position: Option<RelayPosition>,
 ) -> Result<RelayStream, RelayFault> {
     let peers = shared.peers.as_ref().ok_or(RelayFault::Gone)?;
-    let address = shared.address_of(&worker).await.ok_or(RelayFault::Gone)?;
     let follower = shared.hub_config.replica.clone();
     tracing::debug!(%chat, peer = %worker, ?position, "dialing");
     peers.follow(&address, Follow { chat, follower, worker, position }).await

@@ -16,16 +16,15 @@ mod task_waker;
 mod viewer;
 mod vitals;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError};
 
 use mainstem_machine::hub::HubConfig;
-use mainstem_machine::{ChatId, ReplicaId, Time};
+use mainstem_machine::{ChatId, Time};
 
-use crate::ports::{Bus, Env, Generator, Peer, ReplicaRow, Store};
+use crate::ports::{Bus, Env, Generator, ReplicaRow, Store};
 use crate::relay::Peers;
-use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 use crate::tape::{Machine, Recording, Tape};
 
 pub(crate) use announcer::AnnouncerCell;
@@ -50,10 +49,6 @@ pub(crate) struct Shared<E: Env> {
     pub(crate) row: ReplicaRow,
     /// `None` if the replica runs alone, without a relay.
     pub(crate) peers: Option<Peers<E>>,
-    addresses: Mutex<BTreeMap<ReplicaId, String>>,
-    /// How many look-ups of addresses have begun, and which was the last that was answered.
-    lookups: AtomicU64,
-    answered_lookup: tokio::sync::Mutex<u64>,
     pub(crate) registry: Registry<E>,
     pub(crate) replica: ReplicaCell,
     pub(crate) announcer: AnnouncerCell,
@@ -74,8 +69,7 @@ impl<E: Env> Shared<E> {
         replica: ReplicaCell,
         recording: Option<Recording>,
     ) -> Arc<Self> {
-        let (addresses, registry, announcer) =
-            (Mutex::default(), Registry::default(), AnnouncerCell::default());
+        let (registry, announcer) = (Registry::default(), AnnouncerCell::default());
         Arc::new(Self {
             env,
             store,
@@ -84,9 +78,6 @@ impl<E: Env> Shared<E> {
             hub_config,
             row,
             peers,
-            addresses,
-            lookups: AtomicU64::new(0),
-            answered_lookup: tokio::sync::Mutex::new(0),
             registry,
             replica,
             announcer,
@@ -99,29 +90,6 @@ impl<E: Env> Shared<E> {
     fn hub_tape(&self, chat: ChatId, now: Time) -> Option<Tape> {
         let recording = self.recording.as_ref()?;
         recording.begin(Machine::Hub { chat, config: (*self.hub_config).clone() }, now)
-    }
-
-    /// The address of a peer's relay. An unknown one is looked up in the database, once for all that ask at the
-    /// same time: look-ups use the connections that renew leases (B3).
-    async fn address_of(self: &Arc<Self>, replica: &ReplicaId) -> Option<String> {
-        let known = || lock(&self.addresses).get(replica).cloned();
-        if let Some(address) = known() {
-            return Some(address);
-        }
-        let begun = self.lookups.load(Ordering::Relaxed);
-        let mut answered = self.answered_lookup.lock().await;
-        // Otherwise one that began later than this was asked has the answer.
-        if *answered <= begun {
-            let lookup = self.lookups.fetch_add(1, Ordering::Relaxed) + 1;
-            let report = self.heartbeat(vec![]).await.ok()?;
-            self.learn_peers(report.peers);
-            *answered = lookup;
-        }
-        known()
-    }
-
-    fn learn_peers(&self, peers: Vec<Peer>) {
-        *lock(&self.addresses) = peers.into_iter().map(|peer| (peer.replica, peer.address)).collect();
     }
 }
 

@@ -16,7 +16,8 @@ use super::database::{bounded, outcome};
 use super::drive::{Cell, Driven, Hands, drive};
 use crate::limits::driver::{EVENTS_MAX, REPLICA_OPERATIONS_MAX};
 use crate::ports::{
-    BusError, BusSubscription, Env, Fault, Held, Request, SyncReport, SyncRequest, Topic, within,
+    BusError, BusSubscription, Env, Fault, HeartbeatReport, Held, Request, SyncReport, SyncRequest, Topic,
+    within,
 };
 use crate::sync::Notified;
 use crate::tape::{Machine, Recorded, Recording};
@@ -162,16 +163,15 @@ impl<E: Env> Hands<E> for ReplicaTask<E> {
             }),
             ReplicaAction::Heartbeat { op, held } => self.operate(async move {
                 let held: Vec<_> = held.into_iter().map(|(chat, lease)| Held { chat, lease }).collect();
-                let result = shared.heartbeat(held).await;
-                let heartbeat = result.map(|report| match report.rival {
-                    Some(rival) => Heartbeat::NameLost { to: rival.address.into() },
-                    None => {
-                        shared.learn_peers(report.peers);
-                        let confirmed = report.confirmed.into_iter();
-                        Heartbeat::Confirmed(confirmed.map(|held| (held.chat, held.lease)).collect())
-                    }
-                });
+                let heartbeat = shared.heartbeat(held).await.map(taken_for);
                 Done::Event(ReplicaEvent::HeartbeatResult { op, outcome: outcome(heartbeat, "heartbeat") })
+            }),
+            ReplicaAction::LookUp { op } => self.operate(async move {
+                let looked_up = shared.heartbeat(vec![]).await.map(taken_for);
+                Done::Event(ReplicaEvent::HeartbeatResult {
+                    op,
+                    outcome: outcome(looked_up, "look up peers"),
+                })
             }),
             ReplicaAction::To { chat, event } => shared.tell_hub(chat, event),
         }
@@ -181,6 +181,16 @@ impl<E: Env> Hands<E> for ReplicaTask<E> {
 impl<E: Env> ReplicaTask<E> {
     fn operate(&mut self, operation: impl Future<Output = Done> + Send + 'static) {
         self.operations.push(Box::pin(operation));
+    }
+}
+
+fn taken_for(report: HeartbeatReport) -> Heartbeat {
+    match report.rival {
+        Some(rival) => Heartbeat::NameLost { to: rival.address.into() },
+        None => {
+            let leases = report.confirmed.into_iter().map(|held| (held.chat, held.lease)).collect();
+            Heartbeat::Confirmed { leases, peers: report.peers }
+        }
     }
 }
 

@@ -172,6 +172,7 @@ impl Redact for HubEvent {
             | Self::HistoryLoaded { .. }
             | Self::LeaseConfirmed { .. }
             | Self::LeaseLost { .. }
+            | Self::Located { .. }
             | Self::Dialed { .. }
             | Self::RelayGone { .. }
             | Self::GenerationDone { .. }
@@ -248,6 +249,7 @@ impl Redact for ReplicaEvent {
             | Self::Synced { .. }
             | Self::HeartbeatResult { .. }
             | Self::RunnerGone { .. }
+            | Self::Locate { .. }
             | Self::Drain
             | Self::Wake => {}
         }
@@ -265,7 +267,7 @@ impl Redact for ReplicaAction {
         match self {
             Self::Acquire { command, .. } => command.redact(by),
             Self::To { event, .. } => event.redact(by),
-            Self::BusSubscribe { .. } | Self::Sync { .. } | Self::Heartbeat { .. } => {}
+            Self::BusSubscribe { .. } | Self::Sync { .. } | Self::Heartbeat { .. } | Self::LookUp { .. } => {}
         }
     }
 }

@@ -6,11 +6,10 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use mainstem_machine::announce::AnnouncerEvent;
 use mainstem_machine::limits::ANNOUNCEMENTS_MAX;
-use mainstem_machine::{ChatId, ChatState, Command, Effect, ReplicaId, StoreFacts, Version, WallTime};
+use mainstem_machine::{ChatId, ChatState, Command, Effect, StoreFacts, Version, WallTime};
 use shuttle::future::{block_on, spawn};
 use uuid::Uuid;
 
-use super::store::{PEER, PEER_ADDRESS};
 use super::world::World;
 use crate::driver::{Vitals, yield_now};
 use crate::ports::{Env, Store};
@@ -115,28 +114,6 @@ fn the_end_of_a_vital_task_is_told() {
             assert_eq!(vitals.failure().await, "replica");
             assert_eq!(waiting.await.expect("no panic"), "replica");
             assert!(vitals.is_failed());
-        });
-    });
-}
-
-#[test]
-fn whoever_asks_for_a_peers_address_is_answered_though_another_stops_asking() {
-    explore(|| {
-        block_on(async {
-            let world = World::new();
-            let peer = ReplicaId::new(PEER).expect("an id");
-            let asking = [(); 3].map(|()| {
-                let (shared, peer) = (world.shared.clone(), peer.clone());
-                spawn(async move { shared.address_of(&peer).await })
-            });
-            let [first, others @ ..] = asking;
-            // Whoever asked first may be the one that holds the others up.
-            first.abort();
-            let _ = first.await;
-            for other in others {
-                assert_eq!(other.await.expect("no panic").as_deref(), Some(PEER_ADDRESS), "T5");
-            }
-            world.env.all_tasks_ended().await;
         });
     });
 }

@@ -6,9 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mainstem_machine::{
-    Applied, CachedVersions, ChatId, MessageId, Page, ReplicaId, Snapshot, Time, Version, WallTime,
-};
+use mainstem_machine::{Applied, CachedVersions, ChatId, MessageId, Page, Snapshot, Time, Version, WallTime};
 use mainstem_rows::Rows;
 use tokio::sync::oneshot;
 
@@ -34,19 +32,12 @@ pub(super) struct MemoryStore {
 
 /// Where it is reached.
 pub(super) const RIVAL: &str = "there:1";
-/// The only other replica.
-pub(super) const PEER: &str = "peer";
-pub(super) const PEER_ADDRESS: &str = "peer:1";
 
 impl MemoryStore {
     pub(super) fn new(env: StillEnv) -> Self {
-        let mut rows = Rows::new(Duration::MAX);
-        let replica = ReplicaId::new(PEER).expect("an id");
-        let peer = ReplicaRow { replica, address: PEER_ADDRESS.into(), incarnation: 1 };
-        rows.heartbeat(NOW, &peer, []);
         Self {
             env,
-            rows: Mutex::new(rows),
+            rows: Mutex::new(Rows::new(Duration::MAX)),
             is_broken: AtomicBool::default(),
             has_rival: AtomicBool::default(),
             membership: Arc::default(),
