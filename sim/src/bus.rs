@@ -72,7 +72,10 @@ impl Messenger {
     }
 
     pub fn set_faults(&self, replica: &str, faults: BusFaults) {
-        self.with(|state| state.faults.insert(replica.to_owned(), faults));
+        let before = self.with(|state| state.faults.insert(replica.to_owned(), faults)).unwrap_or_default();
+        for over in kinds(before).into_iter().filter(|kind| !kinds(faults).contains(kind)) {
+            self.0.world.over(over, replica, None);
+        }
     }
 
     pub fn faults(&self, replica: &str) -> BusFaults {
@@ -180,6 +183,19 @@ impl Messenger {
     fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
         work(&mut self.0.state.lock().expect("the bus is whole"))
     }
+}
+
+/// The kinds of faults that are in force.
+fn kinds(faults: BusFaults) -> Vec<FaultKind> {
+    let late = !faults.late.is_zero() || !faults.scattered.is_zero();
+    let kinds = [
+        (faults.lost, FaultKind::NoticeLost),
+        (faults.doubled, FaultKind::NoticeDoubled),
+        (late, FaultKind::NoticeLate),
+        (faults.refuses, FaultKind::BusRefused),
+        (faults.hangs, FaultKind::BusHangs),
+    ];
+    kinds.into_iter().filter(|(there, _)| *there).map(|(_, kind)| kind).collect()
 }
 
 impl State {

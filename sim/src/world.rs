@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use mainstem_machine::{StreamEvent, Time, WallTime};
+use mainstem_machine::{ChatId, StreamEvent, Time, WallTime};
 use mainstem_oracles::{Evidence, FaultKind, Judge, Name, StreamId};
 use rand::rngs::StdRng;
 
@@ -94,9 +94,19 @@ impl World {
 
     /// Records that a fault of this kind took effect just now (D2).
     pub fn landed(&self, fault: FaultKind, who: &str, what: fmt::Arguments<'_>) {
-        self.0.tally.landed(fault.as_str());
-        self.0.trace.write(self.now(), who, Kind::Fault, format_args!("fault: {fault}: {what}"));
-        self.observe(Evidence::Fault { kind: fault, who: Name::from(who), other: None });
+        self.landed_for(None, fault, who, what);
+    }
+
+    /// The same of a fault that struck what is done there for one chat.
+    pub fn landed_for(&self, chat: Option<ChatId>, kind: FaultKind, who: &str, what: fmt::Arguments<'_>) {
+        self.0.tally.landed(kind.as_str());
+        self.0.trace.write(self.now(), who, Kind::Fault, format_args!("fault: {kind}: {what}"));
+        self.observe(Evidence::Fault { kind, who: Name::from(who), other: None, chat });
+    }
+
+    /// Records that this fault is over: for the chat, if one is named.
+    pub fn over(&self, kind: FaultKind, who: &str, chat: Option<ChatId>) {
+        self.observe(Evidence::FaultOver { kind, who: Name::from(who), other: None, chat });
     }
 
     /// Whether the trace of this run is kept.

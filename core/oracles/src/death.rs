@@ -74,14 +74,14 @@ fn judge(seen: &Seen<'_>, waiting: &Waiting) -> Judged {
     let (index, lives) = (seen.index, &seen.index.lives);
     let Some(watcher) = index.watcher(waiting.stream) else { return Judged::Excused };
     let (on, since) = (&watcher.on, waiting.since);
-    let own = lives.hampered(on, since).or_else(|| lives.marks.host(&watcher.name, since));
+    let own = lives.hampered(on, watcher.chat, since).or_else(|| lives.marks.host(&watcher.name, since));
     if seen.is_excused(own.or_else(|| lives.marks.link(on, &watcher.name, since))) {
         return Judged::Excused;
     }
     let mut excuse = None;
     let mut later = None;
     for name in index.with_a_slot() {
-        if let Some(kind) = lives.hampered(name, since) {
+        if let Some(kind) = lives.hampered(name, watcher.chat, since) {
             excuse = excuse.or(Some(kind));
             continue;
         }

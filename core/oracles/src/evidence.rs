@@ -133,11 +133,20 @@ pub enum Evidence {
         replica: Name,
         may: bool,
     },
-    /// A fault took effect, or is in force from now on. It affects `who`, or the link from `who` to `other`.
+    /// A fault took effect, or is in force from now on. It affects `who`, or the link from `who` to `other`; if it
+    /// names a chat, only what is done there for that chat.
     Fault {
         kind: FaultKind,
         who: Name,
         other: Option<Name>,
+        chat: Option<ChatId>,
+    },
+    /// That fault is over: it was taken away, or the operation that it struck was answered.
+    FaultOver {
+        kind: FaultKind,
+        who: Name,
+        other: Option<Name>,
+        chat: Option<ChatId>,
     },
     /// The rate of the replica's clock differs by this many thousandths.
     Drifts {

@@ -32,7 +32,7 @@ impl IdleWork {
     pub(crate) fn observe(&mut self, seen: &Seen<'_>, status: Status) -> Ruling {
         if self.soonest.is_some_and(|soonest| soonest < seen.at) {
             let late = self.due.iter_mut().find(|(_, due)| due.until < seen.at);
-            let ruling = late.map(|(chat, due)| (*chat, judge(seen, status, due)));
+            let ruling = late.map(|(chat, due)| (*chat, judge(seen, *chat, status, due)));
             if let Some((chat, Some(ruling))) = ruling {
                 self.due.remove(&chat);
                 self.find_soonest();
@@ -83,16 +83,16 @@ impl IdleWork {
 }
 
 /// `None`: a replica may still take its time. `Err`: since when it waits for nobody's sake.
-fn judge(seen: &Seen<'_>, status: Status, due: &mut Due) -> Option<Result<(), Time>> {
+fn judge(seen: &Seen<'_>, chat: ChatId, status: Status, due: &mut Due) -> Option<Result<(), Time>> {
     let (lives, poll) = (&seen.index.lives, seen.index.settings.poll_interval);
     let mut excuse = None;
     let mut later = None;
     for name in able(seen.index, status) {
-        if let Some(kind) = lives.hampered(name, due.since) {
+        if let Some(kind) = lives.hampered(name, chat, due.since) {
             excuse = excuse.or(Some(kind));
             continue;
         }
-        let until = due.since + lives.notice_of(&due.by, name, due.since, poll) + AT_ONCE_MAX;
+        let until = due.since + lives.notice_of(&due.by, name, chat, due.since, poll) + AT_ONCE_MAX;
         if until < seen.at {
             return Some(Err(due.since));
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use mainstem_machine::{ChatId, Episode, Time};
 
 use crate::lives::Lives;
+use crate::marks::Struck;
 use crate::runs::{Run, Runs};
 use crate::shared::Shared;
 use crate::watcher::{Expected, Watcher};
@@ -96,7 +97,12 @@ impl EvidenceIndex {
             }
             Evidence::Lived { replica, life } => self.lives.live(at, replica, *life),
             Evidence::MayWork { replica, may } => self.lives.may_work(replica, *may),
-            Evidence::Fault { kind, who, other } => self.lives.marks.strike(at, *kind, who, other.as_ref()),
+            Evidence::Fault { kind, who, other, chat } => {
+                self.lives.marks.strike(at, *kind, &Struck { who, other: other.as_ref(), chat: *chat });
+            }
+            Evidence::FaultOver { kind, who, other, chat } => {
+                self.lives.marks.over(at, *kind, &Struck { who, other: other.as_ref(), chat: *chat });
+            }
             Evidence::Drifts { replica, per_mille } => self.lives.drift(replica, *per_mille),
             Evidence::FaultsCleared => self.lives.marks.clear(at),
             Evidence::Sent { .. }
@@ -221,7 +227,7 @@ impl EvidenceIndex {
         let recovering =
             tenure.recovered.filter(|(_, at_last)| at < *at_last + RECOVERY).map(|(since, _)| since);
         let since = recovering.or_else(|| (at >= tenure.may_expire_at(ttl)).then_some(tenure.assured))?;
-        self.lives.marks.worker(holder, since)
+        self.lives.marks.worker(holder, run.chat, since)
     }
 }
 

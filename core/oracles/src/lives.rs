@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mainstem_machine::Time;
+use mainstem_machine::{ChatId, Time};
 
 use crate::marks::Marks;
 use crate::{FaultKind, Life, Name};
@@ -107,15 +107,23 @@ impl Lives {
 
     /// How long it may take until a replica looks at what another one committed then: no time with notifications, and
     /// until it looks by itself without.
-    pub(crate) fn notice_of(&self, by: &str, at: &str, since: Time, poll: Duration) -> Duration {
+    pub(crate) fn notice_of(
+        &self,
+        by: &str,
+        at: &str,
+        chat: ChatId,
+        since: Time,
+        poll: Duration,
+    ) -> Duration {
         let told = self.marks.bus(at, since).is_none() && self.marks.bus(by, since).is_none();
-        let tells =
-            self.hampered(by, since).is_none() && self.replicas.get(by).is_none_or(|replica| replica.up);
+        let tells = self.hampered(by, chat, since).is_none()
+            && self.replicas.get(by).is_none_or(|replica| replica.up);
         if told && tells { Duration::ZERO } else { self.longest(at, poll) }
     }
 
-    /// What may have kept a replica from acting on the database as fast as it should, at some time since then.
-    pub(crate) fn hampered(&self, name: &str, since: Time) -> Option<FaultKind> {
-        self.marks.host(name, since).or_else(|| self.marks.database(name, since))
+    /// What may have kept a replica from acting on the database for a chat as fast as it should, at some time since
+    /// then. What befell another chat there did not.
+    pub(crate) fn hampered(&self, name: &str, chat: ChatId, since: Time) -> Option<FaultKind> {
+        self.marks.host(name, since).or_else(|| self.marks.database(name, chat, since))
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mainstem_machine::Time;
+use mainstem_machine::{ChatId, Time};
 
 use crate::fault::Strikes;
 use crate::{FaultKind, Name};
@@ -11,119 +11,172 @@ use crate::{FaultKind, Name};
 /// How long a fault of the database or the bus is felt after its end: by then, operations and subscriptions that
 /// were in flight have timed out and been retried.
 const RETRIED_WITHIN: Duration = Duration::from_secs(13);
-/// How long after a host or a link works again what was held back may still be on its way.
+/// How long after a host or a link works again, or an operation was answered, what was held back may still be on its
+/// way.
 const HELD_BACK: Duration = Duration::from_secs(2);
 
 /// Where a fault takes effect.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Place {
     Host(Name),
-    Database(Name),
+    /// What a replica asks of the database: for one chat, or for none in particular.
+    Database(Name, Option<ChatId>),
     Bus(Name),
     /// The names in their order.
     Dials(Name, Name),
     Link(Name, Name),
 }
 
+/// What a fault struck.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Struck<'a> {
+    pub(crate) who: &'a Name,
+    pub(crate) other: Option<&'a Name>,
+    pub(crate) chat: Option<ChatId>,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Mark {
-    kind: FaultKind,
     /// When it took effect for the last time.
     at: Time,
     /// When it was over; `None` while it is in force.
     ended: Option<Time>,
+    /// How long it is felt after that.
+    lasts: Duration,
+    /// Operations that it struck and that were not answered.
+    open: u64,
 }
 
+/// For each place, the kinds that struck there.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Marks(BTreeMap<Place, Mark>);
+pub(crate) struct Marks(BTreeMap<Place, BTreeMap<FaultKind, Mark>>);
 
 impl Marks {
     /// A fault takes effect. Whatever it does to a host's clock is kept elsewhere.
-    pub(crate) fn strike(&mut self, at: Time, kind: FaultKind, who: &Name, other: Option<&Name>) {
+    pub(crate) fn strike(&mut self, at: Time, kind: FaultKind, struck: &Struck<'_>) {
         let momentary = Some(at);
-        match (kind.strikes(), other) {
-            (Strikes::Nothing | Strikes::Clock, _) => {}
-            (Strikes::Bus, _) => self.mark(Place::Bus(who.clone()), kind, at, None),
-            // Each call that it strikes is told.
-            (Strikes::Database, _) => self.mark(Place::Database(who.clone()), kind, at, momentary),
-            (Strikes::Host, _) => self.mark(Place::Host(who.clone()), kind, at, None),
-            // What a dial or a connection suffers comes with its link.
-            (Strikes::Dials | Strikes::Link, None) => {}
-            (Strikes::Dials, Some(other)) => self.mark(dials(who, other), kind, at, None),
-            (Strikes::Link, Some(other)) => {
-                if matches!(kind, FaultKind::Clog | FaultKind::HalfOpen) {
-                    self.mark(dials(who, other), kind, at, None);
+        for place in places(kind, struck) {
+            match place {
+                // Each call that it strikes is told.
+                Place::Database(..) => self.mark(place, kind, at, momentary, RETRIED_WITHIN),
+                // A subscription that was ended is made anew.
+                Place::Bus(_) => {
+                    let ended = momentary.filter(|_| kind == FaultKind::BusLost);
+                    self.mark(place, kind, at, ended, RETRIED_WITHIN);
                 }
-                let ended = momentary.filter(|_| kind == FaultKind::Reset);
-                self.mark(link(who, other), kind, at, ended);
+                Place::Host(_) => self.mark(place, kind, at, None, HELD_BACK),
+                Place::Dials(..) => self.mark(place, kind, at, None, Duration::ZERO),
+                // A connection that was reset does not come back, and one that is silent is given up.
+                Place::Link(..) => {
+                    let (ended, lasts) = match kind {
+                        FaultKind::Reset => (momentary, Duration::ZERO),
+                        FaultKind::HalfOpen => (momentary, RETRIED_WITHIN),
+                        _ => (None, HELD_BACK),
+                    };
+                    self.mark(place, kind, at, ended, lasts);
+                }
             }
         }
     }
 
-    fn mark(&mut self, place: Place, kind: FaultKind, at: Time, ended: Option<Time>) {
-        let mark = self.0.entry(place).or_insert(Mark { kind, at, ended });
-        mark.at = at;
-        // A fault that is in force says more than one that was over at once.
-        if mark.ended.is_some() {
-            (mark.kind, mark.ended) = (kind, ended);
+    fn mark(&mut self, place: Place, kind: FaultKind, at: Time, ended: Option<Time>, lasts: Duration) {
+        let mark = self.0.entry(place).or_default().entry(kind).or_insert(Mark { at, ended, lasts, open: 0 });
+        (mark.at, mark.ended, mark.lasts) = (at, ended, lasts);
+        mark.open += 1;
+    }
+
+    /// A fault is over. Of operations that it struck, the last one has to be answered.
+    pub(crate) fn over(&mut self, at: Time, kind: FaultKind, struck: &Struck<'_>) {
+        for place in places(kind, struck) {
+            let Some(mark) = self.0.get_mut(&place).and_then(|kinds| kinds.get_mut(&kind)) else { continue };
+            mark.open = mark.open.saturating_sub(1);
+            match place {
+                Place::Database(..) if mark.open > 0 => {}
+                Place::Database(..) => (mark.ended, mark.lasts) = (Some(at), HELD_BACK),
+                Place::Host(_) | Place::Bus(_) | Place::Dials(..) | Place::Link(..) => {
+                    mark.ended.get_or_insert(at);
+                }
+            }
         }
     }
 
     pub(crate) fn strike_host(&mut self, at: Time, kind: FaultKind, who: &Name) {
-        self.mark(Place::Host(who.clone()), kind, at, None);
+        self.mark(Place::Host(who.clone()), kind, at, None, HELD_BACK);
     }
 
     pub(crate) fn host_ended(&mut self, at: Time, who: &Name) {
-        if let Some(mark) = self.0.get_mut(&Place::Host(who.clone())) {
+        for mark in self.0.get_mut(&Place::Host(who.clone())).into_iter().flat_map(BTreeMap::values_mut) {
             mark.ended.get_or_insert(at);
         }
     }
 
     /// All faults are over.
     pub(crate) fn clear(&mut self, at: Time) {
-        for mark in self.0.values_mut() {
+        for mark in self.0.values_mut().flat_map(BTreeMap::values_mut) {
             mark.ended.get_or_insert(at);
         }
     }
 
     /// The fault that may be felt in a place at some time since then.
-    fn felt(&self, place: &Place, since: Time, lasts: Duration) -> Option<FaultKind> {
-        let mark = self.0.get(place)?;
-        mark.ended.is_none_or(|ended| since <= ended + lasts).then_some(mark.kind)
+    fn felt(&self, place: &Place, since: Time) -> Option<FaultKind> {
+        let mut kinds = self.0.get(place)?.iter();
+        let felt = |mark: &Mark| mark.ended.is_none_or(|ended| since <= ended + mark.lasts);
+        kinds.find(|(_, mark)| felt(mark)).map(|(kind, _)| *kind)
     }
 
     pub(crate) fn host(&self, name: &str, since: Time) -> Option<FaultKind> {
-        self.felt(&Place::Host(name.into()), since, HELD_BACK)
+        self.felt(&Place::Host(name.into()), since)
     }
 
-    pub(crate) fn database(&self, name: &str, since: Time) -> Option<FaultKind> {
-        self.felt(&Place::Database(name.into()), since, RETRIED_WITHIN)
+    /// What befell the replica's way to the database, for this chat or for none in particular.
+    pub(crate) fn database(&self, name: &str, chat: ChatId, since: Time) -> Option<FaultKind> {
+        database(name, chat).iter().find_map(|place| self.felt(place, since))
     }
 
     pub(crate) fn bus(&self, name: &str, since: Time) -> Option<FaultKind> {
-        self.felt(&Place::Bus(name.into()), since, RETRIED_WITHIN)
+        self.felt(&Place::Bus(name.into()), since)
     }
 
-    /// Why data over the link may be late. A connection that was reset does not come back.
+    /// Why data over the link may be late.
     pub(crate) fn link(&self, one: &str, other: &str, since: Time) -> Option<FaultKind> {
-        let place = link(&one.into(), &other.into());
-        let was_reset = self.0.get(&place).is_some_and(|mark| mark.kind == FaultKind::Reset);
-        self.felt(&place, since, if was_reset { Duration::ZERO } else { HELD_BACK })
+        self.felt(&link(&one.into(), &other.into()), since)
     }
 
     /// Why a dial over the link may fail.
     pub(crate) fn dials(&self, one: &str, other: &str, since: Time) -> Option<FaultKind> {
-        self.felt(&dials(&one.into(), &other.into()), since, Duration::ZERO)
+        self.felt(&dials(&one.into(), &other.into()), since)
     }
 
-    /// What struck the replica itself or its way to the database since then.
-    pub(crate) fn worker(&self, name: &str, since: Time) -> Option<FaultKind> {
-        let own = [Place::Host(name.into()), Place::Database(name.into())];
-        own.iter().find_map(|place| {
-            let mark = self.0.get(place)?;
-            (mark.at >= since || mark.ended.is_none_or(|ended| ended >= since)).then_some(mark.kind)
-        })
+    /// What struck the replica itself, or its way to the database for this chat or for none in particular, since
+    /// then.
+    pub(crate) fn worker(&self, name: &str, chat: ChatId, since: Time) -> Option<FaultKind> {
+        let own = std::iter::once(Place::Host(name.into())).chain(database(name, chat));
+        let mut kinds = own.filter_map(|place| self.0.get(&place)).flatten();
+        let there = |mark: &Mark| mark.at >= since || mark.ended.is_none_or(|ended| ended >= since);
+        kinds.find(|(_, mark)| there(mark)).map(|(kind, _)| *kind)
     }
+}
+
+/// Where a fault of this kind is felt.
+fn places(kind: FaultKind, struck: &Struck<'_>) -> Vec<Place> {
+    let Struck { who, other, chat } = *struck;
+    match (kind.strikes(), other) {
+        (Strikes::Nothing | Strikes::Clock, _) => vec![],
+        (Strikes::Bus, _) => vec![Place::Bus(who.clone())],
+        (Strikes::Database, _) => vec![Place::Database(who.clone(), chat)],
+        (Strikes::Host, _) => vec![Place::Host(who.clone())],
+        // What a dial or a connection suffers comes with its link.
+        (Strikes::Dials | Strikes::Link, None) => vec![],
+        (Strikes::Dials, Some(other)) => vec![dials(who, other)],
+        (Strikes::Link, Some(other)) if matches!(kind, FaultKind::Clog | FaultKind::HalfOpen) => {
+            vec![dials(who, other), link(who, other)]
+        }
+        (Strikes::Link, Some(other)) => vec![link(who, other)],
+    }
+}
+
+fn database(name: &str, chat: ChatId) -> [Place; 2] {
+    [Place::Database(name.into(), None), Place::Database(name.into(), Some(chat))]
 }
 
 fn dials(one: &Name, other: &Name) -> Place {

@@ -186,8 +186,9 @@ fn judge_news(seen: &Seen<'_>, stream: StreamId, news: &News) -> Result<Option<T
     if seen.is_excused(delays_stream(index, watcher, since)) {
         return Ok(None);
     }
-    let until =
-        since + index.lives.notice_of(&news.by, on, since, index.settings.poll_interval) + TOLD_WITHIN;
+    let until = since
+        + index.lives.notice_of(&news.by, on, watcher.chat, since, index.settings.poll_interval)
+        + TOLD_WITHIN;
     if until >= seen.at {
         return Ok(Some(until));
     }
@@ -212,14 +213,14 @@ fn judge_beginning(seen: &Seen<'_>, stream: StreamId, since: Time) -> Ruling {
 /// What may keep what is told on a stream.
 fn delays_stream(index: &EvidenceIndex, watcher: &Watcher, since: Time) -> Option<FaultKind> {
     let (lives, on) = (&index.lives, &watcher.on);
-    let own = lives.hampered(on, since).or_else(|| lives.marks.host(&watcher.name, since));
+    let own = lives.hampered(on, watcher.chat, since).or_else(|| lives.marks.host(&watcher.name, since));
     own.or_else(|| lives.marks.link(on, &watcher.name, since)).or_else(|| lives.rests(on))
 }
 
 /// What may keep the answer.
 fn delays(index: &EvidenceIndex, caller: &Name, request: &Request) -> Option<FaultKind> {
     let (lives, on, since) = (&index.lives, &request.on, request.since);
-    let own = lives.rests(on).or_else(|| lives.hampered(on, since));
+    let own = lives.rests(on).or_else(|| lives.hampered(on, request.chat, since));
     let own =
         own.or_else(|| lives.marks.link(on, caller, since)).or_else(|| lives.marks.dials(on, caller, since));
     own.or_else(|| lives.marks.host(caller, since))

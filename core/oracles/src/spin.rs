@@ -54,6 +54,7 @@ impl Oracle for Spin {
             | Evidence::StreamEnded { .. }
             | Evidence::RunEnded { how: RunEnd::Done(_) | RunEnd::Failed, .. }
             | Evidence::Fault { .. }
+            | Evidence::FaultOver { .. }
             | Evidence::MayWork { .. }
             | Evidence::FaultsCleared
             | Evidence::Lived { life: Life::Up | Life::Resumed | Life::Draining, .. } => {

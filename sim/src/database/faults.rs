@@ -3,86 +3,103 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use mainstem_machine::ChatId;
 use mainstem_story::{CallFault, LateAnswers, PlannedFault};
+
+/// Whose calls a fault befalls: `None` for every replica, or every chat.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Whose {
+    pub replica: Option<String>,
+    pub chat: Option<ChatId>,
+}
+
+impl Whose {
+    fn takes(&self, replica: &str, chat: Option<ChatId>) -> bool {
+        let meant = self.replica.as_deref().is_none_or(|meant| meant == replica);
+        meant && self.chat.is_none_or(|meant| chat == Some(meant))
+    }
+}
 
 #[derive(Debug, Default)]
 pub(super) struct Faults {
-    planned: Vec<PlannedFault>,
-    slow_all: Duration,
-    slow: BTreeMap<String, Duration>,
-    late_all: LateAnswers,
-    late: BTreeMap<String, LateAnswers>,
-    all_cut_off: bool,
-    cut_off: BTreeSet<String>,
+    planned: Vec<(Whose, PlannedFault)>,
+    slow: BTreeMap<Whose, Duration>,
+    late: BTreeMap<Whose, LateAnswers>,
+    cut_off: BTreeSet<Whose>,
+    exhausted: BTreeSet<Whose>,
     idle: BTreeSet<String>,
-    all_exhausted: bool,
-    exhausted: BTreeSet<String>,
 }
 
 impl Faults {
-    pub(super) fn plan(&mut self, planned: PlannedFault) {
-        self.planned.push(planned);
+    pub(super) fn plan(&mut self, whose: Whose, planned: PlannedFault) {
+        self.planned.push((whose, planned));
     }
 
-    pub(super) fn take(&mut self, replica: &str, op: &str) -> Option<CallFault> {
-        let meant = |planned: &PlannedFault| {
-            planned.replica.as_deref().is_none_or(|meant| meant == replica)
-                && planned.op.as_deref().is_none_or(|meant| meant == op)
+    pub(super) fn take(&mut self, replica: &str, op: &str, chat: Option<ChatId>) -> Option<CallFault> {
+        let meant = |(whose, planned): &(Whose, PlannedFault)| {
+            whose.takes(replica, chat) && planned.op.as_deref().is_none_or(|meant| meant == op)
         };
         let at = self.planned.iter().position(meant)?;
-        let call_fault = self.planned[at].call_fault;
-        self.planned[at].times -= 1;
-        if self.planned[at].times == 0 {
+        let (_, planned) = &mut self.planned[at];
+        let call_fault = planned.call_fault;
+        planned.times -= 1;
+        if planned.times == 0 {
             self.planned.remove(at);
         }
         Some(call_fault)
     }
 
-    pub(super) fn set_slow(&mut self, replica: Option<&str>, by: Duration) {
-        match replica {
-            Some(replica) => drop(self.slow.insert(replica.to_owned(), by)),
-            None => self.slow_all = by,
+    pub(super) fn set_slow(&mut self, whose: Whose, by: Duration) {
+        self.slow.insert(whose, by);
+    }
+
+    pub(super) fn slow(&self, replica: &str, chat: Option<ChatId>) -> Duration {
+        self.slow.iter().filter(|(whose, _)| whose.takes(replica, chat)).map(|(_, by)| *by).sum()
+    }
+
+    pub(super) fn set_late(&mut self, whose: Whose, late: LateAnswers) {
+        self.late.insert(whose, late);
+    }
+
+    pub(super) fn late(&self, replica: &str, chat: Option<ChatId>) -> LateAnswers {
+        let mine = self.late.iter().filter(|(whose, _)| whose.takes(replica, chat));
+        mine.fold(LateAnswers::default(), |all, (_, own)| LateAnswers {
+            by: all.by + own.by,
+            scattered: all.scattered + own.scattered,
+        })
+    }
+
+    pub(super) fn set_cut_off(&mut self, whose: Whose, cut: bool) {
+        if cut {
+            self.cut_off.insert(whose);
+        } else {
+            self.cut_off.remove(&whose);
         }
     }
 
-    pub(super) fn slow(&self, replica: &str) -> Duration {
-        self.slow_all + self.slow.get(replica).copied().unwrap_or_default()
+    pub(super) fn is_cut_off(&self, replica: &str, chat: Option<ChatId>) -> bool {
+        self.cut_off.iter().any(|whose| whose.takes(replica, chat))
     }
 
-    pub(super) fn set_late(&mut self, replica: Option<&str>, late: LateAnswers) {
-        match replica {
-            Some(replica) => drop(self.late.insert(replica.to_owned(), late)),
-            None => self.late_all = late,
+    pub(super) fn set_exhausted(&mut self, whose: Whose, exhausted: bool) {
+        if exhausted {
+            self.exhausted.insert(whose);
+        } else {
+            self.exhausted.remove(&whose);
         }
     }
 
-    pub(super) fn late(&self, replica: &str) -> LateAnswers {
-        let (all, own) = (self.late_all, self.late.get(replica).copied().unwrap_or_default());
-        LateAnswers { by: all.by + own.by, scattered: all.scattered + own.scattered }
+    pub(super) fn is_exhausted(&self, replica: &str, chat: Option<ChatId>) -> bool {
+        self.exhausted.iter().any(|whose| whose.takes(replica, chat))
     }
 
-    pub(super) fn set_cut_off(&mut self, replica: Option<&str>, cut: bool) {
-        match (replica, cut) {
-            (None, cut) => self.all_cut_off = cut,
-            (Some(replica), true) => drop(self.cut_off.insert(replica.to_owned())),
-            (Some(replica), false) => drop(self.cut_off.remove(replica)),
-        }
-    }
-
-    pub(super) fn is_cut_off(&self, replica: &str) -> bool {
-        self.all_cut_off || self.cut_off.contains(replica)
-    }
-
-    pub(super) fn set_exhausted(&mut self, replica: Option<&str>, exhausted: bool) {
-        match (replica, exhausted) {
-            (None, exhausted) => self.all_exhausted = exhausted,
-            (Some(replica), true) => drop(self.exhausted.insert(replica.to_owned())),
-            (Some(replica), false) => drop(self.exhausted.remove(replica)),
-        }
-    }
-
-    pub(super) fn is_exhausted(&self, replica: &str) -> bool {
-        self.all_exhausted || self.exhausted.contains(replica)
+    /// Whether something befalls this chat there and no other.
+    pub(super) fn single_out(&self, replica: &str, chat: Option<ChatId>) -> bool {
+        let slow = self.slow.iter().filter(|(_, by)| !by.is_zero()).map(|(whose, _)| whose);
+        let late =
+            self.late.iter().filter(|(_, late)| **late != LateAnswers::default()).map(|(whose, _)| whose);
+        let all = slow.chain(late).chain(&self.cut_off);
+        all.filter(|whose| whose.chat.is_some()).any(|whose| whose.takes(replica, chat))
     }
 
     pub(super) fn set_may_work(&mut self, replica: &str, may: bool) {

@@ -4,6 +4,7 @@
 mod commits;
 mod faults;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -26,6 +27,7 @@ use crate::world::World;
 
 use commits::clock;
 use faults::Faults;
+pub use faults::Whose;
 pub use mainstem_story::{CallFault, LateAnswers, PlannedFault};
 
 /// The latency from a replica to the database and back.
@@ -103,29 +105,28 @@ impl Database {
     }
 
     /// Plans a fault for the next matching calls.
-    pub fn plan(&self, planned: PlannedFault) {
-        self.with(|state| state.faults.plan(planned));
+    pub fn plan(&self, whose: Whose, planned: PlannedFault) {
+        self.with(|state| state.faults.plan(whose, planned));
     }
 
-    /// Makes calls of this replica (of all, if `None`) take this much longer.
-    pub fn set_slow(&self, replica: Option<&str>, by: Duration) {
-        self.with(|state| state.faults.set_slow(replica, by));
+    /// Makes calls take this much longer.
+    pub fn set_slow(&self, whose: Whose, by: Duration) {
+        self.with(|state| state.faults.set_slow(whose, by));
     }
 
-    /// Makes answers to this replica (to all, if `None`) come this late, after their operations have happened.
-    pub fn set_late(&self, replica: Option<&str>, late: LateAnswers) {
-        self.with(|state| state.faults.set_late(replica, late));
+    /// Makes answers come this late, after their operations have happened.
+    pub fn set_late(&self, whose: Whose, late: LateAnswers) {
+        self.with(|state| state.faults.set_late(whose, late));
     }
 
-    /// Sets whether calls of this replica (of all, if `None`) reach the database. Calls that do not reach it
-    /// wait.
-    pub fn set_cut_off(&self, replica: Option<&str>, cut: bool) {
-        self.with(|state| state.faults.set_cut_off(replica, cut));
+    /// Sets whether calls reach the database. Calls that do not reach it wait.
+    pub fn set_cut_off(&self, whose: Whose, cut: bool) {
+        self.with(|state| state.faults.set_cut_off(whose, cut));
     }
 
-    /// Sets whether the connection pool of the replica (of all, if `None`) is exhausted.
-    pub fn set_exhausted(&self, replica: Option<&str>, exhausted: bool) {
-        self.with(|state| state.faults.set_exhausted(replica, exhausted));
+    /// Sets whether the connection pool is exhausted.
+    pub fn set_exhausted(&self, whose: Whose, exhausted: bool) {
+        self.with(|state| state.faults.set_exhausted(whose, exhausted));
     }
 
     /// Sets the random extra latency, at most, of each way.
@@ -139,9 +140,9 @@ impl Database {
     }
 
     /// How much longer the answer to a call takes.
-    fn lateness(&self, replica: &str, call_fault: Option<CallFault>) -> Duration {
+    fn lateness(&self, replica: &str, chat: Option<ChatId>, call_fault: Option<CallFault>) -> Duration {
         self.with(|state| {
-            let LateAnswers { by, scattered } = state.faults.late(replica);
+            let LateAnswers { by, scattered } = state.faults.late(replica, chat);
             let planned = match call_fault {
                 Some(CallFault::AnswerLate(late)) => late,
                 _ => Duration::ZERO,
@@ -193,10 +194,11 @@ pub struct SimStore {
 
 impl SimStore {
     /// One call: the way there, the operation at one moment, and the way back. `op` is its name in stories
-    /// and logs.
+    /// and logs, `chat` the one that it is about.
     async fn call<T: Send + 'static>(
         &self,
         op: &'static str,
+        chat: Option<ChatId>,
         work: impl FnOnce(&mut Rows, &World, bool) -> T + Send + 'static,
     ) -> Result<T, Fault> {
         let asking = Evidence::Operated { replica: self.replica.as_str().into(), what: Operation::Database };
@@ -205,7 +207,7 @@ impl SimStore {
         let (database, replica) = (self.database.clone(), self.replica.clone());
         // On the database's own node, because the caller may be gone before the operation is done.
         drop(self.database.0.node.spawn(async move {
-            let result = database.serve(&replica, op, &reply, work).await;
+            let result = database.serve(&replica, (op, chat), &reply, work).await;
             if let Some(result) = result {
                 let _ = reply.send(result);
             }
@@ -219,17 +221,17 @@ impl Database {
     async fn serve<T>(
         &self,
         replica: &str,
-        op: &'static str,
+        (op, chat): (&'static str, Option<ChatId>),
         reply: &oneshot::Sender<Result<T, Fault>>,
         work: impl FnOnce(&mut Rows, &World, bool) -> T,
     ) -> Option<Result<T, Fault>> {
         let world = &self.0.world;
         let asked = world.now();
-        let mut reported = false;
-        while self.with(|state| state.faults.is_exhausted(replica)) {
-            // From now on it delays what waits.
-            if !std::mem::replace(&mut reported, true) {
-                world.landed(FaultKind::PoolExhausted, replica, format_args!("{op}"));
+        // What delays this call, until it is answered.
+        let mut delays = BTreeSet::new();
+        while self.with(|state| state.faults.is_exhausted(replica, chat)) {
+            if delays.insert(FaultKind::PoolExhausted) {
+                world.landed_for(chat, FaultKind::PoolExhausted, replica, format_args!("{op}"));
             }
             if world.now().since(asked) >= POOL_TIMEOUT {
                 return Some(Err(Fault::Refused("no connection was free in time".into())));
@@ -237,15 +239,19 @@ impl Database {
             world.sleep(RETRY).await;
         }
         let call = world.sent(replica, "database", Way::Database, format_args!("{op}"));
-        let slow = self.with(|state| state.faults.slow(replica));
+        let slow = self.with(|state| state.faults.slow(replica, chat));
         if !slow.is_zero() {
-            world.landed(FaultKind::DatabaseSlow, replica, format_args!("{op} by {} ms", slow.as_millis()));
+            delays.insert(FaultKind::DatabaseSlow);
+            let by = slow.as_millis();
+            world.landed_for(chat, FaultKind::DatabaseSlow, replica, format_args!("{op} by {by} ms"));
+        }
+        if self.with(|state| state.faults.single_out(replica, chat)) {
+            world.tally().landed("database of one chat");
         }
         world.sleep(self.way() + slow).await;
-        let mut reported = false;
-        while self.with(|state| state.faults.is_cut_off(replica)) {
-            if !std::mem::replace(&mut reported, true) {
-                world.landed(FaultKind::DatabaseCutOff, replica, format_args!("{op}"));
+        while self.with(|state| state.faults.is_cut_off(replica, chat)) {
+            if delays.insert(FaultKind::DatabaseCutOff) {
+                world.landed_for(chat, FaultKind::DatabaseCutOff, replica, format_args!("{op}"));
             }
             if reply.is_closed() {
                 world.lost(call);
@@ -254,10 +260,10 @@ impl Database {
             world.sleep(RETRY).await;
         }
         world.arrived(call);
-        let call_fault = self.with(|state| state.faults.take(replica, op));
-        let late = self.lateness(replica, call_fault);
+        let call_fault = self.with(|state| state.faults.take(replica, op, chat));
+        let late = self.lateness(replica, chat, call_fault);
         if let Some(call_fault) = call_fault.filter(|fault| !matches!(fault, CallFault::AnswerLate(_))) {
-            world.landed(call_fault.kind(), replica, format_args!("{op}"));
+            world.landed_for(chat, call_fault.kind(), replica, format_args!("{op}"));
         }
         let result = match call_fault {
             Some(CallFault::Refused) => Err(Fault::Refused("no connection in time".into())),
@@ -280,12 +286,16 @@ impl Database {
             world.lost(answer);
         }
         if !late.is_zero() && !reply.is_closed() {
-            world.landed(FaultKind::AnswerLate, replica, format_args!("{op} by {} ms", late.as_millis()));
+            delays.insert(FaultKind::AnswerLate);
+            let by = late.as_millis();
+            world.landed_for(chat, FaultKind::AnswerLate, replica, format_args!("{op} by {by} ms"));
             self.keep_back(late).await;
         }
         world.sleep(self.way()).await;
         if reply.is_closed() {
             world.lost(answer);
+        } else if result.is_ok() {
+            delays.into_iter().for_each(|kind| world.over(kind, replica, chat));
         }
         world.arrived(answer);
         Some(result)
@@ -297,7 +307,7 @@ impl Store for SimStore {
     async fn apply(&self, request: &Request) -> Result<Applied, Fault> {
         let (request, replica) = (request.clone(), self.replica.clone());
         let asked = self.database.0.world.now();
-        self.call(request.command.name(), move |rows, world, may_work| {
+        self.call(request.command.name(), Some(request.chat), move |rows, world, may_work| {
             commits::apply(rows, world, &replica, &request, asked, may_work)
         })
         .await
@@ -308,7 +318,7 @@ impl Store for SimStore {
         chat: ChatId,
         cached: Option<CachedVersions>,
     ) -> Result<Option<Snapshot>, Fault> {
-        self.call("snapshot", move |rows, _, _| rows.snapshot(chat, cached)).await
+        self.call("snapshot", Some(chat), move |rows, _, _| rows.snapshot(chat, cached)).await
     }
 
     async fn page(
@@ -318,12 +328,12 @@ impl Store for SimStore {
         until: Option<MessageId>,
         limit: usize,
     ) -> Result<Option<Page>, Fault> {
-        self.call("page", move |rows, _, _| rows.page(chat, after, until, limit)).await
+        self.call("page", Some(chat), move |rows, _, _| rows.page(chat, after, until, limit)).await
     }
 
     async fn list(&self, owner: &str, before: Option<ChatId>, limit: usize) -> Result<Listed, Fault> {
         let owner = owner.to_owned();
-        self.call("list", move |rows, _, _| rows.list(&owner, before, limit)).await
+        self.call("list", None, move |rows, _, _| rows.list(&owner, before, limit)).await
     }
 
     async fn heartbeat(&self, replica: &ReplicaRow, held: &[Held]) -> Result<HeartbeatReport, Fault> {
@@ -331,7 +341,7 @@ impl Store for SimStore {
         let world = &self.database.0.world;
         let sent = world.now();
         let report = self
-            .call("heartbeat", move |rows, world, _| commits::heartbeat(rows, world, sent, &row, held))
+            .call("heartbeat", None, move |rows, world, _| commits::heartbeat(rows, world, sent, &row, held))
             .await?;
         for Held { chat, lease } in report.confirmed.iter().copied() {
             world.observe(Evidence::Assured { replica: replica.replica.clone(), chat, lease, sent });
@@ -341,12 +351,12 @@ impl Store for SimStore {
 
     async fn deregister(&self, replica: &ReplicaRow) -> Result<(), Fault> {
         let replica = replica.clone();
-        self.call("deregister", move |rows, _, _| rows.deregister(&replica)).await
+        self.call("deregister", None, move |rows, _, _| rows.deregister(&replica)).await
     }
 
     async fn sync(&self, request: &SyncRequest) -> Result<SyncReport, Fault> {
         let request = request.clone();
-        self.call("sync", move |rows, world, may_work| {
+        self.call("sync", None, move |rows, world, may_work| {
             let runnable_max = if may_work { request.runnable_max } else { 0 };
             rows.sync(clock(world), request.chats, runnable_max)
         })
@@ -355,11 +365,11 @@ impl Store for SimStore {
 
     async fn secret(&self, fresh: &[u8]) -> Result<Vec<u8>, Fault> {
         let fresh = fresh.to_vec();
-        self.call("secret", move |rows, _, _| rows.secret(&fresh)).await
+        self.call("secret", None, move |rows, _, _| rows.secret(&fresh)).await
     }
 
     async fn ping(&self) -> Result<(), Fault> {
-        self.call("ping", |_, _, _| ()).await
+        self.call("ping", None, |_, _, _| ()).await
     }
 }
 

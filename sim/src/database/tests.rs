@@ -9,7 +9,7 @@ use mainstem_runtime::ports::{
     SyncRequest, Tail, Topic,
 };
 
-use super::{CallFault, Database, LateAnswers, PlannedFault};
+use super::{CallFault, Database, LateAnswers, PlannedFault, Whose};
 use crate::bus::{BusFaults, Messenger};
 use crate::trace::Trace;
 use crate::world::World;
@@ -19,6 +19,10 @@ const TTL: Duration = Duration::from_secs(15);
 fn simulate<F: Future<Output = ()>>(test: impl FnOnce(World) -> F) {
     let runtime = Runtime::with_seed_and_config(1, madsim::Config::default());
     runtime.block_on(async { test(World::new(1, Trace::default())).await });
+}
+
+fn of_a() -> Whose {
+    Whose { replica: Some("A".into()), chat: None }
 }
 
 fn chat() -> ChatId {
@@ -73,9 +77,14 @@ fn a_lost_answer_is_found_again_by_its_idempotency_key_and_a_refused_call_did_no
         let database = Database::new(&world, TTL);
         let a = database.store("A");
         a.apply(&create()).await.unwrap();
-        let planned =
-            |call_fault| PlannedFault { call_fault, replica: None, op: Some("send".into()), times: 1 };
-        database.plan(planned(CallFault::Refused));
+        let planned = |call_fault| PlannedFault {
+            call_fault,
+            replica: None,
+            op: Some("send".into()),
+            chat: None,
+            times: 1,
+        };
+        database.plan(Whose::default(), planned(CallFault::Refused));
         assert!(matches!(a.apply(&send("two")).await, Err(Fault::Refused(_))));
         assert!(database.chat(chat()).unwrap().queue.is_empty());
         let mut sent = send("two");
@@ -85,7 +94,7 @@ fn a_lost_answer_is_found_again_by_its_idempotency_key_and_a_refused_call_did_no
             body: [1; 32],
             keep: Default::default(),
         });
-        database.plan(planned(CallFault::AnswerLost));
+        database.plan(Whose::default(), planned(CallFault::AnswerLost));
         assert!(matches!(a.apply(&sent).await, Err(Fault::Unknown(_))));
         assert_eq!(database.chat(chat()).unwrap().queue.len(), 1);
         let again = a.apply(&sent).await.unwrap();
@@ -103,7 +112,7 @@ fn what_is_answered_late_has_happened_and_others_act_on_it_meanwhile() {
         let (a, b) = (database.store("A"), database.store("B"));
         a.apply(&create()).await.unwrap();
         let late = LateAnswers { by: TTL, ..LateAnswers::default() };
-        database.set_late(Some("A"), late);
+        database.set_late(of_a(), late);
         let (asked, two) = (world.now(), send("two"));
         let read_by_b = async {
             world.sleep(Duration::from_secs(1)).await;
@@ -115,8 +124,11 @@ fn what_is_answered_late_has_happened_and_others_act_on_it_meanwhile() {
         assert_eq!(world.tally().counts().faults["answer late"], 1);
 
         let call_fault = CallFault::AnswerLate(TTL);
-        database.set_late(Some("A"), LateAnswers::default());
-        database.plan(PlannedFault { call_fault, replica: None, op: Some("snapshot".into()), times: 1 });
+        database.set_late(of_a(), LateAnswers::default());
+        database.plan(
+            Whose::default(),
+            PlannedFault { call_fault, replica: None, op: Some("snapshot".into()), chat: None, times: 1 },
+        );
         let asked = world.now();
         let clearing = async {
             world.sleep(Duration::from_secs(1)).await;
@@ -135,7 +147,7 @@ fn scattered_answers_overtake_each_other() {
     simulate(|world| async move {
         let database = Database::new(&world, TTL);
         database.store("A").apply(&create()).await.unwrap();
-        database.set_late(None, LateAnswers { scattered: TTL, ..LateAnswers::default() });
+        database.set_late(Whose::default(), LateAnswers { scattered: TTL, ..LateAnswers::default() });
         let asked = (0..20).map(|n| {
             let store = database.store("B");
             async move {

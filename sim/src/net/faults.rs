@@ -26,6 +26,8 @@ impl Net {
         net.link(from, to).dials = rule;
         if rule != DialRule::Through {
             net.touch(FaultKind::DialsRuled, from, to);
+        } else if !net.still(from, to, super::Link::rules_dials) {
+            net.over(FaultKind::DialsRuled, from, to);
         }
         if rule != DialRule::Hangs {
             net.release_dials(from, to, rule == DialRule::Refused);
@@ -45,8 +47,11 @@ impl Net {
         let slower = latency > link.latency || jitter > link.jitter;
         (link.latency, link.jitter) = (latency, jitter);
         link.awaits_delay = slower;
+        let usual = net.vary;
         if slower {
             net.touch(FaultKind::LinkSlow, from, to);
+        } else if !net.still(from, to, |link| link.latency > LATENCY || link.jitter > usual) {
+            net.over(FaultKind::LinkSlow, from, to);
         }
     }
 
@@ -65,6 +70,9 @@ impl Net {
         link.awaits_clog = false;
         if std::mem::take(&mut link.clogged) {
             net.world.trace("network", format_args!("{from} to {to} flows again"));
+            if !net.still(from, to, |link| link.clogged) {
+                net.over(FaultKind::Clog, from, to);
+            }
         }
         net.wake_between(from, to);
         net.release_dials(from, to, false);
@@ -204,7 +212,22 @@ impl Inner {
 
     /// Reports to the judges that data over this link may be late.
     fn touch(&self, kind: FaultKind, from: &str, to: &str) {
-        self.world.observe(Evidence::Fault { kind, who: from.into(), other: Some(to.into()) });
+        self.world.observe(Evidence::Fault { kind, who: from.into(), other: Some(to.into()), chat: None });
+    }
+
+    /// Reports to the judges that this does not befall the link any more.
+    fn over(&self, kind: FaultKind, from: &str, to: &str) {
+        self.world.observe(Evidence::FaultOver {
+            kind,
+            who: from.into(),
+            other: Some(to.into()),
+            chat: None,
+        });
+    }
+
+    /// Whether something still keeps data on this link, in one of its directions.
+    fn still(&mut self, from: &str, to: &str, kept: impl Fn(&super::Link) -> bool) -> bool {
+        kept(self.link(from, to)) || kept(self.link(to, from))
     }
 }
 

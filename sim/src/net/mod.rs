@@ -95,6 +95,10 @@ impl Link {
             next_dial: None,
         }
     }
+
+    fn rules_dials(&self) -> bool {
+        self.dials != DialRule::Through || self.next_dial.is_some()
+    }
 }
 
 /// A dial in flight.

@@ -124,6 +124,7 @@ impl FaultDraw<'_> {
             Kind::DatabaseSlow | Kind::AnswersLate | Kind::DatabaseCutOff | Kind::PoolExhausted => {
                 self.database(kind, a)
             }
+            Kind::OneChatsDatabase => self.database_of_one_chat(a),
             Kind::AnswerLate if self.rng.random_range(0..3) == 0 => self.last_renewal(a),
             Kind::AnswerLate => self.late_call(a),
             Kind::CallRefused | Kind::CallConflicts | Kind::AnswerLost => {
@@ -189,6 +190,19 @@ impl FaultDraw<'_> {
             _ => "has no connection free".to_owned(),
         };
         self.spell(&[300, 3_000], format!("database{of} {begin}"), format!("database{of} recovers"))
+    }
+
+    /// What is asked for one chat is slow, and what is asked for the others is not.
+    fn database_of_one_chat(&mut self, a: &str) -> Vec<Line> {
+        let of = if self.rng.random_range(0..3) == 0 { String::new() } else { format!(" of {a}") };
+        let chat = self.swarm.chat_name(self.rng.random_range(0..self.swarm.chats));
+        let begin = match self.rng.random_range(0..4) {
+            0 => "is cut off".to_owned(),
+            1 => format!("answers late by {}ms", self.ms(&[300, 2_000, 4_000])),
+            _ => format!("is slow by {}ms", self.ms(&[300, 2_000, 4_000])),
+        };
+        let whose = format!("database{of} for {chat}");
+        self.spell(&[2_000, 6_000], format!("{whose} {begin}"), format!("{whose} recovers"))
     }
 
     /// The answer to a heartbeat comes late, and no later heartbeat gets through: the lease runs out by that one.

@@ -32,6 +32,7 @@ pub enum Kind {
     AnswerLost,
     AnswersLate,
     AnswerLate,
+    OneChatsDatabase,
     // The network.
     DialsHang,
     DialsFail,
@@ -73,7 +74,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 50] = [
+    pub const ALL: [Self; 51] = [
         Self::NoticesLost,
         Self::NoticesDoubled,
         Self::NoticesLate,
@@ -90,6 +91,7 @@ impl Kind {
         Self::AnswerLost,
         Self::AnswersLate,
         Self::AnswerLate,
+        Self::OneChatsDatabase,
         Self::DialsHang,
         Self::DialsFail,
         Self::DialsLate,
@@ -148,6 +150,7 @@ impl Kind {
             Self::CallConflicts => "database conflict",
             Self::AnswerLost => "answer lost after commit",
             Self::AnswersLate | Self::AnswerLate => "answer late",
+            Self::OneChatsDatabase => "database of one chat",
             Self::DialsHang => "dial hanging",
             Self::DialsFail => "dial refused",
             Self::DialsLate => "dial late",

@@ -17,6 +17,7 @@ use mainstem_runtime::tape::Recording;
 use super::viewers::Visit;
 use crate::client::{self, USER, Viewer};
 use crate::cluster::Cluster;
+use crate::database::Whose;
 use crate::env::SimEnv;
 use crate::net::Death;
 use crate::world::World;
@@ -228,6 +229,8 @@ impl StoryRun {
                         viewer,
                         format_args!("for a while"),
                     );
+                } else {
+                    self.cluster.world.over(FaultKind::ViewerStopsReading, viewer, None);
                 }
                 self.viewer(viewer)?.set_reading(*reads);
             }
@@ -262,7 +265,7 @@ impl StoryRun {
 
     /// Performs a sentence that takes no time.
     fn befall(&mut self, step: &Step) {
-        let Cluster { net, database, messenger, .. } = &self.cluster;
+        let Cluster { net, messenger, .. } = &self.cluster;
         match step {
             Step::Work(workers) => self.set_workers(workers),
             Step::Dials { from, to, rule, next_only: true } => net.set_next_dial(from, to, *rule),
@@ -293,22 +296,15 @@ impl StoryRun {
                 }
                 BusFate::Recovers => messenger.set_faults(replica, BusFaults::default()),
             },
-            Step::Database { replica, fate } => {
-                let replica = replica.as_deref();
-                match fate {
-                    DatabaseFate::Slow(by) => database.set_slow(replica, *by),
-                    DatabaseFate::AnswersLate(late) => database.set_late(replica, *late),
-                    DatabaseFate::CutOff => database.set_cut_off(replica, true),
-                    DatabaseFate::Exhausted => database.set_exhausted(replica, true),
-                    DatabaseFate::Recovers => {
-                        database.set_cut_off(replica, false);
-                        database.set_exhausted(replica, false);
-                        database.set_slow(replica, Duration::ZERO);
-                        database.set_late(replica, LateAnswers::default());
-                    }
-                }
+            Step::Database { replica, chat, fate } => {
+                let chat = chat.as_deref().map(|chat| self.chat(chat));
+                self.set_database(Whose { replica: replica.clone(), chat }, *fate);
             }
-            Step::CallFault(planned) => database.plan(planned.clone()),
+            Step::CallFault(planned) => {
+                let chat = planned.chat.as_deref().map(|chat| self.chat(chat));
+                let whose = Whose { replica: planned.replica.clone(), chat };
+                self.cluster.database.plan(whose, planned.clone());
+            }
             Step::Replica { replica, fate } => match fate {
                 ReplicaFate::Crashes => self.cluster.take_down(replica, Death::Process),
                 ReplicaFate::Vanishes => self.cluster.take_down(replica, Death::Machine),
@@ -325,6 +321,22 @@ impl StoryRun {
                 }
             },
             step => unreachable!("{step:?} takes time"),
+        }
+    }
+
+    fn set_database(&self, whose: Whose, fate: DatabaseFate) {
+        let database = &self.cluster.database;
+        match fate {
+            DatabaseFate::Slow(by) => database.set_slow(whose, by),
+            DatabaseFate::AnswersLate(late) => database.set_late(whose, late),
+            DatabaseFate::CutOff => database.set_cut_off(whose, true),
+            DatabaseFate::Exhausted => database.set_exhausted(whose, true),
+            DatabaseFate::Recovers => {
+                database.set_cut_off(whose.clone(), false);
+                database.set_exhausted(whose.clone(), false);
+                database.set_slow(whose.clone(), Duration::ZERO);
+                database.set_late(whose, LateAnswers::default());
+            }
         }
     }
 

@@ -134,6 +134,8 @@ pub enum Step {
     },
     Database {
         replica: Option<String>,
+        /// Only what is asked for this chat.
+        chat: Option<String>,
         fate: DatabaseFate,
     },
     CallFault(PlannedFault),

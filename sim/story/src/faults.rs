@@ -68,6 +68,8 @@ pub struct PlannedFault {
     pub replica: Option<String>,
     /// The operation, by the name of its command or method; `None` for all.
     pub op: Option<String>,
+    /// The chat whose calls are affected; `None` for all.
+    pub chat: Option<String>,
     /// How many calls are affected.
     pub times: u32,
 }

@@ -257,7 +257,7 @@ impl World {
 
     pub(crate) fn fault(&mut self, kind: FaultKind, who: Name, other: Option<Name>) {
         self.note(Told::Fault, || (who.to_string(), kind.to_string()));
-        self.observe(Evidence::Fault { kind, who, other });
+        self.observe(Evidence::Fault { kind, who, other, chat: None });
     }
 
     pub(crate) fn next_run(&mut self) -> RunId {

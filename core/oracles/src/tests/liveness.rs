@@ -1,11 +1,11 @@
-//! The oracles of L1 to L5 and B1 to B3.
+//! The oracles of L1 to L5, B1 and B2.
 
 use std::time::Duration;
 
 use mainstem_machine::{Body, Command, Content, MessageId};
 
-use super::scene::{Scene, parts, queue};
-use crate::{Answer, Begin, Evidence, FaultKind, Guarantee, Judge, Life, Operation, RunEnd, Settings};
+use super::scene::{Scene, queue};
+use crate::{Evidence, FaultKind, Guarantee, Judge, Life, Operation, RunEnd, Settings};
 
 #[track_caller]
 fn expect_missing(scene: &Scene, guarantee: Guarantee) {
@@ -207,7 +207,7 @@ fn l5_only_a_fault_in_the_way_excuses() {
         let episode = scene.episode();
         scene.say("a ");
         scene.show_parts(episode, 1, &["a "]);
-        scene.observe(Evidence::Fault { kind, who: who.into(), other: None });
+        scene.observe(Evidence::Fault { kind, who: who.into(), other: None, chat: None });
         scene.live("A", Life::Crashed);
         scene.pass(Duration::from_secs(60));
         scene.observe(Evidence::FaultsCleared);
@@ -231,191 +231,4 @@ fn b2_what_is_left_is_found() {
     assert_eq!(scene.judge.missing(&[Guarantee::B2], &facts), None);
     facts.left.push("C still has 1 dials".into());
     assert!(scene.judge.missing(&[Guarantee::B2], &facts).is_some());
-}
-
-/// A part comes late after another one.
-fn late(spoil: impl FnOnce(&mut Scene), after: Duration) -> Scene {
-    let mut scene = Scene::new("A");
-    let episode = scene.episode();
-    scene.say("a ");
-    scene.show_parts(episode, 1, &["a "]);
-    spoil(&mut scene);
-    scene.say("b ");
-    scene.pass(after);
-    scene.show_parts(episode, 2, &["b "]);
-    scene
-}
-
-#[test]
-fn b3_a_part_that_is_late_with_nothing_in_its_way_is_found() {
-    late(|_| {}, Duration::from_millis(240)).expect_nothing();
-    late(|_| {}, Duration::from_millis(260)).expect("B3");
-    // A fault elsewhere is no excuse.
-    let fault = |kind, who: &str, other: Option<&str>| Evidence::Fault {
-        kind,
-        who: who.into(),
-        other: other.map(Into::into),
-    };
-    late(|scene| scene.observe(fault(FaultKind::DialsRuled, "C", Some("B"))), Duration::from_millis(1100))
-        .expect("B3");
-    late(|scene| scene.observe(fault(FaultKind::ViewerStopsReading, "W", None)), Duration::from_millis(1100))
-        .expect("B3");
-    late(|scene| scene.observe(fault(FaultKind::Clog, "A", Some("C"))), Duration::from_millis(1100))
-        .expect_nothing();
-    late(|scene| scene.observe(fault(FaultKind::Reset, "A", Some("C"))), Duration::from_millis(1100))
-        .expect_nothing();
-    late(|scene| scene.observe(fault(FaultKind::ViewerStopsReading, "V", None)), Duration::from_millis(1100))
-        .expect_nothing();
-}
-
-#[test]
-fn b3_what_affected_a_link_before_the_last_part_came_over_it_excuses_nothing() {
-    let mut scene = Scene::new("A");
-    let episode = scene.episode();
-    scene.observe(Evidence::Fault { kind: FaultKind::Reset, who: "A".into(), other: Some("C".into()) });
-    scene.pass(Duration::from_millis(1));
-    scene.say("a ");
-    scene.show_parts(episode, 1, &["a "]);
-    scene.say("b ");
-    scene.pass(Duration::from_millis(260));
-    scene.show_parts(episode, 2, &["b "]);
-    scene.expect("B3");
-}
-
-#[test]
-fn b3_a_part_that_a_client_gets_late_is_found() {
-    let mut scene = Scene::new("A");
-    let episode = scene.episode();
-    scene.say("a ");
-    scene.show_parts(episode, 1, &["a "]);
-    scene.say("b ");
-    let (cursor, body) = parts(scene.state().lease, episode, 2, &["b "]);
-    let (stream, event) = (scene.stream, scene.event(cursor, body));
-    scene.observe(Evidence::Sent { stream, event: event.clone() });
-    scene.pass(Duration::from_millis(2100));
-    scene.observe(Evidence::Saw { stream, event });
-    scene.expect("B3");
-}
-
-/// A message is queued, and nobody is told for so long. `befalls`: what happens before.
-fn untold(befalls: impl FnOnce(&mut Scene), span: Duration) -> Scene {
-    let mut scene = Scene::new("A");
-    befalls(&mut scene);
-    scene.ask("k1", queue("two"), Some("two"));
-    scene.pass(span);
-    scene.observe(Evidence::Operated { replica: "B".into(), what: Operation::Database });
-    scene
-}
-
-#[test]
-fn b3_news_that_comes_late_for_another_chats_sake_is_found() {
-    let late = Duration::from_millis(1100);
-    untold(|_| (), Duration::from_millis(900)).expect_nothing();
-    untold(|_| (), late).expect("B3");
-    // Who is in the way elsewhere excuses nothing.
-    let elsewhere: [fn(&mut Scene); 4] = [
-        |scene| scene.observe(fault(FaultKind::DatabaseSlow, "B", None)),
-        |scene| scene.observe(fault(FaultKind::ViewerStopsReading, "W", None)),
-        |scene| scene.observe(fault(FaultKind::DialHanging, "C", Some("A"))),
-        |scene| scene.observe(fault(FaultKind::Clog, "B", Some("V"))),
-    ];
-    for befalls in elsewhere {
-        untold(befalls, late).expect("B3");
-    }
-    let here: [fn(&mut Scene); 4] = [
-        |scene| scene.observe(fault(FaultKind::DatabaseSlow, "C", None)),
-        |scene| scene.observe(fault(FaultKind::ViewerStopsReading, "V", None)),
-        |scene| scene.observe(fault(FaultKind::Clog, "C", Some("V"))),
-        |scene| scene.leave(),
-    ];
-    for befalls in here {
-        untold(befalls, late).expect_nothing();
-    }
-    // Without a notice it is found when the replica looks by itself, and no later.
-    let lost = |scene: &mut Scene| scene.observe(fault(FaultKind::NoticeLost, "C", None));
-    untold(lost, Duration::from_millis(5900)).expect_nothing();
-    untold(lost, Duration::from_millis(6100)).expect("B3");
-}
-
-#[test]
-fn b3_news_is_due_again_after_other_news() {
-    let mut scene = Scene::new("A");
-    scene.ask("k1", queue("two"), Some("two"));
-    let first = scene.state().queue.clone();
-    scene.pass(Duration::from_millis(700));
-    scene.cursor.snapshot_version = scene.state().snapshot_version;
-    scene.show(Body::QueueUpdate(first.into()));
-    scene.ask("k2", queue("three"), Some("three"));
-    scene.pass(Duration::from_millis(700));
-    scene.observe(Evidence::FaultsCleared);
-    scene.expect_nothing();
-    scene.pass(Duration::from_secs(1));
-    scene.observe(Evidence::FaultsCleared);
-    scene.expect("B3");
-}
-
-#[test]
-fn b3_a_request_that_is_answered_late_for_another_chats_sake_is_found() {
-    let asked = |befalls: &dyn Fn(&mut Scene), answered: bool| {
-        let mut scene = Scene::new("A");
-        scene.leave();
-        befalls(&mut scene);
-        scene.ask_only("k1", None);
-        if answered {
-            let accepted = scene.commit_for(Some("k1"), Command::Interrupt { episode: None });
-            scene.answer("k1", Answer::Accepted(accepted));
-        }
-        scene.pass(Duration::from_millis(2100));
-        scene.observe(Evidence::Operated { replica: "B".into(), what: Operation::Database });
-        scene
-    };
-    asked(&|_| (), false).expect("B3");
-    asked(&|_| (), true).expect_nothing();
-    asked(&|scene| scene.observe(fault(FaultKind::DatabaseSlow, "A", None)), false).expect("B3");
-    asked(&|scene| scene.observe(fault(FaultKind::DatabaseSlow, "C", None)), false).expect_nothing();
-    asked(&|scene| scene.observe(fault(FaultKind::Clog, "u", Some("C"))), false).expect_nothing();
-    asked(&|scene| scene.live("C", Life::Draining), false).expect_nothing();
-}
-
-fn fault(kind: FaultKind, who: &str, other: Option<&str>) -> Evidence {
-    Evidence::Fault { kind, who: who.into(), other: other.map(Into::into) }
-}
-
-#[test]
-fn b3_a_viewer_that_is_not_told_what_there_is_for_another_chats_sake_is_found() {
-    let begins = |befalls: &dyn Fn(&mut Scene), told: bool| {
-        let mut scene = Scene::new("A");
-        scene.leave();
-        befalls(&mut scene);
-        scene.watch("W", "C", Begin::Fresh);
-        scene.show(Body::Message(scene.message(0)));
-        if told {
-            scene.show_status();
-            scene.show(Body::Synced);
-        }
-        scene.pass(Duration::from_millis(2100));
-        scene.observe(Evidence::Operated { replica: "B".into(), what: Operation::Database });
-        scene
-    };
-    begins(&|_| (), false).expect("B3");
-    begins(&|_| (), true).expect_nothing();
-    begins(&|scene| scene.observe(fault(FaultKind::DialHanging, "C", Some("A"))), false).expect("B3");
-    begins(&|scene| scene.observe(fault(FaultKind::DatabaseSlow, "C", None)), false).expect_nothing();
-    begins(&|scene| scene.observe(fault(FaultKind::ViewerStopsReading, "W", None)), false).expect_nothing();
-}
-
-#[test]
-fn b3_a_replica_that_died_while_it_stood_still_is_excused_until_it_is_up() {
-    let mut scene = Scene::new("A");
-    scene.leave();
-    scene.live("C", Life::Paused);
-    scene.live("C", Life::Vanished);
-    scene.live("C", Life::Resumed);
-    scene.pass(Duration::from_secs(3));
-    scene.ask_only("k1", None);
-    scene.pass(Duration::from_millis(1500));
-    scene.live("C", Life::Up);
-    scene.pass(Duration::from_millis(600));
-    scene.observe(Evidence::Operated { replica: "B".into(), what: Operation::Database });
-    scene.expect_nothing();
 }

@@ -235,7 +235,7 @@ fn b2_a_model_that_runs_for_nothing_is_found() {
     scene.live("A", Life::Paused);
     assert_eq!(scene.judge.missing(&[Guarantee::B2], &scene.facts()), None, "it cannot know yet");
     scene.live("A", Life::Resumed);
-    scene.observe(Evidence::Fault { kind: FaultKind::Pause, who: "A".into(), other: None });
+    scene.observe(Evidence::Fault { kind: FaultKind::Pause, who: "A".into(), other: None, chat: None });
     scene.end_run(RunEnd::Cancelled);
     assert_eq!(scene.judge.missing(&[Guarantee::B2], &scene.facts()), None);
 }

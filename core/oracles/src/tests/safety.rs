@@ -439,7 +439,7 @@ fn s7_causes_are_causes() {
 fn a_lease_ends(scene: &mut Scene, of: Option<&str>) {
     if let Some(who) = of {
         let kind = FaultKind::DatabaseCutOff;
-        scene.observe(Evidence::Fault { kind, who: who.into(), other: None });
+        scene.observe(Evidence::Fault { kind, who: who.into(), other: None, chat: None });
     }
     scene.pass(Duration::from_secs(15));
 }

@@ -27,7 +27,7 @@ pub(super) struct Scene {
 }
 
 pub(super) const CHAT: ChatId = ChatId(uuid::Uuid::from_u128(1));
-const OTHER: ChatId = ChatId(uuid::Uuid::from_u128(2));
+pub(super) const OTHER: ChatId = ChatId(uuid::Uuid::from_u128(2));
 
 fn replica(name: &str) -> ReplicaId {
     ReplicaId::new(name).unwrap()

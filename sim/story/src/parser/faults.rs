@@ -128,10 +128,11 @@ impl Declared {
     }
 
     /// After `database`.
-    pub(super) fn database(&self, words: &mut Words<'_>) -> Parsed<Step> {
+    pub(super) fn database(&mut self, words: &mut Words<'_>) -> Parsed<Step> {
         let replica = self.optional_worker(words, "of")?;
+        let chat = if words.eat("for") { Some(self.chat(words)?) } else { None };
         if words.eat("is slow by") {
-            return Ok(Step::Database { replica, fate: DatabaseFate::Slow(words.time()?) });
+            return Ok(Step::Database { replica, chat, fate: DatabaseFate::Slow(words.time()?) });
         }
         if words.eat("answers") {
             let at_once = LateAnswers::default();
@@ -139,23 +140,28 @@ impl Declared {
                 false => LateAnswers { by: words.time()?, ..at_once },
                 true => LateAnswers { scattered: words.time()?, ..at_once },
             };
-            return Ok(Step::Database { replica, fate: DatabaseFate::AnswersLate(late) });
+            return Ok(Step::Database { replica, chat, fate: DatabaseFate::AnswersLate(late) });
         }
         let fate = words.one_of(&[
             ("is cut off", DatabaseFate::CutOff),
             ("has no connection free", DatabaseFate::Exhausted),
             ("recovers", DatabaseFate::Recovers),
         ])?;
-        Ok(Step::Database { replica, fate })
+        if fate == DatabaseFate::Exhausted && chat.is_some() {
+            words.at -= 1;
+            return words.problem("something that befalls one chat: all share the connections");
+        }
+        Ok(Step::Database { replica, chat, fate })
     }
 
     /// After `next`, when no dial is meant.
-    pub(super) fn next_call(&self, words: &mut Words<'_>) -> Parsed<Step> {
+    pub(super) fn next_call(&mut self, words: &mut Words<'_>) -> Parsed<Step> {
         if !words.peek().is_some_and(|word| CALLS.contains(&word)) {
             return words.problem("the name of a command, or of a call of the database, or `call`");
         }
         let op = Some(words.word("a call")?).filter(|op| op != "call");
         let replica = self.optional_worker(words, "of")?;
+        let chat = if words.eat("for") { Some(self.chat(words)?) } else { None };
         let call_fault = if words.eat("is answered after") {
             CallFault::AnswerLate(words.time()?)
         } else {
@@ -170,6 +176,6 @@ impl Declared {
             words.at -= 1;
             return words.problem("how many calls it befalls, once or more");
         };
-        Ok(Step::CallFault(PlannedFault { call_fault, replica, op, times }))
+        Ok(Step::CallFault(PlannedFault { call_fault, replica, op, chat, times }))
     }
 }

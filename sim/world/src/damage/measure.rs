@@ -71,7 +71,10 @@ impl Measured {
 fn edits(told: &[Heard], place: usize) -> Vec<(&'static str, Edit)> {
     let mut found = alterations(told, place);
     let Heard::Evidence(_, evidence) = &told[place] else { return found };
-    if matches!(evidence, Evidence::Settings(_) | Evidence::Fault { .. } | Evidence::FaultsCleared) {
+    if matches!(
+        evidence,
+        Evidence::Settings(_) | Evidence::Fault { .. } | Evidence::FaultOver { .. } | Evidence::FaultsCleared
+    ) {
         return found;
     }
     found.push(("dropped", Edit::Dropped));

@@ -49,6 +49,7 @@ pub(super) fn subject(heard: &Heard) -> &'static str {
         Evidence::Lived { .. } => "life",
         Evidence::MayWork { .. } => "may work",
         Evidence::Fault { .. } => "fault",
+        Evidence::FaultOver { .. } => "fault over",
         Evidence::Drifts { .. } => "drift",
         Evidence::FaultsCleared => "faults cleared",
         Evidence::Measured { .. } => "measured",

@@ -119,7 +119,7 @@ impl Teller<'_> {
                     }
                 }
             }
-            Step::Database { replica, fate } => {
+            Step::Database { replica, fate, .. } => {
                 let nodes: Vec<_> = match replica {
                     Some(replica) => vec![self.node(replica)],
                     None => (0..self.story.replicas.len()).map(|at| NodeAt(at as u8)).collect(),

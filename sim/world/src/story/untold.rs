@@ -1,8 +1,8 @@
 //! Sentences that the pure world cannot tell: what they are about lies in the driver, or in what is around it.
 
 use mainstem_story::{
-    BusFate, BusFaults, Claim, DatabaseFate, Expectation, LinkFate, Order, ReplicaFate, Said, Step, Story,
-    UserOrder,
+    BusFate, BusFaults, Claim, DatabaseFate, Expectation, LinkFate, Order, PlannedFault, ReplicaFate, Said,
+    Step, Story, UserOrder,
 };
 
 /// A sentence that cannot be told, and why.
@@ -65,6 +65,9 @@ fn lacks(step: &Step, viewers: &[&str]) -> Option<&'static str> {
             Some("nothing is left to chance")
         }
         Step::Bus { fate: BusFate::GoesSilent, .. } => Some("a bus that breaks is heard to"),
+        Step::Database { chat: Some(_), .. } | Step::CallFault(PlannedFault { chat: Some(_), .. }) => {
+            Some("what befalls the database befalls all chats of a replica")
+        }
         Step::Database { fate: DatabaseFate::AnswersLate(late), .. } if !late.scattered.is_zero() => {
             Some("nothing is left to chance")
         }
