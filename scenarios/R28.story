@@ -2,7 +2,6 @@
 # error and does not dial again. Its viewers are served from the database alone.
 guards S10 L4
 replicas A C
-not in the pure world "replicas have no secrets there"
 not with real servers "what replicas log is for other tests"
 secret of C is another
 expects an error "a peer denies our credentials"

@@ -82,6 +82,12 @@ pub(crate) struct ExploreArgs {
     /// Times that nothing happens until something is due, at the most.
     #[arg(long, default_value_t = 1)]
     passes: u16,
+    /// Users. The first has the first chat, and so on.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=200))]
+    users: u8,
+    /// What strangers try, users ask for twice, and replicas with another secret, at the most.
+    #[arg(long, default_value_t = 0)]
+    strangers: u16,
     /// Times that a clock changes its rate, at the most.
     #[arg(long, default_value_t = 0)]
     drifts: u16,
@@ -215,10 +221,11 @@ fn summary(walked: &Walked) -> String {
 
 /// Explores, and returns the exit code.
 pub(crate) fn explore(args: &ExploreArgs) -> anyhow::Result<u8> {
-    let ExploreArgs { faults, delays, requests, moves, parts, passes, drifts, .. } = *args;
-    let budget = Budget { faults, delays, requests, moves, parts, passes, drifts };
+    let ExploreArgs { faults, delays, requests, moves, parts, passes, .. } = *args;
+    let ExploreArgs { users, strangers, drifts, .. } = *args;
+    let budget = Budget { faults, delays, requests, moves, parts, passes, strangers, drifts };
     let ExploreArgs { replicas, chats, viewers, workers, .. } = *args;
-    let setup = Setup { replicas, chats, viewers, workers, budget, ..Setup::default() };
+    let setup = Setup { replicas, chats, users, viewers, workers, budget, ..Setup::default() };
     let without: Vec<_> = args.without_oracle.into_iter().collect();
     let bounds = Bounds { states: args.states, depth: args.depth };
     let progress = Progress::default();
@@ -245,7 +252,7 @@ pub(crate) fn explore(args: &ExploreArgs) -> anyhow::Result<u8> {
         println!("memory      {} MiB at the most", kib / 1024);
     }
     println!(
-        "allowed     {faults} faults, {delays} delays, {requests} requests, {moves} moves of viewers, {parts} parts, {passes} passes of time, {drifts} drifts of clocks"
+        "allowed     {faults} faults, {delays} delays, {requests} requests, {moves} moves of viewers, {parts} parts, {passes} passes of time, {strangers} strangers, {drifts} drifts of clocks"
     );
     print!("{}", seen.dockets);
     let held_nothing = held_nothing(&seen.held_nothing());

@@ -116,6 +116,11 @@ pub struct ChatState {
 }
 
 impl ChatState {
+    /// Whether the chat is there for this user: for anybody but its owner, it does not exist (S10).
+    pub fn is_there_for(&self, user: &str) -> bool {
+        *self.owner == *user
+    }
+
     /// The live episode, if there is one, with the lease under which it began. An acquisition ends the
     /// episode of the previous worker, and so do a retry and an error.
     pub fn live_episode(&self) -> Option<(Episode, Lease)> {

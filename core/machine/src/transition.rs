@@ -21,7 +21,7 @@ impl Command {
     /// who is not the owner, the chat does not exist either (S10).
     pub fn apply_to(&self, state: Option<&ChatState>, by: Option<&str>, facts: &StoreFacts) -> Applied {
         let applied = match (state, self) {
-            (Some(state), _) if by.is_some_and(|by| by != &*state.owner) => Err(Rejection::NoSuchChat),
+            (Some(state), _) if by.is_some_and(|by| !state.is_there_for(by)) => Err(Rejection::NoSuchChat),
             (Some(state), _) => state.apply(self, facts),
             (None, Self::Create { chat, owner, title, model, content }) => {
                 let mut draft = Draft::create(*chat, owner, title, model, facts);

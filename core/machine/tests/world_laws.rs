@@ -16,7 +16,7 @@ use proptest::test_runner::{RngAlgorithm, TestError, TestRng, TestRunner};
 
 const NUMBERS_MAX: usize = 400;
 /// `PROPTEST_CASES` asks for more, `LAWS_CASES` for fewer.
-const CASES: u32 = 600;
+const CASES: u32 = 800;
 /// The minimum number of times that each choice is among them.
 const CHOSEN_MIN: usize = 5;
 /// Rare situations that this many runs may miss.
@@ -24,25 +24,33 @@ const MARKS_MISSED_MAX: usize = 2;
 
 fn setup() -> impl Strategy<Value = Setup> {
     let few = || prop_oneof![1 => 0u16..3, 2 => 0u16..40];
-    let budget = (few(), few(), 0u16..20, 1u16..20, 0u16..60, 0u16..3).prop_map(
-        |(faults, delays, requests, moves, parts, drifts)| Budget {
+    let budget = (few(), few(), 0u16..20, 1u16..20, 0u16..60, 0u16..6, 0u16..3).prop_map(
+        |(faults, delays, requests, moves, parts, strangers, drifts)| Budget {
             faults,
             delays,
             requests,
             moves,
             parts,
             passes: u16::MAX,
+            strangers,
             drifts,
         },
     );
     let replicas = prop_oneof![1 => Just(1u8), 3 => Just(2), 2 => Just(3)];
-    let size = (replicas, 1u8..=2, 1u8..=3, 1usize..=3);
+    let size = (replicas, 1u8..=2, 1u8..=2, 1u8..=3, 1usize..=3);
     let lease_s = prop_oneof![Just(6), Just(15)];
     (size, lease_s, 60usize..400, 1usize..5, budget).prop_map(
-        |((replicas, chats, viewers, workers), lease_s, episode_bytes_max, tail_messages_max, budget)| {
+        |(
+            (replicas, chats, users, viewers, workers),
+            lease_s,
+            episode_bytes_max,
+            tail_messages_max,
+            budget,
+        )| {
             Setup {
                 replicas,
                 chats,
+                users,
                 viewers,
                 workers,
                 lease_ttl: Duration::from_secs(lease_s),

@@ -73,7 +73,14 @@ fn judge_answer(seen: &Seen<'_>, change: &Committed) -> Ruling {
 }
 
 fn judge_event(index: &EvidenceIndex, watcher: &Watcher, body: &Body) -> Ruling {
-    let Some(preview) = &watcher.view.preview else { return Ok(()) };
+    let Some(preview) = &watcher.view.preview else {
+        return match body {
+            Body::PreviewReset { episode, .. } => {
+                Err(format!("{episode:?} is reset, and nothing of it is shown"))
+            }
+            _ => Ok(()),
+        };
+    };
     let (shown, last) = (preview.episode, preview.last_seq);
     let neither =
         |what: String| Err(format!("{what} follows parts of {shown:?}, which were neither kept nor reset"));
@@ -86,6 +93,9 @@ fn judge_event(index: &EvidenceIndex, watcher: &Watcher, body: &Body) -> Ruling 
         }
         Body::Message(message) => neither(format!("message {}", message.id)),
         Body::Parts { episode, .. } if *episode != shown => neither(format!("a part of {episode:?}")),
+        Body::PreviewReset { episode, .. } if *episode != shown => {
+            Err(format!("{episode:?} is reset, and what is shown is of {shown:?}"))
+        }
         Body::HistoryReset => neither("history_reset".into()),
         Body::Status { status, worker, history_version, attempt } => {
             let episode = Episode { history_version: *history_version, attempt: *attempt };

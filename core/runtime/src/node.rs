@@ -174,7 +174,7 @@ impl<E: Env> Node<E> {
 
     pub async fn chat(&self, by: &Arc<str>, chat: ChatId) -> Result<Arc<ChatState>, EdgeError> {
         let read = self.read(|| self.shared.store.state(chat)).await?;
-        read.filter(|state| state.owner == *by).ok_or(EdgeError::Rejected(Rejection::NoSuchChat))
+        read.filter(|state| state.is_there_for(by)).ok_or(EdgeError::Rejected(Rejection::NoSuchChat))
     }
 
     pub async fn chats(
@@ -220,7 +220,7 @@ impl<E: Env> Node<E> {
         let open = self.shared.registry.find(chat);
         let cached = open.and_then(|cell| cell.enter(&self.shared.env, |entry| entry.cached()).flatten());
         let read = self.read(|| self.shared.store.snapshot(chat, cached)).await?;
-        let owned = read.is_some_and(|snapshot| snapshot.state.owner == *by);
+        let owned = read.is_some_and(|snapshot| snapshot.state.is_there_for(by));
         if owned { Ok(()) } else { Err(Rejection::NoSuchChat.into()) }
     }
 

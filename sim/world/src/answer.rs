@@ -9,7 +9,7 @@ use mainstem_oracles::{Answer, Evidence};
 
 use crate::choice::{ChatAt, NodeAt};
 use crate::node::{Notice, Operation, Reply, Stage, Task};
-use crate::world::{Asking, World, chat_at, chat_id};
+use crate::world::{World, chat_at, chat_id};
 
 impl World {
     /// The answer comes.
@@ -147,7 +147,7 @@ impl World {
             Task::Heartbeat(_) | Task::LookUp => {
                 self.tell_replica(node, ReplicaEvent::HeartbeatResult { op, outcome: lost(unknown) });
             }
-            Task::User(at, _) => self.state.asks[*at].stage = Asking::Unanswered,
+            Task::User(at, _) => self.lose_ask(*at),
             Task::Publish(_) => {}
         }
     }

@@ -157,6 +157,18 @@ pub enum Choice {
     Stall(ViewerAt),
     /// A user asks for something, at a replica.
     Ask(NodeAt, ChatAt, Order),
+    /// A user asks for something without a key, at a replica, and does not ask again.
+    AskOnce(NodeAt, ChatAt, Order),
+    /// A user asks for the same in each chat at the same moment, in every other one without a key.
+    AskEach(NodeAt, Order),
+    /// A user sends the last request again under its key, at a replica, whatever became of it.
+    Repeat(NodeAt),
+    /// Somebody asks for something in a chat of another user, at a replica.
+    Try(NodeAt, ChatAt, Order),
+    /// Somebody sends the last request of another user under its key, at a replica.
+    Steal(NodeAt),
+    /// Somebody asks to watch a chat of another user, at a replica.
+    Peep(NodeAt, ChatAt),
     /// A user creates a chat that is not there yet, with a message, at a replica.
     Create(NodeAt, ChatAt),
     /// A user asks again for the first thing that was not answered, at a replica.
@@ -175,6 +187,8 @@ pub enum Choice {
     Lost(NodeAt),
     /// A replica's process starts.
     Start(NodeAt),
+    /// A replica's process starts with another secret than its peers, which deny it.
+    StartAmiss(NodeAt),
     /// A replica stands still.
     Pause(NodeAt),
     /// A replica goes on.
@@ -226,9 +240,17 @@ impl Choice {
             | Self::Exit(_) => Class::Progress,
             Self::Operation { how: How::Late, .. } | Self::Start(_) | Self::Resume(_) => Class::Late,
             Self::Say(..) | Self::SayMuch(..) | Self::SayMany(..) | Self::Finish(..) => Class::Model,
-            Self::Watch(..) | Self::Leave(_) | Self::Create(..) | Self::Ask(..) | Self::AskAgain(_) => {
-                Class::User
-            }
+            Self::Watch(..)
+            | Self::Leave(_)
+            | Self::Create(..)
+            | Self::Ask(..)
+            | Self::AskOnce(..)
+            | Self::AskEach(..)
+            | Self::AskAgain(_)
+            | Self::Repeat(_)
+            | Self::Try(..)
+            | Self::Steal(_)
+            | Self::Peep(..) => Class::User,
             Self::Operation { how: How::Happen | How::Hold, .. }
             | Self::HoldNotices(_)
             | Self::HoldLink(..)
@@ -246,6 +268,7 @@ impl Choice {
             | Self::Lost(_)
             | Self::Pause(_)
             | Self::Drift(..)
+            | Self::StartAmiss(_)
             | Self::Drain(_)
             | Self::HandOver(_) => Class::Fault,
             Self::MayWork(_) | Self::MayNotWork(_) => Class::User,

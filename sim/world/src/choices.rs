@@ -16,7 +16,12 @@ impl World {
             let at = NodeAt(at as u8);
             match node.life {
                 Life::Lost => {}
-                Life::Down => into.push(Choice::Start(at)),
+                Life::Down => {
+                    into.push(Choice::Start(at));
+                    if self.state.budget.strangers > 0 && self.state.budget.faults > 0 {
+                        into.push(Choice::StartAmiss(at));
+                    }
+                }
                 Life::Paused => into.extend([Choice::Resume(at), Choice::Crash(at)]),
                 Life::Up => self.choices_of(at, node, into),
             }
@@ -170,8 +175,14 @@ impl World {
             if waiting {
                 into.push(Choice::AskAgain(at));
             }
+            self.choices_of_strangers(at, into);
             if self.state.budget.requests == 0 {
                 continue;
+            }
+            let is_there = |chat: &ChatAt| self.state.rows.state(chat_id(*chat)).is_some();
+            if self.of_first_user().filter(is_there).count() > 1 {
+                let both = [Order::Send(SendMode::Queue), Order::Interrupt];
+                into.extend(both.map(|order| Choice::AskEach(at, order)));
             }
             for chat in (0..self.setup.chats).map(ChatAt) {
                 let Some(state) = self.state.rows.state(chat_id(chat)) else { continue };
@@ -187,7 +198,27 @@ impl World {
                         into.push(Choice::Ask(at, chat, order));
                     }
                 }
+                // Where nothing is lost, nobody asks again.
+                if self.state.budget.faults > 0 {
+                    into.push(Choice::AskOnce(at, chat, Order::Send(SendMode::Queue)));
+                }
             }
+        }
+    }
+
+    fn choices_of_strangers(&self, at: NodeAt, into: &mut Vec<Choice>) {
+        if self.state.budget.strangers == 0 {
+            return;
+        }
+        if self.last_keyed().is_some() {
+            into.extend([Choice::Repeat(at), Choice::Steal(at)]);
+        }
+        for chat in (0..self.setup.chats).map(ChatAt) {
+            let Some(state) = self.state.rows.state(chat_id(chat)) else { continue };
+            into.push(Choice::Peep(at, chat));
+            let order = if state.status.is_runnable() { Order::Interrupt } else { Order::Delete };
+            into.push(Choice::Try(at, chat, order));
+            into.push(Choice::Try(at, chat, Order::Send(SendMode::Interrupt)));
         }
     }
 

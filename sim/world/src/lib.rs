@@ -28,6 +28,7 @@ mod sightings;
 mod situation;
 mod step;
 mod story;
+mod strangers;
 mod trace;
 mod users;
 mod viewers;

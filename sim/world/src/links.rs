@@ -76,6 +76,11 @@ impl World {
         if self.state.nodes[usize::from(worker.0)].life == Life::Paused {
             return;
         }
+        if self.state.nodes[usize::from(node.0)].amiss != self.state.nodes[usize::from(worker.0)].amiss {
+            let (from, to) = (self.name(node), self.name(worker));
+            self.observe(Evidence::Denies { from, to });
+            return self.lose_link(node, chat, dial, RelayFault::Denied);
+        }
         let now = self.local(worker);
         let there = self.node(worker);
         if there.replica.works_on(chat_id(chat)) {

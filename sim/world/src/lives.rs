@@ -12,7 +12,7 @@ use mainstem_oracles::{Evidence, FaultKind, Guarantee, Life as Lived, RunEnd, St
 use crate::choice::{NodeAt, ViewerAt};
 use crate::hashed::Hashed;
 use crate::node::{Life, LinkStage, Node, Notice, Operation, Stage, Task};
-use crate::world::{Asking, World};
+use crate::world::World;
 
 /// Times in a row that something may be due without time passing.
 const STUCK_MAX: u16 = 100;
@@ -25,8 +25,8 @@ impl World {
         self.peek(node).map(|node| node.life)
     }
 
-    /// A process starts.
-    pub(crate) fn start(&mut self, node: NodeAt) {
+    /// A process starts, perhaps with another secret than its peers.
+    pub(crate) fn start(&mut self, node: NodeAt, amiss: bool) {
         if self.life(node) != Some(Life::Down) {
             return;
         }
@@ -41,9 +41,27 @@ impl World {
         here.replica = Hashed::new(Replica::new(now, config));
         // It is reached elsewhere than before.
         here.row = Node::row_at(&here.id, u8::from(here.row.address.ends_with('0')));
-        (here.life, here.drain) = (Life::Up, Drain::default());
+        (here.life, here.drain, here.amiss) = (Life::Up, Drain::default(), amiss);
         self.lived(node, Lived::Up);
         self.tell_replica(node, ReplicaEvent::Wake);
+    }
+
+    /// A process starts with another secret than its peers.
+    pub(crate) fn start_amiss(&mut self, node: NodeAt) {
+        if self.life(node) == Some(Life::Down) && self.state.budget.strangers > 0 && self.take_fault() {
+            self.state.budget.strangers -= 1;
+            let who = self.name(node);
+            self.fault(FaultKind::AnotherSecret, who, None);
+            self.start(node, true);
+        }
+    }
+
+    /// Whoever has another secret starts again with that of its peers.
+    pub(crate) fn start_aright(&mut self, node: NodeAt) {
+        if self.peek(node).is_some_and(|here| here.is_there() && here.amiss) {
+            self.take_down(node, Life::Down);
+            self.start(node, false);
+        }
     }
 
     /// A process dies.
@@ -74,7 +92,7 @@ impl World {
         }
         for operation in operations {
             if let Task::User(at, _) = operation.task {
-                self.state.asks[at].stage = Asking::Unanswered;
+                self.lose_ask(at);
             }
             if operation.stage == Stage::Asked {
                 self.go_astray(node, operation);

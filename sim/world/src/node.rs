@@ -65,6 +65,8 @@ pub(crate) struct Node {
     pub(crate) notices_held: bool,
     /// It may take up chats.
     pub(crate) may_work: bool,
+    /// It has another secret than its peers.
+    pub(crate) amiss: bool,
 }
 
 /// A hub, and what is open on its behalf.

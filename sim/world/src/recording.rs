@@ -60,18 +60,23 @@ impl fmt::Display for Recording {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Setup { replicas, chats, viewers, workers, lease_ttl, poll_interval, .. } = self.setup;
         let Setup { episode_bytes_max, tail_messages_max, budget, .. } = self.setup;
-        let Budget { faults, delays, requests, moves, parts, passes, drifts } = budget;
+        let Budget { faults, delays, requests, moves, parts, passes, strangers, drifts } = budget;
         write!(f, "world replicas={replicas} chats={chats} viewers={viewers} workers={workers} ")?;
         let (lease_ttl, poll_interval) = (Span(lease_ttl), Span(poll_interval));
         write!(f, "lease-ttl={lease_ttl} poll-interval={poll_interval} ")?;
         write!(f, "answer-bytes={episode_bytes_max} tail-messages={tail_messages_max}")?;
+        if self.setup.users != 1 {
+            write!(f, " users={}", self.setup.users)?;
+        }
         if let Some(heartbeat) = self.setup.heartbeat {
             write!(f, " heartbeat={}", Span(heartbeat))?;
         }
         writeln!(f, "{}", if self.setup.empty { " empty" } else { "" })?;
         write!(f, "allow faults={faults} delays={delays} requests={requests} ")?;
         write!(f, "moves={moves} parts={parts} passes={passes}")?;
-        for (name, more) in [("drifts", drifts)].into_iter().filter(|(_, more)| *more > 0) {
+        for (name, more) in
+            [("strangers", strangers), ("drifts", drifts)].into_iter().filter(|(_, more)| *more > 0)
+        {
             write!(f, " {name}={more}")?;
         }
         writeln!(f)?;
@@ -95,6 +100,7 @@ impl Recording {
             poll_interval: world.span("poll-interval")?,
             episode_bytes_max: world.number("answer-bytes", 1..=100_000_000)?,
             tail_messages_max: world.number("tail-messages", 0..=1_000)?,
+            users: if world.comes("users=") { world.number("users", 1..=200)? } else { 1 },
             heartbeat: if world.comes("heartbeat=") { Some(world.span("heartbeat")?) } else { None },
             empty: world.eats("empty"),
             budget: Budget {
@@ -104,6 +110,7 @@ impl Recording {
                 moves: allow.number("moves", 0..=u16::MAX)?,
                 parts: allow.number("parts", 0..=u16::MAX)?,
                 passes: allow.number("passes", 0..=u16::MAX)?,
+                strangers: allow.more("strangers")?,
                 drifts: allow.more("drifts")?,
             },
         };

@@ -49,7 +49,8 @@ impl World {
 
     fn clear_faults(&mut self) {
         let (moves, passes) = (u16::MAX, u16::MAX);
-        self.state.budget = Budget { faults: 0, delays: 0, requests: 0, moves, parts: 0, passes, drifts: 0 };
+        self.state.budget =
+            Budget { faults: 0, delays: 0, requests: 0, moves, parts: 0, passes, strangers: 0, drifts: 0 };
         while !self.state.strays.is_empty() {
             self.stray();
         }
@@ -63,7 +64,8 @@ impl World {
                 link.held = false;
             }
             self.resume(node);
-            self.start(node);
+            self.start_aright(node);
+            self.start(node, false);
             self.let_work(node, true);
         }
         for viewer in &mut self.state.viewers {
@@ -178,7 +180,7 @@ impl World {
             chat: chat_id(viewer.chat),
             connected: viewer.stream.is_some(),
         };
-        let unanswered = self.state.asks.iter().filter(|ask| ask.stage != Asking::Answered).count();
+        let unanswered = self.state.asks.iter().filter(|ask| !ask.stage.is_over()).count();
         let left = if guarantees.contains(&Guarantee::B2) { self.left() } else { vec![] };
         WorldFacts { now: self.state.now, viewers: viewers.map(standing).collect(), unanswered, left }
     }

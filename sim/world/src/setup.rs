@@ -9,6 +9,8 @@ pub struct Setup {
     pub replicas: u8,
     /// Chats, each created with a message.
     pub chats: u8,
+    /// Users. The first has the first chat, and so on.
+    pub users: u8,
     /// Viewers; the first watches the first chat, and so on.
     pub viewers: u8,
     /// Runs at once, at each replica.
@@ -40,6 +42,7 @@ impl Default for Setup {
         Self {
             replicas: 2,
             chats: 1,
+            users: 1,
             viewers: 1,
             workers: 4,
             lease_ttl: Duration::from_secs(15),
@@ -68,12 +71,23 @@ pub struct Budget {
     pub parts: u16,
     /// Times that nothing happens until something is due.
     pub passes: u16,
+    /// What strangers try, users ask for twice, and replicas with another secret.
+    pub strangers: u16,
     /// Times that a clock changes its rate.
     pub drifts: u16,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { faults: 20, delays: 20, requests: 20, moves: 20, parts: 60, passes: u16::MAX, drifts: 2 }
+        Self {
+            faults: 20,
+            delays: 20,
+            requests: 20,
+            moves: 20,
+            parts: 60,
+            passes: u16::MAX,
+            strangers: 4,
+            drifts: 2,
+        }
     }
 }

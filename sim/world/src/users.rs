@@ -8,7 +8,15 @@ use mainstem_oracles::{Answer, Evidence, Name};
 
 use crate::choice::{ChatAt, NodeAt, Order};
 use crate::node::{Node, Task};
-use crate::world::{Ask, Asking, USER, World, chat_at, chat_id};
+use crate::world::{Ask, Asking, World, chat_at, chat_id};
+
+/// A command, with the text in it.
+pub(crate) type Asked = (Command, Option<Arc<str>>);
+
+/// A user, by its place.
+pub(crate) fn user(at: u8) -> Name {
+    if at == 0 { "user".into() } else { format!("user{}", at + 1).into() }
+}
 
 impl World {
     /// A user creates a chat.
@@ -17,19 +25,30 @@ impl World {
             return;
         }
         let text: Arc<str> = format!("begin {chat}").into();
-        let (title, model, owner) = (None, None, USER.into());
+        let (title, model, owner) = (None, None, self.owner(chat));
         let content = Some(Content::text(&text));
-        let command = Command::Create { chat: chat_id(chat), owner, title, model, content };
-        self.ask(node, chat_id(chat), command, Some(text));
+        let command = Command::Create { chat: chat_id(chat), owner: owner.clone(), title, model, content };
+        self.ask(node, chat_id(chat), (command, Some(text)), owner, true);
     }
 
-    /// A new request of a user, on its way.
-    pub(crate) fn ask(&mut self, node: NodeAt, chat: ChatId, command: Command, text: Option<Arc<str>>) {
+    /// The user to whom a chat belongs.
+    pub(crate) fn owner(&self, chat: ChatAt) -> Name {
+        user(chat.0 % self.setup.users.max(1))
+    }
+
+    /// A new request of a user, on its way. `again`: it has a key, and is sent again if nobody answers.
+    pub(crate) fn ask(&mut self, node: NodeAt, chat: ChatId, asked: Asked, caller: Name, again: bool) {
+        let (command, text) = asked;
         let key: Name = format!("k{}", self.state.asks.len()).into();
-        let (caller, body, keep) = (USER.into(), [0; 32], Keep::Answer);
-        let idempotency_key = Some(IdempotencyKey { caller, key: key.clone(), body, keep });
-        let request = Request { chat, command, by: Some(USER.into()), idempotency_key };
-        self.state.asks.push(Ask { key, text, request, stage: Asking::Unanswered, rejected: false });
+        let (body, keep) = ([0; 32], Keep::Answer);
+        let idempotency_key =
+            again.then(|| IdempotencyKey { caller: caller.clone(), key: key.clone(), body, keep });
+        let request = Request { chat, command, by: Some(caller.clone()), idempotency_key };
+        self.push(Ask { caller, key, text, request, stage: Asking::Unanswered, rejected: false }, node);
+    }
+
+    pub(crate) fn push(&mut self, ask: Ask, node: NodeAt) {
+        self.state.asks.push(ask);
         self.send(self.state.asks.len() - 1, node);
     }
 
@@ -38,12 +57,19 @@ impl World {
         let ask = &mut self.state.asks[at];
         ask.stage = Asking::Answered;
         ask.rejected = !matches!(answer, Answer::Accepted(_));
-        let (caller, key, chat) = (USER.into(), ask.key.clone(), ask.request.chat);
+        let (caller, key, chat) = (ask.caller.clone(), ask.key.clone(), ask.request.chat);
         self.observe(Evidence::Answered { caller, key, chat, answer });
     }
 
+    /// Nobody knows what became of a request.
+    pub(crate) fn lose_ask(&mut self, at: usize) {
+        let ask = &mut self.state.asks[at];
+        let again = ask.request.idempotency_key.is_some();
+        ask.stage = if again { Asking::Unanswered } else { Asking::GivenUp };
+    }
+
     /// What a user may ask for now, as a command.
-    pub(crate) fn command(&self, chat: ChatAt, order: Order) -> Option<(Command, Option<Arc<str>>)> {
+    pub(crate) fn command(&self, chat: ChatAt, order: Order) -> Option<Asked> {
         let (rows, id) = (&self.state.rows, chat_id(chat));
         let state = rows.state(id)?;
         let text: Arc<str> = format!("said {}", self.state.asks.len()).into();
@@ -65,14 +91,28 @@ impl World {
         })
     }
 
-    /// A user asks for something.
-    pub(crate) fn ask_for(&mut self, node: NodeAt, chat: ChatAt, order: Order) {
-        if self.state.budget.requests == 0 || !self.peek(node).is_some_and(|node| node.is_up()) {
-            return;
-        }
-        if let Some((command, text)) = self.command(chat, order) {
+    fn may_ask(&self, node: NodeAt) -> bool {
+        self.state.budget.requests > 0 && self.peek(node).is_some_and(Node::is_up)
+    }
+
+    /// A user asks for something; `again`: with a key, and until there is an answer.
+    pub(crate) fn ask_for(&mut self, node: NodeAt, chat: ChatAt, order: Order, again: bool) {
+        if let Some(asked) = self.command(chat, order).filter(|_| self.may_ask(node)) {
             self.state.budget.requests -= 1;
-            self.ask(node, chat_id(chat), command, text);
+            let caller = self.owner(chat);
+            self.ask(node, chat_id(chat), asked, caller, again);
+        }
+    }
+
+    /// The chats of the first user.
+    pub(crate) fn of_first_user(&self) -> impl Iterator<Item = ChatAt> + use<> {
+        (0..self.setup.chats).step_by(usize::from(self.setup.users.max(1))).map(ChatAt)
+    }
+
+    /// The first user asks for the same in each chat at the same moment.
+    pub(crate) fn ask_each(&mut self, node: NodeAt, order: Order) {
+        for (at, chat) in self.of_first_user().enumerate() {
+            self.ask_for(node, chat, order, at.is_multiple_of(2));
         }
     }
 
@@ -88,11 +128,18 @@ impl World {
     pub(crate) fn send(&mut self, at: usize, node: NodeAt) {
         let ask = &mut self.state.asks[at];
         ask.stage = Asking::InFlight(node);
-        let (request, key) = (ask.request.clone(), ask.key.clone());
+        let (request, caller, key) = (ask.request.clone(), ask.caller.clone(), ask.key.clone());
         let text = ask.text.as_deref().map(str::to_owned);
         let on = self.name(node);
-        self.observe(Evidence::Asked { caller: USER.into(), key, chat: request.chat, on, text });
+        self.observe(Evidence::Asked { caller, key, chat: request.chat, on, text });
         let chat = chat_at(request.chat);
         self.begin(node, Some(chat), OpId(0), Task::User(at, request));
+    }
+}
+
+impl Asking {
+    /// Nobody waits for an answer.
+    pub(crate) fn is_over(self) -> bool {
+        matches!(self, Self::Answered | Self::GivenUp)
     }
 }

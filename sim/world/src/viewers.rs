@@ -8,7 +8,7 @@ use crate::choice::{From, NodeAt, ViewerAt};
 use crate::hashed::Hashed;
 use crate::node::{Label, Open};
 use crate::trace::Told;
-use crate::world::{Stream, USER, Viewer, World, chat_id};
+use crate::world::{Stream, Viewer, World, chat_id};
 
 impl World {
     fn viewer(&mut self, at: ViewerAt) -> Option<&mut Viewer> {
@@ -21,8 +21,9 @@ impl World {
         let (chat, name, cursor) = (viewer.chat, viewer.name.clone(), viewer.cursor);
         let free = viewer.stream.is_none() && !viewer.over;
         let Some(here) = self.peek(node) else { return };
-        let admits =
-            here.is_up() && !here.drain.has_begun() && self.state.rows.state(chat_id(chat)).is_some();
+        let caller = self.owner(chat);
+        let is_there = self.state.rows.state(chat_id(chat)).is_some_and(|state| state.is_there_for(&caller));
+        let admits = here.is_up() && !here.drain.has_begun() && is_there;
         if !free || !admits || self.state.budget.moves == 0 {
             return;
         }
@@ -35,9 +36,8 @@ impl World {
         };
         self.state.budget.moves -= 1;
         let (id, on) = (self.next_stream(), self.name(node));
-        let (viewer, caller) = (name, USER.into());
-        let chat_named = chat_id(chat);
-        self.observe(Evidence::Watches { stream: id, viewer, caller, chat: chat_named, on, from: begin });
+        let (viewer, of) = (name, chat_id(chat));
+        self.observe(Evidence::Watches { stream: id, viewer, caller, chat: of, on, from: begin });
         let now = self.local(node);
         let here = self.node(node);
         let config = here.config.clone();

@@ -89,11 +89,13 @@ pub fn draw_setup(rng: &mut StdRng) -> Setup {
         moves: rng.random_range(1..20),
         parts: rng.random_range(0..60),
         passes: u16::MAX,
+        strangers: if rng.random_bool(0.3) { rng.random_range(1..8) } else { 0 },
         drifts: if rng.random_bool(0.3) { rng.random_range(1..4) } else { 0 },
     };
     Setup {
         replicas: rng.random_range(1..=3),
         chats: rng.random_range(1..=2),
+        users: rng.random_range(1..=2),
         viewers: rng.random_range(1..=3),
         workers: rng.random_range(1..=3),
         lease_ttl: Duration::from_secs([6, 15, 16][rng.random_range(0..3)]),

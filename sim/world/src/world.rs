@@ -23,8 +23,6 @@ use crate::setup::{Budget, Setup};
 use crate::trace::{Line, Told, Trace};
 use crate::work::Work;
 
-/// The user that all viewers and requests act for.
-pub(crate) const USER: &str = "user";
 /// All of the world that decides what may happen.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct State {
@@ -69,6 +67,7 @@ pub(crate) struct Stream {
 /// A request of a user.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Ask {
+    pub(crate) caller: Name,
     pub(crate) key: Name,
     pub(crate) text: Option<Arc<str>>,
     pub(crate) request: Request,
@@ -83,6 +82,8 @@ pub(crate) enum Asking {
     InFlight(NodeAt),
     /// Nobody knows what became of it: it may be asked again.
     Unanswered,
+    /// Nobody knows what became of it, and nobody asks again.
+    GivenUp,
     Answered,
 }
 
@@ -152,6 +153,7 @@ impl World {
                 notices: VecDeque::new(),
                 notices_held: false,
                 may_work: true,
+                amiss: false,
             })
         };
         let viewer = |at: u8| Viewer {
@@ -195,7 +197,7 @@ impl World {
             episode_bytes_max: setup.episode_bytes_max,
         }));
         for at in 0..setup.replicas {
-            world.start(NodeAt(at));
+            world.start(NodeAt(at), false);
         }
         world.settle();
         for at in (0..setup.chats).filter(|_| !setup.empty) {

@@ -40,6 +40,7 @@ const GUARDS: &[(Guarantee, &str, &[&str])] = {
         (S4, "finish_turn", &["with another text", "without its message"]),
         (S4, "run said", &["dropped", "doubled", "something else"]),
         (S4, "run done", &["dropped", "as failed"]),
+        (S4, "saw preview_reset", &["doubled", "of another episode"]),
         (
             S5,
             "begin_attempt",
@@ -152,6 +153,7 @@ const HARMLESS: &[(&[&str], &[&str], &str)] = &[
         &[
             "life",
             "operation",
+            "drift",
             "dial",
             "watches",
             "stream ended",
@@ -185,6 +187,9 @@ const HARMLESS: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &[
+            "create",
+            "send",
+            "delete_queued",
             "acquire",
             "begin_attempt",
             "finish_interruption",
@@ -198,11 +203,6 @@ const HARMLESS: &[(&[&str], &[&str], &str)] = &[
         "nothing happened in between, or the chat was deleted or edited next",
     ),
     (&["delete"], &["with one less queued"], "it is gone with all it had"),
-    (
-        &["interrupt", "send", "promote"],
-        &["into another status"],
-        "it waits for a replica that finishes the interruption, and that one does is judged in time (L2)",
-    ),
 ];
 
 fn is_harmless(what: &str, how: &str) -> bool {

@@ -89,3 +89,39 @@ fn a_fault_that_affects_nothing_is_missed() {
     let missed = tell_story(&story, &[], false).expect("it can be told").missed.expect("nothing hangs");
     assert_eq!(missed.guarantee, Guarantee::D2, "{missed}");
 }
+
+#[test]
+fn clocks_strangers_and_requests_sent_twice_are_told() {
+    let story = parse(
+        "moments",
+        r#"guards S10 S6
+replicas A B
+only A works
+clock of A gains 15 in a thousand
+clock of B loses 100 in a thousand
+user on A and B sends "one"
+model on A says 2 parts
+viewer V on B watches chat
+within 1s V sees parts 1..2 of A
+from now on V sees no preview_reset
+stranger on B tries chat
+wait 1s
+within 1s chat is running on A
+user on B and A sends "two"
+within 1s V sees queue of 1
+B restarts with another secret
+wait 6s
+B has no connection to A
+model on A finishes
+within 6s V sees answer of 2 parts
+"#,
+    )
+    .unwrap_or_else(|problem| panic!("{problem}"));
+    let telling = tell_story(&story, &[], false).expect("it can be told");
+    let missed = telling.missed.as_ref().map(ToString::to_string);
+    assert!(telling.is_clean(), "{missed:?} {}", telling.verdict);
+    let told = telling.recording.to_string();
+    for choice in ["drift a 15", "drift b -100", "repeat b", "peep b chat1", "try b chat1", "start-amiss b"] {
+        assert!(told.contains(choice), "{choice} is not among what was told:\n{told}");
+    }
+}

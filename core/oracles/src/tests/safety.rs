@@ -176,8 +176,10 @@ fn s3_parts_of_an_old_worker_or_behind_their_end_are_found() {
     let mut scene = Scene::new("A");
     let old = scene.episode();
     scene.say("a ");
-    scene.show(Body::PreviewReset { episode: old, reason: ResetReason::Retry });
+    scene.say("b ");
     scene.show_parts(old, 1, &["a "]);
+    scene.show(Body::PreviewReset { episode: old, reason: ResetReason::Retry });
+    scene.show_parts(old, 2, &["b "]);
     scene.expect("S3");
 }
 
@@ -248,6 +250,27 @@ fn s4_a_preview_that_is_neither_kept_nor_taken_back_is_found() {
     scene.say("a ");
     scene.show_parts(old, 1, &["a "]);
     scene.show(Body::HistoryReset);
+    scene.expect("S4");
+}
+
+#[test]
+fn s4_a_reset_of_what_is_not_shown_is_found() {
+    let shown = || {
+        let mut scene = Scene::new("A");
+        scene.say("a ");
+        scene.show_parts(scene.episode(), 1, &["a "]);
+        scene
+    };
+    let reset = |episode| Body::PreviewReset { episode, reason: ResetReason::Retry };
+    let mut scene = shown();
+    let old = scene.episode();
+    scene.show(reset(old));
+    scene.expect_nothing();
+    scene.show(reset(old));
+    scene.expect("S4");
+
+    let mut scene = shown();
+    scene.show(reset(Episode { attempt: old.attempt + 1, ..old }));
     scene.expect("S4");
 }
 

@@ -187,16 +187,16 @@ choices! {
     node {
         Notice "notice", LoseNotice "lose-notice", RepeatNotice "repeat-notice", HoldNotices "hold-notices",
         BreakBus "break-bus", AskAgain "ask-again", MayWork "may-work", MayNotWork "may-not-work", Crash "crash",
-        Lost "lost", Start "start", Pause "pause", Resume "resume", Drain "drain", HandOver "hand-over", Exit "exit",
+        Lost "lost", Start "start", StartAmiss "start-amiss", Repeat "repeat", Steal "steal", Pause "pause", Resume "resume", Drain "drain", HandOver "hand-over", Exit "exit",
     }
     chat {
         Create "create", AnswerDial "answer-dial", Relay "relay", HoldLink "hold-link", BreakLink "break-link",
-        Say "say", SayMuch "say-much", SayMany "say-many", Finish "finish", Fail "fail", FailForGood "fail-for-good",
+        Say "say", SayMuch "say-much", SayMany "say-many", Finish "finish", Fail "fail", FailForGood "fail-for-good", Peep "peep",
     }
     viewer { Read "read", Lose "lose", Leave "leave", Stall "stall" }
-    order { Ask "ask" }
+    order { Ask "ask", AskOnce "ask-once", Try "try" }
     other {
-        "carry", "happen", "hold", "late", "refuse", "lose-request", "lose-answer", "stray", "pass", "watch", "drift",
+        "carry", "happen", "hold", "late", "refuse", "lose-request", "lose-answer", "stray", "pass", "watch", "drift", "ask-each",
     }
 }
 
@@ -217,6 +217,7 @@ impl fmt::Display for Choice {
             Self::Operation { node, chat: None, kind, how } => write!(f, "{how} {node} {kind}"),
             Self::Stray => f.write_str("stray"),
             Self::Watch(viewer, node, from) => write!(f, "watch {viewer} {node} {from}"),
+            Self::AskEach(node, order) => write!(f, "ask-each {node} {order}"),
             Self::Drift(node, per_mille) => write!(f, "drift {node} {per_mille}"),
             Self::Pass => f.write_str("pass"),
             Self::PassAtMost(span) => write!(f, "pass {}", Micros(*span)),
@@ -264,6 +265,7 @@ fn parse(words: &[&str]) -> Option<Choice> {
         ["stray"] => Choice::Stray,
         ["pass"] => Choice::Pass,
         ["pass", span] => Choice::PassAtMost(to::<Micros>(span)?.0),
+        ["ask-each", node, order] => Choice::AskEach(to(node)?, to(order)?),
         ["drift", node, per_mille] => Choice::Drift(to(node)?, to(per_mille)?),
         ["watch", viewer, node, from] => Choice::Watch(to(viewer)?, to(node)?, to(from)?),
         [how, node, chat, kind] => {

@@ -13,6 +13,7 @@ impl Teller<'_> {
         order: &UserOrder,
         chat: &str,
         replica: Option<&str>,
+        again: Option<&str>,
     ) -> Result<(), String> {
         let at = self.chat(chat);
         let node = replica.map_or(NodeAt(0), |replica| self.node(replica));
@@ -59,7 +60,11 @@ impl Teller<'_> {
         let Some(ask) = self.world.state.asks.get(before) else {
             return Err("the replica that is asked is not up".into());
         };
-        if let (Some(told), Some(said)) = (text, &ask.text) {
+        let said = ask.text.clone();
+        if let Some(again) = again {
+            self.step(Choice::Repeat(self.node(again)));
+        }
+        if let (Some(told), Some(said)) = (text, &said) {
             self.texts.push((told.clone(), said.to_string()));
         }
         self.asked_at = self.now();
@@ -90,6 +95,11 @@ impl Teller<'_> {
     /// A sentence that takes no time.
     pub(super) fn befall(&mut self, step: &Step) {
         match step {
+            Step::Stranger { replica, chat } => {
+                let (node, chat) = (self.node(replica), self.chat(chat));
+                self.step(Choice::Peep(node, chat));
+                self.step(Choice::Try(node, chat, Order::Interrupt));
+            }
             Step::Work(workers) => self.set_workers(workers),
             Step::Dials { from, to, rule, next_only } => {
                 let (from, to) = (self.node(from), self.node(to));
@@ -151,13 +161,18 @@ impl Teller<'_> {
                         let per_mille = i16::try_from(*per_mille).unwrap_or(i16::MAX);
                         self.step(Choice::Drift(node, per_mille));
                     }
-                    ReplicaFate::Vanishes | ReplicaFate::RestartsWithWrongSecret => {
-                        unreachable!("{fate:?} is not told")
-                    }
+                    ReplicaFate::RestartsWithWrongSecret => self.estrange(node),
+                    ReplicaFate::Vanishes => unreachable!("{fate:?} is not told"),
                 }
             }
             step => unreachable!("{step:?} takes time, or is not told"),
         }
+    }
+
+    /// A replica starts, again if need be, with another secret than its peers.
+    pub(super) fn estrange(&mut self, node: NodeAt) {
+        self.step(Choice::Crash(node));
+        self.step(Choice::StartAmiss(node));
     }
 
     fn set_workers(&mut self, workers: &Workers) {

@@ -168,6 +168,7 @@ fn setup(story: &Story, chats: &[String], slots: &BTreeMap<String, ViewerAt>) ->
     Setup {
         replicas: story.replicas.len() as u8,
         chats: chats.len() as u8,
+        users: 1,
         viewers: slots.values().map(|at| at.0 + 1).max().unwrap_or(0),
         workers: settings.workers,
         lease_ttl: settings.lease_ttl,
@@ -183,6 +184,7 @@ fn setup(story: &Story, chats: &[String], slots: &BTreeMap<String, ViewerAt>) ->
             moves: all,
             parts: all,
             passes: all,
+            strangers: all,
             drifts: all,
         },
     }
@@ -210,6 +212,9 @@ impl<'a> Teller<'a> {
             Missed { guarantee, line, text, why }
         };
         let mut hoped = vec![];
+        for replica in &story.wrong_secrets {
+            self.estrange(self.node(replica));
+        }
         for sentence in &story.sentences {
             if let Some(fault) = sentence.step.lands_as() {
                 hoped.push((sentence, fault, self.faults.landed(fault)));
@@ -279,7 +284,9 @@ impl<'a> Teller<'a> {
                     self.step(Choice::Stall(at));
                 }
             }
-            Step::Order { order, chat, replica, .. } => return self.order(order, chat, replica.as_deref()),
+            Step::Order { order, chat, replica, again } => {
+                return self.order(order, chat, replica.as_deref(), again.as_deref());
+            }
             Step::Model { replica, chat, line } => return self.model(replica, chat, line),
             step => self.befall(step),
         }

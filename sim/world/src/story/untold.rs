@@ -16,13 +16,7 @@ pub struct Untold {
 
 /// The first thing of a story that the pure world cannot tell.
 pub fn untold(story: &Story) -> Option<Untold> {
-    let heading = if !story.wrong_secrets.is_empty() {
-        Some("replicas have no secrets")
-    } else if story.roaming || story.final_crash {
-        Some("viewers do not roam")
-    } else {
-        None
-    };
+    let heading = if story.roaming || story.final_crash { Some("viewers do not roam") } else { None };
     if let Some(why) = heading {
         return Some(Untold { line: 0, why });
     }
@@ -46,14 +40,14 @@ pub fn untold(story: &Story) -> Option<Untold> {
 fn lacks(step: &Step, viewers: &[&str]) -> Option<&'static str> {
     match step {
         Step::Watch { claim, .. } if *claim != Claim::Nothing => Some("viewers claim no messages"),
-        Step::Watch { caller, .. } if caller != mainstem_story::USER => Some("there is one user"),
+        Step::Watch { caller, .. } if caller != mainstem_story::USER => {
+            Some("viewers of a story are of one user")
+        }
         Step::Resume { .. } | Step::Foresee { .. } => Some("viewers come back with their own cursor only"),
-        Step::Order { again: Some(_), .. } => Some("no request is sent twice at once"),
         Step::Order { order: UserOrder::Send { text, .. } | UserOrder::EditLast { text, .. }, .. }
         | Step::Order { order: UserOrder::Other(Order::Edit { text, .. }), .. } => {
             text.starts_with("/model").then_some("models do not answer by themselves")
         }
-        Step::Stranger { .. } => Some("there is one user"),
         Step::Model { line: Said::Text(_), .. } => Some("models say parts of their own"),
         Step::Model { line: Said::IgnoresCancellation, .. } => Some("a model that is cancelled is gone"),
         Step::Dials { from, .. } if viewers.contains(&from.as_str()) => Some("viewers do not dial"),
@@ -73,7 +67,6 @@ fn lacks(step: &Step, viewers: &[&str]) -> Option<&'static str> {
         }
         Step::Replica { fate, .. } => match fate {
             ReplicaFate::Vanishes => Some("links have no silence and no length"),
-            ReplicaFate::RestartsWithWrongSecret => Some("replicas have no secrets"),
             _ => None,
         },
         Step::Within { expectation: Expectation::Sees { viewer, .. }, .. }
