@@ -85,6 +85,9 @@ pub(crate) struct ExploreArgs {
     /// Users. The first has the first chat, and so on.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=200))]
     users: u8,
+    /// Times that viewers come with something else than what they have, or nothing, at the most.
+    #[arg(long, default_value_t = 0)]
+    claims: u16,
     /// What strangers try, users ask for twice, and replicas with another secret, at the most.
     #[arg(long, default_value_t = 0)]
     strangers: u16,
@@ -222,8 +225,8 @@ fn summary(walked: &Walked) -> String {
 /// Explores, and returns the exit code.
 pub(crate) fn explore(args: &ExploreArgs) -> anyhow::Result<u8> {
     let ExploreArgs { faults, delays, requests, moves, parts, passes, .. } = *args;
-    let ExploreArgs { users, strangers, drifts, .. } = *args;
-    let budget = Budget { faults, delays, requests, moves, parts, passes, strangers, drifts };
+    let ExploreArgs { users, claims, strangers, drifts, .. } = *args;
+    let budget = Budget { faults, delays, requests, moves, parts, passes, claims, strangers, drifts };
     let ExploreArgs { replicas, chats, viewers, workers, .. } = *args;
     let setup = Setup { replicas, chats, users, viewers, workers, budget, ..Setup::default() };
     let without: Vec<_> = args.without_oracle.into_iter().collect();
@@ -252,7 +255,7 @@ pub(crate) fn explore(args: &ExploreArgs) -> anyhow::Result<u8> {
         println!("memory      {} MiB at the most", kib / 1024);
     }
     println!(
-        "allowed     {faults} faults, {delays} delays, {requests} requests, {moves} moves of viewers, {parts} parts, {passes} passes of time, {strangers} strangers, {drifts} drifts of clocks"
+        "allowed     {faults} faults, {delays} delays, {requests} requests, {moves} moves of viewers, {parts} parts, {passes} passes of time, {claims} claims, {strangers} strangers, {drifts} drifts of clocks"
     );
     print!("{}", seen.dockets);
     let held_nothing = held_nothing(&seen.held_nothing());

@@ -24,14 +24,15 @@ const MARKS_MISSED_MAX: usize = 2;
 
 fn setup() -> impl Strategy<Value = Setup> {
     let few = || prop_oneof![1 => 0u16..3, 2 => 0u16..40];
-    let budget = (few(), few(), 0u16..20, 1u16..20, 0u16..60, 0u16..6, 0u16..3).prop_map(
-        |(faults, delays, requests, moves, parts, strangers, drifts)| Budget {
+    let budget = (few(), few(), 0u16..20, 1u16..20, 0u16..60, 0u16..6, 0u16..6, 0u16..3).prop_map(
+        |(faults, delays, requests, moves, parts, claims, strangers, drifts)| Budget {
             faults,
             delays,
             requests,
             moves,
             parts,
             passes: u16::MAX,
+            claims,
             strangers,
             drifts,
         },

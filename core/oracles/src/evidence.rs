@@ -214,7 +214,7 @@ pub enum RunEnd {
 }
 
 /// Where the requested stream begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Begin {
     Fresh,
     /// The viewer has the messages up to this one.

@@ -15,6 +15,8 @@ pub(crate) struct History {
     from_future: BTreeMap<StreamId, Version>,
     /// Where each open stream would resume.
     cursors: BTreeMap<StreamId, Cursor>,
+    /// Messages that viewers say they have, on streams that were told nothing yet.
+    claimed: BTreeMap<StreamId, MessageId>,
 }
 
 impl Oracle for History {
@@ -27,6 +29,9 @@ impl Oracle for History {
                     Begin::At(cursor) => cursor,
                 };
                 self.cursors.insert(*stream, cursor);
+                if let Begin::After(message) = *from {
+                    self.claimed.insert(*stream, message);
+                }
                 if cursor.snapshot_version > newest(seen, *chat) {
                     self.from_future.insert(*stream, cursor.snapshot_version);
                 }
@@ -35,6 +40,7 @@ impl Oracle for History {
             Evidence::StreamEnded { stream, how } => {
                 self.from_future.remove(stream);
                 self.cursors.remove(stream);
+                self.claimed.remove(stream);
                 return judge_end(seen, *stream, *how);
             }
             Evidence::Committed(change) => {
@@ -50,6 +56,25 @@ impl Oracle for History {
         let Some(watcher) = seen.index.watcher(*stream) else { return Ok(()) };
         seen.ask();
         let (viewer, on) = (&watcher.name, &watcher.on);
+        let past = seen.index.past(watcher.chat);
+        let base = self.cursors.get(stream).map(|cursor| cursor.message).unwrap_or_default();
+        // What a viewer remembers was told at no replica, and judged when it was told.
+        let is_told = seen.index.lives.replica(on).is_some() && !self.from_future.contains_key(stream);
+        if event.body == Body::HistoryReset && is_told && is_there(past, base) {
+            return Err(format!(
+                "{viewer} on {on}: history is reset, and message {base}, its last one, is there"
+            ));
+        }
+        if !matches!(event.body, Body::PreviewReset { .. })
+            && let Some(claimed) = self.claimed.remove(stream)
+            && event.body != Body::HistoryReset
+            && claimed != MessageId::default()
+            && past.is_none_or(|past| past.message(claimed).is_none())
+        {
+            return Err(format!(
+                "{viewer} on {on} says that it has message {claimed}, and there never was one"
+            ));
+        }
         if !matches!(event.body, Body::PreviewReset { .. })
             && let Some(version) = self.from_future.remove(stream)
             && version > newest(seen, watcher.chat)
@@ -139,6 +164,12 @@ fn judge_move(before: Cursor, event: &StreamEvent) -> Ruling {
         ));
     }
     Ok(())
+}
+
+/// Whether a message is in the history, and was ever since it came: ids are never used again.
+fn is_there(past: Option<&Past>, message: MessageId) -> bool {
+    let present = past.and_then(Past::present);
+    present.is_some_and(|moment| moment.history.iter().rev().any(|there| there.id == message))
 }
 
 /// The newest version that was ever committed.

@@ -74,6 +74,25 @@ pub enum From {
     Newest,
     /// After the last message that it has.
     Message,
+    /// After a message that it has, this many before the last.
+    Before(u8),
+    /// After a message that was there and is not any more.
+    Gone,
+    /// After a message that never was.
+    Never,
+    /// Where it was this many events ago, with what it had seen then.
+    Back(u16),
+    /// In a future that the database does not know, as after it was restored from a backup.
+    Future,
+    /// Likewise, with more messages.
+    FutureMessages,
+}
+
+impl From {
+    /// Whether it is something else than what the viewer has, or nothing.
+    pub(crate) fn is_a_claim(self) -> bool {
+        !matches!(self, Self::Fresh | Self::Newest | Self::Message)
+    }
 }
 
 /// What a user wants.
@@ -147,6 +166,8 @@ pub enum Choice {
     FailForGood(NodeAt, ChatAt),
     /// A viewer begins a stream.
     Watch(ViewerAt, NodeAt, From),
+    /// A viewer that has seen nothing comes to have what the first one has.
+    Share(ViewerAt, ViewerAt),
     /// A viewer is sent the next event, and reads it.
     Read(ViewerAt),
     /// A viewer is sent the next event, which is lost with its stream.
@@ -242,6 +263,7 @@ impl Choice {
             Self::Say(..) | Self::SayMuch(..) | Self::SayMany(..) | Self::Finish(..) => Class::Model,
             Self::Watch(..)
             | Self::Leave(_)
+            | Self::Share(..)
             | Self::Create(..)
             | Self::Ask(..)
             | Self::AskOnce(..)

@@ -8,6 +8,19 @@ use crate::clock::DRIFTS;
 use crate::node::{Life, LinkStage, Node};
 use crate::world::{Asking, World, chat_id};
 
+/// What viewers claim, if they can.
+const CLAIMS: [From; 9] = [
+    From::Before(1),
+    From::Before(2),
+    From::Gone,
+    From::Never,
+    From::Back(1),
+    From::Back(5),
+    From::Back(20),
+    From::Future,
+    From::FutureMessages,
+];
+
 impl World {
     /// Everything that may happen now, in an order that depends on the state alone.
     pub fn choices(&self, into: &mut Vec<Choice>) {
@@ -161,6 +174,10 @@ impl World {
                         if viewer.cursor.is_some() {
                             into.push(Choice::Watch(at, node, From::Fresh));
                             into.push(Choice::Watch(at, node, From::Message));
+                        }
+                        if self.state.budget.claims > 0 {
+                            let claims = CLAIMS.into_iter().filter(|from| self.claim(at, *from).is_some());
+                            into.extend(claims.map(|from| Choice::Watch(at, node, from)));
                         }
                     }
                 }

@@ -7,6 +7,7 @@ mod batch;
 mod branch;
 mod choice;
 mod choices;
+mod claims;
 mod clock;
 mod damage;
 mod effect;

@@ -60,7 +60,7 @@ impl fmt::Display for Recording {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Setup { replicas, chats, viewers, workers, lease_ttl, poll_interval, .. } = self.setup;
         let Setup { episode_bytes_max, tail_messages_max, budget, .. } = self.setup;
-        let Budget { faults, delays, requests, moves, parts, passes, strangers, drifts } = budget;
+        let Budget { faults, delays, requests, moves, parts, passes, claims, strangers, drifts } = budget;
         write!(f, "world replicas={replicas} chats={chats} viewers={viewers} workers={workers} ")?;
         let (lease_ttl, poll_interval) = (Span(lease_ttl), Span(poll_interval));
         write!(f, "lease-ttl={lease_ttl} poll-interval={poll_interval} ")?;
@@ -74,8 +74,9 @@ impl fmt::Display for Recording {
         writeln!(f, "{}", if self.setup.empty { " empty" } else { "" })?;
         write!(f, "allow faults={faults} delays={delays} requests={requests} ")?;
         write!(f, "moves={moves} parts={parts} passes={passes}")?;
-        for (name, more) in
-            [("strangers", strangers), ("drifts", drifts)].into_iter().filter(|(_, more)| *more > 0)
+        for (name, more) in [("claims", claims), ("strangers", strangers), ("drifts", drifts)]
+            .into_iter()
+            .filter(|(_, more)| *more > 0)
         {
             write!(f, " {name}={more}")?;
         }
@@ -110,6 +111,7 @@ impl Recording {
                 moves: allow.number("moves", 0..=u16::MAX)?,
                 parts: allow.number("parts", 0..=u16::MAX)?,
                 passes: allow.number("passes", 0..=u16::MAX)?,
+                claims: allow.more("claims")?,
                 strangers: allow.more("strangers")?,
                 drifts: allow.more("drifts")?,
             },

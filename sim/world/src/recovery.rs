@@ -49,8 +49,17 @@ impl World {
 
     fn clear_faults(&mut self) {
         let (moves, passes) = (u16::MAX, u16::MAX);
-        self.state.budget =
-            Budget { faults: 0, delays: 0, requests: 0, moves, parts: 0, passes, strangers: 0, drifts: 0 };
+        self.state.budget = Budget {
+            faults: 0,
+            delays: 0,
+            requests: 0,
+            moves,
+            parts: 0,
+            passes,
+            claims: 0,
+            strangers: 0,
+            drifts: 0,
+        };
         while !self.state.strays.is_empty() {
             self.stray();
         }

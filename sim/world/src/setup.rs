@@ -71,6 +71,8 @@ pub struct Budget {
     pub parts: u16,
     /// Times that nothing happens until something is due.
     pub passes: u16,
+    /// Times that viewers come with something else than what they have, or nothing.
+    pub claims: u16,
     /// What strangers try, users ask for twice, and replicas with another secret.
     pub strangers: u16,
     /// Times that a clock changes its rate.
@@ -86,6 +88,7 @@ impl Default for Budget {
             moves: 20,
             parts: 60,
             passes: u16::MAX,
+            claims: 4,
             strangers: 4,
             drifts: 2,
         }

@@ -33,6 +33,7 @@ impl World {
             Choice::Fail(node, chat) => self.fail(node, chat, true),
             Choice::FailForGood(node, chat) => self.fail(node, chat, false),
             Choice::Watch(viewer, node, from) => self.watch(viewer, node, from),
+            Choice::Share(of, to) => self.share(of, to),
             Choice::Read(viewer) => self.read(viewer, false),
             Choice::Lose(viewer) => self.read(viewer, true),
             Choice::Leave(viewer) => self.leave(viewer),

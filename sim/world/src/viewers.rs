@@ -1,10 +1,11 @@
 //! Viewers, and their streams.
 
 use mainstem_machine::hub::HubEvent;
-use mainstem_machine::{Ending, Resume, SubscriptionId};
+use mainstem_machine::{Ending, SubscriptionId};
 use mainstem_oracles::{Begin, Evidence, FaultKind, StreamEnd};
 
 use crate::choice::{From, NodeAt, ViewerAt};
+use crate::claims::Memory;
 use crate::hashed::Hashed;
 use crate::node::{Label, Open};
 use crate::trace::Told;
@@ -18,7 +19,7 @@ impl World {
     /// A viewer begins a stream at a replica.
     pub(crate) fn watch(&mut self, at: ViewerAt, node: NodeAt, from: From) {
         let Some(viewer) = self.viewer(at) else { return };
-        let (chat, name, cursor) = (viewer.chat, viewer.name.clone(), viewer.cursor);
+        let (chat, name) = (viewer.chat, viewer.name.clone());
         let free = viewer.stream.is_none() && !viewer.over;
         let Some(here) = self.peek(node) else { return };
         let caller = self.owner(chat);
@@ -27,14 +28,11 @@ impl World {
         if !free || !admits || self.state.budget.moves == 0 {
             return;
         }
-        let last =
-            self.judge.index().view(&name, chat_id(chat)).and_then(|view| Some(view.messages.last()?.id));
-        let (begin, resume) = match (from, cursor, last) {
-            (From::Newest, Some(cursor), _) => (Begin::At(cursor), Resume::At(cursor)),
-            (From::Message, _, Some(id)) => (Begin::After(id), Resume::After(id)),
-            _ => (Begin::Fresh, Resume::Fresh),
-        };
+        let Some(claim) = self.claim(at, from) else { return };
+        self.state.budget.claims -= u16::from(from.is_a_claim());
         self.state.budget.moves -= 1;
+        self.recall(at, &claim);
+        let (begin, resume) = (claim.begin, claim.resume());
         let (id, on) = (self.next_stream(), self.name(node));
         let (viewer, of) = (name, chat_id(chat));
         self.observe(Evidence::Watches { stream: id, viewer, caller, chat: of, on, from: begin });
@@ -45,8 +43,14 @@ impl World {
         let subscription = SubscriptionId(open.next_id());
         let viewer = &mut self.state.viewers[usize::from(at.0)];
         viewer.stream = Some(Stream { on: node, subscription, id: Label(id), idle: false });
-        // An old cursor does not fit a screen that begins anew.
-        viewer.cursor = viewer.cursor.filter(|_| matches!(begin, Begin::At(_)));
+        viewer.cursor = match begin {
+            Begin::At(cursor) => Some(cursor),
+            // An old cursor does not fit a screen that begins anew.
+            Begin::Fresh | Begin::After(_) => {
+                viewer.memory = Memory::of(begin);
+                None
+            }
+        };
         self.handle(node, chat, HubEvent::Subscribe { subscription, from: resume });
     }
 
@@ -79,6 +83,7 @@ impl World {
                     return self.end_stream(at, StreamEnd::Broken);
                 }
                 self.state.viewers[usize::from(at.0)].cursor = Some(event.cursor);
+                self.remember(at, &event);
                 self.note(Told::Happened, || (at.to_string(), format!("{:?}", event.body)));
                 self.observe(Evidence::Saw { stream: id, event });
             }

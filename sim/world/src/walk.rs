@@ -89,6 +89,7 @@ pub fn draw_setup(rng: &mut StdRng) -> Setup {
         moves: rng.random_range(1..20),
         parts: rng.random_range(0..60),
         passes: u16::MAX,
+        claims: if rng.random_bool(0.4) { rng.random_range(1..8) } else { 0 },
         strangers: if rng.random_bool(0.3) { rng.random_range(1..8) } else { 0 },
         drifts: if rng.random_bool(0.3) { rng.random_range(1..4) } else { 0 },
     };

@@ -9,12 +9,13 @@ use mainstem_machine::replica::{Replica, ReplicaConfig};
 use mainstem_machine::store::Request;
 use mainstem_machine::{ChatId, Cursor, ReplicaId, SubscriptionId, Time};
 use mainstem_oracles::{
-    Evidence, FaultKind, Judge, Life as Lived, Name, RunId, Settings, StreamId, Violation,
+    Begin, Evidence, FaultKind, Judge, Life as Lived, Name, RunId, Settings, StreamId, Violation,
 };
 use mainstem_rows::Rows;
 use uuid::Uuid;
 
 use crate::choice::{ChatAt, NodeAt, ViewerAt};
+use crate::claims::Memory;
 use crate::clock::Clock;
 use crate::damage::{Heard, Testimony};
 use crate::hashed::Hashed;
@@ -48,6 +49,7 @@ pub(crate) struct Viewer {
     pub(crate) chat: ChatAt,
     pub(crate) stream: Option<Stream>,
     pub(crate) cursor: Option<Cursor>,
+    pub(crate) memory: Hashed<Memory>,
     /// It was told that the chat is gone.
     pub(crate) over: bool,
     /// It reads nothing for a while.
@@ -161,6 +163,7 @@ impl World {
             chat: ChatAt(at % setup.chats.max(1)),
             stream: None,
             cursor: None,
+            memory: Memory::of(Begin::Fresh),
             over: false,
             stalled: false,
         };

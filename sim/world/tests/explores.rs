@@ -13,8 +13,17 @@ fn seen(budget: Budget, bounds: Bounds) -> Seen {
     seen
 }
 
-const CALM: Budget =
-    Budget { faults: 0, delays: 0, requests: 0, moves: 1, parts: 1, passes: 1, strangers: 0, drifts: 0 };
+const CALM: Budget = Budget {
+    faults: 0,
+    delays: 0,
+    requests: 0,
+    moves: 1,
+    parts: 1,
+    passes: 1,
+    claims: 0,
+    strangers: 0,
+    drifts: 0,
+};
 
 #[test]
 fn everything_that_a_small_world_allows_is_seen() {

@@ -123,6 +123,30 @@ fn s1_a_resumed_stream_that_begins_again_or_skips_is_found() {
 }
 
 #[test]
+fn s1_a_reset_of_a_history_that_was_not_cut_is_found() {
+    let mut scene = Scene::new("A");
+    scene.show(Body::HistoryReset);
+    scene.expect("S1");
+}
+
+#[test]
+fn s1_a_message_that_never_was_and_that_a_viewer_is_believed_to_have_is_found() {
+    for (message, is_found) in [(1, false), (9, true)] {
+        let mut scene = Scene::new("A");
+        scene.watch("W", "C", Begin::After(MessageId(message)));
+        scene.show_with(
+            Cursor { message: MessageId(message), ..Cursor::default() },
+            Body::QueueUpdate([].into()),
+        );
+        if is_found { scene.expect("S1") } else { scene.expect_nothing() }
+    }
+    let mut scene = Scene::new("A");
+    scene.watch("W", "C", Begin::After(MessageId(9)));
+    scene.show(Body::HistoryReset);
+    scene.expect_nothing();
+}
+
+#[test]
 fn s2_a_gap_a_repeat_and_a_changed_part_are_found() {
     for (first, part) in [(1, "b "), (3, "b "), (2, "x ")] {
         let mut scene = Scene::new("A");
@@ -249,6 +273,8 @@ fn s4_a_preview_that_is_neither_kept_nor_taken_back_is_found() {
     let old = scene.episode();
     scene.say("a ");
     scene.show_parts(old, 1, &["a "]);
+    let command = Command::Edit { message: scene.messages[0].id, content: Content::text("other") };
+    scene.ask("k1", command, Some("other"));
     scene.show(Body::HistoryReset);
     scene.expect("S4");
 }

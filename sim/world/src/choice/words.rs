@@ -93,7 +93,43 @@ words! { How {
     How::Refuse => "refuse", How::LoseRequest => "lose-request", How::LoseAnswer => "lose-answer",
 } }
 
-words! { From { From::Fresh => "fresh", From::Newest => "newest", From::Message => "message" } }
+impl fmt::Display for From {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Before(but) => return write!(f, "before-{but}"),
+            Self::Back(back) => return write!(f, "back-{back}"),
+            Self::Fresh => "fresh",
+            Self::Newest => "newest",
+            Self::Message => "message",
+            Self::Gone => "gone",
+            Self::Never => "never",
+            Self::Future => "future",
+            Self::FutureMessages => "future-messages",
+        })
+    }
+}
+
+impl FromStr for From {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let number = |text: &str| text.parse().map_err(|_| ());
+        Ok(match text {
+            "fresh" => Self::Fresh,
+            "newest" => Self::Newest,
+            "message" => Self::Message,
+            "gone" => Self::Gone,
+            "never" => Self::Never,
+            "future" => Self::Future,
+            "future-messages" => Self::FutureMessages,
+            _ => match text.split_once('-').ok_or(())? {
+                ("before", but) => Self::Before(but.parse().map_err(|_| ())?),
+                ("back", back) => Self::Back(number(back)?),
+                _ => return Err(()),
+            },
+        })
+    }
+}
 
 impl fmt::Display for Order {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -196,12 +232,12 @@ choices! {
     viewer { Read "read", Lose "lose", Leave "leave", Stall "stall" }
     order { Ask "ask", AskOnce "ask-once", Try "try" }
     other {
-        "carry", "happen", "hold", "late", "refuse", "lose-request", "lose-answer", "stray", "pass", "watch", "drift", "ask-each",
+        "carry", "happen", "hold", "late", "refuse", "lose-request", "lose-answer", "stray", "pass", "watch", "drift", "ask-each", "share",
     }
 }
 
 /// What only stories choose.
-const OF_STORIES: &[&str] = &["create", "may-work", "may-not-work"];
+const OF_STORIES: &[&str] = &["create", "share", "may-work", "may-not-work"];
 
 impl Choice {
     /// The names of the choices that a walk may come by.
@@ -218,6 +254,7 @@ impl fmt::Display for Choice {
             Self::Stray => f.write_str("stray"),
             Self::Watch(viewer, node, from) => write!(f, "watch {viewer} {node} {from}"),
             Self::AskEach(node, order) => write!(f, "ask-each {node} {order}"),
+            Self::Share(of, to) => write!(f, "share {of} {to}"),
             Self::Drift(node, per_mille) => write!(f, "drift {node} {per_mille}"),
             Self::Pass => f.write_str("pass"),
             Self::PassAtMost(span) => write!(f, "pass {}", Micros(*span)),
@@ -265,6 +302,7 @@ fn parse(words: &[&str]) -> Option<Choice> {
         ["stray"] => Choice::Stray,
         ["pass"] => Choice::Pass,
         ["pass", span] => Choice::PassAtMost(to::<Micros>(span)?.0),
+        ["share", of, other] => Choice::Share(to(of)?, to(other)?),
         ["ask-each", node, order] => Choice::AskEach(to(node)?, to(order)?),
         ["drift", node, per_mille] => Choice::Drift(to(node)?, to(per_mille)?),
         ["watch", viewer, node, from] => Choice::Watch(to(viewer)?, to(node)?, to(from)?),

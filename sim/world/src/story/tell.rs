@@ -184,6 +184,7 @@ fn setup(story: &Story, chats: &[String], slots: &BTreeMap<String, ViewerAt>) ->
             moves: all,
             parts: all,
             passes: all,
+            claims: all,
             strangers: all,
             drifts: all,
         },
