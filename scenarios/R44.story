@@ -3,7 +3,6 @@
 # again before it.
 guards S9
 replicas A B C
-not in the pure world "models do not answer by themselves there"
 not with real servers "nobody stands between a replica and its database"
 lease 3s
 heartbeat 1s

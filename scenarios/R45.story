@@ -2,7 +2,6 @@
 # when it was told: by the time it hears of the renewal, most of it is over.
 guards S5
 replicas A C
-not in the pure world "models do not answer by themselves there"
 not with real servers "models do not answer by themselves"
 lease 3s
 heartbeat 1s

@@ -2,7 +2,6 @@
 # backup. It is told everything anew, and also what it would not be told otherwise: that there is no retry any more.
 guards S9 L1
 replicas A C
-not in the pure world "models do not answer by themselves there"
 not with real servers "models do not answer by themselves"
 
 only A works

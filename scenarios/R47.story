@@ -2,7 +2,6 @@
 # seen before the edit. Each is told all anew, and whoever has what is still there goes on from it.
 guards S1
 replicas A C
-not in the pure world "models do not answer by themselves there"
 not with real servers "servers are asked with their own limits"
 tail 1
 

@@ -2,7 +2,6 @@
 # same: nothing that C does for one chat waits for what it does for another.
 guards B3
 replicas A C
-not in the pure world "models do not answer by themselves there"
 not with real servers "models do not answer by themselves"
 
 only A works

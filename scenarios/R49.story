@@ -2,7 +2,7 @@
 # chat there is told of it all the same: nothing that C does for one chat waits for what it does for another.
 guards B3
 replicas A C
-not in the pure world "models do not answer by themselves there"
+not in the pure world "what befalls the database befalls all chats of a replica there"
 not with real servers "models do not answer by themselves"
 
 only A works

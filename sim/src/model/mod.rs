@@ -1,8 +1,6 @@
 //! Simulated models. A story controls what they generate and when, or a user's message contains a script that
 //! they follow. Every part that a replica receives from a model is reported to the judges.
 
-mod script;
-
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
@@ -13,10 +11,9 @@ use futures::{Stream, StreamExt};
 use mainstem_machine::{ChatId, Completion, Episode, FinishReason, ReplicaId, Role, RunError, Time, Usage};
 use mainstem_oracles::{Evidence, FaultKind, RunEnd, RunId};
 use mainstem_runtime::ports::{Conversation, Generated, Generation, Generator};
+use mainstem_story::{Script, Turn};
 
 use crate::world::{Sleep, World};
-
-use script::{Script, Turn};
 
 /// From this length on, a part counts as large.
 const MUCH: usize = 500;

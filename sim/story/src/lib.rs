@@ -9,6 +9,7 @@ mod faults;
 mod lexer;
 mod order;
 mod parser;
+mod script;
 mod settings;
 mod sights;
 mod words;
@@ -23,6 +24,7 @@ pub use faults::{
 pub use lexer::Problem;
 pub use order::Order;
 pub use parser::parse;
+pub use script::{Script, Turn};
 pub use settings::Settings;
 pub use sights::{describe, find, intruder};
 

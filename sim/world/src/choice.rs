@@ -76,6 +76,8 @@ pub enum From {
     Message,
     /// After a message that it has, this many before the last.
     Before(u8),
+    /// After this message, whether it has it or not.
+    After(MessageId),
     /// After a message that was there and is not any more.
     Gone,
     /// After a message that never was.
@@ -162,6 +164,8 @@ pub enum Choice {
     Finish(NodeAt, ChatAt),
     /// A model fails; another attempt may go better.
     Fail(NodeAt, ChatAt),
+    /// A model fails, and asks to be left alone for so long.
+    FailFor(NodeAt, ChatAt, Duration),
     /// A model fails for good.
     FailForGood(NodeAt, ChatAt),
     /// A viewer begins a stream.
@@ -284,6 +288,7 @@ impl Choice {
             | Self::BreakBus(_)
             | Self::BreakLink(..)
             | Self::Fail(..)
+            | Self::FailFor(..)
             | Self::FailForGood(..)
             | Self::Lose(_)
             | Self::Crash(_)

@@ -1,5 +1,7 @@
 //! What may happen next.
 
+use std::time::Duration;
+
 use mainstem_machine::SendMode;
 
 use crate::choice::From;
@@ -8,6 +10,8 @@ use crate::clock::DRIFTS;
 use crate::node::{Life, LinkStage, Node};
 use crate::world::{Asking, World, chat_id};
 
+/// How long a model asks to be left alone, if it fails so.
+const LEFT_ALONE: Duration = Duration::from_secs(4);
 /// What viewers claim, if they can.
 const CLAIMS: [From; 9] = [
     From::Before(1),
@@ -109,6 +113,7 @@ impl World {
                 into.push(Choice::Finish(at, *chat));
                 if faults {
                     into.extend([Choice::Fail(at, *chat), Choice::FailForGood(at, *chat)]);
+                    into.push(Choice::FailFor(at, *chat, LEFT_ALONE));
                 }
             }
         }

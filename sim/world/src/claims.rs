@@ -83,6 +83,7 @@ impl World {
             From::Newest => all(viewer.cursor.map_or(Begin::Fresh, Begin::At)),
             From::Message => all(shown(0).map_or(Begin::Fresh, Begin::After)),
             From::Before(but) => all(Begin::After(shown(usize::from(but))?)),
+            From::After(message) => all(Begin::After(message)),
             From::Gone => all(Begin::After(self.gone(viewer.chat)?)),
             From::Never => all(Begin::After(NEVER)),
             From::Back(back) => {

@@ -1,5 +1,7 @@
 //! Models, and what they say.
 
+use std::time::Duration;
+
 use mainstem_machine::hub::HubEvent;
 use mainstem_machine::{Completion, FinishReason, RunError, Usage};
 use mainstem_oracles::{Evidence, FaultKind, RunEnd};
@@ -45,7 +47,13 @@ impl World {
     }
 
     /// A model fails.
-    pub(crate) fn fail(&mut self, node: NodeAt, chat: ChatAt, retryable: bool) {
+    pub(crate) fn fail(
+        &mut self,
+        node: NodeAt,
+        chat: ChatAt,
+        retryable: bool,
+        retry_after: Option<Duration>,
+    ) {
         if self.state.budget.faults == 0 {
             return;
         }
@@ -55,7 +63,7 @@ impl World {
         self.fault(if retryable { FaultKind::ModelFails } else { FaultKind::ModelFailsForGood }, who, None);
         self.observe(Evidence::RunEnded { run: model.run.0, how: RunEnd::Failed });
         let error = RunError { code: "model_failed".into(), message: "as it was chosen".into() };
-        let (generation, retry_after, entropy) = (model.generation, None, self.next_entropy());
+        let (generation, entropy) = (model.generation, self.next_entropy());
         let failed = HubEvent::GenerationFailed { generation, error, retryable, retry_after, entropy };
         self.handle(node, chat, failed);
     }

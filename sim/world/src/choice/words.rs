@@ -97,6 +97,7 @@ impl fmt::Display for From {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Before(but) => return write!(f, "before-{but}"),
+            Self::After(MessageId(id)) => return write!(f, "after-{id}"),
             Self::Back(back) => return write!(f, "back-{back}"),
             Self::Fresh => "fresh",
             Self::Newest => "newest",
@@ -113,7 +114,6 @@ impl FromStr for From {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        let number = |text: &str| text.parse().map_err(|_| ());
         Ok(match text {
             "fresh" => Self::Fresh,
             "newest" => Self::Newest,
@@ -124,7 +124,8 @@ impl FromStr for From {
             "future-messages" => Self::FutureMessages,
             _ => match text.split_once('-').ok_or(())? {
                 ("before", but) => Self::Before(but.parse().map_err(|_| ())?),
-                ("back", back) => Self::Back(number(back)?),
+                ("after", id) => Self::After(MessageId(id.parse().map_err(|_| ())?)),
+                ("back", back) => Self::Back(back.parse().map_err(|_| ())?),
                 _ => return Err(()),
             },
         })
@@ -255,6 +256,7 @@ impl fmt::Display for Choice {
             Self::Watch(viewer, node, from) => write!(f, "watch {viewer} {node} {from}"),
             Self::AskEach(node, order) => write!(f, "ask-each {node} {order}"),
             Self::Share(of, to) => write!(f, "share {of} {to}"),
+            Self::FailFor(node, chat, span) => write!(f, "fail {node} {chat} {}", Micros(*span)),
             Self::Drift(node, per_mille) => write!(f, "drift {node} {per_mille}"),
             Self::Pass => f.write_str("pass"),
             Self::PassAtMost(span) => write!(f, "pass {}", Micros(*span)),
@@ -302,6 +304,7 @@ fn parse(words: &[&str]) -> Option<Choice> {
         ["stray"] => Choice::Stray,
         ["pass"] => Choice::Pass,
         ["pass", span] => Choice::PassAtMost(to::<Micros>(span)?.0),
+        ["fail", node, chat, span] => Choice::FailFor(to(node)?, to(chat)?, to::<Micros>(span)?.0),
         ["share", of, other] => Choice::Share(to(of)?, to(other)?),
         ["ask-each", node, order] => Choice::AskEach(to(node)?, to(order)?),
         ["drift", node, per_mille] => Choice::Drift(to(node)?, to(per_mille)?),

@@ -2,9 +2,11 @@
 //! the bus and the database decides what becomes of everything under way, and what is expected is looked for while
 //! time passes. So what was told is a list of choices, and `replay` takes it.
 
+mod cast;
 mod deeds;
 mod expect;
 mod faults;
+mod plays;
 mod tell;
 mod untold;
 

@@ -8,17 +8,18 @@ use std::time::Duration;
 
 use mainstem_machine::{DialId, StreamEvent, Time};
 use mainstem_oracles::{Evidence, Guarantee, Judge, Name};
-use mainstem_story::{Absence, Sentence, Step, Story};
+use mainstem_story::{Absence, Claim, Sentence, Step, Story};
 
+use super::cast::{cast, setup};
 use super::faults::{Faults, dialing};
+use super::plays::Plays;
 use super::untold::{Untold, untold};
 use crate::choice::{ChatAt, Choice, From, NodeAt, ViewerAt};
 use crate::damage::{Heard, Testimony};
 use crate::recording::Recording;
-use crate::setup::{Budget, Setup};
 use crate::trace::{Line, Trace};
 use crate::walk::{Verdict, judged};
-use crate::world::{Asking, World};
+use crate::world::{Asking, World, chat_id};
 
 /// How long a user waits for an answer, and a sentence about a model for a run.
 pub(super) const WAIT_MAX: Duration = Duration::from_secs(10);
@@ -91,6 +92,7 @@ pub(super) struct Teller<'a> {
     /// Every dial so far: who dials, for which chat, and whom.
     pub(super) dials: Vec<(NodeAt, ChatAt, DialId, NodeAt)>,
     pub(super) faults: Faults,
+    pub(super) plays: Plays,
     pub(super) absences: Vec<(&'a Sentence, Absence, usize)>,
     testimony: Testimony,
     /// All events that each viewer received, over all its streams, with the replica they came from.
@@ -126,6 +128,7 @@ pub fn tell_story(story: &Story, without: &[Guarantee], keep_lines: bool) -> Res
             texts: vec![],
             dials: vec![],
             faults: Faults::default(),
+            plays: Plays::default(),
             absences: vec![],
             testimony,
             received: BTreeMap::new(),
@@ -138,57 +141,6 @@ pub fn tell_story(story: &Story, without: &[Guarantee], keep_lines: bool) -> Res
     });
     let choices = choices.take();
     Ok(Telling { recording: Recording { setup, choices }, missed, verdict, lines: trace.take() })
-}
-
-/// The chats and the viewers of a story. A viewer has a place whose number says which chat it watches.
-fn cast(story: &Story) -> (Vec<String>, BTreeMap<String, ViewerAt>) {
-    let mut chats: Vec<String> = vec![];
-    for sentence in &story.sentences {
-        if let Step::Order { chat, .. } | Step::Watch { chat, .. } = &sentence.step
-            && !chats.contains(chat)
-        {
-            chats.push(chat.clone());
-        }
-    }
-    let mut slots = BTreeMap::new();
-    let mut taken = vec![0; chats.len()];
-    for sentence in &story.sentences {
-        if let Step::Watch { viewer, chat, .. } = &sentence.step {
-            let at = chats.iter().position(|known| known == chat).expect("it was just found");
-            slots.insert(viewer.clone(), ViewerAt((at + taken[at] * chats.len()) as u8));
-            taken[at] += 1;
-        }
-    }
-    (chats, slots)
-}
-
-fn setup(story: &Story, chats: &[String], slots: &BTreeMap<String, ViewerAt>) -> Setup {
-    let settings = &story.settings;
-    let all = u16::MAX;
-    Setup {
-        replicas: story.replicas.len() as u8,
-        chats: chats.len() as u8,
-        users: 1,
-        viewers: slots.values().map(|at| at.0 + 1).max().unwrap_or(0),
-        workers: settings.workers,
-        lease_ttl: settings.lease_ttl,
-        poll_interval: settings.poll_interval,
-        episode_bytes_max: settings.episode_bytes_max,
-        tail_messages_max: settings.tail_messages_max,
-        heartbeat: Some(settings.heartbeat),
-        empty: true,
-        budget: Budget {
-            faults: all,
-            delays: all,
-            requests: all,
-            moves: all,
-            parts: all,
-            passes: all,
-            claims: all,
-            strangers: all,
-            drifts: all,
-        },
-    }
 }
 
 impl<'a> Teller<'a> {
@@ -258,11 +210,19 @@ impl<'a> Teller<'a> {
             Step::FromNowOn(absence) => {
                 self.absences.push((sentence, absence.clone(), self.since(absence)));
             }
-            Step::Watch { viewer, replica, .. } => {
-                let (at, on, returns) = (self.slots[viewer], self.node(replica), self.now());
-                let visitor =
-                    Visitor { at, on, present: true, reads_again: false, from: From::Fresh, returns };
-                self.viewers.insert(viewer.clone(), visitor);
+            Step::Watch { viewer, replica, chat, claim, .. } => {
+                let from = self.claimed(chat, claim)?;
+                if from != From::Fresh {
+                    self.faults.land("viewer claims messages");
+                }
+                self.come(viewer, replica, from);
+            }
+            Step::Resume { viewer, replica, of, back } => {
+                self.come_as(viewer, replica, of, From::Back(u16::try_from(*back).unwrap_or(u16::MAX)))?;
+            }
+            Step::Foresee { viewer, replica, of, messages } => {
+                let from = if *messages { From::FutureMessages } else { From::Future };
+                self.come_as(viewer, replica, of, from)?;
             }
             Step::Leave { viewer } => {
                 let visitor = self.visitor(viewer);
@@ -293,6 +253,42 @@ impl<'a> Teller<'a> {
         }
         self.carry_on();
         Ok(())
+    }
+
+    fn come(&mut self, viewer: &str, replica: &str, from: From) {
+        let (at, on, returns) = (self.slots[viewer], self.node(replica), self.now());
+        let visitor = Visitor { at, on, present: true, reads_again: false, from, returns };
+        self.viewers.insert(viewer.to_owned(), visitor);
+    }
+
+    /// A viewer comes with what another one has, or had.
+    fn come_as(&mut self, viewer: &str, replica: &str, of: &str, from: From) -> Result<(), String> {
+        let (of, at) = (self.viewers[of].at, self.slots[viewer]);
+        self.step(Choice::Share(of, at));
+        if self.world.claim(at, from).is_none() {
+            return Err("there is nothing yet that it could have".into());
+        }
+        self.faults.land("viewer resumes from long ago");
+        self.faults.land("viewer comes from a future");
+        self.come(viewer, replica, from);
+        Ok(())
+    }
+
+    /// After which message a viewer comes.
+    fn claimed(&self, chat: &str, claim: &Claim) -> Result<From, String> {
+        let id = chat_id(self.chat(chat));
+        let history = self.world.state.rows.history(id);
+        let found = match claim {
+            Claim::Nothing => return Ok(From::Fresh),
+            Claim::After(message) => Some(*message),
+            Claim::AfterLast { but } => history.iter().rev().nth(*but).map(|message| message.id),
+            Claim::AfterCut => self.world.judge().index().past(id).and_then(|past| {
+                let ever = past.moments.iter().flat_map(|moment| moment.history.iter());
+                let there = |id| history.iter().any(|message| message.id == id);
+                ever.map(|message| message.id).filter(|id| !there(*id)).max()
+            }),
+        };
+        found.map(From::After).ok_or_else(|| "there is nothing yet that it could have".into())
     }
 
     fn visitor(&mut self, name: &str) -> &mut Visitor {
@@ -328,7 +324,11 @@ impl<'a> Teller<'a> {
         let now = self.now();
         let due = self.faults.due.iter().map(|(at, _)| *at);
         let returns = self.viewers.values().filter(|visitor| visitor.present).map(|visitor| visitor.returns);
-        let next = due.chain(returns).chain([self.asked_at + RETURN_DELAY]).filter(|at| *at > now);
+        let next = due
+            .chain(returns)
+            .chain(self.next_line())
+            .chain([self.asked_at + RETURN_DELAY])
+            .filter(|at| *at > now);
         let next = next.fold(until, Time::min);
         self.chosen_now = 0;
         self.step(Choice::PassAtMost(next.since(now)));
@@ -336,10 +336,12 @@ impl<'a> Teller<'a> {
 
     /// Everything goes on that does not need time.
     pub(super) fn carry_on(&mut self) {
-        while self.world.verdict().is_none()
-            && let Some(choice) = self.next()
-        {
-            self.step(choice);
+        while self.world.verdict().is_none() {
+            if let Some(choice) = self.next() {
+                self.step(choice);
+            } else if !self.play() {
+                return;
+            }
         }
     }
 

@@ -1,8 +1,8 @@
 //! Sentences that the pure world cannot tell: what they are about lies in the driver, or in what is around it.
 
 use mainstem_story::{
-    BusFate, BusFaults, Claim, DatabaseFate, Expectation, LinkFate, Order, PlannedFault, ReplicaFate, Said,
-    Step, Story, UserOrder,
+    BusFate, BusFaults, DatabaseFate, LinkFate, Order, PlannedFault, ReplicaFate, Said, Script, Step, Story,
+    UserOrder,
 };
 
 /// A sentence that cannot be told, and why.
@@ -39,15 +39,11 @@ pub fn untold(story: &Story) -> Option<Untold> {
 
 fn lacks(step: &Step, viewers: &[&str]) -> Option<&'static str> {
     match step {
-        Step::Watch { claim, .. } if *claim != Claim::Nothing => Some("viewers claim no messages"),
         Step::Watch { caller, .. } if caller != mainstem_story::USER => {
             Some("viewers of a story are of one user")
         }
-        Step::Resume { .. } | Step::Foresee { .. } => Some("viewers come back with their own cursor only"),
         Step::Order { order: UserOrder::Send { text, .. } | UserOrder::EditLast { text, .. }, .. }
-        | Step::Order { order: UserOrder::Other(Order::Edit { text, .. }), .. } => {
-            text.starts_with("/model").then_some("models do not answer by themselves")
-        }
+        | Step::Order { order: UserOrder::Other(Order::Edit { text, .. }), .. } => lacks_of_script(text),
         Step::Model { line: Said::Text(_), .. } => Some("models say parts of their own"),
         Step::Model { line: Said::IgnoresCancellation, .. } => Some("a model that is cancelled is gone"),
         Step::Dials { from, .. } if viewers.contains(&from.as_str()) => Some("viewers do not dial"),
@@ -69,11 +65,18 @@ fn lacks(step: &Step, viewers: &[&str]) -> Option<&'static str> {
             ReplicaFate::Vanishes => Some("links have no silence and no length"),
             _ => None,
         },
-        Step::Within { expectation: Expectation::Sees { viewer, .. }, .. }
-            if !viewers.contains(&viewer.as_str()) =>
-        {
-            Some("viewers come back with their own cursor only")
-        }
         _ => None,
+    }
+}
+
+/// What a message asks of a model that the world lacks.
+fn lacks_of_script(text: &str) -> Option<&'static str> {
+    let script = Script::parse(text)?;
+    if script.deaf {
+        Some("a model that is cancelled is gone")
+    } else if script.size > 0 {
+        Some("models say parts of their own")
+    } else {
+        None
     }
 }

@@ -1,11 +1,11 @@
-//! The script of a simulated model, parsed from a user's message that begins with `/model`. Words that are
+//! The script of a model, parsed from a user's message that begins with `/model`. Words that are
 //! not settings are ignored, so that each message may contain a word that makes it unique.
 
 use std::time::Duration;
 
 /// One step of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
+pub enum Turn {
     /// This many parts at once.
     Parts(u64),
     /// Stall until cancelled.
@@ -18,24 +18,24 @@ pub(super) enum Turn {
 
 /// How an answer goes: `/model parts=40 every=20ms burst=8 size=32 fail=12 after=900ms fatal=30 stall=9 deaf=1`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Script {
-    pub(super) parts: u64,
+pub struct Script {
+    pub parts: u64,
     /// The time between two steps. Zero: as fast as it is polled.
-    pub(super) every: Duration,
+    pub every: Duration,
     /// Parts in one step.
-    pub(super) burst: u64,
+    pub burst: u64,
     /// The least length of a part in bytes.
-    pub(super) size: usize,
+    pub size: usize,
     /// Fails after this part, retryably, on the first attempt only.
-    fail: Option<u64>,
+    pub fail: Option<u64>,
     /// How long it asks to be left alone when it fails.
-    pub(super) after: Option<Duration>,
+    pub after: Option<Duration>,
     /// It fails after this part, for good.
-    fatal: Option<u64>,
+    pub fatal: Option<u64>,
     /// Stalls after this part.
-    stall: Option<u64>,
+    pub stall: Option<u64>,
     /// Ignores cancellation.
-    pub(super) deaf: bool,
+    pub deaf: bool,
 }
 
 const PARTS_MAX: u64 = 100_000;
@@ -43,7 +43,7 @@ const SIZE_MAX: usize = 64 * 1024;
 
 impl Script {
     /// `None`: the message is not a script, so a story has to control the model.
-    pub(super) fn parse(message: &str) -> Option<Self> {
+    pub fn parse(message: &str) -> Option<Self> {
         let settings = message.strip_prefix("/model ")?;
         let mut script = Self {
             parts: 20,
@@ -75,7 +75,7 @@ impl Script {
     }
 
     /// The step after `said` parts of this attempt.
-    pub(super) fn turn(&self, said: u64, attempt: u64) -> Turn {
+    pub fn turn(&self, said: u64, attempt: u64) -> Turn {
         let fail = self.fail.filter(|_| attempt == 1);
         match () {
             () if fail == Some(said) => Turn::Fail { retryable: true },
