@@ -1,9 +1,9 @@
 //! S4: what a viewer saw is what is saved. An answer is exactly what the model generated, and every preview
 //! is a prefix of the answer that ends it, unless it was reset before.
 
-use mainstem_machine::{Body, Command, Completion, Episode, Message};
+use mainstem_machine::{Body, Command, Completion, Episode, Message, ResetReason};
 
-use crate::{Committed, Evidence, EvidenceIndex, Oracle, Ruling, RunEnd, Seen, Watcher};
+use crate::{Committed, Evidence, EvidenceIndex, Moment, Oracle, Ruling, RunEnd, Seen, Watcher};
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Kept;
@@ -73,14 +73,10 @@ fn judge_answer(seen: &Seen<'_>, change: &Committed) -> Ruling {
 }
 
 fn judge_event(index: &EvidenceIndex, watcher: &Watcher, body: &Body) -> Ruling {
-    let Some(preview) = &watcher.view.preview else {
-        return match body {
-            Body::PreviewReset { episode, .. } => {
-                Err(format!("{episode:?} is reset, and nothing of it is shown"))
-            }
-            _ => Ok(()),
-        };
-    };
+    if let Body::PreviewReset { episode, reason } = body {
+        return judge_reset(index, watcher, *episode, *reason);
+    }
+    let Some(preview) = &watcher.view.preview else { return Ok(()) };
     let (shown, last) = (preview.episode, preview.last_seq);
     let neither =
         |what: String| Err(format!("{what} follows parts of {shown:?}, which were neither kept nor reset"));
@@ -107,5 +103,31 @@ fn judge_event(index: &EvidenceIndex, watcher: &Watcher, body: &Body) -> Ruling 
             Ok(())
         }
         _ => Ok(()),
+    }
+}
+
+/// What is taken back was shown, and neither lives nor is kept, for the reason that is told.
+fn judge_reset(index: &EvidenceIndex, watcher: &Watcher, episode: Episode, reason: ResetReason) -> Ruling {
+    let Some(shown) = watcher.view.preview.as_ref().map(|preview| preview.episode) else {
+        return Err(format!("{episode:?} is reset, and nothing of it is shown"));
+    };
+    if shown != episode {
+        return Err(format!("{episode:?} is reset, and {shown:?} is shown"));
+    }
+    let lease = index.run(watcher.chat, episode).and_then(|run| run.lease);
+    let moments = index.past(watcher.chat).map_or(&[][..], |past| &past.moments);
+    let since = &moments[watcher.floor.min(moments.len())..];
+    let why = |moment: &Moment| match &moment.state {
+        state if state.reset_version > episode.history_version => ResetReason::Edit,
+        state if Some(state.lease) != lease => ResetReason::Takeover,
+        _ => ResetReason::Retry,
+    };
+    let over = |moment: &&Moment| {
+        let kept = moment.history.iter().any(|message| message.episode == Some(episode));
+        moment.live().map(|(live, _)| live) != Some(episode) && !kept && why(moment) == reason
+    };
+    match since.iter().rev().any(|moment| over(&moment)) {
+        true => Ok(()),
+        false => Err(format!("{episode:?} is reset for {}, which was never so", reason.as_str())),
     }
 }

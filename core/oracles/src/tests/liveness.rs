@@ -169,8 +169,10 @@ fn l5_a_viewer_that_is_not_told_of_a_death_is_found() {
         scene.live("A", Life::Crashed);
         scene.pass(Duration::from_secs(15));
         if told {
+            scene.acquire("B");
             let reason = mainstem_machine::ResetReason::Takeover;
             scene.show(Body::PreviewReset { episode, reason });
+            scene.show_status();
         }
         scene.pass(Duration::from_secs(6));
         scene.observe(Evidence::FaultsCleared);

@@ -200,11 +200,38 @@ fn s3_parts_of_an_old_worker_or_behind_their_end_are_found() {
     let mut scene = Scene::new("A");
     let old = scene.episode();
     scene.say("a ");
-    scene.say("b ");
     scene.show_parts(old, 1, &["a "]);
-    scene.show(Body::PreviewReset { episode: old, reason: ResetReason::Retry });
+    scene.pass(Duration::from_secs(15));
+    scene.acquire("B");
+    scene.show(Body::PreviewReset { episode: old, reason: ResetReason::Takeover });
+    scene.say("b ");
     scene.show_parts(old, 2, &["b "]);
     scene.expect("S3");
+}
+
+#[test]
+fn s4_a_preview_is_taken_back_only_if_it_is_shown_and_over_and_for_its_reason() {
+    let reset = |shown: bool, taken_over: bool, attempt: u64, reason: ResetReason| {
+        let mut scene = Scene::new("A");
+        let mut episode = scene.episode();
+        scene.say("a ");
+        if shown {
+            scene.show_parts(episode, 1, &["a "]);
+        }
+        scene.pass(Duration::from_secs(15));
+        if taken_over {
+            scene.acquire("B");
+        }
+        episode.attempt += attempt;
+        scene.show(Body::PreviewReset { episode, reason });
+        scene
+    };
+    reset(true, true, 0, ResetReason::Takeover).expect_nothing();
+    reset(false, true, 0, ResetReason::Takeover).expect("S4");
+    reset(true, true, 1, ResetReason::Takeover).expect("S4");
+    reset(true, false, 0, ResetReason::Takeover).expect("S4");
+    reset(true, true, 0, ResetReason::Retry).expect("S4");
+    reset(true, true, 0, ResetReason::Edit).expect("S4");
 }
 
 #[test]
