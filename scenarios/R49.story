@@ -12,11 +12,12 @@ viewer W on C watches chat2
 within 1s W sees synced
 user on A sends "/model parts=3 every=10ms"
 within 1s chat is waiting
-database of C for chat is slow by 4s
 viewer V on C watches chat
+within 1s V sees synced
+database of C for chat is slow by 4s
+user on A sends "/model parts=4 every=10ms"
 wait 100ms
-user on A sends "/model parts=3 every=10ms" to chat2
-wait 2s
-within 10ms W sees answer of 3 parts
+user on A sends "/model parts=5 every=10ms" to chat2
+within 500ms W sees status waiting
 database of C for chat recovers
-within 5s V sees synced
+within 6s V sees status waiting

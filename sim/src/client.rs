@@ -268,6 +268,19 @@ impl Drop for Watching {
 pub enum Answered {
     Accepted(Accepted),
     Rejected(String),
+    /// Nobody knows: it had no key.
+    Lost,
+}
+
+/// A request, ready to be sent, also again under its key.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub caller: Name,
+    pub chat: ChatId,
+    pub order: Order,
+    pub key: Option<String>,
+    /// The judges' name for it: no two have the same one.
+    pub name: Name,
 }
 
 /// The replica after `there`; `None` if clients do not roam.
@@ -276,44 +289,45 @@ fn next_after(roams: &[String], there: &str) -> Option<String> {
     roams.get(at).or(roams.first()).cloned()
 }
 
-/// Sends a request, under one key, until it is answered: to the replica, or to those in `roams` in turn.
-pub async fn ask(
-    env: &SimEnv,
-    replica: &str,
-    roams: &[String],
-    chat: ChatId,
-    order: Order,
-    key: String,
-) -> Answered {
+/// Sends a request, under one key, until it is answered: to the replica, or to those in `roams` in turn. Without a key
+/// it is sent once.
+pub async fn ask(env: &SimEnv, replica: &str, roams: &[String], request: Request) -> Answered {
     let mut replica = replica.to_owned();
-    let (caller, named) = (Name::from(USER), Name::from(key.as_str()));
+    let Request { caller, chat, order, key, name } = &request;
+    let (world, chat) = (env.world(), *chat);
+    let asked = || (caller.clone(), name.clone());
     let answered = |answer| {
-        let (caller, key) = (caller.clone(), named.clone());
-        env.world().observe(Evidence::Answered { caller, key, chat, answer });
+        let (caller, key) = asked();
+        world.observe(Evidence::Answered { caller, key, chat, answer });
     };
     loop {
-        let world = env.world();
-        let (caller, key_, text) = (caller.clone(), named.clone(), order.text().map(str::to_owned));
+        let ((caller, key_), text) = (asked(), order.text().map(str::to_owned));
         let on = Name::from(replica.as_str());
         world.observe(Evidence::Asked { caller, key: key_, chat, on, text });
-        match within(env, ANSWER_TIMEOUT, ask_once(env, &replica, chat, &order, &key)).await {
+        match within(env, ANSWER_TIMEOUT, ask_once(env, &replica, &request)).await {
             Ok(Ok(Reply::Accepted(accepted))) => {
                 answered(Answer::Accepted(accepted.clone()));
-                world.trace(env.name(), format_args!("is acknowledged {key}"));
+                world.trace(env.name(), format_args!("is acknowledged {name}"));
                 return Answered::Accepted(accepted);
             }
             Ok(Ok(Reply::Rejected(why))) => {
                 answered(Answer::Refused);
-                world.trace(env.name(), format_args!("is refused {key}: {why}"));
+                world.trace(env.name(), format_args!("is refused {name}: {why}"));
                 return Answered::Rejected(why);
             }
             Ok(Ok(Reply::Unavailable(why))) => {
-                world.trace(env.name(), format_args!("waits with {key}: {why}"))
+                world.trace(env.name(), format_args!("waits with {name}: {why}"))
             }
-            Ok(Ok(_)) => world.trace(env.name(), format_args!("gets nonsense for {key}")),
+            Ok(Ok(_)) => world.trace(env.name(), format_args!("gets nonsense for {name}")),
             Ok(Err(error)) | Err(error) => {
-                world.trace(env.name(), format_args!("gets no answer to {key}: {}", error.kind()));
+                world.trace(env.name(), format_args!("gets no answer to {name}: {}", error.kind()));
             }
+        }
+        if key.is_none() {
+            let (caller, key) = asked();
+            world.tally().landed("answer lost for good");
+            world.observe(Evidence::Unanswered { caller, key, chat });
+            return Answered::Lost;
         }
         if let Some(next) = next_after(roams, &replica) {
             replica = next;
@@ -338,7 +352,7 @@ pub async fn try_as_stranger(env: &SimEnv, replica: &str, chat: ChatId) {
     });
     let _watching = Watching { world: world.clone(), id: stream, how: StreamEnd::Refused };
     let watch = Ask::Subscribe { by: by(), chat, from: From::Fresh, stream: stream.0 };
-    let stop = Ask::Execute { by: by(), chat, order: Order::Interrupt, key: "a stranger's".into() };
+    let stop = Ask::Execute { by: by(), chat, order: Order::Interrupt, key: Some("a stranger's".into()) };
     for ask in [watch, stop] {
         match within(env, ANSWER_TIMEOUT, reply_once(env, replica, &ask)).await {
             Ok(Ok(Reply::Accepted(accepted))) => {
@@ -356,14 +370,9 @@ pub async fn try_as_stranger(env: &SimEnv, replica: &str, chat: ChatId) {
     }
 }
 
-async fn ask_once(
-    env: &SimEnv,
-    replica: &str,
-    chat: ChatId,
-    order: &Order,
-    key: &str,
-) -> std::io::Result<Reply> {
-    let ask = Ask::Execute { by: USER.into(), chat, order: order.clone(), key: key.into() };
+async fn ask_once(env: &SimEnv, replica: &str, request: &Request) -> std::io::Result<Reply> {
+    let Request { caller, chat, order, key, .. } = request;
+    let ask = Ask::Execute { by: caller.to_string(), chat: *chat, order: order.clone(), key: key.clone() };
     reply_once(env, replica, &ask).await
 }
 

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, BufReader};
 
 use crate::env::SimEnv;
 use crate::net::Stream;
-use crate::wire::{Ask, Event, Reply, read_line, write_line};
+use crate::wire::{Ask, Event, Order, Reply, read_line, write_line};
 
 /// A viewer that does not take what is written within this time is cut off, as the product does.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -22,6 +22,11 @@ const ALIVE_INTERVAL: Duration = Duration::from_secs(1);
 /// The address at which clients reach a replica.
 pub fn address(replica: &str) -> String {
     format!("{replica}:edge")
+}
+
+/// A key as the product has it: it belongs to the method and the path that it came with, besides its caller.
+pub fn scoped(chat: ChatId, order: &Order, key: &str) -> String {
+    format!("{} {chat} {key}", order.path())
 }
 
 /// Serves clients until the replica ends.
@@ -45,10 +50,14 @@ async fn answer(stream: Stream, node: Node<SimEnv>, env: &SimEnv) -> std::io::Re
         Some(Ask::Execute { by, chat, order, key }) => {
             let by: Arc<str> = by.into();
             let body = Sha256::digest(format!("{chat} {order:?}")).into();
-            let idempotency_key =
-                IdempotencyKey { caller: by.clone(), key: key.into(), body, keep: Keep::Answer };
+            let idempotency_key = key.map(|key| IdempotencyKey {
+                caller: by.clone(),
+                key: scoped(chat, &order, &key).into(),
+                body,
+                keep: Keep::Answer,
+            });
             let command = order.into_command(chat, &by);
-            let reply = match node.execute(&by, chat, command, Some(idempotency_key)).await {
+            let reply = match node.execute(&by, chat, command, idempotency_key).await {
                 Ok(accepted) => Reply::Accepted(accepted),
                 Err(error) => rejected(&error),
             };

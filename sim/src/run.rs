@@ -13,6 +13,8 @@ use mainstem_machine::Time;
 use mainstem_oracles::{Guarantee, Judge};
 use mainstem_runtime::tape::Recording;
 
+use mainstem_world::Testimony;
+
 use crate::arrows::Arrows;
 use crate::events;
 use crate::story::{self, Failure, Story};
@@ -86,6 +88,8 @@ pub struct RunOptions {
     pub trace: bool,
     /// A guarantee whose oracle is switched off.
     pub without_oracle: Option<Guarantee>,
+    /// Keep what the judges are told.
+    pub testimony: Option<Testimony>,
     /// Keep tapes of what the machines are told.
     pub recording: Option<Recording>,
 }
@@ -97,7 +101,7 @@ pub fn run(story: &Story, seed: u64, options: &RunOptions) -> Outcome {
         (if options.trace { Trace::default() } else { Trace::for_digest() }, Tally::default());
     let (sender, receiver) = mpsc::channel();
     let (played, writing, counting) = (story.clone(), trace.clone(), tally.clone());
-    let recording = options.recording.clone();
+    let (recording, testimony) = (options.recording.clone(), options.testimony.clone());
     let thread = std::thread::Builder::new().name(story.name.clone()).stack_size(STACK);
     let judge = Judge::without(options.without_oracle.as_slice());
     thread
@@ -107,6 +111,9 @@ pub fn run(story: &Story, seed: u64, options: &RunOptions) -> Outcome {
                 let _subscriber = events::record(&writing, &counting);
                 runtime.block_on(async {
                     let world = World::judged_by(judge, seed, writing.clone(), counting.clone());
+                    if let Some(testimony) = testimony {
+                        world.keep(testimony);
+                    }
                     let ended = story::play(&played, &world, recording).await;
                     if let Err(failure) = &ended {
                         let micros = madsim::time::TimeHandle::current().elapsed().as_micros();

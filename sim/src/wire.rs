@@ -26,7 +26,7 @@ pub enum Ask {
         by: String,
         chat: ChatId,
         order: Order,
-        key: String,
+        key: Option<String>,
     },
     /// `stream` is the client's name for it, for the judges.
     Subscribe {
@@ -166,7 +166,9 @@ pub trait Described {
 impl Described for Ask {
     fn describe(&self) -> String {
         match self {
-            Self::Execute { order, key, .. } => format!("{}, {key}", order.name()),
+            Self::Execute { order, key, .. } => {
+                format!("{}, {}", order.name(), key.as_deref().unwrap_or("without a key"))
+            }
             Self::Subscribe { from: From::Fresh, .. } => "subscribe".into(),
             Self::Subscribe { from: From::After(id), .. } => format!("subscribe after {id}"),
             Self::Subscribe { from: From::At(_), .. } => "subscribe at a cursor".into(),

@@ -5,12 +5,13 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use mainstem_machine::{ChatId, StreamEvent, Time, WallTime};
 use mainstem_oracles::{Evidence, FaultKind, Judge, Name, StreamId};
+use mainstem_world::{Heard, Testimony};
 use rand::rngs::StdRng;
 
 use crate::arrows::{ArrowId, Fate, Standing, Way};
@@ -32,6 +33,7 @@ struct Shared {
     /// All events that each viewer received, over all its streams and chats, with the replica they came from.
     received: Mutex<BTreeMap<Name, Vec<(Name, StreamEvent)>>>,
     streams: AtomicU64,
+    testimony: OnceLock<Testimony>,
 }
 
 /// The database's wall clock when a run begins.
@@ -52,7 +54,20 @@ impl World {
             judge: Mutex::new(judge),
             received: Mutex::default(),
             streams: AtomicU64::new(0),
+            testimony: OnceLock::new(),
         }))
+    }
+
+    /// Keeps what the judges are told.
+    pub fn keep(&self, testimony: Testimony) {
+        let _ = self.0.testimony.set(testimony);
+    }
+
+    /// The judges are told this.
+    pub(crate) fn testify(&self, heard: impl FnOnce() -> Heard) {
+        if let Some(testimony) = self.0.testimony.get() {
+            testimony.push(heard());
+        }
     }
 
     pub fn seed(&self) -> u64 {
@@ -148,6 +163,7 @@ impl World {
     /// Passes evidence to the judges. Violations are written to the trace.
     pub fn observe(&self, evidence: Evidence) {
         let at = self.now();
+        self.testify(|| Heard::Evidence(at, evidence.clone()));
         self.judge(|judge| {
             if let Evidence::Saw { stream, event } = &evidence
                 && let Some(watcher) = judge.index().watcher(*stream)
@@ -171,6 +187,7 @@ impl World {
     /// Ends the run for the judges: later evidence is ignored.
     pub fn finish(&self) {
         let at = self.now();
+        self.testify(|| Heard::Finished(at));
         self.judge(|judge| {
             for found in judge.finish(at) {
                 self.trace("judge", format_args!("{found}"));

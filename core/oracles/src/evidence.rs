@@ -123,6 +123,12 @@ pub enum Evidence {
         chat: ChatId,
         answer: Answer,
     },
+    /// The answer to a request without a key was lost. It is not asked again: it may have happened or not.
+    Unanswered {
+        caller: Name,
+        key: Name,
+        chat: ChatId,
+    },
 
     Lived {
         replica: Name,

@@ -113,6 +113,7 @@ impl EvidenceIndex {
             | Evidence::Denies { .. }
             | Evidence::Asked { .. }
             | Evidence::Answered { .. }
+            | Evidence::Unanswered { .. }
             | Evidence::Measured { .. } => {}
         }
     }

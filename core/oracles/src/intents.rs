@@ -66,9 +66,13 @@ impl Intents {
         let Some(asked) = self.asked.get(&key).filter(|asked| !asked.reused) else { return Ok(()) };
         let committed = self.committed.get(&key);
         let Answer::Accepted(accepted) = answer else {
+            // Under the same key, something else may have been taken.
+            let said = |id: &Option<MessageId>| id.and_then(|id| self.taken.get(&(chat, id)));
             return match committed {
-                Some(_) => Err(format!("{} is refused, and was taken", key.1)),
-                None => Ok(()),
+                Some(id) if asked.text.as_ref().is_none_or(|text| said(id) == Some(text)) => {
+                    Err(format!("{} is refused, and was taken", key.1))
+                }
+                _ => Ok(()),
             };
         };
         let Some(text) = &asked.text else { return Ok(()) };

@@ -80,6 +80,15 @@ impl OnTime {
             Evidence::Answered { caller, key, .. } if !self.requests.is_empty() => {
                 self.requests.remove(&(caller.clone(), key.clone()));
             }
+            Evidence::Unanswered { caller, key, .. } => {
+                let request = self.requests.remove(&(caller.clone(), key.clone()));
+                let lost = request.filter(|request| !seen.is_excused(delays(seen.index, caller, request)));
+                if let Some(Request { chat, on, since }) = lost {
+                    return Err(format!(
+                        "{key} of {caller} about chat {chat} was sent to {on} at {since:?}, and its answer is lost"
+                    ));
+                }
+            }
             // Whoever asked there asks again elsewhere.
             Evidence::Lived { replica, life } if *life != Life::Up => {
                 self.requests.retain(|_, request| request.on != *replica);

@@ -4,6 +4,7 @@
 //! so a saved plan stays valid when the code that draws plans changes. Its lines are sentences of the story
 //! language, each with its time.
 
+mod callers;
 mod faults;
 mod moments;
 mod returns;

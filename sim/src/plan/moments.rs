@@ -25,14 +25,20 @@ pub(super) fn draw(run: u64, swarm: &Swarm, lines: &[Line]) -> Vec<Line> {
             let at =
                 drain.at - NEAR + Duration::from_millis(rng.random_range(0..2 * NEAR.as_millis() as u64));
             let on = swarm.replicas.choose(&mut rng).expect("there are replicas");
-            moments.push(Line { at, text: format!("user on {on} interrupts {}", swarm.chat_name(chat)) });
+            let (user, chat) = (swarm.owner(chat), swarm.chat_name(chat));
+            moments.push(Line { at, text: format!("{user} on {on} interrupts {chat}") });
         }
     }
     if swarm.chats > 1 {
         let at = Duration::from_millis(rng.random_range(2_000..15_000));
         let on = swarm.replicas.choose(&mut rng).expect("there are replicas");
-        for chat in (0..swarm.chats).map(|chat| swarm.chat_name(chat)) {
-            let text = format!("user on {on} sends \"/model parts=10 every=20ms {chat}.at once\" to {chat}");
+        // Some of them under a key, and some without one.
+        let keyless = swarm.is_on(Kind::WithoutKey);
+        for chat in 0..swarm.chats {
+            let (user, chat) = (swarm.owner(chat), swarm.chat_name(chat));
+            let key = if keyless && rng.random_range(0..2) == 0 { " without a key" } else { "" };
+            let text =
+                format!("{user} on {on} sends \"/model parts=10 every=20ms {chat}.at once\" to {chat}{key}");
             moments.push(Line { at, text });
         }
     }

@@ -28,7 +28,7 @@ pub(super) fn draw(run: u64, swarm: &Swarm, there: &[(String, Duration)]) -> Vec
             let on = swarm.replicas.choose(&mut rng).expect("there are replicas");
             let what = match kind {
                 Kind::ViewerClaims => {
-                    let chat = swarm.chat_name(rng.random_range(0..swarm.chats));
+                    let chat = rng.random_range(0..swarm.chats);
                     let but = match rng.random_range(0..6) {
                         0 => String::new(),
                         but => format!(" but {but}"),
@@ -39,7 +39,7 @@ pub(super) fn draw(run: u64, swarm: &Swarm, there: &[(String, Duration)]) -> Vec
                         "cut" => "a message that was cut".to_owned(),
                         _ => "message 100000".to_owned(),
                     };
-                    format!("watches {chat} after {message}")
+                    format!("watches {}", swarm.watched_after(chat, &format!(" after {message}")))
                 }
                 Kind::ViewerResumes => {
                     let most = *[4, 40, 400].choose(&mut rng).expect("there are some");

@@ -10,6 +10,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 
 use crate::seed;
+use mainstem_story::USER;
 
 /// A kind of thing that may happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,10 +72,15 @@ pub enum Kind {
     Withdraws,
     Deletes,
     Stranger,
+    Accounts,
+    OthersChats,
+    WithoutKey,
+    KeyAgain,
+    KeyOfAnother,
 }
 
 impl Kind {
-    pub const ALL: [Self; 51] = [
+    pub const ALL: [Self; 56] = [
         Self::NoticesLost,
         Self::NoticesDoubled,
         Self::NoticesLate,
@@ -126,6 +132,11 @@ impl Kind {
         Self::Withdraws,
         Self::Deletes,
         Self::Stranger,
+        Self::Accounts,
+        Self::OthersChats,
+        Self::WithoutKey,
+        Self::KeyAgain,
+        Self::KeyOfAnother,
     ];
 
     /// Whether the kind is a fault, and not ordinary behaviour of clients.
@@ -183,6 +194,11 @@ impl Kind {
             Self::Promotes => "promoted",
             Self::Withdraws => "withdrawn",
             Self::Deletes => "deleted",
+            Self::Accounts => "chat of another account",
+            Self::OthersChats => "asked for another's chat",
+            Self::WithoutKey => "asked without a key",
+            Self::KeyAgain => "key used again",
+            Self::KeyOfAnother => "key of another caller",
         }
     }
 }
@@ -204,6 +220,8 @@ pub(super) struct Swarm {
     last_blow: bool,
 }
 
+/// An account besides the first one.
+pub(super) const OTHER: &str = "user2";
 const NAMES: [&str; 5] = ["A", "B", "C", "D", "E"];
 /// The bounds of that time. With the start and the recovery phase, a run takes half a minute and more.
 const SPAN: Duration = Duration::from_secs(18);
@@ -247,6 +265,23 @@ impl Swarm {
 
     pub(super) fn chat_name(&self, chat: usize) -> String {
         if chat == 0 { "chat".to_owned() } else { format!("chat{}", chat + 1) }
+    }
+
+    /// The account whose chat it is.
+    pub(super) fn owner(&self, chat: usize) -> &'static str {
+        if self.is_on(Kind::Accounts) && chat % 2 == 1 { OTHER } else { USER }
+    }
+
+    /// What a viewer of a chat watches, and for whom.
+    pub(super) fn watched(&self, chat: usize) -> String {
+        self.watched_after(chat, "")
+    }
+
+    /// The same of one that has something.
+    pub(super) fn watched_after(&self, chat: usize, after: &str) -> String {
+        let (name, owner) = (self.chat_name(chat), self.owner(chat));
+        let by = if owner == USER { String::new() } else { format!(" as {owner}") };
+        format!("{name}{after}{by}")
     }
 
     pub(super) fn heading(&self) -> Vec<String> {

@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 
 use super::swarm::{Kind, Swarm, weighted};
-use super::{Line, returns};
+use super::{Line, callers, returns};
 use crate::seed;
 
 /// The longest time between two requests of users on one chat.
@@ -18,16 +18,17 @@ pub(super) fn draw(run: u64, swarm: &Swarm) -> Vec<Line> {
     let mut rng = seed::stream(run, "workload");
     let mut lines = vec![];
     for chat in 0..swarm.chats {
-        lines.extend(talk(&mut rng, swarm, &swarm.chat_name(chat)));
+        lines.extend(talk(&mut rng, swarm, chat));
     }
     let mut there = vec![];
     for viewer in 0..swarm.viewers {
-        let (name, chat) = (format!("V{}", viewer + 1), swarm.chat_name(rng.random_range(0..swarm.chats)));
-        let watched = watch(&mut rng, swarm, &name, &chat);
+        let (name, chat) = (format!("V{}", viewer + 1), rng.random_range(0..swarm.chats));
+        let watched = watch(&mut rng, swarm, &name, chat);
         there.push((name, watched[0].at));
         lines.extend(watched);
     }
     lines.extend(returns::draw(run, swarm, &there));
+    lines.extend(callers::draw(run, swarm));
     lines
 }
 
@@ -40,7 +41,8 @@ fn replica(rng: &mut StdRng, swarm: &Swarm) -> &'static str {
 }
 
 /// What users do with one chat.
-fn talk(rng: &mut StdRng, swarm: &Swarm, chat: &str) -> Vec<Line> {
+fn talk(rng: &mut StdRng, swarm: &Swarm, chat: usize) -> Vec<Line> {
+    let (user, chat) = (swarm.owner(chat), &swarm.chat_name(chat));
     let mut lines = vec![];
     let mut at = Duration::from_millis(rng.random_range(0..500));
     let mut sent = 0;
@@ -71,16 +73,16 @@ fn talk(rng: &mut StdRng, swarm: &Swarm, chat: &str) -> Vec<Line> {
             None | Some(Kind::InterruptingSends) => {
                 sent += 1;
                 let how = if choice.is_some() { " interrupting" } else { "" };
-                format!("user on {on}{and} sends \"{} {chat}.{sent}\"{how} to {chat}", script(rng, swarm))
+                format!("{user} on {on}{and} sends \"{} {chat}.{sent}\"{how} to {chat}", script(rng, swarm))
             }
-            Some(Kind::Interrupts) => format!("user on {on}{and} interrupts {chat}"),
+            Some(Kind::Interrupts) => format!("{user} on {on}{and} interrupts {chat}"),
             Some(Kind::Edits) => {
                 sent += 1;
                 let (but, script) = (but(rng), script(rng, swarm));
-                format!("user on {on}{and} edits last message{but} to \"{script} {chat}.{sent}\" {chat}")
+                format!("{user} on {on}{and} edits last message{but} to \"{script} {chat}.{sent}\" {chat}")
             }
-            Some(Kind::Promotes) => format!("user on {on}{and} promotes last{} {chat}", but(rng)),
-            Some(Kind::Withdraws) => format!("user on {on}{and} withdraws last{} {chat}", but(rng)),
+            Some(Kind::Promotes) => format!("{user} on {on}{and} promotes last{} {chat}", but(rng)),
+            Some(Kind::Withdraws) => format!("{user} on {on}{and} withdraws last{} {chat}", but(rng)),
             Some(_) => format!("stranger on {on} tries {chat}"),
         };
         lines.push(line(at, what));
@@ -92,7 +94,7 @@ fn talk(rng: &mut StdRng, swarm: &Swarm, chat: &str) -> Vec<Line> {
     }
     if deletes {
         let (on, at) = (replica(rng, swarm), Duration::from_millis(rng.random_range(8_000..17_000)));
-        lines.push(line(at, format!("user on {on} deletes {chat}")));
+        lines.push(line(at, format!("{user} on {on} deletes {chat}")));
     }
     lines
 }
@@ -132,12 +134,13 @@ fn script(rng: &mut StdRng, swarm: &Swarm) -> String {
 }
 
 /// Draws what one viewer does.
-fn watch(rng: &mut StdRng, swarm: &Swarm, name: &str, chat: &str) -> Vec<Line> {
+fn watch(rng: &mut StdRng, swarm: &Swarm, name: &str, chat: usize) -> Vec<Line> {
+    let watched = swarm.watched(chat);
     let come = Duration::from_millis(match rng.random_range(0..3) {
         0 => rng.random_range(0..15_000),
         _ => rng.random_range(0..1_000),
     });
-    let mut lines = vec![line(come, format!("viewer {name} on {} watches {chat}", replica(rng, swarm)))];
+    let mut lines = vec![line(come, format!("viewer {name} on {} watches {watched}", replica(rng, swarm)))];
     let leaves = swarm.is_on(Kind::ViewerLeaves) && rng.random_range(0..4) == 0;
     let mut at = come;
     loop {

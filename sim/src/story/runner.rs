@@ -14,6 +14,9 @@ use mainstem_oracles::{Evidence, FaultKind, Guarantee, Standing, WorldFacts};
 use mainstem_runtime::ports::{Env, Generated, Notice};
 use mainstem_runtime::tape::Recording;
 
+use mainstem_world::Heard;
+
+use super::orders::{Asking, Used};
 use super::viewers::Visit;
 use crate::client::{self, USER, Viewer};
 use crate::cluster::Cluster;
@@ -75,6 +78,8 @@ pub(super) struct StoryRun {
     /// Faults, the names under which they are counted, and how many were counted before.
     faults: Vec<(Sentence, &'static str, u64)>,
     pub(super) asked: u64,
+    /// What each key was used for.
+    pub(super) used: Used,
     pub(super) unanswered: Arc<AtomicUsize>,
     /// Chats for which a request to create was sent.
     pub(super) created: BTreeSet<ChatId>,
@@ -112,6 +117,7 @@ async fn play_in(story: &Story, world: &World, recording: Option<Recording>) -> 
         absences: vec![],
         faults: vec![],
         asked: 0,
+        used: Used::new(),
         unanswered: Arc::default(),
         created: BTreeSet::new(),
         first_replica: story.replicas[0].clone(),
@@ -234,11 +240,12 @@ impl StoryRun {
                 }
                 self.viewer(viewer)?.set_reading(*reads);
             }
-            Step::Order { order, chat, replica, again } if sentence.at.is_some() || again.is_some() => {
-                self.order_at_once(order, chat, replica.as_deref(), again.as_deref());
-            }
-            Step::Order { order, chat, replica, .. } => {
-                return self.order(order, chat, replica.as_deref()).await;
+            Step::Order { caller, order, chat, replica, again, key, refused } => {
+                let asking = Asking { caller, order, chat, key };
+                if sentence.at.is_none() && again.is_none() {
+                    return self.order(&asking, replica.as_deref(), *refused).await;
+                }
+                self.order_at_once(&asking, replica.as_deref(), again.as_deref());
             }
             Step::Stranger { replica, chat } => self.try_as_stranger(replica, chat),
             Step::Model { replica, chat, line } => return self.model(replica, chat, line).await,
@@ -504,7 +511,9 @@ impl StoryRun {
             self.stop_if_judged()?;
             self.pass(STEP * 10).await;
         }
-        self.stop_if_judged()
+        self.stop_if_judged()?;
+        self.cluster.world.testify(|| Heard::Holds(guarantees.to_vec(), self.facts(guarantees)));
+        Ok(())
     }
 
     fn overdue(&self, guarantee: Guarantee, why: String) {
@@ -514,6 +523,12 @@ impl StoryRun {
 
     /// The first of these guarantees that does not hold yet, and why.
     fn missing(&self, guarantees: &[Guarantee]) -> Option<(Guarantee, String)> {
+        let facts = self.facts(guarantees);
+        self.cluster.world.judge(|judge| judge.missing(guarantees, &facts))
+    }
+
+    /// What judges are told at the end, of these guarantees.
+    fn facts(&self, guarantees: &[Guarantee]) -> WorldFacts {
         // Whoever may not see a chat is not shown it.
         let may_see = |viewer: &&Viewer| {
             let chat = self.cluster.database.chat(viewer.chat());
@@ -525,13 +540,7 @@ impl StoryRun {
         let names = self.cluster.names();
         let left = names.iter().filter(|_| guarantees.contains(&Guarantee::B2));
         let left = left.filter_map(|name| self.nothing_left(name).err()).collect();
-        let facts = WorldFacts {
-            now: self.user.now(),
-            viewers: viewers.collect(),
-            unanswered: self.unanswered(),
-            left,
-        };
-        self.cluster.world.judge(|judge| judge.missing(guarantees, &facts))
+        WorldFacts { now: self.user.now(), viewers: viewers.collect(), unanswered: self.unanswered(), left }
     }
 
     /// Fails if the judges have found a violation. Only the first one counts: others may follow from it.

@@ -91,11 +91,16 @@ pub enum Step {
         reads: bool,
     },
     Order {
+        /// The account that asks.
+        caller: String,
         order: UserOrder,
         chat: String,
         replica: Option<String>,
         /// The same request is sent there as well, under the same key.
         again: Option<String>,
+        key: Keyed,
+        /// It has to be refused.
+        refused: bool,
     },
     /// Somebody who may not see the chat requests to watch it, and to interrupt it.
     Stranger {
@@ -227,6 +232,17 @@ pub enum Workers {
     Also(String),
     Everybody,
     Nobody,
+}
+
+/// The idempotency key of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Keyed {
+    /// One that no request had before: it is asked again until it is answered.
+    Fresh,
+    /// This one, whoever used it before, and for whatever.
+    Named(String),
+    /// None: it is asked once, and if its answer is lost, nobody knows whether it happened.
+    Without,
 }
 
 #[derive(Clone, Debug)]

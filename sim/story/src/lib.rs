@@ -15,8 +15,8 @@ mod sights;
 mod words;
 
 pub use ast::{
-    Absence, Claim, Expectation, ReplicaFate, Said, Sentence, Sight, Step, Story, StoryWorld, UserOrder,
-    Workers,
+    Absence, Claim, Expectation, Keyed, ReplicaFate, Said, Sentence, Sight, Step, Story, StoryWorld,
+    UserOrder, Workers,
 };
 pub use faults::{
     BusFate, BusFaults, CallFault, DatabaseFate, DialRule, LateAnswers, LinkFate, PlannedFault,

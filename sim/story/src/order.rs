@@ -42,6 +42,19 @@ impl Order {
         }
     }
 
+    /// Where it is sent to, of its chat.
+    pub fn path(&self) -> &'static str {
+        match self {
+            Self::Create { .. } => "POST chat",
+            Self::Send { .. } => "POST messages",
+            Self::Edit { .. } => "PATCH message",
+            Self::Interrupt => "POST interrupt",
+            Self::Withdraw { .. } => "DELETE queue",
+            Self::Promote { .. } => "POST promote",
+            Self::Delete => "DELETE chat",
+        }
+    }
+
     pub fn name(&self) -> &'static str {
         match self {
             Self::Create { .. } => "create",

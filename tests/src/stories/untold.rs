@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mainstem_story::{
-    Claim, Expectation, LinkFate, Order, ReplicaFate, Said, Settings, Sight, Step, Story, UserOrder,
+    Claim, Expectation, Keyed, LinkFate, Order, ReplicaFate, Said, Settings, Sight, Step, Story, UserOrder,
 };
 
 /// Leases that are waited for.
@@ -56,6 +56,10 @@ fn lacks(step: &Step, viewers: &BTreeSet<&str>) -> Option<&'static str> {
         Step::Watch { caller, .. } if caller != mainstem_story::USER => Some("there is one user"),
         Step::Resume { .. } | Step::Foresee { .. } => Some("viewers come with their own cursor only"),
         Step::Order { chat, .. } | Step::Watch { chat, .. } if chat != "chat" => Some("there is one chat"),
+        Step::Order { caller, .. } if caller != mainstem_story::USER => Some("there is one user"),
+        Step::Order { key: Keyed::Named(_) | Keyed::Without, .. } | Step::Order { refused: true, .. } => {
+            Some("each request has a key of its own")
+        }
         Step::Order { again: Some(_), .. } => Some("no request is sent twice at once"),
         Step::Order { order: UserOrder::Send { text, .. } | UserOrder::EditLast { text, .. }, .. }
         | Step::Order { order: UserOrder::Other(Order::Edit { text, .. }), .. } => {

@@ -2,8 +2,9 @@
 
 use mainstem_machine::MessageId;
 
-use super::{DEFAULT_CHAT, Declared, last_but};
-use crate::ast::{ReplicaFate, Said, Step, UserOrder, Workers};
+use super::{DEFAULT_CHAT, Declared, account, last_but};
+use crate::USER;
+use crate::ast::{Keyed, ReplicaFate, Said, Step, UserOrder, Workers};
 use crate::lexer::Token;
 use crate::order::Order;
 use crate::words::{Parsed, Words};
@@ -26,9 +27,6 @@ impl Declared {
         }
         if words.eat("viewer") {
             return self.coming(words);
-        }
-        if words.eat("user") {
-            return self.order(words);
         }
         if words.eat("stranger on") {
             let replica = self.replica(words)?;
@@ -82,19 +80,22 @@ impl Declared {
         }
         match words.peek() {
             Some(name) if self.viewers.contains(name) => self.viewer(words),
+            Some(name) if name.starts_with(USER) => self.order(words),
             Some(name) if self.replicas.contains(name) => self.replica_fate(words),
             _ => words.problem("a sentence of this language, or the name of somebody in this story"),
         }
     }
 
     pub(super) fn order(&mut self, words: &mut Words<'_>) -> Parsed<Step> {
+        let caller = account(words)?;
         let replica = self.optional_worker(words, "on")?;
         let again = if replica.is_some() { self.optional_worker(words, "and")? } else { None };
         if words.eat("sends") {
             let text = words.text()?;
             let interrupting = words.eat("interrupting");
             let chat = self.optional_chat(words, "to")?;
-            return Ok(Step::Order { order: UserOrder::Send { text, interrupting }, chat, replica, again });
+            let order = UserOrder::Send { text, interrupting };
+            return asked(words, caller, order, chat, replica, again);
         }
         let order = if words.eat("edits last message") {
             let but = last_but(words)?;
@@ -116,8 +117,9 @@ impl Declared {
             let other = words.one_of(&[("interrupts", Order::Interrupt), ("deletes", Order::Delete)])?;
             UserOrder::Other(other)
         };
-        let chat = if words.is_over() { DEFAULT_CHAT.to_owned() } else { self.chat(words)? };
-        Ok(Step::Order { order, chat, replica, again })
+        let named = words.peek().is_some_and(|word| word.starts_with(DEFAULT_CHAT));
+        let chat = if named { self.chat(words)? } else { DEFAULT_CHAT.to_owned() };
+        asked(words, caller, order, chat, replica, again)
     }
 
     pub(super) fn model(&mut self, words: &mut Words<'_>, replica: String) -> Parsed<Step> {
@@ -165,4 +167,24 @@ impl Declared {
         ])?;
         Ok(Step::Replica { replica, fate })
     }
+}
+
+/// What may be said of any request: its key, and that it is refused.
+fn asked(
+    words: &mut Words<'_>,
+    caller: String,
+    order: UserOrder,
+    chat: String,
+    replica: Option<String>,
+    again: Option<String>,
+) -> Parsed<Step> {
+    let key = if words.eat("under key") {
+        Keyed::Named(words.text()?)
+    } else if again.is_none() && words.eat("without a key") {
+        Keyed::Without
+    } else {
+        Keyed::Fresh
+    };
+    let refused = words.eat("and is refused");
+    Ok(Step::Order { caller, order, chat, replica, again, key, refused })
 }

@@ -46,6 +46,7 @@ pub(super) fn subject(heard: &Heard) -> &'static str {
         Evidence::StreamEnded { .. } => "stream ended",
         Evidence::Asked { .. } => "asked",
         Evidence::Answered { .. } => "answered",
+        Evidence::Unanswered { .. } => "unanswered",
         Evidence::Lived { .. } => "life",
         Evidence::MayWork { .. } => "may work",
         Evidence::Fault { .. } => "fault",

@@ -245,7 +245,7 @@ impl<'a> Teller<'a> {
                     self.step(Choice::Stall(at));
                 }
             }
-            Step::Order { order, chat, replica, again } => {
+            Step::Order { order, chat, replica, again, .. } => {
                 return self.order(order, chat, replica.as_deref(), again.as_deref());
             }
             Step::Model { replica, chat, line } => return self.model(replica, chat, line),

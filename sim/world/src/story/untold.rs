@@ -1,8 +1,8 @@
 //! Sentences that the pure world cannot tell: what they are about lies in the driver, or in what is around it.
 
 use mainstem_story::{
-    BusFate, BusFaults, DatabaseFate, LinkFate, Order, PlannedFault, ReplicaFate, Said, Script, Step, Story,
-    UserOrder,
+    BusFate, BusFaults, DatabaseFate, Keyed, LinkFate, Order, PlannedFault, ReplicaFate, Said, Script, Step,
+    Story, UserOrder,
 };
 
 /// A sentence that cannot be told, and why.
@@ -41,6 +41,12 @@ fn lacks(step: &Step, viewers: &[&str]) -> Option<&'static str> {
     match step {
         Step::Watch { caller, .. } if caller != mainstem_story::USER => {
             Some("viewers of a story are of one user")
+        }
+        Step::Order { caller, .. } if caller != mainstem_story::USER => {
+            Some("requests of a story are of one user")
+        }
+        Step::Order { key: Keyed::Named(_) | Keyed::Without, .. } | Step::Order { refused: true, .. } => {
+            Some("each request has a key of its own")
         }
         Step::Order { order: UserOrder::Send { text, .. } | UserOrder::EditLast { text, .. }, .. }
         | Step::Order { order: UserOrder::Other(Order::Edit { text, .. }), .. } => lacks_of_script(text),
