@@ -39,7 +39,9 @@ mod world;
 
 pub use batch::{Batch, Walked};
 pub use choice::{ChatAt, Choice, Class, From, How, Kind, NodeAt, NotAChoice, Order, ViewerAt};
-pub use damage::{Edit, Heard, Kind as DamageKind, Measured, Row as DamageRow, Testimony, testify};
+pub use damage::{
+    DamageKinds, Edit, Heard, Kind as DamageKind, Measured, Row as DamageRow, Testimony, testify,
+};
 pub use explore::{Bounds, Seen, explore};
 pub use laws::walk_by_numbers;
 pub use marks::{Marks, count_marks};

@@ -3,10 +3,12 @@
 
 mod altered;
 mod edit;
+mod guards;
 mod measure;
 mod subject;
 mod testimony;
 
 pub use edit::Edit;
+pub use guards::DamageKinds;
 pub use measure::{Kind, Measured, Row};
 pub use testimony::{Heard, Testimony, testify};
