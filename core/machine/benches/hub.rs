@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use mainstem_machine::hub::{Hub, HubAction, HubConfig, HubEvent, JoinedParts, OpOutcome};
+use mainstem_machine::hub::{
+    Hub, HubAction, HubConfig, HubEvent, Input, JoinedParts, OpOutcome, Output, Told,
+};
 use mainstem_machine::{
     ChatId, ChatState, Command, Content, Effect, GenerationId, Message, ReplicaId, Resume, Snapshot,
-    StoreFacts, SubscriptionId, Tail, Time, WallTime,
+    StoreFacts, StreamEvent, SubscriptionId, Tail, Time, WallTime,
 };
 use uuid::Uuid;
 
@@ -27,8 +29,8 @@ fn generating(viewers: u64) -> (Hub, GenerationId) {
     let mut hub = Hub::new(NOW, Arc::new(config));
     let mut generation = None;
     let acquired = HubEvent::Acquired { state: database.state.clone(), asked_at: NOW, has_slot: true };
-    hub.handle(NOW, acquired);
-    database.answer(&mut hub, &mut generation);
+    let said = handle(&mut hub, acquired);
+    database.answer(&mut hub, said, &mut generation);
     for viewer in 1..=viewers {
         subscribe(&mut hub, &mut database, viewer);
     }
@@ -37,10 +39,18 @@ fn generating(viewers: u64) -> (Hub, GenerationId) {
 
 fn subscribe(hub: &mut Hub, database: &mut Database, viewer: u64) {
     let subscription = SubscriptionId(viewer);
-    hub.handle(NOW, HubEvent::Subscribe { subscription, from: Resume::Fresh });
-    database.answer(hub, &mut None);
+    let said = handle(hub, HubEvent::Subscribe { subscription, from: Resume::Fresh });
+    database.answer(hub, said, &mut None);
     let mut joined = JoinedParts::default();
-    while hub.next_event(NOW, subscription, &mut joined).is_some() {}
+    while next_event(hub, subscription, &mut joined).is_some() {}
+}
+
+fn handle(hub: &mut Hub, event: HubEvent) -> Output {
+    hub.take(Input { at: NOW, what: Told::Event(event) }, &mut JoinedParts::default())
+}
+
+fn next_event(hub: &mut Hub, viewer: SubscriptionId, joined: &mut JoinedParts) -> Option<StreamEvent> {
+    hub.take(Input { at: NOW, what: Told::NextEvent(viewer) }, joined).event
 }
 
 /// The database: a chat with one message, to which the runner's commands are applied.
@@ -61,11 +71,9 @@ impl Database {
     }
 
     /// Answers all actions of the hub, in order.
-    fn answer(&mut self, hub: &mut Hub, generation: &mut Option<GenerationId>) {
-        let mut asked = VecDeque::new();
-        loop {
-            asked.extend(std::iter::from_fn(|| hub.poll_action()));
-            let Some(action) = asked.pop_front() else { return };
+    fn answer(&mut self, hub: &mut Hub, said: Output, generation: &mut Option<GenerationId>) {
+        let mut asked = VecDeque::from(said.actions);
+        while let Some(action) = asked.pop_front() {
             let event = match action {
                 HubAction::BusSubscribe { op } => HubEvent::BusSubscribed { op, established: true },
                 HubAction::ReadSnapshot { op, .. } => {
@@ -86,7 +94,7 @@ impl Database {
                 }
                 other => panic!("nothing else is asked for, came {other:?}"),
             };
-            hub.handle(NOW, event);
+            asked.extend(handle(hub, event).actions);
         }
     }
 }
@@ -99,7 +107,7 @@ fn change(state: Option<&ChatState>, command: &Command) -> (Arc<ChatState>, Vec<
 }
 
 fn generate(hub: &mut Hub, generation: GenerationId) {
-    hub.handle(NOW, HubEvent::Generated { generation, text: "a part. ".into() });
+    black_box(handle(hub, HubEvent::Generated { generation, text: "a part. ".into() }));
 }
 
 /// Each part is sent to every viewer before the next one comes.
@@ -115,7 +123,7 @@ fn a_part_to_its_viewers(bench: &mut Criterion) {
                 for _ in 0..parts {
                     generate(&mut hub, generation);
                     for viewer in 1..=viewers {
-                        let event = hub.next_event(NOW, SubscriptionId(viewer), &mut joined);
+                        let event = next_event(&mut hub, SubscriptionId(viewer), &mut joined);
                         black_box(event.expect("a part is told"));
                     }
                 }
@@ -135,9 +143,9 @@ fn resuming(bench: &mut Criterion) {
     bench.bench_function("resuming with 5,000 parts buffered", |bench| {
         let subscription = SubscriptionId(2);
         let run = |mut hub: Hub| {
-            hub.handle(NOW, HubEvent::Subscribe { subscription, from: Resume::Fresh });
+            black_box(handle(&mut hub, HubEvent::Subscribe { subscription, from: Resume::Fresh }));
             let mut joined = JoinedParts::default();
-            while let Some(event) = hub.next_event(NOW, subscription, &mut joined) {
+            while let Some(event) = next_event(&mut hub, subscription, &mut joined) {
                 black_box(event);
             }
             hub

@@ -187,13 +187,14 @@ pub enum ReplicaAction {
 /// What a replica does that concerns no single chat: it finds chats that wait for a worker, acquires them,
 /// renews their leases, and syncs periodically. Hubs do the rest.
 ///
-/// The order of calls is a hub's: [`handle`](Self::handle) an event, [`poll_action`](Self::poll_action) until
-/// there is nothing, wake it by [`ReplicaEvent::Wake`] at [`poll_timeout`](Self::poll_timeout) unless another
-/// event comes first. It begins with a wake-up.
+/// It is used as a hub is: [`take`](Self::take) is its one door, and it is woken by [`ReplicaEvent::Wake`] at
+/// [`poll_timeout`](Self::poll_timeout) unless another event comes first. It begins with a wake-up.
 ///
 /// ```
 /// use mainstem_machine::hub::{HubEvent, OpOutcome};
-/// use mainstem_machine::replica::{Heartbeat, SyncResult, Replica, ReplicaAction, ReplicaConfig, ReplicaEvent};
+/// use mainstem_machine::replica::{
+///     Heartbeat, Input, Replica, ReplicaAction, ReplicaConfig, ReplicaEvent, SyncResult,
+/// };
 /// use mainstem_machine::{ChatId, Command, Content, Effect, ReplicaId, Status, StoreFacts, Time, WallTime};
 /// use std::time::Duration;
 ///
@@ -205,15 +206,15 @@ pub enum ReplicaAction {
 /// };
 /// let mut now = Time::START;
 /// let mut replica = Replica::new(now, config);
-/// replica.handle(now, ReplicaEvent::Wake);
-/// let asked: Vec<_> = std::iter::from_fn(|| replica.poll_action()).collect();
+/// let tell = |replica: &mut Replica, at, event| replica.take(Input { at, event }).actions;
+/// let asked = tell(&mut replica, now, ReplicaEvent::Wake);
 /// let [
 ///     ReplicaAction::BusSubscribe { .. },
 ///     ReplicaAction::Heartbeat { op: heartbeat, .. },
 ///     ReplicaAction::Sync { op: sync, .. },
 /// ] = asked[..] else { panic!() };
 /// let renewed = OpOutcome::Done(Heartbeat::Confirmed { leases: vec![], peers: vec![] });
-/// replica.handle(now, ReplicaEvent::HeartbeatResult { op: heartbeat, outcome: renewed });
+/// tell(&mut replica, now, ReplicaEvent::HeartbeatResult { op: heartbeat, outcome: renewed });
 ///
 /// // The database knows of a chat that nobody works on.
 /// let chat = ChatId(uuid::Uuid::from_u128(1));
@@ -222,22 +223,21 @@ pub enum ReplicaAction {
 /// let create = Command::Create { chat, owner: "ann".into(), title: None, model: None, content };
 /// let Effect::Changed(row) = create.apply_to(None, Some("ann"), &facts).effect else { panic!() };
 /// let found = SyncResult { runnable: vec![(chat, Status::Running)], ..SyncResult::default() };
-/// replica.handle(now, ReplicaEvent::Synced { op: sync, outcome: OpOutcome::Done(found) });
+/// let asked = tell(&mut replica, now, ReplicaEvent::Synced { op: sync, outcome: OpOutcome::Done(found) });
 ///
 /// // It is acquired: the row decides, and has the lease since.
-/// let Some(ReplicaAction::Acquire { op, command, .. }) = replica.poll_action() else { panic!() };
+/// let [ReplicaAction::Acquire { op, command, .. }] = &asked[..] else { panic!() };
 /// let Effect::Changed(row) = command.apply_to(Some(&row.state), None, &facts).effect else { panic!() };
 /// let (lease, state) = (row.state.lease, row.state);
-/// replica.handle(now, ReplicaEvent::Acquired { op, outcome: OpOutcome::Done(Ok(state)) });
-/// let Some(ReplicaAction::To { event: HubEvent::Acquired { .. }, .. }) = replica.poll_action() else {
+/// let acquired = ReplicaEvent::Acquired { op: *op, outcome: OpOutcome::Done(Ok(state)) };
+/// let [ReplicaAction::To { event: HubEvent::Acquired { .. }, .. }] = tell(&mut replica, now, acquired)[..] else {
 ///     panic!("its hub gets a runner")
 /// };
 ///
 /// // From now on heartbeats renew it. What the database confirms counts from when the heartbeat was sent.
 /// now = replica.poll_timeout().unwrap().at;
-/// let sent_at = loop {
-///     replica.handle(now, ReplicaEvent::Wake);
-///     let asked: Vec<_> = std::iter::from_fn(|| replica.poll_action()).collect();
+/// let (sent_at, told) = loop {
+///     let asked = tell(&mut replica, now, ReplicaEvent::Wake);
 ///     let renewed = asked.into_iter().find_map(|action| match action {
 ///         ReplicaAction::Heartbeat { op, held } => Some((op, held)),
 ///         _ => None,
@@ -245,13 +245,12 @@ pub enum ReplicaAction {
 ///     if let Some((op, held)) = renewed {
 ///         assert_eq!(held, [(chat, lease)]);
 ///         let renewed = OpOutcome::Done(Heartbeat::Confirmed { leases: held, peers: vec![] });
-///         replica.handle(now, ReplicaEvent::HeartbeatResult { op, outcome: renewed });
-///         break now;
+///         break (now, tell(&mut replica, now, ReplicaEvent::HeartbeatResult { op, outcome: renewed }));
 ///     }
 ///     now = replica.poll_timeout().unwrap().at;
 /// };
 /// let event = HubEvent::LeaseConfirmed { lease, sent_at };
-/// assert_eq!(replica.poll_action(), Some(ReplicaAction::To { chat, event }));
+/// assert_eq!(told, [ReplicaAction::To { chat, event }]);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Replica {
@@ -280,7 +279,7 @@ pub struct Replica {
     /// Who has this replica's name by now.
     name_lost: Option<Arc<str>>,
     last_op: u64,
-    out: VecDeque<ReplicaAction>,
+    out: Vec<ReplicaAction>,
 }
 
 /// A chat that waits for a worker.
@@ -348,23 +347,16 @@ impl Replica {
             draining: false,
             name_lost: None,
             last_op: 0,
-            out: VecDeque::new(),
+            out: Vec::new(),
         }
     }
 
-    /// Handles an event. All actions of the previous event must have been polled.
-    pub fn handle(&mut self, now: Time, event: ReplicaEvent) {
-        assert!(self.out.is_empty(), "the actions of the last event were not all polled");
+    fn handle(&mut self, now: Time, event: ReplicaEvent) {
         self.apply(now, event);
         self.settle(now);
         let furthest = now + self.config.poll_interval.max(OP_RETRY_DELAY_MAX);
         assert!(self.sync.deadline() <= furthest, "L1: the next sync is at most one poll interval away");
         assert_eq!(self.wanted.len(), self.wanted_chats.len(), "L3: whoever waits for a worker is found");
-    }
-
-    /// The next thing that is asked for. Poll until there is none after each event.
-    pub fn poll_action(&mut self) -> Option<ReplicaAction> {
-        self.out.pop_front()
     }
 
     /// When to wake the replica, if nothing else does.
@@ -559,7 +551,7 @@ impl Replica {
                 // and keeps it.
                 false => HubEvent::LeaseLost { lease },
             };
-            self.out.push_back(ReplicaAction::To { chat, event });
+            self.out.push(ReplicaAction::To { chat, event });
         }
     }
 
@@ -673,13 +665,13 @@ impl Replica {
     }
 
     fn tell(&mut self, chat: ChatId, event: HubEvent) {
-        self.out.push_back(ReplicaAction::To { chat, event });
+        self.out.push(ReplicaAction::To { chat, event });
     }
 
     fn ask(&mut self, action: impl FnOnce(OpId) -> ReplicaAction) -> OpId {
         self.last_op += 1;
         let op = OpId(self.last_op);
-        self.out.push_back(action(op));
+        self.out.push(action(op));
         op
     }
 }

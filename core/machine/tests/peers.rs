@@ -3,15 +3,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstem_machine::hub::{Deadline, Hub, HubAction, HubConfig, HubEvent, OpOutcome, Reason};
+use mainstem_machine::hub::{Deadline, HubAction, HubConfig, HubEvent, OpOutcome, Reason};
 use mainstem_machine::limits::{DIAL_RETRY_DELAY, DIAL_TIMEOUT};
-use mainstem_machine::replica::{Heartbeat, Replica, ReplicaAction, ReplicaConfig, ReplicaEvent};
+use mainstem_machine::replica::{Heartbeat, ReplicaAction, ReplicaConfig, ReplicaEvent};
 use mainstem_machine::store::Peer;
 use mainstem_machine::{
     ChatId, Command, Content, DialId, Effect, Lease, OpId, ReplicaId, Resume, Snapshot, StoreFacts,
     SubscriptionId, Tail, Time, WallTime,
 };
 use uuid::Uuid;
+
+#[allow(dead_code, reason = "these tests talk to it in fewer ways than others")]
+#[path = "told/hub.rs"]
+mod hub_told;
+#[path = "told/replica.rs"]
+mod replica_told;
+
+use hub_told::Hub;
+use replica_told::Replica;
 
 fn chat(n: u128) -> ChatId {
     ChatId(Uuid::from_u128(n))

@@ -1,14 +1,19 @@
 //! The replica's state machine, event by event.
 
+#[path = "told/replica.rs"]
+mod told;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_machine::hub::{HubEvent, OpOutcome};
-use mainstem_machine::replica::{Heartbeat, Replica, ReplicaAction, ReplicaConfig, ReplicaEvent, SyncResult};
+use mainstem_machine::replica::{Heartbeat, ReplicaAction, ReplicaConfig, ReplicaEvent, SyncResult};
 use mainstem_machine::{
     ChatId, ChatState, Command, Content, Effect, OpId, ReplicaId, Status, StoreFacts, Time, WallTime,
 };
 use uuid::Uuid;
+
+use crate::told::Replica;
 
 const CHAT: ChatId = ChatId(Uuid::from_u128(1));
 const POLL_INTERVAL: Duration = Duration::from_secs(1);

@@ -2,10 +2,10 @@
 //! thing that it was told. They look at copies of the machines, which takes time, so only those worlds keep them that
 //! are asked to. What is broken panics, with the name of the guarantee.
 
-use mainstem_machine::hub::{Hub, HubAction, JoinedParts};
+use mainstem_machine::hub::{Hub, HubAction, HubEvent, Input, JoinedParts, Output, Told};
 use mainstem_machine::limits::{ACQUISITIONS_MAX, SYNC_RUNNABLE_MAX};
-use mainstem_machine::replica::{ReplicaAction, ReplicaEvent};
-use mainstem_machine::{StreamEvent, SubscriptionId};
+use mainstem_machine::replica::{self, ReplicaAction, ReplicaEvent};
+use mainstem_machine::{StreamEvent, SubscriptionId, Time};
 use mainstem_oracles::Judge;
 
 use crate::choice::{ChatAt, Class, Kind, NodeAt};
@@ -39,6 +39,11 @@ pub fn walk_by_numbers(setup: Setup, numbers: &[(Class, usize)]) -> Run {
         world
     });
     Run { recording: Recording { setup, choices }, verdict }
+}
+
+/// Tells a hub something in a world of its own.
+fn tell(hub: &mut Hub, at: Time, what: Told) -> Output {
+    hub.take(Input { at, what }, &mut JoinedParts::default())
 }
 
 impl World {
@@ -82,8 +87,7 @@ impl World {
         let mut woken = hub.clone();
         for _ in 0..2 {
             if !woken.is_finished() {
-                woken.handle(now, mainstem_machine::hub::HubEvent::Wake);
-                while woken.poll_action().is_some() {}
+                tell(&mut woken, now, Told::Event(HubEvent::Wake));
             }
         }
         if let Some(deadline) = woken.poll_timeout() {
@@ -98,13 +102,13 @@ impl World {
     fn check_silence(&self, node: NodeAt, chat: ChatAt, hub: &Hub) {
         let now = self.local(node);
         for stream in self.streams(node, chat).filter(|stream| stream.idle) {
-            let missed = hub.clone().next_event(now, stream.subscription, &mut JoinedParts::default());
+            let missed = tell(&mut hub.clone(), now, Told::NextEvent(stream.subscription)).event;
             assert_eq!(missed, None, "L1: there was no news of it");
         }
         let links = self.state.nodes.iter().filter_map(|other| other.hubs.get(&chat)?.link.as_ref());
         for link in links.filter(|link| link.worker == Some(node) && link.idle) {
             let LinkStage::Following(Label(follower)) = link.stage else { continue };
-            let missed = hub.clone().next_frame(now, follower);
+            let missed = tell(&mut hub.clone(), now, Told::NextFrame(follower)).frame;
             assert!(missed.is_none() && !hub.is_over_for(follower), "L1: there was no news of {missed:?}");
         }
     }
@@ -117,7 +121,7 @@ impl World {
         subscription: SubscriptionId,
     ) -> Option<StreamEvent> {
         let mut hub = self.peek(node)?.hubs.get(&chat)?.hub.clone();
-        hub.next_event(self.local(node), subscription, &mut JoinedParts::default())
+        tell(&mut hub, self.local(node), Told::NextEvent(subscription)).event
     }
 
     /// Before what a hub asks for is carried out.
@@ -172,8 +176,7 @@ impl World {
         assert!(asked <= ACQUISITIONS_MAX + 16, "L4: one event leads to {asked} actions");
         let (now, mut woken) = (self.local(node), self.state.nodes[usize::from(node.0)].replica.clone());
         for _ in 0..2 {
-            woken.handle(now, ReplicaEvent::Wake);
-            while woken.poll_action().is_some() {}
+            woken.take(replica::Input { at: now, event: ReplicaEvent::Wake });
         }
         let deadline = woken.poll_timeout().expect("L4: heartbeats never end");
         assert!(deadline.at > now, "L4: a replica is woken for {:?} again and again", deadline.reason);

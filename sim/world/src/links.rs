@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use mainstem_machine::hub::HubEvent;
+use mainstem_machine::hub::{HubEvent, Input, JoinedParts, Told};
 use mainstem_machine::replica::ReplicaEvent;
 use mainstem_machine::{DialId, FollowerId, RelayFault, RelayPosition, ReplicaId};
 use mainstem_oracles::{Evidence, FaultKind};
@@ -148,10 +148,15 @@ impl World {
                 return;
             }
             let (frame, over) = match there.hubs.get_mut(&chat) {
-                Some(open) => (open.hub.next_frame(now, follower), open.hub.is_over_for(follower)),
+                Some(open) => {
+                    let input = Input { at: now, what: Told::NextFrame(follower) };
+                    let mut said = open.hub.take(input, &mut JoinedParts::default());
+                    let (frame, over) = (said.frame.take(), open.hub.is_over_for(follower));
+                    self.settle_hub(worker, chat, said);
+                    (frame, over)
+                }
                 None => (None, true),
             };
-            self.settle_hub(worker, chat);
             let Some(link) = self.link(node, chat) else { return };
             match frame {
                 Some(frame) => link.frames.push_back(frame),

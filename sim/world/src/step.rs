@@ -1,7 +1,7 @@
 //! What was chosen is done.
 
-use mainstem_machine::hub::HubEvent;
-use mainstem_machine::replica::ReplicaEvent;
+use mainstem_machine::hub::{self, HubEvent, JoinedParts};
+use mainstem_machine::replica::{self, ReplicaEvent};
 
 use crate::choice::{ChatAt, Choice, NodeAt};
 use crate::node::Life;
@@ -76,14 +76,15 @@ impl World {
             return;
         }
         let now = self.local(node);
-        self.open(node, chat).hub.handle(now, event);
-        self.settle_hub(node, chat);
+        let input = hub::Input { at: now, what: hub::Told::Event(event) };
+        let said = self.open(node, chat).hub.take(input, &mut JoinedParts::default());
+        self.settle_hub(node, chat, said);
     }
 
     /// Hands an event to a replica's machine, and carries out what it asks for.
     pub(crate) fn tell_replica(&mut self, node: NodeAt, event: ReplicaEvent) {
         let now = self.local(node);
-        self.node(node).replica.handle(now, event);
-        self.settle_replica(node);
+        let said = self.node(node).replica.take(replica::Input { at: now, event });
+        self.settle_replica(node, said);
     }
 }

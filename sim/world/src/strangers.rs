@@ -1,6 +1,6 @@
 //! Whoever asks for what belongs to another user, and users who ask for the same twice.
 
-use mainstem_machine::hub::{HubEvent, JoinedParts};
+use mainstem_machine::hub::{HubEvent, Input, JoinedParts, Told};
 use mainstem_machine::{Command, Resume, SubscriptionId};
 use mainstem_oracles::{Begin, Evidence, FaultKind, Name, StreamEnd, StreamId};
 
@@ -99,12 +99,15 @@ impl World {
         let subscription = SubscriptionId(open.next_id());
         self.handle(node, chat, HubEvent::Subscribe { subscription, from: Resume::Fresh });
         self.settle();
-        let open = self.node(node).hubs.get_mut(&chat);
-        let event = open.and_then(|open| open.hub.next_event(now, subscription, &mut JoinedParts::default()));
-        self.settle_hub(node, chat);
-        if let Some(event) = event {
-            self.observe(Evidence::Sent { stream, event: event.clone() });
-            self.observe(Evidence::Saw { stream, event });
+        if let Some(open) = self.node(node).hubs.get_mut(&chat) {
+            let input = Input { at: now, what: Told::NextEvent(subscription) };
+            let mut said = open.hub.take(input, &mut JoinedParts::default());
+            let event = said.event.take();
+            self.settle_hub(node, chat, said);
+            if let Some(event) = event {
+                self.observe(Evidence::Sent { stream, event: event.clone() });
+                self.observe(Evidence::Saw { stream, event });
+            }
         }
         self.handle(node, chat, HubEvent::Leave { subscription });
     }

@@ -1,6 +1,6 @@
 //! Viewers, and their streams.
 
-use mainstem_machine::hub::HubEvent;
+use mainstem_machine::hub::{HubEvent, Input, Told as Heard};
 use mainstem_machine::{Ending, SubscriptionId};
 use mainstem_oracles::{Begin, Evidence, FaultKind, StreamEnd};
 
@@ -64,18 +64,21 @@ impl World {
         }
         let alone = self.laws.then(|| self.told_alone(on, chat, subscription));
         let (now, mut joined) = (self.local(on), std::mem::take(&mut self.joined));
-        let (event, ending) = match self.node(on).hubs.get_mut(&chat) {
+        let (mut said, ending) = match self.node(on).hubs.get_mut(&chat) {
             Some(open) => {
-                let event = open.hub.next_event(now, subscription, &mut joined);
-                (event, open.hub.ending())
+                let input = Input { at: now, what: Heard::NextEvent(subscription) };
+                (Some(open.hub.take(input, &mut joined)), open.hub.ending())
             }
             None => (None, Some(Ending::Leaving)),
         };
+        let event = said.as_mut().and_then(|said| said.event.take());
         if let Some(alone) = alone {
             assert_eq!(event, alone, "S2: what viewers share of an event changes nothing of it");
             self.joined = joined;
         }
-        self.settle_hub(on, chat);
+        if let Some(said) = said {
+            self.settle_hub(on, chat, said);
+        }
         match event {
             Some(event) => {
                 self.observe(Evidence::Sent { stream: id, event: event.clone() });

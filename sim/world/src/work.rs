@@ -1,8 +1,8 @@
 //! What the machines ask for: carried out in order, or begun as an operation.
 
 use mainstem_machine::OpId;
-use mainstem_machine::hub::{HubAction, HubEvent};
-use mainstem_machine::replica::{ReplicaAction, ReplicaEvent};
+use mainstem_machine::hub::{HubAction, HubEvent, Output};
+use mainstem_machine::replica::{self, ReplicaAction, ReplicaEvent};
 use mainstem_machine::store::Request;
 use mainstem_oracles::{Evidence, Operation as Operated, RunEnd};
 
@@ -22,19 +22,15 @@ pub(crate) enum Work {
 
 impl World {
     /// Queues what a hub asks for, and tells those who wait that there is news.
-    pub(crate) fn settle_hub(&mut self, node: NodeAt, chat: ChatAt) {
-        if self.peek(node).is_none_or(|node| !node.hubs.contains_key(&chat)) {
-            return;
-        }
-        let open = self.state.nodes[usize::from(node.0)].hubs.get_mut(&chat).expect("it is there");
-        let before = self.work.len();
-        while let Some(action) = open.hub.poll_action() {
-            self.work.push_back(Work::Hub(node, chat, action));
-        }
+    pub(crate) fn settle_hub(&mut self, node: NodeAt, chat: ChatAt, said: Output) {
+        let Some(open) = self.peek(node).and_then(|node| node.hubs.get(&chat)) else { return };
+        let Output { actions, news, .. } = said;
         open.hub.assert_invariants();
-        let (news, finished) = (open.hub.take_news(), open.hub.is_finished());
+        let finished = open.hub.is_finished();
+        let asked = actions.len();
+        self.work.extend(actions.into_iter().map(|action| Work::Hub(node, chat, action)));
         if self.laws {
-            self.check_hub(node, chat, self.work.len() - before, news);
+            self.check_hub(node, chat, asked, news);
         }
         if finished {
             self.work.push_back(Work::End(node, chat));
@@ -144,13 +140,11 @@ impl World {
     }
 
     /// Queues what a replica's machine asks for.
-    pub(crate) fn settle_replica(&mut self, node: NodeAt) {
-        let before = self.work.len();
-        while let Some(action) = self.node(node).replica.poll_action() {
-            self.work.push_back(Work::Replica(node, action));
-        }
+    pub(crate) fn settle_replica(&mut self, node: NodeAt, said: replica::Output) {
+        let asked = said.actions.len();
+        self.work.extend(said.actions.into_iter().map(|action| Work::Replica(node, action)));
         if self.laws {
-            self.check_replica(node, self.work.len() - before);
+            self.check_replica(node, asked);
         }
         self.work_on();
     }

@@ -1,9 +1,9 @@
-//! What a hub is told and what it says, as values. Nothing else changes a hub, so one that was told the same
-//! inputs from its first state on is the same hub, and has said the same.
+//! The one door of a hub: what it is told and what it says, as values. Nothing else changes a hub, so one that was told
+//! the same inputs from its first state on is the same hub, and has said the same.
 
 use alloc::vec::Vec;
 
-use super::{Deadline, Hub, HubAction, HubEvent, JoinedParts};
+use super::{Hub, HubAction, HubEvent, JoinedParts};
 use crate::{FollowerId, RelayFrame, StreamEvent, SubscriptionId, Time};
 
 /// One thing that a hub is told, and when.
@@ -22,9 +22,9 @@ pub struct Input {
 pub enum Told {
     /// Something has happened.
     Event(HubEvent),
-    /// A viewer can take an event: as [`Hub::next_event`].
+    /// The socket of a viewer can take an event.
     NextEvent(SubscriptionId),
-    /// A follower can take a frame: as [`Hub::next_frame`].
+    /// The socket of a follower can take a frame.
     NextFrame(FollowerId),
 }
 
@@ -33,18 +33,17 @@ pub enum Told {
 pub struct Output {
     /// What it asks for, in this order.
     pub actions: Vec<HubAction>,
-    /// What the viewer that asked is told.
+    /// What the viewer that asked is told next, if there is anything.
     pub event: Option<StreamEvent>,
-    /// What the follower that asked is sent.
+    /// What the follower that asked is sent next, if there is anything.
     pub frame: Option<RelayFrame>,
-    /// Whether viewers and followers should ask.
+    /// There may be something new for viewers and followers: they should ask, each when its socket can take more.
     pub news: bool,
-    /// When it wants to be woken.
-    pub deadline: Option<Deadline>,
 }
 
 impl Hub {
-    /// Takes one input. A hub that is driven by this alone needs no other call.
+    /// Takes one input. What it leads to is all in the answer; [`poll_timeout`](Self::poll_timeout) has moved with it.
+    /// `joined` is shared by all viewers of a hub.
     pub fn take(&mut self, input: Input, joined: &mut JoinedParts) -> Output {
         let Input { at, what } = input;
         let (mut event, mut frame) = (None, None);
@@ -53,7 +52,6 @@ impl Hub {
             Told::NextEvent(subscription) => event = self.next_event(at, subscription, joined),
             Told::NextFrame(follower) => frame = self.next_frame(at, follower),
         }
-        let actions = core::iter::from_fn(|| self.poll_action()).collect();
-        Output { actions, event, frame, news: self.take_news(), deadline: self.poll_timeout() }
+        Output { actions: self.out.take(), event, frame, news: core::mem::take(&mut self.news) }
     }
 }

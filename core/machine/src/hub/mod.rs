@@ -1,9 +1,8 @@
 //! The hub: one chat at one replica, while it has a viewer, a follower or a run there.
 //!
-//! [`Hub::handle`] takes an event, [`Hub::poll_action`] returns the actions it led to, and
-//! [`Hub::poll_timeout`] says when to wake the hub. [`Hub::next_event`] and [`Hub::next_frame`] compute the
-//! next event of one viewer and the next frame of one follower. They are called only when a socket can take
-//! more, so nothing is queued. [`Hub::take`] is all of these in one: a value in, a value out.
+//! [`Hub::take`] is its one door: a value in, a value out. What has happened goes in there, and so does that a viewer or
+//! a follower can take more: its next event or frame is computed only then, so nothing is queued.
+//! [`Hub::poll_timeout`] says when to wake the hub.
 
 mod cached;
 mod episodes;
@@ -61,15 +60,15 @@ pub struct HubConfig {
 /// One chat at one replica: what it knows of the database, the parts at hand, its viewers and followers, the
 /// relay to the worker or the run of the model.
 ///
-/// The order of calls: hand in an event by [`handle`](Self::handle), carry out what
-/// [`poll_action`](Self::poll_action) asks for until there is nothing, and wake the hub by [`HubEvent::Wake`]
-/// at [`poll_timeout`](Self::poll_timeout) unless another event comes first. If
-/// [`take_news`](Self::take_news) says so, ask for what viewers and followers are told next, each when its
-/// socket can take it: [`next_event`](Self::next_event), [`next_frame`](Self::next_frame); either may ask for
-/// a read, so poll the actions again. The clock never goes back.
+/// Hand in by [`take`](Self::take) whatever happens, carry out the actions that it answers with, in their order, and
+/// wake the hub by [`HubEvent::Wake`] at [`poll_timeout`](Self::poll_timeout) unless something else comes first. If
+/// the answer says that there is news, ask for what viewers and followers are told next, each when its socket can take
+/// it: [`Told::NextEvent`], [`Told::NextFrame`]; either may lead to a read. The clock never goes back.
 ///
 /// ```
-/// use mainstem_machine::hub::{Hub, HubAction, HubConfig, HubEvent, JoinedParts, OpOutcome};
+/// use mainstem_machine::hub::{
+///     Hub, HubAction, HubConfig, HubEvent, Input, JoinedParts, OpOutcome, Output, Told,
+/// };
 /// use mainstem_machine::{Body, ChatId, Command, Content, Effect, ReplicaId, Resume};
 /// use mainstem_machine::{Snapshot, Status, StoreFacts, SubscriptionId, Tail, Time, WallTime};
 /// use std::sync::Arc;
@@ -83,18 +82,19 @@ pub struct HubConfig {
 /// };
 /// let mut now = Time::START;
 /// let mut hub = Hub::new(now, Arc::new(config));
+/// let mut joined = JoinedParts::default();
+/// let mut tell = |hub: &mut Hub, at, what| hub.take(Input { at, what }, &mut joined);
 ///
 /// // A viewer comes. The bus goes before the read, so that no change falls between the two.
 /// let viewer = SubscriptionId(1);
-/// hub.handle(now, HubEvent::Subscribe { subscription: viewer, from: Resume::Fresh });
-/// let Some(HubAction::BusSubscribe { op }) = hub.poll_action() else { panic!() };
-/// assert_eq!(hub.poll_action(), None);
+/// let comes = HubEvent::Subscribe { subscription: viewer, from: Resume::Fresh };
+/// let said = tell(&mut hub, now, Told::Event(comes));
+/// let [HubAction::BusSubscribe { op }] = said.actions[..] else { panic!() };
 /// assert!(hub.poll_timeout().is_some(), "it does not wait for ever");
 ///
 /// now = now + Duration::from_millis(3);
-/// hub.handle(now, HubEvent::BusSubscribed { op, established: true });
-/// let Some(HubAction::ReadSnapshot { op, cached: None }) = hub.poll_action() else { panic!() };
-/// assert_eq!(hub.poll_action(), None);
+/// let said = tell(&mut hub, now, Told::Event(HubEvent::BusSubscribed { op, established: true }));
+/// let [HubAction::ReadSnapshot { op, cached: None }] = said.actions[..] else { panic!() };
 ///
 /// // What the database has: a chat that was created with a message.
 /// let create = Command::Create {
@@ -111,14 +111,13 @@ pub struct HubConfig {
 /// let snapshot = Snapshot { state: created.state, tail };
 ///
 /// now = now + Duration::from_millis(2);
-/// hub.handle(now, HubEvent::SnapshotRead { op, outcome: OpOutcome::Done(Some(snapshot)) });
-/// assert_eq!(hub.poll_action(), None);
+/// let read = HubEvent::SnapshotRead { op, outcome: OpOutcome::Done(Some(snapshot)) };
+/// let said = tell(&mut hub, now, Told::Event(read));
 ///
 /// // Now there is something to tell: the message, the status, and that this was all.
-/// assert!(hub.take_news());
-/// let mut joined = JoinedParts::default();
+/// assert_eq!(said, Output { actions: vec![], event: None, frame: None, news: true });
 /// let mut told = vec![];
-/// while let Some(event) = hub.next_event(now, viewer, &mut joined) {
+/// while let Some(event) = tell(&mut hub, now, Told::NextEvent(viewer)).event {
 ///     told.push(event);
 /// }
 /// assert!(matches!(&told[0].body, Body::Message(message) if message.content.to_text() == "hello"));
@@ -126,10 +125,11 @@ pub struct HubConfig {
 /// assert_eq!((&told[2].body, told.len()), (&Body::Synced, 3));
 ///
 /// // It goes, and comes back with the cursor of what it had read: nothing is told again.
-/// hub.handle(now, HubEvent::Leave { subscription: viewer });
+/// tell(&mut hub, now, Told::Event(HubEvent::Leave { subscription: viewer }));
 /// let viewer = SubscriptionId(2);
-/// hub.handle(now, HubEvent::Subscribe { subscription: viewer, from: Resume::At(told[1].cursor) });
-/// let next = hub.next_event(now, viewer, &mut joined);
+/// let comes = HubEvent::Subscribe { subscription: viewer, from: Resume::At(told[1].cursor) };
+/// tell(&mut hub, now, Told::Event(comes));
+/// let next = tell(&mut hub, now, Told::NextEvent(viewer)).event;
 /// assert_eq!(next.map(|event| event.body), Some(Body::Synced));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -184,18 +184,11 @@ impl Hub {
         }
     }
 
-    /// Handles an event. All actions of the previous event must have been polled.
-    pub fn handle(&mut self, now: Time, event: HubEvent) {
-        assert!(self.out.is_empty(), "the actions of the last event were not all polled");
+    fn handle(&mut self, now: Time, event: HubEvent) {
         assert!(!self.finished, "a finished hub takes no events");
         self.check_lease(now);
         self.apply(now, event);
         self.settle(now);
-    }
-
-    /// The next thing that is asked for. Poll until there is none after each event.
-    pub fn poll_action(&mut self) -> Option<HubAction> {
-        self.out.pop()
     }
 
     /// When to wake the hub, if no event comes first. May lie in the past only until the next wake-up.
@@ -219,13 +212,8 @@ impl Hub {
             .min()
     }
 
-    /// Whether anything changed for viewers or followers since the last call.
-    pub fn take_news(&mut self) -> bool {
-        core::mem::take(&mut self.news)
-    }
-
-    /// The next event of a viewer, if there is one. May request a read: poll the actions afterwards.
-    pub fn next_event(
+    /// The next event of a viewer, if there is one. May request a read.
+    fn next_event(
         &mut self,
         now: Time,
         subscription: SubscriptionId,
@@ -256,8 +244,8 @@ impl Hub {
         None
     }
 
-    /// The next frame of a follower, if there is one. May request a read: poll the actions afterwards.
-    pub fn next_frame(&mut self, now: Time, follower: FollowerId) -> Option<RelayFrame> {
+    /// The next frame of a follower, if there is one. May request a read.
+    fn next_frame(&mut self, now: Time, follower: FollowerId) -> Option<RelayFrame> {
         self.check_lease(now);
         let came = self.followers.get(&follower)?.came;
         match &self.runner {

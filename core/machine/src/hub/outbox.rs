@@ -1,6 +1,6 @@
 //! The actions that the parts of a hub ask for. The parts can only push to it.
 
-use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 use super::event::HubAction;
 use crate::OpId;
@@ -8,14 +8,14 @@ use crate::limits::ACTIONS_MAX;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Outbox {
-    actions: VecDeque<HubAction>,
+    actions: Vec<HubAction>,
     last_op: u64,
 }
 
 impl Outbox {
     pub(super) fn push(&mut self, action: HubAction) {
         assert!(self.actions.len() < ACTIONS_MAX, "L4: one event asks for a bounded number of actions");
-        self.actions.push_back(action);
+        self.actions.push(action);
     }
 
     /// Requests a new operation, by the action that `action` makes from its id.
@@ -26,8 +26,8 @@ impl Outbox {
         op
     }
 
-    pub(super) fn pop(&mut self) -> Option<HubAction> {
-        self.actions.pop_front()
+    pub(super) fn take(&mut self) -> Vec<HubAction> {
+        core::mem::take(&mut self.actions)
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -4,7 +4,6 @@ use alloc::vec::Vec;
 
 use super::{Replica, ReplicaAction, ReplicaEvent};
 use crate::Time;
-use crate::hub::Deadline;
 
 /// One thing that a replica is told, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,15 +20,12 @@ pub struct Input {
 pub struct Output {
     /// What it asks for, in this order.
     pub actions: Vec<ReplicaAction>,
-    /// When it wants to be woken.
-    pub deadline: Option<Deadline>,
 }
 
 impl Replica {
     /// Takes one input. A replica that is driven by this alone needs no other call.
     pub fn take(&mut self, input: Input) -> Output {
         self.handle(input.at, input.event);
-        let actions = core::iter::from_fn(|| self.poll_action()).collect();
-        Output { actions, deadline: self.poll_timeout() }
+        Output { actions: core::mem::take(&mut self.out) }
     }
 }

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstem_machine::hub::{Hub, HubAction, HubConfig, HubEvent, JoinedParts, OpOutcome};
+use mainstem_machine::hub::{HubAction, HubConfig, HubEvent, JoinedParts, OpOutcome};
 use mainstem_machine::limits::{FOLLOWERS_MAX, PAGE_READS_MAX, SUBSCRIPTIONS_MAX, TAIL_MESSAGES_MAX};
 use mainstem_machine::{
     Body, Cursor, Ending, FollowerId, MessageId, RelayFault, ReplicaId, Resume, SubscriptionId, Time, Version,
@@ -13,6 +13,7 @@ use mainstem_machine::{
 use crate::database::LEASE_TTL;
 use crate::node::{Link, Pending};
 use crate::step::{From, How, Rival, Step};
+use crate::told::Hub;
 use crate::world::World;
 
 /// Whether everything holds on the way and after a recovery.
@@ -133,7 +134,7 @@ fn a_hub_that_is_closed_ends_its_streams() {
     let mut world = World::new(false);
     [viewer(0), Step::Flow].into_iter().for_each(|step| world.take(step));
     world.handle(0, HubEvent::Close);
-    assert_eq!(world.nodes[0].hub.as_ref().and_then(Hub::ending), Some(Ending::Leaving));
+    assert_eq!(world.nodes[0].hub.as_ref().and_then(|hub| hub.ending()), Some(Ending::Leaving));
 }
 
 /// A viewer that read nothing while the history outgrew the cached tail reads the rest in pages.
@@ -224,7 +225,9 @@ fn a_viewer_with_a_newer_message_than_the_hub_knows_waits_for_a_read_and_no_othe
     let mut world = World::new(false);
     [viewer(0), Step::Flow, Step::Talk { turns: 1 }].into_iter().for_each(|step| world.take(step));
     let newest = world.database.state().last_message;
-    assert!(world.nodes[0].hub.as_ref().and_then(Hub::cached).is_some_and(|has| has.last_message < newest));
+    assert!(
+        world.nodes[0].hub.as_ref().and_then(|hub| hub.cached()).is_some_and(|has| has.last_message < newest)
+    );
     let (before, after) = told_before_and_after_a_read(&world, Resume::After(newest));
     assert_eq!(before, None);
     assert!(after.is_some_and(|body| body != Body::HistoryReset), "S1: it has the whole history");

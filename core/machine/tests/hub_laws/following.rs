@@ -1,6 +1,6 @@
 //! What a follower and the worker that it follows do at moments that random steps seldom meet, claim by claim.
 
-use mainstem_machine::hub::{Hub, HubEvent};
+use mainstem_machine::hub::HubEvent;
 use mainstem_machine::{Episode, FollowerId, Lease, RelayFrame, Seq};
 
 use crate::node::{Link, Pending};
@@ -158,7 +158,7 @@ fn a_row_without_new_messages_need_not_be_read_again() {
         world.take(Step::DropHints { node: 0 });
         let state = world.database.state().clone();
         world.handle(0, HubEvent::Committed { state });
-        let known = world.nodes[0].hub.as_ref().map(Hub::snapshot_version);
+        let known = world.nodes[0].hub.as_ref().map(|hub| hub.snapshot_version());
         (known == Some(world.database.state().snapshot_version), world.nodes[0].pending.len())
     };
     assert_eq!(committed(&mut world, Step::Send { interrupt: false }), (true, 0), "L4: the queue is in it");

@@ -17,6 +17,8 @@ mod relays;
 mod rival;
 mod running;
 mod step;
+#[path = "../told/hub.rs"]
+mod told;
 mod viewers;
 mod withstood;
 mod work;

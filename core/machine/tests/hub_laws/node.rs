@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use mainstem_machine::hub::Hub;
 use mainstem_machine::{
     CachedVersions, ChatState, Command, DialId, Episode, FollowerId, GenerationId, Lease, MessageId, OpId,
     Page, Rejection, RelayFrame, RelayPosition, ReplicaId, Snapshot, Time, Version,
 };
 use std::sync::Arc;
+
+use crate::told::Hub;
 
 pub(crate) type Acceptance = Result<Arc<ChatState>, Rejection>;
 

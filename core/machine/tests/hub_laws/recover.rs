@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use mainstem_machine::Status;
-use mainstem_machine::hub::{Hub, HubEvent};
+use mainstem_machine::hub::HubEvent;
 
 use crate::node::{Link, Node};
 use crate::step::{How, Step};
@@ -85,7 +85,7 @@ impl World {
         let second = self.now + Duration::from_secs(1);
         self.now = soonest.map_or(second, |at| at.clamp(self.now, second));
         for node in 0..2 {
-            let due = |node: &Node| node.hub.as_ref().and_then(Hub::poll_timeout);
+            let due = |node: &Node| node.hub.as_ref().and_then(|hub| hub.poll_timeout());
             if due(&self.nodes[node]).is_some_and(|deadline| deadline.at <= self.now) {
                 self.handle(node, HubEvent::Wake);
             }
@@ -189,7 +189,7 @@ impl World {
     fn converge(&mut self) {
         if self.database.is_deleted() {
             for viewer in &self.viewers {
-                let ending = self.nodes[viewer.node].hub.as_ref().and_then(Hub::ending);
+                let ending = self.nodes[viewer.node].hub.as_ref().and_then(|hub| hub.ending());
                 assert!(ending.is_some(), "L1: the streams of a deleted chat end");
             }
             return;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mainstem_machine::hub::{Deadline, Hub, HubAction, HubEvent, OpOutcome, Reason};
+use mainstem_machine::hub::{Deadline, HubAction, HubEvent, OpOutcome, Reason};
 use mainstem_machine::limits::{ATTEMPTS_MAX, LEASE_MARGIN_PER_MILLE, OP_RETRY_DELAY_MIN};
 use mainstem_machine::{Command, Lease, Version};
 
@@ -29,7 +29,7 @@ fn answer(world: &mut World, name: &str, how: How) {
 }
 
 fn deadline(world: &World) -> Deadline {
-    world.nodes[0].hub.as_ref().and_then(Hub::poll_timeout).expect("a runner waits for something")
+    world.nodes[0].hub.as_ref().and_then(|hub| hub.poll_timeout()).expect("a runner waits for something")
 }
 
 const ACQUIRE: Step = Step::Acquire { node: 0, has_slot: true, late: false };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstem_machine::hub::{Hub, HubConfig, HubEvent, JoinedParts};
+use mainstem_machine::hub::{HubConfig, HubEvent, JoinedParts};
 use mainstem_machine::{Command, Completion, Content, Cursor, SendMode, Time};
 
 use crate::client::Client;
@@ -13,6 +13,7 @@ use crate::database::{Database, LEASE_TTL};
 use crate::node::{Model, Node};
 use crate::rival::Rivalry;
 use crate::step::Step;
+use crate::told::Hub;
 use crate::viewers::Viewer;
 
 pub(crate) const EPISODE_BYTES_MAX: usize = 256;
@@ -144,7 +145,7 @@ impl World {
                 }
             }
             Step::Deadline { node } => {
-                let deadline = self.nodes[node].hub.as_ref().and_then(Hub::poll_timeout);
+                let deadline = self.nodes[node].hub.as_ref().and_then(|hub| hub.poll_timeout());
                 if let Some(deadline) = deadline {
                     self.now = self.now.max(deadline.at);
                     self.handle(node, HubEvent::Wake);

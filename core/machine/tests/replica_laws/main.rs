@@ -4,4 +4,6 @@
 
 mod claims;
 mod rounds;
+#[path = "../told/replica.rs"]
+mod told;
 mod world;

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use mainstem_machine::hub::{HubEvent, OpOutcome};
 use mainstem_machine::limits::{ACQUISITIONS_MAX, SYNC_RUNNABLE_MAX};
-use mainstem_machine::replica::{Heartbeat, Replica, ReplicaAction, ReplicaConfig, ReplicaEvent, SyncResult};
+use mainstem_machine::replica::{Heartbeat, ReplicaAction, ReplicaConfig, ReplicaEvent, SyncResult};
 use mainstem_machine::{
     ChatId, ChatState, Command, Content, Effect, Lease, OpId, Rejection, ReplicaId, Status, StoreFacts, Time,
     WallTime,
 };
 use uuid::Uuid;
+
+use crate::told::Replica;
 
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(5);
 pub(crate) const POLL: Duration = Duration::from_secs(4);

@@ -19,15 +19,16 @@ use crate::tape::{Recorded, Taped};
 /// What the loop has to know of a machine.
 pub(super) trait Driven: Taped + Sized {
     type Event;
+    type Action;
     /// What is kept beside the machine, under its lock.
     type Beside;
 
     const WAKE: Self::Event;
 
-    fn handle(machine: &mut Recorded<Self>, now: Time, event: Self::Event);
+    fn input(at: Time, event: Self::Event) -> Self::Input;
     fn wake_at(&self) -> Option<Time>;
-    /// Whether those who wait for news have a reason to look, since the last time.
-    fn take_news(machine: &mut Recorded<Self>) -> bool;
+    /// Takes what it asks for out of what it said, and whether those who wait for news have a reason to look.
+    fn asked(said: &mut Self::Output) -> (Vec<Self::Action>, bool);
 }
 
 /// A machine, and those who wait for it: its task, and whoever reads its state.
@@ -42,6 +43,7 @@ pub(super) struct Inner<M: Driven> {
     pub(super) machine: Recorded<M>,
     pub(super) beside: M::Beside,
     pending: VecDeque<M::Action>,
+    news: bool,
     /// The task has something to do.
     moved: bool,
     /// The task has ended, or is about to: nothing more is handed in.
@@ -53,18 +55,19 @@ pub(super) struct Inner<M: Driven> {
 impl<M: Driven> Inner<M> {
     pub(super) fn handle(&mut self, now: Time, event: M::Event) {
         if !self.machine.is_finished() {
-            M::handle(&mut self.machine, now, event);
-            self.collect();
+            self.tell(M::input(now, event));
             self.moved = true;
         }
     }
 
-    /// Takes over what the machine asks for. To be called after each call of the machine.
-    pub(super) fn collect(&mut self) {
-        while let Some(action) = self.machine.poll_action() {
-            self.pending.push_back(action);
-            self.moved = true;
-        }
+    /// Tells the machine, and takes over what it asks for.
+    pub(super) fn tell(&mut self, input: M::Input) -> M::Output {
+        let mut said = self.machine.take(input);
+        let (actions, news) = M::asked(&mut said);
+        self.moved |= !actions.is_empty();
+        self.pending.extend(actions);
+        self.news |= news;
+        said
     }
 
     fn is_over(&self) -> bool {
@@ -75,7 +78,7 @@ impl<M: Driven> Inner<M> {
 impl<M: Driven> Cell<M> {
     pub(super) fn new(machine: Recorded<M>, beside: M::Beside) -> Self {
         let pending = VecDeque::new();
-        let inner = Inner { machine, beside, pending, moved: false, ended: false, panic: None };
+        let inner = Inner { machine, beside, pending, news: false, moved: false, ended: false, panic: None };
         Self { inner: Mutex::new(inner), news: Notify::new(), task_waker: TaskWaker::default() }
     }
 
@@ -123,7 +126,7 @@ impl<M: Driven> Cell<M> {
                 return None;
             }
         };
-        let news = M::take_news(&mut inner.machine);
+        let news = std::mem::take(&mut inner.news);
         drop(inner);
         if news {
             self.news.notify_waiters();
@@ -147,7 +150,7 @@ pub(super) trait Hands<E: Env> {
 
     fn cell(&self) -> &Cell<Self::Machine>;
     fn env(&self) -> &E;
-    fn execute(&mut self, action: <Self::Machine as Taped>::Action);
+    fn execute(&mut self, action: <Self::Machine as Driven>::Action);
     /// Collects what has happened: all operations that have ended, and up to [`EVENTS_MAX`] events of other sources.
     fn poll(&mut self, context: &mut Context<'_>, events: &mut Vec<<Self::Machine as Driven>::Event>);
 }

@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, Stream};
 use mainstem_machine::history::{HistoryLoad, HistoryStep};
-use mainstem_machine::hub::{Hub, HubAction, HubEvent, JoinedParts, Measure, OpOutcome};
+use mainstem_machine::hub::{Hub, HubAction, HubEvent, Input, Measure, OpOutcome, Output, Told};
 use mainstem_machine::limits::{OP_TIMEOUT, PAGE_MESSAGES_MAX};
 use mainstem_machine::replica::ReplicaEvent;
 use mainstem_machine::{
@@ -35,27 +35,27 @@ use crate::tape::Recorded;
 
 impl Driven for Hub {
     type Event = HubEvent;
+    type Action = HubAction;
     type Beside = Beside;
 
     const WAKE: HubEvent = HubEvent::Wake;
 
-    fn handle(hub: &mut Recorded<Self>, now: Time, event: HubEvent) {
-        hub.handle(now, event);
+    fn input(at: Time, event: HubEvent) -> Input {
+        Input { at, what: Told::Event(event) }
     }
 
     fn wake_at(&self) -> Option<Time> {
         self.poll_timeout().map(|deadline| deadline.at)
     }
 
-    fn take_news(hub: &mut Recorded<Self>) -> bool {
-        hub.take_news()
+    fn asked(said: &mut Output) -> (Vec<HubAction>, bool) {
+        (std::mem::take(&mut said.actions), said.news)
     }
 }
 
 /// What is kept beside a hub.
 #[derive(Default)]
 pub(super) struct Beside {
-    joined: JoinedParts,
     last_id: u64,
     /// The lease under which the hub has a runner.
     assigned: Option<Lease>,
@@ -84,16 +84,11 @@ impl Entry<'_> {
     }
 
     pub(crate) fn next_event(&mut self, subscription: SubscriptionId) -> Option<StreamEvent> {
-        let Inner { machine, beside, .. } = &mut *self.inner;
-        let event = machine.next_event(self.now, subscription, &mut beside.joined);
-        self.inner.collect();
-        event
+        self.inner.tell(Input { at: self.now, what: Told::NextEvent(subscription) }).event
     }
 
     pub(crate) fn next_frame(&mut self, follower: FollowerId) -> Option<RelayFrame> {
-        let frame = self.inner.machine.next_frame(self.now, follower);
-        self.inner.collect();
-        frame
+        self.inner.tell(Input { at: self.now, what: Told::NextFrame(follower) }).frame
     }
 
     pub(crate) fn subscribe(&mut self, from: Resume) -> Option<SubscriptionId> {

@@ -8,7 +8,9 @@ use std::task::{Context, Poll};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, Stream};
 use mainstem_machine::limits::OP_TIMEOUT;
-use mainstem_machine::replica::{Heartbeat, Replica, ReplicaAction, ReplicaConfig, ReplicaEvent, SyncResult};
+use mainstem_machine::replica::{
+    Heartbeat, Input, Output, Replica, ReplicaAction, ReplicaConfig, ReplicaEvent, SyncResult,
+};
 use mainstem_machine::{ChatId, OpId, Time};
 
 use super::Shared;
@@ -24,20 +26,21 @@ use crate::tape::{Machine, Recorded, Recording};
 
 impl Driven for Replica {
     type Event = ReplicaEvent;
+    type Action = ReplicaAction;
     type Beside = ();
 
     const WAKE: ReplicaEvent = ReplicaEvent::Wake;
 
-    fn handle(replica: &mut Recorded<Self>, now: Time, event: ReplicaEvent) {
-        replica.handle(now, event);
+    fn input(at: Time, event: ReplicaEvent) -> Input {
+        Input { at, event }
     }
 
     fn wake_at(&self) -> Option<Time> {
         self.poll_timeout().map(|deadline| deadline.at)
     }
 
-    fn take_news(_: &mut Recorded<Self>) -> bool {
-        true
+    fn asked(said: &mut Output) -> (Vec<ReplicaAction>, bool) {
+        (std::mem::take(&mut said.actions), true)
     }
 }
 

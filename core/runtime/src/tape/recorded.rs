@@ -1,12 +1,11 @@
 //! A machine, and the tape of what it is told, if one is kept. Without one it costs a look at an `Option`.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
 use mainstem_machine::Time;
-use mainstem_machine::hub::JoinedParts;
+use mainstem_machine::hub::{Deadline, JoinedParts};
 
 use super::digest::digest;
 use super::format::{End, Head, InputFrame, LedTo, Machine, first_bytes, last_frame};
@@ -81,43 +80,40 @@ impl Drop for Tape {
     }
 }
 
-/// A digest of what a machine said, which does not depend on texts unless the tape has them.
-pub(super) fn digest_of<M: Taped>(output: &M::Output, has_content: bool) -> u64 {
+/// A digest of what a machine said, and of when it wants to be woken, which does not depend on texts unless the tape has them.
+pub(super) fn digest_of<M: Taped>(output: &M::Output, deadline: Option<Deadline>, has_content: bool) -> u64 {
     if has_content {
-        return digest(output);
+        return digest(&(output, deadline));
     }
     let mut measured = output.clone();
     measured.redact(Replacement::Length);
-    digest(&measured)
+    digest(&(measured, deadline))
 }
 
 /// A machine that is told nothing but through here.
 pub(crate) struct Recorded<M: Taped> {
     pub(super) machine: M,
     tape: Option<Tape>,
-    /// What a machine with a tape asked for, and whether it has news: its output has them already.
-    pub(super) actions: VecDeque<M::Action>,
-    pub(super) news: bool,
+    joined: JoinedParts,
 }
 
 impl<M: Taped> Recorded<M> {
     pub(crate) fn new(machine: M, tape: Option<Tape>) -> Self {
-        Self { machine, tape, actions: VecDeque::new(), news: false }
-    }
-
-    pub(crate) fn poll_action(&mut self) -> Option<M::Action> {
-        self.actions.pop_front().or_else(|| self.machine.poll_action())
+        Self { machine, tape, joined: JoinedParts::default() }
     }
 
     pub(super) fn is_taped(&self) -> bool {
         self.tape.is_some()
     }
 
-    /// Tells the machine, and keeps what it was told and a digest of what it said.
-    pub(super) fn take(&mut self, input: M::Input, joined: &mut JoinedParts) -> M::Output {
+    /// Tells the machine. A tape keeps what it was told and a digest of what it said.
+    pub(crate) fn take(&mut self, input: M::Input) -> M::Output {
+        if !self.is_taped() {
+            return self.machine.take(input, &mut self.joined);
+        }
         let telling = Telling::<M>::begin(&mut self.tape, &input);
-        let output = self.machine.take(input, joined);
-        telling.end(&output, self.machine.is_finished());
+        let output = self.machine.take(input, &mut self.joined);
+        telling.end(&self.machine, &output);
         output
     }
 }
@@ -144,16 +140,17 @@ impl<'a, M: Taped> Telling<'a, M> {
         Self { tape, frame, machine: std::marker::PhantomData }
     }
 
-    fn end(mut self, output: &M::Output, is_finished: bool) {
+    fn end(mut self, machine: &M, output: &M::Output) {
         let frame = self.frame.take();
         let Some(tape) = self.tape else { return };
         match frame {
             Some(frame) => {
-                tape.append(frame.led_to(LedTo::Outputs(digest_of::<M>(output, tape.with_content))))
+                let digest = digest_of::<M>(output, machine.deadline(), tape.with_content);
+                tape.append(frame.led_to(LedTo::Outputs(digest)));
             }
             None => tape.end(End::Formless),
         }
-        if is_finished {
+        if machine.is_finished() {
             tape.end(End::Finished);
         }
         if tape.writer.is_none() {

@@ -20,12 +20,13 @@ pub struct Step<'a> {
     pub input: &'a dyn Debug,
     /// `None`: it panicked.
     output: Option<&'a dyn Said>,
+    deadline: Option<Deadline>,
 }
 
 impl Step<'_> {
     /// What the machine says, a line for each thing, and when it wants to be woken.
     pub fn said(&self) -> (Vec<String>, Option<Deadline>) {
-        self.output.map(Said::lines).unwrap_or_default()
+        (self.output.map(Said::lines).unwrap_or_default(), self.deadline)
     }
 }
 
@@ -106,10 +107,11 @@ fn run<M: Taped>(
         input += 1;
         let taken = catch_unwind(AssertUnwindSafe(|| machine.take(told.clone(), &mut joined)));
         let output = taken.as_ref().ok().map(|output| output as &dyn Said);
-        each(Step { at: M::time_of(&told), input: &told, output });
+        let deadline = taken.as_ref().ok().and_then(|_| machine.deadline());
+        each(Step { at: M::time_of(&told), input: &told, output, deadline });
         verdict = match (taken, led_to) {
             (Ok(output), LedTo::Outputs(expected)) => {
-                let came = digest_of::<M>(&output, has_content);
+                let came = digest_of::<M>(&output, deadline, has_content);
                 if came == expected { Verdict::Same } else { Verdict::Differs { input, expected, came } }
             }
             (Ok(_), LedTo::Panic) => Verdict::PanicsNotNow { input },

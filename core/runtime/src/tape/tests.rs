@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mainstem_machine::hub::{Hub, HubConfig, HubEvent, Input, JoinedParts, OpOutcome};
+use mainstem_machine::hub::{Hub, HubConfig, HubEvent, Input, OpOutcome, Output, Told};
 use mainstem_machine::{
     ChatId, ChatState, Command, Content, Effect, FollowerId, OpId, ReplicaId, Resume, Snapshot, StoreFacts,
     SubscriptionId, Tail, Time, WallTime,
@@ -84,24 +84,26 @@ fn created() -> (Arc<ChatState>, Tail) {
     (created.state, Tail::Newest { messages, from_start: true })
 }
 
+fn tell(hub: &mut Recorded<Hub>, micros: u64, event: HubEvent) -> Output {
+    hub.take(Input { at: at(micros), what: Told::Event(event) })
+}
+
 /// A viewer comes, and is told all there is. Returns how often the hub was told something.
 fn play(hub: &mut Recorded<Hub>) -> u64 {
     let viewer = SubscriptionId(1);
     let (state, tail) = created();
-    let mut joined = JoinedParts::default();
-    hub.handle(at(6), HubEvent::Subscribe { subscription: viewer, from: Resume::Fresh });
-    assert!(hub.poll_action().is_some() && hub.poll_action().is_none());
-    hub.handle(at(7), HubEvent::BusSubscribed { op: OpId(1), established: true });
-    assert!(hub.poll_action().is_some());
+    let said = tell(hub, 6, HubEvent::Subscribe { subscription: viewer, from: Resume::Fresh });
+    assert_eq!(said.actions.len(), 1);
+    let said = tell(hub, 7, HubEvent::BusSubscribed { op: OpId(1), established: true });
+    assert_eq!(said.actions.len(), 1);
     let read = OpOutcome::Done(Some(Snapshot { state, tail }));
-    hub.handle(at(8), HubEvent::SnapshotRead { op: OpId(2), outcome: read });
-    assert!(hub.take_news() && !hub.take_news());
+    assert!(tell(hub, 8, HubEvent::SnapshotRead { op: OpId(2), outcome: read }).news);
     let mut pulls = 1;
-    while hub.next_event(at(9), viewer, &mut joined).is_some() {
+    while hub.take(Input { at: at(9), what: Told::NextEvent(viewer) }).event.is_some() {
         pulls += 1;
     }
     assert!(pulls > 2, "there is something to tell");
-    assert_eq!(hub.next_frame(at(9), FollowerId(1)), None);
+    assert_eq!(hub.take(Input { at: at(9), what: Told::NextFrame(FollowerId(1)) }).frame, None);
     3 + pulls + 1
 }
 
@@ -195,7 +197,7 @@ fn a_machine_that_panics_leaves_its_tape_with_the_input_that_it_panicked_at() {
     let (place, mut hub) = recorded(usize::MAX, false);
     let told = play(&mut hub);
     let again = || HubEvent::Subscribe { subscription: SubscriptionId(1), from: Resume::Fresh };
-    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| hub.handle(at(10), again())));
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| tell(&mut hub, 10, again())));
     assert!(panicked.is_err(), "an id is used once");
     let replayed = replayed(&place.bytes());
     assert_eq!((replayed.inputs, replayed.ending), (told + 1, Ending::Ended(End::Panicked)));
