@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use mainstem_machine::hub::{
-    Hub, HubAction, HubConfig, HubEvent, Input, JoinedParts, OpOutcome, Output, Told,
+    AudienceEvent, BusEvent, DatabaseEvent, Hub, HubAction, HubConfig, HubEvent, Input, JoinedParts,
+    LeaseEvent, ModelEvent, OpOutcome, Output, Told,
 };
 use mainstem_machine::{
     ChatId, ChatState, Command, Content, Effect, GenerationId, Message, ReplicaId, Resume, Snapshot,
@@ -28,7 +29,11 @@ fn generating(viewers: u64) -> (Hub, GenerationId) {
     let mut database = Database::new(replica);
     let mut hub = Hub::new(NOW, Arc::new(config));
     let mut generation = None;
-    let acquired = HubEvent::Acquired { state: database.state.clone(), asked_at: NOW, has_slot: true };
+    let acquired = HubEvent::Lease(LeaseEvent::Acquired {
+        state: database.state.clone(),
+        asked_at: NOW,
+        has_slot: true,
+    });
     let said = handle(&mut hub, acquired);
     database.answer(&mut hub, said, &mut generation);
     for viewer in 1..=viewers {
@@ -39,7 +44,8 @@ fn generating(viewers: u64) -> (Hub, GenerationId) {
 
 fn subscribe(hub: &mut Hub, database: &mut Database, viewer: u64) {
     let subscription = SubscriptionId(viewer);
-    let said = handle(hub, HubEvent::Subscribe { subscription, from: Resume::Fresh });
+    let said =
+        handle(hub, HubEvent::Audience(AudienceEvent::Subscribe { subscription, from: Resume::Fresh }));
     database.answer(hub, said, &mut None);
     let mut joined = JoinedParts::default();
     while next_event(hub, subscription, &mut joined).is_some() {}
@@ -75,18 +81,27 @@ impl Database {
         let mut asked = VecDeque::from(said.actions);
         while let Some(action) = asked.pop_front() {
             let event = match action {
-                HubAction::BusSubscribe { op } => HubEvent::BusSubscribed { op, established: true },
+                HubAction::BusSubscribe { op } => {
+                    HubEvent::Bus(BusEvent::Subscribed { op, established: true })
+                }
                 HubAction::ReadSnapshot { op, .. } => {
                     let tail = Tail::Newest { messages: self.messages.clone(), from_start: true };
                     let snapshot = Snapshot { state: self.state.clone(), tail };
-                    HubEvent::SnapshotRead { op, outcome: OpOutcome::Done(Some(snapshot)) }
+                    HubEvent::Database(DatabaseEvent::SnapshotRead {
+                        op,
+                        outcome: OpOutcome::Done(Some(snapshot)),
+                    })
                 }
-                HubAction::LoadHistory { op } => {
-                    HubEvent::HistoryLoaded { op, outcome: OpOutcome::Done(self.state.history_version) }
-                }
+                HubAction::LoadHistory { op } => HubEvent::Database(DatabaseEvent::HistoryLoaded {
+                    op,
+                    outcome: OpOutcome::Done(self.state.history_version),
+                }),
                 HubAction::Apply { op, command } => {
                     self.state = change(Some(&self.state), &command).0;
-                    HubEvent::Applied { op, outcome: OpOutcome::Done(Ok(self.state.clone())) }
+                    HubEvent::Database(DatabaseEvent::Applied {
+                        op,
+                        outcome: OpOutcome::Done(Ok(self.state.clone())),
+                    })
                 }
                 HubAction::Start { generation: started, .. } => {
                     *generation = Some(started);
@@ -107,7 +122,7 @@ fn change(state: Option<&ChatState>, command: &Command) -> (Arc<ChatState>, Vec<
 }
 
 fn generate(hub: &mut Hub, generation: GenerationId) {
-    black_box(handle(hub, HubEvent::Generated { generation, text: "a part. ".into() }));
+    black_box(handle(hub, HubEvent::Model(ModelEvent::Generated { generation, text: "a part. ".into() })));
 }
 
 /// Each part is sent to every viewer before the next one comes.
@@ -143,7 +158,10 @@ fn resuming(bench: &mut Criterion) {
     bench.bench_function("resuming with 5,000 parts buffered", |bench| {
         let subscription = SubscriptionId(2);
         let run = |mut hub: Hub| {
-            black_box(handle(&mut hub, HubEvent::Subscribe { subscription, from: Resume::Fresh }));
+            black_box(handle(
+                &mut hub,
+                HubEvent::Audience(AudienceEvent::Subscribe { subscription, from: Resume::Fresh }),
+            ));
             let mut joined = JoinedParts::default();
             while let Some(event) = next_event(&mut hub, subscription, &mut joined) {
                 black_box(event);

@@ -7,7 +7,7 @@ use alloc::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::hub::HubEvent;
+use crate::hub::{ChatEvent, HubEvent};
 use crate::limits::{ANNOUNCEMENTS_MAX, ANNOUNCEMENTS_WAITING_MAX};
 use crate::replica::ReplicaEvent;
 use crate::{Applied, Change, ChatId, ChatState, Effect, Status, Version};
@@ -129,8 +129,8 @@ impl Announcer {
             AnnouncerEvent::Committed { state, deleted } => {
                 let notice = Notice::of(&state, deleted);
                 let event = match deleted {
-                    false => HubEvent::Committed { state },
-                    true => HubEvent::Hint { snapshot_version: notice.snapshot_version },
+                    false => HubEvent::Chat(ChatEvent::Committed { state }),
+                    true => HubEvent::Chat(ChatEvent::Hint { snapshot_version: notice.snapshot_version }),
                 };
                 self.announce(notice, event);
             }
@@ -143,7 +143,10 @@ impl Announcer {
                 self.reading -= 1;
                 if let Some(state) = state {
                     let notice = Notice::of(&state, false);
-                    self.announce(notice, HubEvent::Hint { snapshot_version: notice.snapshot_version });
+                    self.announce(
+                        notice,
+                        HubEvent::Chat(ChatEvent::Hint { snapshot_version: notice.snapshot_version }),
+                    );
                 }
             }
             AnnouncerEvent::Published => self.publishing -= 1,

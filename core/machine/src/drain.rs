@@ -5,7 +5,7 @@ use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use crate::Time;
-use crate::hub::HubEvent;
+use crate::hub::{HubEvent, LeavingEvent};
 use crate::limits::HAND_OVER_TIMEOUT;
 use crate::replica::ReplicaEvent;
 
@@ -126,7 +126,7 @@ impl Drain {
             (DrainEvent::Begin { limit }, Phase::Working) => {
                 self.phase = Phase::Finishing { until: now + limit };
                 self.out.push_back(DrainAction::ToReplica(ReplicaEvent::Drain));
-                self.out.push_back(DrainAction::ToHubs(HubEvent::Drain));
+                self.out.push_back(DrainAction::ToHubs(HubEvent::Leaving(LeavingEvent::Drain)));
             }
             (DrainEvent::Begin { limit }, Phase::Finishing { until }) => {
                 self.phase = Phase::Finishing { until: until.min(now + limit) };
@@ -149,7 +149,7 @@ impl Drain {
     fn expire(&mut self, now: Time) {
         match self.phase {
             Phase::Finishing { .. } => {
-                self.out.push_back(DrainAction::ToHubs(HubEvent::HandOver));
+                self.out.push_back(DrainAction::ToHubs(HubEvent::Leaving(LeavingEvent::HandOver)));
                 self.phase = Phase::HandingOver { until: now + HAND_OVER_TIMEOUT };
             }
             Phase::HandingOver { .. } => {
@@ -166,7 +166,7 @@ impl Drain {
 
     /// Streams end, and their viewers go elsewhere.
     fn close(&mut self, now: Time) {
-        self.out.push_back(DrainAction::ToHubs(HubEvent::Close));
+        self.out.push_back(DrainAction::ToHubs(HubEvent::Leaving(LeavingEvent::Close)));
         // What was handed over is taken up at once only if others hear of it (L3).
         self.phase = Phase::Announcing { until: now + HAND_OVER_TIMEOUT };
     }
@@ -201,7 +201,10 @@ mod tests {
         assert!(!drain.has_begun() && drain.poll_timeout().is_none());
         assert_eq!(
             told(&mut drain, Time::START, DrainEvent::Begin { limit: LIMIT }),
-            [DrainAction::ToReplica(ReplicaEvent::Drain), DrainAction::ToHubs(HubEvent::Drain)]
+            [
+                DrainAction::ToReplica(ReplicaEvent::Drain),
+                DrainAction::ToHubs(HubEvent::Leaving(LeavingEvent::Drain))
+            ]
         );
         drain
     }
@@ -211,7 +214,10 @@ mod tests {
         let mut drain = begun();
         assert_eq!(told(&mut drain, Time::START, seen(false, true)), []);
         assert!(drain.is_patient());
-        assert_eq!(told(&mut drain, Time::START, seen(true, false)), [DrainAction::ToHubs(HubEvent::Close)]);
+        assert_eq!(
+            told(&mut drain, Time::START, seen(true, false)),
+            [DrainAction::ToHubs(HubEvent::Leaving(LeavingEvent::Close))]
+        );
         assert_eq!(told(&mut drain, Time::START, seen(true, false)), [], "L3: others are told first");
         assert_eq!(told(&mut drain, Time::START, seen(true, true)), [DrainAction::Part]);
         assert!(!drain.is_over());
@@ -225,7 +231,10 @@ mod tests {
         drain.handle(Time::START, DrainEvent::Begin { limit: LIMIT });
         drain.handle(Time::START, seen(true, true));
         assert_eq!(core::iter::from_fn(|| drain.poll_action()).count(), 2, "L3: it may take up a chat yet");
-        assert_eq!(told(&mut drain, Time::START, seen(true, true)), [DrainAction::ToHubs(HubEvent::Close)]);
+        assert_eq!(
+            told(&mut drain, Time::START, seen(true, true)),
+            [DrainAction::ToHubs(HubEvent::Leaving(LeavingEvent::Close))]
+        );
     }
 
     #[test]
@@ -239,9 +248,9 @@ mod tests {
         assert_eq!(
             said,
             [
-                DrainAction::ToHubs(HubEvent::HandOver),
+                DrainAction::ToHubs(HubEvent::Leaving(LeavingEvent::HandOver)),
                 DrainAction::Late(Late::HandOver),
-                DrainAction::ToHubs(HubEvent::Close),
+                DrainAction::ToHubs(HubEvent::Leaving(LeavingEvent::Close)),
                 DrainAction::Late(Late::Announcing),
                 DrainAction::Part,
             ]
@@ -255,15 +264,24 @@ mod tests {
         assert_eq!(told(&mut drain, Time::START, DrainEvent::Begin { limit: LIMIT * 2 }), []);
         assert_eq!(drain.poll_timeout(), Some(Time::START + LIMIT));
         assert_eq!(told(&mut drain, Time::START, DrainEvent::Begin { limit: Duration::ZERO }), []);
-        assert_eq!(told(&mut drain, Time::START, NOTHING), [DrainAction::ToHubs(HubEvent::HandOver)]);
+        assert_eq!(
+            told(&mut drain, Time::START, NOTHING),
+            [DrainAction::ToHubs(HubEvent::Leaving(LeavingEvent::HandOver))]
+        );
         assert!(drain.has_begun() && !drain.is_patient());
-        assert_eq!(told(&mut drain, Time::START, seen(true, true)), [DrainAction::ToHubs(HubEvent::Close)]);
+        assert_eq!(
+            told(&mut drain, Time::START, seen(true, true)),
+            [DrainAction::ToHubs(HubEvent::Leaving(LeavingEvent::Close))]
+        );
     }
 
     #[test]
     fn who_holds_nothing_when_the_time_is_over_hands_nothing_over() {
         let mut drain = Drain::default();
         told(&mut drain, Time::START, DrainEvent::Begin { limit: Duration::ZERO });
-        assert_eq!(told(&mut drain, Time::START, seen(true, true)), [DrainAction::ToHubs(HubEvent::Close)]);
+        assert_eq!(
+            told(&mut drain, Time::START, seen(true, true)),
+            [DrainAction::ToHubs(HubEvent::Leaving(LeavingEvent::Close))]
+        );
     }
 }

@@ -12,7 +12,7 @@ pub use input::{Input, Output};
 
 use crate::backoff::Backoff;
 use crate::bus_subscription::BusSubscription;
-use crate::hub::{Deadline, HubEvent, OpOutcome, Reason};
+use crate::hub::{ChatEvent, Deadline, HubEvent, LeaseEvent, OpOutcome, Reason, RelayEvent};
 use crate::limits::{
     ACQUISITIONS_MAX, EXPIRY_SLACK, OP_RETRY_DELAY_MAX, OVERDUE_MAX, SYNC_RUNNABLE_MAX, SYNC_SPACING_MIN,
     WANTED_MAX,
@@ -191,7 +191,7 @@ pub enum ReplicaAction {
 /// [`poll_timeout`](Self::poll_timeout) unless another event comes first. It begins with a wake-up.
 ///
 /// ```
-/// use mainstem_machine::hub::{HubEvent, OpOutcome};
+/// use mainstem_machine::hub::{HubEvent, LeaseEvent, OpOutcome};
 /// use mainstem_machine::replica::{
 ///     Heartbeat, Input, Replica, ReplicaAction, ReplicaConfig, ReplicaEvent, SyncResult,
 /// };
@@ -230,7 +230,7 @@ pub enum ReplicaAction {
 /// let Effect::Changed(row) = command.apply_to(Some(&row.state), None, &facts).effect else { panic!() };
 /// let (lease, state) = (row.state.lease, row.state);
 /// let acquired = ReplicaEvent::Acquired { op: *op, outcome: OpOutcome::Done(Ok(state)) };
-/// let [ReplicaAction::To { event: HubEvent::Acquired { .. }, .. }] = tell(&mut replica, now, acquired)[..] else {
+/// let [ReplicaAction::To { event: HubEvent::Lease(LeaseEvent::Acquired { .. }), .. }] = tell(&mut replica, now, acquired)[..] else {
 ///     panic!("its hub gets a runner")
 /// };
 ///
@@ -249,7 +249,7 @@ pub enum ReplicaAction {
 ///     }
 ///     now = replica.poll_timeout().unwrap().at;
 /// };
-/// let event = HubEvent::LeaseConfirmed { lease, sent_at };
+/// let event = HubEvent::Lease(LeaseEvent::Confirmed { lease, sent_at });
 /// assert_eq!(told, [ReplicaAction::To { chat, event }]);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -454,8 +454,8 @@ impl Replica {
         // However late it comes: a hub takes it for no more than a reason to read.
         if let OpOutcome::Done(SyncResult { news, .. }) = &mut outcome {
             for (chat, found) in core::mem::take(news) {
-                let seen = |snapshot_version| HubEvent::Hint { snapshot_version };
-                self.tell(chat, found.map_or(HubEvent::NotFound, seen));
+                let seen = |snapshot_version| HubEvent::Chat(ChatEvent::Hint { snapshot_version });
+                self.tell(chat, found.map_or(HubEvent::Chat(ChatEvent::NotFound), seen));
             }
         }
         let overdue = self.overdue.remove(&op).is_some();
@@ -498,7 +498,7 @@ impl Replica {
                 // A draining replica begins nothing: the runner releases the chat unless it has an
                 // interruption to finish.
                 let has_slot = has_slot && !self.draining;
-                self.tell(chat, HubEvent::Acquired { state, asked_at, has_slot });
+                self.tell(chat, HubEvent::Lease(LeaseEvent::Acquired { state, asked_at, has_slot }));
             }
             OpOutcome::Done(Err(_)) => {
                 self.acquire_backoff.reset();
@@ -546,10 +546,10 @@ impl Replica {
         }
         for (&chat, &Held { lease, .. }) in &self.held {
             let event = match confirmed.contains(&(chat, lease)) {
-                true => HubEvent::LeaseConfirmed { lease, sent_at },
+                true => HubEvent::Lease(LeaseEvent::Confirmed { lease, sent_at }),
                 // A lease acquired after the heartbeat was sent is reported here too; the hub reads the row
                 // and keeps it.
-                false => HubEvent::LeaseLost { lease },
+                false => HubEvent::Lease(LeaseEvent::Lost { lease }),
             };
             self.out.push(ReplicaAction::To { chat, event });
         }
@@ -567,7 +567,7 @@ impl Replica {
     }
 
     fn tell_where(&mut self, Located { chat, replica, address }: Located) {
-        self.tell(chat, HubEvent::Located { replica, address });
+        self.tell(chat, HubEvent::Relay(RelayEvent::Located { replica, address }));
     }
 
     fn stop_waiting(&mut self, round: Round) {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mainstem_machine::announce::{Announcer, AnnouncerAction, AnnouncerEvent, Notice};
-use mainstem_machine::hub::HubEvent;
+use mainstem_machine::hub::{ChatEvent, HubEvent};
 use mainstem_machine::limits::{ANNOUNCEMENTS_MAX, ANNOUNCEMENTS_WAITING_MAX};
 use mainstem_machine::replica::ReplicaEvent;
 use mainstem_machine::{
@@ -62,7 +62,7 @@ fn a_change_is_told_here_first_and_then_published() {
         let state = row(1, 7, status, worker);
         let notice = Notice::of(&state, false);
         assert_eq!((notice.free, notice.deleted, notice.snapshot_version), (free, false, Version(7)), "L3");
-        let event = HubEvent::Committed { state: state.clone() };
+        let event = HubEvent::Chat(ChatEvent::Committed { state: state.clone() });
         let mut expected = vec![AnnouncerAction::To { chat: chat(1), event }];
         if free {
             expected.push(AnnouncerAction::ToReplica(ReplicaEvent::Free { chat: chat(1), status }));
@@ -80,7 +80,11 @@ fn a_row_that_is_gone_is_no_row_to_show_and_no_work() {
     let [AnnouncerAction::To { event, .. }, AnnouncerAction::Publish(notice)] = &told[..] else {
         panic!("L1: {told:?}")
     };
-    assert_eq!(*event, HubEvent::Hint { snapshot_version: Version(7) }, "S1: it is read, and not there");
+    assert_eq!(
+        *event,
+        HubEvent::Chat(ChatEvent::Hint { snapshot_version: Version(7) }),
+        "S1: it is read, and not there"
+    );
     assert!(notice.deleted && !notice.free, "L3: nobody is sent for it");
 }
 
@@ -95,7 +99,7 @@ fn what_was_answered_again_is_read_and_announced_again() {
     );
     let state = Some(row(1, 9, Status::Running, None));
     let told = asked(&mut announcer, AnnouncerEvent::Read { state });
-    let hint = HubEvent::Hint { snapshot_version: Version(9) };
+    let hint = HubEvent::Chat(ChatEvent::Hint { snapshot_version: Version(9) });
     assert_eq!(told[0], AnnouncerAction::To { chat: chat(1), event: hint }, "L1");
     let free = ReplicaEvent::Free { chat: chat(1), status: Status::Running };
     assert_eq!(told[1], AnnouncerAction::ToReplica(free), "L3");

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mainstem_machine::hub::{self, HubConfig, HubEvent, OpOutcome, Told};
+use mainstem_machine::hub::{
+    self, AudienceEvent, BusEvent, ChatEvent, DatabaseEvent, HubConfig, HubEvent, LeaseEvent, LeavingEvent,
+    ModelEvent, OpOutcome, RelayEvent, Told,
+};
 use mainstem_machine::replica::{self, Heartbeat, ReplicaConfig, ReplicaEvent, SyncResult};
 use mainstem_machine::store::Peer;
 use mainstem_machine::{
@@ -236,67 +239,86 @@ fn fault() -> impl Strategy<Value = RelayFault> {
 
 fn hub_event() -> impl Strategy<Value = HubEvent> {
     let viewers = prop_oneof![
-        (n(), resume()).prop_map(|(id, from)| HubEvent::Subscribe { subscription: SubscriptionId(id), from }),
-        n().prop_map(|id| HubEvent::Leave { subscription: SubscriptionId(id) }),
-        (n(), option::of((episode(), n()))).prop_map(|(id, position)| HubEvent::Follow {
-            follower: FollowerId(id),
-            position: position.map(|(episode, seq)| RelayPosition { episode, seq: Seq(seq) }),
-        }),
-        n().prop_map(|id| HubEvent::Unfollow { follower: FollowerId(id) }),
+        (n(), resume()).prop_map(|(id, from)| HubEvent::Audience(AudienceEvent::Subscribe {
+            subscription: SubscriptionId(id),
+            from
+        })),
+        n().prop_map(|id| HubEvent::Audience(AudienceEvent::Leave { subscription: SubscriptionId(id) })),
+        (n(), option::of((episode(), n()))).prop_map(|(id, position)| HubEvent::Audience(
+            AudienceEvent::Follow {
+                follower: FollowerId(id),
+                position: position.map(|(episode, seq)| RelayPosition { episode, seq: Seq(seq) }),
+            }
+        )),
+        n().prop_map(|id| HubEvent::Audience(AudienceEvent::Unfollow { follower: FollowerId(id) })),
     ]
     .boxed();
     let database = prop_oneof![
         (n(), any::<bool>())
-            .prop_map(|(op, established)| HubEvent::BusSubscribed { op: OpId(op), established }),
-        Just(HubEvent::BusLost),
-        n().prop_map(|version| HubEvent::Hint { snapshot_version: Version(version) }),
-        Just(HubEvent::NotFound),
-        state().prop_map(|state| HubEvent::Committed { state }),
-        (n(), outcome(option::of(snapshot())))
-            .prop_map(|(op, outcome)| HubEvent::SnapshotRead { op: OpId(op), outcome }),
+            .prop_map(|(op, established)| HubEvent::Bus(BusEvent::Subscribed { op: OpId(op), established })),
+        Just(HubEvent::Bus(BusEvent::Lost)),
+        n().prop_map(|version| HubEvent::Chat(ChatEvent::Hint { snapshot_version: Version(version) })),
+        Just(HubEvent::Chat(ChatEvent::NotFound)),
+        state().prop_map(|state| HubEvent::Chat(ChatEvent::Committed { state })),
+        (n(), outcome(option::of(snapshot()))).prop_map(|(op, outcome)| HubEvent::Database(
+            DatabaseEvent::SnapshotRead { op: OpId(op), outcome }
+        )),
         (n(), outcome(option::of(page())))
-            .prop_map(|(op, outcome)| HubEvent::PageRead { op: OpId(op), outcome }),
-        (n(), outcome(n().prop_map(Version)))
-            .prop_map(|(op, outcome)| HubEvent::HistoryLoaded { op: OpId(op), outcome }),
+            .prop_map(|(op, outcome)| HubEvent::Database(DatabaseEvent::PageRead { op: OpId(op), outcome })),
+        (n(), outcome(n().prop_map(Version))).prop_map(|(op, outcome)| HubEvent::Database(
+            DatabaseEvent::HistoryLoaded { op: OpId(op), outcome }
+        )),
         (n(), n()).prop_map(|(generation, entropy)| {
-            HubEvent::GenerationBrokeOff { generation: GenerationId(generation), entropy }
+            HubEvent::Model(ModelEvent::BrokeOff { generation: GenerationId(generation), entropy })
         }),
-        (n(), applied()).prop_map(|(op, outcome)| HubEvent::Applied { op: OpId(op), outcome }),
+        (n(), applied())
+            .prop_map(|(op, outcome)| HubEvent::Database(DatabaseEvent::Applied { op: OpId(op), outcome })),
     ]
     .boxed();
     let work = prop_oneof![
-        (state(), time(), any::<bool>()).prop_map(|(state, asked_at, has_slot)| HubEvent::Acquired {
-            state,
-            asked_at,
-            has_slot
-        }),
-        (n(), time()).prop_map(|(lease, sent_at)| HubEvent::LeaseConfirmed { lease: Lease(lease), sent_at }),
-        n().prop_map(|lease| HubEvent::LeaseLost { lease: Lease(lease) }),
-        (n(), any::<String>())
-            .prop_map(|(run, text)| HubEvent::Generated { generation: GenerationId(run), text }),
-        (n(), completion()).prop_map(|(run, completion)| HubEvent::GenerationDone {
+        (state(), time(), any::<bool>()).prop_map(|(state, asked_at, has_slot)| HubEvent::Lease(
+            LeaseEvent::Acquired { state, asked_at, has_slot }
+        )),
+        (n(), time()).prop_map(|(lease, sent_at)| HubEvent::Lease(LeaseEvent::Confirmed {
+            lease: Lease(lease),
+            sent_at
+        })),
+        n().prop_map(|lease| HubEvent::Lease(LeaseEvent::Lost { lease: Lease(lease) })),
+        (n(), any::<String>()).prop_map(|(run, text)| HubEvent::Model(ModelEvent::Generated {
+            generation: GenerationId(run),
+            text
+        })),
+        (n(), completion()).prop_map(|(run, completion)| HubEvent::Model(ModelEvent::Done {
             generation: GenerationId(run),
             completion
-        }),
+        })),
         (n(), error(), any::<bool>(), option::of(span()), n()).prop_map(
-            |(run, error, retryable, retry_after, entropy)| HubEvent::GenerationFailed {
+            |(run, error, retryable, retry_after, entropy)| HubEvent::Model(ModelEvent::Failed {
                 generation: GenerationId(run),
                 error,
                 retryable,
                 retry_after,
                 entropy,
-            }
+            })
         ),
     ]
     .boxed();
     let relay = prop_oneof![
-        (replica(), option::of(text())).prop_map(|(replica, address)| HubEvent::Located { replica, address }),
-        n().prop_map(|dial| HubEvent::Dialed { dial: DialId(dial) }),
-        (n(), frame()).prop_map(|(dial, frame)| HubEvent::Relayed { dial: DialId(dial), frame }),
-        (n(), fault()).prop_map(|(dial, fault)| HubEvent::RelayGone { dial: DialId(dial), fault }),
+        (replica(), option::of(text()))
+            .prop_map(|(replica, address)| HubEvent::Relay(RelayEvent::Located { replica, address })),
+        n().prop_map(|dial| HubEvent::Relay(RelayEvent::Dialed { dial: DialId(dial) })),
+        (n(), frame())
+            .prop_map(|(dial, frame)| HubEvent::Relay(RelayEvent::Relayed { dial: DialId(dial), frame })),
+        (n(), fault())
+            .prop_map(|(dial, fault)| HubEvent::Relay(RelayEvent::Gone { dial: DialId(dial), fault })),
     ]
     .boxed();
-    let bare = select(vec![HubEvent::Drain, HubEvent::HandOver, HubEvent::Close, HubEvent::Wake]);
+    let bare = select(vec![
+        HubEvent::Leaving(LeavingEvent::Drain),
+        HubEvent::Leaving(LeavingEvent::HandOver),
+        HubEvent::Leaving(LeavingEvent::Close),
+        HubEvent::Wake,
+    ]);
     prop_oneof![viewers, database, work, relay, bare]
 }
 

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstem_machine::hub::{Deadline, HubAction, HubConfig, HubEvent, OpOutcome, Reason};
+use mainstem_machine::hub::{
+    AudienceEvent, BusEvent, ChatEvent, DatabaseEvent, Deadline, HubAction, HubConfig, HubEvent, OpOutcome,
+    Reason, RelayEvent,
+};
 use mainstem_machine::limits::{DIAL_RETRY_DELAY, DIAL_TIMEOUT};
 use mainstem_machine::replica::{Heartbeat, ReplicaAction, ReplicaConfig, ReplicaEvent};
 use mainstem_machine::store::Peer;
@@ -77,7 +80,7 @@ impl Asker {
 }
 
 fn located(n: u128, name: &str, address: Option<&str>) -> ReplicaAction {
-    let event = HubEvent::Located { replica: id(name), address: address.map(Arc::from) };
+    let event = HubEvent::Relay(RelayEvent::Located { replica: id(name), address: address.map(Arc::from) });
     ReplicaAction::To { chat: chat(n), event }
 }
 
@@ -222,9 +225,9 @@ fn hub() -> (Hub, Vec<HubAction>) {
     };
     let mut hub = Hub::new(Time::START, Arc::new(config));
     let (subscription, from) = (SubscriptionId(1), Resume::Fresh);
-    hub.handle(Time::START, HubEvent::Subscribe { subscription, from });
+    hub.handle(Time::START, HubEvent::Audience(AudienceEvent::Subscribe { subscription, from }));
     let Some(HubAction::BusSubscribe { op }) = hub.poll_action() else { panic!("the bus comes first") };
-    hub.handle(Time::START, HubEvent::BusSubscribed { op, established: true });
+    hub.handle(Time::START, HubEvent::Bus(BusEvent::Subscribed { op, established: true }));
     let asked = read(&mut hub, Time::START, worked_on_by("b"));
     (hub, asked)
 }
@@ -243,7 +246,7 @@ fn read(hub: &mut Hub, now: Time, read: Snapshot) -> Vec<HubAction> {
 
 fn answer_read(hub: &mut Hub, now: Time, op: OpId, read: Snapshot) -> Vec<HubAction> {
     let outcome = OpOutcome::Done(Some(read));
-    act(hub, now, HubEvent::SnapshotRead { op, outcome })
+    act(hub, now, HubEvent::Database(DatabaseEvent::SnapshotRead { op, outcome }))
 }
 
 fn locate(name: &str) -> HubAction {
@@ -251,7 +254,7 @@ fn locate(name: &str) -> HubAction {
 }
 
 fn at(name: &str, address: Option<&str>) -> HubEvent {
-    HubEvent::Located { replica: id(name), address: address.map(Arc::from) }
+    HubEvent::Relay(RelayEvent::Located { replica: id(name), address: address.map(Arc::from) })
 }
 
 fn dials(n: u64, name: &str, address: &str) -> HubAction {
@@ -287,7 +290,7 @@ fn a_worker_that_cannot_be_found_is_looked_for_again_and_the_row_is_read() {
     assert_eq!(act(&mut hub, due.at, HubEvent::Wake), [locate("b")], "T5");
     // What it was told before is no answer to a question that it has not asked.
     let (mut hub, _) = self::hub();
-    act(&mut hub, after(1), HubEvent::Leave { subscription: SubscriptionId(1) });
+    act(&mut hub, after(1), HubEvent::Audience(AudienceEvent::Leave { subscription: SubscriptionId(1) }));
     assert_eq!(act(&mut hub, after(2), at("b", Some("there:1"))), [], "B2: nobody watches");
     assert_eq!(act(&mut hub, after(3), at("b", None)), [], "B2");
 }
@@ -312,7 +315,7 @@ fn the_time_that_a_dial_may_take_counts_from_the_question() {
         let state = Arc::make_mut(&mut read.state);
         (state.lease, state.snapshot_version) = (Lease(9), state.snapshot_version.next());
         let snapshot_version = state.snapshot_version;
-        let asked = act(&mut hub, due.at, HubEvent::Hint { snapshot_version });
+        let asked = act(&mut hub, due.at, HubEvent::Chat(ChatEvent::Hint { snapshot_version }));
         let [HubAction::ReadSnapshot { op, .. }] = asked[..] else { panic!("it reads: {asked:?}") };
         assert_eq!(answer_read(&mut hub, due.at, op, read), [locate("c")], "T5: at once");
     }

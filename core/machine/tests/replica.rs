@@ -6,7 +6,7 @@ mod told;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstem_machine::hub::{HubEvent, OpOutcome};
+use mainstem_machine::hub::{HubEvent, LeaseEvent, OpOutcome};
 use mainstem_machine::replica::{Heartbeat, ReplicaAction, ReplicaConfig, ReplicaEvent, SyncResult};
 use mainstem_machine::{
     ChatId, ChatState, Command, Content, Effect, OpId, ReplicaId, Status, StoreFacts, Time, WallTime,
@@ -92,7 +92,7 @@ fn an_answer_that_comes_later_than_the_next_heartbeat_still_confirms() {
     replica
         .handle(after(1200), ReplicaEvent::HeartbeatResult { op: slow, outcome: OpOutcome::Done(confirmed) });
     let sent_at = after(500);
-    let event = HubEvent::LeaseConfirmed { lease: mainstem_machine::Lease(1), sent_at };
+    let event = HubEvent::Lease(LeaseEvent::Confirmed { lease: mainstem_machine::Lease(1), sent_at });
     let confirm = ReplicaAction::To { chat: CHAT, event };
     assert!(actions(&mut replica).contains(&confirm), "S5: it counts from when it was sent");
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mainstem_machine::hub::{HubEvent, OpOutcome};
+use mainstem_machine::hub::{BusEvent, ChatEvent, DatabaseEvent, HubEvent, OpOutcome};
 use mainstem_machine::replica::{Heartbeat, ReplicaEvent};
 use mainstem_machine::{ChatState, OpId, Rejection, Version};
 use mainstem_oracles::{Answer, Evidence};
@@ -22,15 +22,23 @@ impl World {
         match (task, reply) {
             (Task::Bus, _) => self.tell_bus(node, chat, op, true),
             (Task::Snapshot(_), Reply::Snapshot(read)) => {
-                self.tell(node, chat, HubEvent::SnapshotRead { op, outcome: OpOutcome::Done(read) });
+                self.tell(
+                    node,
+                    chat,
+                    HubEvent::Database(DatabaseEvent::SnapshotRead { op, outcome: OpOutcome::Done(read) }),
+                );
             }
             (Task::Page { .. }, Reply::Page(page)) => {
-                self.tell(node, chat, HubEvent::PageRead { op, outcome: OpOutcome::Done(page) });
+                self.tell(
+                    node,
+                    chat,
+                    HubEvent::Database(DatabaseEvent::PageRead { op, outcome: OpOutcome::Done(page) }),
+                );
             }
             (Task::History, Reply::History(version)) => self.tell_history(node, chat, op, version),
             (Task::Apply(_), Reply::Applied { answer, state, .. }) => {
                 let outcome = applied(answer.err(), state);
-                self.tell(node, chat, HubEvent::Applied { op, outcome });
+                self.tell(node, chat, HubEvent::Database(DatabaseEvent::Applied { op, outcome }));
             }
             (Task::Acquire(_), Reply::Applied { answer, state, .. }) => {
                 let outcome = applied(answer.err(), state);
@@ -70,20 +78,28 @@ impl World {
 
     fn tell_bus(&mut self, node: NodeAt, chat: Option<ChatAt>, op: OpId, established: bool) {
         match chat {
-            Some(chat) => self.handle(node, chat, HubEvent::BusSubscribed { op, established }),
+            Some(chat) => self.handle(node, chat, HubEvent::Bus(BusEvent::Subscribed { op, established })),
             None => self.tell_replica(node, ReplicaEvent::BusSubscribed { op, established }),
         }
     }
 
     fn tell_history(&mut self, node: NodeAt, chat: Option<ChatAt>, op: OpId, version: Option<Version>) {
         let Some(version) = version else {
-            return self.tell(node, chat, HubEvent::HistoryLoaded { op, outcome: OpOutcome::Refused });
+            return self.tell(
+                node,
+                chat,
+                HubEvent::Database(DatabaseEvent::HistoryLoaded { op, outcome: OpOutcome::Refused }),
+            );
         };
         let open = chat.and_then(|chat| self.node(node).hubs.get_mut(&chat));
         if let Some(open) = open {
             open.histories.insert(op, version);
         }
-        self.tell(node, chat, HubEvent::HistoryLoaded { op, outcome: OpOutcome::Done(version) });
+        self.tell(
+            node,
+            chat,
+            HubEvent::Database(DatabaseEvent::HistoryLoaded { op, outcome: OpOutcome::Done(version) }),
+        );
     }
 
     /// What was committed is announced: at once here, by the bus to the others.
@@ -98,7 +114,7 @@ impl World {
         let notice = match state {
             Some(state) => {
                 if !deleted {
-                    self.handle(node, chat, HubEvent::Committed { state: state.clone() });
+                    self.handle(node, chat, HubEvent::Chat(ChatEvent::Committed { state: state.clone() }));
                 }
                 Notice::of(state, deleted)
             }
@@ -109,7 +125,7 @@ impl World {
             },
             None => return,
         };
-        self.handle(node, chat, HubEvent::Hint { snapshot_version: notice.version });
+        self.handle(node, chat, HubEvent::Chat(ChatEvent::Hint { snapshot_version: notice.version }));
         if notice.free {
             let (chat, status) = (notice.chat, notice.status);
             self.tell_replica(node, ReplicaEvent::Free { chat, status });
@@ -136,10 +152,26 @@ impl World {
         let (chat, op) = (*chat, *op);
         match task {
             Task::Bus => self.tell_bus(node, chat, op, false),
-            Task::Snapshot(_) => self.tell(node, chat, HubEvent::SnapshotRead { op, outcome: lost(unknown) }),
-            Task::Page { .. } => self.tell(node, chat, HubEvent::PageRead { op, outcome: lost(unknown) }),
-            Task::History => self.tell(node, chat, HubEvent::HistoryLoaded { op, outcome: lost(unknown) }),
-            Task::Apply(_) => self.tell(node, chat, HubEvent::Applied { op, outcome: lost(unknown) }),
+            Task::Snapshot(_) => self.tell(
+                node,
+                chat,
+                HubEvent::Database(DatabaseEvent::SnapshotRead { op, outcome: lost(unknown) }),
+            ),
+            Task::Page { .. } => self.tell(
+                node,
+                chat,
+                HubEvent::Database(DatabaseEvent::PageRead { op, outcome: lost(unknown) }),
+            ),
+            Task::History => self.tell(
+                node,
+                chat,
+                HubEvent::Database(DatabaseEvent::HistoryLoaded { op, outcome: lost(unknown) }),
+            ),
+            Task::Apply(_) => self.tell(
+                node,
+                chat,
+                HubEvent::Database(DatabaseEvent::Applied { op, outcome: lost(unknown) }),
+            ),
             Task::Acquire(_) => {
                 self.tell_replica(node, ReplicaEvent::Acquired { op, outcome: lost(unknown) })
             }

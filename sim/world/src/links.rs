@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 
-use mainstem_machine::hub::{HubEvent, Input, JoinedParts, Told};
+use mainstem_machine::hub::{
+    AudienceEvent, BusEvent, ChatEvent, HubEvent, Input, JoinedParts, RelayEvent, Told,
+};
 use mainstem_machine::replica::ReplicaEvent;
 use mainstem_machine::{DialId, FollowerId, RelayFault, RelayPosition, ReplicaId};
 use mainstem_oracles::{Evidence, FaultKind};
@@ -55,7 +57,7 @@ impl World {
     pub(crate) fn part(&mut self, node: NodeAt, chat: ChatAt) {
         let link = self.node(node).hubs.get_mut(&chat).and_then(|open| open.link.take());
         if let Some(Link { worker: Some(worker), stage: LinkStage::Following(Label(follower)), .. }) = link {
-            self.handle(worker, chat, HubEvent::Unfollow { follower });
+            self.handle(worker, chat, HubEvent::Audience(AudienceEvent::Unfollow { follower }));
         }
     }
 
@@ -94,13 +96,13 @@ impl World {
         if let Some(link) = self.link(node, chat) {
             link.stage = LinkStage::Following(Label(follower));
         }
-        self.handle(worker, chat, HubEvent::Follow { follower, position });
-        self.handle(node, chat, HubEvent::Dialed { dial });
+        self.handle(worker, chat, HubEvent::Audience(AudienceEvent::Follow { follower, position }));
+        self.handle(node, chat, HubEvent::Relay(RelayEvent::Dialed { dial }));
     }
 
     fn lose_link(&mut self, node: NodeAt, chat: ChatAt, dial: DialId, fault: RelayFault) {
         self.part(node, chat);
-        self.handle(node, chat, HubEvent::RelayGone { dial, fault });
+        self.handle(node, chat, HubEvent::Relay(RelayEvent::Gone { dial, fault }));
     }
 
     /// Whether the worker of a link has, or may have, a frame for it.
@@ -126,7 +128,7 @@ impl World {
         let Some(link) = self.link(node, chat) else { return };
         let (dial, over) = (link.dial, link.stage == LinkStage::Over);
         match link.frames.pop_front() {
-            Some(frame) => self.handle(node, chat, HubEvent::Relayed { dial, frame }),
+            Some(frame) => self.handle(node, chat, HubEvent::Relay(RelayEvent::Relayed { dial, frame })),
             None if over => self.lose_link(node, chat, dial, RelayFault::Gone),
             None => {}
         }
@@ -162,7 +164,7 @@ impl World {
                 Some(frame) => link.frames.push_back(frame),
                 None if over => {
                     link.stage = LinkStage::Over;
-                    self.handle(worker, chat, HubEvent::Unfollow { follower });
+                    self.handle(worker, chat, HubEvent::Audience(AudienceEvent::Unfollow { follower }));
                 }
                 None => link.idle = true,
             }
@@ -207,7 +209,7 @@ impl World {
         }
         let chat = chat_at(notice.chat);
         if self.node(node).hubs.get(&chat).is_some_and(|open| open.bus) {
-            self.handle(node, chat, HubEvent::Hint { snapshot_version: notice.version });
+            self.handle(node, chat, HubEvent::Chat(ChatEvent::Hint { snapshot_version: notice.version }));
         }
         if notice.free && self.node(node).work_bus {
             let (chat, status) = (notice.chat, notice.status);
@@ -248,7 +250,7 @@ impl World {
             .collect();
         let work = std::mem::take(&mut here.work_bus);
         for chat in listening {
-            self.handle(node, chat, HubEvent::BusLost);
+            self.handle(node, chat, HubEvent::Bus(BusEvent::Lost));
         }
         if work {
             self.tell_replica(node, ReplicaEvent::BusLost);

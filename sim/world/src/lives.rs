@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mainstem_machine::Time;
 use mainstem_machine::drain::{Drain, DrainAction, DrainEvent};
-use mainstem_machine::hub::HubEvent;
+use mainstem_machine::hub::{AudienceEvent, HubEvent, LeavingEvent};
 use mainstem_machine::limits::OP_TIMEOUT;
 use mainstem_machine::replica::{Replica, ReplicaConfig, ReplicaEvent};
 use mainstem_oracles::{Evidence, FaultKind, Guarantee, Life as Lived, RunEnd, StreamEnd};
@@ -87,7 +87,11 @@ impl World {
             if let Some(link) = open.link
                 && let (Some(worker), LinkStage::Following(follower)) = (link.worker, link.stage)
             {
-                self.handle(worker, chat, HubEvent::Unfollow { follower: follower.0 });
+                self.handle(
+                    worker,
+                    chat,
+                    HubEvent::Audience(AudienceEvent::Unfollow { follower: follower.0 }),
+                );
             }
         }
         for operation in operations {
@@ -186,7 +190,7 @@ impl World {
                 Some(DrainAction::ToReplica(event)) => self.tell_replica(node, event),
                 Some(DrainAction::ToHubs(event)) => {
                     self.tell_hubs(node, &event);
-                    if event == HubEvent::Close {
+                    if event == HubEvent::Leaving(LeavingEvent::Close) {
                         self.cut_streams(node, StreamEnd::Leaving);
                     }
                 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mainstem_machine::hub::HubEvent;
+use mainstem_machine::hub::{HubEvent, ModelEvent};
 use mainstem_machine::{Completion, FinishReason, RunError, Usage};
 use mainstem_oracles::{Evidence, FaultKind, RunEnd};
 
@@ -25,7 +25,7 @@ impl World {
         let (generation, run) = (model.generation, model.run.0);
         self.state.budget.parts -= 1;
         self.observe(Evidence::RunSaid { run, text: text.clone() });
-        self.handle(node, chat, HubEvent::Generated { generation, text });
+        self.handle(node, chat, HubEvent::Model(ModelEvent::Generated { generation, text }));
     }
 
     fn take_model(&mut self, node: NodeAt, chat: ChatAt) -> Option<Model> {
@@ -43,7 +43,11 @@ impl World {
             usage: (!model.parts.is_multiple_of(2)).then_some(usage),
         };
         self.observe(Evidence::RunEnded { run: model.run.0, how: RunEnd::Done(completion) });
-        self.handle(node, chat, HubEvent::GenerationDone { generation: model.generation, completion });
+        self.handle(
+            node,
+            chat,
+            HubEvent::Model(ModelEvent::Done { generation: model.generation, completion }),
+        );
     }
 
     /// A model fails.
@@ -64,7 +68,8 @@ impl World {
         self.observe(Evidence::RunEnded { run: model.run.0, how: RunEnd::Failed });
         let error = RunError { code: "model_failed".into(), message: "as it was chosen".into() };
         let (generation, entropy) = (model.generation, self.next_entropy());
-        let failed = HubEvent::GenerationFailed { generation, error, retryable, retry_after, entropy };
+        let failed =
+            HubEvent::Model(ModelEvent::Failed { generation, error, retryable, retry_after, entropy });
         self.handle(node, chat, failed);
     }
 }

@@ -1,6 +1,6 @@
 //! Whoever asks for what belongs to another user, and users who ask for the same twice.
 
-use mainstem_machine::hub::{HubEvent, Input, JoinedParts, Told};
+use mainstem_machine::hub::{AudienceEvent, HubEvent, Input, JoinedParts, Told};
 use mainstem_machine::{Command, Resume, SubscriptionId};
 use mainstem_oracles::{Begin, Evidence, FaultKind, Name, StreamEnd, StreamId};
 
@@ -97,7 +97,11 @@ impl World {
         let config = here.config.clone();
         let open = here.hubs.entry(chat).or_insert_with(|| Hashed::new(Open::new(now, config)));
         let subscription = SubscriptionId(open.next_id());
-        self.handle(node, chat, HubEvent::Subscribe { subscription, from: Resume::Fresh });
+        self.handle(
+            node,
+            chat,
+            HubEvent::Audience(AudienceEvent::Subscribe { subscription, from: Resume::Fresh }),
+        );
         self.settle();
         if let Some(open) = self.node(node).hubs.get_mut(&chat) {
             let input = Input { at: now, what: Told::NextEvent(subscription) };
@@ -109,6 +113,6 @@ impl World {
                 self.observe(Evidence::Saw { stream, event });
             }
         }
-        self.handle(node, chat, HubEvent::Leave { subscription });
+        self.handle(node, chat, HubEvent::Audience(AudienceEvent::Leave { subscription }));
     }
 }

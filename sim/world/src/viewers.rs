@@ -1,6 +1,6 @@
 //! Viewers, and their streams.
 
-use mainstem_machine::hub::{HubEvent, Input, Told as Heard};
+use mainstem_machine::hub::{AudienceEvent, HubEvent, Input, Told as Heard};
 use mainstem_machine::{Ending, SubscriptionId};
 use mainstem_oracles::{Begin, Evidence, FaultKind, StreamEnd};
 
@@ -51,7 +51,7 @@ impl World {
                 None
             }
         };
-        self.handle(node, chat, HubEvent::Subscribe { subscription, from: resume });
+        self.handle(node, chat, HubEvent::Audience(AudienceEvent::Subscribe { subscription, from: resume }));
     }
 
     /// A viewer's stream is sent its next event. `lost`: it breaks before the event comes.
@@ -135,6 +135,6 @@ impl World {
         let Some(Stream { on, subscription, id, .. }) = viewer.stream.take() else { return };
         self.note(Told::Happened, || (at.to_string(), format!("its stream ends: {how:?}")));
         self.observe(Evidence::StreamEnded { stream: id.0, how });
-        self.handle(on, chat, HubEvent::Leave { subscription });
+        self.handle(on, chat, HubEvent::Audience(AudienceEvent::Leave { subscription }));
     }
 }

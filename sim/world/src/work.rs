@@ -1,7 +1,7 @@
 //! What the machines ask for: carried out in order, or begun as an operation.
 
 use mainstem_machine::OpId;
-use mainstem_machine::hub::{HubAction, HubEvent, Output};
+use mainstem_machine::hub::{HubAction, HubEvent, LeaseEvent, Output};
 use mainstem_machine::replica::{self, ReplicaAction, ReplicaEvent};
 use mainstem_machine::store::Request;
 use mainstem_oracles::{Evidence, Operation as Operated, RunEnd};
@@ -168,7 +168,7 @@ impl World {
             ReplicaAction::LookUp { op } => self.begin(node, None, op, Task::LookUp),
             ReplicaAction::To { chat, event } => {
                 let (chat, now) = (chat_at(chat), self.local(node));
-                if let HubEvent::Acquired { state, .. } = &event {
+                if let HubEvent::Lease(LeaseEvent::Acquired { state, .. }) = &event {
                     let here = self.node(node);
                     let config = here.config.clone();
                     let open = here

@@ -7,7 +7,7 @@ use core::fmt;
 
 use bytes::Bytes;
 
-use super::event::{Deadline, Reason};
+use super::action::{Deadline, Reason};
 use super::joined_parts::JoinedParts;
 use crate::limits::{EPISODE_RETENTION, EPISODES_BYTES_MAX, EPISODES_MAX, JOINED_PART_BYTES_MAX};
 use crate::marks::sometimes;

@@ -1,4 +1,4 @@
-//! The events that a hub handles, and the actions that it asks for.
+//! The events that a hub handles, each in an enum of its kind.
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -6,9 +6,9 @@ use core::time::Duration;
 
 use crate::replica::ReplicaEvent;
 use crate::{
-    CachedVersions, ChatId, ChatState, Command, Completion, DialId, Episode, FollowerId, GenerationId, Lease,
-    MessageId, OpId, Page, Rejection, RelayFault, RelayFrame, RelayPosition, ReplicaId, Resume, RunError,
-    Snapshot, SubscriptionId, Time, Version,
+    ChatId, ChatState, Completion, DialId, FollowerId, GenerationId, Lease, OpId, Page, Rejection,
+    RelayFault, RelayFrame, RelayPosition, ReplicaId, Resume, RunError, Snapshot, SubscriptionId, Time,
+    Version,
 };
 
 /// The outcome of an operation.
@@ -27,6 +27,30 @@ pub enum OpOutcome<T> {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum HubEvent {
+    /// Who watches or follows, and who does not any more.
+    Audience(AudienceEvent),
+    /// The subscription to the chat's notices.
+    Bus(BusEvent),
+    /// What is heard of the chat: it may be newer than what is known here.
+    Chat(ChatEvent),
+    /// The outcome of an operation on the database.
+    Database(DatabaseEvent),
+    /// What the database says of this replica's lease of the chat.
+    Lease(LeaseEvent),
+    /// What comes of a dial, and by the relay that it leads to.
+    Relay(RelayEvent),
+    /// What a run of the model says.
+    Model(ModelEvent),
+    /// The replica goes away.
+    Leaving(LeavingEvent),
+    /// A deadline may have come.
+    Wake,
+}
+
+/// Who watches or follows, and who does not any more.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum AudienceEvent {
     /// A viewer came. The id was not used before in this hub.
     Subscribe {
         /// Names the viewer from now on.
@@ -51,16 +75,27 @@ pub enum HubEvent {
         /// Which follower.
         follower: FollowerId,
     },
+}
 
-    /// The answer to [`HubAction::BusSubscribe`].
-    BusSubscribed {
+/// The subscription to the chat's notices.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum BusEvent {
+    /// The answer to [`HubAction::BusSubscribe`](super::HubAction::BusSubscribe).
+    Subscribed {
         /// The operation that this is the outcome of.
         op: OpId,
         /// Whether the subscription is in force.
         established: bool,
     },
     /// The subscription to the bus has ended: notices may have been missed.
-    BusLost,
+    Lost,
+}
+
+/// What is heard of the chat: it may be newer than what is known here.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum ChatEvent {
     /// The chat has changed, up to this version: by the bus or by the periodic sync.
     Hint {
         /// The newest version heard of.
@@ -74,36 +109,46 @@ pub enum HubEvent {
         /// The row after the change.
         state: Arc<ChatState>,
     },
+}
 
-    /// The answer to [`HubAction::ReadSnapshot`]: `Done(None)` if there is no such chat.
+/// The outcome of an operation on the database.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum DatabaseEvent {
+    /// The answer to [`HubAction::ReadSnapshot`](super::HubAction::ReadSnapshot): `Done(None)` if there is no such chat.
     SnapshotRead {
         /// The operation that this is the outcome of.
         op: OpId,
         /// How it came out.
         outcome: OpOutcome<Option<Snapshot>>,
     },
-    /// The answer to [`HubAction::ReadPage`]: `Done(None)` if there is no such chat.
+    /// The answer to [`HubAction::ReadPage`](super::HubAction::ReadPage): `Done(None)` if there is no such chat.
     PageRead {
         /// The operation that this is the outcome of.
         op: OpId,
         /// How it came out.
         outcome: OpOutcome<Option<Page>>,
     },
-    /// The answer to [`HubAction::LoadHistory`]: the version of the history that was loaded.
+    /// The answer to [`HubAction::LoadHistory`](super::HubAction::LoadHistory): the version of the history that was loaded.
     HistoryLoaded {
         /// The operation that this is the outcome of.
         op: OpId,
         /// How it came out.
         outcome: OpOutcome<Version>,
     },
-    /// The answer to [`HubAction::Apply`]: the state after it, or why it was rejected.
+    /// The answer to [`HubAction::Apply`](super::HubAction::Apply): the state after it, or why it was rejected.
     Applied {
         /// The operation that this is the outcome of.
         op: OpId,
         /// How it came out.
         outcome: OpOutcome<Result<Arc<ChatState>, Rejection>>,
     },
+}
 
+/// What the database says of this replica's lease of the chat.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum LeaseEvent {
     /// This replica acquired the chat. `asked_at` is when it asked. Without `has_slot`, it has no slot for a
     /// run and may only finish an interruption.
     Acquired {
@@ -115,18 +160,23 @@ pub enum HubEvent {
         has_slot: bool,
     },
     /// The database confirmed the lease to a heartbeat that was sent at `sent_at`.
-    LeaseConfirmed {
+    Confirmed {
         /// Which lease.
         lease: Lease,
         /// The lease counts from then.
         sent_at: Time,
     },
     /// The database says that the lease is not this replica's any more.
-    LeaseLost {
+    Lost {
         /// Which lease.
         lease: Lease,
     },
+}
 
+/// What comes of a dial, and by the relay that it leads to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum RelayEvent {
     /// The answer to [`ReplicaEvent::Locate`].
     Located {
         /// Which replica.
@@ -147,13 +197,18 @@ pub enum HubEvent {
         frame: RelayFrame,
     },
     /// A dial failed, or a relay ended.
-    RelayGone {
+    Gone {
         /// Which dial.
         dial: DialId,
         /// Why.
         fault: RelayFault,
     },
+}
 
+/// What a run of the model says.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum ModelEvent {
     /// The model said something.
     Generated {
         /// Which run.
@@ -162,14 +217,14 @@ pub enum HubEvent {
         text: String,
     },
     /// The model has ended its answer.
-    GenerationDone {
+    Done {
         /// Which run.
         generation: GenerationId,
         /// What the model says of its end.
         completion: Completion,
     },
     /// The model's run failed.
-    GenerationFailed {
+    Failed {
         /// Which run.
         generation: GenerationId,
         /// Why.
@@ -181,23 +236,25 @@ pub enum HubEvent {
         /// What the delay before the next attempt is spread by.
         entropy: u64,
     },
-
     /// The model's run ended without an end.
-    GenerationBrokeOff {
+    BrokeOff {
         /// Which run.
         generation: GenerationId,
         /// What the delay before the next attempt is spread by.
         entropy: u64,
     },
+}
 
+/// The replica goes away.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum LeavingEvent {
     /// Finish what runs; begin nothing new here.
     Drain,
     /// The grace period of the drain is over: hand over what still runs, at once.
     HandOver,
     /// The replica is shutting down: all streams end.
     Close,
-    /// A deadline may have come.
-    Wake,
 }
 
 impl HubEvent {
@@ -205,126 +262,10 @@ impl HubEvent {
     /// none, and is nobody's if there is none.
     pub fn unless_opened(&self, chat: ChatId) -> Option<ReplicaEvent> {
         match self {
-            Self::Acquired { state, .. } => Some(ReplicaEvent::RunnerGone { chat, lease: state.lease }),
+            Self::Lease(LeaseEvent::Acquired { state, .. }) => {
+                Some(ReplicaEvent::RunnerGone { chat, lease: state.lease })
+            }
             _ => None,
         }
     }
-}
-
-/// What a hub asks for. Each operation is answered by the event that names its `op`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum HubAction {
-    /// Subscribe to the chat's notices. Answered by [`HubEvent::BusSubscribed`].
-    BusSubscribe {
-        /// Names the operation.
-        op: OpId,
-    },
-    /// The subscription is of no use any more.
-    BusUnsubscribe,
-    /// Read the chat. Answered by [`HubEvent::SnapshotRead`].
-    ReadSnapshot {
-        /// Names the operation.
-        op: OpId,
-        /// What the hub has already and need not be sent again.
-        cached: Option<CachedVersions>,
-    },
-    /// The messages after `after`, up to and with `until`, as many as fit a page.
-    ReadPage {
-        /// Names the operation.
-        op: OpId,
-        /// The messages after this one.
-        after: MessageId,
-        /// Up to and with this one.
-        until: MessageId,
-    },
-    /// Read the whole history, all of one version (as [`HistoryLoad`](crate::history::HistoryLoad) does), and keep it
-    /// at hand for a `Start` that names this operation, until a `DropHistory` does.
-    LoadHistory {
-        /// Names the operation.
-        op: OpId,
-    },
-    /// What this operation loaded is of no use any more.
-    DropHistory {
-        /// The operation that loaded it.
-        op: OpId,
-    },
-    /// Apply a command and commit it. Answered by [`HubEvent::Applied`].
-    Apply {
-        /// Names the operation.
-        op: OpId,
-        /// The command.
-        command: Command,
-    },
-    /// Follow what `worker` generates. Answered by `Dialed` or `RelayGone`, unless closed before.
-    Dial {
-        /// Names the dial, and the relay that comes of it.
-        dial: DialId,
-        /// Whom to dial.
-        worker: ReplicaId,
-        /// Where it is reached, `host:port`.
-        address: Arc<str>,
-        /// What the hub has already.
-        position: Option<RelayPosition>,
-    },
-    /// Abort the dial or the relay. No more of its events are delivered.
-    CloseDial {
-        /// Which one.
-        dial: DialId,
-    },
-    /// Run the model over the history that `history` loaded.
-    Start {
-        /// Names the run.
-        generation: GenerationId,
-        /// What the run generates.
-        episode: Episode,
-        /// The model that the chat names.
-        model: Option<Arc<str>>,
-        /// The operation that loaded the history.
-        history: OpId,
-    },
-    /// Stop the model's run. Nothing of it is told any more.
-    Cancel {
-        /// Which run.
-        generation: GenerationId,
-    },
-    /// Tell this replica's own machine.
-    ToReplica(ReplicaEvent),
-}
-
-/// Why a machine wants to be woken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Reason {
-    /// To subscribe to the bus again, or to wait no longer for the answer.
-    BusRetry,
-    /// To try a read again.
-    ReadRetry,
-    /// A dial was not answered in time.
-    DialTimeout,
-    /// To dial again.
-    DialRetry,
-    /// To go on after an operation that failed.
-    RunnerRetry,
-    /// The next attempt of a failed generation is due.
-    GenerationRetry,
-    /// The lease expires by this replica's own clock.
-    LeaseRunsOut,
-    /// An episode that has ended need not be kept any longer.
-    EpisodeRetention,
-    /// Nobody has cared for the hub for a while.
-    HubRetention,
-    /// Leases are to be renewed, or a heartbeat's answer is overdue.
-    Heartbeat,
-    /// The periodic sync is due, or its answer is overdue.
-    Sync,
-    /// To acquire again after a failure.
-    AcquireRetry,
-}
-
-/// When a machine wants to be woken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Deadline {
-    /// When.
-    pub at: Time,
-    /// Why.
-    pub reason: Reason,
 }

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::event::HubAction;
+use super::action::HubAction;
 use crate::OpId;
 use crate::limits::ACTIONS_MAX;
 

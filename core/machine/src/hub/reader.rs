@@ -1,7 +1,7 @@
 //! Reads of the chat's snapshot: at most one in flight, and another after it if it was requested in the
 //! meantime.
 
-use super::event::{Deadline, HubAction, Reason};
+use super::action::{Deadline, HubAction, Reason};
 use super::outbox::Outbox;
 use crate::backoff::Backoff;
 use crate::{CachedVersions, OpId, Time, Version};

@@ -5,7 +5,7 @@
 
 use alloc::sync::Arc;
 
-use super::event::{Deadline, HubAction, Reason};
+use super::action::{Deadline, HubAction, Reason};
 use super::outbox::Outbox;
 use crate::limits::{DIAL_RETRY_DELAY, DIAL_TIMEOUT};
 use crate::marks::sometimes;

@@ -9,8 +9,9 @@ use alloc::sync::Arc;
 use core::time::Duration;
 
 use super::HubConfig;
+use super::action::{Deadline, HubAction, Reason};
 use super::episodes::{Episodes, Source};
-use super::event::{Deadline, HubAction, OpOutcome, Reason};
+use super::event::OpOutcome;
 use super::outbox::Outbox;
 use super::reader::{ReadMark, Reader};
 use crate::backoff::{Backoff, retry_delay};

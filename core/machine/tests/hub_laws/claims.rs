@@ -4,7 +4,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstem_machine::hub::{HubAction, HubConfig, HubEvent, JoinedParts, OpOutcome};
+use mainstem_machine::hub::{
+    AudienceEvent, DatabaseEvent, HubAction, HubConfig, HubEvent, JoinedParts, LeavingEvent, OpOutcome,
+    RelayEvent,
+};
 use mainstem_machine::limits::{FOLLOWERS_MAX, PAGE_READS_MAX, SUBSCRIPTIONS_MAX, TAIL_MESSAGES_MAX};
 use mainstem_machine::{
     Body, Cursor, Ending, FollowerId, MessageId, RelayFault, ReplicaId, Resume, SubscriptionId, Time, Version,
@@ -116,7 +119,7 @@ fn a_peer_that_denies_our_credentials_is_not_asked_again() {
     let connection = &mut world.nodes[0].connections[0];
     connection.link = Link::Closed;
     let dial = connection.dial;
-    world.handle(0, HubEvent::RelayGone { dial, fault: RelayFault::Denied });
+    world.handle(0, HubEvent::Relay(RelayEvent::Gone { dial, fault: RelayFault::Denied }));
     for _ in 0..30 {
         world.flow();
         world.pass();
@@ -133,7 +136,7 @@ fn a_peer_that_denies_our_credentials_is_not_asked_again() {
 fn a_hub_that_is_closed_ends_its_streams() {
     let mut world = World::new(false);
     [viewer(0), Step::Flow].into_iter().for_each(|step| world.take(step));
-    world.handle(0, HubEvent::Close);
+    world.handle(0, HubEvent::Leaving(LeavingEvent::Close));
     assert_eq!(world.nodes[0].hub.as_ref().and_then(|hub| hub.ending()), Some(Ending::Leaving));
 }
 
@@ -190,12 +193,12 @@ fn told_before_and_after_a_read(world: &World, from: Resume) -> (Option<Body>, O
     let now = world.now;
     let mut hub = world.nodes[0].hub.clone().expect("it has a viewer");
     let (subscription, joined) = (SubscriptionId(1_000), &mut JoinedParts::default());
-    hub.handle(now, HubEvent::Subscribe { subscription, from });
+    hub.handle(now, HubEvent::Audience(AudienceEvent::Subscribe { subscription, from }));
     assert_eq!(actions(&mut hub), 0, "L4: what is cached is good enough, unless the viewer knows more");
     let before = hub.next_event(now, subscription, joined);
     if let Some(HubAction::ReadSnapshot { op, cached }) = hub.poll_action() {
         let outcome = OpOutcome::Done(world.database.snapshot(cached));
-        hub.handle(now, HubEvent::SnapshotRead { op, outcome });
+        hub.handle(now, HubEvent::Database(DatabaseEvent::SnapshotRead { op, outcome }));
         actions(&mut hub);
     }
     let after = hub.next_event(now, subscription, joined);
@@ -256,23 +259,29 @@ fn viewers_and_followers_are_bounded_and_leave_nothing_behind() {
     for n in 0..SUBSCRIPTIONS_MAX as u64 {
         assert!(hub.has_capacity_for_viewer());
         let subscription = SubscriptionId(n);
-        hub.handle(Time::START, HubEvent::Subscribe { subscription, from: Resume::Fresh });
+        hub.handle(
+            Time::START,
+            HubEvent::Audience(AudienceEvent::Subscribe { subscription, from: Resume::Fresh }),
+        );
         assert!(actions(&mut hub) <= 1, "L4: viewers share what they wait for");
     }
     assert!(!hub.has_capacity_for_viewer(), "B1");
     for n in 0..FOLLOWERS_MAX as u64 {
         assert!(hub.has_capacity_for_follower());
-        hub.handle(Time::START, HubEvent::Follow { follower: FollowerId(n), position: None });
+        hub.handle(
+            Time::START,
+            HubEvent::Audience(AudienceEvent::Follow { follower: FollowerId(n), position: None }),
+        );
         actions(&mut hub);
     }
     assert!(!hub.has_capacity_for_follower(), "B1");
     hub.assert_invariants();
     for n in 0..SUBSCRIPTIONS_MAX as u64 {
-        hub.handle(Time::START, HubEvent::Leave { subscription: SubscriptionId(n) });
+        hub.handle(Time::START, HubEvent::Audience(AudienceEvent::Leave { subscription: SubscriptionId(n) }));
         actions(&mut hub);
     }
     for n in 0..FOLLOWERS_MAX as u64 {
-        hub.handle(Time::START, HubEvent::Unfollow { follower: FollowerId(n) });
+        hub.handle(Time::START, HubEvent::Audience(AudienceEvent::Unfollow { follower: FollowerId(n) }));
         actions(&mut hub);
     }
     while !hub.is_finished() {
@@ -292,7 +301,7 @@ fn however_many_viewers_want_a_page_few_are_read_at_once() {
     let mut reads = 0;
     for n in 100..200 {
         let subscription = SubscriptionId(n);
-        hub.handle(now, HubEvent::Subscribe { subscription, from: Resume::Fresh });
+        hub.handle(now, HubEvent::Audience(AudienceEvent::Subscribe { subscription, from: Resume::Fresh }));
         reads += actions(hub);
         assert_eq!(hub.next_event(now, subscription, &mut JoinedParts::default()), None);
         reads += std::iter::from_fn(|| hub.poll_action())
@@ -311,5 +320,5 @@ fn a_read_answered_twice_moves_nothing() {
     let Pending::Snapshot { op, .. } = world.nodes[0].pending[0] else { panic!("a read is under way") };
     world.take(Step::Settle { node: 0 });
     let outcome = OpOutcome::Done(None);
-    world.handle_in_vain(0, HubEvent::SnapshotRead { op, outcome });
+    world.handle_in_vain(0, HubEvent::Database(DatabaseEvent::SnapshotRead { op, outcome }));
 }

@@ -1,7 +1,9 @@
 //! The driver of the hubs: passes events in, carries out actions, and delivers answers. It also checks the
 //! hub after each event.
 
-use mainstem_machine::hub::{HubAction, HubEvent, JoinedParts, OpOutcome};
+use mainstem_machine::hub::{
+    AudienceEvent, BusEvent, DatabaseEvent, HubAction, HubEvent, JoinedParts, OpOutcome, RelayEvent,
+};
 use mainstem_machine::replica::ReplicaEvent;
 use mainstem_machine::{Command, DialId, OpId, ReplicaId};
 
@@ -72,11 +74,11 @@ impl World {
             let left: Vec<_> = left.collect();
             self.nodes[at].forget_hub();
             for (peer, follower) in left {
-                self.handle(peer, HubEvent::Unfollow { follower });
+                self.handle(peer, HubEvent::Audience(AudienceEvent::Unfollow { follower }));
             }
         } else if let Some(replica) = sought {
             let address = Some(address_of(&replica).into());
-            self.handle(at, HubEvent::Located { replica, address });
+            self.handle(at, HubEvent::Relay(RelayEvent::Located { replica, address }));
         } else if !self.viewers.iter().any(|viewer| viewer.node == at) {
             assert_eq!(self.nodes[at].open_connections(), 0, "B2: nobody watches, and a relay is left");
         }
@@ -257,18 +259,24 @@ impl World {
                 let established = matches!(how, How::Done);
                 self.nodes[node].established = established;
                 self.nodes[node].missed = false;
-                HubEvent::BusSubscribed { op, established }
+                HubEvent::Bus(BusEvent::Subscribed { op, established })
             }
-            Pending::Snapshot { op, read, .. } => HubEvent::SnapshotRead { op, outcome: outcome(read, how) },
-            Pending::Page { op, read, .. } => HubEvent::PageRead { op, outcome: outcome(read, how) },
+            Pending::Snapshot { op, read, .. } => {
+                HubEvent::Database(DatabaseEvent::SnapshotRead { op, outcome: outcome(read, how) })
+            }
+            Pending::Page { op, read, .. } => {
+                HubEvent::Database(DatabaseEvent::PageRead { op, outcome: outcome(read, how) })
+            }
             Pending::History { op, read } => {
                 let outcome = outcome(read, how);
                 if let OpOutcome::Done(version) = &outcome {
                     self.nodes[node].histories.insert(op, *version);
                 }
-                HubEvent::HistoryLoaded { op, outcome }
+                HubEvent::Database(DatabaseEvent::HistoryLoaded { op, outcome })
             }
-            Pending::Apply { op, done, .. } => HubEvent::Applied { op, outcome: outcome(done, how) },
+            Pending::Apply { op, done, .. } => {
+                HubEvent::Database(DatabaseEvent::Applied { op, outcome: outcome(done, how) })
+            }
         };
         self.handle(node, event);
     }

@@ -1,6 +1,6 @@
 //! What a follower and the worker that it follows do at moments that random steps seldom meet, claim by claim.
 
-use mainstem_machine::hub::HubEvent;
+use mainstem_machine::hub::{AudienceEvent, ChatEvent, HubEvent, LeaseEvent, LeavingEvent, RelayEvent};
 use mainstem_machine::{Episode, FollowerId, Lease, RelayFrame, Seq};
 
 use crate::node::{Link, Pending};
@@ -25,7 +25,7 @@ fn world(steps: &[Step]) -> World {
 /// and with them.
 fn sends_away(steps: &[Step], settled: bool) -> bool {
     let mut world = world(steps);
-    world.handle(0, HubEvent::Follow { follower: FOLLOWER, position: None });
+    world.handle(0, HubEvent::Audience(AudienceEvent::Follow { follower: FOLLOWER, position: None }));
     if settled {
         world.take(Step::Settle { node: 0 });
     }
@@ -50,9 +50,9 @@ fn a_follower_that_left_and_one_of_a_hub_that_ends_wait_for_nothing() {
     let mut world = world(&[WORK]);
     let is_over = |world: &World| world.nodes[0].hub.as_ref().map(|hub| hub.is_over_for(FOLLOWER));
     assert_eq!(is_over(&world), Some(true), "B2: it never came");
-    world.handle(0, HubEvent::Follow { follower: FOLLOWER, position: None });
+    world.handle(0, HubEvent::Audience(AudienceEvent::Follow { follower: FOLLOWER, position: None }));
     assert_eq!(is_over(&world), Some(false));
-    world.handle(0, HubEvent::Close);
+    world.handle(0, HubEvent::Leaving(LeavingEvent::Close));
     assert_eq!(is_over(&world), Some(true), "B2: all streams end");
 }
 
@@ -62,8 +62,8 @@ fn a_follower_that_left_and_one_of_a_hub_that_ends_wait_for_nothing() {
 fn a_follower_that_came_during_the_last_read_of_a_run_is_sent_away_at_its_end() {
     let mut world = world(&[WORK, PART]);
     let lease = world.database.state().lease;
-    world.handle(0, HubEvent::LeaseLost { lease });
-    world.handle(0, HubEvent::Follow { follower: FOLLOWER, position: None });
+    world.handle(0, HubEvent::Lease(LeaseEvent::Lost { lease }));
+    world.handle(0, HubEvent::Audience(AudienceEvent::Follow { follower: FOLLOWER, position: None }));
     world.take(Step::Finish { node: 0 });
     assert_eq!(
         world.nodes[0].pending.iter().map(Pending::name).collect::<Vec<_>>(),
@@ -106,7 +106,7 @@ fn a_worker_that_knows_more_than_its_follower_prompts_a_read_and_no_other_frame_
         assert!(world.nodes[1].pending.is_empty());
         let dial = world.nodes[1].connections[0].dial;
         let present = world.database.state().present_episode();
-        world.handle(1, HubEvent::Relayed { dial, frame: frame(present) });
+        world.handle(1, HubEvent::Relay(RelayEvent::Relayed { dial, frame: frame(present) }));
         world.nodes[1].pending.iter().map(Pending::name).collect::<Vec<_>>()
     };
     let ahead = |episode: Episode| opened(Episode { attempt: episode.attempt + 1, ..episode });
@@ -127,7 +127,10 @@ fn what_was_relayed_before_something_that_makes_no_sense_is_asked_for_again() {
     let parts = vec![b"\xff".as_slice().into()];
     world.handle(
         1,
-        HubEvent::Relayed { dial, frame: RelayFrame::Parts { episode, first_seq: Seq(2), parts } },
+        HubEvent::Relay(RelayEvent::Relayed {
+            dial,
+            frame: RelayFrame::Parts { episode, first_seq: Seq(2), parts },
+        }),
     );
     assert_eq!(world.nodes[1].connections[0].link, Link::Closed);
     while world.nodes[1].connections.len() == 1 {
@@ -139,7 +142,7 @@ fn what_was_relayed_before_something_that_makes_no_sense_is_asked_for_again() {
 #[test]
 fn what_was_generated_under_a_lease_that_is_lost_is_relayed_to_nobody() {
     let mut world = world(&[WORK, PART]);
-    world.handle(0, HubEvent::Follow { follower: FOLLOWER, position: None });
+    world.handle(0, HubEvent::Audience(AudienceEvent::Follow { follower: FOLLOWER, position: None }));
     [Step::Jump, Step::Rival(Rival::Acquire), Step::Sync { node: 0 }, Step::Settle { node: 0 }]
         .into_iter()
         .for_each(|step| world.take(step));
@@ -157,7 +160,7 @@ fn a_row_without_new_messages_need_not_be_read_again() {
         world.take(step);
         world.take(Step::DropHints { node: 0 });
         let state = world.database.state().clone();
-        world.handle(0, HubEvent::Committed { state });
+        world.handle(0, HubEvent::Chat(ChatEvent::Committed { state }));
         let known = world.nodes[0].hub.as_ref().map(|hub| hub.snapshot_version());
         (known == Some(world.database.state().snapshot_version), world.nodes[0].pending.len())
     };

@@ -24,7 +24,7 @@ mod withstood;
 mod work;
 mod world;
 
-use mainstem_machine::hub::{HubAction, HubEvent};
+use mainstem_machine::hub::{DatabaseEvent, HubAction, HubEvent, LeaseEvent};
 use mainstem_machine::{Body, StreamEvent};
 
 fn word<T, E: std::fmt::Debug>(result: &Result<T, E>) -> String {
@@ -41,15 +41,21 @@ fn event(event: &StreamEvent) -> String {
 
 fn describe(event: &HubEvent) -> String {
     match event {
-        HubEvent::SnapshotRead { op, outcome: mainstem_machine::hub::OpOutcome::Done(Some(snapshot)) } => {
+        HubEvent::Database(DatabaseEvent::SnapshotRead {
+            op,
+            outcome: mainstem_machine::hub::OpOutcome::Done(Some(snapshot)),
+        }) => {
             let state = &snapshot.state;
             let (version, worker) = (state.snapshot_version, &state.worker);
             format!("read {op}: {version}, {:?} {:?}, {worker:?}", state.status, state.live_episode())
         }
-        HubEvent::Applied { op, outcome: mainstem_machine::hub::OpOutcome::Done(done) } => {
+        HubEvent::Database(DatabaseEvent::Applied {
+            op,
+            outcome: mainstem_machine::hub::OpOutcome::Done(done),
+        }) => {
             format!("applied {op}: {}", word(done))
         }
-        HubEvent::Acquired { state, .. } => format!("acquired {:?}", state.lease),
+        HubEvent::Lease(LeaseEvent::Acquired { state, .. }) => format!("acquired {:?}", state.lease),
         other => format!("{other:?}"),
     }
 }

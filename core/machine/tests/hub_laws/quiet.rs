@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstem_machine::hub::{Deadline, HubAction, HubConfig, HubEvent, OpOutcome, Reason};
+use mainstem_machine::hub::{
+    AudienceEvent, BusEvent, ChatEvent, DatabaseEvent, Deadline, HubAction, HubConfig, HubEvent, OpOutcome,
+    Reason,
+};
 use mainstem_machine::limits::{BUS_SUBSCRIBE_TIMEOUT, HUB_RETENTION, OP_RETRY_DELAY_MIN};
 use mainstem_machine::replica::ReplicaEvent;
 use mainstem_machine::{Ending, ReplicaId, Resume, SubscriptionId};
@@ -34,7 +37,7 @@ fn what_there_is_to_tell_is_announced_once_and_not_before_nor_forgotten() {
     hub.handle(world.now, HubEvent::Wake);
     assert!(!hub.take_news(), "L4: nothing happened");
     let (subscription, from) = (SubscriptionId(1_000), Resume::Fresh);
-    hub.handle(world.now, HubEvent::Subscribe { subscription, from });
+    hub.handle(world.now, HubEvent::Audience(AudienceEvent::Subscribe { subscription, from }));
     actions(&mut hub);
     hub.handle(world.now, HubEvent::Wake);
     assert!(hub.take_news(), "L1: who came is told something");
@@ -62,7 +65,7 @@ fn a_hub_is_kept_for_the_retention_time_after_its_last_viewer_and_no_longer() {
 fn a_chat_that_a_sync_did_not_find_is_read_and_gone_only_if_the_read_finds_none_either() {
     for gone in [false, true] {
         let mut world = world(&[VIEWER, Step::Flow]);
-        world.handle(0, HubEvent::NotFound);
+        world.handle(0, HubEvent::Chat(ChatEvent::NotFound));
         let reads = |world: &World| world.nodes[0].pending.iter().filter(is_read).count();
         assert_eq!(reads(&world), 1, "L1: it is read");
         assert_eq!(
@@ -76,7 +79,7 @@ fn a_chat_that_a_sync_did_not_find_is_read_and_gone_only_if_the_read_finds_none_
         if gone {
             world.database.rows = mainstem_rows::Rows::new(LEASE_TTL);
         }
-        world.handle(0, HubEvent::NotFound);
+        world.handle(0, HubEvent::Chat(ChatEvent::NotFound));
         world.answer(0, at, How::Done);
         assert_eq!(reads(&world), 1, "L1: one that begins later follows");
         world.answer(0, 0, How::Done);
@@ -124,12 +127,12 @@ fn a_replica_without_peers_dials_nobody() {
         };
         let mut hub = Hub::new(world.now, Arc::new(config));
         let (subscription, from) = (SubscriptionId(1), Resume::Fresh);
-        hub.handle(world.now, HubEvent::Subscribe { subscription, from });
+        hub.handle(world.now, HubEvent::Audience(AudienceEvent::Subscribe { subscription, from }));
         let [HubAction::BusSubscribe { op }] = actions(&mut hub)[..] else { panic!("the bus comes first") };
-        hub.handle(world.now, HubEvent::BusSubscribed { op, established: true });
+        hub.handle(world.now, HubEvent::Bus(BusEvent::Subscribed { op, established: true }));
         let [HubAction::ReadSnapshot { op, cached }] = actions(&mut hub)[..] else { panic!("it reads") };
         let outcome = OpOutcome::Done(world.database.snapshot(cached));
-        hub.handle(world.now, HubEvent::SnapshotRead { op, outcome });
+        hub.handle(world.now, HubEvent::Database(DatabaseEvent::SnapshotRead { op, outcome }));
         let dials = actions(&mut hub)
             .iter()
             .any(|action| matches!(action, HubAction::ToReplica(ReplicaEvent::Locate { .. })));

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use mainstem_machine::Status;
-use mainstem_machine::hub::HubEvent;
+use mainstem_machine::hub::{ChatEvent, HubEvent};
 
 use crate::node::{Link, Node};
 use crate::step::{How, Step};
@@ -30,7 +30,7 @@ impl World {
             }
             moved = true;
             for snapshot_version in hints {
-                self.handle(node, HubEvent::Hint { snapshot_version });
+                self.handle(node, HubEvent::Chat(ChatEvent::Hint { snapshot_version }));
             }
             if !self.nodes[node].pending.is_empty() {
                 self.answer(node, 0, How::Done);

@@ -1,7 +1,7 @@
 //! The relays between a worker and its followers: hanging dials, frames in flight, broken links, and peers
 //! that violate the protocol.
 
-use mainstem_machine::hub::HubEvent;
+use mainstem_machine::hub::{AudienceEvent, HubEvent, RelayEvent};
 use mainstem_machine::{Episode, FollowerId, RelayFault, RelayFrame, Seq, Version};
 
 use crate::node::{Link, Sent};
@@ -55,22 +55,25 @@ impl World {
                 let works = peer == RIVAL || self.nodes[peer].hub.is_some();
                 if !ok || !works {
                     self.nodes[node].connections[at].link = Link::Closed;
-                    return self.handle(node, HubEvent::RelayGone { dial, fault: RelayFault::NotWorker });
+                    return self.handle(
+                        node,
+                        HubEvent::Relay(RelayEvent::Gone { dial, fault: RelayFault::NotWorker }),
+                    );
                 }
                 if peer != RIVAL {
                     self.nodes[peer].last_id += 1;
                     let follower = FollowerId(self.nodes[peer].last_id);
                     self.nodes[node].connections[at].follower = Some(follower);
-                    self.handle(peer, HubEvent::Follow { follower, position });
+                    self.handle(peer, HubEvent::Audience(AudienceEvent::Follow { follower, position }));
                 }
                 self.nodes[node].connections[at].link = Link::Following;
-                self.handle(node, HubEvent::Dialed { dial });
+                self.handle(node, HubEvent::Relay(RelayEvent::Dialed { dial }));
             }
             // The dial completes late, and has to be closed (R06).
             Link::Closed => {
                 if ok && self.nodes[node].hub.is_some() {
                     self.nodes[node].connections[at].asked_to_close = false;
-                    self.handle(node, HubEvent::Dialed { dial });
+                    self.handle(node, HubEvent::Relay(RelayEvent::Dialed { dial }));
                     let closed = self.nodes[node].connections.get(at).is_none_or(|c| c.asked_to_close);
                     assert!(closed, "R06: a dial that lost its purpose is closed");
                     self.saw("late dial");
@@ -137,7 +140,7 @@ impl World {
         let (peer, follower) = (connection.peer, connection.follower.take());
         connection.idle = false;
         if let Some(follower) = follower {
-            self.handle(peer, HubEvent::Unfollow { follower });
+            self.handle(peer, HubEvent::Audience(AudienceEvent::Unfollow { follower }));
         }
         true
     }
@@ -148,7 +151,7 @@ impl World {
         let dial = connection.dial;
         match connection.under_way.pop_front() {
             Some(Sent::Frame(frame)) => {
-                let event = HubEvent::Relayed { dial, frame };
+                let event = HubEvent::Relay(RelayEvent::Relayed { dial, frame });
                 if connection.link == Link::Closed {
                     self.saw("frame on a closed link");
                     self.handle_in_vain(node, event);
@@ -158,7 +161,7 @@ impl World {
             }
             Some(Sent::End) => {
                 connection.link = Link::Closed;
-                self.handle(node, HubEvent::RelayGone { dial, fault: RelayFault::Gone });
+                self.handle(node, HubEvent::Relay(RelayEvent::Gone { dial, fault: RelayFault::Gone }));
             }
             None => return false,
         }
@@ -171,7 +174,7 @@ impl World {
             connection.link = Link::Closed;
             connection.under_way.clear();
             let dial = connection.dial;
-            self.handle(node, HubEvent::RelayGone { dial, fault: RelayFault::Gone });
+            self.handle(node, HubEvent::Relay(RelayEvent::Gone { dial, fault: RelayFault::Gone }));
         }
     }
 
@@ -217,7 +220,7 @@ impl World {
         };
         for frame in frames {
             self.saw("garbage");
-            self.handle(node, HubEvent::Relayed { dial, frame });
+            self.handle(node, HubEvent::Relay(RelayEvent::Relayed { dial, frame }));
         }
     }
 }

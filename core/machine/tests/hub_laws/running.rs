@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use mainstem_machine::hub::{Deadline, HubAction, HubEvent, OpOutcome, Reason};
+use mainstem_machine::hub::{
+    ChatEvent, DatabaseEvent, Deadline, HubAction, HubEvent, LeaseEvent, ModelEvent, OpOutcome, Reason,
+};
 use mainstem_machine::limits::{ATTEMPTS_MAX, LEASE_MARGIN_PER_MILLE, OP_RETRY_DELAY_MIN};
 use mainstem_machine::{Command, Lease, Version};
 
@@ -74,9 +76,9 @@ fn a_confirmation_that_runs_out_as_it_comes_lets_nothing_go_on() {
 fn a_lease_that_was_not_confirmed_prompts_a_read_if_it_is_the_runners() {
     let mut world = world(&[WORK]);
     let lease = world.nodes[0].held.as_ref().expect("it works").lease;
-    world.handle(0, HubEvent::LeaseLost { lease: Lease(lease.0 + 1) });
+    world.handle(0, HubEvent::Lease(LeaseEvent::Lost { lease: Lease(lease.0 + 1) }));
     assert_eq!(pending(&world), [""; 0], "another lease says nothing about this one");
-    world.handle(0, HubEvent::LeaseLost { lease });
+    world.handle(0, HubEvent::Lease(LeaseEvent::Lost { lease }));
     assert_eq!(pending(&world), ["snapshot"], "L1: the row decides");
 }
 
@@ -366,7 +368,7 @@ fn who_comes_while_a_model_runs_is_synced_when_it_has_what_was_there() {
 fn a_hint_of_what_is_known_leads_to_no_read() {
     let mut world = world(&[WORK]);
     for version in (0..=world.database.state().snapshot_version.0).map(mainstem_machine::Version) {
-        world.handle(0, HubEvent::Hint { snapshot_version: version });
+        world.handle(0, HubEvent::Chat(ChatEvent::Hint { snapshot_version: version }));
         assert_eq!(pending(&world), [""; 0], "L4: {version}");
     }
 }
@@ -379,14 +381,17 @@ fn a_history_that_is_of_no_use_is_dropped_and_one_that_comes_too_late_is_not_kep
     }
     let kept: Vec<_> = world.nodes[0].histories.keys().copied().collect();
     assert_eq!(kept.len(), 1, "B1: for another attempt at the same history");
-    let late = HubEvent::HistoryLoaded { op: kept[0], outcome: OpOutcome::Done(Version(1)) };
+    let late = HubEvent::Database(DatabaseEvent::HistoryLoaded {
+        op: kept[0],
+        outcome: OpOutcome::Done(Version(1)),
+    });
     let mut hub = world.nodes[0].hub.clone().expect("it has a run");
     hub.handle(world.now, late.clone());
     assert_eq!(hub.poll_action(), Some(HubAction::DropHistory { op: kept[0] }), "B1: nobody waits for it");
     let lease = world.nodes[0].held.as_ref().expect("it holds the chat").lease;
     world.take(Step::Jump);
     world.take(Step::Rival(Rival::Acquire));
-    world.handle(0, HubEvent::LeaseLost { lease });
+    world.handle(0, HubEvent::Lease(LeaseEvent::Lost { lease }));
     world.flow();
     assert!(world.nodes[0].held.is_none(), "S5");
     assert_eq!(world.nodes[0].histories.len(), 0, "B2: nothing is left of its runner");
@@ -408,7 +413,7 @@ fn a_model_whose_answer_breaks_off_is_tried_again_as_often_as_one_that_fails() {
             world.flow();
         }
         let generation = world.nodes[0].model.as_ref().expect("it runs").generation;
-        world.end(0, HubEvent::GenerationBrokeOff { generation, entropy: 0 });
+        world.end(0, HubEvent::Model(ModelEvent::BrokeOff { generation, entropy: 0 }));
         let last = attempt == ATTEMPTS_MAX;
         let Some(Pending::Apply { command, .. }) = world.nodes[0].pending.first() else {
             panic!("L4: attempt {attempt}: {:?}", pending(&world))

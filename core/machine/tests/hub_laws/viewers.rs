@@ -1,7 +1,7 @@
 //! Viewers come and leave, with nothing, with messages, or with any cursor that was ever sent. Each event
 //! goes to the viewer's judge.
 
-use mainstem_machine::hub::{HubEvent, JoinedParts};
+use mainstem_machine::hub::{AudienceEvent, HubEvent, JoinedParts};
 use mainstem_machine::{Body, Cursor, Episode, MessageId, Resume, SubscriptionId, Version};
 
 use crate::client::Client;
@@ -62,13 +62,13 @@ impl World {
         let live = self.nodes[node].model.map(|model| model.episode);
         let expected = live.map(|episode| (episode, self.database.produced[&episode].parts.len() as u64));
         self.viewers.push(Viewer { node, id, client, idle: false, expected });
-        self.handle(node, HubEvent::Subscribe { subscription: id, from: resume });
+        self.handle(node, HubEvent::Audience(AudienceEvent::Subscribe { subscription: id, from: resume }));
     }
 
     pub(crate) fn leave(&mut self, which: usize) {
         if let Some(at) = pick(which, self.viewers.len()) {
             let viewer = self.viewers.remove(at);
-            self.handle(viewer.node, HubEvent::Leave { subscription: viewer.id });
+            self.handle(viewer.node, HubEvent::Audience(AudienceEvent::Leave { subscription: viewer.id }));
         }
     }
 

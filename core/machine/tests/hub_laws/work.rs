@@ -1,6 +1,6 @@
 //! Leases and the model: acquisitions, confirmations, and what the model generates.
 
-use mainstem_machine::hub::HubEvent;
+use mainstem_machine::hub::{ChatEvent, HubEvent, LeaseEvent, ModelEvent};
 use mainstem_machine::{Command, Lease, Time};
 
 use crate::database::LEASE_TTL;
@@ -31,7 +31,7 @@ impl World {
         self.nodes[node].held =
             Some(Held { lease, confirmed_at: asked_at, was_confirmed_at: asked_at, handing_over: !has_slot });
         self.hub(node);
-        self.handle(node, HubEvent::Acquired { state, asked_at, has_slot });
+        self.handle(node, HubEvent::Lease(LeaseEvent::Acquired { state, asked_at, has_slot }));
     }
 
     pub(crate) fn hand_over(&mut self, node: usize, event: HubEvent) {
@@ -45,7 +45,7 @@ impl World {
         let Some(Held { lease, .. }) = self.nodes[node].held else { return };
         let id = self.nodes[node].id.clone();
         if !self.database.renew(self.now, &id, lease) {
-            self.handle(node, HubEvent::LeaseLost { lease });
+            self.handle(node, HubEvent::Lease(LeaseEvent::Lost { lease }));
         } else if late {
             self.nodes[node].heartbeats.push((lease, self.now));
         } else {
@@ -58,7 +58,7 @@ impl World {
             held.was_confirmed_at = held.confirmed_at;
             held.confirmed_at = held.confirmed_at.max(sent_at);
         }
-        self.handle(node, HubEvent::LeaseConfirmed { lease, sent_at });
+        self.handle(node, HubEvent::Lease(LeaseEvent::Confirmed { lease, sent_at }));
         if let Some(held) = &mut self.nodes[node].held {
             held.was_confirmed_at = held.confirmed_at;
         }
@@ -67,7 +67,14 @@ impl World {
     pub(crate) fn sync(&mut self, node: usize) {
         let snapshot_version = self.database.state().snapshot_version;
         let gone = self.database.is_deleted();
-        self.handle(node, if gone { HubEvent::NotFound } else { HubEvent::Hint { snapshot_version } });
+        self.handle(
+            node,
+            if gone {
+                HubEvent::Chat(ChatEvent::NotFound)
+            } else {
+                HubEvent::Chat(ChatEvent::Hint { snapshot_version })
+            },
+        );
     }
 
     /// The model generates a part. It is kept unless the hub cancels the run at the same moment.
@@ -80,7 +87,7 @@ impl World {
         let held = self.database.produced[&episode].text().len();
         let outgrown = held + text.len() > EPISODE_BYTES_MAX;
         self.nodes[node].outgrown = outgrown;
-        self.handle(node, HubEvent::Generated { generation, text: text.clone() });
+        self.handle(node, HubEvent::Model(ModelEvent::Generated { generation, text: text.clone() }));
         self.nodes[node].outgrown = false;
         if self.nodes[node].model.is_some_and(|model| model.generation == generation) {
             assert!(!outgrown, "B1: an answer is bounded");

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstem_machine::hub::{HubConfig, HubEvent, JoinedParts};
+use mainstem_machine::hub::{
+    BusEvent, ChatEvent, HubConfig, HubEvent, JoinedParts, LeavingEvent, ModelEvent,
+};
 use mainstem_machine::{Command, Completion, Content, Cursor, SendMode, Time};
 
 use crate::client::Client;
@@ -89,8 +91,8 @@ impl World {
                 if let Some(at) = pick(which.into(), self.nodes[node].hints.len()) {
                     let snapshot_version = self.nodes[node].hints.remove(at);
                     let event = match self.database.row(snapshot_version).filter(|_| whole) {
-                        Some(state) => HubEvent::Committed { state: state.clone() },
-                        None => HubEvent::Hint { snapshot_version },
+                        Some(state) => HubEvent::Chat(ChatEvent::Committed { state: state.clone() }),
+                        None => HubEvent::Chat(ChatEvent::Hint { snapshot_version }),
                     };
                     self.handle(node, event.clone());
                     if twice {
@@ -105,7 +107,7 @@ impl World {
             }
             Step::BusLost { node } => {
                 if std::mem::take(&mut self.nodes[node].established) {
-                    self.handle(node, HubEvent::BusLost);
+                    self.handle(node, HubEvent::Bus(BusEvent::Lost));
                 }
             }
             Step::Sync { node } => self.sync(node),
@@ -114,7 +116,7 @@ impl World {
                 let node = self.worker_or(node);
                 if let Some(Model { generation, .. }) = self.nodes[node].model {
                     let completion = Completion::STOPPED;
-                    self.end(node, HubEvent::GenerationDone { generation, completion });
+                    self.end(node, HubEvent::Model(ModelEvent::Done { generation, completion }));
                 }
             }
             Step::Fail { node, retryable, after_ms, entropy } => {
@@ -122,18 +124,26 @@ impl World {
                 if let Some(Model { generation, .. }) = self.nodes[node].model {
                     let error = crate::rival::error();
                     let retry_after = after_ms.map(Duration::from_millis);
-                    let failed =
-                        HubEvent::GenerationFailed { generation, error, retryable, retry_after, entropy };
+                    let failed = HubEvent::Model(ModelEvent::Failed {
+                        generation,
+                        error,
+                        retryable,
+                        retry_after,
+                        entropy,
+                    });
                     self.end(node, failed);
                 }
             }
             Step::Ghost { node, which } => {
                 if let Some(at) = pick(which.into(), self.nodes[node].cancelled.len()) {
                     let generation = self.nodes[node].cancelled[at];
-                    self.handle_in_vain(node, HubEvent::Generated { generation, text: "late ".into() });
                     self.handle_in_vain(
                         node,
-                        HubEvent::GenerationDone { generation, completion: Completion::default() },
+                        HubEvent::Model(ModelEvent::Generated { generation, text: "late ".into() }),
+                    );
+                    self.handle_in_vain(
+                        node,
+                        HubEvent::Model(ModelEvent::Done { generation, completion: Completion::default() }),
                     );
                 }
             }
@@ -153,8 +163,8 @@ impl World {
             }
             Step::Wake { node } => self.handle(node, HubEvent::Wake),
             Step::Jump => self.now = self.now + LEASE_TTL + Duration::from_secs(1),
-            Step::Drain { node } => self.hand_over(node, HubEvent::Drain),
-            Step::HandOver { node } => self.hand_over(node, HubEvent::HandOver),
+            Step::Drain { node } => self.hand_over(node, HubEvent::Leaving(LeavingEvent::Drain)),
+            Step::HandOver { node } => self.hand_over(node, HubEvent::Leaving(LeavingEvent::HandOver)),
             Step::Flow => self.flow(),
             Step::Settle { node } => {
                 self.settle_database(node);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mainstem_machine::hub::{HubEvent, Reason};
+use mainstem_machine::hub::{HubEvent, LeaseEvent, Reason};
 use mainstem_machine::limits::{
     ACQUISITIONS_MAX, BUS_SUBSCRIBE_TIMEOUT, OP_RETRY_DELAY_MAX, SYNC_SPACING_MIN, WANTED_MAX,
 };
@@ -32,7 +32,9 @@ pub(crate) fn asked_for(world: &World) -> Vec<ChatId> {
 /// The chat whose hub was told that it is held now, and whether with a slot.
 fn assigned(world: &World) -> Option<(ChatId, bool)> {
     match &world.actions[..] {
-        [ReplicaAction::To { chat, event: HubEvent::Acquired { has_slot, .. } }] => Some((*chat, *has_slot)),
+        [ReplicaAction::To { chat, event: HubEvent::Lease(LeaseEvent::Acquired { has_slot, .. }) }] => {
+            Some((*chat, *has_slot))
+        }
         _ => None,
     }
 }
@@ -82,7 +84,7 @@ fn a_chat_whose_hub_has_no_room_is_let_go() {
     let gone = event.unless_opened(*chat).expect("B1: there may be no room for it");
     world.replica.handle(world.now, gone);
     assert!(world.replica.is_drained(), "L3: nobody would work on it");
-    let confirmed = HubEvent::LeaseConfirmed { lease: Lease(1), sent_at: world.now };
+    let confirmed = HubEvent::Lease(LeaseEvent::Confirmed { lease: Lease(1), sent_at: world.now });
     assert_eq!(
         confirmed.unless_opened(crate::world::chat(1)),
         None,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mainstem_machine::hub::{HubEvent, OpOutcome};
+use mainstem_machine::hub::{ChatEvent, HubEvent, LeaseEvent, OpOutcome};
 use mainstem_machine::limits::{EXPIRY_SLACK, OVERDUE_MAX, SYNC_SPACING_MIN};
 use mainstem_machine::replica::{Heartbeat, ReplicaAction, ReplicaEvent, SyncResult};
 use mainstem_machine::{Lease, OpId, Status, Version};
@@ -11,7 +11,7 @@ use crate::claims::{asked_for, settled};
 use crate::world::{HEARTBEAT, How, POLL, World, chat};
 
 fn confirms(actions: &[ReplicaAction]) -> bool {
-    matches!(actions, [ReplicaAction::To { event: HubEvent::LeaseConfirmed { .. }, .. }])
+    matches!(actions, [ReplicaAction::To { event: HubEvent::Lease(LeaseEvent::Confirmed { .. }), .. }])
 }
 
 #[test]
@@ -41,10 +41,10 @@ fn a_heartbeat_names_what_is_held_and_its_answer_confirms_or_doubts_it() {
         [
             ReplicaAction::To {
                 chat: chat(1),
-                event: HubEvent::LeaseConfirmed { lease: Lease(1), sent_at: sent }
+                event: HubEvent::Lease(LeaseEvent::Confirmed { lease: Lease(1), sent_at: sent })
             },
             // Another lease, so it says nothing about this one.
-            ReplicaAction::To { chat: chat(2), event: HubEvent::LeaseLost { lease: Lease(2) } },
+            ReplicaAction::To { chat: chat(2), event: HubEvent::Lease(LeaseEvent::Lost { lease: Lease(2) }) },
         ],
         "S5: a lease counts from when its heartbeat was sent"
     );
@@ -202,8 +202,12 @@ fn what_a_sync_saw_is_told_to_the_hubs_however_late_it_comes() {
         world.replica.handle(world.now, ReplicaEvent::Synced { op, outcome });
         let told: Vec<_> = std::iter::from_fn(|| world.replica.poll_action()).collect();
         let to = |n, event| ReplicaAction::To { chat: chat(n), event };
-        let seen = HubEvent::Hint { snapshot_version: Version(7) };
-        assert_eq!(told, [to(1, seen), to(2, HubEvent::NotFound)], "L1: {overdue} are overdue");
+        let seen = HubEvent::Chat(ChatEvent::Hint { snapshot_version: Version(7) });
+        assert_eq!(
+            told,
+            [to(1, seen), to(2, HubEvent::Chat(ChatEvent::NotFound))],
+            "L1: {overdue} are overdue"
+        );
     }
 }
 

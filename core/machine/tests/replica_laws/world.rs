@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstem_machine::hub::{HubEvent, OpOutcome};
+use mainstem_machine::hub::{HubEvent, LeaseEvent, OpOutcome};
 use mainstem_machine::limits::{ACQUISITIONS_MAX, SYNC_RUNNABLE_MAX};
 use mainstem_machine::replica::{Heartbeat, ReplicaAction, ReplicaConfig, ReplicaEvent, SyncResult};
 use mainstem_machine::{
@@ -121,14 +121,19 @@ impl World {
                 assert!(!self.draining, "who drains takes nothing more");
                 self.acquiring.insert(*op, (*chat, !interrupting_only));
             }
-            ReplicaAction::To { chat, event: HubEvent::Acquired { state, has_slot, .. } } => {
+            ReplicaAction::To {
+                chat,
+                event: HubEvent::Lease(LeaseEvent::Acquired { state, has_slot, .. }),
+            } => {
                 let (lease, had_slot) = self.held[chat];
                 assert_eq!(lease, state.lease);
                 assert_eq!(*has_slot, had_slot && !self.draining, "the slot is the one that was requested");
             }
             ReplicaAction::To {
                 chat,
-                event: HubEvent::LeaseConfirmed { lease, .. } | HubEvent::LeaseLost { lease },
+                event:
+                    HubEvent::Lease(LeaseEvent::Confirmed { lease, .. })
+                    | HubEvent::Lease(LeaseEvent::Lost { lease }),
             } => {
                 assert_eq!(self.held.get(chat).map(|(held, _)| held), Some(lease), "it is for a held lease");
             }
@@ -217,7 +222,7 @@ impl World {
         self.handle(ReplicaEvent::HeartbeatResult { op, outcome });
         assert!(!self.replica.is_connected() && self.replica.name_lost().is_some(), "S5");
         let doubted = |action: &&ReplicaAction| {
-            matches!(action, ReplicaAction::To { event: HubEvent::LeaseLost { .. }, .. })
+            matches!(action, ReplicaAction::To { event: HubEvent::Lease(LeaseEvent::Lost { .. }), .. })
         };
         assert_eq!(self.actions.iter().filter(doubted).count(), self.held.len(), "S5: nothing was renewed");
     }

@@ -12,7 +12,10 @@ use std::task::{Context, Poll};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, Stream};
 use mainstem_machine::history::{HistoryLoad, HistoryStep};
-use mainstem_machine::hub::{Hub, HubAction, HubEvent, Input, Measure, OpOutcome, Output, Told};
+use mainstem_machine::hub::{
+    AudienceEvent, BusEvent, ChatEvent, DatabaseEvent, Hub, HubAction, HubEvent, Input, LeaseEvent, Measure,
+    ModelEvent, OpOutcome, Output, RelayEvent, Told,
+};
 use mainstem_machine::limits::{OP_TIMEOUT, PAGE_MESSAGES_MAX};
 use mainstem_machine::replica::ReplicaEvent;
 use mainstem_machine::{
@@ -77,7 +80,7 @@ pub(crate) struct Entry<'a> {
 
 impl Entry<'_> {
     pub(crate) fn handle(&mut self, event: HubEvent) {
-        if let HubEvent::Acquired { state, .. } = &event {
+        if let HubEvent::Lease(LeaseEvent::Acquired { state, .. }) = &event {
             self.inner.beside.assigned = Some(state.lease);
         }
         self.inner.handle(self.now, event);
@@ -96,7 +99,7 @@ impl Entry<'_> {
             return None;
         }
         let subscription = SubscriptionId(self.next_id());
-        self.handle(HubEvent::Subscribe { subscription, from });
+        self.handle(HubEvent::Audience(AudienceEvent::Subscribe { subscription, from }));
         Some(subscription)
     }
 
@@ -105,7 +108,7 @@ impl Entry<'_> {
             return None;
         }
         let follower = FollowerId(self.next_id());
-        self.handle(HubEvent::Follow { follower, position });
+        self.handle(HubEvent::Audience(AudienceEvent::Follow { follower, position }));
         Some(follower)
     }
 
@@ -240,10 +243,10 @@ impl<E: Env> HubTask<E> {
             && let Poll::Ready(notice) = bus.as_mut().poll_next(context)
         {
             events.push(match notice {
-                Some(notice) => HubEvent::Hint { snapshot_version: notice.snapshot_version },
+                Some(notice) => HubEvent::Chat(ChatEvent::Hint { snapshot_version: notice.snapshot_version }),
                 None => {
                     self.bus = None;
-                    HubEvent::BusLost
+                    HubEvent::Bus(BusEvent::Lost)
                 }
             });
         }
@@ -258,7 +261,7 @@ impl<E: Env> HubTask<E> {
             match dialed {
                 Ok(stream) => {
                     self.relay = Some((dial, stream));
-                    events.push(HubEvent::Dialed { dial });
+                    events.push(HubEvent::Relay(RelayEvent::Dialed { dial }));
                 }
                 Err(fault) => events.push(self.relay_gone(dial, fault)),
             }
@@ -269,7 +272,7 @@ impl<E: Env> HubTask<E> {
         {
             let dial = *dial;
             match frame {
-                Some(Ok(frame)) => events.push(HubEvent::Relayed { dial, frame }),
+                Some(Ok(frame)) => events.push(HubEvent::Relay(RelayEvent::Relayed { dial, frame })),
                 Some(Err(fault)) => {
                     self.relay = None;
                     events.push(self.relay_gone(dial, fault));
@@ -293,7 +296,7 @@ impl<E: Env> HubTask<E> {
                 tracing::debug!(%chat, %dial, fault = fault.as_str(), "the relay is gone");
             }
         }
-        HubEvent::RelayGone { dial, fault }
+        HubEvent::Relay(RelayEvent::Gone { dial, fault })
     }
 
     fn poll_generation(&mut self, context: &mut Context<'_>, events: &mut Vec<HubEvent>) {
@@ -306,15 +309,17 @@ impl<E: Env> HubTask<E> {
                 self.generation = None;
             }
             events.push(match generated {
-                Some(Generated::Text(text)) => HubEvent::Generated { generation, text },
-                Some(Generated::Done(completion)) => HubEvent::GenerationDone { generation, completion },
+                Some(Generated::Text(text)) => HubEvent::Model(ModelEvent::Generated { generation, text }),
+                Some(Generated::Done(completion)) => {
+                    HubEvent::Model(ModelEvent::Done { generation, completion })
+                }
                 Some(Generated::Failed { error, retryable, retry_after }) => {
                     let entropy = self.ended.shared.env.entropy();
-                    HubEvent::GenerationFailed { generation, error, retryable, retry_after, entropy }
+                    HubEvent::Model(ModelEvent::Failed { generation, error, retryable, retry_after, entropy })
                 }
                 None => {
                     let entropy = self.ended.shared.env.entropy();
-                    HubEvent::GenerationBrokeOff { generation, entropy }
+                    HubEvent::Model(ModelEvent::BrokeOff { generation, entropy })
                 }
             });
         }
@@ -332,14 +337,17 @@ impl<E: Env> HubTask<E> {
                         tracing::debug!(chat = %self.ended.cell.chat, %error, "could not subscribe to the bus")
                     }
                 }
-                HubEvent::BusSubscribed { op, established }
+                HubEvent::Bus(BusEvent::Subscribed { op, established })
             }
             Done::History { op, loaded } => {
                 let loaded = loaded.map(|(version, messages)| {
                     self.histories.insert(op, messages);
                     version
                 });
-                HubEvent::HistoryLoaded { op, outcome: outcome(loaded, "load history") }
+                HubEvent::Database(DatabaseEvent::HistoryLoaded {
+                    op,
+                    outcome: outcome(loaded, "load history"),
+                })
             }
         }
     }
@@ -388,12 +396,18 @@ impl<E: Env> Hands<E> for HubTask<E> {
             HubAction::BusUnsubscribe => self.bus = None,
             HubAction::ReadSnapshot { op, cached } => self.operate(async move {
                 let read = bounded(&shared.env, shared.store.snapshot(chat, cached)).await;
-                Done::Event(HubEvent::SnapshotRead { op, outcome: outcome(read, "read snapshot") })
+                Done::Event(HubEvent::Database(DatabaseEvent::SnapshotRead {
+                    op,
+                    outcome: outcome(read, "read snapshot"),
+                }))
             }),
             HubAction::ReadPage { op, after, until } => self.operate(async move {
                 let page = shared.store.page(chat, after, Some(until), PAGE_MESSAGES_MAX);
                 let page = bounded(&shared.env, page).await;
-                Done::Event(HubEvent::PageRead { op, outcome: outcome(page, "read messages") })
+                Done::Event(HubEvent::Database(DatabaseEvent::PageRead {
+                    op,
+                    outcome: outcome(page, "read messages"),
+                }))
             }),
             HubAction::LoadHistory { op } => {
                 self.operate(async move { Done::History { op, loaded: load_history(&shared, chat).await } })
@@ -403,7 +417,10 @@ impl<E: Env> Hands<E> for HubTask<E> {
                 let request = Request { chat, command, by: None, idempotency_key: None };
                 let what = request.command.name();
                 let applied = outcome(shared.apply(&request).await, what);
-                Done::Event(HubEvent::Applied { op, outcome: applied_state(applied) })
+                Done::Event(HubEvent::Database(DatabaseEvent::Applied {
+                    op,
+                    outcome: applied_state(applied),
+                }))
             }),
             HubAction::Dial { dial, worker, address, position } => {
                 self.relay = None;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use mainstem_machine::hub::HubEvent;
+use mainstem_machine::hub::{AudienceEvent, HubEvent};
 use mainstem_machine::{Body, Ending, FollowerId, RelayFrame, StreamEvent, SubscriptionId};
 
 use super::{HubCell, Shared};
@@ -73,7 +73,9 @@ impl<E: Env> Drop for Watch<E> {
     fn drop(&mut self) {
         let subscription = self.subscription;
         tracing::debug!(chat = %self.cell.chat(), %subscription, "a viewer left");
-        self.cell.enter(&self.shared.env, |entry| entry.handle(HubEvent::Leave { subscription }));
+        self.cell.enter(&self.shared.env, |entry| {
+            entry.handle(HubEvent::Audience(AudienceEvent::Leave { subscription }))
+        });
     }
 }
 
@@ -114,6 +116,8 @@ impl<E: Env> Followed<E> {
 impl<E: Env> Drop for Followed<E> {
     fn drop(&mut self) {
         let follower = self.follower;
-        self.cell.enter(&self.shared.env, |entry| entry.handle(HubEvent::Unfollow { follower }));
+        self.cell.enter(&self.shared.env, |entry| {
+            entry.handle(HubEvent::Audience(AudienceEvent::Unfollow { follower }))
+        });
     }
 }

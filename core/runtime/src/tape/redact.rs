@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mainstem_machine::hub::{self, HubAction, HubEvent, OpOutcome, Told};
+use mainstem_machine::hub::{
+    self, ChatEvent, DatabaseEvent, HubAction, HubEvent, LeaseEvent, ModelEvent, OpOutcome, RelayEvent, Told,
+};
 use mainstem_machine::replica::{self, ReplicaAction, ReplicaEvent};
 use mainstem_machine::{
     Body, ChatState, Command, Content, Message, Page, QueuedMessage, RelayFrame, Snapshot, StreamEvent, Tail,
@@ -155,33 +157,59 @@ impl Redact for hub::Input {
 impl Redact for HubEvent {
     fn redact(&mut self, by: Replacement) {
         match self {
-            Self::Committed { state } | Self::Acquired { state, .. } => state.redact(by),
+            Self::Chat(event) => event.redact(by),
+            Self::Database(event) => event.redact(by),
+            Self::Lease(event) => event.redact(by),
+            Self::Relay(event) => event.redact(by),
+            Self::Model(event) => event.redact(by),
+            Self::Audience(_) | Self::Bus(_) | Self::Leaving(_) | Self::Wake => {}
+        }
+    }
+}
+
+impl Redact for ChatEvent {
+    fn redact(&mut self, by: Replacement) {
+        match self {
+            Self::Committed { state } => state.redact(by),
+            Self::Hint { .. } | Self::NotFound => {}
+        }
+    }
+}
+
+impl Redact for DatabaseEvent {
+    fn redact(&mut self, by: Replacement) {
+        match self {
             Self::SnapshotRead { outcome, .. } => outcome.redact(by),
             Self::PageRead { outcome, .. } => outcome.redact(by),
             Self::Applied { outcome, .. } => outcome.redact(by),
+            Self::HistoryLoaded { .. } => {}
+        }
+    }
+}
+
+impl Redact for LeaseEvent {
+    fn redact(&mut self, by: Replacement) {
+        match self {
+            Self::Acquired { state, .. } => state.redact(by),
+            Self::Confirmed { .. } | Self::Lost { .. } => {}
+        }
+    }
+}
+
+impl Redact for RelayEvent {
+    fn redact(&mut self, by: Replacement) {
+        match self {
             Self::Relayed { frame, .. } => frame.redact(by),
+            Self::Located { .. } | Self::Dialed { .. } | Self::Gone { .. } => {}
+        }
+    }
+}
+
+impl Redact for ModelEvent {
+    fn redact(&mut self, by: Replacement) {
+        match self {
             Self::Generated { text, .. } => text.redact(by),
-            Self::Subscribe { .. }
-            | Self::Leave { .. }
-            | Self::Follow { .. }
-            | Self::Unfollow { .. }
-            | Self::BusSubscribed { .. }
-            | Self::BusLost
-            | Self::Hint { .. }
-            | Self::NotFound
-            | Self::HistoryLoaded { .. }
-            | Self::LeaseConfirmed { .. }
-            | Self::LeaseLost { .. }
-            | Self::Located { .. }
-            | Self::Dialed { .. }
-            | Self::RelayGone { .. }
-            | Self::GenerationDone { .. }
-            | Self::GenerationFailed { .. }
-            | Self::GenerationBrokeOff { .. }
-            | Self::Drain
-            | Self::HandOver
-            | Self::Close
-            | Self::Wake => {}
+            Self::Done { .. } | Self::Failed { .. } | Self::BrokeOff { .. } => {}
         }
     }
 }

@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mainstem_machine::hub::{Hub, HubConfig, HubEvent, Input, OpOutcome, Output, Told};
+use mainstem_machine::hub::{
+    AudienceEvent, BusEvent, DatabaseEvent, Hub, HubConfig, HubEvent, Input, OpOutcome, Output, Told,
+};
 use mainstem_machine::{
     ChatId, ChatState, Command, Content, Effect, FollowerId, OpId, ReplicaId, Resume, Snapshot, StoreFacts,
     SubscriptionId, Tail, Time, WallTime,
@@ -92,12 +94,18 @@ fn tell(hub: &mut Recorded<Hub>, micros: u64, event: HubEvent) -> Output {
 fn play(hub: &mut Recorded<Hub>) -> u64 {
     let viewer = SubscriptionId(1);
     let (state, tail) = created();
-    let said = tell(hub, 6, HubEvent::Subscribe { subscription: viewer, from: Resume::Fresh });
+    let said = tell(
+        hub,
+        6,
+        HubEvent::Audience(AudienceEvent::Subscribe { subscription: viewer, from: Resume::Fresh }),
+    );
     assert_eq!(said.actions.len(), 1);
-    let said = tell(hub, 7, HubEvent::BusSubscribed { op: OpId(1), established: true });
+    let said = tell(hub, 7, HubEvent::Bus(BusEvent::Subscribed { op: OpId(1), established: true }));
     assert_eq!(said.actions.len(), 1);
     let read = OpOutcome::Done(Some(Snapshot { state, tail }));
-    assert!(tell(hub, 8, HubEvent::SnapshotRead { op: OpId(2), outcome: read }).news);
+    assert!(
+        tell(hub, 8, HubEvent::Database(DatabaseEvent::SnapshotRead { op: OpId(2), outcome: read })).news
+    );
     let mut pulls = 1;
     while hub.take(Input { at: at(9), what: Told::NextEvent(viewer) }).event.is_some() {
         pulls += 1;
@@ -196,7 +204,9 @@ fn an_output_that_is_another_than_it_was_is_told_with_its_input() {
 fn a_machine_that_panics_leaves_its_tape_with_the_input_that_it_panicked_at() {
     let (place, mut hub) = recorded(usize::MAX, false);
     let told = play(&mut hub);
-    let again = || HubEvent::Subscribe { subscription: SubscriptionId(1), from: Resume::Fresh };
+    let again = || {
+        HubEvent::Audience(AudienceEvent::Subscribe { subscription: SubscriptionId(1), from: Resume::Fresh })
+    };
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| tell(&mut hub, 10, again())));
     assert!(panicked.is_err(), "an id is used once");
     let replayed = replayed(&place.bytes());

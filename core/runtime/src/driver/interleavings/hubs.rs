@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use mainstem_machine::hub::HubEvent;
+use mainstem_machine::hub::{ChatEvent, HubEvent};
 use mainstem_machine::limits::HUB_RETENTION;
 use mainstem_machine::{Ending, Version};
 use shuttle::future::{block_on, spawn};
@@ -32,7 +32,7 @@ fn a_viewer_never_sleeps_over_news() {
 }
 
 fn hint(snapshot_version: Version) -> HubEvent {
-    HubEvent::Hint { snapshot_version }
+    HubEvent::Chat(ChatEvent::Hint { snapshot_version })
 }
 
 #[test]

@@ -1,0 +1,113 @@
+//! What a hub knows of the chat: what it hears by the bus and otherwise, and what it reads.
+
+use alloc::sync::Arc;
+
+use super::cached::CachedChat;
+use super::event::{BusEvent, ChatEvent, DatabaseEvent, OpOutcome};
+use super::{Hub, HubAction};
+use crate::{ChatState, Ending, OpId, Snapshot, Time};
+
+impl Hub {
+    /// The subscription to the bus begins, fails or ends.
+    pub(super) fn on_bus(&mut self, now: Time, event: BusEvent) {
+        match event {
+            BusEvent::Subscribed { op, established } => {
+                if self.bus_subscription.on_subscribed(now, op, established) {
+                    self.reader.want();
+                }
+            }
+            BusEvent::Lost => {
+                self.bus_subscription.on_lost(now);
+                self.reader.want();
+            }
+        }
+    }
+
+    /// The chat may have changed.
+    pub(super) fn on_chat(&mut self, now: Time, event: ChatEvent) {
+        match event {
+            ChatEvent::Hint { snapshot_version } => {
+                self.reader.want_version(snapshot_version);
+            }
+            // A read of its own says whether the chat is gone.
+            ChatEvent::NotFound => self.reader.want(),
+            ChatEvent::Committed { state } => self.on_committed(now, &state),
+        }
+    }
+
+    /// An operation has ended.
+    pub(super) fn on_database(&mut self, now: Time, event: DatabaseEvent) {
+        match event {
+            DatabaseEvent::SnapshotRead { op, outcome } => self.on_snapshot(now, op, outcome),
+            DatabaseEvent::PageRead { op, outcome } => self.on_page(now, op, outcome),
+            DatabaseEvent::HistoryLoaded { op, outcome } => {
+                let loaded = matches!(outcome, OpOutcome::Done(_));
+                let kept = self.with_runner(now, |runner, context| runner.on_loaded(op, outcome, context));
+                if loaded && !kept.unwrap_or(false) {
+                    self.out.push(HubAction::DropHistory { op });
+                }
+            }
+            DatabaseEvent::Applied { op, outcome } => {
+                if let OpOutcome::Done(Ok(state)) = &outcome {
+                    self.on_committed(now, state);
+                }
+                self.with_runner(now, |runner, context| runner.on_applied(op, &outcome, context));
+                self.news = true;
+            }
+        }
+    }
+
+    fn on_snapshot(&mut self, now: Time, op: OpId, outcome: OpOutcome<Option<Snapshot>>) {
+        let OpOutcome::Done(read) = outcome else {
+            self.reader.on_read(now, op, false);
+            return;
+        };
+        if !self.reader.on_read(now, op, true) {
+            return;
+        }
+        self.news = true;
+        let Some(snapshot) = read else { return self.end(Ending::Deleted) };
+        match &mut self.cached {
+            Some(cached) => drop(cached.merge(snapshot)),
+            None => self.cached = Some(CachedChat::new(snapshot)),
+        }
+        self.on_newer_row(now);
+    }
+
+    /// This replica committed a new row. It has to be read again only if messages came with it.
+    fn on_committed(&mut self, now: Time, state: &Arc<ChatState>) {
+        if self.cached.as_mut().is_some_and(|cached| cached.merge_row(state)) {
+            self.news = true;
+            self.on_newer_row(now);
+        } else {
+            self.reader.want_version(state.snapshot_version);
+        }
+    }
+
+    /// Handles a newer row in the cache.
+    fn on_newer_row(&mut self, now: Time) {
+        let Some(cached) = &self.cached else { return };
+        let state = cached.state.clone();
+        let live = state.live_episode().map(|(episode, _)| episode);
+        self.episodes.settle_all_but(now, live, state.present_episode());
+        self.with_runner(now, |runner, _| runner.observe(&state));
+    }
+
+    pub(super) fn settle_reader(&mut self, now: Time) {
+        if self.bus_subscription.expire(now) {
+            self.reader.want();
+        }
+        if self.bus_subscription.is_due(now) {
+            let op = self.out.ask(|op| HubAction::BusSubscribe { op });
+            self.bus_subscription.begin(now, op);
+        }
+        if self.may_read() {
+            let cached = self.cached.as_ref().map(CachedChat::cached_versions);
+            self.reader.settle(now, cached, &mut self.out);
+        }
+    }
+
+    pub(super) fn may_read(&self) -> bool {
+        self.bus_subscription.is_answered() && self.ending.is_none()
+    }
+}
