@@ -52,6 +52,7 @@ impl Cluster {
             poll_interval: settings.poll_interval,
             workers: settings.workers,
             episode_bytes_max: settings.episode_bytes_max,
+            drain_timeout: settings.drain_timeout,
         }));
         let net = Net::new(&world);
         net.set_vary(settings.vary);

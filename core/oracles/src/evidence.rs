@@ -176,12 +176,15 @@ pub struct Settings {
     pub poll_interval: Duration,
     pub workers: usize,
     pub episode_bytes_max: usize,
+    /// How long a replica that drains lets runs go on; zero if it may end that wait at any time.
+    pub drain_timeout: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         let (lease_ttl, poll_interval) = (Duration::from_secs(15), Duration::from_secs(5));
-        Self { lease_ttl, poll_interval, workers: 64, episode_bytes_max: 8 << 20 }
+        let drain_timeout = Duration::from_secs(10);
+        Self { lease_ttl, poll_interval, workers: 64, episode_bytes_max: 8 << 20, drain_timeout }
     }
 }
 

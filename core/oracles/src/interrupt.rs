@@ -148,7 +148,10 @@ fn judge_cancelled(seen: &Seen<'_>, run: &Run) -> Ruling {
     if is_too_large || !past.moments[beginning..].iter().all(goes_on) {
         return Ok(());
     }
-    let drains = replica.draining.then_some(FaultKind::Drain);
+    // Who drains lets runs go on for a while.
+    let patience = index.lives.shortest(worker, index.settings.drain_timeout);
+    let drained = replica.draining.filter(|since| seen.at >= *since + patience);
+    let drains = drained.map(|_| FaultKind::Drain);
     if seen.is_excused(drains.or_else(|| index.may_have_expired(seen.at, run))) {
         return Ok(());
     }

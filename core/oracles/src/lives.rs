@@ -12,7 +12,8 @@ use crate::{FaultKind, Life, Name};
 pub(crate) struct Replica {
     pub(crate) up: bool,
     pub(crate) paused: bool,
-    pub(crate) draining: bool,
+    /// Since when it drains.
+    pub(crate) draining: Option<Time>,
     pub(crate) may_work: bool,
     /// Incremented with every start.
     pub(crate) life: u64,
@@ -22,7 +23,7 @@ pub(crate) struct Replica {
 
 impl Default for Replica {
     fn default() -> Self {
-        Self { up: false, paused: false, draining: false, may_work: true, life: 0, drift: 0 }
+        Self { up: false, paused: false, draining: None, may_work: true, life: 0, drift: 0 }
     }
 }
 
@@ -32,7 +33,7 @@ impl Replica {
         match self {
             Self { up: false, .. } => Some(FaultKind::Crash),
             Self { paused: true, .. } => Some(FaultKind::Pause),
-            Self { draining: true, .. } => Some(FaultKind::Drain),
+            Self { draining: Some(_), .. } => Some(FaultKind::Drain),
             _ => None,
         }
     }
@@ -55,7 +56,7 @@ impl Lives {
             Life::Crashed | Life::Vanished => replica.up = false,
             Life::Paused => replica.paused = true,
             Life::Resumed => replica.paused = false,
-            Life::Draining => replica.draining = true,
+            Life::Draining => replica.draining = replica.draining.or(Some(at)),
         }
         let is_up = replica.up;
         match life {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mainstem_machine::drain::Drain;
 use mainstem_machine::hub::{HubConfig, JoinedParts};
@@ -198,6 +199,8 @@ impl World {
             poll_interval: setup.poll_interval,
             workers: setup.workers,
             episode_bytes_max: setup.episode_bytes_max,
+            // A replica may be told at any time to wait no longer.
+            drain_timeout: Duration::ZERO,
         }));
         for at in 0..setup.replicas {
             world.start(NodeAt(at), false);

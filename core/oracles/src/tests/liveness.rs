@@ -52,7 +52,7 @@ fn l2_a_chat_that_stays_interrupting_is_found() {
 
 fn free(scene: &mut Scene) {
     let state = scene.state().clone();
-    scene.live("A", Life::Draining);
+    scene.drain("A");
     scene.end_run(RunEnd::Cancelled);
     scene.commit(Command::Release { replica: state.worker.unwrap(), lease: state.lease });
 }

@@ -497,7 +497,7 @@ fn s7_causes_are_causes() {
         |scene| scene.ask("k1", Command::Interrupt { episode: None }, None),
         |scene| a_lease_ends(scene, Some("A")),
         |scene| scene.live("A", Life::Crashed),
-        |scene| scene.live("A", Life::Draining),
+        |scene| scene.drain("A"),
         |scene| {
             let command = Command::Edit { message: MessageId(1), content: Content::text("other") };
             scene.ask("k1", command, Some("other"));
@@ -509,6 +509,15 @@ fn s7_causes_are_causes() {
         scene.end_run(RunEnd::Cancelled);
         scene.expect_nothing();
     }
+}
+
+#[test]
+fn s7_who_drains_lets_runs_go_on_for_its_time() {
+    let mut scene = Scene::new("A");
+    scene.live("A", Life::Draining);
+    scene.pass(Duration::from_secs(9));
+    scene.end_run(RunEnd::Cancelled);
+    scene.expect("S7");
 }
 
 /// The time of a lease passes without a confirmation, because a database could not be reached.

@@ -88,6 +88,12 @@ impl Scene {
         self.observe(Evidence::Lived { replica: name.into(), life });
     }
 
+    /// A replica drains, for as long as it lets runs go on.
+    pub(super) fn drain(&mut self, name: &str) {
+        self.live(name, Life::Draining);
+        self.pass(crate::Settings::default().drain_timeout);
+    }
+
     /// The user sends a request under a key, it is committed, and the user gets the answer.
     pub(super) fn ask(&mut self, key: &str, command: Command, text: Option<&str>) {
         self.ask_only(key, text);
