@@ -18,7 +18,7 @@ pub(super) fn draw(run: u64, swarm: &Swarm) -> Vec<Line> {
     let mut lines = vec![];
     for kind in KINDS.into_iter().filter(|kind| swarm.is_on(*kind)) {
         let mut rng = seed::stream(run, &format!("callers {kind:?}"));
-        for nth in 0..rng.random_range(1..=3) {
+        for nth in 0..rng.random_range(1..=2) {
             lines.extend(CallerDraw { rng: &mut rng, swarm, nth }.ask(kind));
         }
     }
@@ -52,7 +52,7 @@ impl CallerDraw<'_> {
         let other = if owner == USER { OTHER } else { USER };
         let chat = self.swarm.chat_name(chat);
         let at = self.at();
-        let says = |what: &str| format!("sends \"/model parts=5 every=20ms {chat}.{what} {nth}\" to {chat}");
+        let says = |what: &str| format!("sends \"/model parts=3 every=20ms {chat}.{what} {nth}\" to {chat}");
         match kind {
             Kind::OthersChats => {
                 let what = match self.rng.random_range(0..6) {
