@@ -40,6 +40,9 @@ pub(crate) struct WalkArgs {
     /// Stops at the first run that is not clean.
     #[arg(long)]
     stop: bool,
+    /// Branches also at situations that were never seen. What a seed does depends on those before it then.
+    #[arg(long)]
+    branch_new: bool,
     /// Writes the smallest run that fails to this file.
     #[arg(short = 'o', long, default_value = "target/walk.world")]
     output: PathBuf,
@@ -131,7 +134,8 @@ pub(crate) fn walk(args: &WalkArgs) -> anyhow::Result<u8> {
     let without: Vec<_> = args.without_oracle.into_iter().collect();
     let (choices, jobs) = (args.choices, args.jobs.unwrap_or(cores));
     let all = seeds.end - seeds.start;
-    let batch = Batch { seeds, limit: args.limit, jobs, choices, stop: args.stop, without: &without };
+    let (limit, stop, branch_new) = (args.limit, args.stop, args.branch_new);
+    let batch = Batch { seeds, limit, jobs, choices, stop, branch_new, without: &without };
     let progress = Progress::default();
     let walked = silently(|| {
         batch.run(|runs, took| {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use mainstem_oracles::{Dockets, Guarantee};
 
-use crate::branch::Tree;
+use crate::branch::{Known, Tree};
 use crate::marks::{Marks, add, count_marks, missed};
 use crate::sightings::Sightings;
 use crate::walk::{Run, Verdict};
@@ -35,6 +35,9 @@ pub struct Batch<'a> {
     pub choices: usize,
     /// Ends after the first run that is not clean.
     pub stop: bool,
+    /// Walks branch also where they come to a situation that their thread has never seen. What a seed does depends on
+    /// those before it then.
+    pub branch_new: bool,
     /// Guarantees whose oracles are switched off.
     pub without: &'a [Guarantee],
 }
@@ -72,6 +75,7 @@ impl Batch<'_> {
         let lane = || {
             let (part, marks) = count_marks(|| {
                 let (mut part, mut situations) = (Walked::default(), vec![]);
+                let mut known = Known::default();
                 loop {
                     let from = next.fetch_add(CHUNK, Ordering::Relaxed);
                     for seed in from..from.saturating_add(CHUNK).min(self.seeds.end) {
@@ -79,14 +83,15 @@ impl Batch<'_> {
                         if late || stop.load(Ordering::Relaxed) {
                             return part;
                         }
+                        let known = self.branch_new.then_some(&mut known);
                         let tree = if seed.is_multiple_of(RUNS_PER_LOOK) {
                             let see = |world: &World| world.situations(&mut situations);
-                            let tree = Tree::walk(seed, self.choices, self.without, see);
+                            let tree = Tree::walk(seed, self.choices, self.without, known, see);
                             let mut sightings = sightings.lock().unwrap_or_else(PoisonError::into_inner);
                             sightings.add(&mut situations, begun.elapsed());
                             tree
                         } else {
-                            Tree::walk(seed, self.choices, self.without, |_| {})
+                            Tree::walk(seed, self.choices, self.without, known, |_| {})
                         };
                         part.take(seed, tree);
                         stop.fetch_or(self.stop && part.failed > 0, Ordering::Relaxed);
@@ -175,7 +180,8 @@ mod tests {
     #[test]
     fn what_the_judges_of_all_runs_were_asked_is_counted() {
         let walk = |seeds| {
-            Batch { seeds, limit: None, jobs: 2, choices: 100, stop: false, without: &[] }.run(|_, _| {})
+            Batch { seeds, limit: None, jobs: 2, choices: 100, stop: false, branch_new: false, without: &[] }
+                .run(|_, _| {})
         };
         let (few, more) = (walk(0..40), walk(0..80));
         let sum = |walked: &Walked| walked.dockets.judged.values().sum::<u64>();

@@ -1,5 +1,7 @@
-//! A walk that branches: where it passes a rare mark, the world is kept, and further runs go on from there. What it
-//! takes to come there is paid for once, and bugs lie near rare marks.
+//! A walk that branches: where it passes a rare mark, or comes to a situation that was never seen, the world is kept,
+//! and further runs go on from there. What it takes to come there is paid for once, and bugs lie near what is rare.
+
+use std::collections::HashSet;
 
 use mainstem_oracles::{Dockets, Guarantee, Judge};
 use rand::SeedableRng;
@@ -16,6 +18,9 @@ const KEPT_MAX: usize = 3;
 /// Runs that go on from a world that was kept, and their choices.
 const BRANCHES: usize = 3;
 const BRANCH_CHOICES: usize = 100;
+
+/// The situations that were seen so far, for walks that branch at new ones.
+pub(crate) type Known = HashSet<u64, fnv::FnvBuildHasher>;
 
 /// A walk with its branches.
 #[derive(Clone, Debug)]
@@ -37,12 +42,19 @@ struct Kept {
 
 impl Tree {
     /// Walks up to `steps` choices, shows the world after each of them, and then walks the branches.
-    pub(crate) fn walk(seed: u64, steps: usize, without: &[Guarantee], see: impl FnMut(&World)) -> Self {
+    pub(crate) fn walk(
+        seed: u64,
+        steps: usize,
+        without: &[Guarantee],
+        known: Option<&mut Known>,
+        see: impl FnMut(&World),
+    ) -> Self {
         listening(|| {
             let mut rng = StdRng::seed_from_u64(seed);
             let setup = draw_setup(&mut rng);
-            let (mut kept, mut dockets) = (vec![], Dockets::default());
-            let run = trunk(&mut rng, setup, steps, without, &mut kept, &mut dockets, see);
+            let mut walk = Walk { kept: vec![], dockets: Dockets::default(), known };
+            let run = trunk(&mut rng, setup, steps, without, &mut walk, see);
+            let Walk { kept, dockets, .. } = walk;
             let mut tree = Self { runs: 1, choices: run.recording.choices.len() as u64, run, dockets };
             for kept in &kept {
                 for _ in 0..BRANCHES {
@@ -83,21 +95,29 @@ impl Tree {
     }
 }
 
+/// What a run leaves, and what it knows of those before it.
+struct Walk<'a> {
+    kept: Vec<Kept>,
+    dockets: Dockets,
+    known: Option<&'a mut Known>,
+}
+
 /// The run from which the others branch.
 fn trunk(
     rng: &mut StdRng,
     setup: Setup,
     steps: usize,
     without: &[Guarantee],
-    kept: &mut Vec<Kept>,
-    dockets: &mut Dockets,
+    walk: &mut Walk<'_>,
     mut see: impl FnMut(&World),
 ) -> Run {
+    let Walk { kept, dockets, known } = walk;
     let taste = Taste::draw(rng);
     let (mut choices, mut possible) = (vec![], vec![]);
     // What the run before came by is not this one's.
     take_rare();
     let mut passed = 0;
+    let (mut situations, mut newest) = (vec![], None);
     let walked = || {
         let mut world = World::new(setup, Judge::without(without));
         while choices.len() < steps && world.verdict().is_none() {
@@ -106,6 +126,13 @@ fn trunk(
             choices.push(choice);
             world.step(choice);
             see(&world);
+            if let Some(known) = known {
+                world.situations(&mut situations);
+                let new = situations.drain(..).fold(false, |new, situation| known.insert(situation) || new);
+                if new && world.verdict().is_none() {
+                    newest = Some(Kept { world: world.clone(), at: choices.len() });
+                }
+            }
             let new = take_rare() & !passed;
             if new != 0 && kept.len() < KEPT_MAX && world.verdict().is_none() {
                 passed |= new;
@@ -115,6 +142,7 @@ fn trunk(
         world
     };
     let verdict = ended(walked, dockets);
+    kept.extend(newest);
     Run { recording: Recording { setup, choices }, verdict }
 }
 
@@ -126,11 +154,11 @@ mod tests {
     fn what_goes_on_from_a_kept_world_is_a_run_of_its_choices() {
         let mut branched = 0;
         for seed in 0..60 {
-            let mut kept = vec![];
             let mut rng = StdRng::seed_from_u64(seed);
             let setup = draw_setup(&mut rng);
-            let dockets = &mut Dockets::default();
-            let run = listening(|| trunk(&mut rng, setup, 300, &[], &mut kept, dockets, |_| {}));
+            let mut walk = Walk { kept: vec![], dockets: Dockets::default(), known: None };
+            let run = listening(|| trunk(&mut rng, setup, 300, &[], &mut walk, |_| {}));
+            let kept = walk.kept;
             for Kept { world, at } in &kept {
                 let mut again = World::new(setup, Judge::new());
                 for choice in &run.recording.choices[..*at] {
@@ -138,11 +166,24 @@ mod tests {
                 }
                 assert_eq!(again.fingerprint(), world.fingerprint(), "seed {seed}");
             }
-            let tree = Tree::walk(seed, 300, &[], |_| {});
+            let tree = Tree::walk(seed, 300, &[], None, |_| {});
             assert_eq!(tree.run.recording, run.recording, "a clean tree is known by its trunk");
             assert_eq!(tree.runs, 1 + (kept.len() * BRANCHES) as u64);
             branched += kept.len();
         }
         assert!(branched > 3, "rare marks are passed: {branched}");
+    }
+
+    #[test]
+    fn a_walk_branches_at_what_was_never_seen_until_nothing_is_new() {
+        let mut known = Known::default();
+        let mut walk = |seed| {
+            let tree = Tree::walk(seed, 100, &[], Some(&mut known), |_| {});
+            (tree.runs, tree.run.recording)
+        };
+        let (first, recording) = walk(1);
+        let (again, same) = walk(1);
+        assert!(first > again, "what was seen is not new: {first} runs, and then {again}");
+        assert_eq!(recording, same, "it is known by its trunk");
     }
 }

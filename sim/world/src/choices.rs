@@ -170,6 +170,10 @@ impl World {
                 None if viewer.over || self.state.budget.moves == 0 => {}
                 None if self.state.rows.state(chat_id(viewer.chat)).is_none() => {}
                 None => {
+                    let mut claims = [None; CLAIMS.len()];
+                    if self.state.budget.claims > 0 {
+                        claims = CLAIMS.map(|from| self.claim(at, from).map(|_| from));
+                    }
                     for (node, here) in self.state.nodes.iter().enumerate() {
                         if !here.is_up() || here.drain.has_begun() {
                             continue;
@@ -180,10 +184,8 @@ impl World {
                             into.push(Choice::Watch(at, node, From::Fresh));
                             into.push(Choice::Watch(at, node, From::Message));
                         }
-                        if self.state.budget.claims > 0 {
-                            let claims = CLAIMS.into_iter().filter(|from| self.claim(at, *from).is_some());
-                            into.extend(claims.map(|from| Choice::Watch(at, node, from)));
-                        }
+                        let claims = claims.iter().flatten();
+                        into.extend(claims.map(|from| Choice::Watch(at, node, *from)));
                     }
                 }
             }

@@ -4,8 +4,6 @@
 //! Where a viewer comes with what it had seen a while ago, the judges are told so as if it had seen that just now, at a
 //! place where no replica is. So they know its screen, and judge what it is told next.
 
-use std::collections::BTreeSet;
-
 use mainstem_machine::{Cursor, MessageId, PreviewProgress, Resume, StreamEvent, Version};
 use mainstem_oracles::{Begin, Evidence, Name, StreamEnd};
 
@@ -112,9 +110,10 @@ impl World {
     pub(crate) fn gone(&self, chat: ChatAt) -> Option<MessageId> {
         let rows = &self.state.rows;
         let state = rows.state(chat_id(chat))?;
-        let there: BTreeSet<_> = rows.history(chat_id(chat)).iter().map(|message| message.id).collect();
+        let history = rows.history(chat_id(chat));
+        let there = |id: &MessageId| history.binary_search_by_key(id, |message| message.id).is_ok();
         let queued = |id: &MessageId| state.queue.iter().any(|queued| queued.id == *id);
-        (1..=state.last_id.0).rev().map(MessageId).find(|id| !there.contains(id) && !queued(id))
+        (1..=state.last_id.0).rev().map(MessageId).find(|id| !there(id) && !queued(id))
     }
 
     /// The judges are told what is on the screen of a viewer that comes with less than all it has seen.

@@ -7,21 +7,20 @@ use mainstem_oracles::{Begin, Evidence, FaultKind, Name, StreamEnd, StreamId};
 use crate::choice::{ChatAt, NodeAt, Order};
 use crate::hashed::Hashed;
 use crate::node::{Node, Open};
-use crate::users::user;
 use crate::world::{Ask, Asking, World, chat_at, chat_id};
 
 impl World {
     /// Somebody to whom a chat does not belong.
     fn stranger(&self, chat: ChatAt) -> Name {
-        match self.setup.users {
-            0 | 1 => "stranger".into(),
-            users => user((chat.0 + 1) % users),
+        match self.users.len() {
+            1 => "stranger".into(),
+            users => self.users[(usize::from(chat.0) + 1) % users].clone(),
         }
     }
 
     /// The last request that has a key, of those that owners made.
     pub(crate) fn last_keyed(&self) -> Option<&Ask> {
-        let own = |ask: &&Ask| ask.caller == self.owner(chat_at(ask.request.chat));
+        let own = |ask: &&Ask| ask.caller == *self.owner_of(chat_at(ask.request.chat));
         self.state.asks.iter().rev().filter(own).find(|ask| ask.request.idempotency_key.is_some())
     }
 

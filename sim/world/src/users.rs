@@ -13,9 +13,10 @@ use crate::world::{Ask, Asking, World, chat_at, chat_id};
 /// A command, with the text in it.
 pub(crate) type Asked = (Command, Option<Arc<str>>);
 
-/// A user, by its place.
-pub(crate) fn user(at: u8) -> Name {
-    if at == 0 { "user".into() } else { format!("user{}", at + 1).into() }
+/// The names of all users.
+pub(crate) fn users(count: u8) -> Arc<[Name]> {
+    let name = |at| if at == 0 { "user".into() } else { format!("user{}", at + 1).into() };
+    (0..count.max(1)).map(name).collect()
 }
 
 impl World {
@@ -33,7 +34,12 @@ impl World {
 
     /// The user to whom a chat belongs.
     pub(crate) fn owner(&self, chat: ChatAt) -> Name {
-        user(chat.0 % self.setup.users.max(1))
+        self.owner_of(chat).clone()
+    }
+
+    /// The same, to look at.
+    pub(crate) fn owner_of(&self, chat: ChatAt) -> &Name {
+        &self.users[usize::from(chat.0) % self.users.len()]
     }
 
     /// A new request of a user, on its way. `again`: it has a key, and is sent again if nobody answers.

@@ -110,7 +110,7 @@ pub fn draw_setup(rng: &mut StdRng) -> Setup {
 
 /// A random run of up to `steps` choices and its recovery, or the first that is not clean of those that branch from it.
 pub fn walk(seed: u64, steps: usize, without: &[Guarantee]) -> Run {
-    Tree::walk(seed, steps, without, |_| {}).run
+    Tree::walk(seed, steps, without, None, |_| {}).run
 }
 
 /// The run of these choices.

@@ -23,6 +23,7 @@ use crate::hashed::Hashed;
 use crate::node::{Label, Life, Node, Operation};
 use crate::setup::{Budget, Setup};
 use crate::trace::{Line, Told, Trace};
+use crate::users::users;
 use crate::work::Work;
 
 /// All of the world that decides what may happen.
@@ -94,6 +95,7 @@ pub(crate) enum Asking {
 #[derive(Clone, Debug)]
 pub struct World {
     pub(crate) setup: Arc<Setup>,
+    pub(crate) users: Arc<[Name]>,
     pub(crate) state: State,
     pub(crate) judge: Judge,
     /// What the machines asked for and was not carried out yet: nothing, between two choices.
@@ -185,6 +187,7 @@ impl World {
         };
         let mut world = Self {
             setup: Arc::new(setup),
+            users: users(setup.users),
             state,
             judge,
             work: VecDeque::new(),

@@ -13,7 +13,15 @@ fn runs(seeds: std::ops::Range<u64>) -> impl Iterator<Item = Run> {
 
 #[test]
 fn random_runs_break_nothing() {
-    let batch = Batch { seeds: 0..400, limit: None, jobs: 2, choices: CHOICES, stop: false, without: &[] };
+    let batch = Batch {
+        seeds: 0..400,
+        limit: None,
+        jobs: 2,
+        choices: CHOICES,
+        stop: false,
+        branch_new: false,
+        without: &[],
+    };
     let walked = batch.run(|_, _| {});
     let first = walked.first.first().map(|(seed, run)| (seed, run.verdict.to_string()));
     assert_eq!(first, None, "cargo sim walk --seeds SEED..SEED+1 tells it");

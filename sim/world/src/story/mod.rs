@@ -3,6 +3,7 @@
 //! time passes. So what was told is a list of choices, and `replay` takes it.
 
 mod cast;
+mod comings;
 mod deeds;
 mod expect;
 mod faults;

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use mainstem_machine::{DialId, StreamEvent, Time};
 use mainstem_oracles::{Evidence, Guarantee, Judge, Name};
-use mainstem_story::{Absence, Claim, Sentence, Step, Story};
+use mainstem_story::{Absence, Sentence, Step, Story};
 
 use super::cast::{cast, setup};
+use super::comings::{RETURN_DELAY, Visitor};
 use super::faults::{Faults, dialing};
 use super::plays::Plays;
 use super::untold::{Untold, untold};
@@ -19,12 +20,10 @@ use crate::damage::{Heard, Testimony};
 use crate::recording::Recording;
 use crate::trace::{Line, Trace};
 use crate::walk::{Verdict, judged};
-use crate::world::{Asking, World, chat_id};
+use crate::world::{Asking, World};
 
 /// How long a user waits for an answer, and a sentence about a model for a run.
 pub(super) const WAIT_MAX: Duration = Duration::from_secs(10);
-/// How long a client waits before it tries again.
-const RETURN_DELAY: Duration = Duration::from_millis(200);
 /// Choices without time passing, at most: whatever goes on for longer never ends.
 const CHOICES_MAX: usize = 100_000;
 
@@ -66,18 +65,6 @@ impl fmt::Display for Missed {
         let Self { guarantee, line, text, why } = self;
         write!(f, "line {line}: {text}\n{guarantee}: {why}")
     }
-}
-
-/// A viewer of the story.
-pub(super) struct Visitor {
-    pub(super) at: ViewerAt,
-    on: NodeAt,
-    present: bool,
-    /// It reads again, after it had stopped.
-    reads_again: bool,
-    from: From,
-    /// When it tries again.
-    returns: Time,
 }
 
 pub(super) struct Teller<'a> {
@@ -255,42 +242,6 @@ impl<'a> Teller<'a> {
         Ok(())
     }
 
-    fn come(&mut self, viewer: &str, replica: &str, from: From) {
-        let (at, on, returns) = (self.slots[viewer], self.node(replica), self.now());
-        let visitor = Visitor { at, on, present: true, reads_again: false, from, returns };
-        self.viewers.insert(viewer.to_owned(), visitor);
-    }
-
-    /// A viewer comes with what another one has, or had.
-    fn come_as(&mut self, viewer: &str, replica: &str, of: &str, from: From) -> Result<(), String> {
-        let (of, at) = (self.viewers[of].at, self.slots[viewer]);
-        self.step(Choice::Share(of, at));
-        if self.world.claim(at, from).is_none() {
-            return Err("there is nothing yet that it could have".into());
-        }
-        self.faults.land("viewer resumes from long ago");
-        self.faults.land("viewer comes from a future");
-        self.come(viewer, replica, from);
-        Ok(())
-    }
-
-    /// After which message a viewer comes.
-    fn claimed(&self, chat: &str, claim: &Claim) -> Result<From, String> {
-        let id = chat_id(self.chat(chat));
-        let history = self.world.state.rows.history(id);
-        let found = match claim {
-            Claim::Nothing => return Ok(From::Fresh),
-            Claim::After(message) => Some(*message),
-            Claim::AfterLast { but } => history.iter().rev().nth(*but).map(|message| message.id),
-            Claim::AfterCut => self.world.judge().index().past(id).and_then(|past| {
-                let ever = past.moments.iter().flat_map(|moment| moment.history.iter());
-                let there = |id| history.iter().any(|message| message.id == id);
-                ever.map(|message| message.id).filter(|id| !there(*id)).max()
-            }),
-        };
-        found.map(From::After).ok_or_else(|| "there is nothing yet that it could have".into())
-    }
-
     fn visitor(&mut self, name: &str) -> &mut Visitor {
         self.viewers.get_mut(name).expect("the parser knows all viewers")
     }
@@ -373,28 +324,6 @@ impl<'a> Teller<'a> {
 
     pub(super) fn welcomes(&self, node: NodeAt) -> bool {
         self.world.peek(node).is_some_and(|here| here.is_up() && !here.drain.has_begun())
-    }
-
-    /// What viewers do of their own accord: come back, and read on.
-    fn visit(&mut self, now: Time) -> Option<Choice> {
-        for visitor in self.viewers.values_mut().filter(|visitor| visitor.present) {
-            let there = &self.world.state.viewers[usize::from(visitor.at.0)];
-            match &there.stream {
-                Some(stream) => {
-                    let awake = self.world.peek(stream.on).is_some_and(|node| node.is_up());
-                    if there.stalled && visitor.reads_again && awake && !stream.idle {
-                        return Some(Choice::Read(visitor.at));
-                    }
-                }
-                None if there.over || visitor.returns > now => {}
-                None => {
-                    visitor.returns = now + RETURN_DELAY;
-                    let from = std::mem::replace(&mut visitor.from, From::Newest);
-                    return Some(Choice::Watch(visitor.at, visitor.on, from));
-                }
-            }
-        }
-        None
     }
 
     pub(super) fn step(&mut self, choice: Choice) {
