@@ -128,8 +128,9 @@ fn trunk(
             see(&world);
             if let Some(known) = known {
                 world.situations(&mut situations);
-                let new = situations.drain(..).fold(false, |new, situation| known.insert(situation) || new);
-                if new && world.verdict().is_none() {
+                let before = known.len();
+                known.extend(situations.drain(..));
+                if known.len() > before && world.verdict().is_none() {
                     newest = Some(Kept { world: world.clone(), at: choices.len() });
                 }
             }

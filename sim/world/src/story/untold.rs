@@ -67,10 +67,7 @@ fn lacks(step: &Step, viewers: &[&str]) -> Option<&'static str> {
         Step::Database { fate: DatabaseFate::AnswersLate(late), .. } if !late.scattered.is_zero() => {
             Some("nothing is left to chance")
         }
-        Step::Replica { fate, .. } => match fate {
-            ReplicaFate::Vanishes => Some("links have no silence and no length"),
-            _ => None,
-        },
+        Step::Replica { fate: ReplicaFate::Vanishes, .. } => Some("links have no silence and no length"),
         _ => None,
     }
 }
