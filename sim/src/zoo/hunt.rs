@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::ErrorKind;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -47,6 +48,22 @@ pub(super) struct How {
     pub(super) shrink: bool,
     pub(super) rare: bool,
     pub(super) without_oracle: Option<Guarantee>,
+}
+
+/// How many seeds, or states, each strategy may take. `None` is not tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Bounds {
+    pub(super) runs: u64,
+    pub(super) walks: Option<u64>,
+    pub(super) explore: Option<States>,
+}
+
+/// The states that `explore` may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum States {
+    /// As many as it takes by itself.
+    ByItself,
+    AtMost(u64),
 }
 
 /// The result for one bug.
@@ -96,7 +113,7 @@ impl Hunter {
         if !stories_only {
             needs.extend([("run", "--seeds"), ("run", "--stop"), ("run", "--results")]);
             needs.extend([("walk", "--seeds"), ("walk", "--stop"), ("walk", "--results")]);
-            needs.push(("explore", "--results"));
+            needs.extend([("explore", "--states"), ("explore", "--results")]);
         }
         if *shrink {
             needs.push(("shrink", "-o"));
@@ -124,20 +141,20 @@ impl Hunter {
         Ok(hunter)
     }
 
-    /// Hunts a bug by its story, by random runs and by walks, each from its first seed on; by explore if that is wanted.
-    pub(super) fn hunt(&mut self, entry: &Entry, program: &Path, explore: bool) -> anyhow::Result<Hunted> {
+    /// Hunts a bug by its story and, within their bounds, by random runs, walks and explore.
+    pub(super) fn hunt(&mut self, entry: &Entry, program: &Path, bounds: Bounds) -> anyhow::Result<Hunted> {
         let mut hunted = self.story(entry, program)?;
         if self.how.stories_only {
             return Ok(hunted);
         }
-        if entry.walk.is_some() {
-            hunted.walks = Some(self.walks(entry, 0, program)?);
+        if let Some(walks) = bounds.walks {
+            hunted.walks = Some(self.walks(entry, 0..walks, program)?);
         }
-        if explore {
-            hunted.explore = Some(self.explore(entry, program)?);
+        if let Some(states) = bounds.explore {
+            hunted.explore = Some(self.explore(entry, states, program)?);
         }
         if self.how.rare || !entry.rare {
-            let runs = self.runs(entry, 0, program)?;
+            let runs = self.runs(entry, 0..bounds.runs, program)?;
             // A single run cannot show a difference between two.
             if self.how.shrink
                 && !entry.by_determinism
@@ -219,21 +236,25 @@ impl Hunter {
         }
     }
 
-    /// Random runs from a first seed on, as many as the bug's file allows.
-    pub(super) fn runs(&self, entry: &Entry, first: u64, program: &Path) -> anyhow::Result<Search> {
+    /// Random runs of these seeds, up to the first that catches it.
+    pub(super) fn runs(&self, entry: &Entry, seeds: Range<u64>, program: &Path) -> anyhow::Result<Search> {
         let start = Instant::now();
         let mut search = if entry.by_determinism {
-            self.compare_seeds(entry, first, program)?
+            self.compare_seeds(entry, seeds, program)?
         } else {
-            self.first_that_counts(entry, first, program)?
+            self.first_that_counts(entry, seeds, program)?
         };
         search.ms = millis(start.elapsed());
         Ok(search)
     }
 
-    fn first_that_counts(&self, entry: &Entry, first: u64, program: &Path) -> anyhow::Result<Search> {
+    fn first_that_counts(
+        &self,
+        entry: &Entry,
+        Range { start: mut next, end }: Range<u64>,
+        program: &Path,
+    ) -> anyhow::Result<Search> {
         let mut search = Search::default();
-        let (mut next, end) = (first, first + entry.seeds);
         while next < end {
             let seeds = self.seeds(program, next, end, &entry.name)?;
             search.tried += seeds.len() as u64;
@@ -255,12 +276,12 @@ impl Hunter {
         Ok(search)
     }
 
-    /// Walks from a first seed on, as many as the bug's file allows.
-    pub(super) fn walks(&self, entry: &Entry, first: u64, program: &Path) -> anyhow::Result<Search> {
+    /// Walks of these seeds, up to the first that catches it.
+    pub(super) fn walks(&self, entry: &Entry, seeds: Range<u64>, program: &Path) -> anyhow::Result<Search> {
         let start = Instant::now();
-        let seeds = entry.walk.unwrap_or_default();
-        let mut search = Search { tried: seeds, ..Search::default() };
-        let (mut next, end) = (first, first + seeds);
+        let Range { start: first, end } = seeds;
+        let mut search = Search { tried: end - first, ..Search::default() };
+        let mut next = first;
         while next < end {
             let Some(failed) = self.walk(program, next, end, &entry.name)? else { break };
             let catch = failed.catch().context("a walk that failed is a catch")?;
@@ -280,12 +301,15 @@ impl Hunter {
     }
 
     /// All states of the small world that `explore` looks at by itself, up to the first that is not clean.
-    pub(super) fn explore(&self, entry: &Entry, program: &Path) -> anyhow::Result<Search> {
+    pub(super) fn explore(&self, entry: &Entry, states: States, program: &Path) -> anyhow::Result<Search> {
         let start = Instant::now();
         let results = self.outputs.join(format!("{}.explore.jsonl", entry.name));
         let _ = std::fs::remove_file(&results);
         let mut command = Command::new(program);
         command.args(["explore", "--results"]).arg(&results);
+        if let States::AtMost(states) = states {
+            command.args(["--states", &states.to_string()]);
+        }
         command.arg("--output").arg(self.outputs.join(format!("{}.explore.world", entry.name)));
         if let Some(oracle) = &self.how.without_oracle {
             command.args(["--without-oracle", oracle.as_str()]);
@@ -356,9 +380,9 @@ impl Hunter {
     }
 
     /// Runs each seed in two processes.
-    fn compare_seeds(&self, entry: &Entry, first: u64, program: &Path) -> anyhow::Result<Search> {
+    fn compare_seeds(&self, entry: &Entry, seeds: Range<u64>, program: &Path) -> anyhow::Result<Search> {
         let mut search = Search::default();
-        for seed in first..first + entry.seeds {
+        for seed in seeds {
             let mut command = Command::new(program);
             command.args(["check-determinism", "--seeds", &format!("{seed}..{}", seed + 1)]);
             let (code, output) = self.run(command, &format!("{}.runs", entry.name), RUNS_LIMIT)?;

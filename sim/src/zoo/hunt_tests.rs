@@ -5,14 +5,14 @@ use std::path::PathBuf;
 
 use mainstem_oracles::Guarantee;
 
-use super::{How, Hunted, Hunter};
+use super::{Bounds, How, Hunted, Hunter, States};
 use crate::zoo::catch::Finder;
 use crate::zoo::entry::{Change, Entry};
 
 /// Accepts every command and finds nothing.
 const CLEAN: &str = r#"
 case "$*" in
-*--help*) echo "--seeds --stop --results --without-oracle -o" ;;
+*--help*) echo "--seeds --states --stop --results --without-oracle -o" ;;
 run*) while [ "$1" != --results ]; do shift; done; echo '{"seed":0,"verdict":"clean"}' >"$2" ;;
 explore*) while [ "$1" != --results ]; do shift; done; echo '{"seed":0,"states":99,"verdict":"clean"}' >"$2" ;;
 esac
@@ -27,6 +27,8 @@ explore*"--without-oracle S3"*)
     while [ "$1" != --results ]; do shift; done
     echo '{"seed":0,"states":99,"verdict":"clean"}' >"$2"; exit 6 ;;
 *"--without-oracle S3"*) ;;
+explore*"--states 70"*) while [ "$1" != --results ]; do shift; done
+    echo '{"seed":0,"states":70,"verdict":"clean"}' >"$2"; exit 6 ;;
 explore*) while [ "$1" != --results ]; do shift; done
     echo '{"seed":0,"states":77,"verdict":"broken","guarantee":"S3","why":"x"}' >"$2"; exit 1 ;;
 run*0..4*) while [ "$1" != --results ]; do shift; done
@@ -44,6 +46,8 @@ check-determinism*) echo "D1: two runs differ at line 9 of their traces"; exit 3
 shrink*) echo "S3: x"; echo "shrunk to 2 faults and 3 other lines in 9 runs and 1.5 s"; exit 1 ;;
 esac
 "#;
+
+const BOUNDS: Bounds = Bounds { runs: 4, walks: Some(4), explore: Some(States::ByItself) };
 
 struct Scratch(PathBuf);
 
@@ -88,7 +92,7 @@ impl Scratch {
 
     fn hunt(&self, breaks: &[Guarantee], without: Option<Guarantee>) -> Hunted {
         let broken = self.program("broken", BROKEN);
-        self.hunter(CLEAN, true, without).unwrap().hunt(&self.entry(breaks), &broken, true).unwrap()
+        self.hunter(CLEAN, true, without).unwrap().hunt(&self.entry(breaks), &broken, BOUNDS).unwrap()
     }
 }
 
@@ -128,6 +132,18 @@ fn a_catch_under_another_name_is_none() {
 }
 
 #[test]
+fn what_takes_longer_than_its_bound_is_not_found() {
+    let scratch = Scratch::new("bound");
+    let broken = scratch.program("broken", BROKEN);
+    let mut hunter = scratch.hunter(CLEAN, false, None).unwrap();
+    let bounds = Bounds { runs: 0, walks: None, explore: Some(States::AtMost(70)) };
+    let hunted = hunter.hunt(&scratch.entry(&[Guarantee::S3]), &broken, bounds).unwrap();
+    let (runs, explore) = (hunted.runs.unwrap(), hunted.explore.unwrap());
+    assert!(hunted.by_story.is_some() && hunted.walks.is_none());
+    assert_eq!((runs.caught.is_none(), explore.caught.is_none(), explore.tried), (true, true, 70));
+}
+
+#[test]
 fn two_processes_show_what_one_does_not() {
     let hunted = Scratch::new("twice").hunt(&[Guarantee::D1], None);
     assert_eq!(hunted.by_story.unwrap().finder, Finder::Determinism);
@@ -148,7 +164,7 @@ fn a_story_that_fails_without_the_bug_is_an_error() {
     let broken = scratch.program("broken", BROKEN);
     let both = CLEAN.replace("run*)", "scenarios*) echo 'S3: x'; exit 1 ;;\nrun*)");
     let error =
-        scratch.hunter(&both, false, None).unwrap().hunt(&scratch.entry(&[Guarantee::S3]), &broken, false);
+        scratch.hunter(&both, false, None).unwrap().hunt(&scratch.entry(&[Guarantee::S3]), &broken, BOUNDS);
     assert!(error.unwrap_err().to_string().contains("fails without any bug"));
 }
 

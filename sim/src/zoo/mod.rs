@@ -25,7 +25,7 @@ use mainstem_oracles::Guarantee;
 use build::Builder;
 use entry::Entry;
 use hunt::{How, Hunter};
-use measured::{Measured, Strategy, Table};
+use measured::{Measured, Table};
 use plant::Tree;
 use report::{Report, Row};
 
@@ -169,9 +169,7 @@ fn hunt_all(
                 None => Row::not_reached(entry),
                 Some(Err(error)) => Row::error(entry, &error),
                 Some(Ok(program)) => {
-                    // What must survive has to survive everything.
-                    let explore = entry.must_survive || table.finds(&entry.name, Strategy::Explore);
-                    let hunted = hunter.hunt(entry, &program, explore);
+                    let hunted = hunter.hunt(entry, &program, table.bounds(entry));
                     let _ = std::fs::remove_file(&program);
                     match hunted {
                         Ok(hunted) => Row::hunted(entry, hunted, built_in),
