@@ -149,6 +149,11 @@ impl Table {
         std::fs::write(path, self.to_string()).with_context(|| format!("writing {}", path.display()))
     }
 
+    /// Whether it has the bug.
+    pub(super) fn has(&self, bug: &str) -> bool {
+        self.0.contains_key(bug)
+    }
+
     /// Within what the bug has to be found: what its file allows, or less if less was measured.
     pub(super) fn bounds(&self, entry: &Entry) -> Bounds {
         let measured = |strategy| {
@@ -230,6 +235,23 @@ mod tests {
         Measured(
             of.iter().map(|(strategy, caught)| (*strategy, Tries::of(&[search(*caught, 7, 100)]))).collect(),
         )
+    }
+
+    #[test]
+    fn a_bug_that_cannot_be_measured_keeps_what_there_is_and_the_others_go_on() {
+        let file = std::env::temp_dir().join(format!("mainstem-measured-{}.toml", std::process::id()));
+        let mut before = Table::default();
+        before.insert("R01", measured(&[(Strategy::Runs, true)]));
+        let (one, two) = (bug(None), Entry { name: "R02".into(), ..bug(None) });
+        let told = crate::zoo::measure_all(&[&one, &two], None, before.clone(), &file, |entry| {
+            anyhow::ensure!(entry.name != "R01", "it does not build");
+            Ok(measured(&[(Strategy::Walks, true)]))
+        });
+        assert!(told.unwrap_err().to_string().ends_with("R01"), "which is told");
+        let after = Table::read(&file).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(after.0.get("R01"), before.0.get("R01"));
+        assert!(after.has("R02") && !before.has("R02"));
     }
 
     fn bug(walk: Option<u64>) -> Entry {

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use mainstem_oracles::Guarantee;
 
 use build::Builder;
@@ -64,6 +64,9 @@ pub struct Options {
     /// stories.
     #[arg(long, conflicts_with_all = ["stories_only", "shrink", "without_oracle", "dir", "results"])]
     measure: bool,
+    /// Measures only what the file has not got: goes on where measuring was broken off.
+    #[arg(long, requires = "measure")]
+    missing: bool,
 }
 
 /// A time like 90s or 10m.
@@ -111,7 +114,7 @@ pub fn run(options: &Options, scenarios: &Path) -> anyhow::Result<u8> {
     println!("building the tree without a bug");
     let tree = Tree::refresh(root, home.join("tree"))?;
     let builder = Builder::new(tree, home.join("target"), home.join("bin"))?;
-    let hunter = Hunter::new(
+    let mut hunter = Hunter::new(
         builder.clean().to_owned(),
         home.join("out"),
         stories(&scenarios)?,
@@ -126,7 +129,14 @@ pub fn run(options: &Options, scenarios: &Path) -> anyhow::Result<u8> {
     let file = scenarios.join(measured::FILE);
     let table = Table::read(&file)?;
     if options.measure {
-        measure_all(&entries, &builder, hunter, until, table, &file)?;
+        let wanted = entries.iter().filter(|entry| !entry.must_survive);
+        let wanted: Vec<_> = wanted.filter(|entry| !options.missing || !table.has(&entry.name)).collect();
+        measure_all(&wanted, until, table, &file, |entry| {
+            let program = builder.plant(entry)?;
+            let measured = Measured::of(entry, &mut hunter, &program);
+            let _ = std::fs::remove_file(&program);
+            measured
+        })?;
         return Ok(0);
     }
     let results = options.results.clone().unwrap_or_else(|| home.join("results.jsonl"));
@@ -186,28 +196,34 @@ fn hunt_all(
     })
 }
 
-/// Measures one bug after the other, with nothing built meanwhile, and writes the file after each.
+/// Measures one bug after the other, with nothing built meanwhile, and writes the file after each. One that cannot be
+/// measured keeps what the file has of it, and the others go on.
 fn measure_all(
-    entries: &[Entry],
-    builder: &Builder,
-    mut hunter: Hunter,
+    entries: &[&Entry],
     until: Option<Instant>,
     mut table: Table,
     file: &Path,
+    mut measure: impl FnMut(&Entry) -> anyhow::Result<Measured>,
 ) -> anyhow::Result<()> {
-    for entry in entries.iter().filter(|entry| !entry.must_survive) {
+    let mut failed = vec![];
+    for entry in entries {
         if until.is_some_and(|until| Instant::now() >= until) {
             println!("{:<5} not reached", entry.name);
             continue;
         }
-        let program = builder.plant(entry)?;
-        let measured = Measured::of(entry, &mut hunter, &program);
-        let _ = std::fs::remove_file(&program);
-        let measured = measured?;
-        println!("{}", table.insert(&entry.name, measured));
-        table.write(file)?;
+        match measure(entry) {
+            Ok(measured) => {
+                println!("{}", table.insert(&entry.name, measured));
+                table.write(file)?;
+            }
+            Err(error) => {
+                println!("{:<5} error: {error:#}", entry.name);
+                failed.push(entry.name.as_str());
+            }
+        }
     }
     println!("written to {}", file.display());
+    ensure!(failed.is_empty(), "not measured: {}", failed.join(" "));
     Ok(())
 }
 
