@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use mainstem_oracles::Guarantee;
 
-use super::{Bounds, How, Hunted, Hunter, States};
+use super::{How, Hunted, Hunter};
 use crate::zoo::catch::Finder;
 use crate::zoo::entry::{Change, Entry};
+use crate::zoo::search::{Bounds, States};
 
 /// Accepts every command and finds nothing.
 const CLEAN: &str = r#"

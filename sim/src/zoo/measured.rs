@@ -12,7 +12,8 @@ use anyhow::{Context, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::entry::Entry;
-use super::hunt::{Bounds, Hunter, Search, States, millis};
+use super::hunt::{Hunter, millis};
+use super::search::{Bounds, Search, States};
 
 /// The name of the file, beside the stories.
 pub(super) const FILE: &str = "zoo.toml";
@@ -224,7 +225,7 @@ mod tests {
     use super::{Bounds, Measured, States, Strategy, Table, Tries};
     use crate::zoo::catch::{Catch, Finder};
     use crate::zoo::entry::Entry;
-    use crate::zoo::hunt::Search;
+    use crate::zoo::search::Search;
 
     fn search(caught: bool, tried: u64, ms: u64) -> Search {
         let catch = || Catch { guarantee: Some(Guarantee::S3), finder: Finder::Judge, why: String::new() };

@@ -13,6 +13,7 @@ mod hunt;
 mod measured;
 mod plant;
 mod report;
+mod search;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use super::catch::Catch;
 use super::entry::Entry;
-use super::hunt::{Hunted, Search, millis};
+use super::hunt::{Hunted, millis};
+use super::search::Search;
 
 const MISSED: u8 = 1;
 const HARNESS: u8 = 5;
@@ -224,7 +225,8 @@ mod tests {
     use super::{Fate, Report, Row};
     use crate::zoo::catch::{Catch, Finder};
     use crate::zoo::entry::{Change, Entry};
-    use crate::zoo::hunt::{Hunted, Search};
+    use crate::zoo::hunt::Hunted;
+    use crate::zoo::search::Search;
 
     fn entry(must_survive: bool) -> Entry {
         Entry {
