@@ -1,4 +1,4 @@
-//! The script of a model, parsed from a user's message that begins with `/model`. Words that are
+//! The script of a model that answers by itself, parsed from a user's message that begins with `/model`. Words that are
 //! not settings are ignored, so that each message may contain a word that makes it unique.
 
 use std::time::Duration;
@@ -27,13 +27,13 @@ pub struct Script {
     /// The least length of a part in bytes.
     pub size: usize,
     /// Fails after this part, retryably, on the first attempt only.
-    pub fail: Option<u64>,
+    fail: Option<u64>,
     /// How long it asks to be left alone when it fails.
     pub after: Option<Duration>,
     /// It fails after this part, for good.
-    pub fatal: Option<u64>,
+    fatal: Option<u64>,
     /// Stalls after this part.
-    pub stall: Option<u64>,
+    stall: Option<u64>,
     /// Ignores cancellation.
     pub deaf: bool,
 }
@@ -42,10 +42,13 @@ const PARTS_MAX: u64 = 100_000;
 const SIZE_MAX: usize = 64 * 1024;
 
 impl Script {
-    /// `None`: the message is not a script, so a story has to control the model.
-    pub fn parse(message: &str) -> Option<Self> {
-        let settings = message.strip_prefix("/model ")?;
-        let mut script = Self {
+    /// Whether it only says its parts, and is done.
+    pub fn is_plain(&self) -> bool {
+        *self == Self { parts: self.parts, every: self.every, burst: self.burst, ..Self::usual() }
+    }
+
+    fn usual() -> Self {
+        Self {
             parts: 20,
             every: Duration::from_millis(20),
             burst: 1,
@@ -55,7 +58,13 @@ impl Script {
             fatal: None,
             stall: None,
             deaf: false,
-        };
+        }
+    }
+
+    /// `None`: the message is not a script, so a story has to control the model.
+    pub fn parse(message: &str) -> Option<Self> {
+        let settings = message.strip_prefix("/model ")?;
+        let mut script = Self::usual();
         for (name, value) in settings.split_whitespace().filter_map(|word| word.split_once('=')) {
             let Ok(number) = value.trim_end_matches("ms").parse::<u64>() else { continue };
             match name {
