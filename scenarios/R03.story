@@ -2,7 +2,6 @@
 # again, and does not spin.
 guards L4 L1
 replicas A C
-not with real servers "nobody stands between a replica and its notices"
 
 only A works
 user sends "one"

@@ -2,7 +2,6 @@
 # accepts subscriptions again, it gets one.
 guards L1
 replicas A C
-not with real servers "nobody stands between a replica and its notices"
 
 nobody works
 user sends "one"

@@ -2,7 +2,6 @@
 # it lacks, and nothing that it has already.
 guards S1 S2
 replicas A B C
-not with real servers "what comes before the end of the catch-up is a race in real time"
 
 only A works
 user sends "one"

@@ -2,7 +2,6 @@
 # turn of that message begins.
 guards S6 S8
 replicas A C
-not with real servers "nobody stands between a replica and its database"
 
 only A works
 user sends "one"

@@ -2,7 +2,6 @@
 # Neither the viewer nor the teardown after it leaves is blocked.
 guards B2 B3
 replicas A C
-not with real servers "nobody stands between a replica and its notices"
 
 only A works
 bus of C refuses

@@ -3,7 +3,6 @@
 # episode.
 guards S2 L1
 replicas A C
-not with real servers "nobody stands between a replica and its notices"
 
 only A works
 bus of C refuses

@@ -2,7 +2,7 @@
 # end of the relay. It reads the chat to find the new worker; that read fails, and it reads again.
 guards L1 S3
 replicas A B C
-not with real servers "nobody stands between a replica and its notices"
+not with real servers "how long reads fail is a race in real time"
 grace 100ms
 poll 60s
 

@@ -3,7 +3,6 @@
 # same times.
 guards D1 L1
 replicas A C
-not with real servers "nobody stands between a replica and its database"
 
 only A works
 next dial from C to A fails

@@ -3,7 +3,6 @@
 # elsewhere, see all parts that come later, through the relay that was dialed in the meantime.
 guards S2
 replicas A B C
-not with real servers "nobody stands between a replica and its database"
 
 only A works
 database of A is slow by 500ms

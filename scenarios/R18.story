@@ -2,7 +2,6 @@
 # it empty at first, and so does a second one later. Both see every part.
 guards S2 L1
 replicas A C
-not with real servers "what comes before the end of the catch-up is a race in real time"
 
 only A works
 user sends "one"

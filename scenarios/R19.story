@@ -3,7 +3,7 @@
 # the change without waiting for the next sync.
 guards L1
 replicas A C
-not with real servers "nobody stands between a replica and its notices"
+not with real servers "a real model that says nothing has failed"
 poll 60s
 
 only A works

@@ -2,7 +2,7 @@
 # the change; there is no second notice for a reader that came too early.
 guards L1
 replicas A C
-not with real servers "nobody stands between a replica and its database"
+not with real servers "a real model that says nothing has failed"
 poll 60s
 
 only A works

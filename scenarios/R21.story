@@ -3,7 +3,6 @@
 # result of a sync is only a hint: the chat stays where it is.
 guards S5
 replicas A B C
-not with real servers "nobody stands between a replica and its database"
 lease 3s
 heartbeat 1s
 poll 1s

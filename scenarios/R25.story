@@ -2,7 +2,6 @@
 # of this very run, and must not stop it: the worker acts on the row, and continues.
 guards S7
 replicas A C
-not with real servers "nobody stands between a replica and its notices"
 
 only A works
 user on C sends "one"

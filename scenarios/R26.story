@@ -3,7 +3,6 @@
 # late.
 guards S8
 replicas A C
-not with real servers "nobody stands between a replica and its database"
 
 only A works
 user on A sends "one"

@@ -3,7 +3,6 @@
 # into the history.
 guards S6
 replicas A C
-not with real servers "nobody stands between a replica and its database"
 
 only A works
 user sends "one"

@@ -2,7 +2,6 @@
 # retry before `synced`; one that comes after it sees no retry at all.
 guards S9
 replicas A C
-not with real servers "a retry may be over before a viewer comes"
 
 only A works
 user sends "one"

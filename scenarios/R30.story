@@ -2,7 +2,6 @@
 # makes it runnable, and a replica acquires it at once, without waiting for the next sync.
 guards L3
 replicas A C
-not with real servers "servers look for news at least twice in a lease"
 poll 30s
 
 only A works

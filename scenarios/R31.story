@@ -2,7 +2,6 @@
 # interruption is finished without a worker that would have to do it.
 guards L2
 replicas A C
-not with real servers "servers look for news at least twice in a lease"
 lease 5s
 
 nobody works

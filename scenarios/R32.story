@@ -2,7 +2,6 @@
 # the first dial is retried like any other.
 guards L1 B3
 replicas A C
-not with real servers "there is one chat"
 
 only A works
 user sends "one"

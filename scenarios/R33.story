@@ -2,7 +2,6 @@
 # message is queued, and notices are duplicated. The relay stays as it is, and the parts continue.
 guards S2
 replicas A C
-not with real servers "nobody stands between a replica and its notices"
 
 only A works
 user sends "one"

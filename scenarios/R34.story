@@ -2,7 +2,6 @@
 # requests are retried, and take effect once.
 guards S6
 replicas A C
-not with real servers "nobody stands between a replica and its database"
 
 only A works
 user sends "one"

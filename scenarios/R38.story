@@ -3,7 +3,6 @@
 # which is rejected. The text that it had generated is still kept.
 guards S7 S4
 replicas A B
-not with real servers "nobody stands between a replica and its notices"
 lease 5s
 
 only A works

@@ -1,7 +1,6 @@
 # Six short turns within the retention time of episodes: the oldest ones are evicted.
 guards B1
 replicas A B
-not with real servers "models do not answer by themselves"
 
 only A works
 user on A sends "/model parts=3 every=10ms 1"

@@ -2,7 +2,6 @@
 # follower needs no database operation: they are sent at once.
 guards B3
 replicas A C
-not with real servers "nobody stands between a replica and its database"
 
 only A works
 user sends "one"

@@ -3,7 +3,7 @@
 # again before it.
 guards S9
 replicas A B C
-not with real servers "nobody stands between a replica and its database"
+not with real servers "a stream of a provider breaks off without saying for how long"
 lease 3s
 heartbeat 1s
 poll 1s

@@ -2,7 +2,7 @@
 # when it was told: by the time it hears of the renewal, most of it is over.
 guards S5
 replicas A C
-not with real servers "models do not answer by themselves"
+not with real servers "when a replica hears of its lease is not seen from outside"
 lease 3s
 heartbeat 1s
 poll 1500ms

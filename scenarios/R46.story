@@ -2,7 +2,7 @@
 # backup. It is told everything anew, and also what it would not be told otherwise: that there is no retry any more.
 guards S9 L1
 replicas A C
-not with real servers "models do not answer by themselves"
+not with real servers "a stream of a provider breaks off without saying for how long"
 
 only A works
 user sends "/model parts=5 every=20ms fail=3 after=2s"

@@ -2,7 +2,7 @@
 # same: nothing that C does for one chat waits for what it does for another.
 guards B3
 replicas A C
-not with real servers "models do not answer by themselves"
+not with real servers "a real model that says nothing has failed"
 
 only A works
 dials from C to A hang

@@ -3,7 +3,7 @@
 guards B3
 replicas A C
 not in the pure world "what befalls the database befalls all chats of a replica there"
-not with real servers "models do not answer by themselves"
+not with real servers "a connection is of all chats of a replica"
 
 only A works
 user on A sends "/model parts=3 every=10ms" to chat2

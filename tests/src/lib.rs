@@ -6,6 +6,7 @@
 pub mod browser;
 pub mod client;
 pub mod cluster;
+pub mod court;
 pub mod database_proxy;
 pub mod deadline;
 mod last_will;

@@ -72,9 +72,12 @@ impl Replica {
         let stdout = child.stdout.take().expect("it is piped");
         self.logging = Some(keep_log(child.stderr.take().expect("it is piped"), self.log.clone()));
         self.child = Some(child);
-        let mut line = String::new();
-        // The pipe ends with the process.
-        BufReader::new(stdout).read_line(&mut line).expect("what it says can be read");
+        // The pipe ends with the process. What stands between it and others goes on meanwhile.
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut line = String::new();
+            BufReader::new(stdout).read_line(&mut line).map(|_| line)
+        });
+        let line = reading.await.expect("it does not panic").expect("what it says can be read");
         let Some(url) = line.trim().strip_prefix("listening on http://") else {
             panic!("{} said {line:?} instead of where it listens", self.id);
         };

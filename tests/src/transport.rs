@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use futures::StreamExt;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{self, Message};
@@ -32,7 +33,7 @@ pub enum Ended {
 #[derive(Debug)]
 pub(crate) enum Transport {
     EventStream(Box<EventStream>),
-    WebSocket(Box<WebSocketStream<MaybeTlsStream<TcpStream>>>, VecDeque<Value>),
+    WebSocket(Box<WebSocketStream<MaybeTlsStream<TcpStream>>>, VecDeque<String>),
 }
 
 #[derive(Debug)]
@@ -89,8 +90,14 @@ impl Transport {
         }
     }
 
-    /// The JSON of the next event, or how the stream ended.
+    /// The next event, or how the stream ended.
     pub(crate) async fn next(&mut self) -> Result<Value, Ended> {
+        let text = self.next_text().await?;
+        Ok(serde_json::from_str(&text).expect("an event is JSON"))
+    }
+
+    /// The JSON of the next event, as it came.
+    pub(crate) async fn next_text(&mut self) -> Result<String, Ended> {
         match self {
             Self::EventStream(stream) => stream.next().await,
             Self::WebSocket(socket, pending) => loop {
@@ -101,9 +108,10 @@ impl Transport {
                     None => return Err(Ended::Broke("no close came".into())),
                     Some(Err(error)) => return Err(Ended::Broke(error.to_string())),
                     Some(Ok(Message::Text(text))) => {
-                        let events: Vec<Value> = serde_json::from_str(&text).expect("a frame is an array");
+                        let events: Vec<&RawValue> =
+                            serde_json::from_str(&text).expect("a frame is an array");
                         assert!(!events.is_empty(), "a frame has an event");
-                        pending.extend(events);
+                        pending.extend(events.into_iter().map(|event| event.get().to_owned()));
                     }
                     Some(Ok(Message::Close(frame))) => {
                         return Err(Ended::Closed(frame.map_or(0, |frame| frame.code.into())));
@@ -117,7 +125,7 @@ impl Transport {
 }
 
 impl EventStream {
-    async fn next(&mut self) -> Result<Value, Ended> {
+    async fn next(&mut self) -> Result<String, Ended> {
         loop {
             while let Some(end) = self.buffer.find("\n\n") {
                 let block: String = self.buffer.drain(..end + 2).collect();
@@ -130,7 +138,7 @@ impl EventStream {
                 let event: Value = serde_json::from_str(data).expect("data is JSON");
                 assert_eq!(field("event"), event["type"].as_str(), "{block}");
                 assert_eq!(field("id"), event["cursor"].as_str(), "{block}");
-                return Ok(event);
+                return Ok(data.to_owned());
             }
             match self.response.chunk().await {
                 Ok(Some(chunk)) => self.push(&chunk),

@@ -2,12 +2,16 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use mainstem_machine::Completion;
+use mainstem_oracles::{Evidence, FaultKind, RunEnd, RunId};
+use mainstem_story::{Script, Turn};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::court::Ledger;
 use crate::provider::{DONE, chunk, events};
 
 const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
@@ -24,8 +28,10 @@ enum Line {
 /// One generation that a replica asked for.
 #[derive(Debug)]
 struct Run {
+    id: RunId,
     replica: String,
-    pieces: Vec<String>,
+    /// How many parts were said.
+    parts: usize,
     /// `None` when it has ended, or the replica has gone.
     lines: Option<mpsc::UnboundedSender<Line>>,
 }
@@ -38,8 +44,11 @@ struct State {
 }
 
 /// The models of all replicas of a story.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Puppets(Arc<Mutex<State>>);
+#[derive(Clone, Debug)]
+pub(super) struct Puppets {
+    state: Arc<Mutex<State>>,
+    ledger: Ledger,
+}
 
 /// The provider of one replica. Dropping it ends it.
 #[derive(Debug)]
@@ -55,8 +64,12 @@ impl Drop for Provider {
 }
 
 impl Puppets {
+    pub(super) fn new(ledger: Ledger) -> Self {
+        Self { state: Arc::default(), ledger }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) async fn provide(&self, replica: &str) -> Provider {
@@ -74,21 +87,8 @@ impl Puppets {
     }
 
     async fn perform(&self, mut stream: TcpStream, replica: String) -> std::io::Result<()> {
-        let mut request = vec![];
-        let mut bytes = [0; 4096];
-        loop {
-            let length = stream.read(&mut bytes).await?;
-            request.extend_from_slice(&bytes[..length]);
-            let text = String::from_utf8_lossy(&request);
-            let body = text.split_once("\r\n\r\n").map(|(_, body)| body);
-            if body.is_some_and(|body| serde_json::from_str::<Value>(body).is_ok()) {
-                break;
-            }
-            if length == 0 {
-                return Err(std::io::ErrorKind::UnexpectedEof.into());
-            }
-        }
-        stream.write_all(HEAD.as_bytes()).await?;
+        let prompt = asked(&mut stream).await?;
+        let id = self.ledger.begun(&replica, prompt.clone());
         let (lines, mut said) = mpsc::unbounded_channel();
         let run = {
             let mut state = self.state();
@@ -96,64 +96,112 @@ impl Puppets {
                 lines.send(Line::Part("last ".into())).ok();
                 lines.send(Line::Done).ok();
             }
-            state.runs.push(Run { replica, pieces: vec![], lines: Some(lines) });
+            state.runs.push(Run { id, replica, parts: 0, lines: Some(lines) });
             state.runs.len() - 1
         };
+        if let Some(script) = Script::parse(&prompt) {
+            tokio::spawn(self.clone().answer(id, script));
+        }
+        let over = self.speak(&mut stream, id, &mut said).await;
+        self.state().runs[run].lines = None;
+        over?;
+        stream.shutdown().await
+    }
+
+    async fn speak(
+        &self,
+        stream: &mut TcpStream,
+        run: RunId,
+        said: &mut mpsc::UnboundedReceiver<Line>,
+    ) -> std::io::Result<()> {
+        let mut bytes = [0; 4096];
+        stream.write_all(HEAD.as_bytes()).await?;
         loop {
             let line = tokio::select! {
                 line = said.recv() => line,
                 // The client says nothing more: whatever comes is its end.
                 _ = stream.read(&mut bytes) => None,
             };
-            let (text, over) = match line {
-                Some(Line::Part(text)) => (events(&[chunk(&text, Value::Null)]), false),
-                Some(Line::Done) => (events(&[chunk("", "stop".into())]) + DONE, true),
-                Some(Line::FailsForGood) => (events(&[chunk("", "content_filter".into())]) + DONE, true),
-                Some(Line::BreaksOff) | None => (String::new(), true),
+            let ends = |how| Some(Evidence::RunEnded { run, how });
+            // The judges hear it before the replica does.
+            let (text, says, ends) = match line {
+                Some(Line::Part(text)) => {
+                    let wire = events(&[chunk(&text, Value::Null)]);
+                    (wire, Some(Evidence::RunSaid { run, text }), None)
+                }
+                Some(Line::Done) => {
+                    let wire = events(&[chunk("", "stop".into())]) + DONE;
+                    (wire, None, ends(RunEnd::Done(Completion::STOPPED)))
+                }
+                Some(Line::FailsForGood) => {
+                    (events(&[chunk("", "content_filter".into())]) + DONE, None, ends(RunEnd::Failed))
+                }
+                Some(Line::BreaksOff) => (String::new(), None, ends(RunEnd::Failed)),
+                None => (String::new(), None, ends(RunEnd::Cancelled)),
             };
+            let over = ends.is_some();
+            says.into_iter().chain(ends).for_each(|evidence| self.ledger.say(evidence));
             stream.write_all(text.as_bytes()).await.ok();
             stream.flush().await.ok();
             if over {
-                self.state().runs[run].lines = None;
-                return stream.shutdown().await;
+                return Ok(());
             }
         }
     }
 
-    /// Whether a model runs for this replica.
-    pub(super) fn runs(&self, replica: &str) -> bool {
-        self.state().runs.iter().any(|run| run.replica == replica && run.lines.is_some())
+    /// Answers by itself, as the user's message says.
+    async fn answer(self, id: RunId, script: Script) {
+        let replica = |run: &Run| (run.id == id).then(|| run.replica.clone());
+        let Some(replica) = self.state().runs.iter().find_map(replica) else { return };
+        let is_it = |run| run == id;
+        let mut said = 0;
+        loop {
+            tokio::time::sleep(script.every).await;
+            // It ends with the run.
+            match script.turn(said, 1) {
+                Turn::Parts(count) if self.runs(&replica, is_it) => {
+                    self.say_parts(&replica, is_it, count);
+                    said += count;
+                }
+                Turn::Done => return self.finish(&replica, is_it),
+                Turn::Fail { retryable } => return self.fail(&replica, is_it, retryable),
+                Turn::Parts(_) | Turn::Stall => return,
+            }
+        }
     }
 
-    fn say(&self, replica: &str, line: Line) {
+    /// Does this to the newest model that runs for this replica and is meant. False if none does.
+    fn with(&self, replica: &str, is_meant: impl Fn(RunId) -> bool, act: impl FnOnce(&mut Run)) -> bool {
         let mut state = self.state();
-        let run = state.runs.iter_mut().rev().find(|run| run.replica == replica && run.lines.is_some());
-        if let Some(lines) = run.and_then(|run| run.lines.as_ref()) {
-            lines.send(line).ok();
-        }
+        let is_it = |run: &&mut Run| run.replica == replica && run.lines.is_some() && is_meant(run.id);
+        state.runs.iter_mut().rev().find(is_it).map(act).is_some()
     }
 
-    /// Says so many parts, each of which tells whose it is.
-    pub(super) fn say_parts(&self, replica: &str, count: u64) {
-        for _ in 0..count {
-            let mut state = self.state();
-            let live = |run: &Run| run.replica == replica && run.lines.is_some();
-            let Some(at) = state.runs.iter().rposition(live) else { return };
-            let run = &mut state.runs[at];
-            let piece = format!("{at}-{} ", run.pieces.len() + 1);
-            run.pieces.push(piece.clone());
-            if let Some(lines) = &run.lines {
-                lines.send(Line::Part(piece)).ok();
+    /// Whether a model runs for this replica, of those that are meant.
+    pub(super) fn runs(&self, replica: &str, is_meant: impl Fn(RunId) -> bool) -> bool {
+        self.with(replica, is_meant, |_| {})
+    }
+
+    /// Says so many parts.
+    pub(super) fn say_parts(&self, replica: &str, is_meant: impl Fn(RunId) -> bool, count: u64) {
+        self.with(replica, is_meant, |run| {
+            for _ in 0..count {
+                run.parts += 1;
+                run.say(Line::Part(format!("{}-{} ", run.id.0, run.parts)));
             }
-        }
+        });
     }
 
-    pub(super) fn finish(&self, replica: &str) {
-        self.say(replica, Line::Done);
+    pub(super) fn finish(&self, replica: &str, is_meant: impl Fn(RunId) -> bool) {
+        self.with(replica, is_meant, |run| run.say(Line::Done));
     }
 
-    pub(super) fn fail(&self, replica: &str, retryable: bool) {
-        self.say(replica, if retryable { Line::BreaksOff } else { Line::FailsForGood });
+    pub(super) fn fail(&self, replica: &str, is_meant: impl Fn(RunId) -> bool, retryable: bool) {
+        let kind = if retryable { FaultKind::ModelFails } else { FaultKind::ModelFailsForGood };
+        self.ledger.fault(kind, replica, None);
+        self.with(replica, is_meant, |run| {
+            run.say(if retryable { Line::BreaksOff } else { Line::FailsForGood });
+        });
     }
 
     /// Every run ends, and those that begin from now on.
@@ -161,22 +209,34 @@ impl Puppets {
         let mut state = self.state();
         state.finishing = true;
         for run in &mut state.runs {
-            if let Some(lines) = &run.lines {
-                lines.send(Line::Part("last ".into())).ok();
-                lines.send(Line::Done).ok();
-            }
+            run.say(Line::Part("last ".into()));
+            run.say(Line::Done);
         }
     }
+}
 
-    /// The replica whose model said this text first.
-    pub(super) fn who_said(&self, text: &str) -> Option<String> {
-        let run = text.split_once('-')?.0.parse::<usize>().ok()?;
-        self.state().runs.get(run).map(|run| run.replica.clone())
+impl Run {
+    fn say(&self, line: Line) {
+        if let Some(lines) = &self.lines {
+            lines.send(line).ok();
+        }
     }
+}
 
-    /// Whether the text is the first parts of one run, so many.
-    pub(super) fn is_beginning(&self, text: &str, parts: u64) -> bool {
-        let parts = usize::try_from(parts).unwrap_or(usize::MAX);
-        self.state().runs.iter().any(|run| run.pieces.get(..parts).is_some_and(|said| said.concat() == text))
+/// Reads a request, and returns what the user said last.
+async fn asked(stream: &mut TcpStream) -> std::io::Result<String> {
+    let (mut request, mut bytes) = (vec![], [0; 4096]);
+    loop {
+        let length = stream.read(&mut bytes).await?;
+        request.extend_from_slice(&bytes[..length]);
+        let text = String::from_utf8_lossy(&request);
+        let body = text.split_once("\r\n\r\n").and_then(|(_, body)| serde_json::from_str::<Value>(body).ok());
+        if let Some(body) = body {
+            let last = body["messages"].as_array().and_then(|said| said.last()).cloned().unwrap_or_default();
+            return Ok(last["content"].as_str().unwrap_or_default().to_owned());
+        }
+        if length == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
     }
 }

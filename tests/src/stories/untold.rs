@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::calls::STRUCK;
 use mainstem_story::{
-    Claim, Expectation, Keyed, LinkFate, Order, ReplicaFate, Said, Settings, Sight, Step, Story, UserOrder,
+    BusFate, CallFault, Claim, DatabaseFate, Expectation, Keyed, LinkFate, Order, PlannedFault, ReplicaFate,
+    Said, Script, Settings, Sight, Step, Story, UserOrder,
 };
 
 /// Leases that are waited for.
@@ -20,8 +22,6 @@ pub fn untold(story: &Story) -> Option<(usize, &'static str)> {
         Some("nothing is left to chance")
     } else if (tail_messages_max, episode_bytes_max) != (usual.tail_messages_max, usual.episode_bytes_max) {
         Some("servers are asked with their own limits")
-    } else if story.settings.poll_interval > story.settings.lease_ttl / 2 {
-        Some("servers look for news at least twice in a lease")
     } else {
         None
     };
@@ -38,7 +38,23 @@ pub fn untold(story: &Story) -> Option<(usize, &'static str)> {
         _ => None,
     });
     let viewers: BTreeSet<_> = viewers.collect();
+    let (mut said, mut reads_fail) = (BTreeSet::new(), false);
     story.sentences.iter().find_map(|sentence| {
+        if let Step::Model { replica, chat, line } = &sentence.step {
+            match line {
+                Said::Parts(_) => drop(said.insert((replica, chat))),
+                Said::Done if !said.remove(&(replica, chat)) => {
+                    return Some((sentence.line, "a real model that says nothing has failed"));
+                }
+                _ => {}
+            }
+        }
+        let is_read = |planned: &PlannedFault| planned.op.as_deref() == Some("snapshot");
+        if matches!(&sentence.step, Step::CallFault(planned) if is_read(planned))
+            && std::mem::replace(&mut reads_fail, true)
+        {
+            return Some((sentence.line, "how long reads fail is a race in real time"));
+        }
         let why = match &sentence.step {
             _ if sentence.at.is_some() => Some("sentences have no times"),
             step if dies(step) && long => Some("its leases are too long to wait for"),
@@ -55,7 +71,6 @@ fn lacks(step: &Step, viewers: &BTreeSet<&str>) -> Option<&'static str> {
         }
         Step::Watch { caller, .. } if caller != mainstem_story::USER => Some("there is one user"),
         Step::Resume { .. } | Step::Foresee { .. } => Some("viewers come with their own cursor only"),
-        Step::Order { chat, .. } | Step::Watch { chat, .. } if chat != "chat" => Some("there is one chat"),
         Step::Order { caller, .. } if caller != mainstem_story::USER => Some("there is one user"),
         Step::Order { key: Keyed::Named(_) | Keyed::Without, .. } | Step::Order { refused: true, .. } => {
             Some("each request has a key of its own")
@@ -63,7 +78,8 @@ fn lacks(step: &Step, viewers: &BTreeSet<&str>) -> Option<&'static str> {
         Step::Order { again: Some(_), .. } => Some("no request is sent twice at once"),
         Step::Order { order: UserOrder::Send { text, .. } | UserOrder::EditLast { text, .. }, .. }
         | Step::Order { order: UserOrder::Other(Order::Edit { text, .. }), .. } => {
-            text.starts_with("/model").then_some("models do not answer by themselves")
+            let why = "a stream of a provider breaks off without saying for how long";
+            Script::parse(text).filter(|script| !script.is_plain()).map(|_| why)
         }
         Step::Stranger { .. } => Some("there is one user"),
         Step::Model { line: Said::Text(_), .. } => Some("models say parts of their own"),
@@ -76,9 +92,23 @@ fn lacks(step: &Step, viewers: &BTreeSet<&str>) -> Option<&'static str> {
         }
         Step::Flow { .. } => Some("the way between replicas can only break"),
         Step::Read { .. } => Some("nothing says when a socket is full"),
-        Step::Notices { .. } | Step::Bus { .. } => Some("nobody stands between a replica and its notices"),
-        Step::Database { .. } | Step::CallFault(_) => {
-            Some("nobody stands between a replica and its database")
+        Step::Notices { faults, .. } if !faults.scattered.is_zero() => Some("nothing is left to chance"),
+        Step::Bus { fate: BusFate::GoesSilent | BusFate::Hangs, .. } => {
+            Some("one connection listens for all chats, and is cut or not")
+        }
+        Step::Database { chat: Some(_), .. } | Step::CallFault(PlannedFault { chat: Some(_), .. }) => {
+            Some("a connection is of all chats of a replica")
+        }
+        Step::Database { fate: DatabaseFate::Exhausted, .. } => Some("a pool is the replica's own"),
+        Step::Database { fate: DatabaseFate::AnswersLate(_), .. } => Some("answers are late one by one"),
+        Step::CallFault(PlannedFault { call_fault: CallFault::AnswerLate(_), .. }) => {
+            Some("when a replica hears of its lease is not seen from outside")
+        }
+        Step::CallFault(PlannedFault { op, call_fault, replica, .. }) => {
+            let is_known = op.as_deref().is_some_and(|op| STRUCK.contains(&op));
+            let is_read =
+                op.as_deref() == Some("snapshot") && *call_fault == CallFault::Refused && replica.is_some();
+            (!is_known && !is_read).then_some("nothing tells which call it is")
         }
         Step::Replica {
             fate: ReplicaFate::Vanishes | ReplicaFate::RestartsWithWrongSecret | ReplicaFate::Drifts(_),
@@ -87,12 +117,6 @@ fn lacks(step: &Step, viewers: &BTreeSet<&str>) -> Option<&'static str> {
         Step::Within { expectation, .. } | Step::Assert(expectation) => match expectation {
             Expectation::Sees { sight: Sight::Error { code: Some(_) }, .. } => {
                 Some("the codes of errors are the generator's")
-            }
-            Expectation::Sees { sight: Sight::Synced, .. } => {
-                Some("what comes before the end of the catch-up is a race in real time")
-            }
-            Expectation::Sees { sight: Sight::Retry { over: false }, .. } => {
-                Some("a retry may be over before a viewer comes")
             }
             _ => None,
         },

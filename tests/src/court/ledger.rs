@@ -1,0 +1,87 @@
+//! Where everybody who takes part in a run says what happens, as it happens.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use mainstem_machine::ReplicaId;
+use mainstem_oracles::{Evidence, FaultKind, Life, RunId, StreamId};
+
+use super::commits::Fact;
+
+/// What was heard, before it is evidence.
+#[derive(Debug)]
+pub(super) enum Heard {
+    Evidence(Evidence),
+    Fact(Fact),
+    /// A replica asks a model. `prompt`: what the user said last.
+    Begun {
+        run: RunId,
+        replica: ReplicaId,
+        prompt: String,
+    },
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    heard: Mutex<Vec<(i64, Heard)>>,
+    streams: AtomicU64,
+    runs: AtomicUsize,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Ledger(Arc<Shared>);
+
+/// Microseconds of Unix time, as the database on this machine counts them too.
+pub(super) fn now() -> i64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    i64::try_from(now.unwrap_or_default().as_micros()).unwrap_or(i64::MAX)
+}
+
+impl Ledger {
+    fn hear(&self, heard: Heard) {
+        // Stamped under the lock: what is taken out is older than what comes later.
+        let mut all = self.0.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push((now(), heard));
+    }
+
+    pub fn say(&self, evidence: Evidence) {
+        self.hear(Heard::Evidence(evidence));
+    }
+
+    /// The same, of something that happened at that time.
+    pub fn say_of(&self, at: i64, evidence: Evidence) {
+        let mut all = self.0.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push((at, Heard::Evidence(evidence)));
+    }
+
+    /// The time, for [`Self::say_of`].
+    pub fn now(&self) -> i64 {
+        now()
+    }
+
+    /// A replica asks a model.
+    pub fn begun(&self, replica: &str, prompt: String) -> RunId {
+        let run = RunId(self.0.runs.fetch_add(1, Ordering::Relaxed));
+        let replica = ReplicaId::new(replica).expect("stories name replicas so");
+        self.hear(Heard::Begun { run, replica, prompt });
+        run
+    }
+
+    pub fn next_stream(&self) -> StreamId {
+        StreamId(self.0.streams.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub fn lived(&self, replica: &str, life: Life) {
+        self.say(Evidence::Lived { replica: replica.into(), life });
+    }
+
+    /// A fault affects this host, or the link from it to the other one.
+    pub fn fault(&self, kind: FaultKind, who: &str, other: Option<&str>) {
+        self.say(Evidence::Fault { kind, who: who.into(), other: other.map(Into::into), chat: None });
+    }
+
+    pub(super) fn take(&self) -> Vec<(i64, Heard)> {
+        std::mem::take(&mut *self.0.heard.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

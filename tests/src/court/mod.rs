@@ -1,0 +1,222 @@
+//! Brings real runs before the laboratory's judges: what the database committed, what the models said, what viewers
+//! were shown, what users asked and were told, and what was done to whom, in the order in which it happened.
+//!
+//! All of it is stamped by the one clock of this machine, and so that what has a cause is stamped behind it: a commit
+//! where its transaction writes, what a model says before it is sent, what a viewer sees after it was read.
+
+mod commits;
+mod events;
+mod ledger;
+mod rows;
+mod transitions;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use mainstem_machine::{ChatId, Command, Episode, ReplicaId, Time};
+use mainstem_oracles::{Evidence, Guarantee, Judge, Moment, RunId, Settings, Violation, WorldFacts};
+use mainstem_world::Heard as Told;
+
+pub use commits::replica_url;
+use commits::{Fact, Witness};
+pub use events::{cursor, first_of_page, parse, sent};
+pub use ledger::Ledger;
+use ledger::{Heard, now};
+
+/// What a loaded machine adds: a second of the guarantees' own lasts this long here. Leases and intervals are the
+/// servers' and last as long as they say.
+pub const PATIENCE: u32 = 4;
+
+/// How long it may take until it is heard here that a replica has closed the connection to its model, which it does
+/// before it commits what the model had said.
+const CLOSED_WITHIN: Duration = Duration::from_secs(1);
+
+/// A judge of one run, and what it was told.
+#[derive(Debug)]
+pub struct Court {
+    began: i64,
+    witness: Witness,
+    ledger: Ledger,
+    /// What was heard and is not judged yet.
+    waiting: Vec<(i64, Heard)>,
+    judge: Judge,
+    told: Vec<Told>,
+    last: Time,
+    chats_of_runs: BTreeMap<RunId, ChatId>,
+    runs: BTreeMap<(ChatId, Episode), RunId>,
+}
+
+impl Court {
+    /// Judges what happens in the database of this URL from now on. `settings` are those of its servers; `ledger` is
+    /// where everybody who takes part says what happens.
+    pub async fn open(url: &str, settings: Settings, ledger: Ledger) -> Self {
+        let witness = Witness::call(url, settings.lease_ttl).await;
+        let mut court = Self {
+            began: now(),
+            witness,
+            ledger,
+            waiting: vec![],
+            judge: Judge::new(),
+            told: vec![],
+            last: Time::START,
+            chats_of_runs: BTreeMap::new(),
+            runs: BTreeMap::new(),
+        };
+        let (lease_ttl, poll_interval) = (settings.lease_ttl / PATIENCE, settings.poll_interval / PATIENCE);
+        court.tell(Time::START, Evidence::Settings(Settings { lease_ttl, poll_interval, ..settings }));
+        court
+    }
+
+    pub fn ledger(&self) -> Ledger {
+        self.ledger.clone()
+    }
+
+    /// The judge's time.
+    fn time(&self, at: i64) -> Time {
+        let since = u64::try_from(at.saturating_sub(self.began)).unwrap_or(0);
+        Time::from_micros(since / u64::from(PATIENCE))
+    }
+
+    /// Tells the judge all that has happened. `Err`: the first guarantee that was broken.
+    pub async fn hear(&mut self) -> Result<(), Violation> {
+        // What has followed from a commit is heard before the commits are read, so that they come first.
+        let until = now();
+        self.waiting.extend(self.ledger.take());
+        let commits = self.witness.commits().await;
+        self.waiting.extend(commits.into_iter().map(|(at, fact)| (at, Heard::Fact(fact))));
+        self.waiting.sort_by_key(|(at, heard)| (*at, !matches!(heard, Heard::Fact(_))));
+        let due = self.waiting.partition_point(|(at, _)| *at <= until);
+        let mut due: VecDeque<_> = self.waiting.drain(..due).collect();
+        while let Some((stamp, heard)) = due.pop_front() {
+            if let Some(run) = self.is_cut_short_by(&heard) {
+                let ends = |(_, heard): &(i64, Heard)| matches!(heard, Heard::Evidence(Evidence::RunEnded { run: ended, .. }) if *ended == run);
+                if let Some((_, Heard::Evidence(ended))) =
+                    due.iter().position(ends).and_then(|at| due.remove(at))
+                {
+                    self.tell(self.time(stamp), ended);
+                } else if until - stamp < micros(CLOSED_WITHIN) {
+                    due.push_front((stamp, heard));
+                    break;
+                }
+            }
+            let at = self.time(stamp);
+            match heard {
+                Heard::Evidence(evidence) => self.tell(at, evidence),
+                Heard::Fact(Fact::Renewed { replica, chat, lease, at, asked }) => {
+                    let (at, sent) = (self.time(at), self.time(asked));
+                    let (of, by) = (replica.clone(), replica);
+                    self.tell_of_then(at, Evidence::Confirmed { replica: of, chat, lease, sent });
+                    self.tell_of_then(at, Evidence::Assured { replica: by, chat, lease, sent });
+                }
+                Heard::Fact(Fact::Committed { mut change, at, asked }) => {
+                    change.asked = self.time(asked);
+                    // Leases are counted from the database's own time.
+                    self.tell_of_then(self.time(at), Evidence::Committed(change));
+                }
+                Heard::Begun { run, replica, prompt } => self.begin(at, run, replica, &prompt),
+            }
+        }
+        self.waiting.splice(..0, due);
+        // Time passes for those who wait for something.
+        let waiting = self.waiting.len() as u64;
+        self.tell(
+            self.time(until),
+            Evidence::Measured { what: "evidence ahead", value: waiting, max: u64::MAX },
+        );
+        self.verdict()
+    }
+
+    /// `Err`: the first guarantee that was broken.
+    pub fn verdict(&self) -> Result<(), Violation> {
+        self.judge.verdict().cloned().map_or(Ok(()), Err)
+    }
+
+    fn tell(&mut self, at: Time, evidence: Evidence) {
+        self.last = self.last.max(at);
+        self.tell_of_then(self.last, evidence);
+    }
+
+    fn tell_of_then(&mut self, at: Time, evidence: Evidence) {
+        self.told.push(Told::Evidence(at, evidence.clone()));
+        self.judge.observe(at, evidence);
+    }
+
+    /// The run whose partial answer is committed now, if it has not ended as far as is known.
+    fn is_cut_short_by(&self, heard: &Heard) -> Option<RunId> {
+        let Heard::Fact(Fact::Committed { change, .. }) = heard else { return None };
+        let Command::FinishInterruption { fence, .. } = &change.command else { return None };
+        let run = self.runs.get(&(change.chat, fence.episode)).copied()?;
+        let has_ended =
+            self.judge.index().run(change.chat, fence.episode).is_some_and(|run| run.ended.is_some());
+        (!has_ended).then_some(run)
+    }
+
+    /// A model was asked. It does not know of what chat or attempt: it is the newest attempt of that replica that no
+    /// model was asked for, in a chat whose question this is.
+    fn begin(&mut self, at: Time, run: RunId, replica: ReplicaId, prompt: &str) {
+        let index = self.judge.index();
+        let begins = |chat: ChatId, moment: &Moment| {
+            let Command::BeginAttempt { fence } = &moment.command else { return None };
+            let episode = moment.state.present_episode();
+            let asks = moment.history.last().is_some_and(|last| prompt.ends_with(&last.content.to_text()));
+            let is_it = fence.replica == replica && asks && index.run(chat, episode).is_none();
+            is_it.then_some((moment.at, chat, episode))
+        };
+        let of_chat = |(chat, past): (ChatId, &mainstem_oracles::Past)| {
+            past.moments.iter().rev().find_map(|moment| begins(chat, moment))
+        };
+        let newest: Option<(Time, ChatId, Episode)> = index.chats().filter_map(of_chat).max();
+        let Some((_, chat, episode)) = newest else {
+            let why = format!("{replica} asks a model {prompt:?}, for no attempt that it began");
+            return self.judge.overdue(at, Guarantee::S5, why);
+        };
+        self.chats_of_runs.insert(run, chat);
+        self.runs.insert((chat, episode), run);
+        self.tell(at, Evidence::RunStarted { run, replica, chat, episode });
+    }
+
+    /// The chat that a model was asked for.
+    pub fn chat_of(&self, run: RunId) -> Option<ChatId> {
+        self.chats_of_runs.get(&run).copied()
+    }
+
+    pub fn judge(&self) -> &Judge {
+        &self.judge
+    }
+
+    pub fn now(&self) -> Time {
+        self.time(now())
+    }
+
+    /// The first of these guarantees that does not hold yet, and why.
+    pub fn missing(&mut self, ids: &[Guarantee], facts: WorldFacts) -> Option<(Guarantee, String)> {
+        let facts = WorldFacts { now: self.last, ..facts };
+        let missing = self.judge.missing(ids, &facts);
+        if missing.is_none() {
+            self.told.push(Told::Holds(ids.to_vec(), facts));
+        }
+        missing
+    }
+
+    /// Records that a guarantee does not hold at the end of its bound.
+    pub fn overdue(&mut self, id: Guarantee, why: String) {
+        self.judge.overdue(self.last, id, why);
+    }
+
+    /// The run is over. Returns all that the judge was told.
+    pub fn close(mut self) -> Result<Vec<Told>, Violation> {
+        self.judge.finish(self.last);
+        self.told.push(Told::Finished(self.last));
+        self.verdict()?;
+        Ok(self.told)
+    }
+}
+
+fn micros(span: Duration) -> i64 {
+    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// How long something may take that the judges' time would give this long.
+pub fn patient(span: Duration) -> Duration {
+    span * PATIENCE
+}

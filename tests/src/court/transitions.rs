@@ -1,0 +1,124 @@
+//! The command behind a commit. A database keeps what a command did and not the command: it is the one that leads from
+//! the row before to the row after, by the transitions of a chat. A commit that none leads to is no commit of Mainstem.
+
+use std::sync::Arc;
+
+use mainstem_machine::{
+    Accepted, ChatState, Command, Completion, Content, Fence, Message, MessageId, ReplicaId, Role, SendMode,
+    StoreFacts,
+};
+
+/// Messages that may wait: more than any test lets wait.
+const QUEUE_MAX: usize = usize::MAX;
+
+/// What one transaction did to a chat.
+#[derive(Debug)]
+pub(super) struct Step<'a> {
+    pub(super) before: Option<&'a ChatState>,
+    /// `None`: the chat was deleted.
+    pub(super) after: Option<&'a ChatState>,
+    pub(super) cut_from: Option<MessageId>,
+    pub(super) inserted: &'a [Message],
+    /// The replica whose connection it was.
+    pub(super) by: &'a ReplicaId,
+}
+
+impl Step<'_> {
+    /// The command that did this, its answer, and the state after it: of a chat that is deleted, its last one.
+    pub(super) fn explain(&self) -> Option<(Command, Accepted, Arc<ChatState>)> {
+        self.candidates().into_iter().find_map(|command| {
+            let (accepted, state) = self.leads_here(&command)?;
+            Some((self.as_sent(command), accepted, state))
+        })
+    }
+
+    fn leads_here(&self, command: &Command) -> Option<(Accepted, Arc<ChatState>)> {
+        let at = self.after.or(self.before)?.updated_at;
+        let facts = StoreFacts { now: at, lease_expired: true, message_role: Some(Role::User) };
+        let applied = command.apply_to(self.before, None, &facts);
+        let change = applied.change()?;
+        let same_rows = change.cut_from == self.cut_from && change.inserted == self.inserted;
+        let here = match self.after {
+            Some(after) => same_rows && !change.deleted && *change.state == *after,
+            None => change.deleted,
+        };
+        here.then(|| Some((applied.answer.clone().ok()?, change.state.clone())))?
+    }
+
+    /// Whoever holds the chat, it was sent in the name of the replica whose connection it was.
+    fn as_sent(&self, mut command: Command) -> Command {
+        match &mut command {
+            Command::Release { replica, .. } => replica.clone_from(self.by),
+            Command::BeginAttempt { fence }
+            | Command::RecordRetry { fence, .. }
+            | Command::CommitStep { fence, .. }
+            | Command::FinishTurn { fence, .. }
+            | Command::FinishInterruption { fence, .. }
+            | Command::Fail { fence, .. } => fence.replica.clone_from(self.by),
+            _ => {}
+        }
+        command
+    }
+
+    fn candidates(&self) -> Vec<Command> {
+        let new = self.inserted.last();
+        let Some(before) = self.before else {
+            let Some(state) = self.after else { return vec![] };
+            let (owner, title, model) = (state.owner.clone(), state.title.clone(), state.model.clone());
+            let content = new.map(|message| message.content.clone());
+            return vec![Command::Create { chat: state.id, owner, title, model, content }];
+        };
+        let Some(after) = self.after else { return vec![Command::Delete] };
+        if let (Some(message), Some(new)) = (self.cut_from, new) {
+            return vec![Command::Edit { message, content: new.content.clone() }];
+        }
+        let replica = after.worker.clone().unwrap_or_else(|| self.by.clone());
+        let mut candidates = vec![Command::Acquire { replica, interrupting_only: false }];
+        candidates.extend(self.of_the_worker(before, after));
+        candidates.extend(self.of_users(before, after));
+        candidates
+    }
+
+    fn of_the_worker(&self, before: &ChatState, after: &ChatState) -> Vec<Command> {
+        let Some(replica) = before.worker.clone() else { return vec![] };
+        let (lease, episode) = (before.lease, before.present_episode());
+        let fence = Fence { replica: replica.clone(), lease, episode };
+        let fence = || fence.clone();
+        let generated: Vec<_> = self.inserted.iter().filter(|message| message.episode.is_some()).collect();
+        let answer = generated.first().map(|message| message.content.clone());
+        let completion = generated.first().map_or(Completion::STOPPED, |message| Completion {
+            finish_reason: message.finish_reason,
+            usage: message.usage,
+        });
+        let messages = generated.iter().map(|message| (message.role, message.content.clone())).collect();
+        let mut candidates = vec![
+            Command::Release { replica, lease },
+            Command::BeginAttempt { fence: fence() },
+            Command::FinishTurn { fence: fence(), answer: answer.clone(), completion },
+            Command::FinishInterruption { fence: fence(), partial: answer.clone() },
+            Command::CommitStep { fence: fence(), messages },
+        ];
+        if let Some(error) = after.error.clone() {
+            candidates.push(Command::Fail { fence: fence(), partial: answer, error });
+        }
+        if let Some(retry) = &after.retry {
+            let (delay_ms, error) = (retry.delay_ms, retry.error.clone());
+            candidates.push(Command::RecordRetry { fence: fence(), delay_ms, error });
+        }
+        candidates
+    }
+
+    fn of_users(&self, before: &ChatState, after: &ChatState) -> Vec<Command> {
+        let queued = after.queue.iter().filter(|queued| queued.id > before.last_id);
+        let said = self.inserted.iter().filter(|said| said.episode.is_none() && said.queued_as.is_none());
+        let contents = queued.map(|queued| &queued.content).chain(said.map(|message| &message.content));
+        let send =
+            |content: &Content, mode| Command::Send { content: content.clone(), mode, queue_max: QUEUE_MAX };
+        let sent = contents
+            .flat_map(|content| [SendMode::Queue, SendMode::Interrupt].map(|mode| send(content, mode)));
+        let waiting = before.queue.iter().flat_map(|queued| {
+            [Command::DeleteQueued { queued: queued.id }, Command::Promote { queued: queued.id }]
+        });
+        sent.chain(waiting).chain([Command::Interrupt { episode: None }]).collect()
+    }
+}
