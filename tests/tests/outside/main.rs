@@ -7,6 +7,7 @@ mod cluster;
 mod come_back;
 mod command_line;
 mod crashes;
+mod damaged;
 mod database;
 mod descriptors;
 mod drain;
