@@ -92,14 +92,19 @@ impl Transport {
 
     /// The next event, or how the stream ended.
     pub(crate) async fn next(&mut self) -> Result<Value, Ended> {
-        let text = self.next_text().await?;
-        Ok(serde_json::from_str(&text).expect("an event is JSON"))
+        match self {
+            Self::EventStream(stream) => stream.next().await.map(|(event, _)| event),
+            Self::WebSocket(..) => {
+                let text = self.next_text().await?;
+                Ok(serde_json::from_str(&text).expect("an event is JSON"))
+            }
+        }
     }
 
     /// The JSON of the next event, as it came.
     pub(crate) async fn next_text(&mut self) -> Result<String, Ended> {
         match self {
-            Self::EventStream(stream) => stream.next().await,
+            Self::EventStream(stream) => stream.next().await.map(|(_, text)| text),
             Self::WebSocket(socket, pending) => loop {
                 if let Some(event) = pending.pop_front() {
                     return Ok(event);
@@ -125,7 +130,8 @@ impl Transport {
 }
 
 impl EventStream {
-    async fn next(&mut self) -> Result<String, Ended> {
+    /// The next event, and its JSON as it came.
+    async fn next(&mut self) -> Result<(Value, String), Ended> {
         loop {
             while let Some(end) = self.buffer.find("\n\n") {
                 let block: String = self.buffer.drain(..end + 2).collect();
@@ -138,7 +144,8 @@ impl EventStream {
                 let event: Value = serde_json::from_str(data).expect("data is JSON");
                 assert_eq!(field("event"), event["type"].as_str(), "{block}");
                 assert_eq!(field("id"), event["cursor"].as_str(), "{block}");
-                return Ok(data.to_owned());
+                let text = data.to_owned();
+                return Ok((event, text));
             }
             match self.response.chunk().await {
                 Ok(Some(chunk)) => self.push(&chunk),
