@@ -1,7 +1,8 @@
 //! Where everybody who takes part in a run says what happens, as it happens.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use mainstem_machine::ReplicaId;
@@ -25,6 +26,8 @@ pub(super) enum Heard {
 #[derive(Debug, Default)]
 struct Shared {
     heard: Mutex<Vec<(i64, Heard)>>,
+    /// How often faults took effect, by the names of their kinds.
+    landed: Mutex<BTreeMap<&'static str, u64>>,
     streams: AtomicU64,
     runs: AtomicUsize,
 }
@@ -78,7 +81,17 @@ impl Ledger {
 
     /// A fault affects this host, or the link from it to the other one.
     pub fn fault(&self, kind: FaultKind, who: &str, other: Option<&str>) {
+        *self.landed_by_name().entry(kind.as_str()).or_default() += 1;
         self.say(Evidence::Fault { kind, who: who.into(), other: other.map(Into::into), chat: None });
+    }
+
+    fn landed_by_name(&self) -> MutexGuard<'_, BTreeMap<&'static str, u64>> {
+        self.0.landed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How often faults of this kind took effect so far.
+    pub fn landed(&self, kind: &str) -> u64 {
+        self.landed_by_name().get(kind).copied().unwrap_or_default()
     }
 
     pub(super) fn take(&self) -> Vec<(i64, Heard)> {

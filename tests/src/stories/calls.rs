@@ -9,6 +9,7 @@ use sqlx::{Connection, query, raw_sql};
 /// What the database says of an answer that is to be lost, and when it refuses.
 pub(super) const LOST: &str = "story: the answer is lost";
 pub(super) const REFUSED: &str = "story: refused";
+pub(super) const CONFLICT: &str = "story: conflict";
 
 /// Commands whose next one can be struck.
 pub(super) const STRUCK: [&str; 3] = ["send", "finish_turn", "record_retry"];
@@ -30,7 +31,7 @@ const FAULTS: &str = "
             IF nextval('story_fault_' || fault.id) <= fault.times THEN
                 CASE fault.kind
                     WHEN 'refused' THEN RAISE EXCEPTION 'story: refused';
-                    WHEN 'conflict' THEN RAISE EXCEPTION 'story: refused' USING ERRCODE = '40001';
+                    WHEN 'conflict' THEN RAISE EXCEPTION 'story: conflict' USING ERRCODE = '40001';
                     ELSE RAISE NOTICE 'story: the answer is lost';
                 END CASE;
                 EXIT;

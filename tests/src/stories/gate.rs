@@ -5,11 +5,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use mainstem_oracles::FaultKind;
 use mainstem_story::DialRule;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
+
+use crate::court::Ledger;
 
 #[derive(Debug)]
 struct State {
@@ -22,6 +25,9 @@ struct State {
 
 #[derive(Debug)]
 struct Shared {
+    /// Whose relay port it is.
+    of: String,
+    ledger: Ledger,
     target: SocketAddr,
     state: Mutex<State>,
     /// Dials that hang go through.
@@ -45,12 +51,14 @@ impl Drop for Gate {
 
 impl Gate {
     /// The way to this address.
-    pub(super) async fn to(target: SocketAddr) -> Self {
+    pub(super) async fn to(target: SocketAddr, of: &str, ledger: Ledger) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("it is bound").port();
         let (rule, next) = (DialRule::Through, VecDeque::new());
         let state = Mutex::new(State { rule, next, dialed: 0, dialing: 0, open: 0 });
-        let shared = Arc::new(Shared { target, state, released: Notify::new(), broken: Notify::new() });
+        let of = of.to_owned();
+        let shared =
+            Arc::new(Shared { of, ledger, target, state, released: Notify::new(), broken: Notify::new() });
         let accepting = tokio::spawn(accept(listener, shared.clone()));
         Self { port, shared, accepting }
     }
@@ -99,6 +107,14 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             state.dialed += 1;
             state.next.pop_front().unwrap_or(state.rule)
         };
+        let befell = match rule {
+            DialRule::Through => None,
+            DialRule::Refused => Some(FaultKind::DialRefused),
+            DialRule::Hangs => Some(FaultKind::DialHanging),
+            DialRule::Takes(_) => Some(FaultKind::DialLate),
+        };
+        // Who dialed is not seen here.
+        befell.into_iter().for_each(|kind| shared.ledger.fault(kind, &shared.of, None));
         let shared = shared.clone();
         connections.spawn(async move { pass(client, rule, &shared).await.ok() });
     }

@@ -55,7 +55,7 @@ impl Host {
     ) -> Self {
         let ms = |span: Duration| format!("{}ms", span.as_millis());
         let relay = SocketAddr::from((next_loopback(), free_port()));
-        let gate = Gate::to(relay).await;
+        let gate = Gate::to(relay, name, ledger.clone()).await;
         let provider = puppets.provide(name).await;
         let (listen, advertise) = (relay.to_string(), format!("127.0.0.1:{}", gate.port));
         let (lease, heartbeat) = (ms(settings.lease_ttl), ms(heartbeat(settings)));

@@ -6,7 +6,9 @@ use std::time::Duration;
 use futures::future::join_all;
 use mainstem_machine::{ChatId, Role, SendMode};
 use mainstem_oracles::{FaultKind, Settings, Violation};
-use mainstem_story::{Absence, Order, PlannedFault, Said, Sentence, Step, Story, UserOrder, Workers};
+use mainstem_story::{
+    Absence, BusFate, DatabaseFate, Order, PlannedFault, Said, Sentence, Step, Story, UserOrder, Workers,
+};
 use mainstem_world::Heard as Told;
 use tokio::time::{Instant, timeout};
 
@@ -39,6 +41,8 @@ pub(super) struct Telling<'a> {
     pub(super) unanswered: Unanswered,
     asked: usize,
     absences: Vec<(&'a Sentence, &'a Absence, usize)>,
+    /// Faults, the names under which they are counted, and how many were counted before.
+    faults: Vec<(&'a Sentence, &'static str, u64)>,
     _postgres: std::sync::Arc<Postgres>,
 }
 
@@ -58,6 +62,13 @@ pub async fn tell(story: &Story) -> Vec<Told> {
         if let Some(why) = telling.intruder(absence, *since) {
             panic!("{}, line {}: {}: {why}", story.name, sentence.line, sentence.text);
         }
+    }
+    // A story whose fault affects nothing shows nothing.
+    if let Some((sentence, fault)) = telling.never_landed().await {
+        panic!(
+            "{}, line {}: {}: D2: no {fault:?} took effect since",
+            story.name, sentence.line, sentence.text
+        );
     }
     let recovered = telling.recover().await;
     recovered.unwrap_or_else(|found: Violation| panic!("{}, recovering: {found}", story.name))
@@ -98,6 +109,7 @@ impl<'a> Telling<'a> {
             unanswered: Unanswered::default(),
             asked: 0,
             absences: vec![],
+            faults: vec![],
             _postgres: postgres,
         }
     }
@@ -115,6 +127,20 @@ impl<'a> Telling<'a> {
     }
 
     async fn perform(&mut self, sentence: &'a Sentence) -> Result<(), String> {
+        if let Some(fault) = sentence.step.lands_as() {
+            self.faults.push((sentence, fault, self.court.ledger().landed(fault)));
+        }
+        // A fault that is over before anybody felt it shows nothing.
+        let recovers = |step: &Step| {
+            matches!(
+                step,
+                Step::Database { fate: DatabaseFate::Recovers, .. }
+                    | Step::Bus { fate: BusFate::Recovers, .. }
+            )
+        };
+        if recovers(&sentence.step) {
+            self.never_landed().await;
+        }
         match &sentence.step {
             Step::Wait(span) => {
                 let over = Instant::now() + *span;
@@ -162,7 +188,9 @@ impl<'a> Telling<'a> {
                 self.host(to).gate.set(*rule, *next_only);
             }
             Step::Link { one, other, .. } => {
-                self.court.ledger().fault(FaultKind::Reset, one, Some(other));
+                if self.hosts[one].gate.open() + self.hosts[other].gate.open() > 0 {
+                    self.court.ledger().fault(FaultKind::Reset, one, Some(other));
+                }
                 self.host(one).gate.break_all();
                 self.host(other).gate.break_all();
             }
@@ -183,6 +211,19 @@ impl<'a> Telling<'a> {
             step => return Err(format!("{step:?} is not told here")),
         }
         Ok(())
+    }
+
+    /// A fault that takes no effect, though there is time.
+    async fn never_landed(&mut self) -> Option<(&'a Sentence, &'static str)> {
+        let over = Instant::now() + ANSWERED_WITHIN_MAX;
+        loop {
+            let ledger = self.court.ledger();
+            let misses = |(_, fault, before): &&(&Sentence, &str, u64)| ledger.landed(fault) == *before;
+            let (sentence, fault, _) = *self.faults.iter().find(misses)?;
+            if Instant::now() >= over || self.go_on().await.is_err() {
+                return Some((sentence, fault));
+            }
+        }
     }
 
     pub(super) async fn let_work(&mut self, workers: &Workers) {

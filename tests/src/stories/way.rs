@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::calls::{LOST, REFUSED};
+use super::calls::{CONFLICT, LOST, REFUSED};
 use crate::court::Ledger;
 
 /// A client that asks whether the server has TLS (PostgreSQL's documentation, "Message Formats").
@@ -257,6 +257,7 @@ async fn carry_answers(
                 continue;
             }
             b'E' if has(&said, REFUSED.as_bytes()) => shared.felt(FaultKind::DatabaseRefused),
+            b'E' if has(&said, CONFLICT.as_bytes()) => shared.felt(FaultKind::DatabaseConflict),
             // It has happened.
             b'C' if is_lost && has(&said, b"COMMIT") => {
                 shared.felt(FaultKind::AnswerLost);
