@@ -44,6 +44,7 @@ pub struct Output {
 impl Hub {
     /// Takes one input. What it leads to is all in the answer; [`poll_timeout`](Self::poll_timeout) has moved with it.
     /// `joined` is shared by all viewers of a hub.
+    #[inline]
     pub fn take(&mut self, input: Input, joined: &mut JoinedParts) -> Output {
         let Input { at, what } = input;
         let (mut event, mut frame) = (None, None);
