@@ -67,12 +67,14 @@ impl Hub {
         self.reader.want();
     }
 
+    #[inline]
     pub(super) fn check_lease(&mut self, now: Time) {
         let newly_suspended =
             self.with_runner(now, |runner, context| runner.check_lease(context)).unwrap_or(false);
         self.news |= newly_suspended;
     }
 
+    #[inline]
     pub(super) fn with_runner<T>(
         &mut self,
         now: Time,

@@ -47,12 +47,24 @@ impl Hub {
     #[inline]
     pub fn take(&mut self, input: Input, joined: &mut JoinedParts) -> Output {
         let Input { at, what } = input;
-        let (mut event, mut frame) = (None, None);
         match what {
-            Told::Event(happened) => self.handle(at, happened),
-            Told::NextEvent(subscription) => event = self.next_event(at, subscription, joined),
-            Told::NextFrame(follower) => frame = self.next_frame(at, follower),
+            Told::Event(happened) => {
+                self.handle(at, happened);
+                self.said(None, None)
+            }
+            Told::NextEvent(subscription) => {
+                let event = self.next_event(at, subscription, joined);
+                self.said(event, None)
+            }
+            Told::NextFrame(follower) => {
+                let frame = self.next_frame(at, follower);
+                self.said(None, frame)
+            }
         }
+    }
+
+    #[inline]
+    fn said(&mut self, event: Option<StreamEvent>, frame: Option<RelayFrame>) -> Output {
         Output { actions: self.out.take(), event, frame, news: core::mem::take(&mut self.news) }
     }
 }

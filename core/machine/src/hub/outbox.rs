@@ -26,6 +26,7 @@ impl Outbox {
         op
     }
 
+    #[inline]
     pub(super) fn take(&mut self) -> Vec<HubAction> {
         core::mem::take(&mut self.actions)
     }
