@@ -22,6 +22,8 @@ pub(crate) struct IdleWork {
 struct Due {
     /// Since when it is free, or since a replica became able to work.
     since: Time,
+    /// When the commit was that made it free: whether that is heard of is decided then.
+    freed: Time,
     /// Who committed that, and tells of it.
     by: Name,
     /// When it is judged next.
@@ -58,8 +60,8 @@ impl IdleWork {
                     self.due.entry(chat).or_insert_with(|| {
                         seen.ask();
                         // Who changed it last tells of it, or has let its lease run out.
-                        let (since, by) = (seen.at, last.by.clone());
-                        Due { since, by, until: since + AT_ONCE_MAX }
+                        let (since, freed, by) = (seen.at, last.at, last.by.clone());
+                        Due { since, freed, by, until: since + AT_ONCE_MAX }
                     });
                 }
                 self.find_soonest();
@@ -92,7 +94,7 @@ fn judge(seen: &Seen<'_>, chat: ChatId, status: Status, due: &mut Due) -> Option
             excuse = excuse.or(Some(kind));
             continue;
         }
-        let until = due.since + lives.notice_of(&due.by, name, chat, due.since, poll) + AT_ONCE_MAX;
+        let until = due.since + lives.notice_of(&due.by, name, chat, due.freed, poll) + AT_ONCE_MAX;
         if until < seen.at {
             return Some(Err(due.since));
         }

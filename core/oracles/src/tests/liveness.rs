@@ -117,6 +117,32 @@ fn l3_work_waits_for_a_slot_and_no_longer() {
     scene.expect("L3");
 }
 
+/// Whoever freed it never learned that it did, and told nobody; the others were busy with a slow database then.
+#[test]
+fn l3_work_that_nobody_was_told_of_is_found_by_the_next_look_and_no_later() {
+    let mut scene = Scene::judged_by(Judge::without(&[Guarantee::S1, Guarantee::S5]), "A");
+    scene.leave();
+    let poll_interval = Duration::from_secs(30);
+    scene.observe(Evidence::Settings(Settings { poll_interval, ..Settings::default() }));
+    let fault = |kind, who: &str| Evidence::Fault { kind, who: who.into(), other: None, chat: None };
+    scene.observe(fault(FaultKind::AnswerLost, "A"));
+    for name in ["B", "C"] {
+        scene.observe(fault(FaultKind::DatabaseSlow, name));
+    }
+    let held = scene.change(None, Command::Edit { message: MessageId(1), content: Content::text("two") });
+    free(&mut scene);
+    scene.pass(Duration::from_secs(2));
+    scene.observe(Evidence::Operated { replica: "B".into(), what: Operation::Database });
+    scene.pass(Duration::from_secs(14));
+    scene.commit_elsewhere(&held);
+    scene.pass(Duration::from_secs(2));
+    scene.observe(Evidence::Operated { replica: "B".into(), what: Operation::Database });
+    scene.expect_nothing();
+    scene.pass(poll_interval);
+    scene.observe(Evidence::Operated { replica: "B".into(), what: Operation::Database });
+    scene.expect("L3");
+}
+
 /// Finishing an interruption needs no slot.
 #[test]
 fn l2_an_interruption_waits_for_no_slot() {
