@@ -6,7 +6,7 @@ use mainstem_sim::story;
 use mainstem_world::{DamageKinds, Measured, Testimony};
 
 /// Of each kind of damage.
-const PLACES_MAX: usize = 4;
+const PLACES_MAX: usize = 8;
 /// Everything that can be told happens in it.
 const STORY: &str = "guards S1
 replicas A B C

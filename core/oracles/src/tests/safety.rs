@@ -312,9 +312,11 @@ fn s4_a_reset_of_what_is_not_shown_is_found() {
         let mut scene = Scene::new("A");
         scene.say("a ");
         scene.show_parts(scene.episode(), 1, &["a "]);
+        scene.pass(Duration::from_secs(15));
+        scene.acquire("B");
         scene
     };
-    let reset = |episode| Body::PreviewReset { episode, reason: ResetReason::Retry };
+    let reset = |episode| Body::PreviewReset { episode, reason: ResetReason::Takeover };
     let mut scene = shown();
     let old = scene.episode();
     scene.show(reset(old));
