@@ -62,8 +62,11 @@ impl Court {
             chats_of_runs: BTreeMap::new(),
             runs: BTreeMap::new(),
         };
-        let (lease_ttl, poll_interval) = (settings.lease_ttl / PATIENCE, settings.poll_interval / PATIENCE);
-        court.tell(Time::START, Evidence::Settings(Settings { lease_ttl, poll_interval, ..settings }));
+        let Settings { lease_ttl, poll_interval, drain_timeout, .. } = settings;
+        let [lease_ttl, poll_interval, drain_timeout] =
+            [lease_ttl, poll_interval, drain_timeout].map(|span| span / PATIENCE);
+        let judged = Settings { lease_ttl, poll_interval, drain_timeout, ..settings };
+        court.tell(Time::START, Evidence::Settings(judged));
         court
     }
 
