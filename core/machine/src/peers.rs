@@ -63,7 +63,7 @@ impl Peers {
     pub(crate) fn on_answer(&mut self, op: OpId, peers: Option<&[Peer]>) -> Vec<Located> {
         let was_look_up = self.look_up.take_if(|look_up| *look_up == op).is_some();
         match peers {
-            Some(peers) if op > self.as_of => {
+            Some(peers) if op >= self.as_of => {
                 self.as_of = op;
                 self.learn(peers);
             }
