@@ -90,7 +90,9 @@ fn judge(seen: &Seen<'_>, chat: ChatId, status: Status, due: &mut Due) -> Option
     let mut excuse = None;
     let mut later = None;
     for name in able(seen.index, status) {
-        if let Some(kind) = lives.hampered(name, chat, due.since) {
+        // Whoever waits for a slot may wait for one that is kept for another chat, as long as that one is being acquired.
+        let slots = lives.marks.database_of_any(name, due.since).filter(|_| status != Status::Interrupting);
+        if let Some(kind) = slots.or_else(|| lives.hampered(name, chat, due.since)) {
             excuse = excuse.or(Some(kind));
             continue;
         }

@@ -133,6 +133,12 @@ impl Marks {
         database(name, chat).iter().find_map(|place| self.felt(place, since))
     }
 
+    /// What befell the replica's way to the database, for whatever chat.
+    pub(crate) fn database_of_any(&self, name: &str, since: Time) -> Option<FaultKind> {
+        let of_it = |place: &&Place| matches!(place, Place::Database(at, _) if &**at == name);
+        self.0.keys().filter(of_it).find_map(|place| self.felt(place, since))
+    }
+
     pub(crate) fn bus(&self, name: &str, since: Time) -> Option<FaultKind> {
         self.felt(&Place::Bus(name.into()), since)
     }
