@@ -81,9 +81,7 @@ fn judge(seen: &Seen<'_>, waiting: &Waiting) -> Judged {
     let mut excuse = None;
     let mut later = None;
     for name in index.with_a_slot() {
-        // A slot may be kept for another chat, as long as that one is being acquired.
-        let slots = lives.marks.database_of_any(name, since);
-        if let Some(kind) = slots.or_else(|| lives.hampered(name, watcher.chat, since)) {
+        if let Some(kind) = index.kept_from_a_slot(name, watcher.chat, since) {
             excuse = excuse.or(Some(kind));
             continue;
         }

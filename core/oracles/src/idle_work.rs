@@ -90,9 +90,12 @@ fn judge(seen: &Seen<'_>, chat: ChatId, status: Status, due: &mut Due) -> Option
     let mut excuse = None;
     let mut later = None;
     for name in able(seen.index, status) {
-        // Whoever waits for a slot may wait for one that is kept for another chat, as long as that one is being acquired.
-        let slots = lives.marks.database_of_any(name, due.since).filter(|_| status != Status::Interrupting);
-        if let Some(kind) = slots.or_else(|| lives.hampered(name, chat, due.since)) {
+        // Finishing an interruption needs no slot.
+        let hampered = match status {
+            Status::Interrupting => lives.hampered(name, chat, due.since),
+            _ => seen.index.kept_from_a_slot(name, chat, due.since),
+        };
+        if let Some(kind) = hampered {
             excuse = excuse.or(Some(kind));
             continue;
         }

@@ -160,11 +160,22 @@ impl EvidenceIndex {
 
     /// Replicas that can acquire a chat now and have a free slot.
     pub(crate) fn with_a_slot(&self) -> impl Iterator<Item = &Name> {
-        let held = |name: &str| {
-            let workers = self.chats().filter_map(|(_, past)| past.present()?.state.worker.as_ref());
-            workers.filter(|worker| worker.as_str() == name).count()
+        self.lives.able().filter(move |name| self.slots(name) > 0)
+    }
+
+    fn slots(&self, name: &str) -> usize {
+        let workers = self.chats().filter_map(|(_, past)| past.present()?.state.worker.as_ref());
+        self.settings.workers.saturating_sub(workers.filter(|worker| worker.as_str() == name).count())
+    }
+
+    /// What may have kept a replica from taking a chat into a slot at once, at some time since then. A slot is kept for
+    /// a chat while that one is acquired, so that as many slow chats as there are free slots hold up this one.
+    pub(crate) fn kept_from_a_slot(&self, name: &str, chat: ChatId, since: Time) -> Option<FaultKind> {
+        let of_others = || {
+            let struck = self.lives.marks.database_of_others(name, chat, since);
+            struck.first().copied().filter(|_| struck.len() >= self.slots(name))
         };
-        self.lives.able().filter(move |name| held(name) < self.settings.workers)
+        self.lives.hampered(name, chat, since).or_else(of_others)
     }
 
     /// The run that generated an episode.

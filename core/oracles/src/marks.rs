@@ -133,10 +133,11 @@ impl Marks {
         database(name, chat).iter().find_map(|place| self.felt(place, since))
     }
 
-    /// What befell the replica's way to the database, for whatever chat.
-    pub(crate) fn database_of_any(&self, name: &str, since: Time) -> Option<FaultKind> {
-        let of_it = |place: &&Place| matches!(place, Place::Database(at, _) if &**at == name);
-        self.0.keys().filter(of_it).find_map(|place| self.felt(place, since))
+    /// What befell the replica's way to the database for other chats than this one, one fault for each of them.
+    pub(crate) fn database_of_others(&self, name: &str, chat: ChatId, since: Time) -> Vec<FaultKind> {
+        let other =
+            |place: &&Place| matches!(place, Place::Database(at, Some(of)) if &**at == name && *of != chat);
+        self.0.keys().filter(other).filter_map(|place| self.felt(place, since)).collect()
     }
 
     pub(crate) fn bus(&self, name: &str, since: Time) -> Option<FaultKind> {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use mainstem_machine::{Body, Command, Content, MessageId};
+use mainstem_machine::{Body, ChatId, Command, Content, MessageId};
 
-use super::scene::{Scene, queue};
+use super::scene::{CHAT, OTHER, Scene, queue};
 use crate::{Evidence, FaultKind, Guarantee, Judge, Life, Operation, RunEnd, Settings};
 
 #[track_caller]
@@ -115,6 +115,29 @@ fn l3_work_waits_for_a_slot_and_no_longer() {
     scene.pass(Duration::from_secs(2));
     scene.observe(Evidence::FaultsCleared);
     scene.expect("L3");
+}
+
+/// While a slot is kept for a chat whose acquisition is slow, the next one waits, if that was the last slot.
+#[test]
+fn l3_work_waits_for_a_slot_that_is_kept_for_a_slow_chat_and_for_no_other_reason() {
+    let late = |workers: usize, slow: &[(&str, ChatId)]| {
+        let mut scene = Scene::new("A");
+        scene.leave();
+        scene.observe(Evidence::Settings(Settings { workers, ..Settings::default() }));
+        for (who, chat) in slow {
+            let (who, chat) = ((*who).into(), Some(*chat));
+            scene.observe(Evidence::Fault { kind: FaultKind::DatabaseSlow, who, other: None, chat });
+        }
+        free(&mut scene);
+        scene.pass(Duration::from_secs(2));
+        scene.observe(Evidence::FaultsCleared);
+        scene
+    };
+    late(1, &[]).expect("L3");
+    late(1, &[("B", OTHER), ("C", OTHER)]).expect_nothing();
+    late(2, &[("B", OTHER), ("C", OTHER)]).expect("L3");
+    late(1, &[("B", OTHER)]).expect("L3");
+    late(2, &[("B", CHAT), ("C", CHAT)]).expect_nothing();
 }
 
 /// Whoever freed it never learned that it did, and told nobody; the others were busy with a slow database then.
