@@ -3,6 +3,7 @@
 use mainstem_machine::hub::{AudienceEvent, ChatEvent, HubEvent, LeaseEvent, LeavingEvent, RelayEvent};
 use mainstem_machine::{Episode, FollowerId, Lease, RelayFrame, Seq};
 
+use crate::database::LEASE_TTL;
 use crate::node::{Link, Pending};
 use crate::step::{From, How, Rival, Step};
 use crate::world::World;
@@ -78,6 +79,19 @@ fn a_follower_that_came_during_the_last_read_of_a_run_is_sent_away_at_its_end() 
     world.settle_node(0);
     world.take(Step::Settle { node: 0 });
     assert!(world.nodes[0].hub.as_ref().expect("it has a follower").is_over_for(FOLLOWER), "B2");
+}
+
+#[test]
+fn a_worker_whose_lease_may_have_run_out_sends_its_followers_nothing_until_it_is_confirmed() {
+    let mut world = world(&[WORK, PART]);
+    let lease = world.database.state().lease;
+    world.handle(0, HubEvent::Audience(AudienceEvent::Follow { follower: FOLLOWER, position: None }));
+    world.now = world.now + LEASE_TTL;
+    let now = world.now;
+    let frame = |world: &mut World| world.nodes[0].hub.as_mut().expect("it works").next_frame(now, FOLLOWER);
+    assert_eq!(frame(&mut world), None, "S5: another replica may work on the chat");
+    world.confirm(0, lease, now);
+    assert!(frame(&mut world).is_some(), "S2: it goes on");
 }
 
 #[test]
