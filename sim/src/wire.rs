@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mainstem_machine::{
-    Accepted, Body, ChatId, Cursor, Ending, Episode, Message, MessageId, QueuedMessage, ReplicaId,
+    Accepted, Block, Body, ChatId, Cursor, Ending, Episode, Message, MessageId, QueuedMessage, ReplicaId,
     ResetReason, Resume, Retry, RunError, Seq, Status, StreamEvent, Version,
 };
 use mainstem_oracles::Begin;
@@ -101,7 +101,7 @@ enum Said {
     Status { status: Status, worker: Option<ReplicaId>, history_version: Version, attempt: u64 },
     Error(RunError),
     Retry(Option<Retry>),
-    Parts { episode: Episode, first: Seq, last: Seq, text: String },
+    Parts { episode: Episode, first: Seq, last: Seq, place: u32, block: Block, text: String },
     PreviewReset { episode: Episode, reason: String },
     HistoryReset,
     Synced,
@@ -117,9 +117,9 @@ impl std::convert::From<StreamEvent> for Event {
             }
             Body::Error(error) => Said::Error(error),
             Body::Retry(retry) => Said::Retry(retry),
-            Body::Parts { episode, first_seq: first, last_seq: last, text } => {
+            Body::Parts { episode, first_seq: first, last_seq: last, place, block, text } => {
                 let text = String::from_utf8(text.to_vec()).expect("S2: parts are text");
-                Said::Parts { episode, first, last, text }
+                Said::Parts { episode, first, last, place, block, text }
             }
             Body::PreviewReset { episode, reason } => {
                 Said::PreviewReset { episode, reason: reason.as_str().into() }
@@ -142,8 +142,8 @@ impl Event {
             }
             Said::Error(error) => Body::Error(error),
             Said::Retry(retry) => Body::Retry(retry),
-            Said::Parts { episode, first: first_seq, last: last_seq, text } => {
-                Body::Parts { episode, first_seq, last_seq, text: Bytes::from(text) }
+            Said::Parts { episode, first: first_seq, last: last_seq, place, block, text } => {
+                Body::Parts { episode, first_seq, last_seq, place, block, text: Bytes::from(text) }
             }
             Said::PreviewReset { episode, reason } => {
                 let known = [ResetReason::Retry, ResetReason::Takeover, ResetReason::Edit];

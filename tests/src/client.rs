@@ -5,6 +5,7 @@ use std::time::Duration;
 use mainstem_oracles::viewer::WireMessage;
 use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::deadline::until;
@@ -146,10 +147,10 @@ impl Client {
         let (mut messages, mut after) = (vec![], 0);
         loop {
             let path = format!("/v1/chats/{chat}/messages?limit=100&after_id={after}");
-            let page = self.get(&path).await.expect(200).body;
-            let found: Vec<WireMessage> = serde_json::from_value(page["messages"].clone()).expect("messages");
-            messages.extend(found);
-            match page["next"].as_u64() {
+            // As it came: a tree of values would not keep it byte for byte.
+            let page: Page = serde_json::from_str(&self.get(&path).await.expect(200).text).expect("a page");
+            messages.extend(page.messages);
+            match page.next {
                 Some(next) => after = next,
                 None => return messages,
             }
@@ -184,4 +185,10 @@ pub fn counted(parts: u64) -> String {
 /// Whether it is a beginning of the demo generator's answer, cut after a part.
 pub fn is_counted(text: &str) -> bool {
     text == counted(text.split(' ').count() as u64 - 1)
+}
+
+#[derive(Deserialize)]
+struct Page {
+    messages: Vec<WireMessage>,
+    next: Option<u64>,
 }

@@ -90,21 +90,10 @@ impl Transport {
         }
     }
 
-    /// The next event, or how the stream ended.
-    pub(crate) async fn next(&mut self) -> Result<Value, Ended> {
-        match self {
-            Self::EventStream(stream) => stream.next().await.map(|(event, _)| event),
-            Self::WebSocket(..) => {
-                let text = self.next_text().await?;
-                Ok(serde_json::from_str(&text).expect("an event is JSON"))
-            }
-        }
-    }
-
-    /// The JSON of the next event, as it came.
+    /// The JSON of the next event as it came, or how the stream ended.
     pub(crate) async fn next_text(&mut self) -> Result<String, Ended> {
         match self {
-            Self::EventStream(stream) => stream.next().await.map(|(_, text)| text),
+            Self::EventStream(stream) => stream.next().await,
             Self::WebSocket(socket, pending) => loop {
                 if let Some(event) = pending.pop_front() {
                     return Ok(event);
@@ -130,8 +119,7 @@ impl Transport {
 }
 
 impl EventStream {
-    /// The next event, and its JSON as it came.
-    async fn next(&mut self) -> Result<(Value, String), Ended> {
+    async fn next(&mut self) -> Result<String, Ended> {
         loop {
             while let Some(end) = self.buffer.find("\n\n") {
                 let block: String = self.buffer.drain(..end + 2).collect();
@@ -144,8 +132,7 @@ impl EventStream {
                 let event: Value = serde_json::from_str(data).expect("data is JSON");
                 assert_eq!(field("event"), event["type"].as_str(), "{block}");
                 assert_eq!(field("id"), event["cursor"].as_str(), "{block}");
-                let text = data.to_owned();
-                return Ok((event, text));
+                return Ok(data.to_owned());
             }
             match self.response.chunk().await {
                 Ok(Some(chunk)) => self.push(&chunk),

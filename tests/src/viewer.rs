@@ -113,9 +113,9 @@ impl Viewer {
 
     /// The next event, judged and shown, or how the stream ended.
     pub async fn next(&mut self) -> Result<Value, Ended> {
-        let event = self.transport.next().await?;
+        let text = self.transport.next_text().await?;
+        let event: Value = serde_json::from_str(&text).expect("an event is JSON");
         self.events.push(event.clone());
-        let text = event.to_string();
         let parsed = WireEvent::parse(&text).unwrap_or_else(|breach| panic!("{breach}: {text}"));
         let found = self.oracle.handle(&parsed.body);
         assert!(found.is_empty(), "{found:?} at the last of {}", self.summary());
@@ -199,9 +199,9 @@ impl Viewer {
                 (screen.status, screen.worker) = (status, worker);
                 (screen.history_version, screen.attempt) = (history_version, attempt);
             }
-            WireBody::Parts { last_seq, text, .. } => {
-                screen.part_bytes_max = screen.part_bytes_max.max(text.len());
-                screen.preview.push_str(&text);
+            WireBody::Parts { last_seq, piece, .. } => {
+                screen.part_bytes_max = screen.part_bytes_max.max(piece.text.len());
+                screen.preview.push_str(&piece.text);
                 screen.seq = last_seq;
             }
             WireBody::PreviewReset { .. } => {

@@ -122,7 +122,10 @@ fn change(state: Option<&ChatState>, command: &Command) -> (Arc<ChatState>, Vec<
 }
 
 fn generate(hub: &mut Hub, generation: GenerationId) {
-    black_box(handle(hub, HubEvent::Model(ModelEvent::Generated { generation, text: "a part. ".into() })));
+    black_box(handle(
+        hub,
+        HubEvent::Model(ModelEvent::Generated { generation, begins: None, text: "a part. ".into() }),
+    ));
 }
 
 /// Each part is sent to every viewer before the next one comes.

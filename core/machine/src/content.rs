@@ -11,6 +11,7 @@ use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
+use crate::Block;
 use crate::limits::{CONTENT_REST_BYTES_MIN, MEMBER_DEPTH_MAX, NAME_TOLD_CHARS_MAX};
 
 /// A JSON array of parts, each an object with a `type`.
@@ -86,8 +87,7 @@ pub enum ContentError {
 impl Content {
     /// One text part.
     pub fn text(text: &str) -> Self {
-        let value = serde_json::json!([{ "type": "text", "text": text }]);
-        Self(serde_json::to_string(&value).expect("a JSON value is written").into())
+        Self::of_blocks([(&Block::Text, text)], false)
     }
 
     /// Content from the JSON of a request: a string, or an array of text parts. Its text may have
@@ -133,11 +133,13 @@ impl Content {
         #[derive(Deserialize)]
         struct Part<'a> {
             #[serde(borrow)]
+            r#type: Option<&'a RawValue>,
+            #[serde(borrow)]
             text: Option<&'a RawValue>,
         }
         let parts: Vec<Part<'_>> = serde_json::from_str(&self.0).unwrap_or_default();
-        let texts = parts.iter().filter_map(|part| serde_json::from_str::<String>(part.text?.get()).ok());
-        texts.collect()
+        let texts = parts.iter().filter(|part| part.r#type.is_some_and(|kind| kind.get() == "\"text\""));
+        texts.filter_map(|part| serde_json::from_str::<String>(part.text?.get()).ok()).collect()
     }
 }
 
@@ -228,7 +230,7 @@ impl Writer {
     }
 }
 
-fn written(text: &str) -> String {
+pub(crate) fn written(text: &str) -> String {
     serde_json::to_string(text).expect("a string is written")
 }
 
@@ -241,7 +243,7 @@ fn told(name: &str) -> String {
 }
 
 /// A line break can only stand between tokens: in a string it is escaped.
-fn on_one_line(json: &str) -> Cow<'_, str> {
+pub(crate) fn on_one_line(json: &str) -> Cow<'_, str> {
     if json.contains(['\n', '\r']) { json.replace(['\n', '\r'], " ").into() } else { json.into() }
 }
 
@@ -268,6 +270,11 @@ impl<'de> Deserialize<'de> for Members<'de> {
         }
         deserializer.deserialize_map(Collect)
     }
+}
+
+/// Whether a text is one JSON value that is read by everybody.
+pub(crate) fn fits_all_readers(json: &str) -> bool {
+    serde_json::from_str::<&RawValue>(json).is_ok_and(|value| readable(value).is_ok())
 }
 
 /// Whether a value is read by everybody: raw, it was only skipped.

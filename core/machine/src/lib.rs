@@ -11,8 +11,10 @@ extern crate alloc;
 extern crate std;
 
 pub mod announce;
+mod answer;
 mod applied;
 pub mod backoff;
+mod block;
 mod bus_subscription;
 mod chat;
 mod command;
@@ -36,6 +38,7 @@ mod time;
 mod transition;
 
 pub use applied::{Accepted, Answer, Applied, Change, Effect, LeaseTerm, Rejection};
+pub use block::{Block, Call, Part};
 pub use chat::{ChatState, Retry, RunError, Status};
 pub use command::{Command, Fence, SendMode, StoreFacts};
 pub use content::{Content, ContentError};

@@ -4,6 +4,10 @@ use core::time::Duration;
 
 /// Bytes of text in one `message_part` event.
 pub const JOINED_PART_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of what is told as a whole: a result, a file, a source, data.
+pub const WHOLE_PART_BYTES_MAX: usize = 1024 * 1024;
+/// What a block counts beside its text, so that an answer of empty ones is bounded too.
+pub const BLOCK_BYTES_MIN: usize = 64;
 /// Newest messages of the history that a hub caches.
 pub const TAIL_MESSAGES_MAX: usize = 64;
 /// Bytes of their content. The newest message is cached whatever its size.

@@ -63,6 +63,11 @@ impl FinishReason {
         }
     }
 
+    /// Whether the model would have had more to say: what it asks for may be cut, too.
+    pub const fn is_cut(self) -> bool {
+        matches!(self, Self::Length | Self::ContentFilter)
+    }
+
     /// The reason of that name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.as_str() == name)

@@ -6,7 +6,8 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::{
-    Cursor, Episode, Lease, Message, QueuedMessage, ReplicaId, Retry, RunError, Seq, Status, Version,
+    Block, Cursor, Episode, Lease, Message, Part, QueuedMessage, ReplicaId, Retry, RunError, Seq, Status,
+    Version,
 };
 
 /// One event of a viewer's stream, with the cursor that resumes right after it.
@@ -40,7 +41,7 @@ pub enum Body {
     Error(RunError),
     /// A failed generation is tried again; `None`: that is over.
     Retry(Option<Retry>),
-    /// The parts `first_seq..=last_seq`, joined. UTF-8 text.
+    /// The parts `first_seq..=last_seq` of one block, joined.
     Parts {
         /// Of which episode.
         episode: Episode,
@@ -48,7 +49,11 @@ pub enum Body {
         first_seq: Seq,
         /// The last of them.
         last_seq: Seq,
-        /// Their text.
+        /// The place that the block will have in the message's content, from 0.
+        place: u32,
+        /// What they are parts of.
+        block: Block,
+        /// Their text, UTF-8.
         text: Bytes,
     },
     /// What was shown of the episode is void.
@@ -128,14 +133,14 @@ pub enum RelayFrame {
         /// The lease under which it is generated.
         lease: Lease,
     },
-    /// The parts from `first_seq` on, each a UTF-8 text of its own.
+    /// The parts from `first_seq` on.
     Parts {
         /// Of which episode.
         episode: Episode,
         /// The first of them.
         first_seq: Seq,
-        /// Each with its own text.
-        parts: Vec<Bytes>,
+        /// In order.
+        parts: Vec<Part>,
     },
     /// No part can be added to the episode any more, and the outcome of its commit is known.
     Closed {

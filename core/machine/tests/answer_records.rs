@@ -34,7 +34,12 @@ fn chat() -> ChatState {
 }
 
 fn queued() -> QueuedMessage {
-    QueuedMessage { id: MessageId(2), content: Content::text("later"), created_at: WallTime(6) }
+    QueuedMessage { id: MessageId(2), content: content("later"), created_at: WallTime(6) }
+}
+
+/// As earlier releases wrote it.
+fn content(text: &str) -> Content {
+    Content::from_stored(format!(r#"[{{"text":"{text}","type":"text"}}]"#))
 }
 
 fn message() -> Message {
@@ -42,7 +47,7 @@ fn message() -> Message {
         id: MessageId(3),
         revision: Version(5),
         role: Role::User,
-        content: Content::text("hello"),
+        content: content("hello"),
         interrupted: false,
         episode: None,
         finish_reason: None,

@@ -5,7 +5,6 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use mainstem_machine::hub::{
     self, AudienceEvent, BusEvent, ChatEvent, DatabaseEvent, HubConfig, HubEvent, LeaseEvent, LeavingEvent,
     ModelEvent, OpOutcome, RelayEvent, Told,
@@ -13,10 +12,10 @@ use mainstem_machine::hub::{
 use mainstem_machine::replica::{self, Heartbeat, ReplicaConfig, ReplicaEvent, SyncResult};
 use mainstem_machine::store::Peer;
 use mainstem_machine::{
-    ChatId, ChatState, Completion, Content, Cursor, DialId, Episode, Fingerprint, FinishReason, FollowerId,
-    GenerationId, Lease, Message, MessageId, OpId, Page, PreviewPosition, PreviewProgress, QueuedMessage,
-    Rejection, RelayFault, RelayFrame, RelayPosition, ReplicaId, Resume, Retry, Role, RunError, Seq,
-    Snapshot, Status, SubscriptionId, Tail, Time, Usage, Version, WallTime,
+    Block, ChatId, ChatState, Completion, Content, Cursor, DialId, Episode, Fingerprint, FinishReason,
+    FollowerId, GenerationId, Lease, Message, MessageId, OpId, Page, Part, PreviewPosition, PreviewProgress,
+    QueuedMessage, Rejection, RelayFault, RelayFrame, RelayPosition, ReplicaId, Resume, Retry, Role,
+    RunError, Seq, Snapshot, Status, SubscriptionId, Tail, Time, Usage, Version, WallTime,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -25,6 +24,13 @@ use proptest::sample::select;
 
 fn n() -> impl Strategy<Value = u64> {
     any::<u64>()
+}
+
+fn block() -> impl Strategy<Value = Block> {
+    prop_oneof![
+        select(vec![Block::Text, Block::Reasoning, Block::Whole, Block::Unknown]),
+        (text(), text()).prop_map(|(id, name)| Block::tool_call(&id, &name)),
+    ]
 }
 
 fn text() -> impl Strategy<Value = Arc<str>> {
@@ -220,7 +226,8 @@ fn applied() -> BoxedStrategy<OpOutcome<Result<Arc<ChatState>, Rejection>>> {
 
 fn frame() -> BoxedStrategy<RelayFrame> {
     // What a peer sends need not be text.
-    let parts = vec(vec(any::<u8>(), 0..20).prop_map(Bytes::from), 0..3);
+    let part = (option::of(block()), vec(any::<u8>(), 0..20));
+    let parts = vec(part.prop_map(|(begins, text)| Part { begins, text: text.into() }), 0..3);
     prop_oneof![
         (episode(), n()).prop_map(|(episode, lease)| RelayFrame::Opened { episode, lease: Lease(lease) }),
         (episode(), n(), parts).prop_map(|(episode, seq, parts)| RelayFrame::Parts {
@@ -284,10 +291,9 @@ fn hub_event() -> impl Strategy<Value = HubEvent> {
             sent_at
         })),
         n().prop_map(|lease| HubEvent::Lease(LeaseEvent::Lost { lease: Lease(lease) })),
-        (n(), any::<String>()).prop_map(|(run, text)| HubEvent::Model(ModelEvent::Generated {
-            generation: GenerationId(run),
-            text
-        })),
+        (n(), option::of(block()), any::<String>()).prop_map(|(run, begins, text)| HubEvent::Model(
+            ModelEvent::Generated { generation: GenerationId(run), begins, text }
+        )),
         (n(), completion()).prop_map(|(run, completion)| HubEvent::Model(ModelEvent::Done {
             generation: GenerationId(run),
             completion

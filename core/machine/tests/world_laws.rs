@@ -16,7 +16,7 @@ use proptest::test_runner::{RngAlgorithm, TestError, TestRng, TestRunner};
 
 const NUMBERS_MAX: usize = 400;
 /// `PROPTEST_CASES` asks for more, `LAWS_CASES` for fewer.
-const CASES: u32 = 800;
+const CASES: u32 = 1200;
 /// The minimum number of times that each choice is among them.
 const CHOSEN_MIN: usize = 5;
 /// Rare situations that this many runs may miss.

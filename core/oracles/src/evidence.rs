@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_machine::{
-    Accepted, ChatId, ChatState, Command, Completion, Cursor, Episode, Lease, Message, MessageId, ReplicaId,
-    StreamEvent, Time, Version,
+    Accepted, Block, ChatId, ChatState, Command, Completion, Cursor, Episode, Lease, Message, MessageId,
+    ReplicaId, StreamEvent, Time, Version,
 };
 
 use crate::FaultKind;
@@ -74,9 +74,10 @@ pub enum Evidence {
         chat: ChatId,
         episode: Episode,
     },
-    /// The replica received this text from its model.
+    /// The replica received this from its model: a piece of the block before it, or of one that it begins.
     RunSaid {
         run: RunId,
+        begins: Option<Block>,
         text: String,
     },
     RunEnded {

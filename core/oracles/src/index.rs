@@ -59,9 +59,9 @@ impl EvidenceIndex {
                 }
                 self.runs.start(*run, started);
             }
-            Evidence::RunSaid { run, text } => {
+            Evidence::RunSaid { run, begins, text } => {
                 if let Some(run) = self.runs.run_mut(*run) {
-                    run.say(at, text);
+                    run.say(at, begins.as_ref(), text);
                 }
             }
             Evidence::RunEnded { run, how } => {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use mainstem_machine::{ChatId, Command, Episode, Lease, SendMode, Status};
+use mainstem_machine::{ChatId, Command, Episode, Lease, SendMode, Seq, Status};
 
 use crate::{Committed, Evidence, EvidenceIndex, FaultKind, Moment, Oracle, Ruling, Run, RunEnd, Seen};
 
@@ -18,7 +18,7 @@ struct Accepted {
     /// The run that was live then.
     target: Option<(Episode, Lease)>,
     /// How many bytes had been received from the model.
-    said: usize,
+    said: Seq,
 }
 
 impl Oracle for Interrupt {
@@ -55,7 +55,7 @@ impl Interrupt {
             seen.ask();
             let cancelled = |run: &&Run| run.ended == Some(RunEnd::Cancelled);
             let kept = run.filter(|run| !cancelled(run) && !seen.is_excused(index.may_have_expired(at, run)));
-            let said = kept.map_or(0, |run| run.text().len());
+            let said = kept.map_or(Seq(0), |run| run.last());
             self.accepted.insert(change.chat, Accepted { target, said });
             return Ok(());
         }
@@ -124,10 +124,14 @@ fn judge_finished(index: &EvidenceIndex, change: &Committed, lease: Lease, accep
     if run.ended.is_none() {
         return Err(format!("{target:?} is finished as interrupted, and its model still runs"));
     }
-    let kept = partial.map_or(0, |message| message.content.to_text().len());
+    // What is kept of another answer, or altered, is judged elsewhere (S4).
+    let kept = match partial {
+        Some(message) => run.cut_in(&message.content).unwrap_or(run.last()),
+        None => Seq(0),
+    };
     if kept < accepted.said {
         return Err(format!(
-            "{kept} bytes are kept of {target:?}, which had said {} when interrupted",
+            "{kept} parts are kept of {target:?}, which had said {} when interrupted",
             accepted.said
         ));
     }
@@ -144,7 +148,7 @@ fn judge_cancelled(seen: &Seen<'_>, run: &Run) -> Ruling {
     seen.ask();
     let alive = past.moments[beginning].live();
     let goes_on = |moment: &Moment| moment.live() == alive && moment.state.status == Status::Running;
-    let is_too_large = run.text().len() > index.settings.episode_bytes_max;
+    let is_too_large = run.bytes() > index.settings.episode_bytes_max;
     if is_too_large || !past.moments[beginning..].iter().all(goes_on) {
         return Ok(());
     }

@@ -1,7 +1,7 @@
 //! S4: what a viewer saw is what is saved. An answer is exactly what the model generated, and every preview
 //! is a prefix of the answer that ends it, unless it was reset before.
 
-use mainstem_machine::{Body, Command, Completion, Episode, Message, ResetReason};
+use mainstem_machine::{Body, Command, Completion, Episode, FinishReason, Message, ResetReason};
 
 use crate::{Committed, Evidence, EvidenceIndex, Moment, Oracle, Ruling, RunEnd, Seen, Watcher};
 
@@ -40,12 +40,11 @@ fn judge_answer(seen: &Seen<'_>, change: &Committed) -> Ruling {
         return Err(format!("{} and what it saved do not agree", change.command.name()));
     }
     let episode = generated.and_then(|message: &Message| message.episode).unwrap_or(fence.episode);
-    let text = generated.map(|message| message.content.to_text()).unwrap_or_default();
     let kept =
         generated.map(|message| Completion { finish_reason: message.finish_reason, usage: message.usage });
     let kept = kept.unwrap_or_default();
     let Some(run) = index.run(change.chat, episode) else {
-        let nothing = text.is_empty() && !complete;
+        let nothing = generated.is_none() && !complete;
         return nothing
             .then_some(())
             .ok_or_else(|| format!("an answer of {episode:?} is saved, which no model generated"));
@@ -59,12 +58,14 @@ fn judge_answer(seen: &Seen<'_>, change: &Committed) -> Ruling {
         if generated.is_some() && kept != completion {
             return Err(format!("the answer of {episode:?} ended by {completion:?}, and {kept:?} is kept"));
         }
-        if text != run.text() {
+        let is_cut = completion.finish_reason.is_some_and(FinishReason::is_cut);
+        let said = run.blocks(run.last());
+        if !generated.map_or(said.is_empty(), |message| said.are_kept_in(&message.content, is_cut)) {
             return Err(format!("the answer kept of {episode:?} is not what the model said"));
         }
     } else if kept != Completion::default() {
         return Err(format!("{episode:?} was cut short, and {kept:?} is kept of it"));
-    } else if !(run.text().starts_with(&text) && run.ends_a_part(text.len())) {
+    } else if generated.is_some_and(|message| run.cut_in(&message.content).is_none()) {
         return Err(format!(
             "what is kept of {episode:?} does not consist of whole parts, from the first on"
         ));
@@ -82,7 +83,7 @@ fn judge_event(index: &EvidenceIndex, watcher: &Watcher, body: &Body) -> Ruling 
         |what: String| Err(format!("{what} follows parts of {shown:?}, which were neither kept nor reset"));
     match body {
         Body::Message(message) if message.episode == Some(shown) => {
-            if message.content.to_text().starts_with(&preview.text) {
+            if preview.blocks.begin(&message.content) {
                 return Ok(());
             }
             Err(format!("parts up to {last} of {shown:?} were shown, and message {} differs", message.id))

@@ -4,6 +4,7 @@
 //! Evidence goes in as it happens, and each oracle reports at once what it finds broken. Each oracle has a
 //! file of its own, and judges one guarantee.
 
+mod blocks;
 mod docket;
 mod evidence;
 mod fault;
@@ -43,6 +44,7 @@ mod stale;
 mod who_may;
 mod work_starts;
 
+pub use blocks::Blocks;
 pub use docket::{Docket, Dockets};
 pub use evidence::{
     Answer, Begin, Committed, Evidence, Life, Name, Operation, RunEnd, RunId, Settings, StreamEnd, StreamId,

@@ -23,7 +23,7 @@ impl Oracle for Parts {
             Evidence::Saw { stream, event } => {
                 let Some(watcher) = seen.index.watcher(*stream) else { return Ok(()) };
                 let who = format_args!("{} on {}", watcher.name, watcher.on);
-                let Body::Parts { episode, first_seq, last_seq, text } = &event.body else {
+                let Body::Parts { episode, first_seq, last_seq, place, block, text } = &event.body else {
                     let shown = watcher.view.preview.as_ref().filter(|_| !ends_a_preview(&event.body));
                     return shown.map_or(Ok(()), |shown| {
                         judge_cursor(&event.cursor, shown.episode, shown.last_seq)
@@ -44,6 +44,11 @@ impl Oracle for Parts {
                 let run = seen.index.run(watcher.chat, *episode).ok_or_else(|| {
                     format!("{who}: parts of {episode:?} are sent, and no model generated it")
                 })?;
+                if run.block_of(*first_seq, *last_seq) != Some((*place as usize, block)) {
+                    return Err(format!(
+                        "{who}: parts {first_seq}..{last_seq} of {episode:?} are not of one block, or of another"
+                    ));
+                }
                 if run.slice(*first_seq, *last_seq).map(str::as_bytes) != Some(text) {
                     return Err(format!(
                         "{who}: parts {first_seq}..{last_seq} of {episode:?} are not what was said"

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use mainstem_machine::{ChatId, Episode, Lease, ReplicaId, Seq, Time};
+use mainstem_machine::{Block, ChatId, Content, Episode, Lease, ReplicaId, Seq, Time};
 
 use crate::shared::Shared;
-use crate::{RunEnd, RunId};
+use crate::{Blocks, RunEnd, RunId};
 
 /// The largest part, in bytes. Longer text becomes several parts.
 const PART_BYTES_MAX: usize = 64 * 1024;
@@ -24,8 +24,19 @@ pub struct Run {
     /// The life of the replica during which it ran.
     pub(crate) life: u64,
     text: String,
-    /// The end of each part in the text, and when it was received.
-    parts: Vec<(usize, Time)>,
+    /// In order.
+    parts: Vec<Said>,
+}
+
+/// A part as it was received.
+#[derive(Clone, Debug)]
+struct Said {
+    at: Time,
+    begins: Option<Block>,
+    /// Where it ends in the text of all.
+    end: usize,
+    /// The place of its block.
+    place: usize,
 }
 
 impl Run {
@@ -34,16 +45,63 @@ impl Run {
         Self { chat, episode, replica, lease: None, beginning: None, ended: None, life: 0, text, parts }
     }
 
-    pub(crate) fn say(&mut self, at: Time, text: &str) {
+    pub(crate) fn say(&mut self, at: Time, begins: Option<&Block>, text: &str) {
+        if *begins.unwrap_or(&Block::Text) == Block::Whole {
+            return self.push(at, begins.cloned(), text);
+        }
+        let mut begins = begins.cloned();
         let mut rest = text;
-        while !rest.is_empty() {
+        while !rest.is_empty() || matches!(begins, Some(Block::ToolCall(_))) {
             let (part, after) = rest.split_at(rest.floor_char_boundary(PART_BYTES_MAX));
-            self.text.push_str(part);
-            self.parts.push((self.text.len(), at));
+            self.push(at, begins.take(), part);
             rest = after;
         }
     }
 
+    fn push(&mut self, at: Time, begins: Option<Block>, text: &str) {
+        self.text.push_str(text);
+        let before = self.parts.last();
+        let goes_on = before.is_some_and(|before| self.block_at(before.place) != Some(&Block::Whole));
+        let begins = begins.or_else(|| (!goes_on).then_some(Block::Text));
+        let place = before.map_or(0, |before| before.place + usize::from(begins.is_some()));
+        self.parts.push(Said { at, begins, end: self.text.len(), place });
+    }
+
+    /// The blocks of the first parts, up to this one.
+    pub fn blocks(&self, last: Seq) -> Blocks {
+        let mut blocks = Blocks::default();
+        let mut start = 0;
+        for part in self.parts.iter().take(usize::try_from(last.0).unwrap_or(usize::MAX)) {
+            blocks.add(part.begins.as_ref(), &self.text[start..part.end]);
+            start = part.end;
+        }
+        blocks
+    }
+
+    fn block_at(&self, place: usize) -> Option<&Block> {
+        self.parts.iter().rev().find_map(|part| part.begins.as_ref().filter(|_| part.place == place))
+    }
+
+    /// The place and the kind of the block that these parts are of, if they are of one.
+    pub fn block_of(&self, first: Seq, last: Seq) -> Option<(usize, &Block)> {
+        let place = |seq: Seq| Some(self.part(seq)?.place);
+        let place = place(first).filter(|first| place(last) == Some(*first))?;
+        Some((place, self.block_at(place)?))
+    }
+
+    fn part(&self, seq: Seq) -> Option<&Said> {
+        self.parts.get(usize::try_from(seq.0.checked_sub(1)?).ok()?)
+    }
+
+    /// What counts against the bound of an answer: its texts, the names of its calls, and something for each block but
+    /// one.
+    pub(crate) fn bytes(&self) -> usize {
+        let blocks = self.parts.iter().filter_map(|part| part.begins.as_ref());
+        let heads: usize = blocks.map(Block::bytes).sum();
+        self.text.len() + heads.saturating_sub(Block::Text.bytes())
+    }
+
+    /// The texts of all parts, joined.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -60,18 +118,20 @@ impl Run {
     }
 
     fn end_of(&self, seq: Seq) -> Option<usize> {
-        let index = usize::try_from(seq.0.checked_sub(1)?).ok()?;
-        self.parts.get(index).map(|(end, _)| *end)
+        Some(self.part(seq)?.end)
     }
 
     pub(crate) fn said_at(&self, seq: Seq) -> Option<Time> {
-        let index = usize::try_from(seq.0.checked_sub(1)?).ok()?;
-        self.parts.get(index).map(|(_, at)| *at)
+        Some(self.part(seq)?.at)
     }
 
-    /// Whether this many bytes consist of whole parts.
-    pub(crate) fn ends_a_part(&self, bytes: usize) -> bool {
-        bytes == 0 || self.parts.binary_search_by_key(&bytes, |(end, _)| *end).is_ok()
+    /// Whether a content is the first parts of what was cut short, and how many.
+    pub(crate) fn cut_in(&self, content: &Content) -> Option<Seq> {
+        let (bytes, count) = Blocks::size_of_cut(content)?;
+        let from = self.parts.partition_point(|part| part.end < bytes);
+        let mut ends = self.parts[from..].iter().take_while(|part| part.end == bytes).zip(from as u64 + 1..);
+        let (_, last) = ends.find(|(part, _)| part.place + 1 == count)?;
+        Some(Seq(last)).filter(|last| self.blocks(*last).are_kept_in(content, true))
     }
 }
 

@@ -6,7 +6,7 @@ use mainstem_machine::{
     Body, ChatState, Episode, Message, QueuedMessage, ReplicaId, Retry, RunError, Seq, Status, Version,
 };
 
-use crate::Begin;
+use crate::{Begin, Blocks};
 
 /// The state that results from the events of a viewer's streams, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -32,7 +32,7 @@ pub struct ShownStatus {
 pub struct Preview {
     pub episode: Episode,
     pub last_seq: Seq,
-    pub text: String,
+    pub blocks: Blocks,
 }
 
 impl View {
@@ -65,18 +65,15 @@ impl View {
             }
             Body::Error(error) => self.error = Some(error.clone()),
             Body::Retry(retry) => self.retry = retry.clone(),
-            Body::Parts { episode, last_seq, text, .. } => {
-                let text = String::from_utf8_lossy(text);
-                match &mut self.preview {
-                    Some(preview) if preview.episode == *episode => {
-                        preview.text.push_str(&text);
-                        preview.last_seq = *last_seq;
-                    }
-                    _ => {
-                        let (episode, last_seq, text) = (*episode, *last_seq, text.into_owned());
-                        self.preview = Some(Preview { episode, last_seq, text });
-                    }
+            Body::Parts { episode, last_seq, place, block, text, .. } => {
+                if self.preview.as_ref().is_none_or(|preview| preview.episode != *episode) {
+                    let blocks = Blocks::default();
+                    self.preview = Some(Preview { episode: *episode, last_seq: Seq(0), blocks });
                 }
+                let preview = self.preview.as_mut().expect("it was put there");
+                let begins = preview.blocks.last_place() != Some(*place as usize);
+                preview.blocks.add(begins.then_some(block), &String::from_utf8_lossy(text));
+                preview.last_seq = *last_seq;
             }
             Body::PreviewReset { .. } => self.preview = None,
             Body::HistoryReset => {

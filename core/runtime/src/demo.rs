@@ -1,6 +1,6 @@
 //! The demo generator, which needs no model: it counts. Part `i` is `"i "`. A user's message that begins with
-//! `/demo` sets how many parts there are, how fast they come, how long they are, and where the provider
-//! fails. Its only source of time is its `Env`, so production and simulation run the same code.
+//! `/demo` sets how many parts there are, how fast they come, how long they are, which are reasoning, what is called
+//! at the end, and where the provider fails. Its only source of time is its `Env`, so production and simulation run the same code.
 
 mod script;
 
@@ -10,11 +10,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures::Stream;
-use mainstem_machine::{Completion, Role, RunError, Time};
+use mainstem_machine::{Block, Completion, Episode, FinishReason, Role, RunError, Time};
 
 use crate::ports::{Conversation, Env, Generated, Generation, Generator};
 
 use script::Script;
+
+/// Of each call.
+const CALL_PARTS: u64 = 3;
 
 /// A generator that counts, at the pace and with the faults that the last user message asks for.
 #[derive(Clone, Debug)]
@@ -33,10 +36,12 @@ impl<E: Env> Demo<E> {
 impl<E: Env> Generator for Demo<E> {
     fn start(&self, conversation: Conversation) -> Generation {
         let asked = conversation.messages.iter().rfind(|message| message.role == Role::User);
-        let script = asked.map(|message| Script::parse(&message.content.to_text())).unwrap_or_default();
+        let mut script = asked.map(|message| Script::parse(&message.content.to_text())).unwrap_or_default();
+        let has_results = conversation.messages.last().is_some_and(|last| last.role == Role::Tool);
+        script.call = script.call.filter(|_| !has_results);
         Box::pin(Run {
             script,
-            first_attempt: conversation.episode.attempt == 1,
+            episode: conversation.episode,
             emitted: 0,
             started: self.env.now(),
             timer: None,
@@ -51,7 +56,7 @@ impl<E: Env> Generator for Demo<E> {
 /// One answer that is being generated.
 struct Run<E: Env> {
     script: Script,
-    first_attempt: bool,
+    episode: Episode,
     /// Parts given so far.
     emitted: u64,
     started: Time,
@@ -74,7 +79,7 @@ enum Step {
 impl<E: Env> Run<E> {
     fn step(&self) -> Step {
         let now = Some(self.emitted);
-        if self.first_attempt && self.script.retryable == now {
+        if self.episode.attempt == 1 && self.script.retryable == now {
             return Step::End(failed("provider_unavailable", self.emitted, true));
         }
         if self.script.fatal == now {
@@ -83,11 +88,12 @@ impl<E: Env> Run<E> {
         if self.script.stall == now {
             return Step::Stall;
         }
-        if self.emitted == self.script.parts {
-            Step::End(Generated::Done(Completion::STOPPED))
-        } else {
-            Step::Part
+        let calls = if self.script.call.is_some() { self.script.calls } else { 0 };
+        if self.emitted < self.script.parts + calls * CALL_PARTS {
+            return Step::Part;
         }
+        let reason = if calls > 0 { FinishReason::ToolCalls } else { FinishReason::Stop };
+        Step::End(Generated::Done(Completion { finish_reason: Some(reason), usage: None }))
     }
 
     /// Waits until the next part is due. Due times count from the start of the run, so that one late part
@@ -116,8 +122,23 @@ impl<E: Env> Run<E> {
         Poll::Ready(())
     }
 
-    fn part(&mut self) -> String {
+    fn part(&mut self) -> Generated {
+        let (at, parts) = (self.emitted, self.script.parts);
         self.emitted += 1;
+        match &self.script.call {
+            Some(tool) if at >= parts => call_part(tool, self.episode, at - parts),
+            _ => {
+                let begins = match at {
+                    0 if self.script.reasoning > 0 => Some(Block::Reasoning),
+                    0 => None,
+                    _ => (at == self.script.reasoning).then_some(Block::Text),
+                };
+                Generated::Part { begins, text: self.text() }
+            }
+        }
+    }
+
+    fn text(&self) -> String {
         let mut text = String::with_capacity(self.script.size.max(24));
         let written = if self.script.stamp {
             write!(text, "{}@{}", self.emitted, (self.unix_micros)())
@@ -142,7 +163,7 @@ impl<E: Env> Stream for Run<E> {
         match self.step() {
             Step::Part => {
                 ready!(self.poll_due(cx));
-                Poll::Ready(Some(Generated::Text(self.part())))
+                Poll::Ready(Some(self.part()))
             }
             // Nothing wakes it again: only dropping the run ends it.
             Step::Stall => Poll::Pending,
@@ -158,6 +179,19 @@ impl<E: Env> Stream for Run<E> {
 impl<E: Env> fmt::Debug for Run<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Run").field("script", &self.script).field("emitted", &self.emitted).finish()
+    }
+}
+
+/// A call's part `at`, counted over all calls: its beginning, and its input in two pieces.
+fn call_part(tool: &str, Episode { history_version, attempt }: Episode, at: u64) -> Generated {
+    let number = at / CALL_PARTS + 1;
+    match at % CALL_PARTS {
+        0 => {
+            let id = format!("call_{history_version}_{attempt}_{number}");
+            Generated::Part { begins: Some(Block::tool_call(&id, tool)), text: String::new() }
+        }
+        1 => Generated::text("{\"n\": "),
+        _ => Generated::text(format!("{number}}}")),
     }
 }
 

@@ -51,13 +51,17 @@ pub mod demo {
     pub const SIZE_MAX: usize = 1024 * 1024;
     pub const PARTS_DEFAULT: u64 = 60;
     pub const INTERVAL_DEFAULT: Duration = Duration::from_millis(20);
+    /// Calls at the end of one answer.
+    pub const CALLS_MAX: u64 = 16;
+    /// Of the name of the tool that they call.
+    pub const TOOL_NAME_CHARS_MAX: usize = 64;
 }
 
 /// The wire of the relay.
 pub mod relay {
     use std::time::Duration;
 
-    use mainstem_machine::limits::DIAL_TIMEOUT;
+    use mainstem_machine::limits::{DIAL_TIMEOUT, WHOLE_PART_BYTES_MAX};
 
     /// Time to establish a connection, authentication included.
     pub const CONNECT_TIMEOUT: Duration = DIAL_TIMEOUT;
@@ -102,8 +106,8 @@ pub mod relay {
     /// Headers of a request or a response.
     pub const HEADERS_BYTES_MAX: u32 = 8 * 1024;
 
-    /// Text of one frame. A single part is never larger.
-    pub const FRAME_TEXT_BYTES_MAX: usize = 256 * 1024;
+    /// Text of one frame, with the heads of its blocks. A single part is never larger.
+    pub const FRAME_TEXT_BYTES_MAX: usize = WHOLE_PART_BYTES_MAX + 64 * 1024;
     /// Parts that are ready at the same time are joined into one frame, up to this much text ...
     pub const JOINED_TEXT_BYTES_MAX: usize = 32 * 1024;
     /// ... and this many parts.
@@ -114,7 +118,7 @@ pub mod relay {
     pub const REQUEST_BYTES_MAX: usize = 512;
 
     const _: () = assert!(CONNECTION_WINDOW < 1 << 31, "HTTP/2 allows no larger window");
-    const _: () = assert!(FRAME_BYTES_MAX <= 1024 * 1024);
+    const _: () = assert!(FRAME_BYTES_MAX <= 2 * 1024 * 1024);
     /// Tasks polled in a row before the connection gets its turn.
     pub const ROUNDS_MAX: usize = 64;
 }

@@ -11,7 +11,7 @@ use futures::{Stream, StreamExt};
 use mainstem_machine::{ChatId, Completion, Episode, FinishReason, ReplicaId, Role, RunError, Time, Usage};
 use mainstem_oracles::{Evidence, FaultKind, RunEnd, RunId};
 use mainstem_runtime::ports::{Conversation, Generated, Generation, Generator};
-use mainstem_story::{Script, Turn};
+use mainstem_story::{Script, Turn, part_of_all_kinds};
 
 use crate::world::{Sleep, World};
 
@@ -87,7 +87,7 @@ impl ModelControl {
     pub fn say(&self, replica: &str, chat: ChatId, line: Generated) -> bool {
         self.with(|state| {
             let Some(at) = state.find(replica, chat) else { return false };
-            state.runs[at].said += u64::from(matches!(line, Generated::Text(_)));
+            state.runs[at].said += u64::from(matches!(line, Generated::Part { .. }));
             state.runs[at].lines.push_back(line);
             state.runs[at].wake();
             true
@@ -130,7 +130,11 @@ impl ModelRun {
             self.said += 1;
             let mut text = format!("{}:{:?}:{} ", self.replica, self.episode, self.said);
             text.extend(std::iter::repeat_n('.', size.saturating_sub(text.len())));
-            self.lines.push_back(Generated::Text(text));
+            let (begins, text) = match self.script.as_ref().is_some_and(|script| script.kinds) {
+                true => part_of_all_kinds(self.said, text),
+                false => (None, text),
+            };
+            self.lines.push_back(Generated::Part { begins, text });
         }
     }
 
@@ -280,10 +284,11 @@ impl Stream for RunStream {
                 }
                 return Poll::Pending;
             };
-            run.over = !matches!(line, Generated::Text(_));
+            run.over = !matches!(line, Generated::Part { .. });
             let said = match &line {
-                Generated::Text(text) => {
-                    world.observe(Evidence::RunSaid { run: RunId(id), text: text.clone() });
+                Generated::Part { begins, text } => {
+                    let (begins, text) = (begins.clone(), text.clone());
+                    world.observe(Evidence::RunSaid { run: RunId(id), begins, text });
                     run.taken += 1;
                     format!("part {}", run.taken)
                 }

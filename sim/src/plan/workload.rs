@@ -105,6 +105,10 @@ fn script(rng: &mut StdRng, swarm: &Swarm) -> String {
     // Slow answers are still on their way when leases run out.
     let every: u64 = *[1, 5, 10, 20, 50, 250].choose(rng).expect("there are some");
     let mut script = format!("/model parts={parts} every={every}ms");
+    // No draw of its own, so that it moves no other.
+    if (parts / 10 + every).is_multiple_of(2) {
+        script.push_str(" kinds=1");
+    }
     let mut now_and_then = |kind, one_in: u32, setting: &dyn Fn(&mut StdRng) -> String| {
         if swarm.is_on(kind) && rng.random_range(0..one_in) == 0 {
             script.push(' ');

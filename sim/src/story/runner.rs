@@ -392,7 +392,7 @@ impl StoryRun {
                 model_control.ignore_cancellation(replica, id);
                 return Ok(());
             }
-            Said::Text(text) => Generated::Text(text.clone()),
+            Said::Text(text) => Generated::text(text.clone()),
             Said::Done => Generated::Done(Completion::STOPPED),
             Said::Failed { retryable } => {
                 let error = RunError { code: "model_failed".into(), message: "as the story says".into() };

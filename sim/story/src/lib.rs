@@ -6,6 +6,7 @@
 
 mod ast;
 mod faults;
+mod kinds;
 mod lexer;
 mod order;
 mod parser;
@@ -21,6 +22,7 @@ pub use ast::{
 pub use faults::{
     BusFate, BusFaults, CallFault, DatabaseFate, DialRule, LateAnswers, LinkFate, PlannedFault,
 };
+pub use kinds::part_of_all_kinds;
 pub use lexer::Problem;
 pub use order::Order;
 pub use parser::parse;

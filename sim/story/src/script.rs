@@ -16,7 +16,7 @@ pub enum Turn {
     Done,
 }
 
-/// How an answer goes: `/model parts=40 every=20ms burst=8 size=32 fail=12 after=900ms fatal=30 stall=9 deaf=1`.
+/// How an answer goes: `/model parts=40 every=20ms burst=8 size=32 fail=12 after=900ms fatal=30 stall=9 deaf=1 kinds=1`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Script {
     pub parts: u64,
@@ -36,6 +36,8 @@ pub struct Script {
     stall: Option<u64>,
     /// Ignores cancellation.
     pub deaf: bool,
+    /// Its answer has blocks of all kinds.
+    pub kinds: bool,
 }
 
 const PARTS_MAX: u64 = 100_000;
@@ -58,6 +60,7 @@ impl Script {
             fatal: None,
             stall: None,
             deaf: false,
+            kinds: false,
         }
     }
 
@@ -77,6 +80,7 @@ impl Script {
                 "fatal" => script.fatal = Some(number),
                 "stall" => script.stall = Some(number),
                 "deaf" => script.deaf = number == 1,
+                "kinds" => script.kinds = number == 1,
                 _ => {}
             }
         }

@@ -1,6 +1,6 @@
 //! Whether viewers saw what a story expects of them, by the evidence that a judge has.
 
-use mainstem_machine::{Body, Episode, Role, Seq, StreamEvent};
+use mainstem_machine::{Body, Episode, FinishReason, Role, Seq, StreamEvent};
 use mainstem_oracles::{Judge, Name};
 
 use crate::ast::{Absence, Sight};
@@ -67,13 +67,14 @@ fn is_seen(judge: &Judge, body: &Body, sight: &Sight) -> bool {
         }
         (Sight::Message { text }, Body::Message(message)) => message.content.to_text() == *text,
         (Sight::Answer { parts, interrupted }, Body::Message(message)) => {
-            let said = message.episode.and_then(|episode| {
-                let run = judge.index().run_of(episode)?;
-                run.slice(Seq(1), Seq(*parts)).map(str::to_owned)
-            });
+            let run = message.episode.and_then(|episode| judge.index().run_of(episode));
+            let is_cut = *interrupted || message.finish_reason.is_some_and(FinishReason::is_cut);
+            let of = Seq(*parts);
             message.role == Role::Assistant
                 && message.interrupted == *interrupted
-                && said == Some(message.content.to_text())
+                && run.is_some_and(|run| {
+                    run.last() >= of && run.blocks(of).are_kept_in(&message.content, is_cut)
+                })
         }
         (Sight::PreviewReset { reason }, Body::PreviewReset { reason: actual, .. }) => {
             reason.as_deref().is_none_or(|reason| reason == actual.as_str())

@@ -6,6 +6,8 @@ use mainstem_machine::hub::{HubEvent, ModelEvent};
 use mainstem_machine::{Completion, FinishReason, RunError, Usage};
 use mainstem_oracles::{Evidence, FaultKind, RunEnd};
 
+use mainstem_story::part_of_all_kinds;
+
 use crate::choice::{ChatAt, NodeAt};
 use crate::node::Model;
 use crate::world::World;
@@ -22,10 +24,16 @@ impl World {
         model.parts += 1;
         let mut text = format!("{node}{:?}:{} ", model.episode, model.parts);
         text.extend(std::iter::repeat_n('.', bytes.saturating_sub(text.len())));
-        let (generation, run) = (model.generation, model.run.0);
+        let (generation, run, parts) = (model.generation, model.run.0, model.parts);
+        // Every other answer, the first one included.
+        let is_of_all_kinds = (model.episode.history_version.0 + model.episode.attempt).is_multiple_of(2);
         self.state.budget.parts -= 1;
-        self.observe(Evidence::RunSaid { run, text: text.clone() });
-        self.handle(node, chat, HubEvent::Model(ModelEvent::Generated { generation, text }));
+        let (begins, text) = match is_of_all_kinds {
+            true => part_of_all_kinds(parts, text),
+            false => (None, text),
+        };
+        self.observe(Evidence::RunSaid { run, begins: begins.clone(), text: text.clone() });
+        self.handle(node, chat, HubEvent::Model(ModelEvent::Generated { generation, begins, text }));
     }
 
     fn take_model(&mut self, node: NodeAt, chat: ChatAt) -> Option<Model> {

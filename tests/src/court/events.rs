@@ -4,8 +4,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use mainstem_machine::{
-    Accepted, Body, Content, Cursor, Episode, FinishReason, Message, MessageId, QueuedMessage, ReplicaId,
-    ResetReason, Retry, Role, RunError, Seq, Status, StreamEvent, Usage, Version, WallTime,
+    Accepted, Block, Body, Content, Cursor, Episode, FinishReason, Message, MessageId, QueuedMessage,
+    ReplicaId, ResetReason, Retry, Role, RunError, Seq, Status, StreamEvent, Usage, Version, WallTime,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -28,7 +28,8 @@ struct Event {
     episode: Option<Episode>,
     first_seq: Option<Seq>,
     last_seq: Option<Seq>,
-    part: Option<Part>,
+    block: Option<u32>,
+    part: Option<Box<RawValue>>,
     reason: Option<String>,
 }
 
@@ -73,9 +74,25 @@ struct Page {
     messages: Vec<WireMessage>,
 }
 
+/// A part of any kind.
 #[derive(Deserialize)]
 struct Part {
-    text: String,
+    r#type: String,
+    text: Option<String>,
+    id: Option<String>,
+    name: Option<String>,
+    input_text: Option<String>,
+}
+
+/// The block of a part, and the piece of it.
+fn piece(json: &RawValue) -> Option<(Block, String)> {
+    let part: Part = serde_json::from_str(json.get()).ok()?;
+    Some(match &*part.r#type {
+        "text" => (Block::Text, part.text?),
+        "reasoning" => (Block::Reasoning, part.text?),
+        "tool_call" => (Block::tool_call(&part.id?, &part.name?), part.input_text?),
+        _ => (Block::Whole, json.get().to_owned()),
+    })
 }
 
 /// The event of this JSON, and its cursor as it came.
@@ -117,12 +134,17 @@ fn body(event: Event) -> Option<Body> {
             }
             None => None,
         }),
-        "message_part" => Body::Parts {
-            episode: event.episode?,
-            first_seq: event.first_seq?,
-            last_seq: event.last_seq?,
-            text: Bytes::from(event.part?.text),
-        },
+        "message_part" => {
+            let (block, text) = piece(&event.part?)?;
+            Body::Parts {
+                episode: event.episode?,
+                first_seq: event.first_seq?,
+                last_seq: event.last_seq?,
+                place: event.block?,
+                block,
+                text: Bytes::from(text),
+            }
+        }
         "preview_reset" => Body::PreviewReset { episode: event.episode?, reason: reason(&event.reason?)? },
         "history_reset" => Body::HistoryReset,
         "synced" => Body::Synced,

@@ -127,7 +127,7 @@ impl Puppets {
             let (text, says, ends) = match line {
                 Some(Line::Part(text)) => {
                     let wire = events(&[chunk(&text, Value::Null)]);
-                    (wire, Some(Evidence::RunSaid { run, text }), None)
+                    (wire, Some(Evidence::RunSaid { run, begins: None, text }), None)
                 }
                 Some(Line::Done) => {
                     let wire = events(&[chunk("", "stop".into())]) + DONE;

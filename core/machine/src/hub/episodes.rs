@@ -9,9 +9,11 @@ use bytes::Bytes;
 
 use super::action::{Deadline, Reason};
 use super::joined_parts::JoinedParts;
-use crate::limits::{EPISODE_RETENTION, EPISODES_BYTES_MAX, EPISODES_MAX, JOINED_PART_BYTES_MAX};
+use crate::limits::{
+    BLOCK_BYTES_MIN, EPISODE_RETENTION, EPISODES_BYTES_MAX, EPISODES_MAX, JOINED_PART_BYTES_MAX,
+};
 use crate::marks::sometimes;
-use crate::{Episode, Lease, RelayPosition, Seq, Time};
+use crate::{Block, Episode, Lease, Part, RelayPosition, Seq, Time};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Episodes {
@@ -37,7 +39,7 @@ enum Phase {
     },
 }
 
-/// The parts of one episode, joined, with the offset at which each ends.
+/// The parts of one episode, joined, with the offset at which each ends, and the blocks that they are of.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Buffer {
     pub(super) episode: Episode,
@@ -46,11 +48,22 @@ pub(super) struct Buffer {
     phase: Phase,
     text: String,
     ends: Vec<u32>,
+    blocks: Vec<Begun>,
+    /// Of all blocks, without their texts.
+    heads_bytes: usize,
+}
+
+/// A block, and where it begins.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Begun {
+    block: Block,
+    first: Seq,
 }
 
 impl Buffer {
     fn new(episode: Episode, lease: Lease, source: Source) -> Self {
-        Self { episode, lease, source, phase: Phase::Open, text: String::new(), ends: Vec::new() }
+        let (text, ends, blocks) = (String::new(), Vec::new(), Vec::new());
+        Self { episode, lease, source, phase: Phase::Open, text, ends, blocks, heads_bytes: 0 }
     }
 
     /// The last part.
@@ -58,8 +71,38 @@ impl Buffer {
         Seq(self.ends.len() as u64)
     }
 
-    pub(super) fn text(&self) -> &str {
-        &self.text
+    /// What counts against the bound of an answer (B1).
+    pub(super) fn bytes(&self) -> usize {
+        self.text.len() + self.heads_bytes
+    }
+
+    /// What it would have with this part.
+    pub(super) fn bytes_with(&self, begins: Option<&Block>, text: &str) -> usize {
+        self.bytes() + text.len() + begins.map_or(0, |block| self.head_bytes(block))
+    }
+
+    /// An answer of one text has the bytes of the text.
+    fn head_bytes(&self, block: &Block) -> usize {
+        block.bytes() - if self.blocks.is_empty() { BLOCK_BYTES_MIN } else { 0 }
+    }
+
+    /// The blocks, each with its text.
+    pub(super) fn blocks(&self) -> impl Iterator<Item = (&Block, &str)> {
+        self.blocks.iter().enumerate().map(|(place, begun)| {
+            let end = self.start_of(self.end_of_block(place).next());
+            (&begun.block, &self.text[self.start_of(begun.first)..end])
+        })
+    }
+
+    /// The last part of the block at this place.
+    fn end_of_block(&self, place: usize) -> Seq {
+        self.blocks.get(place + 1).map_or(self.last(), |next| Seq(next.first.0 - 1))
+    }
+
+    /// The block that a part begins which is added now, if it begins any.
+    pub(super) fn begins(&self, said: Option<Block>) -> Option<Block> {
+        let goes_on = self.blocks.last().is_some_and(|begun| begun.block.is_streamed());
+        said.or_else(|| (!goes_on).then_some(Block::Text))
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -81,27 +124,36 @@ impl Buffer {
         self.ends[seq.0 as usize - 1] as usize
     }
 
-    fn push(&mut self, text: &str) {
+    fn push(&mut self, begins: Option<Block>, text: &str) {
         assert_eq!(self.phase, Phase::Open, "S4: nothing is added to an episode that was closed");
-        assert!(!text.is_empty(), "S2: no part is empty");
+        let says = begins.as_ref().is_some_and(|block| block.takes(text)) || !text.is_empty();
+        assert!(says, "S2: no part is empty, unless it begins what may be empty");
+        let goes_on = self.blocks.last().is_some_and(|begun| begun.block.is_streamed());
+        assert!(goes_on || begins.is_some(), "S2: a part is of a block, and a whole one has one part");
+        if let Some(block) = begins {
+            self.heads_bytes += self.head_bytes(&block);
+            self.blocks.push(Begun { block, first: self.last().next() });
+        }
         self.text.push_str(text);
         self.ends.push(u32::try_from(self.text.len()).expect("B1: an episode's text is bounded"));
     }
 
-    /// The parts after `after`, joined as far as they fit one event: the last of them and their text.
-    pub(super) fn joined_after(&self, after: Seq, joined: &mut JoinedParts) -> Option<(Seq, Bytes)> {
+    /// The parts after `after`, joined as far as they are of one block and fit one event.
+    pub(super) fn joined_after(&self, after: Seq, joined: &mut JoinedParts) -> Option<Joined> {
         if after >= self.last() {
             return None;
         }
         let first = after.next();
         let start = self.start_of(first);
+        let place = self.blocks.partition_point(|begun| begun.first <= first) - 1;
         let fits = self.ends.partition_point(|end| *end as usize <= start + JOINED_PART_BYTES_MAX);
-        let last = Seq((fits as u64).max(first.0));
-        Some((last, joined.share(&self.text.as_bytes()[start..self.end_of(last)])))
+        let last = Seq((fits as u64).max(first.0)).min(self.end_of_block(place));
+        let text = joined.share(&self.text.as_bytes()[start..self.end_of(last)]);
+        Some(Joined { last, place: place as u32, block: self.blocks[place].block.clone(), text })
     }
 
     /// The parts after `after`, each by itself, up to a bound of number and bytes.
-    pub(super) fn parts_after(&self, after: Seq, parts_max: usize, bytes_max: usize) -> Vec<Bytes> {
+    pub(super) fn parts_after(&self, after: Seq, parts_max: usize, bytes_max: usize) -> Vec<Part> {
         let mut parts = Vec::new();
         if after >= self.last() {
             return parts;
@@ -111,10 +163,18 @@ impl Buffer {
         let fits = self.ends[from..to].partition_point(|end| *end as usize <= start + bytes_max).max(1);
         let ends = &self.ends[from..from + fits];
         let all = Bytes::copy_from_slice(&self.text.as_bytes()[start..ends[fits - 1] as usize]);
+        let mut blocks = &self.blocks[self.blocks.partition_point(|begun| begun.first <= after)..];
         let mut begin = 0;
-        for end in ends {
+        for (end, seq) in ends.iter().zip(after.0 + 1..) {
             let end = *end as usize - start;
-            parts.push(all.slice(begin..end));
+            let begins = match blocks {
+                [begun, rest @ ..] if begun.first == Seq(seq) => {
+                    blocks = rest;
+                    Some(begun.block.clone())
+                }
+                _ => None,
+            };
+            parts.push(Part { begins, text: all.slice(begin..end) });
             begin = end;
         }
         parts
@@ -126,6 +186,14 @@ impl fmt::Debug for Buffer {
         let Self { episode, lease, source, phase, .. } = self;
         write!(f, "{episode:?}/{lease:?} {source:?} {phase:?} 1..={}", self.last())
     }
+}
+
+/// Parts as one event tells them.
+pub(super) struct Joined {
+    pub(super) last: Seq,
+    pub(super) place: u32,
+    pub(super) block: Block,
+    pub(super) text: Bytes,
 }
 
 /// Why relayed parts were not taken.
@@ -182,7 +250,7 @@ impl Episodes {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.list.iter().map(|buffer| buffer.text.len()).sum()
+        self.list.iter().map(Buffer::bytes).sum()
     }
 
     /// Drops the oldest episodes while there are too many, or too much text, but never `keep` (B1).
@@ -196,9 +264,9 @@ impl Episodes {
         }
     }
 
-    pub(super) fn push(&mut self, episode: Episode, text: &str) -> Option<Seq> {
+    pub(super) fn push(&mut self, episode: Episode, begins: Option<Block>, text: &str) -> Option<Seq> {
         let buffer = self.find_mut(episode).filter(|buffer| buffer.is_open())?;
-        buffer.push(text);
+        buffer.push(begins, text);
         let last = buffer.last();
         self.evict(episode);
         Some(last)
@@ -209,7 +277,7 @@ impl Episodes {
         &mut self,
         episode: Episode,
         first: Seq,
-        parts: &[Bytes],
+        parts: &[Part],
         bytes_max: usize,
     ) -> Result<bool, Gap> {
         let Some(buffer) = self.find_mut(episode).filter(|buffer| buffer.source == Source::Relayed) else {
@@ -224,11 +292,14 @@ impl Episodes {
         }
         let mut grew = false;
         for part in parts.iter().skip(repeated) {
-            let text = core::str::from_utf8(part).map_err(|_| Gap::Nonsense)?;
-            if !buffer.is_open() || text.is_empty() || buffer.text.len() + text.len() > bytes_max {
+            let text = core::str::from_utf8(&part.text).map_err(|_| Gap::Nonsense)?;
+            let begins = buffer.begins(part.begins.clone());
+            let says = begins.as_ref().map_or(!text.is_empty(), |block| block.takes(text));
+            let bytes = buffer.bytes_with(begins.as_ref(), text);
+            if !buffer.is_open() || !says || bytes > bytes_max {
                 return Err(Gap::Nonsense);
             }
-            buffer.push(text);
+            buffer.push(begins, text);
             grew = true;
         }
         if grew {
@@ -293,7 +364,10 @@ impl Episodes {
         assert!(self.list.len() <= 1 || self.bytes() <= EPISODES_BYTES_MAX, "B1: their text is bounded");
         assert!(self.list.is_sorted_by(|a, b| a.episode < b.episode), "episodes are kept in their order");
         for buffer in &self.list {
-            assert!(buffer.ends.is_sorted_by(|a, b| a < b), "S2: no part is empty");
+            assert!(buffer.ends.is_sorted(), "S2: parts stand in their order");
+            let begins = |begun: &Begun| begun.first;
+            assert!(buffer.blocks.is_sorted_by(|a, b| begins(a) < begins(b)), "S2: each block has a part");
+            assert_eq!(buffer.blocks.first().map_or(Seq(1), begins), Seq(1), "S2: each part is of a block");
             assert_eq!(buffer.ends.last().map_or(0, |end| *end as usize), buffer.text.len());
         }
     }

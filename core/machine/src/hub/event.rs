@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use crate::replica::ReplicaEvent;
 use crate::{
-    ChatId, ChatState, Completion, DialId, FollowerId, GenerationId, Lease, OpId, Page, Rejection,
+    Block, ChatId, ChatState, Completion, DialId, FollowerId, GenerationId, Lease, OpId, Page, Rejection,
     RelayFault, RelayFrame, RelayPosition, ReplicaId, Resume, RunError, Snapshot, SubscriptionId, Time,
     Version,
 };
@@ -213,7 +213,9 @@ pub enum ModelEvent {
     Generated {
         /// Which run.
         generation: GenerationId,
-        /// What it said; becomes one part, or several if it is long.
+        /// The block that this begins; `None`: it continues the one before it, or begins a text.
+        begins: Option<Block>,
+        /// What it said; becomes one part, or several if it is long and not whole.
         text: String,
     },
     /// The model has ended its answer.

@@ -30,9 +30,10 @@ impl Hub {
     /// The model's run goes on, or ends.
     pub(super) fn on_model(&mut self, now: Time, event: ModelEvent) {
         match event {
-            ModelEvent::Generated { generation, text } => {
-                let grew =
-                    self.with_runner(now, |runner, context| runner.on_generated(generation, &text, context));
+            ModelEvent::Generated { generation, begins, text } => {
+                let grew = self.with_runner(now, |runner, context| {
+                    runner.on_generated(generation, begins, &text, context)
+                });
                 self.news |= grew.unwrap_or(false);
             }
             ModelEvent::Done { generation, completion } => {

@@ -15,12 +15,12 @@ use super::event::OpOutcome;
 use super::outbox::Outbox;
 use super::reader::{ReadMark, Reader};
 use crate::backoff::{Backoff, retry_delay};
-use crate::limits::{ATTEMPTS_MAX, JOINED_PART_BYTES_MAX, LEASE_MARGIN_PER_MILLE};
+use crate::limits::{ATTEMPTS_MAX, JOINED_PART_BYTES_MAX, LEASE_MARGIN_PER_MILLE, WHOLE_PART_BYTES_MAX};
 use crate::marks::sometimes;
 use crate::replica::ReplicaEvent;
 use crate::{
-    ChatState, Command, Completion, Content, Episode, Fence, GenerationId, Lease, OpId, Rejection, RunError,
-    Status, Time, Version,
+    Block, ChatState, Command, Completion, Content, Episode, Fence, FinishReason, GenerationId, Lease, OpId,
+    Rejection, RunError, Seq, Status, Time, Version,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -187,12 +187,18 @@ impl Runner {
     pub(super) fn on_generated(
         &mut self,
         generation: GenerationId,
+        begins: Option<Block>,
         text: &str,
         context: &mut RunnerContext<'_>,
     ) -> bool {
         let Some(episode) = self.live(generation) else { return false };
-        let held = context.episodes.find(episode).map_or(0, |buffer| buffer.text().len());
-        if held + text.len() > context.config.episode_bytes_max {
+        let Some(buffer) = context.episodes.find(episode) else { return false };
+        let mut begins = buffer.begins(begins);
+        if text.is_empty() && !begins.as_ref().is_some_and(|block| block.takes(text)) {
+            return false;
+        }
+        let is_too_large = begins == Some(Block::Whole) && text.len() > WHOLE_PART_BYTES_MAX;
+        if is_too_large || buffer.bytes_with(begins.as_ref(), text) > context.config.episode_bytes_max {
             sometimes!("an answer outgrows its bound");
             let error = RunError {
                 code: "answer_too_large".into(),
@@ -202,10 +208,14 @@ impl Runner {
             self.end(episode, Ended::Failed { error, again: None }, context);
             return true;
         }
-        for part in split(text) {
-            context.episodes.push(episode, part);
+        if begins == Some(Block::Whole) || text.is_empty() {
+            context.episodes.push(episode, begins, text);
+        } else {
+            for part in split(text) {
+                context.episodes.push(episode, begins.take(), part);
+            }
         }
-        !text.is_empty()
+        true
     }
 
     pub(super) fn on_generation_done(
@@ -408,7 +418,7 @@ impl Runner {
     fn finish_interruption(&mut self, context: &mut RunnerContext<'_>) {
         self.stop(context);
         let episode = self.row.present_episode();
-        let partial = self.committed_text(episode, context);
+        let partial = self.committed(episode, true, context);
         self.write(Command::FinishInterruption { fence: self.fence(context), partial }, context);
     }
 
@@ -420,7 +430,8 @@ impl Runner {
             Run::Live { episode, .. } if is_present(episode) => {}
             Run::Ended { episode, how } if is_present(episode) => match how.clone() {
                 Ended::Complete(completion) => {
-                    let answer = self.committed_text(present, context);
+                    let is_cut = completion.finish_reason.is_some_and(FinishReason::is_cut);
+                    let answer = self.committed(present, is_cut, context);
                     let command = Command::FinishTurn { fence: self.fence(context), answer, completion };
                     self.write(command, context);
                 }
@@ -448,7 +459,7 @@ impl Runner {
             let command = Command::RecordRetry { fence, delay_ms, error };
             self.write(command, context);
         } else {
-            let partial = self.committed_text(episode, context);
+            let partial = self.committed(episode, true, context);
             self.write(Command::Fail { fence, partial, error }, context);
         }
     }
@@ -497,13 +508,14 @@ impl Runner {
         Fence { replica, lease: self.lease, episode: self.row.present_episode() }
     }
 
-    /// The joined parts of the attempt, if this runner generated it (S4); `None` for any other attempt.
-    fn committed_text(&self, episode: Episode, context: &RunnerContext<'_>) -> Option<Content> {
+    /// The blocks of the attempt, if this runner generated it (S4); `None` for any other attempt. Calls in an
+    /// answer that `is_cut` are never made.
+    fn committed(&self, episode: Episode, is_cut: bool, context: &RunnerContext<'_>) -> Option<Content> {
         let ours = self.row.attempt_lease == Some(self.lease)
             && matches!(&self.run, Run::Ended { episode: ended, .. } if *ended == episode);
         let buffer = context.episodes.find(episode).filter(|buffer| ours && buffer.lease == self.lease)?;
         assert!(!buffer.is_open(), "S4: an episode is closed before it is committed");
-        (!buffer.text().is_empty()).then(|| Content::text(buffer.text()))
+        (buffer.last() > Seq(0)).then(|| Content::of_blocks(buffer.blocks(), is_cut))
     }
 
     /// The chat is not held any more. If another lease has replaced this one, what was generated is dropped

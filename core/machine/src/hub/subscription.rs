@@ -7,7 +7,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 
 use super::cached::{CachedChat, Fingerprints, NextMessage, Presence};
-use super::episodes::Episodes;
+use super::episodes::{Episodes, Joined};
 use super::joined_parts::JoinedParts;
 use super::reader::ReadMark;
 use crate::marks::sometimes;
@@ -385,10 +385,11 @@ impl Subscription {
         joined: &mut JoinedParts,
     ) -> Option<Body> {
         let buffer = episodes.find(preview.episode).filter(|buffer| buffer.lease == preview.lease)?;
-        let (last_seq, text) = buffer.joined_after(after, joined)?;
-        assert!(last_seq > after && !text.is_empty(), "S2: parts go on behind the one that was told last");
-        self.cursor.preview = Some(PreviewPosition { to: PreviewProgress::Seq(last_seq), ..preview });
-        Some(Body::Parts { episode: preview.episode, first_seq: after.next(), last_seq, text })
+        let Joined { last, place, block, text } = buffer.joined_after(after, joined)?;
+        assert!(last > after, "S2: parts go on behind the one that was told last");
+        self.cursor.preview = Some(PreviewPosition { to: PreviewProgress::Seq(last), ..preview });
+        let (episode, first_seq, last_seq) = (preview.episode, after.next(), last);
+        Some(Body::Parts { episode, first_seq, last_seq, place, block, text })
     }
 
     fn emit(&mut self, cached: &CachedChat, body: Body) -> Step {

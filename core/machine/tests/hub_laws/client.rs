@@ -99,7 +99,7 @@ impl Client {
                 self.retry = retry.clone();
                 self.explain(log, "S9: retry", |c, e| c.has_all(e));
             }
-            Body::Parts { episode, first_seq, last_seq, text } => {
+            Body::Parts { episode, first_seq, last_seq, text, .. } => {
                 let text = str::from_utf8(text).expect("S2: parts are text");
                 self.take_parts(*episode, first_seq.0, last_seq.0, text, database);
             }

@@ -1,7 +1,7 @@
 //! What a follower and the worker that it follows do at moments that random steps seldom meet, claim by claim.
 
 use mainstem_machine::hub::{AudienceEvent, ChatEvent, HubEvent, LeaseEvent, LeavingEvent, RelayEvent};
-use mainstem_machine::{Episode, FollowerId, Lease, RelayFrame, Seq};
+use mainstem_machine::{Episode, FollowerId, Lease, Part, RelayFrame, Seq};
 
 use crate::database::LEASE_TTL;
 use crate::node::{Link, Pending};
@@ -138,7 +138,7 @@ fn what_was_relayed_before_something_that_makes_no_sense_is_asked_for_again() {
     let dial = world.nodes[1].connections[0].dial;
     let episode = world.nodes[0].model.expect("it works").episode;
     world.nodes[1].connections[0].spoiled = true;
-    let parts = vec![b"\xff".as_slice().into()];
+    let parts = vec![Part::piece(&b"\xff"[..])];
     world.handle(
         1,
         HubEvent::Relay(RelayEvent::Relayed {

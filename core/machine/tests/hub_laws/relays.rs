@@ -2,7 +2,7 @@
 //! that violate the protocol.
 
 use mainstem_machine::hub::{AudienceEvent, HubEvent, RelayEvent};
-use mainstem_machine::{Episode, FollowerId, RelayFault, RelayFrame, Seq, Version};
+use mainstem_machine::{Episode, FollowerId, Part, RelayFault, RelayFrame, Seq, Version};
 
 use crate::node::{Link, Sent};
 use crate::rival;
@@ -192,7 +192,7 @@ impl World {
         let parts = |episode, first: u64, part: &[u8]| RelayFrame::Parts {
             episode,
             first_seq: Seq(first),
-            parts: vec![part.to_vec().into()],
+            parts: vec![Part::piece(part.to_vec())],
         };
         let unknown = Episode { history_version: Version(1_000_000), attempt: 1 };
         let frames = match garbage {
@@ -209,7 +209,7 @@ impl World {
                 None => vec![],
                 Some(episode) => {
                     let held = &produced[episode];
-                    let all = held.parts.iter().map(|part| part.clone().into()).collect();
+                    let all = held.parts.iter().map(|part| Part::piece(part.clone())).collect();
                     let first_seq = Seq(1);
                     vec![
                         RelayFrame::Opened { episode: *episode, lease: held.lease },

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use mainstem_machine::{
-    Command, Completion, Content, Episode, Fence, Lease, RelayFrame, ReplicaId, RunError, Seq, Status,
+    Command, Completion, Content, Episode, Fence, Lease, Part, RelayFrame, ReplicaId, RunError, Seq, Status,
 };
 
 use crate::database::Produced;
@@ -131,7 +131,7 @@ pub(crate) fn next_frame(
     if sent < parts.len() {
         let end = parts.len().min(sent + 3);
         connection.sent = Some((episode, end));
-        let parts = parts[sent..end].iter().map(|part| part.clone().into()).collect();
+        let parts = parts[sent..end].iter().map(|part| Part::piece(part.clone())).collect();
         let first_seq = Seq(sent as u64 + 1);
         return Some(Sent::Frame(RelayFrame::Parts { episode, first_seq, parts }));
     }

@@ -87,7 +87,10 @@ impl World {
         let held = self.database.produced[&episode].text().len();
         let outgrown = held + text.len() > EPISODE_BYTES_MAX;
         self.nodes[node].outgrown = outgrown;
-        self.handle(node, HubEvent::Model(ModelEvent::Generated { generation, text: text.clone() }));
+        self.handle(
+            node,
+            HubEvent::Model(ModelEvent::Generated { generation, begins: None, text: text.clone() }),
+        );
         self.nodes[node].outgrown = false;
         if self.nodes[node].model.is_some_and(|model| model.generation == generation) {
             assert!(!outgrown, "B1: an answer is bounded");

@@ -139,7 +139,11 @@ impl World {
                     let generation = self.nodes[node].cancelled[at];
                     self.handle_in_vain(
                         node,
-                        HubEvent::Model(ModelEvent::Generated { generation, text: "late ".into() }),
+                        HubEvent::Model(ModelEvent::Generated {
+                            generation,
+                            begins: None,
+                            text: "late ".into(),
+                        }),
                     );
                     self.handle_in_vain(
                         node,

@@ -1,6 +1,7 @@
 //! Each oracle has to find a run in which its guarantee is broken, and all of them have to accept a clean run
 //! (D3).
 
+mod blocks;
 mod isolation;
 mod liveness;
 mod rows;

@@ -88,7 +88,8 @@ fn s1_a_message_told_again_or_made_up_is_found() {
 fn s1_a_message_left_out_or_of_a_deleted_suffix_is_found() {
     let mut scene = Scene::new("A");
     scene.ask("k1", queue("two"), Some("two"));
-    scene.finish("");
+    scene.say("a");
+    scene.finish("a");
     // The answer is skipped, and the question after it is sent.
     scene.show(Body::Message(scene.message(2)));
     scene.show(Body::QueueUpdate([].into()));
@@ -458,7 +459,8 @@ fn s6_a_turn_out_of_order_is_found() {
     scene.ask("k1", queue("two"), Some("two"));
     scene.ask("k2", queue("three"), Some("three"));
     scene.state.as_mut().unwrap().queue.swap(0, 1);
-    scene.finish("");
+    scene.say("a");
+    scene.finish("a");
     scene.expect("S6");
 
     // Promoted messages and interrupting sends come first.
@@ -624,7 +626,8 @@ fn s9_a_late_joiner_that_lacks_what_others_see_is_found() {
     let mut scene = Scene::new("A");
     scene.ask("k1", queue("two"), Some("two"));
     scene.show(Body::QueueUpdate(scene.state().queue.clone().into()));
-    scene.finish("");
+    scene.say("a");
+    scene.finish("a");
     scene.watch("W", "C", Begin::Fresh);
     scene.catch_up();
     scene.expect_nothing();

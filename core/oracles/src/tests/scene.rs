@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_machine::{
-    Accepted, Applied, Body, ChatId, ChatState, Command, Completion, Content, Cursor, Effect, Episode, Fence,
-    Fingerprint, Lease, Message, MessageId, PreviewPosition, PreviewProgress, ReplicaId, SendMode, Seq,
-    StoreFacts as Row, StreamEvent, Time, WallTime,
+    Accepted, Applied, Block, Body, ChatId, ChatState, Command, Completion, Content, Cursor, Effect, Episode,
+    Fence, Fingerprint, Lease, Message, MessageId, PreviewPosition, PreviewProgress, ReplicaId, SendMode,
+    Seq, StoreFacts as Row, StreamEvent, Time, WallTime,
 };
 
 use crate::{
@@ -205,7 +205,12 @@ impl Scene {
     }
 
     pub(super) fn say(&mut self, part: &str) {
-        self.observe(Evidence::RunSaid { run: RunId(self.runs), text: part.into() });
+        self.say_of(None, part);
+    }
+
+    /// Says a part that may begin a block.
+    pub(super) fn say_of(&mut self, begins: Option<Block>, part: &str) {
+        self.observe(Evidence::RunSaid { run: RunId(self.runs), begins, text: part.into() });
     }
 
     pub(super) fn end_run(&mut self, how: RunEnd) {
@@ -307,7 +312,11 @@ pub(super) fn parts(lease: Lease, episode: Episode, first: u64, text: &[&str]) -
     let (first_seq, last_seq) = (Seq(first), Seq(first + text.len() as u64 - 1));
     let preview = Some(PreviewPosition { episode, lease, to: PreviewProgress::Seq(last_seq) });
     let text = text.concat().into_bytes().into();
-    (Cursor { preview, ..Cursor::default() }, Body::Parts { episode, first_seq, last_seq, text })
+    let (place, block) = (0, Block::Text);
+    (
+        Cursor { preview, ..Cursor::default() },
+        Body::Parts { episode, first_seq, last_seq, place, block, text },
+    )
 }
 
 pub(super) fn id_of(accepted: &Accepted) -> MessageId {

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use crate::limits::demo::{INTERVAL_DEFAULT, INTERVAL_MAX, PARTS_DEFAULT, PARTS_MAX, SIZE_MAX};
+use crate::limits::demo::{
+    CALLS_MAX, INTERVAL_DEFAULT, INTERVAL_MAX, PARTS_DEFAULT, PARTS_MAX, SIZE_MAX, TOOL_NAME_CHARS_MAX,
+};
 
 /// How an answer is generated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +23,12 @@ pub(super) struct Script {
     pub(super) stall: Option<u64>,
     /// Each part contains the time at which it was emitted.
     pub(super) stamp: bool,
+    /// So many parts, from the first on, are reasoning.
+    pub(super) reasoning: u64,
+    /// The tool that is called at the end, before it has answered.
+    pub(super) call: Option<String>,
+    /// How often.
+    pub(super) calls: u64,
 }
 
 impl Default for Script {
@@ -33,6 +41,9 @@ impl Default for Script {
             fatal: None,
             stall: None,
             stamp: false,
+            reasoning: 0,
+            call: None,
+            calls: 1,
         }
     }
 }
@@ -52,6 +63,10 @@ impl Script {
     }
 
     fn set(&mut self, name: &str, value: &str) {
+        if name == "call" && !value.is_empty() {
+            self.call = Some(value.chars().take(TOOL_NAME_CHARS_MAX).collect());
+            return;
+        }
         let Some(number) = number(value) else {
             if let ("interval", Ok(interval)) = (name, humantime::parse_duration(value)) {
                 self.interval = interval.min(INTERVAL_MAX);
@@ -65,6 +80,8 @@ impl Script {
             "retryable" => self.retryable = Some(number),
             "fatal" => self.fatal = Some(number),
             "stall" => self.stall = Some(number),
+            "reasoning" => self.reasoning = number,
+            "calls" => self.calls = number.clamp(1, CALLS_MAX),
             "stamp" if number <= 1 => self.stamp = number == 1,
             _ => {}
         }
@@ -90,7 +107,8 @@ mod tests {
 
     #[test]
     fn every_setting_is_taken() {
-        let line = "/demo parts=500 interval=5ms size=32 retryable=40 fatal=90 stall=20 stamp=1";
+        let line = "/demo parts=500 interval=5ms size=32 retryable=40 fatal=90 stall=20 stamp=1 \
+            reasoning=5 call=find calls=3";
         let wanted = Script {
             parts: 500,
             interval: Duration::from_millis(5),
@@ -99,6 +117,9 @@ mod tests {
             fatal: Some(90),
             stall: Some(20),
             stamp: true,
+            reasoning: 5,
+            call: Some("find".into()),
+            calls: 3,
         };
         assert_eq!(Script::parse(line), wanted);
     }
@@ -129,6 +150,8 @@ mod tests {
         let script =
             Script::parse("/demo please parts=x parts= parts=7 colour=red = size=-1 stamp=2 and thanks");
         assert_eq!(script, Script { parts: 7, ..Script::default() });
+        let script = Script::parse("/demo call= calls=0 reasoning=many");
+        assert_eq!(script, Script::default());
         let script = Script::parse("/demo\nparts=99999999999999999999999 size=99999999999999999999999");
         assert_eq!(script, Script { parts: PARTS_MAX, size: SIZE_MAX, ..Script::default() });
     }

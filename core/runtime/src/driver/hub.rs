@@ -305,11 +305,13 @@ impl<E: Env> HubTask<E> {
             && let Poll::Ready(generated) = run.as_mut().poll_next(context)
         {
             let generation = *generation;
-            if !matches!(generated, Some(Generated::Text(_))) {
+            if !matches!(generated, Some(Generated::Part { .. })) {
                 self.generation = None;
             }
             events.push(match generated {
-                Some(Generated::Text(text)) => HubEvent::Model(ModelEvent::Generated { generation, text }),
+                Some(Generated::Part { begins, text }) => {
+                    HubEvent::Model(ModelEvent::Generated { generation, begins, text })
+                }
                 Some(Generated::Done(completion)) => {
                     HubEvent::Model(ModelEvent::Done { generation, completion })
                 }
@@ -433,7 +435,8 @@ impl<E: Env> Hands<E> for HubTask<E> {
             HubAction::Start { generation, episode, model, history } => {
                 let messages =
                     self.histories.get(&history).expect("a history is kept until it is dropped").clone();
-                let conversation = Conversation { chat, model, episode, messages };
+                let (instructions, tools) = (None, Arc::default());
+                let conversation = Conversation { chat, model, episode, instructions, tools, messages };
                 tracing::info!(%chat, ?episode, "starting the model");
                 self.generation = Some((generation, shared.generator.start(conversation)));
             }
@@ -483,5 +486,5 @@ async fn dial_worker<E: Env>(
     let peers = shared.peers.as_ref().ok_or(RelayFault::Gone)?;
     let follower = shared.hub_config.replica.clone();
     tracing::debug!(%chat, peer = %worker, ?position, "dialing");
-    peers.follow(&address, Follow { chat, follower, worker, position }).await
+    peers.follow(&address, Follow { chat, follower, worker, position, takes_blocks: true }).await
 }

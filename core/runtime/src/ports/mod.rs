@@ -5,6 +5,7 @@ mod env;
 mod generator;
 mod store;
 mod tapes;
+mod tools;
 
 pub use bus::{Bus, BusError, BusSubscription, Notice, Topic};
 pub use env::{Boxed, Env, TaskHandle, within};
@@ -15,3 +16,4 @@ pub use mainstem_machine::store::{
 pub use mainstem_machine::{Applied, CachedVersions, Effect, Keep, Page, Snapshot, Tail};
 pub use store::{Fault, Store};
 pub use tapes::{NewTape, TapeFull, TapeWriter, Tapes};
+pub use tools::{ServerTool, Tool, ToolCall, ToolOutput, Tools};

@@ -2,11 +2,10 @@
 //! frame, and frames are split to keep to the limits.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
 use futures::stream::{BoxStream, Fuse, Stream, StreamExt};
-use mainstem_machine::{Episode, RelayFrame, Seq};
+use mainstem_machine::{Block, Episode, Part, RelayFrame, Seq};
 use tonic::Status;
 
 use super::proto;
@@ -17,17 +16,26 @@ pub(super) struct Frames {
     source: Fuse<BoxStream<'static, RelayFrame>>,
     /// Parts that did not fit the last frame.
     held: Option<RelayFrame>,
+    /// For a follower that takes no blocks.
+    first_text: Option<FirstText>,
 }
 
 impl Frames {
-    pub(super) fn new(source: BoxStream<'static, RelayFrame>) -> Self {
-        Self { source: source.fuse(), held: None }
+    pub(super) fn new(source: BoxStream<'static, RelayFrame>, takes_blocks: bool) -> Self {
+        let first_text = (!takes_blocks).then(FirstText::default);
+        Self { source: source.fuse(), held: None, first_text }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<RelayFrame>> {
         match self.held.take() {
             Some(frame) => Poll::Ready(Some(frame)),
-            None => self.source.poll_next_unpin(cx),
+            None => {
+                let mut frame = ready!(self.source.poll_next_unpin(cx));
+                if let (Some(frame), Some(first_text)) = (&mut frame, &mut self.first_text) {
+                    first_text.cut(frame);
+                }
+                Poll::Ready(frame)
+            }
         }
     }
 }
@@ -68,11 +76,37 @@ impl Stream for Frames {
     }
 }
 
+/// What a replica of an earlier release takes of an answer: its first block, if that is a text. Its parts keep their
+/// numbers, and what follows is not sent: a follower that took it for text would show what is kept nowhere (S4).
+#[derive(Debug, Default)]
+struct FirstText {
+    ended: Option<Episode>,
+}
+
+impl FirstText {
+    fn cut(&mut self, frame: &mut RelayFrame) {
+        let RelayFrame::Parts { episode, first_seq, parts } = frame else { return };
+        let goes_on = |(part, seq): (&Part, u64)| match part.begins {
+            None => true,
+            Some(Block::Text) => seq == 1,
+            Some(_) => false,
+        };
+        let kept = match self.ended {
+            Some(ended) if ended == *episode => 0,
+            _ => parts.iter().zip(first_seq.0..).take_while(|at| goes_on(*at)).count(),
+        };
+        if kept < parts.len() {
+            self.ended = Some(*episode);
+            parts.truncate(kept);
+        }
+    }
+}
+
 /// Consecutive parts.
 struct Run {
     episode: Episode,
     first_seq: Seq,
-    parts: Vec<Bytes>,
+    parts: Vec<Part>,
     bytes: usize,
 }
 
@@ -82,15 +116,15 @@ impl Run {
     }
 
     /// Takes what fits, at least one, and returns the rest.
-    fn take_from(&mut self, first_seq: Seq, mut parts: Vec<Bytes>) -> Option<RelayFrame> {
+    fn take_from(&mut self, first_seq: Seq, mut parts: Vec<Part>) -> Option<RelayFrame> {
         let mut fit = 0;
         for part in &parts {
-            let full =
-                self.bytes + part.len() > JOINED_TEXT_BYTES_MAX || self.parts.len() + fit == FRAME_PARTS_MAX;
+            let full = self.bytes + part.bytes() > JOINED_TEXT_BYTES_MAX
+                || self.parts.len() + fit == FRAME_PARTS_MAX;
             if full && self.parts.len() + fit > 0 {
                 break;
             }
-            self.bytes += part.len();
+            self.bytes += part.bytes();
             fit += 1;
         }
         let rest = parts.split_off(fit);
@@ -127,7 +161,7 @@ mod tests {
     const EPISODE: Episode = Episode { history_version: Version(1), attempt: 1 };
 
     fn parts(first_seq: u64, parts: &[&str]) -> RelayFrame {
-        let parts = parts.iter().map(|part| Bytes::copy_from_slice(part.as_bytes())).collect();
+        let parts = parts.iter().map(|part| Part::piece(part.to_string())).collect();
         RelayFrame::Parts { episode: EPISODE, first_seq: Seq(first_seq), parts }
     }
 
@@ -137,7 +171,7 @@ mod tests {
 
     /// The frames that are sent if the source has all of `said` ready at once.
     fn sent(said: Vec<RelayFrame>) -> Vec<Result<RelayFrame, ()>> {
-        let frames = Frames::new(stream::iter(said).boxed());
+        let frames = Frames::new(stream::iter(said).boxed(), true);
         let sent: Vec<_> = frames.collect().now_or_never().expect("all of it is ready");
         sent.into_iter().map(|frame| frame.map(|frame| frame.try_into().unwrap()).map_err(drop)).collect()
     }
@@ -151,7 +185,7 @@ mod tests {
     #[test]
     fn parts_wait_for_none_that_is_not_ready() {
         let said = stream::iter([parts(1, &["a"]), parts(2, &["b"])]).chain(stream::pending());
-        let mut frames = Frames::new(said.boxed());
+        let mut frames = Frames::new(said.boxed(), true);
         let first = frames.next().now_or_never().expect("ready").expect("not over").expect("no fault");
         assert_eq!(RelayFrame::try_from(first), Ok(parts(1, &["a", "b"])));
         assert!(frames.next().now_or_never().is_none());
@@ -171,6 +205,29 @@ mod tests {
             sent(vec![parts(1, &many)]),
             [Ok(parts(1, &many[1..])), Ok(parts(1 + FRAME_PARTS_MAX as u64, &["x"]))]
         );
+    }
+
+    /// A replica of an earlier release would take a call for text.
+    #[test]
+    fn a_follower_that_takes_no_blocks_gets_the_first_text_and_no_more_of_the_answer() {
+        let next = Episode { history_version: Version(2), attempt: 1 };
+        let said = |parts: Vec<Part>| RelayFrame::Parts { episode: EPISODE, first_seq: Seq(1), parts };
+        let sent = |said: Vec<RelayFrame>| -> Vec<RelayFrame> {
+            let frames = Frames::new(stream::iter(said).boxed(), false);
+            let sent: Vec<_> = frames.collect().now_or_never().expect("all of it is ready");
+            sent.into_iter().map(|frame| frame.unwrap().try_into().unwrap()).collect()
+        };
+        let of_text = || vec![Part::beginning(Block::Text, "a"), Part::piece("b")];
+        let mixed = [of_text(), vec![Part::beginning(Block::Reasoning, "c"), Part::piece("d")]].concat();
+        let closed = || RelayFrame::Closed { episode: EPISODE };
+        let other = || RelayFrame::Parts { episode: next, first_seq: Seq(1), parts: of_text() };
+        let later = parts(5, &["e"]);
+        let told = sent(vec![opened(), said(mixed), later, closed(), other()]);
+        assert_eq!(told, [opened(), said(of_text()), closed(), other()]);
+        let call = vec![Part::beginning(Block::tool_call("c", "find"), ""), Part::piece("{}")];
+        assert_eq!(sent(vec![opened(), said(call), closed()]), [opened(), closed()]);
+        let texts = vec![Part::piece("a"), Part::beginning(Block::Text, "b")];
+        assert_eq!(sent(vec![said(texts)]), [said(vec![Part::piece("a")])], "it would join the two");
     }
 
     #[test]

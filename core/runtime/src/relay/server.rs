@@ -290,7 +290,8 @@ impl<H: RelaySource> Relay for Service<H> {
 
     async fn follow(&self, request: Request<proto::FollowRequest>) -> Result<Response<Frames>, Status> {
         let request = Follow::try_from(request.into_inner()).map_err(wire::to_status)?;
+        let takes_blocks = request.takes_blocks;
         let frames = self.0.follow(request).await.map_err(wire::to_status)?;
-        Ok(Response::new(Frames::new(frames)))
+        Ok(Response::new(Frames::new(frames, takes_blocks)))
     }
 }

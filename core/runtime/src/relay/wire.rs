@@ -1,11 +1,11 @@
 //! Conversion between the relay's protobuf messages and the machine's types.
 //!
-//! An invalid message is [`RelayFault::Nonsense`]: a missing field, an invalid id, a part that is not UTF-8,
-//! a seq out of range, or more than the limits allow.
+//! An invalid message is [`RelayFault::Nonsense`]: a missing field, an invalid id, a part that is not UTF-8, a
+//! whole one that is no object on one line, a seq out of range, or more than the limits allow.
 
 use bytes::Bytes;
 use mainstem_machine::{
-    ChatId, Episode, Lease, RelayFault, RelayFrame, RelayPosition, ReplicaId, Seq, Version,
+    Block, ChatId, Episode, Lease, Part, RelayFault, RelayFrame, RelayPosition, ReplicaId, Seq, Version,
 };
 use tonic::{Code, Status};
 use uuid::Uuid;
@@ -23,6 +23,8 @@ pub struct Follow {
     pub worker: ReplicaId,
     /// The position of the follower's hub; `None` if it knows no episode.
     pub position: Option<RelayPosition>,
+    /// Whether it reads of which blocks parts are. A replica of an earlier release does not.
+    pub takes_blocks: bool,
 }
 
 impl From<Follow> for proto::FollowRequest {
@@ -34,6 +36,7 @@ impl From<Follow> for proto::FollowRequest {
             position: follow
                 .position
                 .map(|at| proto::Position { episode: Some(at.episode.into()), seq: at.seq.0 }),
+            takes_blocks: follow.takes_blocks,
         }
     }
 }
@@ -51,6 +54,7 @@ impl TryFrom<proto::FollowRequest> for Follow {
             follower: replica(request.follower)?,
             worker: replica(request.worker)?,
             position: request.position.map(position).transpose()?,
+            takes_blocks: request.takes_blocks,
         })
     }
 }
@@ -74,7 +78,14 @@ impl From<RelayFrame> for proto::Frame {
                 Kind::Opened(proto::Opened { episode: Some(episode.into()), lease: lease.0 })
             }
             RelayFrame::Parts { episode, first_seq, parts } => {
-                Kind::Parts(proto::Parts { episode: Some(episode.into()), first_seq: first_seq.0, parts })
+                let first_seq = first_seq.0;
+                let beginning = |(at, part): (usize, &Part)| {
+                    let block = part.begins.as_ref().map(proto::beginning::Block::from)?;
+                    Some(proto::Beginning { part: at as u32, block: Some(block) })
+                };
+                let beginnings = parts.iter().enumerate().filter_map(beginning).collect();
+                let parts = parts.into_iter().map(|part| part.text).collect();
+                Kind::Parts(proto::Parts { episode: Some(episode.into()), first_seq, parts, beginnings })
             }
             RelayFrame::Closed { episode } => Kind::Closed(proto::Closed { episode: Some(episode.into()) }),
         };
@@ -91,28 +102,65 @@ impl TryFrom<proto::Frame> for RelayFrame {
             Kind::Opened(opened) => {
                 Self::Opened { episode: episode(opened.episode)?, lease: Lease(opened.lease) }
             }
-            Kind::Parts(parts) => {
-                let count = parts.parts.len();
-                let in_order = parts.first_seq > 0 && parts.first_seq.checked_add(count as u64).is_some();
-                let bounded = (1..=FRAME_PARTS_MAX).contains(&count)
-                    && text_bytes(&parts.parts) <= FRAME_TEXT_BYTES_MAX;
-                let text = parts.parts.iter().all(|part| std::str::from_utf8(part).is_ok());
-                if !(in_order && bounded && text) {
+            Kind::Parts(proto::Parts { episode: of, first_seq, parts, beginnings }) => {
+                let count = parts.len();
+                let in_order = first_seq > 0 && first_seq.checked_add(count as u64).is_some();
+                if !in_order || !(1..=FRAME_PARTS_MAX).contains(&count) {
                     return Err(RelayFault::Nonsense);
                 }
-                Self::Parts {
-                    episode: episode(parts.episode)?,
-                    first_seq: Seq(parts.first_seq),
-                    parts: parts.parts,
+                let parts = with_beginnings(parts, beginnings)?;
+                let bytes: usize = parts.iter().map(Part::bytes).sum();
+                if bytes > FRAME_TEXT_BYTES_MAX || !parts.iter().all(is_text) {
+                    return Err(RelayFault::Nonsense);
                 }
+                Self::Parts { episode: episode(of)?, first_seq: Seq(first_seq), parts }
             }
             Kind::Closed(closed) => Self::Closed { episode: episode(closed.episode)? },
         })
     }
 }
 
-pub(super) fn text_bytes(parts: &[Bytes]) -> usize {
-    parts.iter().map(Bytes::len).sum()
+impl From<&Block> for proto::beginning::Block {
+    fn from(block: &Block) -> Self {
+        match block {
+            Block::Text => Self::Text(proto::Text {}),
+            Block::Reasoning => Self::Reasoning(proto::Reasoning {}),
+            Block::ToolCall(call) => Self::ToolCall(proto::ToolCall {
+                id: call.id.as_ref().into(),
+                name: call.name.as_ref().into(),
+            }),
+            Block::Whole => Self::Whole(proto::Whole {}),
+            Block::Unknown => unreachable!("what is generated here is of a kind that is known here"),
+        }
+    }
+}
+
+fn block(told: Option<proto::beginning::Block>) -> Block {
+    use proto::beginning::Block as Told;
+    match told {
+        Some(Told::Text(_)) => Block::Text,
+        Some(Told::Reasoning(_)) => Block::Reasoning,
+        Some(Told::ToolCall(call)) => Block::tool_call(&call.id, &call.name),
+        Some(Told::Whole(_)) => Block::Whole,
+        None => Block::Unknown,
+    }
+}
+
+fn with_beginnings(texts: Vec<Bytes>, beginnings: Vec<proto::Beginning>) -> Result<Vec<Part>, RelayFault> {
+    let mut parts: Vec<Part> = texts.into_iter().map(Part::piece).collect();
+    let mut from = 0;
+    for proto::Beginning { part, block: told } in beginnings {
+        let named = parts.get_mut(part as usize).filter(|_| part as usize >= from);
+        named.ok_or(RelayFault::Nonsense)?.begins = Some(block(told));
+        from = part as usize + 1;
+    }
+    Ok(parts)
+}
+
+/// Whether it can be shown as what it says it is.
+fn is_text(part: &Part) -> bool {
+    let takes = |text| part.begins.as_ref().is_none_or(|block| block.takes(text));
+    std::str::from_utf8(&part.text).is_ok_and(takes)
 }
 
 /// The status with which a worker rejects a follow.
@@ -153,7 +201,7 @@ mod tests {
     const EPISODE: Episode = Episode { history_version: Version(7), attempt: 2 };
 
     fn parts(first_seq: u64, parts: Vec<Bytes>) -> proto::Frame {
-        let kind = proto::Parts { episode: Some(EPISODE.into()), first_seq, parts };
+        let kind = proto::Parts { episode: Some(EPISODE.into()), first_seq, parts, beginnings: vec![] };
         proto::Frame { kind: Some(Kind::Parts(kind)) }
     }
 
@@ -164,7 +212,14 @@ mod tests {
             RelayFrame::Parts {
                 episode: EPISODE,
                 first_seq: Seq(5),
-                parts: vec![Bytes::from("a"), Bytes::from("ü ")],
+                parts: vec![
+                    Part::piece("a"),
+                    Part::beginning(Block::Reasoning, "ü "),
+                    Part::piece("ü "),
+                    Part::beginning(Block::tool_call("c", "find"), ""),
+                    Part::beginning(Block::Whole, "{}"),
+                    Part::beginning(Block::Text, "b"),
+                ],
             },
             RelayFrame::Closed { episode: EPISODE },
         ] {
@@ -176,6 +231,7 @@ mod tests {
                 follower: ReplicaId::new("f").unwrap(),
                 worker: ReplicaId::new("w").unwrap(),
                 position,
+                takes_blocks: true,
             };
             assert_eq!(Follow::try_from(proto::FollowRequest::from(follow.clone())), Ok(follow));
         }
@@ -199,6 +255,39 @@ mod tests {
         }
     }
 
+    /// The kinds that a later release may add.
+    #[test]
+    fn a_block_of_a_kind_that_is_not_known_keeps_its_place() {
+        let Kind::Parts(mut kind) = parts(1, vec![Bytes::from("a"), Bytes::from("b")]).kind.unwrap() else {
+            unreachable!("it was made of parts")
+        };
+        kind.beginnings = vec![proto::Beginning { part: 1, block: None }];
+        let frame = RelayFrame::try_from(proto::Frame { kind: Some(Kind::Parts(kind)) });
+        let read = vec![Part::piece("a"), Part::beginning(Block::Unknown, "b")];
+        assert_eq!(frame, Ok(RelayFrame::Parts { episode: EPISODE, first_seq: Seq(1), parts: read }));
+    }
+
+    #[test]
+    fn beginnings_are_in_their_order_and_of_parts_that_come() {
+        let with = |begun: &[u32], block: Block, text: &'static str| {
+            let Kind::Parts(mut kind) = parts(1, vec![Bytes::from(text); 2]).kind.unwrap() else {
+                unreachable!("it was made of parts")
+            };
+            let block = Some(proto::beginning::Block::from(&block));
+            kind.beginnings =
+                begun.iter().map(|part| proto::Beginning { part: *part, block: block.clone() }).collect();
+            RelayFrame::try_from(proto::Frame { kind: Some(Kind::Parts(kind)) }).map(drop)
+        };
+        assert_eq!(with(&[0, 1], Block::Text, "x"), Ok(()));
+        for begun in [&[1, 0][..], &[0, 0], &[2]] {
+            assert_eq!(with(begun, Block::Text, "x"), Err(RelayFault::Nonsense), "{begun:?}");
+        }
+        assert_eq!(with(&[0], Block::Whole, "x"), Err(RelayFault::Nonsense), "it is no object");
+        assert_eq!(with(&[0], Block::Whole, "{}"), Ok(()));
+        let long = Block::tool_call(&"x".repeat(FRAME_TEXT_BYTES_MAX), "find");
+        assert_eq!(with(&[0], long, ""), Err(RelayFault::Nonsense), "B1");
+    }
+
     #[test]
     fn a_request_that_makes_no_sense_is_told_as_such() {
         let good = proto::FollowRequest {
@@ -206,6 +295,7 @@ mod tests {
             follower: "f".into(),
             worker: "w".into(),
             position: None,
+            takes_blocks: false,
         };
         assert!(Follow::try_from(good.clone()).is_ok());
         for request in [

@@ -5,13 +5,13 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use mainstem_machine::hub::{
     self, ChatEvent, DatabaseEvent, HubAction, HubEvent, LeaseEvent, ModelEvent, OpOutcome, RelayEvent, Told,
 };
 use mainstem_machine::replica::{self, ReplicaAction, ReplicaEvent};
 use mainstem_machine::{
-    Body, ChatState, Command, Content, Message, Page, QueuedMessage, RelayFrame, Snapshot, StreamEvent, Tail,
+    Block, Body, ChatState, Command, Content, Message, Page, Part, QueuedMessage, RelayFrame, Snapshot,
+    StreamEvent, Tail,
 };
 
 use super::text::Replacement;
@@ -36,12 +36,6 @@ impl Redact for Arc<str> {
 impl Redact for Content {
     fn redact(&mut self, by: Replacement) {
         *self = by.of_content(self);
-    }
-}
-
-impl Redact for Bytes {
-    fn redact(&mut self, by: Replacement) {
-        *self = by.of_bytes(self);
     }
 }
 
@@ -106,6 +100,22 @@ impl Redact for Snapshot {
 impl Redact for Page {
     fn redact(&mut self, by: Replacement) {
         self.messages.redact(by);
+    }
+}
+
+impl Redact for Block {
+    fn redact(&mut self, by: Replacement) {
+        match self {
+            Self::ToolCall(call) => *self = Self::tool_call(&by.of(&call.id), &by.of(&call.name)),
+            Self::Text | Self::Reasoning | Self::Whole | Self::Unknown => {}
+        }
+    }
+}
+
+impl Redact for Part {
+    fn redact(&mut self, by: Replacement) {
+        self.text = by.of_piece_bytes(self.begins.as_ref(), &self.text);
+        self.begins.redact(by);
     }
 }
 
@@ -208,7 +218,10 @@ impl Redact for RelayEvent {
 impl Redact for ModelEvent {
     fn redact(&mut self, by: Replacement) {
         match self {
-            Self::Generated { text, .. } => text.redact(by),
+            Self::Generated { begins, text, .. } => {
+                *text = by.of_piece(begins.as_ref(), text);
+                begins.redact(by);
+            }
             Self::Done { .. } | Self::Failed { .. } | Self::BrokeOff { .. } => {}
         }
     }
@@ -250,7 +263,10 @@ impl Redact for StreamEvent {
                 redacted.redact(by);
                 *queue = redacted.into();
             }
-            Body::Parts { text, .. } => text.redact(by),
+            Body::Parts { block, text, .. } => {
+                *text = by.of_piece_bytes(Some(block), text);
+                block.redact(by);
+            }
             Body::Status { .. }
             | Body::Error(_)
             | Body::Retry(_)

@@ -2,7 +2,7 @@
 //! its characters, and at what it takes as JSON: all these stay.
 
 use bytes::Bytes;
-use mainstem_machine::Content;
+use mainstem_machine::{Block, Content};
 
 /// What takes the place of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,21 @@ impl Replacement {
         match self {
             Self::Filling => text.chars().map(filling).collect(),
             Self::Length => text.len().to_string(),
+        }
+    }
+
+    /// A part of a block. What is whole is JSON, and stays so.
+    pub(super) fn of_piece(self, block: Option<&Block>, text: &str) -> String {
+        match (self, block) {
+            (Self::Filling, Some(Block::Whole)) => filled_json(text),
+            _ => self.of(text),
+        }
+    }
+
+    pub(super) fn of_piece_bytes(self, block: Option<&Block>, bytes: &Bytes) -> Bytes {
+        match (block, std::str::from_utf8(bytes)) {
+            (Some(Block::Whole), Ok(text)) => self.of_piece(block, text).into(),
+            _ => self.of_bytes(bytes),
         }
     }
 

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use mainstem_machine::{
-    ChatId, Completion, Content, Episode, Message, MessageId, Role, Time, Version, WallTime,
+    Block, ChatId, Completion, Content, Episode, FinishReason, Message, MessageId, Role, Time, Version,
+    WallTime,
 };
 use mainstem_runtime::contract::generator::{Subject, check};
 use mainstem_runtime::demo::Demo;
@@ -38,6 +39,8 @@ fn conversation(attempt: u64, messages: &[(Role, &str)]) -> Conversation {
         chat: ChatId(Uuid::nil()),
         model: None,
         episode: Episode { history_version: Version(1), attempt },
+        instructions: None,
+        tools: Arc::default(),
         messages: messages.iter().map(|(role, text)| said(*role, text)).collect(),
     }
 }
@@ -57,7 +60,7 @@ fn all(env: &VirtualEnv, attempt: u64, line: &str) -> Vec<Generated> {
 
 fn texts(events: &[Generated]) -> Vec<&str> {
     fn text(event: &Generated) -> Option<&str> {
-        if let Generated::Text(text) = event { Some(text) } else { None }
+        if let Generated::Part { text, .. } = event { Some(text) } else { None }
     }
     events.iter().filter_map(text).collect()
 }
@@ -145,12 +148,52 @@ fn a_failure_after_the_last_part_comes_before_the_end_and_a_later_one_never() {
     assert_eq!(events.last(), Some(&Generated::Done(Completion::STOPPED)));
 }
 
+/// The blocks of an answer, each with its text.
+fn blocks(events: &[Generated]) -> Vec<(Block, String)> {
+    let mut blocks: Vec<(Block, String)> = vec![];
+    for event in events {
+        let Generated::Part { begins, text } = event else { continue };
+        match begins {
+            Some(block) => blocks.push((block.clone(), text.clone())),
+            None if blocks.is_empty() => blocks.push((Block::Text, text.clone())),
+            None => blocks.last_mut().expect("there is one").1.push_str(text),
+        }
+    }
+    blocks
+}
+
+#[test]
+fn the_first_parts_are_reasoning_if_that_is_asked_for() {
+    let env = VirtualEnv::default();
+    let events = all(&env, 1, "/demo parts=4 reasoning=3");
+    assert_eq!(blocks(&events), [(Block::Reasoning, "1 2 3 ".into()), (Block::Text, "4 ".into())]);
+    let events = all(&env, 1, "/demo parts=2 reasoning=9");
+    assert_eq!(blocks(&events), [(Block::Reasoning, "1 2 ".into())]);
+}
+
+#[test]
+fn the_answer_ends_with_calls_until_it_has_their_results() {
+    let env = VirtualEnv::default();
+    let line = "/demo parts=2 call=find calls=2";
+    let events = all(&env, 1, line);
+    let call = |id: &str, input: &str| (Block::tool_call(id, "find"), input.to_owned());
+    let wanted =
+        [(Block::Text, "1 2 ".into()), call("call_1_1_1", "{\"n\": 1}"), call("call_1_1_2", "{\"n\": 2}")];
+    assert_eq!(blocks(&events), wanted);
+    let finish_reason = Some(FinishReason::ToolCalls);
+    assert_eq!(events.last(), Some(&Generated::Done(Completion { finish_reason, usage: None })));
+    let said = [(Role::User, line), (Role::Assistant, "1 2 "), (Role::Tool, "found")];
+    let events = env.run(demo(&env).start(conversation(1, &said)).collect::<Vec<_>>()).expect("it ends");
+    assert_eq!(blocks(&events), [(Block::Text, "1 2 ".into())]);
+    assert_eq!(events.last(), Some(&Generated::Done(Completion::STOPPED)));
+}
+
 #[test]
 fn a_stalled_run_is_silent_and_waits_for_no_timer() {
     let env = VirtualEnv::default();
     let mut run = start(&env, 1, "/demo parts=5 stall=2");
     for part in ["1 ", "2 "] {
-        assert_eq!(env.run(run.next()), Some(Some(Generated::Text(part.into()))));
+        assert_eq!(env.run(run.next()), Some(Some(Generated::text(part))));
     }
     assert_eq!(env.run(run.next()), None, "L4: nothing will wake it");
     drop(run);

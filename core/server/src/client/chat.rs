@@ -3,12 +3,13 @@
 use std::io::{self, Write};
 
 use clap::Args;
-use mainstem_oracles::viewer::{WireBody, WireEvent, WireMessage, WireQueued};
+use mainstem_oracles::viewer::{Piece, WireBody, WireEvent, WireMessage, WireQueued};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
 use uuid::Uuid;
 
+use super::blocks::{in_one_line, shown, sign};
 use super::terminal::printable;
 use super::{Api, CallError, Follow, TokenOptions};
 use crate::failure::Failure;
@@ -144,8 +145,9 @@ struct Screen {
     last_revision: u64,
     /// The history version of the status.
     status_history: u64,
-    /// The part of the current answer that is shown.
+    /// The part of the current answer that is shown, and how many blocks it has.
     preview: String,
+    blocks: usize,
 }
 
 impl Screen {
@@ -170,11 +172,7 @@ impl Screen {
         match WireEvent::parse(data).map(|event| event.body) {
             Err(breach) => self.line(&format!("({breach})")),
             Ok(WireBody::Message(message)) => self.message(&message),
-            Ok(WireBody::Parts { text, .. }) => {
-                let begin = if self.preview.is_empty() { "< " } else { "" };
-                self.preview.push_str(&text);
-                format!("{begin}{text}")
-            }
+            Ok(WireBody::Parts { block, piece, .. }) => self.piece(block, &piece),
             Ok(WireBody::PreviewReset { .. }) => self.line("(begins again)"),
             Ok(WireBody::HistoryReset) => self.line("(the history was changed)"),
             Ok(WireBody::Status { status, episode, .. }) => {
@@ -191,17 +189,28 @@ impl Screen {
         }
     }
 
+    fn piece(&mut self, block: usize, piece: &Piece<'_>) -> String {
+        let mut more = String::new();
+        if block >= self.blocks {
+            more.push_str(if self.preview.is_empty() { "" } else { "\n" });
+            more.push_str(&sign(&piece.kind, &piece.name));
+            self.blocks = block + 1;
+        }
+        more.push_str(&piece.text);
+        self.preview.push_str(&more);
+        more
+    }
+
     fn message(&mut self, message: &WireMessage) -> String {
         self.last_revision = self.last_revision.max(message.revision);
-        let text = message.text();
         let cut = if message.interrupted { " (interrupted)" } else { "" };
         if message.role == "user" {
-            return self.line(&format!("> [{}] {text}", message.id));
+            return self.line(&format!("> [{}] {}", message.id, in_one_line(&message.content)));
         }
-        let preview = std::mem::take(&mut self.preview);
-        match text.strip_prefix(&preview) {
-            Some(rest) if !preview.is_empty() => format!("{rest}{cut}\n"),
-            _ => format!("< {text}{cut}\n"),
+        let text = shown(&message.content);
+        match text.strip_prefix(&self.leave()) {
+            Some(rest) => format!("{rest}{cut}\n"),
+            None => format!("\n{text}{cut}\n"),
         }
     }
 
@@ -218,9 +227,15 @@ impl Screen {
         }
     }
 
+    /// The preview is over.
+    fn leave(&mut self) -> String {
+        self.blocks = 0;
+        std::mem::take(&mut self.preview)
+    }
+
     /// Prints a separate line, after leaving the current answer.
     fn line(&mut self, text: &str) -> String {
-        let end = if std::mem::take(&mut self.preview).is_empty() { "" } else { "\n" };
+        let end = if self.leave().is_empty() { "" } else { "\n" };
         format!("{end}{text}\n")
     }
 }
@@ -234,7 +249,7 @@ mod tests {
 
     fn part(first: u64, last: u64, text: &str) -> String {
         json!({"type": "message_part", "cursor": "c", "episode": {"history_version": 1, "attempt": 1},
-            "first_seq": first, "last_seq": last, "part": {"type": "text", "text": text}})
+            "first_seq": first, "last_seq": last, "block": 0, "part": {"type": "text", "text": text}})
         .to_string()
     }
 

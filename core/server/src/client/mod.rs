@@ -2,6 +2,7 @@
 //! of the server's insides.
 
 mod api;
+mod blocks;
 mod chat;
 mod event_stream;
 mod follow;

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use clap::Args;
 use mainstem_oracles::viewer::{WireBody, WireEvent};
 
+use super::blocks::in_one_line;
 use super::terminal::{printable, printable_json};
 use super::{Api, Follow, TokenOptions};
 use crate::failure::Failure;
@@ -46,7 +47,7 @@ fn rendered(data: &str) -> String {
         Err(_) => format!("? {data}"),
         Ok(WireBody::Message(message)) => {
             let cut = if message.interrupted { " (interrupted)" } else { "" };
-            format!("message {} {}{cut}: {}", message.id, message.role, message.text())
+            format!("message {} {}{cut}: {}", message.id, message.role, in_one_line(&message.content))
         }
         Ok(WireBody::QueueUpdate(queue)) => {
             let ids: Vec<u64> = queue.iter().map(|queued| queued.id).collect();
@@ -55,8 +56,12 @@ fn rendered(data: &str) -> String {
         Ok(WireBody::Status { status, worker, episode }) => {
             format!("status {status} {episode} at {}", worker.as_deref().unwrap_or("nobody"))
         }
-        Ok(WireBody::Parts { episode, first_seq, last_seq, text }) => {
-            format!("part {episode} {first_seq}-{last_seq}: {text}")
+        Ok(WireBody::Parts { episode, first_seq, last_seq, block, piece }) => {
+            let of = match &*piece.kind {
+                "text" => String::new(),
+                kind => format!(" {kind} {block}"),
+            };
+            format!("part {episode} {first_seq}-{last_seq}{of}: {}", piece.text)
         }
         Ok(WireBody::PreviewReset { episode }) => format!("preview {episode} reset"),
         Ok(WireBody::HistoryReset) => "history reset".to_owned(),

@@ -254,7 +254,7 @@ impl Run {
                             answering.patience.progressed(Instant::now(), !text.is_empty());
                         }
                         self.phase = Phase::Answering(answering);
-                        Ok(Some(text).filter(|text| !text.is_empty()).map(Generated::Text))
+                        Ok(Some(text).filter(|text| !text.is_empty()).map(Generated::text))
                     }
                 }
             }

@@ -12,7 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use mainstem_machine::{
-    BadCursor, Body, ChatState, Cursor, Episode, Message, QueuedMessage, Retry, RunError, StreamEvent,
+    BadCursor, Block, Body, ChatState, Cursor, Episode, Message, QueuedMessage, Retry, RunError, StreamEvent,
     WallTime,
 };
 use serde::Serialize;
@@ -152,14 +152,13 @@ fn write_event(frame: &mut Frame, event: &StreamEvent, cursor: &str) {
         }
         Body::Error(error) => object.value("error", error),
         Body::Retry(retry) => write_retry(object.member("retry"), retry.as_ref()),
-        Body::Parts { episode, first_seq, last_seq, text } => {
+        Body::Parts { episode, first_seq, last_seq, place, block, text } => {
             write_episode(object.member("episode"), *episode);
             object.number("first_seq", first_seq);
             object.number("last_seq", last_seq);
-            let mut part = Object::begin(object.member("part"));
-            part.plain("type", "text");
-            part.value("text", std::str::from_utf8(text).expect("the text of parts is UTF-8"));
-            part.end();
+            object.number("block", place);
+            let text = std::str::from_utf8(text).expect("the text of parts is UTF-8");
+            write_part(object.member("part"), block, text);
         }
         Body::PreviewReset { episode, reason } => {
             write_episode(object.member("episode"), *episode);
@@ -168,6 +167,32 @@ fn write_event(frame: &mut Frame, event: &StreamEvent, cursor: &str) {
         Body::HistoryReset | Body::Synced => {}
     }
     object.end();
+}
+
+/// A piece of a block, with what all pieces of the block have.
+fn write_part(out: &mut Vec<u8>, block: &Block, text: &str) {
+    if *block == Block::Whole {
+        return out.extend_from_slice(text.as_bytes());
+    }
+    let mut part = Object::begin(out);
+    match block {
+        Block::Text => {
+            part.plain("type", "text");
+            part.value("text", text);
+        }
+        Block::Reasoning => {
+            part.plain("type", "reasoning");
+            part.value("text", text);
+        }
+        Block::ToolCall(call) => {
+            part.plain("type", "tool_call");
+            part.value("id", &call.id);
+            part.value("name", &call.name);
+            part.value("input_text", text);
+        }
+        Block::Unknown | Block::Whole => part.plain("type", "unknown"),
+    }
+    part.end();
 }
 
 fn write_message(frame: &mut Frame, message: &Arc<Message>) {
@@ -432,6 +457,17 @@ mod tests {
         event_sent
     }
 
+    /// A part of the third block, and its event.
+    fn part(block: Block, text: &'static str, part: Value) -> (Body, Value) {
+        let (first_seq, last_seq, place) = (Seq(8), Seq(9), 2);
+        let text = Bytes::from_static(text.as_bytes());
+        let episode = json!({"history_version": 7, "attempt": 2});
+        let body = Body::Parts { episode: EPISODE, first_seq, last_seq, place, block, text };
+        let event = json!({"type": "message_part", "episode": episode, "first_seq": 8, "last_seq": 9, "block": 2,
+            "part": part});
+        (body, event)
+    }
+
     #[test]
     fn every_event_has_its_type_its_cursor_and_what_the_protocol_names() {
         let cursor = cursor_to_text(&event(Body::Synced).cursor);
@@ -476,11 +512,25 @@ mod tests {
                     episode: EPISODE,
                     first_seq: Seq(8),
                     last_seq: Seq(9),
+                    place: 0,
+                    block: Block::Text,
                     text: Bytes::from_static("8 \u{1}\\9 ".as_bytes()),
                 },
-                json!({"type": "message_part", "episode": episode, "first_seq": 8, "last_seq": 9,
+                json!({"type": "message_part", "episode": episode, "first_seq": 8, "last_seq": 9, "block": 0,
                     "part": {"type": "text", "text": "8 \u{1}\\9 "}}),
             ),
+            part(Block::Reasoning, "h\"m", json!({"type": "reasoning", "text": "h\"m"})),
+            part(
+                Block::tool_call("c\"1", "find"),
+                "{\"n\":",
+                json!({"type": "tool_call", "id": "c\"1", "name": "find", "input_text": "{\"n\":"}),
+            ),
+            part(
+                Block::Whole,
+                r#"{"type":"file","url":"u","own":1.0}"#,
+                json!({"type": "file", "url": "u", "own": 1.0}),
+            ),
+            part(Block::Unknown, "of a later release", json!({"type": "unknown"})),
             (
                 Body::PreviewReset { episode: EPISODE, reason: ResetReason::Takeover },
                 json!({"type": "preview_reset", "episode": episode, "reason": "takeover"}),
@@ -500,6 +550,8 @@ mod tests {
             episode: EPISODE,
             first_seq: Seq(1),
             last_seq: Seq(1),
+            place: 0,
+            block: Block::Text,
             text: Bytes::from_static(b"a\nb\r\n"),
         });
         let text = String::from_utf8(server_sent(&[event.clone(), event]).into_bytes()).expect("UTF-8");
@@ -518,7 +570,8 @@ mod tests {
         assert_eq!(chunks.len(), 3);
         assert_eq!(chunks[1].as_ptr(), message.content.as_json().as_ptr(), "B1: one copy for all viewers");
         let read = decoded(Body::Message(message.clone()));
-        assert_eq!(read["message"]["content"].to_string(), message.content.as_json());
+        let content: Value = serde_json::from_str(message.content.as_json()).expect("JSON");
+        assert_eq!(read["message"]["content"], content);
     }
 
     #[test]

@@ -33,7 +33,7 @@ async fn failing(body: String) -> (String, String, bool) {
         panic!("expected a failure, came {last:?}")
     };
     let text = texts.iter().map(|event| match event {
-        Generated::Text(text) => text.as_str(),
+        Generated::Part { text, .. } => text.as_str(),
         other => panic!("expected text, came {other:?}"),
     });
     (text.collect(), error.code.to_string(), *retryable)

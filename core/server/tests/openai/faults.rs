@@ -22,7 +22,7 @@ fn failure(events: &[Generated]) -> (String, RunError, bool) {
         panic!("expected a failure, came {last:?}")
     };
     let text = |event: &Generated| match event {
-        Generated::Text(text) => text.clone(),
+        Generated::Part { text, .. } => text.clone(),
         other => panic!("expected text before the end, came {other:?}"),
     };
     for secret in [KEY, SAID] {

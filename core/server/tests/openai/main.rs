@@ -41,6 +41,8 @@ fn conversation() -> Conversation {
         chat: ChatId(uuid::Uuid::nil()),
         model: None,
         episode: Episode { history_version: Version(1), attempt: 1 },
+        instructions: None,
+        tools: Arc::default(),
         messages: [
             (Role::System, "be brief"),
             (Role::User, "hi"),
@@ -76,7 +78,7 @@ fn answer(events: &[Generated]) -> String {
     let (last, texts) = events.split_last().expect("a run has an end");
     assert!(matches!(last, Generated::Done(_)), "{last:?}");
     let text = |event: &Generated| match event {
-        Generated::Text(text) => text.clone(),
+        Generated::Part { text, .. } => text.clone(),
         other => panic!("expected text before the end, came {other:?}"),
     };
     texts.iter().map(text).collect()
@@ -132,7 +134,7 @@ async fn an_answer_comes_in_parts_and_ends() {
         end(),
     ])
     .await;
-    let texts = ["one ", "two ", "three"].map(|text| Generated::Text(text.into()));
+    let texts = ["one ", "two ", "three"].map(|text| Generated::text(text));
     assert_eq!(events[..3], texts, "S2: empty deltas are no parts");
     assert_eq!(events[3..], [Generated::Done(Completion::STOPPED)]);
 }
@@ -161,9 +163,9 @@ async fn a_slow_answer_is_told_as_it_comes() {
         vec![head(), chunk(delta("a")), Act::Await(go.clone()), chunk([&delta("b"), DONE].concat()), end()];
     let provider = Provider::start(vec![script]).await;
     let mut run = generator(&provider).start(conversation());
-    assert_eq!(run.next().await, Some(Generated::Text("a".into())));
+    assert_eq!(run.next().await, Some(Generated::text("a")));
     go.add_permits(1);
-    assert_eq!(run.next().await, Some(Generated::Text("b".into())));
+    assert_eq!(run.next().await, Some(Generated::text("b")));
     assert_eq!(run.next().await, Some(Generated::Done(Completion::default())));
     assert_eq!(run.next().await, None);
 }

@@ -129,7 +129,7 @@ async fn replica_in<E: Env>(env: E) -> Replica<E> {
 
 fn follow(chat: ChatId) -> Follow {
     let id = |id: &str| ReplicaId::new(id).expect("an id");
-    Follow { chat, follower: id("follower"), worker: id("worker"), position: None }
+    Follow { chat, follower: id("follower"), worker: id("worker"), position: None, takes_blocks: true }
 }
 
 impl<E: Env> Replica<E> {

@@ -45,7 +45,7 @@ async fn frames_arrive_in_order_and_each_once() {
         };
         assert_eq!(first_seq, Seq(next), "S2: no gap, no repeat");
         for part in parts {
-            assert_eq!(part, format!("{next} "), "S2");
+            assert_eq!(part.text, format!("{next} "), "S2");
             next += 1;
         }
         frames += 1;
@@ -69,11 +69,11 @@ async fn a_replay_of_any_size_arrives_in_bounded_frames() {
         let frame = follower.next().await.expect("not over").expect("no fault");
         let RelayFrame::Parts { first_seq, parts, .. } = frame else { panic!("parts") };
         assert_eq!(first_seq.0, got.len() as u64 + 1, "S2");
-        let bytes: usize = parts.iter().map(|part| part.len()).sum();
+        let bytes: usize = parts.iter().map(|part| part.text.len()).sum();
         assert!(parts.len() == 1 || bytes <= JOINED_TEXT_BYTES_MAX, "B1: a frame is bounded, not {bytes}");
         got.extend(parts);
     }
-    assert!(got.iter().zip(&all).all(|(got, sent)| got == sent), "S2");
+    assert!(got.iter().zip(&all).all(|(got, sent)| got.text == *sent), "S2");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

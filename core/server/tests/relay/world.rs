@@ -7,10 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use futures::stream::{BoxStream, Stream, StreamExt};
 use mainstem::TokioEnv;
-use mainstem_machine::{ChatId, Episode, Lease, RelayFault, RelayFrame, ReplicaId, Seq, Version};
+use mainstem_machine::{ChatId, Episode, Lease, Part, RelayFault, RelayFrame, ReplicaId, Seq, Version};
 use mainstem_runtime::ports::Env;
 use mainstem_runtime::relay::{Follow, Peers, RelayServer, RelaySource, RelayStream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -60,6 +59,7 @@ pub(crate) fn follow(chat: u128) -> Follow {
         follower: ReplicaId::new("follower").unwrap(),
         worker: ReplicaId::new("worker").unwrap(),
         position: None,
+        takes_blocks: true,
     }
 }
 
@@ -76,13 +76,13 @@ pub(crate) fn part(seq: u64, text: &str) -> RelayFrame {
 }
 
 pub(crate) fn parts<'a>(first_seq: u64, parts: impl IntoIterator<Item = &'a str>) -> RelayFrame {
-    let parts = parts.into_iter().map(|text| Bytes::copy_from_slice(text.as_bytes())).collect();
+    let parts = parts.into_iter().map(|text| Part::piece(text.to_owned())).collect();
     RelayFrame::Parts { episode: episode(), first_seq: Seq(first_seq), parts }
 }
 
 pub(crate) fn text_of(frame: Result<RelayFrame, RelayFault>) -> Vec<u8> {
     match frame.expect("no fault") {
-        RelayFrame::Parts { parts, .. } => parts.concat(),
+        RelayFrame::Parts { parts, .. } => parts.iter().flat_map(|part| part.text.to_vec()).collect(),
         other => panic!("expected parts, got {other:?}"),
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_machine::{
-    Accepted, Body, ChatState, Content, Lease, Message, MessageId, PreviewProgress, ReplicaId, Status,
+    Accepted, Block, Body, ChatState, Content, Lease, Message, MessageId, PreviewProgress, ReplicaId, Status,
     StreamEvent, Version,
 };
 use mainstem_oracles::{Answer, Committed, Evidence, Guarantee, Life, Operation, RunEnd};
@@ -161,24 +161,28 @@ fn events(event: &StreamEvent) -> Vec<(&'static str, StreamEvent)> {
             retry.delay_ms += 1;
             add("of another delay", Body::Retry(Some(retry)));
         }
-        Body::Parts { episode, first_seq, last_seq, text } => {
-            let mut other = text.to_vec();
-            other.reverse();
-            if other != text[..] {
-                let (episode, first_seq, last_seq) = (*episode, *first_seq, *last_seq);
-                add("of another text", Body::Parts { episode, first_seq, last_seq, text: other.into() });
-            }
-            let mut later = *episode;
-            later.attempt += 1;
-            let (first, last) = (*first_seq, *last_seq);
-            let of = |episode, first_seq, last_seq| Body::Parts {
+        Body::Parts { episode, first_seq, last_seq, place, block, text } => {
+            let (episode, first, last, place) = (*episode, *first_seq, *last_seq, *place);
+            let of = |episode, first_seq, last_seq, place, block: &Block, text: &[u8]| Body::Parts {
                 episode,
                 first_seq,
                 last_seq,
-                text: text.clone(),
+                place,
+                block: block.clone(),
+                text: text.to_vec().into(),
             };
-            add("of the next attempt", of(later, first, last));
-            add("one part on", of(*episode, first.next(), last.next()));
+            let mut other = text.to_vec();
+            other.reverse();
+            if other != text[..] {
+                add("of another text", of(episode, first, last, place, block, &other));
+            }
+            let mut later = episode;
+            later.attempt += 1;
+            add("of the next attempt", of(later, first, last, place, block, text));
+            add("one part on", of(episode, first.next(), last.next(), place, block, text));
+            add("one block on", of(episode, first, last, place + 1, block, text));
+            let other = if *block == Block::Text { Block::Reasoning } else { Block::Text };
+            add("of another kind", of(episode, first, last, place, &other, text));
         }
         Body::PreviewReset { episode, reason } => {
             let mut later = *episode;
@@ -295,11 +299,11 @@ fn plain(evidence: &Evidence) -> Vec<(&'static str, Evidence)> {
                 ("of the next attempt", Evidence::RunStarted { run, chat, episode, replica }),
             ]
         }
-        Evidence::RunSaid { run, text } => {
+        Evidence::RunSaid { run, begins, text } => {
             let other: String = text.chars().rev().collect();
             match other == text {
                 true => vec![],
-                false => vec![("something else", Evidence::RunSaid { run, text: other })],
+                false => vec![("something else", Evidence::RunSaid { run, begins, text: other })],
             }
         }
         Evidence::RunEnded { run, how: RunEnd::Done(_) } => {

@@ -22,7 +22,15 @@ const GUARDS: &[(Guarantee, &str, &[&str])] = {
         (
             S2,
             "saw parts",
-            &["doubled", "dropped", "one part on", "of another text", "with the cursor of a later part"],
+            &[
+                "doubled",
+                "dropped",
+                "one part on",
+                "one block on",
+                "of another kind",
+                "of another text",
+                "with the cursor of a later part",
+            ],
         ),
         (S2, "run said", &["something else", "swapped with the next"]),
         (S3, "saw status", &["late"]),

@@ -93,8 +93,8 @@ fn next_of_its_kind(told: &[Heard], place: usize) -> Option<usize> {
             one.chat == other.chat
         }
         (
-            Heard::Evidence(_, Evidence::RunSaid { run, text }),
-            Heard::Evidence(_, Evidence::RunSaid { run: same, text: other }),
+            Heard::Evidence(_, Evidence::RunSaid { run, text, .. }),
+            Heard::Evidence(_, Evidence::RunSaid { run: same, text: other, .. }),
         ) => run == same && text != other,
         (one, other) => on(one).is_some_and(|one| on(other) == Some(one)),
     };

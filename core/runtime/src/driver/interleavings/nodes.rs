@@ -54,7 +54,7 @@ fn viewers_and_followers_get_the_whole_answer() {
                 let mut relayed = String::new();
                 while let Some(frame) = followed.next().await {
                     if let RelayFrame::Parts { parts, .. } = frame {
-                        parts.iter().for_each(|part| relayed += str::from_utf8(part).expect("UTF-8"));
+                        parts.iter().for_each(|part| relayed += str::from_utf8(&part.text).expect("UTF-8"));
                     }
                 }
                 assert!(ANSWER.ends_with(&relayed), "S2: {relayed}");

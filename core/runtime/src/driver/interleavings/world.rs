@@ -172,7 +172,7 @@ pub(super) struct TwoParts;
 
 impl Generator for TwoParts {
     fn start(&self, _: Conversation) -> Generation {
-        let said = ["yes, ", "I do"].map(|text| Generated::Text(text.into()));
+        let said = ["yes, ", "I do"].map(Generated::text);
         let said = said.into_iter().chain([Generated::Done(Completion::STOPPED)]);
         let spoken = stream::iter(said).then(|part| async {
             yield_now().await;

@@ -105,9 +105,9 @@ impl Viewer {
         let found = self.oracle.handle(&event.body);
         self.found(found);
         match &event.body {
-            WireBody::Parts { first_seq, last_seq, text, .. } if self.assignment.shared.counts() => {
+            WireBody::Parts { first_seq, last_seq, piece, .. } if self.assignment.shared.counts() => {
                 self.watched.parts += (last_seq + 1).saturating_sub(*first_seq);
-                if let Some(stamp) = last_stamp(text) {
+                if let Some(stamp) = last_stamp(&piece.text) {
                     self.watched.latencies.add(unix_micros().saturating_sub(stamp));
                 }
             }

@@ -1,0 +1,36 @@
+//! Answers of all kinds of blocks, as a simulated model gives them.
+
+use mainstem_machine::Block;
+
+/// After so many parts, the kinds come again.
+const ROUND: u64 = 7;
+
+/// Part `seq` of such an answer, counted from 1, which says `text`, a text without quotes.
+pub fn part_of_all_kinds(seq: u64, text: String) -> (Option<Block>, String) {
+    match seq % ROUND {
+        1 => (Some(Block::Reasoning), text),
+        2 => (Some(Block::Text), text),
+        4 => (Some(Block::tool_call(&format!("call_{seq}"), "find")), String::new()),
+        5 => (None, format!(r#"{{"n": "{text}"#)),
+        6 => (None, r#""}"#.to_owned()),
+        0 => (Some(Block::Whole), format!(r#"{{"type":"data","name":"found","data":"{text}"}}"#)),
+        _ => (None, text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_block_takes_its_parts_and_a_call_has_an_input() {
+        let parts: Vec<_> = (1..=20).map(|seq| part_of_all_kinds(seq, format!("{seq} "))).collect();
+        assert!(
+            parts.iter().all(|(begins, text)| begins.as_ref().map_or(!text.is_empty(), |b| b.takes(text)))
+        );
+        let kinds = parts.iter().filter(|(begins, _)| begins.is_some()).count();
+        assert_eq!(kinds, 3 * 4 - 1, "of three rounds, less one part");
+        let input: String = parts[4..6].iter().map(|(_, text)| text.as_str()).collect();
+        assert_eq!(input, r#"{"n": "5 "}"#);
+    }
+}
