@@ -1,4 +1,4 @@
-//! Other people's programs that the tests start: PostgreSQL, a browser, proxies.
+//! Other people's programs that the tests start: PostgreSQL, a browser, proxies, Python.
 //!
 //! A program is taken from `PATH` or from where Debian puts it. If it is missing, and this is a Debian on which we are
 //! root, its package is installed, so that the test command alone is enough on a fresh machine. Elsewhere, or with
@@ -73,6 +73,9 @@ pub const POSTGRESQL: Program = Program {
     package: "postgresql",
     directories: &["/usr/lib/postgresql/*/bin", "/usr/local/pgsql/bin"],
 };
+
+pub const PYTHON: Program =
+    Program { name: "Python", executables: &["python3"], package: "python3", directories: &[] };
 
 /// A program that is not there.
 #[derive(Debug, thiserror::Error)]
