@@ -17,6 +17,7 @@ mod sse;
 mod tapes;
 mod token_file;
 pub mod tokio_env;
+pub mod tools;
 mod units;
 mod wiring;
 

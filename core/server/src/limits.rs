@@ -240,6 +240,77 @@ pub mod model {
     pub const ORIGIN_BYTES_MAX: usize = 80;
 }
 
+/// Tools that the server carries out.
+pub mod tools {
+    use std::time::Duration;
+
+    /// How long a call may take, unless set otherwise.
+    pub const CALL_TIMEOUT: Duration = Duration::from_secs(2 * 60);
+    /// What a result may have, as JSON: unless set otherwise, at the least and at the most.
+    pub const RESULT_BYTES_DEFAULT: usize = 256 << 10;
+    pub const RESULT_BYTES_MIN: usize = 1 << 10;
+    pub const RESULT_BYTES_MAX: usize = 512 << 10;
+    /// Steps of one turn, unless set otherwise, and at the most.
+    pub const STEPS_DEFAULT: usize = 32;
+    pub const STEPS_MAX: usize = 1000;
+    /// The file of tools, and each file with a schema that it names.
+    pub const FILE_BYTES_MAX: usize = 4 << 20;
+    /// What providers of models take as a name.
+    pub const NAME_BYTES_MAX: usize = 64;
+    /// Until a connection stands.
+    pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+    /// Of the body of an answer that is an error, and how long it is waited for.
+    pub const EXCERPT_BYTES_MAX: usize = 1 << 10;
+    pub const EXCERPT_TIMEOUT: Duration = Duration::from_secs(2);
+    /// Of the reason for a failure, as it is told to a model and to the log.
+    pub const CAUSE_BYTES_MAX: usize = 500;
+    /// A longer name of a call is told as its hash.
+    pub const CALL_ID_BYTES_MAX: usize = 128;
+    /// Connections that are kept for the next calls, and for how long.
+    pub const IDLE_CONNECTIONS_MAX: usize = 16;
+    pub const IDLE_CONNECTION_RETENTION: Duration = Duration::from_secs(30);
+}
+
+/// MCP servers.
+pub mod mcp {
+    use std::time::Duration;
+
+    /// How long `serve` waits at its start for servers that have neither answered nor failed.
+    pub const START_TIMEOUT: Duration = Duration::from_secs(5);
+    /// From the start of a server until its tools are known. Those that are installed when they are started take
+    /// long.
+    pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
+    /// How long a server may take to list its tools again.
+    pub const LIST_TIMEOUT: Duration = Duration::from_secs(15);
+    /// Between two times that a server's tools are listed, at the least.
+    pub const LIST_INTERVAL: Duration = Duration::from_millis(250);
+    /// Pages, tools, and bytes of one server's list.
+    pub const PAGES_MAX: usize = 64;
+    pub const TOOLS_MAX: usize = 256;
+    pub const TOOLS_BYTES_MAX: usize = 2 << 20;
+    /// Delay until a server is tried again. It doubles each time, with jitter, from the minimum to the maximum, and
+    /// begins anew after a server that lived for a while.
+    pub const RETRY_DELAY_MIN: Duration = Duration::from_millis(250);
+    pub const RETRY_DELAY_MAX: Duration = Duration::from_secs(30);
+    pub const STEADY_TIME: Duration = Duration::from_secs(60);
+    /// One message of a server.
+    pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
+    /// Messages of a server within a window.
+    pub const MESSAGES_MAX: u32 = 10_000;
+    pub const MESSAGES_WINDOW: Duration = Duration::from_secs(10);
+    /// How long a server may take to read what is written to it.
+    pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+    /// How long the output of a server that has ended is waited for.
+    pub const OUTPUT_GRACE: Duration = Duration::from_millis(500);
+    /// How long a server has to end once it is told to.
+    pub const STOP_TIMEOUT: Duration = Duration::from_secs(1);
+    /// Of a line of a server's log, and lines within a second. The others are counted.
+    pub const LOG_LINE_BYTES_MAX: usize = 500;
+    pub const LOG_LINES_MAX: u32 = 20;
+    /// Between two tries to resume an event stream, at the most.
+    pub const RESUME_DELAY_MAX: Duration = Duration::from_secs(30);
+}
+
 /// The command lines that are clients.
 pub mod client {
     use std::time::Duration;

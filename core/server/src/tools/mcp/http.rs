@@ -1,0 +1,251 @@
+//! An MCP server behind a URL: streamable HTTP, over the client that this program calls others with. It bounds what
+//! it reads, follows no redirect, and no error carries an address or a header.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use http::{HeaderName, HeaderValue, StatusCode};
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::{Client, RequestBuilder, Response, Url, redirect};
+use rmcp::model::{ClientJsonRpcMessage, ServerJsonRpcMessage};
+use rmcp::transport::common::client_side_sse::ExponentialBackoff;
+use rmcp::transport::streamable_http_client::{
+    SseError, StreamableHttpClient, StreamableHttpClientTransport, StreamableHttpClientTransportConfig,
+    StreamableHttpError, StreamableHttpPostResponse,
+};
+use sse_stream::{Sse, SseStream};
+
+use super::gate::{End, Gate};
+use crate::limits::mcp::{MESSAGE_BYTES_MAX, RESUME_DELAY_MAX};
+use crate::limits::tools::{
+    CONNECT_TIMEOUT, EXCERPT_BYTES_MAX, IDLE_CONNECTION_RETENTION, IDLE_CONNECTIONS_MAX,
+};
+use crate::outbound;
+use crate::tools::output;
+use crate::tools::secrets::Headers;
+
+const SESSION: &str = "mcp-session-id";
+const LAST_EVENT: &str = "last-event-id";
+const EVENTS: &str = "text/event-stream";
+const JSON: &str = "application/json";
+
+type Events = BoxStream<'static, Result<Sse, SseError>>;
+type Fault = StreamableHttpError<HttpFault>;
+
+/// What went wrong with one request.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum HttpFault {
+    #[error("it could not be reached, or the connection broke: {0}")]
+    Unreachable(String),
+    #[error("it answered {0}")]
+    Status(StatusCode),
+    #[error("it answered with what is no message of the protocol: {0}")]
+    Malformed(String),
+    #[error("it sent a message of more than {MESSAGE_BYTES_MAX} bytes")]
+    TooLong,
+    #[error("it sent too many messages")]
+    TooMany,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct HttpClient {
+    client: Client,
+    headers: Headers,
+    gate: Arc<Gate>,
+}
+
+/// The way to the server. Nothing is sent yet.
+pub(super) fn transport(
+    url: &Url,
+    headers: &Headers,
+    gate: Arc<Gate>,
+) -> reqwest::Result<StreamableHttpClientTransport<HttpClient>> {
+    let client = outbound::client_to(url)
+        .user_agent(concat!("mainstem/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT_TIMEOUT)
+        .redirect(redirect::Policy::none())
+        .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+        .pool_idle_timeout(IDLE_CONNECTION_RETENTION)
+        .build()?;
+    let mut config = StreamableHttpClientTransportConfig::with_uri(url.as_str());
+    let mut backoff = ExponentialBackoff::default();
+    backoff.max_delay = Some(RESUME_DELAY_MAX);
+    config.retry_config = Arc::new(backoff);
+    let client = HttpClient { client, headers: headers.clone(), gate };
+    Ok(StreamableHttpClientTransport::with_client(client, config))
+}
+
+impl HttpClient {
+    async fn send(
+        &self,
+        request: RequestBuilder,
+        session: Option<Arc<str>>,
+        headers: HashMap<HeaderName, HeaderValue>,
+    ) -> Result<Response, Fault> {
+        let mut request = request.headers(self.headers.clone()).headers(headers.into_iter().collect());
+        if let Some(session) = session {
+            request = request.header(SESSION, &*session);
+        }
+        request.send().await.map_err(|error| StreamableHttpError::Client(unreachable(error)))
+    }
+
+    fn events(&self, response: Response) -> Events {
+        let mut limit = Limit { gate: self.gate.clone(), event_bytes: 0, line_bytes: 0, is_comment: false };
+        let mut is_over = false;
+        let bytes = response.bytes_stream().map(move |bytes| {
+            let bytes = bytes.map_err(unreachable)?;
+            limit.observe(&bytes).map(|()| bytes)
+        });
+        // A stream that failed has ended.
+        let bytes = bytes.take_while(move |read| {
+            let goes_on = !is_over;
+            is_over = read.is_err();
+            std::future::ready(goes_on)
+        });
+        SseStream::from_bytes_stream(bytes).boxed()
+    }
+}
+
+impl StreamableHttpClient for HttpClient {
+    type Error = HttpFault;
+
+    async fn post_message(
+        &self,
+        uri: Arc<str>,
+        message: ClientJsonRpcMessage,
+        session: Option<Arc<str>>,
+        _auth: Option<String>,
+        headers: HashMap<HeaderName, HeaderValue>,
+    ) -> Result<StreamableHttpPostResponse, Fault> {
+        let asks = matches!(message, ClientJsonRpcMessage::Request(_));
+        let has_session = session.is_some();
+        let request = self.client.post(&*uri).header(ACCEPT, format!("{JSON}, {EVENTS}")).json(&message);
+        let response = self.send(request, session, headers).await?;
+        let status = response.status();
+        if status == StatusCode::NOT_FOUND && has_session {
+            return Err(StreamableHttpError::SessionExpired);
+        }
+        let new_session = response.headers().get(SESSION).and_then(|id| id.to_str().ok()).map(str::to_owned);
+        let (is_json, is_events) = (is_of(&response, JSON), is_of(&response, EVENTS));
+        if !asks {
+            return match status.is_success() {
+                true => Ok(StreamableHttpPostResponse::Accepted),
+                false => Err(StreamableHttpError::Client(HttpFault::Status(status))),
+            };
+        }
+        if status.is_success() && is_events {
+            return Ok(StreamableHttpPostResponse::Sse(self.events(response), new_session));
+        }
+        if !status.is_success() && !is_json {
+            return Err(StreamableHttpError::Client(HttpFault::Status(status)));
+        }
+        let body = body_of(response).await.map_err(StreamableHttpError::Client)?;
+        match serde_json::from_slice::<ServerJsonRpcMessage>(&body) {
+            Ok(error @ ServerJsonRpcMessage::Error(_)) => {
+                Ok(StreamableHttpPostResponse::Json(error, new_session))
+            }
+            Ok(message) if status.is_success() => Ok(StreamableHttpPostResponse::Json(message, new_session)),
+            Err(error) if status.is_success() => {
+                let said = output::excerpt(&String::from_utf8_lossy(&body), EXCERPT_BYTES_MAX);
+                let fault = HttpFault::Malformed(format!("{error}: {said}"));
+                Err(StreamableHttpError::Client(fault))
+            }
+            _ => Err(StreamableHttpError::Client(HttpFault::Status(status))),
+        }
+    }
+
+    async fn delete_session(
+        &self,
+        uri: Arc<str>,
+        session: Arc<str>,
+        _auth: Option<String>,
+        headers: HashMap<HeaderName, HeaderValue>,
+    ) -> Result<(), Fault> {
+        self.send(self.client.delete(&*uri), Some(session), headers).await.map(|_| ())
+    }
+
+    async fn get_stream(
+        &self,
+        uri: Arc<str>,
+        session: Option<Arc<str>>,
+        last_event: Option<String>,
+        _auth: Option<String>,
+        headers: HashMap<HeaderName, HeaderValue>,
+    ) -> Result<Events, Fault> {
+        let mut request = self.client.get(&*uri).header(ACCEPT, EVENTS);
+        if let Some(id) = last_event {
+            request = request.header(LAST_EVENT, id);
+        }
+        let response = self.send(request, session, headers).await?;
+        match response.status() {
+            StatusCode::METHOD_NOT_ALLOWED => Err(StreamableHttpError::ServerDoesNotSupportSse),
+            status if !status.is_success() => Err(StreamableHttpError::Client(HttpFault::Status(status))),
+            _ if is_of(&response, EVENTS) => Ok(self.events(response)),
+            _ => Err(StreamableHttpError::ServerDoesNotSupportSse),
+        }
+    }
+}
+
+fn is_of(response: &Response, media_type: &str) -> bool {
+    let given = response.headers().get(CONTENT_TYPE).and_then(|given| given.to_str().ok());
+    let given = given.and_then(|given| given.split(';').next());
+    given.is_some_and(|given| given.trim().eq_ignore_ascii_case(media_type))
+}
+
+fn unreachable(error: reqwest::Error) -> HttpFault {
+    HttpFault::Unreachable(output::cause_of(&error.without_url()))
+}
+
+async fn body_of(mut response: Response) -> Result<Vec<u8>, HttpFault> {
+    let mut body = vec![];
+    while let Some(bytes) = response.chunk().await.map_err(unreachable)? {
+        body.extend_from_slice(&bytes);
+        if body.len() > MESSAGE_BYTES_MAX {
+            return Err(HttpFault::TooLong);
+        }
+    }
+    Ok(body)
+}
+
+/// Bounds the events of one stream.
+struct Limit {
+    gate: Arc<Gate>,
+    event_bytes: usize,
+    line_bytes: usize,
+    is_comment: bool,
+}
+
+impl Limit {
+    fn observe(&mut self, bytes: &Bytes) -> Result<(), HttpFault> {
+        for byte in bytes {
+            match byte {
+                b'\r' => {}
+                b'\n' if self.line_bytes == 0 => {
+                    let has_event = self.event_bytes > 0;
+                    self.event_bytes = 0;
+                    if has_event && !self.gate.admit() {
+                        return Err(HttpFault::TooMany);
+                    }
+                }
+                b'\n' => {
+                    self.event_bytes += if self.is_comment { 0 } else { self.line_bytes };
+                    self.line_bytes = 0;
+                }
+                byte => {
+                    if self.line_bytes == 0 {
+                        self.is_comment = *byte == b':';
+                    }
+                    self.line_bytes += 1;
+                }
+            }
+            if self.event_bytes + self.line_bytes > MESSAGE_BYTES_MAX {
+                self.gate.close(End::TooLong);
+                return Err(HttpFault::TooLong);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,77 @@
+//! What a program says on its standard error, in the log: so many lines a second, each cut to its bound. The others
+//! are counted.
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::time::{Duration, Instant};
+
+use crate::limits::mcp::{LOG_LINE_BYTES_MAX, LOG_LINES_MAX};
+
+const READ_BYTES: usize = 4096;
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// Until the stream ends.
+pub(super) async fn log(server: String, mut stderr: impl AsyncRead + Unpin) {
+    let mut lines = Lines::default();
+    let mut buffer = [0; READ_BYTES];
+    while let Ok(count @ 1..) = stderr.read(&mut buffer).await {
+        for byte in &buffer[..count] {
+            if let Some((line, left_out)) = lines.take(*byte, Instant::now()) {
+                tracing::info!(server, line, left_out, "an MCP server wrote to its standard error");
+            }
+        }
+    }
+    if let Some((line, left_out)) = lines.take(b'\n', Instant::now() + WINDOW) {
+        tracing::info!(server, line, left_out, "an MCP server wrote to its standard error");
+    }
+}
+
+#[derive(Default)]
+struct Lines {
+    line: Vec<u8>,
+    since: Option<Instant>,
+    told: u32,
+    left_out: u64,
+}
+
+impl Lines {
+    /// A line that is to be told, and how many were not before it.
+    fn take(&mut self, byte: u8, now: Instant) -> Option<(String, u64)> {
+        if byte != b'\n' {
+            if self.line.len() < LOG_LINE_BYTES_MAX {
+                self.line.push(byte);
+            }
+            return None;
+        }
+        let line = std::mem::take(&mut self.line);
+        let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+        if line.is_empty() {
+            return None;
+        }
+        if self.since.is_none_or(|since| now - since >= WINDOW) {
+            (self.since, self.told) = (Some(now), 0);
+        }
+        if self.told == LOG_LINES_MAX {
+            self.left_out += 1;
+            return None;
+        }
+        self.told += 1;
+        Some((line, std::mem::take(&mut self.left_out)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_cut_and_counted() {
+        let (mut lines, now) = (Lines::default(), Instant::now());
+        let mut told =
+            |text: &str, now| text.bytes().filter_map(|byte| lines.take(byte, now)).collect::<Vec<_>>();
+        let long = told(&format!("{}\n\n", "x".repeat(LOG_LINE_BYTES_MAX * 3)), now);
+        assert_eq!(long, [("x".repeat(LOG_LINE_BYTES_MAX), 0)]);
+        assert_eq!(told(&"a\n".repeat(1000), now).len(), LOG_LINES_MAX as usize - 1);
+        let left_out = 1000 - u64::from(LOG_LINES_MAX - 1);
+        assert_eq!(told("b\r\nc\n", now + WINDOW), [("b".into(), left_out), ("c".into(), 0)]);
+    }
+}

@@ -1,0 +1,107 @@
+//! MCP servers behind a URL.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use mainstem_programs::PYTHON;
+use mainstem_runtime::ports::Tools;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::{SECRET, Toolbox, call, call_of, eventually, failure, offered, toolbox};
+
+const SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tools/server.py");
+
+/// A server, and its URL.
+async fn start(modes: &[&str]) -> (Child, String) {
+    let mut command = Command::new(PYTHON.path().unwrap());
+    command.arg(SERVER).arg("--http").args(modes).env("MCP_TEST_SECRET", SECRET);
+    let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let url = tokio::time::timeout(Duration::from_secs(20), lines.next_line()).await;
+    (child, url.expect("it starts").unwrap().expect("its URL"))
+}
+
+async fn connected(more: &str) -> (Child, Toolbox) {
+    let (child, url) = start(&[]).await;
+    let headers = "headers = { Authorization = \"Bearer ${KEY}\" }";
+    let tools = toolbox(&format!("[mcp.tests]\nurl = {url:?}\n{headers}\n{more}\n")).await;
+    eventually("the server's tools", async || offered(&tools, "echo").is_some()).await;
+    (child, tools)
+}
+
+#[tokio::test]
+async fn calls_go_over_http_with_the_headers_of_the_file() {
+    let (_child, mut tools) = connected("").await;
+    assert!(offered(&tools, "endless_events").is_some(), "of the last page");
+    assert_eq!(call(&tools, "echo", r#"{"n":1}"#).await, (json!("{\"n\": 1}"), false));
+    assert_eq!(call(&tools, "events", "{}").await, (json!("streamed"), false));
+    assert_eq!(call(&tools, "fails", "{}").await, (json!("out of order"), true));
+    assert!(failure(&tools, "refuses", "{}").await.contains("code -32602"));
+    tools.stop().await;
+    assert!(tools.list().is_empty());
+}
+
+#[tokio::test]
+async fn a_server_that_misbehaves_costs_one_call() {
+    let (_child, tools) = connected("timeout = \"3s\"").await;
+    for (name, wanted) in [
+        ("html", "no message of the protocol"),
+        ("broken", "it answered 500"),
+        ("floods", "more than 4194304 bytes"),
+        ("cut", "closed the connection: nobody knows"),
+        ("hangs", "did not answer within 3s"),
+    ] {
+        let told = failure(&tools, name, "{}").await;
+        assert!(told.contains(wanted), "{name}: {told}");
+        assert!(!call(&tools, "echo", "{}").await.1, "after {name}");
+    }
+}
+
+#[tokio::test]
+async fn an_event_without_end_cuts_the_server_off_and_it_is_connected_again() {
+    let (_child, tools) = connected("").await;
+    let told = failure(&tools, "endless_events", "{}").await;
+    assert!(told.contains("more than 4194304 bytes"), "{told}");
+    eventually("the server works again", async || {
+        offered(&tools, "echo").is_some() && !call(&tools, "echo", "{}").await.1
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_call_that_is_dropped_is_cancelled_at_the_server() {
+    let (_child, tools) = connected("").await;
+    let running = tokio::spawn(tools.call(call_of("hangs", "{}")));
+    let seen = async || {
+        let (Value::String(seen), false) = call(&tools, "seen", "{}").await else { panic!("it tells") };
+        serde_json::from_str::<Value>(&seen).unwrap()
+    };
+    eventually("the call hangs", async || seen().await["hanging"].as_array().unwrap().len() == 1).await;
+    running.abort();
+    eventually("the server is told", async || {
+        let seen = seen().await;
+        seen["cancelled"] == seen["hanging"]
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_gone_is_told_and_its_tools_go() {
+    let (mut child, tools) = connected("").await;
+    child.kill().await.unwrap();
+    let told = failure(&tools, "echo", "{}").await;
+    assert!(told.contains("could not be reached") && !told.contains("127.0.0.1"), "{told}");
+    eventually("its tools go", async || tools.list().is_empty()).await;
+}
+
+#[tokio::test]
+async fn nothing_secret_goes_elsewhere() {
+    let (_child, url) = start(&["--redirects"]).await;
+    let tools = toolbox(&format!("[mcp.tests]\nurl = {url:?}\n")).await;
+    assert!(tools.list().is_empty());
+    // Without the header, nothing is told either.
+    let (_child, url) = start(&[]).await;
+    assert!(toolbox(&format!("[mcp.tests]\nurl = {url:?}\n")).await.list().is_empty());
+}
