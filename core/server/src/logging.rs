@@ -25,7 +25,8 @@ fn lines() -> &'static Arc<Lines> {
 
 /// Installs the logger: events that pass `filter` go to standard error.
 pub(crate) fn start(filter: &str, format: LogFormat) -> Result<(), Failure> {
-    let filter: EnvFilter = filter.parse().map_err(|error| Failure::usage(format!("--log: {error}")))?;
+    let filter: EnvFilter =
+        quiet(filter).parse().map_err(|error| Failure::usage(format!("--log: {error}")))?;
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(|| Sink)
@@ -38,6 +39,12 @@ pub(crate) fn start(filter: &str, format: LogFormat) -> Result<(), Failure> {
     }
     std::panic::set_hook(Box::new(log_panic));
     Ok(())
+}
+
+/// The library of MCP logs what servers and models say. What of it is news is logged here; who wants to see the rest
+/// names it in the filter, where the last word on a target counts.
+fn quiet(filter: &str) -> String {
+    if filter.trim().is_empty() { filter.to_owned() } else { format!("rmcp=off,{filter}") }
 }
 
 /// What the log says of itself is said in `span`, as all else is.
@@ -79,5 +86,19 @@ impl io::Write for Sink {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_mcp_servers_say_is_logged_only_on_demand() {
+        let of = |filter: &str| quiet(filter).parse::<EnvFilter>().expect("a filter").to_string();
+        for (filter, is_off) in [("info", true), ("trace,hyper=off", true), ("rmcp=debug,info", false)] {
+            assert_eq!(of(filter).contains("rmcp=off"), is_off, "{filter}");
+        }
+        assert_eq!(of(""), "".parse::<EnvFilter>().expect("a filter").to_string());
     }
 }
