@@ -17,6 +17,9 @@ use crate::limits::settings::{
     EPISODE_BYTES_DEFAULT, LEASE_TTL_MIN, MESSAGE_BYTES_MAX, QUEUE_MAX, RUNTIME_THREADS_MAX, WORKERS_MAX,
 };
 use crate::limits::tapes::{TAPES_BYTES_DEFAULT, TAPES_BYTES_MIN};
+use crate::limits::tools::{
+    CALL_TIMEOUT, RESULT_BYTES_DEFAULT, RESULT_BYTES_MAX, RESULT_BYTES_MIN, STEPS_DEFAULT, STEPS_MAX,
+};
 use crate::units::{Size, Span};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
@@ -90,6 +93,18 @@ pub struct ServeOptions {
     /// How long a model may be silent between parts [default: 2m]
     #[arg(long, env = "MAINSTEM_MODEL_IDLE_TIMEOUT", value_name = "DURATION")]
     pub model_idle_timeout: Option<Span>,
+    /// TOML: the tools that this server carries out, over HTTP and MCP
+    #[arg(long, env = "MAINSTEM_TOOLS", value_name = "FILE")]
+    pub tools: Option<PathBuf>,
+    /// How long a call of a tool may take, unless the file says otherwise [default: 2m]
+    #[arg(long, env = "MAINSTEM_TOOL_TIMEOUT", value_name = "DURATION")]
+    pub tool_timeout: Option<Span>,
+    /// Maximum size of one result [default: 256KiB]
+    #[arg(long, env = "MAINSTEM_TOOL_RESULT_BYTES_MAX", value_name = "SIZE")]
+    pub tool_result_bytes_max: Option<Size>,
+    /// How often a model may call tools within one turn [default: 32]
+    #[arg(long, env = "MAINSTEM_TOOL_STEPS_MAX", value_name = "N")]
+    pub tool_steps_max: Option<usize>,
     /// How long a worker may be silent before another takes its chats [default: 15s]
     #[arg(long, env = "MAINSTEM_LEASE_TTL", value_name = "DURATION")]
     pub lease_ttl: Option<Span>,
@@ -151,6 +166,10 @@ pub struct Config {
     pub generator: Generator,
     pub model_first_byte_timeout: Duration,
     pub model_idle_timeout: Duration,
+    pub tools: Option<PathBuf>,
+    pub tool_timeout: Duration,
+    pub tool_result_bytes_max: usize,
+    pub tool_steps_max: usize,
     pub lease_ttl: Duration,
     pub heartbeat: Duration,
     pub poll_interval: Duration,
@@ -202,7 +221,7 @@ impl ServeOptions {
     fn or(self, other: Self) -> Self {
         or!(self, other: listen, database, database_connections, replica, relay_listen, relay_advertise,
             peer_secret_file, auth_file, allowed_host, insecure, workers, generator, openai_base_url, openai_model,
-            model_first_byte_timeout, model_idle_timeout, lease_ttl, heartbeat, poll_interval, drain_timeout,
+            model_first_byte_timeout, model_idle_timeout, tools, tool_timeout, tool_result_bytes_max, tool_steps_max, lease_ttl, heartbeat, poll_interval, drain_timeout,
             client_timeout, queue_max, message_bytes_max, episode_bytes_max, record, record_bytes_max, record_content, log,
             log_format, runtime_threads)
     }
@@ -235,6 +254,10 @@ impl ServeOptions {
             },
             model_first_byte_timeout: span(self.model_first_byte_timeout, FIRST_BYTE_TIMEOUT),
             model_idle_timeout: span(self.model_idle_timeout, IDLE_TIMEOUT),
+            tools: self.tools,
+            tool_timeout: span(self.tool_timeout, CALL_TIMEOUT),
+            tool_result_bytes_max: bytes(self.tool_result_bytes_max, RESULT_BYTES_DEFAULT),
+            tool_steps_max: self.tool_steps_max.unwrap_or(STEPS_DEFAULT),
             lease_ttl: span(self.lease_ttl, Duration::from_secs(15)),
             heartbeat: span(self.heartbeat, Duration::from_secs(5)),
             poll_interval: span(self.poll_interval, Duration::from_secs(5)),
@@ -297,6 +320,8 @@ impl Config {
             ("--queue-max", self.queue_max, 0, QUEUE_MAX),
             ("--message-bytes-max", self.message_bytes_max, 1, MESSAGE_BYTES_MAX),
             ("--episode-bytes-max", self.episode_bytes_max, 1, limits::EPISODES_BYTES_MAX),
+            ("--tool-result-bytes-max", self.tool_result_bytes_max, RESULT_BYTES_MIN, RESULT_BYTES_MAX),
+            ("--tool-steps-max", self.tool_steps_max, 1, STEPS_MAX),
             ("--runtime-threads", self.runtime_threads, 1, RUNTIME_THREADS_MAX),
         ];
         for (flag, value, min, max) in bounds {
@@ -347,6 +372,8 @@ mod tests {
         let seconds = [config.model_first_byte_timeout, config.model_idle_timeout].map(|span| span.as_secs());
         assert_eq!(seconds, [300, 120]);
         assert_eq!((config.message_bytes_max, config.episode_bytes_max), (1 << 20, 8 << 20));
+        assert_eq!((config.tools, config.tool_timeout.as_secs()), (None, 120));
+        assert_eq!((config.tool_result_bytes_max, config.tool_steps_max), (256 << 10, 32));
         assert_eq!((config.generator, &*config.log), (Generator::Demo, "info"));
         assert!(Uuid::try_parse(config.replica.as_str()).is_ok());
         assert_eq!((config.record, config.record_bytes_max, config.record_content), (None, 64 << 20, false));
@@ -410,6 +437,9 @@ mod tests {
         assert!(refused(&["--database-connections", "3"]).contains("4 to 1000"));
         assert!(refused(&["--database-connections", "1001"]).contains("4 to 1000"));
         assert!(refused(&["--runtime-threads", "0"]).contains("1 to"));
+        assert!(refused(&["--tool-steps-max", "0"]).contains("1 to 1000"));
+        assert!(refused(&["--tool-result-bytes-max", "1KiB", "--tool-steps-max", "1001"]).contains("steps"));
+        assert!(refused(&["--tool-result-bytes-max", "1MiB"]).contains("1024 to 524288"));
         assert!(refused(&["--record", "x", "--record-bytes-max", "1KiB"]).contains("--record-bytes-max"));
         assert!(refused(&["--record-content"]).contains("--record:"));
         assert!(

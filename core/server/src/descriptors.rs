@@ -19,6 +19,10 @@ const RELAY_SHARE: usize = 4;
 /// A connection to the model for each worker; at most this share of all.
 const MODEL_SHARE: usize = 4;
 
+/// A connection to a tool for each worker; at most this share of all. And programs that carry out tools.
+const TOOL_SHARE: usize = 8;
+const TOOL_PROGRAMS: usize = 32;
+
 /// Raises the limit of open files as far as it may be, and shares it out.
 pub(crate) fn connections_max(config: &Config) -> Result<usize, Failure> {
     let limit = getrlimit(Resource::Nofile);
@@ -48,5 +52,9 @@ fn reserve(config: &Config, files: usize) -> usize {
         Generator::Demo => 0,
         Generator::OpenAi { .. } => config.workers.min(files / MODEL_SHARE),
     };
-    OWN + database + relay + model
+    let tools = match config.tools {
+        None => 0,
+        Some(_) => TOOL_PROGRAMS + config.workers.min(files / TOOL_SHARE),
+    };
+    OWN + database + relay + model + tools
 }

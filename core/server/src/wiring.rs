@@ -19,11 +19,13 @@ use crate::limits::tapes::FLUSH_TIMEOUT;
 use crate::serve::{Front, peer_secret, serve};
 use crate::tapes::DiskTapes;
 use crate::tokio_env::TokioEnv;
+use crate::tools::{ToolFile, Toolbox};
 
 /// Starts a node and serves it.
 pub(crate) async fn run(config: Config) -> Result<(), Failure> {
     let secret = peer_secret(&config)?;
     let generator = generator(&config)?;
+    let tool_file = tool_file(&config)?;
     let front = Front::open(&config).await?;
     let tapes = tapes(&config)?;
     let opened = adapters::open_with(&config.database, config.lease_ttl, config.database_connections).await;
@@ -56,9 +58,12 @@ pub(crate) async fn run(config: Config) -> Result<(), Failure> {
         }),
     };
     claim_name(&config, &*store, incarnation).await?;
+    let tools = Toolbox::start(tool_file, config.tool_result_bytes_max).await;
+    let tools = Arc::new(tools.map_err(|error| Failure::environment(format!("--tools: {error}")))?);
     let node = match Node::start(TokioEnv::new(), node_config, store.clone(), bus, generator).await {
         Ok(node) => node,
         Err(error) => {
+            tools.stop().await;
             // So that the next start, with a port that is free, need not wait for the name.
             let row = ReplicaRow { replica: config.replica.clone(), address: String::new(), incarnation };
             if let Err(error) = store.deregister(&row).await {
@@ -68,6 +73,7 @@ pub(crate) async fn run(config: Config) -> Result<(), Failure> {
         }
     };
     let served = serve(&config, front, node).await;
+    tools.stop().await;
     if let Some(tapes) = tapes {
         tapes.flush(FLUSH_TIMEOUT);
     }
@@ -138,6 +144,11 @@ fn generator(config: &Config) -> Result<Arc<dyn Generator>, Failure> {
             Ok(Arc::new(openai.map_err(|error| Failure::usage(format!("--generator openai: {error}")))?))
         }
     }
+}
+
+fn tool_file(config: &Config) -> Result<ToolFile, Failure> {
+    let Some(path) = &config.tools else { return Ok(ToolFile::default()) };
+    ToolFile::read(path, config.tool_timeout).map_err(|error| error.into_failure(path))
 }
 
 fn unix_micros() -> u64 {

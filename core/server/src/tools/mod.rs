@@ -10,7 +10,7 @@ mod output;
 mod secrets;
 mod shelf;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
@@ -34,7 +34,7 @@ pub struct Toolbox {
     shelf: Arc<Shelf>,
     result_bytes_max: usize,
     stop: watch::Sender<bool>,
-    keepers: Vec<JoinHandle<()>>,
+    keepers: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// Why the tools cannot be had.
@@ -48,7 +48,7 @@ impl Toolbox {
         let started = tokio::time::Instant::now();
         let (stop, stopped) = watch::channel(false);
         let shelf = Arc::new(Shelf::default());
-        let mut toolbox = Self { shelf, result_bytes_max, stop, keepers: vec![] };
+        let toolbox = Self { shelf, result_bytes_max, stop, keepers: Mutex::default() };
         let mut tried = vec![];
         for (place, entry) in file.entries.into_iter().enumerate() {
             match entry {
@@ -67,7 +67,7 @@ impl Toolbox {
                     let (is_tried, mut first) = watch::channel(false);
                     let shelf = toolbox.shelf.clone();
                     let keeper = Keeper { entry: Arc::new(entry), place, shelf, result_bytes_max, is_tried };
-                    toolbox.keepers.push(tokio::spawn(keeper.run(stopped.clone())));
+                    toolbox.keepers().push(tokio::spawn(keeper.run(stopped.clone())));
                     tried.push(async move { first.wait_for(|is_tried| *is_tried).await.map(|_| ()) });
                 }
             }
@@ -78,15 +78,20 @@ impl Toolbox {
     }
 
     /// Ends the connections to all MCP servers, and the programs that were started.
-    pub async fn stop(&mut self) {
+    pub async fn stop(&self) {
         self.stop.send_replace(true);
-        join_all(self.keepers.drain(..)).await;
+        let keepers = std::mem::take(&mut *self.keepers());
+        join_all(keepers).await;
+    }
+
+    fn keepers(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.keepers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Toolbox {
     fn drop(&mut self) {
-        for keeper in &self.keepers {
+        for keeper in &*self.keepers() {
             keeper.abort();
         }
     }

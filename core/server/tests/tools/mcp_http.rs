@@ -33,7 +33,7 @@ async fn connected(more: &str) -> (Child, Toolbox) {
 
 #[tokio::test]
 async fn calls_go_over_http_with_the_headers_of_the_file() {
-    let (_child, mut tools) = connected("").await;
+    let (_child, tools) = connected("").await;
     assert!(offered(&tools, "endless_events").is_some(), "of the last page");
     assert_eq!(call(&tools, "echo", r#"{"n":1}"#).await, (json!("{\"n\": 1}"), false));
     assert_eq!(call(&tools, "events", "{}").await, (json!("streamed"), false));

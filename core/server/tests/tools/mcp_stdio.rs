@@ -193,7 +193,7 @@ async fn a_program_gets_what_the_file_gives_it_and_nothing_secret() {
 #[tokio::test]
 async fn what_a_program_started_ends_with_it() {
     for in_order in [true, false] {
-        let mut tools = server("").await;
+        let tools = server("").await;
         let (Value::String(process), false) = call(&tools, "spawns", "{}").await else { panic!("it tells") };
         assert!(is_alive(&process));
         if in_order {
@@ -219,7 +219,7 @@ async fn a_server_that_is_not_there_or_exits_holds_up_nobody() {
 #[tokio::test]
 async fn a_server_that_says_nothing_at_its_start_is_not_waited_for_long() {
     let began = Instant::now();
-    let mut tools = toolbox(&file(&["--silent"], "")).await;
+    let tools = toolbox(&file(&["--silent"], "")).await;
     assert!(began.elapsed() < Duration::from_secs(15) && tools.list().is_empty());
     tools.stop().await;
     assert!(began.elapsed() < Duration::from_secs(15));

@@ -154,6 +154,7 @@ impl Keeper {
         let service = match served {
             Ok(service) => service,
             Err(error) => {
+                let Some(_) = &program else { return Err(initialize_error(&error)) };
                 // That it has ended says more than what the protocol makes of it.
                 let end = timeout(OUTPUT_GRACE, ended(&gate, &mut program)).await;
                 return Err(end.map_or_else(|_| initialize_error(&error), ConnectError::Ended));
