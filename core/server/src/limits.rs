@@ -262,6 +262,8 @@ pub mod tools {
     /// Of the body of an answer that is an error, and how long it is waited for.
     pub const EXCERPT_BYTES_MAX: usize = 1 << 10;
     pub const EXCERPT_TIMEOUT: Duration = Duration::from_secs(2);
+    /// A shorter word is not looked for in what a tool says of an error: it may stand there by chance.
+    pub const SECRET_BYTES_MIN: usize = 6;
     /// Of the reason for a failure, as it is told to a model and to the log.
     pub const CAUSE_BYTES_MAX: usize = 500;
     /// A longer name of a call is told as its hash.
@@ -283,7 +285,7 @@ pub mod mcp {
     /// How long a server may take to list its tools again.
     pub const LIST_TIMEOUT: Duration = Duration::from_secs(15);
     /// Between two times that a server's tools are listed, at the least.
-    pub const LIST_INTERVAL: Duration = Duration::from_millis(250);
+    pub const LIST_INTERVAL: Duration = Duration::from_secs(1);
     /// Pages, tools, and bytes of one server's list.
     pub const PAGES_MAX: usize = 64;
     pub const TOOLS_MAX: usize = 256;

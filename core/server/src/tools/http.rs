@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
 use super::file::HttpEntry;
-use super::output;
+use super::{output, secrets};
 use crate::limits::tools::{
     CALL_ID_BYTES_MAX, CONNECT_TIMEOUT, EXCERPT_BYTES_MAX, EXCERPT_TIMEOUT, IDLE_CONNECTION_RETENTION,
     IDLE_CONNECTIONS_MAX,
@@ -82,7 +82,7 @@ impl HttpTool {
         if !status.is_success() {
             let said = match redirected_to(&response) {
                 Some(origin) => format!(", a redirect to {origin}, which is not followed"),
-                None => told(response).await,
+                None => secrets::without(&self.entry.headers, told(response).await),
             };
             return Err(Fault::Status { status, said });
         }

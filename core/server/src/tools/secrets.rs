@@ -4,6 +4,8 @@ use std::fmt;
 
 use reqwest::header::{HeaderMap, HeaderValue};
 
+use crate::limits::tools::SECRET_BYTES_MIN;
+
 /// The value of a variable, if it is set.
 pub type Environment<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
@@ -50,6 +52,13 @@ pub(super) fn header_value(text: &str) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(text).ok()?;
     value.set_sensitive(true);
     Some(value)
+}
+
+/// A text of somebody who was sent these headers, without their values: some answer with what they got.
+pub(super) fn without(headers: &Headers, text: String) -> String {
+    let values = headers.values().filter_map(|value| value.to_str().ok());
+    let words = values.flat_map(str::split_whitespace).filter(|word| word.len() >= SECRET_BYTES_MIN);
+    words.fold(text, |text, word| text.replace(word, "…"))
 }
 
 #[cfg(test)]

@@ -48,6 +48,12 @@ async fn another_status_is_an_error_with_the_begin_of_what_was_said() {
     let endpoint = Endpoint::start(vec![answer("404 Not Found", "text/plain", &said)]).await;
     let told = failure(&toolbox(&endpoint.file("")).await, "find", "{}").await;
     assert!(told.contains("404 Not Found") && told.contains("no such\nthing") && told.len() < 2000, "{told}");
+    // Some answer with what they got.
+    let endpoint =
+        Endpoint::start(vec![answer("400 Bad Request", "text/plain", &format!("{SECRET}? no"))]).await;
+    let tools = toolbox(&endpoint.file("headers = { Authorization = \"Bearer ${KEY}\" }")).await;
+    let told = failure(&tools, "find", "{}").await;
+    assert!(told.ends_with(": …? no"), "{told}");
     // An error whose body never ends is told all the same.
     let head = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 9\r\n\r\nso".to_vec();
     let endpoint = Endpoint::start(vec![Act::Send(head), Act::Hang]).await;

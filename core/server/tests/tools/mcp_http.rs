@@ -23,10 +23,13 @@ async fn start(modes: &[&str]) -> (Child, String) {
     (child, url.expect("it starts").unwrap().expect("its URL"))
 }
 
+fn file(url: &str) -> String {
+    format!("[mcp.tests]\nurl = {url:?}\nheaders = {{ Authorization = \"Bearer ${{KEY}}\" }}\n")
+}
+
 async fn connected(more: &str) -> (Child, Toolbox) {
-    let (child, url) = start(&[]).await;
-    let headers = "headers = { Authorization = \"Bearer ${KEY}\" }";
-    let tools = toolbox(&format!("[mcp.tests]\nurl = {url:?}\n{headers}\n{more}\n")).await;
+    let (child, url) = start(&["--streams"]).await;
+    let tools = toolbox(&(file(&url) + more)).await;
     eventually("the server's tools", async || offered(&tools, "echo").is_some()).await;
     (child, tools)
 }
@@ -88,12 +91,45 @@ async fn a_call_that_is_dropped_is_cancelled_at_the_server() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_gone_is_told_and_its_tools_go() {
-    let (mut child, tools) = connected("").await;
+async fn a_server_that_is_gone_is_told_and_comes_back() {
+    let (mut child, url) = start(&[]).await;
+    let tools = toolbox(&file(&url)).await;
+    eventually("the server's tools", async || offered(&tools, "echo").is_some()).await;
     child.kill().await.unwrap();
     let told = failure(&tools, "echo", "{}").await;
     assert!(told.contains("could not be reached") && !told.contains("127.0.0.1"), "{told}");
     eventually("its tools go", async || tools.list().is_empty()).await;
+    let port = url.rsplit([':', '/']).nth(1).expect("a port");
+    let (_child, again) = start(&[&format!("--port={port}")]).await;
+    assert_eq!(again, url);
+    eventually("its tools come", async || offered(&tools, "echo").is_some()).await;
+    assert_eq!(call(&tools, "echo", "{}").await, (json!("{}"), false));
+}
+
+#[tokio::test]
+async fn a_server_that_was_started_again_at_once_is_used_as_before() {
+    let (mut child, url) = start(&[]).await;
+    let tools = toolbox(&file(&url)).await;
+    eventually("the server's tools", async || offered(&tools, "echo").is_some()).await;
+    child.kill().await.unwrap();
+    let port = url.rsplit([':', '/']).nth(1).expect("a port");
+    let (_child, _) = start(&[&format!("--port={port}"), "--sessions"]).await;
+    eventually("the server works", async || {
+        offered(&tools, "echo").is_some() && !call(&tools, "echo", "{}").await.1
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn tools_that_come_later_are_offered() {
+    let (_child, tools) = connected("").await;
+    assert_eq!(offered(&tools, "grown"), None);
+    // The stream by which it is told may not stand at once.
+    eventually("the new tool", async || {
+        call(&tools, "grows", "{}").await;
+        offered(&tools, "grown").is_some()
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -155,6 +155,18 @@ async fn a_server_that_floods_is_cut_off_and_started_again() {
 }
 
 #[tokio::test]
+async fn a_server_that_does_not_read_is_cut_off_and_started_again() {
+    let tools = server("").await;
+    // More than a pipe holds.
+    let much = json!({ "n": "x".repeat(1 << 20) }).to_string();
+    let (deaf, told) = tokio::join!(failure(&tools, "deaf", "{}"), failure(&tools, "echo", &much));
+    for told in [told, deaf] {
+        assert!(told.contains("did not read what was sent to it for 10s"), "{told}");
+    }
+    works_again(&tools).await;
+}
+
+#[tokio::test]
 async fn nonsense_costs_one_call() {
     let tools = server("timeout = \"400ms\"").await;
     let told = failure(&tools, "babbles", "{}").await;

@@ -3,6 +3,7 @@ then its first line of output is its URL. Nothing but Python's standard library.
 
 import json
 import os
+import queue
 import subprocess
 import sys
 import threading
@@ -10,10 +11,11 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 MODES = set(sys.argv[1:])
+PORT = next((int(mode[7:]) for mode in MODES if mode.startswith("--port=")), 0)
 OBJECT = {"type": "object", "properties": {"n": {"type": "integer"}}}
 NAMES = ["echo", "twice", "picture", "structured", "fails", "refuses", "hangs", "seen", "dies", "floods", "chatters",
          "babbles", "malformed", "grows", "environment", "spawns", "large", "asks", "html", "broken", "events",
-         "cut", "endless_events", "not.a.name"]
+         "cut", "endless_events", "deaf", "not.a.name"]
 HINTS = {"echo": {"readOnlyHint": True}, "twice": {"idempotentHint": True}, "fails": {"destructiveHint": True}}
 SECRET = os.environ.get("MCP_TEST_SECRET")
 
@@ -21,6 +23,7 @@ lock = threading.Lock()
 cancelled = []
 hanging = []
 grown = []
+streams = []
 
 
 def tools():
@@ -107,6 +110,8 @@ def on_streams():
             progress = {"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": 0, "progress": 1}}
             sys.stdout.write((json.dumps(progress) + "\n") * 20_000)
             sys.stdout.flush()
+        elif name == "deaf":
+            time.sleep(600)
         elif name == "babbles":
             print("this is\nno JSON", flush=True)
         elif name == "malformed":
@@ -125,7 +130,17 @@ class Http(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self):
-        self.reply(405, "text/plain", b"")
+        if "--streams" not in MODES:
+            return self.reply(405, "text/plain", b"")
+        told = queue.Queue()
+        streams.append(told)
+        self.events()
+        try:
+            while True:
+                self.wfile.write(f"data: {json.dumps(told.get())}\n\n".encode())
+        except OSError:
+            streams.remove(told)
+        return None
 
     def do_DELETE(self):
         self.reply(200, "text/plain", b"")
@@ -133,7 +148,7 @@ class Http(BaseHTTPRequestHandler):
     def reply(self, status, kind, body):
         self.send_response(status)
         self.send_header("Content-Type", kind)
-        self.send_header("Mcp-Session-Id", "session-1")
+        self.send_header("Mcp-Session-Id", "session-2" if "--sessions" in MODES else "session-1")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -154,6 +169,8 @@ class Http(BaseHTTPRequestHandler):
             return self.end_headers()
         if SECRET and self.headers.get("Authorization") != f"Bearer {SECRET}":
             return self.reply(401, "text/plain", b"who are you?")
+        if "--sessions" in MODES and self.headers.get("Mcp-Session-Id") == "session-1":
+            return self.reply(404, "text/plain", b"that was another one")
         if message.get("method") == "notifications/cancelled":
             cancelled.append(message["params"]["requestId"])
         if "id" not in message:
@@ -178,12 +195,12 @@ class Http(BaseHTTPRequestHandler):
                 for said in (tell, respond(message, text("streamed"))):
                     self.wfile.write(f"event: message\ndata: {json.dumps(said)}\n\n".encode())
             return None
-        said = respond(message, answer(message, lambda _: None))
+        said = respond(message, answer(message, lambda told: [stream.put(told) for stream in streams]))
         return self.reply(200, "application/json", json.dumps(said).encode())
 
 
 if "--http" in MODES:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Http)
+    server = ThreadingHTTPServer(("127.0.0.1", PORT), Http)
     server.daemon_threads = True
     print(f"http://127.0.0.1:{server.server_port}/mcp", flush=True)
     server.serve_forever()

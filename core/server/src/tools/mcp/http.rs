@@ -20,9 +20,7 @@ use sse_stream::{Sse, SseStream};
 
 use super::gate::{End, Gate};
 use crate::limits::mcp::{MESSAGE_BYTES_MAX, RESUME_DELAY_MAX};
-use crate::limits::tools::{
-    CONNECT_TIMEOUT, EXCERPT_BYTES_MAX, IDLE_CONNECTION_RETENTION, IDLE_CONNECTIONS_MAX,
-};
+use crate::limits::tools::{CONNECT_TIMEOUT, IDLE_CONNECTION_RETENTION, IDLE_CONNECTIONS_MAX};
 use crate::outbound;
 use crate::tools::output;
 use crate::tools::secrets::Headers;
@@ -149,8 +147,8 @@ impl StreamableHttpClient for HttpClient {
             }
             Ok(message) if status.is_success() => Ok(StreamableHttpPostResponse::Json(message, new_session)),
             Err(error) if status.is_success() => {
-                let said = output::excerpt(&String::from_utf8_lossy(&body), EXCERPT_BYTES_MAX);
-                let fault = HttpFault::Malformed(format!("{error}: {said}"));
+                // What it said instead may hold what it was sent.
+                let fault = HttpFault::Malformed(error.to_string());
                 Err(StreamableHttpError::Client(fault))
             }
             _ => Err(StreamableHttpError::Client(HttpFault::Status(status))),

@@ -74,8 +74,8 @@ impl Link {
         }
     }
 
-    /// The tools that are offered.
-    pub(super) async fn tools(&self) -> Result<Vec<ServerTool>, String> {
+    /// The tools that are offered. What is wrong with the list is told when it comes for the first time.
+    pub(super) async fn tools(&self, is_first: bool) -> Result<Vec<ServerTool>, String> {
         let listed = timeout(LIST_TIMEOUT, self.listed()).await;
         let listed = listed.map_err(|_| format!("no list came within {LIST_TIMEOUT:?}"))?;
         let server = &*self.entry.name;
@@ -87,18 +87,21 @@ impl Link {
                 continue;
             }
             if !is_name(&tool.name) || tools.iter().any(|taken| *taken.tool.name == *tool.name) {
-                let tool = output::excerpt(&tool.name, CAUSE_BYTES_MAX);
-                tracing::warn!(
-                    server,
-                    tool,
-                    "a tool is left out: its name is not one that models take, or stands twice"
-                );
+                if is_first {
+                    let tool = output::excerpt(&tool.name, CAUSE_BYTES_MAX);
+                    tracing::warn!(
+                        server,
+                        tool,
+                        "a tool is left out: its name is not one that models take, or stands twice"
+                    );
+                }
                 continue;
             }
             tools.push(self.tool(&tool));
         }
         if let Some(missing) =
             self.entry.allow.as_ref().map(|allow| allow.difference(&seen).collect::<Vec<_>>())
+            && is_first
             && !missing.is_empty()
         {
             tracing::warn!(server, ?missing, "the file of tools allows what this MCP server does not have");

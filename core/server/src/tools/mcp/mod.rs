@@ -177,7 +177,7 @@ impl Keeper {
         let mut connection = Connection { link, program, cancel: Some(cancel), waiter };
         let tools = tokio::select! {
             biased;
-            tools = connection.link.tools() => tools.map_err(ConnectError::List)?,
+            tools = connection.link.tools(true) => tools.map_err(ConnectError::List)?,
             end = ended(&gate, &mut connection.program) => return Err(ConnectError::Ended(end)),
         };
         tracing::info!(server = %self.entry.name, tools = tools.len(), "an MCP server is connected");
@@ -205,7 +205,7 @@ impl Keeper {
     async fn keep_listed(&self, connection: &Connection) -> End {
         loop {
             connection.link.changed.notified().await;
-            match connection.link.tools().await {
+            match connection.link.tools(false).await {
                 Ok(tools) => {
                     tracing::info!(server = %self.entry.name, tools = tools.len(), "an MCP server's tools were listed again");
                     self.shelf.put(self.place, tools, Some(Carrier::Mcp(connection.link.clone())));
