@@ -81,6 +81,11 @@ impl Gate {
         });
     }
 
+    /// Why it has ended, if it has.
+    pub(super) fn end(&self) -> Option<End> {
+        self.end.borrow().clone()
+    }
+
     pub(super) async fn ended(&self) -> End {
         let mut end = self.end.subscribe();
         let ended = end.wait_for(Option::is_some).await;

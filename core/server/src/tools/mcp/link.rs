@@ -57,7 +57,11 @@ impl Link {
                 failed(lost(name, &end.unwrap_or(End::Closed)))
             }
             Ok(Err(error)) => {
-                if matches!(error, ServiceError::TransportSend(_)) {
+                let is_unsent = matches!(error, ServiceError::TransportSend(_));
+                if let Some(end) = self.gate.end().filter(|_| is_unsent) {
+                    return failed(lost(name, &end));
+                }
+                if is_unsent {
                     // It may have been started again, with other tools.
                     self.changed.notify_one();
                 }
