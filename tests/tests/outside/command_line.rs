@@ -28,6 +28,7 @@ async fn what_makes_no_sense_ends_with_64_and_a_line_that_names_it() {
     let unknown_key = scratch.file("unknown.toml", "lissten = \"127.0.0.1:0\"\n");
     let short_secret = scratch.file("short", "abc");
     let no_tokens = scratch.file("auth.toml", "hush = 3\n");
+    let no_tool = scratch.file("no_tool.toml", "[[tools]]\nname = \"a b\"\nrun = \"http\"\n");
     let cases: &[(&[&str], &str)] = &[
         (&["--nonsense"], "--nonsense"),
         (&["--workers", "many"], "--workers"),
@@ -41,6 +42,10 @@ async fn what_makes_no_sense_ends_with_64_and_a_line_that_names_it() {
         (&["--config", &unknown_key], "lissten"),
         (&["--peer-secret-file", &short_secret], "--peer-secret-file"),
         (&["--auth-file", &no_tokens], "--auth-file"),
+        (&["--tools", &no_tool], "[[tools]] \"a b\": name: expected"),
+        (&["--tool-timeout", "15"], "--tool-timeout"),
+        (&["--tool-result-bytes-max", "1GiB"], "--tool-result-bytes-max"),
+        (&["--tool-steps-max", "0"], "--tool-steps-max"),
         (&["--listen", "0.0.0.0:0"], "--auth-file"),
         (&["--listen", "nowhere"], "--listen"),
         (&["--replica", "two words"], "--replica"),
@@ -78,8 +83,12 @@ async fn what_is_not_there_ends_with_1_and_a_line_that_names_it() {
         1,
         "no_such_database",
     );
+    let tool = "[[tools]]\nname = \"a\"\nrun = \"http\"\nurl = \"https://a.example/${NO_SUCH_VARIABLE}\"\n";
+    let keyless = scratch.file("tools.toml", tool);
     for (flag, value, said) in [
         ("--config", "/no/such/file", "--config"),
+        ("--tools", "/no/such/file", "--tools /no/such/file"),
+        ("--tools", &keyless, "NO_SUCH_VARIABLE"),
         ("--peer-secret-file", "/no/such/file", "/no/such/file"),
         ("--auth-file", "/no/such/file", "/no/such/file"),
         ("--database", "sqlite:/no/such/directory/x.db", "--database"),

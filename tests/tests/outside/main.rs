@@ -33,4 +33,5 @@ mod stories;
 mod tapes;
 mod terminals;
 mod tokens;
+mod tools;
 mod upgrades;

@@ -4,6 +4,7 @@ then its first line of output is its URL. Nothing but Python's standard library.
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 MODES = set(sys.argv[1:])
 PORT = next((int(mode[7:]) for mode in MODES if mode.startswith("--port=")), 0)
+PATHS = [mode[6:] for mode in MODES if mode.startswith("--pid=")]
 OBJECT = {"type": "object", "properties": {"n": {"type": "integer"}}}
 NAMES = ["echo", "twice", "picture", "structured", "fails", "refuses", "hangs", "seen", "dies", "floods", "chatters",
          "babbles", "malformed", "grows", "environment", "spawns", "large", "asks", "html", "broken", "events",
@@ -94,6 +96,12 @@ def on_streams():
     print("begins", file=sys.stderr, flush=True)
     if "--exits" in MODES:
         sys.exit(3)
+    if "--stubborn" in MODES:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for path in PATHS:
+        with open(path + ".part", "w") as file:
+            file.write(str(os.getpid()))
+        os.rename(path + ".part", path)
     for line in sys.stdin:
         message = json.loads(line)
         if message.get("method") == "notifications/cancelled":
@@ -120,6 +128,8 @@ def on_streams():
             result = answer(message, tell)
             if result is not None or name == "refuses":
                 tell(respond(message, result))
+    if "--stubborn" in MODES:
+        time.sleep(600)
 
 
 class Http(BaseHTTPRequestHandler):
