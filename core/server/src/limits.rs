@@ -300,6 +300,8 @@ pub mod mcp {
     /// Messages of a server within a window.
     pub const MESSAGES_MAX: u32 = 10_000;
     pub const MESSAGES_WINDOW: Duration = Duration::from_secs(10);
+    /// Calls of one server at once over HTTP. What is more waits, within its time.
+    pub const CALLS_MAX: usize = 1024;
     /// How long a server may take to read what is written to it.
     pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
     /// How long the output of a server that has ended is waited for.

@@ -3,6 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use futures::future::join_all;
 use mainstem_programs::PYTHON;
 use mainstem_runtime::ports::Tools;
 use serde_json::{Value, json};
@@ -73,21 +74,38 @@ async fn an_event_without_end_cuts_the_server_off_and_it_is_connected_again() {
     .await;
 }
 
+async fn seen(tools: &Toolbox) -> Value {
+    let (Value::String(seen), false) = call(tools, "seen", "{}").await else {
+        panic!("it tells what it saw")
+    };
+    serde_json::from_str(&seen).unwrap()
+}
+
 #[tokio::test]
 async fn a_call_that_is_dropped_is_cancelled_at_the_server() {
     let (_child, tools) = connected("").await;
     let running = tokio::spawn(tools.call(call_of("hangs", "{}")));
-    let seen = async || {
-        let (Value::String(seen), false) = call(&tools, "seen", "{}").await else { panic!("it tells") };
-        serde_json::from_str::<Value>(&seen).unwrap()
-    };
-    eventually("the call hangs", async || seen().await["hanging"].as_array().unwrap().len() == 1).await;
+    eventually("the call hangs", async || seen(&tools).await["hanging"].as_array().unwrap().len() == 1).await;
     running.abort();
     eventually("the server is told", async || {
-        let seen = seen().await;
+        let seen = seen(&tools).await;
         seen["cancelled"] == seen["hanging"]
     })
     .await;
+}
+
+#[tokio::test]
+async fn many_calls_that_hang_hold_up_no_other() {
+    let (_child, tools) = connected("timeout = \"10s\"").await;
+    let hanging = join_all((0..40).map(|_| failure(&tools, "hangs", "{}")));
+    let other = async {
+        eventually("all hang", async || seen(&tools).await["hanging"].as_array().unwrap().len() == 40).await;
+        call(&tools, "echo", "{}").await
+    };
+    tokio::select! {
+        other = other => assert_eq!(other, (json!("{}"), false)),
+        told = hanging => panic!("expected an answer before the others give up: {told:?}"),
+    }
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use rmcp::transport::streamable_http_client::{
 use sse_stream::{Sse, SseStream};
 
 use super::gate::{End, Gate};
-use crate::limits::mcp::{MESSAGE_BYTES_MAX, RESUME_DELAY_MAX};
+use crate::limits::mcp::{CALLS_MAX, MESSAGE_BYTES_MAX, RESUME_DELAY_MAX};
 use crate::limits::tools::{CONNECT_TIMEOUT, IDLE_CONNECTION_RETENTION, IDLE_CONNECTIONS_MAX};
 use crate::outbound;
 use crate::tools::output;
@@ -68,7 +68,8 @@ pub(super) fn transport(
         .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
         .pool_idle_timeout(IDLE_CONNECTION_RETENTION)
         .build()?;
-    let mut config = StreamableHttpClientTransportConfig::with_uri(url.as_str());
+    let config = StreamableHttpClientTransportConfig::with_uri(url.as_str());
+    let mut config = config.max_concurrent_requests(CALLS_MAX);
     let mut backoff = ExponentialBackoff::default();
     backoff.max_delay = Some(RESUME_DELAY_MAX);
     config.retry_config = Arc::new(backoff);
