@@ -282,8 +282,8 @@ pub mod mcp {
     /// From the start of a server until its tools are known. Those that are installed when they are started take
     /// long.
     pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
-    /// How long a server may take to list its tools again.
-    pub const LIST_TIMEOUT: Duration = Duration::from_secs(15);
+    /// How long a server may take to list its tools.
+    pub const LIST_TIMEOUT: Duration = Duration::from_secs(10);
     /// Between two times that a server's tools are listed, at the least.
     pub const LIST_INTERVAL: Duration = Duration::from_secs(1);
     /// Pages, tools, and bytes of one server's list.

@@ -188,6 +188,14 @@ async fn tools_that_come_later_are_offered() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_busy_with_a_call_may_list_its_tools_later() {
+    let tools = server("").await;
+    // Longer than it is waited for a list.
+    assert_eq!(call(&tools, "grows", r#"{"n":12}"#).await, (json!("done"), false));
+    eventually("the new tool", async || offered(&tools, "grown").is_some()).await;
+}
+
+#[tokio::test]
 async fn a_program_gets_what_the_file_gives_it_and_nothing_secret() {
     let tools = server("env = { GIVEN = \"${KEY}\" }").await;
     let (Value::String(environment), false) = call(&tools, "environment", "{}").await else {

@@ -65,6 +65,8 @@ def answer(message, tell):
     if name == "grows":
         grown.append("grown")
         tell({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
+        time.sleep(arguments.get("n", 0))
+        tell({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
         return text("done")
     if name == "environment":
         return text(json.dumps(dict(os.environ)))

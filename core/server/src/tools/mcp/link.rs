@@ -31,6 +31,15 @@ pub(in crate::tools) struct Link {
     pub(super) result_bytes_max: usize,
 }
 
+/// Why there is no list.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ListError {
+    #[error("none came within {LIST_TIMEOUT:?}")]
+    TimedOut,
+    #[error("{0}")]
+    Failed(String),
+}
+
 impl Link {
     /// Carries out a call. Dropping the future tells the server that nobody waits.
     pub(in crate::tools) async fn call(self: Arc<Self>, call: ToolCall) -> ToolOutput {
@@ -79,13 +88,13 @@ impl Link {
     }
 
     /// The tools that are offered. What is wrong with the list is told when it comes for the first time.
-    pub(super) async fn tools(&self, is_first: bool) -> Result<Vec<ServerTool>, String> {
+    pub(super) async fn tools(&self, is_first: bool) -> Result<Vec<ServerTool>, ListError> {
         let listed = timeout(LIST_TIMEOUT, self.listed()).await;
-        let listed = listed.map_err(|_| format!("no list came within {LIST_TIMEOUT:?}"))?;
+        let listed = listed.map_err(|_| ListError::TimedOut)?;
         let server = &*self.entry.name;
         let mut tools: Vec<ServerTool> = vec![];
         let mut seen = BTreeSet::new();
-        for tool in listed.map_err(|error| told(&error))? {
+        for tool in listed.map_err(|error| ListError::Failed(told(&error)))? {
             seen.insert(tool.name.to_string());
             if self.entry.allow.as_ref().is_some_and(|allow| !allow.contains(&*tool.name)) {
                 continue;

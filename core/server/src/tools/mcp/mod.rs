@@ -27,6 +27,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use self::gate::{End, Gate};
 pub(super) use self::link::Link;
+use self::link::ListError;
 use self::stdio::Program;
 use super::file::{McpEntry, Reached};
 use super::output;
@@ -60,7 +61,7 @@ enum ConnectError {
     #[error("the protocol could not be agreed on: {0}")]
     Initialize(String),
     #[error("it does not list its tools: {0}")]
-    List(String),
+    List(ListError),
 }
 
 /// A server that has told its tools.
@@ -210,7 +211,12 @@ impl Keeper {
                     tracing::info!(server = %self.entry.name, tools = tools.len(), "an MCP server's tools were listed again");
                     self.shelf.put(self.place, tools, Some(Carrier::Mcp(connection.link.clone())));
                 }
-                Err(why) => return End::Unlisted(why),
+                // It may do one thing at a time, and have a call.
+                Err(error @ ListError::TimedOut) => {
+                    tracing::warn!(server = %self.entry.name, %error, "an MCP server's tools cannot be listed again: they stay as they were");
+                    connection.link.changed.notify_one();
+                }
+                Err(ListError::Failed(why)) => return End::Unlisted(why),
             }
             sleep(LIST_INTERVAL).await;
         }
