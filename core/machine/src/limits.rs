@@ -36,6 +36,10 @@ pub const HUB_RETENTION: Duration = Duration::from_secs(15);
 pub const MEMBER_DEPTH_MAX: usize = 100;
 /// What a message may have besides its text, if its text may have less.
 pub const CONTENT_REST_BYTES_MIN: usize = 64 * 1024;
+/// Parts of one content that a user sends.
+pub const CONTENT_PARTS_MAX: usize = 256;
+/// Of a file's media type.
+pub const MEDIA_TYPE_BYTES_MAX: usize = 255;
 /// Of an unknown name, what an error repeats.
 pub const NAME_TOLD_CHARS_MAX: usize = 32;
 /// Viewers of one chat at one replica.

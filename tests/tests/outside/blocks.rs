@@ -2,6 +2,7 @@
 
 use mainstem_tests::cluster::Cluster;
 use mainstem_tests::viewer::{Kind, Viewer};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 /// Four parts of text, of which two are reasoning, and two calls of three parts each.
@@ -81,4 +82,31 @@ async fn a_stream_resumes_in_the_middle_of_a_block_on_another_replica() {
     viewer.finish(&c).await;
     let (content, _) = kept(&c, &chat).await;
     assert_eq!(content.as_array().map(Vec::len), Some(4), "S4: {content}");
+}
+
+#[tokio::test]
+async fn what_users_send_beside_text_is_kept_byte_for_byte_and_shown_as_it_is_kept() {
+    let cluster = Cluster::with_one_worker().await;
+    let [a, b] = [0, 1].map(|i| cluster.replicas[i].client());
+    let content = concat!(
+        r#"[{"type":"text","text":"/demo parts=1"},{"type":"file","media_type":"text/plain","data":"aGk=","n":1.50},"#,
+        r#"{"type":"data","name":"place","data":{"at":[1e2,null]},"id":"p"}]"#
+    );
+    let sent = a
+        .ask(a.request(Method::POST, "/v1/chats").body(format!(r#"{{"content":{content}}}"#)))
+        .await
+        .expect(201);
+    let chat = sent.body["id"].as_str().expect("an id").to_owned();
+    let mut viewer = Viewer::open(&b, &chat, Kind::WebSocket).await;
+    viewer.until_idle().await;
+    viewer.finish(&a).await;
+    let page = b.get(&format!("/v1/chats/{chat}/messages")).await.expect(200).text;
+    assert!(page.contains(content), "{page}");
+    for refused in [
+        json!([{"type": "file", "media_type": "image/png"}]),
+        json!([{"type": "tool_result", "tool_call_id": "c", "content": "x"}]),
+        json!(vec![json!({"type": "text", "text": "x"}); 257]),
+    ] {
+        a.post("/v1/chats", json!({"content": refused})).await.expect_problem(400, "malformed");
+    }
 }
