@@ -238,6 +238,13 @@ pub mod model {
     pub const SILENT_ATTEMPTS_MAX: u64 = 2;
     /// Of the address that a redirect names.
     pub const ORIGIN_BYTES_MAX: usize = 80;
+    /// Calls of one answer.
+    pub const CALLS_MAX: usize = 256;
+    /// Of a call's id, and of a tool's name.
+    pub const CALL_NAME_BYTES_MAX: usize = 1024;
+    /// Of one answer, what waits until a call before it is whole, and what a block that waits costs besides its text.
+    pub const HELD_BYTES_MAX: usize = 8 << 20;
+    pub const HELD_BLOCK_BYTES: usize = 64;
 }
 
 /// Tools that the server carries out.

@@ -179,17 +179,7 @@ async fn an_answer_that_did_not_end_well_is_tried_again() {
 async fn what_will_not_change_fails_at_once_and_says_why() {
     let stop = |reason: &str| chunk("", reason.into());
     let quota = json!({"error": {"type": "insufficient_quota", "code": "insufficient_quota"}}).to_string();
-    let tools =
-        json!({"tool_calls": [{"index": 0, "id": "c", "function": {"name": "f", "arguments": "{}"}}]});
-    let thinks = json!({"reasoning": "hm"});
     let rows: Vec<(&'static str, Reply, &str)> = vec![
-        ("tools", stream(&[with_delta(tools, Value::Null), stop("tool_calls")]), "tools_unavailable"),
-        (
-            "old tools",
-            stream(&[with_delta(json!({"function_call": {"name": "f"}}), "function_call".into())]),
-            "tools_unavailable",
-        ),
-        ("thought", stream(&[with_delta(thinks, Value::Null), stop("stop")]), "answer_empty"),
         ("filtered", stream(&[stop("content_filter")]), "content_filtered"),
         (
             "quota",

@@ -4,11 +4,13 @@
 //! runner.
 
 mod answer;
+mod blocks;
 mod fault;
 mod patience;
 mod report;
 mod wire;
 
+use std::collections::{HashSet, VecDeque};
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -182,7 +184,13 @@ impl OpenAi {
 impl Generator for OpenAi {
     fn start(&self, conversation: Conversation) -> Generation {
         let (chat, episode) = (conversation.chat, conversation.episode);
-        let run = Run { shared: self.shared.clone(), chat, episode, phase: Phase::Asking(conversation) };
+        let run = Run {
+            shared: self.shared.clone(),
+            chat,
+            episode,
+            ready: VecDeque::new(),
+            phase: Phase::Asking(conversation),
+        };
         stream::unfold(run, |mut run| async move { run.next().await.map(|generated| (generated, run)) })
             .fuse()
             .boxed()
@@ -194,6 +202,8 @@ struct Run {
     shared: Arc<Shared>,
     chat: ChatId,
     episode: Episode,
+    /// What is to be told next: an event may say many things.
+    ready: VecDeque<Generated>,
     phase: Phase,
 }
 
@@ -214,51 +224,54 @@ struct Answering {
 impl Run {
     async fn next(&mut self) -> Option<Generated> {
         loop {
-            match self.step().await {
-                Ok(None) => {}
-                Ok(Some(generated)) => return Some(generated),
-                Err(fault) => return Some(self.fail(fault)),
+            if let Some(generated) = self.ready.pop_front() {
+                return Some(generated);
             }
             if matches!(self.phase, Phase::Ended) {
                 return None;
+            }
+            match self.step().await {
+                Ok(parts) => self.ready.extend(parts),
+                Err(fault) => return Some(self.fail(fault)),
             }
         }
     }
 
     /// Takes the run one phase or one event further. After an error it has ended.
-    async fn step(&mut self) -> Result<Option<Generated>, Fault> {
+    async fn step(&mut self) -> Result<Vec<Generated>, Fault> {
         match std::mem::replace(&mut self.phase, Phase::Ended) {
             Phase::Asking(conversation) => {
                 let patience = self.shared.patience();
                 let asked = timeout_at(patience.deadline(), self.shared.ask(&conversation)).await;
                 let response = asked.map_err(|_| patience.fault())??;
                 let sse = SseDecoder::lenient(self.shared.event_bytes_max, wire::is_whole);
-                let answering = Answering { response, sse, answer: Answer::default(), patience };
+                let answer = Answer::new(self.episode, HashSet::new());
+                let answering = Answering { response, sse, answer, patience };
                 self.phase = Phase::Answering(answering.into());
-                Ok(None)
+                Ok(vec![])
             }
             Phase::Answering(mut answering) => {
                 let Some(event) = answering.next_event().await? else {
-                    return Ok(Some(Generated::Done(answering.answer.end(false)?)));
+                    return answering.answer.end(false);
                 };
                 match wire::read(&event)? {
                     Said::Done => {
-                        let completion = answering.answer.end(true)?;
+                        let last = answering.answer.end(true)?;
                         answering.let_end().await;
-                        Ok(Some(Generated::Done(completion)))
+                        Ok(last)
                     }
                     Said::Piece(piece) => {
                         let has_progress = piece.says();
-                        let text = answering.answer.take(piece);
+                        let gain = answering.answer.take(piece)?;
                         if has_progress {
-                            answering.patience.progressed(Instant::now(), !text.is_empty());
+                            answering.patience.progressed(Instant::now(), gain.has_text);
                         }
                         self.phase = Phase::Answering(answering);
-                        Ok(Some(text).filter(|text| !text.is_empty()).map(Generated::text))
+                        Ok(gain.parts)
                     }
                 }
             }
-            Phase::Ended => Ok(None),
+            Phase::Ended => Ok(vec![]),
         }
     }
 

@@ -298,8 +298,9 @@ async fn a_model_that_thinks_between_parts_and_gives_signs_of_life_is_waited_for
 
 #[tokio::test]
 async fn what_comes_without_a_word_has_a_maximum() {
-    let thought = "data: {\"choices\":[{\"delta\":{\"reasoning_content\":\"hm\"}}]}\n\n".repeat(1000);
-    for endless in [thought, delta("").repeat(1000), ": hm\n\n".repeat(10_000)] {
+    // Parts are bounded by who keeps them.
+    let nothing = "data: {\"choices\":[{\"delta\":{\"reasoning_content\":\"\"}}]}\n\n".repeat(1000);
+    for endless in [nothing, delta("").repeat(1000), ": hm\n\n".repeat(10_000)] {
         let begin = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
         let endless = Act::Repeat(endless.into(), Duration::ZERO);
         let mut provider =

@@ -1,5 +1,6 @@
 //! The generator for OpenAI-compatible models, against a real server that misbehaves.
 
+mod calls;
 mod endings;
 mod faults;
 mod provider;
@@ -42,7 +43,7 @@ fn conversation() -> Conversation {
         model: None,
         episode: Episode { history_version: Version(1), attempt: 1 },
         instructions: None,
-        tools: Arc::default(),
+        tools: [].into(),
         messages: [
             (Role::System, "be brief"),
             (Role::User, "hi"),

@@ -24,10 +24,8 @@ pub(super) enum Fault {
     UnknownReason,
     /// The answer ended, and nothing was said in it.
     Nothing,
-    /// The answer is a call of tools.
-    ToolsOnly,
-    /// The answer is reasoning.
-    ReasoningOnly,
+    /// More of the answer waits for what is before it than is held.
+    HeldTooMuch,
     /// The answer is no stream of Chat Completions chunks.
     NotEvents,
     /// The provider is elsewhere: at this scheme, host and port, if it names one.
@@ -60,7 +58,7 @@ impl Fault {
     pub(super) fn is_retryable(&self, attempt: u64) -> bool {
         match self {
             // The same bytes would come out the same.
-            Self::NotEvents | Self::TooLong | Self::ToolsOnly | Self::ReasoningOnly => false,
+            Self::NotEvents | Self::TooLong | Self::HeldTooMuch => false,
             Self::Silent | Self::Wordless => attempt < SILENT_ATTEMPTS_MAX,
             _ => matches!(self.blame(), Blame::Provider | Blame::Rate),
         }
@@ -70,9 +68,8 @@ impl Fault {
     pub(super) fn code(&self) -> &'static str {
         match self {
             Self::NotEvents | Self::Garbage | Self::UnknownReason => "provider_protocol",
-            Self::TooLong => "answer_too_large",
-            Self::Nothing | Self::ReasoningOnly => "answer_empty",
-            Self::ToolsOnly => "tools_unavailable",
+            Self::TooLong | Self::HeldTooMuch => "answer_too_large",
+            Self::Nothing => "answer_empty",
             Self::Silent | Self::Wordless => "provider_timeout",
             _ => match self.blame() {
                 Blame::Provider => "provider_unavailable",
@@ -96,8 +93,7 @@ impl Fault {
                 "expected stop, length, tool_calls or function_call as finish reason, came another".into()
             }
             Self::Nothing => "the model's answer ended without a word".into(),
-            Self::ToolsOnly => "the model asked for tools, and this chat has none".into(),
-            Self::ReasoningOnly => "the model reasoned and then ended without an answer".into(),
+            Self::HeldTooMuch => "the model called more tools at once than are taken".into(),
             Self::NotEvents => "expected an event stream from the provider, came something else".into(),
             Self::Redirected(None) => "the provider redirects to somewhere else".into(),
             Self::Redirected(Some(origin)) => {
@@ -119,9 +115,7 @@ impl Fault {
         };
         let advice = match self {
             Self::NotEvents | Self::Redirected(_) => "check the base URL",
-            Self::TooLong => "ask for less at once",
-            Self::ToolsOnly => "tell it to answer in words",
-            Self::ReasoningOnly => "give the model more tokens for its answer, or ask for less",
+            Self::TooLong | Self::HeldTooMuch => "ask for less at once",
             _ => match self.blame() {
                 Blame::Provider | Blame::Rate => "try again later",
                 Blame::Quota => "check the account's plan and billing",
@@ -161,7 +155,7 @@ mod tests {
         for fault in [Fault::Silent, Fault::Wordless] {
             assert!(fault.is_retryable(1) && !fault.is_retryable(2), "{fault:?}");
         }
-        for fault in [Fault::TooLong, Fault::ToolsOnly, Fault::ReasoningOnly, Fault::NotEvents] {
+        for fault in [Fault::TooLong, Fault::HeldTooMuch, Fault::NotEvents] {
             assert!(!fault.is_retryable(1), "{fault:?}");
         }
         for fault in [Fault::CutShort, Fault::UnknownReason, Fault::Nothing, Fault::Garbage] {

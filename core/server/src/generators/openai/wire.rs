@@ -1,4 +1,4 @@
-//! The part of the Chat Completions protocol that is spoken here: text, in one choice, streamed
+//! The part of the Chat Completions protocol that is spoken here: one choice, streamed
 //! (<https://platform.openai.com/docs/api-reference/chat-streaming>). A member that cannot be read is passed
 //! over, and the rest of its event counts.
 
@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use mainstem_machine::{Role, Usage};
 use mainstem_runtime::ports::Conversation;
 
+use super::blocks::{Bit, CallBit};
 use super::fault::Fault;
 use super::report::Report;
 use crate::limits::model::{ERROR_BYTES_MAX, TOKENS_MAX};
@@ -76,10 +77,8 @@ pub(super) enum Reason {
 /// What one chunk says.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Piece {
-    /// May be empty.
-    pub(super) text: String,
-    pub(super) reasons: bool,
-    pub(super) asks_tools: bool,
+    /// In their order; none says nothing.
+    pub(super) bits: Vec<Bit>,
     pub(super) reason: Option<Reason>,
     pub(super) usage: Option<Usage>,
 }
@@ -167,6 +166,30 @@ struct Part<'a> {
     text: Option<&'a RawValue>,
     #[serde(borrow)]
     refusal: Option<&'a RawValue>,
+    #[serde(borrow)]
+    thinking: Option<&'a RawValue>,
+    #[serde(borrow)]
+    reasoning: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ToolCall<'a> {
+    #[serde(borrow)]
+    index: Option<&'a RawValue>,
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    function: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Function<'a> {
+    #[serde(borrow)]
+    name: Option<&'a RawValue>,
+    #[serde(borrow)]
+    arguments: Option<&'a RawValue>,
 }
 
 /// Reads one event.
@@ -233,16 +256,21 @@ impl<'a> Chunk<'a> {
         let delta: Delta<'a> = members(choice.delta)?.unwrap_or_default();
         let mut piece = Piece {
             reason: string(choice.finish_reason).and_then(|word| Reason::of(&word)),
-            reasons: [delta.reasoning, delta.reasoning_content].into_iter().any(is_there),
             usage: self.usage.and_then(parse).map(|told: TokensUsed| Usage {
                 input_tokens: told.prompt_tokens.min(TOKENS_MAX),
                 output_tokens: told.completion_tokens.min(TOKENS_MAX),
             }),
-            asks_tools: [delta.tool_calls, delta.function_call].into_iter().any(is_there),
             ..Piece::default()
         };
+        // Some say the same under both names.
+        let thoughts = [delta.reasoning_content, delta.reasoning].into_iter().filter_map(string);
+        piece.reason_with(thoughts.into_iter().find(|thought| !thought.is_empty()).unwrap_or_default());
         piece.add_content(delta.content)?;
-        piece.text += &string(delta.refusal).unwrap_or_default();
+        piece.say(string(delta.refusal).unwrap_or_default());
+        try_each(delta.tool_calls, |call| piece.add_call(call))?;
+        if let Some(function) = members::<Function<'_>>(delta.function_call)? {
+            piece.call(CallBit::default(), function);
+        }
         Ok(piece)
     }
 }
@@ -265,38 +293,76 @@ impl Reason {
 impl Piece {
     /// Whether the model says, reasons or asks for anything in it.
     pub(super) fn says(&self) -> bool {
-        !self.text.is_empty() || self.reasons || self.asks_tools
+        !self.bits.is_empty()
     }
 
-    /// A content is a string, or a list of parts: text counts, what else it may hold is the model's thinking.
+    fn say(&mut self, text: Cow<'_, str>) {
+        if !text.is_empty() {
+            self.bits.push(Bit::Text(text.into()));
+        }
+    }
+
+    fn reason_with(&mut self, text: Cow<'_, str>) {
+        if !text.is_empty() {
+            self.bits.push(Bit::Reasoning(text.into()));
+        }
+    }
+
+    /// A content is a string, or a list of parts: text counts, and the model's thinking.
     fn add_content(&mut self, content: Option<&RawValue>) -> Result<(), Fault> {
-        let Some(content) = content else { return Ok(()) };
-        match content.get().as_bytes().first() {
-            Some(b'[') => {
-                let mut added = Ok(());
-                each(content, |part| added = self.add_part(part).and(std::mem::replace(&mut added, Ok(()))));
-                added
-            }
-            Some(b'{') => self.add_part(content),
+        match content.and_then(|content| content.get().as_bytes().first()) {
+            Some(b'[') => try_each(content, |part| self.add_part(part)),
+            Some(b'{') => self.add_part(content.expect("it has a first byte")),
             _ => {
-                self.text += &string(Some(content)).unwrap_or_default();
+                self.say(string(content).unwrap_or_default());
                 Ok(())
             }
         }
     }
 
     fn add_part(&mut self, part: &RawValue) -> Result<(), Fault> {
-        let Some(Part { r#type, text, refusal }) = members(Some(part))? else {
-            self.text += &string(Some(part)).unwrap_or_default();
+        let Some(Part { r#type, text, refusal, thinking, reasoning }) = members(Some(part))? else {
+            self.say(string(Some(part)).unwrap_or_default());
             return Ok(());
         };
         match string(r#type).as_deref() {
-            None | Some("text" | "output_text") => self.text += &string(text).unwrap_or_default(),
-            Some("refusal") => self.text += &string(refusal.or(text)).unwrap_or_default(),
-            Some("thinking" | "reasoning") => self.reasons = true,
+            None | Some("text" | "output_text") => self.say(string(text).unwrap_or_default()),
+            Some("refusal") => self.say(string(refusal.or(text)).unwrap_or_default()),
+            Some("thinking" | "reasoning") => {
+                let thought = thinking.or(reasoning).or(text);
+                self.reason_with(string(thought).unwrap_or_default());
+                // Or in parts of its own.
+                try_each(thought, |part| {
+                    let part = members::<Part<'_>>(Some(part))?.unwrap_or_default();
+                    self.reason_with(string(part.text).unwrap_or_default());
+                    Ok(())
+                })?;
+            }
             Some(_) => {}
         }
         Ok(())
+    }
+
+    fn add_call(&mut self, call: &RawValue) -> Result<(), Fault> {
+        let Some(call) = members::<ToolCall<'_>>(Some(call))? else { return Ok(()) };
+        let index = call.index.and_then(|index| serde_json::from_str(index.get()).ok());
+        let id = string(call.id).unwrap_or_default().into();
+        let function = members(call.function)?.unwrap_or_default();
+        self.call(CallBit { index, id, ..CallBit::default() }, function);
+        Ok(())
+    }
+
+    fn call(&mut self, call: CallBit, function: Function<'_>) {
+        let name = string(function.name).unwrap_or_default().into();
+        // Some give the object itself.
+        let arguments = match function.arguments {
+            Some(object) if object.get().starts_with('{') => object.get().into(),
+            arguments => string(arguments).unwrap_or_default().into(),
+        };
+        let call = CallBit { name, arguments, ..call };
+        if [&call.id, &call.name, &call.arguments].into_iter().any(|said| !said.is_empty()) {
+            self.bits.push(Bit::Call(call));
+        }
     }
 }
 
@@ -344,6 +410,22 @@ impl<'de> Deserialize<'de> for Lossy {
     }
 }
 
+/// Does something with each item of an array that may be there, until it fails.
+fn try_each<'a>(
+    array: Option<&'a RawValue>,
+    mut act: impl FnMut(&'a RawValue) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let mut done = Ok(());
+    if let Some(array) = array {
+        each(array, |item| {
+            if done.is_ok() {
+                done = act(item);
+            }
+        });
+    }
+    done
+}
+
 /// Does something with each item of an array; with none of what is no array.
 fn each<'a>(array: &'a RawValue, act: impl FnMut(&'a RawValue)) {
     struct Items<F>(F);
@@ -380,36 +462,62 @@ mod tests {
         }
     }
 
+    /// Texts, and thoughts in brackets.
+    fn said(piece: &Piece) -> String {
+        let told = piece.bits.iter().map(|bit| match bit {
+            Bit::Text(text) => text.clone(),
+            Bit::Reasoning(text) => format!("({text})"),
+            Bit::Call(call) => format!("{call:?}"),
+        });
+        told.collect()
+    }
+
     #[test]
     fn content_is_a_string_or_a_list_of_parts() {
-        for (content, text, reasons) in [
-            (r#""x""#, "x", false),
-            (r#"[{"type":"text","text":"a"},{"type":"text","text":"b"}]"#, "ab", false),
+        for (content, wanted) in [
+            (r#""x""#, "x"),
+            (r#"[{"type":"text","text":"a"},{"type":"text","text":"b"}]"#, "ab"),
             (
                 r#"[{"type":"thinking","thinking":[{"type":"text","text":"hm"}]},{"type":"text","text":"b"}]"#,
-                "b",
-                true,
+                "(hm)b",
             ),
-            (r#"[{"type":"refusal","refusal":"no"}]"#, "no", false),
-            (r#"["a",{"text":"b"},7,null,{"type":"image_url"}]"#, "ab", false),
-            (r#"{"type":"text","text":"a"}"#, "a", false),
-            (r#""a\ud83d""#, "a\u{fffd}\u{fffd}\u{fffd}", false),
-            ("null", "", false),
-            ("7", "", false),
+            (r#"[{"type":"thinking","thinking":"a"},{"type":"reasoning","text":"b"}]"#, "(a)(b)"),
+            (r#"[{"type":"refusal","refusal":"no"}]"#, "no"),
+            (r#"["a",{"text":"b"},7,null,{"type":"image_url"}]"#, "ab"),
+            (r#"{"type":"text","text":"a"}"#, "a"),
+            (r#""a\ud83d""#, "a\u{fffd}\u{fffd}\u{fffd}"),
+            ("null", ""),
+            ("7", ""),
         ] {
-            let piece = piece(&format!(r#"{{"content":{content}}}"#), "null");
-            assert_eq!((&*piece.text, piece.reasons), (text, reasons), "{content}");
+            assert_eq!(said(&piece(&format!(r#"{{"content":{content}}}"#), "null")), wanted, "{content}");
         }
-        assert_eq!(piece(r#"{"content":"a","refusal":"no"}"#, "null").text, "ano");
-        assert!(piece(r#"{"reasoning_content":"hm"}"#, "null").reasons);
-        assert!(!piece(r#"{"reasoning":""}"#, "null").reasons);
-        assert!(piece(r#"{"tool_calls":[{"id":"1"}]}"#, "null").asks_tools);
-        assert!(!piece(r#"{"tool_calls":[],"function_call":null}"#, "null").asks_tools);
+        let both = r#"{"content":"b","reasoning":"a","reasoning_content":"a","refusal":"c"}"#;
+        assert_eq!(said(&piece(both, "null")), "(a)bc");
+        assert!(!piece(r#"{"reasoning":"","reasoning_content":null}"#, "null").says());
+    }
+
+    #[test]
+    fn a_call_says_what_it_says() {
+        let call = |index, id: &str, name: &str, arguments: &str| {
+            Bit::Call(CallBit { index, id: id.into(), name: name.into(), arguments: arguments.into() })
+        };
+        for (delta, wanted) in [
+            (r#"{"tool_calls":[{"id":"1"}]}"#, vec![call(None, "1", "", "")]),
+            (
+                r#"{"tool_calls":[{"index":2,"id":null,"function":{"name":"f","arguments":{"a":1.0}}},7]}"#,
+                vec![call(Some(2), "", "f", r#"{"a":1.0}"#)],
+            ),
+            (r#"{"function_call":{"name":"f","arguments":"{"}}"#, vec![call(None, "", "f", "{")]),
+            (r#"{"tool_calls":[{"index":0,"function":{"arguments":""}}],"function_call":null}"#, vec![]),
+        ] {
+            assert_eq!(piece(delta, "null").bits, wanted, "{delta}");
+        }
     }
 
     #[test]
     fn a_member_that_cannot_be_read_is_passed_over() {
-        let wanted = Piece { text: "x".into(), reason: Some(Reason::Stop), ..Piece::default() };
+        let bits = vec![Bit::Text("x".into())];
+        let wanted = Piece { bits, reason: Some(Reason::Stop), ..Piece::default() };
         assert_eq!(piece(r#"{"content":"x","refusal":7,"tool_calls":null,"role":[]}"#, r#""stop""#), wanted);
         assert_eq!(piece(r#"{"content":"x"}"#, "7").reason, None);
         for chunk in [r#"{"choices":7}"#, r#"{"choices":[7]}"#, r#"{"choices":[{"delta":"x"}]}"#, "{}"] {
