@@ -4,6 +4,7 @@ pub mod adapters;
 pub mod cli;
 pub mod client;
 pub mod config;
+mod content;
 mod descriptors;
 pub mod failure;
 pub mod generators;

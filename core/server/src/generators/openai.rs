@@ -8,9 +8,10 @@ mod blocks;
 mod fault;
 mod patience;
 mod report;
+mod request;
 mod wire;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use answer::Answer;
 use fault::Fault;
 use patience::Patience;
 use report::Report;
+use request::{Extras, call_ids};
 use wire::Said;
 
 use crate::limits::model::{
@@ -122,14 +124,16 @@ struct Shared {
     event_bytes_max: usize,
     wordless_bytes_max: usize,
     /// Whether the endpoint can be asked to tell what a run cost.
-    usage: Usage,
+    usage: Habit,
+    /// Whether it takes the model's reasoning back.
+    reasoning: Habit,
 }
 
-/// Whether an endpoint takes `stream_options`, as far as it is known.
+/// Whether an endpoint takes what not all take, as far as it is known.
 #[derive(Debug, Default)]
-struct Usage(AtomicU8);
+struct Habit(AtomicU8);
 
-impl Usage {
+impl Habit {
     const TAKEN: u8 = 1;
     const REFUSED: u8 = 2;
 
@@ -175,7 +179,8 @@ impl OpenAi {
             idle_timeout: config.idle_timeout,
             event_bytes_max: config.event_bytes_max,
             wordless_bytes_max: config.wordless_bytes_max,
-            usage: Usage::default(),
+            usage: Habit::default(),
+            reasoning: Habit::default(),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -245,7 +250,7 @@ impl Run {
                 let asked = timeout_at(patience.deadline(), self.shared.ask(&conversation)).await;
                 let response = asked.map_err(|_| patience.fault())??;
                 let sse = SseDecoder::lenient(self.shared.event_bytes_max, wire::is_whole);
-                let answer = Answer::new(self.episode, HashSet::new());
+                let answer = Answer::new(self.episode, call_ids(&conversation));
                 let answering = Answering { response, sse, answer, patience };
                 self.phase = Phase::Answering(answering.into());
                 Ok(vec![])
@@ -336,31 +341,48 @@ impl Shared {
         Patience::new(Instant::now(), self.first_byte_timeout, self.idle_timeout, self.wordless_bytes_max)
     }
 
-    /// Sends the request and reads the head of the answer. Some endpoints refuse to be asked what a run costs,
-    /// in whatever words: then it is asked again without, and so is every later run of this process.
+    /// Sends the request and reads the head of the answer. Some endpoints refuse to be asked what a run costs, or
+    /// to be told what the model thought, in whatever words: then it is asked again without, and so is every later
+    /// run of this process.
     async fn ask(&self, conversation: &Conversation) -> Result<Response, Fault> {
-        let asks_usage = self.usage.is_asked();
-        let answer = self.ask_once(conversation, asks_usage).await;
-        match answer {
-            Err(Fault::Told(report)) if asks_usage && report.is_vague() && self.usage.may_be_refused() => {
-                let answer = self.ask_once(conversation, false).await;
-                if answer.is_ok() {
-                    self.usage.learn(false);
+        let first = Extras { usage: self.usage.is_asked(), reasoning: self.reasoning.is_asked() };
+        let (mut body, has_reasoning) = self.body(conversation, first);
+        let first = Extras { reasoning: has_reasoning, ..first };
+        let without_reasoning = has_reasoning && self.reasoning.may_be_refused();
+        let without_usage = first.usage && self.usage.may_be_refused();
+        let others = [
+            (without_reasoning, Extras { reasoning: false, ..first }),
+            (without_usage, Extras { usage: false, ..first }),
+            (without_reasoning && without_usage, Extras { usage: false, reasoning: false }),
+        ];
+        let mut others = others.into_iter().filter_map(|(is_worth_it, extras)| is_worth_it.then_some(extras));
+        let mut asked = first;
+        loop {
+            match self.ask_once(body).await {
+                Err(Fault::Told(report)) if report.is_vague() => {
+                    let Some(next) = others.next() else { return Err(Fault::Told(report)) };
+                    asked = next;
+                    body = self.body(conversation, asked).0;
                 }
-                answer
-            }
-            answer => {
-                if asks_usage && answer.is_ok() {
-                    self.usage.learn(true);
+                Err(fault) => return Err(fault),
+                Ok(response) => {
+                    if first.usage {
+                        self.usage.learn(asked.usage);
+                    }
+                    if first.reasoning {
+                        self.reasoning.learn(asked.reasoning);
+                    }
+                    return Ok(response);
                 }
-                answer
             }
         }
     }
 
-    async fn ask_once(&self, conversation: &Conversation, asks_usage: bool) -> Result<Response, Fault> {
-        let model = conversation.model.as_deref().unwrap_or(&self.model);
-        let body = wire::request(model, conversation, asks_usage);
+    fn body(&self, conversation: &Conversation, extras: Extras) -> (Vec<u8>, bool) {
+        request::request(conversation.model.as_deref().unwrap_or(&self.model), conversation, extras)
+    }
+
+    async fn ask_once(&self, body: Vec<u8>) -> Result<Response, Fault> {
         let response = self.client.post(self.url.clone()).body(body).send().await.map_err(unreachable)?;
         let status = response.status();
         if status.is_redirection() && response.headers().contains_key(LOCATION) {

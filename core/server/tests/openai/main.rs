@@ -4,6 +4,7 @@ mod calls;
 mod endings;
 mod faults;
 mod provider;
+mod requests;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -135,7 +136,7 @@ async fn an_answer_comes_in_parts_and_ends() {
         end(),
     ])
     .await;
-    let texts = ["one ", "two ", "three"].map(|text| Generated::text(text));
+    let texts = ["one ", "two ", "three"].map(Generated::text);
     assert_eq!(events[..3], texts, "S2: empty deltas are no parts");
     assert_eq!(events[3..], [Generated::Done(Completion::STOPPED)]);
 }

@@ -1,67 +1,22 @@
-//! The part of the Chat Completions protocol that is spoken here: one choice, streamed
+//! The part of the Chat Completions protocol that is read here: one choice, streamed
 //! (<https://platform.openai.com/docs/api-reference/chat-streaming>). A member that cannot be read is passed
 //! over, and the rest of its event counts.
 
 use std::borrow::Cow;
 use std::fmt;
 
+use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use mainstem_machine::{Role, Usage};
-use mainstem_runtime::ports::Conversation;
+use mainstem_machine::Usage;
 
 use super::blocks::{Bit, CallBit};
 use super::fault::Fault;
 use super::report::Report;
 use crate::limits::model::{ERROR_BYTES_MAX, TOKENS_MAX};
 use crate::sse::SseEvent;
-
-#[derive(Serialize)]
-struct Request<'a> {
-    model: &'a str,
-    stream: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stream_options: Option<StreamOptions>,
-    messages: Vec<Message>,
-}
-
-#[derive(Serialize)]
-struct StreamOptions {
-    include_usage: bool,
-}
-
-#[derive(Serialize)]
-struct Message {
-    role: Role,
-    content: String,
-}
-
-/// The body that asks `model` to go on with a conversation, and to tell what it cost if `asks_usage`.
-pub(super) fn request(model: &str, conversation: &Conversation, asks_usage: bool) -> Vec<u8> {
-    let messages = alternating(conversation.messages.iter().map(|said| (said.role, said.content.to_text())));
-    let stream_options = asks_usage.then_some(StreamOptions { include_usage: true });
-    let request = Request { model, stream: true, stream_options, messages };
-    serde_json::to_vec(&request).expect("strings are written as JSON")
-}
-
-/// Strict templates refuse neighbours of one role, and what says nothing. An answer that was stopped before
-/// its first word leaves such neighbours.
-fn alternating(said: impl Iterator<Item = (Role, String)>) -> Vec<Message> {
-    let mut messages: Vec<Message> = vec![];
-    for (role, content) in said.filter(|(_, content)| !content.trim().is_empty()) {
-        match messages.last_mut() {
-            Some(last) if last.role == role && role != Role::Tool => {
-                last.content += "\n\n";
-                last.content += &content;
-            }
-            _ => messages.push(Message { role, content }),
-        }
-    }
-    messages
-}
 
 /// Why the model stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -523,16 +478,6 @@ mod tests {
         for chunk in [r#"{"choices":7}"#, r#"{"choices":[7]}"#, r#"{"choices":[{"delta":"x"}]}"#, "{}"] {
             assert_eq!(read_data(chunk), Ok(Said::Piece(Piece::default())), "{chunk}");
         }
-    }
-
-    #[test]
-    fn neighbours_of_one_role_are_joined_and_what_is_empty_is_left_out() {
-        use Role::{Assistant, System, User};
-        let said =
-            [(System, "be"), (System, "brief"), (User, "a"), (Assistant, " "), (User, "b"), (Assistant, "c")];
-        let messages = alternating(said.map(|(role, text)| (role, text.to_owned())).into_iter());
-        let sent: Vec<_> = messages.iter().map(|message| (message.role, &*message.content)).collect();
-        assert_eq!(sent, [(System, "be\n\nbrief"), (User, "a\n\nb"), (Assistant, "c")]);
     }
 
     #[test]

@@ -1,0 +1,278 @@
+//! What a model is asked: the conversation in the words of Chat Completions
+//! (<https://platform.openai.com/docs/api-reference/chat/create>). Endpoints refuse a call without a result, a
+//! result without a call, and strict templates refuse neighbours of one role, and what says nothing. An answer
+//! that was stopped before its first word leaves such neighbours.
+
+use std::collections::HashSet;
+
+use mainstem_machine::Role;
+use mainstem_runtime::ports::{Conversation, Tool};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use crate::content::{Part, parts};
+
+/// The result of a call of which none is known. The call is sent all the same: the model is to know that it made
+/// it, and that it may have been carried out.
+const UNKNOWN_RESULT: &str = "error: nobody knows what became of this call";
+
+/// What an endpoint is asked for beyond what all take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Extras {
+    /// To tell what the run cost.
+    pub(super) usage: bool,
+    /// To take what the model thought before its calls.
+    pub(super) reasoning: bool,
+}
+
+#[derive(Serialize)]
+struct Request<'a> {
+    model: &'a str,
+    stream: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream_options: Option<StreamOptions>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<ToolForm<'a>>,
+    messages: Vec<Value>,
+}
+
+#[derive(Serialize)]
+struct StreamOptions {
+    include_usage: bool,
+}
+
+#[derive(Serialize)]
+struct ToolForm<'a> {
+    r#type: &'static str,
+    function: Function<'a>,
+}
+
+#[derive(Serialize)]
+struct Function<'a> {
+    name: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    description: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters: Option<&'a RawValue>,
+}
+
+impl<'a> ToolForm<'a> {
+    fn of(tool: &'a Tool) -> Self {
+        let parameters = serde_json::from_str(&tool.input_schema).ok();
+        let function = Function { name: &tool.name, description: &tool.description, parameters };
+        Self { r#type: "function", function }
+    }
+}
+
+/// The body that asks `model` to go on with a conversation, and whether there is any reasoning in it.
+pub(super) fn request(model: &str, conversation: &Conversation, extras: Extras) -> (Vec<u8>, bool) {
+    let (messages, has_reasoning) = messages(conversation, extras.reasoning);
+    let stream_options = extras.usage.then_some(StreamOptions { include_usage: true });
+    let tools = conversation.tools.iter().map(ToolForm::of).collect();
+    let request = Request { model, stream: true, stream_options, tools, messages };
+    (serde_json::to_vec(&request).expect("strings are written as JSON"), has_reasoning)
+}
+
+/// The names of all calls of the history.
+pub(super) fn call_ids(conversation: &Conversation) -> HashSet<String> {
+    let answers = conversation.messages.iter().filter(|message| message.role == Role::Assistant);
+    let parts = answers.flat_map(|message| parts(&message.content));
+    parts.filter_map(|part| if let Part::Call { id, .. } = part { Some(id) } else { None }).collect()
+}
+
+fn messages(conversation: &Conversation, sends_reasoning: bool) -> (Vec<Value>, bool) {
+    let history = &conversation.messages;
+    let last_turn = history.iter().rposition(|message| message.role == Role::User).unwrap_or(0);
+    let mut writer = Writer::default();
+    if let Some(instructions) = &conversation.instructions {
+        writer.say(Role::System, vec![Said::Text(instructions.to_string())]);
+    }
+    for (at, message) in history.iter().enumerate() {
+        let parts = parts(&message.content);
+        match message.role {
+            Role::System | Role::User => {
+                writer.say(message.role, parts.into_iter().filter_map(Said::of).collect())
+            }
+            Role::Assistant | Role::Tool => {
+                writer.is_new_message = true;
+                let keeps_reasoning = sends_reasoning && at > last_turn;
+                parts.into_iter().for_each(|part| writer.answer(part, keeps_reasoning));
+            }
+        }
+    }
+    writer.flush();
+    (writer.messages, writer.has_reasoning)
+}
+
+/// A part of what a user says.
+enum Said {
+    Text(String),
+    Whole(Value),
+}
+
+impl Said {
+    fn of(part: Part) -> Option<Self> {
+        Some(match part {
+            Part::Text(text) => Self::Text(text),
+            Part::Data { name, json } => match name {
+                Some(name) => Self::Text(format!("\n{name}: {json}\n")),
+                None => Self::Text(format!("\n{json}\n")),
+            },
+            Part::File(file) => {
+                let url = file.url.clone().filter(|_| file.is_image());
+                match (url.or_else(|| file.data_url()), file.is_image()) {
+                    (Some(url), true) => {
+                        Self::Whole(json!({ "type": "image_url", "image_url": { "url": url } }))
+                    }
+                    (Some(data), false) => {
+                        let name = file.name.as_deref().unwrap_or("file");
+                        let content = json!({ "filename": name, "file_data": data });
+                        Self::Whole(json!({ "type": "file", "file": content }))
+                    }
+                    (None, _) => Self::Text(format!("\n{}\n", file.note())),
+                }
+            }
+            Part::Reasoning(_) | Part::Call { .. } | Part::Result { .. } => return None,
+        })
+    }
+}
+
+#[derive(Default)]
+struct Writer {
+    messages: Vec<Value>,
+    has_reasoning: bool,
+    /// What is said by one role without a break, unless it is an answer.
+    said: Option<(Role, Vec<Said>)>,
+    answer: Answer,
+    is_new_message: bool,
+}
+
+/// What a model said until results came.
+#[derive(Default)]
+struct Answer {
+    text: String,
+    reasoning: String,
+    calls: Vec<Call>,
+}
+
+struct Call {
+    id: String,
+    name: String,
+    input: String,
+    result: Option<String>,
+}
+
+impl Writer {
+    fn say(&mut self, role: Role, said: Vec<Said>) {
+        let is_blank = |said: &Said| matches!(said, Said::Text(text) if text.trim().is_empty());
+        if said.iter().all(is_blank) {
+            return;
+        }
+        self.flush_answer();
+        match &mut self.said {
+            Some((last, all)) if *last == role => {
+                all.push(Said::Text("\n\n".into()));
+                all.extend(said);
+            }
+            _ => {
+                self.flush_said();
+                self.said = Some((role, said));
+            }
+        }
+    }
+
+    fn answer(&mut self, part: Part, keeps_reasoning: bool) {
+        let has_calls = !self.answer.calls.is_empty();
+        let is_answered = self.answer.calls.iter().any(|call| call.result.is_some());
+        match part {
+            Part::Result { call, text, is_error } => {
+                // A result without its call is refused.
+                if let Some(asked) = self.answer.calls.iter_mut().find(|asked| asked.id == call) {
+                    asked.result = Some(if is_error { format!("error: {text}") } else { text });
+                }
+                return;
+            }
+            _ if has_calls && (is_answered || self.is_new_message) => self.flush_answer(),
+            _ => {}
+        }
+        match part {
+            Part::Text(text) => {
+                if self.is_new_message && !self.answer.text.is_empty() && !text.trim().is_empty() {
+                    self.answer.text += "\n\n";
+                }
+                self.is_new_message &= text.trim().is_empty();
+                self.answer.text += &text;
+            }
+            Part::Reasoning(text) if keeps_reasoning => self.answer.reasoning += &text,
+            Part::Call { id, name, input: Some(input) } => {
+                self.is_new_message = false;
+                self.answer.calls.push(Call { id, name, input, result: None });
+            }
+            // Nobody knows whether a call that was cut short was meant so.
+            Part::Call { input: None, .. } | Part::Reasoning(_) => {}
+            // A model's words hold no files.
+            Part::Result { .. } | Part::File(_) | Part::Data { .. } => {}
+        }
+    }
+
+    fn flush(&mut self) {
+        self.flush_answer();
+        self.flush_said();
+    }
+
+    fn flush_said(&mut self) {
+        let Some((role, said)) = self.said.take() else { return };
+        let mut content: Vec<Value> = vec![];
+        let mut text = String::new();
+        for part in said {
+            match part {
+                Said::Text(more) => text += &more,
+                Said::Whole(part) => {
+                    push_text(&mut content, std::mem::take(&mut text));
+                    content.push(part);
+                }
+            }
+        }
+        let content = if content.is_empty() {
+            json!(text)
+        } else {
+            push_text(&mut content, text);
+            json!(content)
+        };
+        self.messages.push(json!({ "role": role, "content": content }));
+    }
+
+    fn flush_answer(&mut self) {
+        let Answer { text, reasoning, calls } = std::mem::take(&mut self.answer);
+        let content = Some(text).filter(|text| !text.trim().is_empty());
+        if content.is_none() && calls.is_empty() {
+            return;
+        }
+        self.flush_said();
+        let mut message = json!({ "role": Role::Assistant, "content": content });
+        if !calls.is_empty() {
+            let form = |call: &Call| {
+                let function = json!({ "name": call.name, "arguments": call.input });
+                json!({ "id": call.id, "type": "function", "function": function })
+            };
+            message["tool_calls"] = calls.iter().map(form).collect();
+            // Models that think between calls want to go on from there.
+            if !reasoning.is_empty() {
+                message["reasoning_content"] = reasoning.into();
+                self.has_reasoning = true;
+            }
+        }
+        self.messages.push(message);
+        self.messages.extend(calls.into_iter().map(|call| {
+            let content = call.result.unwrap_or_else(|| UNKNOWN_RESULT.into());
+            json!({ "role": Role::Tool, "tool_call_id": call.id, "content": content })
+        }));
+    }
+}
+
+fn push_text(content: &mut Vec<Value>, text: String) {
+    if !text.trim().is_empty() {
+        content.push(json!({ "type": "text", "text": text.trim_matches('\n') }));
+    }
+}
