@@ -6,7 +6,9 @@
 mod answer;
 mod blocks;
 mod fault;
+mod json;
 mod patience;
+mod piece;
 mod report;
 mod request;
 mod wire;

@@ -9,7 +9,8 @@ use mainstem_runtime::ports::Generated;
 
 use super::blocks::Blocks;
 use super::fault::Fault;
-use super::wire::{Piece, Reason};
+use super::piece::Piece;
+use super::wire::Reason;
 
 #[derive(Debug)]
 pub(super) struct Answer {

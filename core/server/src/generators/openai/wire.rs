@@ -2,18 +2,16 @@
 //! (<https://platform.openai.com/docs/api-reference/chat-streaming>). A member that cannot be read is passed
 //! over, and the rest of its event counts.
 
-use std::borrow::Cow;
-use std::fmt;
-
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use mainstem_machine::Usage;
 
-use super::blocks::{Bit, CallBit};
 use super::fault::Fault;
+use super::json::{each, is_there, members, parse, string};
+use super::piece::Piece;
 use super::report::Report;
 use crate::limits::model::{ERROR_BYTES_MAX, TOKENS_MAX};
 use crate::sse::SseEvent;
@@ -27,15 +25,6 @@ pub(super) enum Reason {
     ContentFilter,
     Error,
     Unknown,
-}
-
-/// What one chunk says.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Piece {
-    /// In their order; none says nothing.
-    pub(super) bits: Vec<Bit>,
-    pub(super) reason: Option<Reason>,
-    pub(super) usage: Option<Usage>,
 }
 
 /// What one event is.
@@ -88,63 +77,10 @@ struct Choice<'a> {
     finish_reason: Option<&'a RawValue>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Delta<'a> {
-    #[serde(borrow)]
-    content: Option<&'a RawValue>,
-    #[serde(borrow)]
-    refusal: Option<&'a RawValue>,
-    #[serde(borrow)]
-    reasoning: Option<&'a RawValue>,
-    #[serde(borrow)]
-    reasoning_content: Option<&'a RawValue>,
-    #[serde(borrow)]
-    tool_calls: Option<&'a RawValue>,
-    #[serde(borrow)]
-    function_call: Option<&'a RawValue>,
-}
-
 #[derive(Deserialize)]
 struct TokensUsed {
     prompt_tokens: u64,
     completion_tokens: u64,
-}
-
-/// A part of a content that is a list.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Part<'a> {
-    #[serde(borrow)]
-    r#type: Option<&'a RawValue>,
-    #[serde(borrow)]
-    text: Option<&'a RawValue>,
-    #[serde(borrow)]
-    refusal: Option<&'a RawValue>,
-    #[serde(borrow)]
-    thinking: Option<&'a RawValue>,
-    #[serde(borrow)]
-    reasoning: Option<&'a RawValue>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct ToolCall<'a> {
-    #[serde(borrow)]
-    index: Option<&'a RawValue>,
-    #[serde(borrow)]
-    id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    function: Option<&'a RawValue>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Function<'a> {
-    #[serde(borrow)]
-    name: Option<&'a RawValue>,
-    #[serde(borrow)]
-    arguments: Option<&'a RawValue>,
 }
 
 /// Reads one event.
@@ -208,7 +144,6 @@ impl<'a> Chunk<'a> {
             each(choices, |choice| first = first.or(Some(choice)));
         }
         let choice: Choice<'a> = members(first)?.unwrap_or_default();
-        let delta: Delta<'a> = members(choice.delta)?.unwrap_or_default();
         let mut piece = Piece {
             reason: string(choice.finish_reason).and_then(|word| Reason::of(&word)),
             usage: self.usage.and_then(parse).map(|told: TokensUsed| Usage {
@@ -217,15 +152,7 @@ impl<'a> Chunk<'a> {
             }),
             ..Piece::default()
         };
-        // Some say the same under both names.
-        let thoughts = [delta.reasoning_content, delta.reasoning].into_iter().filter_map(string);
-        piece.reason_with(thoughts.into_iter().find(|thought| !thought.is_empty()).unwrap_or_default());
-        piece.add_content(delta.content)?;
-        piece.say(string(delta.refusal).unwrap_or_default());
-        try_each(delta.tool_calls, |call| piece.add_call(call))?;
-        if let Some(function) = members::<Function<'_>>(delta.function_call)? {
-            piece.call(CallBit::default(), function);
-        }
+        piece.add_delta(choice.delta)?;
         Ok(piece)
     }
 }
@@ -245,165 +172,10 @@ impl Reason {
     }
 }
 
-impl Piece {
-    /// Whether the model says, reasons or asks for anything in it.
-    pub(super) fn says(&self) -> bool {
-        !self.bits.is_empty()
-    }
-
-    fn say(&mut self, text: Cow<'_, str>) {
-        if !text.is_empty() {
-            self.bits.push(Bit::Text(text.into()));
-        }
-    }
-
-    fn reason_with(&mut self, text: Cow<'_, str>) {
-        if !text.is_empty() {
-            self.bits.push(Bit::Reasoning(text.into()));
-        }
-    }
-
-    /// A content is a string, or a list of parts: text counts, and the model's thinking.
-    fn add_content(&mut self, content: Option<&RawValue>) -> Result<(), Fault> {
-        match content.and_then(|content| content.get().as_bytes().first()) {
-            Some(b'[') => try_each(content, |part| self.add_part(part)),
-            Some(b'{') => self.add_part(content.expect("it has a first byte")),
-            _ => {
-                self.say(string(content).unwrap_or_default());
-                Ok(())
-            }
-        }
-    }
-
-    fn add_part(&mut self, part: &RawValue) -> Result<(), Fault> {
-        let Some(Part { r#type, text, refusal, thinking, reasoning }) = members(Some(part))? else {
-            self.say(string(Some(part)).unwrap_or_default());
-            return Ok(());
-        };
-        match string(r#type).as_deref() {
-            None | Some("text" | "output_text") => self.say(string(text).unwrap_or_default()),
-            Some("refusal") => self.say(string(refusal.or(text)).unwrap_or_default()),
-            Some("thinking" | "reasoning") => {
-                let thought = thinking.or(reasoning).or(text);
-                self.reason_with(string(thought).unwrap_or_default());
-                // Or in parts of its own.
-                try_each(thought, |part| {
-                    let part = members::<Part<'_>>(Some(part))?.unwrap_or_default();
-                    self.reason_with(string(part.text).unwrap_or_default());
-                    Ok(())
-                })?;
-            }
-            Some(_) => {}
-        }
-        Ok(())
-    }
-
-    fn add_call(&mut self, call: &RawValue) -> Result<(), Fault> {
-        let Some(call) = members::<ToolCall<'_>>(Some(call))? else { return Ok(()) };
-        let index = call.index.and_then(|index| serde_json::from_str(index.get()).ok());
-        let id = string(call.id).unwrap_or_default().into();
-        let function = members(call.function)?.unwrap_or_default();
-        self.call(CallBit { index, id, ..CallBit::default() }, function);
-        Ok(())
-    }
-
-    fn call(&mut self, call: CallBit, function: Function<'_>) {
-        let name = string(function.name).unwrap_or_default().into();
-        // Some give the object itself.
-        let arguments = match function.arguments {
-            Some(object) if object.get().starts_with('{') => object.get().into(),
-            arguments => string(arguments).unwrap_or_default().into(),
-        };
-        let call = CallBit { name, arguments, ..call };
-        if [&call.id, &call.name, &call.arguments].into_iter().any(|said| !said.is_empty()) {
-            self.bits.push(Bit::Call(call));
-        }
-    }
-}
-
-/// Whether a member says anything.
-fn is_there(member: Option<&RawValue>) -> bool {
-    member.is_some_and(|member| !matches!(member.get(), "null" | "false" | "\"\"" | "[]"))
-}
-
-fn parse<'a, T: Deserialize<'a>>(json: &'a RawValue) -> Option<T> {
-    // Derived code would take an array for a struct, too.
-    json.get().starts_with('{').then(|| serde_json::from_str(json.get()).ok()).flatten()
-}
-
-/// The members of an object that may be there. What is no object has none, and one that has a member twice says two
-/// things, of which nobody knows which is meant.
-fn members<'a, T: Deserialize<'a>>(json: Option<&'a RawValue>) -> Result<Option<T>, Fault> {
-    match json.filter(|json| json.get().starts_with('{')) {
-        Some(object) => serde_json::from_str(object.get()).map(Some).map_err(|_| Fault::Garbage),
-        None => Ok(None),
-    }
-}
-
-/// A string, though half a surrogate pair stand in it.
-fn string(member: Option<&RawValue>) -> Option<Cow<'_, str>> {
-    serde_json::from_str::<Lossy>(member?.get()).ok().map(|Lossy(text)| Cow::Owned(text))
-}
-
-struct Lossy(String);
-
-impl<'de> Deserialize<'de> for Lossy {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Bytes;
-        impl Visitor<'_> for Bytes {
-            type Value = Lossy;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-
-            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Lossy, E> {
-                Ok(Lossy(String::from_utf8_lossy(bytes).into_owned()))
-            }
-        }
-        deserializer.deserialize_bytes(Bytes)
-    }
-}
-
-/// Does something with each item of an array that may be there, until it fails.
-fn try_each<'a>(
-    array: Option<&'a RawValue>,
-    mut act: impl FnMut(&'a RawValue) -> Result<(), Fault>,
-) -> Result<(), Fault> {
-    let mut done = Ok(());
-    if let Some(array) = array {
-        each(array, |item| {
-            if done.is_ok() {
-                done = act(item);
-            }
-        });
-    }
-    done
-}
-
-/// Does something with each item of an array; with none of what is no array.
-fn each<'a>(array: &'a RawValue, act: impl FnMut(&'a RawValue)) {
-    struct Items<F>(F);
-    impl<'de, F: FnMut(&'de RawValue)> Visitor<'de> for Items<F> {
-        type Value = ();
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an array")
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<(), A::Error> {
-            while let Some(item) = items.next_element::<&'de RawValue>()? {
-                (self.0)(item);
-            }
-            Ok(())
-        }
-    }
-    let _ = serde_json::Deserializer::from_str(array.get()).deserialize_seq(Items(act));
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::generators::openai::blocks::{Bit, CallBit};
 
     fn read_data(data: &str) -> Result<Said, Fault> {
         read(&SseEvent { data: data.into(), ..SseEvent::default() })
