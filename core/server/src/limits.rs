@@ -242,9 +242,10 @@ pub mod model {
     pub const CALLS_MAX: usize = 256;
     /// Of a call's id, and of a tool's name.
     pub const CALL_NAME_BYTES_MAX: usize = 1024;
-    /// Of one answer, what waits until a call before it is whole, and what a block that waits costs besides its text.
+    /// Of one answer, what waits until a call before it is whole, and what a block counts besides its text: all that
+    /// wait are looked at with each event.
     pub const HELD_BYTES_MAX: usize = 8 << 20;
-    pub const HELD_BLOCK_BYTES: usize = 64;
+    pub const HELD_BLOCK_BYTES: usize = 4 * 1024;
 }
 
 /// Tools that the server carries out.
