@@ -264,7 +264,8 @@ impl<'a> WireEvent<'a> {
                 Some(WireBody::Status { status: m.status?, worker: m.worker, episode })
             })(),
             "message_part" => (|| {
-                let (first_seq, last_seq, block) = (m.first_seq?, m.last_seq?, m.block?);
+                // A server of the release before has no blocks: all is one text.
+                let (first_seq, last_seq, block) = (m.first_seq?, m.last_seq?, m.block.unwrap_or(0));
                 let piece = m.part?.into_piece(|| raw_part(json))?;
                 Some(WireBody::Parts { episode: m.episode?, first_seq, last_seq, block, piece })
             })(),
