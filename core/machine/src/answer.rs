@@ -1,6 +1,10 @@
 //! What is committed of an answer: its blocks, whole, as parts of a content.
 
 use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::content::{fits_all_readers, on_one_line, written};
 use crate::{Block, Content};
@@ -18,6 +22,21 @@ impl Content {
         }
         json.push(']');
         Self::from_stored(json)
+    }
+}
+
+/// What is measured of contents whose texts are not to be known.
+impl Content {
+    /// The bytes of the JSON text but for the inputs of calls: an input that is no JSON is written in another way.
+    pub fn bytes_beside_inputs(&self) -> usize {
+        #[derive(Deserialize)]
+        struct Part<'a> {
+            #[serde(borrow)]
+            input: Option<&'a RawValue>,
+        }
+        let parts: Vec<Part<'_>> = serde_json::from_str(self.as_json()).unwrap_or_default();
+        let inputs = parts.iter().filter_map(|part| part.input).map(|input| input.get().len());
+        self.as_json().len() - inputs.sum::<usize>()
     }
 }
 
@@ -80,6 +99,18 @@ mod tests {
             r#"{"type":"text","text":"done"}"#,
         ];
         assert_eq!(kept(&blocks, false), alloc::format!("[{}]", expected.join(",")));
+    }
+
+    #[test]
+    fn the_input_of_a_call_does_not_count_where_texts_are_not_known() {
+        let bytes = |input: &str| {
+            Content::of_blocks([(&Block::Text, "so"), (&Block::tool_call("c", "t"), input)], false)
+                .bytes_beside_inputs()
+        };
+        let text = Content::text("so").as_json().len();
+        assert_eq!(bytes("{}"), text + r#",{"type":"tool_call","id":"c","name":"t","input":}"#.len());
+        assert_eq!((bytes("{\"n\":1}"), bytes("no JSON")), (bytes("{}"), bytes("{}")));
+        assert_eq!(Content::text("so").bytes_beside_inputs(), text);
     }
 
     #[test]

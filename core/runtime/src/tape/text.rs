@@ -39,7 +39,7 @@ impl Replacement {
     pub(super) fn of_content(self, content: &Content) -> Content {
         Content::from_stored(match self {
             Self::Filling => filled_json(content.as_json()),
-            Self::Length => self.of(content.as_json()),
+            Self::Length => content.bytes_beside_inputs().to_string(),
         })
     }
 
@@ -57,6 +57,24 @@ impl Replacement {
         filled.into()
     }
 }
+
+/// The protocol's own words in a content: the members of its parts, and their types.
+const NAMES: [&str; 13] = [
+    "type",
+    "text",
+    "signature",
+    "id",
+    "name",
+    "input",
+    "input_text",
+    "tool_call_id",
+    "content",
+    "media_type",
+    "url",
+    "title",
+    "data",
+];
+const KINDS: [&str; 7] = ["text", "reasoning", "tool_call", "tool_result", "file", "source", "data"];
 
 /// A character of the same length, also when it is written in JSON.
 fn filling(c: char) -> char {
@@ -83,7 +101,7 @@ fn filled_json(json: &str) -> String {
         let end = end_of_string(string);
         let (raw, after) = (&string[..end], string.get(end + 1..).unwrap_or_default());
         let is_name = after.trim_start().starts_with(':');
-        let is_known = if is_name { matches!(raw, "type" | "text") } else { is_kind && raw == "text" };
+        let is_known = if is_name { NAMES.contains(&raw) } else { is_kind && KINDS.contains(&raw) };
         is_kind = is_name && raw == "type";
         out.push('"');
         if is_known {
@@ -145,6 +163,7 @@ fn fill_string(raw: &str, out: &mut String) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::redact::Redact;
     use super::*;
 
     const TEXTS: [&str; 6] =
@@ -157,6 +176,32 @@ mod tests {
             let places = |text: &str| text.char_indices().map(|(at, _)| at).collect::<Vec<_>>();
             assert_eq!((places(&filled), filled.len()), (places(text), text.len()), "{text:?}");
             assert!(!filled.contains(|c: char| c.is_ascii_alphabetic() && c != 'x'), "{filled:?}");
+        }
+    }
+
+    /// A call's input is JSON, and filled piece by piece it is none: it is kept in another way, and does not count.
+    #[test]
+    fn the_measure_of_an_answer_of_many_kinds_is_that_of_the_filled_one() {
+        let whole = r#"{"type":"data","name":"n","data":{"a":"b"}}"#;
+        let blocks = [
+            (Block::Reasoning, "hm \"so\""),
+            (Block::Text, "it is"),
+            (Block::tool_call("call 1", "find"), "{\"n\": 1}"),
+            (Block::Whole, whole),
+        ];
+        for is_cut in [false, true] {
+            let content = Content::of_blocks(blocks.iter().map(|(block, text)| (block, *text)), is_cut);
+            let filled = blocks.each_ref().map(|(block, text)| {
+                let mut head = block.clone();
+                head.redact(Replacement::Filling);
+                (head, Replacement::Filling.of_piece(Some(block), text))
+            });
+            let filled =
+                Content::of_blocks(filled.iter().map(|(block, text)| (block, text.as_str())), is_cut);
+            let length = |content: &Content| Replacement::Length.of_content(content);
+            assert_eq!(length(&filled), length(&content));
+            assert_eq!(length(&Replacement::Filling.of_content(&content)), length(&content));
+            assert!(!filled.as_json().contains("find") && !filled.as_json().contains("it is"));
         }
     }
 
