@@ -61,7 +61,7 @@ impl Hub {
         let is_past = |mark| !deleted && reader.is_past(mark);
         let step = viewer.next(cached, &self.episodes, joined, suspended_lease, is_past);
         match step {
-            Step::Event(event) => return Some(event),
+            Step::Event(body) => return Some(StreamEvent { cursor: viewer.cursor(), body }),
             Step::Nothing => {}
             Step::Page => {
                 if viewer.wants_page() {

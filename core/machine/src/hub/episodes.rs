@@ -94,6 +94,22 @@ impl Buffer {
         })
     }
 
+    /// The place of the block that this part is of. Most viewers are in the last one.
+    fn place_of(&self, seq: Seq) -> usize {
+        match self.blocks.last() {
+            Some(begun) if begun.first <= seq => self.blocks.len() - 1,
+            _ => self.blocks.partition_point(|begun| begun.first <= seq) - 1,
+        }
+    }
+
+    /// The last part that ends within so many bytes of text; 0 if none does. For most viewers all do.
+    fn last_within(&self, bytes: usize) -> Seq {
+        if self.text.len() <= bytes {
+            return self.last();
+        }
+        Seq(self.ends.partition_point(|end| *end as usize <= bytes) as u64)
+    }
+
     /// The last part of the block at this place.
     fn end_of_block(&self, place: usize) -> Seq {
         self.blocks.get(place + 1).map_or(self.last(), |next| Seq(next.first.0 - 1))
@@ -139,15 +155,15 @@ impl Buffer {
     }
 
     /// The parts after `after`, joined as far as they are of one block and fit one event.
+    #[inline]
     pub(super) fn joined_after(&self, after: Seq, joined: &mut JoinedParts) -> Option<Joined> {
         if after >= self.last() {
             return None;
         }
         let first = after.next();
         let start = self.start_of(first);
-        let place = self.blocks.partition_point(|begun| begun.first <= first) - 1;
-        let fits = self.ends.partition_point(|end| *end as usize <= start + JOINED_PART_BYTES_MAX);
-        let last = Seq((fits as u64).max(first.0)).min(self.end_of_block(place));
+        let place = self.place_of(first);
+        let last = self.last_within(start + JOINED_PART_BYTES_MAX).max(first).min(self.end_of_block(place));
         let text = joined.share(&self.text.as_bytes()[start..self.end_of(last)]);
         Some(Joined { last, place: place as u32, block: self.blocks[place].block.clone(), text })
     }

@@ -13,6 +13,7 @@ pub struct JoinedParts {
 
 impl JoinedParts {
     /// Bytes that equal `text`: those told last, if they do, else a copy that is kept from now on.
+    #[inline]
     pub(super) fn share(&mut self, text: &[u8]) -> Bytes {
         if self.last != text {
             self.last = Bytes::copy_from_slice(text);

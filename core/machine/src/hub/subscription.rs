@@ -13,7 +13,7 @@ use super::reader::ReadMark;
 use crate::marks::sometimes;
 use crate::{
     Body, Cursor, Episode, Fingerprint, Lease, Message, MessageId, OpId, Page, PreviewPosition,
-    PreviewProgress, ResetReason, Resume, Seq, StreamEvent, Version,
+    PreviewProgress, ResetReason, Resume, Seq, Version,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -73,7 +73,8 @@ enum CatchUp {
 /// The result of computing the next event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    Event(StreamEvent),
+    /// It is told, and the cursor is right behind it.
+    Event(Body),
     /// The viewer has everything.
     Nothing,
     /// The viewer needs a page, which may have been requested already.
@@ -101,6 +102,10 @@ impl Subscription {
     /// A page is being read; it begins after [`Self::message`].
     pub(super) fn begin_page(&mut self, op: OpId) {
         self.paging = Paging::Reading { op };
+    }
+
+    pub(super) fn cursor(&self) -> Cursor {
+        self.cursor
     }
 
     pub(super) fn message(&self) -> MessageId {
@@ -148,6 +153,7 @@ impl Subscription {
 
     /// The next event. `is_past` says whether a read that began after a mark has succeeded; `suspended_lease`
     /// is this replica's lease if it has expired by our own clock.
+    #[inline]
     pub(super) fn next(
         &mut self,
         cached: &CachedChat,
@@ -337,6 +343,7 @@ impl Subscription {
     }
 
     /// The parts of the live episode, and `synced` once everything that was there at the beginning is sent.
+    #[inline]
     fn next_parts(
         &mut self,
         cached: &CachedChat,
@@ -377,6 +384,7 @@ impl Subscription {
         }
     }
 
+    #[inline]
     fn parts(
         &mut self,
         preview: PreviewPosition,
@@ -392,8 +400,9 @@ impl Subscription {
         Some(Body::Parts { episode, first_seq, last_seq, place, block, text })
     }
 
+    #[inline]
     fn emit(&mut self, cached: &CachedChat, body: Body) -> Step {
         self.cursor.snapshot_version = cached.state.snapshot_version;
-        Step::Event(StreamEvent { cursor: self.cursor, body })
+        Step::Event(body)
     }
 }
