@@ -167,6 +167,12 @@ pub enum RelayFault {
 mod tests {
     use super::*;
 
+    /// A pull writes one and moves it to whoever asked. A body that needs more belongs behind an `Arc`.
+    #[test]
+    fn an_event_is_small_enough_to_be_moved_for_every_pull() {
+        assert!(size_of::<StreamEvent>() <= 168, "{} bytes", size_of::<StreamEvent>());
+    }
+
     #[test]
     fn clients_are_told_why_a_preview_is_void_by_these_names() {
         let reasons = [ResetReason::Retry, ResetReason::Takeover, ResetReason::Edit];

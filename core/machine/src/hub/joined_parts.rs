@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-/// Hand the same one to each [`Hub::next_event`](super::Hub::next_event) of a hub.
+/// Hand the same one to each [`Hub::take`](super::Hub::take) of a hub.
 #[derive(Clone, Debug, Default)]
 pub struct JoinedParts {
     last: Bytes,

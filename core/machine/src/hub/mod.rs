@@ -199,7 +199,7 @@ impl Hub {
         let pages = self.pages.retry_at.map(|at| Deadline { at, reason: Reason::ReadRetry });
         let reader = self.reader.deadline().filter(|_| self.may_read());
         let parts = [self.bus_subscription.deadline(), reader, self.relay.deadline()];
-        let runner = self.runner.iter().flat_map(|runner| runner.deadlines(&self.config));
+        let runner = self.runner.iter().flat_map(Runner::deadlines);
         parts
             .into_iter()
             .flatten()

@@ -26,8 +26,8 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Runner {
     lease: Lease,
-    /// When the last heartbeat that the database confirmed was sent.
-    confirmed_at: Time,
+    /// When the lease expires by our own clock. It is looked at for whatever a hub is told.
+    expires_at: Time,
     /// The lease has expired by our own clock: nothing is done or sent until the database confirms it.
     suspended: bool,
     /// The newest row known under this lease.
@@ -106,6 +106,11 @@ pub(super) enum HandOver {
     Now,
 }
 
+/// When a lease expires by our own clock that a heartbeat confirmed which was sent at this time.
+fn local_expiry(sent_at: Time, config: &HubConfig) -> Time {
+    sent_at + (config.lease_ttl - config.lease_ttl * LEASE_MARGIN_PER_MILLE / 1000)
+}
+
 /// The parts of the hub that the runner works with.
 pub(super) struct RunnerContext<'a> {
     pub(super) now: Time,
@@ -117,10 +122,15 @@ pub(super) struct RunnerContext<'a> {
 }
 
 impl Runner {
-    pub(super) fn new(state: Arc<ChatState>, asked_at: Time, handing_over: HandOver) -> Self {
+    pub(super) fn new(
+        config: &HubConfig,
+        state: Arc<ChatState>,
+        asked_at: Time,
+        handing_over: HandOver,
+    ) -> Self {
         Self {
             lease: state.lease,
-            confirmed_at: asked_at,
+            expires_at: local_expiry(asked_at, config),
             suspended: false,
             row: state,
             run: Run::None,
@@ -147,8 +157,9 @@ impl Runner {
 
     /// Suspends the runner if the lease has expired by our own clock (S5, R35). Returns whether it did so
     /// just now.
+    #[inline]
     pub(super) fn check_lease(&mut self, context: &mut RunnerContext<'_>) -> bool {
-        if self.suspended || context.now < self.local_expiry(context.config) {
+        if self.suspended || context.now < self.expires_at {
             return false;
         }
         sometimes!("a lease expires locally");
@@ -157,16 +168,12 @@ impl Runner {
         true
     }
 
-    fn local_expiry(&self, config: &HubConfig) -> Time {
-        self.confirmed_at + (config.lease_ttl - config.lease_ttl * LEASE_MARGIN_PER_MILLE / 1000)
-    }
-
     pub(super) fn on_confirmed(&mut self, lease: Lease, sent_at: Time, context: &mut RunnerContext<'_>) {
         if lease != self.lease {
             return;
         }
-        self.confirmed_at = self.confirmed_at.max(sent_at);
-        if self.suspended && context.now < self.local_expiry(context.config) {
+        self.expires_at = self.expires_at.max(local_expiry(sent_at, context.config));
+        if self.suspended && context.now < self.expires_at {
             sometimes!("a lease is confirmed again after local expiry");
             self.suspended = false;
         }
@@ -531,9 +538,9 @@ impl Runner {
         context.out.push(HubAction::ToReplica(gone));
     }
 
-    pub(super) fn deadlines(&self, config: &HubConfig) -> impl Iterator<Item = Deadline> {
-        let lease = (!self.suspended)
-            .then(|| Deadline { at: self.local_expiry(config), reason: Reason::LeaseRunsOut });
+    pub(super) fn deadlines(&self) -> impl Iterator<Item = Deadline> {
+        let lease =
+            (!self.suspended).then_some(Deadline { at: self.expires_at, reason: Reason::LeaseRunsOut });
         let step = match self.step {
             Step::WaitingToRetry { until } => Some(Deadline { at: until, reason: Reason::RunnerRetry }),
             _ => None,
