@@ -8,11 +8,12 @@ use std::time::Duration;
 use mainstem_machine::store::{Held, Request};
 use mainstem_machine::{
     Applied, CachedVersions, ChatId, ChatState, Command, Content, Effect, Episode, Lease, Message, MessageId,
-    Page, Rejection, ReplicaId, Role, Snapshot, Status, Time, Version, WallTime,
+    Page, Rejection, ReplicaId, Snapshot, Status, Time, Version, WallTime,
 };
+use mainstem_oracles::{Committed, Name};
 use mainstem_rows::Rows;
 
-const CHAT: ChatId = ChatId(uuid::Uuid::from_u128(7));
+pub(crate) const CHAT: ChatId = ChatId(uuid::Uuid::from_u128(7));
 pub(crate) const LEASE_TTL: Duration = Duration::from_secs(15);
 /// Fewer messages than a real store returns, so that pages are common.
 const TAIL_MAX: usize = 2;
@@ -30,10 +31,6 @@ impl Entry {
     fn newest(rows: &Rows) -> Option<Self> {
         let row = rows.row(CHAT)?;
         Some(Self { state: row.state.clone(), messages: Arc::new(row.history.clone()) })
-    }
-
-    pub(crate) fn live(&self) -> Option<Episode> {
-        self.state.live_episode().map(|(episode, _)| episode)
     }
 }
 
@@ -57,6 +54,8 @@ pub(crate) struct Database {
     pub(crate) log: Vec<Entry>,
     pub(crate) rows: Rows,
     pub(crate) produced: BTreeMap<Episode, Produced>,
+    /// What was committed and not yet told to the judges.
+    pub(crate) commits: Vec<Committed>,
 }
 
 impl Database {
@@ -65,9 +64,10 @@ impl Database {
         rows.set_tail_messages_max(TAIL_MAX);
         let (title, model, content) = (None, None, Some(Content::text("begin")));
         let create = Command::Create { chat: CHAT, owner: "owner".into(), title, model, content };
-        rows.apply(Time::START, WallTime(0), &request(&create));
+        let applied = rows.apply(Time::START, WallTime(0), &request(&create));
         let first = Entry::newest(&rows).expect("a chat is created");
-        Self { log: vec![first], rows, produced: BTreeMap::new() }
+        let commits = committed(Time::START, &create, &applied).into_iter().collect();
+        Self { log: vec![first], rows, produced: BTreeMap::new(), commits }
     }
 
     pub(crate) fn is_deleted(&self) -> bool {
@@ -100,44 +100,17 @@ impl Database {
     ) -> Result<(Arc<ChatState>, bool), Rejection> {
         let last = self.last().clone();
         let wall = WallTime(now.as_micros() as i64 / 1000);
-        let Applied { answer, effect } = self.rows.apply(now, wall, &request(command));
+        let applied = self.rows.apply(now, wall, &request(command));
+        self.commits.extend(committed(now, command, &applied));
+        let Applied { answer, effect } = applied;
         answer?;
         let Effect::Changed(change) = effect else { return Ok((last.state, false)) };
-        self.check_not_dropped(command, &last, &change.inserted);
-        change.inserted.iter().for_each(|message| self.check_kept(&last, message));
         let state = change.state;
         let entry = Entry::newest(&self.rows)
             .unwrap_or_else(|| Entry { state: state.clone(), messages: last.messages.clone() });
         self.log.push(entry);
         assert_eq!(state.snapshot_version, Version(self.log.len() as u64), "S1: one version for one change");
         Ok((state, true))
-    }
-
-    /// Asserts that whoever ends an episode commits what it has generated of it (S4).
-    fn check_not_dropped(&self, command: &Command, before: &Entry, inserted: &[Message]) {
-        let (Command::FinishTurn { fence, .. }
-        | Command::FinishInterruption { fence, .. }
-        | Command::Fail { fence, .. }) = command
-        else {
-            return;
-        };
-        let produced = self.produced.get(&fence.episode).filter(|produced| produced.lease == fence.lease);
-        let live = before.live() == Some(fence.episode);
-        if live && produced.is_some_and(|produced| !produced.text().is_empty()) {
-            let kept = inserted.iter().any(|message| message.episode == Some(fence.episode));
-            assert!(kept, "S4: {} drops what was generated of {:?}", command.name(), fence.episode);
-        }
-    }
-
-    /// Asserts that the committed answer of an episode is all that its model produced, committed once (S4).
-    fn check_kept(&self, before: &Entry, message: &Message) {
-        let Some(episode) = message.episode else { return };
-        assert_eq!(message.role, Role::Assistant);
-        let produced = self.produced.get(&episode).expect("S4: an answer is of an episode that began");
-        assert_eq!(message.content.to_text(), produced.text(), "S4: {episode:?} is committed whole");
-        let again = before.messages.iter().any(|other| other.episode == Some(episode));
-        assert!(!again, "S6: {episode:?} is committed once");
-        assert_eq!(before.live(), Some(episode), "S5: only the live episode is committed");
     }
 
     pub(crate) fn renew(&mut self, now: Time, replica: &ReplicaId, lease: Lease) -> bool {
@@ -159,6 +132,25 @@ impl Database {
             && state.status == Status::Running
             && state.live_episode() == Some((episode, lease))
     }
+}
+
+/// What the judges are told of a change.
+fn committed(now: Time, command: &Command, applied: &Applied) -> Option<Committed> {
+    let (change, accepted) = (applied.change()?.clone(), applied.answer.clone().ok()?);
+    let holder = change.state.worker.clone().map_or_else(|| "nobody".into(), Name::from);
+    Some(Committed {
+        chat: CHAT,
+        by: holder,
+        asked: now,
+        caller: command.lease().is_none().then(|| "owner".into()),
+        key: None,
+        command: command.clone(),
+        state: change.state,
+        deleted: change.deleted,
+        cut_from: change.cut_from,
+        inserted: change.inserted,
+        accepted,
+    })
 }
 
 fn request(command: &Command) -> Request {

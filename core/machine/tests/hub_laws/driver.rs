@@ -6,6 +6,7 @@ use mainstem_machine::hub::{
 };
 use mainstem_machine::replica::ReplicaEvent;
 use mainstem_machine::{Command, DialId, OpId, ReplicaId};
+use mainstem_oracles::RunEnd;
 
 use crate::database::{Entry, LEASE_TTL, Produced};
 use crate::node::{Connection, Link, Model, Pending};
@@ -180,12 +181,14 @@ impl World {
                 let produced = Produced { by: at, lease, parts: vec![] };
                 let before = self.database.produced.insert(episode, produced);
                 assert!(before.is_none(), "S5: {episode:?} begins once");
+                self.court.started(self.now, &self.nodes[at].id, episode);
                 self.saw("start");
             }
             HubAction::Cancel { generation } => {
                 let model = self.nodes[at].model.take().expect("what is cancelled runs");
                 assert_eq!(model.generation, generation, "S7: another run is cancelled");
                 self.check_cancel(at, model);
+                self.court.ended(self.now, model.episode, RunEnd::Cancelled);
                 self.nodes[at].cancelled.push(generation);
                 self.saw("cancel");
             }

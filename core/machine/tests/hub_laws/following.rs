@@ -107,8 +107,8 @@ fn a_relay_that_is_dialed_again_goes_on_where_it_broke_off() {
         [PART, Step::Flow, PART, Step::Flow].into_iter().for_each(|step| world.take(step));
         assert_eq!(world.nodes[1].connections.len(), times + 1, "S2: what it has is not asked for again");
         assert_eq!(world.nodes[1].connections[times].link, Link::Following);
-        let shown = world.viewers[0].client.preview.as_ref().map(|preview| &*preview.text);
-        assert_eq!(shown, Some(&*world.database.produced[&episode].text()), "L1");
+        let shown = world.court.view(&world.viewers[0].name).preview.as_ref().map(|p| p.blocks.text());
+        assert_eq!(shown, Some(world.database.produced[&episode].text()), "L1");
     }
 }
 

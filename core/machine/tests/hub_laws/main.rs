@@ -6,7 +6,7 @@
 
 mod backoff;
 mod claims;
-mod client;
+mod court;
 mod database;
 mod driver;
 mod following;

@@ -175,13 +175,13 @@ impl World {
         let Some(model) = self.nodes[worker].model.filter(|_| self.works(worker)) else { return };
         let produced = &self.database.produced[&model.episode];
         for viewer in &self.viewers {
-            let preview = viewer.client.preview.as_ref();
-            let shown = preview.filter(|p| p.episode == model.episode).map(|preview| &*preview.text);
+            let preview = self.court.view(&viewer.name).preview.as_ref();
+            let shown = preview.filter(|p| p.episode == model.episode).map(|p| p.blocks.text());
             assert_eq!(
                 shown.unwrap_or_default(),
                 produced.text(),
-                "L1: viewer {} sees what is generated",
-                viewer.id
+                "L1: {} sees what is generated",
+                viewer.name
             );
         }
     }
@@ -197,10 +197,11 @@ impl World {
         let entry = self.database.last();
         let status = entry.state.status;
         assert!(matches!(status, Status::Waiting | Status::Error), "L2, L3: the chat stays {status:?}");
-        for Viewer { client, id, .. } in &self.viewers {
-            assert!(client.synced, "L1: viewer {id} is never synced");
-            assert!(client.preview.is_none(), "L1: viewer {id} keeps a preview of what is over");
-            assert!(client.has_all(entry), "L1: viewer {id} has {client:?}, the database {entry:?}");
+        for Viewer { name, .. } in &self.viewers {
+            let view = self.court.view(name);
+            assert!(view.synced, "L1: {name} is never synced");
+            assert!(view.preview.is_none(), "L1: {name} keeps a preview of what is over");
+            assert_eq!(view.difference(&entry.state, &entry.messages), None, "L1: {name}");
         }
     }
 

@@ -7,6 +7,8 @@ use mainstem_machine::{
     Command, Completion, Content, Episode, Fence, Lease, Part, RelayFrame, ReplicaId, RunError, Seq, Status,
 };
 
+use mainstem_oracles::RunEnd;
+
 use crate::database::Produced;
 use crate::node::{Connection, Sent};
 use crate::step::Rival;
@@ -44,6 +46,9 @@ impl World {
             return self.rival_part();
         }
         let Some(lease) = self.rivalry.lease else { return };
+        if let (Rival::Begin, Some(left)) = (&rival, state.retry_left()) {
+            self.now = self.now + left;
+        }
         let fence = Fence { replica: replica.clone(), lease, episode };
         let ours = self.rivalry.live == Some(episode) && state.live_episode() == Some((episode, lease));
         let text = self.database.produced.get(&episode).filter(|_| ours).map(Produced::text);
@@ -61,12 +66,21 @@ impl World {
             Rival::Release => Command::Release { replica, lease },
             _ => return,
         };
+        if let Some(live) = self.rivalry.live {
+            let how = match rival {
+                Rival::Finish => RunEnd::Done(Completion::STOPPED),
+                Rival::Fail | Rival::Retry => RunEnd::Failed,
+                _ => RunEnd::Cancelled,
+            };
+            self.court.ended(self.now, live, how);
+        }
         let Ok(state) = self.commit(&command) else { return };
         self.rivalry.live = None;
         if let Rival::Begin = rival {
             let episode = state.present_episode();
             self.rivalry.live = Some(episode);
             self.database.produced.insert(episode, Produced { by: RIVAL, lease, parts: vec![] });
+            self.court.started(self.now, &id(), episode);
         }
     }
 
@@ -82,11 +96,12 @@ impl World {
                     continue;
                 }
                 let fence = Fence { replica: id(), lease: state.lease, episode: state.present_episode() };
-                let _ = self.commit(&Command::FinishTurn {
-                    fence,
-                    answer: None,
-                    completion: Completion::default(),
-                });
+                let Ok(state) = self.commit(&Command::BeginAttempt { fence: fence.clone() }) else { return };
+                let (episode, completion) = (state.present_episode(), Completion::default());
+                self.court.started(self.now, &id(), episode);
+                self.court.ended(self.now, episode, RunEnd::Done(completion));
+                let fence = Fence { episode, ..fence };
+                let _ = self.commit(&Command::FinishTurn { fence, answer: None, completion });
             }
             let status = self.database.state().status;
             if !status.is_runnable() {
@@ -100,6 +115,7 @@ impl World {
         let Some(episode) = self.rivalry.live else { return };
         self.rivalry.parts += 1;
         let text = format!("r{} ", self.rivalry.parts);
+        self.court.said(self.now, episode, &text);
         self.database.produced.get_mut(&episode).expect("it began").parts.push(text);
     }
 }

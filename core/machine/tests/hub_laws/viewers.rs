@@ -4,7 +4,11 @@
 use mainstem_machine::hub::{AudienceEvent, HubEvent, JoinedParts};
 use mainstem_machine::{Body, Cursor, Episode, MessageId, Resume, SubscriptionId, Version};
 
-use crate::client::Client;
+use std::sync::Arc;
+
+use mainstem_oracles::{Begin, Evidence, StreamId};
+
+use crate::court::Memory;
 use crate::step::From;
 use crate::world::{World, pick};
 
@@ -14,7 +18,12 @@ const VIEWERS_MAX: usize = 6;
 pub(crate) struct Viewer {
     pub(crate) node: usize,
     pub(crate) id: SubscriptionId,
-    pub(crate) client: Client,
+    /// Its name, for the judges.
+    pub(crate) name: String,
+    stream: StreamId,
+    memory: Memory,
+    /// It came with what is in no history: that it is to forget before all else.
+    owes_reset: bool,
     /// There was no event for it, and it waits for news.
     pub(crate) idle: bool,
     /// The parts that its own replica had generated when it subscribed: they come before `synced`.
@@ -27,41 +36,45 @@ impl World {
             return;
         }
         let log = &self.database.log;
-        let (resume, client) = match from {
-            From::Fresh => (Resume::Fresh, Client::default()),
+        let fresh = |began| Memory { began, events: Arc::default() };
+        let (resume, begin, memory) = match from {
+            From::Fresh => (Resume::Fresh, Begin::Fresh, None),
             From::After(which) => {
                 let messages = &log[usize::from(which) % log.len()].messages;
                 let Some(at) = pick(usize::from(which) / 7, messages.len()) else { return };
                 let id = messages[at].id;
-                let first = log.iter().find(|entry| entry.messages.iter().any(|m| m.id == id));
-                (Resume::After(id), Client::up_to(first.expect("it was in one"), id))
+                (Resume::After(id), Begin::After(id), None)
             }
             From::AfterNothing => {
                 let id = MessageId(1_000_000);
-                (Resume::After(id), Client::with_unknown_message(id))
+                (Resume::After(id), Begin::After(id), None)
             }
             From::Future => {
                 let (id, version) = (MessageId(1_000_000), Version(1_000_000));
                 let cursor = Cursor { snapshot_version: version, message: id, ..Cursor::default() };
-                (Resume::At(cursor), Client::with_unknown_message(id))
+                (Resume::At(cursor), Begin::At(cursor), None)
             }
             From::Newest => {
-                let Some((cursor, client)) = self.checkpoints.last() else { return };
-                (Resume::At(*cursor), client.resumed())
+                let Some((cursor, memory)) = self.checkpoints.last() else { return };
+                (Resume::At(*cursor), Begin::At(*cursor), Some(memory.clone()))
             }
             From::At(which) => {
                 let Some(at) = pick(which.into(), self.checkpoints.len()) else { return };
-                let (cursor, client) = &self.checkpoints[at];
+                let (cursor, memory) = &self.checkpoints[at];
                 let cursor = Cursor::from_bytes(&cursor.to_bytes()).expect("a cursor survives its bytes");
-                (Resume::At(cursor), client.resumed())
+                (Resume::At(cursor), Begin::At(cursor), Some(memory.clone()))
             }
         };
+        let owes_reset = matches!(from, From::AfterNothing | From::Future);
         self.hub(node);
         self.nodes[node].last_id += 1;
         let id = SubscriptionId(self.nodes[node].last_id);
         let live = self.nodes[node].model.map(|model| model.episode);
         let expected = live.map(|episode| (episode, self.database.produced[&episode].parts.len() as u64));
-        self.viewers.push(Viewer { node, id, client, idle: false, expected });
+        let name = format!("viewer {id} at {node}");
+        let stream = self.court.watches(self.now, &name, begin, memory.as_ref());
+        let memory = memory.unwrap_or_else(|| fresh(begin));
+        self.viewers.push(Viewer { node, id, name, stream, memory, owes_reset, idle: false, expected });
         self.handle(node, HubEvent::Audience(AudienceEvent::Subscribe { subscription: id, from: resume }));
     }
 
@@ -92,15 +105,22 @@ impl World {
             self.check_silence(node, at, &event.body);
             self.count(&event.body);
             let viewer = &mut self.viewers[at];
-            viewer.client.take(&event, &self.database);
+            viewer.owes_reset &= event.body != Body::HistoryReset;
+            let forgets = !viewer.owes_reset || !matches!(event.body, Body::Message(_) | Body::Synced);
+            assert!(forgets, "S1: what is in no history is taken back first");
+            self.court.tell(now, Evidence::Saw { stream: viewer.stream, event: event.clone() });
+            let view = self.court.view(&viewer.name);
+            let names = |episode| view.status.as_ref().is_some_and(|status| status.episode == episode);
             if let (Body::Synced, Some((episode, parts))) = (&event.body, viewer.expected)
                 && self.nodes[node].model.is_some_and(|model| model.episode == episode)
-                && viewer.client.sees_live(episode, &self.database)
+                && names(episode)
             {
-                let sent = viewer.client.preview.as_ref().map_or(0, |preview| preview.last);
+                let sent = view.preview.as_ref().map_or(0, |preview| preview.last_seq.0);
                 assert!(sent >= parts, "S9: synced after {sent} of {parts} parts");
             }
-            self.checkpoints.push((event.cursor, viewer.client.clone()));
+            let cursor = event.cursor;
+            Arc::make_mut(&mut viewer.memory.events).push(event);
+            self.checkpoints.push((cursor, viewer.memory.clone()));
         }
         any
     }
@@ -125,8 +145,9 @@ impl World {
         let produced = &self.database.produced[episode];
         if produced.by == node && produced.lease == held.lease && self.is_suspended(node) {
             let saved = self.database.log.iter().any(|entry| {
-                let client = &self.viewers[viewer].client;
-                client.is_prefix_of(entry) && entry.messages.iter().any(|m| m.episode == Some(*episode))
+                let shown = &self.court.view(&self.viewers[viewer].name).messages;
+                entry.messages.starts_with(shown)
+                    && entry.messages.iter().any(|m| m.episode == Some(*episode))
             });
             assert!(saved, "S5: a worker whose lease has expired sends parts of {episode:?}");
         }

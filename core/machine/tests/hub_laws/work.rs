@@ -2,8 +2,10 @@
 
 use mainstem_machine::hub::{ChatEvent, HubEvent, LeaseEvent, ModelEvent};
 use mainstem_machine::{Command, Lease, Time};
+use mainstem_oracles::Evidence;
 
-use crate::database::LEASE_TTL;
+use crate::court::end_of;
+use crate::database::{CHAT, LEASE_TTL};
 use crate::node::{Held, Model};
 use crate::world::{EPISODE_BYTES_MAX, World};
 
@@ -45,8 +47,11 @@ impl World {
         let Some(Held { lease, .. }) = self.nodes[node].held else { return };
         let id = self.nodes[node].id.clone();
         if !self.database.renew(self.now, &id, lease) {
-            self.handle(node, HubEvent::Lease(LeaseEvent::Lost { lease }));
-        } else if late {
+            return self.handle(node, HubEvent::Lease(LeaseEvent::Lost { lease }));
+        }
+        let sent = self.now;
+        self.court.tell(self.now, Evidence::Confirmed { replica: id, chat: CHAT, lease, sent });
+        if late {
             self.nodes[node].heartbeats.push((lease, self.now));
         } else {
             self.confirm(node, lease, self.now);
@@ -58,6 +63,8 @@ impl World {
             held.was_confirmed_at = held.confirmed_at;
             held.confirmed_at = held.confirmed_at.max(sent_at);
         }
+        let (replica, sent) = (self.nodes[node].id.clone(), sent_at);
+        self.court.tell(self.now, Evidence::Assured { replica, chat: CHAT, lease, sent });
         self.handle(node, HubEvent::Lease(LeaseEvent::Confirmed { lease, sent_at }));
         if let Some(held) = &mut self.nodes[node].held {
             held.was_confirmed_at = held.confirmed_at;
@@ -87,6 +94,7 @@ impl World {
         let held = self.database.produced[&episode].text().len();
         let outgrown = held + text.len() > EPISODE_BYTES_MAX;
         self.nodes[node].outgrown = outgrown;
+        self.court.said(self.now, episode, &text);
         self.handle(
             node,
             HubEvent::Model(ModelEvent::Generated { generation, begins: None, text: text.clone() }),
@@ -101,6 +109,11 @@ impl World {
     /// The model's run ends, unless the hub cancels it at the same moment; another one may have begun.
     pub(crate) fn end(&mut self, node: usize, event: HubEvent) {
         let ended = self.nodes[node].model;
+        if let (Some(model), HubEvent::Model(event)) = (ended, &event)
+            && let Some(how) = end_of(event)
+        {
+            self.court.ended(self.now, model.episode, how);
+        }
         self.handle(node, event);
         let model = &mut self.nodes[node].model;
         model.take_if(|model| ended.is_some_and(|ended| ended.generation == model.generation));

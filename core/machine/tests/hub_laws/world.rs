@@ -10,7 +10,7 @@ use mainstem_machine::hub::{
 };
 use mainstem_machine::{Command, Completion, Content, Cursor, SendMode, Time};
 
-use crate::client::Client;
+use crate::court::{Court, Memory};
 use crate::database::{Database, LEASE_TTL};
 use crate::node::{Model, Node};
 use crate::rival::Rivalry;
@@ -30,7 +30,8 @@ pub(crate) struct World {
     pub(crate) viewers: Vec<Viewer>,
     /// One for both hubs, which is more than any driver would do.
     pub(crate) joined: JoinedParts,
-    pub(crate) checkpoints: Vec<(Cursor, Client)>,
+    pub(crate) court: Court,
+    pub(crate) checkpoints: Vec<(Cursor, Memory)>,
     pub(crate) trace: Option<Vec<String>>,
     pub(crate) parts: u64,
     /// Counts of rare situations, so that a test can require that they occur (D2).
@@ -41,18 +42,27 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(traced: bool) -> Self {
-        Self {
+        let mut world = Self {
             now: Time::from_micros(1_000_000),
             database: Database::new(),
             nodes: [Node::new("node-a"), Node::new("node-b")],
             rivalry: Rivalry::default(),
             viewers: Vec::new(),
             joined: JoinedParts::default(),
+            court: Court::new(),
             checkpoints: Vec::new(),
             trace: traced.then(Vec::new),
             parts: 0,
             seen: BTreeMap::new(),
             asked: BTreeMap::new(),
+        };
+        world.tell_commits();
+        world
+    }
+
+    fn tell_commits(&mut self) {
+        for committed in std::mem::take(&mut self.database.commits) {
+            self.court.committed(self.now, committed);
         }
     }
 
@@ -218,6 +228,7 @@ impl World {
     /// Commits, and sends a hint to every hub that is subscribed to the bus.
     pub(crate) fn commit(&mut self, command: &Command) -> crate::node::Acceptance {
         let applied = self.database.apply(self.now, command);
+        self.tell_commits();
         self.note(|| format!("  database: {} {}", command.name(), crate::word(&applied)));
         let (state, changed) = applied?;
         if changed {
