@@ -93,6 +93,9 @@ pub struct ServeOptions {
     /// How long a model may be silent between parts [default: 2m]
     #[arg(long, env = "MAINSTEM_MODEL_IDLE_TIMEOUT", value_name = "DURATION")]
     pub model_idle_timeout: Option<Span>,
+    /// The system prompt of chats that bring none
+    #[arg(long, env = "MAINSTEM_INSTRUCTIONS_FILE", value_name = "FILE")]
+    pub instructions_file: Option<PathBuf>,
     /// TOML: the tools that this server carries out, over HTTP and MCP
     #[arg(long, env = "MAINSTEM_TOOLS", value_name = "FILE")]
     pub tools: Option<PathBuf>,
@@ -166,6 +169,7 @@ pub struct Config {
     pub generator: Generator,
     pub model_first_byte_timeout: Duration,
     pub model_idle_timeout: Duration,
+    pub instructions_file: Option<PathBuf>,
     pub tools: Option<PathBuf>,
     pub tool_timeout: Duration,
     pub tool_result_bytes_max: usize,
@@ -221,8 +225,8 @@ impl ServeOptions {
     fn or(self, other: Self) -> Self {
         or!(self, other: listen, database, database_connections, replica, relay_listen, relay_advertise,
             peer_secret_file, auth_file, allowed_host, insecure, workers, generator, openai_base_url, openai_model,
-            model_first_byte_timeout, model_idle_timeout, tools, tool_timeout, tool_result_bytes_max, tool_steps_max, lease_ttl, heartbeat, poll_interval, drain_timeout,
-            client_timeout, queue_max, message_bytes_max, episode_bytes_max, record, record_bytes_max, record_content, log,
+            model_first_byte_timeout, model_idle_timeout, instructions_file, tools, tool_timeout, tool_result_bytes_max,
+            tool_steps_max, lease_ttl, heartbeat, poll_interval, drain_timeout, client_timeout, queue_max, message_bytes_max, episode_bytes_max, record, record_bytes_max, record_content, log,
             log_format, runtime_threads)
     }
 
@@ -254,6 +258,7 @@ impl ServeOptions {
             },
             model_first_byte_timeout: span(self.model_first_byte_timeout, FIRST_BYTE_TIMEOUT),
             model_idle_timeout: span(self.model_idle_timeout, IDLE_TIMEOUT),
+            instructions_file: self.instructions_file,
             tools: self.tools,
             tool_timeout: span(self.tool_timeout, CALL_TIMEOUT),
             tool_result_bytes_max: bytes(self.tool_result_bytes_max, RESULT_BYTES_DEFAULT),

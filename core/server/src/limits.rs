@@ -246,6 +246,8 @@ pub mod model {
     /// wait are looked at with each event.
     pub const HELD_BYTES_MAX: usize = 8 << 20;
     pub const HELD_BLOCK_BYTES: usize = 4 * 1024;
+    /// The system prompt of `--instructions-file`.
+    pub const INSTRUCTIONS_BYTES_MAX: usize = 256 * 1024;
 }
 
 /// Tools that the server carries out.

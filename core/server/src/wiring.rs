@@ -1,5 +1,6 @@
 //! Assembles a server: the tokio environment, the database, the generator.
 
+use std::io::Read;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -13,7 +14,8 @@ use rand::rngs::OsRng;
 use crate::adapters;
 use crate::config::{Config, Generator as GeneratorConfig};
 use crate::failure::Failure;
-use crate::generators::{ApiKey, OpenAi, OpenAiConfig, event_bytes_max};
+use crate::generators::{ApiKey, Instructed, OpenAi, OpenAiConfig, event_bytes_max};
+use crate::limits::model::INSTRUCTIONS_BYTES_MAX;
 use crate::limits::process::{FRESH_SECRET_BYTES, NAME_POLL_INTERVAL, NAME_SLACK};
 use crate::limits::tapes::FLUSH_TIMEOUT;
 use crate::serve::{Front, peer_secret, serve};
@@ -24,7 +26,7 @@ use crate::tools::{ToolFile, Toolbox};
 /// Starts a node and serves it.
 pub(crate) async fn run(config: Config) -> Result<(), Failure> {
     let secret = peer_secret(&config)?;
-    let generator = generator(&config)?;
+    let generator = instructed(generator(&config)?, &config)?;
     let tool_file = tool_file(&config)?;
     let front = Front::open(&config).await?;
     let tapes = tapes(&config)?;
@@ -143,6 +145,26 @@ fn generator(config: &Config) -> Result<Arc<dyn Generator>, Failure> {
             });
             Ok(Arc::new(openai.map_err(|error| Failure::usage(format!("--generator openai: {error}")))?))
         }
+    }
+}
+
+/// With the system prompt of `--instructions-file`.
+fn instructed(generator: Arc<dyn Generator>, config: &Config) -> Result<Arc<dyn Generator>, Failure> {
+    let Some(path) = &config.instructions_file else { return Ok(generator) };
+    let told = |why: String| format!("--instructions-file {}: {why}", path.display());
+    let wrong = |why: String| Failure::usage(told(why));
+    let unreadable = |error: std::io::Error| Failure::environment(told(error.to_string()));
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let mut text = String::new();
+    file.take(INSTRUCTIONS_BYTES_MAX as u64 + 1).read_to_string(&mut text).map_err(unreadable)?;
+    if text.len() > INSTRUCTIONS_BYTES_MAX {
+        return Err(wrong(format!("it has more than {INSTRUCTIONS_BYTES_MAX} bytes")));
+    }
+    match text.trim() {
+        "" => Err(wrong(
+            "it is empty: write what every model is to be told first, or leave the flag out".into(),
+        )),
+        text => Ok(Arc::new(Instructed::new(generator, text))),
     }
 }
 

@@ -60,6 +60,11 @@ async fn what_makes_no_sense_ends_with_64_and_a_line_that_names_it() {
         args.extend(*flags);
         assert_ended(&run(&args).await, 64, said);
     }
+    let (blank, long) = (scratch.file("blank", " \n"), scratch.file("long", &"x".repeat((256 << 10) + 1)));
+    for (file, said) in [(&blank, "is empty"), (&long, "more than 262144 bytes")] {
+        let args = ["serve", "--database", &database, "--instructions-file", file];
+        assert_ended(&run(&args).await, 64, said);
+    }
     assert_ended(&run(&["sreve"]).await, 64, "sreve");
     assert_ended(&run(&["tail"]).await, 64, "CHAT");
     assert_ended(&run(&["load"]).await, 64, "--server");
@@ -89,6 +94,7 @@ async fn what_is_not_there_ends_with_1_and_a_line_that_names_it() {
         ("--config", "/no/such/file", "--config"),
         ("--tools", "/no/such/file", "--tools /no/such/file"),
         ("--tools", &keyless, "NO_SUCH_VARIABLE"),
+        ("--instructions-file", "/no/such/file", "--instructions-file /no/such/file"),
         ("--peer-secret-file", "/no/such/file", "/no/such/file"),
         ("--auth-file", "/no/such/file", "/no/such/file"),
         ("--database", "sqlite:/no/such/directory/x.db", "--database"),

@@ -124,9 +124,13 @@ async fn an_answer_that_outgrows_its_bound_ends_there() {
 }
 
 async fn asking(provider: &Provider, scratch: &Scratch) -> Replica {
+    asking_with(provider, scratch, &[]).await
+}
+
+async fn asking_with(provider: &Provider, scratch: &Scratch, more: &[&str]) -> Replica {
     let url = scratch.sqlite_url();
     let flags = ["--database", &url, "--generator", "openai", "--openai-model", "tiny", "--openai-base-url"];
-    let flags = [&flags[..], &[&*provider.base_url]].concat();
+    let flags = [&flags[..], &[&*provider.base_url], more].concat();
     Replica::start_with("alone", &flags, &[("OPENAI_API_KEY", "k-123")]).await
 }
 
@@ -151,6 +155,22 @@ async fn a_provider_is_asked_with_the_conversation_and_its_parts_are_streamed() 
     assert_eq!((&seen[1].body["model"], &seen[1].body["stream"]), (&"tiny".into(), &true.into()));
     assert_eq!(seen[1].roles(), ["user", "assistant", "user"]);
     assert!(!replica.log().contains("k-123") && !replica.log().contains("ciao"), "logs tell lengths only");
+}
+
+#[tokio::test]
+async fn the_instructions_of_the_file_come_before_all_that_is_said() {
+    let scratch = Scratch::new();
+    let file = scratch.file("instructions.txt", "Be brief.\nBe kind.\n");
+    let provider = Provider::start(vec![Reply::Parts(vec!["Yes."])]).await;
+    let replica = asking_with(&provider, &scratch, &["--instructions-file", &file]).await;
+    let client = replica.client();
+    let chat = client.create("hi").await;
+    client.until_idle(&chat).await;
+    let seen = provider.seen();
+    assert_eq!(seen[0].roles(), ["system", "user"]);
+    assert_eq!(seen[0].body["messages"][0]["content"], "Be brief.\nBe kind.");
+    assert_eq!(client.messages(&chat).await.len(), 2, "they are no message of the chat");
+    assert!(!replica.log().contains("Be kind"), "logs tell lengths only");
 }
 
 #[tokio::test]
