@@ -92,3 +92,16 @@ impl Part {
         Self { begins: Some(block), text: text.into() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_counts_its_text_and_what_its_block_adds() {
+        assert_eq!(Part::piece("abc").bytes(), 3, "B1");
+        assert_eq!(Part::beginning(Block::Text, "abc").bytes(), BLOCK_BYTES_MIN + 3, "B1");
+        let call = Block::tool_call("id", "name");
+        assert_eq!(Part::beginning(call, "{}").bytes(), BLOCK_BYTES_MIN + "idname{}".len(), "B1");
+    }
+}

@@ -152,6 +152,8 @@ mod tests {
         for reason in FinishReason::ALL {
             assert_eq!(FinishReason::from_name(reason.as_str()), Some(reason));
         }
+        let cut = FinishReason::ALL.map(FinishReason::is_cut);
+        assert_eq!(cut, [false, true, false, true], "what there is of calls is not made");
         for unknown in ["", "User", "stop ", "tools"] {
             assert_eq!(
                 (Role::from_name(unknown), FinishReason::from_name(unknown)),

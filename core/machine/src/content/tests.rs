@@ -5,7 +5,7 @@ use alloc::format;
 use std::vec;
 
 use super::*;
-use crate::limits::{CONTENT_REST_BYTES_MIN, MEMBER_DEPTH_MAX, NAME_TOLD_CHARS_MAX};
+use crate::limits::{CONTENT_REST_BYTES_MIN, MEDIA_TYPE_BYTES_MAX, MEMBER_DEPTH_MAX, NAME_TOLD_CHARS_MAX};
 
 fn kept(json: &str) -> Result<String, ContentError> {
     Content::from_request(json, 1 << 20).map(|content| content.as_json().to_string())
@@ -163,6 +163,11 @@ fn what_a_file_or_data_lacks_is_named() {
             "{part}: {refused:?}"
         );
     }
+    let longest =
+        file(&format!(r#""media_type":"image/{}","url":"u""#, "x".repeat(MEDIA_TYPE_BYTES_MAX - 6)));
+    assert!(kept_part(&longest).is_ok());
+    let empty = kept_part(&file(r#""media_type":"image/png","url":"""#)).expect_err("it is empty");
+    assert!(empty.to_string().ends_with("no `url` that is an address"), "{empty}");
     for kind in ["tool_result", "tool_call", "reasoning", "source"] {
         let refused = kept_part(&format!(r#"{{"type":"{kind}","text":"x"}}"#));
         assert!(matches!(refused, Err(ContentError::Kind { .. })), "{kind} is no user's to send");
