@@ -17,7 +17,7 @@ pub(crate) struct Interrupt {
 struct Accepted {
     /// The run that was live then.
     target: Option<(Episode, Lease)>,
-    /// How many bytes had been received from the model.
+    /// The last part that had been received from the model.
     said: Seq,
 }
 

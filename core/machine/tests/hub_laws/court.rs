@@ -2,11 +2,12 @@
 //! viewers are shown and what is committed: history, parts, what is stale, what is kept, interrupts, order and phase.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use mainstem_machine::hub::ModelEvent;
 use mainstem_machine::{Episode, ReplicaId, StreamEvent, Time};
 use mainstem_oracles::{
-    Begin, Committed, Evidence, Guarantee, Judge, Name, RunEnd, RunId, Settings, StreamEnd,
+    Begin, Committed, Evidence, FaultKind, Guarantee, Judge, Life, Name, RunEnd, RunId, Settings, StreamEnd,
 };
 use mainstem_oracles::{StreamId, View};
 
@@ -35,11 +36,20 @@ pub(crate) struct Court {
 }
 
 impl Court {
-    pub(crate) fn new() -> Self {
+    /// Over replicas that live.
+    pub(crate) fn new(replicas: impl IntoIterator<Item = ReplicaId>) -> Self {
         let mut court = Self { judge: Judge::without(&NOT_ASKED), streams: 0, runs: vec![] };
-        let settings =
-            Settings { lease_ttl: LEASE_TTL, episode_bytes_max: EPISODE_BYTES_MAX, ..Settings::default() };
+        let settings = Settings {
+            lease_ttl: LEASE_TTL,
+            episode_bytes_max: EPISODE_BYTES_MAX,
+            // A hub is told to hand over at any time.
+            drain_timeout: Duration::ZERO,
+            ..Settings::default()
+        };
         court.tell(Time::START, Evidence::Settings(settings));
+        for replica in replicas {
+            court.tell(Time::START, Evidence::Lived { replica: replica.into(), life: Life::Up });
+        }
         court
     }
 
@@ -75,29 +85,41 @@ impl Court {
         self.tell(at, Evidence::RunEnded { run, how });
     }
 
-    /// A viewer comes, with what it remembers.
+    /// A viewer comes to a replica, with what it remembers: that was told elsewhere, and judged when it was told.
     pub(crate) fn watches(
         &mut self,
         at: Time,
         viewer: &str,
+        on: &ReplicaId,
         from: Begin,
         memory: Option<&Memory>,
     ) -> StreamId {
         if let Some(Memory { began, events }) = memory {
-            let stream = self.watch(at, viewer, *began);
+            let stream = self.watch(at, viewer, "elsewhere".into(), *began);
             for event in events.iter() {
                 self.tell(at, Evidence::Saw { stream, event: event.clone() });
             }
             self.tell(at, Evidence::StreamEnded { stream, how: StreamEnd::Broken });
         }
-        self.watch(at, viewer, from)
+        self.watch(at, viewer, on.clone().into(), from)
     }
 
-    fn watch(&mut self, at: Time, viewer: &str, from: Begin) -> StreamId {
+    fn watch(&mut self, at: Time, viewer: &str, on: Name, from: Begin) -> StreamId {
         self.streams += 1;
-        let (stream, viewer, on) = (StreamId(self.streams), Name::from(viewer), Name::from(viewer));
+        let (stream, viewer) = (StreamId(self.streams), Name::from(viewer));
         self.tell(at, Evidence::Watches { stream, viewer, caller: "owner".into(), chat: CHAT, on, from });
         stream
+    }
+
+    /// No heartbeat of a replica was answered in time.
+    pub(crate) fn is_not_confirmed(&mut self, at: Time, replica: &ReplicaId) {
+        let (kind, who, other, chat) = (FaultKind::DatabaseSlow, replica.clone().into(), None, None);
+        self.tell(at, Evidence::Fault { kind, who, other, chat });
+    }
+
+    /// A replica is to hand over what it runs.
+    pub(crate) fn drains(&mut self, at: Time, replica: &ReplicaId) {
+        self.tell(at, Evidence::Lived { replica: replica.clone().into(), life: Life::Draining });
     }
 
     /// What is on the screen of a viewer.

@@ -188,6 +188,9 @@ impl World {
                 let model = self.nodes[at].model.take().expect("what is cancelled runs");
                 assert_eq!(model.generation, generation, "S7: another run is cancelled");
                 self.check_cancel(at, model);
+                if self.is_near_expiry(at) {
+                    self.court.is_not_confirmed(self.now, &self.nodes[at].id);
+                }
                 self.court.ended(self.now, model.episode, RunEnd::Cancelled);
                 self.nodes[at].cancelled.push(generation);
                 self.saw("cancel");
@@ -211,11 +214,16 @@ impl World {
         self.nodes[at].pending.push(Pending::Apply { op, command, done: None });
     }
 
+    /// A worker may suspend itself a little before its lease expires.
+    fn is_near_expiry(&self, at: usize) -> bool {
+        let held = self.nodes[at].held.as_ref();
+        held.is_some_and(|held| held.was_confirmed_at + LEASE_TTL * 9 / 10 <= self.now)
+    }
+
     /// A run is cancelled only because its episode has ended, or because its worker has to stop (S7).
     pub(crate) fn check_cancel(&self, at: usize, model: Model) {
         let held = self.nodes[at].held.as_ref().expect("a runner was there");
-        // The worker may suspend itself a little before its lease expires.
-        let near_expiry = held.was_confirmed_at + LEASE_TTL * 9 / 10 <= self.now;
+        let near_expiry = self.is_near_expiry(at);
         let over = !self.database.wants(model.episode, held.lease);
         let outgrown = self.nodes[at].outgrown;
         assert!(

@@ -6,7 +6,7 @@ use mainstem_machine::{Body, Cursor, Episode, MessageId, Resume, SubscriptionId,
 
 use std::sync::Arc;
 
-use mainstem_oracles::{Begin, Evidence, StreamId};
+use mainstem_oracles::{Begin, Evidence, StreamEnd, StreamId};
 
 use crate::court::Memory;
 use crate::step::From;
@@ -72,7 +72,7 @@ impl World {
         let live = self.nodes[node].model.map(|model| model.episode);
         let expected = live.map(|episode| (episode, self.database.produced[&episode].parts.len() as u64));
         let name = format!("viewer {id} at {node}");
-        let stream = self.court.watches(self.now, &name, begin, memory.as_ref());
+        let stream = self.court.watches(self.now, &name, &self.nodes[node].id, begin, memory.as_ref());
         let memory = memory.unwrap_or_else(|| fresh(begin));
         self.viewers.push(Viewer { node, id, name, stream, memory, owes_reset, idle: false, expected });
         self.handle(node, HubEvent::Audience(AudienceEvent::Subscribe { subscription: id, from: resume }));
@@ -81,6 +81,8 @@ impl World {
     pub(crate) fn leave(&mut self, which: usize) {
         if let Some(at) = pick(which, self.viewers.len()) {
             let viewer = self.viewers.remove(at);
+            let (stream, how) = (viewer.stream, StreamEnd::Broken);
+            self.court.tell(self.now, Evidence::StreamEnded { stream, how });
             self.handle(viewer.node, HubEvent::Audience(AudienceEvent::Leave { subscription: viewer.id }));
         }
     }

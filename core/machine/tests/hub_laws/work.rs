@@ -40,6 +40,7 @@ impl World {
         if let Some(held) = &mut self.nodes[node].held {
             held.handing_over = true;
         }
+        self.court.drains(self.now, &self.nodes[node].id);
         self.handle(node, event);
     }
 

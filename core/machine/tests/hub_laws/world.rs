@@ -42,14 +42,16 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(traced: bool) -> Self {
+        let nodes = [Node::new("node-a"), Node::new("node-b")];
+        let court = Court::new(nodes.iter().map(|node| node.id.clone()));
         let mut world = Self {
             now: Time::from_micros(1_000_000),
             database: Database::new(),
-            nodes: [Node::new("node-a"), Node::new("node-b")],
+            nodes,
             rivalry: Rivalry::default(),
             viewers: Vec::new(),
             joined: JoinedParts::default(),
-            court: Court::new(),
+            court,
             checkpoints: Vec::new(),
             trace: traced.then(Vec::new),
             parts: 0,
