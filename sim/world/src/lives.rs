@@ -271,6 +271,7 @@ impl World {
                 self.wake(node);
             }
         }
+        self.settle_drains();
     }
 
     /// Wakes every machine that is due.
