@@ -525,13 +525,14 @@ impl Runner {
         (buffer.last() > Seq(0)).then(|| Content::of_blocks(buffer.blocks(), is_cut))
     }
 
-    /// The chat is not held any more. If another lease has replaced this one, what was generated is dropped
-    /// (S5).
+    /// The chat is not held any more. Unless it was let go under this lease, what was generated is dropped: another
+    /// lease has replaced this one, or the chat is deleted, and no newer row says so (S5).
     pub(super) fn leave(mut self, context: &mut RunnerContext<'_>) {
         self.stop(context);
         self.forget_run(context);
         self.drop_history(context);
-        if self.row.lease != self.lease {
+        let is_let_go = self.row.lease == self.lease && !self.is_holder(context.config);
+        if !is_let_go {
             context.episodes.drop_local(self.lease);
         }
         let gone = ReplicaEvent::RunnerGone { chat: self.row.id, lease: self.lease };
