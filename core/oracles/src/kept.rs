@@ -49,6 +49,10 @@ fn judge_answer(seen: &Seen<'_>, change: &Committed) -> Ruling {
             .then_some(())
             .ok_or_else(|| format!("an answer of {episode:?} is saved, which no model generated"));
     };
+    // What outgrew its bound is not kept whole.
+    let fits = run.bytes() <= index.settings.episode_bytes_max;
+    let fails = matches!(change.command, Command::Fail { .. });
+    let is_all_kept = fails && fits && run.ended == Some(RunEnd::Failed);
     if complete {
         let Some(RunEnd::Done(completion)) = run.ended else {
             return Err(format!(
@@ -65,6 +69,11 @@ fn judge_answer(seen: &Seen<'_>, change: &Committed) -> Ruling {
         }
     } else if kept != Completion::default() {
         return Err(format!("{episode:?} was cut short, and {kept:?} is kept of it"));
+    } else if is_all_kept {
+        let said = run.blocks(run.last());
+        if !generated.map_or(said.is_empty(), |message| said.are_kept_in(&message.content, true)) {
+            return Err(format!("{episode:?} failed for good, and what is kept is not all that was said"));
+        }
     } else if generated.is_some_and(|message| run.cut_in(&message.content).is_none()) {
         return Err(format!(
             "what is kept of {episode:?} does not consist of whole parts, from the first on"

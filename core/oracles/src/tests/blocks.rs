@@ -1,6 +1,6 @@
 //! S2 and S4 of answers that are more than text.
 
-use mainstem_machine::{Block, Body, Command, Completion, Content, FinishReason};
+use mainstem_machine::{Block, Body, Command, Completion, Content, FinishReason, RunError};
 
 use super::scene::{Scene, parts};
 use crate::{Blocks, RunEnd};
@@ -120,6 +120,22 @@ fn s4_a_call_that_was_cut_is_kept_as_what_came_of_it() {
     let mut long = said();
     finish(&mut long, FinishReason::Length, kept(&[REASONING, TEXT, &cut(INPUT)]));
     long.expect_nothing();
+}
+
+#[test]
+fn s4_of_a_run_that_failed_for_good_all_is_kept_that_was_said() {
+    let cut = call(r#""input_text":"{\"n\":1}""#);
+    let failed = |partial: Option<Content>| {
+        let mut scene = said();
+        scene.end_run(RunEnd::Failed);
+        let error = RunError { code: "model_failed".into(), message: "it failed".into() };
+        scene.commit(Command::Fail { fence: scene.fence(), partial, error });
+        scene
+    };
+    failed(kept(&[REASONING, TEXT, &cut])).expect_nothing();
+    for wrong in [None, kept(&[REASONING]), kept(&[REASONING, TEXT])] {
+        failed(wrong).expect("S4");
+    }
 }
 
 #[test]
