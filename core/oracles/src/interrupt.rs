@@ -148,8 +148,7 @@ fn judge_cancelled(seen: &Seen<'_>, run: &Run) -> Ruling {
     seen.ask();
     let alive = past.moments[beginning].live();
     let goes_on = |moment: &Moment| moment.live() == alive && moment.state.status == Status::Running;
-    let is_too_large = run.bytes() > index.settings.episode_bytes_max;
-    if is_too_large || !past.moments[beginning..].iter().all(goes_on) {
+    if run.is_too_large(index.settings.episode_bytes_max) || !past.moments[beginning..].iter().all(goes_on) {
         return Ok(());
     }
     // Who drains lets runs go on for a while.

@@ -50,7 +50,7 @@ fn judge_answer(seen: &Seen<'_>, change: &Committed) -> Ruling {
             .ok_or_else(|| format!("an answer of {episode:?} is saved, which no model generated"));
     };
     // What outgrew its bound is not kept whole.
-    let fits = run.bytes() <= index.settings.episode_bytes_max;
+    let fits = !run.is_too_large(index.settings.episode_bytes_max);
     let fails = matches!(change.command, Command::Fail { .. });
     let is_all_kept = fails && fits && run.ended == Some(RunEnd::Failed);
     if complete {

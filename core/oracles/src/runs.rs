@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use mainstem_machine::limits::WHOLE_PART_BYTES_MAX;
 use mainstem_machine::{Block, ChatId, Content, Episode, Lease, ReplicaId, Seq, Time};
 
 use crate::shared::Shared;
@@ -93,12 +94,16 @@ impl Run {
         self.parts.get(usize::try_from(seq.0.checked_sub(1)?).ok()?)
     }
 
-    /// What counts against the bound of an answer: its texts, the names of its calls, and something for each block but
-    /// one.
-    pub(crate) fn bytes(&self) -> usize {
+    /// Whether it is more than an answer may be. What counts are its texts, the names of its calls, and something for each
+    /// block but one; what is whole has a bound of its own.
+    pub(crate) fn is_too_large(&self, bytes_max: usize) -> bool {
         let blocks = self.parts.iter().filter_map(|part| part.begins.as_ref());
         let heads: usize = blocks.map(Block::bytes).sum();
-        self.text.len() + heads.saturating_sub(Block::Text.bytes())
+        let is_whole = |part: &Said| part.begins == Some(Block::Whole);
+        let starts = [0].into_iter().chain(self.parts.iter().map(|part| part.end));
+        let mut parts = self.parts.iter().zip(starts);
+        self.text.len() + heads.saturating_sub(Block::Text.bytes()) > bytes_max
+            || parts.any(|(part, start)| is_whole(part) && part.end - start > WHOLE_PART_BYTES_MAX)
     }
 
     /// The texts of all parts, joined.

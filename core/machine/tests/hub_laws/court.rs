@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_machine::hub::ModelEvent;
-use mainstem_machine::{Episode, ReplicaId, StreamEvent, Time};
+use mainstem_machine::{Block, Episode, ReplicaId, StreamEvent, Time};
 use mainstem_oracles::{
     Begin, Committed, Evidence, FaultKind, Guarantee, Judge, Life, Name, RunEnd, RunId, Settings, StreamEnd,
 };
 use mainstem_oracles::{StreamId, View};
 
 use crate::database::{CHAT, LEASE_TTL};
-use crate::world::EPISODE_BYTES_MAX;
 
 /// Those that need users with keys, several chats, whole replicas, or a time in which all is well.
 const NOT_ASKED: [Guarantee; 11] = {
@@ -37,11 +36,11 @@ pub(crate) struct Court {
 
 impl Court {
     /// Over replicas that live.
-    pub(crate) fn new(replicas: impl IntoIterator<Item = ReplicaId>) -> Self {
+    pub(crate) fn new(episode_bytes_max: usize, replicas: impl IntoIterator<Item = ReplicaId>) -> Self {
         let mut court = Self { judge: Judge::without(&NOT_ASKED), streams: 0, runs: vec![] };
         let settings = Settings {
             lease_ttl: LEASE_TTL,
-            episode_bytes_max: EPISODE_BYTES_MAX,
+            episode_bytes_max,
             // A hub is told to hand over at any time.
             drain_timeout: Duration::ZERO,
             ..Settings::default()
@@ -75,9 +74,9 @@ impl Court {
         RunId(self.runs.iter().rposition(|run| *run == episode).expect("it began"))
     }
 
-    pub(crate) fn said(&mut self, at: Time, episode: Episode, text: &str) {
+    pub(crate) fn said(&mut self, at: Time, episode: Episode, begins: Option<Block>, text: &str) {
         let run = self.run(episode);
-        self.tell(at, Evidence::RunSaid { run, begins: None, text: text.into() });
+        self.tell(at, Evidence::RunSaid { run, begins, text: text.into() });
     }
 
     pub(crate) fn ended(&mut self, at: Time, episode: Episode, how: RunEnd) {

@@ -10,6 +10,7 @@ mod court;
 mod database;
 mod driver;
 mod following;
+mod large;
 mod node;
 mod quiet;
 mod recover;

@@ -115,7 +115,7 @@ impl World {
         let Some(episode) = self.rivalry.live else { return };
         self.rivalry.parts += 1;
         let text = format!("r{} ", self.rivalry.parts);
-        self.court.said(self.now, episode, &text);
+        self.court.said(self.now, episode, None, &text);
         self.database.produced.get_mut(&episode).expect("it began").parts.push(text);
     }
 }

@@ -7,7 +7,7 @@ use mainstem_oracles::Evidence;
 use crate::court::end_of;
 use crate::database::{CHAT, LEASE_TTL};
 use crate::node::{Held, Model};
-use crate::world::{EPISODE_BYTES_MAX, World};
+use crate::world::World;
 
 impl World {
     pub(crate) fn is_suspended(&self, node: usize) -> bool {
@@ -93,9 +93,9 @@ impl World {
         let text = if self.parts.is_multiple_of(4) { "é ".into() } else { format!("{} ", self.parts) };
         let text: String = text.chars().chain(std::iter::repeat_n('.', size)).take(size.max(2)).collect();
         let held = self.database.produced[&episode].text().len();
-        let outgrown = held + text.len() > EPISODE_BYTES_MAX;
+        let outgrown = held + text.len() > self.episode_bytes_max;
         self.nodes[node].outgrown = outgrown;
-        self.court.said(self.now, episode, &text);
+        self.court.said(self.now, episode, None, &text);
         self.handle(
             node,
             HubEvent::Model(ModelEvent::Generated { generation, begins: None, text: text.clone() }),

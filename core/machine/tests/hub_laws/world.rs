@@ -34,6 +34,7 @@ pub(crate) struct World {
     pub(crate) checkpoints: Vec<(Cursor, Memory)>,
     pub(crate) trace: Option<Vec<String>>,
     pub(crate) parts: u64,
+    pub(crate) episode_bytes_max: usize,
     /// Counts of rare situations, so that a test can require that they occur (D2).
     pub(crate) seen: BTreeMap<&'static str, usize>,
     /// Counts of requested operations, by kind.
@@ -42,8 +43,12 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(traced: bool) -> Self {
+        Self::with_answers_of(EPISODE_BYTES_MAX, traced)
+    }
+
+    pub(crate) fn with_answers_of(episode_bytes_max: usize, traced: bool) -> Self {
         let nodes = [Node::new("node-a"), Node::new("node-b")];
-        let court = Court::new(nodes.iter().map(|node| node.id.clone()));
+        let court = Court::new(episode_bytes_max, nodes.iter().map(|node| node.id.clone()));
         let mut world = Self {
             now: Time::from_micros(1_000_000),
             database: Database::new(),
@@ -55,6 +60,7 @@ impl World {
             checkpoints: Vec::new(),
             trace: traced.then(Vec::new),
             parts: 0,
+            episode_bytes_max,
             seen: BTreeMap::new(),
             asked: BTreeMap::new(),
         };
@@ -242,15 +248,11 @@ impl World {
     }
 
     pub(crate) fn hub(&mut self, node: usize) -> &mut Hub {
-        let now = self.now;
+        let (now, episode_bytes_max) = (self.now, self.episode_bytes_max);
         let Node { hub, id, .. } = &mut self.nodes[node];
         hub.get_or_insert_with(|| {
-            let config = HubConfig {
-                replica: id.clone(),
-                relays: true,
-                lease_ttl: LEASE_TTL,
-                episode_bytes_max: EPISODE_BYTES_MAX,
-            };
+            let config =
+                HubConfig { replica: id.clone(), relays: true, lease_ttl: LEASE_TTL, episode_bytes_max };
             Hub::new(now, Arc::new(config))
         })
     }
