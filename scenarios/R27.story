@@ -15,8 +15,8 @@ user sends "four"
 within 500ms V sees queue of 3
 
 database of A is slow by 300ms
-user on C promotes 4
-user on C promotes 3
+user on C promotes last
+user on C promotes last
 within 2s V sees answer of 2 parts interrupted
 within 100ms V sees message "three"
 within 100ms V sees queue of 2

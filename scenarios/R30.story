@@ -15,13 +15,13 @@ model on A fails for good
 within 500ms V sees answer of 1 part interrupted
 within 100ms V sees status error
 
-user on C promotes 3
+user on C promotes last
 within 100ms V sees message "three"
 within 200ms V sees status running on A
 model on A fails for good
 within 500ms V sees status error
 
-user on A promotes 2
+user on A promotes last
 within 100ms V sees message "two"
 within 200ms V sees status running on A
 model on A says 1 part

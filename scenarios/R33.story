@@ -17,7 +17,7 @@ user sends "two"
 within 200ms V sees queue of 1
 model on A says 1 part
 within 200ms V sees part 3 of A
-user withdraws 2
+user withdraws last
 within 200ms V sees queue of 0
 model on A says 1 part
 within 200ms V sees part 4 of A

@@ -98,11 +98,27 @@ pub struct Event {
 enum Said {
     Message(Arc<Message>),
     Queue(Arc<[QueuedMessage]>),
-    Status { status: Status, worker: Option<ReplicaId>, history_version: Version, attempt: u64 },
+    Status {
+        status: Status,
+        worker: Option<ReplicaId>,
+        history_version: Version,
+        attempt: u64,
+        turn: Option<MessageId>,
+    },
     Error(RunError),
     Retry(Option<Retry>),
-    Parts { episode: Episode, first: Seq, last: Seq, place: u32, block: Block, text: String },
-    PreviewReset { episode: Episode, reason: String },
+    Parts {
+        episode: Episode,
+        first: Seq,
+        last: Seq,
+        place: u32,
+        block: Block,
+        text: String,
+    },
+    PreviewReset {
+        episode: Episode,
+        reason: String,
+    },
     HistoryReset,
     Synced,
 }
@@ -112,8 +128,8 @@ impl std::convert::From<StreamEvent> for Event {
         let body = match event.body {
             Body::Message(message) => Said::Message(message),
             Body::QueueUpdate(queue) => Said::Queue(queue),
-            Body::Status { status, worker, history_version, attempt } => {
-                Said::Status { status, worker, history_version, attempt }
+            Body::Status { status, worker, history_version, attempt, turn } => {
+                Said::Status { status, worker, history_version, attempt, turn }
             }
             Body::Error(error) => Said::Error(error),
             Body::Retry(retry) => Said::Retry(retry),
@@ -137,8 +153,8 @@ impl Event {
         let body = match self.body {
             Said::Message(message) => Body::Message(message),
             Said::Queue(queue) => Body::QueueUpdate(queue),
-            Said::Status { status, worker, history_version, attempt } => {
-                Body::Status { status, worker, history_version, attempt }
+            Said::Status { status, worker, history_version, attempt, turn } => {
+                Body::Status { status, worker, history_version, attempt, turn }
             }
             Said::Error(error) => Body::Error(error),
             Said::Retry(retry) => Body::Retry(retry),

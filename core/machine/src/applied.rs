@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ChatState, Message, MessageId, QueuedMessage, Version};
+use crate::{ChatState, Message, MessageId, QueuedMessage, Turn, Version};
 
 /// The result of a command, as [`Command::apply_to`](crate::Command::apply_to) decides it, and as a store returns
 /// it after the commit.
@@ -64,6 +64,8 @@ pub struct Change {
     pub inserted: Vec<Message>,
     /// Whether the queue has to be written.
     pub queue_changed: bool,
+    /// The turn that ends with it.
+    pub ended: Option<Turn>,
     /// What becomes of the time at which the lease expires.
     pub lease: LeaseTerm,
 }
@@ -117,6 +119,9 @@ pub enum Rejection {
     /// Nothing to promote, or to take out of the queue.
     #[error("the queue has no such message")]
     NoSuchQueued,
+    /// No message of that id was sent, or it was cut off.
+    #[error("the chat has no such turn")]
+    NoSuchTurn,
     /// An answer was to be edited.
     #[error("only a user's message can be edited")]
     NotEditable,

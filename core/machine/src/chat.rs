@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ChatId, Episode, Lease, MessageId, QueuedMessage, ReplicaId, Version, WallTime};
+use crate::{ChatId, Episode, Lease, MessageId, QueuedMessage, ReplicaId, Turn, Version, WallTime};
 
 /// What a chat is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -109,6 +109,12 @@ pub struct ChatState {
     pub last_message: MessageId,
     /// The highest id ever given to a message of this chat, queued or committed.
     pub last_id: MessageId,
+    /// The highest id that the history ever had, of what was cut off too.
+    #[serde(default)]
+    pub last_told: MessageId,
+    /// The turn that runs, or the last one.
+    #[serde(default)]
+    pub turn: Option<Turn>,
     /// By the database's clock.
     pub created_at: WallTime,
     /// When the last change was accepted, by the database's clock.
@@ -132,6 +138,18 @@ impl ChatState {
     pub fn retry_left(&self) -> Option<Duration> {
         let retry = self.retry.as_ref()?;
         Some(Duration::from_millis(retry.at.ms_since(self.updated_at)))
+    }
+
+    /// The turn that runs, or the last one. Not what the row still has of a turn that a release went on with, or ended,
+    /// that knew no turns.
+    pub fn present_turn(&self) -> Option<&Turn> {
+        let fits = |turn: &&Turn| turn.last == self.last_message;
+        self.turn.as_ref().filter(fits).filter(|turn| turn.status.is_over() != self.status.is_runnable())
+    }
+
+    /// The name of the turn that runs, or of the last one.
+    pub fn turn_id(&self) -> Option<MessageId> {
+        self.present_turn().map(|turn| turn.id)
     }
 
     /// The episode to which an answer committed now would belong.

@@ -5,10 +5,11 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::limits::QUEUE_BYTES_MAX;
+use crate::limits::{IDS_AHEAD, QUEUE_BYTES_MAX};
 use crate::{
     Accepted, Applied, Change, ChatId, ChatState, Completion, Content, Effect, Episode, Lease, LeaseTerm,
-    Message, MessageId, QueuedMessage, Rejection, Role, Status, StoreFacts, Version,
+    Message, MessageId, QueuedMessage, Rejection, Role, RunError, Status, StoreFacts, Turn, TurnStatus,
+    Version,
 };
 
 /// A change in the making.
@@ -18,6 +19,7 @@ pub(crate) struct Draft {
     cut_from: Option<MessageId>,
     inserted: Vec<Message>,
     queue_changed: bool,
+    ended: Option<Turn>,
     pub(crate) lease: LeaseTerm,
 }
 
@@ -62,6 +64,8 @@ impl Draft {
             queue: vec![],
             last_message: MessageId(0),
             last_id: MessageId(0),
+            last_told: MessageId(0),
+            turn: None,
             created_at: facts.now,
             updated_at: facts.now,
         };
@@ -70,6 +74,7 @@ impl Draft {
 
     pub(crate) fn of(state: &ChatState, facts: &StoreFacts) -> Self {
         let mut state = state.clone();
+        state.turn = state.present_turn().cloned();
         state.snapshot_version = state.snapshot_version.next();
         state.updated_at = facts.now;
         Self {
@@ -78,27 +83,76 @@ impl Draft {
             cut_from: None,
             inserted: vec![],
             queue_changed: false,
+            ended: None,
             lease: LeaseTerm::Keep,
         }
     }
 
-    fn next_id(&mut self) -> MessageId {
-        self.state.last_id = self.state.last_id.next();
-        self.state.last_id
+    /// The id of what a turn says: the next one of the history, if that is before what is queued, which keeps its id.
+    /// Ids grow along the history, and none is given twice: whatever was given before the turn ends is
+    /// [`IDS_AHEAD`] behind its message, or behind all.
+    fn next_said_id(&self) -> MessageId {
+        let next = self.state.last_told.max(self.state.last_message).next();
+        let free = |turn: &Turn| next.0 - turn.message.0.min(next.0) < IDS_AHEAD;
+        let is_before = self.state.queue.iter().all(|queued| next < queued.id);
+        match !self.state.queue.is_empty() && is_before && self.state.turn.as_ref().is_some_and(free) {
+            true => next,
+            false => self.state.last_id.next(),
+        }
     }
 
-    pub(crate) fn insert(&mut self, role: Role, content: Content, queued_as: Option<MessageId>) -> Message {
-        self.push(role, content, None, queued_as)
+    /// A user's message joins the history, and its turn begins.
+    pub(crate) fn begin_turn(&mut self, content: Content, queued_as: Option<MessageId>) -> Message {
+        let highest = self.state.last_told.max(self.state.last_message);
+        // It keeps the id that it has, unless something overtook it.
+        let id = queued_as.filter(|id| *id > highest).unwrap_or(self.state.last_id.next());
+        let open = self.state.turn.as_ref().filter(|turn| !turn.status.is_over());
+        let is_cut = |turn: &Turn| self.cut_from.is_some_and(|from| from <= turn.message);
+        assert!(open.is_none_or(is_cut), "S12: a turn begins when the one before has ended, or is cut off");
+        let turn = Turn::begun(queued_as.unwrap_or(id), id);
+        self.start();
+        self.state.turn = Some(turn);
+        self.push(id, Role::User, content, None, queued_as)
     }
 
-    pub(crate) fn push(
+    /// What a turn said joins the history.
+    pub(crate) fn save(&mut self, role: Role, content: Content, origin: Origin) {
+        let id = self.next_said_id();
+        self.push(id, role, content, Some(origin), None);
+    }
+
+    /// What the model said, if it said anything, joins the history.
+    pub(crate) fn save_answer(&mut self, answer: &Option<Content>, origin: Origin) {
+        if let Some(content) = answer {
+            self.save(Role::Assistant, content.clone(), origin);
+        }
+    }
+
+    /// The turn that runs ends, once (S12).
+    pub(crate) fn end_turn(&mut self, status: TurnStatus, error: Option<RunError>) {
+        if let Some(turn) = self.state.turn.as_mut().filter(|turn| !turn.status.is_over()) {
+            turn.status = status;
+            turn.error = error;
+            self.ended = Some(turn.clone());
+        }
+    }
+
+    /// An answer of the turn that runs has come to its end.
+    pub(crate) fn count(&mut self, completion: Completion) {
+        if let Some(turn) = self.state.turn.as_mut().filter(|turn| !turn.status.is_over()) {
+            turn.count(completion);
+        }
+    }
+
+    fn push(
         &mut self,
+        id: MessageId,
         role: Role,
         content: Content,
         origin: Option<Origin>,
         queued_as: Option<MessageId>,
     ) -> Message {
-        let id = self.next_id();
+        assert!(id > self.state.last_message, "S1: ids grow along the history");
         let revision = self.state.snapshot_version;
         let created_at = self.state.updated_at;
         let Completion { finish_reason, usage } = origin.map(|origin| origin.completion).unwrap_or_default();
@@ -112,18 +166,18 @@ impl Draft {
             finish_reason,
             usage,
             queued_as,
+            turn: self.state.turn.as_ref().map(|turn| turn.id),
             created_at,
         };
         self.state.last_message = id;
+        self.state.last_told = self.state.last_told.max(id);
+        self.state.last_id = self.state.last_id.max(id);
+        if let Some(turn) = &mut self.state.turn {
+            turn.last = id;
+        }
         self.history_moved();
         self.inserted.push(message.clone());
         message
-    }
-
-    pub(crate) fn save(&mut self, text: &Option<Content>, origin: Origin) {
-        if let Some(content) = text {
-            self.push(Role::Assistant, content.clone(), Some(origin), None);
-        }
     }
 
     /// The history has changed, and no attempt over the new one has begun.
@@ -140,7 +194,9 @@ impl Draft {
     }
 
     pub(crate) fn enqueue(&mut self, content: Content, at: usize) -> QueuedMessage {
-        let queued = QueuedMessage { id: self.next_id(), content, created_at: self.state.updated_at };
+        self.state.last_id = MessageId(self.state.last_id.0.saturating_add(IDS_AHEAD));
+        let id = self.state.last_id;
+        let queued = QueuedMessage { id, content, created_at: self.state.updated_at };
         self.state.queue.insert(at, queued.clone());
         // An interrupting send's place is the first, and one that resumes takes the first's.
         let alone = self.state.queue.len() <= 2;
@@ -171,7 +227,7 @@ impl Draft {
     }
 
     /// The chat has a message to answer.
-    pub(crate) fn start(&mut self) {
+    fn start(&mut self) {
         self.end_run();
         self.state.status = Status::Running;
     }
@@ -192,8 +248,7 @@ impl Draft {
         } else {
             let head = self.state.queue.remove(0);
             self.queue_moved();
-            self.insert(Role::User, head.content, Some(head.id));
-            self.start();
+            self.begin_turn(head.content, Some(head.id));
         }
     }
 
@@ -221,10 +276,10 @@ impl Draft {
     }
 
     pub(crate) fn finish(self, accepted: impl FnOnce(&Arc<ChatState>) -> Accepted) -> Applied {
-        let Self { state, deleted, cut_from, inserted, queue_changed, lease } = self;
+        let Self { state, deleted, cut_from, inserted, queue_changed, ended, lease } = self;
         let state = Arc::new(state);
         let answer = Ok(accepted(&state));
-        let change = Change { state, deleted, cut_from, inserted, queue_changed, lease };
+        let change = Change { state, deleted, cut_from, inserted, queue_changed, ended, lease };
         Applied { answer, effect: Effect::Changed(change) }
     }
 }

@@ -36,6 +36,7 @@ pub mod store;
 mod stream;
 mod time;
 mod transition;
+mod turn;
 
 pub use applied::{Accepted, Answer, Applied, Change, Effect, LeaseTerm, Rejection};
 pub use block::{Block, Call, Part};
@@ -52,3 +53,4 @@ pub use reads::{CachedVersions, Page, Snapshot, Tail};
 pub use record::{AnswerRecord, Keep};
 pub use stream::{Body, Ending, RelayFault, RelayFrame, RelayPosition, ResetReason, Resume, StreamEvent};
 pub use time::{Time, WallTime};
+pub use turn::{Turn, TurnStatus};

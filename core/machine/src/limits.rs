@@ -20,6 +20,8 @@ pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
 pub const PAGE_READS_MAX: usize = 8;
 /// Content of all messages that wait in one chat; one alone may have more.
 pub const QUEUE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How many ids are left free before a queued message's, for what comes before its turn.
+pub const IDS_AHEAD: u64 = 1_000;
 /// Texts of the chats in one page of a list, beyond the first one's.
 pub const LIST_BYTES_MAX: usize = 1024 * 1024;
 /// Actions that one event asks a hub for.

@@ -118,8 +118,11 @@ pub struct Message {
     #[serde(default)]
     /// What it cost, as the provider counts.
     pub usage: Option<Usage>,
-    /// The id it had while it was queued.
+    /// The id it had while it was queued: its own, unless something overtook it in the queue.
     pub queued_as: Option<MessageId>,
+    /// The turn that it is of; `None` for what a release committed that knew no turns.
+    #[serde(default)]
+    pub turn: Option<MessageId>,
     /// By the database's clock.
     pub created_at: WallTime,
 }

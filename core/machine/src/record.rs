@@ -111,6 +111,7 @@ impl AnswerRecord {
                         finish_reason: None,
                         usage: None,
                         queued_as: None,
+                        turn: Some(id),
                         created_at,
                     };
                     (Some(message), None)

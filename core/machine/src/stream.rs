@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::{
-    Block, Cursor, Episode, Lease, Message, Part, QueuedMessage, ReplicaId, Retry, RunError, Seq, Status,
-    Version,
+    Block, Cursor, Episode, Lease, Message, MessageId, Part, QueuedMessage, ReplicaId, Retry, RunError, Seq,
+    Status, Version,
 };
 
 /// One event of a viewer's stream, with the cursor that resumes right after it.
@@ -36,6 +36,8 @@ pub enum Body {
         history_version: Version,
         /// Of the episode.
         attempt: u64,
+        /// The turn that runs, or the last one.
+        turn: Option<MessageId>,
     },
     /// Why the chat is in [`Status::Error`].
     Error(RunError),

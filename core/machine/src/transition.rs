@@ -11,6 +11,7 @@ use crate::marks::sometimes;
 use crate::{
     Accepted, Applied, ChatState, Command, Completion, Content, Effect, Episode, Fence, Lease, LeaseTerm,
     MessageId, QueuedMessage, Rejection, ReplicaId, Retry, Role, RunError, SendMode, Status, StoreFacts,
+    TurnStatus,
 };
 
 /// What comes of an accepted command, or why it is not.
@@ -26,8 +27,7 @@ impl Command {
             (None, Self::Create { chat, owner, title, model, content }) => {
                 let mut draft = Draft::create(*chat, owner, title, model, facts);
                 if let Some(content) = content {
-                    draft.insert(Role::User, content.clone(), None);
-                    draft.start();
+                    draft.begin_turn(content.clone(), None);
                 }
                 Ok(draft.finish_with_chat())
             }
@@ -89,8 +89,7 @@ impl ChatState {
                 Ok(draft.finish_with_sent(None, Some(queued)))
             }
             (false, _) => {
-                let message = draft.insert(Role::User, content.clone(), None);
-                draft.start();
+                let message = draft.begin_turn(content.clone(), None);
                 Ok(draft.finish_with_sent(Some(message), None))
             }
         }
@@ -103,9 +102,8 @@ impl ChatState {
             Some(_) => return Err(Rejection::NotEditable),
         }
         draft.cut(message);
-        let message = draft.insert(Role::User, content.clone(), None);
         draft.clear_queue();
-        draft.start();
+        let message = draft.begin_turn(content.clone(), None);
         Ok(draft.finish_with_sent(Some(message), None))
     }
 
@@ -119,6 +117,7 @@ impl ChatState {
             }
             Status::Running => {
                 draft.end_run();
+                draft.end_turn(TurnStatus::Interrupted, None);
                 draft.next_turn();
                 Ok(draft.finish_with_chat())
             }
@@ -143,8 +142,7 @@ impl ChatState {
                 draft.state.status = Status::Interrupting;
             }
             Status::Waiting | Status::Error => {
-                draft.insert(Role::User, promoted.content, Some(promoted.id));
-                draft.start();
+                draft.begin_turn(promoted.content, Some(promoted.id));
             }
         }
         Ok(draft.finish_with_chat())
@@ -227,8 +225,7 @@ impl ChatState {
     fn commit_step(&self, mut draft: Draft, fence: &Fence, messages: &[(Role, Content)]) -> Transition {
         self.check(fence, Status::Running)?;
         for (role, content) in messages {
-            let origin = Origin::of(fence.episode);
-            draft.push(*role, content.clone(), Some(origin), None);
+            draft.save(*role, content.clone(), Origin::of(fence.episode));
         }
         draft.end_run();
         Ok(draft.finish_with_chat())
@@ -242,16 +239,19 @@ impl ChatState {
         completion: Completion,
     ) -> Transition {
         self.check(fence, Status::Running)?;
-        draft.save(answer, Origin { completion, ..Origin::of(fence.episode) });
+        draft.count(completion);
+        draft.save_answer(answer, Origin { completion, ..Origin::of(fence.episode) });
         draft.end_run();
+        draft.end_turn(TurnStatus::Completed, None);
         draft.next_turn();
         Ok(draft.finish_with_chat())
     }
 
     fn finish_interruption(&self, mut draft: Draft, fence: &Fence, partial: &Option<Content>) -> Transition {
         self.check(fence, Status::Interrupting)?;
-        draft.save(partial, Origin { interrupted: true, ..Origin::of(fence.episode) });
+        draft.save_answer(partial, Origin { interrupted: true, ..Origin::of(fence.episode) });
         draft.end_run();
+        draft.end_turn(TurnStatus::Interrupted, None);
         draft.next_turn();
         Ok(draft.finish_with_chat())
     }
@@ -264,8 +264,9 @@ impl ChatState {
         error: &RunError,
     ) -> Transition {
         self.check(fence, Status::Running)?;
-        draft.save(partial, Origin { interrupted: true, ..Origin::of(fence.episode) });
+        draft.save_answer(partial, Origin { interrupted: true, ..Origin::of(fence.episode) });
         draft.end_run();
+        draft.end_turn(TurnStatus::Failed, Some(error.clone()));
         draft.state.status = Status::Error;
         draft.state.error = Some(error.clone());
         draft.release();

@@ -15,7 +15,7 @@ use mainstem_machine::{
     Block, ChatId, ChatState, Completion, Content, Cursor, DialId, Episode, Fingerprint, FinishReason,
     FollowerId, GenerationId, Lease, Message, MessageId, OpId, Page, Part, PreviewPosition, PreviewProgress,
     QueuedMessage, Rejection, RelayFault, RelayFrame, RelayPosition, ReplicaId, Resume, Retry, Role,
-    RunError, Seq, Snapshot, Status, SubscriptionId, Tail, Time, Usage, Version, WallTime,
+    RunError, Seq, Snapshot, Status, SubscriptionId, Tail, Time, Turn, TurnStatus, Usage, Version, WallTime,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -87,21 +87,35 @@ fn completion() -> impl Strategy<Value = Completion> {
 
 fn message() -> BoxedStrategy<Arc<Message>> {
     let role = select(&[Role::User, Role::Assistant, Role::Tool, Role::System]);
-    let numbers = any::<([u64; 2], Option<u64>, i64)>();
+    let numbers = any::<([u64; 2], [Option<u64>; 2], i64)>();
     (numbers, role, content(), any::<bool>(), option::of(episode()), completion())
-        .prop_map(|(([id, revision], queued_as, at), role, content, interrupted, episode, completion)| {
-            Arc::new(Message {
-                id: MessageId(id),
-                revision: Version(revision),
-                role,
-                content,
-                interrupted,
-                episode,
-                finish_reason: completion.finish_reason,
-                usage: completion.usage,
-                queued_as: queued_as.map(MessageId),
-                created_at: WallTime(at),
-            })
+        .prop_map(
+            |(([id, revision], [queued_as, turn], at), role, content, interrupted, episode, completion)| {
+                Arc::new(Message {
+                    id: MessageId(id),
+                    revision: Version(revision),
+                    role,
+                    content,
+                    interrupted,
+                    episode,
+                    finish_reason: completion.finish_reason,
+                    usage: completion.usage,
+                    queued_as: queued_as.map(MessageId),
+                    turn: turn.map(MessageId),
+                    created_at: WallTime(at),
+                })
+            },
+        )
+        .boxed()
+}
+
+fn turn() -> BoxedStrategy<Turn> {
+    use TurnStatus::{Completed, Failed, Interrupted, Queued, Running};
+    let status = select(&[Queued, Running, Completed, Interrupted, Failed]);
+    (any::<[u64; 3]>(), status, completion(), option::of(error()))
+        .prop_map(|(n, status, Completion { finish_reason, usage }, error)| {
+            let [id, message, last] = n.map(MessageId);
+            Turn { id, message, last, status, finish_reason, usage, error }
         })
         .boxed()
 }
@@ -109,15 +123,15 @@ fn message() -> BoxedStrategy<Arc<Message>> {
 fn state() -> BoxedStrategy<Arc<ChatState>> {
     let texts = (text(), option::of(text()), option::of(text()));
     let work = (select(&Status::ALL), option::of(replica()), n(), option::of(n()), n());
-    let rest = (option::of(error()), option::of(retry()), vec(queued(), 0..3));
-    (chat(), texts, work, any::<[u64; 6]>(), rest, any::<[i64; 2]>())
+    let rest = (option::of(error()), option::of(retry()), vec(queued(), 0..3), option::of(turn()));
+    (chat(), texts, work, any::<[u64; 7]>(), rest, any::<[i64; 2]>())
         .prop_map(
             |(
                 id,
                 (owner, title, model),
                 (status, worker, lease, begun, attempt),
                 n,
-                (error, retry, queue),
+                (error, retry, queue, turn),
                 times,
             )| {
                 Arc::new(ChatState {
@@ -139,6 +153,8 @@ fn state() -> BoxedStrategy<Arc<ChatState>> {
                     queue,
                     last_message: MessageId(n[4]),
                     last_id: MessageId(n[5]),
+                    last_told: MessageId(n[6]),
+                    turn,
                     created_at: WallTime(times[0]),
                     updated_at: WallTime(times[1]),
                 })

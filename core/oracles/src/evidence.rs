@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mainstem_machine::{
     Accepted, Block, ChatId, ChatState, Command, Completion, Cursor, Episode, Lease, Message, MessageId,
-    ReplicaId, StreamEvent, Time, Version,
+    ReplicaId, StreamEvent, Time, Turn, Version,
 };
 
 use crate::FaultKind;
@@ -205,6 +205,8 @@ pub struct Committed {
     pub deleted: bool,
     pub cut_from: Option<MessageId>,
     pub inserted: Vec<Message>,
+    /// The turn that ended with it.
+    pub ended: Option<Turn>,
     pub accepted: Accepted,
 }
 

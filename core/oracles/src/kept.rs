@@ -103,7 +103,7 @@ fn judge_event(index: &EvidenceIndex, watcher: &Watcher, body: &Body) -> Ruling 
             Err(format!("{episode:?} is reset, and what is shown is of {shown:?}"))
         }
         Body::HistoryReset => neither("history_reset".into()),
-        Body::Status { status, worker, history_version, attempt } => {
+        Body::Status { status, worker, history_version, attempt, .. } => {
             let episode = Episode { history_version: *history_version, attempt: *attempt };
             let producer = index.run(watcher.chat, shown).map(|run| &run.replica);
             let moved = producer.is_some() && worker.as_ref() != producer;

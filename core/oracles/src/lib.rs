@@ -17,6 +17,7 @@ mod oracle;
 mod past;
 mod runs;
 mod shared;
+mod turns;
 mod verdict;
 mod view;
 pub mod viewer;

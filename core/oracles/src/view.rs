@@ -56,7 +56,7 @@ impl View {
                 self.preview = None;
             }
             Body::QueueUpdate(queue) => self.queue = queue.to_vec(),
-            Body::Status { status, worker, history_version, attempt } => {
+            Body::Status { status, worker, history_version, attempt, .. } => {
                 let episode = Episode { history_version: *history_version, attempt: *attempt };
                 self.status = Some(ShownStatus { status: *status, worker: worker.clone(), episode });
                 if *status != Status::Error {

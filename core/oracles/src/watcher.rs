@@ -129,8 +129,8 @@ fn holds(id: mainstem_machine::MessageId) -> impl Fn(&&Moment) -> bool {
 
 /// Whether a status event is the status of this moment.
 pub(crate) fn is_status_of(moment: &Moment, body: &Body) -> bool {
-    let Body::Status { status, worker, history_version, attempt } = body else { return false };
+    let Body::Status { status, worker, history_version, attempt, turn } = body else { return false };
     let state = &moment.state;
-    (state.status, &state.worker, state.history_version, state.attempt)
-        == (*status, worker, *history_version, *attempt)
+    (state.status, &state.worker, state.history_version, state.attempt, state.turn_id())
+        == (*status, worker, *history_version, *attempt, *turn)
 }

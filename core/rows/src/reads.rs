@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use mainstem_machine::store::Listed;
-use mainstem_machine::{CachedVersions, ChatId, ChatState, Message, MessageId, Page, Snapshot, Tail, limits};
+use mainstem_machine::{
+    CachedVersions, ChatId, ChatState, Message, MessageId, Page, Snapshot, Tail, Turn, limits,
+};
 
 use crate::Rows;
 
@@ -78,6 +80,17 @@ impl Rows {
             reset_version,
             history_version,
         })
+    }
+
+    /// A turn that has ended.
+    pub fn turn(&self, chat: ChatId, turn: MessageId) -> Option<Turn> {
+        self.row(chat)?.turns.get(&turn).cloned()
+    }
+
+    /// The ids of the messages from `first` to `last`.
+    pub fn message_ids(&self, chat: ChatId, first: MessageId, last: MessageId) -> Vec<MessageId> {
+        let ids = self.history(chat).iter().map(|message| message.id);
+        ids.filter(|id| (first..=last).contains(id)).collect()
     }
 
     /// The chats of a user, newest first, before `before`.

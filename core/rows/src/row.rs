@@ -1,9 +1,10 @@
 //! One chat: its state, its history, and who may take it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstem_machine::{Change, ChatState, LeaseTerm, Message, MessageId, Role, Time};
+use mainstem_machine::{Change, ChatState, LeaseTerm, Message, MessageId, Role, Time, Turn};
 
 /// One chat.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -12,6 +13,8 @@ pub struct Row {
     pub state: Arc<ChatState>,
     /// Oldest first.
     pub history: Vec<Arc<Message>>,
+    /// Those that have ended.
+    pub turns: BTreeMap<MessageId, Turn>,
     /// The end of the lease, if the chat is held.
     pub lease_until: Option<Time>,
     /// Since when nobody has held the chat.
@@ -20,7 +23,13 @@ pub struct Row {
 
 impl Row {
     pub(crate) fn new(now: Time, state: &Arc<ChatState>) -> Self {
-        Self { state: state.clone(), history: vec![], lease_until: None, free_since: now }
+        Self {
+            state: state.clone(),
+            history: vec![],
+            turns: BTreeMap::new(),
+            lease_until: None,
+            free_since: now,
+        }
     }
 
     /// Whether it is runnable and whoever asks may have it.
@@ -58,7 +67,9 @@ impl Row {
         self.state = change.state.clone();
         if let Some(from) = change.cut_from {
             self.history.retain(|message| message.id < from);
+            self.turns.retain(|_, turn| turn.message < from);
         }
+        self.turns.extend(change.ended.iter().map(|turn| (turn.id, turn.clone())));
         self.history.extend(change.inserted.iter().cloned().map(Arc::new));
         match change.lease {
             LeaseTerm::Keep => {}

@@ -16,6 +16,7 @@ use mainstem_machine::replica::ReplicaConfig;
 
 use mainstem_machine::{
     Accepted, ChatId, ChatState, Command, MessageId, Rejection, RelayFault, RelayFrame, ReplicaId, Resume,
+    Turn,
 };
 
 use crate::driver::{Entry, Followed, Follows, HubCell, Next, ReplicaCell, Shared, Vitals, Watch, lock};
@@ -196,6 +197,26 @@ impl<E: Env> Node<E> {
         self.check_owner(by, chat).await?;
         let page = self.read(|| self.shared.store.page(chat, after, None, limit)).await?;
         page.ok_or(EdgeError::Rejected(Rejection::NoSuchChat))
+    }
+
+    /// A turn, as it stands or as it ended, with the ids of its messages. One that is queued has none yet.
+    pub async fn turn(
+        &self,
+        by: &Arc<str>,
+        chat: ChatId,
+        id: MessageId,
+    ) -> Result<(Turn, Vec<MessageId>), EdgeError> {
+        let state = self.chat(by, chat).await?;
+        if state.queue.iter().any(|queued| queued.id == id) {
+            return Ok((Turn::queued(id), vec![]));
+        }
+        let turn = match state.present_turn().filter(|turn| turn.id == id) {
+            Some(turn) => Some(turn.clone()),
+            None => self.read(|| self.shared.store.turn(chat, id)).await?,
+        };
+        let turn = turn.ok_or(EdgeError::Rejected(Rejection::NoSuchTurn))?;
+        let ids = self.read(|| self.shared.store.message_ids(chat, turn.message, turn.last)).await?;
+        Ok((turn, ids))
     }
 
     /// Subscribes to the chat. The stream may be dropped at any moment.

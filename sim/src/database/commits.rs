@@ -44,6 +44,7 @@ pub(super) fn apply(
                 deleted: change.deleted,
                 cut_from: change.cut_from,
                 inserted: change.inserted.clone(),
+                ended: change.ended.clone(),
                 accepted: accepted.clone(),
             })));
             tell(world, replica, name, change);

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use madsim::runtime::NodeHandle;
-use mainstem_machine::{ChatId, ChatState, MessageId, ReplicaId};
+use mainstem_machine::{ChatId, ChatState, MessageId, ReplicaId, Turn};
 use mainstem_oracles::{Evidence, FaultKind, Operation};
 use mainstem_rows::Rows;
 use mainstem_runtime::ports::{
@@ -329,6 +329,19 @@ impl Store for SimStore {
         limit: usize,
     ) -> Result<Option<Page>, Fault> {
         self.call("page", Some(chat), move |rows, _, _| rows.page(chat, after, until, limit)).await
+    }
+
+    async fn turn(&self, chat: ChatId, turn: MessageId) -> Result<Option<Turn>, Fault> {
+        self.call("turn", Some(chat), move |rows, _, _| rows.turn(chat, turn)).await
+    }
+
+    async fn message_ids(
+        &self,
+        chat: ChatId,
+        first: MessageId,
+        last: MessageId,
+    ) -> Result<Vec<MessageId>, Fault> {
+        self.call("message_ids", Some(chat), move |rows, _, _| rows.message_ids(chat, first, last)).await
     }
 
     async fn list(&self, owner: &str, before: Option<ChatId>, limit: usize) -> Result<Listed, Fault> {

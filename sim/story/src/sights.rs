@@ -103,7 +103,7 @@ pub fn describe(body: &Body) -> String {
             format!("message {} of {}{cut}", message.id, message.role.as_str())
         }
         Body::QueueUpdate(queue) => format!("queue of {}", queue.len()),
-        Body::Status { status, worker, history_version, attempt } => {
+        Body::Status { status, worker, history_version, attempt, .. } => {
             let worker = worker.as_ref().map_or("nobody", |worker| worker.as_str());
             format!("status {} on {worker}, {history_version}.{attempt}", status.as_str())
         }

@@ -101,7 +101,7 @@ impl World {
         let (Effect::Changed(change), Ok(accepted)) = (effect, &answer) else {
             return Reply::Applied { answer, state: None, deleted: false, replayed };
         };
-        let Change { state, deleted, cut_from, inserted, .. } = change;
+        let Change { state, deleted, cut_from, inserted, ended, .. } = change;
         self.observe(Evidence::Committed(Box::new(Committed {
             chat: request.chat,
             by: self.name(node),
@@ -113,6 +113,7 @@ impl World {
             deleted,
             cut_from,
             inserted,
+            ended,
             accepted: accepted.clone(),
         })));
         Reply::Applied { answer, state: Some(state), deleted, replayed }

@@ -10,7 +10,7 @@ use mainstem_oracles::Committed;
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection, Row, query, raw_sql};
 
-use super::rows::{ChatRow, MessageRow, ReceiptRow, read};
+use super::rows::{ChatRow, MessageRow, ReceiptRow, TurnRow, read};
 use super::transitions::Step;
 
 /// Servers say who they are by a setting of their sessions.
@@ -36,6 +36,7 @@ const WITNESS: &str = "
     END $$;
     CREATE TRIGGER witness AFTER INSERT OR UPDATE OR DELETE ON chats FOR EACH ROW EXECUTE FUNCTION witness();
     CREATE TRIGGER witness AFTER INSERT OR DELETE ON messages FOR EACH ROW EXECUTE FUNCTION witness();
+    CREATE TRIGGER witness AFTER INSERT ON turns FOR EACH ROW EXECUTE FUNCTION witness();
     CREATE TRIGGER witness AFTER INSERT ON receipts FOR EACH ROW EXECUTE FUNCTION witness();";
 
 /// The URL of a database, for a replica whose commits are to be known as its own.
@@ -143,7 +144,9 @@ impl Witness {
             ReplicaId::new(&*row.by).unwrap_or_else(|_| panic!("S5: {:?} writes to {}", row.by, row.row));
         let before = self.chats.get(&state.id).cloned();
         let after = Some(&*state).filter(|_| !deleted);
-        let step = Step { before: before.as_deref(), after, cut_from, inserted: &inserted, by: &by };
+        let ended = of("turns").first().map(|row| read::<TurnRow>(row).turn());
+        let step =
+            Step { before: before.as_deref(), after, cut_from, inserted: &inserted, ended: &ended, by: &by };
         let (command, accepted, state) =
             step.explain().unwrap_or_else(|| panic!("S1: no command of a chat does this: {step:#?}"));
         match deleted {
@@ -163,6 +166,7 @@ impl Witness {
             deleted,
             cut_from,
             inserted,
+            ended,
             accepted,
         };
         let at = if deleted { row.at } else { state.updated_at.0 * 1000 };

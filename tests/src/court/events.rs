@@ -31,6 +31,7 @@ struct Event {
     block: Option<u32>,
     part: Option<Box<RawValue>>,
     reason: Option<String>,
+    turn: Option<MessageId>,
 }
 
 #[derive(Deserialize)]
@@ -44,6 +45,7 @@ struct WireMessage {
     finish_reason: Option<FinishReason>,
     usage: Option<Usage>,
     queued_as: Option<MessageId>,
+    turn: Option<MessageId>,
     created_at: String,
 }
 
@@ -126,6 +128,7 @@ fn body(event: Event) -> Option<Body> {
             worker: event.worker,
             history_version: event.history_version?,
             attempt: event.attempt?,
+            turn: event.turn,
         },
         "error" => Body::Error(event.error?),
         "retry" => Body::Retry(match event.retry {
@@ -182,6 +185,7 @@ fn message(wire: WireMessage) -> Option<Message> {
         finish_reason,
         usage,
         queued_as,
+        turn,
         ..
     } = wire;
     let content = Content::from_stored(content.get());
@@ -195,6 +199,7 @@ fn message(wire: WireMessage) -> Option<Message> {
         finish_reason,
         usage,
         queued_as,
+        turn,
         created_at,
     })
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mainstem_machine::{
     ChatId, ChatState, Content, Episode, FinishReason, Lease, Message, MessageId, ReplicaId, Role, Status,
-    Usage, Version, WallTime,
+    Turn, Usage, Version, WallTime,
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -38,6 +38,8 @@ pub(super) struct ChatRow {
     last_id: MessageId,
     created_at: WallTime,
     updated_at: WallTime,
+    turn: Option<String>,
+    last_told: MessageId,
 }
 
 impl ChatRow {
@@ -63,6 +65,8 @@ impl ChatRow {
             last_id: self.last_id,
             created_at: self.created_at,
             updated_at: self.updated_at,
+            turn: self.turn.as_deref().map(read),
+            last_told: self.last_told,
         }
     }
 }
@@ -82,6 +86,7 @@ pub(super) struct MessageRow {
     finish_reason: Option<FinishReason>,
     input_tokens: Option<u64>,
     output_tokens: Option<u64>,
+    turn: Option<MessageId>,
 }
 
 impl MessageRow {
@@ -98,8 +103,21 @@ impl MessageRow {
             finish_reason: self.finish_reason,
             usage: usage.map(|(input_tokens, output_tokens)| Usage { input_tokens, output_tokens }),
             queued_as: self.queued_as,
+            turn: self.turn,
             created_at: self.created_at,
         }
+    }
+}
+
+/// Of `turns`.
+#[derive(Deserialize)]
+pub(super) struct TurnRow {
+    turn: String,
+}
+
+impl TurnRow {
+    pub(super) fn turn(&self) -> Turn {
+        read(&self.turn)
     }
 }
 

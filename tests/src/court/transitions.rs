@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mainstem_machine::{
     Accepted, ChatState, Command, Completion, Content, Fence, Message, MessageId, ReplicaId, Role, SendMode,
-    StoreFacts,
+    StoreFacts, Turn,
 };
 
 /// Messages that may wait: more than any test lets wait.
@@ -19,6 +19,7 @@ pub(super) struct Step<'a> {
     pub(super) after: Option<&'a ChatState>,
     pub(super) cut_from: Option<MessageId>,
     pub(super) inserted: &'a [Message],
+    pub(super) ended: &'a Option<Turn>,
     /// The replica whose connection it was.
     pub(super) by: &'a ReplicaId,
 }
@@ -37,7 +38,9 @@ impl Step<'_> {
         let facts = StoreFacts { now: at, lease_expired: true, message_role: Some(Role::User) };
         let applied = command.apply_to(self.before, None, &facts);
         let change = applied.change()?;
-        let same_rows = change.cut_from == self.cut_from && change.inserted == self.inserted;
+        let same_rows = change.cut_from == self.cut_from
+            && change.inserted == self.inserted
+            && change.ended == *self.ended;
         let here = match self.after {
             Some(after) => same_rows && !change.deleted && *change.state == *after,
             None => change.deleted,
@@ -86,10 +89,11 @@ impl Step<'_> {
         let fence = || fence.clone();
         let generated: Vec<_> = self.inserted.iter().filter(|message| message.episode.is_some()).collect();
         let answer = generated.first().map(|message| message.content.clone());
-        let completion = generated.first().map_or(Completion::STOPPED, |message| Completion {
-            finish_reason: message.finish_reason,
-            usage: message.usage,
-        });
+        // What a model said of an answer that has nothing is with the turn.
+        let ended = self.ended.as_ref().map(|turn| (turn.finish_reason, turn.usage));
+        let told = generated.first().map(|message| (message.finish_reason, message.usage)).or(ended);
+        let (finish_reason, usage) = told.unwrap_or_default();
+        let completion = Completion { finish_reason, usage };
         let messages = generated.iter().map(|message| (message.role, message.content.clone())).collect();
         let mut candidates = vec![
             Command::Release { replica, lease },

@@ -34,4 +34,5 @@ mod tapes;
 mod terminals;
 mod tokens;
 mod tools;
+mod turns;
 mod upgrades;

@@ -326,8 +326,8 @@ impl Subscription {
                 cursor.error = Fingerprint::NOTHING;
             }
             let (history_version, attempt) = (state.history_version, state.attempt);
-            let (status, worker) = (state.status, state.worker.clone());
-            return Some(Body::Status { status, worker, history_version, attempt });
+            let (status, worker, turn) = (state.status, state.worker.clone(), state.turn_id());
+            return Some(Body::Status { status, worker, history_version, attempt, turn });
         }
         if cursor.error != error {
             cursor.error = error;

@@ -6,6 +6,7 @@ mod common;
 
 mod laws;
 mod model;
+mod names;
 mod world;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use proptest::test_runner::TestRunner;
 
 use laws::{Intents, Step, every_step};
 use model::{Chat, Kind, Model, Phase};
+use names::Names;
 use world::{Op, World, ops, says, who};
 
 const OPS_MAX: usize = 80;
@@ -33,6 +35,7 @@ struct Run {
     world: World,
     model: Model,
     intents: Intents,
+    names: Names,
     met: BTreeMap<Met, usize>,
 }
 
@@ -51,6 +54,7 @@ impl Run {
             self.intents.note(&ask, &before);
         }
         if let Some(change) = applied.change() {
+            self.names.note(&command, state, change);
             self.world.write_down(change);
         }
         assert_same(&self.model, &self.world);

@@ -149,6 +149,7 @@ fn committed(now: Time, command: &Command, applied: &Applied) -> Option<Committe
         deleted: change.deleted,
         cut_from: change.cut_from,
         inserted: change.inserted,
+        ended: change.ended,
         accepted,
     })
 }

@@ -239,10 +239,10 @@ fn s4_a_preview_is_taken_back_only_if_it_is_shown_and_over_and_for_its_reason() 
 fn s3_a_status_that_goes_back_is_found() {
     let mut scene = Scene::new("A");
     let Episode { history_version, attempt } = scene.episode();
-    let worker = scene.state().worker.clone();
+    let (worker, turn) = (scene.state().worker.clone(), scene.state().turn_id());
     scene.ask("k1", Command::Interrupt { episode: None }, None);
     scene.show_status();
-    scene.show(Body::Status { status: Status::Running, worker, history_version, attempt });
+    scene.show(Body::Status { status: Status::Running, worker, history_version, attempt, turn });
     scene.expect("S3");
 }
 
@@ -584,7 +584,8 @@ fn s8_a_status_that_runs_ahead_or_never_was_is_found() {
 
     let mut scene = Scene::new("A");
     let Episode { history_version, attempt } = scene.episode();
-    scene.show(Body::Status { status: Status::Error, worker: None, history_version, attempt });
+    let turn = scene.state().turn_id();
+    scene.show(Body::Status { status: Status::Error, worker: None, history_version, attempt, turn });
     scene.expect("S8");
 
     let mut scene = Scene::new("A");

@@ -149,6 +149,7 @@ impl Scene {
             deleted: change.deleted,
             cut_from: change.cut_from,
             inserted: change.inserted,
+            ended: change.ended,
             accepted,
         }
     }
@@ -166,8 +167,8 @@ impl Scene {
 
     /// The same change happens to another chat.
     pub(super) fn commit_elsewhere(&mut self, committed: &Committed) {
-        let state = Arc::new(ChatState { id: OTHER, ..(*committed.state).clone() });
-        let committed = Committed { chat: OTHER, state, inserted: vec![], ..committed.clone() };
+        let state = Arc::new(ChatState { id: OTHER, turn: None, ..(*committed.state).clone() });
+        let committed = Committed { chat: OTHER, state, inserted: vec![], ended: None, ..committed.clone() };
         self.observe(Evidence::Committed(Box::new(committed)));
     }
 
@@ -282,7 +283,8 @@ impl Scene {
 
     pub(super) fn show_status(&mut self) {
         let ChatState { status, worker, history_version, attempt, .. } = self.state().clone();
-        self.show(Body::Status { status, worker, history_version, attempt });
+        let turn = self.state().turn_id();
+        self.show(Body::Status { status, worker, history_version, attempt, turn });
     }
 
     pub(super) fn show_parts(&mut self, episode: Episode, first: u64, text: &[&str]) {

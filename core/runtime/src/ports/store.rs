@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use mainstem_machine::store::{HeartbeatReport, Held, Listed, ReplicaRow, Request, SyncReport, SyncRequest};
-use mainstem_machine::{Applied, CachedVersions, ChatId, ChatState, MessageId, Page, Snapshot};
+use mainstem_machine::{Applied, CachedVersions, ChatId, ChatState, MessageId, Page, Snapshot, Turn};
 
 /// Why an operation failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,6 +51,17 @@ pub trait Store: Send + Sync + 'static {
         until: Option<MessageId>,
         limit: usize,
     ) -> Result<Option<Page>, Fault>;
+
+    /// A turn that has ended; `None` if none of that name has, or it was cut off.
+    async fn turn(&self, chat: ChatId, turn: MessageId) -> Result<Option<Turn>, Fault>;
+
+    /// The ids of the messages from `first` to `last`, in order.
+    async fn message_ids(
+        &self,
+        chat: ChatId,
+        first: MessageId,
+        last: MessageId,
+    ) -> Result<Vec<MessageId>, Fault>;
 
     /// The chats of a user, newest first (by id, which grows with time), before `before`; up to `limit` and
     /// `limits::LIST_BYTES_MAX` (at least one, if there is any).

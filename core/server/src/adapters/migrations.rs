@@ -14,11 +14,13 @@ pub(super) const SQLITE: &[Step] = &[
     (1, "chats", include_str!("../../migrations/sqlite/0001_chats.sql")),
     (2, "endings", include_str!("../../migrations/sqlite/0002_endings.sql")),
     (3, "incarnations", include_str!("../../migrations/sqlite/0003_incarnations.sql")),
+    (4, "turns", include_str!("../../migrations/sqlite/0004_turns.sql")),
 ];
 pub(super) const POSTGRES: &[Step] = &[
     (1, "chats", include_str!("../../migrations/postgres/0001_chats.sql")),
     (2, "endings", include_str!("../../migrations/postgres/0002_endings.sql")),
     (3, "incarnations", include_str!("../../migrations/postgres/0003_incarnations.sql")),
+    (4, "turns", include_str!("../../migrations/postgres/0004_turns.sql")),
 ];
 
 /// The table that records which migrations ran.

@@ -119,7 +119,25 @@ macro_rules! sync {
     };
 }
 
-pub(super) use {list, page, snapshot, state, sync};
+/// The turn `$2` of a chat, if it has ended.
+macro_rules! turn {
+    ($id:literal) => {
+        concat!("SELECT turn FROM turns WHERE chat_id = ", $id, " AND id = $2")
+    };
+}
+
+/// The ids of a chat's messages from `$2` to `$3`.
+macro_rules! message_ids {
+    ($id:literal) => {
+        concat!(
+            "SELECT id AS message_id FROM messages WHERE chat_id = ",
+            $id,
+            " AND id BETWEEN $2 AND $3 ORDER BY id"
+        )
+    };
+}
+
+pub(super) use {list, message_ids, page, snapshot, state, sync, turn};
 
 /// The parameters of a snapshot's statement after the chat.
 pub(super) fn cached_values(cached: Option<CachedVersions>) -> [i64; 5] {
@@ -178,6 +196,10 @@ pub(super) fn to_list(rows: &[impl Fields]) -> sqlx::Result<Listed> {
     let chats = rows.iter().map(rows::chat).collect::<sqlx::Result<Vec<_>>>()?;
     let found = rows.first().map_or(Ok(0), |row| row.number("found"))?;
     Ok(Listed { more: found > chats.len() as u64, chats })
+}
+
+pub(super) fn to_ids(rows: &[impl Fields]) -> sqlx::Result<Vec<MessageId>> {
+    rows.iter().map(|row| Ok(MessageId(row.number("message_id")?))).collect()
 }
 
 pub(super) fn to_report(rows: &[impl Fields]) -> sqlx::Result<SyncReport> {

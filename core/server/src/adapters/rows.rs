@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mainstem_machine::{
     AnswerRecord, ChatId, ChatState, Content, Episode, FinishReason, Lease, Message, MessageId, Rejection,
-    ReplicaId, Role, Status, Usage, Version, WallTime,
+    ReplicaId, Role, Status, Turn, Usage, Version, WallTime,
 };
 use mainstem_runtime::ports::{Held, Peer, ReplicaRow, Rival};
 use serde::Serialize;
@@ -64,7 +64,7 @@ macro_rules! chat_columns {
             $text,
             " AS id, c.owner, c.title, c.model, c.status, c.worker, c.lease, c.begun, c.snapshot_version, \
              c.history_version, c.queue_version, c.reset_version, c.attempt, c.error, c.retry, \
-             c.last_message, c.last_id, c.created_at, c.updated_at, ",
+             c.last_message, c.last_id, c.created_at, c.updated_at, c.turn, c.last_told, ",
             $queue,
             " AS queue"
         )
@@ -79,12 +79,12 @@ macro_rules! message_columns {
             $content,
             " AS content, m.interrupted, m.finish_reason, m.input_tokens, m.output_tokens, \
          m.history_version AS episode_version, m.attempt AS episode_attempt, m.queued_as, \
-         m.created_at AS message_at"
+         m.turn AS message_turn, m.created_at AS message_at"
         )
     };
 }
 
-/// Binds a chat's columns as `$1` to `$20`, in the order of [`chat_columns`]. The queue is bound as NULL if
+/// Binds a chat's columns as `$1` to `$22`, in the order of [`chat_columns`]. The queue is bound as NULL if
 /// it did not change.
 macro_rules! bind_chat {
     ($query:expr, $state:expr, $queue_changed:expr) => {{
@@ -111,25 +111,27 @@ macro_rules! bind_chat {
             .bind(signed(state.last_id.0))
             .bind(state.created_at.0)
             .bind(state.updated_at.0)
+            .bind(state.turn.as_ref().map(json))
+            .bind(signed(state.last_told.0))
     }};
 }
 
-/// Writes a new chat, bound by [`bind_chat`]; `$21` and `$22` are as for [`update_chat`].
+/// Writes a new chat, bound by [`bind_chat`]; `$23` and `$24` are as for [`update_chat`].
 macro_rules! insert_chat {
     ($id:literal) => {
         concat!(
             "INSERT INTO chats (id, owner, title, model, status, worker, lease, begun, snapshot_version, \
              history_version, queue_version, reset_version, attempt, error, retry, queue, last_message, \
-             last_id, created_at, updated_at, lease_expires_at) VALUES ($1",
+             last_id, created_at, updated_at, turn, last_told, lease_expires_at) VALUES ($1",
             $id,
             ", $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, \
-             CASE WHEN $21 THEN NULL ELSE $22 END)"
+             $21, $22, CASE WHEN $23 THEN NULL ELSE $24 END)"
         )
     };
 }
 
-/// Updates a chat, bound by [`bind_chat`]. If `$21` is true, the lease's expiry stays as it is; otherwise it
-/// becomes `$22`.
+/// Updates a chat, bound by [`bind_chat`]. If `$23` is true, the lease's expiry stays as it is; otherwise it
+/// becomes `$24`.
 macro_rules! update_chat {
     ($id:literal) => {
         concat!(
@@ -137,7 +139,8 @@ macro_rules! update_chat {
              begun = $8, snapshot_version = $9, history_version = $10, queue_version = $11, \
              reset_version = $12, attempt = $13, error = $14, retry = $15, queue = coalesce($16, queue), \
              last_message = $17, last_id = $18, created_at = $19, updated_at = $20, \
-             lease_expires_at = CASE WHEN $21 THEN lease_expires_at ELSE $22 END WHERE id = $1",
+             turn = $21, last_told = $22, \
+             lease_expires_at = CASE WHEN $23 THEN lease_expires_at ELSE $24 END WHERE id = $1",
             $id
         )
     };
@@ -148,6 +151,11 @@ pub(super) const DEREGISTER: &str = "DELETE FROM replicas WHERE id = $1 AND inca
 /// Answers what is kept, whoever came first.
 pub(super) const SECRET: &str = "INSERT INTO secrets (name, value) VALUES ('cluster', $1) \
                                  ON CONFLICT (name) DO UPDATE SET value = secrets.value RETURNING value";
+
+/// A turn that has ended.
+pub(super) fn turn(row: &impl Fields) -> sqlx::Result<Turn> {
+    from_json("turn", &row.name("turn")?)
+}
 
 pub(super) use {bind_chat, chat_columns, insert_chat, message_columns, update_chat};
 
@@ -177,6 +185,8 @@ pub(super) fn chat(row: &impl Fields) -> sqlx::Result<ChatState> {
         last_id: MessageId(row.number("last_id")?),
         created_at: time(row, "created_at")?,
         updated_at: time(row, "updated_at")?,
+        turn: row.text("turn")?.map(|text| from_json("turn", &text)).transpose()?,
+        last_told: MessageId(row.number("last_told")?),
     })
 }
 
@@ -209,6 +219,7 @@ pub(super) fn message(row: &impl Fields) -> sqlx::Result<Option<Message>> {
         finish_reason: finish_reason.transpose()?,
         usage,
         queued_as: row.int("queued_as")?.map(|id| MessageId(unsigned(id))),
+        turn: row.int("message_turn")?.map(|id| MessageId(unsigned(id))),
         created_at: time(row, "message_at")?,
     }))
 }

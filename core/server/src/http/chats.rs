@@ -93,6 +93,18 @@ pub(super) async fn messages<E: Env>(
     Ok(json(StatusCode::OK, Body::from_stream(stream::iter(chunks))))
 }
 
+pub(super) async fn turn<E: Env>(
+    State(app): State<Arc<App<E>>>,
+    Caller(by): Caller,
+    path: ItemPath,
+) -> Answer {
+    let id = existing(&app, &by, path, Rejection::NoSuchTurn).await?;
+    let (turn, messages) = app.node.turn(&by, path.chat, id).await?;
+    let mut out = Vec::new();
+    encode::write_turn(&mut out, &turn, &messages);
+    Ok(json(StatusCode::OK, out))
+}
+
 pub(super) async fn send<E: Env>(
     State(app): State<Arc<App<E>>>,
     Caller(by): Caller,

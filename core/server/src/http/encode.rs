@@ -12,8 +12,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use mainstem_machine::{
-    BadCursor, Block, Body, ChatState, Cursor, Episode, Message, QueuedMessage, Retry, RunError, StreamEvent,
-    WallTime,
+    BadCursor, Block, Body, ChatState, Cursor, Episode, Message, MessageId, QueuedMessage, Retry, RunError,
+    StreamEvent, Turn, WallTime,
 };
 use serde::Serialize;
 
@@ -144,11 +144,12 @@ fn write_event(frame: &mut Frame, event: &StreamEvent, cursor: &str) {
             return;
         }
         Body::QueueUpdate(queue) => write_queue(object.member("queue"), queue),
-        Body::Status { status, worker, history_version, attempt } => {
+        Body::Status { status, worker, history_version, attempt, turn } => {
             object.plain("status", status.as_str());
             object.value("worker", worker);
             object.number("history_version", history_version);
             object.number("attempt", attempt);
+            object.value("turn", turn);
         }
         Body::Error(error) => object.value("error", error),
         Body::Retry(retry) => write_retry(object.member("retry"), retry.as_ref()),
@@ -211,6 +212,7 @@ fn write_message(frame: &mut Frame, message: &Arc<Message>) {
     object.value("finish_reason", &message.finish_reason);
     object.value("usage", &message.usage);
     object.value("queued_as", &message.queued_as);
+    object.value("turn", &message.turn);
     object.time("created_at", message.created_at);
     object.end();
 }
@@ -268,9 +270,22 @@ pub(super) fn write_chat(out: &mut Vec<u8>, chat: &ChatState) {
     object.number("attempt", chat.attempt);
     object.value("error", &chat.error);
     write_retry(object.member("retry"), chat.retry.as_ref());
+    object.value("turn", &chat.turn_id());
     write_queue(object.member("queue"), &chat.queue);
     object.time("created_at", chat.created_at);
     object.time("updated_at", chat.updated_at);
+    object.end();
+}
+
+/// A `Turn`.
+pub(super) fn write_turn(out: &mut Vec<u8>, turn: &Turn, messages: &[MessageId]) {
+    let mut object = Object::begin(out);
+    object.number("turn", turn.id);
+    object.plain("status", turn.status.as_str());
+    object.value("finish_reason", &turn.finish_reason);
+    object.value("usage", &turn.usage);
+    object.value("error", &turn.error);
+    object.value("messages", messages);
     object.end();
 }
 
@@ -435,6 +450,7 @@ mod tests {
             finish_reason: Some(FinishReason::ToolCalls),
             usage: Some(Usage { input_tokens: 3, output_tokens: 5 }),
             queued_as: None,
+            turn: Some(MessageId(1)),
             created_at: WallTime(951_782_400_000),
         })
     }
@@ -482,7 +498,7 @@ mod tests {
                 json!({"type": "message", "message": {"id": 4, "revision": 7, "role": "assistant",
                     "content": [{"type": "text", "text": "é\u{2028}\""}], "interrupted": true,
                     "episode": episode, "finish_reason": "tool_calls",
-                    "usage": {"input_tokens": 3, "output_tokens": 5}, "queued_as": null, "created_at": "2000-02-29T00:00:00.000Z"}}),
+                    "usage": {"input_tokens": 3, "output_tokens": 5}, "queued_as": null, "turn": 1, "created_at": "2000-02-29T00:00:00.000Z"}}),
             ),
             (
                 Body::QueueUpdate([queued].into()),
@@ -496,9 +512,10 @@ mod tests {
                     worker: Some(ReplicaId::new("a").expect("an id")),
                     history_version: Version(7),
                     attempt: 2,
+                    turn: Some(MessageId(1)),
                 },
                 json!({"type": "status", "status": "running", "worker": "a", "history_version": 7,
-                    "attempt": 2}),
+                    "attempt": 2, "turn": 1}),
             ),
             (Body::Error(error), json!({"type": "error", "error": error_json})),
             (
@@ -595,6 +612,8 @@ mod tests {
             queue: Vec::new(),
             last_message: MessageId(2),
             last_id: MessageId(2),
+            last_told: MessageId(2),
+            turn: None,
             created_at: WallTime(0),
             updated_at: WallTime(1),
         };
@@ -606,7 +625,7 @@ mod tests {
             json!({"next": "0190d6f1-0000-7000-8000-000000000001", "chats": [{
                 "id": "0190d6f1-0000-7000-8000-000000000001", "title": "a \"title\"", "model": null,
                 "status": "waiting", "worker": null, "snapshot_version": 3, "history_version": 2,
-                "queue_version": 1, "attempt": 1, "error": null, "retry": null, "queue": [],
+                "queue_version": 1, "attempt": 1, "error": null, "retry": null, "turn": null, "queue": [],
                 "created_at": "1970-01-01T00:00:00.000Z", "updated_at": "1970-01-01T00:00:00.001Z"}]})
         );
     }

@@ -126,6 +126,7 @@ impl From<Rejection> for Problem {
             Rejection::NoSuchQueued => {
                 (StatusCode::NOT_FOUND, "no_such_queued", "The queue has no such message")
             }
+            Rejection::NoSuchTurn => (StatusCode::NOT_FOUND, "no_such_turn", "The chat has no such turn"),
             Rejection::Exists => (StatusCode::CONFLICT, "exists", "A chat of this id exists"),
             Rejection::NotEditable => {
                 (StatusCode::CONFLICT, "not_editable", "Only a user's message can be edited")

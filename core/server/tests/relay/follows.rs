@@ -10,7 +10,9 @@ use futures::StreamExt;
 use futures::future::join_all;
 use mainstem::TokioEnv;
 use mainstem::adapters::{LocalBus, SqliteStore};
-use mainstem_machine::{ChatId, Command, Content, Ending, MessageId, RelayFault, ReplicaId, Resume, Time};
+use mainstem_machine::{
+    ChatId, Command, Content, Ending, MessageId, RelayFault, ReplicaId, Resume, Time, Turn,
+};
 use mainstem_runtime::demo::Demo;
 use mainstem_runtime::ports::{
     Applied, CachedVersions, Env, Fault, HeartbeatReport, Held, Listed, Page, ReplicaRow, Request, Snapshot,
@@ -52,6 +54,19 @@ impl Store for Watched {
         limit: usize,
     ) -> Result<Option<Page>, Fault> {
         self.inner.page(chat, after, until, limit).await
+    }
+
+    async fn turn(&self, chat: ChatId, turn: MessageId) -> Result<Option<Turn>, Fault> {
+        self.inner.turn(chat, turn).await
+    }
+
+    async fn message_ids(
+        &self,
+        chat: ChatId,
+        first: MessageId,
+        last: MessageId,
+    ) -> Result<Vec<MessageId>, Fault> {
+        self.inner.message_ids(chat, first, last).await
     }
 
     async fn list(&self, owner: &str, before: Option<ChatId>, limit: usize) -> Result<Listed, Fault> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mainstem_machine::{
     Accepted, Block, Body, ChatState, Content, Lease, Message, MessageId, PreviewProgress, ReplicaId, Status,
-    StreamEvent, Version,
+    StreamEvent, Turn, TurnStatus, Version,
 };
 use mainstem_oracles::{Answer, Committed, Evidence, Guarantee, Life, Operation, RunEnd};
 
@@ -133,7 +133,7 @@ fn events(event: &StreamEvent) -> Vec<(&'static str, StreamEvent)> {
                 add("in another order", Body::QueueUpdate(queue.iter().rev().cloned().collect()));
             }
         }
-        Body::Status { status, worker, history_version, attempt } => {
+        Body::Status { status, worker, history_version, attempt, turn } => {
             let (status, worker, history_version, attempt) =
                 (*status, worker.clone(), *history_version, *attempt);
             let other = match status {
@@ -145,11 +145,15 @@ fn events(event: &StreamEvent) -> Vec<(&'static str, StreamEvent)> {
                 worker,
                 history_version,
                 attempt,
+                turn: *turn,
             };
+            let of_another = turn.map_or(MessageId(1), MessageId::next);
             add("of another status", of(other, worker.clone(), history_version, attempt));
             add("of another worker", of(status, Some(nobody()), history_version, attempt));
             add("of the next attempt", of(status, worker.clone(), history_version, attempt + 1));
-            add("of a later history", of(status, worker, Version(history_version.0 + 1), attempt));
+            add("of a later history", of(status, worker.clone(), Version(history_version.0 + 1), attempt));
+            let turn = Some(of_another);
+            add("of another turn", Body::Status { status, worker, history_version, attempt, turn });
         }
         Body::Error(error) => {
             let mut error = error.clone();
@@ -255,6 +259,16 @@ fn changes(change: &Committed) -> Vec<(&'static str, Committed)> {
         add("without its message", &|c| drop(c.inserted.remove(0)));
         add("with its message twice", &|c| c.inserted.insert(0, c.inserted[0].clone()));
         add("with another text", &|c| c.inserted[0].content = other_text(&c.inserted[0].content));
+        add("with its message in another turn", &|c| {
+            c.inserted[0].turn = c.inserted[0].turn.map(MessageId::next);
+        });
+    }
+    if let Some(turn) = &change.ended {
+        add("without the end of its turn", &|c| c.ended = None);
+        add("with the end of another turn", &|c| c.ended = Some(Turn { id: turn.id.next(), ..turn.clone() }));
+        let status =
+            if turn.status == TurnStatus::Completed { TurnStatus::Failed } else { TurnStatus::Completed };
+        add("with another end of its turn", &|c| c.ended = Some(Turn { status, ..turn.clone() }));
     }
     if let Some(from) = change.cut_from {
         add("that cuts nothing", &|c| c.cut_from = None);

@@ -64,7 +64,13 @@ const GUARDS: &[(Guarantee, &str, &[&str])] = {
         (
             S8,
             "saw status",
-            &["of another status", "of another worker", "of the next attempt", "of a later history"],
+            &[
+                "of another status",
+                "of another worker",
+                "of the next attempt",
+                "of a later history",
+                "of another turn",
+            ],
         ),
         (S8, "saw message", &["dropped"]),
         (S9, "saw status", &["dropped"]),
@@ -75,6 +81,13 @@ const GUARDS: &[(Guarantee, &str, &[&str])] = {
         (S10, "watches", &["of a stranger"]),
         (S10, "answered", &["to a stranger"]),
         (S10, "dial", &["again and again though denied"]),
+        (
+            S12,
+            "finish_turn",
+            &["without the end of its turn", "with the end of another turn", "with another end of its turn"],
+        ),
+        (S12, "finish_interruption", &["with another end of its turn"]),
+        (S12, "send", &["with its message in another turn"]),
         (L1, "saw synced", &["dropped"]),
         (L1, "saw message", &["late"]),
         (L1, "end of the run", &["with a viewer cut off"]),

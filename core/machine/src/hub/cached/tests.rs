@@ -17,6 +17,7 @@ fn message(id: u64, bytes: usize) -> Arc<Message> {
         finish_reason: None,
         usage: None,
         queued_as: None,
+        turn: None,
         created_at: WallTime(0),
     })
 }

@@ -68,6 +68,22 @@ impl Reference {
         let row = subject.store.state(chat).await.expect("the store answers");
         assert_eq!(row.as_deref(), self.state(chat), "the row alone is the snapshot's");
         self.check_page(subject, chat, MessageId(0), None, limits::PAGE_MESSAGES_MAX).await;
+        self.check_turns(subject, chat).await;
+    }
+
+    /// Requires that the store has the turns that ended, and no others.
+    async fn check_turns(&self, subject: &Subject, chat: ChatId) {
+        let sent = self.rows.history(chat).iter().filter(|message| message.episode.is_none());
+        let turns = sent.filter_map(|message| message.turn).chain([MessageId(0), MessageId(1)]);
+        for id in turns {
+            let turn = subject.store.turn(chat, id).await.expect("the store answers");
+            assert_eq!(turn, self.rows.turn(chat, id), "S12: {id} of {chat}");
+            if let Some(turn) = turn {
+                let ids = subject.store.message_ids(chat, turn.message, turn.last).await;
+                let expected = self.rows.message_ids(chat, turn.message, turn.last);
+                assert_eq!(ids.expect("the store answers"), expected, "S12: {id} of {chat}");
+            }
+        }
     }
 
     /// Requires that a reader with these cached versions gets the row and what it lacks, and no more than a tail has.

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mainstem_machine::{Applied, CachedVersions, ChatId, MessageId, Page, Snapshot, Time, Version, WallTime};
+use mainstem_machine::{
+    Applied, CachedVersions, ChatId, MessageId, Page, Snapshot, Time, Turn, Version, WallTime,
+};
 use mainstem_rows::Rows;
 use tokio::sync::oneshot;
 
@@ -90,6 +92,21 @@ impl Store for MemoryStore {
     ) -> Result<Option<Page>, Fault> {
         yield_now().await;
         Ok(self.rows().page(chat, after, until, limit))
+    }
+
+    async fn turn(&self, chat: ChatId, turn: MessageId) -> Result<Option<Turn>, Fault> {
+        yield_now().await;
+        Ok(self.rows().turn(chat, turn))
+    }
+
+    async fn message_ids(
+        &self,
+        chat: ChatId,
+        first: MessageId,
+        last: MessageId,
+    ) -> Result<Vec<MessageId>, Fault> {
+        yield_now().await;
+        Ok(self.rows().message_ids(chat, first, last))
     }
 
     async fn list(&self, owner: &str, before: Option<ChatId>, limit: usize) -> Result<Listed, Fault> {

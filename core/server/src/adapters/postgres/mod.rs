@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mainstem_machine::{ChatId, ChatState, MessageId};
+use mainstem_machine::{ChatId, ChatState, MessageId, Turn};
 use mainstem_runtime::ports::{
     Applied, CachedVersions, Fault, HeartbeatReport, Held, Listed, Page, ReplicaRow, Request, Rival,
     Snapshot, Store, SyncReport, SyncRequest,
@@ -221,6 +221,26 @@ impl Store for PostgresStore {
             reads::page_values(after, until, limit).into_iter().fold(query, Query::bind)
         });
         faults::readable(reads::to_page(&rows.await?, &Apart::new()))
+    }
+
+    async fn turn(&self, chat: ChatId, turn: MessageId) -> Result<Option<Turn>, Fault> {
+        let rows = self.rows(Use::Request, false, || {
+            query(reads::turn!("$1::uuid")).bind(chat.to_string()).bind(signed(turn.0))
+        });
+        faults::readable(rows.await?.first().map(rows::turn).transpose())
+    }
+
+    async fn message_ids(
+        &self,
+        chat: ChatId,
+        first: MessageId,
+        last: MessageId,
+    ) -> Result<Vec<MessageId>, Fault> {
+        let rows = self.rows(Use::Request, false, || {
+            let query = query(reads::message_ids!("$1::uuid")).bind(chat.to_string());
+            query.bind(signed(first.0)).bind(signed(last.0))
+        });
+        faults::readable(reads::to_ids(&rows.await?))
     }
 
     async fn list(&self, owner: &str, before: Option<ChatId>, limit: usize) -> Result<Listed, Fault> {

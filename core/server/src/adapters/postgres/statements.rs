@@ -110,7 +110,11 @@ impl Statements for PostgresStatements<'_> {
             .bind(column(inserted, |message| message.created_at.0))
             .bind(column(inserted, |message| message.finish_reason.map(|reason| reason.as_str())))
             .bind(column(inserted, |message| message.usage.map(|usage| signed(usage.input_tokens))))
-            .bind(column(inserted, |message| message.usage.map(|usage| signed(usage.output_tokens))));
+            .bind(column(inserted, |message| message.usage.map(|usage| signed(usage.output_tokens))))
+            .bind(column(inserted, |message| message.turn.map(|turn| signed(turn.0))))
+            .bind(change.ended.as_ref().map(|turn| signed(turn.id.0)))
+            .bind(change.ended.as_ref().map(|turn| signed(turn.message.0)))
+            .bind(change.ended.as_ref().map(rows::json));
         statement.execute(&mut *self.0).await?;
         Ok(())
     }
@@ -125,13 +129,16 @@ fn column<'a, T>(messages: &'a [Message], of: impl Fn(&'a Message) -> T) -> Vec<
 macro_rules! write_all {
     ($chat:expr) => {
         concat!(
-            "WITH answered AS (UPDATE receipts SET answer = $25 WHERE caller = $23 AND key = $24), \
-             cut AS (DELETE FROM messages WHERE chat_id = $1::uuid AND id >= $26), \
+            "WITH answered AS (UPDATE receipts SET answer = $27 WHERE caller = $25 AND key = $26), \
+             cut AS (DELETE FROM messages WHERE chat_id = $1::uuid AND id >= $28), \
+             cut_turns AS (DELETE FROM turns WHERE chat_id = $1::uuid AND message >= $28), \
              inserted AS (INSERT INTO messages (chat_id, id, revision, role, content, interrupted, \
-             history_version, attempt, queued_as, created_at, finish_reason, input_tokens, output_tokens) \
-             SELECT $1::uuid, * FROM unnest($27::bigint[], $28::bigint[], $29::text[], $30::text[], \
-             $31::boolean[], $32::bigint[], $33::bigint[], $34::bigint[], $35::bigint[], \
-             $36::text[], $37::bigint[], $38::bigint[])) ",
+             history_version, attempt, queued_as, created_at, finish_reason, input_tokens, output_tokens, turn) \
+             SELECT $1::uuid, * FROM unnest($29::bigint[], $30::bigint[], $31::text[], $32::text[], \
+             $33::boolean[], $34::bigint[], $35::bigint[], $36::bigint[], $37::bigint[], \
+             $38::text[], $39::bigint[], $40::bigint[], $41::bigint[])), \
+             ended AS (INSERT INTO turns (chat_id, id, message, turn) \
+             SELECT $1::uuid, $42::bigint, $43::bigint, $44::text WHERE $42::bigint IS NOT NULL) ",
             $chat
         )
     };

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use async_trait::async_trait;
-use mainstem_machine::{ChatId, ChatState, MessageId};
+use mainstem_machine::{ChatId, ChatState, MessageId, Turn};
 use mainstem_runtime::ports::{
     Applied, CachedVersions, Fault, HeartbeatReport, Held, Listed, Page, ReplicaRow, Request, Snapshot,
     Store, SyncReport, SyncRequest,
@@ -327,6 +327,22 @@ impl Store for SqliteStore {
             reads::to_page,
         )
         .await
+    }
+
+    async fn turn(&self, chat: ChatId, turn: MessageId) -> Result<Option<Turn>, Fault> {
+        let query = query(reads::turn!("$1")).bind(chat.to_string()).bind(signed(turn.0));
+        faults::readable(self.read(query).await?.first().map(rows::turn).transpose())
+    }
+
+    async fn message_ids(
+        &self,
+        chat: ChatId,
+        first: MessageId,
+        last: MessageId,
+    ) -> Result<Vec<MessageId>, Fault> {
+        let query = query(reads::message_ids!("$1")).bind(chat.to_string());
+        let rows = self.read(query.bind(signed(first.0)).bind(signed(last.0))).await?;
+        faults::readable(reads::to_ids(&rows))
     }
 
     async fn list(&self, owner: &str, before: Option<ChatId>, limit: usize) -> Result<Listed, Fault> {

@@ -65,11 +65,12 @@ impl Statements for SqliteStatements<'_> {
                 query("DELETE FROM chats WHERE id = $1").bind(chat).execute(&mut *self.0).await?;
             } else {
                 if let Some(from) = change.cut_from {
-                    query("DELETE FROM messages WHERE chat_id = $1 AND id >= $2")
-                        .bind(&chat)
-                        .bind(signed(from.0))
-                        .execute(&mut *self.0)
-                        .await?;
+                    for cut in [
+                        "DELETE FROM messages WHERE chat_id = $1 AND id >= $2",
+                        "DELETE FROM turns WHERE chat_id = $1 AND message >= $2",
+                    ] {
+                        query(cut).bind(&chat).bind(signed(from.0)).execute(&mut *self.0).await?;
+                    }
                 }
                 let statement = if write.created { rows::insert_chat!("") } else { rows::update_chat!("") };
                 bind_chat!(query(statement), &change.state, change.queue_changed || write.created)
@@ -81,8 +82,8 @@ impl Statements for SqliteStatements<'_> {
                     query(
                         "INSERT INTO messages (chat_id, id, revision, role, content, interrupted, \
                          history_version, attempt, queued_as, created_at, finish_reason, input_tokens, \
-                         output_tokens) \
-                         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+                         output_tokens, turn) \
+                         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
                     )
                     .bind(&chat)
                     .bind(signed(message.id.0))
@@ -97,8 +98,18 @@ impl Statements for SqliteStatements<'_> {
                     .bind(message.finish_reason.map(|reason| reason.as_str()))
                     .bind(message.usage.map(|usage| signed(usage.input_tokens)))
                     .bind(message.usage.map(|usage| signed(usage.output_tokens)))
+                    .bind(message.turn.map(|turn| signed(turn.0)))
                     .execute(&mut *self.0)
                     .await?;
+                }
+                if let Some(turn) = &change.ended {
+                    query("INSERT INTO turns (chat_id, id, message, turn) VALUES ($1, $2, $3, $4)")
+                        .bind(&chat)
+                        .bind(signed(turn.id.0))
+                        .bind(signed(turn.message.0))
+                        .bind(rows::json(turn))
+                        .execute(&mut *self.0)
+                        .await?;
                 }
             }
         }

@@ -1,0 +1,114 @@
+//! S12: a turn begins with its message, under the name of that, and ends exactly once, with its reason.
+
+use std::collections::BTreeSet;
+
+use mainstem_machine::{ChatId, ChatState, Command, MessageId, RunError, Turn, TurnStatus};
+
+use crate::shared::Shared;
+use crate::{Committed, Evidence, Oracle, Ruling, Seen};
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Turns {
+    begun: Shared<BTreeSet<(ChatId, MessageId)>>,
+    ended: Shared<BTreeSet<(ChatId, MessageId)>>,
+}
+
+impl Oracle for Turns {
+    fn observe(&mut self, seen: &Seen<'_>) -> Ruling {
+        let Evidence::Committed(change) = seen.evidence else { return Ok(()) };
+        seen.ask();
+        let Some(past) = seen.index.past(change.chat) else { return Ok(()) };
+        let before = past.step().0.map(|moment| &*moment.state);
+        self.judge(before, change).map_err(|why| format!("{}: {why}", change.command.name()))
+    }
+}
+
+impl Turns {
+    fn judge(&mut self, before: Option<&ChatState>, change: &Committed) -> Ruling {
+        if change.deleted {
+            self.begun.retain(|(chat, _)| *chat != change.chat);
+            self.ended.retain(|(chat, _)| *chat != change.chat);
+            return Ok(());
+        }
+        let (was, is) = (before.and_then(|before| before.turn.as_ref()), change.state.turn.as_ref());
+        let ran = was.filter(|turn| !turn.status.is_over());
+        let runs = is.filter(|turn| !turn.status.is_over());
+        if let Some(turn) = &change.ended {
+            if ran.is_none_or(|ran| (ran.id, ran.message) != (turn.id, turn.message)) {
+                return Err(format!("turn {} ends, and {ran:?} ran", turn.id));
+            }
+            if !self.ended.insert((change.chat, turn.id)) {
+                return Err(format!("turn {} ends twice", turn.id));
+            }
+            judge_end(&change.command, ran, turn)?;
+        } else if let Some(ran) = ran {
+            let is_cut = change.cut_from.is_some_and(|from| from <= ran.message);
+            if !is_cut && runs.is_none_or(|runs| runs.id != ran.id) {
+                return Err(format!("turn {} is over, and never ended", ran.id));
+            }
+        }
+        if let Some(turn) = is.filter(|turn| was.is_none_or(|was| was.id != turn.id)) {
+            self.judge_begin(change, turn)?;
+        }
+        // A chat that had none goes on without: its turn began with a release that knew no turns.
+        let has_any = was.is_some() || is.is_some();
+        if has_any && change.state.status.is_runnable() != runs.is_some() {
+            return Err(format!("the chat is {}, and its turn is {is:?}", change.state.status.as_str()));
+        }
+        if let Some(turn) = is.filter(|turn| turn.last != change.state.last_message) {
+            return Err(format!(
+                "turn {} has said {} last, and the chat {}",
+                turn.id, turn.last, change.state.last_message
+            ));
+        }
+        for message in &change.inserted {
+            let of = match message.episode {
+                Some(_) => ran.map(|turn| turn.id),
+                None => Some(message.queued_as.unwrap_or(message.id)),
+            };
+            if message.turn != of {
+                return Err(format!(
+                    "message {} is said to be of turn {:?}, and is of {of:?}",
+                    message.id, message.turn
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn judge_begin(&mut self, change: &Committed, turn: &Turn) -> Ruling {
+        if !self.begun.insert((change.chat, turn.id)) {
+            return Err(format!("turn {} begins twice", turn.id));
+        }
+        let sent = change.inserted.iter().find(|message| message.id == turn.message);
+        let name = sent.filter(|sent| sent.episode.is_none()).map(|sent| sent.queued_as.unwrap_or(sent.id));
+        if name != Some(turn.id) || turn.status != TurnStatus::Running {
+            return Err(format!("{turn:?} begins with {name:?}"));
+        }
+        Ok(())
+    }
+}
+
+/// A turn ends as its last command says, and with what the model said of its answers.
+fn judge_end(command: &Command, ran: Option<&Turn>, turn: &Turn) -> Ruling {
+    let fits = |status, error: Option<&RunError>| turn.status == status && turn.error.as_ref() == error;
+    let mut told = ran.map(|ran| (ran.finish_reason, ran.usage)).unwrap_or_default();
+    let is_right = match command {
+        Command::FinishTurn { completion, .. } => {
+            told.0 = completion.finish_reason;
+            if let Some(usage) = completion.usage {
+                let sum = told.1.get_or_insert_default();
+                sum.input_tokens += usage.input_tokens;
+                sum.output_tokens += usage.output_tokens;
+            }
+            fits(TurnStatus::Completed, None)
+        }
+        Command::FinishInterruption { .. } | Command::Interrupt { .. } => fits(TurnStatus::Interrupted, None),
+        Command::Fail { error, .. } => fits(TurnStatus::Failed, Some(error)),
+        _ => false,
+    };
+    match is_right && told == (turn.finish_reason, turn.usage) {
+        true => Ok(()),
+        false => Err(format!("{turn:?} ends with it")),
+    }
+}
