@@ -303,7 +303,8 @@ pub async fn ask(env: &SimEnv, replica: &str, roams: &[String], request: Request
     loop {
         let ((caller, key_), text) = (asked(), order.text().map(str::to_owned));
         let on = Name::from(replica.as_str());
-        world.observe(Evidence::Asked { caller, key: key_, chat, on, text });
+        let keyed = !key.as_deref().is_some_and(|key| edge::is_named(order, key));
+        world.observe(Evidence::Asked { caller, key: key_, chat, on, text, keyed });
         match within(env, ANSWER_TIMEOUT, ask_once(env, &replica, &request)).await {
             Ok(Ok(Reply::Accepted(accepted))) => {
                 answered(Answer::Accepted(accepted.clone()));

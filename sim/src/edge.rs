@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstem_machine::ChatId;
+use mainstem_machine::{ChatId, Command};
 use mainstem_oracles::{Evidence, StreamId};
 use mainstem_runtime::ports::{Env, IdempotencyKey, Keep, within};
 use mainstem_runtime::{EdgeError, Next, Node};
@@ -50,13 +50,21 @@ async fn answer(stream: Stream, node: Node<SimEnv>, env: &SimEnv) -> std::io::Re
         Some(Ask::Execute { by, chat, order, key }) => {
             let by: Arc<str> = by.into();
             let body = Sha256::digest(format!("{chat} {order:?}")).into();
+            let mut command = order.clone().into_command(chat, &by);
+            let client_id = key.clone().filter(|key| is_named(&order, key));
+            let key = match &mut command {
+                Command::Send { client_id: name, .. } if client_id.is_some() => {
+                    *name = client_id.map(Into::into);
+                    None
+                }
+                _ => key,
+            };
             let idempotency_key = key.map(|key| IdempotencyKey {
                 caller: by.clone(),
                 key: scoped(chat, &order, &key).into(),
                 body,
                 keep: Keep::Answer,
             });
-            let command = order.into_command(chat, &by);
             let reply = match node.execute(&by, chat, command, idempotency_key).await {
                 Ok(accepted) => Reply::Accepted(accepted),
                 Err(error) => rejected(&error),
@@ -68,6 +76,12 @@ async fn answer(stream: Stream, node: Node<SimEnv>, env: &SimEnv) -> std::io::Re
             Some(from) => watch(stream, node, env, StreamId(id), by.into(), chat, from).await,
         },
     }
+}
+
+/// Whether a client calls its message by its key, and has no other: every other one does.
+pub fn is_named(order: &Order, key: &str) -> bool {
+    let number = key.strip_prefix("order-").and_then(|number| number.parse::<u64>().ok());
+    matches!(order, Order::Send { .. }) && number.is_some_and(|number| number % 2 == 0)
 }
 
 async fn watch(

@@ -12,14 +12,15 @@ use uuid::Uuid;
 /// Queued messages while the chat is running: the default of `--queue-max`.
 const QUEUED: usize = 20;
 
-const STORE_FACTS: StoreFacts = StoreFacts { now: WallTime(0), lease_expired: false, message_role: None };
+const STORE_FACTS: StoreFacts =
+    StoreFacts { now: WallTime(0), lease_expired: false, message_role: None, known: None };
 
 fn content() -> Content {
     Content::text(&"what somebody says ".repeat(50))
 }
 
 fn send(mode: SendMode) -> Command {
-    Command::Send { content: content(), mode, queue_max: QUEUED + 1 }
+    Command::Send { content: content(), mode, queue_max: QUEUED + 1, client_id: None }
 }
 
 fn changed(state: Option<&ChatState>, command: &Command) -> Arc<ChatState> {
@@ -35,8 +36,7 @@ fn running(queued: usize) -> (Arc<ChatState>, Fence) {
     let create = Command::Create {
         chat: ChatId(Uuid::nil()),
         owner: "someone".into(),
-        title: None,
-        model: None,
+        settings: Default::default(),
         content: Some(content()),
     };
     let state = changed(None, &create);

@@ -17,7 +17,8 @@ use mainstem_machine::{
 use uuid::Uuid;
 
 const NOW: Time = Time::START;
-const STORE_FACTS: StoreFacts = StoreFacts { now: WallTime(0), lease_expired: false, message_role: None };
+const STORE_FACTS: StoreFacts =
+    StoreFacts { now: WallTime(0), lease_expired: false, message_role: None, known: None };
 /// Parts of one answer. With 8 bytes each, an answer stays below its maximum size.
 const PARTS: u64 = 20_000;
 
@@ -69,7 +70,7 @@ impl Database {
     fn new(replica: ReplicaId) -> Self {
         let chat = ChatId(Uuid::from_u128(1));
         let content = Some(Content::text("hello"));
-        let create = Command::Create { chat, owner: "ada".into(), title: None, model: None, content };
+        let create = Command::Create { chat, owner: "ada".into(), settings: Default::default(), content };
         let (state, messages) = change(None, &create);
         let acquire = Command::Acquire { replica, interrupting_only: false };
         let (state, _) = change(Some(&state), &acquire);

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ChatState, Message, MessageId, QueuedMessage, Turn, Version};
+use crate::{AnswerRecord, ChatState, Message, MessageId, QueuedMessage, Turn, Version};
 
 /// The result of a command, as [`Command::apply_to`](crate::Command::apply_to) decides it, and as a store returns
 /// it after the commit.
@@ -37,6 +37,11 @@ impl Applied {
         Self { answer: Err(rejection), effect: Effect::Unchanged }
     }
 
+    /// Accepted, with nothing to change.
+    pub const fn unchanged(accepted: Accepted) -> Self {
+        Self { answer: Ok(accepted), effect: Effect::Unchanged }
+    }
+
     /// The answer of an idempotency record.
     pub const fn replayed(answer: Answer) -> Self {
         Self { answer, effect: Effect::Replayed }
@@ -66,6 +71,8 @@ pub struct Change {
     pub queue_changed: bool,
     /// The turn that ends with it.
     pub ended: Option<Turn>,
+    /// The name that its sender gave to what was sent, and what is answered to whoever sends it again.
+    pub named: Option<(Arc<str>, AnswerRecord)>,
     /// What becomes of the time at which the lease expires.
     pub lease: LeaseTerm,
 }
@@ -88,6 +95,8 @@ pub enum LeaseTerm {
 pub enum Accepted {
     /// The chat as it is now.
     Chat(Arc<ChatState>),
+    /// The chat that has the name which was asked for already.
+    Found(Arc<ChatState>),
     /// Where the message is now: one of the first two.
     Sent {
         /// In the history.

@@ -6,7 +6,9 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ChatId, Episode, Lease, MessageId, QueuedMessage, ReplicaId, Turn, Version, WallTime};
+use crate::{
+    ChatId, Episode, Lease, MessageId, Prompt, QueuedMessage, ReplicaId, Tool, Turn, Version, WallTime,
+};
 
 /// What a chat is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -76,10 +78,19 @@ pub struct ChatState {
     pub id: ChatId,
     /// The user it belongs to.
     pub owner: Arc<str>,
-    /// As given when the chat was created.
+    /// For people.
     pub title: Option<Arc<str>>,
     /// The model to ask, if the chat names one.
     pub model: Option<Arc<str>>,
+    /// The owner's own name for it.
+    #[serde(default)]
+    pub external_id: Option<Arc<str>>,
+    /// The system prompt, if the chat has one.
+    #[serde(default)]
+    pub instructions: Option<Arc<str>>,
+    /// Tools that the client carries out.
+    #[serde(default)]
+    pub tools: Arc<[Tool]>,
     /// What the chat is doing.
     pub status: Status,
     /// The replica that holds the lease.
@@ -155,6 +166,13 @@ impl ChatState {
     /// The episode to which an answer committed now would belong.
     pub fn present_episode(&self) -> Episode {
         Episode { history_version: self.history_version, attempt: self.attempt }
+    }
+
+    /// What a model is asked with.
+    pub fn prompt(&self) -> Prompt {
+        let (model, instructions, tools) =
+            (self.model.clone(), self.instructions.clone(), self.tools.clone());
+        Prompt { model, instructions, tools }
     }
 
     /// Whether `replica` holds the chat under `lease`.

@@ -5,7 +5,10 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ChatId, Completion, Content, Episode, Lease, MessageId, ReplicaId, Role, RunError, WallTime};
+use crate::{
+    AnswerRecord, ChatId, Completion, Content, Episode, Lease, MessageId, NewSettings, ReplicaId, Role,
+    RunError, Settings, WallTime,
+};
 
 /// A request to change a chat.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -16,10 +19,8 @@ pub enum Command {
         chat: ChatId,
         /// The user it will belong to.
         owner: Arc<str>,
-        /// For people.
-        title: Option<Arc<str>>,
-        /// The model to ask, if not the server's own.
-        model: Option<Arc<str>>,
+        /// What it is set up with.
+        settings: Settings,
         /// The first message.
         content: Option<Content>,
     },
@@ -31,7 +32,11 @@ pub enum Command {
         mode: SendMode,
         /// Messages that may wait.
         queue_max: usize,
+        /// The sender's own name for the message: sent again, it changes nothing (S12).
+        client_id: Option<Arc<str>>,
     },
+    /// Changes what is not the history.
+    Configure(NewSettings),
     /// Cuts the history at a user's message and puts another in its place.
     Edit {
         /// Which one.
@@ -145,7 +150,7 @@ pub struct Fence {
 }
 
 /// What only the store knows, read in the command's transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreFacts {
     /// The database's clock.
     pub now: WallTime,
@@ -153,6 +158,17 @@ pub struct StoreFacts {
     pub lease_expired: bool,
     /// The role of the message that [`Command::message`] names; `None` if the history has none of that id.
     pub message_role: Option<Role>,
+    /// What was sent under the [`client_id`](Command::client_id) of the command before.
+    pub known: Option<Known>,
+}
+
+/// What was sent under a name before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// What its sender was answered.
+    pub answer: AnswerRecord,
+    /// What it says, if it is in the history.
+    pub content: Option<Content>,
 }
 
 impl Command {
@@ -160,6 +176,22 @@ impl Command {
     pub fn message(&self) -> Option<MessageId> {
         match self {
             Self::Edit { message, .. } => Some(*message),
+            _ => None,
+        }
+    }
+
+    /// The sender's own name for the message that this sends.
+    pub fn client_id(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Send { client_id, .. } => client_id.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The owner, and the owner's own name for the chat that this creates.
+    pub fn external_id(&self) -> Option<(&Arc<str>, &Arc<str>)> {
+        match self {
+            Self::Create { owner, settings, .. } => Some((owner, settings.external_id.as_ref()?)),
             _ => None,
         }
     }
@@ -198,6 +230,7 @@ impl Command {
         match self {
             Self::Create { .. } => "create",
             Self::Send { .. } => "send",
+            Self::Configure(_) => "configure",
             Self::Edit { .. } => "edit",
             Self::Interrupt { .. } => "interrupt",
             Self::DeleteQueued { .. } => "delete_queued",

@@ -7,9 +7,9 @@ use alloc::vec::Vec;
 
 use crate::limits::{IDS_AHEAD, QUEUE_BYTES_MAX};
 use crate::{
-    Accepted, Applied, Change, ChatId, ChatState, Completion, Content, Effect, Episode, Lease, LeaseTerm,
-    Message, MessageId, QueuedMessage, Rejection, Role, RunError, Status, StoreFacts, Turn, TurnStatus,
-    Version,
+    Accepted, AnswerRecord, Applied, Change, ChatId, ChatState, Completion, Content, Effect, Episode, Lease,
+    LeaseTerm, Message, MessageId, QueuedMessage, Rejection, Role, RunError, Settings, Status, StoreFacts,
+    Turn, TurnStatus, Version,
 };
 
 /// A change in the making.
@@ -20,6 +20,7 @@ pub(crate) struct Draft {
     inserted: Vec<Message>,
     queue_changed: bool,
     ended: Option<Turn>,
+    named: Option<(Arc<str>, AnswerRecord)>,
     pub(crate) lease: LeaseTerm,
 }
 
@@ -31,6 +32,13 @@ pub(crate) struct Origin {
     pub(crate) completion: Completion,
 }
 
+/// How a user's message was sent.
+#[derive(Default)]
+struct Sent {
+    client_id: Option<Arc<str>>,
+    queued_as: Option<MessageId>,
+}
+
 impl Origin {
     pub(crate) fn of(episode: Episode) -> Self {
         Self { episode, interrupted: false, completion: Completion::default() }
@@ -38,18 +46,16 @@ impl Origin {
 }
 
 impl Draft {
-    pub(crate) fn create(
-        id: ChatId,
-        owner: &Arc<str>,
-        title: &Option<Arc<str>>,
-        model: &Option<Arc<str>>,
-        facts: &StoreFacts,
-    ) -> Self {
+    pub(crate) fn create(id: ChatId, owner: &Arc<str>, settings: &Settings, facts: &StoreFacts) -> Self {
+        let Settings { external_id, title, model, instructions, tools } = settings.clone();
         let nothing = ChatState {
             id,
             owner: owner.clone(),
-            title: title.clone(),
-            model: model.clone(),
+            title,
+            model,
+            external_id,
+            instructions,
+            tools,
             status: Status::Waiting,
             worker: None,
             lease: Lease(0),
@@ -84,6 +90,7 @@ impl Draft {
             inserted: vec![],
             queue_changed: false,
             ended: None,
+            named: None,
             lease: LeaseTerm::Keep,
         }
     }
@@ -102,7 +109,12 @@ impl Draft {
     }
 
     /// A user's message joins the history, and its turn begins.
-    pub(crate) fn begin_turn(&mut self, content: Content, queued_as: Option<MessageId>) -> Message {
+    pub(crate) fn begin_turn(
+        &mut self,
+        content: Content,
+        client_id: Option<Arc<str>>,
+        queued_as: Option<MessageId>,
+    ) -> Message {
         let highest = self.state.last_told.max(self.state.last_message);
         // It keeps the id that it has, unless something overtook it.
         let id = queued_as.filter(|id| *id > highest).unwrap_or(self.state.last_id.next());
@@ -112,13 +124,14 @@ impl Draft {
         let turn = Turn::begun(queued_as.unwrap_or(id), id);
         self.start();
         self.state.turn = Some(turn);
-        self.push(id, Role::User, content, None, queued_as)
+        let sent = Sent { client_id, queued_as };
+        self.push(id, Role::User, content, None, sent)
     }
 
     /// What a turn said joins the history.
     pub(crate) fn save(&mut self, role: Role, content: Content, origin: Origin) {
         let id = self.next_said_id();
-        self.push(id, role, content, Some(origin), None);
+        self.push(id, role, content, Some(origin), Sent::default());
     }
 
     /// What the model said, if it said anything, joins the history.
@@ -150,7 +163,7 @@ impl Draft {
         role: Role,
         content: Content,
         origin: Option<Origin>,
-        queued_as: Option<MessageId>,
+        sent: Sent,
     ) -> Message {
         assert!(id > self.state.last_message, "S1: ids grow along the history");
         let revision = self.state.snapshot_version;
@@ -165,7 +178,8 @@ impl Draft {
             episode: origin.map(|origin| origin.episode),
             finish_reason,
             usage,
-            queued_as,
+            queued_as: sent.queued_as,
+            client_id: sent.client_id,
             turn: self.state.turn.as_ref().map(|turn| turn.id),
             created_at,
         };
@@ -193,10 +207,16 @@ impl Draft {
         self.history_moved();
     }
 
-    pub(crate) fn enqueue(&mut self, content: Content, at: usize) -> QueuedMessage {
+    pub(crate) fn enqueue(
+        &mut self,
+        content: Content,
+        client_id: Option<Arc<str>>,
+        at: usize,
+    ) -> QueuedMessage {
         self.state.last_id = MessageId(self.state.last_id.0.saturating_add(IDS_AHEAD));
         let id = self.state.last_id;
-        let queued = QueuedMessage { id, content, created_at: self.state.updated_at };
+        let (revision, created_at) = (self.state.snapshot_version, self.state.updated_at);
+        let queued = QueuedMessage { id, client_id, revision, content, created_at };
         self.state.queue.insert(at, queued.clone());
         // An interrupting send's place is the first, and one that resumes takes the first's.
         let alone = self.state.queue.len() <= 2;
@@ -248,7 +268,7 @@ impl Draft {
         } else {
             let head = self.state.queue.remove(0);
             self.queue_moved();
-            self.begin_turn(head.content, Some(head.id));
+            self.begin_turn(head.content, head.client_id, Some(head.id));
         }
     }
 
@@ -262,12 +282,21 @@ impl Draft {
         self.finish(|state| Accepted::Chat(state.clone()))
     }
 
-    pub(crate) fn finish_with_sent(self, message: Option<Message>, queued: Option<QueuedMessage>) -> Applied {
+    pub(crate) fn finish_with_sent(
+        mut self,
+        message: Option<Message>,
+        queued: Option<QueuedMessage>,
+    ) -> Applied {
         assert!(
             message.is_some() != queued.is_some(),
             "S6: what was sent is in the history or in the queue, and not in both"
         );
-        self.finish(|state| Accepted::Sent { message, queued, snapshot_version: state.snapshot_version })
+        let client_ids = message.iter().map(|message| &message.client_id);
+        let client_id =
+            client_ids.chain(queued.iter().map(|queued| &queued.client_id)).flatten().next().cloned();
+        let sent = Accepted::Sent { message, queued, snapshot_version: self.state.snapshot_version };
+        self.named = client_id.zip(AnswerRecord::short(&sent));
+        self.finish(|_| sent)
     }
 
     pub(crate) fn finish_deleted(mut self) -> Applied {
@@ -276,10 +305,10 @@ impl Draft {
     }
 
     pub(crate) fn finish(self, accepted: impl FnOnce(&Arc<ChatState>) -> Accepted) -> Applied {
-        let Self { state, deleted, cut_from, inserted, queue_changed, ended, lease } = self;
+        let Self { state, deleted, cut_from, inserted, queue_changed, ended, named, lease } = self;
         let state = Arc::new(state);
         let answer = Ok(accepted(&state));
-        let change = Change { state, deleted, cut_from, inserted, queue_changed, ended, lease };
+        let change = Change { state, deleted, cut_from, inserted, queue_changed, ended, named, lease };
         Applied { answer, effect: Effect::Changed(change) }
     }
 }

@@ -1,5 +1,7 @@
 //! The messages of a chat: committed ones, and queued ones that wait for their turn.
 
+use alloc::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Content, Episode, MessageId, Version, WallTime};
@@ -120,6 +122,9 @@ pub struct Message {
     pub usage: Option<Usage>,
     /// The id it had while it was queued: its own, unless something overtook it in the queue.
     pub queued_as: Option<MessageId>,
+    /// The sender's own name for it.
+    #[serde(default)]
+    pub client_id: Option<Arc<str>>,
     /// The turn that it is of; `None` for what a release committed that knew no turns.
     #[serde(default)]
     pub turn: Option<MessageId>,
@@ -132,6 +137,12 @@ pub struct Message {
 pub struct QueuedMessage {
     /// Of the same counter as a message's id.
     pub id: MessageId,
+    /// The sender's own name for it.
+    #[serde(default)]
+    pub client_id: Option<Arc<str>>,
+    /// The `snapshot_version` of the change that queued it; 0 if a release did that which did not keep it.
+    #[serde(default)]
+    pub revision: Version,
     /// What is to be said.
     pub content: Content,
     /// When it was sent, by the database's clock.

@@ -26,6 +26,8 @@ pub enum Keep {
 pub enum AnswerRecord {
     /// The chat as it was answered.
     Chat(Arc<ChatState>),
+    /// The chat that was there, as it was answered.
+    Found(Arc<ChatState>),
     /// The chat as it is when it is asked for again.
     ChatByThen,
     /// A send, whole.
@@ -58,21 +60,11 @@ impl AnswerRecord {
         match accepted {
             Accepted::Chat(_) if keep == Keep::Decision => Self::ChatByThen,
             Accepted::Chat(chat) => Self::Chat(chat.clone()),
+            Accepted::Found(chat) => Self::Found(chat.clone()),
             Accepted::Gone => Self::Gone,
             Accepted::Sent { message, queued, snapshot_version } => {
-                let told = match (message, queued) {
-                    (Some(message), None) => Some((message.id, false, message.created_at)),
-                    (None, Some(queued)) => Some((queued.id, true, queued.created_at)),
-                    _ => None,
-                };
-                let short = told.map(|(id, queued, created_at)| Self::SentContent {
-                    id,
-                    queued,
-                    snapshot_version: *snapshot_version,
-                    created_at,
-                });
                 // Only what gives the very same again.
-                short
+                Self::short(accepted)
                     .filter(|short| short.clone().answer(command, None).as_ref() == Ok(accepted))
                     .unwrap_or_else(|| Self::Sent {
                         message: message.clone(),
@@ -81,6 +73,17 @@ impl AnswerRecord {
                     })
             }
         }
+    }
+
+    /// What is kept of a message that was sent, without what it says.
+    pub(crate) fn short(accepted: &Accepted) -> Option<Self> {
+        let Accepted::Sent { message, queued, snapshot_version } = accepted else { return None };
+        let (id, queued, created_at) = match (message, queued) {
+            (Some(message), None) => (message.id, false, message.created_at),
+            (None, Some(queued)) => (queued.id, true, queued.created_at),
+            _ => return None,
+        };
+        Some(Self::SentContent { id, queued, snapshot_version: *snapshot_version, created_at })
     }
 
     /// Whether [`answer`](Self::answer) needs the chat as it is now.
@@ -92,14 +95,25 @@ impl AnswerRecord {
     pub fn answer(self, command: &Command, now: Option<Arc<ChatState>>) -> Answer {
         Ok(match self {
             Self::Chat(chat) => Accepted::Chat(chat),
+            Self::Found(chat) => Accepted::Found(chat),
             Self::ChatByThen => Accepted::Chat(now.ok_or(Rejection::NoSuchChat)?),
             Self::Sent { message, queued, snapshot_version } => {
                 Accepted::Sent { message, queued, snapshot_version }
             }
             Self::SentContent { id, queued, snapshot_version, created_at } => {
+                let client_id = command.client_id().cloned();
                 let content = command.content().cloned().unwrap_or_else(|| Content::text(""));
                 let (message, queued) = if queued {
-                    (None, Some(QueuedMessage { id, content, created_at }))
+                    (
+                        None,
+                        Some(QueuedMessage {
+                            id,
+                            client_id,
+                            revision: snapshot_version,
+                            content,
+                            created_at,
+                        }),
+                    )
                 } else {
                     let message = Message {
                         id,
@@ -111,6 +125,7 @@ impl AnswerRecord {
                         finish_reason: None,
                         usage: None,
                         queued_as: None,
+                        client_id,
                         turn: Some(id),
                         created_at,
                     };

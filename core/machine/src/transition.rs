@@ -5,13 +5,15 @@
 //! same transaction; the caller announces it after the commit. Every command in every state has an
 //! [`Answer`](crate::Answer), and one that is rejected leaves the state untouched.
 
+use alloc::sync::Arc;
+
 use crate::draft::{Draft, Origin, queue_bytes};
 use crate::limits::QUEUE_BYTES_MAX;
 use crate::marks::sometimes;
 use crate::{
-    Accepted, Applied, ChatState, Command, Completion, Content, Effect, Episode, Fence, Lease, LeaseTerm,
-    MessageId, QueuedMessage, Rejection, ReplicaId, Retry, Role, RunError, SendMode, Status, StoreFacts,
-    TurnStatus,
+    Accepted, Answer, Applied, ChatState, Command, Completion, Content, Episode, Fence, Known, Lease,
+    LeaseTerm, MessageId, NewSettings, QueuedMessage, Rejection, ReplicaId, Retry, Role, RunError, SendMode,
+    Settings, Status, StoreFacts, TurnStatus,
 };
 
 /// What comes of an accepted command, or why it is not.
@@ -24,10 +26,10 @@ impl Command {
         let applied = match (state, self) {
             (Some(state), _) if by.is_some_and(|by| !state.is_there_for(by)) => Err(Rejection::NoSuchChat),
             (Some(state), _) => state.apply(self, facts),
-            (None, Self::Create { chat, owner, title, model, content }) => {
-                let mut draft = Draft::create(*chat, owner, title, model, facts);
+            (None, Self::Create { chat, owner, settings, content }) => {
+                let mut draft = Draft::create(*chat, owner, settings, facts);
                 if let Some(content) = content {
-                    draft.begin_turn(content.clone(), None);
+                    draft.begin_turn(content.clone(), None, None);
                 }
                 Ok(draft.finish_with_chat())
             }
@@ -41,8 +43,12 @@ impl ChatState {
     fn apply(&self, command: &Command, facts: &StoreFacts) -> Transition {
         let draft = Draft::of(self, facts);
         match command {
-            Command::Create { .. } => Err(Rejection::Exists),
-            Command::Send { content, mode, queue_max } => self.send(draft, content, *mode, *queue_max),
+            Command::Create { owner, settings, .. } => self.create_again(owner, settings),
+            Command::Send { content, mode, queue_max, client_id } => match self.sent_before(command, facts) {
+                Some(answer) => answer.map(Applied::unchanged),
+                None => self.send(draft, content, client_id, *mode, *queue_max),
+            },
+            Command::Configure(settings) => Ok(Self::configure(draft, settings)),
             Command::Edit { message, content } => Self::edit(draft, *message, content, facts),
             Command::Interrupt { episode } => self.interrupt(draft, *episode),
             Command::DeleteQueued { queued } => Self::delete_queued(draft, *queued),
@@ -65,17 +71,59 @@ impl ChatState {
         }
     }
 
-    fn send(&self, mut draft: Draft, content: &Content, mode: SendMode, max: usize) -> Transition {
+    /// Whoever creates a chat under a name of its own finds the one that has it.
+    fn create_again(&self, owner: &Arc<str>, settings: &Settings) -> Transition {
+        let is_named = settings.external_id.is_some() && settings.external_id == self.external_id;
+        match is_named && self.is_there_for(owner) {
+            true => Ok(Applied::unchanged(Accepted::Found(self.clone().into()))),
+            false => Err(Rejection::Exists),
+        }
+    }
+
+    /// What was answered to whoever sent it first.
+    fn sent_before(&self, command: &Command, facts: &StoreFacts) -> Option<Answer> {
+        let Known { answer, content } = facts.known.clone()?;
+        let is_it = |queued: &&QueuedMessage| queued.client_id.as_ref() == command.client_id();
+        let queued = self.queue.iter().find(is_it).map(|queued| queued.content.clone());
+        let mut first = command.clone();
+        // What is gone says what it is said to say.
+        if let (Command::Send { content, .. }, Some(said)) = (&mut first, queued.or(content)) {
+            *content = said;
+        }
+        Some(answer.answer(&first, None))
+    }
+
+    fn configure(mut draft: Draft, settings: &NewSettings) -> Applied {
+        let NewSettings { title, model, instructions, tools } = settings.clone();
+        let state = &mut draft.state;
+        state.title = title.unwrap_or_else(|| state.title.take());
+        state.model = model.unwrap_or_else(|| state.model.take());
+        state.instructions = instructions.unwrap_or_else(|| state.instructions.take());
+        if let Some(tools) = tools {
+            state.tools = tools.into();
+        }
+        draft.finish_with_chat()
+    }
+
+    fn send(
+        &self,
+        mut draft: Draft,
+        content: &Content,
+        client_id: &Option<Arc<str>>,
+        mode: SendMode,
+        max: usize,
+    ) -> Transition {
+        let client_id = client_id.clone();
         let busy = self.status.is_runnable();
         match (busy, mode) {
             (true, SendMode::Reject) => Err(Rejection::Busy),
             (true, _) if self.queue.len() >= max || !fits(&self.queue, content) => Err(Rejection::QueueFull),
             (true, SendMode::Queue) => {
-                let queued = draft.enqueue(content.clone(), self.queue.len());
+                let queued = draft.enqueue(content.clone(), client_id, self.queue.len());
                 Ok(draft.finish_with_sent(None, Some(queued)))
             }
             (true, SendMode::Interrupt) => {
-                let queued = draft.enqueue(content.clone(), 0);
+                let queued = draft.enqueue(content.clone(), client_id, 0);
                 draft.state.status = Status::Interrupting;
                 Ok(draft.finish_with_sent(None, Some(queued)))
             }
@@ -84,12 +132,12 @@ impl ChatState {
                     return Err(Rejection::QueueFull);
                 }
                 // What waited longest goes first; the queue is as long afterwards as it was.
-                let queued = draft.enqueue(content.clone(), self.queue.len());
+                let queued = draft.enqueue(content.clone(), client_id, self.queue.len());
                 draft.next_turn();
                 Ok(draft.finish_with_sent(None, Some(queued)))
             }
             (false, _) => {
-                let message = draft.begin_turn(content.clone(), None);
+                let message = draft.begin_turn(content.clone(), client_id, None);
                 Ok(draft.finish_with_sent(Some(message), None))
             }
         }
@@ -103,7 +151,7 @@ impl ChatState {
         }
         draft.cut(message);
         draft.clear_queue();
-        let message = draft.begin_turn(content.clone(), None);
+        let message = draft.begin_turn(content.clone(), None, None);
         Ok(draft.finish_with_sent(Some(message), None))
     }
 
@@ -121,10 +169,7 @@ impl ChatState {
                 draft.next_turn();
                 Ok(draft.finish_with_chat())
             }
-            Status::Interrupting if named => {
-                let answer = Ok(Accepted::Chat(self.clone().into()));
-                Ok(Applied { answer, effect: Effect::Unchanged })
-            }
+            Status::Interrupting if named => Ok(Applied::unchanged(Accepted::Chat(self.clone().into()))),
             _ => Err(Rejection::NotRunning),
         }
     }
@@ -142,7 +187,7 @@ impl ChatState {
                 draft.state.status = Status::Interrupting;
             }
             Status::Waiting | Status::Error => {
-                draft.begin_turn(promoted.content, Some(promoted.id));
+                draft.begin_turn(promoted.content, promoted.client_id, Some(promoted.id));
             }
         }
         Ok(draft.finish_with_chat())

@@ -22,9 +22,10 @@ fn chat(n: u128) -> ChatId {
 }
 
 fn row(n: u128, version: u64, status: Status, worker: Option<&str>) -> Arc<ChatState> {
-    let facts = StoreFacts { now: WallTime(0), lease_expired: false, message_role: None };
+    let facts = StoreFacts { now: WallTime(0), lease_expired: false, message_role: None, known: None };
     let content = Some(Content::text("begin"));
-    let create = Command::Create { chat: chat(n), owner: "ann".into(), title: None, model: None, content };
+    let create =
+        Command::Create { chat: chat(n), owner: "ann".into(), settings: Default::default(), content };
     let Effect::Changed(created) = create.apply_to(None, None, &facts).effect else {
         panic!("it is created")
     };

@@ -30,6 +30,9 @@ fn chat() -> ChatState {
         last_message: MessageId(1),
         last_id: MessageId(2),
         last_told: MessageId(0),
+        external_id: None,
+        instructions: None,
+        tools: [].into(),
         turn: None,
         created_at: WallTime(5),
         updated_at: WallTime(6),
@@ -37,7 +40,8 @@ fn chat() -> ChatState {
 }
 
 fn queued() -> QueuedMessage {
-    QueuedMessage { id: MessageId(2), content: content("later"), created_at: WallTime(6) }
+    let (id, client_id, revision) = (MessageId(2), None, Version(0));
+    QueuedMessage { id, client_id, revision, content: content("later"), created_at: WallTime(6) }
 }
 
 /// As earlier releases wrote it.
@@ -56,6 +60,7 @@ fn message() -> Message {
         finish_reason: None,
         usage: None,
         queued_as: None,
+        client_id: None,
         turn: None,
         created_at: WallTime(8),
     }

@@ -15,7 +15,8 @@ use mainstem_machine::{
     Block, ChatId, ChatState, Completion, Content, Cursor, DialId, Episode, Fingerprint, FinishReason,
     FollowerId, GenerationId, Lease, Message, MessageId, OpId, Page, Part, PreviewPosition, PreviewProgress,
     QueuedMessage, Rejection, RelayFault, RelayFrame, RelayPosition, ReplicaId, Resume, Retry, Role,
-    RunError, Seq, Snapshot, Status, SubscriptionId, Tail, Time, Turn, TurnStatus, Usage, Version, WallTime,
+    RunError, Seq, Snapshot, Status, SubscriptionId, Tail, Time, Tool, Turn, TurnStatus, Usage, Version,
+    WallTime,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -73,7 +74,13 @@ fn retry() -> BoxedStrategy<Retry> {
 
 fn queued() -> BoxedStrategy<QueuedMessage> {
     (n(), content(), any::<i64>())
-        .prop_map(|(id, content, at)| QueuedMessage { id: MessageId(id), content, created_at: WallTime(at) })
+        .prop_map(|(id, content, at)| QueuedMessage {
+            id: MessageId(id),
+            content,
+            created_at: WallTime(at),
+            client_id: None,
+            revision: Version(0),
+        })
         .boxed()
 }
 
@@ -101,12 +108,21 @@ fn message() -> BoxedStrategy<Arc<Message>> {
                     finish_reason: completion.finish_reason,
                     usage: completion.usage,
                     queued_as: queued_as.map(MessageId),
+                    client_id: turn.map(|turn| turn.to_string().into()),
                     turn: turn.map(MessageId),
                     created_at: WallTime(at),
                 })
             },
         )
         .boxed()
+}
+
+fn tool() -> impl Strategy<Value = Tool> {
+    [text(), text(), text()].prop_map(|[name, description, input_schema]| Tool {
+        name,
+        description,
+        input_schema,
+    })
 }
 
 fn turn() -> BoxedStrategy<Turn> {
@@ -123,7 +139,13 @@ fn turn() -> BoxedStrategy<Turn> {
 fn state() -> BoxedStrategy<Arc<ChatState>> {
     let texts = (text(), option::of(text()), option::of(text()));
     let work = (select(&Status::ALL), option::of(replica()), n(), option::of(n()), n());
-    let rest = (option::of(error()), option::of(retry()), vec(queued(), 0..3), option::of(turn()));
+    let rest = (
+        option::of(error()),
+        option::of(retry()),
+        vec(queued(), 0..3),
+        option::of(turn()),
+        vec(tool(), 0..3),
+    );
     (chat(), texts, work, any::<[u64; 7]>(), rest, any::<[i64; 2]>())
         .prop_map(
             |(
@@ -131,7 +153,7 @@ fn state() -> BoxedStrategy<Arc<ChatState>> {
                 (owner, title, model),
                 (status, worker, lease, begun, attempt),
                 n,
-                (error, retry, queue, turn),
+                (error, retry, queue, turn, tools),
                 times,
             )| {
                 Arc::new(ChatState {
@@ -154,6 +176,9 @@ fn state() -> BoxedStrategy<Arc<ChatState>> {
                     last_message: MessageId(n[4]),
                     last_id: MessageId(n[5]),
                     last_told: MessageId(n[6]),
+                    external_id: begun.map(|begun| begun.to_string().into()),
+                    instructions: begun.map(|begun| (begun / 2).to_string().into()),
+                    tools: tools.into(),
                     turn,
                     created_at: WallTime(times[0]),
                     updated_at: WallTime(times[1]),

@@ -8,10 +8,11 @@ use mainstem_machine::{
     Rejection, ReplicaId, RunError, SendMode, Status, StoreFacts, WallTime,
 };
 
-const STORE_FACTS: StoreFacts = StoreFacts { now: WallTime(7), lease_expired: false, message_role: None };
+const STORE_FACTS: StoreFacts =
+    StoreFacts { now: WallTime(7), lease_expired: false, message_role: None, known: None };
 
 fn send(bytes: usize, mode: SendMode) -> Command {
-    Command::Send { content: Content::text(&"x".repeat(bytes)), mode, queue_max: 1000 }
+    Command::Send { content: Content::text(&"x".repeat(bytes)), mode, queue_max: 1000, client_id: None }
 }
 
 fn apply(state: &ChatState, command: &Command) -> Applied {
@@ -29,7 +30,7 @@ fn changed(applied: Applied) -> (Arc<ChatState>, Accepted) {
 fn running() -> Arc<ChatState> {
     let (chat, owner) = (ChatId(uuid::Uuid::nil()), Arc::from("ada"));
     let content = Some(Content::text("hello"));
-    let create = Command::Create { chat, owner, title: None, model: None, content };
+    let create = Command::Create { chat, owner, settings: Default::default(), content };
     changed(create.apply_to(None, None, &STORE_FACTS)).0
 }
 

@@ -117,6 +117,8 @@ pub enum Evidence {
         chat: ChatId,
         on: Name,
         text: Option<String>,
+        /// It has an idempotency key, so a refusal is kept. What a client calls a message says only that it was sent.
+        keyed: bool,
     },
     Answered {
         caller: Name,
@@ -272,6 +274,6 @@ pub(crate) fn taken_as(accepted: &Accepted) -> Option<MessageId> {
         Accepted::Chat(state) => Some(state.last_id),
         Accepted::Sent { message: Some(message), .. } => Some(message.id),
         Accepted::Sent { queued, .. } => queued.as_ref().map(|queued| queued.id),
-        Accepted::Gone => None,
+        Accepted::Found(_) | Accepted::Gone => None,
     }
 }

@@ -1,16 +1,19 @@
-//! S12: a turn begins with its message, under the name of that, and ends exactly once, with its reason.
+//! S12: a turn begins with its message, under the name of that, and ends exactly once, with its reason. A client's own name is one
+//! message's, however often it is sent.
 
 use std::collections::BTreeSet;
 
 use mainstem_machine::{ChatId, ChatState, Command, MessageId, RunError, Turn, TurnStatus};
 
 use crate::shared::Shared;
-use crate::{Committed, Evidence, Oracle, Ruling, Seen};
+use crate::{Committed, Evidence, Name, Oracle, Ruling, Seen};
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Turns {
     begun: Shared<BTreeSet<(ChatId, MessageId)>>,
     ended: Shared<BTreeSet<(ChatId, MessageId)>>,
+    /// What clients call their messages.
+    named: Shared<BTreeSet<(ChatId, Name)>>,
 }
 
 impl Oracle for Turns {
@@ -28,7 +31,13 @@ impl Turns {
         if change.deleted {
             self.begun.retain(|(chat, _)| *chat != change.chat);
             self.ended.retain(|(chat, _)| *chat != change.chat);
+            self.named.retain(|(chat, _)| *chat != change.chat);
             return Ok(());
+        }
+        if let Some(name) = change.command.client_id()
+            && !self.named.insert((change.chat, name.clone()))
+        {
+            return Err(format!("{name} was sent before"));
         }
         let (was, is) = (before.and_then(|before| before.turn.as_ref()), change.state.turn.as_ref());
         let ran = was.filter(|turn| !turn.status.is_over());

@@ -1,7 +1,7 @@
 //! S10: a stream, a send or a relay acts for an authenticated caller who may see the chat, from start to end.
 //! A denial is final, visible, and not retried for ever.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mainstem_machine::{ChatId, Command};
 
@@ -15,6 +15,8 @@ const DIALS_BESIDE: u64 = 4;
 pub(crate) struct WhoMay {
     denied: BTreeMap<(Name, Name), Denied>,
     refused: BTreeMap<(Name, Name), bool>,
+    /// Requests whose refusal is not kept.
+    unkept: BTreeSet<(Name, Name)>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -31,6 +33,10 @@ impl Oracle for WhoMay {
             Evidence::Sent { stream, .. } | Evidence::Saw { stream, .. } => {
                 seen.ask();
                 judge_stream(index, *stream)
+            }
+            Evidence::Asked { caller, key, keyed: false, .. } => {
+                self.unkept.insert((caller.clone(), key.clone()));
+                Ok(())
             }
             Evidence::Answered { caller, key, chat, answer } => {
                 seen.ask();
@@ -92,6 +98,9 @@ impl Oracle for WhoMay {
 impl WhoMay {
     /// A request that was rejected under a key is not accepted later.
     fn judge_final(&mut self, caller: &Name, key: &Name, answer: &Answer) -> Ruling {
+        if self.unkept.contains(&(caller.clone(), key.clone())) {
+            return Ok(());
+        }
         let refused = self.refused.entry((caller.clone(), key.clone())).or_default();
         if *refused && answer.is_accepted() {
             return Err(format!("{key} of {caller} was refused, and is accepted now"));

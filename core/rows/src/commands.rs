@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_machine::store::Request;
-use mainstem_machine::{AnswerRecord, Applied, Change, ChatId, Rejection, StoreFacts, Time, WallTime};
+use mainstem_machine::{
+    AnswerRecord, Applied, Change, ChatId, ChatState, Known, Rejection, StoreFacts, Time, WallTime,
+};
 
 use crate::{Row, Rows};
 
@@ -44,11 +46,20 @@ impl Rows {
     }
 
     fn commit(&mut self, now: Time, wall: WallTime, request: &Request) -> Applied {
-        let row = self.row(request.chat);
+        let named = request.command.external_id().and_then(|(owner, name)| self.named(owner, name));
+        let row = self.row(named.unwrap_or(request.chat));
+        let known = |name: &Arc<str>| {
+            let row = row?;
+            let mut history = row.history.iter();
+            let message = history.find(|message| message.client_id.as_ref() == Some(name));
+            let content = message.map(|message| message.content.clone());
+            Some(Known { answer: row.sends.get(name)?.clone(), content })
+        };
         let facts = StoreFacts {
             now: wall,
             lease_expired: row.is_some_and(|row| row.lease_expired(now)),
             message_role: request.command.message().and_then(|message| row?.role(message)),
+            known: request.command.client_id().and_then(known),
         };
         let state = row.map(|row| &*row.state);
         let applied = request.command.apply_to(state, request.by.as_deref(), &facts);
@@ -56,6 +67,13 @@ impl Rows {
             self.write(now, request.chat, change);
         }
         applied
+    }
+
+    /// The chat of an owner that has this name of its own.
+    pub fn named(&self, owner: &str, external_id: &str) -> Option<ChatId> {
+        let has =
+            |state: &ChatState| *state.owner == *owner && state.external_id.as_deref() == Some(external_id);
+        self.rows().find(|(_, row)| has(&row.state)).map(|(chat, _)| chat)
     }
 
     fn write(&mut self, now: Time, chat: ChatId, change: &Change) {

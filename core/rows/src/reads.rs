@@ -30,9 +30,15 @@ fn message_bytes(message: &Arc<Message>) -> usize {
 
 /// What users and providers wrote, beside messages.
 fn text_bytes(state: &ChatState) -> usize {
-    let labels = [&state.title, &state.model].into_iter().flatten().map(|text| text.len());
+    let labels =
+        [&state.title, &state.model, &state.instructions].into_iter().flatten().map(|text| text.len());
     let errors = state.error.iter().chain(state.retry.as_ref().map(|retry| &retry.error));
-    labels.chain(errors.map(|error| error.code.len() + error.message.len())).sum()
+    // As databases keep them.
+    let tools = serde_json::to_string(&state.tools).expect("texts are written").len();
+    labels
+        .chain((!state.tools.is_empty()).then_some(tools))
+        .chain(errors.map(|error| error.code.len() + error.message.len()))
+        .sum()
 }
 
 impl Rows {

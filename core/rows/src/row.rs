@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstem_machine::{Change, ChatState, LeaseTerm, Message, MessageId, Role, Time, Turn};
+use mainstem_machine::{AnswerRecord, Change, ChatState, LeaseTerm, Message, MessageId, Role, Time, Turn};
 
 /// One chat.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -13,6 +13,8 @@ pub struct Row {
     pub state: Arc<ChatState>,
     /// Oldest first.
     pub history: Vec<Arc<Message>>,
+    /// What was answered to whoever sent a message under a name first.
+    pub sends: BTreeMap<Arc<str>, AnswerRecord>,
     /// Those that have ended.
     pub turns: BTreeMap<MessageId, Turn>,
     /// The end of the lease, if the chat is held.
@@ -26,6 +28,7 @@ impl Row {
         Self {
             state: state.clone(),
             history: vec![],
+            sends: BTreeMap::new(),
             turns: BTreeMap::new(),
             lease_until: None,
             free_since: now,
@@ -69,6 +72,7 @@ impl Row {
             self.history.retain(|message| message.id < from);
             self.turns.retain(|_, turn| turn.message < from);
         }
+        self.sends.extend(change.named.clone());
         self.turns.extend(change.ended.iter().map(|turn| (turn.id, turn.clone())));
         self.history.extend(change.inserted.iter().cloned().map(Arc::new));
         match change.lease {

@@ -23,7 +23,7 @@ fn request(command: Command, key: Option<&str>) -> Request {
 }
 
 fn send(text: &str) -> Command {
-    Command::Send { content: Content::text(text), mode: SendMode::Queue, queue_max: 9 }
+    Command::Send { content: Content::text(text), mode: SendMode::Queue, queue_max: 9, client_id: None }
 }
 
 fn apply(rows: &mut Rows, after: Duration, request: &Request) -> Applied {
@@ -32,8 +32,8 @@ fn apply(rows: &mut Rows, after: Duration, request: &Request) -> Applied {
 
 fn with_a_chat() -> Rows {
     let mut rows = Rows::new(TTL);
-    let (title, model, content) = (None, None, Some(Content::text("begin")));
-    let create = Command::Create { chat: CHAT, owner: "ada".into(), title, model, content };
+    let content = Some(Content::text("begin"));
+    let create = Command::Create { chat: CHAT, owner: "ada".into(), settings: Default::default(), content };
     assert!(apply(&mut rows, Duration::ZERO, &request(create, None)).change().is_some());
     rows
 }

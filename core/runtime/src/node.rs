@@ -187,6 +187,18 @@ impl<E: Env> Node<E> {
         self.read(|| self.shared.store.list(by, before, limit)).await
     }
 
+    /// The chat of a user that has this name of the user's own, as a list of one, or of none.
+    pub async fn named_chats(&self, by: &Arc<str>, external_id: &str) -> Result<Listed, EdgeError> {
+        let named = self.read(|| self.shared.store.named_chat(by, external_id)).await?;
+        let mut chats = vec![];
+        if let Some(chat) = named
+            && let Some(state) = self.read(|| self.shared.store.state(chat)).await?
+        {
+            chats.push(ChatState { queue: vec![], ..ChatState::clone(&state) });
+        }
+        Ok(Listed { chats, more: false })
+    }
+
     pub async fn messages(
         &self,
         by: &Arc<str>,

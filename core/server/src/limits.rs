@@ -38,6 +38,14 @@ pub mod edge {
     pub const DISCARDED_BYTES_MAX: usize = 64 * 1024 * 1024;
     pub const TITLE_BYTES_MAX: usize = 1024;
     pub const MODEL_BYTES_MAX: usize = 256;
+    pub const INSTRUCTIONS_BYTES_MAX: usize = 64 * 1024;
+    /// Tools of one chat.
+    pub const TOOLS_MAX: usize = 128;
+    pub const TOOL_NAME_BYTES_MAX: usize = 64;
+    /// Bytes of all that a chat's tools say.
+    pub const TOOLS_BYTES_MAX: usize = 256 * 1024;
+    /// Bytes of a name that a client gives to a chat or to a message.
+    pub const CLIENT_NAME_BYTES_MAX: usize = 255;
     pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
     /// Items of one page: the default, and the maximum.
     pub const PAGE_DEFAULT: usize = 50;

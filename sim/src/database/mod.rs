@@ -349,6 +349,11 @@ impl Store for SimStore {
         self.call("list", None, move |rows, _, _| rows.list(&owner, before, limit)).await
     }
 
+    async fn named_chat(&self, owner: &str, external_id: &str) -> Result<Option<ChatId>, Fault> {
+        let (owner, external_id) = (owner.to_owned(), external_id.to_owned());
+        self.call("named_chat", None, move |rows, _, _| rows.named(&owner, &external_id)).await
+    }
+
     async fn heartbeat(&self, replica: &ReplicaRow, held: &[Held]) -> Result<HeartbeatReport, Fault> {
         let (row, held) = (replica.clone(), held.to_vec());
         let world = &self.database.0.world;

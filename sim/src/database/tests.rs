@@ -35,12 +35,12 @@ fn request(command: Command) -> Request {
 
 fn create() -> Request {
     let content = Some(Content::text("one"));
-    request(Command::Create { chat: chat(), owner: "u".into(), title: None, model: None, content })
+    request(Command::Create { chat: chat(), owner: "u".into(), settings: Default::default(), content })
 }
 
 fn send(text: &str) -> Request {
     let content = Content::text(text);
-    request(Command::Send { content, mode: SendMode::Queue, queue_max: 20 })
+    request(Command::Send { content, mode: SendMode::Queue, queue_max: 20, client_id: None })
 }
 
 fn acquire(replica: &str) -> Request {

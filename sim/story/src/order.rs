@@ -73,10 +73,10 @@ impl Order {
         match self {
             Self::Create { text } => {
                 let content = text.map(|text| Content::text(&text));
-                Command::Create { chat, owner: by.clone(), title: None, model: None, content }
+                Command::Create { chat, owner: by.clone(), settings: Default::default(), content }
             }
             Self::Send { text, mode } => {
-                Command::Send { content: Content::text(&text), mode, queue_max: QUEUE_MAX }
+                Command::Send { content: Content::text(&text), mode, queue_max: QUEUE_MAX, client_id: None }
             }
             Self::Edit { message, text } => Command::Edit { message, content: Content::text(&text) },
             Self::Interrupt => Command::Interrupt { episode: None },

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mainstem_machine::store::{IdempotencyKey, Request};
-use mainstem_machine::{ChatId, Command, Content, Keep, Message, OpId, Role};
+use mainstem_machine::{ChatId, Command, Content, Keep, Message, OpId, Role, Settings};
 use mainstem_oracles::{Answer, Evidence, Name};
 
 use crate::choice::{ChatAt, NodeAt, Order};
@@ -26,9 +26,14 @@ impl World {
             return;
         }
         let text: Arc<str> = format!("begin {chat}").into();
-        let (title, model, owner) = (None, None, self.owner(chat));
+        let owner = self.owner(chat);
         let content = Some(Content::text(&text));
-        let command = Command::Create { chat: chat_id(chat), owner: owner.clone(), title, model, content };
+        let command = Command::Create {
+            chat: chat_id(chat),
+            owner: owner.clone(),
+            settings: Settings::default(),
+            content,
+        };
         self.ask(node, chat_id(chat), (command, Some(text)), owner, true);
     }
 
@@ -44,11 +49,24 @@ impl World {
 
     /// A new request of a user, on its way. `again`: it has a key, and is sent again if nobody answers.
     pub(crate) fn ask(&mut self, node: NodeAt, chat: ChatId, asked: Asked, caller: Name, again: bool) {
-        let (command, text) = asked;
+        let (mut command, text) = asked;
         let key: Name = format!("k{}", self.state.asks.len()).into();
         let (body, keep) = ([0; 32], Keep::Answer);
-        let idempotency_key =
-            again.then(|| IdempotencyKey { caller: caller.clone(), key: key.clone(), body, keep });
+        // Every other message is known by a name of its own.
+        let is_named = again && self.state.asks.len() % 2 == 1;
+        let is_named = match &mut command {
+            Command::Send { client_id, .. } if is_named => {
+                *client_id = Some(key.clone());
+                true
+            }
+            _ => false,
+        };
+        let idempotency_key = (again && !is_named).then(|| IdempotencyKey {
+            caller: caller.clone(),
+            key: key.clone(),
+            body,
+            keep,
+        });
         let request = Request { chat, command, by: Some(caller.clone()), idempotency_key };
         self.push(Ask { caller, key, text, request, stage: Asking::Unanswered, rejected: false }, node);
     }
@@ -70,7 +88,8 @@ impl World {
     /// Nobody knows what became of a request.
     pub(crate) fn lose_ask(&mut self, at: usize) {
         let ask = &mut self.state.asks[at];
-        let again = ask.request.idempotency_key.is_some();
+        let is_named = ask.request.command.client_id().is_some();
+        let again = is_named || ask.request.idempotency_key.is_some();
         ask.stage = if again { Asking::Unanswered } else { Asking::GivenUp };
     }
 
@@ -81,7 +100,9 @@ impl World {
         let text: Arc<str> = format!("said {}", self.state.asks.len()).into();
         let content = || Content::text(&text);
         Some(match order {
-            Order::Send(mode) => (Command::Send { content: content(), mode, queue_max: 4 }, Some(text)),
+            Order::Send(mode) => {
+                (Command::Send { content: content(), mode, queue_max: 4, client_id: None }, Some(text))
+            }
             Order::Edit => {
                 let users = |message: &&Arc<Message>| message.role == Role::User;
                 let message = rows.history(id).iter().rfind(users)?.id;
@@ -137,7 +158,8 @@ impl World {
         let (request, caller, key) = (ask.request.clone(), ask.caller.clone(), ask.key.clone());
         let text = ask.text.as_deref().map(str::to_owned);
         let on = self.name(node);
-        self.observe(Evidence::Asked { caller, key, chat: request.chat, on, text });
+        let keyed = request.command.client_id().is_none();
+        self.observe(Evidence::Asked { caller, key, chat: request.chat, on, text, keyed });
         let chat = chat_at(request.chat);
         self.begin(node, Some(chat), OpId(0), Task::User(at, request));
     }

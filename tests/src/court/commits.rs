@@ -180,6 +180,7 @@ fn is_of_a_user(command: &Command) -> bool {
         command,
         Command::Create { .. }
             | Command::Send { .. }
+            | Command::Configure(_)
             | Command::Edit { .. }
             | Command::Interrupt { .. }
             | Command::DeleteQueued { .. }

@@ -1,5 +1,7 @@
 //! Events as clients get them, as the machines have them. `docs/protocol.md` has their members.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
@@ -45,6 +47,7 @@ struct WireMessage {
     finish_reason: Option<FinishReason>,
     usage: Option<Usage>,
     queued_as: Option<MessageId>,
+    client_id: Option<Arc<str>>,
     turn: Option<MessageId>,
     created_at: String,
 }
@@ -52,6 +55,8 @@ struct WireMessage {
 #[derive(Deserialize)]
 struct WireQueued {
     id: MessageId,
+    client_id: Option<Arc<str>>,
+    revision: Version,
     content: Box<RawValue>,
     created_at: String,
 }
@@ -185,6 +190,7 @@ fn message(wire: WireMessage) -> Option<Message> {
         finish_reason,
         usage,
         queued_as,
+        client_id,
         turn,
         ..
     } = wire;
@@ -199,14 +205,17 @@ fn message(wire: WireMessage) -> Option<Message> {
         finish_reason,
         usage,
         queued_as,
+        client_id,
         turn,
         created_at,
     })
 }
 
-fn queued(WireQueued { id, content, created_at }: WireQueued) -> Option<QueuedMessage> {
+fn queued(WireQueued { id, client_id, revision, content, created_at }: WireQueued) -> Option<QueuedMessage> {
     Some(QueuedMessage {
         id,
+        client_id,
+        revision,
         content: Content::from_stored(content.get()),
         created_at: wall_time(&created_at)?,
     })

@@ -40,6 +40,9 @@ pub(super) struct ChatRow {
     updated_at: WallTime,
     turn: Option<String>,
     last_told: MessageId,
+    external_id: Option<Arc<str>>,
+    instructions: Option<Arc<str>>,
+    tools: Option<String>,
 }
 
 impl ChatRow {
@@ -67,6 +70,9 @@ impl ChatRow {
             updated_at: self.updated_at,
             turn: self.turn.as_deref().map(read),
             last_told: self.last_told,
+            external_id: self.external_id,
+            instructions: self.instructions,
+            tools: self.tools.as_deref().map(read).unwrap_or_default(),
         }
     }
 }
@@ -87,6 +93,7 @@ pub(super) struct MessageRow {
     input_tokens: Option<u64>,
     output_tokens: Option<u64>,
     turn: Option<MessageId>,
+    client_id: Option<Arc<str>>,
 }
 
 impl MessageRow {
@@ -103,6 +110,7 @@ impl MessageRow {
             finish_reason: self.finish_reason,
             usage: usage.map(|(input_tokens, output_tokens)| Usage { input_tokens, output_tokens }),
             queued_as: self.queued_as,
+            client_id: self.client_id,
             turn: self.turn,
             created_at: self.created_at,
         }

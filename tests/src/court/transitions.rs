@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use mainstem_machine::{
-    Accepted, ChatState, Command, Completion, Content, Fence, Message, MessageId, ReplicaId, Role, SendMode,
-    StoreFacts, Turn,
+    Accepted, ChatState, Command, Completion, Content, Fence, Message, MessageId, NewSettings, ReplicaId,
+    Role, SendMode, Settings, StoreFacts, Turn,
 };
 
 /// Messages that may wait: more than any test lets wait.
@@ -35,7 +35,7 @@ impl Step<'_> {
 
     fn leads_here(&self, command: &Command) -> Option<(Accepted, Arc<ChatState>)> {
         let at = self.after.or(self.before)?.updated_at;
-        let facts = StoreFacts { now: at, lease_expired: true, message_role: Some(Role::User) };
+        let facts = StoreFacts { now: at, lease_expired: true, message_role: Some(Role::User), known: None };
         let applied = command.apply_to(self.before, None, &facts);
         let change = applied.change()?;
         let same_rows = change.cut_from == self.cut_from
@@ -67,9 +67,16 @@ impl Step<'_> {
         let new = self.inserted.last();
         let Some(before) = self.before else {
             let Some(state) = self.after else { return vec![] };
-            let (owner, title, model) = (state.owner.clone(), state.title.clone(), state.model.clone());
+            let owner = state.owner.clone();
+            let settings = Settings {
+                external_id: state.external_id.clone(),
+                title: state.title.clone(),
+                model: state.model.clone(),
+                instructions: state.instructions.clone(),
+                tools: state.tools.clone(),
+            };
             let content = new.map(|message| message.content.clone());
-            return vec![Command::Create { chat: state.id, owner, title, model, content }];
+            return vec![Command::Create { chat: state.id, owner, settings, content }];
         };
         let Some(after) = self.after else { return vec![Command::Delete] };
         if let (Some(message), Some(new)) = (self.cut_from, new) {
@@ -115,14 +122,24 @@ impl Step<'_> {
     fn of_users(&self, before: &ChatState, after: &ChatState) -> Vec<Command> {
         let queued = after.queue.iter().filter(|queued| queued.id > before.last_id);
         let said = self.inserted.iter().filter(|said| said.episode.is_none() && said.queued_as.is_none());
-        let contents = queued.map(|queued| &queued.content).chain(said.map(|message| &message.content));
-        let send =
-            |content: &Content, mode| Command::Send { content: content.clone(), mode, queue_max: QUEUE_MAX };
-        let sent = contents
-            .flat_map(|content| [SendMode::Queue, SendMode::Interrupt].map(|mode| send(content, mode)));
+        let waits = queued.map(|queued| (&queued.content, &queued.client_id));
+        let contents = waits.chain(said.map(|message| (&message.content, &message.client_id)));
+        let send = |(content, client_id): (&Content, &Option<Arc<str>>), mode| {
+            let (content, client_id) = (content.clone(), client_id.clone());
+            Command::Send { content, mode, queue_max: QUEUE_MAX, client_id }
+        };
+        let sent =
+            contents.flat_map(|what| [SendMode::Queue, SendMode::Interrupt].map(|mode| send(what, mode)));
         let waiting = before.queue.iter().flat_map(|queued| {
             [Command::DeleteQueued { queued: queued.id }, Command::Promote { queued: queued.id }]
         });
-        sent.chain(waiting).chain([Command::Interrupt { episode: None }]).collect()
+        let settings = NewSettings {
+            title: Some(after.title.clone()),
+            model: Some(after.model.clone()),
+            instructions: Some(after.instructions.clone()),
+            tools: Some(after.tools.to_vec()),
+        };
+        let others = [Command::Interrupt { episode: None }, Command::Configure(settings)];
+        sent.chain(waiting).chain(others).collect()
     }
 }

@@ -56,7 +56,7 @@ pub(super) async fn create(client: &Client, on: &str, text: &str, key: &str, led
     let chat = id.expect("a chat has an id");
     let (caller, named) = (Name::from(CALLER), Name::from(key));
     let (on, text) = (on.into(), Some(text.to_owned()));
-    ledger.say_of(asked_at, Evidence::Asked { caller, key: named, chat, on, text });
+    ledger.say_of(asked_at, Evidence::Asked { caller, key: named, chat, on, text, keyed: true });
     // The answer does not name the message.
     let page = client.get(&format!("/v1/chats/{chat}/messages")).await.expect(200);
     let snapshot_version = Version::default();
@@ -84,7 +84,7 @@ pub(super) async fn ask(
     loop {
         if is_keyed {
             let (caller, key, text) = (CALLER.into(), key.as_str().into(), order.text().map(str::to_owned));
-            ledger.say(Evidence::Asked { caller, key, chat, on: on.as_str().into(), text });
+            ledger.say(Evidence::Asked { caller, key, chat, on: on.as_str().into(), text, keyed: true });
         }
         let request = client.request(method.clone(), &path);
         let request = if is_keyed { request.header("idempotency-key", &key).json(&body) } else { request };

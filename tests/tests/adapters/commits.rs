@@ -10,7 +10,7 @@ use crate::{LEASE_TTL, create, eventually, fresh_id};
 
 fn send(chat: ChatId, key: &str) -> Request {
     let content = Content::text(key);
-    let command = Command::Send { content, mode: SendMode::Queue, queue_max: 20 };
+    let command = Command::Send { content, mode: SendMode::Queue, queue_max: 20, client_id: None };
     let idempotency_key =
         IdempotencyKey { caller: "ada".into(), key: key.into(), body: [7; 32], keep: Default::default() };
     Request { chat, command, by: None, idempotency_key: Some(idempotency_key) }

@@ -57,7 +57,7 @@ impl Drop for Scratch {
 
 fn create(chat: ChatId) -> Request {
     let content = Some(Content::text("hello"));
-    let command = ChatCommand::Create { chat, owner: "ada".into(), title: None, model: None, content };
+    let command = ChatCommand::Create { chat, owner: "ada".into(), settings: Default::default(), content };
     Request { chat, command, by: None, idempotency_key: None }
 }
 

@@ -20,6 +20,7 @@ mod large_reads;
 mod limits;
 mod logs;
 mod members;
+mod named;
 mod names;
 mod pgbouncer;
 mod provider_network;

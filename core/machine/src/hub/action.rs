@@ -4,7 +4,8 @@ use alloc::sync::Arc;
 
 use crate::replica::ReplicaEvent;
 use crate::{
-    CachedVersions, Command, DialId, Episode, GenerationId, MessageId, OpId, RelayPosition, ReplicaId, Time,
+    CachedVersions, Command, DialId, Episode, GenerationId, MessageId, OpId, Prompt, RelayPosition,
+    ReplicaId, Time,
 };
 
 /// What a hub asks for. Each operation is answered by the event that names its `op`.
@@ -73,8 +74,8 @@ pub enum HubAction {
         generation: GenerationId,
         /// What the run generates.
         episode: Episode,
-        /// The model that the chat names.
-        model: Option<Arc<str>>,
+        /// What the model is asked with.
+        prompt: Prompt,
         /// The operation that loaded the history.
         history: OpId,
     },

@@ -107,11 +107,10 @@ pub struct HubConfig {
 /// let create = Command::Create {
 ///     chat: ChatId(uuid::Uuid::from_u128(1)),
 ///     owner: "ann".into(),
-///     title: None,
-///     model: None,
+///     settings: Default::default(),
 ///     content: Some(Content::text("hello")),
 /// };
-/// let facts = StoreFacts { now: WallTime(0), lease_expired: false, message_role: None };
+/// let facts = StoreFacts { now: WallTime(0), lease_expired: false, message_role: None, known: None };
 /// let Effect::Changed(created) = create.apply_to(None, Some("ann"), &facts).effect else { panic!() };
 /// let messages = created.inserted.into_iter().map(Arc::new).collect();
 /// let tail = Tail::Newest { messages, from_start: true };

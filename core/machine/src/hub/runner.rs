@@ -365,8 +365,8 @@ impl Runner {
         *context.last_generation += 1;
         let generation = GenerationId(*context.last_generation);
         context.episodes.open(context.now, episode, self.lease, Source::Local);
-        let model = self.row.model.clone();
-        context.out.push(HubAction::Start { generation, episode, model, history });
+        let prompt = self.row.prompt();
+        context.out.push(HubAction::Start { generation, episode, prompt, history });
         self.run = Run::Live { episode, generation };
     }
 

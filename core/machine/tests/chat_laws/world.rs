@@ -133,7 +133,12 @@ impl World {
             Op::Create { speaking } => self.create(*speaking),
             Op::Send { mode, queue_max } => {
                 let text = self.new_text();
-                let command = Command::Send { content: content(text), mode: *mode, queue_max: *queue_max };
+                let command = Command::Send {
+                    content: content(text),
+                    mode: *mode,
+                    queue_max: *queue_max,
+                    client_id: None,
+                };
                 (command, Ask::Send { text, mode: *mode, queue_max: *queue_max })
             }
             Op::Edit { which } => self.edit(pick(&self.messages, *which).map(|message| message.id)),
@@ -174,7 +179,7 @@ impl World {
         let named = command.message();
         let message_role =
             self.messages.iter().find(|message| Some(message.id) == named).map(|message| message.role);
-        (command, StoreFacts { now: WallTime(self.now), lease_expired, message_role }, ask)
+        (command, StoreFacts { now: WallTime(self.now), lease_expired, message_role, known: None }, ask)
     }
 
     /// Writes a change as a store does.
@@ -199,8 +204,7 @@ impl World {
         let command = Command::Create {
             chat: ChatId(Uuid::nil()),
             owner: "someone".into(),
-            title: None,
-            model: None,
+            settings: Default::default(),
             content: text.map(content),
         };
         (command, Ask::Create(text))

@@ -62,8 +62,9 @@ impl Database {
     pub(crate) fn new() -> Self {
         let mut rows = Rows::new(LEASE_TTL);
         rows.set_tail_messages_max(TAIL_MAX);
-        let (title, model, content) = (None, None, Some(Content::text("begin")));
-        let create = Command::Create { chat: CHAT, owner: "owner".into(), title, model, content };
+        let content = Some(Content::text("begin"));
+        let create =
+            Command::Create { chat: CHAT, owner: "owner".into(), settings: Default::default(), content };
         let applied = rows.apply(Time::START, WallTime(0), &request(&create));
         let first = Entry::newest(&rows).expect("a chat is created");
         let commits = committed(Time::START, &create, &applied).into_iter().collect();

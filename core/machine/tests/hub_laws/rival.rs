@@ -106,7 +106,12 @@ impl World {
             let status = self.database.state().status;
             if !status.is_runnable() {
                 let content = Content::text("and then");
-                let _ = self.commit(&Command::Send { content, mode: Default::default(), queue_max: 5 });
+                let _ = self.commit(&Command::Send {
+                    content,
+                    mode: Default::default(),
+                    queue_max: 5,
+                    client_id: None,
+                });
             }
         }
     }

@@ -218,7 +218,7 @@ impl World {
         let command = match step {
             Step::Send { interrupt } => {
                 let mode = if interrupt { SendMode::Interrupt } else { SendMode::Queue };
-                Some(Command::Send { content, mode, queue_max: 5 })
+                Some(Command::Send { content, mode, queue_max: 5, client_id: None })
             }
             Step::Edit(which) => pick(which.into(), entry.messages.len())
                 .map(|at| Command::Edit { message: entry.messages[at].id, content }),

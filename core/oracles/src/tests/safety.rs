@@ -716,6 +716,8 @@ fn s9_a_late_joiner_without_the_preview_that_others_see_is_found() {
             id: MessageId(9),
             content: Content::text("x"),
             created_at: WallTime(0),
+            client_id: None,
+            revision: Version(0),
         }]
         .into(),
     ));

@@ -34,7 +34,7 @@ fn replica(name: &str) -> ReplicaId {
 }
 
 pub(super) fn send(text: &str, mode: SendMode) -> Command {
-    Command::Send { content: Content::text(text), mode, queue_max: 9 }
+    Command::Send { content: Content::text(text), mode, queue_max: 9, client_id: None }
 }
 
 pub(super) fn queue(text: &str) -> Command {
@@ -57,7 +57,7 @@ impl Scene {
         let content = Some(Content::text("one"));
         scene.ask(
             "create",
-            Command::Create { chat: CHAT, owner: "u".into(), title: None, model: None, content },
+            Command::Create { chat: CHAT, owner: "u".into(), settings: Default::default(), content },
             Some("one"),
         );
         scene.begin(worker);
@@ -109,6 +109,7 @@ impl Scene {
             chat: CHAT,
             on: "C".into(),
             text,
+            keyed: true,
         });
     }
 
@@ -129,7 +130,7 @@ impl Scene {
     pub(super) fn change(&mut self, key: Option<&str>, command: Command) -> Committed {
         let message_role = command.message().map(|_| mainstem_machine::Role::User);
         let now = WallTime((self.clock.as_micros() / 1000) as i64);
-        let row = Row { now, lease_expired: true, message_role };
+        let row = Row { now, lease_expired: true, message_role, known: None };
         let applied = command.apply_to(self.state.as_ref(), None, &row);
         let Applied { answer: Ok(accepted), effect: Effect::Changed(change) } = applied else {
             panic!("{command:?} is accepted");

@@ -20,8 +20,8 @@ use mainstem_machine::limits::{OP_TIMEOUT, PAGE_MESSAGES_MAX};
 use mainstem_machine::replica::ReplicaEvent;
 use mainstem_machine::{
     CachedVersions, ChatId, ChatState, DialId, Ending, FollowerId, GenerationId, Lease, Message, OpId,
-    Rejection, RelayFault, RelayFrame, RelayPosition, ReplicaId, Resume, StreamEvent, SubscriptionId, Time,
-    Version,
+    Prompt, Rejection, RelayFault, RelayFrame, RelayPosition, ReplicaId, Resume, StreamEvent, SubscriptionId,
+    Time, Version,
 };
 
 use super::database::{bounded, outcome};
@@ -432,10 +432,10 @@ impl<E: Env> Hands<E> for HubTask<E> {
                 self.dial.take_if(|(present, _)| *present == dial);
                 self.relay.take_if(|(present, _)| *present == dial);
             }
-            HubAction::Start { generation, episode, model, history } => {
+            HubAction::Start { generation, episode, prompt, history } => {
                 let messages =
                     self.histories.get(&history).expect("a history is kept until it is dropped").clone();
-                let (instructions, tools) = (None, Arc::default());
+                let Prompt { model, instructions, tools } = prompt;
                 let conversation = Conversation { chat, model, episode, instructions, tools, messages };
                 tracing::info!(%chat, ?episode, "starting the model");
                 self.generation = Some((generation, shared.generator.start(conversation)));

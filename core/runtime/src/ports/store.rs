@@ -67,6 +67,9 @@ pub trait Store: Send + Sync + 'static {
     /// `limits::LIST_BYTES_MAX` (at least one, if there is any).
     async fn list(&self, owner: &str, before: Option<ChatId>, limit: usize) -> Result<Listed, Fault>;
 
+    /// The chat of an owner that has this name of the owner's own.
+    async fn named_chat(&self, owner: &str, external_id: &str) -> Result<Option<ChatId>, Fault>;
+
     /// Renews leases and membership, and claims the replica's name: it belongs to the process that was heard of
     /// last, until it deregisters or was silent for `lease_ttl`.
     async fn heartbeat(&self, replica: &ReplicaRow, held: &[Held]) -> Result<HeartbeatReport, Fault>;

@@ -4,16 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+pub use mainstem_machine::Tool;
 use mainstem_machine::{ChatId, MessageId};
-
-/// A tool, as a model is told of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tool {
-    pub name: Arc<str>,
-    pub description: Arc<str>,
-    /// A JSON Schema, as JSON text.
-    pub input_schema: Arc<str>,
-}
 
 /// A tool that this server carries out.
 #[derive(Clone, Debug, PartialEq, Eq)]

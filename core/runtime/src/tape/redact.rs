@@ -10,8 +10,8 @@ use mainstem_machine::hub::{
 };
 use mainstem_machine::replica::{self, ReplicaAction, ReplicaEvent};
 use mainstem_machine::{
-    Block, Body, ChatState, Command, Content, Message, Page, Part, QueuedMessage, RelayFrame, Snapshot,
-    StreamEvent, Tail,
+    Block, Body, ChatState, Command, Content, Message, NewSettings, Page, Part, QueuedMessage, RelayFrame,
+    Settings, Snapshot, StreamEvent, Tail, Tool,
 };
 
 use super::text::Replacement;
@@ -72,19 +72,46 @@ impl Redact for Arc<ChatState> {
         state.owner.redact(by);
         state.title.redact(by);
         state.model.redact(by);
+        state.external_id.redact(by);
+        state.instructions.redact(by);
+        state.tools.redact(by);
         state.queue.redact(by);
+    }
+}
+
+impl Redact for Arc<[Tool]> {
+    fn redact(&mut self, by: Replacement) {
+        *self = self
+            .iter()
+            .cloned()
+            .map(|mut tool| {
+                tool.redact(by);
+                tool
+            })
+            .collect();
+    }
+}
+
+impl Redact for Tool {
+    fn redact(&mut self, by: Replacement) {
+        [&mut self.name, &mut self.description, &mut self.input_schema]
+            .into_iter()
+            .for_each(|text| text.redact(by));
     }
 }
 
 impl Redact for QueuedMessage {
     fn redact(&mut self, by: Replacement) {
         self.content.redact(by);
+        self.client_id.redact(by);
     }
 }
 
 impl Redact for Arc<Message> {
     fn redact(&mut self, by: Replacement) {
-        Arc::make_mut(self).content.redact(by);
+        let message = Arc::make_mut(self);
+        message.content.redact(by);
+        message.client_id.redact(by);
     }
 }
 
@@ -131,18 +158,27 @@ impl Redact for RelayFrame {
 impl Redact for Command {
     fn redact(&mut self, by: Replacement) {
         match self {
-            Self::Create { owner, title, model, content, .. } => {
+            Self::Create { owner, settings, content, .. } => {
+                let Settings { external_id, title, model, instructions, tools } = settings;
                 owner.redact(by);
-                title.redact(by);
-                model.redact(by);
+                [external_id, title, model, instructions].into_iter().for_each(|text| text.redact(by));
+                tools.redact(by);
                 content.redact(by);
             }
-            Self::Send { content, .. } | Self::Edit { content, .. } => content.redact(by),
+            Self::Send { content, client_id, .. } => {
+                content.redact(by);
+                client_id.redact(by);
+            }
+            Self::Edit { content, .. } => content.redact(by),
             Self::CommitStep { messages, .. } => {
                 messages.iter_mut().for_each(|(_, content)| content.redact(by));
             }
             Self::FinishTurn { answer, .. } => answer.redact(by),
             Self::FinishInterruption { partial, .. } | Self::Fail { partial, .. } => partial.redact(by),
+            Self::Configure(NewSettings { title, model, instructions, tools }) => {
+                [title, model, instructions].into_iter().for_each(|text| text.redact(by));
+                tools.redact(by);
+            }
             Self::Interrupt { .. }
             | Self::DeleteQueued { .. }
             | Self::Promote { .. }
@@ -239,7 +275,11 @@ impl Redact for HubAction {
     fn redact(&mut self, by: Replacement) {
         match self {
             Self::Apply { command, .. } => command.redact(by),
-            Self::Start { model, .. } => model.redact(by),
+            Self::Start { prompt, .. } => {
+                prompt.model.redact(by);
+                prompt.instructions.redact(by);
+                prompt.tools.redact(by);
+            }
             Self::ToReplica(event) => event.redact(by),
             Self::BusSubscribe { .. }
             | Self::BusUnsubscribe

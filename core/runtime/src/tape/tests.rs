@@ -7,8 +7,8 @@ use mainstem_machine::hub::{
     AudienceEvent, BusEvent, DatabaseEvent, Hub, HubConfig, HubEvent, Input, OpOutcome, Output, Told,
 };
 use mainstem_machine::{
-    ChatId, ChatState, Command, Content, Effect, FollowerId, OpId, ReplicaId, Resume, Snapshot, StoreFacts,
-    SubscriptionId, Tail, Time, WallTime,
+    ChatId, ChatState, Command, Content, Effect, FollowerId, OpId, ReplicaId, Resume, Settings, Snapshot,
+    StoreFacts, SubscriptionId, Tail, Time, Tool, WallTime,
 };
 
 use super::format::{InputFrame, LedTo, Next, Reader, first_bytes};
@@ -74,11 +74,17 @@ fn created() -> (Arc<ChatState>, Tail) {
     let create = Command::Create {
         chat: ChatId(uuid::Uuid::nil()),
         owner: "ann".into(),
-        title: Some(MARKER.into()),
-        model: Some(MARKER.into()),
+        settings: Settings {
+            external_id: Some(MARKER.into()),
+            title: Some(MARKER.into()),
+            model: Some(MARKER.into()),
+            instructions: Some(MARKER.into()),
+            tools: [Tool { name: MARKER.into(), description: MARKER.into(), input_schema: MARKER.into() }]
+                .into(),
+        },
         content: Some(Content::text(&format!("the word is \"{MARKER}\""))),
     };
-    let facts = StoreFacts { now: WallTime(0), lease_expired: false, message_role: None };
+    let facts = StoreFacts { now: WallTime(0), lease_expired: false, message_role: None, known: None };
     let Effect::Changed(created) = create.apply_to(None, Some("ann"), &facts).effect else {
         panic!("a chat can be created");
     };

@@ -30,6 +30,7 @@ fn said(role: Role, text: &str) -> Arc<Message> {
         finish_reason: None,
         usage: None,
         queued_as: None,
+        client_id: None,
         turn: None,
         created_at: WallTime(0),
     })

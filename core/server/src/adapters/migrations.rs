@@ -15,12 +15,14 @@ pub(super) const SQLITE: &[Step] = &[
     (2, "endings", include_str!("../../migrations/sqlite/0002_endings.sql")),
     (3, "incarnations", include_str!("../../migrations/sqlite/0003_incarnations.sql")),
     (4, "turns", include_str!("../../migrations/sqlite/0004_turns.sql")),
+    (5, "names and settings", include_str!("../../migrations/sqlite/0005_names_and_settings.sql")),
 ];
 pub(super) const POSTGRES: &[Step] = &[
     (1, "chats", include_str!("../../migrations/postgres/0001_chats.sql")),
     (2, "endings", include_str!("../../migrations/postgres/0002_endings.sql")),
     (3, "incarnations", include_str!("../../migrations/postgres/0003_incarnations.sql")),
     (4, "turns", include_str!("../../migrations/postgres/0004_turns.sql")),
+    (5, "names and settings", include_str!("../../migrations/postgres/0005_names_and_settings.sql")),
 ];
 
 /// The table that records which migrations ran.

@@ -81,7 +81,8 @@ macro_rules! list {
             "WITH found AS (SELECT c.id, row_number() OVER (ORDER BY c.id DESC) AS place, \
              sum(c.length) OVER (ORDER BY c.id DESC) AS bytes, count(*) OVER () AS found FROM \
              (SELECT id, coalesce(octet_length(title), 0) + coalesce(octet_length(model), 0) \
-             + coalesce(octet_length(error), 0) + coalesce(octet_length(retry), 0) AS length FROM chats \
+             + coalesce(octet_length(error), 0) + coalesce(octet_length(retry), 0) \
+             + coalesce(octet_length(instructions), 0) + coalesce(octet_length(tools), 0) AS length FROM chats \
              WHERE owner = $1 AND id < ",
             $before,
             " ORDER BY id DESC LIMIT $3 + 1) c) SELECT ",

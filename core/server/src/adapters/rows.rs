@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use mainstem_machine::{
-    AnswerRecord, ChatId, ChatState, Content, Episode, FinishReason, Lease, Message, MessageId, Rejection,
-    ReplicaId, Role, Status, Turn, Usage, Version, WallTime,
+    AnswerRecord, ChatId, ChatState, Content, Episode, FinishReason, Known, Lease, Message, MessageId,
+    Rejection, ReplicaId, Role, Status, Turn, Usage, Version, WallTime,
 };
 use mainstem_runtime::ports::{Held, Peer, ReplicaRow, Rival};
 use serde::Serialize;
@@ -64,7 +64,8 @@ macro_rules! chat_columns {
             $text,
             " AS id, c.owner, c.title, c.model, c.status, c.worker, c.lease, c.begun, c.snapshot_version, \
              c.history_version, c.queue_version, c.reset_version, c.attempt, c.error, c.retry, \
-             c.last_message, c.last_id, c.created_at, c.updated_at, c.turn, c.last_told, ",
+             c.last_message, c.last_id, c.created_at, c.updated_at, c.turn, c.last_told, \
+             c.external_id, c.instructions, c.tools, ",
             $queue,
             " AS queue"
         )
@@ -79,12 +80,12 @@ macro_rules! message_columns {
             $content,
             " AS content, m.interrupted, m.finish_reason, m.input_tokens, m.output_tokens, \
          m.history_version AS episode_version, m.attempt AS episode_attempt, m.queued_as, \
-         m.turn AS message_turn, m.created_at AS message_at"
+         m.turn AS message_turn, m.client_id, m.created_at AS message_at"
         )
     };
 }
 
-/// Binds a chat's columns as `$1` to `$22`, in the order of [`chat_columns`]. The queue is bound as NULL if
+/// Binds a chat's columns as `$1` to `$25`, in the order of [`chat_columns`]. The queue is bound as NULL if
 /// it did not change.
 macro_rules! bind_chat {
     ($query:expr, $state:expr, $queue_changed:expr) => {{
@@ -113,25 +114,29 @@ macro_rules! bind_chat {
             .bind(state.updated_at.0)
             .bind(state.turn.as_ref().map(json))
             .bind(signed(state.last_told.0))
+            .bind(state.external_id.as_deref().map(str::to_owned))
+            .bind(state.instructions.as_deref().map(str::to_owned))
+            .bind((!state.tools.is_empty()).then(|| json(&state.tools)))
     }};
 }
 
-/// Writes a new chat, bound by [`bind_chat`]; `$23` and `$24` are as for [`update_chat`].
+/// Writes a new chat, bound by [`bind_chat`]; `$26` and `$27` are as for [`update_chat`].
 macro_rules! insert_chat {
     ($id:literal) => {
         concat!(
             "INSERT INTO chats (id, owner, title, model, status, worker, lease, begun, snapshot_version, \
              history_version, queue_version, reset_version, attempt, error, retry, queue, last_message, \
-             last_id, created_at, updated_at, turn, last_told, lease_expires_at) VALUES ($1",
+             last_id, created_at, updated_at, turn, last_told, external_id, instructions, tools, \
+             lease_expires_at) VALUES ($1",
             $id,
             ", $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, \
-             $21, $22, CASE WHEN $23 THEN NULL ELSE $24 END)"
+             $21, $22, $23, $24, $25, CASE WHEN $26 THEN NULL ELSE $27 END)"
         )
     };
 }
 
-/// Updates a chat, bound by [`bind_chat`]. If `$23` is true, the lease's expiry stays as it is; otherwise it
-/// becomes `$24`.
+/// Updates a chat, bound by [`bind_chat`]. If `$26` is true, the lease's expiry stays as it is; otherwise it
+/// becomes `$27`.
 macro_rules! update_chat {
     ($id:literal) => {
         concat!(
@@ -139,8 +144,8 @@ macro_rules! update_chat {
              begun = $8, snapshot_version = $9, history_version = $10, queue_version = $11, \
              reset_version = $12, attempt = $13, error = $14, retry = $15, queue = coalesce($16, queue), \
              last_message = $17, last_id = $18, created_at = $19, updated_at = $20, \
-             turn = $21, last_told = $22, \
-             lease_expires_at = CASE WHEN $23 THEN lease_expires_at ELSE $24 END WHERE id = $1",
+             turn = $21, last_told = $22, external_id = $23, instructions = $24, tools = $25, \
+             lease_expires_at = CASE WHEN $26 THEN lease_expires_at ELSE $27 END WHERE id = $1",
             $id
         )
     };
@@ -152,12 +157,39 @@ pub(super) const DEREGISTER: &str = "DELETE FROM replicas WHERE id = $1 AND inca
 pub(super) const SECRET: &str = "INSERT INTO secrets (name, value) VALUES ('cluster', $1) \
                                  ON CONFLICT (name) DO UPDATE SET value = secrets.value RETURNING value";
 
+/// The chat of `$1` that its owner calls `$2`; `$text` makes text of an id.
+macro_rules! named_chat {
+    ($text:literal) => {
+        concat!("SELECT id", $text, " AS id FROM chats WHERE owner = $1 AND external_id = $2")
+    };
+}
+
+/// What was answered when the message of `$1` was sent that its sender calls `$2`, and what it says, if it is in the history.
+macro_rules! named_message {
+    ($id:literal) => {
+        concat!(
+            "SELECT s.answer, m.content FROM sends s LEFT JOIN messages m \
+             ON m.chat_id = s.chat_id AND m.client_id = s.client_id WHERE s.chat_id = ",
+            $id,
+            " AND s.client_id = $2"
+        )
+    };
+}
+
+/// A row of [`named_message`].
+pub(super) fn known(row: &impl Fields) -> sqlx::Result<Known> {
+    let answer = from_json("answer", &row.name("answer")?)?;
+    Ok(Known { answer, content: row.text("content")?.map(Content::from_stored) })
+}
+
 /// A turn that has ended.
 pub(super) fn turn(row: &impl Fields) -> sqlx::Result<Turn> {
     from_json("turn", &row.name("turn")?)
 }
 
-pub(super) use {bind_chat, chat_columns, insert_chat, message_columns, update_chat};
+pub(super) use {
+    bind_chat, chat_columns, insert_chat, message_columns, named_chat, named_message, update_chat,
+};
 
 pub(super) fn chat(row: &impl Fields) -> sqlx::Result<ChatState> {
     let status = row.name("status")?;
@@ -187,6 +219,9 @@ pub(super) fn chat(row: &impl Fields) -> sqlx::Result<ChatState> {
         updated_at: time(row, "updated_at")?,
         turn: row.text("turn")?.map(|text| from_json("turn", &text)).transpose()?,
         last_told: MessageId(row.number("last_told")?),
+        external_id: row.text("external_id")?.map(Into::into),
+        instructions: row.text("instructions")?.map(Into::into),
+        tools: row.text("tools")?.map_or(Ok([].into()), |text| from_json("tools", &text))?,
     })
 }
 
@@ -219,6 +254,7 @@ pub(super) fn message(row: &impl Fields) -> sqlx::Result<Option<Message>> {
         finish_reason: finish_reason.transpose()?,
         usage,
         queued_as: row.int("queued_as")?.map(|id| MessageId(unsigned(id))),
+        client_id: row.text("client_id")?.map(Into::into),
         turn: row.int("message_turn")?.map(|id| MessageId(unsigned(id))),
         created_at: time(row, "message_at")?,
     }))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_machine::{
-    AnswerRecord, Applied, Change, ChatId, LeaseTerm, MessageId, Rejection, Role, StoreFacts, WallTime,
+    AnswerRecord, Applied, Change, ChatId, Known, LeaseTerm, MessageId, Rejection, Role, StoreFacts, WallTime,
 };
 use mainstem_runtime::ports::{IdempotencyKey, Request};
 
@@ -36,6 +36,20 @@ pub(super) trait Statements: Send {
     ) -> impl Future<Output = sqlx::Result<Option<IdempotencyRecord>>> + Send;
 
     fn lock(&mut self, chat: ChatId) -> impl Future<Output = sqlx::Result<Locked>> + Send;
+
+    /// The chat of an owner that has this name of its own.
+    fn named_chat(
+        &mut self,
+        owner: &str,
+        external_id: &str,
+    ) -> impl Future<Output = sqlx::Result<Option<ChatId>>> + Send;
+
+    /// What was sent to a chat under this name of its sender's.
+    fn named_message(
+        &mut self,
+        chat: ChatId,
+        client_id: &str,
+    ) -> impl Future<Output = sqlx::Result<Option<Known>>> + Send;
 
     fn role(
         &mut self,
@@ -81,13 +95,21 @@ pub(super) async fn apply(
         return Ok(End::RollBack(Applied::replayed(answer)));
     }
 
-    let Locked { state, lease_expires_at, now } = statements.lock(request.chat).await?;
+    let named = match request.command.external_id() {
+        Some((owner, external_id)) => statements.named_chat(owner, external_id).await?,
+        None => None,
+    };
+    let Locked { state, lease_expires_at, now } = statements.lock(named.unwrap_or(request.chat)).await?;
     let message_role = match request.command.message() {
         Some(message) if state.is_some() => statements.role(request.chat, message).await?,
         _ => None,
     };
+    let known = match request.command.client_id() {
+        Some(client_id) if state.is_some() => statements.named_message(request.chat, client_id).await?,
+        _ => None,
+    };
     let lease_expired = lease_expires_at.is_none_or(|at| at <= now);
-    let facts = StoreFacts { now, lease_expired, message_role };
+    let facts = StoreFacts { now, lease_expired, message_role, known };
     let applied = request.command.apply_to(state.as_ref(), request.by.as_deref(), &facts);
 
     let change = applied.change();

@@ -16,10 +16,10 @@ use super::auth::Caller;
 use super::bodies::Collected;
 use super::request::{
     ChatPath, CreateBody, InterruptBody, ItemPath, Parameters, SendBody, idempotency_key, parse_content,
-    parse_label, parse_object, required, waits_to_send,
+    parse_name, parse_object, required, waits_to_send,
 };
+use super::settings::{NewSettingsBody, SettingsBody};
 use super::{App, Problem, encode, json};
-use crate::limits::edge::{MODEL_BYTES_MAX, TITLE_BYTES_MAX};
 
 type Answer = Result<Response, Problem>;
 
@@ -35,13 +35,12 @@ pub(super) async fn create<E: Env>(
     let command = Command::Create {
         chat,
         owner: Arc::clone(&by),
-        title: parse_label(asked.title, "title", TITLE_BYTES_MAX)?,
-        model: parse_label(asked.model, "model", MODEL_BYTES_MAX)?,
+        settings: parse_object::<SettingsBody>(&body)?.parse()?,
         content,
     };
     let accepted = app.node.execute(&by, chat, command, idempotency_key).await?;
     let mut response = accepted_as(StatusCode::CREATED, &accepted);
-    if let Accepted::Chat(chat) = &accepted {
+    if let Accepted::Chat(chat) | Accepted::Found(chat) = &accepted {
         let location = HeaderValue::try_from(format!("/v1/chats/{}", chat.id)).expect("a UUID is ASCII");
         response.headers_mut().insert(header::LOCATION, location);
     }
@@ -51,7 +50,11 @@ pub(super) async fn create<E: Env>(
 pub(super) async fn list<E: Env>(State(app): State<Arc<App<E>>>, Caller(by): Caller, uri: Uri) -> Answer {
     let query = Parameters::of(&uri)?;
     let limit = query.limit()?;
-    let Listed { chats, more } = app.node.chats(&by, query.before()?, limit).await?;
+    let before = query.before()?;
+    let Listed { chats, more } = match query.external_id()? {
+        Some(external_id) => app.node.named_chats(&by, &external_id).await?,
+        None => app.node.chats(&by, before, limit).await?,
+    };
     let next = chats.last().filter(|_| more).map(|chat| chat.id);
     let mut out = Vec::new();
     encode::write_chats(&mut out, &chats, next);
@@ -67,6 +70,17 @@ pub(super) async fn read<E: Env>(
     let mut out = Vec::new();
     encode::write_chat(&mut out, &chat);
     Ok(json(StatusCode::OK, out))
+}
+
+pub(super) async fn configure<E: Env>(
+    State(app): State<Arc<App<E>>>,
+    Caller(by): Caller,
+    ChatPath(chat): ChatPath,
+    request: Request,
+) -> Answer {
+    let (body, idempotency_key) = take(&app, &by, request).await?;
+    let command = Command::Configure(parse_object::<NewSettingsBody>(&body)?.parse()?);
+    Ok(accepted_as(StatusCode::OK, &app.node.execute(&by, chat, command, idempotency_key).await?))
 }
 
 pub(super) async fn delete<E: Env>(
@@ -117,6 +131,7 @@ pub(super) async fn send<E: Env>(
         content: parse_content(&required(asked.content, "content")?, app.message_bytes_max)?,
         mode: asked.busy.unwrap_or(SendMode::Queue),
         queue_max: app.queue_max,
+        client_id: parse_name(asked.client_id, "client_id")?,
     };
     Ok(accepted_as(StatusCode::ACCEPTED, &app.node.execute(&by, chat, command, idempotency_key).await?))
 }
@@ -202,6 +217,10 @@ fn accepted_as(status: StatusCode, accepted: &Accepted) -> Response {
     let mut out = Vec::new();
     match accepted {
         Accepted::Chat(chat) => encode::write_chat(&mut out, chat),
+        Accepted::Found(chat) => {
+            encode::write_chat(&mut out, chat);
+            return json(StatusCode::OK, out);
+        }
         Accepted::Sent { message, queued, snapshot_version } => {
             encode::write_sent(&mut out, message.clone(), queued.as_ref(), snapshot_version.0);
         }

@@ -13,7 +13,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use mainstem_machine::{
     BadCursor, Block, Body, ChatState, Cursor, Episode, Message, MessageId, QueuedMessage, Retry, RunError,
-    StreamEvent, Turn, WallTime,
+    StreamEvent, Tool, Turn, WallTime,
 };
 use serde::Serialize;
 
@@ -212,6 +212,7 @@ fn write_message(frame: &mut Frame, message: &Arc<Message>) {
     object.value("finish_reason", &message.finish_reason);
     object.value("usage", &message.usage);
     object.value("queued_as", &message.queued_as);
+    object.value("client_id", &message.client_id);
     object.value("turn", &message.turn);
     object.time("created_at", message.created_at);
     object.end();
@@ -231,6 +232,8 @@ fn write_queue(out: &mut Vec<u8>, queue: &[QueuedMessage]) {
 fn write_queued(out: &mut Vec<u8>, queued: &QueuedMessage) {
     let mut object = Object::begin(out);
     object.number("id", queued.id);
+    object.value("client_id", &queued.client_id);
+    object.number("revision", queued.revision);
     object.member("content").extend_from_slice(queued.content.as_json().as_bytes());
     object.time("created_at", queued.created_at);
     object.end();
@@ -260,8 +263,11 @@ fn write_retry(out: &mut Vec<u8>, retry: Option<&Retry>) {
 pub(super) fn write_chat(out: &mut Vec<u8>, chat: &ChatState) {
     let mut object = Object::begin(out);
     object.value("id", &chat.id);
+    object.value("external_id", &chat.external_id);
     object.value("title", &chat.title);
     object.value("model", &chat.model);
+    object.value("instructions", &chat.instructions);
+    write_array(object.member("tools"), chat.tools.iter(), write_tool);
     object.plain("status", chat.status.as_str());
     object.value("worker", &chat.worker);
     object.number("snapshot_version", chat.snapshot_version);
@@ -274,6 +280,14 @@ pub(super) fn write_chat(out: &mut Vec<u8>, chat: &ChatState) {
     write_queue(object.member("queue"), &chat.queue);
     object.time("created_at", chat.created_at);
     object.time("updated_at", chat.updated_at);
+    object.end();
+}
+
+fn write_tool(out: &mut Vec<u8>, tool: &Tool) {
+    let mut object = Object::begin(out);
+    object.value("name", &tool.name);
+    object.value("description", &tool.description);
+    object.member("input_schema").extend_from_slice(tool.input_schema.as_bytes());
     object.end();
 }
 
@@ -450,6 +464,7 @@ mod tests {
             finish_reason: Some(FinishReason::ToolCalls),
             usage: Some(Usage { input_tokens: 3, output_tokens: 5 }),
             queued_as: None,
+            client_id: Some("c-1".into()),
             turn: Some(MessageId(1)),
             created_at: WallTime(951_782_400_000),
         })
@@ -488,7 +503,13 @@ mod tests {
     fn every_event_has_its_type_its_cursor_and_what_the_protocol_names() {
         let cursor = cursor_to_text(&event(Body::Synced).cursor);
         let error = RunError { code: "provider".into(), message: "said \"no\"\n".into() };
-        let queued = QueuedMessage { id: MessageId(5), content: Content::text("x"), created_at: WallTime(0) };
+        let queued = QueuedMessage {
+            id: MessageId(5),
+            content: Content::text("x"),
+            created_at: WallTime(0),
+            client_id: None,
+            revision: Version(0),
+        };
         let retry = Retry { attempt: 2, delay_ms: 500, error: error.clone(), at: WallTime(500) };
         let episode = json!({"history_version": 7, "attempt": 2});
         let error_json = json!({"code": "provider", "message": "said \"no\"\n"});
@@ -498,11 +519,11 @@ mod tests {
                 json!({"type": "message", "message": {"id": 4, "revision": 7, "role": "assistant",
                     "content": [{"type": "text", "text": "é\u{2028}\""}], "interrupted": true,
                     "episode": episode, "finish_reason": "tool_calls",
-                    "usage": {"input_tokens": 3, "output_tokens": 5}, "queued_as": null, "turn": 1, "created_at": "2000-02-29T00:00:00.000Z"}}),
+                    "usage": {"input_tokens": 3, "output_tokens": 5}, "queued_as": null, "client_id": "c-1", "turn": 1, "created_at": "2000-02-29T00:00:00.000Z"}}),
             ),
             (
                 Body::QueueUpdate([queued].into()),
-                json!({"type": "queue_update", "queue": [{"id": 5, "created_at": "1970-01-01T00:00:00.000Z",
+                json!({"type": "queue_update", "queue": [{"id": 5, "client_id": null, "revision": 0, "created_at": "1970-01-01T00:00:00.000Z",
                     "content": [{"type": "text", "text": "x"}]}]}),
             ),
             (Body::QueueUpdate([].into()), json!({"type": "queue_update", "queue": []})),
@@ -614,6 +635,14 @@ mod tests {
             last_id: MessageId(2),
             last_told: MessageId(2),
             turn: None,
+            external_id: Some("x 1".into()),
+            instructions: None,
+            tools: [Tool {
+                name: "find".into(),
+                description: "".into(),
+                input_schema: r#"{"type": "object"}"#.into(),
+            }]
+            .into(),
             created_at: WallTime(0),
             updated_at: WallTime(1),
         };
@@ -623,7 +652,9 @@ mod tests {
         assert_eq!(
             read,
             json!({"next": "0190d6f1-0000-7000-8000-000000000001", "chats": [{
-                "id": "0190d6f1-0000-7000-8000-000000000001", "title": "a \"title\"", "model": null,
+                "id": "0190d6f1-0000-7000-8000-000000000001", "external_id": "x 1", "title": "a \"title\"", "model": null,
+                "instructions": null,
+                "tools": [{"name": "find", "description": "", "input_schema": {"type": "object"}}],
                 "status": "waiting", "worker": null, "snapshot_version": 3, "history_version": 2,
                 "queue_version": 1, "attempt": 1, "error": null, "retry": null, "turn": null, "queue": [],
                 "created_at": "1970-01-01T00:00:00.000Z", "updated_at": "1970-01-01T00:00:00.001Z"}]})

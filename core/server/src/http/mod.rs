@@ -10,6 +10,7 @@ mod health;
 mod hosts;
 mod problem;
 mod request;
+mod settings;
 mod sse;
 mod stream;
 mod web_socket;
@@ -57,7 +58,10 @@ pub struct App<E: Env> {
 pub fn router<E: Env>(app: Arc<App<E>>) -> Router {
     Router::new()
         .route("/v1/chats", get(chats::list::<E>).post(chats::create::<E>))
-        .route("/v1/chats/{chat}", get(chats::read::<E>).delete(chats::delete::<E>))
+        .route(
+            "/v1/chats/{chat}",
+            get(chats::read::<E>).patch(chats::configure::<E>).delete(chats::delete::<E>),
+        )
         .route("/v1/chats/{chat}/messages", get(chats::messages::<E>).post(chats::send::<E>))
         .route("/v1/chats/{chat}/messages/{id}", patch(chats::edit::<E>))
         .route("/v1/chats/{chat}/queue/{id}", delete(chats::withdraw::<E>))

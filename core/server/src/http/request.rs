@@ -14,7 +14,9 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::Problem;
-use crate::limits::edge::{IDEMPOTENCY_KEY_BYTES_MAX, MESSAGE_ID_MAX, PAGE_DEFAULT, PAGE_MAX};
+use crate::limits::edge::{
+    CLIENT_NAME_BYTES_MAX, IDEMPOTENCY_KEY_BYTES_MAX, MESSAGE_ID_MAX, PAGE_DEFAULT, PAGE_MAX,
+};
 
 /// The `{chat}` of a path. If it is not a UUID, there is no such chat.
 #[derive(Clone, Copy, Debug)]
@@ -105,6 +107,12 @@ impl Parameters {
         Ok(Some(MessageId(number.min(MESSAGE_ID_MAX))))
     }
 
+    /// The caller's own name of a chat.
+    pub(super) fn external_id(&self) -> Result<Option<String>, Problem> {
+        let name = parse_name(self.text("external_id")?.map(Into::into), "external_id")?;
+        Ok(name.map(|name| (*name).to_owned()))
+    }
+
     pub(super) fn before(&self) -> Result<Option<ChatId>, Problem> {
         let Some(text) = self.text("before")? else { return Ok(None) };
         let chat = parse_chat(text).ok_or_else(|| Problem::malformed("`before` is the id of a chat"))?;
@@ -165,6 +173,14 @@ pub(super) fn parse_label(
     }
 }
 
+/// A name that a client gives to what it makes.
+pub(super) fn parse_name(name: Option<String>, member: &str) -> Result<Option<Arc<str>>, Problem> {
+    match name {
+        Some(name) if name.is_empty() => Err(Problem::malformed(format!("`{member}` is empty"))),
+        name => parse_label(name, member, CLIENT_NAME_BYTES_MAX),
+    }
+}
+
 /// The idempotency key of the request, from the `Idempotency-Key` header.
 pub(super) fn idempotency_key(
     headers: &HeaderMap,
@@ -202,12 +218,11 @@ pub(super) fn wants_web_socket(headers: &HeaderMap) -> bool {
 pub(super) struct SendBody {
     pub(super) content: Option<Box<RawValue>>,
     pub(super) busy: Option<mainstem_machine::SendMode>,
+    pub(super) client_id: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct CreateBody {
-    pub(super) title: Option<String>,
-    pub(super) model: Option<String>,
     pub(super) content: Option<Box<RawValue>>,
 }
 

@@ -36,6 +36,7 @@ fn conversation() -> Conversation {
             finish_reason: None,
             usage: None,
             queued_as: None,
+            client_id: None,
             turn: None,
             created_at: WallTime(0),
         })

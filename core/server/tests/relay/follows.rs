@@ -73,6 +73,10 @@ impl Store for Watched {
         self.inner.list(owner, before, limit).await
     }
 
+    async fn named_chat(&self, owner: &str, external_id: &str) -> Result<Option<ChatId>, Fault> {
+        self.inner.named_chat(owner, external_id).await
+    }
+
     async fn heartbeat(&self, replica: &ReplicaRow, held: &[Held]) -> Result<HeartbeatReport, Fault> {
         self.inner.heartbeat(replica, held).await
     }
@@ -151,7 +155,7 @@ impl<E: Env> Replica<E> {
     async fn run_chat(&self, said: &str) -> ChatId {
         let chat = ChatId(Uuid::now_v7());
         let content = Some(Content::text(said));
-        let create = Command::Create { chat, owner: "ann".into(), title: None, model: None, content };
+        let create = Command::Create { chat, owner: "ann".into(), settings: Default::default(), content };
         self.node.execute(&"ann".into(), chat, create, None).await.expect("it is created");
         chat
     }

@@ -2,8 +2,8 @@
 
 use futures::future::join_all;
 use mainstem_machine::{
-    ChatId, ChatState, Command, Completion, Content, FinishReason, MessageId, Rejection, Role, RunError,
-    SendMode, Status, Usage,
+    ChatId, ChatState, Command, Completion, Content, FinishReason, MessageId, NewSettings, Rejection, Role,
+    RunError, SendMode, Settings, Status, Tool, Usage,
 };
 
 use super::reference::Reference;
@@ -24,11 +24,25 @@ pub async fn every_command_keeps_every_field(subject: &Subject) {
     life.change(Command::Create {
         chat,
         owner: "Ada Lovelace <ada@example.com>".into(),
-        title: Some("A title with ' and ☃".into()),
-        model: Some("model/7:b".into()),
+        settings: Settings {
+            external_id: Some("their own ☃ name".into()),
+            title: Some("A title with ' and ☃".into()),
+            model: Some("model/7:b".into()),
+            instructions: Some("be \"brief\"\n".into()),
+            tools: [tool()].into(),
+        },
         content: Some(odd.clone()),
     })
     .await;
+    life.change(Command::Configure(NewSettings {
+        title: Some(None),
+        instructions: Some(Some("be long".into())),
+        tools: Some(vec![tool(), Tool { name: "other".into(), ..tool() }]),
+        ..NewSettings::default()
+    }))
+    .await;
+    let nothing = NewSettings { model: Some(None), tools: Some(vec![]), ..NewSettings::default() };
+    life.change(Command::Configure(nothing)).await;
     life.change(acquire("a.B_c-1")).await;
     life.attempt().await;
     let fence_now = fence(life.state());
@@ -36,7 +50,8 @@ pub async fn every_command_keeps_every_field(subject: &Subject) {
     life.attempt().await;
     life.change(send("queued one")).await;
     life.change(send("queued two")).await;
-    life.change(Command::Send { content: odd.clone(), mode: SendMode::Queue, queue_max: 3 }).await;
+    life.change(Command::Send { content: odd.clone(), mode: SendMode::Queue, queue_max: 3, client_id: None })
+        .await;
     let messages = vec![(Role::Tool, Content::text("a tool")), (Role::System, odd.clone())];
     life.change(Command::CommitStep { fence: fence(life.state()), messages }).await;
     life.attempt().await;
@@ -45,7 +60,13 @@ pub async fn every_command_keeps_every_field(subject: &Subject) {
     let completion = Completion { finish_reason: Some(FinishReason::Length), usage };
     life.change(Command::FinishTurn { fence: fence(life.state()), answer, completion }).await;
     life.attempt().await;
-    life.change(Command::Send { content: odd.clone(), mode: SendMode::Interrupt, queue_max: 9 }).await;
+    life.change(Command::Send {
+        content: odd.clone(),
+        mode: SendMode::Interrupt,
+        queue_max: 9,
+        client_id: None,
+    })
+    .await;
     assert_eq!(life.state().status, Status::Interrupting);
     let partial = Some(odd.clone());
     life.change(Command::FinishInterruption { fence: fence(life.state()), partial }).await;
@@ -78,6 +99,11 @@ pub async fn every_command_keeps_every_field(subject: &Subject) {
     life.change(Command::Delete).await;
     life.change(create(chat, "grace", None)).await;
     life.change(Command::Delete).await;
+}
+
+fn tool() -> Tool {
+    let input_schema = r#"{"type": "object",  "more": [1.0]}"#.into();
+    Tool { name: "find".into(), description: "finds \"it\"\n☃".into(), input_schema }
 }
 
 /// One chat, with the state it should have.
@@ -114,9 +140,12 @@ pub async fn a_rejection_leaves_the_rows_untouched(subject: &Subject) {
     let error = RunError { code: "c".into(), message: "m".into() };
     for (command, rejection) in [
         (create(chat, "ada", Some(nothing.clone())), Rejection::Exists),
-        (Command::Send { content: nothing.clone(), mode: SendMode::Reject, queue_max: 9 }, Rejection::Busy),
         (
-            Command::Send { content: nothing.clone(), mode: SendMode::Queue, queue_max: 0 },
+            Command::Send { content: nothing.clone(), mode: SendMode::Reject, queue_max: 9, client_id: None },
+            Rejection::Busy,
+        ),
+        (
+            Command::Send { content: nothing.clone(), mode: SendMode::Queue, queue_max: 0, client_id: None },
             Rejection::QueueFull,
         ),
         (Command::Edit { message: MessageId(99), content: nothing.clone() }, Rejection::NoSuchMessage),

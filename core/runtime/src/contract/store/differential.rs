@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use mainstem_machine::{
     ChatId, Command, Completion, Content, Episode, Fence, FinishReason, Lease, MessageId, Rejection, Role,
-    RunError, SendMode, Usage, Version, limits,
+    RunError, SendMode, Settings, Usage, Version, limits,
 };
 
 use super::reference::Reference;
@@ -147,7 +147,10 @@ fn draw(dice: &mut Dice, reference: &Reference, chat: ChatId) -> Command {
     let Some(state) = reference.state(chat) else {
         let content = (dice.below(3) > 0).then(|| content(dice));
         let model = (dice.below(2) == 0).then(|| "model".into());
-        return Command::Create { chat, owner: "ada".into(), title: Some("title".into()), model, content };
+        let external_id = (dice.below(2) == 0).then(|| "one name for all".into());
+        let title = Some("title".into());
+        let settings = Settings { external_id, title, model, ..Settings::default() };
+        return Command::Create { chat, owner: "ada".into(), settings, content };
     };
     let fence = draw_fence(dice, fence(state));
     let error = RunError { code: "overloaded".into(), message: format!("{} in front", dice.below(9)).into() };
@@ -158,7 +161,8 @@ fn draw(dice: &mut Dice, reference: &Reference, chat: ChatId) -> Command {
     match dice.below(21) {
         0..4 => {
             let mode = [SendMode::Queue, SendMode::Interrupt, SendMode::Reject][dice.below(3)];
-            Command::Send { content: content(dice), mode, queue_max: 4 }
+            let client_id = (dice.below(2) == 0).then(|| format!("m{}", dice.below(6)).into());
+            Command::Send { content: content(dice), mode, queue_max: 4, client_id }
         }
         4 => {
             let message = MessageId(1 + dice.below(state.last_id.0 as usize + 1) as u64);

@@ -137,11 +137,11 @@ impl Subject {
 }
 
 fn create(chat: ChatId, owner: &str, content: Option<Content>) -> Command {
-    Command::Create { chat, owner: owner.into(), title: None, model: None, content }
+    Command::Create { chat, owner: owner.into(), settings: Default::default(), content }
 }
 
 fn send(text: &str) -> Command {
-    Command::Send { content: Content::text(text), mode: SendMode::Queue, queue_max: 1000 }
+    Command::Send { content: Content::text(text), mode: SendMode::Queue, queue_max: 1000, client_id: None }
 }
 
 fn acquire(name: &str) -> Command {

@@ -211,7 +211,12 @@ pub async fn a_list_is_bounded_by_bytes_and_carries_no_queue(subject: &Subject) 
         if n == 3 {
             for _ in 0..2 {
                 let mode = SendMode::Queue;
-                subject.change(chat, Command::Send { content: large.clone(), mode, queue_max: 9 }).await;
+                subject
+                    .change(
+                        chat,
+                        Command::Send { content: large.clone(), mode, queue_max: 9, client_id: None },
+                    )
+                    .await;
             }
         }
         let error = mainstem_machine::RunError { code: "c".into(), message: message.as_str().into() };

@@ -114,6 +114,11 @@ impl Store for MemoryStore {
         Ok(self.rows().list(owner, before, limit))
     }
 
+    async fn named_chat(&self, owner: &str, external_id: &str) -> Result<Option<ChatId>, Fault> {
+        yield_now().await;
+        Ok(self.rows().named(owner, external_id))
+    }
+
     async fn heartbeat(&self, replica: &ReplicaRow, held: &[Held]) -> Result<HeartbeatReport, Fault> {
         // It is on its way, whoever waits for the answer.
         let (membership, (arrived, arrives)) = (self.membership.clone(), oneshot::channel());

@@ -72,7 +72,7 @@ impl World {
         );
         let chat = ChatId(Uuid::from_u128(1));
         let (owner, content) = (OWNER.into(), content.map(Content::text));
-        let create = Command::Create { chat, owner, title: None, model: None, content };
+        let create = Command::Create { chat, owner, settings: Default::default(), content };
         let world = Self { env, store, bus, shared, chat };
         world.store.commit(&world.request(create)).answer.expect("the chat is created");
         world
@@ -84,7 +84,7 @@ impl World {
 
     pub(super) fn send(&self, text: &str) -> Request {
         let content = Content::text(text);
-        self.request(Command::Send { content, mode: SendMode::Queue, queue_max: 8 })
+        self.request(Command::Send { content, mode: SendMode::Queue, queue_max: 8, client_id: None })
     }
 
     /// A viewer, and the hub that it came to.

@@ -107,7 +107,11 @@ async fn transact(
     sent: &Sent,
 ) -> sqlx::Result<Option<Applied>> {
     let mut statements = PostgresStatements(connection.begin().await?);
-    let end = transaction::apply(&mut statements, request, lease_ttl).await?;
+    let end = match transaction::apply(&mut statements, request, lease_ttl).await {
+        // Another transaction has just created the chat of that name: it is found the next time (S12).
+        Err(error) if is_name_taken(&error) => End::Again,
+        end => end?,
+    };
     let PostgresStatements(tx) = statements;
     Ok(match end {
         End::Commit(applied) => {
@@ -119,6 +123,10 @@ async fn transact(
         End::RollBack(applied) => Some(applied),
         End::Again => None,
     })
+}
+
+fn is_name_taken(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| error.constraint() == Some("chats_by_external_id"))
 }
 
 /// The leases of `$1` that `$2` and `$3` name, renewed for `$4`. `$mine` says whether the
@@ -251,6 +259,12 @@ impl Store for PostgresStore {
             reads::list_values(limit).into_iter().fold(query, Query::bind)
         });
         faults::readable(reads::to_list(&rows.await?))
+    }
+
+    async fn named_chat(&self, owner: &str, external_id: &str) -> Result<Option<ChatId>, Fault> {
+        let rows = self
+            .rows(Use::Request, false, || query(rows::named_chat!("::text")).bind(owner).bind(external_id));
+        faults::readable(rows.await?.first().map(|row| rows::chat_id(row, "id")).transpose())
     }
 
     async fn heartbeat(&self, replica: &ReplicaRow, held: &[Held]) -> Result<HeartbeatReport, Fault> {

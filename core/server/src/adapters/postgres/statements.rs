@@ -1,7 +1,7 @@
 //! The statements of a command's transaction on PostgreSQL. They are few, because each is a round trip while
 //! the chat's row is locked.
 
-use mainstem_machine::{ChatId, Message, MessageId, Role};
+use mainstem_machine::{ChatId, Known, Message, MessageId, Role};
 use mainstem_runtime::ports::IdempotencyKey;
 use sqlx::{Postgres, Transaction, query};
 
@@ -53,6 +53,24 @@ impl Statements for PostgresStatements<'_> {
                 Ok(Locked { state: None, lease_expires_at: None, now: rows::time(&row, "now")? })
             }
         }
+    }
+
+    async fn named_chat(&mut self, owner: &str, external_id: &str) -> sqlx::Result<Option<ChatId>> {
+        let row = query(rows::named_chat!("::text"))
+            .bind(owner)
+            .bind(external_id)
+            .fetch_optional(&mut *self.0)
+            .await?;
+        row.as_ref().map(|row| rows::chat_id(row, "id")).transpose()
+    }
+
+    async fn named_message(&mut self, chat: ChatId, client_id: &str) -> sqlx::Result<Option<Known>> {
+        let row = query(rows::named_message!("$1::uuid"))
+            .bind(chat.to_string())
+            .bind(client_id)
+            .fetch_optional(&mut *self.0)
+            .await?;
+        row.as_ref().map(rows::known).transpose()
     }
 
     async fn role(&mut self, chat: ChatId, message: MessageId) -> sqlx::Result<Option<Role>> {
@@ -112,9 +130,12 @@ impl Statements for PostgresStatements<'_> {
             .bind(column(inserted, |message| message.usage.map(|usage| signed(usage.input_tokens))))
             .bind(column(inserted, |message| message.usage.map(|usage| signed(usage.output_tokens))))
             .bind(column(inserted, |message| message.turn.map(|turn| signed(turn.0))))
+            .bind(column(inserted, |message| message.client_id.as_deref()))
             .bind(change.ended.as_ref().map(|turn| signed(turn.id.0)))
             .bind(change.ended.as_ref().map(|turn| signed(turn.message.0)))
-            .bind(change.ended.as_ref().map(rows::json));
+            .bind(change.ended.as_ref().map(rows::json))
+            .bind(change.named.as_ref().map(|(name, _)| &**name))
+            .bind(change.named.as_ref().map(|(_, answer)| rows::json(answer)));
         statement.execute(&mut *self.0).await?;
         Ok(())
     }
@@ -129,16 +150,18 @@ fn column<'a, T>(messages: &'a [Message], of: impl Fn(&'a Message) -> T) -> Vec<
 macro_rules! write_all {
     ($chat:expr) => {
         concat!(
-            "WITH answered AS (UPDATE receipts SET answer = $27 WHERE caller = $25 AND key = $26), \
-             cut AS (DELETE FROM messages WHERE chat_id = $1::uuid AND id >= $28), \
-             cut_turns AS (DELETE FROM turns WHERE chat_id = $1::uuid AND message >= $28), \
+            "WITH answered AS (UPDATE receipts SET answer = $30 WHERE caller = $28 AND key = $29), \
+             cut AS (DELETE FROM messages WHERE chat_id = $1::uuid AND id >= $31), \
+             cut_turns AS (DELETE FROM turns WHERE chat_id = $1::uuid AND message >= $31), \
              inserted AS (INSERT INTO messages (chat_id, id, revision, role, content, interrupted, \
-             history_version, attempt, queued_as, created_at, finish_reason, input_tokens, output_tokens, turn) \
-             SELECT $1::uuid, * FROM unnest($29::bigint[], $30::bigint[], $31::text[], $32::text[], \
-             $33::boolean[], $34::bigint[], $35::bigint[], $36::bigint[], $37::bigint[], \
-             $38::text[], $39::bigint[], $40::bigint[], $41::bigint[])), \
+             history_version, attempt, queued_as, created_at, finish_reason, input_tokens, output_tokens, turn, \
+             client_id) SELECT $1::uuid, * FROM unnest($32::bigint[], $33::bigint[], $34::text[], $35::text[], \
+             $36::boolean[], $37::bigint[], $38::bigint[], $39::bigint[], $40::bigint[], \
+             $41::text[], $42::bigint[], $43::bigint[], $44::bigint[], $45::text[])), \
              ended AS (INSERT INTO turns (chat_id, id, message, turn) \
-             SELECT $1::uuid, $42::bigint, $43::bigint, $44::text WHERE $42::bigint IS NOT NULL) ",
+             SELECT $1::uuid, $46::bigint, $47::bigint, $48::text WHERE $46::bigint IS NOT NULL), \
+             named AS (INSERT INTO sends (chat_id, client_id, answer) \
+             SELECT $1::uuid, $49::text, $50::text WHERE $49::text IS NOT NULL) ",
             $chat
         )
     };

@@ -124,6 +124,7 @@ mod tests {
             interrupted: false,
             episode: None,
             queued_as: None,
+            client_id: None,
             turn: None,
             created_at: WallTime(0),
         }

@@ -354,6 +354,12 @@ impl Store for SqliteStore {
         faults::readable(reads::to_list(&self.read(query).await?))
     }
 
+    async fn named_chat(&self, owner: &str, external_id: &str) -> Result<Option<ChatId>, Fault> {
+        let query = query(rows::named_chat!("")).bind(owner.to_owned()).bind(external_id.to_owned());
+        let named = self.read(query).await?;
+        faults::readable(named.first().map(|row| rows::chat_id(row, "id")).transpose())
+    }
+
     async fn heartbeat(&self, replica: &ReplicaRow, held: &[Held]) -> Result<HeartbeatReport, Fault> {
         let sent = Sent::default();
         bounded(&sent, self.try_heartbeat(replica, held, &sent)).await

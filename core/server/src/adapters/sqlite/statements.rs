@@ -1,6 +1,6 @@
 //! The statements of a command's transaction on SQLite, which locks the whole database.
 
-use mainstem_machine::{ChatId, MessageId, Role};
+use mainstem_machine::{ChatId, Known, MessageId, Role};
 use mainstem_runtime::ports::IdempotencyKey;
 use sqlx::{Sqlite, Transaction, query};
 
@@ -49,6 +49,24 @@ impl Statements for SqliteStatements<'_> {
         rows::locked(&row)
     }
 
+    async fn named_chat(&mut self, owner: &str, external_id: &str) -> sqlx::Result<Option<ChatId>> {
+        let row = query(rows::named_chat!(""))
+            .bind(owner.to_owned())
+            .bind(external_id.to_owned())
+            .fetch_optional(&mut *self.0)
+            .await?;
+        row.as_ref().map(|row| rows::chat_id(row, "id")).transpose()
+    }
+
+    async fn named_message(&mut self, chat: ChatId, client_id: &str) -> sqlx::Result<Option<Known>> {
+        let row = query(rows::named_message!("$1"))
+            .bind(chat.to_string())
+            .bind(client_id.to_owned())
+            .fetch_optional(&mut *self.0)
+            .await?;
+        row.as_ref().map(rows::known).transpose()
+    }
+
     async fn role(&mut self, chat: ChatId, message: MessageId) -> sqlx::Result<Option<Role>> {
         let row = query("SELECT role FROM messages WHERE chat_id = $1 AND id = $2")
             .bind(chat.to_string())
@@ -82,8 +100,8 @@ impl Statements for SqliteStatements<'_> {
                     query(
                         "INSERT INTO messages (chat_id, id, revision, role, content, interrupted, \
                          history_version, attempt, queued_as, created_at, finish_reason, input_tokens, \
-                         output_tokens, turn) \
-                         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+                         output_tokens, turn, client_id) \
+                         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
                     )
                     .bind(&chat)
                     .bind(signed(message.id.0))
@@ -99,8 +117,17 @@ impl Statements for SqliteStatements<'_> {
                     .bind(message.usage.map(|usage| signed(usage.input_tokens)))
                     .bind(message.usage.map(|usage| signed(usage.output_tokens)))
                     .bind(message.turn.map(|turn| signed(turn.0)))
+                    .bind(message.client_id.as_deref().map(str::to_owned))
                     .execute(&mut *self.0)
                     .await?;
+                }
+                if let Some((client_id, answer)) = &change.named {
+                    query("INSERT INTO sends (chat_id, client_id, answer) VALUES ($1, $2, $3)")
+                        .bind(&chat)
+                        .bind(client_id.to_string())
+                        .bind(rows::json(answer))
+                        .execute(&mut *self.0)
+                        .await?;
                 }
                 if let Some(turn) = &change.ended {
                     query("INSERT INTO turns (chat_id, id, message, turn) VALUES ($1, $2, $3, $4)")
