@@ -1,9 +1,17 @@
 //! The generators: an OpenAI-compatible endpoint, or the demo, which is in the runtime because the simulator
 //! uses it too.
 
+mod events;
+mod fault;
+mod http;
 mod instructed;
+mod json;
 mod openai;
+mod patience;
+mod report;
+mod run;
 
+pub use http::{ApiKey, SetupError};
 pub use instructed::Instructed;
 pub use mainstem_runtime::demo::Demo;
-pub use openai::{ApiKey, OpenAi, OpenAiConfig, SetupError, event_bytes_max};
+pub use openai::{OpenAi, OpenAiConfig, event_bytes_max};

@@ -5,63 +5,35 @@
 
 mod answer;
 mod blocks;
-mod fault;
-mod json;
-mod patience;
 mod piece;
-mod report;
 mod request;
 mod wire;
 
-use std::collections::VecDeque;
-use std::error::Error;
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::time::Duration;
 
-use futures::{StreamExt, stream};
-use mainstem_machine::{ChatId, Episode};
 use mainstem_runtime::ports::{Conversation, Generated, Generation, Generator};
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
-use reqwest::{Client, Response, Url, redirect};
-use tokio::time::{Instant, timeout, timeout_at};
+use reqwest::{Response, Url};
+use tokio::time::{Instant, timeout_at};
 
 use answer::Answer;
-use fault::Fault;
-use patience::Patience;
-use report::Report;
 use request::{Extras, call_ids};
 use wire::Said;
 
-use crate::limits::model::{
-    CAUSE_BYTES_MAX, CONNECT_TIMEOUT, END_TIMEOUT, ERROR_BODY_BYTES_MAX, ERROR_BODY_TIMEOUT,
-    FIRST_BYTE_TIMEOUT, IDLE_CONNECTION_RETENTION, IDLE_CONNECTIONS_MAX, IDLE_TIMEOUT, WORDLESS_BYTES_MAX,
-};
+use super::events::Events;
+use super::fault::Fault;
+use super::http::{ApiKey, Endpoint, SetupError};
+use super::patience::Patience;
+use super::run::{self, Phase};
+use crate::limits::model::{CONNECT_TIMEOUT, FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT, WORDLESS_BYTES_MAX};
 use crate::limits::settings::EPISODE_BYTES_DEFAULT;
-use crate::outbound;
-use crate::sse::{SseDecoder, SseEvent, TooLong};
+use crate::sse::SseDecoder;
 
 /// The longest event that is taken where an answer holds at most so much text: all of it may come in one
 /// event, escaped to three times its length.
 pub const fn event_bytes_max(episode_bytes_max: usize) -> usize {
     episode_bytes_max.saturating_mul(3).saturating_add(64 * 1024)
-}
-
-/// What `Authorization: Bearer` carries. Never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ApiKey(String);
-
-impl ApiKey {
-    pub fn new(key: impl Into<String>) -> Self {
-        Self(key.into())
-    }
-}
-
-impl fmt::Debug for ApiKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ApiKey(…)")
-    }
 }
 
 /// Where the model is and how it is asked.
@@ -99,17 +71,6 @@ impl OpenAiConfig {
     }
 }
 
-/// Why there is no generator for a configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum SetupError {
-    #[error("the base URL is no http or https URL: give one as https://api.openai.com/v1")]
-    BaseUrl,
-    #[error("the API key has characters that no HTTP header takes: check it for line ends")]
-    Key,
-    #[error("the HTTP client cannot be set up")]
-    Client(#[source] reqwest::Error),
-}
-
 /// A generator that asks over HTTP. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct OpenAi {
@@ -118,8 +79,7 @@ pub struct OpenAi {
 
 #[derive(Debug)]
 struct Shared {
-    client: Client,
-    url: Url,
+    endpoint: Endpoint,
     model: String,
     first_byte_timeout: Duration,
     idle_timeout: Duration,
@@ -156,26 +116,9 @@ impl Habit {
 impl OpenAi {
     pub fn new(config: OpenAiConfig) -> Result<Self, SetupError> {
         let url = completions_url(&config.base_url).ok_or(SetupError::BaseUrl)?;
-        let mut headers = HeaderMap::new();
-        headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if let Some(ApiKey(key)) = &config.key {
-            let mut bearer =
-                HeaderValue::from_str(&format!("Bearer {}", key.trim())).map_err(|_| SetupError::Key)?;
-            bearer.set_sensitive(true);
-            headers.insert(AUTHORIZATION, bearer);
-        }
-        let client = outbound::client_to(&url)
-            .default_headers(headers)
-            .user_agent(concat!("mainstem/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(config.connect_timeout)
-            .redirect(redirect::Policy::none())
-            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
-            .pool_idle_timeout(IDLE_CONNECTION_RETENTION);
-        let client = client.build().map_err(SetupError::Client)?;
+        let endpoint = Endpoint::new(url, config.key.as_ref(), config.connect_timeout)?;
         let shared = Shared {
-            client,
-            url,
+            endpoint,
             model: config.model,
             first_byte_timeout: config.first_byte_timeout,
             idle_timeout: config.idle_timeout,
@@ -191,150 +134,55 @@ impl OpenAi {
 impl Generator for OpenAi {
     fn start(&self, conversation: Conversation) -> Generation {
         let (chat, episode) = (conversation.chat, conversation.episode);
-        let run = Run {
-            shared: self.shared.clone(),
-            chat,
-            episode,
-            ready: VecDeque::new(),
-            phase: Phase::Asking(conversation),
-        };
-        stream::unfold(run, |mut run| async move { run.next().await.map(|generated| (generated, run)) })
-            .fuse()
-            .boxed()
+        run::start(chat, episode, Run::Asking(self.shared.clone(), conversation))
     }
 }
 
-/// One request. Whatever it holds of the connection goes when it is dropped.
-struct Run {
-    shared: Arc<Shared>,
-    chat: ChatId,
-    episode: Episode,
-    /// What is to be told next: an event may say many things.
-    ready: VecDeque<Generated>,
-    phase: Phase,
-}
-
-enum Phase {
-    Asking(Conversation),
+enum Run {
+    Asking(Arc<Shared>, Conversation),
     Answering(Box<Answering>),
-    Ended,
 }
 
 /// An answer that comes.
 struct Answering {
-    response: Response,
-    sse: SseDecoder,
+    events: Events,
     answer: Answer,
-    patience: Patience,
 }
 
-impl Run {
-    async fn next(&mut self) -> Option<Generated> {
-        loop {
-            if let Some(generated) = self.ready.pop_front() {
-                return Some(generated);
-            }
-            if matches!(self.phase, Phase::Ended) {
-                return None;
-            }
-            match self.step().await {
-                Ok(parts) => self.ready.extend(parts),
-                Err(fault) => return Some(self.fail(fault)),
-            }
-        }
-    }
-
-    /// Takes the run one phase or one event further. After an error it has ended.
-    async fn step(&mut self) -> Result<Vec<Generated>, Fault> {
-        match std::mem::replace(&mut self.phase, Phase::Ended) {
-            Phase::Asking(conversation) => {
-                let patience = self.shared.patience();
-                let asked = timeout_at(patience.deadline(), self.shared.ask(&conversation)).await;
+impl Phase for Run {
+    async fn step(self) -> Result<(Vec<Generated>, Option<Self>), Fault> {
+        match self {
+            Self::Asking(shared, conversation) => {
+                let patience = shared.patience();
+                let asked = timeout_at(patience.deadline(), shared.ask(&conversation)).await;
                 let response = asked.map_err(|_| patience.fault())??;
-                let sse = SseDecoder::lenient(self.shared.event_bytes_max, wire::is_whole);
-                let answer = Answer::new(self.episode, call_ids(&conversation));
-                let answering = Answering { response, sse, answer, patience };
-                self.phase = Phase::Answering(answering.into());
-                Ok(vec![])
+                let sse = SseDecoder::lenient(shared.event_bytes_max, wire::is_whole);
+                let events = Events::new(response, sse, patience, wire::is_complete);
+                let answer = Answer::new(conversation.episode, call_ids(&conversation));
+                Ok((vec![], Some(Self::Answering(Answering { events, answer }.into()))))
             }
-            Phase::Answering(mut answering) => {
-                let Some(event) = answering.next_event().await? else {
-                    return answering.answer.end(false);
+            Self::Answering(mut answering) => {
+                let Answering { events, answer } = &mut *answering;
+                let Some(event) = events.next(answer.is_whole()).await? else {
+                    return Ok((answer.end(false)?, None));
                 };
                 match wire::read(&event)? {
                     Said::Done => {
-                        let last = answering.answer.end(true)?;
-                        answering.let_end().await;
-                        Ok(last)
+                        let last = answer.end(true)?;
+                        events.let_end().await;
+                        Ok((last, None))
                     }
                     Said::Piece(piece) => {
                         let has_progress = piece.says();
-                        let gain = answering.answer.take(piece)?;
+                        let gain = answer.take(piece)?;
                         if has_progress {
-                            answering.patience.progressed(Instant::now(), gain.has_text);
+                            events.patience.progressed(Instant::now(), gain.has_text);
                         }
-                        self.phase = Phase::Answering(answering);
-                        Ok(gain.parts)
+                        Ok((gain.parts, Some(Self::Answering(answering))))
                     }
                 }
             }
-            Phase::Ended => Ok(vec![]),
         }
-    }
-
-    fn fail(&self, fault: Fault) -> Generated {
-        let attempt = self.episode.attempt;
-        tracing::warn!(
-            chat = %self.chat,
-            attempt,
-            code = fault.code(),
-            reason = fault.message(),
-            cause = fault.cause(),
-            is_retryable = fault.is_retryable(attempt),
-            "the model's run failed"
-        );
-        fault.into_generated(attempt)
-    }
-}
-
-impl Answering {
-    /// The next event; `None` at the end of the body.
-    async fn next_event(&mut self) -> Result<Option<SseEvent>, Fault> {
-        let too_long = |TooLong| Fault::TooLong;
-        loop {
-            if let Some(event) = self.sse.next_event().map_err(too_long)? {
-                return Ok(Some(event));
-            }
-            let read = timeout_at(self.patience.deadline(), self.response.chunk()).await;
-            let is_whole = self.answer.is_whole();
-            match read {
-                Ok(Ok(Some(bytes))) => match self.patience.came(Instant::now(), bytes.len(), is_whole) {
-                    Ok(()) => self.sse.feed(bytes),
-                    Err(_) if is_whole => return Ok(None),
-                    Err(fault) => return Err(fault),
-                },
-                Ok(Ok(None)) => {
-                    let last = self.sse.finish().map_err(too_long)?;
-                    let is_cut = last.as_ref().is_some_and(|last| !wire::is_complete(last));
-                    return match is_cut {
-                        false => Ok(last),
-                        // What was cut tells the cost, or that this is the end.
-                        true if is_whole => Ok(None),
-                        true => Err(Fault::CutShort),
-                    };
-                }
-                // Nothing was missing.
-                Ok(Err(_)) | Err(_) if is_whole => return Ok(None),
-                Ok(Err(error)) => return Err(unreachable(error)),
-                Err(_) => return Err(self.patience.fault()),
-            }
-        }
-    }
-
-    /// Waits a little for the end of the body, so that the connection ends in order or is used again.
-    async fn let_end(&mut self) {
-        let end = async { while let Ok(Some(_)) = self.response.chunk().await {} };
-        let _ = timeout(END_TIMEOUT, end).await;
     }
 }
 
@@ -360,7 +208,7 @@ impl Shared {
         let mut others = others.into_iter().filter_map(|(is_worth_it, extras)| is_worth_it.then_some(extras));
         let mut asked = first;
         loop {
-            match self.ask_once(body).await {
+            match self.endpoint.post(body, wire::is_error).await {
                 Err(Fault::Told(report)) if report.is_vague() => {
                     let Some(next) = others.next() else { return Err(Fault::Told(report)) };
                     asked = next;
@@ -383,64 +231,6 @@ impl Shared {
     fn body(&self, conversation: &Conversation, extras: Extras) -> (Vec<u8>, bool) {
         request::request(conversation.model.as_deref().unwrap_or(&self.model), conversation, extras)
     }
-
-    async fn ask_once(&self, body: Vec<u8>) -> Result<Response, Fault> {
-        let response = self.client.post(self.url.clone()).body(body).send().await.map_err(unreachable)?;
-        let status = response.status();
-        if status.is_redirection() && response.headers().contains_key(LOCATION) {
-            return Err(Fault::Redirected(self.origin(&response)));
-        }
-        let head = (!status.is_success()).then_some(status.as_u16());
-        let kind = response.headers().get(CONTENT_TYPE).map(|kind| kind.as_bytes().to_ascii_lowercase());
-        let is = |name: &str| kind.as_ref().is_some_and(|kind| kind.starts_with(name.as_bytes()));
-        if head.is_none() && !is("application/json") && !is("text/html") {
-            return Ok(response);
-        }
-        let is_json = is("application/json");
-        let retry_after = report::retry_after(response.headers());
-        let said = serde_json::from_slice(&error_body(response).await).unwrap_or_default();
-        if head.is_none() && !(is_json && wire::is_error(&said)) {
-            return Err(Fault::NotEvents);
-        }
-        Err(Fault::told(Report { retry_after, ..Report::of(head, &said) }))
-    }
-
-    /// Where a redirect leads, without what may be secret in its address.
-    fn origin(&self, response: &Response) -> Option<String> {
-        let location = response.headers().get(LOCATION)?.to_str().ok()?;
-        let url = self.url.join(location).ok().filter(Url::has_host)?;
-        Some(url.origin().ascii_serialization())
-    }
-}
-
-/// As much of the body as comes in time and is taken.
-async fn error_body(mut response: Response) -> Vec<u8> {
-    let mut body = vec![];
-    let read = async {
-        while let Ok(Some(bytes)) = response.chunk().await {
-            let space = ERROR_BODY_BYTES_MAX - body.len();
-            body.extend_from_slice(&bytes[..bytes.len().min(space)]);
-            if body.len() == ERROR_BODY_BYTES_MAX {
-                break;
-            }
-        }
-    };
-    // What came until then is enough.
-    let _ = timeout(ERROR_BODY_TIMEOUT, read).await;
-    body
-}
-
-/// With the whole chain of reasons, and without the address, which may hold secrets.
-fn unreachable(error: reqwest::Error) -> Fault {
-    let error = error.without_url();
-    let mut cause = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        cause = format!("{cause}: {error}");
-        source = error.source();
-    }
-    cause.truncate(cause.floor_char_boundary(CAUSE_BYTES_MAX));
-    Fault::Unreachable(cause)
 }
 
 fn completions_url(base: &str) -> Option<Url> {

@@ -8,9 +8,9 @@ use mainstem_machine::{Completion, Episode, FinishReason, Usage};
 use mainstem_runtime::ports::Generated;
 
 use super::blocks::Blocks;
-use super::fault::Fault;
 use super::piece::Piece;
 use super::wire::Reason;
+use crate::generators::fault::Fault;
 
 #[derive(Debug)]
 pub(super) struct Answer {

@@ -7,7 +7,7 @@ use std::collections::{HashSet, VecDeque};
 use mainstem_machine::{Block, Episode};
 use mainstem_runtime::ports::Generated;
 
-use super::fault::Fault;
+use crate::generators::fault::Fault;
 use crate::limits::model::{CALL_NAME_BYTES_MAX, CALLS_MAX, HELD_BLOCK_BYTES, HELD_BYTES_MAX};
 
 /// A piece of what the model says.

@@ -7,9 +7,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::blocks::{Bit, CallBit};
-use super::fault::Fault;
-use super::json::{members, string, try_each};
 use super::wire::Reason;
+use crate::generators::fault::Fault;
+use crate::generators::json::{members, string, try_each};
 
 /// What one chunk says.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -9,10 +9,10 @@ use serde_json::value::RawValue;
 
 use mainstem_machine::Usage;
 
-use super::fault::Fault;
-use super::json::{each, is_there, members, parse, string};
 use super::piece::Piece;
-use super::report::Report;
+use crate::generators::fault::Fault;
+use crate::generators::json::{each, is_there, members, parse, string};
+use crate::generators::report::Report;
 use crate::limits::model::{ERROR_BYTES_MAX, TOKENS_MAX};
 use crate::sse::SseEvent;
 
