@@ -27,6 +27,7 @@ use crate::units::{Size, Span};
 pub enum GeneratorKind {
     Demo,
     Openai,
+    Agent,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
@@ -87,6 +88,9 @@ pub struct ServeOptions {
     /// The model, unless a chat names one
     #[arg(long, env = "MAINSTEM_OPENAI_MODEL", value_name = "MODEL")]
     pub openai_model: Option<String>,
+    /// Where an agent that speaks AG-UI takes its runs
+    #[arg(long, env = "MAINSTEM_AGENT_URL", value_name = "URL")]
+    pub agent_url: Option<String>,
     /// How long a model may be silent before it begins [default: 5m]
     #[arg(long, env = "MAINSTEM_MODEL_FIRST_BYTE_TIMEOUT", value_name = "DURATION")]
     pub model_first_byte_timeout: Option<Span>,
@@ -194,6 +198,7 @@ pub struct Config {
 pub enum Generator {
     Demo,
     OpenAi { base_url: String, model: String },
+    Agent { url: String },
 }
 
 /// Takes each setting from `self`, or else from `other`.
@@ -224,7 +229,7 @@ impl ServeOptions {
 
     fn or(self, other: Self) -> Self {
         or!(self, other: listen, database, database_connections, replica, relay_listen, relay_advertise,
-            peer_secret_file, auth_file, allowed_host, insecure, workers, generator, openai_base_url, openai_model,
+            peer_secret_file, auth_file, allowed_host, insecure, workers, generator, openai_base_url, openai_model, agent_url,
             model_first_byte_timeout, model_idle_timeout, instructions_file, tools, tool_timeout, tool_result_bytes_max,
             tool_steps_max, lease_ttl, heartbeat, poll_interval, drain_timeout, client_timeout, queue_max, message_bytes_max, episode_bytes_max, record, record_bytes_max, record_content, log,
             log_format, runtime_threads)
@@ -253,6 +258,11 @@ impl ServeOptions {
                     base_url: self.openai_base_url.unwrap_or_else(|| "https://api.openai.com/v1".into()),
                     model: self.openai_model.ok_or_else(|| {
                         Failure::usage("--generator openai needs --openai-model: which model to ask")
+                    })?,
+                },
+                GeneratorKind::Agent => Generator::Agent {
+                    url: self.agent_url.ok_or_else(|| {
+                        Failure::usage("--generator agent needs --agent-url: where to post its runs")
                     })?,
                 },
             },
@@ -439,6 +449,7 @@ mod tests {
         assert!(refused(&["--database", "mysql://x"]).contains("--database"));
         assert!(refused(&["--replica", "a b"]).contains("--replica"));
         assert!(refused(&["--generator", "openai"]).contains("--openai-model"));
+        assert!(refused(&["--generator", "agent"]).contains("--agent-url"));
         assert!(refused(&["--database-connections", "3"]).contains("4 to 1000"));
         assert!(refused(&["--database-connections", "1001"]).contains("4 to 1000"));
         assert!(refused(&["--runtime-threads", "0"]).contains("1 to"));

@@ -16,7 +16,7 @@ const POSTGRES_REST: usize = 4;
 /// Peers, and whoever has yet to prove to be one; at most this share of all.
 const RELAY: usize = 192;
 const RELAY_SHARE: usize = 4;
-/// A connection to the model for each worker; at most this share of all.
+/// A connection to the model or the agent for each worker; at most this share of all.
 const MODEL_SHARE: usize = 4;
 
 /// A connection to a tool for each worker; at most this share of all. And programs that carry out tools.
@@ -50,7 +50,7 @@ fn reserve(config: &Config, files: usize) -> usize {
     let relay = if config.is_alone() { 0 } else { RELAY.min(files / RELAY_SHARE) };
     let model = match config.generator {
         Generator::Demo => 0,
-        Generator::OpenAi { .. } => config.workers.min(files / MODEL_SHARE),
+        Generator::OpenAi { .. } | Generator::Agent { .. } => config.workers.min(files / MODEL_SHARE),
     };
     let tools = match config.tools {
         None => 0,

@@ -258,6 +258,16 @@ pub mod model {
     pub const INSTRUCTIONS_BYTES_MAX: usize = 256 * 1024;
 }
 
+/// An agent's run.
+pub mod agent {
+    /// Messages and calls that are open at once.
+    pub const STREAMS_MAX: usize = 256;
+    /// Calls of one run.
+    pub const CALLS_MAX: usize = 4096;
+    /// Of a result that is too large to be kept, what is kept.
+    pub const EXCERPT_BYTES_MAX: usize = 64 * 1024;
+}
+
 /// Tools that the server carries out.
 pub mod tools {
     use std::time::Duration;

@@ -14,7 +14,7 @@ use rand::rngs::OsRng;
 use crate::adapters;
 use crate::config::{Config, Generator as GeneratorConfig};
 use crate::failure::Failure;
-use crate::generators::{ApiKey, Instructed, OpenAi, OpenAiConfig, event_bytes_max};
+use crate::generators::{Agent, AgentConfig, ApiKey, Instructed, OpenAi, OpenAiConfig, event_bytes_max};
 use crate::limits::model::INSTRUCTIONS_BYTES_MAX;
 use crate::limits::process::{FRESH_SECRET_BYTES, NAME_POLL_INTERVAL, NAME_SLACK};
 use crate::limits::tapes::FLUSH_TIMEOUT;
@@ -136,7 +136,7 @@ fn generator(config: &Config) -> Result<Arc<dyn Generator>, Failure> {
     match &config.generator {
         GeneratorConfig::Demo => Ok(Arc::new(Demo::new(TokioEnv::new(), unix_micros))),
         GeneratorConfig::OpenAi { base_url, model } => {
-            let key = std::env::var("OPENAI_API_KEY").ok().filter(|key| !key.is_empty()).map(ApiKey::new);
+            let key = api_key("OPENAI_API_KEY");
             let openai = OpenAi::new(OpenAiConfig {
                 first_byte_timeout: config.model_first_byte_timeout,
                 idle_timeout: config.model_idle_timeout,
@@ -145,7 +145,20 @@ fn generator(config: &Config) -> Result<Arc<dyn Generator>, Failure> {
             });
             Ok(Arc::new(openai.map_err(|error| Failure::usage(format!("--generator openai: {error}")))?))
         }
+        GeneratorConfig::Agent { url } => {
+            let agent = Agent::new(AgentConfig {
+                first_byte_timeout: config.model_first_byte_timeout,
+                idle_timeout: config.model_idle_timeout,
+                event_bytes_max: event_bytes_max(config.episode_bytes_max),
+                ..AgentConfig::new(url, api_key("AGENT_API_KEY"))
+            });
+            Ok(Arc::new(agent.map_err(|error| Failure::usage(format!("--generator agent: {error}")))?))
+        }
     }
+}
+
+fn api_key(variable: &str) -> Option<ApiKey> {
+    std::env::var(variable).ok().filter(|key| !key.is_empty()).map(ApiKey::new)
 }
 
 /// With the system prompt of `--instructions-file`.

@@ -9,6 +9,12 @@ use super::patience::Patience;
 use crate::limits::model::END_TIMEOUT;
 use crate::sse::{SseDecoder, SseEvent, TooLong};
 
+/// The longest event that is taken where an answer holds at most so much text: all of it may come in one
+/// event, escaped to three times its length.
+pub const fn event_bytes_max(episode_bytes_max: usize) -> usize {
+    episode_bytes_max.saturating_mul(3).saturating_add(64 * 1024)
+}
+
 /// The body of an answer. The connection goes when it is dropped.
 #[derive(Debug)]
 pub(super) struct Events {

@@ -1,4 +1,4 @@
-//! What goes wrong at a provider, how it is told, and whether it is tried again. Nothing that a provider wrote
+//! What goes wrong at a provider or an agent, how it is told, and whether it is tried again. Nothing that either wrote
 //! goes into a message: it may repeat a key, or what a user said.
 
 use mainstem_machine::RunError;
@@ -6,6 +6,43 @@ use mainstem_runtime::ports::Generated;
 
 use super::report::{Blame, Report};
 use crate::limits::model::{ORIGIN_BYTES_MAX, SILENT_ATTEMPTS_MAX};
+
+/// Who was asked, in the words of messages.
+#[derive(Debug)]
+pub(super) struct Peer {
+    /// Where it is reached.
+    host: &'static str,
+    /// The same, once it was named.
+    it: &'static str,
+    /// Who speaks.
+    speaker: &'static str,
+    /// What is expected of it.
+    event: &'static str,
+    /// By which setting it is found.
+    url: &'static str,
+    /// What may be wrong with a request.
+    request: &'static str,
+}
+
+/// A provider of models.
+pub(super) const PROVIDER: Peer = Peer {
+    host: "the model's provider",
+    it: "the provider",
+    speaker: "the model",
+    event: "a chunk of a chat completion",
+    url: "check the base URL",
+    request: "check the base URL, the model and the length of the conversation",
+};
+
+/// An agent.
+pub(super) const AGENT: Peer = Peer {
+    host: "the agent",
+    it: "the agent",
+    speaker: "the agent",
+    event: "an event of AG-UI",
+    url: "check the agent's URL",
+    request: "check the agent's URL and the length of the conversation",
+};
 
 /// Why a run has no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +75,8 @@ pub(super) enum Fault {
     Filtered,
     /// The provider says that it is an error.
     Told(Report),
+    /// The agent says that its run failed.
+    Failed { report: Report, has_spoken: bool },
 }
 
 impl Fault {
@@ -49,7 +88,7 @@ impl Fault {
         match self {
             Self::Filtered => Blame::Content,
             Self::Redirected(_) => Blame::Request,
-            Self::Told(report) => report.blame,
+            Self::Told(report) | Self::Failed { report, .. } => report.blame,
             _ => Blame::Provider,
         }
     }
@@ -60,6 +99,8 @@ impl Fault {
             // The same bytes would come out the same.
             Self::NotEvents | Self::TooLong | Self::HeldTooMuch => false,
             Self::Silent | Self::Wordless => attempt < SILENT_ATTEMPTS_MAX,
+            // What its tools did is done.
+            Self::Failed { has_spoken: true, .. } => false,
             _ => matches!(self.blame(), Blame::Provider | Blame::Rate),
         }
     }
@@ -71,6 +112,7 @@ impl Fault {
             Self::TooLong | Self::HeldTooMuch => "answer_too_large",
             Self::Nothing => "answer_empty",
             Self::Silent | Self::Wordless => "provider_timeout",
+            Self::Failed { .. } => "agent_failed",
             _ => match self.blame() {
                 Blame::Provider => "provider_unavailable",
                 Blame::Rate => "provider_rate_limited",
@@ -82,45 +124,50 @@ impl Fault {
         }
     }
 
-    pub(super) fn message(&self) -> String {
+    pub(super) fn message(&self, peer: &Peer) -> String {
+        let Peer { host, it, speaker, event, url, request } = peer;
         let came = match self {
-            Self::Unreachable(_) => "the model's provider cannot be reached, or the connection broke".into(),
-            Self::Silent => "nothing came from the model for too long".into(),
-            Self::Wordless => "the model gave signs of life for too long, and no word of an answer".into(),
-            Self::CutShort => "the provider's stream ended before the answer did".into(),
+            Self::Unreachable(_) => format!("{host} cannot be reached, or the connection broke"),
+            Self::Silent => format!("nothing came from {speaker} for too long"),
+            Self::Wordless => format!("{speaker} gave signs of life for too long, and no word of an answer"),
+            Self::CutShort => format!("{it}'s stream ended before the answer did"),
             Self::Stopped => "the model stopped because of an error at its provider".into(),
             Self::UnknownReason => {
                 "expected stop, length, tool_calls or function_call as finish reason, came another".into()
             }
             Self::Nothing => "the model's answer ended without a word".into(),
-            Self::HeldTooMuch => "the model called more tools at once than are taken".into(),
-            Self::NotEvents => "expected an event stream from the provider, came something else".into(),
-            Self::Redirected(None) => "the provider redirects to somewhere else".into(),
+            Self::HeldTooMuch => format!("{speaker} called more tools at once than are taken"),
+            Self::NotEvents => format!("expected an event stream from {it}, came something else"),
+            Self::Redirected(None) => format!("{it} redirects to somewhere else"),
             Self::Redirected(Some(origin)) => {
                 let origin = &origin[..origin.floor_char_boundary(ORIGIN_BYTES_MAX)];
-                format!("the provider redirects to {origin}, where the key is not sent")
+                format!("{it} redirects to {origin}, where the key is not sent")
             }
-            Self::Garbage => "expected a chunk of a chat completion, came something else".into(),
-            Self::TooLong => "the provider sent an event that is longer than an answer may be".into(),
+            Self::Garbage => format!("expected {event}, came something else"),
+            Self::TooLong => format!("{it} sent an event that is longer than an answer may be"),
             Self::Filtered => "the provider's content filter ended the answer".into(),
             Self::Told(Report { blame: Blame::Quota, .. }) => {
-                "the provider says that the account's quota is used up".into()
+                format!("{it} says that the account's quota is used up")
             }
             Self::Told(Report { status, name, .. }) => match (status, name) {
-                (None, None) => "the provider reported an error".into(),
-                (None, Some(name)) => format!("the provider reported an error ({name})"),
-                (Some(status), None) => format!("the provider answered {status}"),
-                (Some(status), Some(name)) => format!("the provider answered {status} ({name})"),
+                (None, None) => format!("{it} reported an error"),
+                (None, Some(name)) => format!("{it} reported an error ({name})"),
+                (Some(status), None) => format!("{it} answered {status}"),
+                (Some(status), Some(name)) => format!("{it} answered {status} ({name})"),
             },
+            Self::Failed { report: Report { name: Some(name), .. }, .. } => {
+                format!("{it} says that its run failed ({name})")
+            }
+            Self::Failed { .. } => format!("{it} says that its run failed"),
         };
         let advice = match self {
-            Self::NotEvents | Self::Redirected(_) => "check the base URL",
+            Self::NotEvents | Self::Redirected(_) => url,
             Self::TooLong | Self::HeldTooMuch => "ask for less at once",
             _ => match self.blame() {
                 Blame::Provider | Blame::Rate => "try again later",
                 Blame::Quota => "check the account's plan and billing",
                 Blame::Key => "check the API key",
-                Blame::Request => "check the base URL, the model and the length of the conversation",
+                Blame::Request => request,
                 Blame::Content => "say it in another way",
             },
         };
@@ -136,8 +183,8 @@ impl Fault {
     }
 
     /// What the run ends with, being this attempt.
-    pub(super) fn into_generated(self, attempt: u64) -> Generated {
-        let error = RunError { code: self.code().into(), message: self.message().into() };
+    pub(super) fn into_generated(self, attempt: u64, peer: &Peer) -> Generated {
+        let error = RunError { code: self.code().into(), message: self.message(peer).into() };
         let retry_after = match &self {
             Self::Told(report) => report.retry_after,
             _ => None,
@@ -164,8 +211,17 @@ mod tests {
     }
 
     #[test]
+    fn an_agent_is_asked_again_only_if_it_failed_before_it_said_anything() {
+        let failed =
+            |blame, has_spoken| Fault::Failed { report: Report { blame, ..Report::UNKNOWN }, has_spoken };
+        assert!(failed(Blame::Provider, false).is_retryable(4) && failed(Blame::Rate, false).is_retryable(4));
+        assert!(!failed(Blame::Provider, true).is_retryable(1));
+        assert!(!failed(Blame::Quota, false).is_retryable(1), "what will not change is not asked for again");
+    }
+
+    #[test]
     fn a_redirect_is_named_within_bounds() {
-        let message = Fault::Redirected(Some(format!("https://{}.example", "ż".repeat(200)))).message();
+        let message = Fault::Redirected(Some(format!("https://{}.example", "ż".repeat(200)))).message(&AGENT);
         assert!(message.contains("https://ż") && message.len() <= 200, "B1: {message}");
     }
 }

@@ -39,6 +39,8 @@ impl fmt::Debug for ApiKey {
 pub enum SetupError {
     #[error("the base URL is no http or https URL: give one as https://api.openai.com/v1")]
     BaseUrl,
+    #[error("the agent's URL is no http or https URL: give one as http://localhost:8000/agent")]
+    AgentUrl,
     #[error("the API key has characters that no HTTP header takes: check it for line ends")]
     Key,
     #[error("the HTTP client cannot be set up")]

@@ -18,23 +18,18 @@ use reqwest::{Response, Url};
 use tokio::time::{Instant, timeout_at};
 
 use answer::Answer;
-use request::{Extras, call_ids};
+use request::Extras;
 use wire::Said;
 
-use super::events::Events;
-use super::fault::Fault;
+use super::calls::call_ids;
+use super::events::{Events, event_bytes_max};
+use super::fault::{Fault, PROVIDER, Peer};
 use super::http::{ApiKey, Endpoint, SetupError};
 use super::patience::Patience;
 use super::run::{self, Phase};
 use crate::limits::model::{CONNECT_TIMEOUT, FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT, WORDLESS_BYTES_MAX};
 use crate::limits::settings::EPISODE_BYTES_DEFAULT;
 use crate::sse::SseDecoder;
-
-/// The longest event that is taken where an answer holds at most so much text: all of it may come in one
-/// event, escaped to three times its length.
-pub const fn event_bytes_max(episode_bytes_max: usize) -> usize {
-    episode_bytes_max.saturating_mul(3).saturating_add(64 * 1024)
-}
 
 /// Where the model is and how it is asked.
 #[derive(Clone, Debug)]
@@ -150,6 +145,8 @@ struct Answering {
 }
 
 impl Phase for Run {
+    const PEER: Peer = PROVIDER;
+
     async fn step(self) -> Result<(Vec<Generated>, Option<Self>), Fault> {
         match self {
             Self::Asking(shared, conversation) => {

@@ -6,10 +6,13 @@ use futures::{StreamExt, stream};
 use mainstem_machine::{ChatId, Episode};
 use mainstem_runtime::ports::{Generated, Generation};
 
-use super::fault::Fault;
+use super::fault::{Fault, Peer};
 
 /// Where a run is. Whatever it holds of the connection goes when it is dropped.
 pub(super) trait Phase: Sized + Send + 'static {
+    /// Who was asked.
+    const PEER: Peer;
+
     /// Goes one phase or one event further: what that says, and where the run is then, unless it has ended.
     fn step(self) -> impl Future<Output = Result<(Vec<Generated>, Option<Self>), Fault>> + Send;
 }
@@ -52,11 +55,11 @@ impl<P: Phase> Run<P> {
             chat = %self.chat,
             attempt,
             code = fault.code(),
-            reason = fault.message(),
+            reason = fault.message(&P::PEER),
             cause = fault.cause(),
             is_retryable = fault.is_retryable(attempt),
             "the model's run failed"
         );
-        fault.into_generated(attempt)
+        fault.into_generated(attempt, &P::PEER)
     }
 }

@@ -3,8 +3,6 @@
 //! result without a call, and strict templates refuse neighbours of one role, and what says nothing. An answer
 //! that was stopped before its first word leaves such neighbours.
 
-use std::collections::HashSet;
-
 use mainstem_machine::Role;
 use mainstem_runtime::ports::{Conversation, Tool};
 use serde::Serialize;
@@ -12,10 +10,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::content::{Part, parts};
-
-/// The result of a call of which none is known. The call is sent all the same: the model is to know that it made
-/// it, and that it may have been carried out.
-const UNKNOWN_RESULT: &str = "error: nobody knows what became of this call";
+use crate::generators::calls::UNKNOWN_RESULT;
 
 /// What an endpoint is asked for beyond what all take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,13 +67,6 @@ pub(super) fn request(model: &str, conversation: &Conversation, extras: Extras) 
     let tools = conversation.tools.iter().map(ToolForm::of).collect();
     let request = Request { model, stream: true, stream_options, tools, messages };
     (serde_json::to_vec(&request).expect("strings are written as JSON"), has_reasoning)
-}
-
-/// The names of all calls of the history.
-pub(super) fn call_ids(conversation: &Conversation) -> HashSet<String> {
-    let answers = conversation.messages.iter().filter(|message| message.role == Role::Assistant);
-    let parts = answers.flat_map(|message| parts(&message.content));
-    parts.filter_map(|part| if let Part::Call { id, .. } = part { Some(id) } else { None }).collect()
 }
 
 fn messages(conversation: &Conversation, sends_reasoning: bool) -> (Vec<Value>, bool) {
