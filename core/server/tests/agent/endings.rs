@@ -78,6 +78,31 @@ async fn an_agent_may_say_nothing() {
 }
 
 #[tokio::test]
+async fn texts_that_an_agent_tells_with_its_messages_alone_are_its_answer() {
+    let message = |role: &str, content: Value| json!({ "id": role, "role": role, "content": content });
+    let snapshot = |last: &str| {
+        let messages = json!([
+            message("assistant", json!("earlier")),
+            message("user", json!([{ "type": "text", "text": "hi" }])),
+            message("assistant", json!("one")),
+            message("tool", json!("a result")),
+            message("assistant", Value::Null),
+            message("assistant", json!(last)),
+        ]);
+        json!({ "type": "MESSAGES_SNAPSHOT", "messages": messages })
+    };
+    let came = saying(&[snapshot("not yet"), snapshot("two")]).await;
+    assert_eq!(answer(&came), json!([said("one"), said("two")]));
+    let came = saying(&[snapshot("x"), text("x"), snapshot("x")]).await;
+    assert_eq!(answer(&came), json!([said("x")]), "what was said is not said again");
+    let odd = [json!(7), json!([7, { "role": "assistant", "content": 7 }, null]), Value::Null];
+    for messages in odd {
+        let came = saying(&[json!({ "type": "MESSAGES_SNAPSHOT", "messages": messages })]).await;
+        assert_eq!(answer(&came), json!([]));
+    }
+}
+
+#[tokio::test]
 async fn what_is_open_at_the_end_ends_there() {
     let call = json!({ "type": "TOOL_CALL_START", "toolCallId": "c", "toolCallName": "find" });
     let came = saying(&[json!({ "type": "TEXT_MESSAGE_START", "messageId": "m" }), call, text("so")]).await;

@@ -47,6 +47,9 @@ pub(super) struct Answer {
     /// By the agent's ids.
     calls: HashMap<String, Asked>,
     has_spoken: bool,
+    has_text: bool,
+    /// What the agent said by its own account. Some tell it there alone.
+    texts: Vec<String>,
     /// A part of the state could not be kept: changes say nothing until it is told anew.
     has_lost_state: bool,
     usage: Option<Usage>,
@@ -72,6 +75,8 @@ impl Answer {
             streams: vec![],
             calls: HashMap::new(),
             has_spoken: false,
+            has_text: false,
+            texts: vec![],
             has_lost_state: false,
             usage: None,
         }
@@ -115,7 +120,11 @@ impl Answer {
                 part.into_iter().for_each(|part| self.blocks.whole(part));
             }
             Said::Pause => self.end_chunks(&lane, None),
-            Said::Boundary | Said::RunStarted | Said::RunFinished(_) | Said::RunError(_) => {
+            Said::Messages(texts) => {
+                self.texts = texts;
+                self.end(|stream| stream.is_chunked);
+            }
+            Said::RunStarted | Said::RunFinished(_) | Said::RunError(_) => {
                 self.end(|stream| stream.is_chunked)
             }
             Said::Aside => {}
@@ -139,6 +148,12 @@ impl Answer {
 
     /// The last parts of a run, and how it ended.
     pub(super) fn finish(&mut self, finish: Finish) -> (Vec<Generated>, Completion) {
+        let texts = std::mem::take(&mut self.texts);
+        for text in texts.into_iter().filter(|_| !self.has_text) {
+            self.has_spoken = true;
+            let place = self.blocks.open(Block::Text);
+            self.blocks.add(place, &text);
+        }
         finish.data.into_iter().for_each(|part| self.blocks.whole(part));
         let add = |sum: u64, more: u64| sum.saturating_add(more).min(TOKENS_MAX);
         self.usage = match (self.usage, finish.usage) {
@@ -201,6 +216,7 @@ impl Answer {
         if stream.place.is_some_and(|place| self.blocks.add(place, text)) {
             return;
         }
+        self.has_text |= stream.kind == Kind::Text;
         let block = match stream.kind {
             Kind::Text => Block::Text,
             Kind::Reasoning => Block::Reasoning,
@@ -281,3 +297,6 @@ impl Answer {
         ours
     }
 }
+
+#[cfg(test)]
+mod tests;

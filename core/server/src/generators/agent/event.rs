@@ -63,8 +63,8 @@ pub(super) enum Said {
     },
     /// Nothing for viewers, but no message goes on behind it as chunks.
     Pause,
-    /// The same for all lanes.
-    Boundary,
+    /// The same for all lanes. What the agent said since the last user's message, as it has it now.
+    Messages(Vec<String>),
     /// Nothing.
     Aside,
     RunStarted,
@@ -112,6 +112,8 @@ struct Raw<'a> {
     #[serde(borrow)]
     content: Option<&'a RawValue>,
     #[serde(borrow)]
+    messages: Option<&'a RawValue>,
+    #[serde(borrow)]
     snapshot: Option<&'a RawValue>,
     #[serde(borrow)]
     activity_type: Option<&'a RawValue>,
@@ -142,6 +144,15 @@ struct Outcome<'a> {
     r#type: Option<&'a RawValue>,
     #[serde(borrow)]
     interrupts: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Message<'a> {
+    #[serde(borrow)]
+    role: Option<&'a RawValue>,
+    #[serde(borrow)]
+    content: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -239,7 +250,7 @@ impl Raw<'_> {
                 let custom = format!(r#"{{"name":{name},"value":{}}}"#, json_of(self.value));
                 Ok(Said::Data { part: data("agui.custom", None, &custom), is_aside: false })
             }
-            "MESSAGES_SNAPSHOT" => Ok(Said::Boundary),
+            "MESSAGES_SNAPSHOT" => Ok(Said::Messages(self.texts())),
             "STEP_STARTED" | "STEP_FINISHED" | "REASONING_START" | "REASONING_END" | "THINKING_START"
             | "THINKING_END" | "SUBAGENT_FINISHED" | "SUBAGENT_ERROR" => Ok(Said::Pause),
             "RUN_STARTED" => Ok(Said::RunStarted),
@@ -280,6 +291,21 @@ impl Raw<'_> {
         // One part replaces another of its id.
         let id = Some(&*id).filter(|id| is_snapshot && !kept && !id.is_empty());
         Ok(Said::Data { part: data(name, id, &activity), is_aside: true })
+    }
+
+    fn texts(&self) -> Vec<String> {
+        let mut texts = vec![];
+        let Some(messages) = self.messages else { return texts };
+        each(messages, |message| {
+            let message: Message<'_> = parse(message).unwrap_or_default();
+            match string(message.role).as_deref() {
+                Some("user") => texts.clear(),
+                Some("assistant") => texts.extend(string(message.content).map(String::from)),
+                _ => {}
+            }
+        });
+        texts.retain(|text| !text.is_empty());
+        texts
     }
 
     fn finish(&self) -> Finish {
