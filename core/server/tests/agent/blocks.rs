@@ -226,6 +226,26 @@ async fn a_text_goes_on_behind_a_call_that_comes_before_its_end() {
 }
 
 #[tokio::test]
+async fn calls_and_results_are_told_while_a_text_is_open() {
+    use crate::provider::{Act, Provider, chunk, head};
+    use crate::{events, generator, started};
+    use futures::StreamExt;
+    use mainstem_runtime::ports::Generator;
+
+    let open = [started(), message("TEXT_MESSAGE_START", "m"), text("a"), call("c"), arguments("c", "{}")];
+    let more = [end_of_call("c"), text("b"), result("c", json!("x")), text("c")];
+    let script = vec![head(), chunk(events(&[&open[..], &more].concat())), Act::Hang];
+    let provider = Provider::start(vec![script]).await;
+    let run = generator(&provider).start(conversation());
+    let parts = run.take(6).collect::<Vec<_>>();
+    let parts = tokio::time::timeout(std::time::Duration::from_secs(20), parts).await;
+    let parts = parts.expect("parts are told before the stream goes on");
+    let wanted =
+        json!([said("a"), kept_call("c", json!({})), said("b"), kept_result("c", json!("x")), said("c"),]);
+    assert_eq!(crate::kept(&parts), wanted);
+}
+
+#[tokio::test]
 async fn two_messages_at_once_are_two_texts() {
     let of = |id: &str, delta: &str| content("TEXT_MESSAGE_CONTENT", id, delta);
     let came = kept(&[
