@@ -37,6 +37,8 @@ fn message(id: u64, role: Role, content: Value) -> Arc<Message> {
         finish_reason: None,
         usage: None,
         queued_as: None,
+        client_id: None,
+        turn: None,
         created_at: WallTime(0),
     })
 }
