@@ -147,7 +147,9 @@ fn draw(dice: &mut Dice, reference: &Reference, chat: ChatId) -> Command {
     let Some(state) = reference.state(chat) else {
         let content = (dice.below(3) > 0).then(|| content(dice));
         let model = (dice.below(2) == 0).then(|| "model".into());
-        let external_id = (dice.below(2) == 0).then(|| "one name for all".into());
+        // One name for all chats that are there, of which the first has it.
+        let first = reference.rows.rows().next().map_or(chat, |(chat, _)| chat);
+        let external_id = (dice.below(2) == 0).then(|| first.to_string().into());
         let title = Some("title".into());
         let settings = Settings { external_id, title, model, ..Settings::default() };
         return Command::Create { chat, owner: "ada".into(), settings, content };
