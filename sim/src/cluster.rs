@@ -123,6 +123,7 @@ impl Cluster {
             poll_interval,
             drain_timeout,
             episode_bytes_max,
+            tool_steps_max: 32,
             relay: Some(RelayConfig {
                 listen: format!("{name}:7400"),
                 advertise: None,

@@ -117,6 +117,7 @@ impl Counts {
 fn phase(chat: &ChatState) -> &'static str {
     match (chat.status, &chat.worker) {
         (Status::Waiting, _) => "idle",
+        (Status::RequiresAction, _) => "asked the client",
         (Status::Error, _) => "failed",
         (Status::Interrupting, None) => "interrupting, nobody's",
         (Status::Interrupting, Some(_)) => "interrupting",

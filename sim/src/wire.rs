@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mainstem_machine::{
-    Accepted, Block, Body, ChatId, Cursor, Ending, Episode, Message, MessageId, QueuedMessage, ReplicaId,
-    ResetReason, Resume, Retry, RunError, Seq, Status, StreamEvent, Version,
+    Accepted, Block, Body, ChatId, Cursor, Ending, Episode, Message, MessageId, OpenCall, QueuedMessage,
+    ReplicaId, ResetReason, Resume, Retry, RunError, Seq, Status, StreamEvent, Version,
 };
 use mainstem_oracles::Begin;
 pub use mainstem_story::Order;
@@ -104,6 +104,7 @@ enum Said {
         history_version: Version,
         attempt: u64,
         turn: Option<MessageId>,
+        calls: Arc<[OpenCall]>,
     },
     Error(RunError),
     Retry(Option<Retry>),
@@ -128,8 +129,8 @@ impl std::convert::From<StreamEvent> for Event {
         let body = match event.body {
             Body::Message(message) => Said::Message(message),
             Body::QueueUpdate(queue) => Said::Queue(queue),
-            Body::Status { status, worker, history_version, attempt, turn } => {
-                Said::Status { status, worker, history_version, attempt, turn }
+            Body::Status { status, worker, history_version, attempt, turn, calls } => {
+                Said::Status { status, worker, history_version, attempt, turn, calls }
             }
             Body::Error(error) => Said::Error(error),
             Body::Retry(retry) => Said::Retry(retry),
@@ -153,8 +154,8 @@ impl Event {
         let body = match self.body {
             Said::Message(message) => Body::Message(message),
             Said::Queue(queue) => Body::QueueUpdate(queue),
-            Said::Status { status, worker, history_version, attempt, turn } => {
-                Body::Status { status, worker, history_version, attempt, turn }
+            Said::Status { status, worker, history_version, attempt, turn, calls } => {
+                Body::Status { status, worker, history_version, attempt, turn, calls }
             }
             Said::Error(error) => Body::Error(error),
             Said::Retry(retry) => Body::Retry(retry),

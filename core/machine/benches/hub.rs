@@ -26,7 +26,8 @@ const PARTS: u64 = 20_000;
 fn generating(viewers: u64) -> (Hub, GenerationId) {
     let replica = ReplicaId::new("bench").expect("an id");
     let (relays, lease_ttl, episode_bytes_max) = (true, Duration::from_secs(15), usize::MAX);
-    let config = HubConfig { replica: replica.clone(), relays, lease_ttl, episode_bytes_max };
+    let config =
+        HubConfig { replica: replica.clone(), relays, lease_ttl, episode_bytes_max, tool_steps_max: 4 };
     let mut database = Database::new(replica);
     let mut hub = Hub::new(NOW, Arc::new(config));
     let mut generation = None;

@@ -21,6 +21,7 @@ pub struct Applied {
 pub type Answer = Result<Accepted, Rejection>;
 
 /// What a command does to its chat.
+#[expect(clippy::large_enum_variant, reason = "one is made for each command, and most change something")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// The command was accepted, and this is written with it.
@@ -140,6 +141,9 @@ pub enum Rejection {
     /// The queue has its maximum.
     #[error("the queue is full")]
     QueueFull,
+    /// No such call waits for the client's result.
+    #[error("no such call waits for a result")]
+    NotPending,
     /// There is nothing to interrupt.
     #[error("nothing is running, or not what was named")]
     NotRunning,

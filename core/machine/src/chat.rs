@@ -7,12 +7,13 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ChatId, Episode, Lease, MessageId, Prompt, QueuedMessage, ReplicaId, Tool, Turn, Version, WallTime,
+    ChatId, Episode, Lease, MessageId, OpenCall, Prompt, QueuedMessage, ReplicaId, Tool, Turn, Version,
+    WallTime,
 };
 
 /// What a chat is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Idle.
     Waiting,
@@ -20,13 +21,16 @@ pub enum Status {
     Running,
     /// What runs is to be stopped, and its partial answer committed.
     Interrupting,
+    /// The client is to carry out [`ChatState::calls`]: nobody works on the chat, and its turn is open.
+    RequiresAction,
     /// The last run failed for good; [`ChatState::error`] says why.
     Error,
 }
 
 impl Status {
     /// Every status.
-    pub const ALL: [Self; 4] = [Self::Waiting, Self::Running, Self::Interrupting, Self::Error];
+    pub const ALL: [Self; 5] =
+        [Self::Waiting, Self::Running, Self::Interrupting, Self::RequiresAction, Self::Error];
 
     /// The name, as clients and databases have it.
     pub const fn as_str(self) -> &'static str {
@@ -34,6 +38,7 @@ impl Status {
             Self::Waiting => "waiting",
             Self::Running => "running",
             Self::Interrupting => "interrupting",
+            Self::RequiresAction => "requires_action",
             Self::Error => "error",
         }
     }
@@ -41,6 +46,11 @@ impl Status {
     /// The status of that name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.as_str() == name)
+    }
+
+    /// Whether a turn is open.
+    pub const fn is_busy(self) -> bool {
+        matches!(self, Self::Running | Self::Interrupting | Self::RequiresAction)
     }
 
     /// Whether there is work for a replica.
@@ -126,6 +136,9 @@ pub struct ChatState {
     /// The turn that runs, or the last one.
     #[serde(default)]
     pub turn: Option<Turn>,
+    /// The calls of the last message that have no result in the history.
+    #[serde(default)]
+    pub calls: Arc<[OpenCall]>,
     /// By the database's clock.
     pub created_at: WallTime,
     /// When the last change was accepted, by the database's clock.
@@ -155,7 +168,7 @@ impl ChatState {
     /// that knew no turns.
     pub fn present_turn(&self) -> Option<&Turn> {
         let fits = |turn: &&Turn| turn.last == self.last_message;
-        self.turn.as_ref().filter(fits).filter(|turn| turn.status.is_over() != self.status.is_runnable())
+        self.turn.as_ref().filter(fits).filter(|turn| turn.status.is_over() != self.status.is_busy())
     }
 
     /// The name of the turn that runs, or of the last one.
@@ -188,7 +201,10 @@ mod tests {
     /// Databases and clients have these names, of this release and of others.
     #[test]
     fn a_status_is_found_by_its_name_and_by_no_other() {
-        assert_eq!(Status::ALL.map(Status::as_str), ["waiting", "running", "interrupting", "error"]);
+        assert_eq!(
+            Status::ALL.map(Status::as_str),
+            ["waiting", "running", "interrupting", "requires_action", "error"]
+        );
         for status in Status::ALL {
             assert_eq!(Status::from_name(status.as_str()), Some(status));
         }

@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AnswerRecord, ChatId, Completion, Content, Episode, Lease, MessageId, NewSettings, ReplicaId, Role,
-    RunError, Settings, WallTime,
+    AnswerRecord, CallResult, ChatId, Completion, Content, Episode, Lease, MessageId, NewSettings, OpenCall,
+    ReplicaId, Role, RunError, Settings, WallTime,
 };
 
 /// A request to change a chat.
@@ -37,6 +37,11 @@ pub enum Command {
     },
     /// Changes what is not the history.
     Configure(NewSettings),
+    /// Answers calls that the client carries out. With the last one the turn goes on.
+    ToolResults {
+        /// The calls' ids, and what came of each.
+        results: Vec<(Arc<str>, CallResult)>,
+    },
     /// Cuts the history at a user's message and puts another in its place.
     Edit {
         /// Which one.
@@ -90,12 +95,16 @@ pub enum Command {
         /// Why it failed.
         error: RunError,
     },
-    /// Commits messages in the middle of a turn.
+    /// Commits an answer that ends with calls, before any of them is carried out.
     CommitStep {
-        /// Of the attempt that made them.
+        /// Of the attempt that made it.
         fence: Fence,
-        /// Who speaks, and what it says, in order.
-        messages: Vec<(Role, Content)>,
+        /// What was said.
+        answer: Content,
+        /// What the model says of its end.
+        completion: Completion,
+        /// Its calls; some may have their result already.
+        calls: Vec<OpenCall>,
     },
     /// Commits the answer; the queue's head has its turn.
     FinishTurn {
@@ -231,6 +240,7 @@ impl Command {
             Self::Create { .. } => "create",
             Self::Send { .. } => "send",
             Self::Configure(_) => "configure",
+            Self::ToolResults { .. } => "tool_results",
             Self::Edit { .. } => "edit",
             Self::Interrupt { .. } => "interrupt",
             Self::DeleteQueued { .. } => "delete_queued",

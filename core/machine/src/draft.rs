@@ -8,8 +8,8 @@ use alloc::vec::Vec;
 use crate::limits::{IDS_AHEAD, QUEUE_BYTES_MAX};
 use crate::{
     Accepted, AnswerRecord, Applied, Change, ChatId, ChatState, Completion, Content, Effect, Episode, Lease,
-    LeaseTerm, Message, MessageId, QueuedMessage, Rejection, Role, RunError, Settings, Status, StoreFacts,
-    Turn, TurnStatus, Version,
+    LeaseTerm, Message, MessageId, OpenCall, QueuedMessage, Rejection, Role, RunError, Settings, Status,
+    StoreFacts, Turn, TurnStatus, Version,
 };
 
 /// A change in the making.
@@ -72,6 +72,7 @@ impl Draft {
             last_id: MessageId(0),
             last_told: MessageId(0),
             turn: None,
+            calls: [].into(),
             created_at: facts.now,
             updated_at: facts.now,
         };
@@ -128,6 +129,41 @@ impl Draft {
         self.push(id, Role::User, content, None, sent)
     }
 
+    /// A model's calls wait for their results, or go on if all are there.
+    pub(crate) fn open_calls(&mut self, calls: Vec<OpenCall>) {
+        self.state.calls = calls.into();
+        if let Some(turn) = &mut self.state.turn {
+            turn.steps += 1;
+        }
+        self.settle_calls();
+    }
+
+    /// Results of calls are there. With the last one all join the history, and the turn goes on.
+    pub(crate) fn settle_calls(&mut self) {
+        let is_open = self.state.calls.iter().any(|call| call.result.is_none());
+        let (status, of_turn) = match is_open {
+            true => (Status::RequiresAction, TurnStatus::RequiresAction),
+            false => (Status::Running, TurnStatus::Running),
+        };
+        self.state.status = status;
+        if let Some(turn) = &mut self.state.turn {
+            turn.status = of_turn;
+        }
+        match is_open {
+            true => self.release(),
+            false => self.close_calls(),
+        }
+    }
+
+    /// Each call gets its one result, before anything else joins the history: what has none is cancelled (S11).
+    pub(crate) fn close_calls(&mut self) {
+        let calls = core::mem::take(&mut self.state.calls);
+        if !calls.is_empty() {
+            let id = self.next_said_id();
+            self.push(id, Role::Tool, Content::of_results(&calls), None, Sent::default());
+        }
+    }
+
     /// What a turn said joins the history.
     pub(crate) fn save(&mut self, role: Role, content: Content, origin: Origin) {
         let id = self.next_said_id();
@@ -166,6 +202,7 @@ impl Draft {
         sent: Sent,
     ) -> Message {
         assert!(id > self.state.last_message, "S1: ids grow along the history");
+        assert!(self.state.calls.is_empty(), "S11: calls have their results before anything else is said");
         let revision = self.state.snapshot_version;
         let created_at = self.state.updated_at;
         let Completion { finish_reason, usage } = origin.map(|origin| origin.completion).unwrap_or_default();
@@ -203,6 +240,7 @@ impl Draft {
 
     pub(crate) fn cut(&mut self, from: MessageId) {
         self.cut_from = Some(from);
+        self.state.calls = [].into();
         self.state.reset_version = self.state.snapshot_version;
         self.history_moved();
     }

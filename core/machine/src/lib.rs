@@ -16,6 +16,7 @@ mod applied;
 pub mod backoff;
 mod block;
 mod bus_subscription;
+mod calls;
 mod chat;
 mod command;
 mod content;
@@ -41,6 +42,7 @@ mod turn;
 
 pub use applied::{Accepted, Answer, Applied, Change, Effect, LeaseTerm, Rejection};
 pub use block::{Block, Call, Part};
+pub use calls::{CallResult, OpenCall};
 pub use chat::{ChatState, Retry, RunError, Status};
 pub use command::{Command, Fence, Known, SendMode, StoreFacts};
 pub use content::{Content, ContentError};

@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::{
-    Block, Cursor, Episode, Lease, Message, MessageId, Part, QueuedMessage, ReplicaId, Retry, RunError, Seq,
-    Status, Version,
+    Block, Cursor, Episode, Lease, Message, MessageId, OpenCall, Part, QueuedMessage, ReplicaId, Retry,
+    RunError, Seq, Status, Version,
 };
 
 /// One event of a viewer's stream, with the cursor that resumes right after it.
@@ -38,6 +38,8 @@ pub enum Body {
         attempt: u64,
         /// The turn that runs, or the last one.
         turn: Option<MessageId>,
+        /// Calls that have no result in the history.
+        calls: Arc<[OpenCall]>,
     },
     /// Why the chat is in [`Status::Error`].
     Error(RunError),

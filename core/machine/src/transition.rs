@@ -11,9 +11,9 @@ use crate::draft::{Draft, Origin, queue_bytes};
 use crate::limits::QUEUE_BYTES_MAX;
 use crate::marks::sometimes;
 use crate::{
-    Accepted, Answer, Applied, ChatState, Command, Completion, Content, Episode, Fence, Known, Lease,
-    LeaseTerm, MessageId, NewSettings, QueuedMessage, Rejection, ReplicaId, Retry, Role, RunError, SendMode,
-    Settings, Status, StoreFacts, TurnStatus,
+    Accepted, Answer, Applied, CallResult, ChatState, Command, Completion, Content, Episode, Fence, Known,
+    Lease, LeaseTerm, MessageId, NewSettings, OpenCall, QueuedMessage, Rejection, ReplicaId, Retry, Role,
+    RunError, SendMode, Settings, Status, StoreFacts, TurnStatus,
 };
 
 /// What comes of an accepted command, or why it is not.
@@ -49,6 +49,7 @@ impl ChatState {
                 None => self.send(draft, content, client_id, *mode, *queue_max),
             },
             Command::Configure(settings) => Ok(Self::configure(draft, settings)),
+            Command::ToolResults { results } => self.tool_results(draft, results),
             Command::Edit { message, content } => Self::edit(draft, *message, content, facts),
             Command::Interrupt { episode } => self.interrupt(draft, *episode),
             Command::DeleteQueued { queued } => Self::delete_queued(draft, *queued),
@@ -62,7 +63,9 @@ impl ChatState {
             Command::RecordRetry { fence, delay_ms, error } => {
                 self.record_retry(draft, fence, *delay_ms, error, facts)
             }
-            Command::CommitStep { fence, messages } => self.commit_step(draft, fence, messages),
+            Command::CommitStep { fence, answer, completion, calls } => {
+                self.commit_step(draft, fence, answer, *completion, calls)
+            }
             Command::FinishTurn { fence, answer, completion } => {
                 self.finish_turn(draft, fence, answer, *completion)
             }
@@ -114,9 +117,16 @@ impl ChatState {
         max: usize,
     ) -> Transition {
         let client_id = client_id.clone();
-        let busy = self.status.is_runnable();
+        let busy = self.status.is_busy();
         match (busy, mode) {
             (true, SendMode::Reject) => Err(Rejection::Busy),
+            // Nobody works on it, so there is nobody to wait for.
+            (true, SendMode::Interrupt) if self.status == Status::RequiresAction => {
+                draft.close_calls();
+                draft.end_turn(TurnStatus::Interrupted, None);
+                let message = draft.begin_turn(content.clone(), client_id, None);
+                Ok(draft.finish_with_sent(Some(message), None))
+            }
             (true, _) if self.queue.len() >= max || !fits(&self.queue, content) => Err(Rejection::QueueFull),
             (true, SendMode::Queue) => {
                 let queued = draft.enqueue(content.clone(), client_id, self.queue.len());
@@ -158,12 +168,13 @@ impl ChatState {
     fn interrupt(&self, mut draft: Draft, episode: Option<Episode>) -> Transition {
         let named = episode.is_none_or(|named| named == self.present_episode());
         match self.status {
-            Status::Running if !named => Err(Rejection::NotRunning),
+            Status::Running | Status::RequiresAction if !named => Err(Rejection::NotRunning),
             Status::Running if self.worker.is_some() => {
                 draft.state.status = Status::Interrupting;
                 Ok(draft.finish_with_chat())
             }
-            Status::Running => {
+            Status::Running | Status::RequiresAction => {
+                draft.close_calls();
                 draft.end_run();
                 draft.end_turn(TurnStatus::Interrupted, None);
                 draft.next_turn();
@@ -186,6 +197,11 @@ impl ChatState {
                 draft.state.queue.insert(0, promoted);
                 draft.state.status = Status::Interrupting;
             }
+            Status::RequiresAction => {
+                draft.close_calls();
+                draft.end_turn(TurnStatus::Interrupted, None);
+                draft.begin_turn(promoted.content, promoted.client_id, Some(promoted.id));
+            }
             Status::Waiting | Status::Error => {
                 draft.begin_turn(promoted.content, promoted.client_id, Some(promoted.id));
             }
@@ -196,7 +212,7 @@ impl ChatState {
     fn delete(&self, draft: Draft) -> Transition {
         match self.status {
             Status::Waiting | Status::Error => Ok(draft.finish_deleted()),
-            Status::Running | Status::Interrupting => Err(Rejection::Busy),
+            Status::Running | Status::Interrupting | Status::RequiresAction => Err(Rejection::Busy),
         }
     }
 
@@ -267,12 +283,33 @@ impl ChatState {
         Ok(draft.finish_with_chat())
     }
 
-    fn commit_step(&self, mut draft: Draft, fence: &Fence, messages: &[(Role, Content)]) -> Transition {
+    fn commit_step(
+        &self,
+        mut draft: Draft,
+        fence: &Fence,
+        answer: &Content,
+        completion: Completion,
+        calls: &[OpenCall],
+    ) -> Transition {
         self.check(fence, Status::Running)?;
-        for (role, content) in messages {
-            draft.save(*role, content.clone(), Origin::of(fence.episode));
-        }
+        draft.count(completion);
+        draft.save_answer(&Some(answer.clone()), Origin { completion, ..Origin::of(fence.episode) });
         draft.end_run();
+        draft.open_calls(calls.to_vec());
+        Ok(draft.finish_with_chat())
+    }
+
+    fn tool_results(&self, mut draft: Draft, results: &[(Arc<str>, CallResult)]) -> Transition {
+        let mut calls = self.calls.to_vec();
+        for (id, result) in results {
+            let pending = calls.iter_mut().find(|call| call.id == *id && call.result.is_none());
+            pending.ok_or(Rejection::NotPending)?.result = Some(result.clone());
+        }
+        if results.is_empty() || self.status != Status::RequiresAction {
+            return Err(Rejection::NotPending);
+        }
+        draft.state.calls = calls.into();
+        draft.settle_calls();
         Ok(draft.finish_with_chat())
     }
 

@@ -12,6 +12,8 @@ pub enum TurnStatus {
     Queued,
     /// It is being answered, or is to be.
     Running,
+    /// The client is to carry out what the model calls.
+    RequiresAction,
     /// The answer is complete.
     Completed,
     /// It was stopped, and what had been said is kept.
@@ -26,6 +28,7 @@ impl TurnStatus {
         match self {
             Self::Queued => "queued",
             Self::Running => "running",
+            Self::RequiresAction => "requires_action",
             Self::Completed => "completed",
             Self::Interrupted => "interrupted",
             Self::Failed => "failed",
@@ -55,13 +58,15 @@ pub struct Turn {
     pub usage: Option<Usage>,
     /// Why it failed.
     pub error: Option<RunError>,
+    /// How many of its answers ended with calls.
+    pub steps: u64,
 }
 
 impl Turn {
     /// The turn of a message that is in the history now, and was sent under the name.
     pub(crate) const fn begun(id: MessageId, message: MessageId) -> Self {
         let (status, finish_reason, usage, error) = (TurnStatus::Running, None, None, None);
-        Self { id, message, last: message, status, finish_reason, usage, error }
+        Self { id, message, last: message, status, finish_reason, usage, error, steps: 0 }
     }
 
     /// The turn of a message that waits in the queue.
@@ -89,15 +94,15 @@ mod tests {
     /// Databases and clients have these names, of this release and of others.
     #[test]
     fn a_status_is_written_by_its_name_and_three_are_the_end() {
-        use TurnStatus::{Completed, Failed, Interrupted, Queued, Running};
-        for status in [Queued, Running, Completed, Interrupted, Failed] {
+        use TurnStatus::{Completed, Failed, Interrupted, Queued, RequiresAction, Running};
+        for status in [Queued, Running, RequiresAction, Completed, Interrupted, Failed] {
             let json = serde_json::to_string(&status).expect("it is written");
             assert_eq!(json, alloc::format!("{:?}", status.as_str()));
             assert_eq!(serde_json::from_str::<TurnStatus>(&json).expect("it is read"), status);
         }
         assert_eq!(
-            [Queued, Running, Completed, Interrupted, Failed].map(TurnStatus::is_over),
-            [false, false, true, true, true],
+            [Queued, Running, RequiresAction, Completed, Interrupted, Failed].map(TurnStatus::is_over),
+            [false, false, false, true, true, true],
             "S12"
         );
     }

@@ -33,6 +33,7 @@ fn chat() -> ChatState {
         external_id: None,
         instructions: None,
         tools: [].into(),
+        calls: [].into(),
         turn: None,
         created_at: WallTime(5),
         updated_at: WallTime(6),

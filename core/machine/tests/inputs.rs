@@ -12,11 +12,11 @@ use mainstem_machine::hub::{
 use mainstem_machine::replica::{self, Heartbeat, ReplicaConfig, ReplicaEvent, SyncResult};
 use mainstem_machine::store::Peer;
 use mainstem_machine::{
-    Block, ChatId, ChatState, Completion, Content, Cursor, DialId, Episode, Fingerprint, FinishReason,
-    FollowerId, GenerationId, Lease, Message, MessageId, OpId, Page, Part, PreviewPosition, PreviewProgress,
-    QueuedMessage, Rejection, RelayFault, RelayFrame, RelayPosition, ReplicaId, Resume, Retry, Role,
-    RunError, Seq, Snapshot, Status, SubscriptionId, Tail, Time, Tool, Turn, TurnStatus, Usage, Version,
-    WallTime,
+    Block, CallResult, ChatId, ChatState, Completion, Content, Cursor, DialId, Episode, Fingerprint,
+    FinishReason, FollowerId, GenerationId, Lease, Message, MessageId, OpId, OpenCall, Page, Part,
+    PreviewPosition, PreviewProgress, QueuedMessage, Rejection, RelayFault, RelayFrame, RelayPosition,
+    ReplicaId, Resume, Retry, Role, RunError, Seq, Snapshot, Status, SubscriptionId, Tail, Time, Tool, Turn,
+    TurnStatus, Usage, Version, WallTime,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -125,13 +125,24 @@ fn tool() -> impl Strategy<Value = Tool> {
     })
 }
 
+fn call() -> impl Strategy<Value = OpenCall> {
+    let result = (text(), any::<bool>()).prop_map(|(content, is_error)| CallResult { content, is_error });
+    ([text(), text(), text()], option::of(result)).prop_map(|([id, name, input], result)| OpenCall {
+        id,
+        name,
+        input,
+        result,
+    })
+}
+
 fn turn() -> BoxedStrategy<Turn> {
-    use TurnStatus::{Completed, Failed, Interrupted, Queued, Running};
-    let status = select(&[Queued, Running, Completed, Interrupted, Failed]);
-    (any::<[u64; 3]>(), status, completion(), option::of(error()))
+    use TurnStatus::{Completed, Failed, Interrupted, Queued, RequiresAction, Running};
+    let status = select(&[Queued, Running, RequiresAction, Completed, Interrupted, Failed]);
+    (any::<[u64; 4]>(), status, completion(), option::of(error()))
         .prop_map(|(n, status, Completion { finish_reason, usage }, error)| {
-            let [id, message, last] = n.map(MessageId);
-            Turn { id, message, last, status, finish_reason, usage, error }
+            let [id, message, last, steps] = n;
+            let [id, message, last] = [id, message, last].map(MessageId);
+            Turn { id, message, last, status, finish_reason, usage, error, steps }
         })
         .boxed()
 }
@@ -145,6 +156,7 @@ fn state() -> BoxedStrategy<Arc<ChatState>> {
         vec(queued(), 0..3),
         option::of(turn()),
         vec(tool(), 0..3),
+        vec(call(), 0..3),
     );
     (chat(), texts, work, any::<[u64; 7]>(), rest, any::<[i64; 2]>())
         .prop_map(
@@ -153,7 +165,7 @@ fn state() -> BoxedStrategy<Arc<ChatState>> {
                 (owner, title, model),
                 (status, worker, lease, begun, attempt),
                 n,
-                (error, retry, queue, turn, tools),
+                (error, retry, queue, turn, tools, calls),
                 times,
             )| {
                 Arc::new(ChatState {
@@ -179,6 +191,7 @@ fn state() -> BoxedStrategy<Arc<ChatState>> {
                     external_id: begun.map(|begun| begun.to_string().into()),
                     instructions: begun.map(|begun| (begun / 2).to_string().into()),
                     tools: tools.into(),
+                    calls: calls.into(),
                     turn,
                     created_at: WallTime(times[0]),
                     updated_at: WallTime(times[1]),
@@ -430,7 +443,7 @@ proptest! {
             replica: replica.clone(),
             relays,
             lease_ttl: first,
-            episode_bytes_max: count as usize,
+            episode_bytes_max: count as usize, tool_steps_max: 4,
         };
         let replica =
             ReplicaConfig { replica, workers: count as usize, heartbeat: first, poll_interval: second };

@@ -223,6 +223,7 @@ fn hub() -> (Hub, Vec<HubAction>) {
         relays: true,
         lease_ttl: Duration::from_secs(15),
         episode_bytes_max: 1024,
+        tool_steps_max: 4,
     };
     let mut hub = Hub::new(Time::START, Arc::new(config));
     let (subscription, from) = (SubscriptionId(1), Resume::Fresh);

@@ -249,6 +249,7 @@ pub enum StreamEnd {
     Broken,
 }
 
+#[expect(clippy::large_enum_variant, reason = "few are kept, and most are accepted")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     Accepted(Accepted),

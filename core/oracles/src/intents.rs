@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mainstem_machine::{ChatId, Command, MessageId, SendMode, Status};
+use mainstem_machine::{ChatId, Command, MessageId, Role, SendMode, Status};
 
 use crate::evidence::taken_as;
 use crate::shared::Shared;
@@ -115,7 +115,7 @@ impl Intents {
     /// No text is committed more often than it was sent.
     fn judge_texts(&mut self, change: &Committed) -> Ruling {
         let chat = change.chat;
-        let inserted = change.inserted.iter().filter(|m| m.episode.is_none() && m.queued_as.is_none());
+        let inserted = change.inserted.iter().filter(|m| m.role == Role::User && m.queued_as.is_none());
         let inserted = inserted.map(|message| (message.id, &message.content));
         let queued = change.state.queue.iter().map(|queued| (queued.id, &queued.content));
         for (id, content) in inserted.chain(queued) {
@@ -136,7 +136,7 @@ impl Intents {
 
 /// The ids of users' messages that are in the history, each by the id it first got, or in the queue.
 fn present(moment: &Moment) -> impl Iterator<Item = MessageId> {
-    let history = moment.history.iter().filter(|message| message.episode.is_none());
+    let history = moment.history.iter().filter(|message| message.role == Role::User);
     let history = history.map(|message| message.queued_as.unwrap_or(message.id));
     history.chain(queue(moment))
 }
@@ -185,7 +185,9 @@ fn judge_presence(before: Option<&Moment>, after: &Moment, change: &Committed) -
 /// The queue after a change; `None` for a deleted chat.
 fn due_queue(before: &Moment, change: &Committed) -> Option<Vec<MessageId>> {
     let mut due: Vec<_> = queue(before).collect();
-    let busy = matches!(before.state.status, Status::Running | Status::Interrupting);
+    let busy = before.state.status.is_busy();
+    // Nobody works on it, so nothing waits for whoever stops it.
+    let asking = before.state.status == Status::RequiresAction;
     let (owned, interrupting) = (before.state.worker.is_some(), before.state.status == Status::Interrupting);
     let take_head = |due: &mut Vec<MessageId>| {
         if !due.is_empty() {
@@ -196,6 +198,7 @@ fn due_queue(before: &Moment, change: &Committed) -> Option<Vec<MessageId>> {
         Command::Send { mode, .. } => {
             let new = taken_as(&change.accepted)?;
             match (busy, mode) {
+                (true, SendMode::Interrupt) if asking => {}
                 (true, SendMode::Interrupt) => due.insert(0, new),
                 (true, _) => due.push(new),
                 (false, SendMode::Interrupt) => {}
@@ -209,7 +212,7 @@ fn due_queue(before: &Moment, change: &Committed) -> Option<Vec<MessageId>> {
         Command::DeleteQueued { queued } => due.retain(|id| id != queued),
         Command::Promote { queued } => {
             due.retain(|id| id != queued);
-            if busy {
+            if busy && !asking {
                 due.insert(0, *queued);
             }
         }

@@ -5,7 +5,7 @@ use mainstem_machine::Time;
 use crate::{Docket, Evidence, EvidenceIndex, Guarantee, Oracle, Ruling, Seen, Violation, WorldFacts};
 use crate::{
     convergence, death, history, intents, interrupt, interrupt_ends, isolation, kept, leaks, memory,
-    one_writer, order, parts, phase, spin, stale, turns, who_may, work_starts,
+    one_writer, order, parts, phase, spin, stale, tools, turns, who_may, work_starts,
 };
 
 /// One oracle, with the guarantee it judges.
@@ -46,6 +46,7 @@ oracles! {
     B1 "memory" memory::Memory,
     B2 "nothing leaks" leaks::Leaks,
     B3 "isolation" isolation::Isolation,
+    S11 "tools" tools::Tools,
     // Last: a state that another judge objects to often has no turn that fits.
     S12 "turns" turns::Turns,
 }

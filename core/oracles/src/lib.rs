@@ -17,6 +17,7 @@ mod oracle;
 mod past;
 mod runs;
 mod shared;
+mod tools;
 mod turns;
 mod verdict;
 mod view;

@@ -1,7 +1,7 @@
 //! What one accepted change may do to the row of a chat: versions grow by one, a lease moves with an acquisition, an
 //! attempt begins with its command, a phase belongs to its status. Each rule is of one guarantee, whose oracle asks.
 
-use mainstem_machine::{Command, Status};
+use mainstem_machine::{Command, Role, Status};
 
 use crate::{Committed, Moment, Ruling};
 
@@ -97,7 +97,13 @@ pub(crate) fn judge_work(before: Option<&Moment>, after: &Moment, change: &Commi
     if after.deleted || is_unknown(before, change) {
         return Ok(());
     }
-    let asks = change.inserted.last().is_some_and(|last| last.episode.is_none());
+    let goes_on = matches!(change.command, Command::CommitStep { .. } | Command::ToolResults { .. });
+    let asks = change.inserted.last().is_some_and(|last| match last.role {
+        Role::User => true,
+        // Results are answered, unless their turn was stopped.
+        Role::Tool => goes_on,
+        _ => false,
+    });
     let rested = before.is_some_and(|before| !before.state.status.is_runnable());
     let ends = matches!(change.command, Command::FinishTurn { .. } | Command::FinishInterruption { .. });
     if asks && !status.is_runnable() {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use mainstem_machine::{ChatId, ChatState, Command, MessageId, RunError, Turn, TurnStatus};
+use mainstem_machine::{ChatId, ChatState, Command, MessageId, Role, RunError, Turn, TurnStatus};
 
 use crate::shared::Shared;
 use crate::{Committed, Evidence, Name, Oracle, Ruling, Seen};
@@ -61,7 +61,7 @@ impl Turns {
         }
         // A chat that had none goes on without: its turn began with a release that knew no turns.
         let has_any = was.is_some() || is.is_some();
-        if has_any && change.state.status.is_runnable() != runs.is_some() {
+        if has_any && change.state.status.is_busy() != runs.is_some() {
             return Err(format!("the chat is {}, and its turn is {is:?}", change.state.status.as_str()));
         }
         if let Some(turn) = is.filter(|turn| turn.last != change.state.last_message) {
@@ -71,9 +71,9 @@ impl Turns {
             ));
         }
         for message in &change.inserted {
-            let of = match message.episode {
-                Some(_) => ran.map(|turn| turn.id),
-                None => Some(message.queued_as.unwrap_or(message.id)),
+            let of = match message.role {
+                Role::User => Some(message.queued_as.unwrap_or(message.id)),
+                _ => ran.map(|turn| turn.id),
             };
             if message.turn != of {
                 return Err(format!(
@@ -90,7 +90,7 @@ impl Turns {
             return Err(format!("turn {} begins twice", turn.id));
         }
         let sent = change.inserted.iter().find(|message| message.id == turn.message);
-        let name = sent.filter(|sent| sent.episode.is_none()).map(|sent| sent.queued_as.unwrap_or(sent.id));
+        let name = sent.filter(|sent| sent.role == Role::User).map(|sent| sent.queued_as.unwrap_or(sent.id));
         if name != Some(turn.id) || turn.status != TurnStatus::Running {
             return Err(format!("{turn:?} begins with {name:?}"));
         }
@@ -112,7 +112,10 @@ fn judge_end(command: &Command, ran: Option<&Turn>, turn: &Turn) -> Ruling {
             }
             fits(TurnStatus::Completed, None)
         }
-        Command::FinishInterruption { .. } | Command::Interrupt { .. } => fits(TurnStatus::Interrupted, None),
+        Command::FinishInterruption { .. }
+        | Command::Interrupt { .. }
+        | Command::Promote { .. }
+        | Command::Send { .. } => fits(TurnStatus::Interrupted, None),
         Command::Fail { error, .. } => fits(TurnStatus::Failed, Some(error)),
         _ => false,
     };

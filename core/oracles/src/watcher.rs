@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use mainstem_machine::{Body, ChatId, Episode, Seq, StreamEvent};
+use mainstem_machine::{Body, ChatId, Episode, OpenCall, Seq, StreamEvent};
 
 use crate::{Begin, Moment, Name, Past, StreamId, View};
 
@@ -127,10 +127,17 @@ fn holds(id: mainstem_machine::MessageId) -> impl Fn(&&Moment) -> bool {
     move |moment| moment.history.iter().any(|message| message.id == id)
 }
 
+/// What a client is to carry out, as it is told.
+fn pending(calls: &[OpenCall]) -> impl Iterator<Item = (&str, &str, &str)> {
+    let open = calls.iter().filter(|call| call.result.is_none());
+    open.map(|call| (&*call.id, &*call.name, &*call.input))
+}
+
 /// Whether a status event is the status of this moment.
 pub(crate) fn is_status_of(moment: &Moment, body: &Body) -> bool {
-    let Body::Status { status, worker, history_version, attempt, turn } = body else { return false };
+    let Body::Status { status, worker, history_version, attempt, turn, calls } = body else { return false };
     let state = &moment.state;
     (state.status, &state.worker, state.history_version, state.attempt, state.turn_id())
         == (*status, worker, *history_version, *attempt, *turn)
+        && pending(&state.calls).eq(pending(calls))
 }

@@ -41,6 +41,8 @@ pub struct NodeConfig {
     pub poll_interval: Duration,
     pub drain_timeout: Duration,
     pub episode_bytes_max: usize,
+    /// Answers of one turn that may end with calls.
+    pub tool_steps_max: u64,
     /// `None`: the replica runs alone, without a relay and without peers.
     pub relay: Option<RelayConfig>,
     /// `None`: no tapes are kept.
@@ -116,6 +118,7 @@ impl<E: Env> Node<E> {
             relays: config.relay.is_some(),
             lease_ttl: config.lease_ttl,
             episode_bytes_max: config.episode_bytes_max,
+            tool_steps_max: config.tool_steps_max,
         };
         let replica_config = ReplicaConfig {
             replica: config.replica.clone(),

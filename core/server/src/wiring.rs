@@ -52,6 +52,7 @@ pub(crate) async fn run(config: Config) -> Result<(), Failure> {
         poll_interval: config.poll_interval,
         drain_timeout: config.drain_timeout,
         episode_bytes_max: config.episode_bytes_max,
+        tool_steps_max: config.tool_steps_max as u64,
         relay,
         recording: tapes.as_ref().map(|tapes| Recording {
             tapes: tapes.clone(),

@@ -46,6 +46,8 @@ struct ModelRun {
     over: bool,
     /// It ignores cancellation.
     deaf: bool,
+    /// It answers what came of its calls.
+    has_results: bool,
 }
 
 /// A run that has not ended.
@@ -173,7 +175,13 @@ impl ModelRun {
                 let retry_after = script.after.filter(|_| retryable);
                 self.lines.push_back(Generated::Failed { error, retryable, retry_after });
             }
-            Turn::Done => self.lines.push_back(Generated::Done(self.completion())),
+            Turn::Done => {
+                let calls = script.calls && !self.has_results;
+                let completion = self.completion();
+                let finish_reason =
+                    if calls { Some(FinishReason::ToolCalls) } else { completion.finish_reason };
+                self.lines.push_back(Generated::Done(Completion { finish_reason, ..completion }));
+            }
         }
     }
 
@@ -211,6 +219,7 @@ impl Generator for SimGenerator {
         let Conversation { chat, episode, messages, .. } = conversation;
         let asked = messages.iter().rfind(|message| message.role == Role::User);
         let script = asked.and_then(|message| Script::parse(&message.content.to_text()));
+        let has_results = messages.last().is_some_and(|last| last.role == Role::Tool);
         let id = self.model_control.with(|state| {
             let world = &state.world;
             world.trace(
@@ -234,6 +243,7 @@ impl Generator for SimGenerator {
                 taken: 0,
                 over: false,
                 deaf: false,
+                has_results,
             });
             state.runs.len() - 1
         });

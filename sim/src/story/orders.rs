@@ -147,6 +147,12 @@ impl StoryRun {
                 let message = mine.map(|message| message.id).nth(*but);
                 message.map(|message| Order::Edit { message, text: text.clone() })
             }
+            UserOrder::AnswerCalls => {
+                let state = self.cluster.database.chat(chat)?;
+                let open = state.calls.iter().filter(|call| call.result.is_none());
+                let calls: Vec<_> = open.map(|call| call.id.to_string()).collect();
+                (!calls.is_empty()).then_some(Order::Answer { calls })
+            }
             UserOrder::PromoteLast { but } => self.queued(chat, *but).map(|queued| Order::Promote { queued }),
             UserOrder::WithdrawLast { but } => {
                 self.queued(chat, *but).map(|queued| Order::Withdraw { queued })

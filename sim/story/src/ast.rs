@@ -253,6 +253,8 @@ pub enum UserOrder {
         interrupting: bool,
     },
     Other(Order),
+    /// All calls that wait for the client.
+    AnswerCalls,
     /// The target is determined when the request is sent: the last one, or the one this many before it.
     EditLast {
         but: usize,

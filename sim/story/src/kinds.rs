@@ -1,6 +1,6 @@
 //! Answers of all kinds of blocks, as a simulated model gives them.
 
-use mainstem_machine::Block;
+use mainstem_machine::{Block, CallResult, Tool};
 
 /// After so many parts, the kinds come again.
 const ROUND: u64 = 7;
@@ -16,6 +16,16 @@ pub fn part_of_all_kinds(seq: u64, text: String) -> (Option<Block>, String) {
         0 => (Some(Block::Whole), format!(r#"{{"type":"data","name":"found","data":"{text}"}}"#)),
         _ => (None, text),
     }
+}
+
+/// The tool that such answers call.
+pub fn called_tool() -> Tool {
+    Tool { name: "find".into(), description: "finds".into(), input_schema: r#"{"type":"object"}"#.into() }
+}
+
+/// What comes of a call, as whoever carries it out says.
+pub fn result_of(call: &str) -> CallResult {
+    CallResult { content: format!("{:?}", format!("found by {call}")).into(), is_error: false }
 }
 
 #[cfg(test)]

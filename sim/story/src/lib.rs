@@ -22,7 +22,7 @@ pub use ast::{
 pub use faults::{
     BusFate, BusFaults, CallFault, DatabaseFate, DialRule, LateAnswers, LinkFate, PlannedFault,
 };
-pub use kinds::part_of_all_kinds;
+pub use kinds::{called_tool, part_of_all_kinds, result_of};
 pub use lexer::Problem;
 pub use order::Order;
 pub use parser::parse;

@@ -2,18 +2,37 @@
 
 use std::sync::Arc;
 
-use mainstem_machine::{ChatId, Command, Content, MessageId, SendMode};
+use mainstem_machine::{ChatId, Command, Content, MessageId, SendMode, Settings};
 use serde::{Deserialize, Serialize};
+
+use crate::kinds::{called_tool, result_of};
+use crate::script::Script;
 
 /// A user's command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Order {
-    Create { text: Option<String> },
-    Send { text: String, mode: SendMode },
-    Edit { message: MessageId, text: String },
+    Create {
+        text: Option<String>,
+    },
+    Send {
+        text: String,
+        mode: SendMode,
+    },
+    Edit {
+        message: MessageId,
+        text: String,
+    },
     Interrupt,
-    Withdraw { queued: MessageId },
-    Promote { queued: MessageId },
+    Withdraw {
+        queued: MessageId,
+    },
+    Promote {
+        queued: MessageId,
+    },
+    /// Answers these calls.
+    Answer {
+        calls: Vec<String>,
+    },
     Delete,
 }
 
@@ -29,6 +48,7 @@ impl Order {
             Self::Interrupt => Some("interrupted"),
             Self::Withdraw { .. } => Some("withdrawn"),
             Self::Promote { .. } => Some("promoted"),
+            Self::Answer { .. } => Some("calls answered"),
             Self::Delete => Some("deleted"),
         }
     }
@@ -38,7 +58,11 @@ impl Order {
         match self {
             Self::Create { text } => text.as_deref(),
             Self::Send { text, .. } | Self::Edit { text, .. } => Some(text),
-            Self::Interrupt | Self::Withdraw { .. } | Self::Promote { .. } | Self::Delete => None,
+            Self::Interrupt
+            | Self::Withdraw { .. }
+            | Self::Promote { .. }
+            | Self::Answer { .. }
+            | Self::Delete => None,
         }
     }
 
@@ -51,6 +75,7 @@ impl Order {
             Self::Interrupt => "POST interrupt",
             Self::Withdraw { .. } => "DELETE queue",
             Self::Promote { .. } => "POST promote",
+            Self::Answer { .. } => "POST tool_results",
             Self::Delete => "DELETE chat",
         }
     }
@@ -65,6 +90,7 @@ impl Order {
             Self::Interrupt => "interrupt",
             Self::Withdraw { .. } => "withdraw",
             Self::Promote { .. } => "promote",
+            Self::Answer { .. } => "answer",
             Self::Delete => "delete",
         }
     }
@@ -72,8 +98,11 @@ impl Order {
     pub fn into_command(self, chat: ChatId, by: &Arc<str>) -> Command {
         match self {
             Self::Create { text } => {
+                let script = text.as_deref().and_then(Script::parse);
+                let tools = script.filter(|script| script.calls).map(|_| [called_tool()].into());
+                let settings = Settings { tools: tools.unwrap_or_default(), ..Settings::default() };
                 let content = text.map(|text| Content::text(&text));
-                Command::Create { chat, owner: by.clone(), settings: Default::default(), content }
+                Command::Create { chat, owner: by.clone(), settings, content }
             }
             Self::Send { text, mode } => {
                 Command::Send { content: Content::text(&text), mode, queue_max: QUEUE_MAX, client_id: None }
@@ -82,6 +111,10 @@ impl Order {
             Self::Interrupt => Command::Interrupt { episode: None },
             Self::Withdraw { queued } => Command::DeleteQueued { queued },
             Self::Promote { queued } => Command::Promote { queued },
+            Self::Answer { calls } => {
+                let result = |call: String| (call.as_str().into(), result_of(&call));
+                Command::ToolResults { results: calls.into_iter().map(result).collect() }
+            }
             Self::Delete => Command::Delete,
         }
     }

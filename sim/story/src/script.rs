@@ -16,7 +16,7 @@ pub enum Turn {
     Done,
 }
 
-/// How an answer goes: `/model parts=40 every=20ms burst=8 size=32 fail=12 after=900ms fatal=30 stall=9 deaf=1 kinds=1`.
+/// How an answer goes: `/model parts=40 every=20ms burst=8 size=32 fail=12 after=900ms fatal=30 stall=9 deaf=1 kinds=1 calls=1`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Script {
     pub parts: u64,
@@ -38,6 +38,8 @@ pub struct Script {
     pub deaf: bool,
     /// Its answer has blocks of all kinds.
     pub kinds: bool,
+    /// What it calls is to be carried out: its chat has the tool.
+    pub calls: bool,
 }
 
 const PARTS_MAX: u64 = 100_000;
@@ -61,6 +63,7 @@ impl Script {
             stall: None,
             deaf: false,
             kinds: false,
+            calls: false,
         }
     }
 
@@ -81,6 +84,7 @@ impl Script {
                 "stall" => script.stall = Some(number),
                 "deaf" => script.deaf = number == 1,
                 "kinds" => script.kinds = number == 1,
+                "calls" => script.calls = number == 1,
                 _ => {}
             }
         }

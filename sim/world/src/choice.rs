@@ -110,6 +110,8 @@ pub enum Order {
     Promote,
     /// Takes the first message out of the queue.
     DeleteQueued,
+    /// Answers the calls that wait for the client.
+    Answer,
     /// Deletes the chat.
     Delete,
     /// Says something else instead of this message.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mainstem_machine::SendMode;
+use mainstem_machine::{SendMode, Status};
 
 use crate::choice::From;
 use crate::choice::{ChatAt, Choice, Class, How, NodeAt, Order, ViewerAt};
@@ -213,7 +213,8 @@ impl World {
                 for order in Order::ALL {
                     let sensible = match order {
                         Order::Promote | Order::DeleteQueued => !state.queue.is_empty(),
-                        Order::Interrupt | Order::Send(SendMode::Reject) => state.status.is_runnable(),
+                        Order::Interrupt | Order::Send(SendMode::Reject) => state.status.is_busy(),
+                        Order::Answer => state.status == Status::RequiresAction,
                         Order::Delete => !state.status.is_runnable(),
                         Order::Send(_) | Order::Edit => true,
                         Order::EditThis(_) | Order::PromoteThis(_) | Order::DeleteThisQueued(_) => false,

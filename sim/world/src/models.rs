@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use mainstem_machine::hub::{HubEvent, ModelEvent};
-use mainstem_machine::{Completion, FinishReason, RunError, Usage};
+use mainstem_machine::{Completion, FinishReason, Role, RunError, Usage};
 use mainstem_oracles::{Evidence, FaultKind, RunEnd};
 
 use mainstem_story::part_of_all_kinds;
 
 use crate::choice::{ChatAt, NodeAt};
 use crate::node::Model;
-use crate::world::World;
+use crate::world::{World, chat_id};
 
 impl World {
     /// A model says a part, of about this many bytes.
@@ -36,6 +36,12 @@ impl World {
         self.handle(node, chat, HubEvent::Model(ModelEvent::Generated { generation, begins, text }));
     }
 
+    /// Whether a model answers what came of its calls.
+    fn has_results(&self, chat: ChatAt) -> bool {
+        let history = self.state.rows.history(chat_id(chat));
+        history.last().is_some_and(|last| last.role == Role::Tool)
+    }
+
     fn take_model(&mut self, node: NodeAt, chat: ChatAt) -> Option<Model> {
         let here = self.state.nodes.get_mut(usize::from(node.0)).filter(|node| node.is_up())?;
         here.hubs.get_mut(&chat)?.model.take()
@@ -46,8 +52,11 @@ impl World {
         let Some(model) = self.take_model(node, chat) else { return };
         // Another one for each length of an answer, with and without what it may lack.
         let usage = Usage { input_tokens: model.episode.history_version.0, output_tokens: model.parts };
+        let reasons = [FinishReason::Stop, FinishReason::Length, FinishReason::ToolCalls];
+        let calls = self.setup.tools && !self.has_results(chat);
+        let reasons = if calls { &reasons[..] } else { &reasons[..2] };
         let completion = Completion {
-            finish_reason: [FinishReason::Stop, FinishReason::Length].get(model.parts as usize % 3).copied(),
+            finish_reason: reasons.get(model.parts as usize % 3).copied(),
             usage: (!model.parts.is_multiple_of(2)).then_some(usage),
         };
         self.observe(Evidence::RunEnded { run: model.run.0, how: RunEnd::Done(completion) });

@@ -175,6 +175,10 @@ impl Task {
     }
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a box would cost more: there are few, and answers are soon taken"
+)]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Stage {
     Asked,

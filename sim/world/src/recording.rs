@@ -71,6 +71,9 @@ impl fmt::Display for Recording {
         if let Some(heartbeat) = self.setup.heartbeat {
             write!(f, " heartbeat={}", Span(heartbeat))?;
         }
+        if self.setup.tools {
+            write!(f, " tools=1")?;
+        }
         writeln!(f, "{}", if self.setup.empty { " empty" } else { "" })?;
         write!(f, "allow faults={faults} delays={delays} requests={requests} ")?;
         write!(f, "moves={moves} parts={parts} passes={passes}")?;
@@ -101,6 +104,7 @@ impl Recording {
             poll_interval: world.span("poll-interval")?,
             episode_bytes_max: world.number("answer-bytes", 1..=100_000_000)?,
             tail_messages_max: world.number("tail-messages", 0..=1_000)?,
+            tools: world.comes("tools=") && world.number("tools", 1..=1).map(|_: u8| true)?,
             users: if world.comes("users=") { world.number("users", 1..=200)? } else { 1 },
             heartbeat: if world.comes("heartbeat=") { Some(world.span("heartbeat")?) } else { None },
             empty: world.eats("empty"),

@@ -25,6 +25,8 @@ pub struct Setup {
     pub tail_messages_max: usize,
     /// How often leases are renewed; `None` for three times before they expire.
     pub heartbeat: Option<Duration>,
+    /// Models call tools, which the first chat has.
+    pub tools: bool,
     /// There is no chat until somebody creates it.
     pub empty: bool,
     /// What may happen that need not.
@@ -50,6 +52,7 @@ impl Default for Setup {
             episode_bytes_max: 160,
             tail_messages_max: 3,
             heartbeat: None,
+            tools: false,
             empty: false,
             budget: Budget::default(),
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use mainstem_machine::store::{IdempotencyKey, Request};
 use mainstem_machine::{ChatId, Command, Content, Keep, Message, OpId, Role, Settings};
 use mainstem_oracles::{Answer, Evidence, Name};
+use mainstem_story::{called_tool, result_of};
 
 use crate::choice::{ChatAt, NodeAt, Order};
 use crate::node::{Node, Task};
@@ -28,12 +29,11 @@ impl World {
         let text: Arc<str> = format!("begin {chat}").into();
         let owner = self.owner(chat);
         let content = Some(Content::text(&text));
-        let command = Command::Create {
-            chat: chat_id(chat),
-            owner: owner.clone(),
-            settings: Settings::default(),
-            content,
-        };
+        // Whose model calls what is not there is told so.
+        let has_tool = self.setup.tools && chat.0.is_multiple_of(2);
+        let tools = if has_tool { [called_tool()].into() } else { [].into() };
+        let settings = Settings { tools, ..Settings::default() };
+        let command = Command::Create { chat: chat_id(chat), owner: owner.clone(), settings, content };
         self.ask(node, chat_id(chat), (command, Some(text)), owner, true);
     }
 
@@ -111,6 +111,14 @@ impl World {
             Order::Interrupt => (Command::Interrupt { episode: None }, None),
             Order::Promote => (Command::Promote { queued: state.queue.last()?.id }, None),
             Order::DeleteQueued => (Command::DeleteQueued { queued: state.queue.first()?.id }, None),
+            Order::Answer => {
+                let open = state.calls.iter().filter(|call| call.result.is_none());
+                // One after the other, or all at once.
+                let most = if self.state.asks.len().is_multiple_of(2) { 1 } else { usize::MAX };
+                let results: Vec<_> =
+                    open.take(most).map(|call| (call.id.clone(), result_of(&call.id))).collect();
+                (Command::ToolResults { results }, None)
+            }
             Order::Delete => (Command::Delete, None),
             Order::EditThis(message) => (Command::Edit { message, content: content() }, Some(text)),
             Order::PromoteThis(queued) => (Command::Promote { queued }, None),

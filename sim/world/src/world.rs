@@ -143,6 +143,7 @@ impl World {
                 relays: setup.replicas > 1,
                 lease_ttl: setup.lease_ttl,
                 episode_bytes_max: setup.episode_bytes_max,
+                tool_steps_max: 4,
             };
             Hashed::new(Node {
                 row: Node::row_at(&id, 0),

@@ -181,6 +181,7 @@ fn is_of_a_user(command: &Command) -> bool {
         Command::Create { .. }
             | Command::Send { .. }
             | Command::Configure(_)
+            | Command::ToolResults { .. }
             | Command::Edit { .. }
             | Command::Interrupt { .. }
             | Command::DeleteQueued { .. }

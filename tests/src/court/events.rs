@@ -6,8 +6,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use mainstem_machine::{
-    Accepted, Block, Body, Content, Cursor, Episode, FinishReason, Message, MessageId, QueuedMessage,
-    ReplicaId, ResetReason, Retry, Role, RunError, Seq, Status, StreamEvent, Usage, Version, WallTime,
+    Accepted, Block, Body, Content, Cursor, Episode, FinishReason, Message, MessageId, OpenCall,
+    QueuedMessage, ReplicaId, ResetReason, Retry, Role, RunError, Seq, Status, StreamEvent, Usage, Version,
+    WallTime,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -34,6 +35,14 @@ struct Event {
     part: Option<Box<RawValue>>,
     reason: Option<String>,
     turn: Option<MessageId>,
+    pending_calls: Option<Vec<WireCall>>,
+}
+
+#[derive(Deserialize)]
+struct WireCall {
+    tool_call_id: Arc<str>,
+    name: Arc<str>,
+    input: Box<RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -134,6 +143,7 @@ fn body(event: Event) -> Option<Body> {
             history_version: event.history_version?,
             attempt: event.attempt?,
             turn: event.turn,
+            calls: event.pending_calls?.into_iter().map(pending).collect(),
         },
         "error" => Body::Error(event.error?),
         "retry" => Body::Retry(match event.retry {
@@ -209,6 +219,10 @@ fn message(wire: WireMessage) -> Option<Message> {
         turn,
         created_at,
     })
+}
+
+fn pending(WireCall { tool_call_id, name, input }: WireCall) -> OpenCall {
+    OpenCall { id: tool_call_id, name, input: input.get().into(), result: None }
 }
 
 fn queued(WireQueued { id, client_id, revision, content, created_at }: WireQueued) -> Option<QueuedMessage> {

@@ -43,6 +43,7 @@ pub(super) struct ChatRow {
     external_id: Option<Arc<str>>,
     instructions: Option<Arc<str>>,
     tools: Option<String>,
+    calls: Option<String>,
 }
 
 impl ChatRow {
@@ -73,6 +74,7 @@ impl ChatRow {
             external_id: self.external_id,
             instructions: self.instructions,
             tools: self.tools.as_deref().map(read).unwrap_or_default(),
+            calls: self.calls.as_deref().map(read).unwrap_or_default(),
         }
     }
 }

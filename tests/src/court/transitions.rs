@@ -1,11 +1,12 @@
 //! The command behind a commit. A database keeps what a command did and not the command: it is the one that leads from
 //! the row before to the row after, by the transitions of a chat. A commit that none leads to is no commit of Mainstem.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mainstem_machine::{
-    Accepted, ChatState, Command, Completion, Content, Fence, Message, MessageId, NewSettings, ReplicaId,
-    Role, SendMode, Settings, StoreFacts, Turn,
+    Accepted, ChatState, Command, Completion, Content, Fence, Message, MessageId, NewSettings, OpenCall,
+    ReplicaId, Role, SendMode, Settings, StoreFacts, Turn,
 };
 
 /// Messages that may wait: more than any test lets wait.
@@ -101,14 +102,16 @@ impl Step<'_> {
         let told = generated.first().map(|message| (message.finish_reason, message.usage)).or(ended);
         let (finish_reason, usage) = told.unwrap_or_default();
         let completion = Completion { finish_reason, usage };
-        let messages = generated.iter().map(|message| (message.role, message.content.clone())).collect();
         let mut candidates = vec![
             Command::Release { replica, lease },
             Command::BeginAttempt { fence: fence() },
             Command::FinishTurn { fence: fence(), answer: answer.clone(), completion },
             Command::FinishInterruption { fence: fence(), partial: answer.clone() },
-            Command::CommitStep { fence: fence(), messages },
         ];
+        if let Some(answer) = answer.clone() {
+            let calls = self.calls(answer.open_calls(), after);
+            candidates.push(Command::CommitStep { fence: fence(), answer, completion, calls });
+        }
         if let Some(error) = after.error.clone() {
             candidates.push(Command::Fail { fence: fence(), partial: answer, error });
         }
@@ -117,6 +120,19 @@ impl Step<'_> {
             candidates.push(Command::RecordRetry { fence: fence(), delay_ms, error });
         }
         candidates
+    }
+
+    /// These calls with the results that they got by this step.
+    fn calls(&self, mut calls: Vec<OpenCall>, after: &ChatState) -> Vec<OpenCall> {
+        let told = self.inserted.iter().find(|message| message.role == Role::Tool);
+        let results: BTreeMap<_, _> =
+            told.map(|message| message.content.results()).into_iter().flatten().collect();
+        for call in &mut calls {
+            let kept =
+                after.calls.iter().find(|kept| kept.id == call.id).and_then(|kept| kept.result.clone());
+            call.result = kept.or_else(|| results.get(&call.id).cloned());
+        }
+        calls
     }
 
     fn of_users(&self, before: &ChatState, after: &ChatState) -> Vec<Command> {
@@ -139,7 +155,13 @@ impl Step<'_> {
             instructions: Some(after.instructions.clone()),
             tools: Some(after.tools.to_vec()),
         };
-        let others = [Command::Interrupt { episode: None }, Command::Configure(settings)];
+        let open = before.calls.iter().filter(|call| call.result.is_none()).cloned().collect();
+        let answered = self.calls(open, after).into_iter().filter_map(|call| Some((call.id, call.result?)));
+        let others = [
+            Command::Interrupt { episode: None },
+            Command::Configure(settings),
+            Command::ToolResults { results: answered.collect() },
+        ];
         sent.chain(waiting).chain(others).collect()
     }
 }

@@ -126,6 +126,11 @@ fn http(order: &Order) -> (Method, String, Value) {
         Order::Interrupt => (Method::POST, "/interrupt".into(), json!({})),
         Order::Promote { queued } => (Method::POST, format!("/queue/{queued}/promote"), json!({})),
         Order::Withdraw { queued } => (Method::DELETE, format!("/queue/{queued}"), Value::Null),
+        Order::Answer { calls } => {
+            let result = |call: &String| json!({"tool_call_id": call, "content": format!("found by {call}")});
+            let results: Vec<_> = calls.iter().map(result).collect();
+            (Method::POST, "/tool_results".to_owned(), json!({"results": results}))
+        }
         Order::Delete => (Method::DELETE, String::new(), Value::Null),
     }
 }

@@ -311,6 +311,10 @@ impl<'a> Telling<'a> {
                 let message = mine.map(|message| message.id).nth(*but)?;
                 Some(Order::Edit { message, text: text.clone() })
             }
+            UserOrder::AnswerCalls => {
+                let open = moment.state.calls.iter().filter(|call| call.result.is_none());
+                Some(Order::Answer { calls: open.map(|call| call.id.to_string()).collect() })
+            }
             UserOrder::PromoteLast { but } => queued(*but).map(|queued| Order::Promote { queued }),
             UserOrder::WithdrawLast { but } => queued(*but).map(|queued| Order::Withdraw { queued }),
         }

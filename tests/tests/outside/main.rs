@@ -5,6 +5,7 @@ mod agents;
 mod blocks;
 mod bodies;
 mod bytes;
+mod client_tools;
 mod cluster;
 mod come_back;
 mod command_line;

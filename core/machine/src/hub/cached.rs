@@ -52,7 +52,13 @@ impl Fingerprints {
     fn of(state: &ChatState) -> Self {
         let worker = state.worker.as_ref().map(|worker| worker.as_str());
         Self {
-            status: Fingerprint::of(&(state.status.as_str(), worker, state.history_version, state.attempt)),
+            status: match state.calls.is_empty() {
+                true => {
+                    Fingerprint::of(&(state.status.as_str(), worker, state.history_version, state.attempt))
+                }
+                // Which of them wait for a result may change alone.
+                false => Fingerprint::of(&(state.history_version, &state.calls)),
+            },
             error: state.error.as_ref().map_or(Fingerprint::NOTHING, Fingerprint::of),
             retry: state.retry.as_ref().map_or(Fingerprint::NOTHING, Fingerprint::of),
         }

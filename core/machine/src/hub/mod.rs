@@ -61,6 +61,8 @@ pub struct HubConfig {
     pub lease_ttl: Duration,
     /// Bytes of text of one answer.
     pub episode_bytes_max: usize,
+    /// Answers of one turn that may end with calls.
+    pub tool_steps_max: u64,
 }
 
 /// One chat at one replica: what it knows of the database, the parts at hand, its viewers and followers, the
@@ -86,6 +88,7 @@ pub struct HubConfig {
 ///     relays: false,
 ///     lease_ttl: Duration::from_secs(15),
 ///     episode_bytes_max: 8 << 20,
+///     tool_steps_max: 32,
 /// };
 /// let mut now = Time::START;
 /// let mut hub = Hub::new(now, Arc::new(config));

@@ -19,8 +19,8 @@ use crate::limits::{ATTEMPTS_MAX, JOINED_PART_BYTES_MAX, LEASE_MARGIN_PER_MILLE,
 use crate::marks::sometimes;
 use crate::replica::ReplicaEvent;
 use crate::{
-    Block, ChatState, Command, Completion, Content, Episode, Fence, FinishReason, GenerationId, Lease, OpId,
-    Rejection, RunError, Seq, Status, Time, Version,
+    Block, CallResult, ChatState, Command, Completion, Content, Episode, Fence, FinishReason, GenerationId,
+    Lease, OpId, OpenCall, Rejection, RunError, Seq, Status, Time, Version,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -413,7 +413,7 @@ impl Runner {
             Status::Interrupting => self.finish_interruption(context),
             Status::Running if self.handing_over == HandOver::Now => self.release(context),
             Status::Running => self.carry_on(context),
-            Status::Waiting | Status::Error => {}
+            Status::Waiting | Status::RequiresAction | Status::Error => {}
         }
         let waits = self.step != Step::Nothing;
         assert!(
@@ -437,9 +437,7 @@ impl Runner {
             Run::Live { episode, .. } if is_present(episode) => {}
             Run::Ended { episode, how } if is_present(episode) => match how.clone() {
                 Ended::Complete(completion) => {
-                    let is_cut = completion.finish_reason.is_some_and(FinishReason::is_cut);
-                    let answer = self.committed(present, is_cut, context);
-                    let command = Command::FinishTurn { fence: self.fence(context), answer, completion };
+                    let command = self.ending(present, completion, context);
                     self.write(command, context);
                 }
                 Ended::Failed { error, again } => self.fail(present, error, again, context),
@@ -447,6 +445,33 @@ impl Runner {
             },
             _ => self.begin(context),
         }
+    }
+
+    /// What is to be done with a complete answer: its turn ends, unless it ends with calls.
+    fn ending(&self, episode: Episode, completion: Completion, context: &RunnerContext<'_>) -> Command {
+        let fence = self.fence(context);
+        let is_cut = completion.finish_reason.is_some_and(FinishReason::is_cut);
+        let answer = self.committed(episode, is_cut, context);
+        let has_calls = completion.finish_reason == Some(FinishReason::ToolCalls);
+        let calls = answer.as_ref().filter(|_| has_calls).map(Content::open_calls).unwrap_or_default();
+        let (Some(said), false) = (&answer, calls.is_empty()) else {
+            return Command::FinishTurn { fence, answer, completion };
+        };
+        let steps = self.row.turn.as_ref().map_or(0, |turn| turn.steps);
+        if steps >= context.config.tool_steps_max {
+            let message = "the turn called tools more often than it may".into();
+            let error = RunError { code: "too_many_steps".into(), message };
+            // Calls that are never made ask for no result.
+            let partial = self.committed(episode, true, context);
+            return Command::Fail { fence, partial, error };
+        }
+        let is_there = |call: &OpenCall| self.row.tools.iter().any(|tool| tool.name == call.name);
+        let answered = |call: OpenCall| match is_there(&call) {
+            true => call,
+            false => OpenCall { result: Some(CallResult::error("There is no tool of this name.")), ..call },
+        };
+        let calls = calls.into_iter().map(answered).collect();
+        Command::CommitStep { fence, answer: said.clone(), completion, calls }
     }
 
     fn fail(

@@ -327,7 +327,8 @@ impl Subscription {
             }
             let (history_version, attempt) = (state.history_version, state.attempt);
             let (status, worker, turn) = (state.status, state.worker.clone(), state.turn_id());
-            return Some(Body::Status { status, worker, history_version, attempt, turn });
+            let calls = state.calls.clone();
+            return Some(Body::Status { status, worker, history_version, attempt, turn, calls });
         }
         if cursor.error != error {
             cursor.error = error;

@@ -190,7 +190,7 @@ fn interrupts_hit_what_they_name(step: &Step<'_>, before: &ChatState, change: &C
     let after = &change.state;
     if let Command::Interrupt { episode } = step.command {
         assert!(episode.is_none_or(|named| named == before.present_episode()), "S7: never another's");
-        assert_eq!(before.status, Status::Running);
+        assert!(matches!(before.status, Status::Running | Status::RequiresAction));
         let waits = after.status == Status::Interrupting;
         assert_eq!(waits, before.worker.is_some(), "L2: what nobody owns does not wait for an owner");
     }
@@ -226,7 +226,7 @@ fn a_partial_stands_before_what_interrupted_it(command: &Command, change: &Chang
         assert_eq!(message.interrupted, cut, "S4: what was cut short is marked, and nothing else");
         let told = Completion { finish_reason: message.finish_reason, usage: message.usage };
         let said = match command {
-            Command::FinishTurn { completion, .. } => *completion,
+            Command::FinishTurn { completion, .. } | Command::CommitStep { completion, .. } => *completion,
             _ => Completion::default(),
         };
         assert_eq!(told, said, "S1: a complete answer tells how it ended, and as its model said");
@@ -235,7 +235,9 @@ fn a_partial_stands_before_what_interrupted_it(command: &Command, change: &Chang
         change.inserted.iter().skip(generated.len()).all(|message| message.episode.is_none()),
         "S8: an answer stands before the message that comes next"
     );
-    assert!(change.inserted.iter().filter(|message| message.episode.is_none()).count() <= 1);
+    for role in [Role::User, Role::Tool] {
+        assert!(change.inserted.iter().filter(|message| message.role == role).count() <= 1);
+    }
 }
 
 fn who_asked_is_answered(command: &Command, accepted: &Accepted, change: &Change) {
@@ -271,6 +273,9 @@ fn state_is_sound(state: &ChatState) {
         assert_eq!(state.retry, None, "S9: nothing is tried again that does not run");
         assert_eq!(state.live_episode(), None);
     }
+    assert_eq!(state.status == Status::RequiresAction, !state.calls.is_empty(), "S11: it waits for results");
+    let is_open = state.calls.iter().any(|call| call.result.is_none());
+    assert!(state.calls.is_empty() || is_open, "S11: with the last result all are in the history");
     if state.status == Status::Waiting {
         assert!(state.queue.is_empty(), "S6: nothing waits behind nothing");
     }

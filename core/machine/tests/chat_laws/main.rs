@@ -88,18 +88,25 @@ fn assert_same(model: &Model, world: &World) {
         return;
     };
     let kind = |message: &mainstem_machine::Message| match (message.episode, message.interrupted) {
+        (None, _) if message.role == Role::Tool => Kind::Results,
         (None, _) => Kind::Said,
         (Some(_), false) => Kind::Generated,
         (Some(_), true) => Kind::Partial,
+    };
+    let text = |message: &mainstem_machine::Message| match message.role {
+        Role::Tool => 0,
+        _ => says(&message.content),
     };
     let phase = match state.status {
         Status::Waiting => Phase::Idle,
         Status::Running => Phase::Running,
         Status::Interrupting => Phase::Stopping,
+        Status::RequiresAction => Phase::Asking,
         Status::Error => Phase::Broken,
     };
     let rows = Chat {
-        history: world.messages.iter().map(|message| (kind(message), says(&message.content))).collect(),
+        history: world.messages.iter().map(|message| (kind(message), text(message))).collect(),
+        calls: state.calls.iter().map(|call| call.result.is_some()).collect(),
         queue: state.queue.iter().map(|queued| says(&queued.content)).collect(),
         phase,
         holder: state.worker.as_ref().map(who),
@@ -152,13 +159,14 @@ fn the_random_requests_reach_every_row_of_the_table() {
             *met.entry(what).or_default() += times;
         }
     }
-    use Status::{Error, Interrupting, Running, Waiting};
+    use Status::{Error, Interrupting, RequiresAction, Running, Waiting};
     let accepted: &[(&str, &[Status])] = &[
-        ("send", &[Waiting, Running, Interrupting, Error]),
-        ("edit", &[Waiting, Running, Interrupting, Error]),
-        ("interrupt", &[Running, Interrupting]),
-        ("delete_queued", &[Running, Interrupting, Error]),
-        ("promote", &[Running, Interrupting, Error]),
+        ("send", &[Waiting, Running, Interrupting, RequiresAction, Error]),
+        ("edit", &[Waiting, Running, Interrupting, RequiresAction, Error]),
+        ("interrupt", &[Running, Interrupting, RequiresAction]),
+        ("tool_results", &[RequiresAction]),
+        ("delete_queued", &[Running, Interrupting, RequiresAction, Error]),
+        ("promote", &[Running, Interrupting, RequiresAction, Error]),
         ("delete", &[Waiting, Error]),
         ("acquire", &[Running, Interrupting]),
         ("release", &[Running, Interrupting]),

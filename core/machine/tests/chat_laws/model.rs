@@ -28,6 +28,8 @@ pub(crate) enum Ask {
     },
     DeleteQueued(Option<Text>),
     Promote(Option<Text>),
+    /// Results of calls, by their places.
+    Results(Vec<usize>),
     Delete,
     Acquire {
         who: Who,
@@ -57,7 +59,8 @@ pub(crate) struct Claim {
 pub(crate) enum Write {
     Begin,
     Retry,
-    Step(Vec<Text>),
+    /// A text that ends with calls, and which of them have a result already.
+    Step(Text, Vec<bool>),
     Finish(Option<Text>),
     FinishInterruption(Option<Text>),
     Fail(Option<Text>),
@@ -68,6 +71,8 @@ pub(crate) enum Phase {
     Idle,
     Running,
     Stopping,
+    /// Calls wait for the client.
+    Asking,
     Broken,
 }
 
@@ -77,12 +82,16 @@ pub(crate) enum Kind {
     Generated,
     /// Generated, and interrupted.
     Partial,
+    /// What came of calls.
+    Results,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Chat {
     pub(crate) history: Vec<(Kind, Text)>,
     pub(crate) queue: Vec<Text>,
+    /// Of each call, whether it has a result.
+    pub(crate) calls: Vec<bool>,
     pub(crate) phase: Phase,
     pub(crate) holder: Option<Who>,
     /// How often it was acquired.
@@ -127,6 +136,7 @@ impl Chat {
         let mut chat = Self {
             history: vec![],
             queue: vec![],
+            calls: vec![],
             phase: Phase::Idle,
             holder: None,
             term: 0,
@@ -145,7 +155,7 @@ impl Chat {
     }
 
     pub(crate) fn is_busy(&self) -> bool {
-        matches!(self.phase, Phase::Running | Phase::Stopping)
+        matches!(self.phase, Phase::Running | Phase::Stopping | Phase::Asking)
     }
 
     fn take(&mut self, ask: &Ask) -> Result<bool, Rejection> {
@@ -159,6 +169,7 @@ impl Chat {
                     return Err(Rejection::NotEditable);
                 }
                 self.history.truncate(at);
+                self.calls.clear();
                 self.cut_at = self.version;
                 if !self.queue.is_empty() {
                     self.queue.clear();
@@ -169,11 +180,17 @@ impl Chat {
             Ask::Interrupt { named } => {
                 let meant = named.is_none_or(|named| named == (self.history_at, self.attempt));
                 match self.phase {
-                    Phase::Running | Phase::Stopping if !meant => return Err(Rejection::NotRunning),
+                    Phase::Running | Phase::Stopping | Phase::Asking if !meant => {
+                        return Err(Rejection::NotRunning);
+                    }
                     Phase::Stopping => return Ok(false),
                     // There is no worker to finish it (R31).
                     Phase::Running if self.holder.is_none() => self.go_on(),
                     Phase::Running => self.phase = Phase::Stopping,
+                    Phase::Asking => {
+                        self.close();
+                        self.go_on();
+                    }
                     Phase::Idle | Phase::Broken => return Err(Rejection::NotRunning),
                 }
             }
@@ -182,16 +199,37 @@ impl Chat {
             }
             Ask::Promote(text) => {
                 let text = self.unqueue(*text)?;
-                if self.is_busy() {
+                if self.phase == Phase::Asking {
+                    self.close();
+                    self.say(text);
+                } else if self.is_busy() {
                     self.queue.insert(0, text);
                     self.phase = Phase::Stopping;
                 } else {
                     self.say(text);
                 }
             }
+            Ask::Results(places) => {
+                for at in places {
+                    match self.calls.get_mut(*at) {
+                        Some(answered) if !*answered => *answered = true,
+                        _ => return Err(Rejection::NotPending),
+                    }
+                }
+                if places.is_empty() || self.phase != Phase::Asking {
+                    return Err(Rejection::NotPending);
+                }
+                if self.calls.iter().all(|answered| *answered) {
+                    self.close();
+                    self.phase = Phase::Running;
+                }
+            }
             Ask::Acquire { who, expired, stopping_only } => {
                 let free = self.holder.is_none_or(|holder| holder == *who) || *expired;
-                let wanted = if *stopping_only { self.phase == Phase::Stopping } else { self.is_busy() };
+                let wanted = match *stopping_only {
+                    true => self.phase == Phase::Stopping,
+                    false => matches!(self.phase, Phase::Running | Phase::Stopping),
+                };
                 if !free || !wanted {
                     return Err(Rejection::NotFree);
                 }
@@ -226,6 +264,11 @@ impl Chat {
         if mode == SendMode::Reject {
             return Err(Rejection::Busy);
         }
+        if mode == SendMode::Interrupt && self.phase == Phase::Asking {
+            self.close();
+            self.say(text);
+            return Ok(());
+        }
         if self.queue.len() >= queue_max {
             return Err(Rejection::QueueFull);
         }
@@ -258,11 +301,16 @@ impl Chat {
                 self.live = false;
                 self.retrying = true;
             }
-            Write::Step(texts) => {
+            Write::Step(text, calls) => {
                 self.live = false;
                 self.retrying = false;
-                for text in texts {
-                    self.line(Kind::Generated, *text);
+                self.line(Kind::Generated, *text);
+                self.calls = calls.clone();
+                if calls.iter().all(|answered| *answered) {
+                    self.close();
+                } else {
+                    self.phase = Phase::Asking;
+                    self.holder = None;
                 }
             }
             Write::Finish(answer) => {
@@ -295,6 +343,14 @@ impl Chat {
             let head = self.queue.remove(0);
             self.queue_at = self.version;
             self.say(head);
+        }
+    }
+
+    /// Each call gets its result, if there is any.
+    fn close(&mut self) {
+        if !self.calls.is_empty() {
+            self.calls.clear();
+            self.line(Kind::Results, 0);
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mainstem_machine::{Change, ChatState, Command, MessageId, Turn, TurnStatus};
+use mainstem_machine::{Change, ChatState, Command, MessageId, Role, Turn, TurnStatus};
 
 /// All names that were given in one chat.
 #[derive(Clone, Debug, Default)]
@@ -80,7 +80,7 @@ impl Names {
         let ran = before.and_then(|chat| chat.turn.as_ref()).filter(open);
         let is = change.state.turn.as_ref();
         for message in &change.inserted {
-            let of = if message.episode.is_some() {
+            let of = if message.role != Role::User {
                 ran.map(|turn| turn.id)
             } else {
                 message.queued_as.or(Some(message.id))
@@ -113,6 +113,6 @@ impl Names {
             let is_new = before.and_then(|chat| chat.turn.as_ref()).is_none_or(|was| was.id != turn.id);
             assert!(!is_new || self.begun.insert(turn.id), "S12: a turn begins once");
         }
-        assert_eq!(change.state.status.is_runnable(), goes_on.is_some(), "S12: what runs is a turn");
+        assert_eq!(change.state.status.is_busy(), goes_on.is_some(), "S12: what runs is a turn");
     }
 }

@@ -3,8 +3,8 @@
 //! it: facts are drawn that none of them would hand in then, such as a lease that has run out as soon as it began.
 
 use mainstem_machine::{
-    Change, ChatId, ChatState, Command, Completion, Content, Episode, Fence, FinishReason, Lease, Message,
-    MessageId, ReplicaId, Role, RunError, SendMode, StoreFacts, Usage, Version, WallTime,
+    CallResult, Change, ChatId, ChatState, Command, Completion, Content, Episode, Fence, FinishReason, Lease,
+    Message, MessageId, OpenCall, ReplicaId, RunError, SendMode, StoreFacts, Usage, Version, WallTime,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -25,6 +25,7 @@ pub(crate) enum Op {
     Interrupt { named: Named },
     DeleteQueued { which: usize },
     Promote { which: usize },
+    Results { which: Vec<usize> },
     Delete,
     Acquire { who: Who, expired: bool, stopping_only: bool },
     Release { claim: Claimed },
@@ -55,7 +56,7 @@ pub(crate) enum Claimed {
 pub(crate) enum Wanted {
     Begin,
     Retry,
-    Step(usize),
+    Step(Vec<bool>),
     Finish(bool),
     FinishInterruption(bool),
     Fail(bool),
@@ -83,6 +84,7 @@ fn op() -> impl Strategy<Value = Op> {
         4 => named.prop_map(|named| Op::Interrupt { named }),
         4 => any::<usize>().prop_map(|which| Op::DeleteQueued { which }),
         4 => any::<usize>().prop_map(|which| Op::Promote { which }),
+        6 => prop::collection::vec(0..3_usize, 0..3).prop_map(|which| Op::Results { which }),
         1 => Just(Op::Delete),
         8 => (0..REPLICAS, any::<bool>(), prop::bool::weighted(0.2))
             .prop_map(|(who, expired, stopping_only)| Op::Acquire { who, expired, stopping_only }),
@@ -106,7 +108,7 @@ fn wanted() -> impl Strategy<Value = Wanted> {
     prop_oneof![
         8 => Just(Wanted::Begin),
         3 => Just(Wanted::Retry),
-        2 => (0..3_usize).prop_map(Wanted::Step),
+        5 => prop::collection::vec(prop::bool::weighted(0.3), 0..3).prop_map(Wanted::Step),
         4 => any::<bool>().prop_map(Wanted::Finish),
         6 => any::<bool>().prop_map(Wanted::FinishInterruption),
         6 => any::<bool>().prop_map(Wanted::Fail),
@@ -162,6 +164,13 @@ impl World {
             Op::Promote { which } => {
                 let (queued, text) = self.queued(*which);
                 (Command::Promote { queued }, Ask::Promote(text))
+            }
+            Op::Results { which } => {
+                let calls = self.state.as_ref().map(|state| state.calls.clone()).unwrap_or_default();
+                let result = CallResult { content: "\"done\"".into(), is_error: false };
+                let id = |at: &usize| calls.get(*at).map_or("none".into(), |call| call.id.clone());
+                let results = which.iter().map(|at| (id(at), result.clone())).collect();
+                (Command::ToolResults { results }, Ask::Results(which.clone()))
             }
             Op::Delete => (Command::Delete, Ask::Delete),
             Op::Acquire { who, expired, stopping_only } => {
@@ -226,13 +235,21 @@ impl World {
         let (command, write) = match wanted {
             Wanted::Begin => (Command::BeginAttempt { fence }, Write::Begin),
             Wanted::Retry => (Command::RecordRetry { fence, delay_ms: 500, error: error() }, Write::Retry),
-            Wanted::Step(count) => {
-                let texts: Vec<_> = (0..*count).filter_map(|_| perhaps(&true)).collect();
-                let message = |(at, text): (usize, &Text)| {
-                    (if at % 2 == 0 { Role::Assistant } else { Role::Tool }, content(*text))
+            Wanted::Step(answered) => {
+                let text = self.new_text();
+                let result = |is: &bool| is.then(|| CallResult::error("there is none"));
+                let call = |(at, is): (usize, &bool)| OpenCall {
+                    id: format!("c{at}").into(),
+                    name: "find".into(),
+                    input: "{}".into(),
+                    result: result(is),
                 };
-                let messages = texts.iter().enumerate().map(message).collect();
-                (Command::CommitStep { fence, messages }, Write::Step(texts))
+                let calls = answered.iter().enumerate().map(call).collect();
+                let (answer, completion) = (content(text), Completion::default());
+                (
+                    Command::CommitStep { fence, answer, completion, calls },
+                    Write::Step(text, answered.clone()),
+                )
             }
             Wanted::Finish(given) => {
                 let text = perhaps(given);
@@ -301,8 +318,10 @@ pub(crate) fn who(replica: &ReplicaId) -> Who {
     replica.as_str().trim_start_matches("replica-").parse().unwrap()
 }
 
+/// Results say nothing.
 pub(crate) fn says(content: &Content) -> Text {
-    content.to_text().parse().unwrap()
+    let text = content.to_text();
+    if text.is_empty() { 0 } else { text.parse().unwrap() }
 }
 
 fn content(text: Text) -> Content {

@@ -245,6 +245,7 @@ fn crowded() -> Hub {
         relays: true,
         lease_ttl: LEASE_TTL,
         episode_bytes_max: 1024,
+        tool_steps_max: 4,
     };
     Hub::new(Time::START, Arc::new(config))
 }

@@ -124,6 +124,7 @@ fn a_replica_without_peers_dials_nobody() {
             relays,
             lease_ttl: LEASE_TTL,
             episode_bytes_max: 1024,
+            tool_steps_max: 4,
         };
         let mut hub = Hub::new(world.now, Arc::new(config));
         let (subscription, from) = (SubscriptionId(1), Resume::Fresh);

@@ -251,8 +251,13 @@ impl World {
         let (now, episode_bytes_max) = (self.now, self.episode_bytes_max);
         let Node { hub, id, .. } = &mut self.nodes[node];
         hub.get_or_insert_with(|| {
-            let config =
-                HubConfig { replica: id.clone(), relays: true, lease_ttl: LEASE_TTL, episode_bytes_max };
+            let config = HubConfig {
+                replica: id.clone(),
+                relays: true,
+                lease_ttl: LEASE_TTL,
+                episode_bytes_max,
+                tool_steps_max: 4,
+            };
             Hub::new(now, Arc::new(config))
         })
     }

@@ -71,7 +71,7 @@ fn s2_a_joined_part_of_two_blocks_and_one_of_another_block_are_found() {
 fn s4_an_answer_whose_blocks_differ_from_what_was_said_is_found() {
     let whole = call(r#""input":{"n":1}"#);
     let mut right = said();
-    finish(&mut right, FinishReason::ToolCalls, kept(&[REASONING, TEXT, &whole]));
+    finish(&mut right, FinishReason::Stop, kept(&[REASONING, TEXT, &whole]));
     right.expect_nothing();
     for wrong in [
         kept(&[TEXT, REASONING, &whole]),
@@ -84,7 +84,7 @@ fn s4_an_answer_whose_blocks_differ_from_what_was_said_is_found() {
         None,
     ] {
         let mut scene = said();
-        finish(&mut scene, FinishReason::ToolCalls, wrong);
+        finish(&mut scene, FinishReason::Stop, wrong);
         scene.expect("S4");
     }
 }

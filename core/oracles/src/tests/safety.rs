@@ -242,7 +242,14 @@ fn s3_a_status_that_goes_back_is_found() {
     let (worker, turn) = (scene.state().worker.clone(), scene.state().turn_id());
     scene.ask("k1", Command::Interrupt { episode: None }, None);
     scene.show_status();
-    scene.show(Body::Status { status: Status::Running, worker, history_version, attempt, turn });
+    scene.show(Body::Status {
+        status: Status::Running,
+        worker,
+        history_version,
+        attempt,
+        turn,
+        calls: [].into(),
+    });
     scene.expect("S3");
 }
 
@@ -585,7 +592,14 @@ fn s8_a_status_that_runs_ahead_or_never_was_is_found() {
     let mut scene = Scene::new("A");
     let Episode { history_version, attempt } = scene.episode();
     let turn = scene.state().turn_id();
-    scene.show(Body::Status { status: Status::Error, worker: None, history_version, attempt, turn });
+    scene.show(Body::Status {
+        status: Status::Error,
+        worker: None,
+        history_version,
+        attempt,
+        turn,
+        calls: [].into(),
+    });
     scene.expect("S8");
 
     let mut scene = Scene::new("A");

@@ -284,8 +284,8 @@ impl Scene {
 
     pub(super) fn show_status(&mut self) {
         let ChatState { status, worker, history_version, attempt, .. } = self.state().clone();
-        let turn = self.state().turn_id();
-        self.show(Body::Status { status, worker, history_version, attempt, turn });
+        let (turn, calls) = (self.state().turn_id(), self.state().calls.clone());
+        self.show(Body::Status { status, worker, history_version, attempt, turn, calls });
     }
 
     pub(super) fn show_parts(&mut self, episode: Episode, first: u64, text: &[&str]) {

@@ -10,8 +10,8 @@ use mainstem_machine::hub::{
 };
 use mainstem_machine::replica::{self, ReplicaAction, ReplicaEvent};
 use mainstem_machine::{
-    Block, Body, ChatState, Command, Content, Message, NewSettings, Page, Part, QueuedMessage, RelayFrame,
-    Settings, Snapshot, StreamEvent, Tail, Tool,
+    Block, Body, CallResult, ChatState, Command, Content, Message, NewSettings, OpenCall, Page, Part,
+    QueuedMessage, RelayFrame, Settings, Snapshot, StreamEvent, Tail, Tool,
 };
 
 use super::text::Replacement;
@@ -75,6 +75,15 @@ impl Redact for Arc<ChatState> {
         state.external_id.redact(by);
         state.instructions.redact(by);
         state.tools.redact(by);
+        state.calls = state
+            .calls
+            .iter()
+            .cloned()
+            .map(|mut call| {
+                call.redact(by);
+                call
+            })
+            .collect();
         state.queue.redact(by);
     }
 }
@@ -89,6 +98,19 @@ impl Redact for Arc<[Tool]> {
                 tool
             })
             .collect();
+    }
+}
+
+impl Redact for OpenCall {
+    fn redact(&mut self, by: Replacement) {
+        [&mut self.id, &mut self.name, &mut self.input].into_iter().for_each(|text| text.redact(by));
+        self.result.redact(by);
+    }
+}
+
+impl Redact for CallResult {
+    fn redact(&mut self, by: Replacement) {
+        self.content.redact(by);
     }
 }
 
@@ -170,8 +192,15 @@ impl Redact for Command {
                 client_id.redact(by);
             }
             Self::Edit { content, .. } => content.redact(by),
-            Self::CommitStep { messages, .. } => {
-                messages.iter_mut().for_each(|(_, content)| content.redact(by));
+            Self::CommitStep { answer, calls, .. } => {
+                answer.redact(by);
+                calls.redact(by);
+            }
+            Self::ToolResults { results } => {
+                results.iter_mut().for_each(|(id, result)| {
+                    id.redact(by);
+                    result.redact(by);
+                });
             }
             Self::FinishTurn { answer, .. } => answer.redact(by),
             Self::FinishInterruption { partial, .. } | Self::Fail { partial, .. } => partial.redact(by),

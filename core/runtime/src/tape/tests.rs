@@ -55,6 +55,7 @@ fn config() -> HubConfig {
         relays: false,
         lease_ttl: Duration::from_secs(15),
         episode_bytes_max: 1 << 20,
+        tool_steps_max: 4,
     }
 }
 

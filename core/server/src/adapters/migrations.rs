@@ -16,6 +16,7 @@ pub(super) const SQLITE: &[Step] = &[
     (3, "incarnations", include_str!("../../migrations/sqlite/0003_incarnations.sql")),
     (4, "turns", include_str!("../../migrations/sqlite/0004_turns.sql")),
     (5, "names and settings", include_str!("../../migrations/sqlite/0005_names_and_settings.sql")),
+    (6, "calls", include_str!("../../migrations/sqlite/0006_calls.sql")),
 ];
 pub(super) const POSTGRES: &[Step] = &[
     (1, "chats", include_str!("../../migrations/postgres/0001_chats.sql")),
@@ -23,6 +24,7 @@ pub(super) const POSTGRES: &[Step] = &[
     (3, "incarnations", include_str!("../../migrations/postgres/0003_incarnations.sql")),
     (4, "turns", include_str!("../../migrations/postgres/0004_turns.sql")),
     (5, "names and settings", include_str!("../../migrations/postgres/0005_names_and_settings.sql")),
+    (6, "calls", include_str!("../../migrations/postgres/0006_calls.sql")),
 ];
 
 /// The table that records which migrations ran.

@@ -65,7 +65,8 @@ macro_rules! chat_columns {
             " AS id, c.owner, c.title, c.model, c.status, c.worker, c.lease, c.begun, c.snapshot_version, \
              c.history_version, c.queue_version, c.reset_version, c.attempt, c.error, c.retry, \
              c.last_message, c.last_id, c.created_at, c.updated_at, c.turn, c.last_told, \
-             c.external_id, c.instructions, c.tools, ",
+             c.external_id, c.instructions, c.tools, \
+             c.calls, ",
             $queue,
             " AS queue"
         )
@@ -85,7 +86,7 @@ macro_rules! message_columns {
     };
 }
 
-/// Binds a chat's columns as `$1` to `$25`, in the order of [`chat_columns`]. The queue is bound as NULL if
+/// Binds a chat's columns as `$1` to `$26`, in the order of [`chat_columns`]. The queue is bound as NULL if
 /// it did not change.
 macro_rules! bind_chat {
     ($query:expr, $state:expr, $queue_changed:expr) => {{
@@ -117,26 +118,27 @@ macro_rules! bind_chat {
             .bind(state.external_id.as_deref().map(str::to_owned))
             .bind(state.instructions.as_deref().map(str::to_owned))
             .bind((!state.tools.is_empty()).then(|| json(&state.tools)))
+            .bind((!state.calls.is_empty()).then(|| json(&state.calls)))
     }};
 }
 
-/// Writes a new chat, bound by [`bind_chat`]; `$26` and `$27` are as for [`update_chat`].
+/// Writes a new chat, bound by [`bind_chat`]; `$27` and `$28` are as for [`update_chat`].
 macro_rules! insert_chat {
     ($id:literal) => {
         concat!(
             "INSERT INTO chats (id, owner, title, model, status, worker, lease, begun, snapshot_version, \
              history_version, queue_version, reset_version, attempt, error, retry, queue, last_message, \
-             last_id, created_at, updated_at, turn, last_told, external_id, instructions, tools, \
+             last_id, created_at, updated_at, turn, last_told, external_id, instructions, tools, calls, \
              lease_expires_at) VALUES ($1",
             $id,
             ", $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, \
-             $21, $22, $23, $24, $25, CASE WHEN $26 THEN NULL ELSE $27 END)"
+             $21, $22, $23, $24, $25, $26, CASE WHEN $27 THEN NULL ELSE $28 END)"
         )
     };
 }
 
-/// Updates a chat, bound by [`bind_chat`]. If `$26` is true, the lease's expiry stays as it is; otherwise it
-/// becomes `$27`.
+/// Updates a chat, bound by [`bind_chat`]. If `$27` is true, the lease's expiry stays as it is; otherwise it
+/// becomes `$28`.
 macro_rules! update_chat {
     ($id:literal) => {
         concat!(
@@ -144,8 +146,8 @@ macro_rules! update_chat {
              begun = $8, snapshot_version = $9, history_version = $10, queue_version = $11, \
              reset_version = $12, attempt = $13, error = $14, retry = $15, queue = coalesce($16, queue), \
              last_message = $17, last_id = $18, created_at = $19, updated_at = $20, \
-             turn = $21, last_told = $22, external_id = $23, instructions = $24, tools = $25, \
-             lease_expires_at = CASE WHEN $26 THEN lease_expires_at ELSE $27 END WHERE id = $1",
+             turn = $21, last_told = $22, external_id = $23, instructions = $24, tools = $25, calls = $26, \
+             lease_expires_at = CASE WHEN $27 THEN lease_expires_at ELSE $28 END WHERE id = $1",
             $id
         )
     };
@@ -221,6 +223,7 @@ pub(super) fn chat(row: &impl Fields) -> sqlx::Result<ChatState> {
         last_told: MessageId(row.number("last_told")?),
         external_id: row.text("external_id")?.map(Into::into),
         instructions: row.text("instructions")?.map(Into::into),
+        calls: row.text("calls")?.map_or(Ok([].into()), |text| from_json("calls", &text))?,
         tools: row.text("tools")?.map_or(Ok([].into()), |text| from_json("tools", &text))?,
     })
 }

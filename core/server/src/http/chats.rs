@@ -18,6 +18,7 @@ use super::request::{
     ChatPath, CreateBody, InterruptBody, ItemPath, Parameters, SendBody, idempotency_key, parse_content,
     parse_name, parse_object, required, waits_to_send,
 };
+use super::results::ResultsBody;
 use super::settings::{NewSettingsBody, SettingsBody};
 use super::{App, Problem, encode, json};
 
@@ -133,6 +134,18 @@ pub(super) async fn send<E: Env>(
         queue_max: app.queue_max,
         client_id: parse_name(asked.client_id, "client_id")?,
     };
+    Ok(accepted_as(StatusCode::ACCEPTED, &app.node.execute(&by, chat, command, idempotency_key).await?))
+}
+
+pub(super) async fn tool_results<E: Env>(
+    State(app): State<Arc<App<E>>>,
+    Caller(by): Caller,
+    ChatPath(chat): ChatPath,
+    request: Request,
+) -> Answer {
+    let (body, idempotency_key) = take(&app, &by, request).await?;
+    let results = parse_object::<ResultsBody>(&body)?.parse(app.message_bytes_max)?;
+    let command = Command::ToolResults { results };
     Ok(accepted_as(StatusCode::ACCEPTED, &app.node.execute(&by, chat, command, idempotency_key).await?))
 }
 

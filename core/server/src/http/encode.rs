@@ -12,8 +12,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use mainstem_machine::{
-    BadCursor, Block, Body, ChatState, Cursor, Episode, Message, MessageId, QueuedMessage, Retry, RunError,
-    StreamEvent, Tool, Turn, WallTime,
+    BadCursor, Block, Body, ChatState, Cursor, Episode, Message, MessageId, OpenCall, QueuedMessage, Retry,
+    RunError, StreamEvent, Tool, Turn, WallTime,
 };
 use serde::Serialize;
 
@@ -144,12 +144,13 @@ fn write_event(frame: &mut Frame, event: &StreamEvent, cursor: &str) {
             return;
         }
         Body::QueueUpdate(queue) => write_queue(object.member("queue"), queue),
-        Body::Status { status, worker, history_version, attempt, turn } => {
+        Body::Status { status, worker, history_version, attempt, turn, calls } => {
             object.plain("status", status.as_str());
             object.value("worker", worker);
             object.number("history_version", history_version);
             object.number("attempt", attempt);
             object.value("turn", turn);
+            write_pending(object.member("pending_calls"), calls);
         }
         Body::Error(error) => object.value("error", error),
         Body::Retry(retry) => write_retry(object.member("retry"), retry.as_ref()),
@@ -277,10 +278,22 @@ pub(super) fn write_chat(out: &mut Vec<u8>, chat: &ChatState) {
     object.value("error", &chat.error);
     write_retry(object.member("retry"), chat.retry.as_ref());
     object.value("turn", &chat.turn_id());
+    write_pending(object.member("pending_calls"), &chat.calls);
     write_queue(object.member("queue"), &chat.queue);
     object.time("created_at", chat.created_at);
     object.time("updated_at", chat.updated_at);
     object.end();
+}
+
+/// The calls that the client is to carry out.
+fn write_pending(out: &mut Vec<u8>, calls: &[OpenCall]) {
+    write_array(out, calls.iter().filter(|call| call.result.is_none()), |out, call| {
+        let mut object = Object::begin(out);
+        object.value("tool_call_id", &call.id);
+        object.value("name", &call.name);
+        object.member("input").extend_from_slice(call.input.as_bytes());
+        object.end();
+    });
 }
 
 fn write_tool(out: &mut Vec<u8>, tool: &Tool) {
@@ -438,8 +451,8 @@ impl<'a> Object<'a> {
 mod tests {
     use super::*;
     use mainstem_machine::{
-        ChatId, Content, FinishReason, Lease, MessageId, PreviewPosition, PreviewProgress, ReplicaId,
-        ResetReason, Role, Seq, Status, Usage, Version,
+        CallResult, ChatId, Content, FinishReason, Lease, MessageId, PreviewPosition, PreviewProgress,
+        ReplicaId, ResetReason, Role, Seq, Status, Usage, Version,
     };
     use serde_json::{Value, json};
 
@@ -468,6 +481,11 @@ mod tests {
             turn: Some(MessageId(1)),
             created_at: WallTime(951_782_400_000),
         })
+    }
+
+    fn pending(is_answered: bool) -> OpenCall {
+        let result = is_answered.then(|| CallResult::error("none"));
+        OpenCall { id: "c\"1".into(), name: "find".into(), input: r#"{"n": 1.0}"#.into(), result }
     }
 
     /// Encodes an event in both envelopes, and checks that they agree.
@@ -534,9 +552,11 @@ mod tests {
                     history_version: Version(7),
                     attempt: 2,
                     turn: Some(MessageId(1)),
+                    calls: [pending(false), pending(true)].into(),
                 },
                 json!({"type": "status", "status": "running", "worker": "a", "history_version": 7,
-                    "attempt": 2, "turn": 1}),
+                    "attempt": 2, "turn": 1,
+                    "pending_calls": [{"tool_call_id": "c\"1", "name": "find", "input": {"n": 1.0}}]}),
             ),
             (Body::Error(error), json!({"type": "error", "error": error_json})),
             (
@@ -637,6 +657,7 @@ mod tests {
             turn: None,
             external_id: Some("x 1".into()),
             instructions: None,
+            calls: [].into(),
             tools: [Tool {
                 name: "find".into(),
                 description: "".into(),
@@ -656,7 +677,7 @@ mod tests {
                 "instructions": null,
                 "tools": [{"name": "find", "description": "", "input_schema": {"type": "object"}}],
                 "status": "waiting", "worker": null, "snapshot_version": 3, "history_version": 2,
-                "queue_version": 1, "attempt": 1, "error": null, "retry": null, "turn": null, "queue": [],
+                "queue_version": 1, "attempt": 1, "error": null, "retry": null, "turn": null, "pending_calls": [], "queue": [],
                 "created_at": "1970-01-01T00:00:00.000Z", "updated_at": "1970-01-01T00:00:00.001Z"}]})
         );
     }

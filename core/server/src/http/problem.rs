@@ -126,6 +126,9 @@ impl From<Rejection> for Problem {
             Rejection::NoSuchQueued => {
                 (StatusCode::NOT_FOUND, "no_such_queued", "The queue has no such message")
             }
+            Rejection::NotPending => {
+                (StatusCode::CONFLICT, "not_pending", "No such call waits for a result of the client's")
+            }
             Rejection::NoSuchTurn => (StatusCode::NOT_FOUND, "no_such_turn", "The chat has no such turn"),
             Rejection::Exists => (StatusCode::CONFLICT, "exists", "A chat of this id exists"),
             Rejection::NotEditable => {

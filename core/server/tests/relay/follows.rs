@@ -136,6 +136,7 @@ async fn replica_in<E: Env>(env: E) -> Replica<E> {
         poll_interval: Duration::from_millis(200),
         drain_timeout: Duration::from_secs(1),
         episode_bytes_max: 1 << 20,
+        tool_steps_max: 32,
         relay: Some(RelayConfig { listen: address.clone(), advertise: None, secret: SECRET.into() }),
         recording: None,
     };

@@ -55,7 +55,8 @@ impl Declared {
     }
 
     pub(super) fn status(&self, words: &mut Words<'_>) -> Parsed<String> {
-        let names = ["waiting", "running", "interrupting", "error"].map(|name| (name, name.to_owned()));
+        let names = ["waiting", "running", "interrupting", "requires_action", "error"]
+            .map(|name| (name, name.to_owned()));
         words.one_of(&names)
     }
 

@@ -105,6 +105,8 @@ impl Declared {
             let message = MessageId(words.number()?);
             words.expect("to")?;
             UserOrder::Other(Order::Edit { message, text: words.text()? })
+        } else if words.eat("answers the calls") {
+            UserOrder::AnswerCalls
         } else if words.eat("promotes last") {
             UserOrder::PromoteLast { but: last_but(words)? }
         } else if words.eat("promotes") {

@@ -145,6 +145,7 @@ impl fmt::Display for Order {
             Self::Interrupt => "interrupt",
             Self::Promote => "promote",
             Self::DeleteQueued => "delete-queued",
+            Self::Answer => "answer",
             Self::Delete => "delete",
         })
     }
@@ -152,7 +153,7 @@ impl fmt::Display for Order {
 
 impl Order {
     /// Everything that a user may want, but for what names a message.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Send(SendMode::Queue),
         Self::Send(SendMode::Interrupt),
         Self::Send(SendMode::Reject),
@@ -160,6 +161,7 @@ impl Order {
         Self::Interrupt,
         Self::Promote,
         Self::DeleteQueued,
+        Self::Answer,
         Self::Delete,
     ];
 }

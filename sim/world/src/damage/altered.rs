@@ -133,7 +133,7 @@ fn events(event: &StreamEvent) -> Vec<(&'static str, StreamEvent)> {
                 add("in another order", Body::QueueUpdate(queue.iter().rev().cloned().collect()));
             }
         }
-        Body::Status { status, worker, history_version, attempt, turn } => {
+        Body::Status { status, worker, history_version, attempt, turn, calls } => {
             let (status, worker, history_version, attempt) =
                 (*status, worker.clone(), *history_version, *attempt);
             let other = match status {
@@ -146,6 +146,7 @@ fn events(event: &StreamEvent) -> Vec<(&'static str, StreamEvent)> {
                 history_version,
                 attempt,
                 turn: *turn,
+                calls: calls.clone(),
             };
             let of_another = turn.map_or(MessageId(1), MessageId::next);
             add("of another status", of(other, worker.clone(), history_version, attempt));
@@ -153,7 +154,10 @@ fn events(event: &StreamEvent) -> Vec<(&'static str, StreamEvent)> {
             add("of the next attempt", of(status, worker.clone(), history_version, attempt + 1));
             add("of a later history", of(status, worker.clone(), Version(history_version.0 + 1), attempt));
             let turn = Some(of_another);
-            add("of another turn", Body::Status { status, worker, history_version, attempt, turn });
+            add(
+                "of another turn",
+                Body::Status { status, worker, history_version, attempt, turn, calls: calls.clone() },
+            );
         }
         Body::Error(error) => {
             let mut error = error.clone();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mainstem_story::{Step, Story};
+use mainstem_story::{Script, Sentence, Step, Story, UserOrder};
 
 use crate::choice::ViewerAt;
 use crate::setup::{Budget, Setup};
@@ -39,6 +39,11 @@ pub(super) fn cast(story: &Story) -> (Vec<String>, BTreeMap<String, ViewerAt>) {
 pub(super) fn setup(story: &Story, chats: &[String], slots: &BTreeMap<String, ViewerAt>) -> Setup {
     let settings = &story.settings;
     let all = u16::MAX;
+    let script = |sentence: &Sentence| match &sentence.step {
+        Step::Order { order: UserOrder::Send { text, .. }, .. } => Script::parse(text),
+        _ => None,
+    };
+    let calls = story.sentences.iter().filter_map(script).any(|script| script.calls);
     Setup {
         replicas: story.replicas.len() as u8,
         chats: chats.len() as u8,
@@ -50,6 +55,7 @@ pub(super) fn setup(story: &Story, chats: &[String], slots: &BTreeMap<String, Vi
         episode_bytes_max: settings.episode_bytes_max,
         tail_messages_max: settings.tail_messages_max,
         heartbeat: Some(settings.heartbeat),
+        tools: calls,
         empty: true,
         budget: Budget {
             faults: all,

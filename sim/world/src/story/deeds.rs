@@ -37,6 +37,7 @@ impl Teller<'_> {
             UserOrder::EditLast { but, text } => {
                 (Choice::Ask(node, at, Order::EditThis(mine(*but)?)), Some(text))
             }
+            UserOrder::AnswerCalls => (Choice::Ask(node, at, Order::Answer), None),
             UserOrder::PromoteLast { but } => {
                 (Choice::Ask(node, at, Order::PromoteThis(queued(*but)?)), None)
             }
@@ -49,6 +50,7 @@ impl Teller<'_> {
                     Asked::Interrupt => (Order::Interrupt, None),
                     Asked::Withdraw { queued } => (Order::DeleteThisQueued(*queued), None),
                     Asked::Promote { queued } => (Order::PromoteThis(*queued), None),
+                    Asked::Answer { .. } => (Order::Answer, None),
                     Asked::Delete => (Order::Delete, None),
                     Asked::Create { .. } | Asked::Send { .. } => return Err("no sentence says that".into()),
                 };

@@ -2,8 +2,8 @@
 
 use futures::future::join_all;
 use mainstem_machine::{
-    ChatId, ChatState, Command, Completion, Content, FinishReason, MessageId, NewSettings, Rejection, Role,
-    RunError, SendMode, Settings, Status, Tool, Usage,
+    CallResult, ChatId, ChatState, Command, Completion, Content, FinishReason, MessageId, NewSettings,
+    OpenCall, Rejection, RunError, SendMode, Settings, Status, Tool, Usage,
 };
 
 use super::reference::Reference;
@@ -52,8 +52,29 @@ pub async fn every_command_keeps_every_field(subject: &Subject) {
     life.change(send("queued two")).await;
     life.change(Command::Send { content: odd.clone(), mode: SendMode::Queue, queue_max: 3, client_id: None })
         .await;
-    let messages = vec![(Role::Tool, Content::text("a tool")), (Role::System, odd.clone())];
-    life.change(Command::CommitStep { fence: fence(life.state()), messages }).await;
+    let done = CallResult { content: r#"[{"type":"text", "text":"☃"}]"#.into(), is_error: false };
+    let call = |id: &str, result| OpenCall {
+        id: id.into(),
+        name: "find".into(),
+        input: r#"{"n": 1.0}"#.into(),
+        result,
+    };
+    for (results, status) in [
+        ([Some(done.clone()), Some(CallResult::error("no \"tool\""))], Status::Running),
+        ([None, None], Status::RequiresAction),
+    ] {
+        let [first, second] = results;
+        let calls = vec![call("a \"call\"", first), call("b", second)];
+        let usage = Some(Usage { input_tokens: 1, output_tokens: 2 });
+        let completion = Completion { finish_reason: Some(FinishReason::ToolCalls), usage };
+        let step = Command::CommitStep { fence: fence(life.state()), answer: odd.clone(), completion, calls };
+        life.change(step).await;
+        assert_eq!(life.state().status, status);
+    }
+    for id in ["b", "a \"call\""] {
+        life.change(Command::ToolResults { results: vec![(id.into(), done.clone())] }).await;
+    }
+    life.change(acquire("a.B_c-1")).await;
     life.attempt().await;
     let answer = Some(Content::text("an answer"));
     let usage = Some(Usage { input_tokens: 7, output_tokens: u64::MAX >> 1 });
@@ -149,13 +170,22 @@ pub async fn a_rejection_leaves_the_rows_untouched(subject: &Subject) {
             Rejection::QueueFull,
         ),
         (Command::Edit { message: MessageId(99), content: nothing.clone() }, Rejection::NoSuchMessage),
-        (Command::Edit { message: MessageId(u64::MAX), content: nothing }, Rejection::NoSuchMessage),
+        (Command::Edit { message: MessageId(u64::MAX), content: nothing.clone() }, Rejection::NoSuchMessage),
         (Command::DeleteQueued { queued: MessageId(1) }, Rejection::NoSuchQueued),
         (Command::Delete, Rejection::Busy),
         (acquire("b"), Rejection::NotFree),
         (Command::Release { replica: replica("b"), lease: state.lease }, Rejection::Fenced),
         (Command::BeginAttempt { fence: fence.clone() }, Rejection::Fenced),
-        (Command::CommitStep { fence: fence.clone(), messages: vec![] }, Rejection::Fenced),
+        (
+            Command::CommitStep {
+                fence: fence.clone(),
+                answer: nothing.clone(),
+                completion: Completion::default(),
+                calls: vec![],
+            },
+            Rejection::Fenced,
+        ),
+        (Command::ToolResults { results: vec![] }, Rejection::NotPending),
         (Command::Fail { fence, partial: None, error }, Rejection::Fenced),
     ] {
         let name = command.name();

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use mainstem_machine::{
-    ChatId, Command, Completion, Content, Episode, Fence, FinishReason, Lease, MessageId, Rejection, Role,
-    RunError, SendMode, Settings, Usage, Version, limits,
+    CallResult, ChatId, Command, Completion, Content, Episode, Fence, FinishReason, Lease, MessageId,
+    OpenCall, Rejection, RunError, SendMode, Settings, Usage, Version, limits,
 };
 
 use super::reference::Reference;
@@ -160,7 +160,7 @@ fn draw(dice: &mut Dice, reference: &Reference, chat: ChatId) -> Command {
         0 => MessageId(dice.below(9) as u64),
         length => state.queue[dice.below(length)].id,
     };
-    match dice.below(21) {
+    match dice.below(24) {
         0..4 => {
             let mode = [SendMode::Queue, SendMode::Interrupt, SendMode::Reject][dice.below(3)];
             let client_id = (dice.below(2) == 0).then(|| format!("m{}", dice.below(6)).into());
@@ -169,6 +169,12 @@ fn draw(dice: &mut Dice, reference: &Reference, chat: ChatId) -> Command {
         4 => {
             let message = MessageId(1 + dice.below(state.last_id.0 as usize + 1) as u64);
             Command::Edit { message, content: content(dice) }
+        }
+        20..23 => {
+            let id = |at: usize| state.calls.get(at).map_or("none".into(), |call| call.id.clone());
+            let result = CallResult { content: "\"done\"".into(), is_error: false };
+            let results = (0..=dice.below(3)).map(|at| (id(at), result.clone())).collect();
+            Command::ToolResults { results }
         }
         5 => Command::Interrupt { episode: (dice.below(2) == 0).then_some(fence.episode) },
         6 => Command::DeleteQueued { queued },
@@ -182,10 +188,15 @@ fn draw(dice: &mut Dice, reference: &Reference, chat: ChatId) -> Command {
         13..15 => Command::BeginAttempt { fence },
         15 => Command::RecordRetry { fence, delay_ms: dice.below(5000) as u64, error },
         16 => {
-            let count = dice.below(5) * dice.below(20);
-            let roles = [Role::Assistant, Role::Tool, Role::System];
-            let messages = (0..count).map(|_| (roles[dice.below(3)], content(dice))).collect();
-            Command::CommitStep { fence, messages }
+            let result = |dice: &mut Dice| (dice.below(2) == 0).then(|| CallResult::error("none"));
+            let call = |at: usize, result| OpenCall {
+                id: format!("c{at}").into(),
+                name: "find".into(),
+                input: "{}".into(),
+                result,
+            };
+            let calls = (0..dice.below(4)).map(|at| call(at, result(dice))).collect();
+            Command::CommitStep { fence, answer: content(dice), completion: completion(dice), calls }
         }
         17 => {
             let answer = (dice.below(4) > 0).then(|| content(dice));

@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use mainstem_machine::{
-    Accepted, Change, ChatId, ChatState, Command, Content, Fence, Lease, MessageId, ReplicaId, SendMode,
+    Accepted, Change, ChatId, ChatState, Command, Completion, Content, Fence, Lease, MessageId, ReplicaId,
+    SendMode,
 };
 use uuid::Uuid;
 
@@ -129,10 +130,17 @@ impl Subject {
         let chat = self.fresh_id();
         let (first, rest) = texts.split_first().expect("a chat begins with a message");
         self.change(chat, create(chat, "ada", Some(Content::text(first)))).await;
-        let state = self.change(chat, acquire("a")).await;
-        let messages =
-            rest.iter().map(|text| (mainstem_machine::Role::Assistant, Content::text(text))).collect();
-        self.change(chat, Command::CommitStep { fence: fence(&state), messages }).await
+        let mut state = self.change(chat, acquire("a")).await;
+        for text in rest {
+            state = self.say(&state, text).await;
+        }
+        state
+    }
+
+    /// The worker of a chat says this, and its turn goes on.
+    async fn say(&self, state: &ChatState, text: &str) -> Arc<ChatState> {
+        let (answer, completion, calls) = (Content::text(text), Completion::default(), vec![]);
+        self.change(state.id, Command::CommitStep { fence: fence(state), answer, completion, calls }).await
     }
 }
 

@@ -71,18 +71,17 @@ pub async fn a_cached_snapshot_brings_what_came_after_it(subject: &Subject) {
     let same = snapshot(subject, chat, Some(cached)).await;
     assert_eq!(same.tail, Tail::After(vec![]), "nothing changed, and nothing is sent again");
 
-    let messages = vec![(mainstem_machine::Role::Assistant, Content::text("new"))];
-    let second = subject.change(chat, Command::CommitStep { fence: fence(&first), messages }).await;
+    let second = subject.say(&first, "new").await;
     let after = snapshot(subject, chat, Some(cached)).await;
     assert_eq!(after.state, second);
     let Tail::After(after) = after.tail else { panic!("S1: the rest of the same history: {:?}", after.tail) };
     assert_eq!(texts_of(&after), ["new"]);
 
     // If the missing messages do not fit, the newest tail is returned instead.
-    let messages: Vec<_> = (0..limits::TAIL_MESSAGES_MAX + 3)
-        .map(|n| (mainstem_machine::Role::Tool, Content::text(&format!("many {n}"))))
-        .collect();
-    let third = subject.change(chat, Command::CommitStep { fence: fence(&second), messages }).await;
+    let mut third = second;
+    for n in 0..limits::TAIL_MESSAGES_MAX + 3 {
+        third = subject.say(&third, &format!("many {n}")).await;
+    }
     let (messages, from_start) = newest(snapshot(subject, chat, Some(cached)).await);
     assert_eq!((messages.len(), from_start), (limits::TAIL_MESSAGES_MAX, false), "B1: no more than a tail");
 

@@ -147,6 +147,7 @@ async fn node(world: &World) -> Node<StillEnv> {
         poll_interval: Duration::from_secs(5),
         drain_timeout: Duration::from_secs(5),
         episode_bytes_max: 1 << 20,
+        tool_steps_max: 32,
         relay: None,
         recording: None,
     };

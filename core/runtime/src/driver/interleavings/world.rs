@@ -49,6 +49,7 @@ impl World {
             relays: false,
             lease_ttl: Duration::from_secs(15),
             episode_bytes_max: 1 << 20,
+            tool_steps_max: 4,
         };
         let replica_config = ReplicaConfig {
             replica: replica.clone(),

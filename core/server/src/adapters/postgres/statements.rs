@@ -150,18 +150,18 @@ fn column<'a, T>(messages: &'a [Message], of: impl Fn(&'a Message) -> T) -> Vec<
 macro_rules! write_all {
     ($chat:expr) => {
         concat!(
-            "WITH answered AS (UPDATE receipts SET answer = $30 WHERE caller = $28 AND key = $29), \
-             cut AS (DELETE FROM messages WHERE chat_id = $1::uuid AND id >= $31), \
-             cut_turns AS (DELETE FROM turns WHERE chat_id = $1::uuid AND message >= $31), \
+            "WITH answered AS (UPDATE receipts SET answer = $31 WHERE caller = $29 AND key = $30), \
+             cut AS (DELETE FROM messages WHERE chat_id = $1::uuid AND id >= $32), \
+             cut_turns AS (DELETE FROM turns WHERE chat_id = $1::uuid AND message >= $32), \
              inserted AS (INSERT INTO messages (chat_id, id, revision, role, content, interrupted, \
              history_version, attempt, queued_as, created_at, finish_reason, input_tokens, output_tokens, turn, \
-             client_id) SELECT $1::uuid, * FROM unnest($32::bigint[], $33::bigint[], $34::text[], $35::text[], \
-             $36::boolean[], $37::bigint[], $38::bigint[], $39::bigint[], $40::bigint[], \
-             $41::text[], $42::bigint[], $43::bigint[], $44::bigint[], $45::text[])), \
+             client_id) SELECT $1::uuid, * FROM unnest($33::bigint[], $34::bigint[], $35::text[], $36::text[], \
+             $37::boolean[], $38::bigint[], $39::bigint[], $40::bigint[], $41::bigint[], \
+             $42::text[], $43::bigint[], $44::bigint[], $45::bigint[], $46::text[])), \
              ended AS (INSERT INTO turns (chat_id, id, message, turn) \
-             SELECT $1::uuid, $46::bigint, $47::bigint, $48::text WHERE $46::bigint IS NOT NULL), \
+             SELECT $1::uuid, $47::bigint, $48::bigint, $49::text WHERE $47::bigint IS NOT NULL), \
              named AS (INSERT INTO sends (chat_id, client_id, answer) \
-             SELECT $1::uuid, $49::text, $50::text WHERE $49::text IS NOT NULL) ",
+             SELECT $1::uuid, $50::text, $51::text WHERE $50::text IS NOT NULL) ",
             $chat
         )
     };

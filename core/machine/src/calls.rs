@@ -1,0 +1,160 @@
+//! Calls that a model made and that have no result in the history yet. They are committed before any of them is carried out,
+//! and each gets exactly one result before anything of another turn (S11).
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::Content;
+use crate::content::{on_one_line, written};
+
+/// What is said in place of a result that nobody waits for any more.
+const CANCELLED: &str = r#""The call was cancelled.""#;
+
+/// What came of a call.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct CallResult {
+    /// The JSON text of a string, or of an array of parts, on one line.
+    pub content: Arc<str>,
+    /// It went wrong, and the model is told so.
+    pub is_error: bool,
+}
+
+impl CallResult {
+    /// What went wrong.
+    pub fn error(why: &str) -> Self {
+        Self { content: written(why).into(), is_error: true }
+    }
+
+    fn cancelled() -> Self {
+        Self { content: CANCELLED.into(), is_error: true }
+    }
+}
+
+/// A call without a result in the history.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct OpenCall {
+    /// The model's name for it.
+    pub id: Arc<str>,
+    /// The tool's name.
+    pub name: Arc<str>,
+    /// JSON text on one line.
+    pub input: Arc<str>,
+    /// What came of it, if it is known. It joins the history with those of all the others.
+    pub result: Option<CallResult>,
+}
+
+impl Content {
+    /// The calls of a whole answer that it does not answer itself, in order; each of one id once.
+    pub fn open_calls(&self) -> Vec<OpenCall> {
+        #[derive(Deserialize)]
+        struct Part<'a> {
+            r#type: String,
+            id: Option<String>,
+            name: Option<String>,
+            #[serde(borrow)]
+            input: Option<&'a RawValue>,
+            tool_call_id: Option<String>,
+        }
+        let parts: Vec<Part<'_>> = serde_json::from_str(self.as_json()).unwrap_or_default();
+        let mut calls: Vec<OpenCall> = Vec::new();
+        for part in &parts {
+            if let ("tool_call", Some(id), Some(name), Some(input)) =
+                (&*part.r#type, &part.id, &part.name, part.input)
+                && !calls.iter().any(|call| *call.id == **id)
+            {
+                let input = on_one_line(input.get()).into();
+                let (id, name) = (id.as_str().into(), name.as_str().into());
+                calls.push(OpenCall { id, name, input, result: None });
+            }
+        }
+        let answers = |call: &OpenCall| {
+            let names = |part: &Part<'_>| part.tool_call_id.as_deref() == Some(&*call.id);
+            parts.iter().any(|part| part.r#type == "tool_result" && names(part))
+        };
+        calls.retain(|call| !answers(call));
+        calls
+    }
+
+    /// The results that a message of a tool has, by their calls, in order.
+    pub fn results(&self) -> Vec<(Arc<str>, CallResult)> {
+        #[derive(Deserialize)]
+        struct Part<'a> {
+            tool_call_id: String,
+            #[serde(borrow)]
+            content: &'a RawValue,
+            is_error: bool,
+        }
+        let parts: Vec<Part<'_>> = serde_json::from_str(self.as_json()).unwrap_or_default();
+        let result = |part: Part<'_>| {
+            let content = part.content.get().into();
+            (part.tool_call_id.as_str().into(), CallResult { content, is_error: part.is_error })
+        };
+        parts.into_iter().map(result).collect()
+    }
+
+    /// One `tool_result` for each call, in order; what has none is cancelled.
+    pub(crate) fn of_results(calls: &[OpenCall]) -> Self {
+        let mut json = String::from("[");
+        for call in calls {
+            let cancelled = CallResult::cancelled();
+            let CallResult { content, is_error } = call.result.as_ref().unwrap_or(&cancelled);
+            if json.len() > 1 {
+                json.push(',');
+            }
+            json.push_str(r#"{"type":"tool_result","tool_call_id":"#);
+            json.push_str(&written(&call.id));
+            json.push_str(r#","content":"#);
+            json.push_str(content);
+            json.push_str(if *is_error { r#","is_error":true}"# } else { r#","is_error":false}"# });
+        }
+        json.push(']');
+        Self::from_stored(json)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(id: &str) -> OpenCall {
+        OpenCall { id: id.into(), name: "find".into(), input: "{}".into(), result: None }
+    }
+
+    #[test]
+    fn whole_calls_without_a_result_are_open() {
+        let parts = [
+            r#"{"type":"text","text":"see"}"#,
+            r#"{"type":"tool_call","id":"a","name":"find","input":{"n": [1.0]}}"#,
+            r#"{"type":"tool_call","id":"b","name":"find","input":"no JSON"}"#,
+            r#"{"type":"tool_call","id":"cut","name":"find","input_text":"{"}"#,
+            r#"{"type":"tool_call","id":"a","name":"other","input":{}}"#,
+            r#"{"type":"tool_call","id":"done","name":"find","input":{}}"#,
+            r#"{"type":"tool_result","tool_call_id":"done","content":"x"}"#,
+        ];
+        let calls = Content::from_stored(alloc::format!("[{}]", parts.join(","))).open_calls();
+        let told: Vec<_> = calls.iter().map(|call| (&*call.id, &*call.name, &*call.input)).collect();
+        assert_eq!(told, [("a", "find", r#"{"n": [1.0]}"#), ("b", "find", r#""no JSON""#)], "S11");
+        assert_eq!(Content::text("[]").open_calls(), []);
+    }
+
+    #[test]
+    fn each_call_has_one_result_and_what_has_none_was_cancelled() {
+        let done = CallResult { content: r#"[{"type":"text","text":"x"}]"#.into(), is_error: false };
+        let calls = [OpenCall { result: Some(done), ..call("a\"") }, call("b")];
+        assert_eq!(
+            Content::of_results(&calls).as_json(),
+            concat!(
+                r#"[{"type":"tool_result","tool_call_id":"a\"","content":[{"type":"text","text":"x"}],"is_error":false},"#,
+                r#"{"type":"tool_result","tool_call_id":"b","content":"The call was cancelled.","is_error":true}]"#
+            ),
+            "S11"
+        );
+        let told = Content::of_results(&calls).results();
+        assert_eq!(told[0], ("a\"".into(), calls[0].result.clone().expect("it has one")));
+        assert_eq!((&*told[1].0, told[1].1.is_error), ("b", true));
+    }
+}
