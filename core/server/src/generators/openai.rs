@@ -7,6 +7,7 @@ mod answer;
 mod blocks;
 mod piece;
 mod request;
+mod said;
 mod wire;
 
 use std::sync::Arc;

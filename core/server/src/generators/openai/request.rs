@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::said::Said;
 use crate::content::{Part, parts};
 use crate::generators::calls::UNKNOWN_RESULT;
 
@@ -93,39 +94,6 @@ fn messages(conversation: &Conversation, sends_reasoning: bool) -> (Vec<Value>, 
     (writer.messages, writer.has_reasoning)
 }
 
-/// A part of what a user says.
-enum Said {
-    Text(String),
-    Whole(Value),
-}
-
-impl Said {
-    fn of(part: Part) -> Option<Self> {
-        Some(match part {
-            Part::Text(text) => Self::Text(text),
-            Part::Data { name, json } => match name {
-                Some(name) => Self::Text(format!("\n{name}: {json}\n")),
-                None => Self::Text(format!("\n{json}\n")),
-            },
-            Part::File(file) => {
-                let url = file.url.clone().filter(|_| file.is_image());
-                match (url.or_else(|| file.data_url()), file.is_image()) {
-                    (Some(url), true) => {
-                        Self::Whole(json!({ "type": "image_url", "image_url": { "url": url } }))
-                    }
-                    (Some(data), false) => {
-                        let name = file.name.as_deref().unwrap_or("file");
-                        let content = json!({ "filename": name, "file_data": data });
-                        Self::Whole(json!({ "type": "file", "file": content }))
-                    }
-                    (None, _) => Self::Text(format!("\n{}\n", file.note())),
-                }
-            }
-            Part::Reasoning(_) | Part::Call { .. } | Part::Result { .. } => return None,
-        })
-    }
-}
-
 #[derive(Default)]
 struct Writer {
     messages: Vec<Value>,
@@ -153,8 +121,7 @@ struct Call {
 
 impl Writer {
     fn say(&mut self, role: Role, said: Vec<Said>) {
-        let is_blank = |said: &Said| matches!(said, Said::Text(text) if text.trim().is_empty());
-        if said.iter().all(is_blank) {
+        if said.iter().all(Said::is_blank) {
             return;
         }
         self.flush_answer();
@@ -211,24 +178,7 @@ impl Writer {
 
     fn flush_said(&mut self) {
         let Some((role, said)) = self.said.take() else { return };
-        let mut content: Vec<Value> = vec![];
-        let mut text = String::new();
-        for part in said {
-            match part {
-                Said::Text(more) => text += &more,
-                Said::Whole(part) => {
-                    push_text(&mut content, std::mem::take(&mut text));
-                    content.push(part);
-                }
-            }
-        }
-        let content = if content.is_empty() {
-            json!(text)
-        } else {
-            push_text(&mut content, text);
-            json!(content)
-        };
-        self.messages.push(json!({ "role": role, "content": content }));
+        self.messages.push(json!({ "role": role, "content": Said::content(said) }));
     }
 
     fn flush_answer(&mut self) {
@@ -256,11 +206,5 @@ impl Writer {
             let content = call.result.unwrap_or_else(|| UNKNOWN_RESULT.into());
             json!({ "role": Role::Tool, "tool_call_id": call.id, "content": content })
         }));
-    }
-}
-
-fn push_text(content: &mut Vec<Value>, text: String) {
-    if !text.trim().is_empty() {
-        content.push(json!({ "type": "text", "text": text.trim_matches('\n') }));
     }
 }
