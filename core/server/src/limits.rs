@@ -244,6 +244,8 @@ pub mod model {
     pub const TOKENS_MAX: u64 = (1 << 53) - 1;
     /// Attempts that may end in silence: each takes minutes.
     pub const SILENT_ATTEMPTS_MAX: u64 = 2;
+    /// Models of which is remembered what they take: a chat may name any.
+    pub const HABITS_MAX: usize = 64;
     /// Of the address that a redirect names.
     pub const ORIGIN_BYTES_MAX: usize = 80;
     /// Calls of one answer.

@@ -5,13 +5,13 @@
 
 mod answer;
 mod blocks;
+mod habits;
 mod piece;
 mod request;
 mod said;
 mod wire;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::time::Duration;
 
 use mainstem_runtime::ports::{Conversation, Generated, Generation, Generator};
@@ -19,7 +19,8 @@ use reqwest::{Response, Url};
 use tokio::time::{Instant, timeout_at};
 
 use answer::Answer;
-use request::Extras;
+use habits::Habits;
+use request::request;
 use wire::Said;
 
 use super::calls::call_ids;
@@ -81,32 +82,7 @@ struct Shared {
     idle_timeout: Duration,
     event_bytes_max: usize,
     wordless_bytes_max: usize,
-    /// Whether the endpoint can be asked to tell what a run cost.
-    usage: Habit,
-    /// Whether it takes the model's reasoning back.
-    reasoning: Habit,
-}
-
-/// Whether an endpoint takes what not all take, as far as it is known.
-#[derive(Debug, Default)]
-struct Habit(AtomicU8);
-
-impl Habit {
-    const TAKEN: u8 = 1;
-    const REFUSED: u8 = 2;
-
-    fn is_asked(&self) -> bool {
-        self.0.load(Relaxed) != Self::REFUSED
-    }
-
-    /// Whether a refusal may be because it was asked.
-    fn may_be_refused(&self) -> bool {
-        self.0.load(Relaxed) != Self::TAKEN
-    }
-
-    fn learn(&self, taken: bool) {
-        self.0.store(if taken { Self::TAKEN } else { Self::REFUSED }, Relaxed);
-    }
+    habits: Habits,
 }
 
 impl OpenAi {
@@ -120,8 +96,7 @@ impl OpenAi {
             idle_timeout: config.idle_timeout,
             event_bytes_max: config.event_bytes_max,
             wordless_bytes_max: config.wordless_bytes_max,
-            usage: Habit::default(),
-            reasoning: Habit::default(),
+            habits: Habits::default(),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -190,44 +165,29 @@ impl Shared {
     }
 
     /// Sends the request and reads the head of the answer. Some endpoints refuse to be asked what a run costs, or
-    /// to be told what the model thought, in whatever words: then it is asked again without, and so is every later
-    /// run of this process.
+    /// to be told what the model thought, or not to be told, in whatever words: then it is asked again in other ways,
+    /// and so is the same model later.
     async fn ask(&self, conversation: &Conversation) -> Result<Response, Fault> {
-        let first = Extras { usage: self.usage.is_asked(), reasoning: self.reasoning.is_asked() };
-        let (mut body, has_reasoning) = self.body(conversation, first);
-        let first = Extras { reasoning: has_reasoning, ..first };
-        let without_reasoning = has_reasoning && self.reasoning.may_be_refused();
-        let without_usage = first.usage && self.usage.may_be_refused();
-        let others = [
-            (without_reasoning, Extras { reasoning: false, ..first }),
-            (without_usage, Extras { usage: false, ..first }),
-            (without_reasoning && without_usage, Extras { usage: false, reasoning: false }),
-        ];
-        let mut others = others.into_iter().filter_map(|(is_worth_it, extras)| is_worth_it.then_some(extras));
-        let mut asked = first;
+        let model = conversation.model.as_deref().unwrap_or(&self.model);
+        let habit = self.habits.of(model);
+        let mut asked = habit.first();
+        let mut first = request(model, conversation, asked);
+        let mut others = habit.others(&first).into_iter();
+        let mut json = std::mem::take(&mut first.json);
         loop {
-            match self.endpoint.post(body, wire::is_error).await {
+            match self.endpoint.post(json, wire::is_error).await {
                 Err(Fault::Told(report)) if report.is_vague() => {
                     let Some(next) = others.next() else { return Err(Fault::Told(report)) };
                     asked = next;
-                    body = self.body(conversation, asked).0;
+                    json = request(model, conversation, asked).json;
                 }
                 Err(fault) => return Err(fault),
                 Ok(response) => {
-                    if first.usage {
-                        self.usage.learn(asked.usage);
-                    }
-                    if first.reasoning {
-                        self.reasoning.learn(asked.reasoning);
-                    }
+                    self.habits.learn(model, asked, &first);
                     return Ok(response);
                 }
             }
         }
-    }
-
-    fn body(&self, conversation: &Conversation, extras: Extras) -> (Vec<u8>, bool) {
-        request::request(conversation.model.as_deref().unwrap_or(&self.model), conversation, extras)
     }
 }
 

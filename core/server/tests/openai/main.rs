@@ -5,6 +5,7 @@ mod endings;
 mod faults;
 mod provider;
 mod requests;
+mod thoughts;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

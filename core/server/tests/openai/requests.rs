@@ -7,10 +7,10 @@ use mainstem_machine::{Block, Content, Message, Role};
 use mainstem_runtime::ports::{Conversation, Generated, Generator, Tool};
 use serde_json::{Value, json};
 
-use crate::provider::{Act, DONE, Provider, Seen, chunk, delta, end, finish, head, plain};
+use crate::provider::{Act, DONE, Provider, Seen, chunk, delta, end, finish, head};
 use crate::{conversation, generator};
 
-fn history(said: &[(Role, Value)]) -> Conversation {
+pub(crate) fn history(said: &[(Role, Value)]) -> Conversation {
     let template = conversation().messages[0].clone();
     let message = |(role, content): &(Role, Value)| {
         let content = Content::from_stored(content.to_string());
@@ -19,23 +19,23 @@ fn history(said: &[(Role, Value)]) -> Conversation {
     Conversation { messages: said.iter().map(message).collect(), ..conversation() }
 }
 
-fn fine() -> Vec<Act> {
+pub(crate) fn fine() -> Vec<Act> {
     vec![head(), chunk([&*delta("x"), &finish("stop"), DONE].concat()), end()]
 }
 
 /// The body that the endpoint receives.
-async fn asked(conversation: Conversation) -> Value {
+pub(crate) async fn asked(conversation: Conversation) -> Value {
     let mut provider = Provider::start(vec![fine()]).await;
     generator(&provider).start(conversation).collect::<Vec<_>>().await;
     let Seen::Request { body, .. } = provider.seen().await else { panic!("a request comes first") };
     body
 }
 
-fn text(text: &str) -> Value {
+pub(crate) fn text(text: &str) -> Value {
     json!({ "type": "text", "text": text })
 }
 
-fn call(id: &str, input: Value) -> Value {
+pub(crate) fn call(id: &str, input: Value) -> Value {
     json!({ "type": "tool_call", "id": id, "name": "find", "input": input })
 }
 
@@ -43,7 +43,7 @@ fn sent_call(id: &str, arguments: &str) -> Value {
     json!({ "id": id, "type": "function", "function": { "name": "find", "arguments": arguments } })
 }
 
-fn result(id: &str, content: Value, is_error: bool) -> Value {
+pub(crate) fn result(id: &str, content: Value, is_error: bool) -> Value {
     json!({ "type": "tool_result", "tool_call_id": id, "content": content, "is_error": is_error })
 }
 
@@ -125,7 +125,10 @@ async fn steps_are_kept_apart_and_what_was_cut_short_is_sent_to_no_model() {
     .await;
     let wanted = json!([
         { "role": "user", "content": "go\n\non" },
-        { "role": "assistant", "content": null, "tool_calls": [sent_call("a", "{}")] },
+        {
+            "role": "assistant", "content": null, "reasoning_content": "old",
+            "tool_calls": [sent_call("a", "{}")],
+        },
         sent_result("a", ""),
         { "role": "assistant", "content": null, "tool_calls": [sent_call("b", "{}")] },
         sent_result("b", "2"),
@@ -172,30 +175,6 @@ async fn files_and_data_go_as_far_as_they_can() {
         { "role": "user", "content": "\n[file: text/csv, https://example.org/a.csv]\n\nplace: {\"x\":1.5}\n" },
     ]);
     assert_eq!(body["messages"], wanted);
-}
-
-#[tokio::test]
-async fn an_endpoint_that_takes_no_reasoning_is_told_none_from_then_on() {
-    let refused =
-        plain("400 Bad Request", "application/json", r#"{"detail":"reasoning_content: what is that?"}"#);
-    let mut provider = Provider::start(vec![refused, fine()]).await;
-    let generator = generator(&provider);
-    let asking = history(&[
-        (Role::User, json!([text("go")])),
-        (Role::Assistant, json!([{ "type": "reasoning", "text": "hm" }, call("a", json!({}))])),
-        (Role::Tool, json!([result("a", json!("1"), false)])),
-    ]);
-    for _ in 0..2 {
-        let events: Vec<_> = generator.start(asking.clone()).collect().await;
-        assert!(matches!(events.last(), Some(Generated::Done(_))), "{events:?}");
-    }
-    let mut told = vec![];
-    for _ in 0..3 {
-        let Seen::Request { body, .. } = provider.seen().await else { panic!("a request") };
-        assert_eq!(body["stream_options"]["include_usage"], true, "it was not that");
-        told.push(body["messages"][1].get("reasoning_content").is_some());
-    }
-    assert_eq!(told, [true, false, false]);
 }
 
 #[tokio::test]

@@ -18,8 +18,32 @@ use crate::generators::calls::UNKNOWN_RESULT;
 pub(super) struct Extras {
     /// To tell what the run cost.
     pub(super) usage: bool,
-    /// To take what the model thought before its calls.
-    pub(super) reasoning: bool,
+    /// To take what the model thought.
+    pub(super) thoughts: Thoughts,
+}
+
+/// Which of its thoughts a model is told again. Where no tools are, none: there they have no use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Thoughts {
+    /// Those of each turn in which it called tools: who thinks between calls wants to go on from there, and some
+    /// want them in all later requests (<https://api-docs.deepseek.com/guides/thinking_mode>).
+    OfCalls,
+    /// Some with each answer. They were thought by other models, or not at all, and an endpoint may want them still.
+    OfAll,
+    None,
+}
+
+/// What stands for the thoughts of an answer that has none: endpoints that want some take an empty text for none.
+const NO_THOUGHT: &str = " ";
+
+/// A request's body, and what is in it.
+#[derive(Debug)]
+pub(super) struct Body {
+    pub(super) json: Vec<u8>,
+    /// There are thoughts of the model in it.
+    pub(super) has_thoughts: bool,
+    /// There are tools, and answers without a thought.
+    pub(super) lacks_thoughts: bool,
 }
 
 #[derive(Serialize)]
@@ -61,43 +85,64 @@ impl<'a> ToolForm<'a> {
     }
 }
 
-/// The body that asks `model` to go on with a conversation, and whether there is any reasoning in it.
-pub(super) fn request(model: &str, conversation: &Conversation, extras: Extras) -> (Vec<u8>, bool) {
-    let (messages, has_reasoning) = messages(conversation, extras.reasoning);
+/// The body that asks `model` to go on with a conversation.
+pub(super) fn request(model: &str, conversation: &Conversation, extras: Extras) -> Body {
+    let writer = write(conversation, extras.thoughts);
+    let Writer { messages, has_thoughts, lacks_thoughts, .. } = writer;
     let stream_options = extras.usage.then_some(StreamOptions { include_usage: true });
     let tools = conversation.tools.iter().map(ToolForm::of).collect();
     let request = Request { model, stream: true, stream_options, tools, messages };
-    (serde_json::to_vec(&request).expect("strings are written as JSON"), has_reasoning)
+    let json = serde_json::to_vec(&request).expect("strings are written as JSON");
+    Body { json, has_thoughts, lacks_thoughts }
 }
 
-fn messages(conversation: &Conversation, sends_reasoning: bool) -> (Vec<Value>, bool) {
-    let history = &conversation.messages;
-    let last_turn = history.iter().rposition(|message| message.role == Role::User).unwrap_or(0);
-    let mut writer = Writer::default();
+fn write(conversation: &Conversation, thoughts: Thoughts) -> Writer {
+    let history: Vec<(Role, Vec<Part>)> =
+        conversation.messages.iter().map(|message| (message.role, parts(&message.content))).collect();
+    let has_tools = !conversation.tools.is_empty() || history.iter().any(|(_, parts)| calls(parts));
+    let mut writer =
+        Writer { has_tools, fills: has_tools && thoughts == Thoughts::OfAll, ..Writer::default() };
     if let Some(instructions) = &conversation.instructions {
         writer.say(Role::System, vec![Said::Text(instructions.to_string())]);
     }
-    for (at, message) in history.iter().enumerate() {
-        let parts = parts(&message.content);
-        match message.role {
-            Role::System | Role::User => {
-                writer.say(message.role, parts.into_iter().filter_map(Said::of).collect())
-            }
+    let calling = turns_that_call(&history);
+    for (at, (role, parts)) in history.into_iter().enumerate() {
+        match role {
+            Role::System | Role::User => writer.say(role, parts.into_iter().filter_map(Said::of).collect()),
             Role::Assistant | Role::Tool => {
                 writer.is_new_message = true;
-                let keeps_reasoning = sends_reasoning && at > last_turn;
-                parts.into_iter().for_each(|part| writer.answer(part, keeps_reasoning));
+                let keeps_thoughts = match thoughts {
+                    Thoughts::OfCalls => calling[at],
+                    Thoughts::OfAll => has_tools,
+                    Thoughts::None => false,
+                };
+                parts.into_iter().for_each(|part| writer.answer(part, keeps_thoughts));
             }
         }
     }
     writer.flush();
-    (writer.messages, writer.has_reasoning)
+    writer
+}
+
+/// Whether any of these is a call that is sent.
+fn calls(parts: &[Part]) -> bool {
+    parts.iter().any(|part| matches!(part, Part::Call { input: Some(_), .. }))
+}
+
+/// Of each message, whether it is of a turn with a call: turns begin with a user's message.
+fn turns_that_call(history: &[(Role, Vec<Part>)]) -> Vec<bool> {
+    let turns = history.chunk_by(|_, (role, _)| *role != Role::User);
+    turns.flat_map(|turn| vec![turn.iter().any(|(_, parts)| calls(parts)); turn.len()]).collect()
 }
 
 #[derive(Default)]
 struct Writer {
     messages: Vec<Value>,
-    has_reasoning: bool,
+    has_tools: bool,
+    /// Whether an answer without a thought gets one.
+    fills: bool,
+    has_thoughts: bool,
+    lacks_thoughts: bool,
     /// What is said by one role without a break, unless it is an answer.
     said: Option<(Role, Vec<Said>)>,
     answer: Answer,
@@ -137,7 +182,7 @@ impl Writer {
         }
     }
 
-    fn answer(&mut self, part: Part, keeps_reasoning: bool) {
+    fn answer(&mut self, part: Part, keeps_thoughts: bool) {
         let has_calls = !self.answer.calls.is_empty();
         let is_answered = self.answer.calls.iter().any(|call| call.result.is_some());
         match part {
@@ -159,7 +204,7 @@ impl Writer {
                 self.is_new_message &= text.trim().is_empty();
                 self.answer.text += &text;
             }
-            Part::Reasoning(text) if keeps_reasoning => self.answer.reasoning += &text,
+            Part::Reasoning(text) if keeps_thoughts => self.answer.reasoning += &text,
             Part::Call { id, name, input: Some(input) } => {
                 self.is_new_message = false;
                 self.answer.calls.push(Call { id, name, input, result: None });
@@ -195,10 +240,14 @@ impl Writer {
                 json!({ "id": call.id, "type": "function", "function": function })
             };
             message["tool_calls"] = calls.iter().map(form).collect();
-            // Models that think between calls want to go on from there.
-            if !reasoning.is_empty() {
-                message["reasoning_content"] = reasoning.into();
-                self.has_reasoning = true;
+        }
+        if !reasoning.is_empty() {
+            message["reasoning_content"] = reasoning.into();
+            self.has_thoughts = true;
+        } else if self.has_tools {
+            self.lacks_thoughts = true;
+            if self.fills {
+                message["reasoning_content"] = NO_THOUGHT.into();
             }
         }
         self.messages.push(message);
