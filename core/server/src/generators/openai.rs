@@ -5,6 +5,7 @@
 
 mod answer;
 mod blocks;
+mod call;
 mod habits;
 mod piece;
 mod request;

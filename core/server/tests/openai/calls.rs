@@ -215,3 +215,70 @@ async fn what_waits_and_what_is_called_have_a_maximum() {
     let ended = [begin(0, "a", "f"), more(0, "{}"), begin(1, "b", "g"), more(0, "{}"), over("tool_calls")];
     assert_eq!(failure(&ended).await, ("provider_protocol".into(), true));
 }
+
+/// A piece of a call, whatever it says.
+fn piece(index: Option<u32>, id: &str, name: &str, arguments: &str) -> String {
+    calls(json!([{ "index": index, "id": id, "function": { "name": name, "arguments": arguments } }]))
+}
+
+#[tokio::test]
+async fn a_call_that_is_told_under_two_indexes_is_one() {
+    for pieces in [
+        vec![piece(Some(0), "a", "f", ""), piece(Some(1), "a", "f", "{\"n\":1}")],
+        vec![piece(Some(0), "a", "f", ""), piece(Some(1), "a", "f", ""), more(1, "{\"n\""), more(1, ":1}")],
+        vec![piece(Some(0), "a", "f", "{\"n\""), piece(Some(1), "a", "", ":1}")],
+        // As often as it likes, and from its beginning each time.
+        vec![begin(0, "a", "f"), more(0, "{\"n\":1}"), begin(1, "a", "f"), more(1, "{\"n\":"), more(1, "1}")],
+        vec![
+            piece(Some(0), "a", "f", "{\"n\":1}"),
+            piece(Some(1), "a", "f", "{\"n\":1}"),
+            begin(2, "a", "f"),
+        ],
+    ] {
+        let body = [pieces.concat(), over("tool_calls")];
+        assert_eq!(answer(&body).await, (vec![call("a", "f", "{\"n\":1}")], CALLS), "{body:?}");
+    }
+    // Some give one id to all calls.
+    let two = [
+        piece(Some(0), "a", "f", "{\"n\":1}"),
+        delta("and"),
+        begin(1, "a", "f"),
+        more(1, "{\"n\":2}"),
+        over("tool_calls"),
+    ];
+    let blocks = vec![call("a", "f", "{\"n\":1}"), text("and"), call("call_1_1_1", "f", "{\"n\":2}")];
+    assert_eq!(answer(&two).await, (blocks, CALLS));
+}
+
+#[tokio::test]
+async fn the_rest_of_a_call_may_come_under_an_index_that_nothing_began() {
+    let one = [begin(2, "a", "f"), more(1, "{\"n\""), more(1, ":1}"), over("tool_calls")];
+    assert_eq!(answer(&one).await, (vec![call("a", "f", "{\"n\":1}")], CALLS));
+    // The head of the second call collides with the first, and its rest does not.
+    let two =
+        [begin(0, "a", "f"), more(0, "{}"), begin(0, "b", "g"), more(1, "{\"n\":1}"), over("tool_calls")];
+    assert_eq!(answer(&two).await.0, [call("a", "f", "{}"), call("b", "g", "{\"n\":1}")]);
+    let three =
+        [begin(0, "a", "f"), begin(1, "b", "g"), more(1, "{}"), more(7, "{\"n\":1}"), over("tool_calls")];
+    assert_eq!(answer(&three).await.0, [call("a", "f", "{\"n\":1}"), call("b", "g", "{}")], "what is open");
+    let nothing_open = [begin(0, "a", "f"), more(0, "{}"), more(7, "{\"n\":1}"), over("tool_calls")];
+    assert_eq!(failure(&nothing_open).await, ("provider_protocol".into(), true));
+}
+
+#[tokio::test]
+async fn an_id_may_be_another_in_every_piece_of_a_call() {
+    for (index, name) in [(Some(0), ""), (Some(0), "f"), (None, ""), (None, "f")] {
+        let pieces = [
+            piece(index, "a", "f", "{\"n\""),
+            piece(index, "b", name, ":{\"m\":"),
+            piece(index, "c", name, "{"),
+            piece(index, "d", name, "}}}"),
+            piece(index, "e", "f", "{}"),
+            over("tool_calls"),
+        ];
+        let blocks = vec![call("a", "f", "{\"n\":{\"m\":{}}}"), call("e", "f", "{}")];
+        assert_eq!(answer(&pieces).await, (blocks, CALLS), "{index:?} {name:?}");
+    }
+    let other = [piece(Some(0), "a", "f", "{\"n\""), piece(Some(0), "b", "g", "{}"), over("tool_calls")];
+    assert_eq!(answer(&other).await.0, [call("a", "f", "{\"n\""), call("b", "g", "{}")], "another name");
+}

@@ -100,7 +100,8 @@ mod tests {
     use mainstem_machine::Version;
 
     use super::*;
-    use crate::generators::openai::blocks::{Bit, CallBit};
+    use crate::generators::openai::blocks::Bit;
+    use crate::generators::openai::call::CallBit;
 
     fn said(text: &str, reason: Option<Reason>) -> Piece {
         let bits = Some(Bit::Text(text.into())).filter(|_| !text.is_empty());

@@ -6,7 +6,8 @@ use mainstem_machine::Usage;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::blocks::{Bit, CallBit};
+use super::blocks::Bit;
+use super::call::CallBit;
 use super::wire::Reason;
 use crate::generators::fault::Fault;
 use crate::generators::json::{members, string, try_each};

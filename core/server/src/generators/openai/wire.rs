@@ -175,7 +175,8 @@ impl Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::generators::openai::blocks::{Bit, CallBit};
+    use crate::generators::openai::blocks::Bit;
+    use crate::generators::openai::call::CallBit;
 
     fn read_data(data: &str) -> Result<Said, Fault> {
         read(&SseEvent { data: data.into(), ..SseEvent::default() })
