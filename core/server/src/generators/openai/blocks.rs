@@ -164,3 +164,156 @@ impl Blocks {
         Block::tool_call(&id, &call.name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mainstem_machine::Version;
+
+    use super::*;
+
+    const EPISODE: Episode = Episode { history_version: Version(3), attempt: 2 };
+
+    fn call(index: u64, id: &str, name: &str, arguments: &str) -> Bit {
+        let [id, name, arguments] = [id, name, arguments].map(str::to_owned);
+        Bit::Call(CallBit { index: Some(index), id, name, arguments })
+    }
+
+    fn text(text: &str) -> Bit {
+        Bit::Text(text.into())
+    }
+
+    fn begins(id: &str, name: &str, text: &str) -> Generated {
+        Generated::Part { begins: Some(Block::tool_call(id, name)), text: text.into() }
+    }
+
+    fn block(begins: Block, text: &str) -> Generated {
+        Generated::Part { begins: Some(begins), text: text.into() }
+    }
+
+    /// What each bit lets be told, and the end.
+    fn told(bits: impl IntoIterator<Item = Bit>) -> Vec<Vec<Generated>> {
+        let mut blocks = Blocks::new(EPISODE, HashSet::from(["taken".to_owned()]));
+        let mut all: Vec<Vec<Generated>> = vec![];
+        for bit in bits {
+            let mut parts = vec![];
+            blocks.take(vec![bit], &mut parts).unwrap();
+            all.push(parts);
+        }
+        let mut parts = vec![];
+        blocks.end(&mut parts).unwrap();
+        assert_eq!(blocks.held(), 0, "B2");
+        all.push(parts);
+        all
+    }
+
+    #[test]
+    fn what_can_be_told_is_told_at_once() {
+        let bits = [text("a"), text("b"), Bit::Reasoning("hm".into()), text("c"), text("")];
+        let wanted = [
+            vec![Generated::text("a")],
+            vec![Generated::text("b")],
+            vec![block(Block::Reasoning, "hm")],
+            vec![block(Block::Text, "c")],
+            vec![],
+            vec![],
+        ];
+        assert_eq!(told(bits), wanted);
+        let bits = [Bit::Reasoning("hm".into()), text("a")];
+        assert_eq!(told(bits), [vec![block(Block::Reasoning, "hm")], vec![block(Block::Text, "a")], vec![]]);
+    }
+
+    #[test]
+    fn what_is_behind_a_call_waits_until_it_is_whole() {
+        let bits =
+            [call(0, "a", "f", "{"), text("x"), call(1, "b", "g", "{}"), text("y"), call(0, "", "", "}")];
+        let rest = vec![
+            Generated::text("}"),
+            block(Block::Text, "x"),
+            begins("b", "g", "{}"),
+            block(Block::Text, "y"),
+        ];
+        assert_eq!(told(bits), [vec![begins("a", "f", "{")], vec![], vec![], vec![], rest, vec![]]);
+        // Or until the answer ends.
+        let bits = [call(0, "a", "f", "{"), text("x"), text("y")];
+        assert_eq!(told(bits), [vec![begins("a", "f", "{")], vec![], vec![], vec![block(Block::Text, "xy")]]);
+    }
+
+    #[test]
+    fn a_call_is_told_once_it_is_known_what_is_called() {
+        let bits = [call(0, "a", "", "{"), call(0, "", "f", ""), call(0, "", "", "}")];
+        assert_eq!(told(bits), [vec![], vec![begins("a", "f", "{")], vec![Generated::text("}")], vec![]]);
+        // An id may come until the first argument does.
+        let bits = [call(0, "", "f", ""), call(0, "a", "", ""), call(0, "b", "", "{}")];
+        assert_eq!(told(bits), [vec![], vec![begins("a", "f", "")], vec![Generated::text("{}")], vec![]]);
+        let bits = [call(0, "", "f", "{"), call(0, "a", "", "}")];
+        assert_eq!(told(bits), [vec![begins("call_3_2_0", "f", "{")], vec![Generated::text("}")], vec![]]);
+        assert_eq!(told([call(0, "", "f", "")]), [vec![], vec![begins("call_3_2_0", "f", "")]]);
+        let mut nameless = Blocks::new(EPISODE, HashSet::new());
+        nameless.take(vec![call(0, "a", "", "{}")], &mut vec![]).unwrap();
+        assert_eq!(nameless.end(&mut vec![]), Err(Fault::Garbage));
+    }
+
+    #[test]
+    fn no_two_calls_have_one_id() {
+        let bits = [
+            call(0, "taken", "f", "{}"),
+            call(1, "call_3_2_1", "f", "{}"),
+            call(2, "a", "f", "{}"),
+            call(3, "a", "g", "{}"),
+            call(4, "call_3_2_5", "g", "{}"),
+            call(5, "", "g", "{}"),
+        ];
+        let ids = [
+            "call_3_2_0",
+            "call_3_2_1",
+            "a",
+            "call_3_2_3",
+            "call_3_2_5",
+            &format!("call_3_2_{}", 5 + CALLS_MAX),
+        ];
+        let names = ["f", "f", "f", "g", "g", "g"];
+        let mut wanted: Vec<_> =
+            ids.iter().zip(names).map(|(id, name)| vec![begins(id, name, "{}")]).collect();
+        wanted.push(vec![]);
+        assert_eq!(told(bits), wanted);
+        let bits = [call(0, "call_3_2_1", "f", "{}"), call(1, "call_3_2_1", "g", "{}")];
+        let other = format!("call_3_2_{}", 1 + CALLS_MAX);
+        assert_eq!(
+            told(bits),
+            [vec![begins("call_3_2_1", "f", "{}")], vec![begins(&other, "g", "{}")], vec![]]
+        );
+    }
+
+    #[test]
+    fn a_call_that_is_told_once_more_is_not_passed_on() {
+        let bits = [
+            call(0, "a", "f", "{\"n\":1}"),
+            call(1, "a", "f", ""),
+            text("x"),
+            call(1, "", "", "{\"n\":"),
+            call(1, "", "", "1}"),
+            call(2, "a", "f", ""),
+        ];
+        let first = vec![begins("a", "f", "{\"n\":1}")];
+        assert_eq!(
+            told(bits),
+            [first, vec![], vec![], vec![], vec![block(Block::Text, "x")], vec![], vec![]]
+        );
+        let bits = [call(0, "a", "f", "{}"), call(1, "a", "f", "{"), call(1, "", "", "\"n\":1}")];
+        let other = vec![begins("call_3_2_1", "f", "{\"n\":1}")];
+        assert_eq!(told(bits), [vec![begins("a", "f", "{}")], vec![], other, vec![]]);
+    }
+
+    #[test]
+    fn what_waits_has_a_maximum() {
+        let mut blocks = Blocks::new(EPISODE, HashSet::new());
+        assert!(!blocks.has_calls());
+        blocks.take(vec![call(0, "a", "f", "{")], &mut vec![]).unwrap();
+        assert!(blocks.has_calls());
+        assert_eq!(blocks.held(), HELD_BLOCK_BYTES);
+        let most = HELD_BYTES_MAX - 2 * HELD_BLOCK_BYTES;
+        blocks.take(vec![text(&"x".repeat(most))], &mut vec![]).unwrap();
+        assert_eq!(blocks.held(), HELD_BYTES_MAX);
+        assert_eq!(blocks.take(vec![text("x")], &mut vec![]), Err(Fault::HeldTooMuch), "B1");
+    }
+}

@@ -190,3 +190,164 @@ impl Arguments {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bit(index: impl Into<Option<u64>>, id: &str, name: &str, arguments: &str) -> CallBit {
+        CallBit { index: index.into(), id: id.into(), name: name.into(), arguments: arguments.into() }
+    }
+
+    /// Where each piece goes.
+    fn places(bits: impl IntoIterator<Item = CallBit>) -> Vec<usize> {
+        let mut calls = Calls::default();
+        let mut next = 0;
+        let mut place = |bit: CallBit| {
+            let gain = calls.take(bit.clone()).unwrap_or_else(|fault| panic!("{bit:?}: {fault:?}"));
+            assert_eq!(gain.is_new, gain.at == next, "{bit:?}");
+            next = next.max(gain.at + 1);
+            gain.at
+        };
+        bits.into_iter().map(&mut place).collect()
+    }
+
+    #[test]
+    fn a_piece_goes_where_its_id_or_its_index_says() {
+        for (bits, wanted) in [
+            (
+                vec![bit(0, "a", "f", "{"), bit(1, "b", "f", "{"), bit(0, "", "", "}"), bit(1, "", "", "}")],
+                vec![0, 1, 0, 1],
+            ),
+            // The id counts more than what came last, with and without an index.
+            (vec![bit(None, "a", "f", ""), bit(None, "b", "f", ""), bit(None, "a", "", "{}")], vec![0, 1, 0]),
+            (vec![bit(0, "a", "f", ""), bit(None, "b", "f", ""), bit(0, "b", "", "{}")], vec![0, 1, 1]),
+            (vec![bit(0, "a", "f", ""), bit(0, "b", "f", ""), bit(0, "a", "", "{}")], vec![0, 1, 0]),
+            // Of one index, the last.
+            (vec![bit(0, "a", "f", ""), bit(0, "b", "f", ""), bit(0, "", "", "{}")], vec![0, 1, 1]),
+            // Names come late, or in every event.
+            (vec![bit(0, "a", "", ""), bit(0, "", "f", "{"), bit(0, "", "f", "}")], vec![0, 0, 0]),
+            (vec![bit(None, "", "f", "{"), bit(None, "", "f", "}")], vec![0, 0]),
+            // Whole ones have nothing but names.
+            (
+                vec![bit(None, "", "f", "{}"), bit(None, "", "f", "{}"), bit(None, "", "g", "{}")],
+                vec![0, 1, 2],
+            ),
+            (vec![bit(0, "", "f", "{}"), bit(0, "", "f", "{}"), bit(0, "", "f", "")], vec![0, 1, 1]),
+            (vec![bit(None, "", "f", ""), bit(None, "", "g", "{}")], vec![0, 1]),
+        ] {
+            let shown = format!("{bits:?}");
+            assert_eq!(places(bits), wanted, "{shown}");
+        }
+    }
+
+    #[test]
+    fn one_call_may_have_two_indexes_and_many_ids() {
+        for (bits, wanted) in [
+            (vec![bit(0, "a", "f", ""), bit(1, "a", "f", ""), bit(1, "", "", "{}")], vec![0, 0, 0]),
+            (vec![bit(0, "a", "", ""), bit(1, "a", "f", "{}")], vec![0, 0]),
+            (vec![bit(0, "a", "f", "{"), bit(1, "a", "", "}")], vec![0, 0]),
+            (vec![bit(0, "a", "f", ""), bit(1, "a", "g", "")], vec![0, 1]),
+            (vec![bit(0, "a", "f", "{}"), bit(1, "a", "f", "")], vec![0, 1]),
+            (vec![bit(0, "a", "f", "{"), bit(0, "b", "f", "}"), bit(0, "c", "f", "")], vec![0, 0, 1]),
+            (vec![bit(0, "a", "f", "{"), bit(0, "b", "g", "{}")], vec![0, 1]),
+            (vec![bit(0, "a", "f", "{"), bit(0, "b", "f", "")], vec![0, 1]),
+            (vec![bit(0, "a", "f", ""), bit(0, "b", "f", "{}")], vec![0, 1]),
+            (vec![bit(0, "a", "f", "7"), bit(0, "b", "f", "7")], vec![0, 1]),
+            (vec![bit(None, "a", "f", "{"), bit(None, "b", "", "}"), bit(None, "c", "", "")], vec![0, 0, 1]),
+            // The rest is of what is open.
+            (vec![bit(0, "a", "f", "{}"), bit(0, "b", "f", ""), bit(7, "", "", "{}")], vec![0, 1, 1]),
+            (vec![bit(0, "a", "f", ""), bit(1, "b", "f", "{}"), bit(7, "", "", "{}")], vec![0, 1, 0]),
+            (vec![bit(0, "a", "f", ""), bit(7, "", "g", "")], vec![0, 1]),
+            (vec![bit(0, "a", "f", ""), bit(7, "b", "", "")], vec![0, 1]),
+        ] {
+            let shown = format!("{bits:?}");
+            assert_eq!(places(bits), wanted, "{shown}");
+        }
+    }
+
+    #[test]
+    fn what_is_over_takes_nothing_but_blanks() {
+        let mut calls = Calls::default();
+        let gain = |at, is_new, arguments: &str| Ok(Gain { at, is_new, arguments: arguments.into() });
+        assert_eq!(calls.take(bit(0, "a", "f", "{} ")), gain(0, true, "{} "));
+        assert_eq!(calls.take(bit(0, "a", "", "\n")), gain(0, false, ""));
+        assert_eq!(calls.take(bit(0, "a", "", "}")), Err(Fault::Garbage));
+        assert_eq!(calls.take(bit(1, "b", "f", "")), gain(1, true, ""));
+        calls.end(1);
+        assert!(calls.at(1).is_over());
+        assert_eq!(calls.take(bit(1, "b", "", "{}")), Err(Fault::Garbage));
+    }
+
+    #[test]
+    fn a_repetition_has_the_same_arguments_or_none() {
+        for (arguments, repeats) in [
+            ("", true),
+            (" ", true),
+            (r#"{"n":1,"m":2}"#, true),
+            (r#"{ "m": 2, "n": 1 }"#, true),
+            (r#"{"n":1,"m":3}"#, false),
+            (r#"{"n":1"#, false),
+            ("7", false),
+        ] {
+            let mut calls = Calls::default();
+            calls.take(bit(0, "a", "f", r#"{"n":1,"m":2}"#)).unwrap();
+            calls.take(bit(1, "a", "f", arguments)).unwrap();
+            assert!(calls.may_repeat(1) && !calls.may_repeat(0) && !calls.repeats(0));
+            assert_eq!(calls.repeats(1), repeats, "{arguments:?}");
+        }
+        let mut calls = Calls::default();
+        for (index, id, name) in [(0, "a", "f"), (1, "a", "g"), (2, "b", "f"), (3, "", "f"), (4, "", "f")] {
+            calls.take(bit(index, id, name, "{}")).unwrap();
+        }
+        assert!((0..5).all(|at| !calls.may_repeat(at)), "these are others");
+    }
+
+    #[test]
+    fn calls_and_their_names_have_a_maximum() {
+        let long = "x".repeat(CALL_NAME_BYTES_MAX);
+        let mut calls = Calls::default();
+        assert!(calls.is_empty());
+        assert!(calls.take(bit(0, &long, &long, "")).is_ok());
+        assert!(!calls.is_empty());
+        let longer = long + "x";
+        for (id, name) in [("a", &*longer), (&*longer, "f")] {
+            assert_eq!(calls.take(bit(1, id, name, "")), Err(Fault::Garbage), "B1");
+        }
+        for at in 1..CALLS_MAX {
+            calls.take(bit(at as u64, &at.to_string(), "f", "")).unwrap();
+        }
+        assert_eq!(calls.take(bit(9999, "last", "f", "")), Err(Fault::HeldTooMuch), "B1");
+    }
+
+    #[test]
+    fn arguments_are_over_when_their_object_is_closed() {
+        for (text, is_over, are_cut) in [
+            ("", false, false),
+            (" ", false, false),
+            ("{", false, true),
+            ("{}", true, false),
+            (" {} \n", true, false),
+            ("{} x", false, false),
+            ("{}{", false, false),
+            (r#"{"a":{"b":1}"#, false, true),
+            (r#"{"a":{"b":1}}"#, true, false),
+            (r#"{"a":"}"#, false, true),
+            (r#"{"a":"}"}"#, true, false),
+            (r#"{"a":"\"}"#, false, true),
+            (r#"{"a":"\"}"}"#, true, false),
+            (r#"{"a":"\\"}"#, true, false),
+            ("[{}]", false, false),
+            ("7{}", false, false),
+            ("}", false, false),
+            (r#""{}"#, false, false),
+        ] {
+            let mut whole = Arguments::default();
+            whole.take(text);
+            assert_eq!((whole.is_over(), whole.are_cut()), (is_over, are_cut), "{text}");
+            let mut pieces = Arguments::default();
+            text.chars().for_each(|piece| pieces.take(&piece.to_string()));
+            assert_eq!((pieces.is_over(), pieces.are_cut()), (is_over, are_cut), "{text}, in pieces");
+        }
+    }
+}
