@@ -7,6 +7,7 @@ mod answer;
 mod blocks;
 mod call;
 mod habits;
+mod messages;
 mod piece;
 mod request;
 mod said;

@@ -5,7 +5,8 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::request::{Body, Extras, Thoughts};
+use super::messages::Thoughts;
+use super::request::{Body, Extras};
 use crate::limits::model::HABITS_MAX;
 
 /// What was taken last.
