@@ -252,6 +252,8 @@ pub mod model {
     pub const CALLS_MAX: usize = 256;
     /// Of a call's id, and of a tool's name.
     pub const CALL_NAME_BYTES_MAX: usize = 1024;
+    /// Of what a provider tells with a call and wants back. What is longer is not kept.
+    pub const CALL_EXTRA_BYTES_MAX: usize = 256 * 1024;
     /// Of one answer, what waits until a call before it is whole, and what a block counts besides its text: all that
     /// wait are looked at with each event.
     pub const HELD_BYTES_MAX: usize = 8 << 20;

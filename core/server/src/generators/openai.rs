@@ -6,6 +6,7 @@
 mod answer;
 mod blocks;
 mod call;
+mod extra;
 mod habits;
 mod messages;
 mod piece;
@@ -133,7 +134,8 @@ impl Phase for Run {
                 let response = asked.map_err(|_| patience.fault())??;
                 let sse = SseDecoder::lenient(shared.event_bytes_max, wire::is_whole);
                 let events = Events::new(response, sse, patience, wire::is_complete);
-                let answer = Answer::new(conversation.episode, call_ids(&conversation));
+                let model = shared.model(&conversation).into();
+                let answer = Answer::new(conversation.episode, model, call_ids(&conversation));
                 Ok((vec![], Some(Self::Answering(Answering { events, answer }.into()))))
             }
             Self::Answering(mut answering) => {
@@ -166,11 +168,16 @@ impl Shared {
         Patience::new(Instant::now(), self.first_byte_timeout, self.idle_timeout, self.wordless_bytes_max)
     }
 
+    /// The one that is asked.
+    fn model<'a>(&'a self, conversation: &'a Conversation) -> &'a str {
+        conversation.model.as_deref().unwrap_or(&self.model)
+    }
+
     /// Sends the request and reads the head of the answer. Some endpoints refuse to be asked what a run costs, or
     /// to be told what the model thought, or not to be told, in whatever words: then it is asked again in other ways,
     /// and so is the same model later.
     async fn ask(&self, conversation: &Conversation) -> Result<Response, Fault> {
-        let model = conversation.model.as_deref().unwrap_or(&self.model);
+        let model = self.model(conversation);
         let habit = self.habits.of(model);
         let mut asked = habit.first();
         let mut first = request(model, conversation, asked);

@@ -282,3 +282,14 @@ async fn an_id_may_be_another_in_every_piece_of_a_call() {
     let other = [piece(Some(0), "a", "f", "{\"n\""), piece(Some(0), "b", "g", "{}"), over("tool_calls")];
     assert_eq!(answer(&other).await.0, [call("a", "f", "{\"n\""), call("b", "g", "{}")], "another name");
 }
+
+#[tokio::test]
+async fn what_a_provider_wants_back_with_a_call_is_kept_behind_it() {
+    let extra = json!({ "google": { "thought_signature": "x" } });
+    let function = json!({ "name": "f", "arguments": "{}" });
+    let whole = calls(json!([{ "index": 0, "id": "a", "function": function, "extra_content": extra }]));
+    let data = r#"{"model":"small","tool_call_id":"a","extra_content":{"google":{"thought_signature":"x"}}}"#;
+    let kept = format!(r#"{{"type":"data","name":"tool_call_extra","data":{data}}}"#);
+    let blocks = vec![call("a", "f", "{}"), (Block::Whole, kept)];
+    assert_eq!(answer(&[whole, over("tool_calls")]).await, (blocks, CALLS));
+}

@@ -192,3 +192,21 @@ async fn a_call_gets_no_name_that_the_history_has() {
     let begins = Some(Block::tool_call("call_1_1_0", "find"));
     assert_eq!(events[0], Generated::Part { begins, text: "{}".into() });
 }
+
+#[tokio::test]
+async fn what_came_with_a_call_goes_back_with_it_to_the_model_that_gave_it() {
+    let extra = json!({ "google": { "thought_signature": "x" } });
+    let kept = json!({ "model": "small", "tool_call_id": "a", "extra_content": extra });
+    let data = json!({ "type": "data", "name": "tool_call_extra", "data": kept });
+    let asking = history(&[
+        (Role::User, json!([text("go")])),
+        (Role::Assistant, json!([call("a", json!({})), data, call("b", json!({}))])),
+        (Role::Tool, json!([result("a", json!("1"), false), result("b", json!("2"), false)])),
+    ]);
+    let mut signed = sent_call("a", "{}");
+    signed["extra_content"] = extra;
+    let body = asked(asking.clone()).await;
+    assert_eq!(body["messages"][1]["tool_calls"], json!([signed, sent_call("b", "{}")]));
+    let body = asked(Conversation { model: Some("other".into()), ..asking }).await;
+    assert_eq!(body["messages"][1]["tool_calls"], json!([sent_call("a", "{}"), sent_call("b", "{}")]));
+}

@@ -3,6 +3,7 @@
 //! nothing was said is none.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use mainstem_machine::{Completion, Episode, FinishReason, Usage};
 use mainstem_runtime::ports::Generated;
@@ -35,9 +36,9 @@ pub(super) struct Gain {
 }
 
 impl Answer {
-    /// No call of it gets a name that is `taken`.
-    pub(super) fn new(episode: Episode, taken: HashSet<String>) -> Self {
-        let blocks = Blocks::new(episode, taken);
+    /// Of this model. No call of it gets a name that is `taken`.
+    pub(super) fn new(episode: Episode, model: Arc<str>, taken: HashSet<String>) -> Self {
+        let blocks = Blocks::new(episode, model, taken);
         Self { blocks, spoke: false, reason: None, usage: None, went_on: false, fault: None }
     }
 
@@ -109,7 +110,7 @@ mod tests {
     }
 
     fn new() -> Answer {
-        Answer::new(Episode { history_version: Version(1), attempt: 1 }, HashSet::new())
+        Answer::new(Episode { history_version: Version(1), attempt: 1 }, "m".into(), HashSet::new())
     }
 
     fn end(pieces: impl IntoIterator<Item = Piece>, marked: bool) -> Result<Option<FinishReason>, Fault> {

@@ -3,11 +3,13 @@
 //! object, or the answer ends. What waits is bounded (B1).
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
 
 use mainstem_machine::{Block, Episode};
 use mainstem_runtime::ports::Generated;
 
 use super::call::{CallBit, Calls, Gain};
+use super::extra;
 use crate::generators::fault::Fault;
 use crate::limits::model::{CALLS_MAX, HELD_BLOCK_BYTES, HELD_BYTES_MAX};
 
@@ -37,18 +39,29 @@ struct Waiting {
 #[derive(Debug)]
 pub(super) struct Blocks {
     episode: Episode,
+    model: Arc<str>,
     /// Names of calls that are in use.
     taken: HashSet<String>,
     calls: Calls,
     /// The open block, and those behind it.
     waiting: VecDeque<Waiting>,
     has_begun: bool,
+    /// Of the call that is told.
+    id: String,
 }
 
 impl Blocks {
-    /// No call of this answer gets a name that is `taken`.
-    pub(super) fn new(episode: Episode, taken: HashSet<String>) -> Self {
-        Self { episode, taken, calls: Calls::default(), waiting: VecDeque::new(), has_begun: false }
+    /// Of an answer of this model. No call of it gets a name that is `taken`.
+    pub(super) fn new(episode: Episode, model: Arc<str>, taken: HashSet<String>) -> Self {
+        Self {
+            episode,
+            model,
+            taken,
+            calls: Calls::default(),
+            waiting: VecDeque::new(),
+            has_begun: false,
+            id: String::new(),
+        }
     }
 
     pub(super) fn has_calls(&self) -> bool {
@@ -57,7 +70,11 @@ impl Blocks {
 
     /// Bytes that wait.
     pub(super) fn held(&self) -> usize {
-        self.waiting.iter().map(|block| block.text.len() + HELD_BLOCK_BYTES).sum()
+        let extra = |block: &Waiting| match block.kind {
+            Kind::Call(at) => self.calls.at(at).extra.len(),
+            Kind::Text | Kind::Reasoning => 0,
+        };
+        self.waiting.iter().map(|block| block.text.len() + extra(block) + HELD_BLOCK_BYTES).sum()
     }
 
     /// Takes what one event says, and adds the parts that can be told now.
@@ -140,7 +157,11 @@ impl Blocks {
             }
             self.waiting.pop_front();
             if let Kind::Call(at) = kind {
-                self.calls.end(at);
+                let extra = self.calls.end(at);
+                let id = std::mem::take(&mut self.id);
+                let part = extra::part(&self.model, &id, &extra);
+                let whole = |text| Generated::Part { begins: Some(Block::Whole), text };
+                parts.extend(part.map(whole));
             }
         }
         Ok(())
@@ -161,7 +182,9 @@ impl Blocks {
             }
             id = format!("call_{}_{attempt}_{}", history_version.0, at + more * CALLS_MAX);
         }
-        Block::tool_call(&id, &call.name)
+        let block = Block::tool_call(&id, &call.name);
+        self.id = id;
+        block
     }
 }
 
@@ -175,7 +198,7 @@ mod tests {
 
     fn call(index: u64, id: &str, name: &str, arguments: &str) -> Bit {
         let [id, name, arguments] = [id, name, arguments].map(str::to_owned);
-        Bit::Call(CallBit { index: Some(index), id, name, arguments })
+        Bit::Call(CallBit { index: Some(index), id, name, arguments, extra: String::new() })
     }
 
     fn text(text: &str) -> Bit {
@@ -192,7 +215,7 @@ mod tests {
 
     /// What each bit lets be told, and the end.
     fn told(bits: impl IntoIterator<Item = Bit>) -> Vec<Vec<Generated>> {
-        let mut blocks = Blocks::new(EPISODE, HashSet::from(["taken".to_owned()]));
+        let mut blocks = Blocks::new(EPISODE, "m".into(), HashSet::from(["taken".to_owned()]));
         let mut all: Vec<Vec<Generated>> = vec![];
         for bit in bits {
             let mut parts = vec![];
@@ -248,7 +271,7 @@ mod tests {
         let bits = [call(0, "", "f", "{"), call(0, "a", "", "}")];
         assert_eq!(told(bits), [vec![begins("call_3_2_0", "f", "{")], vec![Generated::text("}")], vec![]]);
         assert_eq!(told([call(0, "", "f", "")]), [vec![], vec![begins("call_3_2_0", "f", "")]]);
-        let mut nameless = Blocks::new(EPISODE, HashSet::new());
+        let mut nameless = Blocks::new(EPISODE, "m".into(), HashSet::new());
         nameless.take(vec![call(0, "a", "", "{}")], &mut vec![]).unwrap();
         assert_eq!(nameless.end(&mut vec![]), Err(Fault::Garbage));
     }
@@ -306,7 +329,7 @@ mod tests {
 
     #[test]
     fn what_waits_has_a_maximum() {
-        let mut blocks = Blocks::new(EPISODE, HashSet::new());
+        let mut blocks = Blocks::new(EPISODE, "m".into(), HashSet::new());
         assert!(!blocks.has_calls());
         blocks.take(vec![call(0, "a", "f", "{")], &mut vec![]).unwrap();
         assert!(blocks.has_calls());
@@ -315,5 +338,36 @@ mod tests {
         blocks.take(vec![text(&"x".repeat(most))], &mut vec![]).unwrap();
         assert_eq!(blocks.held(), HELD_BYTES_MAX);
         assert_eq!(blocks.take(vec![text("x")], &mut vec![]), Err(Fault::HeldTooMuch), "B1");
+    }
+
+    #[test]
+    fn what_a_provider_wants_back_is_told_behind_its_call() {
+        let with = |bit: Bit, extra: &str| match bit {
+            Bit::Call(bit) => Bit::Call(CallBit { extra: extra.into(), ..bit }),
+            other => other,
+        };
+        let whole = |id: &str, extra: &str| {
+            let data = format!(r#"{{"model":"m","tool_call_id":"{id}","extra_content":{extra}}}"#);
+            block(Block::Whole, &format!(r#"{{"type":"data","name":"tool_call_extra","data":{data}}}"#))
+        };
+        let bits = [
+            with(call(0, "taken", "f", "{"), r#"{"a":"x"}"#),
+            with(call(0, "", "", "}"), r#"{"a":"y"}"#),
+            call(1, "b", "g", "{}"),
+            text("z"),
+        ];
+        let wanted = [
+            vec![begins("call_3_2_0", "f", "{")],
+            vec![Generated::text("}")],
+            vec![whole("call_3_2_0", r#"{"a":"x"}"#), begins("b", "g", "{}")],
+            vec![block(Block::Text, "z")],
+            vec![],
+        ];
+        assert_eq!(told(bits), wanted);
+        let bits = [with(call(0, "a", "f", "{}"), r#"{"a":"x"}"#)];
+        assert_eq!(told(bits), [vec![begins("a", "f", "{}")], vec![whole("a", r#"{"a":"x"}"#)]]);
+        let mut blocks = Blocks::new(EPISODE, "m".into(), HashSet::new());
+        blocks.take(vec![with(call(0, "a", "f", "{"), "{}")], &mut vec![]).unwrap();
+        assert_eq!(blocks.held(), HELD_BLOCK_BYTES + 2, "B1");
     }
 }

@@ -14,6 +14,8 @@ pub(super) struct CallBit {
     pub(super) id: String,
     pub(super) name: String,
     pub(super) arguments: String,
+    /// JSON text of what the provider wants back with the call.
+    pub(super) extra: String,
 }
 
 #[derive(Debug, Default)]
@@ -23,6 +25,7 @@ pub(super) struct Call {
     pub(super) id: String,
     pub(super) name: String,
     arguments: Arguments,
+    pub(super) extra: String,
     /// Nothing of it can be told any more.
     pub(super) has_ended: bool,
     /// The call before it with this id and this name.
@@ -58,8 +61,10 @@ impl Calls {
         &self.0[at]
     }
 
-    pub(super) fn end(&mut self, at: usize) {
+    /// Ends a call, and gives what the provider wants back with it.
+    pub(super) fn end(&mut self, at: usize) -> String {
         self.0[at].has_ended = true;
+        std::mem::take(&mut self.0[at].extra)
     }
 
     /// Takes what an event says of a call. What comes for one that is over is a fault, unless it is blank.
@@ -78,7 +83,7 @@ impl Calls {
                 self.0.len() - 1
             }
         };
-        let CallBit { index, id, name, mut arguments } = bit;
+        let CallBit { index, id, name, mut arguments, extra } = bit;
         let call = &mut self.0[at];
         call.index = index.or(call.index);
         if call.id.is_empty() {
@@ -86,6 +91,9 @@ impl Calls {
         }
         if call.name.is_empty() {
             call.name = name;
+        }
+        if call.extra.is_empty() {
+            call.extra = extra;
         }
         if !call.is_over() {
             call.arguments.take(&arguments);
@@ -196,7 +204,8 @@ mod tests {
     use super::*;
 
     fn bit(index: impl Into<Option<u64>>, id: &str, name: &str, arguments: &str) -> CallBit {
-        CallBit { index: index.into(), id: id.into(), name: name.into(), arguments: arguments.into() }
+        let [id, name, arguments] = [id, name, arguments].map(str::to_owned);
+        CallBit { index: index.into(), id, name, arguments, extra: String::new() }
     }
 
     /// Where each piece goes.

@@ -6,6 +6,7 @@ use mainstem_machine::Role;
 use mainstem_runtime::ports::Conversation;
 use serde_json::{Value, json};
 
+use super::extra::Extra;
 use super::said::Said;
 use crate::content::{Part, parts};
 use crate::generators::calls::UNKNOWN_RESULT;
@@ -35,18 +36,19 @@ pub(super) struct Messages {
 }
 
 impl Messages {
-    pub(super) fn of(conversation: &Conversation, thoughts: Thoughts) -> Self {
-        let Writer { messages: all, has_thoughts, lacks_thoughts, .. } = write(conversation, thoughts);
+    /// To go on with `conversation`, for `model`.
+    pub(super) fn of(model: &str, conversation: &Conversation, thoughts: Thoughts) -> Self {
+        let Writer { messages: all, has_thoughts, lacks_thoughts, .. } = write(model, conversation, thoughts);
         Self { all, has_thoughts, lacks_thoughts }
     }
 }
 
-fn write(conversation: &Conversation, thoughts: Thoughts) -> Writer {
+fn write<'a>(model: &'a str, conversation: &Conversation, thoughts: Thoughts) -> Writer<'a> {
     let history: Vec<(Role, Vec<Part>)> =
         conversation.messages.iter().map(|message| (message.role, parts(&message.content))).collect();
     let has_tools = !conversation.tools.is_empty() || history.iter().any(|(_, parts)| calls(parts));
     let mut writer =
-        Writer { has_tools, fills: has_tools && thoughts == Thoughts::OfAll, ..Writer::default() };
+        Writer { model, has_tools, fills: has_tools && thoughts == Thoughts::OfAll, ..Writer::default() };
     if let Some(instructions) = &conversation.instructions {
         writer.say(Role::System, vec![Said::Text(instructions.to_string())]);
     }
@@ -81,7 +83,8 @@ fn turns_that_call(history: &[(Role, Vec<Part>)]) -> Vec<bool> {
 }
 
 #[derive(Default)]
-struct Writer {
+struct Writer<'a> {
+    model: &'a str,
     messages: Vec<Value>,
     has_tools: bool,
     /// Whether an answer without a thought gets one.
@@ -106,10 +109,12 @@ struct Call {
     id: String,
     name: String,
     input: String,
+    /// What the provider wants back with it.
+    extra: Option<Value>,
     result: Option<String>,
 }
 
-impl Writer {
+impl Writer<'_> {
     fn say(&mut self, role: Role, said: Vec<Said>) {
         if said.iter().all(Said::is_blank) {
             return;
@@ -138,6 +143,16 @@ impl Writer {
                 }
                 return;
             }
+            Part::Data { name, json } => {
+                // Otherwise a model's words hold no data.
+                let extra = Extra::read(name.as_deref(), &json).filter(|extra| *extra.model == *self.model);
+                let Some(extra) = extra else { return };
+                if let Some(call) = self.answer.calls.iter_mut().find(|call| *call.id == *extra.tool_call_id)
+                {
+                    call.extra = serde_json::from_str(extra.extra_content.get()).ok();
+                }
+                return;
+            }
             _ if has_calls && (is_answered || self.is_new_message) => self.flush_answer(),
             _ => {}
         }
@@ -152,7 +167,7 @@ impl Writer {
             Part::Reasoning(text) if keeps_thoughts => self.answer.reasoning += &text,
             Part::Call { id, name, input: Some(input) } => {
                 self.is_new_message = false;
-                self.answer.calls.push(Call { id, name, input, result: None });
+                self.answer.calls.push(Call { id, name, input, extra: None, result: None });
             }
             // Nobody knows whether a call that was cut short was meant so.
             Part::Call { input: None, .. } | Part::Reasoning(_) => {}
@@ -182,7 +197,11 @@ impl Writer {
         if !calls.is_empty() {
             let form = |call: &Call| {
                 let function = json!({ "name": call.name, "arguments": call.input });
-                json!({ "id": call.id, "type": "function", "function": function })
+                let mut form = json!({ "id": call.id, "type": "function", "function": function });
+                if let Some(extra) = &call.extra {
+                    form["extra_content"] = extra.clone();
+                }
+                form
             };
             message["tool_calls"] = calls.iter().map(form).collect();
         }
@@ -240,7 +259,7 @@ mod tests {
 
     /// The messages, each on a line: who speaks, what is said, and what is called.
     fn lines(said: &[(Role, Value)]) -> Vec<String> {
-        let all = Messages::of(&conversation(said), Thoughts::OfCalls).all;
+        let all = Messages::of("m", &conversation(said), Thoughts::OfCalls).all;
         let line = |message: &Value| {
             let calls = message["tool_calls"].as_array().into_iter().flatten();
             let calls: String = calls.map(|call| format!(" +{}", call["id"].as_str().unwrap())).collect();
@@ -358,7 +377,7 @@ mod tests {
             (vec![&calling, &talk], Thoughts::None, vec![None, None], false, true),
         ] {
             let said: Vec<_> = said.into_iter().flatten().cloned().collect();
-            let messages = Messages::of(&conversation(&said), thoughts);
+            let messages = Messages::of("m", &conversation(&said), thoughts);
             let Messages { all, has_thoughts, lacks_thoughts } = messages;
             let answers = all.iter().filter(|message| message["role"] == "assistant");
             let told: Vec<_> = answers.map(|answer| answer["reasoning_content"].as_str()).collect();

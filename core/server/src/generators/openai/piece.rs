@@ -11,6 +11,7 @@ use super::call::CallBit;
 use super::wire::Reason;
 use crate::generators::fault::Fault;
 use crate::generators::json::{members, string, try_each};
+use crate::limits::model::CALL_EXTRA_BYTES_MAX;
 
 /// What one chunk says.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -63,6 +64,8 @@ struct ToolCall<'a> {
     id: Option<&'a RawValue>,
     #[serde(borrow)]
     function: Option<&'a RawValue>,
+    #[serde(borrow)]
+    extra_content: Option<&'a RawValue>,
 }
 
 #[derive(Default, Deserialize)]
@@ -146,7 +149,10 @@ impl Piece {
         let index = call.index.and_then(|index| serde_json::from_str(index.get()).ok());
         let id = string(call.id).unwrap_or_default().into();
         let function = members(call.function)?.unwrap_or_default();
-        self.call(CallBit { index, id, ..CallBit::default() }, function);
+        let extra = call.extra_content.map(RawValue::get);
+        let extra = extra.filter(|extra| extra.starts_with('{') && extra.len() <= CALL_EXTRA_BYTES_MAX);
+        let extra = extra.unwrap_or_default().into();
+        self.call(CallBit { index, id, extra, ..CallBit::default() }, function);
         Ok(())
     }
 

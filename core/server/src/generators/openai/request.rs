@@ -68,7 +68,7 @@ impl<'a> ToolForm<'a> {
 /// The body that asks `model` to go on with a conversation.
 pub(super) fn request(model: &str, conversation: &Conversation, extras: Extras) -> Body {
     let Messages { all: messages, has_thoughts, lacks_thoughts } =
-        Messages::of(conversation, extras.thoughts);
+        Messages::of(model, conversation, extras.thoughts);
     let stream_options = extras.usage.then_some(StreamOptions { include_usage: true });
     let tools = conversation.tools.iter().map(ToolForm::of).collect();
     let request = Request { model, stream: true, stream_options, tools, messages };

@@ -227,7 +227,12 @@ mod tests {
     #[test]
     fn a_call_says_what_it_says() {
         let call = |index, id: &str, name: &str, arguments: &str| {
-            Bit::Call(CallBit { index, id: id.into(), name: name.into(), arguments: arguments.into() })
+            let [id, name, arguments] = [id, name, arguments].map(str::to_owned);
+            Bit::Call(CallBit { index, id, name, arguments, extra: String::new() })
+        };
+        let extra = |extra: &str| {
+            let [id, extra] = ["1", extra].map(str::to_owned);
+            Bit::Call(CallBit { id, extra, ..CallBit::default() })
         };
         for (delta, wanted) in [
             (r#"{"tool_calls":[{"id":"1"}]}"#, vec![call(None, "1", "", "")]),
@@ -235,6 +240,9 @@ mod tests {
                 r#"{"tool_calls":[{"index":2,"id":null,"function":{"name":"f","arguments":{"a":1.0}}},7]}"#,
                 vec![call(Some(2), "", "f", r#"{"a":1.0}"#)],
             ),
+            (r#"{"tool_calls":[{"id":"1","extra_content":{"a": "x"}}]}"#, vec![extra(r#"{"a": "x"}"#)]),
+            (r#"{"tool_calls":[{"id":"1","extra_content":"x"}]}"#, vec![extra("")]),
+            (r#"{"tool_calls":[{"index":1,"extra_content":{}}]}"#, vec![]),
             (r#"{"function_call":{"name":"f","arguments":"{"}}"#, vec![call(None, "", "f", "{")]),
             (r#"{"tool_calls":[{"index":0,"function":{"arguments":""}}],"function_call":null}"#, vec![]),
         ] {
