@@ -289,7 +289,7 @@ async fn what_a_provider_wants_back_with_a_call_is_kept_behind_it() {
     let function = json!({ "name": "f", "arguments": "{}" });
     let whole = calls(json!([{ "index": 0, "id": "a", "function": function, "extra_content": extra }]));
     let data = r#"{"model":"small","tool_call_id":"a","extra_content":{"google":{"thought_signature":"x"}}}"#;
-    let kept = format!(r#"{{"type":"data","name":"tool_call_extra","data":{data}}}"#);
+    let kept = format!(r#"{{"type":"data","name":"openai.tool_call_extra","data":{data}}}"#);
     let blocks = vec![call("a", "f", "{}"), (Block::Whole, kept)];
     assert_eq!(answer(&[whole, over("tool_calls")]).await, (blocks, CALLS));
 }

@@ -197,7 +197,7 @@ async fn a_call_gets_no_name_that_the_history_has() {
 async fn what_came_with_a_call_goes_back_with_it_to_the_model_that_gave_it() {
     let extra = json!({ "google": { "thought_signature": "x" } });
     let kept = json!({ "model": "small", "tool_call_id": "a", "extra_content": extra });
-    let data = json!({ "type": "data", "name": "tool_call_extra", "data": kept });
+    let data = json!({ "type": "data", "name": "openai.tool_call_extra", "data": kept });
     let asking = history(&[
         (Role::User, json!([text("go")])),
         (Role::Assistant, json!([call("a", json!({})), data, call("b", json!({}))])),

@@ -348,7 +348,10 @@ mod tests {
         };
         let whole = |id: &str, extra: &str| {
             let data = format!(r#"{{"model":"m","tool_call_id":"{id}","extra_content":{extra}}}"#);
-            block(Block::Whole, &format!(r#"{{"type":"data","name":"tool_call_extra","data":{data}}}"#))
+            block(
+                Block::Whole,
+                &format!(r#"{{"type":"data","name":"openai.tool_call_extra","data":{data}}}"#),
+            )
         };
         let bits = [
             with(call(0, "taken", "f", "{"), r#"{"a":"x"}"#),

@@ -8,7 +8,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 /// The name of such data.
-pub(super) const EXTRA: &str = "tool_call_extra";
+pub(super) const EXTRA: &str = "openai.tool_call_extra";
 
 #[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Extra<'a> {
