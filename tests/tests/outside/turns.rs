@@ -39,7 +39,10 @@ async fn a_turn_has_the_name_of_its_message_from_being_sent_on_and_ends_with_its
     viewer.until_idle().await;
     let turns = |of: &Value| of["turn"].clone();
     let statuses = viewer.events.iter().filter(|event| event["type"] == "status").map(turns);
-    assert!(statuses.clone().any(|id| id == first) && statuses.clone().next_back() == Some(queued.clone()), "S12");
+    assert!(
+        statuses.clone().any(|id| id == first) && statuses.clone().next_back() == Some(queued.clone()),
+        "S12"
+    );
     for (id, status, reason) in [(&first, "interrupted", Value::Null), (&queued, "completed", json!("stop"))]
     {
         let told = turn(&b, &chat, id).await;
