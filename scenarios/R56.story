@@ -3,6 +3,7 @@
 # told to nobody all the same.
 guards S5
 replicas A B
+not with real servers "nothing says when a socket is full"
 lease 2s
 heartbeat 500ms
 poll 500ms

@@ -2,6 +2,7 @@
 # one after it is lost, so it sends that again. Each name is one message and one turn.
 guards S12 S6
 replicas A B C
+not with real servers "no request is sent twice at once"
 
 only A works
 user on A sends "one"

@@ -104,9 +104,9 @@ impl Recording {
             poll_interval: world.span("poll-interval")?,
             episode_bytes_max: world.number("answer-bytes", 1..=100_000_000)?,
             tail_messages_max: world.number("tail-messages", 0..=1_000)?,
-            tools: world.comes("tools=") && world.number("tools", 1..=1).map(|_: u8| true)?,
             users: if world.comes("users=") { world.number("users", 1..=200)? } else { 1 },
             heartbeat: if world.comes("heartbeat=") { Some(world.span("heartbeat")?) } else { None },
+            tools: world.comes("tools=") && world.number("tools", 1..=1).map(|_: u8| true)?,
             empty: world.eats("empty"),
             budget: Budget {
                 faults: allow.number("faults", 0..=u16::MAX)?,

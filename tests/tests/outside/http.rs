@@ -176,7 +176,8 @@ async fn what_is_not_there_is_404_and_what_is_not_taken_405() {
     }
     for (method, path) in [
         (Method::PUT, "/v1/chats".to_owned()),
-        (Method::PATCH, format!("/v1/chats/{chat}")),
+        (Method::PUT, format!("/v1/chats/{chat}")),
+        (Method::GET, format!("/v1/chats/{chat}/tool_results")),
         (Method::DELETE, format!("/v1/chats/{chat}/messages")),
         (Method::POST, format!("/v1/chats/{chat}/stream")),
         (Method::POST, "/healthz".into()),

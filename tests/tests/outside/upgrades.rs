@@ -12,7 +12,11 @@ use sqlx::{Connection, SqliteConnection, raw_sql};
 
 /// Takes a schema back to its first version.
 const BACK_TO_FIRST: &str = "ALTER TABLE messages DROP COLUMN finish_reason, DROP COLUMN input_tokens, \
-                             DROP COLUMN output_tokens; ALTER TABLE replicas DROP COLUMN incarnation; \
+                             DROP COLUMN output_tokens, DROP COLUMN turn, DROP COLUMN client_id; \
+                             ALTER TABLE replicas DROP COLUMN incarnation; \
+                             ALTER TABLE chats DROP COLUMN turn, DROP COLUMN last_told, DROP COLUMN external_id, \
+                             DROP COLUMN instructions, DROP COLUMN tools, DROP COLUMN calls; \
+                             DROP TABLE turns; DROP TABLE sends; \
                              DELETE FROM mainstem_migrations WHERE version > 1";
 
 /// A transaction that has read messages and does not end, as a backup's.
@@ -85,7 +89,8 @@ async fn a_file_of_an_earlier_version_is_laid_out_anew_and_the_log_says_what_whe
     let columns = "chat_id TEXT NOT NULL REFERENCES chats (id) ON DELETE CASCADE, id INTEGER NOT NULL, \
                    revision INTEGER NOT NULL, role TEXT NOT NULL, content TEXT NOT NULL, \
                    interrupted INTEGER NOT NULL, history_version INTEGER, attempt INTEGER, queued_as INTEGER, \
-                   created_at INTEGER NOT NULL, finish_reason TEXT, input_tokens INTEGER, output_tokens INTEGER";
+                   created_at INTEGER NOT NULL, finish_reason TEXT, input_tokens INTEGER, output_tokens INTEGER, \
+                   turn INTEGER, client_id TEXT";
     let earlier = format!(
         "ALTER TABLE messages RENAME TO later; \
          CREATE TABLE messages ({columns}, PRIMARY KEY (chat_id, id)) STRICT, WITHOUT ROWID; \

@@ -81,6 +81,7 @@ const GUARDS: &[(Guarantee, &str, &[&str])] = {
         (S10, "watches", &["of a stranger"]),
         (S10, "answered", &["to a stranger"]),
         (S10, "dial", &["again and again though denied"]),
+        (S11, "commit_step", &["doubled", "with another text", "without its message"]),
         (
             S12,
             "finish_turn",
@@ -138,6 +139,7 @@ const HARMLESS: &[DamageKinds] = &[
             "saw history_reset",
             "saw synced",
             "saw parts",
+            "saw preview_reset",
         ],
         &["late"],
         "its stream broke before, or a fault kept it from being told in time",
@@ -216,8 +218,6 @@ const HARMLESS: &[DamageKinds] = &[
         &["dropped", "late"],
         "nothing happened in between, or the chat was deleted or edited next",
     ),
-    (&["delete"], &["with one less queued"], "it is gone with all it had"),
-    (&["fail"], &["swapped with the next"], "the chat was deleted next, and what comes then is of no chat"),
     (
         &["saw status"],
         &["of another status"],

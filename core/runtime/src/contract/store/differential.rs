@@ -19,7 +19,7 @@ const CHATS: usize = 3;
 /// So many runs meet everything. Fewer may not, where a lease runs out by a real clock.
 const RUNS_ENOUGH: u64 = 20;
 /// What random commands have to meet: otherwise the agreement says little.
-const MET: [&str; 25] = [
+const MET: [&str; 26] = [
     // Commands that changed a chat.
     "acquire",
     "begin_attempt",
@@ -36,6 +36,7 @@ const MET: [&str; 25] = [
     "record_retry",
     "release",
     "send",
+    "tool_results",
     // Other answers.
     "which did not match",
     "which was rejected",
@@ -171,9 +172,10 @@ fn draw(dice: &mut Dice, reference: &Reference, chat: ChatId) -> Command {
             Command::Edit { message, content: content(dice) }
         }
         20..23 => {
-            let id = |at: usize| state.calls.get(at).map_or("none".into(), |call| call.id.clone());
+            let open: Vec<_> = state.calls.iter().filter(|call| call.result.is_none()).collect();
+            let id = |at: usize| open.get(at).map_or("none".into(), |call| call.id.clone());
             let result = CallResult { content: "\"done\"".into(), is_error: false };
-            let results = (0..=dice.below(3)).map(|at| (id(at), result.clone())).collect();
+            let results = (0..=dice.below(2)).map(|at| (id(at), result.clone())).collect();
             Command::ToolResults { results }
         }
         5 => Command::Interrupt { episode: (dice.below(2) == 0).then_some(fence.episode) },
@@ -196,7 +198,12 @@ fn draw(dice: &mut Dice, reference: &Reference, chat: ChatId) -> Command {
                 result,
             };
             let calls = (0..dice.below(4)).map(|at| call(at, result(dice))).collect();
-            Command::CommitStep { fence, answer: content(dice), completion: completion(dice), calls }
+            // It fills a tail alone, and its results come with it.
+            let answer = match dice.below(4) {
+                0 => Content::text(&"x".repeat(limits::TAIL_BYTES_MAX)),
+                _ => content(dice),
+            };
+            Command::CommitStep { fence, answer, completion: completion(dice), calls }
         }
         17 => {
             let answer = (dice.below(4) > 0).then(|| content(dice));
@@ -229,7 +236,7 @@ fn completion(dice: &mut Dice) -> Completion {
 }
 
 fn content(dice: &mut Dice) -> Content {
-    let length = match dice.below(40) {
+    let length = match dice.below(24) {
         0 => limits::TAIL_BYTES_MAX / 3,
         1 => limits::PAGE_BYTES_MAX / 2,
         _ => dice.below(40),
