@@ -36,8 +36,8 @@ async fn blocks_are_shown_everywhere_as_they_are_kept() {
         viewer.until_idle().await;
         viewer.finish(&b).await;
         let parts: Vec<_> = viewer.events.iter().filter(|event| event["type"] == "message_part").collect();
-        let calls = parts.iter().filter(|event| event["part"]["name"] == "find");
-        let last = calls.last().expect("S9: parts are shown everywhere");
+        let mut calls = parts.iter().filter(|event| event["part"]["name"] == "find");
+        let last = calls.next_back().expect("S9: parts are shown everywhere");
         assert_eq!(last["block"], 3, "{last}");
     }
     let (content, finish_reason) = kept(&c, &chat).await;
