@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex};
 
 use mainstem_machine::ReplicaId;
 use mainstem_oracles::{Evidence, FaultKind, Life, Name};
-use mainstem_runtime::ports::Env;
+use mainstem_runtime::ports::{Env, Ports};
 use mainstem_runtime::tape::Recording;
 use mainstem_runtime::{Node, NodeConfig, RelayConfig};
 pub use mainstem_story::Settings;
+use mainstem_story::TOOL_TIMEOUT;
 
 use crate::bus::Messenger;
 use crate::database::Database;
@@ -16,6 +17,7 @@ use crate::edge;
 use crate::env::SimEnv;
 use crate::model::ModelControl;
 use crate::net::{Death, Net};
+use crate::tools::SimTools;
 use crate::world::World;
 
 #[derive(Debug)]
@@ -53,6 +55,7 @@ impl Cluster {
             workers: settings.workers,
             episode_bytes_max: settings.episode_bytes_max,
             drain_timeout: settings.drain_timeout,
+            tool_timeout: TOOL_TIMEOUT,
         }));
         let net = Net::new(&world);
         net.set_vary(settings.vary);
@@ -131,14 +134,17 @@ impl Cluster {
             }),
             recording: self.recording.clone(),
         };
-        let store = Arc::new(self.database.store(name));
-        let bus = Arc::new(self.messenger.bus(name));
-        let generator = Arc::new(self.model_control.generator(name));
+        let ports = Ports {
+            store: Arc::new(self.database.store(name)),
+            bus: Arc::new(self.messenger.bus(name)),
+            generator: Arc::new(self.model_control.generator(name)),
+            tools: Arc::new(SimTools::new(&self.world, &self.model_control, name)),
+        };
         let node = Arc::new(Mutex::new(None));
         let (slot, starting, world) = (node.clone(), env.clone(), self.world.clone());
         env.spawn(async move {
             let name = starting.name().to_owned();
-            match Node::start(starting.clone(), config, store, bus, generator).await {
+            match Node::start(starting.clone(), config, ports).await {
                 Ok(node) => {
                     *slot.lock().expect("a replica is whole") = Some(node.clone());
                     world.trace(&name, format_args!("is up"));

@@ -30,6 +30,7 @@ pub mod shrink;
 pub mod story;
 pub mod tally;
 pub mod tapes;
+mod tools;
 pub mod trace;
 pub mod visualize;
 pub mod wire;

@@ -1,5 +1,6 @@
 //! Calls that a model made and that have no result in the history yet. They are committed before any of them is carried out,
-//! and each gets exactly one result before anything of another turn (S11).
+//! and each gets exactly one result before anything of another turn (S11). Those of the server's own tools are begun by
+//! the worker once they are in the row: a worker that acquires the chat takes them for begun.
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -13,6 +14,9 @@ use crate::content::{on_one_line, written};
 
 /// What is said in place of a result that nobody waits for any more.
 const CANCELLED: &str = r#""The call was cancelled.""#;
+
+/// What is said of a call whose worker has gone, and that may not be begun again.
+const UNKNOWN: &str = r#""The server that carried the call out went away. Nobody knows whether it was carried out, or what came of it.""#;
 
 /// What came of a call.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -32,6 +36,23 @@ impl CallResult {
     fn cancelled() -> Self {
         Self { content: CANCELLED.into(), is_error: true }
     }
+
+    pub(crate) fn unknown() -> Self {
+        Self { content: UNKNOWN.into(), is_error: true }
+    }
+}
+
+/// Who carries a call out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Carrier {
+    /// The client: the chat waits for its results.
+    #[default]
+    Client,
+    /// The worker, which begins it at most once.
+    Server,
+    /// The worker, which may begin it again where nobody knows what became of it.
+    ServerAgain,
 }
 
 /// A call without a result in the history.
@@ -43,8 +64,23 @@ pub struct OpenCall {
     pub name: Arc<str>,
     /// JSON text on one line.
     pub input: Arc<str>,
+    /// Who carries it out.
+    #[serde(default)]
+    pub carrier: Carrier,
     /// What came of it, if it is known. It joins the history with those of all the others.
     pub result: Option<CallResult>,
+}
+
+impl OpenCall {
+    /// Whether the client is to carry it out.
+    pub fn waits_for_client(&self) -> bool {
+        self.result.is_none() && self.carrier == Carrier::Client
+    }
+
+    /// Whether it runs at the worker, or is to be begun there.
+    pub fn waits_for_server(&self) -> bool {
+        self.result.is_none() && self.carrier != Carrier::Client
+    }
 }
 
 impl Content {
@@ -68,7 +104,7 @@ impl Content {
             {
                 let input = on_one_line(input.get()).into();
                 let (id, name) = (id.as_str().into(), name.as_str().into());
-                calls.push(OpenCall { id, name, input, result: None });
+                calls.push(OpenCall { id, name, input, carrier: Carrier::default(), result: None });
             }
         }
         let answers = |call: &OpenCall| {
@@ -121,7 +157,8 @@ mod tests {
     use super::*;
 
     fn call(id: &str) -> OpenCall {
-        OpenCall { id: id.into(), name: "find".into(), input: "{}".into(), result: None }
+        let carrier = Carrier::default();
+        OpenCall { id: id.into(), name: "find".into(), input: "{}".into(), carrier, result: None }
     }
 
     #[test]

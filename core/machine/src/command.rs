@@ -106,6 +106,13 @@ pub enum Command {
         /// Its calls; some may have their result already.
         calls: Vec<OpenCall>,
     },
+    /// Keeps what came of calls that the worker carried out. With the last one of all, they join the history.
+    CommitResults {
+        /// Of the history that has the calls.
+        fence: Fence,
+        /// The calls' ids, and what came of each; none if all that the worker was to do is in the row.
+        results: Vec<(Arc<str>, CallResult)>,
+    },
     /// Commits the answer; the queue's head has its turn.
     FinishTurn {
         /// Of the attempt that made it.
@@ -219,6 +226,7 @@ impl Command {
             Self::BeginAttempt { fence }
             | Self::RecordRetry { fence, .. }
             | Self::CommitStep { fence, .. }
+            | Self::CommitResults { fence, .. }
             | Self::FinishTurn { fence, .. }
             | Self::FinishInterruption { fence, .. }
             | Self::Fail { fence, .. } => Some(fence),
@@ -251,6 +259,7 @@ impl Command {
             Self::BeginAttempt { .. } => "begin_attempt",
             Self::RecordRetry { .. } => "record_retry",
             Self::CommitStep { .. } => "commit_step",
+            Self::CommitResults { .. } => "commit_results",
             Self::FinishTurn { .. } => "finish_turn",
             Self::FinishInterruption { .. } => "finish_interruption",
             Self::Fail { .. } => "fail",

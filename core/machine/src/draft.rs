@@ -7,9 +7,9 @@ use alloc::vec::Vec;
 
 use crate::limits::{IDS_AHEAD, QUEUE_BYTES_MAX};
 use crate::{
-    Accepted, AnswerRecord, Applied, Change, ChatId, ChatState, Completion, Content, Effect, Episode, Lease,
-    LeaseTerm, Message, MessageId, OpenCall, QueuedMessage, Rejection, Role, RunError, Settings, Status,
-    StoreFacts, Turn, TurnStatus, Version,
+    Accepted, AnswerRecord, Applied, CallResult, Carrier, Change, ChatId, ChatState, Completion, Content,
+    Effect, Episode, Lease, LeaseTerm, Message, MessageId, OpenCall, QueuedMessage, Rejection, Role,
+    RunError, Settings, Status, StoreFacts, Turn, TurnStatus, Version,
 };
 
 /// A change in the making.
@@ -139,20 +139,59 @@ impl Draft {
     }
 
     /// Results of calls are there. With the last one all join the history, and the turn goes on.
-    pub(crate) fn settle_calls(&mut self) {
-        let is_open = self.state.calls.iter().any(|call| call.result.is_none());
-        let (status, of_turn) = match is_open {
-            true => (Status::RequiresAction, TurnStatus::RequiresAction),
-            false => (Status::Running, TurnStatus::Running),
+    pub(crate) fn answer_calls(
+        &mut self,
+        results: &[(Arc<str>, CallResult)],
+        waits: impl Fn(&OpenCall) -> bool,
+    ) -> Result<(), Rejection> {
+        let mut calls = self.state.calls.to_vec();
+        for (id, result) in results {
+            let open = calls.iter_mut().find(|call| call.id == *id && waits(call));
+            open.ok_or(Rejection::NotPending)?.result = Some(result.clone());
+        }
+        self.state.calls = calls.into();
+        self.settle_calls();
+        Ok(())
+    }
+
+    /// While the worker carries out a call, the chat is its; then it waits for the client's results, if there are such.
+    fn settle_calls(&mut self) {
+        let calls = &self.state.calls;
+        let (status, of_turn) = match calls.iter().any(OpenCall::waits_for_client) {
+            true if !calls.iter().any(OpenCall::waits_for_server) => {
+                (Status::RequiresAction, TurnStatus::RequiresAction)
+            }
+            _ => (Status::Running, TurnStatus::Running),
         };
+        let is_open = calls.iter().any(|call| call.result.is_none());
         self.state.status = status;
         if let Some(turn) = &mut self.state.turn {
             turn.status = of_turn;
         }
-        match is_open {
-            true => self.release(),
-            false => self.close_calls(),
+        if status == Status::RequiresAction {
+            self.release();
         }
+        if !is_open {
+            self.close_calls();
+        }
+    }
+
+    /// The worker that carried calls out has gone: those that may not be begun again get the result that nobody knows.
+    pub(crate) fn lose_calls(&mut self) {
+        let is_lost = |call: &OpenCall| call.result.is_none() && call.carrier == Carrier::Server;
+        if self.state.calls.iter().any(is_lost) {
+            let mut calls = self.state.calls.to_vec();
+            for call in calls.iter_mut().filter(|call| is_lost(call)) {
+                call.result = Some(CallResult::unknown());
+            }
+            self.state.calls = calls.into();
+        }
+    }
+
+    /// The worker is to stop what runs. Nobody waits for calls any more.
+    pub(crate) fn interrupt(&mut self) {
+        self.close_calls();
+        self.state.status = Status::Interrupting;
     }
 
     /// Each call gets its one result, before anything else joins the history: what has none is cancelled (S11).

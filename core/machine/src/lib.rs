@@ -42,7 +42,7 @@ mod turn;
 
 pub use applied::{Accepted, Answer, Applied, Change, Effect, LeaseTerm, Rejection};
 pub use block::{Block, Call, Part};
-pub use calls::{CallResult, OpenCall};
+pub use calls::{CallResult, Carrier, OpenCall};
 pub use chat::{ChatState, Retry, RunError, Status};
 pub use command::{Command, Fence, Known, SendMode, StoreFacts};
 pub use content::{Content, ContentError};
@@ -54,7 +54,7 @@ pub use ids::{
 pub use message::{Completion, FinishReason, Message, QueuedMessage, Role, Usage};
 pub use reads::{CachedVersions, Page, Snapshot, Tail};
 pub use record::{AnswerRecord, Keep};
-pub use settings::{NewSettings, Prompt, Settings, Tool};
+pub use settings::{NewSettings, Offered, Prompt, Settings, Tool};
 pub use stream::{Body, Ending, RelayFault, RelayFrame, RelayPosition, ResetReason, Resume, StreamEvent};
 pub use time::{Time, WallTime};
 pub use turn::{Turn, TurnStatus};

@@ -24,6 +24,8 @@ pub const QUEUE_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const IDS_AHEAD: u64 = 1_000;
 /// Texts of the chats in one page of a list, beyond the first one's.
 pub const LIST_BYTES_MAX: usize = 1024 * 1024;
+/// Calls of one answer that a worker carries out, all at the same time.
+pub const CALLS_MAX: usize = 32;
 /// Actions that one event asks a hub for.
 pub const ACTIONS_MAX: usize = 64;
 /// Episodes that a hub keeps: the live one, and those that ended recently.

@@ -16,6 +16,15 @@ pub struct Tool {
     pub input_schema: Arc<str>,
 }
 
+/// A tool that the server carries out, as a run of the model was told of it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Offered {
+    /// What a call names.
+    pub name: Arc<str>,
+    /// Whether a call may be begun again where nobody knows what became of it.
+    pub is_repeatable: bool,
+}
+
 /// What a chat is created with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Settings {

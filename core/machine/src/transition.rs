@@ -66,6 +66,7 @@ impl ChatState {
             Command::CommitStep { fence, answer, completion, calls } => {
                 self.commit_step(draft, fence, answer, *completion, calls)
             }
+            Command::CommitResults { fence, results } => self.commit_results(draft, fence, results),
             Command::FinishTurn { fence, answer, completion } => {
                 self.finish_turn(draft, fence, answer, *completion)
             }
@@ -134,7 +135,7 @@ impl ChatState {
             }
             (true, SendMode::Interrupt) => {
                 let queued = draft.enqueue(content.clone(), client_id, 0);
-                draft.state.status = Status::Interrupting;
+                draft.interrupt();
                 Ok(draft.finish_with_sent(None, Some(queued)))
             }
             (false, SendMode::Queue | SendMode::Reject) if !self.queue.is_empty() => {
@@ -170,7 +171,7 @@ impl ChatState {
         match self.status {
             Status::Running | Status::RequiresAction if !named => Err(Rejection::NotRunning),
             Status::Running if self.worker.is_some() => {
-                draft.state.status = Status::Interrupting;
+                draft.interrupt();
                 Ok(draft.finish_with_chat())
             }
             Status::Running | Status::RequiresAction => {
@@ -191,14 +192,17 @@ impl ChatState {
     }
 
     fn promote(&self, mut draft: Draft, queued: MessageId) -> Transition {
+        if self.status == Status::RequiresAction {
+            // While it waits, so that it keeps its id.
+            draft.close_calls();
+        }
         let promoted = draft.take_queued(queued)?;
         match self.status {
             Status::Running | Status::Interrupting => {
                 draft.state.queue.insert(0, promoted);
-                draft.state.status = Status::Interrupting;
+                draft.interrupt();
             }
             Status::RequiresAction => {
-                draft.close_calls();
                 draft.end_turn(TurnStatus::Interrupted, None);
                 draft.begin_turn(promoted.content, promoted.client_id, Some(promoted.id));
             }
@@ -235,6 +239,7 @@ impl ChatState {
         draft.state.worker = Some(replica.clone());
         draft.state.lease = self.lease.next();
         draft.lease = LeaseTerm::Start;
+        draft.lose_calls();
         Ok(draft.finish_with_chat())
     }
 
@@ -299,17 +304,25 @@ impl ChatState {
         Ok(draft.finish_with_chat())
     }
 
-    fn tool_results(&self, mut draft: Draft, results: &[(Arc<str>, CallResult)]) -> Transition {
-        let mut calls = self.calls.to_vec();
-        for (id, result) in results {
-            let pending = calls.iter_mut().find(|call| call.id == *id && call.result.is_none());
-            pending.ok_or(Rejection::NotPending)?.result = Some(result.clone());
+    fn commit_results(
+        &self,
+        mut draft: Draft,
+        fence: &Fence,
+        results: &[(Arc<str>, CallResult)],
+    ) -> Transition {
+        self.check_held(fence, Status::Running)?;
+        if self.calls.is_empty() {
+            return Err(Rejection::Fenced);
         }
-        if results.is_empty() || self.status != Status::RequiresAction {
+        draft.answer_calls(results, OpenCall::waits_for_server)?;
+        Ok(draft.finish_with_chat())
+    }
+
+    fn tool_results(&self, mut draft: Draft, results: &[(Arc<str>, CallResult)]) -> Transition {
+        if results.is_empty() {
             return Err(Rejection::NotPending);
         }
-        draft.state.calls = calls.into();
-        draft.settle_calls();
+        draft.answer_calls(results, OpenCall::waits_for_client)?;
         Ok(draft.finish_with_chat())
     }
 
@@ -355,7 +368,13 @@ impl ChatState {
         Ok(draft.finish_with_chat())
     }
 
+    /// Whether the write is of the present run, which is none while calls are open.
     fn check(&self, fence: &Fence, status: Status) -> Result<(), Rejection> {
+        self.check_held(fence, status)?;
+        if self.calls.is_empty() { Ok(()) } else { Err(Rejection::Fenced) }
+    }
+
+    fn check_held(&self, fence: &Fence, status: Status) -> Result<(), Rejection> {
         let held = self.is_held_by(&fence.replica, fence.lease) && self.present_episode() == fence.episode;
         if held && self.status == status { Ok(()) } else { Err(Rejection::Fenced) }
     }

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use mainstem_machine::hub::{
     self, AudienceEvent, BusEvent, ChatEvent, DatabaseEvent, HubConfig, HubEvent, LeaseEvent, LeavingEvent,
-    ModelEvent, OpOutcome, RelayEvent, Told,
+    ModelEvent, OpOutcome, RelayEvent, Told, ToolEvent,
 };
 use mainstem_machine::replica::{self, Heartbeat, ReplicaConfig, ReplicaEvent, SyncResult};
 use mainstem_machine::store::Peer;
 use mainstem_machine::{
-    Block, CallResult, ChatId, ChatState, Completion, Content, Cursor, DialId, Episode, Fingerprint,
-    FinishReason, FollowerId, GenerationId, Lease, Message, MessageId, OpId, OpenCall, Page, Part,
+    Block, CallResult, Carrier, ChatId, ChatState, Completion, Content, Cursor, DialId, Episode, Fingerprint,
+    FinishReason, FollowerId, GenerationId, Lease, Message, MessageId, Offered, OpId, OpenCall, Page, Part,
     PreviewPosition, PreviewProgress, QueuedMessage, Rejection, RelayFault, RelayFrame, RelayPosition,
     ReplicaId, Resume, Retry, Role, RunError, Seq, Snapshot, Status, SubscriptionId, Tail, Time, Tool, Turn,
     TurnStatus, Usage, Version, WallTime,
@@ -125,14 +125,19 @@ fn tool() -> impl Strategy<Value = Tool> {
     })
 }
 
+fn call_result() -> impl Strategy<Value = CallResult> {
+    (text(), any::<bool>()).prop_map(|(content, is_error)| CallResult { content, is_error })
+}
+
+fn offered() -> impl Strategy<Value = Offered> {
+    (text(), any::<bool>()).prop_map(|(name, is_repeatable)| Offered { name, is_repeatable })
+}
+
 fn call() -> impl Strategy<Value = OpenCall> {
-    let result = (text(), any::<bool>()).prop_map(|(content, is_error)| CallResult { content, is_error });
-    ([text(), text(), text()], option::of(result)).prop_map(|([id, name, input], result)| OpenCall {
-        id,
-        name,
-        input,
-        result,
-    })
+    let result = call_result();
+    let carrier = select(&[Carrier::Client, Carrier::Server, Carrier::ServerAgain]);
+    ([text(), text(), text()], carrier, option::of(result))
+        .prop_map(|([id, name, input], carrier, result)| OpenCall { id, name, input, carrier, result })
 }
 
 fn turn() -> BoxedStrategy<Turn> {
@@ -348,10 +353,12 @@ fn hub_event() -> impl Strategy<Value = HubEvent> {
         (n(), option::of(block()), any::<String>()).prop_map(|(run, begins, text)| HubEvent::Model(
             ModelEvent::Generated { generation: GenerationId(run), begins, text }
         )),
-        (n(), completion()).prop_map(|(run, completion)| HubEvent::Model(ModelEvent::Done {
-            generation: GenerationId(run),
-            completion
-        })),
+        (n(), completion(), vec(offered(), 0..3)).prop_map(|(run, completion, offered)| {
+            let offered = offered.into();
+            HubEvent::Model(ModelEvent::Done { generation: GenerationId(run), completion, offered })
+        }),
+        (n(), call_result())
+            .prop_map(|(op, result)| HubEvent::Tool(ToolEvent::Returned { op: OpId(op), result })),
         (n(), error(), any::<bool>(), option::of(span()), n()).prop_map(
             |(run, error, retryable, retry_after, entropy)| HubEvent::Model(ModelEvent::Failed {
                 generation: GenerationId(run),

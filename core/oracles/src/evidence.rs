@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_machine::{
-    Accepted, Block, ChatId, ChatState, Command, Completion, Cursor, Episode, Lease, Message, MessageId,
-    ReplicaId, StreamEvent, Time, Turn, Version,
+    Accepted, Block, CallResult, ChatId, ChatState, Command, Completion, Cursor, Episode, Lease, Message,
+    MessageId, ReplicaId, StreamEvent, Time, Turn, Version,
 };
 
 use crate::FaultKind;
@@ -83,6 +83,22 @@ pub enum Evidence {
     RunEnded {
         run: RunId,
         how: RunEnd,
+    },
+
+    /// A replica has a tool of the server begin with a call: of the history that ends with it.
+    CallBegun {
+        replica: Name,
+        chat: ChatId,
+        of: Version,
+        call: Arc<str>,
+    },
+    /// A call came to its end, and whoever carries it out is told so.
+    CallReturned {
+        replica: Name,
+        chat: ChatId,
+        of: Version,
+        call: Arc<str>,
+        result: CallResult,
     },
 
     /// A viewer requests a stream. Streams of one viewer and chat come one after the other.
@@ -181,13 +197,16 @@ pub struct Settings {
     pub episode_bytes_max: usize,
     /// How long a replica that drains lets runs go on; zero if it may end that wait at any time.
     pub drain_timeout: Duration,
+    /// After this, a call of a server's tool has failed.
+    pub tool_timeout: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         let (lease_ttl, poll_interval) = (Duration::from_secs(15), Duration::from_secs(5));
-        let drain_timeout = Duration::from_secs(10);
-        Self { lease_ttl, poll_interval, workers: 64, episode_bytes_max: 8 << 20, drain_timeout }
+        let (drain_timeout, tool_timeout) = (Duration::from_secs(10), Duration::from_secs(120));
+        let episode_bytes_max = 8 << 20;
+        Self { lease_ttl, poll_interval, workers: 64, episode_bytes_max, drain_timeout, tool_timeout }
     }
 }
 

@@ -62,6 +62,9 @@ faults! {
     ModelBursts "model bursts",
     ModelSaysMuch "model says much",
     ModelDeaf "model ignores cancellation",
+    ModelCalls "model calls",
+    ToolFails "tool fails",
+    ToolHangs "tool hangs",
     ViewerMoves "viewer moves",
     ViewerStopsReading "viewer stops reading",
     AskedTwice "asked twice",
@@ -121,6 +124,9 @@ impl FaultKind {
             | Self::ModelBursts
             | Self::ModelSaysMuch
             | Self::ModelDeaf
+            | Self::ModelCalls
+            | Self::ToolFails
+            | Self::ToolHangs
             | Self::ViewerMoves
             | Self::AskedTwice
             | Self::StrangerTries => Strikes::Nothing,

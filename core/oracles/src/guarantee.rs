@@ -26,12 +26,12 @@ macro_rules! guarantees {
     };
 }
 
-guarantees! { S1 S2 S3 S4 S5 S6 S7 S8 S9 S10 S11 S12 L1 L2 L3 L4 L5 B1 B2 B3 D1 D2 }
+guarantees! { S1 S2 S3 S4 S5 S6 S7 S8 S9 S10 S11 S12 L1 L2 L3 L4 L5 L6 B1 B2 B3 D1 D2 }
 
 impl Guarantee {
     /// Whether it says that something happens in the end, and not that something never does.
     pub const fn is_liveness(self) -> bool {
-        matches!(self, Self::L1 | Self::L2 | Self::L3 | Self::L4 | Self::L5)
+        matches!(self, Self::L1 | Self::L2 | Self::L3 | Self::L4 | Self::L5 | Self::L6)
     }
 }
 

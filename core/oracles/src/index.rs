@@ -106,6 +106,8 @@ impl EvidenceIndex {
             Evidence::Drifts { replica, per_mille } => self.lives.drift(replica, *per_mille),
             Evidence::FaultsCleared => self.lives.marks.clear(at),
             Evidence::Sent { .. }
+            | Evidence::CallBegun { .. }
+            | Evidence::CallReturned { .. }
             | Evidence::Replayed { .. }
             | Evidence::Announced { .. }
             | Evidence::Operated { .. }

@@ -5,7 +5,7 @@ use mainstem_machine::Time;
 use crate::{Docket, Evidence, EvidenceIndex, Guarantee, Oracle, Ruling, Seen, Violation, WorldFacts};
 use crate::{
     convergence, death, history, intents, interrupt, interrupt_ends, isolation, kept, leaks, memory,
-    one_writer, order, parts, phase, spin, stale, tools, turns, who_may, work_starts,
+    one_writer, order, parts, phase, spin, stale, tools, tools_end, turns, who_may, work_starts,
 };
 
 /// One oracle, with the guarantee it judges.
@@ -43,6 +43,7 @@ oracles! {
     L3 "work starts" work_starts::WorkStarts,
     L4 "no spin" spin::Spin,
     L5 "death is told" death::Death,
+    L6 "tools end" tools_end::ToolsEnd,
     B1 "memory" memory::Memory,
     B2 "nothing leaks" leaks::Leaks,
     B3 "isolation" isolation::Isolation,

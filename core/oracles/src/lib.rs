@@ -18,6 +18,7 @@ mod past;
 mod runs;
 mod shared;
 mod tools;
+mod tools_end;
 mod turns;
 mod verdict;
 mod view;

@@ -1,10 +1,11 @@
 //! S11: each call has exactly one result in the history, before anything of another turn, and it is the one that was given.
+//! A call that the server carries out is begun once it is committed, and no second time unless it may be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mainstem_machine::{
-    CallResult, ChatId, Command, FinishReason, Message, MessageId, OpenCall, Role, Status,
+    CallResult, Carrier, ChatId, Command, FinishReason, Message, MessageId, OpenCall, Role, Status, Version,
 };
 
 use crate::shared::Shared;
@@ -17,20 +18,48 @@ struct Open {
     calls: Vec<OpenCall>,
 }
 
+/// A call, by its chat, the history that ends with it, and its name.
+type Called = (ChatId, Version, Arc<str>);
+
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tools {
     open: Shared<BTreeMap<ChatId, Open>>,
+    /// The calls of servers that were committed, and whether each may be begun again.
+    committed: Shared<BTreeMap<Called, bool>>,
+    begun: Shared<BTreeSet<Called>>,
+    returned: Shared<BTreeMap<Called, Vec<CallResult>>>,
 }
 
 impl Oracle for Tools {
     fn observe(&mut self, seen: &Seen<'_>) -> Ruling {
-        let Evidence::Committed(change) = seen.evidence else { return Ok(()) };
-        seen.ask();
-        self.judge(change).map_err(|why| format!("{}: {why}", change.command.name()))
+        match seen.evidence {
+            Evidence::Committed(change) => {
+                seen.ask();
+                self.judge(change).map_err(|why| format!("{}: {why}", change.command.name()))
+            }
+            Evidence::CallBegun { replica, chat, of, call } => {
+                seen.ask();
+                let called = (*chat, *of, call.clone());
+                self.begin(called).map_err(|why| format!("{replica} begins {call} of {chat}, {why}"))
+            }
+            Evidence::CallReturned { chat, of, call, result, .. } => {
+                self.returned.entry((*chat, *of, call.clone())).or_default().push(result.clone());
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 }
 
 impl Tools {
+    fn begin(&mut self, called: Called) -> Ruling {
+        let may_again = self.committed.get(&called).ok_or("which no worker is to carry out")?;
+        match self.begun.insert(called) || *may_again {
+            true => Ok(()),
+            false => Err("which was begun before".into()),
+        }
+    }
+
     fn judge(&mut self, change: &Committed) -> Ruling {
         let is_concerned = self.open.contains_key(&change.chat) || !change.state.calls.is_empty();
         let speaks_of_calls = |message: &Message| message.role == Role::Tool || !calls_of(message).is_empty();
@@ -44,28 +73,83 @@ impl Tools {
         if change.cut_from.is_some() {
             open = Open::default();
         }
-        for (id, result) in given(&change.command) {
-            let call = open.calls.iter_mut().find(|call| call.id == id && call.result.is_none());
-            call.ok_or_else(|| format!("a result of {id}, which waits for none"))?.result = Some(result);
-        }
+        self.give(&mut open, change)?;
         for message in &change.inserted {
             open.take(message, &change.command)?;
         }
         if change.state.calls[..] != open.calls[..] {
             return Err(format!("the calls {:?} are open, and not {:?}", open.calls, change.state.calls));
         }
-        if open.calls.is_empty() == (change.state.status == Status::RequiresAction) {
-            let status = change.state.status.as_str();
-            return Err(format!("the chat is {status}, and {} calls are open", open.calls.len()));
+        open.judge_status(change.state.status)?;
+        let of_server = open.calls.iter().filter(|call| call.waits_for_server());
+        for call in of_server.filter(|_| matches!(change.command, Command::CommitStep { .. })) {
+            let called = (change.chat, change.state.history_version, call.id.clone());
+            self.committed.insert(called, call.carrier == Carrier::ServerAgain);
         }
         if !open.calls.is_empty() {
             self.open.insert(change.chat, open);
         }
         Ok(())
     }
+
+    /// What the command gives as results of open calls.
+    fn give(&self, open: &mut Open, change: &Committed) -> Ruling {
+        let (results, is_client) = match &change.command {
+            Command::ToolResults { results } => (&results[..], true),
+            Command::CommitResults { results, .. } => (&results[..], false),
+            Command::Acquire { .. } => {
+                open.lose(&change.state.calls);
+                return Ok(());
+            }
+            _ => return Ok(()),
+        };
+        for (id, result) in results {
+            let waits = |call: &&mut OpenCall| {
+                call.id == *id && if is_client { call.waits_for_client() } else { call.waits_for_server() }
+            };
+            let call = open.calls.iter_mut().find(waits);
+            call.ok_or_else(|| format!("a result of {id}, which waits for none"))?.result =
+                Some(result.clone());
+            if let Command::CommitResults { fence, .. } = &change.command {
+                let called = (change.chat, fence.episode.history_version, id.clone());
+                let came = self.returned.get(&called).is_some_and(|results| results.contains(result));
+                // Nobody tells the judge of real servers what their tools do.
+                if !came && !self.begun.is_empty() {
+                    return Err(format!("{id} has the result {result:?}, which nobody gave"));
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Open {
+    /// Nobody knows what became of the calls that the worker before may have begun: that is their result.
+    fn lose(&mut self, kept: &[OpenCall]) {
+        for call in self.calls.iter_mut().filter(|call| call.result.is_none()) {
+            if call.carrier == Carrier::Server {
+                let told = kept.iter().find(|kept| kept.id == call.id).and_then(|kept| kept.result.clone());
+                // Without one it stays open, and is not what is kept.
+                call.result = told.filter(|told| told.is_error).or(Some(CallResult::error("nobody knows")));
+            }
+        }
+    }
+
+    fn judge_status(&self, status: Status) -> Ruling {
+        let waits = |who: fn(&OpenCall) -> bool| self.calls.iter().any(who);
+        let (client, server) = (waits(OpenCall::waits_for_client), waits(OpenCall::waits_for_server));
+        let is_right = match status {
+            Status::RequiresAction => client && !server,
+            // An acquisition that ended the last of them leaves it to the worker to go on.
+            Status::Running => self.calls.is_empty() || server || self.calls.iter().any(is_once),
+            _ => self.calls.is_empty(),
+        };
+        match is_right {
+            true => Ok(()),
+            false => Err(format!("the chat is {}, and {} calls are open", status.as_str(), self.calls.len())),
+        }
+    }
+
     fn take(&mut self, message: &Message, command: &Command) -> Ruling {
         if message.role != Role::Tool {
             if !self.calls.is_empty() {
@@ -75,7 +159,7 @@ impl Open {
             self.calls = match command {
                 // Some have their result from the beginning.
                 Command::CommitStep { calls, .. } if message.role == Role::Assistant => {
-                    with_results(calls_of(message), calls)
+                    shared_out(calls_of(message), calls)
                 }
                 _ => calls_of(message),
             };
@@ -92,10 +176,11 @@ impl Open {
                 ids(&told)
             ));
         }
+        let gives = matches!(command, Command::ToolResults { .. } | Command::CommitResults { .. });
         for ((id, told), (_, due)) in told.iter().zip(&due) {
             let is_right = match due {
                 Some(due) => told == due,
-                None => told.is_error && !matches!(command, Command::ToolResults { .. }),
+                None => told.is_error && !gives,
             };
             if !is_right {
                 return Err(format!("{id} has the result {told:?}, and {due:?} was given"));
@@ -105,22 +190,22 @@ impl Open {
     }
 }
 
+fn is_once(call: &OpenCall) -> bool {
+    call.carrier == Carrier::Server
+}
+
 /// The calls that this message asks for.
 fn calls_of(message: &Message) -> Vec<OpenCall> {
     let asks = message.finish_reason == Some(FinishReason::ToolCalls) && !message.interrupted;
     if asks { message.content.open_calls() } else { vec![] }
 }
 
-fn with_results(mut calls: Vec<OpenCall>, given: &[OpenCall]) -> Vec<OpenCall> {
+/// Who carries them out, and what has its result from the beginning, is said by the step.
+fn shared_out(mut calls: Vec<OpenCall>, said: &[OpenCall]) -> Vec<OpenCall> {
     for call in &mut calls {
-        call.result = given.iter().find(|given| given.id == call.id).and_then(|given| given.result.clone());
+        if let Some(said) = said.iter().find(|said| said.id == call.id) {
+            (call.carrier, call.result) = (said.carrier, said.result.clone());
+        }
     }
     calls
-}
-
-fn given(command: &Command) -> Vec<(Arc<str>, CallResult)> {
-    match command {
-        Command::ToolResults { results } => results.clone(),
-        _ => vec![],
-    }
 }

@@ -129,7 +129,7 @@ fn holds(id: mainstem_machine::MessageId) -> impl Fn(&&Moment) -> bool {
 
 /// What a client is to carry out, as it is told.
 fn pending(calls: &[OpenCall]) -> impl Iterator<Item = (&str, &str, &str)> {
-    let open = calls.iter().filter(|call| call.result.is_none());
+    let open = calls.iter().filter(|call| call.waits_for_client());
     open.map(|call| (&*call.id, &*call.name, &*call.input))
 }
 

@@ -4,7 +4,7 @@
 pub mod driver {
     use std::time::Duration;
 
-    use mainstem_machine::limits::{ACQUISITIONS_MAX, OVERDUE_MAX, PAGE_READS_MAX};
+    use mainstem_machine::limits::{ACQUISITIONS_MAX, CALLS_MAX, OVERDUE_MAX, PAGE_READS_MAX};
 
     use super::relay::FOLLOWS_PER_PEER_MAX;
 
@@ -12,8 +12,10 @@ pub mod driver {
     pub const HUBS_MAX: usize = 200_000;
     /// Events that one wake-up takes from one source before the other sources get their turn (B3).
     pub const EVENTS_MAX: usize = 64;
-    /// Operations of one hub that can end at the same time, page reads included.
-    pub const HUB_OPERATIONS_MAX: usize = PAGE_READS_MAX + 8;
+    /// Operations of one hub that can end at the same time, page reads and calls included.
+    pub const HUB_OPERATIONS_MAX: usize = PAGE_READS_MAX + CALLS_MAX + 8;
+    /// How much longer than its time a call is waited for, if a tool does not end it by itself.
+    pub const CALL_SLACK: Duration = Duration::from_secs(1);
     /// Operations of one replica that can end at the same time: acquisitions, overdue heartbeats and syncs, and the rest.
     pub const REPLICA_OPERATIONS_MAX: usize = ACQUISITIONS_MAX + OVERDUE_MAX + 8;
     /// Follows of all peers together.

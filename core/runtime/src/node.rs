@@ -21,8 +21,7 @@ use mainstem_machine::{
 
 use crate::driver::{Entry, Followed, Follows, HubCell, Next, ReplicaCell, Shared, Vitals, Watch, lock};
 use crate::ports::{
-    Applied, Bus, Env, Fault, Generator, IdempotencyKey, Keep, Listed, Page, ReplicaRow, Request, Store,
-    TaskHandle, within,
+    Applied, Env, Fault, IdempotencyKey, Keep, Listed, Page, Ports, ReplicaRow, Request, TaskHandle, within,
 };
 use crate::relay::{Follow, Peers, RelayServer, RelaySource};
 use crate::sync::Mutex;
@@ -99,13 +98,7 @@ impl<E: Env> fmt::Debug for Node<E> {
 
 impl<E: Env> Node<E> {
     /// Starts the replica: listens for peers and begins to work. Fails if it cannot bind the relay's address.
-    pub async fn start(
-        env: E,
-        config: NodeConfig,
-        store: Arc<dyn Store>,
-        bus: Arc<dyn Bus>,
-        generator: Arc<dyn Generator>,
-    ) -> std::io::Result<Self> {
+    pub async fn start(env: E, config: NodeConfig, ports: Ports) -> std::io::Result<Self> {
         let mut address = String::new();
         let mut listener = None;
         if let Some(relay) = &config.relay {
@@ -131,7 +124,7 @@ impl<E: Env> Node<E> {
         let recording = config.recording;
         let cell = ReplicaCell::new(env.now(), replica_config, recording.as_ref());
         let hub_config = Arc::new(hub_config);
-        let shared = Shared::new(env, store, bus, generator, hub_config, row, peers, cell, recording);
+        let shared = Shared::new(env, ports, hub_config, row, peers, cell, recording);
         let vitals = Arc::new(Vitals::default());
         let vital = vitals.guard("replica");
         let run = crate::driver::run_replica(shared.clone());

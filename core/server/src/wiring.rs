@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use mainstem_runtime::demo::Demo;
-use mainstem_runtime::ports::{Generator, ReplicaRow, Rival, Store};
+use mainstem_runtime::ports::{Generator, Ports, ReplicaRow, Rival, Store};
 use mainstem_runtime::tape::Recording;
 use mainstem_runtime::{Node, NodeConfig, RelayConfig};
 use rand::TryRngCore;
@@ -63,7 +63,8 @@ pub(crate) async fn run(config: Config) -> Result<(), Failure> {
     claim_name(&config, &*store, incarnation).await?;
     let tools = Toolbox::start(tool_file, config.tool_result_bytes_max).await;
     let tools = Arc::new(tools.map_err(|error| Failure::environment(format!("--tools: {error}")))?);
-    let node = match Node::start(TokioEnv::new(), node_config, store.clone(), bus, generator).await {
+    let ports = Ports { store: store.clone(), bus, generator, tools: tools.clone() };
+    let node = match Node::start(TokioEnv::new(), node_config, ports).await {
         Ok(node) => node,
         Err(error) => {
             tools.stop().await;

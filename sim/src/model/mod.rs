@@ -6,12 +6,13 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use mainstem_machine::{ChatId, Completion, Episode, FinishReason, ReplicaId, Role, RunError, Time, Usage};
 use mainstem_oracles::{Evidence, FaultKind, RunEnd, RunId};
 use mainstem_runtime::ports::{Conversation, Generated, Generation, Generator};
-use mainstem_story::{Script, Turn, part_of_all_kinds};
+use mainstem_story::{Carrying, Script, Turn, part_of_all_kinds};
 
 use crate::world::{Sleep, World};
 
@@ -106,6 +107,15 @@ impl ModelControl {
         })
     }
 
+    /// How the tools carry out what the chat's last run calls.
+    pub fn carrying(&self, chat: ChatId) -> Carrying {
+        self.with(|state| {
+            let run = state.runs.iter().rfind(|run| run.chat == chat);
+            let script = run.and_then(|run| run.script.as_ref());
+            script.map_or(Carrying::Returns(Duration::ZERO), Script::carrying)
+        })
+    }
+
     /// Lets all runs finish as soon as possible, including later ones.
     pub fn finish_all(&self) {
         self.with(|state| {
@@ -176,8 +186,11 @@ impl ModelRun {
                 self.lines.push_back(Generated::Failed { error, retryable, retry_after });
             }
             Turn::Done => {
-                let calls = script.calls && !self.has_results;
+                let calls = (script.calls || script.tools) && !self.has_results;
                 let completion = self.completion();
+                if calls {
+                    world.landed(FaultKind::ModelCalls, who, format_args!("{:?}", self.episode));
+                }
                 let finish_reason =
                     if calls { Some(FinishReason::ToolCalls) } else { completion.finish_reason };
                 self.lines.push_back(Generated::Done(Completion { finish_reason, ..completion }));

@@ -149,7 +149,7 @@ impl StoryRun {
             }
             UserOrder::AnswerCalls => {
                 let state = self.cluster.database.chat(chat)?;
-                let open = state.calls.iter().filter(|call| call.result.is_none());
+                let open = state.calls.iter().filter(|call| call.waits_for_client());
                 let calls: Vec<_> = open.map(|call| call.id.to_string()).collect();
                 (!calls.is_empty()).then_some(Order::Answer { calls })
             }

@@ -1,6 +1,8 @@
 //! Answers of all kinds of blocks, as a simulated model gives them.
 
-use mainstem_machine::{Block, CallResult, Tool};
+use std::sync::Arc;
+
+use mainstem_machine::{Block, CallResult, Offered, Tool};
 
 /// After so many parts, the kinds come again.
 const ROUND: u64 = 7;
@@ -10,7 +12,10 @@ pub fn part_of_all_kinds(seq: u64, text: String) -> (Option<Block>, String) {
     match seq % ROUND {
         1 => (Some(Block::Reasoning), text),
         2 => (Some(Block::Text), text),
-        4 => (Some(Block::tool_call(&format!("call_{seq}"), "find")), String::new()),
+        4 => {
+            let name = CALLED[usize::try_from(seq / ROUND).unwrap_or_default() % CALLED.len()];
+            (Some(Block::tool_call(&format!("call_{seq}"), name)), String::new())
+        }
         5 => (None, format!(r#"{{"n": "{text}"#)),
         6 => (None, r#""}"#.to_owned()),
         0 => (Some(Block::Whole), format!(r#"{{"type":"data","name":"found","data":"{text}"}}"#)),
@@ -18,7 +23,16 @@ pub fn part_of_all_kinds(seq: u64, text: String) -> (Option<Block>, String) {
     }
 }
 
-/// The tool that such answers call.
+/// What such answers call, one after the other. Nobody has the third.
+const CALLED: [&str; 4] = ["find", "fetch", "guess", "look"];
+
+/// The tools of a server that such answers call: of these, the second may not be begun again, and the third may.
+pub fn offered_tools(is_first_repeatable: bool) -> Arc<[Offered]> {
+    let offered = [("find", is_first_repeatable), ("fetch", false), ("look", true)];
+    offered.map(|(name, is_repeatable)| Offered { name: name.into(), is_repeatable }).into()
+}
+
+/// The tool of a chat that such answers call.
 pub fn called_tool() -> Tool {
     Tool { name: "find".into(), description: "finds".into(), input_schema: r#"{"type":"object"}"#.into() }
 }

@@ -22,12 +22,12 @@ pub use ast::{
 pub use faults::{
     BusFate, BusFaults, CallFault, DatabaseFate, DialRule, LateAnswers, LinkFate, PlannedFault,
 };
-pub use kinds::{called_tool, part_of_all_kinds, result_of};
+pub use kinds::{called_tool, offered_tools, part_of_all_kinds, result_of};
 pub use lexer::Problem;
 pub use order::Order;
 pub use parser::parse;
-pub use script::{Script, Turn};
-pub use settings::Settings;
+pub use script::{Carrying, Script, Turn};
+pub use settings::{Settings, TOOL_TIMEOUT};
 pub use sights::{describe, find, intruder};
 
 /// The account of users whose name a story does not say.

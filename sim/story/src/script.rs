@@ -16,7 +16,27 @@ pub enum Turn {
     Done,
 }
 
-/// How an answer goes: `/model parts=40 every=20ms burst=8 size=32 fail=12 after=900ms fatal=30 stall=9 deaf=1 kinds=1 calls=1`.
+/// How a call ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CallEnd {
+    Returns,
+    Fails,
+    Never,
+}
+
+/// How a server's tools carry out a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carrying {
+    /// With a result, after so long.
+    Returns(Duration),
+    /// With an error.
+    Fails(Duration),
+    /// Not at all.
+    Hangs,
+}
+
+/// How an answer goes: `/model parts=40 every=20ms burst=8 size=32 fail=12 after=900ms fatal=30 stall=9 deaf=1 kinds=1 calls=1
+/// tools=1 takes=100ms broken=1 hangs=1`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Script {
     pub parts: u64,
@@ -40,8 +60,16 @@ pub struct Script {
     pub kinds: bool,
     /// What it calls is to be carried out: its chat has the tool.
     pub calls: bool,
+    /// What it calls is to be carried out by the server.
+    pub tools: bool,
+    /// How long each call takes there.
+    takes: Duration,
+    /// How each call ends.
+    ends: CallEnd,
 }
 
+/// How long a call takes unless it is said.
+const TAKES: Duration = Duration::from_millis(50);
 const PARTS_MAX: u64 = 100_000;
 const SIZE_MAX: usize = 64 * 1024;
 
@@ -64,6 +92,18 @@ impl Script {
             deaf: false,
             kinds: false,
             calls: false,
+            tools: false,
+            takes: TAKES,
+            ends: CallEnd::Returns,
+        }
+    }
+
+    /// How the server's tools carry out what it calls.
+    pub fn carrying(&self) -> Carrying {
+        match self.ends {
+            CallEnd::Returns => Carrying::Returns(self.takes),
+            CallEnd::Fails => Carrying::Fails(self.takes),
+            CallEnd::Never => Carrying::Hangs,
         }
     }
 
@@ -85,6 +125,10 @@ impl Script {
                 "deaf" => script.deaf = number == 1,
                 "kinds" => script.kinds = number == 1,
                 "calls" => script.calls = number == 1,
+                "tools" => script.tools = number == 1,
+                "takes" => script.takes = Duration::from_millis(number),
+                "broken" if number == 1 => script.ends = CallEnd::Fails,
+                "hangs" if number == 1 => script.ends = CallEnd::Never,
                 _ => {}
             }
         }

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use mainstem_machine::limits;
 
+/// After this, a call of a server's tool has failed, in every simulation.
+pub const TOOL_TIMEOUT: Duration = Duration::from_secs(8);
+
 /// The settings that all replicas of a run share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {

@@ -170,6 +170,12 @@ pub enum Choice {
     FailFor(NodeAt, ChatAt, Duration),
     /// A model fails for good.
     FailForGood(NodeAt, ChatAt),
+    /// The first of the calls that a replica carries out for a chat comes to its end.
+    Return(NodeAt, ChatAt),
+    /// The last of them does.
+    ReturnLast(NodeAt, ChatAt),
+    /// The first of them fails.
+    FailCall(NodeAt, ChatAt),
     /// A viewer begins a stream.
     Watch(ViewerAt, NodeAt, From),
     /// A viewer that has seen nothing comes to have what the first one has.
@@ -266,7 +272,12 @@ impl Choice {
             | Self::Read(_)
             | Self::Exit(_) => Class::Progress,
             Self::Operation { how: How::Late, .. } | Self::Start(_) | Self::Resume(_) => Class::Late,
-            Self::Say(..) | Self::SayMuch(..) | Self::SayMany(..) | Self::Finish(..) => Class::Model,
+            Self::Say(..)
+            | Self::SayMuch(..)
+            | Self::SayMany(..)
+            | Self::Finish(..)
+            | Self::Return(..)
+            | Self::ReturnLast(..) => Class::Model,
             Self::Watch(..)
             | Self::Leave(_)
             | Self::Share(..)
@@ -292,6 +303,7 @@ impl Choice {
             | Self::Fail(..)
             | Self::FailFor(..)
             | Self::FailForGood(..)
+            | Self::FailCall(..)
             | Self::Lose(_)
             | Self::Crash(_)
             | Self::Lost(_)

@@ -117,6 +117,15 @@ impl World {
                 }
             }
         }
+        for (chat, open) in node.hubs.iter().filter(|(_, open)| !open.calls.is_empty()) {
+            into.push(Choice::Return(at, *chat));
+            if open.calls.len() > 1 {
+                into.push(Choice::ReturnLast(at, *chat));
+            }
+            if faults {
+                into.push(Choice::FailCall(at, *chat));
+            }
+        }
         if self.state.budget.drifts > 0 {
             let drifts: &[i16] = if node.keeps_time() { &DRIFTS } else { &[0] };
             into.extend(drifts.iter().map(|per_mille| Choice::Drift(at, *per_mille)));

@@ -8,6 +8,7 @@ use mainstem_machine::hub::{AudienceEvent, HubEvent, LeavingEvent};
 use mainstem_machine::limits::OP_TIMEOUT;
 use mainstem_machine::replica::{Replica, ReplicaConfig, ReplicaEvent};
 use mainstem_oracles::{Evidence, FaultKind, Guarantee, Life as Lived, RunEnd, StreamEnd};
+use mainstem_story::TOOL_TIMEOUT;
 
 use crate::choice::{NodeAt, ViewerAt};
 use crate::hashed::Hashed;
@@ -143,6 +144,7 @@ impl World {
             self.node(node).life = Life::Up;
             self.lived(node, Lived::Resumed);
             self.time_out(node);
+            self.time_out_calls(node);
             self.wake(node);
         }
     }
@@ -226,6 +228,8 @@ impl World {
         up.flat_map(|node| {
             let hubs = node.hubs.values().filter_map(|open| open.hub.poll_timeout());
             let late = node.operations.iter().map(|operation| operation.asked + OP_TIMEOUT);
+            let calls = node.hubs.values().flat_map(|open| &open.calls);
+            let late = late.chain(calls.map(|call| call.asked + TOOL_TIMEOUT));
             let deadlines = hubs.chain(node.replica.poll_timeout()).map(|deadline| deadline.at);
             let next = deadlines.chain(node.drain.poll_timeout()).min();
             next.map(|shows| node.clock.when(shows)).into_iter().chain(late)
@@ -268,6 +272,7 @@ impl World {
             let node = NodeAt(at as u8);
             if self.life(node) == Some(Life::Up) {
                 self.time_out(node);
+                self.time_out_calls(node);
                 self.wake(node);
             }
         }

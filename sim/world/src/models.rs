@@ -10,6 +10,7 @@ use mainstem_story::part_of_all_kinds;
 
 use crate::choice::{ChatAt, NodeAt};
 use crate::node::Model;
+use crate::setup::Tools;
 use crate::world::{World, chat_id};
 
 impl World {
@@ -53,18 +54,15 @@ impl World {
         // Another one for each length of an answer, with and without what it may lack.
         let usage = Usage { input_tokens: model.episode.history_version.0, output_tokens: model.parts };
         let reasons = [FinishReason::Stop, FinishReason::Length, FinishReason::ToolCalls];
-        let calls = self.setup.tools && !self.has_results(chat);
+        let calls = self.setup.tools != Tools::None && !self.has_results(chat);
         let reasons = if calls { &reasons[..] } else { &reasons[..2] };
         let completion = Completion {
             finish_reason: reasons.get(model.parts as usize % 3).copied(),
             usage: (!model.parts.is_multiple_of(2)).then_some(usage),
         };
         self.observe(Evidence::RunEnded { run: model.run.0, how: RunEnd::Done(completion) });
-        self.handle(
-            node,
-            chat,
-            HubEvent::Model(ModelEvent::Done { generation: model.generation, completion }),
-        );
+        let (generation, offered) = (model.generation, self.setup.offered(chat));
+        self.handle(node, chat, HubEvent::Model(ModelEvent::Done { generation, completion, offered }));
     }
 
     /// A model fails.

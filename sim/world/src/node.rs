@@ -18,6 +18,7 @@ use mainstem_oracles::RunId;
 use crate::choice::{ChatAt, Kind, NodeAt};
 use crate::clock::Clock;
 use crate::hashed::Hashed;
+use crate::tools::Call;
 
 /// A name that says nothing of how things stand: states that differ only in it are the same.
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +80,8 @@ pub(crate) struct Open {
     /// The histories at hand, by the operations that loaded them.
     pub(crate) histories: BTreeMap<OpId, Version>,
     pub(crate) model: Option<Model>,
+    /// What tools carry out, oldest first.
+    pub(crate) calls: Vec<Call>,
     /// The lease under which the hub has a runner.
     pub(crate) assigned: Option<Lease>,
     /// The last id of a viewer or follower.
@@ -257,6 +260,7 @@ impl Open {
             link: None,
             histories: BTreeMap::new(),
             model: None,
+            calls: vec![],
             assigned: None,
             last_id: Label(0),
         }

@@ -12,7 +12,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::choice::{Choice, NotAChoice};
-use crate::setup::{Budget, Setup};
+use crate::setup::{Budget, Setup, Tools};
 
 /// What is replayed: how the world is set up, and what is chosen in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,8 +71,8 @@ impl fmt::Display for Recording {
         if let Some(heartbeat) = self.setup.heartbeat {
             write!(f, " heartbeat={}", Span(heartbeat))?;
         }
-        if self.setup.tools {
-            write!(f, " tools=1")?;
+        if self.setup.tools != Tools::None {
+            write!(f, " tools={}", self.setup.tools as u8)?;
         }
         writeln!(f, "{}", if self.setup.empty { " empty" } else { "" })?;
         write!(f, "allow faults={faults} delays={delays} requests={requests} ")?;
@@ -106,7 +106,11 @@ impl Recording {
             tail_messages_max: world.number("tail-messages", 0..=1_000)?,
             users: if world.comes("users=") { world.number("users", 1..=200)? } else { 1 },
             heartbeat: if world.comes("heartbeat=") { Some(world.span("heartbeat")?) } else { None },
-            tools: world.comes("tools=") && world.number("tools", 1..=1).map(|_: u8| true)?,
+            tools: match if world.comes("tools=") { world.number("tools", 1..=2)? } else { 0_u8 } {
+                0 => Tools::None,
+                1 => Tools::Client,
+                _ => Tools::Server,
+            },
             empty: world.eats("empty"),
             budget: Budget {
                 faults: allow.number("faults", 0..=u16::MAX)?,

@@ -8,7 +8,7 @@ use mainstem_oracles::{Evidence, Guarantee, Standing, StreamEnd, WorldFacts};
 
 use crate::choice::{ChatAt, Choice, From, NodeAt, ViewerAt};
 use crate::damage::Heard;
-use crate::node::{Life, Node, Task};
+use crate::node::{Life, Node, Open, Task};
 use crate::setup::Budget;
 use crate::trace::Told;
 use crate::world::{Asking, World, chat_id};
@@ -33,7 +33,7 @@ impl World {
         self.wait(DIFFERENCE_MAX, false);
         self.eventually(&[Guarantee::L1], Duration::ZERO, false);
         self.note(Told::Happened, || ("recovery".into(), "models finish".into()));
-        self.eventually(&[Guarantee::L2, Guarantee::L3], REST, true);
+        self.eventually(&[Guarantee::L2, Guarantee::L3, Guarantee::L6], REST, true);
         self.eventually(&[Guarantee::L1], bound, true);
         self.note(Told::Happened, || ("recovery".into(), "everybody leaves".into()));
         for at in 0..self.state.viewers.len() {
@@ -174,8 +174,11 @@ impl World {
         }
         if finishing {
             return nodes().find_map(|(at, node)| {
-                let (chat, _) = node.hubs.iter().find(|(_, open)| open.model.is_some())?;
-                Some(Choice::Finish(at, *chat))
+                let does = |open: &Open| match open.model {
+                    Some(_) => Some(Choice::Finish as fn(_, _) -> _),
+                    None => (!open.calls.is_empty()).then_some(Choice::Return as fn(_, _) -> _),
+                };
+                node.hubs.iter().find_map(|(chat, open)| Some(does(open)?(at, *chat)))
             });
         }
         None

@@ -2,6 +2,18 @@
 
 use std::time::Duration;
 
+/// What models call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Tools {
+    /// Nothing.
+    #[default]
+    None,
+    /// Tools of the server, and one that every other chat has of its own.
+    Client,
+    /// Tools of the server.
+    Server,
+}
+
 /// How large a world is, and how it is set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Setup {
@@ -25,8 +37,8 @@ pub struct Setup {
     pub tail_messages_max: usize,
     /// How often leases are renewed; `None` for three times before they expire.
     pub heartbeat: Option<Duration>,
-    /// Models call tools, which the first chat has.
-    pub tools: bool,
+    /// What models call, and whose it is.
+    pub tools: Tools,
     /// There is no chat until somebody creates it.
     pub empty: bool,
     /// What may happen that need not.
@@ -52,7 +64,7 @@ impl Default for Setup {
             episode_bytes_max: 160,
             tail_messages_max: 3,
             heartbeat: None,
-            tools: false,
+            tools: Tools::None,
             empty: false,
             budget: Budget::default(),
         }

@@ -9,6 +9,7 @@ use mainstem_story::{called_tool, result_of};
 
 use crate::choice::{ChatAt, NodeAt, Order};
 use crate::node::{Node, Task};
+use crate::setup::Tools;
 use crate::world::{Ask, Asking, World, chat_at, chat_id};
 
 /// A command, with the text in it.
@@ -29,8 +30,7 @@ impl World {
         let text: Arc<str> = format!("begin {chat}").into();
         let owner = self.owner(chat);
         let content = Some(Content::text(&text));
-        // Whose model calls what is not there is told so.
-        let has_tool = self.setup.tools && chat.0.is_multiple_of(2);
+        let has_tool = self.setup.tools == Tools::Client && chat.0.is_multiple_of(2);
         let tools = if has_tool { [called_tool()].into() } else { [].into() };
         let settings = Settings { tools, ..Settings::default() };
         let command = Command::Create { chat: chat_id(chat), owner: owner.clone(), settings, content };
@@ -112,7 +112,7 @@ impl World {
             Order::Promote => (Command::Promote { queued: state.queue.last()?.id }, None),
             Order::DeleteQueued => (Command::DeleteQueued { queued: state.queue.first()?.id }, None),
             Order::Answer => {
-                let open = state.calls.iter().filter(|call| call.result.is_none());
+                let open = state.calls.iter().filter(|call| call.waits_for_client());
                 // One after the other, or all at once.
                 let most = if self.state.asks.len().is_multiple_of(2) { 1 } else { usize::MAX };
                 let results: Vec<_> =

@@ -11,7 +11,7 @@ use crate::branch::Tree;
 use crate::choice::{Choice, Class};
 use crate::damage::Testimony;
 use crate::recording::Recording;
-use crate::setup::{Budget, Setup};
+use crate::setup::{Budget, Setup, Tools};
 use crate::trace::{Line, Trace};
 use crate::world::World;
 
@@ -93,7 +93,11 @@ pub fn draw_setup(rng: &mut StdRng) -> Setup {
         strangers: if rng.random_bool(0.3) { rng.random_range(1..8) } else { 0 },
         drifts: if rng.random_bool(0.3) { rng.random_range(1..4) } else { 0 },
     };
-    let tools = rng.random_bool(0.3);
+    let tools = match rng.random_range(0..10) {
+        0..6 => Tools::None,
+        6..8 => Tools::Client,
+        _ => Tools::Server,
+    };
     Setup {
         replicas: rng.random_range(1..=3),
         chats: rng.random_range(1..=2),
@@ -102,7 +106,7 @@ pub fn draw_setup(rng: &mut StdRng) -> Setup {
         workers: rng.random_range(1..=3),
         lease_ttl: Duration::from_secs([6, 15, 16][rng.random_range(0..3)]),
         poll_interval: Duration::from_secs([5, 7, 30][rng.random_range(0..3)]),
-        episode_bytes_max: if tools { 600 } else { rng.random_range(60..400) },
+        episode_bytes_max: if tools != Tools::None { 600 } else { rng.random_range(60..400) },
         tools,
         tail_messages_max: rng.random_range(1..5),
         budget,

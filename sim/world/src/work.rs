@@ -9,6 +9,7 @@ use mainstem_oracles::{Evidence, Operation as Operated, RunEnd};
 use crate::choice::{ChatAt, Kind, NodeAt};
 use crate::hashed::Hashed;
 use crate::node::{Model, Operation, Stage, Task};
+use crate::tools::Call;
 use crate::world::{World, chat_at, chat_id};
 
 /// Something that a machine asked for.
@@ -57,7 +58,8 @@ impl World {
 
     fn end_hub(&mut self, node: NodeAt, chat: ChatAt) {
         let Some(open) = self.node(node).hubs.remove(&chat) else { return };
-        assert!(open.link.is_none() && open.model.is_none(), "B2: a hub that ends leaves nothing behind");
+        let is_bare = open.link.is_none() && open.model.is_none() && open.calls.is_empty();
+        assert!(is_bare, "B2: a hub that ends leaves nothing behind");
         let here = self.node(node);
         here.operations.retain(|operation| operation.chat != Some(chat) || !is_of_hub(&operation.task));
         if let Some(lease) = open.assigned {
@@ -119,6 +121,11 @@ impl World {
                 let replica = self.node(node).id.clone();
                 self.observe(Evidence::RunStarted { run, replica, chat: id, episode });
             }
+            HubAction::Call { op, of, id, .. } => {
+                let asked = self.state.now;
+                self.begin_call(node, chat, Call { op, of, id, asked });
+            }
+            HubAction::GiveUpCall { op } => self.give_up_call(node, chat, op),
             HubAction::Cancel { generation } => {
                 let model = self.open(node, chat).model.take_if(|model| model.generation == generation);
                 if let Some(model) = model {

@@ -13,6 +13,7 @@ use mainstem_oracles::{
     Begin, Evidence, FaultKind, Judge, Life as Lived, Name, RunId, Settings, StreamId, Violation,
 };
 use mainstem_rows::Rows;
+use mainstem_story::TOOL_TIMEOUT;
 use uuid::Uuid;
 
 use crate::choice::{ChatAt, NodeAt, ViewerAt};
@@ -205,6 +206,7 @@ impl World {
             episode_bytes_max: setup.episode_bytes_max,
             // A replica may be told at any time to wait no longer.
             drain_timeout: Duration::ZERO,
+            tool_timeout: TOOL_TIMEOUT,
         }));
         for at in 0..setup.replicas {
             world.start(NodeAt(at), false);

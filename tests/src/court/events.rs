@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use mainstem_machine::{
-    Accepted, Block, Body, Content, Cursor, Episode, FinishReason, Message, MessageId, OpenCall,
+    Accepted, Block, Body, Carrier, Content, Cursor, Episode, FinishReason, Message, MessageId, OpenCall,
     QueuedMessage, ReplicaId, ResetReason, Retry, Role, RunError, Seq, Status, StreamEvent, Usage, Version,
     WallTime,
 };
@@ -222,7 +222,7 @@ fn message(wire: WireMessage) -> Option<Message> {
 }
 
 fn pending(WireCall { tool_call_id, name, input }: WireCall) -> OpenCall {
-    OpenCall { id: tool_call_id, name, input: input.get().into(), result: None }
+    OpenCall { id: tool_call_id, name, input: input.get().into(), carrier: Carrier::Client, result: None }
 }
 
 fn queued(WireQueued { id, client_id, revision, content, created_at }: WireQueued) -> Option<QueuedMessage> {

@@ -85,6 +85,7 @@ impl<'a> Telling<'a> {
             workers: settings.workers,
             episode_bytes_max: settings.episode_bytes_max,
             drain_timeout: settings.drain_timeout,
+            ..Settings::default()
         };
         let ledger = Ledger::default();
         let puppets = Puppets::new(ledger.clone());
@@ -312,7 +313,7 @@ impl<'a> Telling<'a> {
                 Some(Order::Edit { message, text: text.clone() })
             }
             UserOrder::AnswerCalls => {
-                let open = moment.state.calls.iter().filter(|call| call.result.is_none());
+                let open = moment.state.calls.iter().filter(|call| call.waits_for_client());
                 Some(Order::Answer { calls: open.map(|call| call.id.to_string()).collect() })
             }
             UserOrder::PromoteLast { but } => queued(*but).map(|queued| Order::Promote { queued }),

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use crate::replica::ReplicaEvent;
 use crate::{
     CachedVersions, Command, DialId, Episode, GenerationId, MessageId, OpId, Prompt, RelayPosition,
-    ReplicaId, Time,
+    ReplicaId, Time, Version,
 };
 
 /// What a hub asks for. Each operation is answered by the event that names its `op`.
@@ -83,6 +83,27 @@ pub enum HubAction {
     Cancel {
         /// Which run.
         generation: GenerationId,
+    },
+    /// Have a tool of the server carry out a call. Answered by [`ToolEvent::Returned`](super::ToolEvent::Returned), in
+    /// bounded time, whatever the tool does.
+    Call {
+        /// Names the operation.
+        op: OpId,
+        /// The user's message whose turn the call is of.
+        turn: MessageId,
+        /// The version of the history that ends with the call.
+        of: Version,
+        /// The model's name for the call.
+        id: Arc<str>,
+        /// The tool's name.
+        name: Arc<str>,
+        /// JSON text on one line.
+        input: Arc<str>,
+    },
+    /// Nobody waits for this call any more. Nothing of it is told, unless it is on its way.
+    GiveUpCall {
+        /// The operation that is of no use.
+        op: OpId,
     },
     /// Tell this replica's own machine.
     ToReplica(ReplicaEvent),

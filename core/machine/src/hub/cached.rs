@@ -51,13 +51,13 @@ pub(super) enum NextMessage {
 impl Fingerprints {
     fn of(state: &ChatState) -> Self {
         let worker = state.worker.as_ref().map(|worker| worker.as_str());
+        let status = (state.status.as_str(), worker, state.history_version, state.attempt);
+        let pending: Vec<_> = state.calls.iter().filter(|call| call.waits_for_client()).collect();
         Self {
-            status: match state.calls.is_empty() {
-                true => {
-                    Fingerprint::of(&(state.status.as_str(), worker, state.history_version, state.attempt))
-                }
+            status: match pending.is_empty() {
+                true => Fingerprint::of(&status),
                 // Which of them wait for a result may change alone.
-                false => Fingerprint::of(&(state.history_version, &state.calls)),
+                false => Fingerprint::of(&(status, pending)),
             },
             error: state.error.as_ref().map_or(Fingerprint::NOTHING, Fingerprint::of),
             retry: state.retry.as_ref().map_or(Fingerprint::NOTHING, Fingerprint::of),

@@ -6,9 +6,9 @@ use core::time::Duration;
 
 use crate::replica::ReplicaEvent;
 use crate::{
-    Block, ChatId, ChatState, Completion, DialId, FollowerId, GenerationId, Lease, OpId, Page, Rejection,
-    RelayFault, RelayFrame, RelayPosition, ReplicaId, Resume, RunError, Snapshot, SubscriptionId, Time,
-    Version,
+    Block, CallResult, ChatId, ChatState, Completion, DialId, FollowerId, GenerationId, Lease, Offered, OpId,
+    Page, Rejection, RelayFault, RelayFrame, RelayPosition, ReplicaId, Resume, RunError, Snapshot,
+    SubscriptionId, Time, Version,
 };
 
 /// The outcome of an operation.
@@ -41,6 +41,8 @@ pub enum HubEvent {
     Relay(RelayEvent),
     /// What a run of the model says.
     Model(ModelEvent),
+    /// What comes of calls that this replica carries out.
+    Tool(ToolEvent),
     /// The replica goes away.
     Leaving(LeavingEvent),
     /// A deadline may have come.
@@ -224,6 +226,8 @@ pub enum ModelEvent {
         generation: GenerationId,
         /// What the model says of its end.
         completion: Completion,
+        /// The server's tools that the model was told of when it began.
+        offered: Arc<[Offered]>,
     },
     /// The model's run failed.
     Failed {
@@ -244,6 +248,19 @@ pub enum ModelEvent {
         generation: GenerationId,
         /// What the delay before the next attempt is spread by.
         entropy: u64,
+    },
+}
+
+/// What comes of calls that this replica carries out.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum ToolEvent {
+    /// The answer to [`HubAction::Call`](super::HubAction::Call).
+    Returned {
+        /// The operation that this is the outcome of.
+        op: OpId,
+        /// What came of it; what went wrong is told here, too.
+        result: CallResult,
     },
 }
 

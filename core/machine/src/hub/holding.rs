@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 
 use super::Hub;
-use super::event::{LeaseEvent, ModelEvent};
+use super::event::{LeaseEvent, ModelEvent, ToolEvent};
 use super::runner::{Again, HandOver, Runner, RunnerContext};
 use crate::{ChatState, Ending, Time};
 
@@ -36,9 +36,9 @@ impl Hub {
                 });
                 self.news |= grew.unwrap_or(false);
             }
-            ModelEvent::Done { generation, completion } => {
+            ModelEvent::Done { generation, completion, offered } => {
                 self.with_runner(now, |runner, context| {
-                    runner.on_generation_done(generation, completion, context);
+                    runner.on_generation_done(generation, completion, offered, context);
                 });
             }
             ModelEvent::Failed { generation, error, retryable, retry_after, entropy } => {
@@ -53,6 +53,12 @@ impl Hub {
                 });
             }
         }
+    }
+
+    /// A call has come to its end.
+    pub(super) fn on_tool(&mut self, now: Time, event: ToolEvent) {
+        let ToolEvent::Returned { op, result } = event;
+        self.with_runner(now, |runner, _| runner.on_returned(op, result));
     }
 
     fn on_acquired(&mut self, now: Time, state: Arc<ChatState>, asked_at: Time, has_slot: bool) {

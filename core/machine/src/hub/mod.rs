@@ -7,6 +7,7 @@
 mod action;
 mod audience;
 mod cached;
+mod call_runs;
 mod database;
 mod episodes;
 mod event;
@@ -32,7 +33,7 @@ use cached::CachedChat;
 use episodes::Episodes;
 pub use event::{
     AudienceEvent, BusEvent, ChatEvent, DatabaseEvent, HubEvent, LeaseEvent, LeavingEvent, ModelEvent,
-    OpOutcome, RelayEvent,
+    OpOutcome, RelayEvent, ToolEvent,
 };
 use follower::Follower;
 pub use input::{Input, Output, Told};
@@ -245,6 +246,7 @@ impl Hub {
             HubEvent::Lease(event) => self.on_lease(now, event),
             HubEvent::Relay(event) => self.on_relay(now, event),
             HubEvent::Model(event) => self.on_model(now, event),
+            HubEvent::Tool(event) => self.on_tool(now, event),
             HubEvent::Leaving(event) => self.on_leaving(now, event),
             HubEvent::Wake => {}
         }

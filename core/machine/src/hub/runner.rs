@@ -6,21 +6,25 @@
 //! reads the row before it does anything else (R34).
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::HubConfig;
 use super::action::{Deadline, HubAction, Reason};
+use super::call_runs::CallRuns;
 use super::episodes::{Episodes, Source};
 use super::event::OpOutcome;
 use super::outbox::Outbox;
 use super::reader::{ReadMark, Reader};
 use crate::backoff::{Backoff, retry_delay};
-use crate::limits::{ATTEMPTS_MAX, JOINED_PART_BYTES_MAX, LEASE_MARGIN_PER_MILLE, WHOLE_PART_BYTES_MAX};
+use crate::limits::{
+    ATTEMPTS_MAX, CALLS_MAX, JOINED_PART_BYTES_MAX, LEASE_MARGIN_PER_MILLE, WHOLE_PART_BYTES_MAX,
+};
 use crate::marks::sometimes;
 use crate::replica::ReplicaEvent;
 use crate::{
-    Block, CallResult, ChatState, Command, Completion, Content, Episode, Fence, FinishReason, GenerationId,
-    Lease, OpId, OpenCall, Rejection, RunError, Seq, Status, Time, Version,
+    Block, CallResult, Carrier, ChatState, Command, Completion, Content, Episode, Fence, FinishReason,
+    GenerationId, Lease, Offered, OpId, OpenCall, Rejection, RunError, Seq, Status, Time, Tool, Version,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -33,6 +37,9 @@ pub(super) struct Runner {
     /// The newest row known under this lease.
     row: Arc<ChatState>,
     run: Run,
+    /// The chat's own tools that the last run's model was told of: what is changed meanwhile does not touch it.
+    told_of: Arc<[Tool]>,
+    calls: CallRuns,
     step: Step,
     backoff: Backoff,
     /// The version of the history that was loaded last, and the operation that loaded it.
@@ -59,7 +66,10 @@ enum Run {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Ended {
-    Complete(Completion),
+    Complete {
+        completion: Completion,
+        offered: Arc<[Offered]>,
+    },
     Failed {
         error: RunError,
         /// `None`: for good.
@@ -134,6 +144,8 @@ impl Runner {
             suspended: false,
             row: state,
             run: Run::None,
+            told_of: [].into(),
+            calls: CallRuns::default(),
             step: Step::Nothing,
             backoff: Backoff::default(),
             loaded: None,
@@ -229,10 +241,11 @@ impl Runner {
         &mut self,
         generation: GenerationId,
         completion: Completion,
+        offered: Arc<[Offered]>,
         context: &mut RunnerContext<'_>,
     ) {
         if let Some(episode) = self.live(generation) {
-            self.end(episode, Ended::Complete(completion), context);
+            self.end(episode, Ended::Complete { completion, offered }, context);
         }
     }
 
@@ -258,6 +271,10 @@ impl Runner {
         let error = RunError { code: "generator_broke_off".into(), message };
         let again = Some(Again { retry_after: None, entropy });
         self.on_generation_failed(generation, error, again, context);
+    }
+
+    pub(super) fn on_returned(&mut self, op: OpId, result: CallResult) {
+        self.calls.on_returned(op, result);
     }
 
     /// The episode of the run, if `generation` is the current one (R36).
@@ -366,6 +383,7 @@ impl Runner {
         let generation = GenerationId(*context.last_generation);
         context.episodes.open(context.now, episode, self.lease, Source::Local);
         let prompt = self.row.prompt();
+        self.told_of = prompt.tools.clone();
         context.out.push(HubAction::Start { generation, episode, prompt, history });
         self.run = Run::Live { episode, generation };
     }
@@ -395,6 +413,7 @@ impl Runner {
 
     /// Does the next thing that the row requires, unless the runner is waiting for something.
     pub(super) fn settle(&mut self, context: &mut RunnerContext<'_>) {
+        self.calls.keep_to(&self.row, context.out);
         if self.suspended {
             return;
         }
@@ -412,6 +431,7 @@ impl Runner {
         match self.row.status {
             Status::Interrupting => self.finish_interruption(context),
             Status::Running if self.handing_over == HandOver::Now => self.release(context),
+            Status::Running if !self.row.calls.is_empty() => self.carry_out(context),
             Status::Running => self.carry_on(context),
             Status::Waiting | Status::RequiresAction | Status::Error => {}
         }
@@ -436,8 +456,8 @@ impl Runner {
         match &self.run {
             Run::Live { episode, .. } if is_present(episode) => {}
             Run::Ended { episode, how } if is_present(episode) => match how.clone() {
-                Ended::Complete(completion) => {
-                    let command = self.ending(present, completion, context);
+                Ended::Complete { completion, offered } => {
+                    let command = self.ending(present, completion, &offered, context);
                     self.write(command, context);
                 }
                 Ended::Failed { error, again } => self.fail(present, error, again, context),
@@ -448,7 +468,13 @@ impl Runner {
     }
 
     /// What is to be done with a complete answer: its turn ends, unless it ends with calls.
-    fn ending(&self, episode: Episode, completion: Completion, context: &RunnerContext<'_>) -> Command {
+    fn ending(
+        &self,
+        episode: Episode,
+        completion: Completion,
+        offered: &[Offered],
+        context: &RunnerContext<'_>,
+    ) -> Command {
         let fence = self.fence(context);
         let is_cut = completion.finish_reason.is_some_and(FinishReason::is_cut);
         let answer = self.committed(episode, is_cut, context);
@@ -465,13 +491,39 @@ impl Runner {
             let partial = self.committed(episode, true, context);
             return Command::Fail { fence, partial, error };
         }
-        let is_there = |call: &OpenCall| self.row.tools.iter().any(|tool| tool.name == call.name);
-        let answered = |call: OpenCall| match is_there(&call) {
-            true => call,
-            false => OpenCall { result: Some(CallResult::error("There is no tool of this name.")), ..call },
-        };
-        let calls = calls.into_iter().map(answered).collect();
+        let calls = self.shared_out(calls, offered);
         Command::CommitStep { fence, answer: said.clone(), completion, calls }
+    }
+
+    /// Says of each call who carries it out: the client those of the chat's own tools, the worker those of the server's.
+    fn shared_out(&self, mut calls: Vec<OpenCall>, offered: &[Offered]) -> Vec<OpenCall> {
+        let mut begun = 0;
+        for call in &mut calls {
+            if self.told_of.iter().any(|tool| tool.name == call.name) {
+                call.carrier = Carrier::Client;
+            } else if let Some(tool) = offered.iter().find(|tool| tool.name == call.name) {
+                begun += 1;
+                call.carrier = if tool.is_repeatable { Carrier::ServerAgain } else { Carrier::Server };
+                let is_too_many = begun > CALLS_MAX;
+                call.result =
+                    is_too_many.then(|| CallResult::error("These are more calls at once than may be made."));
+            } else {
+                call.result = Some(CallResult::error("There is no tool of this name."));
+            }
+        }
+        calls
+    }
+
+    /// Carries out the server's calls, and commits what comes of them.
+    fn carry_out(&mut self, context: &mut RunnerContext<'_>) {
+        self.stop(context);
+        self.forget_run(context);
+        self.calls.begin(&self.row, context.out);
+        let results = self.calls.results(&self.row);
+        if !results.is_empty() || !self.row.calls.iter().any(OpenCall::waits_for_server) {
+            let fence = self.fence(context);
+            self.write(Command::CommitResults { fence, results }, context);
+        }
     }
 
     fn fail(
@@ -525,6 +577,7 @@ impl Runner {
     fn release(&mut self, context: &mut RunnerContext<'_>) {
         sometimes!("a run is handed over");
         self.stop(context);
+        self.calls.give_up(context.out);
         let command = Command::Release { replica: context.config.replica.clone(), lease: self.lease };
         self.write(command, context);
     }
@@ -554,6 +607,7 @@ impl Runner {
     /// lease has replaced this one, or the chat is deleted, and no newer row says so (S5).
     pub(super) fn leave(mut self, context: &mut RunnerContext<'_>) {
         self.stop(context);
+        self.calls.give_up(context.out);
         self.forget_run(context);
         self.drop_history(context);
         let is_let_go = self.row.lease == self.lease && !self.is_holder(context.config);
@@ -579,6 +633,7 @@ impl Runner {
     }
 
     pub(super) fn assert_invariants(&self, episodes: &Episodes) {
+        self.calls.assert_invariants();
         match &self.run {
             Run::Live { episode, .. } => {
                 assert!(!self.suspended, "S5: nothing runs under a lease that has run out");

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use mainstem_machine::{
-    Accepted, Applied, Change, ChatState, Command, Completion, Effect, LeaseTerm, Message, MessageId,
-    Rejection, Role, SendMode, Status, StoreFacts,
+    Accepted, Applied, Carrier, Change, ChatState, Command, Completion, Effect, LeaseTerm, Message,
+    MessageId, OpenCall, Rejection, Role, SendMode, Status, StoreFacts,
 };
 
 use super::model::{Ask, Text};
@@ -55,7 +55,12 @@ fn rejections_are_of_the_right_kind(step: &Step<'_>, rejection: Rejection) {
     if is_user {
         assert!(!matches!(rejection, Rejection::Fenced | Rejection::NotFree), "{rejection:?}");
     } else if step.before.is_some() {
-        assert!(matches!(rejection, Rejection::Fenced | Rejection::NotFree), "{rejection:?}");
+        let is_of_results = matches!(step.command, Command::CommitResults { .. });
+        let is_right = match rejection {
+            Rejection::NotPending => is_of_results,
+            rejection => matches!(rejection, Rejection::Fenced | Rejection::NotFree),
+        };
+        assert!(is_right, "{rejection:?}");
     }
 }
 
@@ -150,6 +155,7 @@ fn attempts_belong_to_a_history(command: &Command, before: &ChatState, change: &
         | Command::Fail { .. }
         | Command::RecordRetry { .. }
         | Command::CommitStep { .. }
+        | Command::CommitResults { .. }
         | Command::FinishTurn { .. }
         | Command::FinishInterruption { .. } => true,
         // There is no worker that could finish it.
@@ -208,7 +214,13 @@ fn interrupts_hit_what_they_name(step: &Step<'_>, before: &ChatState, change: &C
             before.live_episode(),
             "S4: what is interrupted is still to be saved"
         );
-        assert!(change.inserted.is_empty(), "S8: nothing comes before the partial");
+        let results = change.inserted.iter().filter(|message| message.role == Role::Tool).count();
+        assert_eq!(change.inserted.len(), results, "S8: nothing comes before the partial");
+        assert_eq!(
+            results == 1,
+            !before.calls.is_empty(),
+            "S11: an interrupt answers the calls that are open"
+        );
     }
     if before.status == Status::Interrupting && after.status != Status::Interrupting {
         let ends = matches!(step.command, Command::FinishInterruption { .. } | Command::Edit { .. });
@@ -273,9 +285,18 @@ fn state_is_sound(state: &ChatState) {
         assert_eq!(state.retry, None, "S9: nothing is tried again that does not run");
         assert_eq!(state.live_episode(), None);
     }
-    assert_eq!(state.status == Status::RequiresAction, !state.calls.is_empty(), "S11: it waits for results");
-    let is_open = state.calls.iter().any(|call| call.result.is_none());
-    assert!(state.calls.is_empty() || is_open, "S11: with the last result all are in the history");
+    let [for_client, for_server] = [OpenCall::waits_for_client, OpenCall::waits_for_server];
+    let [for_client, for_server] = [for_client, for_server].map(|waits| state.calls.iter().any(waits));
+    match state.status {
+        Status::RequiresAction => assert!(for_client && !for_server, "S11: it waits for the client alone"),
+        Status::Running => {
+            // An acquisition leaves it to the worker to go on from what is lost.
+            let is_lost = |call: &OpenCall| call.carrier == Carrier::Server;
+            let goes_on = for_server || state.calls.iter().any(is_lost);
+            assert!(state.calls.is_empty() || goes_on, "S11: with the last result all are in the history");
+        }
+        _ => assert_eq!(state.calls[..], [], "S11: nobody waits for calls of what does not run"),
+    }
     if state.status == Status::Waiting {
         assert!(state.queue.is_empty(), "S6: nothing waits behind nothing");
     }

@@ -11,13 +11,15 @@ mod world;
 
 use std::collections::BTreeMap;
 
-use mainstem_machine::{Applied, ChatState, Command, Completion, Rejection, Role, Status, StoreFacts};
+use mainstem_machine::{
+    Applied, Carrier, ChatState, Command, Completion, OpenCall, Rejection, Role, Status, StoreFacts,
+};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
 use laws::{Intents, Step, every_step};
-use model::{Chat, Kind, Model, Phase};
+use model::{By, Call, Chat, Kind, Model, Phase};
 use names::Names;
 use world::{Op, World, ops, says, who};
 
@@ -97,6 +99,14 @@ fn assert_same(model: &Model, world: &World) {
         Role::Tool => 0,
         _ => says(&message.content),
     };
+    let call = |call: &OpenCall| {
+        let by = match call.carrier {
+            Carrier::Client => By::Client,
+            Carrier::Server => By::Once,
+            Carrier::ServerAgain => By::Again,
+        };
+        Call { by, answered: call.result.is_some() }
+    };
     let phase = match state.status {
         Status::Waiting => Phase::Idle,
         Status::Running => Phase::Running,
@@ -106,7 +116,7 @@ fn assert_same(model: &Model, world: &World) {
     };
     let rows = Chat {
         history: world.messages.iter().map(|message| (kind(message), text(message))).collect(),
-        calls: state.calls.iter().map(|call| call.result.is_some()).collect(),
+        calls: state.calls.iter().map(call).collect(),
         queue: state.queue.iter().map(|queued| says(&queued.content)).collect(),
         phase,
         holder: state.worker.as_ref().map(who),
@@ -164,7 +174,7 @@ fn the_random_requests_reach_every_row_of_the_table() {
         ("send", &[Waiting, Running, Interrupting, RequiresAction, Error]),
         ("edit", &[Waiting, Running, Interrupting, RequiresAction, Error]),
         ("interrupt", &[Running, Interrupting, RequiresAction]),
-        ("tool_results", &[RequiresAction]),
+        ("tool_results", &[Running, RequiresAction]),
         ("delete_queued", &[Running, Interrupting, RequiresAction, Error]),
         ("promote", &[Running, Interrupting, RequiresAction, Error]),
         ("delete", &[Waiting, Error]),
@@ -173,6 +183,7 @@ fn the_random_requests_reach_every_row_of_the_table() {
         ("begin_attempt", &[Running]),
         ("record_retry", &[Running]),
         ("commit_step", &[Running]),
+        ("commit_results", &[Running]),
         ("finish_turn", &[Running]),
         ("finish_interruption", &[Interrupting]),
         ("fail", &[Running]),

@@ -59,11 +59,40 @@ pub(crate) struct Claim {
 pub(crate) enum Write {
     Begin,
     Retry,
-    /// A text that ends with calls, and which of them have a result already.
-    Step(Text, Vec<bool>),
+    /// A text that ends with calls.
+    Step(Text, Vec<Call>),
+    /// Results of calls, by their places.
+    Results(Vec<usize>),
     Finish(Option<Text>),
     FinishInterruption(Option<Text>),
     Fail(Option<Text>),
+}
+
+/// An open call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Call {
+    pub(crate) by: By,
+    pub(crate) answered: bool,
+}
+
+/// Who carries a call out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    Client,
+    /// The worker, and no other after it.
+    Once,
+    /// The worker, and whoever comes after it.
+    Again,
+}
+
+impl Call {
+    fn waits_for_client(&self) -> bool {
+        !self.answered && self.by == By::Client
+    }
+
+    fn waits_for_worker(&self) -> bool {
+        !self.answered && self.by != By::Client
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,8 +119,7 @@ pub(crate) enum Kind {
 pub(crate) struct Chat {
     pub(crate) history: Vec<(Kind, Text)>,
     pub(crate) queue: Vec<Text>,
-    /// Of each call, whether it has a result.
-    pub(crate) calls: Vec<bool>,
+    pub(crate) calls: Vec<Call>,
     pub(crate) phase: Phase,
     pub(crate) holder: Option<Who>,
     /// How often it was acquired.
@@ -184,10 +212,8 @@ impl Chat {
                         return Err(Rejection::NotRunning);
                     }
                     Phase::Stopping => return Ok(false),
-                    // There is no worker to finish it (R31).
-                    Phase::Running if self.holder.is_none() => self.go_on(),
-                    Phase::Running => self.phase = Phase::Stopping,
-                    Phase::Asking => {
+                    Phase::Running if self.holder.is_some() => self.stop(),
+                    Phase::Running | Phase::Asking => {
                         self.close();
                         self.go_on();
                     }
@@ -204,26 +230,13 @@ impl Chat {
                     self.say(text);
                 } else if self.is_busy() {
                     self.queue.insert(0, text);
-                    self.phase = Phase::Stopping;
+                    self.stop();
                 } else {
                     self.say(text);
                 }
             }
-            Ask::Results(places) => {
-                for at in places {
-                    match self.calls.get_mut(*at) {
-                        Some(answered) if !*answered => *answered = true,
-                        _ => return Err(Rejection::NotPending),
-                    }
-                }
-                if places.is_empty() || self.phase != Phase::Asking {
-                    return Err(Rejection::NotPending);
-                }
-                if self.calls.iter().all(|answered| *answered) {
-                    self.close();
-                    self.phase = Phase::Running;
-                }
-            }
+            Ask::Results(places) if places.is_empty() => return Err(Rejection::NotPending),
+            Ask::Results(places) => self.answer(places, Call::waits_for_client)?,
             Ask::Acquire { who, expired, stopping_only } => {
                 let free = self.holder.is_none_or(|holder| holder == *who) || *expired;
                 let wanted = match *stopping_only {
@@ -236,6 +249,9 @@ impl Chat {
                 self.holder = Some(*who);
                 self.term += 1;
                 self.live = false;
+                // Nobody knows what became of them.
+                let lost = self.calls.iter_mut().filter(|call| call.by == By::Once);
+                lost.for_each(|call| call.answered = true);
             }
             Ask::Release { who, term } => {
                 if self.holder != Some(*who) || self.term != *term {
@@ -275,7 +291,7 @@ impl Chat {
         self.queue_at = self.version;
         if mode == SendMode::Interrupt {
             self.queue.insert(0, text);
-            self.phase = Phase::Stopping;
+            self.stop();
         } else {
             self.queue.push(text);
         }
@@ -289,7 +305,11 @@ impl Chat {
         if present != (Some(claim.who), claim.term, claim.history, claim.attempt) || self.phase != wanted {
             return Err(Rejection::Fenced);
         }
+        if self.calls.is_empty() == matches!(write, Write::Results(_)) {
+            return Err(Rejection::Fenced);
+        }
         match write {
+            Write::Results(places) => self.answer(places, Call::waits_for_worker)?,
             // A wait that was announced is not announced anew.
             Write::Retry if self.retrying => return Err(Rejection::Fenced),
             Write::Begin => {
@@ -306,12 +326,7 @@ impl Chat {
                 self.retrying = false;
                 self.line(Kind::Generated, *text);
                 self.calls = calls.clone();
-                if calls.iter().all(|answered| *answered) {
-                    self.close();
-                } else {
-                    self.phase = Phase::Asking;
-                    self.holder = None;
-                }
+                self.settle_calls();
             }
             Write::Finish(answer) => {
                 answer.iter().for_each(|text| self.line(Kind::Generated, *text));
@@ -344,6 +359,35 @@ impl Chat {
             self.queue_at = self.version;
             self.say(head);
         }
+    }
+
+    fn answer(&mut self, places: &[usize], waits: impl Fn(&Call) -> bool) -> Result<(), Rejection> {
+        for at in places {
+            let call = self.calls.get_mut(*at).filter(|call| waits(call));
+            call.ok_or(Rejection::NotPending)?.answered = true;
+        }
+        self.settle_calls();
+        Ok(())
+    }
+
+    /// While a call waits for the worker, the chat is the worker's.
+    fn settle_calls(&mut self) {
+        let [client, worker] = [Call::waits_for_client, Call::waits_for_worker];
+        self.phase = Phase::Running;
+        if !self.calls.iter().any(|call| worker(call)) {
+            if self.calls.iter().any(|call| client(call)) {
+                self.phase = Phase::Asking;
+                self.holder = None;
+                self.live = false;
+            } else {
+                self.close();
+            }
+        }
+    }
+
+    fn stop(&mut self) {
+        self.close();
+        self.phase = Phase::Stopping;
     }
 
     /// Each call gets its result, if there is any.

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use mainstem_machine::limits::IDS_AHEAD;
 use mainstem_machine::{Change, ChatState, Command, MessageId, Role, Turn, TurnStatus};
 
 /// All names that were given in one chat.
@@ -23,7 +24,7 @@ impl Names {
             return;
         }
         self.ids_are_given_once(before, change);
-        self.what_was_queued_keeps_its_id_unless_overtaken(change);
+        self.what_was_queued_keeps_its_id_unless_overtaken(before, change);
         self.turns_begin_and_end_once(command, before, change);
         let inserted = change.inserted.iter().map(|message| message.id);
         self.highest = inserted.chain([self.highest]).max().unwrap_or_default();
@@ -60,9 +61,17 @@ impl Names {
         assert_eq!(change.state.last_message, newest, "S1: the newest message is named");
     }
 
-    fn what_was_queued_keeps_its_id_unless_overtaken(&self, change: &Change) {
+    fn what_was_queued_keeps_its_id_unless_overtaken(&self, before: Option<&ChatState>, change: &Change) {
         let mut highest = self.highest;
+        // What a turn says has room before what waits, as long as it stays within the gap behind its message.
+        let next = self.highest.next();
+        let turn = before.and_then(|chat| chat.turn.as_ref()).map_or(next, |turn| turn.message);
+        let known = before.iter().flat_map(|chat| &chat.queue).chain(&change.state.queue);
+        let waits = known.map(|queued| queued.id).min();
+        let has_room = waits.is_some_and(|waits| next < waits) && next.0 - turn.0.min(next.0) < IDS_AHEAD;
         for message in &change.inserted {
+            let overtakes = has_room && message.role != Role::User && waits < Some(message.id);
+            assert!(!overtakes, "S12: {} of a turn is given beyond what waits", message.id);
             if let Some(queued_as) = message.queued_as {
                 assert_eq!(
                     message.id == queued_as,

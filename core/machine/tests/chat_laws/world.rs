@@ -2,14 +2,17 @@
 //! made concrete only when it is applied, so that most requests could be accepted. No store and no world stands behind
 //! it: facts are drawn that none of them would hand in then, such as a lease that has run out as soon as it began.
 
+use std::sync::Arc;
+
 use mainstem_machine::{
-    CallResult, Change, ChatId, ChatState, Command, Completion, Content, Episode, Fence, FinishReason, Lease,
-    Message, MessageId, OpenCall, ReplicaId, RunError, SendMode, StoreFacts, Usage, Version, WallTime,
+    CallResult, Carrier, Change, ChatId, ChatState, Command, Completion, Content, Episode, Fence,
+    FinishReason, Lease, Message, MessageId, OpenCall, ReplicaId, RunError, SendMode, StoreFacts, Usage,
+    Version, WallTime,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::model::{Ask, Claim, Text, Who, Write};
+use super::model::{Ask, By, Call, Claim, Text, Who, Write};
 
 /// Replicas that work on the chat.
 const REPLICAS: Who = 3;
@@ -56,7 +59,8 @@ pub(crate) enum Claimed {
 pub(crate) enum Wanted {
     Begin,
     Retry,
-    Step(Vec<bool>),
+    Step(Vec<Call>),
+    Results(Vec<usize>),
     Finish(bool),
     FinishInterruption(bool),
     Fail(bool),
@@ -79,12 +83,12 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         5 => any::<bool>().prop_map(|speaking| Op::Create { speaking }),
         14 => (mode, 0..=QUEUE_LEN_MAX).prop_map(|(mode, queue_max)| Op::Send { mode, queue_max }),
-        3 => any::<usize>().prop_map(|which| Op::Edit { which }),
+        5 => any::<usize>().prop_map(|which| Op::Edit { which }),
         1 => Just(Op::EditMissing),
         4 => named.prop_map(|named| Op::Interrupt { named }),
         4 => any::<usize>().prop_map(|which| Op::DeleteQueued { which }),
         4 => any::<usize>().prop_map(|which| Op::Promote { which }),
-        6 => prop::collection::vec(0..3_usize, 0..3).prop_map(|which| Op::Results { which }),
+        9 => prop::collection::vec(0..3_usize, 0..3).prop_map(|which| Op::Results { which }),
         1 => Just(Op::Delete),
         8 => (0..REPLICAS, any::<bool>(), prop::bool::weighted(0.2))
             .prop_map(|(who, expired, stopping_only)| Op::Acquire { who, expired, stopping_only }),
@@ -108,11 +112,17 @@ fn wanted() -> impl Strategy<Value = Wanted> {
     prop_oneof![
         8 => Just(Wanted::Begin),
         3 => Just(Wanted::Retry),
-        5 => prop::collection::vec(prop::bool::weighted(0.3), 0..3).prop_map(Wanted::Step),
+        8 => prop::collection::vec(call(), 0..3).prop_map(Wanted::Step),
+        6 => prop::collection::vec(0..3_usize, 0..3).prop_map(Wanted::Results),
         4 => any::<bool>().prop_map(Wanted::Finish),
         6 => any::<bool>().prop_map(Wanted::FinishInterruption),
         6 => any::<bool>().prop_map(Wanted::Fail),
     ]
+}
+
+fn call() -> impl Strategy<Value = Call> {
+    let by = prop_oneof![2 => Just(By::Client), 1 => Just(By::Once), 1 => Just(By::Again)];
+    (by, prop::bool::weighted(0.3)).prop_map(|(by, answered)| Call { by, answered })
 }
 
 /// The rows.
@@ -166,11 +176,7 @@ impl World {
                 (Command::Promote { queued }, Ask::Promote(text))
             }
             Op::Results { which } => {
-                let calls = self.state.as_ref().map(|state| state.calls.clone()).unwrap_or_default();
-                let result = CallResult { content: "\"done\"".into(), is_error: false };
-                let id = |at: &usize| calls.get(*at).map_or("none".into(), |call| call.id.clone());
-                let results = which.iter().map(|at| (id(at), result.clone())).collect();
-                (Command::ToolResults { results }, Ask::Results(which.clone()))
+                (Command::ToolResults { results: self.results(which) }, Ask::Results(which.clone()))
             }
             Op::Delete => (Command::Delete, Ask::Delete),
             Op::Acquire { who, expired, stopping_only } => {
@@ -227,6 +233,13 @@ impl World {
         (Command::Edit { message, content: content(text) }, Ask::Edit { old, text })
     }
 
+    fn results(&self, which: &[usize]) -> Vec<(Arc<str>, CallResult)> {
+        let calls = self.state.as_ref().map(|state| state.calls.clone()).unwrap_or_default();
+        let result = CallResult { content: "\"done\"".into(), is_error: false };
+        let id = |at: &usize| calls.get(*at).map_or("none".into(), |call| call.id.clone());
+        which.iter().map(|at| (id(at), result.clone())).collect()
+    }
+
     fn write(&mut self, claim: &Claimed, wanted: &Wanted) -> (Command, Ask) {
         let claim = self.claim(claim);
         let fence = fence(&claim);
@@ -235,22 +248,27 @@ impl World {
         let (command, write) = match wanted {
             Wanted::Begin => (Command::BeginAttempt { fence }, Write::Begin),
             Wanted::Retry => (Command::RecordRetry { fence, delay_ms: 500, error: error() }, Write::Retry),
-            Wanted::Step(answered) => {
+            Wanted::Step(asked) => {
                 let text = self.new_text();
-                let result = |is: &bool| is.then(|| CallResult::error("there is none"));
-                let call = |(at, is): (usize, &bool)| OpenCall {
+                let call = |(at, call): (usize, &Call)| OpenCall {
                     id: format!("c{at}").into(),
                     name: "find".into(),
                     input: "{}".into(),
-                    result: result(is),
+                    carrier: match call.by {
+                        By::Client => Carrier::Client,
+                        By::Once => Carrier::Server,
+                        By::Again => Carrier::ServerAgain,
+                    },
+                    result: call.answered.then(|| CallResult::error("there is none")),
                 };
-                let calls = answered.iter().enumerate().map(call).collect();
+                let calls = asked.iter().enumerate().map(call).collect();
                 let (answer, completion) = (content(text), Completion::default());
-                (
-                    Command::CommitStep { fence, answer, completion, calls },
-                    Write::Step(text, answered.clone()),
-                )
+                (Command::CommitStep { fence, answer, completion, calls }, Write::Step(text, asked.clone()))
             }
+            Wanted::Results(which) => (
+                Command::CommitResults { fence, results: self.results(which) },
+                Write::Results(which.clone()),
+            ),
             Wanted::Finish(given) => {
                 let text = perhaps(given);
                 let command = Command::FinishTurn {

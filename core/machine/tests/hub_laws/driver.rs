@@ -195,6 +195,9 @@ impl World {
                 self.nodes[at].cancelled.push(generation);
                 self.saw("cancel");
             }
+            HubAction::Call { .. } | HubAction::GiveUpCall { .. } => {
+                unreachable!("these models call nothing")
+            }
             HubAction::ToReplica(told) => {
                 let ReplicaEvent::RunnerGone { chat, lease } = told else { panic!("{told:?}") };
                 assert_eq!(chat, self.database.state().id);

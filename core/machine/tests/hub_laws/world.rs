@@ -134,7 +134,10 @@ impl World {
                 let node = self.worker_or(node);
                 if let Some(Model { generation, .. }) = self.nodes[node].model {
                     let completion = Completion::STOPPED;
-                    self.end(node, HubEvent::Model(ModelEvent::Done { generation, completion }));
+                    self.end(
+                        node,
+                        HubEvent::Model(ModelEvent::Done { generation, completion, offered: [].into() }),
+                    );
                 }
             }
             Step::Fail { node, retryable, after_ms, entropy } => {
@@ -165,7 +168,11 @@ impl World {
                     );
                     self.handle_in_vain(
                         node,
-                        HubEvent::Model(ModelEvent::Done { generation, completion: Completion::default() }),
+                        HubEvent::Model(ModelEvent::Done {
+                            generation,
+                            completion: Completion::default(),
+                            offered: [].into(),
+                        }),
                     );
                 }
             }

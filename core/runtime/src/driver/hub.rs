@@ -9,28 +9,29 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, Stream};
 use mainstem_machine::history::{HistoryLoad, HistoryStep};
 use mainstem_machine::hub::{
     AudienceEvent, BusEvent, ChatEvent, DatabaseEvent, Hub, HubAction, HubEvent, Input, LeaseEvent, Measure,
-    ModelEvent, OpOutcome, Output, RelayEvent, Told,
+    ModelEvent, OpOutcome, Output, RelayEvent, Told, ToolEvent,
 };
 use mainstem_machine::limits::{OP_TIMEOUT, PAGE_MESSAGES_MAX};
 use mainstem_machine::replica::ReplicaEvent;
 use mainstem_machine::{
-    CachedVersions, ChatId, ChatState, DialId, Ending, FollowerId, GenerationId, Lease, Message, OpId,
-    Prompt, Rejection, RelayFault, RelayFrame, RelayPosition, ReplicaId, Resume, StreamEvent, SubscriptionId,
-    Time, Version,
+    CachedVersions, CallResult, ChatId, ChatState, DialId, Ending, FollowerId, GenerationId, Lease, Message,
+    Offered, OpId, Prompt, Rejection, RelayFault, RelayFrame, RelayPosition, ReplicaId, Resume, StreamEvent,
+    SubscriptionId, Time, Version,
 };
 
 use super::database::{bounded, outcome};
 use super::drive::{Cell, Driven, Hands, Inner, drive};
 use super::{Shared, lock};
-use crate::limits::driver::{EVENTS_MAX, HUB_OPERATIONS_MAX};
+use crate::limits::driver::{CALL_SLACK, EVENTS_MAX, HUB_OPERATIONS_MAX};
 use crate::ports::{
     Applied, BusError, BusSubscription, Conversation, Effect, Env, Fault, Generated, Generation, Request,
-    TaskHandle, Topic, within,
+    ServerTool, TaskHandle, Tool, ToolCall, Topic, within,
 };
 use crate::relay::{Follow, RelayStream};
 use crate::sync::{Mutex, Notified};
@@ -221,7 +222,15 @@ struct HubTask<E: Env> {
     dial: Option<(DialId, BoxFuture<'static, Result<RelayStream, RelayFault>>)>,
     relay: Option<(DialId, RelayStream)>,
     histories: BTreeMap<OpId, History>,
-    generation: Option<(GenerationId, Generation)>,
+    generation: Option<Running>,
+    calls: Vec<(OpId, BoxFuture<'static, CallResult>)>,
+}
+
+/// A run of the model, and what it may call here.
+struct Running {
+    id: GenerationId,
+    stream: Generation,
+    offered: Arc<[Offered]>,
 }
 
 impl<E: Env> HubTask<E> {
@@ -234,6 +243,7 @@ impl<E: Env> HubTask<E> {
             relay: None,
             histories: BTreeMap::new(),
             generation: None,
+            calls: Vec::new(),
         }
     }
 
@@ -300,11 +310,11 @@ impl<E: Env> HubTask<E> {
     }
 
     fn poll_generation(&mut self, context: &mut Context<'_>, events: &mut Vec<HubEvent>) {
-        while let Some((generation, run)) = &mut self.generation
+        while let Some(run) = &mut self.generation
             && events.len() < EVENTS_MAX
-            && let Poll::Ready(generated) = run.as_mut().poll_next(context)
+            && let Poll::Ready(generated) = run.stream.as_mut().poll_next(context)
         {
-            let generation = *generation;
+            let (generation, offered) = (run.id, run.offered.clone());
             if !matches!(generated, Some(Generated::Part { .. })) {
                 self.generation = None;
             }
@@ -313,7 +323,7 @@ impl<E: Env> HubTask<E> {
                     HubEvent::Model(ModelEvent::Generated { generation, begins, text })
                 }
                 Some(Generated::Done(completion)) => {
-                    HubEvent::Model(ModelEvent::Done { generation, completion })
+                    HubEvent::Model(ModelEvent::Done { generation, completion, offered })
                 }
                 Some(Generated::Failed { error, retryable, retry_after }) => {
                     let entropy = self.ended.shared.env.entropy();
@@ -325,6 +335,16 @@ impl<E: Env> HubTask<E> {
                 }
             });
         }
+    }
+
+    fn poll_calls(&mut self, context: &mut Context<'_>, events: &mut Vec<HubEvent>) {
+        self.calls.retain_mut(|(op, call)| match call.as_mut().poll(context) {
+            Poll::Ready(result) => {
+                events.push(HubEvent::Tool(ToolEvent::Returned { op: *op, result }));
+                false
+            }
+            Poll::Pending => true,
+        });
     }
 
     /// Keeps the result of a finished operation, and returns the event for the hub.
@@ -383,6 +403,7 @@ impl<E: Env> Hands<E> for HubTask<E> {
         }
         self.poll_relay(context, events);
         self.poll_generation(context, events);
+        self.poll_calls(context, events);
     }
 
     fn execute(&mut self, action: HubAction) {
@@ -436,13 +457,23 @@ impl<E: Env> Hands<E> for HubTask<E> {
                 let messages =
                     self.histories.get(&history).expect("a history is kept until it is dropped").clone();
                 let Prompt { model, instructions, tools } = prompt;
+                let of_server = shared.tools.list();
+                let offered = of_server.iter().map(ServerTool::offered).collect();
+                let tools = with_those_of_the_server(tools, &of_server);
                 let conversation = Conversation { chat, model, episode, instructions, tools, messages };
                 tracing::info!(%chat, ?episode, "starting the model");
-                self.generation = Some((generation, shared.generator.start(conversation)));
+                let stream = shared.generator.start(conversation);
+                self.generation = Some(Running { id: generation, stream, offered });
             }
             HubAction::Cancel { generation } => {
-                self.generation.take_if(|(present, _)| *present == generation);
+                self.generation.take_if(|run| run.id == generation);
             }
+            HubAction::Call { op, turn, of, id, name, input } => {
+                tracing::info!(%chat, %turn, call = &*id, tool = &*name, "calling a tool");
+                self.calls
+                    .push((op, call_tool(shared, ToolCall { chat, turn, of, id, name, input }).boxed()));
+            }
+            HubAction::GiveUpCall { op } => self.calls.retain(|(present, _)| *present != op),
             HubAction::ToReplica(event) => {
                 if let ReplicaEvent::RunnerGone { lease, .. } = &event {
                     self.forget(*lease);
@@ -461,6 +492,27 @@ pub(super) fn applied_state(applied: OpOutcome<Applied>) -> OpOutcome<Result<Arc
         OpOutcome::Done(_) => OpOutcome::Refused,
         OpOutcome::Refused => OpOutcome::Refused,
         OpOutcome::Unknown => OpOutcome::Unknown,
+    }
+}
+
+/// What a model may call: the chat's own tools, and those of the server that have other names.
+fn with_those_of_the_server(tools: Arc<[Tool]>, of_server: &[ServerTool]) -> Arc<[Tool]> {
+    if of_server.is_empty() {
+        return tools;
+    }
+    let is_new = |tool: &&Tool| tools.iter().all(|own| own.name != tool.name);
+    let others = of_server.iter().map(|offered| &offered.tool).filter(is_new);
+    tools.iter().chain(others).cloned().collect()
+}
+
+/// Carries out a call, and does not wait longer for a tool than it may take.
+async fn call_tool<E: Env>(shared: Arc<Shared<E>>, call: ToolCall) -> CallResult {
+    let tools = shared.tools.list();
+    let limit = tools.iter().find(|offered| offered.tool.name == call.name).map(|offered| offered.timeout);
+    let calling = shared.tools.call(call);
+    match within(&shared.env, limit.unwrap_or_default() + CALL_SLACK, calling).await {
+        Ok(result) => result,
+        Err(_) => CallResult::error("The tool did not answer in time."),
     }
 }
 

@@ -22,7 +22,7 @@ use std::sync::{Arc, PoisonError};
 use mainstem_machine::hub::HubConfig;
 use mainstem_machine::{ChatId, Time};
 
-use crate::ports::{Bus, Env, Generator, ReplicaRow, Store};
+use crate::ports::{Bus, Env, Generator, Ports, ReplicaRow, Store, Tools};
 use crate::relay::Peers;
 use crate::sync::{Mutex, MutexGuard};
 use crate::tape::{Machine, Recording, Tape};
@@ -44,6 +44,7 @@ pub(crate) struct Shared<E: Env> {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) bus: Arc<dyn Bus>,
     pub(crate) generator: Arc<dyn Generator>,
+    pub(crate) tools: Arc<dyn Tools>,
     pub(crate) hub_config: Arc<HubConfig>,
     /// This replica's entry in the table of members.
     pub(crate) row: ReplicaRow,
@@ -57,24 +58,23 @@ pub(crate) struct Shared<E: Env> {
 }
 
 impl<E: Env> Shared<E> {
-    #[allow(clippy::too_many_arguments, reason = "the parts of a replica, named once")]
     pub(crate) fn new(
         env: E,
-        store: Arc<dyn Store>,
-        bus: Arc<dyn Bus>,
-        generator: Arc<dyn Generator>,
+        ports: Ports,
         hub_config: Arc<HubConfig>,
         row: ReplicaRow,
         peers: Option<Peers<E>>,
         replica: ReplicaCell,
         recording: Option<Recording>,
     ) -> Arc<Self> {
+        let Ports { store, bus, generator, tools } = ports;
         let (registry, announcer) = (Registry::default(), AnnouncerCell::default());
         Arc::new(Self {
             env,
             store,
             bus,
             generator,
+            tools,
             hub_config,
             row,
             peers,

@@ -16,4 +16,22 @@ pub use mainstem_machine::store::{
 pub use mainstem_machine::{Applied, CachedVersions, Effect, Keep, Page, Snapshot, Tail};
 pub use store::{Fault, Store};
 pub use tapes::{NewTape, TapeFull, TapeWriter, Tapes};
-pub use tools::{ServerTool, Tool, ToolCall, ToolOutput, Tools};
+pub use tools::{NoTools, ServerTool, Tool, ToolCall, Tools};
+
+use std::fmt;
+use std::sync::Arc;
+
+/// What a replica works with.
+#[derive(Clone)]
+pub struct Ports {
+    pub store: Arc<dyn Store>,
+    pub bus: Arc<dyn Bus>,
+    pub generator: Arc<dyn Generator>,
+    pub tools: Arc<dyn Tools>,
+}
+
+impl fmt::Debug for Ports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ports").finish_non_exhaustive()
+    }
+}

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
+use futures::FutureExt;
+use futures::future::{BoxFuture, ready};
 pub use mainstem_machine::Tool;
-use mainstem_machine::{ChatId, MessageId};
+use mainstem_machine::{CallResult, ChatId, MessageId, Offered, Version};
 
 /// A tool that this server carries out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,31 +18,47 @@ pub struct ServerTool {
     pub timeout: Duration,
 }
 
+impl ServerTool {
+    /// What the machine is told of it.
+    pub fn offered(&self) -> Offered {
+        Offered { name: self.tool.name.clone(), is_repeatable: self.is_repeatable }
+    }
+}
+
 /// A call of such a tool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ToolCall {
     pub chat: ChatId,
     /// The user's message whose turn it belongs to.
     pub turn: MessageId,
-    /// The model's name for the call; unique within the turn.
+    /// The version of the history that ends with the call.
+    pub of: Version,
+    /// The model's name for the call; unique within its message.
     pub id: Arc<str>,
     pub name: Arc<str>,
     /// JSON text.
     pub input: Arc<str>,
 }
 
-/// What came of a call. There is always something: what goes wrong is said to the model.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ToolOutput {
-    /// The JSON text of a string, or of an array of parts, on one line.
-    pub content: String,
-    pub is_error: bool,
-}
-
 pub trait Tools: Send + Sync + 'static {
     /// What may be called now. Names are unique.
     fn list(&self) -> Arc<[ServerTool]>;
 
-    /// Carries out a call, in bounded time and space. Dropping the future gives the call up.
-    fn call(&self, call: ToolCall) -> BoxFuture<'static, ToolOutput>;
+    /// Carries out a call, in bounded time and space. There is always a result: what goes wrong is said to the model.
+    /// Dropping the future gives the call up.
+    fn call(&self, call: ToolCall) -> BoxFuture<'static, CallResult>;
+}
+
+/// A server that has no tools.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoTools;
+
+impl Tools for NoTools {
+    fn list(&self) -> Arc<[ServerTool]> {
+        [].into()
+    }
+
+    fn call(&self, _: ToolCall) -> BoxFuture<'static, CallResult> {
+        ready(CallResult::error("the tool was not called: this server has no tools")).boxed()
+    }
 }

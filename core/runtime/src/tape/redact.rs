@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use mainstem_machine::hub::{
     self, ChatEvent, DatabaseEvent, HubAction, HubEvent, LeaseEvent, ModelEvent, OpOutcome, RelayEvent, Told,
+    ToolEvent,
 };
 use mainstem_machine::replica::{self, ReplicaAction, ReplicaEvent};
 use mainstem_machine::{
-    Block, Body, CallResult, ChatState, Command, Content, Message, NewSettings, OpenCall, Page, Part,
-    QueuedMessage, RelayFrame, Settings, Snapshot, StreamEvent, Tail, Tool,
+    Block, Body, CallResult, ChatState, Command, Content, Message, NewSettings, Offered, OpenCall, Page,
+    Part, QueuedMessage, RelayFrame, Settings, Snapshot, StreamEvent, Tail, Tool,
 };
 
 use super::text::Replacement;
@@ -196,7 +197,7 @@ impl Redact for Command {
                 answer.redact(by);
                 calls.redact(by);
             }
-            Self::ToolResults { results } => {
+            Self::ToolResults { results } | Self::CommitResults { results, .. } => {
                 results.iter_mut().for_each(|(id, result)| {
                     id.redact(by);
                     result.redact(by);
@@ -237,6 +238,7 @@ impl Redact for HubEvent {
             Self::Lease(event) => event.redact(by),
             Self::Relay(event) => event.redact(by),
             Self::Model(event) => event.redact(by),
+            Self::Tool(ToolEvent::Returned { result, .. }) => result.redact(by),
             Self::Audience(_) | Self::Bus(_) | Self::Leaving(_) | Self::Wake => {}
         }
     }
@@ -287,7 +289,13 @@ impl Redact for ModelEvent {
                 *text = by.of_piece(begins.as_ref(), text);
                 begins.redact(by);
             }
-            Self::Done { .. } | Self::Failed { .. } | Self::BrokeOff { .. } => {}
+            Self::Done { offered, .. } => {
+                *offered = offered
+                    .iter()
+                    .map(|tool| Offered { name: by.of(&tool.name).into(), ..tool.clone() })
+                    .collect();
+            }
+            Self::Failed { .. } | Self::BrokeOff { .. } => {}
         }
     }
 }
@@ -309,6 +317,9 @@ impl Redact for HubAction {
                 prompt.instructions.redact(by);
                 prompt.tools.redact(by);
             }
+            Self::Call { id, name, input, .. } => {
+                [id, name, input].into_iter().for_each(|text| text.redact(by));
+            }
             Self::ToReplica(event) => event.redact(by),
             Self::BusSubscribe { .. }
             | Self::BusUnsubscribe
@@ -318,7 +329,8 @@ impl Redact for HubAction {
             | Self::DropHistory { .. }
             | Self::Dial { .. }
             | Self::CloseDial { .. }
-            | Self::Cancel { .. } => {}
+            | Self::Cancel { .. }
+            | Self::GiveUpCall { .. } => {}
         }
     }
 }

@@ -287,7 +287,7 @@ pub(super) fn write_chat(out: &mut Vec<u8>, chat: &ChatState) {
 
 /// The calls that the client is to carry out.
 fn write_pending(out: &mut Vec<u8>, calls: &[OpenCall]) {
-    write_array(out, calls.iter().filter(|call| call.result.is_none()), |out, call| {
+    write_array(out, calls.iter().filter(|call| call.waits_for_client()), |out, call| {
         let mut object = Object::begin(out);
         object.value("tool_call_id", &call.id);
         object.value("name", &call.name);
@@ -485,7 +485,8 @@ mod tests {
 
     fn pending(is_answered: bool) -> OpenCall {
         let result = is_answered.then(|| CallResult::error("none"));
-        OpenCall { id: "c\"1".into(), name: "find".into(), input: r#"{"n": 1.0}"#.into(), result }
+        let (name, input) = ("find".into(), r#"{"n": 1.0}"#.into());
+        OpenCall { id: "c\"1".into(), name, input, carrier: mainstem_machine::Carrier::Client, result }
     }
 
     /// Encodes an event in both envelopes, and checks that they agree.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use mainstem_runtime::ports::{ToolCall, ToolOutput};
+use mainstem_machine::CallResult;
+use mainstem_runtime::ports::ToolCall;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
 use reqwest::{Client, Response, redirect};
 use serde::Serialize;
@@ -57,7 +58,7 @@ impl HttpTool {
         &self.entry
     }
 
-    pub(super) async fn call(self: Arc<Self>, call: ToolCall) -> ToolOutput {
+    pub(super) async fn call(self: Arc<Self>, call: ToolCall) -> CallResult {
         let bytes_max = self.result_bytes_max;
         match timeout(self.entry.timeout, self.ask(&call)).await {
             Ok(Ok(body)) => output::of_body(&body, bytes_max),
@@ -173,6 +174,7 @@ mod tests {
         ToolCall {
             chat: mainstem_machine::ChatId(uuid::Uuid::nil()),
             turn: mainstem_machine::MessageId(7),
+            of: mainstem_machine::Version(9),
             id: id.into(),
             name: "find".into(),
             input: input.into(),

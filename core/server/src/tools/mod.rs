@@ -14,7 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
-use mainstem_runtime::ports::{ServerTool, ToolCall, ToolOutput, Tools};
+use mainstem_machine::CallResult;
+use mainstem_runtime::ports::{ServerTool, ToolCall, Tools};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout_at;
@@ -102,7 +103,7 @@ impl Tools for Toolbox {
         self.shelf.offer().tools.clone()
     }
 
-    fn call(&self, call: ToolCall) -> BoxFuture<'static, ToolOutput> {
+    fn call(&self, call: ToolCall) -> BoxFuture<'static, CallResult> {
         match self.shelf.offer().carrier(&call.name) {
             Some(Carrier::Http(tool)) => tool.call(call).boxed(),
             Some(Carrier::Mcp(link)) => link.call(call).boxed(),

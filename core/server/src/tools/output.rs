@@ -3,8 +3,7 @@
 
 use std::error::Error;
 
-use mainstem_machine::Block;
-use mainstem_runtime::ports::ToolOutput;
+use mainstem_machine::{Block, CallResult};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -31,23 +30,23 @@ pub(super) fn cause_of(error: &dyn Error) -> String {
 }
 
 /// A text as a result.
-pub(super) fn text(text: &str, is_error: bool, bytes_max: usize) -> ToolOutput {
+pub(super) fn text(text: &str, is_error: bool, bytes_max: usize) -> CallResult {
     bounded(quoted(text), is_error, bytes_max)
 }
 
 /// What went wrong, cut to what may be kept.
-pub(super) fn error(what: &str, bytes_max: usize) -> ToolOutput {
+pub(super) fn error(what: &str, bytes_max: usize) -> CallResult {
     let mut kept = what.len();
     let mut content = quoted(what);
     while content.len() > bytes_max {
         kept /= 2;
         content = quoted(&excerpt(what, kept));
     }
-    ToolOutput { content, is_error: true }
+    CallResult { content: content.into(), is_error: true }
 }
 
 /// The body of a successful answer: `{content, is_error?}`, a string, parts, or whatever else, as its text.
-pub(super) fn of_body(body: &[u8], bytes_max: usize) -> ToolOutput {
+pub(super) fn of_body(body: &[u8], bytes_max: usize) -> CallResult {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Said<'a> {
@@ -127,11 +126,11 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-pub(super) fn bounded(content: String, is_error: bool, bytes_max: usize) -> ToolOutput {
+pub(super) fn bounded(content: String, is_error: bool, bytes_max: usize) -> CallResult {
     if content.len() > bytes_max {
         return error(&too_large(content.len(), bytes_max), bytes_max);
     }
-    ToolOutput { content, is_error }
+    CallResult { content: content.into(), is_error }
 }
 
 pub(super) fn too_large(bytes: usize, bytes_max: usize) -> String {

@@ -15,8 +15,8 @@ use mainstem_machine::{
 };
 use mainstem_runtime::demo::Demo;
 use mainstem_runtime::ports::{
-    Applied, CachedVersions, Env, Fault, HeartbeatReport, Held, Listed, Page, ReplicaRow, Request, Snapshot,
-    Store, SyncReport, SyncRequest, TaskHandle,
+    Applied, CachedVersions, Env, Fault, HeartbeatReport, Held, Listed, NoTools, Page, Ports, ReplicaRow,
+    Request, Snapshot, Store, SyncReport, SyncRequest, TaskHandle,
 };
 use mainstem_runtime::relay::Follow;
 use mainstem_runtime::{Next, Node, NodeConfig, RelayConfig, Viewer};
@@ -142,7 +142,8 @@ async fn replica_in<E: Env>(env: E) -> Replica<E> {
     };
     let demo = Arc::new(Demo::new(env.clone(), || 0));
     let bus = Arc::new(LocalBus::default());
-    let node = Node::start(env, config, store.clone(), bus, demo).await.expect("it starts");
+    let ports = Ports { store: store.clone(), bus, generator: demo, tools: Arc::new(NoTools) };
+    let node = Node::start(env, config, ports).await.expect("it starts");
     soon("it is ready", || node.is_ready()).await;
     Replica { node, store, address, _folder: Folder(folder) }
 }

@@ -10,8 +10,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use mainstem::tools::{ToolFile, Toolbox};
-use mainstem_machine::{ChatId, MessageId};
-use mainstem_runtime::ports::{ServerTool, ToolCall, ToolOutput, Tools};
+use mainstem_machine::{CallResult, ChatId, MessageId, Version};
+use mainstem_runtime::ports::{ServerTool, ToolCall, Tools};
 use serde_json::Value;
 
 /// No test waits for longer than this.
@@ -36,6 +36,7 @@ fn call_of(name: &str, input: &str) -> ToolCall {
     ToolCall {
         chat: ChatId(uuid::Uuid::nil()),
         turn: MessageId(7),
+        of: Version(9),
         id: "call_1".into(),
         name: name.into(),
         input: input.into(),
@@ -43,7 +44,7 @@ fn call_of(name: &str, input: &str) -> ToolCall {
 }
 
 /// What came of a call: never too much, and on one line.
-fn looked_at(output: ToolOutput) -> (Value, bool) {
+fn looked_at(output: CallResult) -> (Value, bool) {
     assert!(output.content.len() <= RESULT_BYTES_MAX, "{} bytes", output.content.len());
     assert!(!output.content.contains('\n'));
     assert!(

@@ -136,7 +136,7 @@ async fn a_server_that_dies_costs_its_calls_and_is_started_again() {
     let other = tokio::spawn(tools.call(call_of("hangs", "{}")));
     eventually("the call hangs", async || seen(&tools).await["hanging"].as_array().unwrap().len() == 1).await;
     let began = Instant::now();
-    for told in [failure(&tools, "dies", "{}").await, other.await.unwrap().content] {
+    for told in [failure(&tools, "dies", "{}").await, other.await.unwrap().content.to_string()] {
         assert!(told.contains("has ended") && told.contains("nobody knows"), "{told}");
     }
     assert!(began.elapsed() < Duration::from_secs(5), "nobody waits for the time-out of 20 s");

@@ -231,6 +231,7 @@ choices! {
     chat {
         Create "create", AnswerDial "answer-dial", Relay "relay", HoldLink "hold-link", BreakLink "break-link",
         Say "say", SayMuch "say-much", SayMany "say-many", Finish "finish", Fail "fail", FailForGood "fail-for-good", Peep "peep",
+        Return "return", ReturnLast "return-last", FailCall "fail-call",
     }
     viewer { Read "read", Lose "lose", Leave "leave", Stall "stall" }
     order { Ask "ask", AskOnce "ask-once", Try "try" }

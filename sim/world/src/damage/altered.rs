@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_machine::{
-    Accepted, Block, Body, ChatState, Content, Lease, Message, MessageId, PreviewProgress, ReplicaId, Status,
-    StreamEvent, Turn, TurnStatus, Version,
+    Accepted, Block, Body, CallResult, ChatState, Content, Lease, Message, MessageId, PreviewProgress,
+    ReplicaId, Status, StreamEvent, Turn, TurnStatus, Version,
 };
 use mainstem_oracles::{Answer, Committed, Evidence, Guarantee, Life, Operation, RunEnd};
 
@@ -329,6 +329,14 @@ fn plain(evidence: &Evidence) -> Vec<(&'static str, Evidence)> {
                 ("as failed", Evidence::RunEnded { run, how: RunEnd::Failed }),
                 ("as cancelled", Evidence::RunEnded { run, how: RunEnd::Cancelled }),
             ]
+        }
+        Evidence::CallBegun { replica, chat, of, .. } => {
+            let another = Evidence::CallBegun { replica, chat, of, call: "another".into() };
+            vec![("for another call", another)]
+        }
+        Evidence::CallReturned { replica, chat, of, call, .. } => {
+            let result = CallResult::error("another");
+            vec![("with another result", Evidence::CallReturned { replica, chat, of, call, result })]
         }
         Evidence::Lived { replica, life: Life::Up } => {
             vec![("as a crash", Evidence::Lived { replica, life: Life::Crashed })]

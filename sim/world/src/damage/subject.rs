@@ -27,6 +27,8 @@ pub(super) fn subject(heard: &Heard) -> &'static str {
         Evidence::RunEnded { how: RunEnd::Done(_), .. } => "run done",
         Evidence::RunEnded { how: RunEnd::Failed, .. } => "run failed",
         Evidence::RunEnded { how: RunEnd::Cancelled, .. } => "run cancelled",
+        Evidence::CallBegun { .. } => "call begun",
+        Evidence::CallReturned { .. } => "call returned",
         Evidence::Watches { .. } => "watches",
         Evidence::Sent { event, .. } => match event.body {
             Body::Parts { .. } => "sent parts",

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use mainstem_story::{Script, Sentence, Step, Story, UserOrder};
 
 use crate::choice::ViewerAt;
-use crate::setup::{Budget, Setup};
+use crate::setup::{Budget, Setup, Tools};
 
 /// The chats and the viewers of a story. A viewer has a place whose number says which chat it watches.
 pub(super) fn cast(story: &Story) -> (Vec<String>, BTreeMap<String, ViewerAt>) {
@@ -43,7 +43,12 @@ pub(super) fn setup(story: &Story, chats: &[String], slots: &BTreeMap<String, Vi
         Step::Order { order: UserOrder::Send { text, .. }, .. } => Script::parse(text),
         _ => None,
     };
-    let calls = story.sentences.iter().filter_map(script).any(|script| script.calls);
+    let scripts = || story.sentences.iter().filter_map(script);
+    let tools = match scripts().any(|script| script.calls) {
+        true => Tools::Client,
+        false if scripts().any(|script| script.tools) => Tools::Server,
+        false => Tools::None,
+    };
     Setup {
         replicas: story.replicas.len() as u8,
         chats: chats.len() as u8,
@@ -55,7 +60,7 @@ pub(super) fn setup(story: &Story, chats: &[String], slots: &BTreeMap<String, Vi
         episode_bytes_max: settings.episode_bytes_max,
         tail_messages_max: settings.tail_messages_max,
         heartbeat: Some(settings.heartbeat),
-        tools: calls,
+        tools,
         empty: true,
         budget: Budget {
             faults: all,

@@ -1,10 +1,11 @@
 //! Models that answer by themselves: a message of a user says how, and time decides when.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use mainstem_machine::{Role, Time};
 use mainstem_oracles::RunId;
-use mainstem_story::{Script, Turn};
+use mainstem_story::{Carrying, Script, Turn};
 
 use super::tell::Teller;
 use crate::choice::{ChatAt, Choice, NodeAt};
@@ -16,7 +17,44 @@ pub(super) type Plays = BTreeMap<RunId, Option<Time>>;
 impl Teller<'_> {
     /// When the next step of a script is due.
     pub(super) fn next_line(&self) -> Option<Time> {
-        self.playing().filter_map(|(_, _, run)| *self.plays.get(&run)?).min()
+        let lines = self.playing().filter_map(|(_, _, run)| *self.plays.get(&run)?);
+        lines.chain(self.calling().filter_map(|(_, chat, asked)| Some(asked + self.takes(chat)?))).min()
+    }
+
+    /// The first call that each worker carries out for each chat, and since when.
+    fn calling(&self) -> impl Iterator<Item = (NodeAt, ChatAt, Time)> {
+        let nodes = self.world.state.nodes.iter().enumerate().filter(|(_, node)| node.is_up());
+        nodes.flat_map(|(at, node)| {
+            let calls = node.hubs.iter().filter_map(|(chat, open)| Some((*chat, open.calls.first()?.asked)));
+            calls.map(move |(chat, asked)| (NodeAt(at as u8), chat, asked))
+        })
+    }
+
+    /// How long tools take for a chat; `None`: for ever.
+    fn takes(&self, chat: ChatAt) -> Option<Duration> {
+        match self.carrying(chat) {
+            Carrying::Returns(after) | Carrying::Fails(after) => Some(after),
+            Carrying::Hangs => None,
+        }
+    }
+
+    fn carrying(&self, chat: ChatAt) -> Carrying {
+        self.script(chat).map_or(Carrying::Returns(Duration::ZERO), |script| script.carrying())
+    }
+
+    /// Tools do what is due. False: nothing is.
+    fn carry_out(&mut self) -> bool {
+        let now = self.now();
+        let due = |(_, chat, asked): &(NodeAt, ChatAt, Time)| {
+            self.takes(*chat).is_some_and(|takes| *asked + takes <= now)
+        };
+        let Some((node, chat, _)) = self.calling().find(due) else { return false };
+        match self.carrying(chat) {
+            Carrying::Returns(_) => self.step(Choice::Return(node, chat)),
+            Carrying::Fails(_) => self.step(Choice::FailCall(node, chat)),
+            Carrying::Hangs => {}
+        }
+        true
     }
 
     /// The runs that go on.
@@ -55,7 +93,7 @@ impl Teller<'_> {
             choices.into_iter().for_each(|choice| self.step(choice));
             return true;
         }
-        false
+        self.carry_out()
     }
 
     /// How the present answer of a chat goes, if the message that it answers says so.

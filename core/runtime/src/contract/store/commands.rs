@@ -2,8 +2,8 @@
 
 use futures::future::join_all;
 use mainstem_machine::{
-    CallResult, ChatId, ChatState, Command, Completion, Content, FinishReason, MessageId, NewSettings,
-    OpenCall, Rejection, RunError, SendMode, Settings, Status, Tool, Usage,
+    CallResult, Carrier, ChatId, ChatState, Command, Completion, Content, FinishReason, MessageId,
+    NewSettings, OpenCall, Rejection, RunError, SendMode, Settings, Status, Tool, Usage,
 };
 
 use super::reference::Reference;
@@ -57,6 +57,7 @@ pub async fn every_command_keeps_every_field(subject: &Subject) {
         id: id.into(),
         name: "find".into(),
         input: r#"{"n": 1.0}"#.into(),
+        carrier: Carrier::Client,
         result,
     };
     for (results, status) in [
@@ -74,6 +75,26 @@ pub async fn every_command_keeps_every_field(subject: &Subject) {
     for id in ["b", "a \"call\""] {
         life.change(Command::ToolResults { results: vec![(id.into(), done.clone())] }).await;
     }
+    life.change(acquire("a.B_c-1")).await;
+    life.attempt().await;
+    // The worker's calls: one is kept, one is lost with its worker, and one may be begun again.
+    let carried = |id: &str, carrier| OpenCall { carrier, ..call(id, None) };
+    let calls = [Carrier::Server, Carrier::Server, Carrier::ServerAgain, Carrier::Client];
+    let calls = ["kept", "lost", "again", "client's"].into_iter().zip(calls);
+    let calls = calls.map(|(id, carrier)| carried(id, carrier)).collect();
+    let completion = Completion { finish_reason: Some(FinishReason::ToolCalls), usage: None };
+    let step = Command::CommitStep { fence: fence(life.state()), answer: odd.clone(), completion, calls };
+    life.change(step).await;
+    let kept = vec![("kept".into(), done.clone())];
+    life.change(Command::CommitResults { fence: fence(life.state()), results: kept }).await;
+    life.change(acquire("a.B_c-1")).await;
+    let open: Vec<_> = life.state().calls.iter().filter(|call| call.result.is_none()).collect();
+    assert_eq!(open.iter().map(|call| &*call.id).collect::<Vec<_>>(), ["again", "client's"], "S11");
+    let again = vec![("again".into(), CallResult::error("no"))];
+    life.change(Command::CommitResults { fence: fence(life.state()), results: again }).await;
+    assert_eq!(life.state().status, Status::RequiresAction);
+    life.change(Command::ToolResults { results: vec![("client's".into(), done.clone())] }).await;
+    assert_eq!(life.state().status, Status::Running);
     life.change(acquire("a.B_c-1")).await;
     life.attempt().await;
     let answer = Some(Content::text("an answer"));
@@ -185,6 +206,7 @@ pub async fn a_rejection_leaves_the_rows_untouched(subject: &Subject) {
             },
             Rejection::Fenced,
         ),
+        (Command::CommitResults { fence: fence.clone(), results: vec![] }, Rejection::Fenced),
         (Command::ToolResults { results: vec![] }, Rejection::NotPending),
         (Command::Fail { fence, partial: None, error }, Rejection::Fenced),
     ] {

@@ -1,10 +1,11 @@
 //! Applies random commands to the store and to a reference in memory. Both must agree on everything.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use mainstem_machine::{
-    CallResult, ChatId, Command, Completion, Content, Episode, Fence, FinishReason, Lease, MessageId,
-    OpenCall, Rejection, RunError, SendMode, Settings, Usage, Version, limits,
+    CallResult, Carrier, ChatId, ChatState, Command, Completion, Content, Episode, Fence, FinishReason,
+    Lease, MessageId, OpenCall, Rejection, RunError, SendMode, Settings, Usage, Version, limits,
 };
 
 use super::reference::Reference;
@@ -19,10 +20,11 @@ const CHATS: usize = 3;
 /// So many runs meet everything. Fewer may not, where a lease runs out by a real clock.
 const RUNS_ENOUGH: u64 = 20;
 /// What random commands have to meet: otherwise the agreement says little.
-const MET: [&str; 26] = [
+const MET: [&str; 27] = [
     // Commands that changed a chat.
     "acquire",
     "begin_attempt",
+    "commit_results",
     "commit_step",
     "create",
     "delete",
@@ -161,7 +163,7 @@ fn draw(dice: &mut Dice, reference: &Reference, chat: ChatId) -> Command {
         0 => MessageId(dice.below(9) as u64),
         length => state.queue[dice.below(length)].id,
     };
-    match dice.below(24) {
+    match dice.below(27) {
         0..4 => {
             let mode = [SendMode::Queue, SendMode::Interrupt, SendMode::Reject][dice.below(3)];
             let client_id = (dice.below(2) == 0).then(|| format!("m{}", dice.below(6)).into());
@@ -171,13 +173,8 @@ fn draw(dice: &mut Dice, reference: &Reference, chat: ChatId) -> Command {
             let message = MessageId(1 + dice.below(state.last_id.0 as usize + 1) as u64);
             Command::Edit { message, content: content(dice) }
         }
-        20..23 => {
-            let open: Vec<_> = state.calls.iter().filter(|call| call.result.is_none()).collect();
-            let id = |at: usize| open.get(at).map_or("none".into(), |call| call.id.clone());
-            let result = CallResult { content: "\"done\"".into(), is_error: false };
-            let results = (0..=dice.below(2)).map(|at| (id(at), result.clone())).collect();
-            Command::ToolResults { results }
-        }
+        20..23 => Command::ToolResults { results: results(dice, state, OpenCall::waits_for_client) },
+        23..26 => Command::CommitResults { fence, results: results(dice, state, OpenCall::waits_for_server) },
         5 => Command::Interrupt { episode: (dice.below(2) == 0).then_some(fence.episode) },
         6 => Command::DeleteQueued { queued },
         7 => Command::Promote { queued },
@@ -191,13 +188,16 @@ fn draw(dice: &mut Dice, reference: &Reference, chat: ChatId) -> Command {
         15 => Command::RecordRetry { fence, delay_ms: dice.below(5000) as u64, error },
         16 => {
             let result = |dice: &mut Dice| (dice.below(2) == 0).then(|| CallResult::error("none"));
-            let call = |at: usize, result| OpenCall {
+            let call = |at: usize, carrier, result| OpenCall {
                 id: format!("c{at}").into(),
                 name: "find".into(),
                 input: "{}".into(),
+                carrier,
                 result,
             };
-            let calls = (0..dice.below(4)).map(|at| call(at, result(dice))).collect();
+            let carriers = [Carrier::Client, Carrier::Server, Carrier::ServerAgain];
+            let calls =
+                (0..dice.below(4)).map(|at| call(at, carriers[dice.below(3)], result(dice))).collect();
             // It fills a tail alone, and its results come with it.
             let answer = match dice.below(4) {
                 0 => Content::text(&"x".repeat(limits::TAIL_BYTES_MAX)),
@@ -212,6 +212,18 @@ fn draw(dice: &mut Dice, reference: &Reference, chat: ChatId) -> Command {
         18..20 => Command::FinishInterruption { fence, partial: (dice.below(3) > 0).then(|| content(dice)) },
         _ => Command::Fail { fence, partial: (dice.below(2) == 0).then(|| content(dice)), error },
     }
+}
+
+/// Results of the open calls that wait for one of these, mostly.
+fn results(
+    dice: &mut Dice,
+    state: &ChatState,
+    waits: impl Fn(&OpenCall) -> bool,
+) -> Vec<(Arc<str>, CallResult)> {
+    let open: Vec<_> = state.calls.iter().filter(|call| waits(call)).collect();
+    let id = |at: usize| open.get(at).map_or("none".into(), |call| call.id.clone());
+    let result = CallResult { content: "\"done\"".into(), is_error: false };
+    (0..=dice.below(2)).map(|at| (id(at), result.clone())).collect()
 }
 
 fn draw_fence(dice: &mut Dice, fence: Fence) -> Fence {

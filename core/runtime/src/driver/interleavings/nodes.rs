@@ -13,7 +13,7 @@ use super::env::StillEnv;
 use super::store::RIVAL;
 use super::world::{OWNER, TwoParts, World, is_message, is_synced, until};
 use crate::driver::{Followed, Next, Vitals};
-use crate::ports::Env;
+use crate::ports::{Env, NoTools, Ports};
 use crate::sync::explore;
 use crate::{EdgeError, Node, NodeConfig};
 
@@ -151,9 +151,9 @@ async fn node(world: &World) -> Node<StillEnv> {
         relay: None,
         recording: None,
     };
-    let started =
-        Node::start(world.env.clone(), config, world.store.clone(), world.bus.clone(), Arc::new(TwoParts));
-    started.await.expect("it listens nowhere")
+    let (store, bus) = (world.store.clone(), world.bus.clone());
+    let ports = Ports { store, bus, generator: Arc::new(TwoParts), tools: Arc::new(NoTools) };
+    Node::start(world.env.clone(), config, ports).await.expect("it listens nowhere")
 }
 
 /// Somebody subscribes, and stays until the stream ends.

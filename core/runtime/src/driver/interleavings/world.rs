@@ -17,8 +17,8 @@ use super::store::MemoryStore;
 use crate::Viewer;
 use crate::driver::{HubCell, Next, ReplicaCell, Shared, Watch, yield_now};
 use crate::ports::{
-    Bus, BusError, BusSubscription, Conversation, Env, Generated, Generation, Generator, Notice, ReplicaRow,
-    Request, Topic,
+    Bus, BusError, BusSubscription, Conversation, Env, Generated, Generation, Generator, NoTools, Notice,
+    Ports, ReplicaRow, Request, Topic,
 };
 
 pub(super) const OWNER: &str = "ann";
@@ -60,17 +60,8 @@ impl World {
         let cell = ReplicaCell::new(env.now(), replica_config, None);
         let row = ReplicaRow { replica, address: String::new(), incarnation: 1 };
         let (generator, hub_config) = (Arc::new(TwoParts), Arc::new(hub_config));
-        let shared = Shared::new(
-            env.clone(),
-            store.clone(),
-            bus.clone(),
-            generator,
-            hub_config,
-            row,
-            None,
-            cell,
-            None,
-        );
+        let ports = Ports { store: store.clone(), bus: bus.clone(), generator, tools: Arc::new(NoTools) };
+        let shared = Shared::new(env.clone(), ports, hub_config, row, None, cell, None);
         let chat = ChatId(Uuid::from_u128(1));
         let (owner, content) = (OWNER.into(), content.map(Content::text));
         let create = Command::Create { chat, owner, settings: Default::default(), content };

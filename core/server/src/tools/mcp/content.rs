@@ -1,6 +1,6 @@
 //! What an MCP server says to a call, as a result.
 
-use mainstem_runtime::ports::ToolOutput;
+use mainstem_machine::CallResult;
 use rmcp::model::{CallToolResult, ContentBlock, ResourceContents};
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::tools::output;
 
 const UNKNOWN_MEDIA_TYPE: &str = "application/octet-stream";
 
-pub(super) fn output_of(result: CallToolResult, bytes_max: usize) -> ToolOutput {
+pub(super) fn output_of(result: CallToolResult, bytes_max: usize) -> CallResult {
     let is_error = result.is_error.unwrap_or(false);
     match (&*result.content, result.structured_content) {
         ([], Some(structured)) => output::text(&structured.to_string(), is_error, bytes_max),

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use mainstem_runtime::ports::{ServerTool, Tool, ToolCall, ToolOutput};
+use mainstem_machine::CallResult;
+use mainstem_runtime::ports::{ServerTool, Tool, ToolCall};
 use rmcp::RoleClient;
 use rmcp::model::{CallToolRequestParams, CallToolResponse, JsonObject, PaginatedRequestParams};
 use rmcp::service::{Peer, ServiceError};
@@ -42,7 +43,7 @@ pub(super) enum ListError {
 
 impl Link {
     /// Carries out a call. Dropping the future tells the server that nobody waits.
-    pub(in crate::tools) async fn call(self: Arc<Self>, call: ToolCall) -> ToolOutput {
+    pub(in crate::tools) async fn call(self: Arc<Self>, call: ToolCall) -> CallResult {
         let (name, bytes_max) = (&self.entry.name, self.result_bytes_max);
         let failed = |what: String| output::error(&what, bytes_max);
         let Ok(arguments) = serde_json::from_str::<JsonObject>(&call.input) else {
