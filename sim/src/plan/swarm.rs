@@ -57,6 +57,9 @@ pub enum Kind {
     ModelBursts,
     ModelDeaf,
     ModelSaysMuch,
+    ModelCalls,
+    ToolFails,
+    ToolHangs,
     // Clients.
     ViewerMoves,
     ViewerStopsReading,
@@ -70,6 +73,7 @@ pub enum Kind {
     Edits,
     Promotes,
     Withdraws,
+    Answers,
     Deletes,
     Stranger,
     Accounts,
@@ -80,7 +84,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 56] = [
+    pub const ALL: [Self; 60] = [
         Self::NoticesLost,
         Self::NoticesDoubled,
         Self::NoticesLate,
@@ -118,6 +122,9 @@ impl Kind {
         Self::ModelBursts,
         Self::ModelDeaf,
         Self::ModelSaysMuch,
+        Self::ModelCalls,
+        Self::ToolFails,
+        Self::ToolHangs,
         Self::ViewerMoves,
         Self::ViewerStopsReading,
         Self::ViewerLeaves,
@@ -130,6 +137,7 @@ impl Kind {
         Self::Edits,
         Self::Promotes,
         Self::Withdraws,
+        Self::Answers,
         Self::Deletes,
         Self::Stranger,
         Self::Accounts,
@@ -180,6 +188,9 @@ impl Kind {
             Self::ModelBursts => "model bursts",
             Self::ModelDeaf => "model ignores cancellation",
             Self::ModelSaysMuch => "model says much",
+            Self::ModelCalls => "model calls",
+            Self::ToolFails => "tool fails",
+            Self::ToolHangs => "tool hangs",
             Self::ViewerMoves => "viewer moves",
             Self::ViewerClaims => "viewer claims messages",
             Self::ViewerResumes => "viewer resumes from long ago",
@@ -193,6 +204,7 @@ impl Kind {
             Self::Edits => "edited",
             Self::Promotes => "promoted",
             Self::Withdraws => "withdrawn",
+            Self::Answers => "calls answered",
             Self::Deletes => "deleted",
             Self::Accounts => "chat of another account",
             Self::OthersChats => "asked for another's chat",

@@ -53,6 +53,7 @@ fn talk(rng: &mut StdRng, swarm: &Swarm, chat: usize) -> Vec<Line> {
         (2, Some(Kind::Edits)),
         (2, Some(Kind::Promotes)),
         (1, Some(Kind::Withdraws)),
+        (4, Some(Kind::Answers)),
         (1, Some(Kind::Stranger)),
     ];
     let choices: Vec<_> =
@@ -83,6 +84,7 @@ fn talk(rng: &mut StdRng, swarm: &Swarm, chat: usize) -> Vec<Line> {
             }
             Some(Kind::Promotes) => format!("{user} on {on}{and} promotes last{} {chat}", but(rng)),
             Some(Kind::Withdraws) => format!("{user} on {on}{and} withdraws last{} {chat}", but(rng)),
+            Some(Kind::Answers) => format!("{user} on {on}{and} answers the calls {chat}"),
             Some(_) => format!("stranger on {on} tries {chat}"),
         };
         lines.push(line(at, what));
@@ -108,6 +110,7 @@ fn script(rng: &mut StdRng, swarm: &Swarm) -> String {
     // No draw of its own, so that it moves no other.
     if (parts / 10 + every).is_multiple_of(2) {
         script.push_str(" kinds=1");
+        script.push_str(&calls(parts, every, swarm));
     }
     let mut now_and_then = |kind, one_in: u32, setting: &dyn Fn(&mut StdRng) -> String| {
         if swarm.is_on(kind) && rng.random_range(0..one_in) == 0 {
@@ -135,6 +138,19 @@ fn script(rng: &mut StdRng, swarm: &Swarm) -> String {
         format!("size={}", (much / parts).clamp(1_000, 60_000))
     });
     script
+}
+
+/// Who carries out what such an answer calls, and how. No draws of its own, so that it moves no other.
+fn calls(parts: u64, every: u64, swarm: &Swarm) -> String {
+    match (parts / 10 + every / 5).is_multiple_of(4) {
+        true if swarm.is_on(Kind::Answers) => " calls=1".into(),
+        false if swarm.is_on(Kind::ModelCalls) => {
+            let fails = if swarm.is_on(Kind::ToolFails) && parts == 10 { " broken=1" } else { "" };
+            let hangs = if swarm.is_on(Kind::ToolHangs) && parts == 120 { " hangs=1" } else { "" };
+            format!(" tools=1 takes={}ms{fails}{hangs}", parts * every * 7 % 1_500)
+        }
+        _ => String::new(),
+    }
 }
 
 /// Draws what one viewer does.
