@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mainstem_world::{Budget, Choice, Class, Run, Setup, Verdict, count_marks, tell, walk_by_numbers};
+use mainstem_world::{Budget, Choice, Class, Run, Setup, Tools, Verdict, count_marks, tell, walk_by_numbers};
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestError, TestRng, TestRunner};
 
@@ -40,11 +40,17 @@ fn setup() -> impl Strategy<Value = Setup> {
     let replicas = prop_oneof![1 => Just(1u8), 3 => Just(2), 2 => Just(3)];
     let size = (replicas, 1u8..=2, 1u8..=2, 1u8..=3, 1usize..=3);
     let lease_s = prop_oneof![Just(6), Just(15)];
-    (size, lease_s, 60usize..400, 1usize..5, budget).prop_map(
+    // Calls need answers of some length.
+    let answers = prop_oneof![
+        2 => (Just(Tools::None), 60usize..400),
+        1 => (Just(Tools::Client), Just(600)),
+        1 => (Just(Tools::Server), Just(600)),
+    ];
+    (size, lease_s, answers, 1usize..5, budget).prop_map(
         |(
             (replicas, chats, users, viewers, workers),
             lease_s,
-            episode_bytes_max,
+            (tools, episode_bytes_max),
             tail_messages_max,
             budget,
         )| {
@@ -57,6 +63,7 @@ fn setup() -> impl Strategy<Value = Setup> {
                 lease_ttl: Duration::from_secs(lease_s),
                 poll_interval: Duration::from_secs(5),
                 episode_bytes_max,
+                tools,
                 tail_messages_max,
                 budget,
                 ..Setup::default()

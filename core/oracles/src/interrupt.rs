@@ -78,6 +78,7 @@ impl Interrupt {
             Command::BeginAttempt { .. }
             | Command::RecordRetry { .. }
             | Command::CommitStep { .. }
+            | Command::CommitResults { .. }
             | Command::FinishTurn { .. }
             | Command::Fail { .. }
                 if self.accepted.contains_key(&change.chat) =>

@@ -80,6 +80,7 @@ fn fence_of(command: &Command) -> Option<(&ReplicaId, Lease, Option<&Fence>)> {
         Command::BeginAttempt { fence }
         | Command::RecordRetry { fence, .. }
         | Command::CommitStep { fence, .. }
+        | Command::CommitResults { fence, .. }
         | Command::FinishTurn { fence, .. }
         | Command::FinishInterruption { fence, .. }
         | Command::Fail { fence, .. } => Some((&fence.replica, fence.lease, Some(fence))),

@@ -97,7 +97,10 @@ pub(crate) fn judge_work(before: Option<&Moment>, after: &Moment, change: &Commi
     if after.deleted || is_unknown(before, change) {
         return Ok(());
     }
-    let goes_on = matches!(change.command, Command::CommitStep { .. } | Command::ToolResults { .. });
+    let goes_on = matches!(
+        change.command,
+        Command::CommitStep { .. } | Command::CommitResults { .. } | Command::ToolResults { .. }
+    );
     let asks = change.inserted.last().is_some_and(|last| match last.role {
         Role::User => true,
         // Results are answered, unless their turn was stopped.

@@ -42,8 +42,12 @@ impl Oracle for Tools {
                 let called = (*chat, *of, call.clone());
                 self.begin(called).map_err(|why| format!("{replica} begins {call} of {chat}, {why}"))
             }
-            Evidence::CallReturned { chat, of, call, result, .. } => {
-                self.returned.entry((*chat, *of, call.clone())).or_default().push(result.clone());
+            Evidence::CallReturned { replica, chat, of, call, result } => {
+                let called = (*chat, *of, call.clone());
+                if !self.begun.contains(&called) {
+                    return Err(format!("{replica} hears of {call} of {chat}, which nobody began"));
+                }
+                self.returned.entry(called).or_default().push(result.clone());
                 Ok(())
             }
             _ => Ok(()),
@@ -113,8 +117,7 @@ impl Tools {
             if let Command::CommitResults { fence, .. } = &change.command {
                 let called = (change.chat, fence.episode.history_version, id.clone());
                 let came = self.returned.get(&called).is_some_and(|results| results.contains(result));
-                // Nobody tells the judge of real servers what their tools do.
-                if !came && !self.begun.is_empty() {
+                if !came {
                     return Err(format!("{id} has the result {result:?}, which nobody gave"));
                 }
             }

@@ -12,10 +12,7 @@ pub fn part_of_all_kinds(seq: u64, text: String) -> (Option<Block>, String) {
     match seq % ROUND {
         1 => (Some(Block::Reasoning), text),
         2 => (Some(Block::Text), text),
-        4 => {
-            let name = CALLED[usize::try_from(seq / ROUND).unwrap_or_default() % CALLED.len()];
-            (Some(Block::tool_call(&format!("call_{seq}"), name)), String::new())
-        }
+        4 => (Some(call(seq, seq / ROUND)), String::new()),
         5 => (None, format!(r#"{{"n": "{text}"#)),
         6 => (None, r#""}"#.to_owned()),
         0 => (Some(Block::Whole), format!(r#"{{"type":"data","name":"found","data":"{text}"}}"#)),
@@ -25,6 +22,16 @@ pub fn part_of_all_kinds(seq: u64, text: String) -> (Option<Block>, String) {
 
 /// What such answers call, one after the other. Nobody has the third.
 const CALLED: [&str; 4] = ["find", "fetch", "guess", "look"];
+
+/// The parts of a call, which are the parts from `seq` on.
+pub fn parts_of_call(seq: u64) -> [(Option<Block>, String); 2] {
+    [(Some(call(seq, seq)), String::new()), (None, r#"{"n": 1}"#.to_owned())]
+}
+
+fn call(seq: u64, number: u64) -> Block {
+    let name = CALLED[usize::try_from(number).unwrap_or_default() % CALLED.len()];
+    Block::tool_call(&format!("call_{seq}"), name)
+}
 
 /// The tools of a server that such answers call: of these, the second may not be begun again, and the third may.
 pub fn offered_tools(is_first_repeatable: bool) -> Arc<[Offered]> {

@@ -22,7 +22,7 @@ pub use ast::{
 pub use faults::{
     BusFate, BusFaults, CallFault, DatabaseFate, DialRule, LateAnswers, LinkFate, PlannedFault,
 };
-pub use kinds::{called_tool, offered_tools, part_of_all_kinds, result_of};
+pub use kinds::{called_tool, offered_tools, part_of_all_kinds, parts_of_call, result_of};
 pub use lexer::Problem;
 pub use order::Order;
 pub use parser::parse;

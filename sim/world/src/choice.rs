@@ -277,7 +277,8 @@ impl Choice {
             | Self::SayMany(..)
             | Self::Finish(..)
             | Self::Return(..)
-            | Self::ReturnLast(..) => Class::Model,
+            | Self::ReturnLast(..)
+            | Self::FailCall(..) => Class::Model,
             Self::Watch(..)
             | Self::Leave(_)
             | Self::Share(..)
@@ -303,7 +304,6 @@ impl Choice {
             | Self::Fail(..)
             | Self::FailFor(..)
             | Self::FailForGood(..)
-            | Self::FailCall(..)
             | Self::Lose(_)
             | Self::Crash(_)
             | Self::Lost(_)

@@ -118,12 +118,9 @@ impl World {
             }
         }
         for (chat, open) in node.hubs.iter().filter(|(_, open)| !open.calls.is_empty()) {
-            into.push(Choice::Return(at, *chat));
+            into.extend([Choice::Return(at, *chat), Choice::FailCall(at, *chat)]);
             if open.calls.len() > 1 {
                 into.push(Choice::ReturnLast(at, *chat));
-            }
-            if faults {
-                into.push(Choice::FailCall(at, *chat));
             }
         }
         if self.state.budget.drifts > 0 {

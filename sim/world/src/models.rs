@@ -3,15 +3,18 @@
 use std::time::Duration;
 
 use mainstem_machine::hub::{HubEvent, ModelEvent};
-use mainstem_machine::{Completion, FinishReason, Role, RunError, Usage};
+use mainstem_machine::{Block, Completion, FinishReason, Role, RunError, Usage};
 use mainstem_oracles::{Evidence, FaultKind, RunEnd};
 
-use mainstem_story::part_of_all_kinds;
+use mainstem_story::{part_of_all_kinds, parts_of_call};
 
 use crate::choice::{ChatAt, NodeAt};
 use crate::node::Model;
 use crate::setup::Tools;
 use crate::world::{World, chat_id};
+
+/// The part with which the first call of an answer of all kinds ends.
+const FIRST_CALL_ENDS: u64 = 6;
 
 impl World {
     /// A model says a part, of about this many bytes.
@@ -25,16 +28,35 @@ impl World {
         model.parts += 1;
         let mut text = format!("{node}{:?}:{} ", model.episode, model.parts);
         text.extend(std::iter::repeat_n('.', bytes.saturating_sub(text.len())));
-        let (generation, run, parts) = (model.generation, model.run.0, model.parts);
+        let parts = model.parts;
         // Every other answer, the first one included.
         let is_of_all_kinds = (model.episode.history_version.0 + model.episode.attempt).is_multiple_of(2);
         self.state.budget.parts -= 1;
-        let (begins, text) = match is_of_all_kinds {
+        let part = match is_of_all_kinds {
             true => part_of_all_kinds(parts, text),
             false => (None, text),
         };
+        self.generate(node, chat, part);
+    }
+
+    fn generate(&mut self, node: NodeAt, chat: ChatAt, (begins, text): (Option<Block>, String)) {
+        let here = self.peek(node).and_then(|node| node.hubs.get(&chat));
+        let Some(model) = here.and_then(|open| open.model.as_ref()) else { return };
+        let (generation, run) = (model.generation, model.run.0);
         self.observe(Evidence::RunSaid { run, begins: begins.clone(), text: text.clone() });
         self.handle(node, chat, HubEvent::Model(ModelEvent::Generated { generation, begins, text }));
+    }
+
+    /// A model that is to end with calls makes some, if it has not come to it.
+    fn call(&mut self, node: NodeAt, chat: ChatAt) {
+        let here = self.peek(node).filter(|node| node.is_up()).and_then(|node| node.hubs.get(&chat));
+        let Some(model) = here.and_then(|open| open.model.as_ref()) else { return };
+        let (said, more) = (model.parts, model.episode.history_version.0 % 3);
+        if said % 3 == 2 && said < FIRST_CALL_ENDS {
+            for part in (said..=said + more).flat_map(parts_of_call) {
+                self.generate(node, chat, part);
+            }
+        }
     }
 
     /// Whether a model answers what came of its calls.
@@ -50,11 +72,14 @@ impl World {
 
     /// A model ends its answer.
     pub(crate) fn finish(&mut self, node: NodeAt, chat: ChatAt) {
+        let calls = self.setup.tools != Tools::None && !self.has_results(chat);
+        if calls {
+            self.call(node, chat);
+        }
         let Some(model) = self.take_model(node, chat) else { return };
         // Another one for each length of an answer, with and without what it may lack.
         let usage = Usage { input_tokens: model.episode.history_version.0, output_tokens: model.parts };
         let reasons = [FinishReason::Stop, FinishReason::Length, FinishReason::ToolCalls];
-        let calls = self.setup.tools != Tools::None && !self.has_results(chat);
         let reasons = if calls { &reasons[..] } else { &reasons[..2] };
         let completion = Completion {
             finish_reason: reasons.get(model.parts as usize % 3).copied(),

@@ -57,7 +57,7 @@ impl World {
     /// The first of a worker's calls fails.
     pub(crate) fn fail_call(&mut self, node: NodeAt, chat: ChatAt) {
         let is_up = self.peek(node).is_some_and(|node| node.is_up());
-        if self.calls(node, chat) > 0 && is_up && self.take_fault() {
+        if self.calls(node, chat) > 0 && is_up {
             let who = self.name(node);
             self.fault(FaultKind::ToolFails, who, None);
             self.return_at(node, chat, 0, CallResult::error("The tool failed."));

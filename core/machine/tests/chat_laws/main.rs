@@ -161,7 +161,7 @@ proptest! {
 fn the_random_requests_reach_every_row_of_the_table() {
     let mut met = BTreeMap::<Met, usize>::new();
     let mut runner = TestRunner::deterministic();
-    for _ in 0..CASES {
+    for _ in 0..2 * CASES {
         let ops = ops(OPS_MAX).new_tree(&mut runner).unwrap().current();
         let mut run = Run::default();
         ops.iter().for_each(|op| run.take(op));

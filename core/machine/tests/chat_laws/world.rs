@@ -88,7 +88,7 @@ fn op() -> impl Strategy<Value = Op> {
         4 => named.prop_map(|named| Op::Interrupt { named }),
         4 => any::<usize>().prop_map(|which| Op::DeleteQueued { which }),
         4 => any::<usize>().prop_map(|which| Op::Promote { which }),
-        9 => prop::collection::vec(0..3_usize, 0..3).prop_map(|which| Op::Results { which }),
+        12 => prop::collection::vec(0..3_usize, 0..3).prop_map(|which| Op::Results { which }),
         1 => Just(Op::Delete),
         8 => (0..REPLICAS, any::<bool>(), prop::bool::weighted(0.2))
             .prop_map(|(who, expired, stopping_only)| Op::Acquire { who, expired, stopping_only }),
@@ -112,7 +112,7 @@ fn wanted() -> impl Strategy<Value = Wanted> {
     prop_oneof![
         8 => Just(Wanted::Begin),
         3 => Just(Wanted::Retry),
-        8 => prop::collection::vec(call(), 0..3).prop_map(Wanted::Step),
+        8 => prop::collection::vec(call(), 0..4).prop_map(Wanted::Step),
         6 => prop::collection::vec(0..3_usize, 0..3).prop_map(Wanted::Results),
         4 => any::<bool>().prop_map(Wanted::Finish),
         6 => any::<bool>().prop_map(Wanted::FinishInterruption),

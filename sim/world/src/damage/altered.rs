@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_machine::{
-    Accepted, Block, Body, CallResult, ChatState, Content, Lease, Message, MessageId, PreviewProgress,
-    ReplicaId, Status, StreamEvent, Turn, TurnStatus, Version,
+    Accepted, Block, Body, CallResult, ChatState, Command, Content, Lease, Message, MessageId, OpenCall,
+    PreviewProgress, ReplicaId, Status, StreamEvent, Turn, TurnStatus, Version,
 };
 use mainstem_oracles::{Answer, Committed, Evidence, Guarantee, Life, Operation, RunEnd};
 
 use crate::damage::edit::Edit;
 use crate::damage::testimony::Heard;
 
-/// Longer than it may take until a death is told.
+/// Longer than it may take until a death is told, or a tool has failed.
 const SILENCE: Duration = Duration::from_secs(120);
 
 /// The damages of this piece that are of its own kind.
@@ -24,6 +24,7 @@ pub(super) fn alterations(told: &[Heard], place: usize) -> Vec<(&'static str, Ed
     };
     let mut followed = followed(evidence);
     followed.extend(death(told, place, evidence));
+    followed.extend(silence(&told[place], evidence));
     let others = match evidence {
         Evidence::Saw { stream, event } => {
             let saw = |(name, event)| (name, Evidence::Saw { stream: *stream, event });
@@ -102,6 +103,15 @@ fn death(told: &[Heard], place: usize, evidence: &Evidence) -> Option<(&'static 
     let later = Heard::Evidence(at + SILENCE, Evidence::FaultsCleared);
     let instead = vec![told[place].clone(), Heard::Evidence(at, died), later];
     Some(("and then its worker is dead", Edit::Instead(instead)))
+}
+
+/// The tools that a step calls never say anything.
+fn silence(heard: &Heard, evidence: &Evidence) -> Option<(&'static str, Edit)> {
+    let Evidence::Committed(change) = evidence else { return None };
+    let calls = matches!(change.command, Command::CommitStep { .. })
+        && change.state.calls.iter().any(OpenCall::waits_for_server);
+    let later = Heard::Evidence(heard.at() + SILENCE, Evidence::FaultsCleared);
+    calls.then(|| ("and then its tools are silent", Edit::Instead(vec![heard.clone(), later])))
 }
 
 fn other_text(content: &Content) -> Content {

@@ -82,6 +82,8 @@ const GUARDS: &[(Guarantee, &str, &[&str])] = {
         (S10, "answered", &["to a stranger"]),
         (S10, "dial", &["again and again though denied"]),
         (S11, "commit_step", &["doubled", "with another text", "without its message"]),
+        (S11, "call begun", &["doubled", "dropped", "for another call"]),
+        (S11, "call returned", &["dropped", "with another result"]),
         (
             S12,
             "finish_turn",
@@ -97,6 +99,7 @@ const GUARDS: &[(Guarantee, &str, &[&str])] = {
         (L3, "end of the run", &["with a request unanswered"]),
         (L4, "operation", &["ten thousand times"]),
         (L5, "saw parts", &["and then its worker is dead"]),
+        (L6, "commit_step", &["and then its tools are silent"]),
         (B1, "run said", &["while a buffer overflows"]),
         (B2, "run cancelled", &["dropped"]),
         (B2, "end of the run", &["with a connection left"]),
@@ -179,6 +182,17 @@ const HARMLESS: &[DamageKinds] = &[
         &["doubled", "dropped", "late"],
         "it says what a judge may count on, and nothing was counted on it",
     ),
+    (&["call begun"], &["doubled"], "it may be begun again"),
+    (
+        &["commit_step"],
+        &["and then its tools are silent"],
+        "a fault may have kept their results from the database",
+    ),
+    (
+        &["call begun", "call returned"],
+        &["dropped", "doubled", "late", "with another result"],
+        "nobody waited for it any more, or the next turn began",
+    ),
     (&["life"], &["as a crash"], "what a replica sent before it died still takes effect"),
     (
         &["dial"],
@@ -211,6 +225,7 @@ const HARMLESS: &[DamageKinds] = &[
             "finish_interruption",
             "finish_turn",
             "interrupt",
+            "promote",
             "release",
             "delete",
             "fail",
@@ -220,7 +235,7 @@ const HARMLESS: &[DamageKinds] = &[
     ),
     (
         &["saw status"],
-        &["of another status"],
+        &["of another status", "of the next attempt"],
         "nobody had begun an answer: both were so with this history, one after the other",
     ),
     (
