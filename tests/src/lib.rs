@@ -21,5 +21,6 @@ pub mod shelled;
 pub mod shipped_binary;
 pub mod stories;
 pub mod switch;
+pub mod tool_endpoint;
 mod transport;
 pub mod viewer;

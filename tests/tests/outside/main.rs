@@ -30,6 +30,7 @@ mod provider_retries;
 mod providers;
 mod proxies;
 mod relay;
+mod server_tools;
 mod slow_readers;
 mod standby;
 mod stories;
