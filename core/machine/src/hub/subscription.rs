@@ -403,7 +403,10 @@ impl Subscription {
 
     #[inline]
     fn emit(&mut self, cached: &CachedChat, body: Body) -> Step {
-        self.cursor.snapshot_version = cached.state.snapshot_version;
+        // Whoever resumes here has a message that is gone, and has to learn it.
+        if !matches!(self.base, BaseMessage::Lost { .. }) {
+            self.cursor.snapshot_version = cached.state.snapshot_version;
+        }
         Step::Event(body)
     }
 }
