@@ -57,6 +57,10 @@ user on B sends \"/model parts=8 every=10ms kinds=1 calls=1 eleven\" to chat3
 within 2s chat3 is requires_action
 user on B answers the calls chat3
 within 2s chat3 is waiting
+user on B regenerates chat3
+within 2s chat3 is requires_action
+user on B interrupts chat3
+within 2s chat3 is waiting
 ";
 
 /// What nobody has to object to here.

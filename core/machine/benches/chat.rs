@@ -13,7 +13,7 @@ use uuid::Uuid;
 const QUEUED: usize = 20;
 
 const STORE_FACTS: StoreFacts =
-    StoreFacts { now: WallTime(0), lease_expired: false, message_role: None, known: None };
+    StoreFacts { now: WallTime(0), lease_expired: false, found: None, known: None };
 
 fn content() -> Content {
     Content::text(&"what somebody says ".repeat(50))

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 const NOW: Time = Time::START;
 const STORE_FACTS: StoreFacts =
-    StoreFacts { now: WallTime(0), lease_expired: false, message_role: None, known: None };
+    StoreFacts { now: WallTime(0), lease_expired: false, found: None, known: None };
 /// Parts of one answer. With 8 bytes each, an answer stays below its maximum size.
 const PARTS: u64 = 20_000;
 

@@ -66,6 +66,8 @@ pub struct Change {
     pub deleted: bool,
     /// The messages from this id on are removed, before any is inserted.
     pub cut_from: Option<MessageId>,
+    /// The turn that begins again: what is kept of its end is removed, before anything is inserted.
+    pub reopened: Option<MessageId>,
     /// Messages that join the history, in order.
     pub inserted: Vec<Message>,
     /// Whether the queue has to be written.
@@ -132,8 +134,8 @@ pub enum Rejection {
     /// No message of that id was sent, or it was cut off.
     #[error("the chat has no such turn")]
     NoSuchTurn,
-    /// An answer was to be edited.
-    #[error("only a user's message can be edited")]
+    /// An answer was to be edited, or to be answered again.
+    #[error("only a user's message can be edited or answered again")]
     NotEditable,
     /// The chat is running or interrupting.
     #[error("the chat is busy")]

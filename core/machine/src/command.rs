@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AnswerRecord, CallResult, ChatId, Completion, Content, Episode, Lease, MessageId, NewSettings, OpenCall,
-    ReplicaId, Role, RunError, Settings, WallTime,
+    AnswerRecord, CallResult, ChatId, Completion, Content, Episode, Lease, Message, MessageId, NewSettings,
+    OpenCall, ReplicaId, Role, RunError, Settings, WallTime,
 };
 
 /// A request to change a chat.
@@ -48,6 +48,13 @@ pub enum Command {
         message: MessageId,
         /// What the new one says.
         content: Content,
+    },
+    /// Cuts the history behind a user's message, whose turn begins again.
+    Regenerate {
+        /// Which one; `None`: the last one of a user.
+        message: Option<MessageId>,
+        /// What it does to a chat that is busy. Nothing of it can wait: only an interrupt is more than a rejection.
+        mode: SendMode,
     },
     /// Stops what runs and keeps its partial answer.
     Interrupt {
@@ -172,10 +179,36 @@ pub struct StoreFacts {
     pub now: WallTime,
     /// Whether the current lease has expired, by the database's clock.
     pub lease_expired: bool,
-    /// The role of the message that [`Command::message`] names; `None` if the history has none of that id.
-    pub message_role: Option<Role>,
+    /// The message that the command [asks for](Command::sought); `None` if the history has none.
+    pub found: Option<Found>,
     /// What was sent under the [`client_id`](Command::client_id) of the command before.
     pub known: Option<Known>,
+}
+
+/// Which message of the history a command is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sought {
+    /// The one of this id.
+    Message(MessageId),
+    /// The last one of a user.
+    LastOfUser,
+}
+
+/// What a command has to know of a message of the history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its id.
+    pub id: MessageId,
+    /// Who speaks.
+    pub role: Role,
+    /// The id that it had in the queue, if it was there.
+    pub queued_as: Option<MessageId>,
+}
+
+impl From<&Message> for Found {
+    fn from(message: &Message) -> Self {
+        Self { id: message.id, role: message.role, queued_as: message.queued_as }
+    }
 }
 
 /// What was sent under a name before.
@@ -188,10 +221,13 @@ pub struct Known {
 }
 
 impl Command {
-    /// The message whose role the store has to look up for [`StoreFacts::message_role`].
-    pub fn message(&self) -> Option<MessageId> {
+    /// The message that the store has to look up for [`StoreFacts::found`].
+    pub fn sought(&self) -> Option<Sought> {
         match self {
-            Self::Edit { message, .. } => Some(*message),
+            Self::Edit { message, .. } | Self::Regenerate { message: Some(message), .. } => {
+                Some(Sought::Message(*message))
+            }
+            Self::Regenerate { message: None, .. } => Some(Sought::LastOfUser),
             _ => None,
         }
     }
@@ -250,6 +286,7 @@ impl Command {
             Self::Configure(_) => "configure",
             Self::ToolResults { .. } => "tool_results",
             Self::Edit { .. } => "edit",
+            Self::Regenerate { .. } => "regenerate",
             Self::Interrupt { .. } => "interrupt",
             Self::DeleteQueued { .. } => "delete_queued",
             Self::Promote { .. } => "promote",

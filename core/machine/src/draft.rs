@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use crate::limits::{IDS_AHEAD, QUEUE_BYTES_MAX};
 use crate::{
     Accepted, AnswerRecord, Applied, CallResult, Carrier, Change, ChatId, ChatState, Completion, Content,
-    Effect, Episode, Lease, LeaseTerm, Message, MessageId, OpenCall, QueuedMessage, Rejection, Role,
+    Effect, Episode, Found, Lease, LeaseTerm, Message, MessageId, OpenCall, QueuedMessage, Rejection, Role,
     RunError, Settings, Status, StoreFacts, Turn, TurnStatus, Version,
 };
 
@@ -17,6 +17,7 @@ pub(crate) struct Draft {
     pub(crate) state: ChatState,
     deleted: bool,
     cut_from: Option<MessageId>,
+    reopened: Option<MessageId>,
     inserted: Vec<Message>,
     queue_changed: bool,
     ended: Option<Turn>,
@@ -88,6 +89,7 @@ impl Draft {
             state,
             deleted: false,
             cut_from: None,
+            reopened: None,
             inserted: vec![],
             queue_changed: false,
             ended: None,
@@ -127,6 +129,17 @@ impl Draft {
         self.state.turn = Some(turn);
         let sent = Sent { client_id, queued_as };
         self.push(id, Role::User, content, None, sent)
+    }
+
+    /// What follows a user's message is cut off, and its turn begins again from nothing: what was kept of its end goes
+    /// with its answers.
+    pub(crate) fn begin_again(&mut self, message: Found) {
+        let turn = Turn::begun(message.queued_as.unwrap_or(message.id), message.id);
+        self.cut(message.id.next());
+        self.start();
+        self.state.last_message = message.id;
+        self.reopened = Some(turn.id);
+        self.state.turn = Some(turn);
     }
 
     /// A model's calls wait for their results, or go on if all are there.
@@ -382,10 +395,11 @@ impl Draft {
     }
 
     pub(crate) fn finish(self, accepted: impl FnOnce(&Arc<ChatState>) -> Accepted) -> Applied {
-        let Self { state, deleted, cut_from, inserted, queue_changed, ended, named, lease } = self;
+        let Self { state, deleted, cut_from, reopened, inserted, queue_changed, ended, named, lease } = self;
         let state = Arc::new(state);
         let answer = Ok(accepted(&state));
-        let change = Change { state, deleted, cut_from, inserted, queue_changed, ended, named, lease };
+        let change =
+            Change { state, deleted, cut_from, reopened, inserted, queue_changed, ended, named, lease };
         Applied { answer, effect: Effect::Changed(change) }
     }
 }

@@ -44,7 +44,7 @@ pub use applied::{Accepted, Answer, Applied, Change, Effect, LeaseTerm, Rejectio
 pub use block::{Block, Call, Part};
 pub use calls::{CallResult, Carrier, OpenCall};
 pub use chat::{ChatState, Retry, RunError, Status};
-pub use command::{Command, Fence, Known, SendMode, StoreFacts};
+pub use command::{Command, Fence, Found, Known, SendMode, Sought, StoreFacts};
 pub use content::{Content, ContentError};
 pub use cursor::{BadCursor, Cursor, Fingerprint, PreviewPosition, PreviewProgress};
 pub use ids::{

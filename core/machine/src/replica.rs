@@ -56,7 +56,7 @@ use crate::{ChatId, ChatState, Command, Lease, OpId, Rejection, Status, Time};
 ///
 /// // The database knows of a chat that nobody works on.
 /// let chat = ChatId(uuid::Uuid::from_u128(1));
-/// let facts = StoreFacts { now: WallTime(0), lease_expired: false, message_role: None, known: None };
+/// let facts = StoreFacts { now: WallTime(0), lease_expired: false, found: None, known: None };
 /// let content = Some(Content::text("hello"));
 /// let create = Command::Create { chat, owner: "ann".into(), settings: Default::default(), content };
 /// let Effect::Changed(row) = create.apply_to(None, Some("ann"), &facts).effect else { panic!() };

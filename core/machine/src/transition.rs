@@ -11,9 +11,9 @@ use crate::draft::{Draft, Origin, queue_bytes};
 use crate::limits::QUEUE_BYTES_MAX;
 use crate::marks::sometimes;
 use crate::{
-    Accepted, Answer, Applied, CallResult, ChatState, Command, Completion, Content, Episode, Fence, Known,
-    Lease, LeaseTerm, MessageId, NewSettings, OpenCall, QueuedMessage, Rejection, ReplicaId, Retry, Role,
-    RunError, SendMode, Settings, Status, StoreFacts, TurnStatus,
+    Accepted, Answer, Applied, CallResult, ChatState, Command, Completion, Content, Episode, Fence, Found,
+    Known, Lease, LeaseTerm, MessageId, NewSettings, OpenCall, QueuedMessage, Rejection, ReplicaId, Retry,
+    Role, RunError, SendMode, Settings, Status, StoreFacts, TurnStatus,
 };
 
 /// What comes of an accepted command, or why it is not.
@@ -51,6 +51,7 @@ impl ChatState {
             Command::Configure(settings) => Ok(Self::configure(draft, settings)),
             Command::ToolResults { results } => self.tool_results(draft, results),
             Command::Edit { message, content } => Self::edit(draft, *message, content, facts),
+            Command::Regenerate { mode, .. } => self.regenerate(draft, *mode, facts),
             Command::Interrupt { episode } => self.interrupt(draft, *episode),
             Command::DeleteQueued { queued } => Self::delete_queued(draft, *queued),
             Command::Promote { queued } => self.promote(draft, *queued),
@@ -155,15 +156,20 @@ impl ChatState {
     }
 
     fn edit(mut draft: Draft, message: MessageId, content: &Content, facts: &StoreFacts) -> Transition {
-        match facts.message_role {
-            None => return Err(Rejection::NoSuchMessage),
-            Some(Role::User) => {}
-            Some(_) => return Err(Rejection::NotEditable),
-        }
+        found_of_user(facts)?;
         draft.cut(message);
         draft.clear_queue();
         let message = draft.begin_turn(content.clone(), None, None);
         Ok(draft.finish_with_sent(Some(message), None))
+    }
+
+    fn regenerate(&self, mut draft: Draft, mode: SendMode, facts: &StoreFacts) -> Transition {
+        let message = found_of_user(facts)?;
+        if self.status.is_busy() && mode != SendMode::Interrupt {
+            return Err(Rejection::Busy);
+        }
+        draft.begin_again(message);
+        Ok(draft.finish_with_chat())
     }
 
     fn interrupt(&self, mut draft: Draft, episode: Option<Episode>) -> Transition {
@@ -378,6 +384,12 @@ impl ChatState {
         let held = self.is_held_by(&fence.replica, fence.lease) && self.present_episode() == fence.episode;
         if held && self.status == status { Ok(()) } else { Err(Rejection::Fenced) }
     }
+}
+
+/// The message that was asked for, which has to be a user's.
+fn found_of_user(facts: &StoreFacts) -> Result<Found, Rejection> {
+    let found = facts.found.ok_or(Rejection::NoSuchMessage)?;
+    if found.role == Role::User { Ok(found) } else { Err(Rejection::NotEditable) }
 }
 
 /// Whether the content may wait behind these (B1).

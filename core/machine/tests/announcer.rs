@@ -22,7 +22,7 @@ fn chat(n: u128) -> ChatId {
 }
 
 fn row(n: u128, version: u64, status: Status, worker: Option<&str>) -> Arc<ChatState> {
-    let facts = StoreFacts { now: WallTime(0), lease_expired: false, message_role: None, known: None };
+    let facts = StoreFacts { now: WallTime(0), lease_expired: false, found: None, known: None };
     let content = Some(Content::text("begin"));
     let create =
         Command::Create { chat: chat(n), owner: "ann".into(), settings: Default::default(), content };

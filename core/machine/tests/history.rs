@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 /// Messages with these ids, oldest first.
 fn messages(ids: impl Iterator<Item = u64>) -> Vec<Arc<Message>> {
-    let facts = StoreFacts { now: WallTime(0), lease_expired: false, message_role: None, known: None };
+    let facts = StoreFacts { now: WallTime(0), lease_expired: false, found: None, known: None };
     let (chat, content) = (ChatId(Uuid::from_u128(1)), Some(Content::text("hello")));
     let create = Command::Create { chat, owner: "ann".into(), settings: Default::default(), content };
     let Effect::Changed(created) = create.apply_to(None, None, &facts).effect else {

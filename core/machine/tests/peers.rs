@@ -201,7 +201,7 @@ fn a_hub_that_asks_for_another_replica_does_not_hear_of_the_first_any_more() {
 
 /// The chat, as the replica works on it.
 fn worked_on_by(name: &str) -> Snapshot {
-    let facts = StoreFacts { now: WallTime(0), lease_expired: true, message_role: None, known: None };
+    let facts = StoreFacts { now: WallTime(0), lease_expired: true, found: None, known: None };
     let content = Some(Content::text("hello"));
     let create =
         Command::Create { chat: chat(1), owner: "ann".into(), settings: Default::default(), content };

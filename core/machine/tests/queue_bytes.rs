@@ -4,20 +4,21 @@ use std::sync::Arc;
 
 use mainstem_machine::limits::QUEUE_BYTES_MAX;
 use mainstem_machine::{
-    Accepted, AnswerRecord, Applied, ChatId, ChatState, Command, Content, Effect, Fence, Keep, MessageId,
-    Rejection, ReplicaId, RunError, SendMode, Status, StoreFacts, WallTime,
+    Accepted, AnswerRecord, Applied, ChatId, ChatState, Command, Content, Effect, Fence, Found, Keep,
+    MessageId, Rejection, ReplicaId, Role, RunError, SendMode, Status, StoreFacts, WallTime,
 };
 
 const STORE_FACTS: StoreFacts =
-    StoreFacts { now: WallTime(7), lease_expired: false, message_role: None, known: None };
+    StoreFacts { now: WallTime(7), lease_expired: false, found: None, known: None };
 
 fn send(bytes: usize, mode: SendMode) -> Command {
     Command::Send { content: Content::text(&"x".repeat(bytes)), mode, queue_max: 1000, client_id: None }
 }
 
 fn apply(state: &ChatState, command: &Command) -> Applied {
-    let role = command.message().map(|_| mainstem_machine::Role::User);
-    command.apply_to(Some(state), None, &StoreFacts { message_role: role, ..STORE_FACTS })
+    let user = Found { id: MessageId(1), role: Role::User, queued_as: None };
+    let found = command.sought().map(|_| user);
+    command.apply_to(Some(state), None, &StoreFacts { found, ..STORE_FACTS })
 }
 
 fn changed(applied: Applied) -> (Arc<ChatState>, Accepted) {

@@ -46,7 +46,7 @@ fn replica(workers: usize) -> Replica {
 
 /// A runnable chat as it is after `id` acquired it.
 fn acquired(id: &str) -> Arc<ChatState> {
-    let facts = StoreFacts { now: WallTime(0), lease_expired: false, message_role: None, known: None };
+    let facts = StoreFacts { now: WallTime(0), lease_expired: false, found: None, known: None };
     let content = Some(Content::text("hello"));
     let create = Command::Create { chat: CHAT, owner: "ada".into(), settings: Default::default(), content };
     let acquire = Command::Acquire { replica: ReplicaId::new(id).expect("an id"), interrupting_only: false };

@@ -154,6 +154,7 @@ fn judge_presence(before: Option<&Moment>, after: &Moment, change: &Committed) -
     let mut lost = present(before).filter(|id| !there.contains(id));
     let may_go = |id: MessageId| match change.command {
         Command::Edit { message, .. } => id >= message || queue(before).any(|queued| queued == id),
+        Command::Regenerate { .. } => change.cut_from.is_some_and(|from| id >= from),
         Command::DeleteQueued { queued } => id == queued,
         Command::Delete => true,
         // It was promoted and then cut off: it has another id than the one it first got.

@@ -71,7 +71,7 @@ impl Interrupt {
                 };
                 judge_finished(index, change, fence.lease, accepted)
             }
-            Command::Edit { .. } | Command::Delete => {
+            Command::Edit { .. } | Command::Regenerate { .. } | Command::Delete => {
                 self.accepted.remove(&change.chat);
                 Ok(())
             }
@@ -90,11 +90,20 @@ impl Interrupt {
     }
 }
 
-/// An interrupt is in force from its acceptance until it is finished or an edit removes what it was about.
+/// An interrupt is in force from its acceptance until it is finished or a cut removes what it was about.
 fn judge_status(before: Option<&Moment>, after: &Moment, change: &Committed) -> Ruling {
     let Some(before) = before.filter(|_| !after.deleted) else { return Ok(()) };
     let (name, was, is) = (change.command.name(), before.state.status, after.state.status);
-    let ends = matches!(change.command, Command::FinishInterruption { .. } | Command::Edit { .. });
+    if let Command::Regenerate { mode, .. } = &change.command
+        && was.is_busy()
+        && *mode != SendMode::Interrupt
+    {
+        return Err(format!("{name} cuts off what a {} chat says, and was not to", was.as_str()));
+    }
+    let ends = matches!(
+        change.command,
+        Command::FinishInterruption { .. } | Command::Edit { .. } | Command::Regenerate { .. }
+    );
     if was == Status::Interrupting && (is == Status::Interrupting) == ends {
         return Err(format!("{name} leaves an interrupted chat {}", is.as_str()));
     }

@@ -1,9 +1,9 @@
 //! S8: a status never comes before the content it refers to, and an answer comes right after its question.
 
-use mainstem_machine::Body;
+use mainstem_machine::{Body, Command};
 
 use crate::watcher::is_status_of;
-use crate::{Evidence, Moment, Oracle, Ruling, Seen, Watcher};
+use crate::{Evidence, Oracle, Past, Ruling, Seen, Watcher};
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Order;
@@ -14,7 +14,7 @@ impl Oracle for Order {
             Evidence::Committed(change) if !change.inserted.is_empty() => {
                 seen.ask();
                 let Some(past) = seen.index.past(change.chat) else { return Ok(()) };
-                misplaced(past.step().1, change.inserted.len())
+                misplaced(past, change.inserted.len())
                     .map_or(Ok(()), |why| Err(format!("chat {}: {why}", change.chat)))
             }
             Evidence::Saw { stream, event } => {
@@ -55,11 +55,22 @@ fn judge(seen: &Seen<'_>, watcher: &Watcher, body: &Body) -> Ruling {
 }
 
 /// An inserted answer that does not come right after the history that it answers.
-fn misplaced(moment: &Moment, inserted: usize) -> Option<String> {
+fn misplaced(past: &Past, inserted: usize) -> Option<String> {
+    let moment = past.step().1;
+    // A history ends with the message that came with its version, or was cut behind the one that is answered again.
+    let ended_with = |version, last| {
+        let mut moments = past.moments.iter().rev();
+        let cut = moments.find(|moment| moment.state.snapshot_version == version);
+        cut.filter(|cut| matches!(cut.command, Command::Regenerate { .. }))
+            .and_then(|cut| cut.history.last())
+            .is_some_and(|there| there.id == last)
+    };
     let from = moment.history.len().saturating_sub(inserted + 1);
     moment.history[from..].windows(2).find_map(|pair| {
         let episode = pair[1].episode?;
-        let right = pair[0].revision == episode.history_version || pair[0].episode == Some(episode);
+        let right = pair[0].revision == episode.history_version
+            || pair[0].episode == Some(episode)
+            || ended_with(episode.history_version, pair[0].id);
         let (id, before) = (pair[1].id, pair[0].id);
         (!right).then(|| format!("message {id} answers {episode:?} and stands behind message {before}"))
     })

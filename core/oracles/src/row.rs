@@ -11,6 +11,13 @@ pub(crate) fn judge_versions(before: Option<&Moment>, after: &Moment, change: &C
     let (state, name) = (&after.state, change.command.name());
     let asked = match &change.command {
         Command::Edit { message, .. } => Some(*message),
+        Command::Regenerate { message: Some(message), .. } => Some(message.next()),
+        Command::Regenerate { message: None, .. } => match before {
+            Some(before) => {
+                before.history.iter().rfind(|message| message.role == Role::User).map(|m| m.id.next())
+            }
+            None => change.cut_from,
+        },
         _ => None,
     };
     if change.cut_from != asked {
@@ -101,12 +108,14 @@ pub(crate) fn judge_work(before: Option<&Moment>, after: &Moment, change: &Commi
         change.command,
         Command::CommitStep { .. } | Command::CommitResults { .. } | Command::ToolResults { .. }
     );
-    let asks = change.inserted.last().is_some_and(|last| match last.role {
-        Role::User => true,
-        // Results are answered, unless their turn was stopped.
-        Role::Tool => goes_on,
-        _ => false,
-    });
+    let again = matches!(change.command, Command::Regenerate { .. });
+    let asks = again
+        || change.inserted.last().is_some_and(|last| match last.role {
+            Role::User => true,
+            // Results are answered, unless their turn was stopped.
+            Role::Tool => goes_on,
+            _ => false,
+        });
     let rested = before.is_some_and(|before| !before.state.status.is_runnable());
     let ends = matches!(change.command, Command::FinishTurn { .. } | Command::FinishInterruption { .. });
     if asks && !status.is_runnable() {

@@ -1,12 +1,12 @@
-//! S12: a turn begins with its message, under the name of that, and ends exactly once, with its reason. A client's own name is one
-//! message's, however often it is sent.
+//! S12: a turn begins with its message, under the name of that, and ends exactly once, with its reason; when its message is
+//! answered again, it begins and ends once more. A client's own name is one message's, however often it is sent.
 
 use std::collections::BTreeSet;
 
 use mainstem_machine::{ChatId, ChatState, Command, MessageId, Role, RunError, Turn, TurnStatus};
 
 use crate::shared::Shared;
-use crate::{Committed, Evidence, Name, Oracle, Ruling, Seen};
+use crate::{Committed, Evidence, Moment, Name, Oracle, Ruling, Seen};
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Turns {
@@ -21,8 +21,13 @@ impl Oracle for Turns {
         let Evidence::Committed(change) = seen.evidence else { return Ok(()) };
         seen.ask();
         let Some(past) = seen.index.past(change.chat) else { return Ok(()) };
-        let before = past.step().0.map(|moment| &*moment.state);
-        self.judge(before, change).map_err(|why| format!("{}: {why}", change.command.name()))
+        let (before, after) = past.step();
+        let before = before.map(|moment| &*moment.state);
+        let begins_again = before.is_some() && matches!(change.command, Command::Regenerate { .. });
+        let again = if begins_again { self.judge_again(after, change) } else { Ok(()) };
+        again
+            .and_then(|()| self.judge(before, change))
+            .map_err(|why| format!("{}: {why}", change.command.name()))
     }
 }
 
@@ -56,7 +61,8 @@ impl Turns {
                 return Err(format!("turn {} is over, and never ended", ran.id));
             }
         }
-        if let Some(turn) = is.filter(|turn| was.is_none_or(|was| was.id != turn.id)) {
+        let again = matches!(change.command, Command::Regenerate { .. });
+        if let Some(turn) = is.filter(|turn| !again && was.is_none_or(|was| was.id != turn.id)) {
             self.judge_begin(change, turn)?;
         }
         // A chat that had none goes on without: its turn began with a release that knew no turns.
@@ -81,6 +87,25 @@ impl Turns {
                     message.id, message.turn
                 ));
             }
+        }
+        Ok(())
+    }
+
+    /// The turn of the message that is the last one now runs again from nothing, and is to end once more.
+    fn judge_again(&mut self, after: &Moment, change: &Committed) -> Ruling {
+        let last = after.history.last().filter(|last| last.role == Role::User);
+        let fresh = last.map(|last| Turn {
+            message: last.id,
+            last: last.id,
+            ..Turn::queued(last.queued_as.unwrap_or(last.id))
+        });
+        let fresh = fresh.map(|fresh| Turn { status: TurnStatus::Running, ..fresh });
+        if fresh.is_none() || fresh != change.state.turn {
+            return Err(format!("{:?} begins again, expected {fresh:?}", change.state.turn));
+        }
+        if let Some(turn) = &change.state.turn {
+            self.ended.remove(&(change.chat, turn.id));
+            self.begun.insert((change.chat, turn.id));
         }
         Ok(())
     }

@@ -58,7 +58,7 @@ impl Rows {
         let facts = StoreFacts {
             now: wall,
             lease_expired: row.is_some_and(|row| row.lease_expired(now)),
-            message_role: request.command.message().and_then(|message| row?.role(message)),
+            found: request.command.sought().and_then(|sought| row?.find(sought)),
             known: request.command.client_id().and_then(known),
         };
         let state = row.map(|row| &*row.state);

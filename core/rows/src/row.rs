@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstem_machine::{AnswerRecord, Change, ChatState, LeaseTerm, Message, MessageId, Role, Time, Turn};
+use mainstem_machine::{
+    AnswerRecord, Change, ChatState, Found, LeaseTerm, Message, MessageId, Role, Sought, Time, Turn,
+};
 
 /// One chat.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -52,12 +54,18 @@ impl Row {
     }
 
     pub(crate) fn has(&self, message: MessageId) -> bool {
-        self.role(message).is_some()
+        self.find(Sought::Message(message)).is_some()
     }
 
-    pub(crate) fn role(&self, message: MessageId) -> Option<Role> {
-        let at = self.history.binary_search_by_key(&message, |message| message.id).ok()?;
-        Some(self.history[at].role)
+    pub(crate) fn find(&self, sought: Sought) -> Option<Found> {
+        let found = match sought {
+            Sought::Message(id) => {
+                let at = self.history.binary_search_by_key(&id, |message| message.id).ok()?;
+                &self.history[at]
+            }
+            Sought::LastOfUser => self.history.iter().rfind(|message| message.role == Role::User)?,
+        };
+        Some((&**found).into())
     }
 
     /// The messages behind this one.
@@ -71,6 +79,9 @@ impl Row {
         if let Some(from) = change.cut_from {
             self.history.retain(|message| message.id < from);
             self.turns.retain(|_, turn| turn.message < from);
+        }
+        if let Some(turn) = change.reopened {
+            self.turns.remove(&turn);
         }
         self.sends.extend(change.named.clone());
         self.turns.extend(change.ended.iter().map(|turn| (turn.id, turn.clone())));

@@ -55,12 +55,13 @@ impl CallerDraw<'_> {
         let says = |what: &str| format!("sends \"/model parts=3 every=20ms {chat}.{what} {nth}\" to {chat}");
         match kind {
             Kind::OthersChats => {
-                let what = match self.rng.random_range(0..6) {
+                let what = match self.rng.random_range(0..7) {
                     0 => says("a stranger's"),
                     1 => format!("interrupts {chat}"),
                     2 => format!("edits last message to \"{chat}.a stranger's edit {nth}\" {chat}"),
                     3 => format!("promotes last {chat}"),
                     4 => format!("withdraws last {chat}"),
+                    5 => format!("regenerates interrupting {chat}"),
                     _ => format!("deletes {chat}"),
                 };
                 vec![line(at, format!("{other} on {} {what}", self.on()))]

@@ -71,6 +71,7 @@ pub enum Kind {
     Interrupts,
     InterruptingSends,
     Edits,
+    Regenerates,
     Promotes,
     Withdraws,
     Answers,
@@ -84,7 +85,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 60] = [
+    pub const ALL: [Self; 61] = [
         Self::NoticesLost,
         Self::NoticesDoubled,
         Self::NoticesLate,
@@ -135,6 +136,7 @@ impl Kind {
         Self::Interrupts,
         Self::InterruptingSends,
         Self::Edits,
+        Self::Regenerates,
         Self::Promotes,
         Self::Withdraws,
         Self::Answers,
@@ -202,6 +204,7 @@ impl Kind {
             Self::Interrupts => "interrupted",
             Self::InterruptingSends => "sent to interrupt",
             Self::Edits => "edited",
+            Self::Regenerates => "regenerated",
             Self::Promotes => "promoted",
             Self::Withdraws => "withdrawn",
             Self::Answers => "calls answered",

@@ -1,5 +1,5 @@
 //! Draws what clients do in a run: viewers come, go, move and stop reading for a while; users send,
-//! interrupt, edit, promote, withdraw and delete, from several devices at once.
+//! interrupt, edit, regenerate, promote, withdraw and delete, from several devices at once.
 
 use std::time::Duration;
 
@@ -51,6 +51,7 @@ fn talk(rng: &mut StdRng, swarm: &Swarm, chat: usize) -> Vec<Line> {
         (5, Some(Kind::Interrupts)),
         (3, Some(Kind::InterruptingSends)),
         (2, Some(Kind::Edits)),
+        (3, Some(Kind::Regenerates)),
         (2, Some(Kind::Promotes)),
         (1, Some(Kind::Withdraws)),
         (4, Some(Kind::Answers)),
@@ -81,6 +82,15 @@ fn talk(rng: &mut StdRng, swarm: &Swarm, chat: usize) -> Vec<Line> {
                 sent += 1;
                 let (but, script) = (but(rng), script(rng, swarm));
                 format!("{user} on {on}{and} edits last message{but} to \"{script} {chat}.{sent}\" {chat}")
+            }
+            Some(Kind::Regenerates) => {
+                let which = match rng.random_range(0..3) {
+                    0 => format!(" last message{}", but(rng)),
+                    _ => String::new(),
+                };
+                // Most chats are busy when they are asked.
+                let how = if rng.random_range(0..4) == 0 { "" } else { " interrupting" };
+                format!("{user} on {on}{and} regenerates{which}{how} {chat}")
             }
             Some(Kind::Promotes) => format!("{user} on {on}{and} promotes last{} {chat}", but(rng)),
             Some(Kind::Withdraws) => format!("{user} on {on}{and} withdraws last{} {chat}", but(rng)),

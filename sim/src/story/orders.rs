@@ -147,6 +147,12 @@ impl StoryRun {
                 let message = mine.map(|message| message.id).nth(*but);
                 message.map(|message| Order::Edit { message, text: text.clone() })
             }
+            UserOrder::RegenerateLast { but, mode } => {
+                let history = self.cluster.database.history(chat);
+                let mine = history.iter().rev().filter(|message| message.role == Role::User);
+                let message = mine.map(|message| message.id).nth(*but);
+                message.map(|message| Order::Regenerate { message: Some(message), mode: *mode })
+            }
             UserOrder::AnswerCalls => {
                 let state = self.cluster.database.chat(chat)?;
                 let open = state.calls.iter().filter(|call| call.waits_for_client());

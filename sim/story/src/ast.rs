@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mainstem_machine::MessageId;
+use mainstem_machine::{MessageId, SendMode};
 use mainstem_oracles::Guarantee;
 
 use crate::faults::{BusFate, BusFaults, DatabaseFate, DialRule, LinkFate, PlannedFault};
@@ -259,6 +259,10 @@ pub enum UserOrder {
     EditLast {
         but: usize,
         text: String,
+    },
+    RegenerateLast {
+        but: usize,
+        mode: SendMode,
     },
     PromoteLast {
         but: usize,

@@ -22,6 +22,11 @@ pub enum Order {
         message: MessageId,
         text: String,
     },
+    /// `None`: the last message of a user.
+    Regenerate {
+        message: Option<MessageId>,
+        mode: SendMode,
+    },
     Interrupt,
     Withdraw {
         queued: MessageId,
@@ -45,6 +50,7 @@ impl Order {
             Self::Create { .. } | Self::Send { mode: SendMode::Queue | SendMode::Reject, .. } => None,
             Self::Send { mode: SendMode::Interrupt, .. } => Some("sent to interrupt"),
             Self::Edit { .. } => Some("edited"),
+            Self::Regenerate { .. } => Some("regenerated"),
             Self::Interrupt => Some("interrupted"),
             Self::Withdraw { .. } => Some("withdrawn"),
             Self::Promote { .. } => Some("promoted"),
@@ -58,7 +64,8 @@ impl Order {
         match self {
             Self::Create { text } => text.as_deref(),
             Self::Send { text, .. } | Self::Edit { text, .. } => Some(text),
-            Self::Interrupt
+            Self::Regenerate { .. }
+            | Self::Interrupt
             | Self::Withdraw { .. }
             | Self::Promote { .. }
             | Self::Answer { .. }
@@ -72,6 +79,7 @@ impl Order {
             Self::Create { .. } => "POST chat",
             Self::Send { .. } => "POST messages",
             Self::Edit { .. } => "PATCH message",
+            Self::Regenerate { .. } => "POST regenerate",
             Self::Interrupt => "POST interrupt",
             Self::Withdraw { .. } => "DELETE queue",
             Self::Promote { .. } => "POST promote",
@@ -87,6 +95,8 @@ impl Order {
             Self::Send { mode: SendMode::Interrupt, .. } => "send, interrupting",
             Self::Send { mode: SendMode::Reject, .. } => "send, if idle",
             Self::Edit { .. } => "edit",
+            Self::Regenerate { mode: SendMode::Interrupt, .. } => "regenerate, interrupting",
+            Self::Regenerate { .. } => "regenerate",
             Self::Interrupt => "interrupt",
             Self::Withdraw { .. } => "withdraw",
             Self::Promote { .. } => "promote",
@@ -108,6 +118,7 @@ impl Order {
                 Command::Send { content: Content::text(&text), mode, queue_max: QUEUE_MAX, client_id: None }
             }
             Self::Edit { message, text } => Command::Edit { message, content: Content::text(&text) },
+            Self::Regenerate { message, mode } => Command::Regenerate { message, mode },
             Self::Interrupt => Command::Interrupt { episode: None },
             Self::Withdraw { queued } => Command::DeleteQueued { queued },
             Self::Promote { queued } => Command::Promote { queued },

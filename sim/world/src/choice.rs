@@ -104,6 +104,10 @@ pub enum Order {
     Send(SendMode),
     /// Says something else instead of the last message of a user.
     Edit,
+    /// Has the last message of a user answered again.
+    Regenerate(SendMode),
+    /// Has the message of a user before that answered again, whatever runs.
+    RegenerateEarlier,
     /// Stops what runs.
     Interrupt,
     /// Takes the last message of the queue first.
@@ -116,6 +120,8 @@ pub enum Order {
     Delete,
     /// Says something else instead of this message.
     EditThis(MessageId),
+    /// Has this message answered again.
+    RegenerateThis(MessageId, SendMode),
     /// Takes this message of the queue first.
     PromoteThis(MessageId),
     /// Takes this message out of the queue.

@@ -220,10 +220,20 @@ impl World {
                     let sensible = match order {
                         Order::Promote | Order::DeleteQueued => !state.queue.is_empty(),
                         Order::Interrupt | Order::Send(SendMode::Reject) => state.status.is_busy(),
+                        Order::Regenerate(SendMode::Interrupt) => true,
+                        // What it does to a busy chat is the same as a rejection.
+                        Order::Regenerate(SendMode::Queue) => !state.status.is_busy(),
+                        Order::Regenerate(SendMode::Reject) => state.status.is_busy(),
+                        Order::RegenerateEarlier => {
+                            state.turn.as_ref().is_some_and(|turn| turn.message.0 > 1)
+                        }
                         Order::Answer => state.status == Status::RequiresAction,
                         Order::Delete => !state.status.is_runnable(),
                         Order::Send(_) | Order::Edit => true,
-                        Order::EditThis(_) | Order::PromoteThis(_) | Order::DeleteThisQueued(_) => false,
+                        Order::EditThis(_)
+                        | Order::RegenerateThis(..)
+                        | Order::PromoteThis(_)
+                        | Order::DeleteThisQueued(_) => false,
                     };
                     if sensible {
                         into.push(Choice::Ask(at, chat, order));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mainstem_machine::store::{IdempotencyKey, Request};
-use mainstem_machine::{ChatId, Command, Content, Keep, Message, OpId, Role, Settings};
+use mainstem_machine::{ChatId, Command, Content, Keep, Message, OpId, Role, SendMode, Settings};
 use mainstem_oracles::{Answer, Evidence, Name};
 use mainstem_story::{called_tool, result_of};
 
@@ -107,6 +107,15 @@ impl World {
                 let users = |message: &&Arc<Message>| message.role == Role::User;
                 let message = rows.history(id).iter().rfind(users)?.id;
                 (Command::Edit { message, content: content() }, Some(text))
+            }
+            Order::Regenerate(mode) => (Command::Regenerate { message: None, mode }, None),
+            Order::RegenerateEarlier => {
+                let mut users = rows.history(id).iter().rev().filter(|message| message.role == Role::User);
+                let message = Some(users.nth(1)?.id);
+                (Command::Regenerate { message, mode: SendMode::Interrupt }, None)
+            }
+            Order::RegenerateThis(message, mode) => {
+                (Command::Regenerate { message: Some(message), mode }, None)
             }
             Order::Interrupt => (Command::Interrupt { episode: None }, None),
             Order::Promote => (Command::Promote { queued: state.queue.last()?.id }, None),

@@ -11,7 +11,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::{Connection, Row, query, raw_sql};
 
 use super::rows::{ChatRow, MessageRow, ReceiptRow, TurnRow, read};
-use super::transitions::Step;
+use super::transitions::{Explained, Step};
 
 /// Servers say who they are by a setting of their sessions.
 const WITNESS: &str = "
@@ -147,7 +147,7 @@ impl Witness {
         let ended = of("turns").first().map(|row| read::<TurnRow>(row).turn());
         let step =
             Step { before: before.as_deref(), after, cut_from, inserted: &inserted, ended: &ended, by: &by };
-        let (command, accepted, state) =
+        let (command, Explained { accepted, state, cut_from }) =
             step.explain().unwrap_or_else(|| panic!("S1: no command of a chat does this: {step:#?}"));
         match deleted {
             true => drop(self.chats.remove(&state.id)),
@@ -183,6 +183,7 @@ fn is_of_a_user(command: &Command) -> bool {
             | Command::Configure(_)
             | Command::ToolResults { .. }
             | Command::Edit { .. }
+            | Command::Regenerate { .. }
             | Command::Interrupt { .. }
             | Command::DeleteQueued { .. }
             | Command::Promote { .. }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mainstem_machine::{
-    Accepted, ChatState, Command, Completion, Content, Fence, Message, MessageId, NewSettings, OpenCall,
-    ReplicaId, Role, SendMode, Settings, StoreFacts, Turn,
+    Accepted, ChatState, Command, Completion, Content, Fence, Found, Message, MessageId, NewSettings,
+    OpenCall, ReplicaId, Role, SendMode, Settings, Sought, StoreFacts, Turn,
 };
 
 /// Messages that may wait: more than any test lets wait.
@@ -18,6 +18,7 @@ pub(super) struct Step<'a> {
     pub(super) before: Option<&'a ChatState>,
     /// `None`: the chat was deleted.
     pub(super) after: Option<&'a ChatState>,
+    /// The first message that went.
     pub(super) cut_from: Option<MessageId>,
     pub(super) inserted: &'a [Message],
     pub(super) ended: &'a Option<Turn>,
@@ -25,28 +26,52 @@ pub(super) struct Step<'a> {
     pub(super) by: &'a ReplicaId,
 }
 
+/// What a command leads to.
+#[derive(Debug)]
+pub(super) struct Explained {
+    pub(super) accepted: Accepted,
+    /// The state after it: of a chat that is deleted, its last one.
+    pub(super) state: Arc<ChatState>,
+    /// Where it cut the history, whether there was anything behind or not.
+    pub(super) cut_from: Option<MessageId>,
+}
+
 impl Step<'_> {
-    /// The command that did this, its answer, and the state after it: of a chat that is deleted, its last one.
-    pub(super) fn explain(&self) -> Option<(Command, Accepted, Arc<ChatState>)> {
+    /// The command that did this, and what it leads to.
+    pub(super) fn explain(&self) -> Option<(Command, Explained)> {
         self.candidates().into_iter().find_map(|command| {
-            let (accepted, state) = self.leads_here(&command)?;
-            Some((self.as_sent(command), accepted, state))
+            let explained = self.leads_here(&command)?;
+            Some((self.as_sent(command), explained))
         })
     }
 
-    fn leads_here(&self, command: &Command) -> Option<(Accepted, Arc<ChatState>)> {
+    fn leads_here(&self, command: &Command) -> Option<Explained> {
         let at = self.after.or(self.before)?.updated_at;
-        let facts = StoreFacts { now: at, lease_expired: true, message_role: Some(Role::User), known: None };
+        let turn = self.after.and_then(|after| after.turn.as_ref());
+        let found = match command.sought() {
+            Some(Sought::Message(id)) => {
+                let queued_as = turn.filter(|turn| turn.message == id).map(|turn| turn.id);
+                Some(Found { id, role: Role::User, queued_as })
+            }
+            _ => None,
+        };
+        let facts = StoreFacts { now: at, lease_expired: true, found, known: None };
         let applied = command.apply_to(self.before, None, &facts);
         let change = applied.change()?;
-        let same_rows = change.cut_from == self.cut_from
-            && change.inserted == self.inserted
-            && change.ended == *self.ended;
+        let same_cut = match command {
+            // There need not be anything behind it.
+            Command::Regenerate { .. } => {
+                self.cut_from.is_none_or(|gone| change.cut_from.is_some_and(|from| from <= gone))
+            }
+            _ => change.cut_from == self.cut_from,
+        };
+        let same_rows = same_cut && change.inserted == self.inserted && change.ended == *self.ended;
         let here = match self.after {
             Some(after) => same_rows && !change.deleted && *change.state == *after,
             None => change.deleted,
         };
-        here.then(|| Some((applied.answer.clone().ok()?, change.state.clone())))?
+        let (state, cut_from) = (change.state.clone(), change.cut_from);
+        here.then(|| Some(Explained { accepted: applied.answer.clone().ok()?, state, cut_from }))?
     }
 
     /// Whoever holds the chat, it was sent in the name of the replica whose connection it was.
@@ -82,6 +107,12 @@ impl Step<'_> {
         let Some(after) = self.after else { return vec![Command::Delete] };
         if let (Some(message), Some(new)) = (self.cut_from, new) {
             return vec![Command::Edit { message, content: new.content.clone() }];
+        }
+        if after.reset_version != before.reset_version {
+            let message = after.turn.as_ref().map(|turn| turn.message);
+            // Whoever asked for it had to, where the chat was busy.
+            let mode = if before.status.is_busy() { SendMode::Interrupt } else { SendMode::Queue };
+            return vec![Command::Regenerate { message, mode }];
         }
         let replica = after.worker.clone().unwrap_or_else(|| self.by.clone());
         let mut candidates = vec![Command::Acquire { replica, interrupting_only: false }];

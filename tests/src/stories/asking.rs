@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use mainstem_machine::{Accepted, ChatId, SendMode, Version};
+use mainstem_machine::{Accepted, ChatId, Version};
 use mainstem_oracles::{Answer, Evidence, Name};
 use mainstem_story::Order;
 use reqwest::Method;
@@ -113,12 +113,11 @@ fn http(order: &Order) -> (Method, String, Value) {
     match order {
         Order::Create { text } => (Method::POST, String::new(), json!({ "content": text })),
         Order::Send { text, mode } => {
-            let busy = match mode {
-                SendMode::Queue => "queue",
-                SendMode::Interrupt => "interrupt",
-                SendMode::Reject => "reject",
-            };
-            (Method::POST, "/messages".into(), json!({ "content": text, "busy": busy }))
+            (Method::POST, "/messages".into(), json!({ "content": text, "busy": mode }))
+        }
+        Order::Regenerate { message, mode } => {
+            let message = message.map(|message| message.0);
+            (Method::POST, "/regenerate".into(), json!({ "message": message, "busy": mode }))
         }
         Order::Edit { message, text } => {
             (Method::PATCH, format!("/messages/{message}"), json!({ "content": text }))

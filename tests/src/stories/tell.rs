@@ -312,6 +312,11 @@ impl<'a> Telling<'a> {
                 let message = mine.map(|message| message.id).nth(*but)?;
                 Some(Order::Edit { message, text: text.clone() })
             }
+            UserOrder::RegenerateLast { but, mode } => {
+                let mine = moment.history.iter().rev().filter(|message| message.role == Role::User);
+                let message = Some(mine.map(|message| message.id).nth(*but)?);
+                Some(Order::Regenerate { message, mode: *mode })
+            }
             UserOrder::AnswerCalls => {
                 let open = moment.state.calls.iter().filter(|call| call.waits_for_client());
                 Some(Order::Answer { calls: open.map(|call| call.id.to_string()).collect() })

@@ -114,7 +114,7 @@ pub struct HubConfig {
 ///     settings: Default::default(),
 ///     content: Some(Content::text("hello")),
 /// };
-/// let facts = StoreFacts { now: WallTime(0), lease_expired: false, message_role: None, known: None };
+/// let facts = StoreFacts { now: WallTime(0), lease_expired: false, found: None, known: None };
 /// let Effect::Changed(created) = create.apply_to(None, Some("ann"), &facts).effect else { panic!() };
 /// let messages = created.inserted.into_iter().map(Arc::new).collect();
 /// let tail = Tail::Newest { messages, from_start: true };

@@ -111,6 +111,9 @@ fn what_leaves_the_queue_is_known_by_its_id(
     let came: BTreeSet<MessageId> = change.inserted.iter().filter_map(|message| message.queued_as).collect();
     match step.command {
         Command::Edit { .. } | Command::Delete => assert!(came.is_empty(), "S6: what is cut off is gone"),
+        Command::Regenerate { .. } => {
+            assert_eq!((came.len(), left.len()), (0, 0), "S6: what waits goes on waiting");
+        }
         Command::DeleteQueued { queued } => assert_eq!((came.len(), left), (0, [*queued].into()), "S6"),
         _ => assert_eq!(came, left, "S6: what leaves the queue is in the history, under the id it had"),
     }
@@ -152,6 +155,7 @@ fn attempts_belong_to_a_history(command: &Command, before: &ChatState, change: &
     let ends = match command {
         Command::Release { .. }
         | Command::Edit { .. }
+        | Command::Regenerate { .. }
         | Command::Fail { .. }
         | Command::RecordRetry { .. }
         | Command::CommitStep { .. }
@@ -223,7 +227,10 @@ fn interrupts_hit_what_they_name(step: &Step<'_>, before: &ChatState, change: &C
         );
     }
     if before.status == Status::Interrupting && after.status != Status::Interrupting {
-        let ends = matches!(step.command, Command::FinishInterruption { .. } | Command::Edit { .. });
+        let ends = matches!(
+            step.command,
+            Command::FinishInterruption { .. } | Command::Edit { .. } | Command::Regenerate { .. }
+        );
         assert!(ends, "S7: an interruption is finished, {} does not do it", step.command.name());
     }
 }
@@ -328,6 +335,12 @@ impl Intents {
                     self.0.remove(&gone);
                 }
                 self.0.insert(*text);
+            }
+            Ask::Regenerate { old, .. } => {
+                let history = before.messages.iter().map(|message| says(&message.content));
+                for gone in history.skip_while(|text| Some(*text) != *old).skip(1) {
+                    self.0.remove(&gone);
+                }
             }
             Ask::DeleteQueued(Some(text)) => {
                 self.0.remove(text);

@@ -173,6 +173,7 @@ fn the_random_requests_reach_every_row_of_the_table() {
     let accepted: &[(&str, &[Status])] = &[
         ("send", &[Waiting, Running, Interrupting, RequiresAction, Error]),
         ("edit", &[Waiting, Running, Interrupting, RequiresAction, Error]),
+        ("regenerate", &[Waiting, Running, Interrupting, RequiresAction, Error]),
         ("interrupt", &[Running, Interrupting, RequiresAction]),
         ("tool_results", &[Running, RequiresAction]),
         ("delete_queued", &[Running, Interrupting, RequiresAction, Error]),

@@ -23,6 +23,11 @@ pub(crate) enum Ask {
         old: Option<Text>,
         text: Text,
     },
+    /// `old` is the text of the message that is to be answered again, if there is such a message.
+    Regenerate {
+        old: Option<Text>,
+        mode: SendMode,
+    },
     Interrupt {
         named: Option<(u64, u64)>,
     },
@@ -204,6 +209,24 @@ impl Chat {
                     self.queue_at = self.version;
                 }
                 self.say(*text);
+            }
+            Ask::Regenerate { old, mode } => {
+                let at = self.history.iter().position(|(_, line)| Some(*line) == *old);
+                let at = at.ok_or(Rejection::NoSuchMessage)?;
+                if self.history[at].0 != Kind::Said {
+                    return Err(Rejection::NotEditable);
+                }
+                if self.is_busy() && *mode != SendMode::Interrupt {
+                    return Err(Rejection::Busy);
+                }
+                self.history.truncate(at + 1);
+                self.calls.clear();
+                self.cut_at = self.version;
+                self.history_at = self.version;
+                self.attempt = 0;
+                self.phase = Phase::Running;
+                self.live = false;
+                self.retrying = false;
             }
             Ask::Interrupt { named } => {
                 let meant = named.is_none_or(|named| named == (self.history_at, self.attempt));

@@ -53,7 +53,8 @@ impl Names {
             Some(&change.state.last_id).filter(|id| id.0 > 0),
             "S1: the highest id is known"
         );
-        let last = before.map_or(MessageId(0), |chat| chat.last_message);
+        let kept = change.cut_from.map_or(MessageId(u64::MAX), |from| MessageId(from.0 - 1));
+        let last = before.map_or(MessageId(0), |chat| chat.last_message.min(kept));
         let first = change.inserted.first().map(|message| message.id);
         assert!(first.is_none_or(|first| first > last), "S1: ids grow along the history");
         assert!(change.inserted.is_sorted_by(|a, b| a.id < b.id), "S1: history is in the order of its ids");
@@ -99,6 +100,7 @@ impl Names {
         if let Some(from) = change.cut_from {
             self.ended.retain(|_, turn| turn.message < from);
         }
+        self.a_turn_begins_again_from_nothing(command, change);
         if let Some(turn) = &change.ended {
             assert_eq!(
                 ran.map(|ran| (ran.id, ran.message)),
@@ -120,8 +122,20 @@ impl Names {
         if let Some(turn) = is {
             assert_eq!(turn.last, change.state.last_message, "S12: it says what is said");
             let is_new = before.and_then(|chat| chat.turn.as_ref()).is_none_or(|was| was.id != turn.id);
-            assert!(!is_new || self.begun.insert(turn.id), "S12: a turn begins once");
+            let again = change.reopened == Some(turn.id);
+            assert!(again || !is_new || self.begun.insert(turn.id), "S12: a turn begins once");
         }
         assert_eq!(change.state.status.is_busy(), goes_on.is_some(), "S12: what runs is a turn");
+    }
+
+    fn a_turn_begins_again_from_nothing(&mut self, command: &Command, change: &Change) {
+        let Some(turn) = change.reopened else {
+            return assert!(!matches!(command, Command::Regenerate { .. }), "S12: its turn begins again");
+        };
+        self.ended.remove(&turn);
+        assert!(self.begun.contains(&turn), "S12: a turn begins again that began before");
+        let message = MessageId(change.cut_from.expect("S12: its answers go").0 - 1);
+        let fresh = Turn { status: TurnStatus::Running, message, last: message, ..Turn::queued(turn) };
+        assert_eq!(change.state.turn, Some(fresh), "S12: from nothing");
     }
 }

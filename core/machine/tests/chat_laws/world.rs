@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use mainstem_machine::{
     CallResult, Carrier, Change, ChatId, ChatState, Command, Completion, Content, Episode, Fence,
-    FinishReason, Lease, Message, MessageId, OpenCall, ReplicaId, RunError, SendMode, StoreFacts, Usage,
+    FinishReason, Found, Lease, Message, MessageId, OpenCall, ReplicaId, Role, RunError, SendMode, Sought, StoreFacts, Usage,
     Version, WallTime,
 };
 use proptest::prelude::*;
@@ -25,6 +25,7 @@ pub(crate) enum Op {
     Send { mode: SendMode, queue_max: usize },
     Edit { which: usize },
     EditMissing,
+    Regenerate { which: Option<usize>, mode: SendMode },
     Interrupt { named: Named },
     DeleteQueued { which: usize },
     Promote { which: usize },
@@ -78,6 +79,7 @@ pub(crate) fn ops(max: usize) -> impl Strategy<Value = Vec<Op>> {
 
 fn op() -> impl Strategy<Value = Op> {
     let mode = prop_oneof![Just(SendMode::Queue), Just(SendMode::Interrupt), Just(SendMode::Reject)];
+    let again = mode.clone();
     let named =
         prop_oneof![Just(Named::None), Just(Named::Present), any::<usize>().prop_map(Named::Remembered)];
     prop_oneof![
@@ -85,6 +87,7 @@ fn op() -> impl Strategy<Value = Op> {
         14 => (mode, 0..=QUEUE_LEN_MAX).prop_map(|(mode, queue_max)| Op::Send { mode, queue_max }),
         5 => any::<usize>().prop_map(|which| Op::Edit { which }),
         1 => Just(Op::EditMissing),
+        3 => (prop::option::of(any::<usize>()), again).prop_map(|(which, mode)| Op::Regenerate { which, mode }),
         4 => named.prop_map(|named| Op::Interrupt { named }),
         4 => any::<usize>().prop_map(|which| Op::DeleteQueued { which }),
         4 => any::<usize>().prop_map(|which| Op::Promote { which }),
@@ -156,6 +159,18 @@ impl World {
             Op::Edit { which } => self.edit(pick(&self.messages, *which).map(|message| message.id)),
             // The id of a queued message is not one of the history.
             Op::EditMissing => self.edit(self.state.as_ref().and_then(|s| s.queue.first()).map(|q| q.id)),
+            Op::Regenerate { which, mode } => {
+                let users = self.messages.iter().filter(|message| message.role == Role::User);
+                let (message, old) = match which {
+                    None => (None, users.last()),
+                    Some(which) => {
+                        let named = pick(&self.messages, *which);
+                        (Some(named.map_or(MessageId(u64::MAX - 1), |message| message.id)), named)
+                    }
+                };
+                let old = old.map(|message| says(&message.content));
+                (Command::Regenerate { message, mode: *mode }, Ask::Regenerate { old, mode: *mode })
+            }
             Op::Interrupt { named } => {
                 let claim = match named {
                     Named::None => None,
@@ -191,10 +206,14 @@ impl World {
             }
             Op::Write { claim, write } => self.write(claim, write),
         };
-        let named = command.message();
-        let message_role =
-            self.messages.iter().find(|message| Some(message.id) == named).map(|message| message.role);
-        (command, StoreFacts { now: WallTime(self.now), lease_expired, message_role, known: None }, ask)
+        let found = command.sought().and_then(|sought| {
+            let is_it = |message: &&Message| match sought {
+                Sought::Message(id) => message.id == id,
+                Sought::LastOfUser => message.role == Role::User,
+            };
+            self.messages.iter().rfind(is_it).map(Found::from)
+        });
+        (command, StoreFacts { now: WallTime(self.now), lease_expired, found, known: None }, ask)
     }
 
     /// Writes a change as a store does.

@@ -25,7 +25,7 @@ pub(crate) fn chat(n: u8) -> ChatId {
 
 /// The answer to an acquisition: the chat, held by this replica under this lease.
 pub(crate) fn acquired(chat: ChatId, lease: u64) -> Arc<ChatState> {
-    let facts = StoreFacts { now: WallTime(0), lease_expired: true, message_role: None, known: None };
+    let facts = StoreFacts { now: WallTime(0), lease_expired: true, found: None, known: None };
     let content = Some(Content::text("begin"));
     let create = Command::Create { chat, owner: "owner".into(), settings: Default::default(), content };
     let Effect::Changed(change) = create.apply_to(None, None, &facts).effect else { panic!("it is created") };

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use mainstem_machine::{
     Accepted, Applied, Block, Body, ChatId, ChatState, Command, Completion, Content, Cursor, Effect, Episode,
-    Fence, Fingerprint, Lease, Message, MessageId, PreviewPosition, PreviewProgress, ReplicaId, SendMode,
-    Seq, StoreFacts as Row, StreamEvent, Time, WallTime,
+    Fence, Fingerprint, Found, Lease, Message, MessageId, PreviewPosition, PreviewProgress, ReplicaId, Role,
+    SendMode, Seq, Sought, StoreFacts as Row, StreamEvent, Time, WallTime,
 };
 
 use crate::{
@@ -128,9 +128,15 @@ impl Scene {
 
     /// The result of a command, which the test may falsify before it is committed.
     pub(super) fn change(&mut self, key: Option<&str>, command: Command) -> Committed {
-        let message_role = command.message().map(|_| mainstem_machine::Role::User);
+        let found = command.sought().and_then(|sought| {
+            let is_it = |message: &&Message| match sought {
+                Sought::Message(id) => message.id == id,
+                Sought::LastOfUser => message.role == Role::User,
+            };
+            self.messages.iter().rfind(is_it).map(Found::from)
+        });
         let now = WallTime((self.clock.as_micros() / 1000) as i64);
-        let row = Row { now, lease_expired: true, message_role, known: None };
+        let row = Row { now, lease_expired: true, found, known: None };
         let applied = command.apply_to(self.state.as_ref(), None, &row);
         let Applied { answer: Ok(accepted), effect: Effect::Changed(change) } = applied else {
             panic!("{command:?} is accepted");

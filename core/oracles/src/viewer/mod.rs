@@ -48,6 +48,8 @@ struct Seen {
     id: u64,
     revision: u64,
     digest: u64,
+    /// It is a user's, so its answers may have been cut off to be given again.
+    may_be_answered_again: bool,
 }
 
 /// The oracle of one viewer that began with nothing, and resumes by cursor wherever a stream breaks off.
@@ -55,6 +57,8 @@ struct Seen {
 pub struct ViewerOracle {
     messages: Vec<Seen>,
     last_status: Option<LastStatus>,
+    /// The history of which a status was told since the messages were dropped.
+    spoken_of: Option<u64>,
     preview: Option<Preview>,
     /// Nothing of this episode or an older one may be shown any more.
     over: Option<WireEpisode>,
@@ -113,6 +117,7 @@ impl ViewerOracle {
                     self.close(preview.episode);
                 }
                 self.messages.clear();
+                self.spoken_of = None;
             }
             WireBody::Synced if self.last_status.is_none() => {
                 breach(Guarantee::S9, "the catch-up is over, and no status was told".into());
@@ -135,6 +140,13 @@ impl ViewerOracle {
                 );
             }
         }
+        if let Some(version) = self.spoken_of.filter(|version| message.revision <= *version) {
+            let (id, revision) = (message.id, message.revision);
+            breach(
+                Guarantee::S8,
+                format!("message {id} of {revision} came after the status of history {version}"),
+            );
+        }
         if let Some(preview) = self.preview.take() {
             if message.episode != Some(preview.episode) {
                 let why =
@@ -153,7 +165,12 @@ impl ViewerOracle {
         if let Some(episode) = message.episode {
             self.close(episode);
         }
-        self.messages.push(Seen { id: message.id, revision: message.revision, digest: digest(message) });
+        self.messages.push(Seen {
+            id: message.id,
+            revision: message.revision,
+            digest: digest(message),
+            may_be_answered_again: message.role == "user",
+        });
     }
 
     fn on_status(&mut self, now: LastStatus, breach: &mut impl FnMut(Guarantee, String)) {
@@ -170,7 +187,7 @@ impl ViewerOracle {
         }
         if let Some(last) = self.messages.last() {
             let version = now.episode.history_version;
-            if version > last.revision {
+            if version > last.revision && !last.may_be_answered_again {
                 breach(
                     Guarantee::S8,
                     format!(
@@ -200,6 +217,7 @@ impl ViewerOracle {
                 self.close(episode);
             }
         }
+        self.spoken_of = Some(now.episode.history_version);
         self.last_status = Some(now);
     }
 

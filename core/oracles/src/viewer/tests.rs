@@ -69,6 +69,18 @@ fn what_the_protocol_promises_is_no_breach() {
         parts(THREE, 1, 1, "1 "),
     ];
     assert!(running(&edited).is_empty());
+    // Its message is there already, and its answer is given again.
+    let again = [
+        WireBody::PreviewReset { episode: ONE },
+        status("running", "a", THREE),
+        parts(THREE, 1, 1, "1 "),
+        said(2, 4, "1 ", Some(THREE)),
+        status("waiting", "", WireEpisode { history_version: 4, attempt: 0 }),
+        WireBody::HistoryReset,
+        said(1, 1, "q", None),
+        status("running", "a", WireEpisode { history_version: 5, attempt: 1 }),
+    ];
+    assert!(running(&again).is_empty());
 }
 
 #[test]
@@ -101,6 +113,14 @@ fn each_kind_of_breach_is_found_under_its_id() {
         ("S8", &[status("waiting", "", ONE)]),
         ("S8", &[said(2, 3, "1 2 ", Some(ONE)), parts(THREE, 1, 1, "1 ")]),
         ("S8", &[said(2, 2, "1 2 ", Some(ONE)), status("waiting", "", zero)]),
+        (
+            "S8",
+            &[
+                WireBody::PreviewReset { episode: ONE },
+                status("waiting", "", zero),
+                said(2, 3, "1 2 ", Some(TWO)),
+            ],
+        ),
     ];
     let both = |found: &[&str], id: &str| !found.is_empty() && found.iter().all(|other| *other == id);
     for (id, then) in cases {

@@ -209,7 +209,8 @@ impl Redact for Command {
                 [title, model, instructions].into_iter().for_each(|text| text.redact(by));
                 tools.redact(by);
             }
-            Self::Interrupt { .. }
+            Self::Regenerate { .. }
+            | Self::Interrupt { .. }
             | Self::DeleteQueued { .. }
             | Self::Promote { .. }
             | Self::Delete

@@ -85,7 +85,7 @@ fn created() -> (Arc<ChatState>, Tail) {
         },
         content: Some(Content::text(&format!("the word is \"{MARKER}\""))),
     };
-    let facts = StoreFacts { now: WallTime(0), lease_expired: false, message_role: None, known: None };
+    let facts = StoreFacts { now: WallTime(0), lease_expired: false, found: None, known: None };
     let Effect::Changed(created) = create.apply_to(None, Some("ann"), &facts).effect else {
         panic!("a chat can be created");
     };

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use mainstem_machine::{
-    AnswerRecord, ChatId, ChatState, Content, Episode, FinishReason, Known, Lease, Message, MessageId,
-    Rejection, ReplicaId, Role, Status, Turn, Usage, Version, WallTime,
+    AnswerRecord, ChatId, ChatState, Content, Episode, FinishReason, Found, Known, Lease, Message, MessageId,
+    Rejection, ReplicaId, Role, Sought, Status, Turn, Usage, Version, WallTime,
 };
 use mainstem_runtime::ports::{Held, Peer, ReplicaRow, Rival};
 use serde::Serialize;
@@ -189,8 +189,21 @@ pub(super) fn turn(row: &impl Fields) -> sqlx::Result<Turn> {
     from_json("turn", &row.name("turn")?)
 }
 
+/// The message that a command is about, by its id (`$2`), or the last one of a user where that is NULL.
+macro_rules! find {
+    ($chat:literal) => {
+        concat!(
+            "SELECT id AS message_id, role, queued_as FROM messages WHERE chat_id = ",
+            $chat,
+            " AND id = coalesce($2, (SELECT max(id) FROM messages WHERE chat_id = ",
+            $chat,
+            " AND role = 'user'))"
+        )
+    };
+}
+
 pub(super) use {
-    bind_chat, chat_columns, insert_chat, message_columns, named_chat, named_message, update_chat,
+    bind_chat, chat_columns, find, insert_chat, message_columns, named_chat, named_message, update_chat,
 };
 
 pub(super) fn chat(row: &impl Fields) -> sqlx::Result<ChatState> {
@@ -295,7 +308,24 @@ pub(super) fn kept(row: &impl Fields) -> sqlx::Result<IdempotencyRecord> {
     Ok(IdempotencyRecord { body: row.bytes("body")?, answer: from_json("answer", &row.name("answer")?)? })
 }
 
-pub(super) fn role(row: &impl Fields) -> sqlx::Result<Role> {
+/// What is bound for [`find`].
+pub(super) fn sought(sought: Sought) -> Option<i64> {
+    match sought {
+        Sought::Message(id) => Some(signed(id.0)),
+        Sought::LastOfUser => None,
+    }
+}
+
+/// A row of [`find`].
+pub(super) fn found(row: &impl Fields) -> sqlx::Result<Found> {
+    Ok(Found {
+        id: MessageId(row.number("message_id")?),
+        role: role(row)?,
+        queued_as: row.int("queued_as")?.map(|id| MessageId(unsigned(id))),
+    })
+}
+
+fn role(row: &impl Fields) -> sqlx::Result<Role> {
     let role = row.name("role")?;
     Role::from_name(&role).ok_or_else(|| unreadable("role", &role))
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_machine::{
-    AnswerRecord, Applied, Change, ChatId, Known, LeaseTerm, MessageId, Rejection, Role, StoreFacts, WallTime,
+    AnswerRecord, Applied, Change, ChatId, Found, Known, LeaseTerm, Rejection, Sought, StoreFacts, WallTime,
 };
 use mainstem_runtime::ports::{IdempotencyKey, Request};
 
@@ -51,11 +51,11 @@ pub(super) trait Statements: Send {
         client_id: &str,
     ) -> impl Future<Output = sqlx::Result<Option<Known>>> + Send;
 
-    fn role(
+    fn find(
         &mut self,
         chat: ChatId,
-        message: MessageId,
-    ) -> impl Future<Output = sqlx::Result<Option<Role>>> + Send;
+        sought: Sought,
+    ) -> impl Future<Output = sqlx::Result<Option<Found>>> + Send;
 
     fn write(&mut self, write: Write<'_>) -> impl Future<Output = sqlx::Result<()>> + Send;
 }
@@ -100,8 +100,8 @@ pub(super) async fn apply(
         None => None,
     };
     let Locked { state, lease_expires_at, now } = statements.lock(named.unwrap_or(request.chat)).await?;
-    let message_role = match request.command.message() {
-        Some(message) if state.is_some() => statements.role(request.chat, message).await?,
+    let found = match request.command.sought() {
+        Some(sought) if state.is_some() => statements.find(request.chat, sought).await?,
         _ => None,
     };
     let known = match request.command.client_id() {
@@ -109,7 +109,7 @@ pub(super) async fn apply(
         _ => None,
     };
     let lease_expired = lease_expires_at.is_none_or(|at| at <= now);
-    let facts = StoreFacts { now, lease_expired, message_role, known };
+    let facts = StoreFacts { now, lease_expired, found, known };
     let applied = request.command.apply_to(state.as_ref(), request.by.as_deref(), &facts);
 
     let change = applied.change();

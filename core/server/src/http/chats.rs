@@ -15,12 +15,13 @@ use uuid::Uuid;
 use super::auth::Caller;
 use super::bodies::Collected;
 use super::request::{
-    ChatPath, CreateBody, InterruptBody, ItemPath, Parameters, SendBody, idempotency_key, parse_content,
-    parse_name, parse_object, required, waits_to_send,
+    ChatPath, CreateBody, InterruptBody, ItemPath, Parameters, RegenerateBody, SendBody, idempotency_key,
+    parse_content, parse_name, parse_object, required, waits_to_send,
 };
 use super::results::ResultsBody;
 use super::settings::{NewSettingsBody, SettingsBody};
 use super::{App, Problem, encode, json};
+use crate::limits::edge::MESSAGE_ID_MAX;
 
 type Answer = Result<Response, Problem>;
 
@@ -161,6 +162,19 @@ pub(super) async fn edit<E: Env>(
     let message = existing(&app, &by, path, Rejection::NoSuchMessage).await?;
     let command = Command::Edit { message, content };
     Ok(accepted_as(StatusCode::ACCEPTED, &app.node.execute(&by, path.chat, command, idempotency_key).await?))
+}
+
+pub(super) async fn regenerate<E: Env>(
+    State(app): State<Arc<App<E>>>,
+    Caller(by): Caller,
+    ChatPath(chat): ChatPath,
+    request: Request,
+) -> Answer {
+    let (body, idempotency_key) = take(&app, &by, request).await?;
+    let RegenerateBody { message, busy } = parse_object(&body)?;
+    let message = message.map(|id| MessageId(id.min(MESSAGE_ID_MAX)));
+    let command = Command::Regenerate { message, mode: busy.unwrap_or(SendMode::Queue) };
+    Ok(accepted_as(StatusCode::ACCEPTED, &app.node.execute(&by, chat, command, idempotency_key).await?))
 }
 
 pub(super) async fn withdraw<E: Env>(

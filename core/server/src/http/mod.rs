@@ -68,6 +68,7 @@ pub fn router<E: Env>(app: Arc<App<E>>) -> Router {
         .route("/v1/chats/{chat}/queue/{id}", delete(chats::withdraw::<E>))
         .route("/v1/chats/{chat}/queue/{id}/promote", post(chats::promote::<E>))
         .route("/v1/chats/{chat}/tool_results", post(chats::tool_results::<E>))
+        .route("/v1/chats/{chat}/regenerate", post(chats::regenerate::<E>))
         .route("/v1/chats/{chat}/turns/{id}", get(chats::turn::<E>))
         .route("/v1/chats/{chat}/interrupt", post(chats::interrupt::<E>))
         .route("/v1/chats/{chat}/stream", get(stream::open::<E>))

@@ -131,9 +131,11 @@ impl From<Rejection> for Problem {
             }
             Rejection::NoSuchTurn => (StatusCode::NOT_FOUND, "no_such_turn", "The chat has no such turn"),
             Rejection::Exists => (StatusCode::CONFLICT, "exists", "A chat of this id exists"),
-            Rejection::NotEditable => {
-                (StatusCode::CONFLICT, "not_editable", "Only a user's message can be edited")
-            }
+            Rejection::NotEditable => (
+                StatusCode::CONFLICT,
+                "not_editable",
+                "Only a user's message can be edited or answered again",
+            ),
             Rejection::Busy => (StatusCode::CONFLICT, "busy", "The chat is busy"),
             Rejection::QueueFull => (StatusCode::CONFLICT, "queue_full", "The queue is full"),
             Rejection::NotRunning => {

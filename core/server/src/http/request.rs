@@ -227,6 +227,13 @@ pub(super) struct CreateBody {
 }
 
 #[derive(Debug, Deserialize)]
+pub(super) struct RegenerateBody {
+    /// The last one of a user, if none is named.
+    pub(super) message: Option<u64>,
+    pub(super) busy: Option<mainstem_machine::SendMode>,
+}
+
+#[derive(Debug, Deserialize)]
 pub(super) struct InterruptBody {
     pub(super) episode: Option<mainstem_machine::Episode>,
 }

@@ -49,6 +49,9 @@ async fn whatever_is_wrong_is_a_problem_with_its_code() {
         (&Method::DELETE, format!("{chat}/queue/7"), "", 404, "no_such_queued"),
         (&Method::DELETE, format!("{chat}/queue/18446744073709551615"), "", 404, "no_such_queued"),
         (&post, format!("{chat}/queue/7/promote"), "", 404, "no_such_queued"),
+        (&post, format!("{chat}/regenerate"), "{\"message\":7}", 404, "no_such_message"),
+        (&post, format!("{chat}/regenerate"), "{\"message\":1.5}", 400, "malformed"),
+        (&post, format!("{chat}/regenerate"), "{\"busy\":true}", 400, "malformed"),
         (&post, format!("{chat}/interrupt"), "", 409, "not_running"),
         (&post, format!("{chat}/interrupt"), "{\"episode\":{}}", 400, "malformed"),
     ];

@@ -13,11 +13,12 @@ use crate::words::{Parsed, Words};
 const DRIFT_MAX: i32 = 500;
 
 /// The commands and other calls of the database, and `call` for any of them.
-const CALLS: [&str; 24] = [
+const CALLS: [&str; 25] = [
     "call",
     "create",
     "send",
     "edit",
+    "regenerate",
     "interrupt",
     "delete_queued",
     "promote",

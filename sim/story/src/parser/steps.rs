@@ -1,6 +1,6 @@
 //! Sentences that say what happens.
 
-use mainstem_machine::MessageId;
+use mainstem_machine::{MessageId, SendMode};
 
 use super::{DEFAULT_CHAT, Declared, account, last_but};
 use crate::USER;
@@ -105,6 +105,11 @@ impl Declared {
             let message = MessageId(words.number()?);
             words.expect("to")?;
             UserOrder::Other(Order::Edit { message, text: words.text()? })
+        } else if words.eat("regenerates last message") {
+            UserOrder::RegenerateLast { but: last_but(words)?, mode: interrupting(words) }
+        } else if words.eat("regenerates") {
+            let message = if words.eat("message") { Some(MessageId(words.number()?)) } else { None };
+            UserOrder::Other(Order::Regenerate { message, mode: interrupting(words) })
         } else if words.eat("answers the calls") {
             UserOrder::AnswerCalls
         } else if words.eat("promotes last") {
@@ -169,6 +174,11 @@ impl Declared {
         ])?;
         Ok(Step::Replica { replica, fate })
     }
+}
+
+/// What a request does to a chat that is busy.
+fn interrupting(words: &mut Words<'_>) -> SendMode {
+    if words.eat("interrupting") { SendMode::Interrupt } else { SendMode::Queue }
 }
 
 /// What may be said of any request: its key, and that it is refused.

@@ -136,12 +136,17 @@ impl fmt::Display for Order {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::EditThis(MessageId(id)) => return write!(f, "edit-{id}"),
+            Self::RegenerateThis(id, mode) => return write!(f, "{}-{id}", Self::Regenerate(*mode)),
             Self::PromoteThis(MessageId(id)) => return write!(f, "promote-{id}"),
             Self::DeleteThisQueued(MessageId(id)) => return write!(f, "delete-queued-{id}"),
             Self::Send(SendMode::Queue) => "send",
             Self::Send(SendMode::Interrupt) => "send-interrupt",
             Self::Send(SendMode::Reject) => "send-reject",
             Self::Edit => "edit",
+            Self::Regenerate(SendMode::Queue) => "regenerate",
+            Self::Regenerate(SendMode::Interrupt) => "regenerate-interrupt",
+            Self::Regenerate(SendMode::Reject) => "regenerate-reject",
+            Self::RegenerateEarlier => "regenerate-earlier",
             Self::Interrupt => "interrupt",
             Self::Promote => "promote",
             Self::DeleteQueued => "delete-queued",
@@ -153,11 +158,15 @@ impl fmt::Display for Order {
 
 impl Order {
     /// Everything that a user may want, but for what names a message.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::Send(SendMode::Queue),
         Self::Send(SendMode::Interrupt),
         Self::Send(SendMode::Reject),
         Self::Edit,
+        Self::Regenerate(SendMode::Queue),
+        Self::Regenerate(SendMode::Interrupt),
+        Self::Regenerate(SendMode::Reject),
+        Self::RegenerateEarlier,
         Self::Interrupt,
         Self::Promote,
         Self::DeleteQueued,
@@ -177,6 +186,9 @@ impl FromStr for Order {
         let id = MessageId(id.parse().map_err(|_| ())?);
         match order {
             "edit" => Ok(Self::EditThis(id)),
+            "regenerate" => Ok(Self::RegenerateThis(id, SendMode::Queue)),
+            "regenerate-interrupt" => Ok(Self::RegenerateThis(id, SendMode::Interrupt)),
+            "regenerate-reject" => Ok(Self::RegenerateThis(id, SendMode::Reject)),
             "promote" => Ok(Self::PromoteThis(id)),
             "delete-queued" => Ok(Self::DeleteThisQueued(id)),
             _ => Err(()),

@@ -18,6 +18,7 @@ const GUARDS: &[(Guarantee, &str, &[&str])] = {
         (S1, "saw history_reset", &["dropped"]),
         (S1, "send", &["at another version", "with its message twice"]),
         (S1, "edit", &["that cuts more", "that cuts nothing"]),
+        (S1, "regenerate", &["that cuts more", "that cuts nothing"]),
         (S1, "watches", &["dropped"]),
         (
             S2,
@@ -219,6 +220,7 @@ const HARMLESS: &[DamageKinds] = &[
             "create",
             "send",
             "edit",
+            "regenerate",
             "delete_queued",
             "acquire",
             "begin_attempt",
@@ -231,12 +233,12 @@ const HARMLESS: &[DamageKinds] = &[
             "fail",
         ],
         &["dropped", "late"],
-        "nothing happened in between, or the chat was deleted or edited next",
+        "nothing happened in between, or the chat was deleted, edited or answered again next",
     ),
     (
         &["saw status"],
         &["of another status", "of the next attempt"],
-        "nobody had begun an answer: both were so with this history, one after the other",
+        "both were so with this history, one after the other, and the second was committed already",
     ),
     (
         &["interrupt", "send", "promote"],

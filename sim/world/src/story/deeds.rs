@@ -37,6 +37,9 @@ impl Teller<'_> {
             UserOrder::EditLast { but, text } => {
                 (Choice::Ask(node, at, Order::EditThis(mine(*but)?)), Some(text))
             }
+            UserOrder::RegenerateLast { but, mode } => {
+                (Choice::Ask(node, at, Order::RegenerateThis(mine(*but)?, *mode)), None)
+            }
             UserOrder::AnswerCalls => (Choice::Ask(node, at, Order::Answer), None),
             UserOrder::PromoteLast { but } => {
                 (Choice::Ask(node, at, Order::PromoteThis(queued(*but)?)), None)
@@ -47,6 +50,10 @@ impl Teller<'_> {
             UserOrder::Other(other) => {
                 let (order, text) = match other {
                     Asked::Edit { message, text } => (Order::EditThis(*message), Some(text)),
+                    Asked::Regenerate { message: Some(message), mode } => {
+                        (Order::RegenerateThis(*message, *mode), None)
+                    }
+                    Asked::Regenerate { message: None, mode } => (Order::Regenerate(*mode), None),
                     Asked::Interrupt => (Order::Interrupt, None),
                     Asked::Withdraw { queued } => (Order::DeleteThisQueued(*queued), None),
                     Asked::Promote { queued } => (Order::PromoteThis(*queued), None),

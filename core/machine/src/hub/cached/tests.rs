@@ -27,7 +27,7 @@ fn message(id: u64, bytes: usize) -> Arc<Message> {
 fn cached(messages: Vec<Arc<Message>>, from_start: bool) -> CachedChat {
     let (chat, owner) = (ChatId(uuid::Uuid::nil()), Arc::from("ada"));
     let create = Command::Create { chat, owner, settings: Default::default(), content: None };
-    let facts = StoreFacts { now: WallTime(0), lease_expired: false, message_role: None, known: None };
+    let facts = StoreFacts { now: WallTime(0), lease_expired: false, found: None, known: None };
     let Effect::Changed(change) = create.apply_to(None, None, &facts).effect else { panic!("it is created") };
     let last_message = messages.last().map_or(MessageId(0), |message| message.id);
     let state = Arc::new(ChatState { last_message, ..ChatState::clone(&change.state) });

@@ -135,12 +135,43 @@ pub async fn every_command_keeps_every_field(subject: &Subject) {
     life.change(Command::Edit { message, content: Content::text("another beginning") }).await;
     life.change(Command::Interrupt { episode: None }).await;
     life.change(Command::FinishInterruption { fence: fence(life.state()), partial: None }).await;
+    // Nothing is behind it.
+    life.change(again(None, SendMode::Reject)).await;
+    life.change(acquire("d")).await;
+    life.attempt().await;
+    life.change(send("waits while others are answered again")).await;
+    let step = Command::CommitStep {
+        fence: fence(life.state()),
+        answer: odd.clone(),
+        completion: Completion::default(),
+        calls: vec![call("d", None)],
+    };
+    life.change(step).await;
+    life.change(again(None, SendMode::Interrupt)).await;
+    assert_eq!((life.state().status, life.state().calls.len()), (Status::Running, 0));
+    for _ in 0..2 {
+        life.change(acquire("e")).await;
+        life.attempt().await;
+        let answer = Some(Content::text("an answer"));
+        let completion = Completion::STOPPED;
+        life.change(Command::FinishTurn { fence: fence(life.state()), answer, completion }).await;
+    }
+    assert_eq!(life.state().status, Status::Waiting);
+    life.change(again(None, SendMode::Queue)).await;
+    let first = life.reference.rows.history(chat)[0].id;
+    life.change(again(Some(first), SendMode::Interrupt)).await;
+    assert_eq!(life.reference.rows.history(chat).len(), 1);
+    life.change(Command::Interrupt { episode: None }).await;
     life.change(send("once more")).await;
     life.change(Command::Interrupt { episode: None }).await;
     assert_eq!(life.state().status, Status::Waiting);
     life.change(Command::Delete).await;
     life.change(create(chat, "grace", None)).await;
     life.change(Command::Delete).await;
+}
+
+fn again(message: Option<MessageId>, mode: SendMode) -> Command {
+    Command::Regenerate { message, mode }
 }
 
 fn tool() -> Tool {
@@ -192,6 +223,9 @@ pub async fn a_rejection_leaves_the_rows_untouched(subject: &Subject) {
         ),
         (Command::Edit { message: MessageId(99), content: nothing.clone() }, Rejection::NoSuchMessage),
         (Command::Edit { message: MessageId(u64::MAX), content: nothing.clone() }, Rejection::NoSuchMessage),
+        (again(Some(MessageId(99)), SendMode::Interrupt), Rejection::NoSuchMessage),
+        (again(Some(MessageId(1)), SendMode::Queue), Rejection::Busy),
+        (again(None, SendMode::Reject), Rejection::Busy),
         (Command::DeleteQueued { queued: MessageId(1) }, Rejection::NoSuchQueued),
         (Command::Delete, Rejection::Busy),
         (acquire("b"), Rejection::NotFree),

@@ -36,6 +36,7 @@ const MET: [&str; 27] = [
     "interrupt",
     "promote",
     "record_retry",
+    "regenerate",
     "release",
     "send",
     "tool_results",
@@ -163,7 +164,15 @@ fn draw(dice: &mut Dice, reference: &Reference, chat: ChatId) -> Command {
         0 => MessageId(dice.below(9) as u64),
         length => state.queue[dice.below(length)].id,
     };
-    match dice.below(27) {
+    match dice.below(29) {
+        26..28 => {
+            let message = match dice.below(3) {
+                0 => None,
+                _ => Some(MessageId(1 + dice.below(state.last_id.0 as usize + 1) as u64)),
+            };
+            let mode = [SendMode::Queue, SendMode::Interrupt, SendMode::Reject][dice.below(3)];
+            Command::Regenerate { message, mode }
+        }
         0..4 => {
             let mode = [SendMode::Queue, SendMode::Interrupt, SendMode::Reject][dice.below(3)];
             let client_id = (dice.below(2) == 0).then(|| format!("m{}", dice.below(6)).into());

@@ -1,7 +1,7 @@
 //! The statements of a command's transaction on PostgreSQL. They are few, because each is a round trip while
 //! the chat's row is locked.
 
-use mainstem_machine::{ChatId, Known, Message, MessageId, Role};
+use mainstem_machine::{ChatId, Found, Known, Message, Sought};
 use mainstem_runtime::ports::IdempotencyKey;
 use sqlx::{Postgres, Transaction, query};
 
@@ -73,13 +73,13 @@ impl Statements for PostgresStatements<'_> {
         row.as_ref().map(rows::known).transpose()
     }
 
-    async fn role(&mut self, chat: ChatId, message: MessageId) -> sqlx::Result<Option<Role>> {
-        let row = query("SELECT role FROM messages WHERE chat_id = $1::uuid AND id = $2")
+    async fn find(&mut self, chat: ChatId, sought: Sought) -> sqlx::Result<Option<Found>> {
+        let row = query(rows::find!("$1::uuid"))
             .bind(chat.to_string())
-            .bind(signed(message.0))
+            .bind(rows::sought(sought))
             .fetch_optional(&mut *self.0)
             .await?;
-        row.as_ref().map(rows::role).transpose()
+        row.as_ref().map(rows::found).transpose()
     }
 
     async fn write(&mut self, write: Write<'_>) -> sqlx::Result<()> {
@@ -135,7 +135,8 @@ impl Statements for PostgresStatements<'_> {
             .bind(change.ended.as_ref().map(|turn| signed(turn.message.0)))
             .bind(change.ended.as_ref().map(rows::json))
             .bind(change.named.as_ref().map(|(name, _)| &**name))
-            .bind(change.named.as_ref().map(|(_, answer)| rows::json(answer)));
+            .bind(change.named.as_ref().map(|(_, answer)| rows::json(answer)))
+            .bind(change.reopened.map(|turn| signed(turn.0)));
         statement.execute(&mut *self.0).await?;
         Ok(())
     }
@@ -152,7 +153,7 @@ macro_rules! write_all {
         concat!(
             "WITH answered AS (UPDATE receipts SET answer = $31 WHERE caller = $29 AND key = $30), \
              cut AS (DELETE FROM messages WHERE chat_id = $1::uuid AND id >= $32), \
-             cut_turns AS (DELETE FROM turns WHERE chat_id = $1::uuid AND message >= $32), \
+             cut_turns AS (DELETE FROM turns WHERE chat_id = $1::uuid AND (message >= $32 OR id = $52)), \
              inserted AS (INSERT INTO messages (chat_id, id, revision, role, content, interrupted, \
              history_version, attempt, queued_as, created_at, finish_reason, input_tokens, output_tokens, turn, \
              client_id) SELECT $1::uuid, * FROM unnest($33::bigint[], $34::bigint[], $35::text[], $36::text[], \

@@ -1,6 +1,6 @@
 //! The statements of a command's transaction on SQLite, which locks the whole database.
 
-use mainstem_machine::{ChatId, Known, MessageId, Role};
+use mainstem_machine::{ChatId, Found, Known, Sought};
 use mainstem_runtime::ports::IdempotencyKey;
 use sqlx::{Sqlite, Transaction, query};
 
@@ -67,13 +67,13 @@ impl Statements for SqliteStatements<'_> {
         row.as_ref().map(rows::known).transpose()
     }
 
-    async fn role(&mut self, chat: ChatId, message: MessageId) -> sqlx::Result<Option<Role>> {
-        let row = query("SELECT role FROM messages WHERE chat_id = $1 AND id = $2")
+    async fn find(&mut self, chat: ChatId, sought: Sought) -> sqlx::Result<Option<Found>> {
+        let row = query(rows::find!("$1"))
             .bind(chat.to_string())
-            .bind(signed(message.0))
+            .bind(rows::sought(sought))
             .fetch_optional(&mut *self.0)
             .await?;
-        row.as_ref().map(rows::role).transpose()
+        row.as_ref().map(rows::found).transpose()
     }
 
     async fn write(&mut self, write: Write<'_>) -> sqlx::Result<()> {
@@ -89,6 +89,13 @@ impl Statements for SqliteStatements<'_> {
                     ] {
                         query(cut).bind(&chat).bind(signed(from.0)).execute(&mut *self.0).await?;
                     }
+                }
+                if let Some(turn) = change.reopened {
+                    query("DELETE FROM turns WHERE chat_id = $1 AND id = $2")
+                        .bind(&chat)
+                        .bind(signed(turn.0))
+                        .execute(&mut *self.0)
+                        .await?;
                 }
                 let statement = if write.created { rows::insert_chat!("") } else { rows::update_chat!("") };
                 bind_chat!(query(statement), &change.state, change.queue_changed || write.created)
