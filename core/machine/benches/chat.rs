@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use mainstem_machine::{
-    ChatId, ChatState, Command, Completion, Content, Effect, Fence, ReplicaId, SendMode, StoreFacts, WallTime,
+    ChatId, ChatState, Command, Completion, Content, Effect, Fence, NewMessage, ReplicaId, SendMode,
+    StoreFacts, WallTime,
 };
 use uuid::Uuid;
 
@@ -37,7 +38,7 @@ fn running(queued: usize) -> (Arc<ChatState>, Fence) {
         chat: ChatId(Uuid::nil()),
         owner: "someone".into(),
         settings: Default::default(),
-        content: Some(content()),
+        messages: NewMessage::opening(Some(content())),
     };
     let state = changed(None, &create);
     let state =

@@ -11,8 +11,8 @@ use mainstem_machine::hub::{
     LeaseEvent, ModelEvent, OpOutcome, Output, Told,
 };
 use mainstem_machine::{
-    ChatId, ChatState, Command, Content, Effect, GenerationId, Message, ReplicaId, Resume, Snapshot,
-    StoreFacts, StreamEvent, SubscriptionId, Tail, Time, WallTime,
+    ChatId, ChatState, Command, Content, Effect, GenerationId, Message, NewMessage, ReplicaId, Resume,
+    Snapshot, StoreFacts, StreamEvent, SubscriptionId, Tail, Time, WallTime,
 };
 use uuid::Uuid;
 
@@ -71,7 +71,12 @@ impl Database {
     fn new(replica: ReplicaId) -> Self {
         let chat = ChatId(Uuid::from_u128(1));
         let content = Some(Content::text("hello"));
-        let create = Command::Create { chat, owner: "ada".into(), settings: Default::default(), content };
+        let create = Command::Create {
+            chat,
+            owner: "ada".into(),
+            settings: Default::default(),
+            messages: NewMessage::opening(content),
+        };
         let (state, messages) = change(None, &create);
         let acquire = Command::Acquire { replica, interrupting_only: false };
         let (state, _) = change(Some(&state), &acquire);

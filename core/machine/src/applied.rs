@@ -72,10 +72,10 @@ pub struct Change {
     pub inserted: Vec<Message>,
     /// Whether the queue has to be written.
     pub queue_changed: bool,
-    /// The turn that ends with it.
-    pub ended: Option<Turn>,
-    /// The name that its sender gave to what was sent, and what is answered to whoever sends it again.
-    pub named: Option<(Arc<str>, AnswerRecord)>,
+    /// The turns that end with it: one, or those of the messages that a chat is created with.
+    pub ended: Vec<Turn>,
+    /// The names that senders gave to messages, each with what is answered to whoever sends it again.
+    pub named: Vec<(Arc<str>, AnswerRecord)>,
     /// What becomes of the time at which the lease expires.
     pub lease: LeaseTerm,
 }

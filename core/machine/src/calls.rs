@@ -122,6 +122,7 @@ impl Content {
             tool_call_id: String,
             #[serde(borrow)]
             content: &'a RawValue,
+            #[serde(default)]
             is_error: bool,
         }
         let parts: Vec<Part<'_>> = serde_json::from_str(self.as_json()).unwrap_or_default();

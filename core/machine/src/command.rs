@@ -6,14 +6,14 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AnswerRecord, CallResult, ChatId, Completion, Content, Episode, Lease, Message, MessageId, NewSettings,
-    OpenCall, ReplicaId, Role, RunError, Settings, WallTime,
+    AnswerRecord, CallResult, ChatId, Completion, Content, Episode, Lease, Message, MessageId, NewMessage,
+    NewSettings, OpenCall, ReplicaId, Role, RunError, Settings, WallTime,
 };
 
 /// A request to change a chat.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Command {
-    /// Creates the chat; with content it starts running.
+    /// Creates the chat; if its last message is a user's, it starts running.
     Create {
         /// The id to give it.
         chat: ChatId,
@@ -21,8 +21,8 @@ pub enum Command {
         owner: Arc<str>,
         /// What it is set up with.
         settings: Settings,
-        /// The first message.
-        content: Option<Content>,
+        /// What was said so far, oldest first; a history that [can be](crate::NewMessage::check).
+        messages: Vec<NewMessage>,
     },
     /// A user's message.
     Send {

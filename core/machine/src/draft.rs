@@ -8,8 +8,8 @@ use alloc::vec::Vec;
 use crate::limits::{IDS_AHEAD, QUEUE_BYTES_MAX};
 use crate::{
     Accepted, AnswerRecord, Applied, CallResult, Carrier, Change, ChatId, ChatState, Completion, Content,
-    Effect, Episode, Found, Lease, LeaseTerm, Message, MessageId, OpenCall, QueuedMessage, Rejection, Role,
-    RunError, Settings, Status, StoreFacts, Turn, TurnStatus, Version,
+    Effect, Episode, FinishReason, Found, Lease, LeaseTerm, Message, MessageId, NewMessage, OpenCall,
+    QueuedMessage, Rejection, Role, RunError, Settings, Status, StoreFacts, Turn, TurnStatus, Version,
 };
 
 /// A change in the making.
@@ -20,8 +20,8 @@ pub(crate) struct Draft {
     reopened: Option<MessageId>,
     inserted: Vec<Message>,
     queue_changed: bool,
-    ended: Option<Turn>,
-    named: Option<(Arc<str>, AnswerRecord)>,
+    ended: Vec<Turn>,
+    named: Vec<(Arc<str>, AnswerRecord)>,
     pub(crate) lease: LeaseTerm,
 }
 
@@ -92,8 +92,8 @@ impl Draft {
             reopened: None,
             inserted: vec![],
             queue_changed: false,
-            ended: None,
-            named: None,
+            ended: vec![],
+            named: vec![],
             lease: LeaseTerm::Keep,
         }
     }
@@ -129,6 +129,42 @@ impl Draft {
         self.state.turn = Some(turn);
         let sent = Sent { client_id, queued_as };
         self.push(id, Role::User, content, None, sent)
+    }
+
+    /// What was said before there was a chat. Each message of a user begins a turn, and all are over but the one whose
+    /// message is the last.
+    pub(crate) fn tell(&mut self, messages: &[NewMessage]) {
+        assert_eq!(NewMessage::check(messages), Ok(()), "S11, S12: what a chat is created with is a history");
+        for new in messages {
+            let (content, client_id) = (new.content.clone(), new.client_id.clone());
+            let message = if new.role == Role::User {
+                self.end_turn(TurnStatus::Completed, None);
+                self.begin_turn(content, client_id, None)
+            } else {
+                let sent = Sent { client_id, queued_as: None };
+                self.push(self.state.last_id.next(), new.role, content, None, sent)
+            };
+            if let Some(told) = self.inserted.last_mut().filter(|_| new.has_calls()) {
+                told.finish_reason = Some(FinishReason::ToolCalls);
+            }
+            self.name(&message);
+        }
+        if messages.last().is_some_and(|last| last.role != Role::User) {
+            self.end_turn(TurnStatus::Completed, None);
+            self.state.status = Status::Waiting;
+        }
+    }
+
+    /// What is sent under the name of this message later is answered with it.
+    fn name(&mut self, message: &Message) {
+        let Some(client_id) = message.client_id.clone() else { return };
+        let (message, snapshot_version) = (Some(message.clone()), self.state.snapshot_version);
+        let is_users = message.as_ref().is_some_and(|message| message.role == Role::User);
+        let sent = Accepted::Sent { message: message.clone(), queued: None, snapshot_version };
+        let short = AnswerRecord::short(&sent).filter(|_| is_users);
+        // What no user says is not in what is sent again.
+        let whole = AnswerRecord::Sent { message, queued: None, snapshot_version };
+        self.named.push((client_id, short.unwrap_or(whole)));
     }
 
     /// What follows a user's message is cut off, and its turn begins again from nothing: what was kept of its end goes
@@ -234,7 +270,7 @@ impl Draft {
         if let Some(turn) = self.state.turn.as_mut().filter(|turn| !turn.status.is_over()) {
             turn.status = status;
             turn.error = error;
-            self.ended = Some(turn.clone());
+            self.ended.push(turn.clone());
         }
     }
 
@@ -385,7 +421,7 @@ impl Draft {
         let client_id =
             client_ids.chain(queued.iter().map(|queued| &queued.client_id)).flatten().next().cloned();
         let sent = Accepted::Sent { message, queued, snapshot_version: self.state.snapshot_version };
-        self.named = client_id.zip(AnswerRecord::short(&sent));
+        self.named.extend(client_id.zip(AnswerRecord::short(&sent)));
         self.finish(|_| sent)
     }
 

@@ -29,6 +29,7 @@ mod ids;
 pub mod limits;
 pub mod marks;
 mod message;
+mod new_message;
 mod peers;
 mod reads;
 mod record;
@@ -52,6 +53,7 @@ pub use ids::{
     Seq, SubscriptionId, Version,
 };
 pub use message::{Completion, FinishReason, Message, QueuedMessage, Role, Usage};
+pub use new_message::{HistoryError, NewMessage};
 pub use reads::{CachedVersions, Page, Snapshot, Tail};
 pub use record::{AnswerRecord, Keep};
 pub use settings::{NewSettings, Offered, Prompt, Settings, Tool};

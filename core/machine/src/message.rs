@@ -14,9 +14,9 @@ pub enum Role {
     User,
     /// The model.
     Assistant,
-    /// A tool. Reserved.
+    /// A tool: what came of calls.
     Tool,
-    /// Whoever runs the server. Reserved.
+    /// Whoever set the chat up, in what it was created with.
     System,
 }
 

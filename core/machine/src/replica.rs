@@ -33,7 +33,8 @@ use crate::{ChatId, ChatState, Command, Lease, OpId, Rejection, Status, Time};
 /// use mainstem_machine::replica::{
 ///     Heartbeat, Input, Replica, ReplicaAction, ReplicaConfig, ReplicaEvent, SyncResult,
 /// };
-/// use mainstem_machine::{ChatId, Command, Content, Effect, ReplicaId, Status, StoreFacts, Time, WallTime};
+/// use mainstem_machine::{ChatId, Command, Content, Effect, NewMessage, ReplicaId, Status, StoreFacts};
+/// use mainstem_machine::{Time, WallTime};
 /// use std::time::Duration;
 ///
 /// let config = ReplicaConfig {
@@ -58,7 +59,8 @@ use crate::{ChatId, ChatState, Command, Lease, OpId, Rejection, Status, Time};
 /// let chat = ChatId(uuid::Uuid::from_u128(1));
 /// let facts = StoreFacts { now: WallTime(0), lease_expired: false, found: None, known: None };
 /// let content = Some(Content::text("hello"));
-/// let create = Command::Create { chat, owner: "ann".into(), settings: Default::default(), content };
+/// let messages = NewMessage::opening(content);
+/// let create = Command::Create { chat, owner: "ann".into(), settings: Default::default(), messages };
 /// let Effect::Changed(row) = create.apply_to(None, Some("ann"), &facts).effect else { panic!() };
 /// let found = SyncResult { runnable: vec![(chat, Status::Running)], ..SyncResult::default() };
 /// let asked = tell(&mut replica, now, ReplicaEvent::Synced { op: sync, outcome: OpOutcome::Done(found) });

@@ -26,11 +26,9 @@ impl Command {
         let applied = match (state, self) {
             (Some(state), _) if by.is_some_and(|by| !state.is_there_for(by)) => Err(Rejection::NoSuchChat),
             (Some(state), _) => state.apply(self, facts),
-            (None, Self::Create { chat, owner, settings, content }) => {
+            (None, Self::Create { chat, owner, settings, messages }) => {
                 let mut draft = Draft::create(*chat, owner, settings, facts);
-                if let Some(content) = content {
-                    draft.begin_turn(content.clone(), None, None);
-                }
+                draft.tell(messages);
                 Ok(draft.finish_with_chat())
             }
             (None, _) => Err(Rejection::NoSuchChat),

@@ -11,8 +11,8 @@ use mainstem_machine::hub::{ChatEvent, HubEvent};
 use mainstem_machine::limits::{ANNOUNCEMENTS_MAX, ANNOUNCEMENTS_WAITING_MAX};
 use mainstem_machine::replica::ReplicaEvent;
 use mainstem_machine::{
-    Applied, ChatId, ChatState, Command, Content, Effect, Rejection, ReplicaId, Status, StoreFacts, Version,
-    WallTime,
+    Applied, ChatId, ChatState, Command, Content, Effect, NewMessage, Rejection, ReplicaId, Status,
+    StoreFacts, Version, WallTime,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -24,8 +24,12 @@ fn chat(n: u128) -> ChatId {
 fn row(n: u128, version: u64, status: Status, worker: Option<&str>) -> Arc<ChatState> {
     let facts = StoreFacts { now: WallTime(0), lease_expired: false, found: None, known: None };
     let content = Some(Content::text("begin"));
-    let create =
-        Command::Create { chat: chat(n), owner: "ann".into(), settings: Default::default(), content };
+    let create = Command::Create {
+        chat: chat(n),
+        owner: "ann".into(),
+        settings: Default::default(),
+        messages: NewMessage::opening(content),
+    };
     let Effect::Changed(created) = create.apply_to(None, None, &facts).effect else {
         panic!("it is created")
     };

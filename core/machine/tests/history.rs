@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use mainstem_machine::history::{HistoryFault, HistoryLoad, HistoryStep};
 use mainstem_machine::{
-    ChatId, Command, Content, Effect, Message, MessageId, Page, StoreFacts, Version, WallTime,
+    ChatId, Command, Content, Effect, Message, MessageId, NewMessage, Page, StoreFacts, Version, WallTime,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -15,7 +15,12 @@ use uuid::Uuid;
 fn messages(ids: impl Iterator<Item = u64>) -> Vec<Arc<Message>> {
     let facts = StoreFacts { now: WallTime(0), lease_expired: false, found: None, known: None };
     let (chat, content) = (ChatId(Uuid::from_u128(1)), Some(Content::text("hello")));
-    let create = Command::Create { chat, owner: "ann".into(), settings: Default::default(), content };
+    let create = Command::Create {
+        chat,
+        owner: "ann".into(),
+        settings: Default::default(),
+        messages: NewMessage::opening(content),
+    };
     let Effect::Changed(created) = create.apply_to(None, None, &facts).effect else {
         panic!("it is created")
     };

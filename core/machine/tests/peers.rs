@@ -11,8 +11,8 @@ use mainstem_machine::limits::{DIAL_RETRY_DELAY, DIAL_TIMEOUT};
 use mainstem_machine::replica::{Heartbeat, ReplicaAction, ReplicaConfig, ReplicaEvent};
 use mainstem_machine::store::Peer;
 use mainstem_machine::{
-    ChatId, Command, Content, DialId, Effect, Lease, OpId, ReplicaId, Resume, Snapshot, StoreFacts,
-    SubscriptionId, Tail, Time, WallTime,
+    ChatId, Command, Content, DialId, Effect, Lease, NewMessage, OpId, ReplicaId, Resume, Snapshot,
+    StoreFacts, SubscriptionId, Tail, Time, WallTime,
 };
 use uuid::Uuid;
 
@@ -203,8 +203,12 @@ fn a_hub_that_asks_for_another_replica_does_not_hear_of_the_first_any_more() {
 fn worked_on_by(name: &str) -> Snapshot {
     let facts = StoreFacts { now: WallTime(0), lease_expired: true, found: None, known: None };
     let content = Some(Content::text("hello"));
-    let create =
-        Command::Create { chat: chat(1), owner: "ann".into(), settings: Default::default(), content };
+    let create = Command::Create {
+        chat: chat(1),
+        owner: "ann".into(),
+        settings: Default::default(),
+        messages: NewMessage::opening(content),
+    };
     let Effect::Changed(change) = create.apply_to(None, Some("ann"), &facts).effect else {
         panic!("created")
     };

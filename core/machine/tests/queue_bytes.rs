@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mainstem_machine::limits::QUEUE_BYTES_MAX;
 use mainstem_machine::{
     Accepted, AnswerRecord, Applied, ChatId, ChatState, Command, Content, Effect, Fence, Found, Keep,
-    MessageId, Rejection, ReplicaId, Role, RunError, SendMode, Status, StoreFacts, WallTime,
+    MessageId, NewMessage, Rejection, ReplicaId, Role, RunError, SendMode, Status, StoreFacts, WallTime,
 };
 
 const STORE_FACTS: StoreFacts =
@@ -31,7 +31,8 @@ fn changed(applied: Applied) -> (Arc<ChatState>, Accepted) {
 fn running() -> Arc<ChatState> {
     let (chat, owner) = (ChatId(uuid::Uuid::nil()), Arc::from("ada"));
     let content = Some(Content::text("hello"));
-    let create = Command::Create { chat, owner, settings: Default::default(), content };
+    let create =
+        Command::Create { chat, owner, settings: Default::default(), messages: NewMessage::opening(content) };
     changed(create.apply_to(None, None, &STORE_FACTS)).0
 }
 

@@ -9,7 +9,8 @@ use std::time::Duration;
 use mainstem_machine::hub::{HubEvent, LeaseEvent, OpOutcome};
 use mainstem_machine::replica::{Heartbeat, ReplicaAction, ReplicaConfig, ReplicaEvent, SyncResult};
 use mainstem_machine::{
-    ChatId, ChatState, Command, Content, Effect, OpId, ReplicaId, Status, StoreFacts, Time, WallTime,
+    ChatId, ChatState, Command, Content, Effect, NewMessage, OpId, ReplicaId, Status, StoreFacts, Time,
+    WallTime,
 };
 use uuid::Uuid;
 
@@ -48,7 +49,12 @@ fn replica(workers: usize) -> Replica {
 fn acquired(id: &str) -> Arc<ChatState> {
     let facts = StoreFacts { now: WallTime(0), lease_expired: false, found: None, known: None };
     let content = Some(Content::text("hello"));
-    let create = Command::Create { chat: CHAT, owner: "ada".into(), settings: Default::default(), content };
+    let create = Command::Create {
+        chat: CHAT,
+        owner: "ada".into(),
+        settings: Default::default(),
+        messages: NewMessage::opening(content),
+    };
     let acquire = Command::Acquire { replica: ReplicaId::new(id).expect("an id"), interrupting_only: false };
     let mut state = None;
     for command in [create, acquire] {

@@ -226,8 +226,8 @@ pub struct Committed {
     pub deleted: bool,
     pub cut_from: Option<MessageId>,
     pub inserted: Vec<Message>,
-    /// The turn that ended with it.
-    pub ended: Option<Turn>,
+    /// The turns that ended with it.
+    pub ended: Vec<Turn>,
     pub accepted: Accepted,
 }
 

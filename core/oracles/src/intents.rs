@@ -115,6 +115,12 @@ impl Intents {
     /// No text is committed more often than it was sent.
     fn judge_texts(&mut self, change: &Committed) -> Ruling {
         let chat = change.chat;
+        if let Command::Create { messages, .. } = &change.command {
+            let said = change.inserted.iter().map(|message| (message.role, &message.content));
+            if !said.eq(messages.iter().map(|new| (new.role, &new.content))) {
+                return Err("the chat begins with other messages than it was created with".to_owned());
+            }
+        }
         let inserted = change.inserted.iter().filter(|m| m.role == Role::User && m.queued_as.is_none());
         let inserted = inserted.map(|message| (message.id, &message.content));
         let queued = change.state.queue.iter().map(|queued| (queued.id, &queued.content));
@@ -124,6 +130,10 @@ impl Intents {
             }
             let text = content.to_text();
             self.taken.insert((chat, id), text.clone());
+            // What was told elsewhere was sent there.
+            if matches!(change.command, Command::Create { .. }) && id != change.state.last_message {
+                continue;
+            }
             let (asked, taken) = self.texts.entry((chat, text)).or_default();
             *taken += 1;
             if *taken > *asked && !self.asked.is_empty() {

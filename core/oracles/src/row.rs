@@ -116,7 +116,7 @@ pub(crate) fn judge_work(before: Option<&Moment>, after: &Moment, change: &Commi
             Role::Tool => goes_on,
             _ => false,
         });
-    let rested = before.is_some_and(|before| !before.state.status.is_runnable());
+    let rested = before.is_none_or(|before| !before.state.status.is_runnable());
     let ends = matches!(change.command, Command::FinishTurn { .. } | Command::FinishInterruption { .. });
     if asks && !status.is_runnable() {
         return Err(format!("{name} leaves a question, and the chat {}", status.as_str()));

@@ -24,6 +24,9 @@ impl Oracle for Turns {
         let (before, after) = past.step();
         let before = before.map(|moment| &*moment.state);
         let begins_again = before.is_some() && matches!(change.command, Command::Regenerate { .. });
+        if let Command::Create { .. } = change.command {
+            return self.judge_opening(change).map_err(|why| format!("create: {why}"));
+        }
         let again = if begins_again { self.judge_again(after, change) } else { Ok(()) };
         again
             .and_then(|()| self.judge(before, change))
@@ -47,7 +50,10 @@ impl Turns {
         let (was, is) = (before.and_then(|before| before.turn.as_ref()), change.state.turn.as_ref());
         let ran = was.filter(|turn| !turn.status.is_over());
         let runs = is.filter(|turn| !turn.status.is_over());
-        if let Some(turn) = &change.ended {
+        if change.ended.len() > 1 {
+            return Err(format!("{} turns end", change.ended.len()));
+        }
+        if let Some(turn) = change.ended.first() {
             if ran.is_none_or(|ran| (ran.id, ran.message) != (turn.id, turn.message)) {
                 return Err(format!("turn {} ends, and {ran:?} ran", turn.id));
             }
@@ -88,6 +94,44 @@ impl Turns {
                 ));
             }
         }
+        Ok(())
+    }
+
+    /// A chat begins with the turns of its messages. All are over but the one whose message is the last.
+    fn judge_opening(&mut self, change: &Committed) -> Ruling {
+        let mut turns: Vec<Turn> = vec![];
+        for message in &change.inserted {
+            match (message.role, turns.last_mut()) {
+                (Role::User, _) => turns.push(Turn::queued(message.id)),
+                (_, Some(turn)) => turn.last = message.id,
+                (_, None) => {}
+            }
+            let of = turns.last().map(|turn| turn.id);
+            if message.turn != of {
+                return Err(format!(
+                    "message {} is said to be of turn {:?}, and is of {of:?}",
+                    message.id, message.turn
+                ));
+            }
+            if message.client_id.clone().is_some_and(|name| !self.named.insert((change.chat, name))) {
+                return Err(format!("the name of message {} is another's", message.id));
+            }
+        }
+        let runs = change.inserted.last().is_some_and(|last| last.role == Role::User);
+        let over = turns.len() - usize::from(runs);
+        for (at, turn) in turns.iter_mut().enumerate() {
+            turn.status = if at < over { TurnStatus::Completed } else { TurnStatus::Running };
+        }
+        if change.ended != turns[..over] || change.state.turn.as_ref() != turns.last() {
+            let (is, ended) = (&change.state.turn, &change.ended);
+            return Err(format!("{ended:?} are over and {is:?} is not, expected {turns:?}"));
+        }
+        if change.state.status.is_busy() != runs {
+            return Err(format!("the chat is {}", change.state.status.as_str()));
+        }
+        let named = |turn: &Turn| (change.chat, turn.id);
+        self.ended.extend(turns[..over].iter().map(named));
+        self.begun.extend(turns.iter().map(named));
         Ok(())
     }
 

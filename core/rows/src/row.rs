@@ -83,7 +83,7 @@ impl Row {
         if let Some(turn) = change.reopened {
             self.turns.remove(&turn);
         }
-        self.sends.extend(change.named.clone());
+        self.sends.extend(change.named.iter().cloned());
         self.turns.extend(change.ended.iter().map(|turn| (turn.id, turn.clone())));
         self.history.extend(change.inserted.iter().cloned().map(Arc::new));
         match change.lease {

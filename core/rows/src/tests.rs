@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use mainstem_machine::store::{IdempotencyKey, Request};
 use mainstem_machine::{
-    Applied, CachedVersions, ChatId, Command, Content, Effect, Keep, MessageId, SendMode, Tail, Time,
-    WallTime,
+    Applied, CachedVersions, ChatId, Command, Content, Effect, Keep, MessageId, NewMessage, SendMode, Tail,
+    Time, WallTime,
 };
 
 use crate::Rows;
@@ -33,7 +33,12 @@ fn apply(rows: &mut Rows, after: Duration, request: &Request) -> Applied {
 fn with_a_chat() -> Rows {
     let mut rows = Rows::new(TTL);
     let content = Some(Content::text("begin"));
-    let create = Command::Create { chat: CHAT, owner: "ada".into(), settings: Default::default(), content };
+    let create = Command::Create {
+        chat: CHAT,
+        owner: "ada".into(),
+        settings: Default::default(),
+        messages: NewMessage::opening(content),
+    };
     assert!(apply(&mut rows, Duration::ZERO, &request(create, None)).change().is_some());
     rows
 }

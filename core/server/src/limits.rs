@@ -39,6 +39,8 @@ pub mod edge {
     pub const TITLE_BYTES_MAX: usize = 1024;
     pub const MODEL_BYTES_MAX: usize = 256;
     pub const INSTRUCTIONS_BYTES_MAX: usize = 64 * 1024;
+    /// Messages that a chat is created with.
+    pub const CREATED_MESSAGES_MAX: usize = 1000;
     /// Tools of one chat.
     pub const TOOLS_MAX: usize = 128;
     pub const TOOL_NAME_BYTES_MAX: usize = 64;

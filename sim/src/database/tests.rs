@@ -3,7 +3,9 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use madsim::runtime::Runtime;
-use mainstem_machine::{ChatId, Command, Content, MessageId, Rejection, ReplicaId, SendMode, Status};
+use mainstem_machine::{
+    ChatId, Command, Content, MessageId, NewMessage, Rejection, ReplicaId, SendMode, Status,
+};
 use mainstem_runtime::ports::{
     Applied, Bus, CachedVersions, Effect, Fault, Held, IdempotencyKey, Notice, ReplicaRow, Request, Store,
     SyncRequest, Tail, Topic,
@@ -35,7 +37,12 @@ fn request(command: Command) -> Request {
 
 fn create() -> Request {
     let content = Some(Content::text("one"));
-    request(Command::Create { chat: chat(), owner: "u".into(), settings: Default::default(), content })
+    request(Command::Create {
+        chat: chat(),
+        owner: "u".into(),
+        settings: Default::default(),
+        messages: NewMessage::opening(content),
+    })
 }
 
 fn send(text: &str) -> Request {

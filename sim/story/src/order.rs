@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mainstem_machine::{ChatId, Command, Content, MessageId, SendMode, Settings};
+use mainstem_machine::{ChatId, Command, Content, MessageId, NewMessage, SendMode, Settings};
 use serde::{Deserialize, Serialize};
 
 use crate::kinds::{called_tool, result_of};
@@ -112,7 +112,7 @@ impl Order {
                 let tools = script.filter(|script| script.calls).map(|_| [called_tool()].into());
                 let settings = Settings { tools: tools.unwrap_or_default(), ..Settings::default() };
                 let content = text.map(|text| Content::text(&text));
-                Command::Create { chat, owner: by.clone(), settings, content }
+                Command::Create { chat, owner: by.clone(), settings, messages: NewMessage::opening(content) }
             }
             Self::Send { text, mode } => {
                 Command::Send { content: Content::text(&text), mode, queue_max: QUEUE_MAX, client_id: None }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mainstem_machine::store::{IdempotencyKey, Request};
-use mainstem_machine::{ChatId, Command, Content, Keep, Message, OpId, Role, SendMode, Settings};
+use mainstem_machine::{ChatId, Command, Content, Keep, Message, NewMessage, OpId, Role, SendMode, Settings};
 use mainstem_oracles::{Answer, Evidence, Name};
 use mainstem_story::{called_tool, result_of};
 
@@ -21,6 +21,19 @@ pub(crate) fn users(count: u8) -> Arc<[Name]> {
     (0..count.max(1)).map(name).collect()
 }
 
+/// A turn that is over, with a call and its result.
+fn said_elsewhere() -> [NewMessage; 4] {
+    let call = r#"[{"type":"tool_call","id":"c","name":"find","input":{}}]"#;
+    let result = r#"[{"type":"tool_result","tool_call_id":"c","content":"found"}]"#;
+    let said = [
+        (Role::User, Content::text("find it")),
+        (Role::Assistant, Content::from_stored(call)),
+        (Role::Tool, Content::from_stored(result)),
+        (Role::Assistant, Content::text("it is there")),
+    ];
+    said.map(|(role, content)| NewMessage { role, content, client_id: None })
+}
+
 impl World {
     /// A user creates a chat.
     pub(crate) fn create(&mut self, node: NodeAt, chat: ChatAt) {
@@ -29,11 +42,15 @@ impl World {
         }
         let text: Arc<str> = format!("begin {chat}").into();
         let owner = self.owner(chat);
-        let content = Some(Content::text(&text));
+        let mut messages = NewMessage::opening(Some(Content::text(&text)));
+        // Before some, something was said elsewhere.
+        if !self.setup.empty && chat.0 % 3 == 1 {
+            messages.splice(0..0, said_elsewhere());
+        }
         let has_tool = self.setup.tools == Tools::Client && chat.0.is_multiple_of(2);
         let tools = if has_tool { [called_tool()].into() } else { [].into() };
         let settings = Settings { tools, ..Settings::default() };
-        let command = Command::Create { chat: chat_id(chat), owner: owner.clone(), settings, content };
+        let command = Command::Create { chat: chat_id(chat), owner: owner.clone(), settings, messages };
         self.ask(node, chat_id(chat), (command, Some(text)), owner, true);
     }
 

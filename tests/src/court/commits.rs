@@ -144,7 +144,7 @@ impl Witness {
             ReplicaId::new(&*row.by).unwrap_or_else(|_| panic!("S5: {:?} writes to {}", row.by, row.row));
         let before = self.chats.get(&state.id).cloned();
         let after = Some(&*state).filter(|_| !deleted);
-        let ended = of("turns").first().map(|row| read::<TurnRow>(row).turn());
+        let ended: Vec<_> = of("turns").into_iter().map(|row| read::<TurnRow>(row).turn()).collect();
         let step =
             Step { before: before.as_deref(), after, cut_from, inserted: &inserted, ended: &ended, by: &by };
         let (command, Explained { accepted, state, cut_from }) =

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mainstem_machine::{
-    Accepted, ChatState, Command, Completion, Content, Fence, Found, Message, MessageId, NewSettings,
-    OpenCall, ReplicaId, Role, SendMode, Settings, Sought, StoreFacts, Turn,
+    Accepted, ChatState, Command, Completion, Content, Fence, Found, Message, MessageId, NewMessage,
+    NewSettings, OpenCall, ReplicaId, Role, SendMode, Settings, Sought, StoreFacts, Turn,
 };
 
 /// Messages that may wait: more than any test lets wait.
@@ -21,7 +21,7 @@ pub(super) struct Step<'a> {
     /// The first message that went.
     pub(super) cut_from: Option<MessageId>,
     pub(super) inserted: &'a [Message],
-    pub(super) ended: &'a Option<Turn>,
+    pub(super) ended: &'a [Turn],
     /// The replica whose connection it was.
     pub(super) by: &'a ReplicaId,
 }
@@ -65,7 +65,7 @@ impl Step<'_> {
             }
             _ => change.cut_from == self.cut_from,
         };
-        let same_rows = same_cut && change.inserted == self.inserted && change.ended == *self.ended;
+        let same_rows = same_cut && change.inserted == self.inserted && change.ended == self.ended;
         let here = match self.after {
             Some(after) => same_rows && !change.deleted && *change.state == *after,
             None => change.deleted,
@@ -101,8 +101,13 @@ impl Step<'_> {
                 instructions: state.instructions.clone(),
                 tools: state.tools.clone(),
             };
-            let content = new.map(|message| message.content.clone());
-            return vec![Command::Create { chat: state.id, owner, settings, content }];
+            let message = |message: &Message| NewMessage {
+                role: message.role,
+                content: message.content.clone(),
+                client_id: message.client_id.clone(),
+            };
+            let messages = self.inserted.iter().map(message).collect();
+            return vec![Command::Create { chat: state.id, owner, settings, messages }];
         };
         let Some(after) = self.after else { return vec![Command::Delete] };
         if let (Some(message), Some(new)) = (self.cut_from, new) {
@@ -129,7 +134,7 @@ impl Step<'_> {
         let generated: Vec<_> = self.inserted.iter().filter(|message| message.episode.is_some()).collect();
         let answer = generated.first().map(|message| message.content.clone());
         // What a model said of an answer that has nothing is with the turn.
-        let ended = self.ended.as_ref().map(|turn| (turn.finish_reason, turn.usage));
+        let ended = self.ended.first().map(|turn| (turn.finish_reason, turn.usage));
         let told = generated.first().map(|message| (message.finish_reason, message.usage)).or(ended);
         let (finish_reason, usage) = told.unwrap_or_default();
         let completion = Completion { finish_reason, usage };

@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use futures::stream::StreamExt;
 use mainstem::adapters::{LocalBus, SqliteStore, open};
-use mainstem_machine::{ChatId, Command as ChatCommand, Content, Lease, ReplicaId, Status, Version};
+use mainstem_machine::{
+    ChatId, Command as ChatCommand, Content, Lease, NewMessage, ReplicaId, Status, Version,
+};
 use mainstem_runtime::contract::{bus, store};
 use mainstem_runtime::ports::{Bus, BusSubscription, Fault, Held, Notice, ReplicaRow, Request, Store, Topic};
 use mainstem_tests::postgres::Postgres;
@@ -57,7 +59,12 @@ impl Drop for Scratch {
 
 fn create(chat: ChatId) -> Request {
     let content = Some(Content::text("hello"));
-    let command = ChatCommand::Create { chat, owner: "ada".into(), settings: Default::default(), content };
+    let command = ChatCommand::Create {
+        chat,
+        owner: "ada".into(),
+        settings: Default::default(),
+        messages: NewMessage::opening(content),
+    };
     Request { chat, command, by: None, idempotency_key: None }
 }
 

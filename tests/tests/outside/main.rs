@@ -11,6 +11,7 @@ mod cluster;
 mod come_back;
 mod command_line;
 mod crashes;
+mod created;
 mod damaged;
 mod database;
 mod descriptors;

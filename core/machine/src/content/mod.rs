@@ -2,6 +2,7 @@
 
 mod readable;
 mod request;
+mod spoken;
 
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -13,8 +14,8 @@ use serde_json::value::RawValue;
 
 use request::Writer;
 
-use crate::Block;
 use crate::limits::CONTENT_PARTS_MAX;
+use crate::{Block, Role};
 
 pub(crate) use readable::fits_all_readers;
 pub(crate) use request::{on_one_line, written};
@@ -65,12 +66,14 @@ pub enum ContentError {
         expected: &'static str,
     },
     /// The part at this index is of a type that is not taken.
-    #[error("part {index} is of type {kind:?}, which is not taken here: text, file and data are")]
+    #[error("part {index} is of type {kind:?}, which is not taken here: {taken}")]
     Kind {
         /// Its place, from 0.
         index: usize,
         /// Its `type`, shortened.
         kind: String,
+        /// What is, in words.
+        taken: &'static str,
     },
     /// A name stands twice in one part: readers differ on which counts.
     #[error("part {index} has the member {name:?} more than once")]
@@ -113,14 +116,21 @@ impl Content {
     /// Content from the JSON of a request: a string, or an array of parts of text, files and data. Its text may have
     /// `text_bytes_max`, however it is escaped, and all other members together as much again.
     pub fn from_request(json: &str, text_bytes_max: usize) -> Result<Self, ContentError> {
+        Self::from_history(Role::User, json, text_bytes_max)
+    }
+
+    /// The same of what somebody said in a history that was told elsewhere: a model has more kinds of parts, a tool has
+    /// results alone.
+    pub fn from_history(role: Role, json: &str, text_bytes_max: usize) -> Result<Self, ContentError> {
         let unreadable = |error: serde_json::Error| ContentError::Json(error.to_string());
-        let mut writer = Writer::new(text_bytes_max);
+        let mut writer = Writer::new(role, text_bytes_max);
         match json.trim_ascii_start().as_bytes().first() {
             Some(b'"') => {
                 let text: String = serde_json::from_str(json).map_err(unreadable)?;
                 if text.is_empty() {
                     return Err(ContentError::Empty);
                 }
+                writer.take(0, "text")?;
                 writer.count_text(&text)?;
                 Ok(Self::text(&text))
             }

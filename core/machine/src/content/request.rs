@@ -6,12 +6,14 @@ use alloc::string::{String, ToString};
 
 use serde_json::value::RawValue;
 
-use super::ContentError;
 use super::readable::{Members, readable};
+use super::{ContentError, spoken};
+use crate::Role;
 use crate::limits::{CONTENT_REST_BYTES_MIN, MEDIA_TYPE_BYTES_MAX, NAME_TOLD_CHARS_MAX};
 
 /// Parts on their way from a request to the text that is kept.
 pub(super) struct Writer {
+    role: Role,
     out: String,
     text_bytes_max: usize,
     text_bytes: usize,
@@ -20,9 +22,9 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(text_bytes_max: usize) -> Self {
+    pub(super) fn new(role: Role, text_bytes_max: usize) -> Self {
         let rest_bytes_max = text_bytes_max.max(CONTENT_REST_BYTES_MIN);
-        Self { out: String::from("["), text_bytes_max, text_bytes: 0, rest_bytes_max, rest_bytes: 0 }
+        Self { role, out: String::from("["), text_bytes_max, text_bytes: 0, rest_bytes_max, rest_bytes: 0 }
     }
 
     pub(super) fn part(&mut self, index: usize, part: &RawValue) -> Result<(), ContentError> {
@@ -30,11 +32,12 @@ impl Writer {
         let value = |name: &str| members.iter().find(|(found, _)| found == name).map(|(_, value)| *value);
         let string = |name: &str| serde_json::from_str::<String>(value(name)?.get()).ok();
         let kind = string("type").ok_or(ContentError::Part(index))?;
+        self.take(index, &kind)?;
         let text = match &*kind {
-            "text" => Some(string("text").ok_or(ContentError::Text(index))?),
+            "text" | "reasoning" => Some(string("text").ok_or(ContentError::Text(index))?),
             "file" => file(index, string, |name| value(name).is_some()).map(|()| None)?,
             "data" => data(index, string, |name| value(name).is_some()).map(|()| None)?,
-            _ => return Err(ContentError::Kind { index, kind: told(&kind) }),
+            other => spoken::check(index, other, value).map(|()| None)?,
         };
         let mut names = BTreeSet::new();
         for (name, value) in &members {
@@ -74,6 +77,14 @@ impl Writer {
         }
         self.out.push('}');
         Ok(())
+    }
+
+    /// Whether the role has parts of this kind.
+    pub(super) fn take(&self, index: usize, kind: &str) -> Result<(), ContentError> {
+        match spoken::refused(self.role, kind) {
+            Some(taken) => Err(ContentError::Kind { index, kind: told(kind), taken }),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn count_text(&mut self, text: &str) -> Result<(), ContentError> {

@@ -79,7 +79,7 @@ pub struct HubConfig {
 ///     AudienceEvent, BusEvent, DatabaseEvent, Hub, HubAction, HubConfig, HubEvent, Input, JoinedParts, OpOutcome,
 ///     Output, Told,
 /// };
-/// use mainstem_machine::{Body, ChatId, Command, Content, Effect, ReplicaId, Resume};
+/// use mainstem_machine::{Body, ChatId, Command, Content, Effect, NewMessage, ReplicaId, Resume};
 /// use mainstem_machine::{Snapshot, Status, StoreFacts, SubscriptionId, Tail, Time, WallTime};
 /// use std::sync::Arc;
 /// use std::time::Duration;
@@ -112,7 +112,7 @@ pub struct HubConfig {
 ///     chat: ChatId(uuid::Uuid::from_u128(1)),
 ///     owner: "ann".into(),
 ///     settings: Default::default(),
-///     content: Some(Content::text("hello")),
+///     messages: NewMessage::opening(Some(Content::text("hello"))),
 /// };
 /// let facts = StoreFacts { now: WallTime(0), lease_expired: false, found: None, known: None };
 /// let Effect::Changed(created) = create.apply_to(None, Some("ann"), &facts).effect else { panic!() };

@@ -323,7 +323,9 @@ impl Intents {
     /// Updates them after an accepted request. `before` is the world before it.
     pub(crate) fn note(&mut self, ask: &Ask, before: &World) {
         match ask {
-            Ask::Create(text) => self.0 = text.iter().copied().collect(),
+            Ask::Create(lines) => {
+                self.0 = lines.iter().filter(|(is_user, _)| *is_user).map(|(_, text)| *text).collect();
+            }
             Ask::Send { text, .. } => {
                 self.0.insert(*text);
             }

@@ -91,6 +91,7 @@ fn assert_same(model: &Model, world: &World) {
     };
     let kind = |message: &mainstem_machine::Message| match (message.episode, message.interrupted) {
         (None, _) if message.role == Role::Tool => Kind::Results,
+        (None, _) if message.role == Role::Assistant => Kind::Told,
         (None, _) => Kind::Said,
         (Some(_), false) => Kind::Generated,
         (Some(_), true) => Kind::Partial,

@@ -12,7 +12,8 @@ pub(crate) type Who = u8;
 /// A request, in the model's terms.
 #[derive(Clone, Debug)]
 pub(crate) enum Ask {
-    Create(Option<Text>),
+    /// What was said so far, and of each line whether the user said it.
+    Create(Vec<(bool, Text)>),
     Send {
         text: Text,
         mode: SendMode,
@@ -113,6 +114,8 @@ pub(crate) enum Phase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Said,
+    /// An answer that was given elsewhere.
+    Told,
     Generated,
     /// Generated, and interrupted.
     Partial,
@@ -147,7 +150,7 @@ impl Model {
     /// Applies a request. Returns whether it changed anything, or why it is rejected.
     pub(crate) fn ask(&mut self, ask: &Ask) -> Result<bool, Rejection> {
         match (&mut self.0, ask) {
-            (None, Ask::Create(text)) => self.0 = Some(Chat::create(*text)),
+            (None, Ask::Create(lines)) => self.0 = Some(Chat::create(lines)),
             (None, _) => return Err(Rejection::NoSuchChat),
             (Some(_), Ask::Create(_)) => return Err(Rejection::Exists),
             (Some(chat), Ask::Delete) if chat.is_busy() => return Err(Rejection::Busy),
@@ -165,7 +168,7 @@ impl Model {
 }
 
 impl Chat {
-    fn create(text: Option<Text>) -> Self {
+    fn create(lines: &[(bool, Text)]) -> Self {
         let mut chat = Self {
             history: vec![],
             queue: vec![],
@@ -181,8 +184,9 @@ impl Chat {
             queue_at: 0,
             cut_at: 0,
         };
-        if let Some(text) = text {
-            chat.say(text);
+        for (is_user, text) in lines {
+            chat.phase = if *is_user { Phase::Running } else { Phase::Idle };
+            chat.line(if *is_user { Kind::Said } else { Kind::Told }, *text);
         }
         chat
     }

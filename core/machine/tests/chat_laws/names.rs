@@ -25,7 +25,10 @@ impl Names {
         }
         self.ids_are_given_once(before, change);
         self.what_was_queued_keeps_its_id_unless_overtaken(before, change);
-        self.turns_begin_and_end_once(command, before, change);
+        match command {
+            Command::Create { .. } => self.all_turns_but_the_last_are_over(change),
+            _ => self.turns_begin_and_end_once(command, before, change),
+        }
         let inserted = change.inserted.iter().map(|message| message.id);
         self.highest = inserted.chain([self.highest]).max().unwrap_or_default();
     }
@@ -85,6 +88,31 @@ impl Names {
         }
     }
 
+    fn all_turns_but_the_last_are_over(&mut self, change: &Change) {
+        let mut turns: Vec<Turn> = vec![];
+        for message in &change.inserted {
+            match turns.last_mut() {
+                _ if message.role == Role::User => turns.push(Turn::queued(message.id)),
+                Some(turn) => turn.last = message.id,
+                None => {}
+            }
+            assert_eq!(
+                message.turn,
+                turns.last().map(|turn| turn.id),
+                "S12: of the turn that it begins, or is in"
+            );
+        }
+        let runs = change.inserted.last().is_some_and(|last| last.role == Role::User);
+        let over = turns.len() - usize::from(runs);
+        for (at, turn) in turns.iter_mut().enumerate() {
+            turn.status = if at < over { TurnStatus::Completed } else { TurnStatus::Running };
+        }
+        assert_eq!((&change.ended[..], change.state.turn.as_ref()), (&turns[..over], turns.last()), "S12");
+        assert_eq!(change.state.status.is_busy(), runs, "S12: what runs is a turn");
+        self.begun.extend(turns.iter().map(|turn| turn.id));
+        self.ended.extend(turns.drain(..over).map(|turn| (turn.id, turn)));
+    }
+
     fn turns_begin_and_end_once(&mut self, command: &Command, before: Option<&ChatState>, change: &Change) {
         let open = |turn: &&Turn| !turn.status.is_over();
         let ran = before.and_then(|chat| chat.turn.as_ref()).filter(open);
@@ -101,7 +129,8 @@ impl Names {
             self.ended.retain(|_, turn| turn.message < from);
         }
         self.a_turn_begins_again_from_nothing(command, change);
-        if let Some(turn) = &change.ended {
+        assert!(change.ended.len() <= 1, "S12: one turn ends at a time");
+        if let Some(turn) = change.ended.first() {
             assert_eq!(
                 ran.map(|ran| (ran.id, ran.message)),
                 Some((turn.id, turn.message)),
@@ -118,7 +147,7 @@ impl Names {
         let goes_on = is.filter(open).map(|turn| turn.id);
         let is_cut = ran.is_some_and(|ran| change.cut_from.is_some_and(|from| from <= ran.message));
         let ends = ran.is_some_and(|ran| goes_on != Some(ran.id)) && !is_cut;
-        assert_eq!(change.ended.is_some(), ends, "S12: what runs no more has ended, unless it is cut off");
+        assert_eq!(!change.ended.is_empty(), ends, "S12: what runs no more has ended, unless it is cut off");
         if let Some(turn) = is {
             assert_eq!(turn.last, change.state.last_message, "S12: it says what is said");
             let is_new = before.and_then(|chat| chat.turn.as_ref()).is_none_or(|was| was.id != turn.id);

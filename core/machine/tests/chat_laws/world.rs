@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use mainstem_machine::{
     CallResult, Carrier, Change, ChatId, ChatState, Command, Completion, Content, Episode, Fence,
-    FinishReason, Found, Lease, Message, MessageId, OpenCall, ReplicaId, Role, RunError, SendMode, Sought, StoreFacts, Usage,
-    Version, WallTime,
+    FinishReason, Found, Lease, Message, MessageId, NewMessage, OpenCall, ReplicaId, Role, RunError,
+    SendMode, Sought, StoreFacts, Usage, Version, WallTime,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -21,19 +21,47 @@ const QUEUE_LEN_MAX: usize = 4;
 
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
-    Create { speaking: bool },
-    Send { mode: SendMode, queue_max: usize },
-    Edit { which: usize },
+    /// Who speaks of those whose messages it is created with: the user, or the model.
+    Create {
+        users: Vec<bool>,
+    },
+    Send {
+        mode: SendMode,
+        queue_max: usize,
+    },
+    Edit {
+        which: usize,
+    },
     EditMissing,
-    Regenerate { which: Option<usize>, mode: SendMode },
-    Interrupt { named: Named },
-    DeleteQueued { which: usize },
-    Promote { which: usize },
-    Results { which: Vec<usize> },
+    Regenerate {
+        which: Option<usize>,
+        mode: SendMode,
+    },
+    Interrupt {
+        named: Named,
+    },
+    DeleteQueued {
+        which: usize,
+    },
+    Promote {
+        which: usize,
+    },
+    Results {
+        which: Vec<usize>,
+    },
     Delete,
-    Acquire { who: Who, expired: bool, stopping_only: bool },
-    Release { claim: Claimed },
-    Write { claim: Claimed, write: Wanted },
+    Acquire {
+        who: Who,
+        expired: bool,
+        stopping_only: bool,
+    },
+    Release {
+        claim: Claimed,
+    },
+    Write {
+        claim: Claimed,
+        write: Wanted,
+    },
 }
 
 /// Which episode an interrupt names.
@@ -71,7 +99,7 @@ pub(crate) enum Wanted {
 pub(crate) fn ops(max: usize) -> impl Strategy<Value = Vec<Op>> {
     prop::collection::vec(op(), max / 2..max).prop_map(|mut ops| {
         if !matches!(ops[0], Op::Create { .. }) {
-            ops.insert(0, Op::Create { speaking: ops.len() % 2 == 0 });
+            ops.insert(0, Op::Create { users: vec![true; ops.len() % 3] });
         }
         ops
     })
@@ -83,11 +111,11 @@ fn op() -> impl Strategy<Value = Op> {
     let named =
         prop_oneof![Just(Named::None), Just(Named::Present), any::<usize>().prop_map(Named::Remembered)];
     prop_oneof![
-        5 => any::<bool>().prop_map(|speaking| Op::Create { speaking }),
+        5 => prop::collection::vec(any::<bool>(), 0..4).prop_map(|users| Op::Create { users }),
         14 => (mode, 0..=QUEUE_LEN_MAX).prop_map(|(mode, queue_max)| Op::Send { mode, queue_max }),
         5 => any::<usize>().prop_map(|which| Op::Edit { which }),
         1 => Just(Op::EditMissing),
-        3 => (prop::option::of(any::<usize>()), again).prop_map(|(which, mode)| Op::Regenerate { which, mode }),
+        4 => (prop::option::of(any::<usize>()), again).prop_map(|(which, mode)| Op::Regenerate { which, mode }),
         4 => named.prop_map(|named| Op::Interrupt { named }),
         4 => any::<usize>().prop_map(|which| Op::DeleteQueued { which }),
         4 => any::<usize>().prop_map(|which| Op::Promote { which }),
@@ -145,7 +173,7 @@ impl World {
         self.now += 1;
         let mut lease_expired = false;
         let (command, ask) = match op {
-            Op::Create { speaking } => self.create(*speaking),
+            Op::Create { users } => self.create(users),
             Op::Send { mode, queue_max } => {
                 let text = self.new_text();
                 let command = Command::Send {
@@ -233,15 +261,20 @@ impl World {
         }
     }
 
-    fn create(&mut self, speaking: bool) -> (Command, Ask) {
-        let text = speaking.then(|| self.new_text());
+    fn create(&mut self, users: &[bool]) -> (Command, Ask) {
+        let lines: Vec<_> = users.iter().map(|is_user| (*is_user, self.new_text())).collect();
+        let message = |(is_user, text): &(bool, Text)| NewMessage {
+            role: if *is_user { Role::User } else { Role::Assistant },
+            content: content(*text),
+            client_id: None,
+        };
         let command = Command::Create {
             chat: ChatId(Uuid::nil()),
             owner: "someone".into(),
             settings: Default::default(),
-            content: text.map(content),
+            messages: lines.iter().map(message).collect(),
         };
-        (command, Ask::Create(text))
+        (command, Ask::Create(lines))
     }
 
     fn edit(&mut self, id: Option<MessageId>) -> (Command, Ask) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use mainstem_machine::store::{Held, Request};
 use mainstem_machine::{
     Applied, CachedVersions, ChatId, ChatState, Command, Content, Effect, Episode, Lease, Message, MessageId,
-    Page, Rejection, ReplicaId, Snapshot, Status, Time, Version, WallTime,
+    NewMessage, Page, Rejection, ReplicaId, Snapshot, Status, Time, Version, WallTime,
 };
 use mainstem_oracles::{Committed, Name};
 use mainstem_rows::Rows;
@@ -63,8 +63,12 @@ impl Database {
         let mut rows = Rows::new(LEASE_TTL);
         rows.set_tail_messages_max(TAIL_MAX);
         let content = Some(Content::text("begin"));
-        let create =
-            Command::Create { chat: CHAT, owner: "owner".into(), settings: Default::default(), content };
+        let create = Command::Create {
+            chat: CHAT,
+            owner: "owner".into(),
+            settings: Default::default(),
+            messages: NewMessage::opening(content),
+        };
         let applied = rows.apply(Time::START, WallTime(0), &request(&create));
         let first = Entry::newest(&rows).expect("a chat is created");
         let commits = committed(Time::START, &create, &applied).into_iter().collect();

@@ -8,8 +8,8 @@ use mainstem_machine::hub::{HubEvent, LeaseEvent, OpOutcome};
 use mainstem_machine::limits::{ACQUISITIONS_MAX, SYNC_RUNNABLE_MAX};
 use mainstem_machine::replica::{Heartbeat, ReplicaAction, ReplicaConfig, ReplicaEvent, SyncResult};
 use mainstem_machine::{
-    ChatId, ChatState, Command, Content, Effect, Lease, OpId, Rejection, ReplicaId, Status, StoreFacts, Time,
-    WallTime,
+    ChatId, ChatState, Command, Content, Effect, Lease, NewMessage, OpId, Rejection, ReplicaId, Status,
+    StoreFacts, Time, WallTime,
 };
 use uuid::Uuid;
 
@@ -27,7 +27,12 @@ pub(crate) fn chat(n: u8) -> ChatId {
 pub(crate) fn acquired(chat: ChatId, lease: u64) -> Arc<ChatState> {
     let facts = StoreFacts { now: WallTime(0), lease_expired: true, found: None, known: None };
     let content = Some(Content::text("begin"));
-    let create = Command::Create { chat, owner: "owner".into(), settings: Default::default(), content };
+    let create = Command::Create {
+        chat,
+        owner: "owner".into(),
+        settings: Default::default(),
+        messages: NewMessage::opening(content),
+    };
     let Effect::Changed(change) = create.apply_to(None, None, &facts).effect else { panic!("it is created") };
     let state = ChatState::clone(&change.state);
     Arc::new(ChatState { lease: Lease(lease), worker: Some(replica()), ..state })

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use mainstem_machine::{
     Accepted, Applied, Block, Body, ChatId, ChatState, Command, Completion, Content, Cursor, Effect, Episode,
-    Fence, Fingerprint, Found, Lease, Message, MessageId, PreviewPosition, PreviewProgress, ReplicaId, Role,
-    SendMode, Seq, Sought, StoreFacts as Row, StreamEvent, Time, WallTime,
+    Fence, Fingerprint, Found, Lease, Message, MessageId, NewMessage, PreviewPosition, PreviewProgress,
+    ReplicaId, Role, SendMode, Seq, Sought, StoreFacts as Row, StreamEvent, Time, WallTime,
 };
 
 use crate::{
@@ -57,7 +57,12 @@ impl Scene {
         let content = Some(Content::text("one"));
         scene.ask(
             "create",
-            Command::Create { chat: CHAT, owner: "u".into(), settings: Default::default(), content },
+            Command::Create {
+                chat: CHAT,
+                owner: "u".into(),
+                settings: Default::default(),
+                messages: NewMessage::opening(content),
+            },
             Some("one"),
         );
         scene.begin(worker);
@@ -175,7 +180,8 @@ impl Scene {
     /// The same change happens to another chat.
     pub(super) fn commit_elsewhere(&mut self, committed: &Committed) {
         let state = Arc::new(ChatState { id: OTHER, turn: None, ..(*committed.state).clone() });
-        let committed = Committed { chat: OTHER, state, inserted: vec![], ended: None, ..committed.clone() };
+        let committed =
+            Committed { chat: OTHER, state, inserted: vec![], ended: vec![], ..committed.clone() };
         self.observe(Evidence::Committed(Box::new(committed)));
     }
 

@@ -11,8 +11,8 @@ use mainstem_machine::hub::{
 };
 use mainstem_machine::replica::{self, ReplicaAction, ReplicaEvent};
 use mainstem_machine::{
-    Block, Body, CallResult, ChatState, Command, Content, Message, NewSettings, Offered, OpenCall, Page,
-    Part, QueuedMessage, RelayFrame, Settings, Snapshot, StreamEvent, Tail, Tool,
+    Block, Body, CallResult, ChatState, Command, Content, Message, NewMessage, NewSettings, Offered,
+    OpenCall, Page, Part, QueuedMessage, RelayFrame, Settings, Snapshot, StreamEvent, Tail, Tool,
 };
 
 use super::text::Replacement;
@@ -181,12 +181,15 @@ impl Redact for RelayFrame {
 impl Redact for Command {
     fn redact(&mut self, by: Replacement) {
         match self {
-            Self::Create { owner, settings, content, .. } => {
+            Self::Create { owner, settings, messages, .. } => {
                 let Settings { external_id, title, model, instructions, tools } = settings;
                 owner.redact(by);
                 [external_id, title, model, instructions].into_iter().for_each(|text| text.redact(by));
                 tools.redact(by);
-                content.redact(by);
+                for NewMessage { content, client_id, .. } in messages {
+                    content.redact(by);
+                    client_id.redact(by);
+                }
             }
             Self::Send { content, client_id, .. } => {
                 content.redact(by);

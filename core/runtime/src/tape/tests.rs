@@ -7,8 +7,8 @@ use mainstem_machine::hub::{
     AudienceEvent, BusEvent, DatabaseEvent, Hub, HubConfig, HubEvent, Input, OpOutcome, Output, Told,
 };
 use mainstem_machine::{
-    ChatId, ChatState, Command, Content, Effect, FollowerId, OpId, ReplicaId, Resume, Settings, Snapshot,
-    StoreFacts, SubscriptionId, Tail, Time, Tool, WallTime,
+    ChatId, ChatState, Command, Content, Effect, FollowerId, NewMessage, OpId, ReplicaId, Resume, Settings,
+    Snapshot, StoreFacts, SubscriptionId, Tail, Time, Tool, WallTime,
 };
 
 use super::format::{InputFrame, LedTo, Next, Reader, first_bytes};
@@ -83,7 +83,7 @@ fn created() -> (Arc<ChatState>, Tail) {
             tools: [Tool { name: MARKER.into(), description: MARKER.into(), input_schema: MARKER.into() }]
                 .into(),
         },
-        content: Some(Content::text(&format!("the word is \"{MARKER}\""))),
+        messages: NewMessage::opening(Some(Content::text(&format!("the word is \"{MARKER}\"")))),
     };
     let facts = StoreFacts { now: WallTime(0), lease_expired: false, found: None, known: None };
     let Effect::Changed(created) = create.apply_to(None, Some("ann"), &facts).effect else {

@@ -14,9 +14,10 @@ use uuid::Uuid;
 
 use super::auth::Caller;
 use super::bodies::Collected;
+use super::history::HistoryBody;
 use super::request::{
-    ChatPath, CreateBody, InterruptBody, ItemPath, Parameters, RegenerateBody, SendBody, idempotency_key,
-    parse_content, parse_name, parse_object, required, waits_to_send,
+    ChatPath, InterruptBody, ItemPath, Parameters, RegenerateBody, SendBody, idempotency_key, parse_content,
+    parse_name, parse_object, required, waits_to_send,
 };
 use super::results::ResultsBody;
 use super::settings::{NewSettingsBody, SettingsBody};
@@ -31,14 +32,13 @@ pub(super) async fn create<E: Env>(
     request: Request,
 ) -> Answer {
     let (body, idempotency_key) = take(&app, &by, request).await?;
-    let asked: CreateBody = parse_object(&body)?;
-    let content = asked.content.map(|content| parse_content(&content, app.message_bytes_max)).transpose()?;
+    let messages = parse_object::<HistoryBody>(&body)?.parse(app.message_bytes_max)?;
     let chat = ChatId(Uuid::now_v7());
     let command = Command::Create {
         chat,
         owner: Arc::clone(&by),
         settings: parse_object::<SettingsBody>(&body)?.parse()?,
-        content,
+        messages,
     };
     let accepted = app.node.execute(&by, chat, command, idempotency_key).await?;
     let mut response = accepted_as(StatusCode::CREATED, &accepted);

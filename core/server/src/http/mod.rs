@@ -7,6 +7,7 @@ mod chats;
 mod chunks;
 mod encode;
 mod health;
+mod history;
 mod hosts;
 mod problem;
 mod request;

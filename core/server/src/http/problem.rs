@@ -105,6 +105,12 @@ impl Problem {
             .detail(format!("{what} may have up to {bytes_max} bytes"))
     }
 
+    /// What a chat was to be created with cannot be its history.
+    pub fn not_a_history(detail: String) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "not_a_history", "These messages are not a history")
+            .detail(detail)
+    }
+
     pub fn not_ready() -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", "This replica is not ready for traffic")
             .detail("it starts, drains, or cannot reach the database")

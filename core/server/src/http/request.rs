@@ -142,13 +142,18 @@ pub(super) fn parse_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Proble
 
 /// A `content`, with a text within the bound.
 pub(super) fn parse_content(json: &RawValue, bytes_max: usize) -> Result<Content, Problem> {
-    Content::from_request(json.get(), bytes_max).map_err(|error| match error {
+    Content::from_request(json.get(), bytes_max).map_err(content_problem)
+}
+
+/// Why a content is not taken.
+pub(super) fn content_problem(error: ContentError) -> Problem {
+    match error {
         ContentError::TextTooLarge { bytes_max } => Problem::too_large("the text of a message", bytes_max),
         ContentError::RestTooLarge { bytes_max } => {
             Problem::too_large("what a message has besides its text", bytes_max)
         }
         error => Problem::malformed(error.to_string()),
-    })
+    }
 }
 
 /// A required member.
@@ -219,11 +224,6 @@ pub(super) struct SendBody {
     pub(super) content: Option<Box<RawValue>>,
     pub(super) busy: Option<mainstem_machine::SendMode>,
     pub(super) client_id: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct CreateBody {
-    pub(super) content: Option<Box<RawValue>>,
 }
 
 #[derive(Debug, Deserialize)]

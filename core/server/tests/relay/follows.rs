@@ -11,7 +11,7 @@ use futures::future::join_all;
 use mainstem::TokioEnv;
 use mainstem::adapters::{LocalBus, SqliteStore};
 use mainstem_machine::{
-    ChatId, Command, Content, Ending, MessageId, RelayFault, ReplicaId, Resume, Time, Turn,
+    ChatId, Command, Content, Ending, MessageId, NewMessage, RelayFault, ReplicaId, Resume, Time, Turn,
 };
 use mainstem_runtime::demo::Demo;
 use mainstem_runtime::ports::{
@@ -157,7 +157,12 @@ impl<E: Env> Replica<E> {
     async fn run_chat(&self, said: &str) -> ChatId {
         let chat = ChatId(Uuid::now_v7());
         let content = Some(Content::text(said));
-        let create = Command::Create { chat, owner: "ann".into(), settings: Default::default(), content };
+        let create = Command::Create {
+            chat,
+            owner: "ann".into(),
+            settings: Default::default(),
+            messages: NewMessage::opening(content),
+        };
         self.node.execute(&"ann".into(), chat, create, None).await.expect("it is created");
         chat
     }

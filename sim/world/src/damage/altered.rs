@@ -277,12 +277,12 @@ fn changes(change: &Committed) -> Vec<(&'static str, Committed)> {
             c.inserted[0].turn = c.inserted[0].turn.map(MessageId::next);
         });
     }
-    if let Some(turn) = &change.ended {
-        add("without the end of its turn", &|c| c.ended = None);
-        add("with the end of another turn", &|c| c.ended = Some(Turn { id: turn.id.next(), ..turn.clone() }));
+    if let Some(turn) = change.ended.first() {
+        add("without the end of its turn", &|c| c.ended = vec![]);
+        add("with the end of another turn", &|c| c.ended = vec![Turn { id: turn.id.next(), ..turn.clone() }]);
         let status =
             if turn.status == TurnStatus::Completed { TurnStatus::Failed } else { TurnStatus::Completed };
-        add("with another end of its turn", &|c| c.ended = Some(Turn { status, ..turn.clone() }));
+        add("with another end of its turn", &|c| c.ended = vec![Turn { status, ..turn.clone() }]);
     }
     if let Some(from) = change.cut_from {
         add("that cuts nothing", &|c| c.cut_from = None);

@@ -237,8 +237,8 @@ const HARMLESS: &[DamageKinds] = &[
     ),
     (
         &["saw status"],
-        &["of another status", "of the next attempt"],
-        "both were so with this history, one after the other, and the second was committed already",
+        &["of another status", "of the next attempt", "of a later history"],
+        "both were so with these messages, one after the other, and the second was committed already",
     ),
     (
         &["interrupt", "send", "promote"],

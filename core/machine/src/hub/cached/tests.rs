@@ -26,7 +26,7 @@ fn message(id: u64, bytes: usize) -> Arc<Message> {
 /// A chat of which these messages were read.
 fn cached(messages: Vec<Arc<Message>>, from_start: bool) -> CachedChat {
     let (chat, owner) = (ChatId(uuid::Uuid::nil()), Arc::from("ada"));
-    let create = Command::Create { chat, owner, settings: Default::default(), content: None };
+    let create = Command::Create { chat, owner, settings: Default::default(), messages: vec![] };
     let facts = StoreFacts { now: WallTime(0), lease_expired: false, found: None, known: None };
     let Effect::Changed(change) = create.apply_to(None, None, &facts).effect else { panic!("it is created") };
     let last_message = messages.last().map_or(MessageId(0), |message| message.id);

@@ -3,12 +3,12 @@
 use futures::future::join_all;
 use mainstem_machine::{
     CallResult, Carrier, ChatId, ChatState, Command, Completion, Content, FinishReason, MessageId,
-    NewSettings, OpenCall, Rejection, RunError, SendMode, Settings, Status, Tool, Usage,
+    NewMessage, NewSettings, OpenCall, Rejection, Role, RunError, SendMode, Settings, Status, Tool, Usage,
 };
 
 use super::reference::Reference;
 use super::{Subject, acquire, create, fence, replica, send, stale};
-use crate::ports::{Applied, Request};
+use crate::ports::{Applied, Effect, Request};
 
 /// How many commands are sent at the same time.
 const AT_ONCE: usize = 16;
@@ -31,7 +31,7 @@ pub async fn every_command_keeps_every_field(subject: &Subject) {
             instructions: Some("be \"brief\"\n".into()),
             tools: [tool()].into(),
         },
-        content: Some(odd.clone()),
+        messages: NewMessage::opening(Some(odd.clone())),
     })
     .await;
     life.change(Command::Configure(NewSettings {
@@ -263,6 +263,58 @@ pub async fn a_chat_is_created_once(subject: &Subject) {
     assert_eq!(created, 1, "a chat is created by one of those who try: {applied:?}");
     let others = applied.iter().filter(|applied| **applied == Applied::rejected(Rejection::Exists)).count();
     assert_eq!(others, AT_ONCE - 1, "to the others it exists: {applied:?}");
+}
+
+/// With turns that are over, and with names that are known.
+pub async fn a_chat_is_created_with_what_was_said_elsewhere(subject: &Subject) {
+    let chat = subject.fresh_id();
+    let mut life = Life { subject, chat, reference: Reference::new(subject) };
+    let new = |role, json: &str, name: Option<&str>| NewMessage {
+        role,
+        content: Content::from_history(role, json, usize::MAX).expect("it is content"),
+        client_id: name.map(Into::into),
+    };
+    let messages = vec![
+        new(Role::System, r#""be \"brief\" ☃""#, None),
+        new(Role::User, r#""one""#, Some("m ☃")),
+        new(
+            Role::Assistant,
+            r#"[{"type":"tool_call","id":"a","name":"find","input":{"n": 1.0}}]"#,
+            Some("a"),
+        ),
+        new(Role::Tool, r#"[{"type":"tool_result","tool_call_id":"a","content":"x"}]"#, None),
+        new(Role::User, r#""two""#, None),
+        new(Role::Assistant, r#""it is""#, None),
+        new(Role::User, r#""three""#, Some("m3")),
+    ];
+    let create = |messages: &[NewMessage]| Command::Create {
+        chat,
+        owner: "ada".into(),
+        settings: Settings::default(),
+        messages: messages.to_vec(),
+    };
+    for (count, status) in [(6, Status::Waiting), (0, Status::Waiting), (1, Status::Waiting)] {
+        life.change(create(&messages[..count])).await;
+        assert_eq!(life.state().status, status);
+        life.change(Command::Delete).await;
+    }
+    life.change(create(&messages)).await;
+    assert_eq!((life.state().status, life.state().last_message), (Status::Running, MessageId(7)));
+    for (turn, last) in [(2, Some(4)), (5, Some(6)), (7, None)] {
+        let turn = subject.store.turn(chat, MessageId(turn)).await.expect("the store answers");
+        assert_eq!(turn.map(|turn| turn.last.0), last, "S12: all are over but the last");
+    }
+    for (name, id) in [("m ☃", 2), ("a", 3), ("m3", 7)] {
+        let content = Content::text("something else");
+        let client_id = Some(name.into());
+        let command = Command::Send { content, mode: SendMode::Reject, queue_max: 0, client_id };
+        let request = Request { chat, command, by: None, idempotency_key: None };
+        let applied = life.reference.apply(subject, &request).await;
+        let sent = applied.answer.expect("S12: it was said under that name");
+        assert_eq!((applied.effect, super::sent_id(&sent)), (Effect::Unchanged, MessageId(id)), "S12");
+    }
+    life.change(again(Some(MessageId(2)), SendMode::Interrupt)).await;
+    assert_eq!(life.reference.rows.history(chat).len(), 2);
 }
 
 pub async fn to_others_a_chat_does_not_exist(subject: &Subject) {

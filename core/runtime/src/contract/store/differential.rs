@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use mainstem_machine::{
     CallResult, Carrier, ChatId, ChatState, Command, Completion, Content, Episode, Fence, FinishReason,
-    Lease, MessageId, OpenCall, Rejection, RunError, SendMode, Settings, Usage, Version, limits,
+    Lease, MessageId, NewMessage, OpenCall, Rejection, Role, RunError, SendMode, Settings, Usage, Version,
+    limits,
 };
 
 use super::reference::Reference;
@@ -156,7 +157,11 @@ fn draw(dice: &mut Dice, reference: &Reference, chat: ChatId) -> Command {
         let external_id = (dice.below(2) == 0).then(|| first.to_string().into());
         let title = Some("title".into());
         let settings = Settings { external_id, title, model, ..Settings::default() };
-        return Command::Create { chat, owner: "ada".into(), settings, content };
+        let messages = match dice.below(3) {
+            0 => said_elsewhere(dice),
+            _ => NewMessage::opening(content),
+        };
+        return Command::Create { chat, owner: "ada".into(), settings, messages };
     };
     let fence = draw_fence(dice, fence(state));
     let error = RunError { code: "overloaded".into(), message: format!("{} in front", dice.below(9)).into() };
@@ -233,6 +238,17 @@ fn results(
     let id = |at: usize| open.get(at).map_or("none".into(), |call| call.id.clone());
     let result = CallResult { content: "\"done\"".into(), is_error: false };
     (0..=dice.below(2)).map(|at| (id(at), result.clone())).collect()
+}
+
+/// What a chat is created with: each name once.
+fn said_elsewhere(dice: &mut Dice) -> Vec<NewMessage> {
+    let roles = [Role::User, Role::Assistant, Role::System];
+    let message = |at: usize| NewMessage {
+        role: roles[dice.below(3)],
+        content: content(dice),
+        client_id: (dice.below(2) == 0).then(|| format!("m{at}").into()),
+    };
+    (0..5).map(message).collect()
 }
 
 fn draw_fence(dice: &mut Dice, fence: Fence) -> Fence {

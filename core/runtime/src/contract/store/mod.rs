@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use mainstem_machine::{
-    Accepted, Change, ChatId, ChatState, Command, Completion, Content, Fence, Lease, MessageId, ReplicaId,
-    SendMode,
+    Accepted, Change, ChatId, ChatState, Command, Completion, Content, Fence, Lease, MessageId, NewMessage,
+    ReplicaId, SendMode,
 };
 use uuid::Uuid;
 
@@ -52,6 +52,7 @@ pub async fn all(subject: &Subject, seeds: u64) {
     every_command_keeps_every_field(subject).await;
     a_rejection_leaves_the_rows_untouched(subject).await;
     a_chat_is_created_once(subject).await;
+    a_chat_is_created_with_what_was_said_elsewhere(subject).await;
     to_others_a_chat_does_not_exist(subject).await;
     commands_at_the_same_time_take_turns(subject).await;
     an_idempotency_key_is_answered_again(subject).await;
@@ -145,7 +146,12 @@ impl Subject {
 }
 
 fn create(chat: ChatId, owner: &str, content: Option<Content>) -> Command {
-    Command::Create { chat, owner: owner.into(), settings: Default::default(), content }
+    Command::Create {
+        chat,
+        owner: owner.into(),
+        settings: Default::default(),
+        messages: NewMessage::opening(content),
+    }
 }
 
 fn send(text: &str) -> Command {

@@ -18,7 +18,7 @@ use crate::sync::explore;
 /// What is told of a chat that was changed, up to this version.
 fn committed(chat: u128, version: u64) -> AnnouncerEvent {
     let (chat, owner) = (ChatId(Uuid::from_u128(chat)), Arc::from("ada"));
-    let create = Command::Create { chat, owner, settings: Default::default(), content: None };
+    let create = Command::Create { chat, owner, settings: Default::default(), messages: vec![] };
     let facts = StoreFacts { now: WallTime(0), lease_expired: false, found: None, known: None };
     let Effect::Changed(change) = create.apply_to(None, Some("ada"), &facts).effect else {
         panic!("created")

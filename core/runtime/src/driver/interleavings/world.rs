@@ -9,7 +9,9 @@ use async_trait::async_trait;
 use futures::stream::{self, StreamExt};
 use mainstem_machine::hub::HubConfig;
 use mainstem_machine::replica::ReplicaConfig;
-use mainstem_machine::{Body, ChatId, Command, Completion, Content, Ending, ReplicaId, Resume, SendMode};
+use mainstem_machine::{
+    Body, ChatId, Command, Completion, Content, Ending, NewMessage, ReplicaId, Resume, SendMode,
+};
 use uuid::Uuid;
 
 use super::env::StillEnv;
@@ -64,7 +66,12 @@ impl World {
         let shared = Shared::new(env.clone(), ports, hub_config, row, None, cell, None);
         let chat = ChatId(Uuid::from_u128(1));
         let (owner, content) = (OWNER.into(), content.map(Content::text));
-        let create = Command::Create { chat, owner, settings: Default::default(), content };
+        let create = Command::Create {
+            chat,
+            owner,
+            settings: Default::default(),
+            messages: NewMessage::opening(content),
+        };
         let world = Self { env, store, bus, shared, chat };
         world.store.commit(&world.request(create)).answer.expect("the chat is created");
         world

@@ -1,7 +1,7 @@
 //! The statements of a command's transaction on PostgreSQL. They are few, because each is a round trip while
 //! the chat's row is locked.
 
-use mainstem_machine::{ChatId, Found, Known, Message, Sought};
+use mainstem_machine::{ChatId, Found, Known, Sought};
 use mainstem_runtime::ports::IdempotencyKey;
 use sqlx::{Postgres, Transaction, query};
 
@@ -131,19 +131,19 @@ impl Statements for PostgresStatements<'_> {
             .bind(column(inserted, |message| message.usage.map(|usage| signed(usage.output_tokens))))
             .bind(column(inserted, |message| message.turn.map(|turn| signed(turn.0))))
             .bind(column(inserted, |message| message.client_id.as_deref()))
-            .bind(change.ended.as_ref().map(|turn| signed(turn.id.0)))
-            .bind(change.ended.as_ref().map(|turn| signed(turn.message.0)))
-            .bind(change.ended.as_ref().map(rows::json))
-            .bind(change.named.as_ref().map(|(name, _)| &**name))
-            .bind(change.named.as_ref().map(|(_, answer)| rows::json(answer)))
+            .bind(column(&change.ended, |turn| signed(turn.id.0)))
+            .bind(column(&change.ended, |turn| signed(turn.message.0)))
+            .bind(column(&change.ended, rows::json))
+            .bind(column(&change.named, |(name, _)| &**name))
+            .bind(column(&change.named, |(_, answer)| rows::json(answer)))
             .bind(change.reopened.map(|turn| signed(turn.0)));
         statement.execute(&mut *self.0).await?;
         Ok(())
     }
 }
 
-fn column<'a, T>(messages: &'a [Message], of: impl Fn(&'a Message) -> T) -> Vec<T> {
-    messages.iter().map(of).collect()
+fn column<'a, R, T>(rows: &'a [R], of: impl Fn(&'a R) -> T) -> Vec<T> {
+    rows.iter().map(of).collect()
 }
 
 /// Everything a command writes, in one statement: the answer, the deleted and inserted messages, and the
@@ -160,9 +160,9 @@ macro_rules! write_all {
              $37::boolean[], $38::bigint[], $39::bigint[], $40::bigint[], $41::bigint[], \
              $42::text[], $43::bigint[], $44::bigint[], $45::bigint[], $46::text[])), \
              ended AS (INSERT INTO turns (chat_id, id, message, turn) \
-             SELECT $1::uuid, $47::bigint, $48::bigint, $49::text WHERE $47::bigint IS NOT NULL), \
+             SELECT $1::uuid, * FROM unnest($47::bigint[], $48::bigint[], $49::text[])), \
              named AS (INSERT INTO sends (chat_id, client_id, answer) \
-             SELECT $1::uuid, $50::text, $51::text WHERE $50::text IS NOT NULL) ",
+             SELECT $1::uuid, * FROM unnest($50::text[], $51::text[])) ",
             $chat
         )
     };

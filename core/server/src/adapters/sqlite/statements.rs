@@ -128,7 +128,7 @@ impl Statements for SqliteStatements<'_> {
                     .execute(&mut *self.0)
                     .await?;
                 }
-                if let Some((client_id, answer)) = &change.named {
+                for (client_id, answer) in &change.named {
                     query("INSERT INTO sends (chat_id, client_id, answer) VALUES ($1, $2, $3)")
                         .bind(&chat)
                         .bind(client_id.to_string())
@@ -136,7 +136,7 @@ impl Statements for SqliteStatements<'_> {
                         .execute(&mut *self.0)
                         .await?;
                 }
-                if let Some(turn) = &change.ended {
+                for turn in &change.ended {
                     query("INSERT INTO turns (chat_id, id, message, turn) VALUES ($1, $2, $3, $4)")
                         .bind(&chat)
                         .bind(signed(turn.id.0))
