@@ -21,7 +21,6 @@ pub struct Applied {
 pub type Answer = Result<Accepted, Rejection>;
 
 /// What a command does to its chat.
-#[expect(clippy::large_enum_variant, reason = "one is made for each command, and most change something")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// The command was accepted, and this is written with it.

@@ -188,9 +188,9 @@ impl World {
             // The id of a queued message is not one of the history.
             Op::EditMissing => self.edit(self.state.as_ref().and_then(|s| s.queue.first()).map(|q| q.id)),
             Op::Regenerate { which, mode } => {
-                let users = self.messages.iter().filter(|message| message.role == Role::User);
+                let mut users = self.messages.iter().filter(|message| message.role == Role::User);
                 let (message, old) = match which {
-                    None => (None, users.last()),
+                    None => (None, users.next_back()),
                     Some(which) => {
                         let named = pick(&self.messages, *which);
                         (Some(named.map_or(MessageId(u64::MAX - 1), |message| message.id)), named)
