@@ -32,7 +32,7 @@ fn walks_that_never_come_by_a_mark_fail_if_they_are_many() {
     let many = walk("0..5000");
     assert_eq!(many.status.code(), Some(1), "{}", said(&many));
     assert!(
-        said(&many).contains("the mark \"a page is read\" was never passed in 5000 seeds"),
+        said(&many).contains("the mark \"a retry is recorded\" was never passed in 5000 seeds"),
         "{}",
         said(&many)
     );
