@@ -90,8 +90,8 @@ pub async fn every_command_keeps_every_field(subject: &Subject) {
     life.change(acquire("a.B_c-1")).await;
     let open: Vec<_> = life.state().calls.iter().filter(|call| call.result.is_none()).collect();
     assert_eq!(open.iter().map(|call| &*call.id).collect::<Vec<_>>(), ["again", "client's"], "S11");
-    let again = vec![("again".into(), CallResult::error("no"))];
-    life.change(Command::CommitResults { fence: fence(life.state()), results: again }).await;
+    let results = vec![("again".into(), CallResult::error("no"))];
+    life.change(Command::CommitResults { fence: fence(life.state()), results }).await;
     assert_eq!(life.state().status, Status::RequiresAction);
     life.change(Command::ToolResults { results: vec![("client's".into(), done.clone())] }).await;
     assert_eq!(life.state().status, Status::Running);
