@@ -5,7 +5,7 @@ replicas A B
 not with real servers "a stream of a provider breaks off without saying for how long"
 
 only A works
-user on B sends "/model parts=8 every=1ms kinds=1 calls=1"
+user on B sends "/model parts=6 every=1ms kinds=1 calls=1"
 viewer V on B watches chat
 within 2s V sees status requires_action
 user on B sends "/model parts=3 every=1ms two"

@@ -5,9 +5,9 @@ replicas A B
 not with real servers "a stream of a provider breaks off without saying for how long"
 
 only A works
-user on B sends "/model parts=8 every=1ms kinds=1 tools=1 takes=2000ms"
+user on B sends "/model parts=6 every=1ms kinds=1 tools=1 takes=2000ms"
 viewer V on B watches chat
-within 1s V sees answer of 8 parts
+within 1s V sees answer of 6 parts
 user on B sends "/model parts=3 every=1ms two"
 wait 200ms
 user on B interrupts

@@ -5,9 +5,9 @@ replicas A B
 not with real servers "a stream of a provider breaks off without saying for how long"
 
 only A works
-user on B sends "/model parts=8 every=1ms kinds=1 tools=1 hangs=1"
+user on B sends "/model parts=6 every=1ms kinds=1 tools=1 hangs=1"
 viewer V on B watches chat
-within 1s V sees answer of 8 parts
+within 1s V sees answer of 6 parts
 wait 6500ms
 within 500ms chat is running on A
 within 2s chat is waiting

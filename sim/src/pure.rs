@@ -7,7 +7,9 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use mainstem_world::{Batch, Bounds, Budget, Neighbour, Recording, Run, Seen, Setup, Told, Verdict, Walked};
+use mainstem_world::{
+    Batch, Bounds, Budget, Neighbour, Recording, Run, Seen, Setup, Told, Tools, Verdict, Walked,
+};
 
 use mainstem_oracles::Guarantee;
 use mainstem_sim::arrows::Arrows;
@@ -97,6 +99,9 @@ pub(crate) struct ExploreArgs {
     /// Times that a clock changes its rate, at the most.
     #[arg(long, default_value_t = 0)]
     drifts: u16,
+    /// What models call: nothing, tools that the first chat has too, or tools of the server.
+    #[arg(long, value_enum, default_value = "none")]
+    tools: Called,
     /// Distinct states, at the most.
     #[arg(long, default_value_t = 1_000_000)]
     states: usize,
@@ -112,6 +117,24 @@ pub(crate) struct ExploreArgs {
     /// Switches an oracle off, by the id of its guarantee.
     #[arg(long)]
     without_oracle: Option<Guarantee>,
+}
+
+/// What models call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Called {
+    None,
+    Client,
+    Server,
+}
+
+impl From<Called> for Tools {
+    fn from(called: Called) -> Self {
+        match called {
+            Called::None => Self::None,
+            Called::Client => Self::Client,
+            Called::Server => Self::Server,
+        }
+    }
 }
 
 /// The exit code for a verdict.
@@ -232,7 +255,20 @@ pub(crate) fn explore(args: &ExploreArgs) -> anyhow::Result<u8> {
     let ExploreArgs { users, claims, strangers, drifts, .. } = *args;
     let budget = Budget { faults, delays, requests, moves, parts, passes, claims, strangers, drifts };
     let ExploreArgs { replicas, chats, viewers, workers, .. } = *args;
-    let setup = Setup { replicas, chats, users, viewers, workers, budget, ..Setup::default() };
+    let tools = args.tools.into();
+    // A call needs its room.
+    let episode_bytes_max = if tools == Tools::None { Setup::default().episode_bytes_max } else { 600 };
+    let setup = Setup {
+        replicas,
+        chats,
+        users,
+        viewers,
+        workers,
+        tools,
+        episode_bytes_max,
+        budget,
+        ..Setup::default()
+    };
     let without: Vec<_> = args.without_oracle.into_iter().collect();
     let bounds = Bounds { states: args.states, depth: args.depth };
     let progress = Progress::default();

@@ -52,7 +52,7 @@ impl World {
         let here = self.peek(node).filter(|node| node.is_up()).and_then(|node| node.hubs.get(&chat));
         let Some(model) = here.and_then(|open| open.model.as_ref()) else { return };
         let (said, more) = (model.parts, model.episode.history_version.0 % 3);
-        if said % 3 == 2 && said < FIRST_CALL_ENDS {
+        if said.is_multiple_of(3) && said < FIRST_CALL_ENDS {
             for part in (said..=said + more).flat_map(parts_of_call) {
                 self.generate(node, chat, part);
             }
@@ -79,8 +79,8 @@ impl World {
         let Some(model) = self.take_model(node, chat) else { return };
         // Another one for each length of an answer, with and without what it may lack.
         let usage = Usage { input_tokens: model.episode.history_version.0, output_tokens: model.parts };
-        let reasons = [FinishReason::Stop, FinishReason::Length, FinishReason::ToolCalls];
-        let reasons = if calls { &reasons[..] } else { &reasons[..2] };
+        let reasons = [FinishReason::ToolCalls, FinishReason::Stop, FinishReason::Length];
+        let reasons = if calls { &reasons[..] } else { &reasons[1..] };
         let completion = Completion {
             finish_reason: reasons.get(model.parts as usize % 3).copied(),
             usage: (!model.parts.is_multiple_of(2)).then_some(usage),
