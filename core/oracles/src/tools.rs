@@ -16,6 +16,8 @@ use crate::{Committed, Evidence, Oracle, Ruling, Seen};
 struct Open {
     turn: Option<MessageId>,
     calls: Vec<OpenCall>,
+    /// An acquisition may have ended the last that a worker waited for: it is for the worker to go on.
+    is_taken_over: bool,
 }
 
 /// A call, by its chat, the history that ends with it, and its name.
@@ -100,8 +102,12 @@ impl Tools {
     fn give(&self, open: &mut Open, change: &Committed) -> Ruling {
         let (results, is_client) = match &change.command {
             Command::ToolResults { results } => (&results[..], true),
-            Command::CommitResults { results, .. } => (&results[..], false),
+            Command::CommitResults { results, .. } => {
+                open.is_taken_over = false;
+                (&results[..], false)
+            }
             Command::Acquire { .. } => {
+                open.is_taken_over = true;
                 open.lose(&change.state.calls);
                 return Ok(());
             }
@@ -143,8 +149,7 @@ impl Open {
         let (client, server) = (waits(OpenCall::waits_for_client), waits(OpenCall::waits_for_server));
         let is_right = match status {
             Status::RequiresAction => client && !server,
-            // An acquisition that ended the last of them leaves it to the worker to go on.
-            Status::Running => self.calls.is_empty() || server || self.calls.iter().any(is_once),
+            Status::Running => self.calls.is_empty() || server || self.is_taken_over,
             _ => self.calls.is_empty(),
         };
         match is_right {
@@ -193,10 +198,6 @@ impl Open {
         }
         Ok(())
     }
-}
-
-fn is_once(call: &OpenCall) -> bool {
-    call.carrier == Carrier::Server
 }
 
 /// The calls that this message asks for.

@@ -194,6 +194,7 @@ const HARMLESS: &[DamageKinds] = &[
         &["dropped", "doubled", "late", "with another result"],
         "nobody waited for it any more, or the next turn began",
     ),
+    (&["delete"], &["with one less queued"], "the chat is gone, with its queue"),
     (&["life"], &["as a crash"], "what a replica sent before it died still takes effect"),
     (
         &["dial"],
@@ -224,6 +225,8 @@ const HARMLESS: &[DamageKinds] = &[
             "delete_queued",
             "acquire",
             "begin_attempt",
+            "commit_step",
+            "commit_results",
             "finish_interruption",
             "finish_turn",
             "interrupt",
