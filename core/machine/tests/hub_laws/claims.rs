@@ -223,6 +223,42 @@ fn a_cursor_ahead_in_one_thing_alone_is_told_nothing_before_a_fresh_read_and_the
     assert_eq!(told_before_and_after_a_read(&world, Resume::At(here)).0, Some(Body::Synced));
 }
 
+/// A database that was restored from a backup knows nothing of the retry, nor of the cursor that tells of it.
+#[test]
+fn who_was_told_of_a_retry_that_the_database_has_forgotten_is_told_that_none_is_due() {
+    let mut world = World::new(false);
+    [viewer(0), Step::Flow, Step::Work { node: 0 }].into_iter().for_each(|step| world.take(step));
+    let before =
+        Cursor { snapshot_version: Version(1_000), ..world.checkpoints.last().expect("it was told").0 };
+    world.take(Step::Fail { node: 0, retryable: true, after_ms: None, entropy: 0 });
+    world.take(Step::Flow);
+    let (told, memory) = world.checkpoints.last().cloned().expect("it was told of it");
+    assert!(memory.events.iter().any(|event| matches!(event.body, Body::Retry(Some(_)))), "S9");
+    let mut restored = World::new(false);
+    [viewer(0), Step::Flow].into_iter().for_each(|step| restored.take(step));
+    for (cursor, expected) in [(told, [Body::Retry(None)].as_slice()), (before, &[])] {
+        let bodies = told_until_synced(&restored, Resume::At(cursor));
+        assert_eq!(bodies.first(), Some(&Body::HistoryReset), "S3: {cursor:?}");
+        let retries: Vec<_> = bodies.into_iter().filter(|body| matches!(body, Body::Retry(_))).collect();
+        assert_eq!(retries, expected, "S9: {cursor:?}");
+    }
+}
+
+/// All that the first hub tells `from`, which knows more than it, after it has read the chat again.
+fn told_until_synced(world: &World, from: Resume) -> Vec<Body> {
+    let now = world.now;
+    let mut hub = world.nodes[0].hub.clone().expect("it has a viewer");
+    let (subscription, joined) = (SubscriptionId(1_000), &mut JoinedParts::default());
+    hub.handle(now, HubEvent::Audience(AudienceEvent::Subscribe { subscription, from }));
+    assert_eq!(hub.next_event(now, subscription, joined), None, "S3: it knows more");
+    let Some(HubAction::ReadSnapshot { op, cached }) = hub.poll_action() else { panic!("L1: it is read") };
+    let outcome = OpOutcome::Done(world.database.snapshot(cached));
+    hub.handle(now, HubEvent::Database(DatabaseEvent::SnapshotRead { op, outcome }));
+    let told: Vec<_> = std::iter::from_fn(|| hub.next_event(now, subscription, joined)).collect();
+    assert_eq!(told.last().map(|event| &event.body), Some(&Body::Synced), "S9");
+    told.into_iter().map(|event| event.body).collect()
+}
+
 #[test]
 fn a_viewer_with_a_newer_message_than_the_hub_knows_waits_for_a_read_and_no_other_does() {
     let mut world = World::new(false);
