@@ -5,7 +5,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::limits::{TAIL_BYTES_MAX, TAIL_MESSAGES_MAX};
-use crate::{CachedVersions, ChatState, Fingerprint, Message, MessageId, QueuedMessage, Snapshot, Tail};
+use crate::{
+    CachedVersions, ChatState, Fingerprint, Message, MessageId, OpenCall, QueuedMessage, Snapshot, Tail,
+};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct CachedChat {
@@ -52,11 +54,12 @@ impl Fingerprints {
     fn of(state: &ChatState) -> Self {
         let worker = state.worker.as_ref().map(|worker| worker.as_str());
         let status = (state.status.as_str(), worker, state.history_version, state.attempt);
-        let pending: Vec<_> = state.calls.iter().filter(|call| call.waits_for_client()).collect();
+        let waits = |(at, call): (usize, &OpenCall)| call.waits_for_client().then_some(at);
+        let pending: Vec<_> = state.calls.iter().enumerate().filter_map(waits).collect();
         Self {
             status: match pending.is_empty() {
                 true => Fingerprint::of(&status),
-                // Which of them wait for a result may change alone.
+                // Which of them wait for a result may change alone. What they are does not: the history has them.
                 false => Fingerprint::of(&(status, pending)),
             },
             error: state.error.as_ref().map_or(Fingerprint::NOTHING, Fingerprint::of),
