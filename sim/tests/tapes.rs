@@ -20,7 +20,8 @@ fn story(seed: u64) -> Story {
 
 fn recorded(story: &Story, seed: u64, with_content: bool) -> (Outcome, Vec<Tape>) {
     let tapes = MemoryTapes::default();
-    let recording = Recording { tapes: Arc::new(tapes.clone()), with_content, build: "test".into() };
+    let recording =
+        Recording { tapes: Arc::new(tapes.clone()), with_content, key: [7; 32], build: "test".into() };
     let outcome = run::run(story, seed, &RunOptions { recording: Some(recording), ..RunOptions::default() });
     (outcome, tapes.tapes())
 }

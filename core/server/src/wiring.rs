@@ -33,6 +33,8 @@ pub(crate) async fn run(config: Config) -> Result<(), Failure> {
     let opened = adapters::open_with(&config.database, config.lease_ttl, config.database_connections).await;
     let (store, bus) = opened.map_err(|error| Failure::environment(format!("--database: {error:#}")))?;
     let incarnation = OsRng.try_next_u64().map_err(Failure::environment)?;
+    let mut tape_key = [0; 32];
+    OsRng.try_fill_bytes(&mut tape_key).map_err(Failure::environment)?;
     let relay = if config.is_alone() {
         None
     } else {
@@ -57,6 +59,7 @@ pub(crate) async fn run(config: Config) -> Result<(), Failure> {
         recording: tapes.as_ref().map(|tapes| Recording {
             tapes: tapes.clone(),
             with_content: config.record_content,
+            key: tape_key,
             build: env!("CARGO_PKG_VERSION").into(),
         }),
     };

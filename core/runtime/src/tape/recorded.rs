@@ -10,17 +10,27 @@ use mainstem_machine::hub::{Deadline, JoinedParts};
 use super::digest::digest;
 use super::format::{End, Head, InputFrame, LedTo, Machine, first_bytes, last_frame};
 use super::machine::Taped;
+use super::names::Names;
 use super::redact::Redact;
 use super::text::Replacement;
 use crate::ports::{NewTape, TapeFull, TapeWriter, Tapes};
 
 /// That tapes are kept, where, and of which build.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Recording {
     pub tapes: Arc<dyn Tapes>,
     /// Keep texts of users and models as they are.
     pub with_content: bool,
+    /// What ids of calls and names of tools are replaced under, where texts are: drawn at random, and kept nowhere.
+    pub key: [u8; 32],
     pub build: Arc<str>,
+}
+
+/// Nothing of the key.
+impl fmt::Debug for Recording {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recording").field("with_content", &self.with_content).finish_non_exhaustive()
+    }
 }
 
 impl Recording {
@@ -34,7 +44,8 @@ impl Recording {
         let first = first_bytes(&self.build, &head)?;
         let if_lost = last_frame(End::Lost);
         let writer = Some(self.tapes.begin(NewTape { name: name.clone(), first, if_lost }));
-        Some(Tape { name, writer, with_content: self.with_content })
+        let names = (!self.with_content).then(|| Names::new(&self.key));
+        Some(Tape { name, writer, names })
     }
 }
 
@@ -42,16 +53,15 @@ impl Recording {
 pub(crate) struct Tape {
     name: String,
     writer: Option<Box<dyn TapeWriter>>,
-    with_content: bool,
+    /// `None`: texts are kept as they are.
+    names: Option<Names>,
 }
 
 impl Tape {
     fn frame<I: Taped>(&self, input: &I::Input) -> Option<InputFrame> {
-        if self.with_content {
-            return InputFrame::of(input);
-        }
+        let Some(names) = &self.names else { return InputFrame::of(input) };
         let mut redacted = input.clone();
-        redacted.redact(Replacement::Filling);
+        redacted.redact(Replacement::Filling(names));
         InputFrame::of(&redacted)
     }
 
@@ -145,7 +155,7 @@ impl<'a, M: Taped> Telling<'a, M> {
         let Some(tape) = self.tape else { return };
         match frame {
             Some(frame) => {
-                let digest = digest_of::<M>(output, machine.deadline(), tape.with_content);
+                let digest = digest_of::<M>(output, machine.deadline(), tape.names.is_none());
                 tape.append(frame.led_to(LedTo::Outputs(digest)));
             }
             None => tape.end(End::Formless),

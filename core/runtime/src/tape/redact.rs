@@ -19,41 +19,48 @@ use super::text::Replacement;
 
 /// Replaces all texts of users and models.
 pub(crate) trait Redact {
-    fn redact(&mut self, by: Replacement);
+    fn redact(&mut self, by: Replacement<'_>);
 }
 
 impl Redact for String {
-    fn redact(&mut self, by: Replacement) {
+    fn redact(&mut self, by: Replacement<'_>) {
         *self = by.of(self);
     }
 }
 
 impl Redact for Arc<str> {
-    fn redact(&mut self, by: Replacement) {
+    fn redact(&mut self, by: Replacement<'_>) {
         *self = by.of(self).into();
     }
 }
 
+/// Ids of calls, and names of tools.
+fn rename<'a>(names: impl IntoIterator<Item = &'a mut Arc<str>>, by: Replacement<'_>) {
+    for name in names {
+        *name = by.of_name(name).into();
+    }
+}
+
 impl Redact for Content {
-    fn redact(&mut self, by: Replacement) {
+    fn redact(&mut self, by: Replacement<'_>) {
         *self = by.of_content(self);
     }
 }
 
 impl<T: Redact> Redact for Option<T> {
-    fn redact(&mut self, by: Replacement) {
+    fn redact(&mut self, by: Replacement<'_>) {
         self.iter_mut().for_each(|inner| inner.redact(by));
     }
 }
 
 impl<T: Redact> Redact for Vec<T> {
-    fn redact(&mut self, by: Replacement) {
+    fn redact(&mut self, by: Replacement<'_>) {
         self.iter_mut().for_each(|inner| inner.redact(by));
     }
 }
 
 impl<T: Redact> Redact for OpOutcome<T> {
-    fn redact(&mut self, by: Replacement) {
+    fn redact(&mut self, by: Replacement<'_>) {
         match self {
             Self::Done(done) => done.redact(by),
             Self::Refused | Self::Unknown => {}
@@ -62,13 +69,13 @@ impl<T: Redact> Redact for OpOutcome<T> {
 }
 
 impl<T: Redact, E> Redact for Result<T, E> {
-    fn redact(&mut self, by: Replacement) {
+    fn redact(&mut self, by: Replacement<'_>) {
         self.iter_mut().for_each(|inner| inner.redact(by));
     }
 }
 
 impl Redact for Arc<ChatState> {
-    fn redact(&mut self, by: Replacement) {
+    fn redact(&mut self, by: Replacement<'_>) {
         let state = Arc::make_mut(self);
         state.owner.redact(by);
         state.title.redact(by);
@@ -76,62 +83,49 @@ impl Redact for Arc<ChatState> {
         state.external_id.redact(by);
         state.instructions.redact(by);
         state.tools.redact(by);
-        state.calls = state
-            .calls
-            .iter()
-            .cloned()
-            .map(|mut call| {
-                call.redact(by);
-                call
-            })
-            .collect();
+        state.calls.redact(by);
         state.queue.redact(by);
     }
 }
 
-impl Redact for Arc<[Tool]> {
-    fn redact(&mut self, by: Replacement) {
-        *self = self
-            .iter()
-            .cloned()
-            .map(|mut tool| {
-                tool.redact(by);
-                tool
-            })
-            .collect();
+impl<T: Redact + Clone> Redact for Arc<[T]> {
+    fn redact(&mut self, by: Replacement<'_>) {
+        let mut redacted = self.to_vec();
+        redacted.redact(by);
+        *self = redacted.into();
     }
 }
 
 impl Redact for OpenCall {
-    fn redact(&mut self, by: Replacement) {
-        [&mut self.id, &mut self.name, &mut self.input].into_iter().for_each(|text| text.redact(by));
+    fn redact(&mut self, by: Replacement<'_>) {
+        rename([&mut self.id, &mut self.name], by);
+        self.input = by.of_input(&self.input).into();
         self.result.redact(by);
     }
 }
 
 impl Redact for CallResult {
-    fn redact(&mut self, by: Replacement) {
+    fn redact(&mut self, by: Replacement<'_>) {
         self.content.redact(by);
     }
 }
 
 impl Redact for Tool {
-    fn redact(&mut self, by: Replacement) {
-        [&mut self.name, &mut self.description, &mut self.input_schema]
-            .into_iter()
-            .for_each(|text| text.redact(by));
+    fn redact(&mut self, by: Replacement<'_>) {
+        rename([&mut self.name], by);
+        [&mut self.description, &mut self.input_schema].into_iter().for_each(|text| text.redact(by));
     }
 }
 
 impl Redact for QueuedMessage {
-    fn redact(&mut self, by: Replacement) {
+    fn redact(&mut self, by: Replacement<'_>) {
         self.content.redact(by);
         self.client_id.redact(by);
     }
 }
 
 impl Redact for Arc<Message> {
-    fn redact(&mut self, by: Replacement) {
+    fn redact(&mut self, by: Replacement<'_>) {
         let message = Arc::make_mut(self);
         message.content.redact(by);
         message.client_id.redact(by);
@@ -139,7 +133,7 @@ impl Redact for Arc<Message> {
 }
 
 impl Redact for Snapshot {
-    fn redact(&mut self, by: Replacement) {
+    fn redact(&mut self, by: Replacement<'_>) {
         self.state.redact(by);
         match &mut self.tail {
             Tail::After(messages) | Tail::Newest { messages, .. } => messages.redact(by),
@@ -148,29 +142,29 @@ impl Redact for Snapshot {
 }
 
 impl Redact for Page {
-    fn redact(&mut self, by: Replacement) {
+    fn redact(&mut self, by: Replacement<'_>) {
         self.messages.redact(by);
     }
 }
 
 impl Redact for Block {
-    fn redact(&mut self, by: Replacement) {
+    fn redact(&mut self, by: Replacement<'_>) {
         match self {
-            Self::ToolCall(call) => *self = Self::tool_call(&by.of(&call.id), &by.of(&call.name)),
+            Self::ToolCall(call) => *self = Self::tool_call(&by.of_name(&call.id), &by.of_name(&call.name)),
             Self::Text | Self::Reasoning | Self::Whole | Self::Unknown => {}
         }
     }
 }
 
 impl Redact for Part {
-    fn redact(&mut self, by: Replacement) {
+    fn redact(&mut self, by: Replacement<'_>) {
         self.text = by.of_piece_bytes(self.begins.as_ref(), &self.text);
         self.begins.redact(by);
     }
 }
 
 impl Redact for RelayFrame {
-    fn redact(&mut self, by: Replacement) {
+    fn redact(&mut self, by: Replacement<'_>) {
         match self {
             Self::Parts { parts, .. } => parts.redact(by),
             Self::Opened { .. } | Self::Closed { .. } => {}
@@ -179,7 +173,7 @@ impl Redact for RelayFrame {
 }
 
 impl Redact for Command {
-    fn redact(&mut self, by: Replacement) {
+    fn redact(&mut self, by: Replacement<'_>) {
         match self {
             Self::Create { owner, settings, messages, .. } => {
                 let Settings { external_id, title, model, instructions, tools } = settings;
@@ -202,7 +196,7 @@ impl Redact for Command {
             }
             Self::ToolResults { results } | Self::CommitResults { results, .. } => {
                 results.iter_mut().for_each(|(id, result)| {
-                    id.redact(by);
+                    rename([id], by);
                     result.redact(by);
                 });
             }
@@ -226,7 +220,7 @@ impl Redact for Command {
 }
 
 impl Redact for hub::Input {
-    fn redact(&mut self, by: Replacement) {
+    fn redact(&mut self, by: Replacement<'_>) {
         match &mut self.what {
             Told::Event(event) => event.redact(by),
             Told::NextEvent(_) | Told::NextFrame(_) => {}
@@ -235,7 +229,7 @@ impl Redact for hub::Input {
 }
 
 impl Redact for HubEvent {
-    fn redact(&mut self, by: Replacement) {
+    fn redact(&mut self, by: Replacement<'_>) {
         match self {
             Self::Chat(event) => event.redact(by),
             Self::Database(event) => event.redact(by),
@@ -249,7 +243,7 @@ impl Redact for HubEvent {
 }
 
 impl Redact for ChatEvent {
-    fn redact(&mut self, by: Replacement) {
+    fn redact(&mut self, by: Replacement<'_>) {
         match self {
             Self::Committed { state } => state.redact(by),
             Self::Hint { .. } | Self::NotFound => {}
@@ -258,7 +252,7 @@ impl Redact for ChatEvent {
 }
 
 impl Redact for DatabaseEvent {
-    fn redact(&mut self, by: Replacement) {
+    fn redact(&mut self, by: Replacement<'_>) {
         match self {
             Self::SnapshotRead { outcome, .. } => outcome.redact(by),
             Self::PageRead { outcome, .. } => outcome.redact(by),
@@ -269,7 +263,7 @@ impl Redact for DatabaseEvent {
 }
 
 impl Redact for LeaseEvent {
-    fn redact(&mut self, by: Replacement) {
+    fn redact(&mut self, by: Replacement<'_>) {
         match self {
             Self::Acquired { state, .. } => state.redact(by),
             Self::Confirmed { .. } | Self::Lost { .. } => {}
@@ -278,7 +272,7 @@ impl Redact for LeaseEvent {
 }
 
 impl Redact for RelayEvent {
-    fn redact(&mut self, by: Replacement) {
+    fn redact(&mut self, by: Replacement<'_>) {
         match self {
             Self::Relayed { frame, .. } => frame.redact(by),
             Self::Located { .. } | Self::Dialed { .. } | Self::Gone { .. } => {}
@@ -287,7 +281,7 @@ impl Redact for RelayEvent {
 }
 
 impl Redact for ModelEvent {
-    fn redact(&mut self, by: Replacement) {
+    fn redact(&mut self, by: Replacement<'_>) {
         match self {
             Self::Generated { begins, text, .. } => {
                 *text = by.of_piece(begins.as_ref(), text);
@@ -296,7 +290,7 @@ impl Redact for ModelEvent {
             Self::Done { offered, .. } => {
                 *offered = offered
                     .iter()
-                    .map(|tool| Offered { name: by.of(&tool.name).into(), ..tool.clone() })
+                    .map(|tool| Offered { name: by.of_name(&tool.name).into(), ..tool.clone() })
                     .collect();
             }
             Self::Failed { .. } | Self::BrokeOff { .. } => {}
@@ -305,7 +299,7 @@ impl Redact for ModelEvent {
 }
 
 impl Redact for hub::Output {
-    fn redact(&mut self, by: Replacement) {
+    fn redact(&mut self, by: Replacement<'_>) {
         self.actions.redact(by);
         self.event.redact(by);
         self.frame.redact(by);
@@ -313,7 +307,7 @@ impl Redact for hub::Output {
 }
 
 impl Redact for HubAction {
-    fn redact(&mut self, by: Replacement) {
+    fn redact(&mut self, by: Replacement<'_>) {
         match self {
             Self::Apply { command, .. } => command.redact(by),
             Self::Start { prompt, .. } => {
@@ -322,7 +316,8 @@ impl Redact for HubAction {
                 prompt.tools.redact(by);
             }
             Self::Call { id, name, input, .. } => {
-                [id, name, input].into_iter().for_each(|text| text.redact(by));
+                rename([id, name], by);
+                *input = by.of_input(input).into();
             }
             Self::ToReplica(event) => event.redact(by),
             Self::BusSubscribe { .. }
@@ -340,20 +335,16 @@ impl Redact for HubAction {
 }
 
 impl Redact for StreamEvent {
-    fn redact(&mut self, by: Replacement) {
+    fn redact(&mut self, by: Replacement<'_>) {
         match &mut self.body {
             Body::Message(message) => message.redact(by),
-            Body::QueueUpdate(queue) => {
-                let mut redacted = queue.to_vec();
-                redacted.redact(by);
-                *queue = redacted.into();
-            }
+            Body::QueueUpdate(queue) => queue.redact(by),
+            Body::Status { calls, .. } => calls.redact(by),
             Body::Parts { block, text, .. } => {
                 *text = by.of_piece_bytes(Some(block), text);
                 block.redact(by);
             }
-            Body::Status { .. }
-            | Body::Error(_)
+            Body::Error(_)
             | Body::Retry(_)
             | Body::PreviewReset { .. }
             | Body::HistoryReset
@@ -363,13 +354,13 @@ impl Redact for StreamEvent {
 }
 
 impl Redact for replica::Input {
-    fn redact(&mut self, by: Replacement) {
+    fn redact(&mut self, by: Replacement<'_>) {
         self.event.redact(by);
     }
 }
 
 impl Redact for ReplicaEvent {
-    fn redact(&mut self, by: Replacement) {
+    fn redact(&mut self, by: Replacement<'_>) {
         match self {
             Self::Acquired { outcome, .. } => outcome.redact(by),
             Self::Free { .. }
@@ -386,13 +377,13 @@ impl Redact for ReplicaEvent {
 }
 
 impl Redact for replica::Output {
-    fn redact(&mut self, by: Replacement) {
+    fn redact(&mut self, by: Replacement<'_>) {
         self.actions.redact(by);
     }
 }
 
 impl Redact for ReplicaAction {
-    fn redact(&mut self, by: Replacement) {
+    fn redact(&mut self, by: Replacement<'_>) {
         match self {
             Self::Acquire { command, .. } => command.redact(by),
             Self::To { event, .. } => event.redact(by),

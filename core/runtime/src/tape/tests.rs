@@ -1,5 +1,7 @@
 //! Tapes of one hub, in memory: whole, cut short, damaged, full, and of a machine that panics.
 
+mod calls;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -65,7 +67,8 @@ fn at(micros: u64) -> Time {
 
 fn recorded(bytes_max: usize, with_content: bool) -> (Place, Recorded<Hub>) {
     let place = Place(Arc::default(), bytes_max);
-    let recording = Recording { tapes: Arc::new(place.clone()), with_content, build: "1.2.3".into() };
+    let recording =
+        Recording { tapes: Arc::new(place.clone()), with_content, key: [7; 32], build: "1.2.3".into() };
     let machine = Machine::Hub { chat: ChatId(uuid::Uuid::nil()), config: config() };
     let tape = recording.begin(machine, at(5));
     (place, Recorded::new(Hub::new(at(5), Arc::new(config())), tape))
