@@ -4,12 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use mainstem_runtime::tape::{End, Ending, Machine, Replayed, Verdict, replay};
-use mainstem_tests::client::counted;
+use mainstem_tests::client::{Client, counted};
 use mainstem_tests::cluster::{Cluster, alone};
 use mainstem_tests::deadline::until;
-use mainstem_tests::process::run;
+use mainstem_tests::process::{Replica, run};
+use mainstem_tests::provider::{Provider, Reply};
 use mainstem_tests::scratch::Scratch;
 use mainstem_tests::viewer::{Kind, Viewer};
+use serde_json::json;
 
 /// What only users say.
 const MARKER: &str = "swordfish";
@@ -38,11 +40,15 @@ fn bytes_of(directory: &Path) -> u64 {
     tapes_in(directory).iter().filter_map(|path| path.metadata().ok()).map(|file| file.len()).sum()
 }
 
-fn says_marker(directory: &Path) -> bool {
+fn says(directory: &Path, word: &str) -> bool {
     let files = fs::read_dir(directory).expect("a directory").map(|file| file.expect("a file").path());
     files
         .map(|path| fs::read(path).expect("a file"))
-        .any(|bytes| bytes.windows(MARKER.len()).any(|window| window == MARKER.as_bytes()))
+        .any(|bytes| bytes.windows(word.len()).any(|window| window == word.as_bytes()))
+}
+
+fn says_marker(directory: &Path) -> bool {
+    says(directory, MARKER)
 }
 
 fn is_hub(replayed: &Replayed) -> bool {
@@ -117,6 +123,87 @@ async fn texts_are_on_tapes_that_were_asked_for_them() {
         "{tapes:?}"
     );
     assert!(says_marker(&directory));
+}
+
+/// A chat whose model calls the tool that is named by the marker, three times at once.
+async fn calling(client: &Client, tools: &[&str]) -> String {
+    let tool = |name: &&str| json!({"name": name, "description": MARKER, "input_schema": {"type": "object"}});
+    let tools: Vec<_> = tools.iter().map(tool).collect();
+    let content = format!("/demo parts=2 interval=0 call={MARKER} calls=3");
+    let body = json!({"content": content, "tools": tools});
+    let created = client.post("/v1/chats", body).await.expect(201).body;
+    created["id"].as_str().expect("an id").to_owned()
+}
+
+/// What has no text of the calls says the same of them. Returns their ids.
+async fn replayed_calls(mut replica: Replica, directory: &Path, chat: &str) -> Vec<String> {
+    let client = replica.client();
+    let page = client.get(&format!("/v1/chats/{chat}/messages")).await.expect(200).body;
+    let results = page["messages"][2]["content"].as_array().expect("results").clone();
+    let ids: Vec<_> = results.iter().map(|result| result["tool_call_id"].as_str().expect("an id")).collect();
+    assert_eq!(ids.iter().map(|id| id.len()).collect::<Vec<_>>(), [ids[0].len(); 3], "they are as long");
+    replica.terminate();
+    assert!(replica.ended().await.success());
+    let tapes = replayed(directory);
+    assert!(tapes.iter().any(|tape| is_hub(tape) && tape.inputs > 10), "{tapes:?}");
+    assert!(tapes.iter().all(|tape| !tape.head.has_content));
+    for word in ids.iter().chain([&MARKER]) {
+        assert!(!says(directory, word), "{word} is on a tape");
+    }
+    ids.into_iter().map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn calls_that_a_client_answers_are_told_apart_on_tapes_without_their_names() {
+    let scratch = Scratch::new();
+    let directory = scratch.path().join("tapes");
+    let replica = alone(&scratch, &["--record", &directory.display().to_string()]).await;
+    let client = replica.client();
+    // Another one of its length that is not called.
+    let chat = calling(&client, &["sawfishes", MARKER]).await;
+    let mut viewer = Viewer::open(&client, &chat, Kind::EventStream).await;
+    let calls = until("the client is asked", async || {
+        let told = client.chat(&chat).await;
+        (told["status"] == "requires_action")
+            .then(|| told["pending_calls"].as_array().expect("calls").clone())
+    })
+    .await;
+    viewer.until("the client is asked", |screen| screen.status == "requires_action").await;
+    let path = format!("/v1/chats/{chat}/tool_results");
+    for call in calls.iter().rev() {
+        let result = json!({"tool_call_id": call["tool_call_id"], "content": MARKER});
+        client.post(&path, json!({"results": [result]})).await.expect(202);
+        // Who comes back has a cursor of before.
+        viewer.resume_on(&client).await;
+    }
+    viewer.until_idle().await;
+    viewer.finish(&client).await;
+    let ids = replayed_calls(replica, &directory, &chat).await;
+    assert!(calls.iter().zip(&ids).all(|(call, id)| call["tool_call_id"] == **id), "S11: {ids:?}");
+}
+
+#[tokio::test]
+async fn calls_that_the_server_carries_out_are_told_apart_on_tapes_without_their_names() {
+    let scratch = Scratch::new();
+    let directory = scratch.path().join("tapes");
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json".to_owned();
+    let endpoint = Provider::start(vec![Reply::Raw(head, format!("{MARKER:?}"))]).await;
+    let tool =
+        |name: &str| format!("[[tools]]\nname = {name:?}\nrun = \"http\"\nurl = {:?}\n", endpoint.base_url);
+    let tools = scratch.file("tools.toml", &[tool("sawfishes"), tool(MARKER)].concat());
+    let flags = ["--record", &directory.display().to_string(), "--tools", &tools];
+    let replica = alone(&scratch, &flags).await;
+    let client = replica.client();
+    let chat = calling(&client, &["shellfish"]).await;
+    let mut viewer = Viewer::open(&client, &chat, Kind::WebSocket).await;
+    viewer.until_idle().await;
+    viewer.finish(&client).await;
+    let ids = replayed_calls(replica, &directory, &chat).await;
+    let seen = endpoint.seen();
+    let mut called: Vec<_> = seen.iter().map(|request| request.body["tool_call_id"].clone()).collect();
+    called.sort_unstable_by_key(|id| id.to_string());
+    assert_eq!(called, ids, "S11: each is carried out once");
+    assert!(seen.iter().all(|request| request.body["name"] == MARKER));
 }
 
 #[tokio::test]
