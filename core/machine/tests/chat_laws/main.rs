@@ -11,8 +11,10 @@ mod world;
 
 use std::collections::BTreeMap;
 
+use mainstem_machine::limits::IDS_AHEAD;
 use mainstem_machine::{
-    Applied, Carrier, ChatState, Command, Completion, OpenCall, Rejection, Role, Status, StoreFacts,
+    Applied, Carrier, ChatState, Command, Completion, MessageId, OpenCall, Rejection, Role, SendMode, Status,
+    StoreFacts,
 };
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -21,7 +23,7 @@ use proptest::test_runner::TestRunner;
 use laws::{Intents, Step, every_step};
 use model::{By, Call, Chat, Kind, Model, Phase};
 use names::Names;
-use world::{Op, World, ops, says, who};
+use world::{Claimed, Op, Wanted, World, ops, says, who};
 
 const OPS_MAX: usize = 80;
 /// `PROPTEST_CASES` asks for more, `LAWS_CASES` for fewer.
@@ -205,4 +207,25 @@ fn the_random_requests_reach_every_row_of_the_table() {
         let times: usize = rejected.map(|(_, times)| times).sum();
         assert!(times >= REACHED_MIN, "D2: {name} was rejected {times} times only");
     }
+}
+
+/// The gap before what waits is left free for what a turn says. What was queued there and deleted has had its id.
+#[test]
+fn a_turn_that_says_more_than_there_is_room_for_gives_no_id_twice() {
+    let send = Op::Send { mode: SendMode::Queue, queue_max: 2 };
+    let right = |write| Op::Write { claim: Claimed::Right, write };
+    let acquire = Op::Acquire { who: 0, expired: false, stopping_only: false };
+    let mut run = Run::default();
+    for op in [Op::Create { speaking: true }, acquire, send.clone(), send, Op::DeleteQueued { which: 0 }] {
+        run.take(&op);
+    }
+    let waits = run.world.state.as_ref().expect("a chat").queue[0].id;
+    let call = Call { by: By::Again, answered: true };
+    for _ in 0..=IDS_AHEAD / 2 {
+        run.take(&right(Wanted::Begin));
+        run.take(&right(Wanted::Step(vec![call])));
+    }
+    let is_given = |id| run.world.messages.iter().any(|message| message.id == id);
+    assert!(is_given(MessageId(IDS_AHEAD)), "S12: it has all the room there is");
+    assert!(run.world.messages.last().is_some_and(|last| last.id > waits), "S1: and then goes on behind all");
 }

@@ -68,12 +68,13 @@ impl Names {
     fn what_was_queued_keeps_its_id_unless_overtaken(&self, before: Option<&ChatState>, change: &Change) {
         let mut highest = self.highest;
         // What a turn says has room before what waits, as long as it stays within the gap behind its message.
-        let next = self.highest.next();
-        let turn = before.and_then(|chat| chat.turn.as_ref()).map_or(next, |turn| turn.message);
+        let turn = before.and_then(|chat| chat.turn.as_ref()).map(|turn| turn.message);
         let known = before.iter().flat_map(|chat| &chat.queue).chain(&change.state.queue);
         let waits = known.map(|queued| queued.id).min();
-        let has_room = waits.is_some_and(|waits| next < waits) && next.0 - turn.0.min(next.0) < IDS_AHEAD;
         for message in &change.inserted {
+            let next = highest.next();
+            let is_close = turn.is_none_or(|turn| next.0 - turn.0.min(next.0) < IDS_AHEAD);
+            let has_room = waits.is_some_and(|waits| next < waits) && is_close;
             let overtakes = has_room && message.role != Role::User && waits < Some(message.id);
             assert!(!overtakes, "S12: {} of a turn is given beyond what waits", message.id);
             if let Some(queued_as) = message.queued_as {
