@@ -5,6 +5,7 @@
 //! that know nothing about hubs check the guarantees.
 
 mod backoff;
+mod calls;
 mod claims;
 mod court;
 mod database;
