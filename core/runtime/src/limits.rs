@@ -32,6 +32,9 @@ pub mod tape {
     pub const FRAME_BYTES_MAX: usize = 256 << 20;
     /// The frame that says why a tape ends.
     pub const LAST_FRAME_BYTES_MAX: usize = 16;
+    /// Characters of an id or a name that are exchanged for others; what is behind them is filled. The hash that says how
+    /// has two bytes for each of one half.
+    pub const NAME_CHARS_MAX: usize = 32;
 }
 
 /// What one viewer is told at once.

@@ -256,7 +256,7 @@ fn a_worker_that_takes_over_begins_what_may_be_begun_again_and_nothing_else() {
         let mut next = Worker { rows, now, ..Worker::new(4) };
         next.acquire();
         assert_eq!(next.ids().len(), usize::from(begins), "S11: {name}");
-        assert_eq!(next.generation.is_some(), !begins, "L6: {name}: its turn goes on without it");
+        assert_eq!(next.generation.is_some(), !begins, "L3: {name}: its turn goes on without it");
         let results: &[Vec<_>] = if begins { &[] } else { &[vec![]] };
         assert_eq!(next.results(), results, "S11: {name}");
     }

@@ -12,9 +12,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use super::text::filling;
+use crate::limits::tape::NAME_CHARS_MAX;
 
-/// Characters of a name that are exchanged. What is behind them is filled, and has a say in how they are.
-const CHARS_MAX: usize = 32;
 const ROUNDS: u8 = 8;
 
 /// Ranges of characters that are as long as each other, also when they are written in JSON, as short as it can be.
@@ -52,9 +51,10 @@ impl Names {
         Some(json)
     }
 
+    /// What is behind the characters that are exchanged has a say in how they are.
     fn exchanged(&self, name: impl Iterator<Item = char> + Clone) -> impl Iterator<Item = char> {
-        let mut letters: Vec<_> = name.clone().take(CHARS_MAX).map(Letter::of).collect();
-        let rest: String = name.skip(CHARS_MAX).collect();
+        let mut letters: Vec<_> = name.clone().take(NAME_CHARS_MAX).map(Letter::of).collect();
+        let rest: String = name.skip(NAME_CHARS_MAX).collect();
         for round in 0..ROUNDS {
             let half = letters.len() / 2;
             let (first, second) = letters.split_at_mut(half);
