@@ -401,8 +401,8 @@ impl Chat {
     fn settle_calls(&mut self) {
         let [client, worker] = [Call::waits_for_client, Call::waits_for_worker];
         self.phase = Phase::Running;
-        if !self.calls.iter().any(|call| worker(call)) {
-            if self.calls.iter().any(|call| client(call)) {
+        if !self.calls.iter().any(worker) {
+            if self.calls.iter().any(client) {
                 self.phase = Phase::Asking;
                 self.holder = None;
                 self.live = false;
