@@ -4,7 +4,7 @@
 //! Under a key, names are exchanged with each other: each with one that has the same kinds of characters at the same places.
 //! It is a Feistel network, as in NIST SP 800-38G: in turn, each half of the characters is shifted by what HMAC-SHA256 says of the
 //! other half. That can be undone, so no two names have one replacement, however short they are. Without the key a
-//! replacement says nothing of the name but its length.
+//! replacement says nothing of the name but how long it is, and each of its characters.
 
 use std::fmt;
 
