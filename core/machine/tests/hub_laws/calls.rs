@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use mainstem_machine::hub::{
-    BusEvent, ChatEvent, DatabaseEvent, HubAction, HubConfig, HubEvent, LeaseEvent, ModelEvent, OpOutcome,
-    ToolEvent,
+    BusEvent, ChatEvent, DatabaseEvent, HubAction, HubConfig, HubEvent, LeaseEvent, LeavingEvent, ModelEvent,
+    OpOutcome, ToolEvent,
 };
 use mainstem_machine::limits::CALLS_MAX;
 use mainstem_machine::store::Request;
@@ -260,6 +260,35 @@ fn a_worker_that_takes_over_begins_what_may_be_begun_again_and_nothing_else() {
         let results: &[Vec<_>] = if begins { &[] } else { &[vec![]] };
         assert_eq!(next.results(), results, "S11: {name}");
     }
+}
+
+#[test]
+fn a_worker_that_hands_over_gives_its_calls_up_or_waits_for_them_as_is_asked() {
+    for (how, is_at_once) in [(LeavingEvent::HandOver, true), (LeavingEvent::Drain, false)] {
+        let mut worker = Worker::working(4);
+        worker.call(&[("a", "once")]);
+        let running = worker.begun[0].0;
+        worker.tell(HubEvent::Leaving(how));
+        assert_eq!(worker.given_up, if is_at_once { vec![running] } else { vec![] }, "B2: {is_at_once}");
+        assert_eq!(worker.state().worker.is_none(), is_at_once);
+        worker.returns(0, "\"done\"");
+        let told = worker.results().concat();
+        assert_eq!(told, if is_at_once { vec![] } else { vec![pair("a", "\"done\"")] }, "S11, S5");
+        assert_eq!((&worker.state().worker, worker.generation), (&None, None), "L3: another one goes on");
+    }
+}
+
+#[test]
+fn what_comes_back_while_the_lease_is_not_confirmed_is_kept_until_it_is() {
+    let mut worker = Worker::working(4);
+    worker.call(&[("a", "once")]);
+    worker.results();
+    worker.now = worker.now + LEASE_TTL;
+    worker.returns(0, "\"done\"");
+    assert!(worker.results().is_empty(), "S5: nobody knows whose the chat is");
+    let (lease, sent_at) = (worker.state().lease, worker.now);
+    worker.tell(HubEvent::Lease(LeaseEvent::Confirmed { lease, sent_at }));
+    assert_eq!(worker.results(), [[pair("a", "\"done\"")]], "S11");
 }
 
 #[test]
