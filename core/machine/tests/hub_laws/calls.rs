@@ -104,6 +104,13 @@ impl Worker {
                 return Some(HubEvent::Database(DatabaseEvent::HistoryLoaded { op, outcome }));
             }
             HubAction::Apply { op, command } => {
+                if let Command::Release { .. } = command {
+                    let row = self.state();
+                    let waits =
+                        |id: &str| row.calls.iter().any(|call| &*call.id == id && call.waits_for_server());
+                    let left = |(op, id): &(OpId, Arc<str>)| waits(id) && !self.given_up.contains(op);
+                    assert!(!self.begun.iter().any(left), "S11: it is given up before another may begin it");
+                }
                 self.written.push(command.clone());
                 self.apply(command);
                 let outcome = OpOutcome::Done(Ok(self.state()));
