@@ -286,12 +286,26 @@ fn a_worker_that_hands_over_gives_its_calls_up_or_waits_for_them_as_is_asked() {
 }
 
 #[test]
+fn a_worker_that_has_lost_the_chat_gives_its_calls_up() {
+    let mut worker = Worker::working(4);
+    worker.call(&[("a", "again")]);
+    let running = worker.begun[0].0;
+    worker.now = worker.now + LEASE_TTL;
+    worker.ask(Command::Acquire { replica: replica("another"), interrupting_only: false });
+    assert_eq!(worker.given_up, [running], "B2");
+    worker.results();
+    worker.returns(0, "\"done\"");
+    assert!(worker.results().is_empty(), "S5: the other one has begun it again");
+}
+
+#[test]
 fn what_comes_back_while_the_lease_is_not_confirmed_is_kept_until_it_is() {
     let mut worker = Worker::working(4);
     worker.call(&[("a", "once")]);
     worker.results();
     worker.now = worker.now + LEASE_TTL;
     worker.returns(0, "\"done\"");
+    worker.returns(0, "\"twice\"");
     assert!(worker.results().is_empty(), "S5: nobody knows whose the chat is");
     let (lease, sent_at) = (worker.state().lease, worker.now);
     worker.tell(HubEvent::Lease(LeaseEvent::Confirmed { lease, sent_at }));
