@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mainstem_machine::limits::IDS_AHEAD;
-use mainstem_machine::{Change, ChatState, Command, MessageId, Role, Turn, TurnStatus};
+use mainstem_machine::{Change, ChatState, Command, MessageId, Role, Turn, TurnStatus, Usage};
 
 /// All names that were given in one chat.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +29,7 @@ impl Names {
             Command::Create { .. } => self.all_turns_but_the_last_are_over(change),
             _ => self.turns_begin_and_end_once(command, before, change),
         }
+        turns_tell_how_their_answers_ended(command, before, change);
         let inserted = change.inserted.iter().map(|message| message.id);
         self.highest = inserted.chain([self.highest]).max().unwrap_or_default();
     }
@@ -168,4 +169,21 @@ impl Names {
         let fresh = Turn { status: TurnStatus::Running, message, last: message, ..Turn::queued(turn) };
         assert_eq!(change.state.turn, Some(fresh), "S12: from nothing");
     }
+}
+
+/// As its last answer did, with what all of them cost.
+fn turns_tell_how_their_answers_ended(command: &Command, before: Option<&ChatState>, change: &Change) {
+    let ran = before.and_then(|chat| chat.turn.as_ref()).filter(|turn| !turn.status.is_over());
+    let is_it = |turn: &&Turn| ran.is_some_and(|ran| ran.id == turn.id);
+    let Some((ran, is)) = ran.zip(change.ended.iter().chain(&change.state.turn).find(is_it)) else { return };
+    let tokens = |usage: Option<Usage>| usage.map(|usage| (usage.input_tokens, usage.output_tokens));
+    let sum = |a: (u64, u64), b: (u64, u64)| (a.0 + b.0, a.1 + b.1);
+    let (reason, cost) = match command {
+        Command::FinishTurn { completion, .. } | Command::CommitStep { completion, .. } => {
+            let costs = [tokens(ran.usage), tokens(completion.usage)];
+            (completion.finish_reason, costs.into_iter().flatten().reduce(sum))
+        }
+        _ => (ran.finish_reason, tokens(ran.usage)),
+    };
+    assert_eq!((is.finish_reason, tokens(is.usage)), (reason, cost), "S12: {}", command.name());
 }

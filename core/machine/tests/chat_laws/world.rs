@@ -314,7 +314,7 @@ impl World {
                     result: call.answered.then(|| CallResult::error("there is none")),
                 };
                 let calls = asked.iter().enumerate().map(call).collect();
-                let (answer, completion) = (content(text), Completion::default());
+                let (answer, completion) = (content(text), completion(text));
                 (Command::CommitStep { fence, answer, completion, calls }, Write::Step(text, asked.clone()))
             }
             Wanted::Results(which) => (
