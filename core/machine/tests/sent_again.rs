@@ -1,0 +1,71 @@
+//! What a client sends again under its own id is there once, and its sender is answered as before, wherever it is by then.
+
+use std::time::Duration;
+
+use mainstem_machine::store::Request;
+use mainstem_machine::{
+    Accepted, Applied, ChatId, Command, Completion, Content, Effect, Fence, MessageId, ReplicaId, SendMode,
+    Time, WallTime,
+};
+use mainstem_rows::Rows;
+
+const CHAT: ChatId = ChatId(uuid::Uuid::from_u128(7));
+
+struct Chat(Rows);
+
+impl Chat {
+    fn apply(&mut self, command: Command) -> Applied {
+        let request = Request { chat: CHAT, command, by: None, idempotency_key: None };
+        self.0.apply(Time::START, WallTime(0), &request)
+    }
+
+    /// The id under which it waits, what it says, and whether anything has changed.
+    fn send(&mut self, client_id: &str, text: &str) -> (MessageId, String, bool) {
+        let (mode, client_id) = (SendMode::Queue, Some(client_id.into()));
+        let applied =
+            self.apply(Command::Send { content: Content::text(text), mode, queue_max: 9, client_id });
+        let Ok(Accepted::Sent { message: None, queued: Some(queued), .. }) = applied.answer else {
+            panic!("S6: {:?}", applied.answer)
+        };
+        (queued.id, queued.content.to_text(), matches!(applied.effect, Effect::Changed(_)))
+    }
+
+    /// The texts of the history, and of the queue.
+    fn texts(&self) -> (Vec<String>, Vec<String>) {
+        let row = self.0.row(CHAT).expect("a chat");
+        let history = row.history.iter().map(|message| message.content.to_text());
+        (history.collect(), row.state.queue.iter().map(|queued| queued.content.to_text()).collect())
+    }
+
+    fn finish_turn(&mut self) {
+        let replica = ReplicaId::new("worker").expect("a replica's id");
+        self.apply(Command::Acquire { replica: replica.clone(), interrupting_only: false });
+        let state = self.0.row(CHAT).expect("a chat").state.clone();
+        let fence = Fence { replica, lease: state.lease, episode: state.present_episode() };
+        let finish = Command::FinishTurn { fence, answer: None, completion: Completion::STOPPED };
+        assert!(self.apply(finish).answer.is_ok());
+    }
+}
+
+#[test]
+fn what_is_sent_again_under_its_id_says_what_it_said_and_is_there_once() {
+    let mut chat = Chat(Rows::new(Duration::from_secs(15)));
+    let (owner, settings, content) = ("owner".into(), Default::default(), Some(Content::text("begin")));
+    assert!(chat.apply(Command::Create { chat: CHAT, owner, settings, content }).answer.is_ok());
+    let [(one, _, first), (two, _, second)] =
+        [("one", "first"), ("two", "second")].map(|(id, text)| chat.send(id, text));
+    assert!(first && second && one != two, "S12");
+    // In the queue.
+    assert_eq!(chat.send("two", "other"), (two, "second".into(), false), "S12");
+    assert_eq!(chat.send("one", "other"), (one, "first".into(), false), "S12");
+    // In the history.
+    chat.finish_turn();
+    assert_eq!(chat.texts(), (vec!["begin".into(), "first".into()], vec!["second".into()]), "S6");
+    assert_eq!(chat.send("one", "other"), (one, "first".into(), false), "S12");
+    // Gone: only who sends it again says what it said.
+    assert!(chat.apply(Command::DeleteQueued { queued: two }).answer.is_ok());
+    assert_eq!(chat.send("two", "other"), (two, "other".into(), false), "S12: what was deleted stays so");
+    assert_eq!(chat.texts(), (vec!["begin".into(), "first".into()], vec![]), "S6");
+    let (three, _, is_new) = chat.send("three", "third");
+    assert!(is_new && three > two, "S12: another id is another message");
+}
