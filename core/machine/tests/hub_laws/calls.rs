@@ -18,6 +18,9 @@ use mainstem_rows::Rows;
 use crate::database::{CHAT, LEASE_TTL};
 use crate::told::Hub;
 
+/// Answers of the database to all that one event leads to.
+const ROUNDS_MAX: usize = 100;
+
 struct Worker {
     now: Time,
     hub: Hub,
@@ -81,7 +84,10 @@ impl Worker {
 
     fn tell(&mut self, event: HubEvent) {
         let mut events = VecDeque::from([event]);
+        let mut rounds = 0;
         while let Some(event) = events.pop_front() {
+            rounds += 1;
+            assert!(rounds < ROUNDS_MAX, "L4: without time passing, there is no end of it");
             self.hub.handle(self.now, event);
             self.hub.assert_invariants();
             while let Some(action) = self.hub.poll_action() {
