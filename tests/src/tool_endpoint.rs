@@ -68,9 +68,9 @@ async fn serve(
     body: &str,
 ) -> std::io::Result<()> {
     let (head, asked) = read_request(&mut stream).await?;
-    let key = head.lines().filter_map(|line| line.split_once(':'));
-    let key = key.filter(|(name, _)| name.eq_ignore_ascii_case("idempotency-key"));
-    let key = key.map(|(_, value)| value.trim().to_owned()).last().unwrap_or_default();
+    let mut headers = head.lines().filter_map(|line| line.split_once(':'));
+    let key = headers.find(|(name, _)| name.eq_ignore_ascii_case("idempotency-key"));
+    let key = key.map(|(_, value)| value.trim().to_owned()).unwrap_or_default();
     let at = {
         let mut called = called.lock().unwrap_or_else(PoisonError::into_inner);
         called.push(Called { key, body: asked, is_given_up: false });

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use mainstem_machine::store::Request;
 use mainstem_machine::{
-    Accepted, Applied, ChatId, Command, Completion, Content, Effect, Fence, MessageId, ReplicaId, SendMode,
-    Time, WallTime,
+    Accepted, Applied, ChatId, Command, Completion, Content, Effect, Fence, MessageId, NewMessage, ReplicaId,
+    SendMode, Time, WallTime,
 };
 use mainstem_rows::Rows;
 
@@ -50,8 +50,9 @@ impl Chat {
 #[test]
 fn what_is_sent_again_under_its_id_says_what_it_said_and_is_there_once() {
     let mut chat = Chat(Rows::new(Duration::from_secs(15)));
-    let (owner, settings, content) = ("owner".into(), Default::default(), Some(Content::text("begin")));
-    assert!(chat.apply(Command::Create { chat: CHAT, owner, settings, content }).answer.is_ok());
+    let (owner, settings) = ("owner".into(), Default::default());
+    let messages = NewMessage::opening(Some(Content::text("begin")));
+    assert!(chat.apply(Command::Create { chat: CHAT, owner, settings, messages }).answer.is_ok());
     let [(one, _, first), (two, _, second)] =
         [("one", "first"), ("two", "second")].map(|(id, text)| chat.send(id, text));
     assert!(first && second && one != two, "S12");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mainstem_machine::{ChatId, ChatState, Command, SendMode, Status, Time};
 
-use crate::{Committed, Evidence, EvidenceIndex, Name, Oracle, Ruling, Seen, WorldFacts};
+use crate::{Committed, Evidence, EvidenceIndex, Life, Name, Oracle, Ruling, Seen, WorldFacts};
 
 /// How long it may take until a call is begun, and until its result is written.
 const SLACK: Duration = Duration::from_secs(2);
@@ -23,7 +23,20 @@ impl Oracle for ToolsEnd {
             self.waiting.remove(&chat);
             return Err(format!("chat {chat} waits for its tools since {since:?}"));
         }
-        let Evidence::Committed(change) = seen.evidence else { return Ok(()) };
+        let change = match seen.evidence {
+            Evidence::Committed(change) => change,
+            // Whoever has acquired the chat may not know it, until it begins with what is left.
+            Evidence::CallBegun { replica, chat, .. } => {
+                self.waiting.entry(*chat).or_insert_with(|| (replica.clone(), seen.at));
+                return Ok(());
+            }
+            // Whoever comes after it takes the chat up, which L3 demands.
+            Evidence::Lived { replica, life: Life::Crashed | Life::Vanished } => {
+                self.waiting.retain(|_, (worker, _)| worker != replica);
+                return Ok(());
+            }
+            _ => return Ok(()),
+        };
         self.note(seen, change);
         if interrupts(&change.command) && !change.state.calls.is_empty() {
             return Err(format!("{} leaves the chat waiting for its tools", change.command.name()));
@@ -65,14 +78,13 @@ impl ToolsEnd {
 
     fn note(&mut self, seen: &Seen<'_>, change: &Committed) {
         let worker = change.state.worker.as_ref().filter(|_| is_owed(&change.state) && !change.deleted);
-        let Some(worker) = worker else {
-            self.waiting.remove(&change.chat);
-            return;
-        };
-        let begins = matches!(change.command, Command::CommitStep { .. } | Command::Acquire { .. });
-        if begins {
-            seen.ask();
-            self.waiting.insert(change.chat, (worker.clone().into(), seen.at));
+        match (worker, &change.command) {
+            (Some(worker), Command::CommitStep { .. }) => {
+                seen.ask();
+                self.waiting.insert(change.chat, (worker.clone().into(), seen.at));
+            }
+            (None, _) | (_, Command::Acquire { .. }) => drop(self.waiting.remove(&change.chat)),
+            _ => {}
         }
     }
 }

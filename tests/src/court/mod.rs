@@ -140,8 +140,25 @@ impl Court {
     }
 
     fn tell_of_then(&mut self, at: Time, evidence: Evidence) {
+        self.trust_tools(at, &evidence);
         self.told.push(Told::Evidence(at, evidence.clone()));
         self.judge.observe(at, evidence);
+    }
+
+    /// Nobody tells here what tools do: what a worker says of them is taken for it.
+    fn trust_tools(&mut self, at: Time, evidence: &Evidence) {
+        let Evidence::Committed(change) = evidence else { return };
+        let Command::CommitResults { fence, results } = &change.command else { return };
+        let (replica, chat, of) = (&change.by, change.chat, fence.episode.history_version);
+        for (call, result) in results {
+            let (call, result) = (call.clone(), result.clone());
+            let begun = Evidence::CallBegun { replica: replica.clone(), chat, of, call: call.clone() };
+            let returned = Evidence::CallReturned { replica: replica.clone(), chat, of, call, result };
+            for evidence in [begun, returned] {
+                self.told.push(Told::Evidence(at, evidence.clone()));
+                self.judge.observe(at, evidence);
+            }
+        }
     }
 
     /// The run whose partial answer is committed now, if it has not ended as far as is known.

@@ -148,6 +148,10 @@ impl Step<'_> {
             let calls = self.calls(answer.open_calls(), after);
             candidates.push(Command::CommitStep { fence: fence(), answer, completion, calls });
         }
+        let carried = before.calls.iter().filter(|call| call.waits_for_server()).cloned().collect();
+        let carried = self.calls(carried, after).into_iter();
+        let results = carried.filter_map(|call| Some((call.id, call.result?))).collect();
+        candidates.push(Command::CommitResults { fence: fence(), results });
         if let Some(error) = after.error.clone() {
             candidates.push(Command::Fail { fence: fence(), partial: answer, error });
         }
@@ -164,8 +168,9 @@ impl Step<'_> {
         let results: BTreeMap<_, _> =
             told.map(|message| message.content.results()).into_iter().flatten().collect();
         for call in &mut calls {
-            let kept =
-                after.calls.iter().find(|kept| kept.id == call.id).and_then(|kept| kept.result.clone());
+            let kept = after.calls.iter().find(|kept| kept.id == call.id);
+            call.carrier = kept.map_or(call.carrier, |kept| kept.carrier);
+            let kept = kept.and_then(|kept| kept.result.clone());
             call.result = kept.or_else(|| results.get(&call.id).cloned());
         }
         calls
@@ -191,7 +196,7 @@ impl Step<'_> {
             instructions: Some(after.instructions.clone()),
             tools: Some(after.tools.to_vec()),
         };
-        let open = before.calls.iter().filter(|call| call.result.is_none()).cloned().collect();
+        let open = before.calls.iter().filter(|call| call.waits_for_client()).cloned().collect();
         let answered = self.calls(open, after).into_iter().filter_map(|call| Some((call.id, call.result?)));
         let others = [
             Command::Interrupt { episode: None },

@@ -216,7 +216,7 @@ fn a_turn_that_says_more_than_there_is_room_for_gives_no_id_twice() {
     let right = |write| Op::Write { claim: Claimed::Right, write };
     let acquire = Op::Acquire { who: 0, expired: false, stopping_only: false };
     let mut run = Run::default();
-    for op in [Op::Create { speaking: true }, acquire, send.clone(), send, Op::DeleteQueued { which: 0 }] {
+    for op in [Op::Create { users: vec![true] }, acquire, send.clone(), send, Op::DeleteQueued { which: 0 }] {
         run.take(&op);
     }
     let waits = run.world.state.as_ref().expect("a chat").queue[0].id;

@@ -10,8 +10,8 @@ use mainstem_machine::hub::{
 use mainstem_machine::limits::CALLS_MAX;
 use mainstem_machine::store::Request;
 use mainstem_machine::{
-    Block, CallResult, Carrier, ChatState, Command, Completion, Content, FinishReason, GenerationId, Offered,
-    OpId, OpenCall, ReplicaId, Role, Settings, Status, Time, Tool, TurnStatus, WallTime,
+    Block, CallResult, Carrier, ChatState, Command, Completion, Content, FinishReason, GenerationId,
+    NewMessage, Offered, OpId, OpenCall, ReplicaId, Role, Settings, Status, Time, Tool, TurnStatus, WallTime,
 };
 use mainstem_rows::Rows;
 
@@ -44,8 +44,8 @@ impl Worker {
         let mut worker = Self { now, hub, rows: Rows::new(LEASE_TTL), generation, begun, given_up, written };
         let tool = |name: &str| Tool { name: name.into(), description: "".into(), input_schema: "{}".into() };
         let settings = Settings { tools: ["find", "both"].map(tool).into(), ..Settings::default() };
-        let content = Some(Content::text("begin"));
-        worker.apply(Command::Create { chat: CHAT, owner: "owner".into(), settings, content });
+        let messages = NewMessage::opening(Some(Content::text("begin")));
+        worker.apply(Command::Create { chat: CHAT, owner: "owner".into(), settings, messages });
         worker
     }
 

@@ -9,7 +9,7 @@ use mainstem_machine::hub::{
 use mainstem_machine::store::Request;
 use mainstem_machine::{
     Accepted, Block, Body, CallResult, Carrier, ChatId, ChatState, Command, Completion, Content, Cursor,
-    FinishReason, GenerationId, Offered, OpId, ReplicaId, Resume, Settings, Status, StreamEvent,
+    FinishReason, GenerationId, NewMessage, Offered, OpId, ReplicaId, Resume, Settings, Status, StreamEvent,
     SubscriptionId, Time, Tool, WallTime,
 };
 use mainstem_rows::Rows;
@@ -118,8 +118,8 @@ fn play(hub: Recorded<Hub>) -> (World, Cursor) {
         saw: vec![],
     };
     let settings = Settings { tools: [tool("find"), tool("list")].into(), ..Settings::default() };
-    let content = Some(Content::text(MARKER));
-    world.apply(Command::Create { chat: CHAT, owner: "ann".into(), settings, content });
+    let messages = NewMessage::opening(Some(Content::text(MARKER)));
+    world.apply(Command::Create { chat: CHAT, owner: "ann".into(), settings, messages });
     world.subscribe(1, Resume::Fresh);
     let replica = ReplicaId::new("a").expect("an id");
     world.apply(Command::Acquire { replica, interrupting_only: false });
