@@ -175,13 +175,18 @@ impl Open {
         }
         let due: Vec<_> = self.calls.drain(..).map(|call| (call.id, call.result)).collect();
         let told = message.content.results();
-        let ids = |told: &[(Arc<str>, CallResult)]| told.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>();
-        if self.turn != message.turn || ids(&told) != due.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>()
-        {
+        let told_elsewhere = matches!(command, Command::Create { .. });
+        let [mut answered, mut called]: [Vec<_>; 2] =
+            [told.iter().map(|(id, _)| id.clone()).collect(), due.iter().map(|(id, _)| id.clone()).collect()];
+        if told_elsewhere {
+            // In whatever order.
+            answered.sort_unstable();
+            called.sort_unstable();
+        }
+        if self.turn != message.turn || answered != called {
             return Err(format!(
-                "message {} has results of {:?}, and {due:?} were called",
-                message.id,
-                ids(&told)
+                "message {} has results of {answered:?}, and {due:?} were called",
+                message.id
             ));
         }
         let gives = matches!(command, Command::ToolResults { .. } | Command::CommitResults { .. });
@@ -189,7 +194,7 @@ impl Open {
             let is_right = match due {
                 Some(due) => told == due,
                 // What was told elsewhere is taken as it was.
-                None if matches!(command, Command::Create { .. }) => true,
+                None if told_elsewhere => true,
                 None => told.is_error && !gives,
             };
             if !is_right {
