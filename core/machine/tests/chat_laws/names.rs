@@ -183,6 +183,7 @@ fn turns_tell_how_their_answers_ended(command: &Command, before: Option<&ChatSta
             let costs = [tokens(ran.usage), tokens(completion.usage)];
             (completion.finish_reason, costs.into_iter().flatten().reduce(sum))
         }
+        Command::Regenerate { .. } => (None, None),
         _ => (ran.finish_reason, tokens(ran.usage)),
     };
     assert_eq!((is.finish_reason, tokens(is.usage)), (reason, cost), "S12: {}", command.name());
