@@ -47,7 +47,10 @@ impl Tools for SimTools {
         let (world, carrying) = (self.world.clone(), self.models.carrying(call.chat));
         let (replica, chat, of) = (Name::from(self.replica.as_str()), call.chat, call.of);
         world.trace(&self.replica, format_args!("calls {} of {chat}", call.name));
-        world.observe(Evidence::CallBegun { replica: replica.clone(), chat, of, call: call.id.clone() });
+        let offered = offered_tools(false);
+        let is_repeatable = offered.iter().any(|tool| tool.name == call.name && tool.is_repeatable);
+        let (by, id) = (replica.clone(), call.id.clone());
+        world.observe(Evidence::CallBegun { replica: by, chat, of, call: id, is_repeatable });
         async move {
             let (after, result) = match carrying {
                 Carrying::Hangs => (TOOL_TIMEOUT, CallResult::error("The tool did not answer in time.")),

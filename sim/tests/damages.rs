@@ -61,6 +61,8 @@ user on B regenerates chat3
 within 2s chat3 is requires_action
 user on B interrupts chat3
 within 2s chat3 is waiting
+user on B sends \"/model parts=6 every=10ms kinds=1 tools=1 twelve\" to chat4
+within 2s chat4 is waiting
 ";
 
 /// What nobody has to object to here.

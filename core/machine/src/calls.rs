@@ -83,36 +83,71 @@ impl OpenCall {
     }
 }
 
+/// A part that is of a call.
+pub(crate) enum PartOfCall<'a> {
+    /// A call with its whole input, which may be `null`.
+    Call { id: String, name: String, input: &'a RawValue },
+    /// What came of one.
+    Result { tool_call_id: String },
+}
+
+impl<'a> PartOfCall<'a> {
+    fn read(part: &'a RawValue) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Kind {
+            r#type: String,
+        }
+        #[derive(Deserialize)]
+        struct Call<'a> {
+            id: String,
+            name: String,
+            #[serde(borrow)]
+            input: &'a RawValue,
+        }
+        #[derive(Deserialize)]
+        struct Result {
+            tool_call_id: String,
+        }
+        let part = part.get();
+        let Kind { r#type } = serde_json::from_str(part).ok()?;
+        match &*r#type {
+            "tool_call" => {
+                let Call { id, name, input } = serde_json::from_str(part).ok()?;
+                Some(Self::Call { id, name, input })
+            }
+            "tool_result" => {
+                let Result { tool_call_id } = serde_json::from_str(part).ok()?;
+                Some(Self::Result { tool_call_id })
+            }
+            _ => None,
+        }
+    }
+}
+
 impl Content {
     /// The calls of a whole answer that it does not answer itself, in order; each of one id once.
     pub fn open_calls(&self) -> Vec<OpenCall> {
-        #[derive(Deserialize)]
-        struct Part<'a> {
-            r#type: String,
-            id: Option<String>,
-            name: Option<String>,
-            #[serde(borrow)]
-            input: Option<&'a RawValue>,
-            tool_call_id: Option<String>,
-        }
-        let parts: Vec<Part<'_>> = serde_json::from_str(self.as_json()).unwrap_or_default();
         let mut calls: Vec<OpenCall> = Vec::new();
-        for part in &parts {
-            if let ("tool_call", Some(id), Some(name), Some(input)) =
-                (&*part.r#type, &part.id, &part.name, part.input)
-                && !calls.iter().any(|call| *call.id == **id)
-            {
-                let input = on_one_line(input.get()).into();
-                let (id, name) = (id.as_str().into(), name.as_str().into());
-                calls.push(OpenCall { id, name, input, carrier: Carrier::default(), result: None });
+        let mut answered = Vec::new();
+        for part in self.parts_of_calls() {
+            match part {
+                PartOfCall::Call { id, name, input } if calls.iter().all(|call| *call.id != *id) => {
+                    let (id, name) = (id.as_str().into(), name.as_str().into());
+                    let input = on_one_line(input.get()).into();
+                    calls.push(OpenCall { id, name, input, carrier: Carrier::default(), result: None });
+                }
+                PartOfCall::Call { .. } => {}
+                PartOfCall::Result { tool_call_id } => answered.push(tool_call_id),
             }
         }
-        let answers = |call: &OpenCall| {
-            let names = |part: &Part<'_>| part.tool_call_id.as_deref() == Some(&*call.id);
-            parts.iter().any(|part| part.r#type == "tool_result" && names(part))
-        };
-        calls.retain(|call| !answers(call));
+        calls.retain(|call| answered.iter().all(|id| **id != *call.id));
         calls
+    }
+
+    /// Its whole calls and its results, in order. What a part of another kind has does not matter.
+    pub(crate) fn parts_of_calls(&self) -> Vec<PartOfCall<'_>> {
+        let parts: Vec<&RawValue> = serde_json::from_str(self.as_json()).unwrap_or_default();
+        parts.into_iter().filter_map(PartOfCall::read).collect()
     }
 
     /// The results that a message of a tool has, by their calls, in order.
@@ -168,6 +203,8 @@ mod tests {
             r#"{"type":"text","text":"see"}"#,
             r#"{"type":"tool_call","id":"a","name":"find","input":{"n": [1.0]}}"#,
             r#"{"type":"tool_call","id":"b","name":"find","input":"no JSON"}"#,
+            r#"{"type":"tool_call","id":"none","name":"find","input":null}"#,
+            r#"{"type":"data","id":7,"name":[],"tool_call_id":{}}"#,
             r#"{"type":"tool_call","id":"cut","name":"find","input_text":"{"}"#,
             r#"{"type":"tool_call","id":"a","name":"other","input":{}}"#,
             r#"{"type":"tool_call","id":"done","name":"find","input":{}}"#,
@@ -175,7 +212,9 @@ mod tests {
         ];
         let calls = Content::from_stored(alloc::format!("[{}]", parts.join(","))).open_calls();
         let told: Vec<_> = calls.iter().map(|call| (&*call.id, &*call.name, &*call.input)).collect();
-        assert_eq!(told, [("a", "find", r#"{"n": [1.0]}"#), ("b", "find", r#""no JSON""#)], "S11");
+        let expected =
+            [("a", "find", r#"{"n": [1.0]}"#), ("b", "find", r#""no JSON""#), ("none", "find", "null")];
+        assert_eq!(told, expected, "S11");
         assert_eq!(Content::text("[]").open_calls(), []);
     }
 

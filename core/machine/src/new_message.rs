@@ -4,6 +4,7 @@ use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::calls::PartOfCall;
 use crate::{Content, Role};
 
 /// A message that a chat is created with.
@@ -61,6 +62,7 @@ impl NewMessage {
                     calls.clear();
                 }
                 _ if !calls.is_empty() => return Err(HistoryError::Unanswered(at - 1)),
+                Role::Assistant if !message.answers_once() => return Err(HistoryError::Unanswered(at)),
                 Role::Assistant => calls = message.calls(),
                 Role::User | Role::System => {}
             }
@@ -71,6 +73,17 @@ impl NewMessage {
     /// The calls that have their results behind it.
     fn calls(&self) -> Vec<Arc<str>> {
         self.content.open_calls().into_iter().map(|call| call.id).collect()
+    }
+
+    /// Whether its calls have names of their own, and what it has as results is of calls before, once each.
+    fn answers_once(&self) -> bool {
+        let (mut called, mut answered) = (BTreeSet::new(), BTreeSet::new());
+        self.content.parts_of_calls().into_iter().all(|part| match part {
+            PartOfCall::Call { id, .. } => called.insert(id),
+            PartOfCall::Result { tool_call_id } => {
+                called.contains(&tool_call_id) && answered.insert(tool_call_id)
+            }
+        })
     }
 
     /// Whether it ends with calls.
@@ -116,6 +129,7 @@ mod tests {
             vec![user.clone(), asks.clone(), told(&["a", "b"]), user.clone()],
             // What an agent did itself, and a call that was cut short.
             vec![message(Role::Assistant, &[call("a"), result("a")]), user.clone()],
+            vec![message(Role::Assistant, &[call("a"), call("b"), result("b"), result("a")]), user.clone()],
             vec![message(Role::Assistant, &[call("a").replace(r#""input":{}"#, r#""input_text":"{""#)])],
         ];
         for messages in good {

@@ -91,6 +91,8 @@ pub enum Evidence {
         chat: ChatId,
         of: Version,
         call: Arc<str>,
+        /// Whether its tool may be begun again.
+        is_repeatable: bool,
     },
     /// A call came to its end, and whoever carries it out is told so.
     CallReturned {

@@ -28,9 +28,10 @@ impl Oracle for Kept {
 fn judge_answer(seen: &Seen<'_>, change: &Committed) -> Ruling {
     let index = seen.index;
     let (complete, saved, fence) = match &change.command {
-        Command::FinishTurn { answer, fence, .. } => (true, answer, fence),
+        Command::FinishTurn { answer, fence, .. } => (true, answer.as_ref(), fence),
+        Command::CommitStep { answer, fence, .. } => (true, Some(answer), fence),
         Command::FinishInterruption { partial, fence } | Command::Fail { partial, fence, .. } => {
-            (false, partial, fence)
+            (false, partial.as_ref(), fence)
         }
         _ => return Ok(()),
     };

@@ -26,8 +26,8 @@ type Called = (ChatId, Version, Arc<str>);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tools {
     open: Shared<BTreeMap<ChatId, Open>>,
-    /// The calls of servers that were committed, and whether each may be begun again.
-    committed: Shared<BTreeMap<Called, bool>>,
+    /// The calls of servers that were committed.
+    committed: Shared<BTreeSet<Called>>,
     begun: Shared<BTreeSet<Called>>,
     returned: Shared<BTreeMap<Called, Vec<CallResult>>>,
 }
@@ -39,10 +39,11 @@ impl Oracle for Tools {
                 seen.ask();
                 self.judge(change).map_err(|why| format!("{}: {why}", change.command.name()))
             }
-            Evidence::CallBegun { replica, chat, of, call } => {
+            Evidence::CallBegun { replica, chat, of, call, is_repeatable } => {
                 seen.ask();
                 let called = (*chat, *of, call.clone());
-                self.begin(called).map_err(|why| format!("{replica} begins {call} of {chat}, {why}"))
+                self.begin(called, *is_repeatable)
+                    .map_err(|why| format!("{replica} begins {call} of {chat}, {why}"))
             }
             Evidence::CallReturned { replica, chat, of, call, result } => {
                 let called = (*chat, *of, call.clone());
@@ -58,9 +59,11 @@ impl Oracle for Tools {
 }
 
 impl Tools {
-    fn begin(&mut self, called: Called) -> Ruling {
-        let may_again = self.committed.get(&called).ok_or("which no worker is to carry out")?;
-        match self.begun.insert(called) || *may_again {
+    fn begin(&mut self, called: Called, is_repeatable: bool) -> Ruling {
+        if !self.committed.contains(&called) {
+            return Err("which no worker is to carry out".into());
+        }
+        match self.begun.insert(called) || is_repeatable {
             true => Ok(()),
             false => Err("which was begun before".into()),
         }
@@ -90,7 +93,7 @@ impl Tools {
         let of_server = open.calls.iter().filter(|call| call.waits_for_server());
         for call in of_server.filter(|_| matches!(change.command, Command::CommitStep { .. })) {
             let called = (change.chat, change.state.history_version, call.id.clone());
-            self.committed.insert(called, call.carrier == Carrier::ServerAgain);
+            self.committed.insert(called);
         }
         if !open.calls.is_empty() {
             self.open.insert(change.chat, open);

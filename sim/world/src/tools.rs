@@ -19,6 +19,7 @@ pub(crate) struct Call {
     /// The history that ends with it.
     pub(crate) of: Version,
     pub(crate) id: Arc<str>,
+    pub(crate) name: Arc<str>,
     pub(crate) asked: Time,
 }
 
@@ -36,8 +37,10 @@ impl Setup {
 impl World {
     pub(crate) fn begin_call(&mut self, node: NodeAt, chat: ChatAt, call: Call) {
         let (replica, of, id) = (self.name(node), call.of, call.id.clone());
+        let offered = self.setup.offered(chat);
+        let is_repeatable = offered.iter().any(|tool| tool.name == call.name && tool.is_repeatable);
         self.open(node, chat).calls.push(call);
-        self.observe(Evidence::CallBegun { replica, chat: chat_id(chat), of, call: id });
+        self.observe(Evidence::CallBegun { replica, chat: chat_id(chat), of, call: id, is_repeatable });
     }
 
     pub(crate) fn give_up_call(&mut self, node: NodeAt, chat: ChatAt, op: OpId) {

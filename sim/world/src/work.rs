@@ -121,9 +121,9 @@ impl World {
                 let replica = self.node(node).id.clone();
                 self.observe(Evidence::RunStarted { run, replica, chat: id, episode });
             }
-            HubAction::Call { op, of, id, .. } => {
+            HubAction::Call { op, of, id, name, .. } => {
                 let asked = self.state.now;
-                self.begin_call(node, chat, Call { op, of, id, asked });
+                self.begin_call(node, chat, Call { op, of, id, name, asked });
             }
             HubAction::GiveUpCall { op } => self.give_up_call(node, chat, op),
             HubAction::Cancel { generation } => {

@@ -152,7 +152,8 @@ impl Court {
         let (replica, chat, of) = (&change.by, change.chat, fence.episode.history_version);
         for (call, result) in results {
             let (call, result) = (call.clone(), result.clone());
-            let begun = Evidence::CallBegun { replica: replica.clone(), chat, of, call: call.clone() };
+            let (by, id) = (replica.clone(), call.clone());
+            let begun = Evidence::CallBegun { replica: by, chat, of, call: id, is_repeatable: true };
             let returned = Evidence::CallReturned { replica: replica.clone(), chat, of, call, result };
             for evidence in [begun, returned] {
                 self.told.push(Told::Evidence(at, evidence.clone()));

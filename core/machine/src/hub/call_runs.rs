@@ -41,7 +41,8 @@ impl CallRuns {
 
     /// Begins the calls of the row that were not begun yet under this lease.
     pub(super) fn begin(&mut self, row: &ChatState, out: &mut Outbox) {
-        let Some(turn) = row.turn_id() else { return };
+        // What a release that knew no turns left has none: the answer is named then.
+        let turn = row.turn_id().unwrap_or(row.last_message);
         self.of = row.history_version;
         for call in row.calls.iter().filter(|call| call.waits_for_server()) {
             if self.runs.iter().all(|run| run.call != call.id) {

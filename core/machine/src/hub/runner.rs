@@ -430,7 +430,9 @@ impl Runner {
         }
         match self.row.status {
             Status::Interrupting => self.finish_interruption(context),
-            Status::Running if self.handing_over == HandOver::Now => self.release(context),
+            Status::Running if self.handing_over == HandOver::Now && !self.has_results() => {
+                self.release(context)
+            }
             Status::Running if !self.row.calls.is_empty() => self.carry_out(context),
             Status::Running => self.carry_on(context),
             Status::Waiting | Status::RequiresAction | Status::Error => {}
@@ -514,11 +516,18 @@ impl Runner {
         calls
     }
 
+    /// Whether something came back that the row does not have.
+    fn has_results(&self) -> bool {
+        !self.calls.results(&self.row).is_empty()
+    }
+
     /// Carries out the server's calls, and commits what comes of them.
     fn carry_out(&mut self, context: &mut RunnerContext<'_>) {
         self.stop(context);
         self.forget_run(context);
-        self.calls.begin(&self.row, context.out);
+        if self.handing_over != HandOver::Now {
+            self.calls.begin(&self.row, context.out);
+        }
         let results = self.calls.results(&self.row);
         if !results.is_empty() || !self.row.calls.iter().any(OpenCall::waits_for_server) {
             let fence = self.fence(context);

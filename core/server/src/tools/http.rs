@@ -110,13 +110,14 @@ impl HttpTool {
 
 /// The call's name among all calls of all chats. Models name calls as they like, and headers do not take everything.
 fn idempotency_key(call: &ToolCall) -> HeaderValue {
-    let (chat, turn) = (&call.chat, &call.turn);
+    // A turn that is answered again may name another call so.
+    let (chat, of) = (&call.chat, &call.of);
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
     let id = match &*call.id {
         id if id.len() <= CALL_ID_BYTES_MAX && id.bytes().all(is_plain) => id.to_owned(),
         id => format!("sha256:{}", BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(id))),
     };
-    HeaderValue::from_str(&format!("{chat}/{turn}/{id}")).expect("visible ASCII is a header")
+    HeaderValue::from_str(&format!("{chat}/{of}/{id}")).expect("visible ASCII is a header")
 }
 
 fn body_of(call: &ToolCall) -> String {
@@ -184,9 +185,9 @@ mod tests {
     #[test]
     fn a_key_is_short_and_one_calls_alone() {
         let key = |id: &str| idempotency_key(&call(id, "{}")).to_str().expect("ASCII").to_owned();
-        assert_eq!(key("call_1"), "00000000-0000-0000-0000-000000000000/7/call_1");
+        assert_eq!(key("call_1"), "00000000-0000-0000-0000-000000000000/9/call_1");
         for odd in ["a b", "a\n", "ж", &"x".repeat(500)] {
-            assert!(key(odd).contains("/7/sha256:") && key(odd).len() < 128, "{odd}");
+            assert!(key(odd).contains("/9/sha256:") && key(odd).len() < 128, "{odd}");
         }
         assert_ne!(key("a b"), key("a  b"));
     }

@@ -340,8 +340,8 @@ fn plain(evidence: &Evidence) -> Vec<(&'static str, Evidence)> {
                 ("as cancelled", Evidence::RunEnded { run, how: RunEnd::Cancelled }),
             ]
         }
-        Evidence::CallBegun { replica, chat, of, .. } => {
-            let another = Evidence::CallBegun { replica, chat, of, call: "another".into() };
+        Evidence::CallBegun { replica, chat, of, is_repeatable, .. } => {
+            let another = Evidence::CallBegun { replica, chat, of, call: "another".into(), is_repeatable };
             vec![("for another call", another)]
         }
         Evidence::CallReturned { replica, chat, of, call, .. } => {

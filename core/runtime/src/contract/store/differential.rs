@@ -169,7 +169,7 @@ fn draw(dice: &mut Dice, reference: &Reference, chat: ChatId) -> Command {
         0 => MessageId(dice.below(9) as u64),
         length => state.queue[dice.below(length)].id,
     };
-    match dice.below(29) {
+    match dice.below(33) {
         26..28 => {
             let message = match dice.below(3) {
                 0 => None,
@@ -200,7 +200,7 @@ fn draw(dice: &mut Dice, reference: &Reference, chat: ChatId) -> Command {
         12 => Command::Release { replica: fence.replica, lease: fence.lease },
         13..15 => Command::BeginAttempt { fence },
         15 => Command::RecordRetry { fence, delay_ms: dice.below(5000) as u64, error },
-        16 => {
+        16 | 28..33 => {
             let result = |dice: &mut Dice| (dice.below(2) == 0).then(|| CallResult::error("none"));
             let call = |at: usize, carrier, result| OpenCall {
                 id: format!("c{at}").into(),
