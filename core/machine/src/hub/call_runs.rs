@@ -54,6 +54,12 @@ impl CallRuns {
         }
     }
 
+    /// Whether all that the row waits for was begun.
+    pub(super) fn has_begun_all(&self, row: &ChatState) -> bool {
+        let is_begun = |call: &OpenCall| self.runs.iter().any(|run| run.call == call.id);
+        row.calls.iter().filter(|call| call.waits_for_server()).all(is_begun)
+    }
+
     /// A call has come to its end.
     pub(super) fn on_returned(&mut self, op: OpId, result: CallResult) {
         if let Some(run) = self.runs.iter_mut().find(|run| run.op == op) {

@@ -442,6 +442,10 @@ impl Runner {
             waits || self.row.status != Status::Interrupting,
             "L2: an interruption is on its way to its end"
         );
+        assert!(
+            waits || self.row.status != Status::Running || self.calls.has_begun_all(&self.row),
+            "L6: what a turn waits for is under way"
+        );
     }
 
     fn finish_interruption(&mut self, context: &mut RunnerContext<'_>) {

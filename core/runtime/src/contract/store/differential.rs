@@ -169,7 +169,7 @@ fn draw(dice: &mut Dice, reference: &Reference, chat: ChatId) -> Command {
         0 => MessageId(dice.below(9) as u64),
         length => state.queue[dice.below(length)].id,
     };
-    match dice.below(33) {
+    match dice.below(35) {
         26..28 => {
             let message = match dice.below(3) {
                 0 => None,
