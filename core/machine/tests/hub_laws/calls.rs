@@ -319,6 +319,26 @@ fn what_comes_back_while_the_lease_is_not_confirmed_is_kept_until_it_is() {
 }
 
 #[test]
+fn what_came_back_is_written_before_the_chat_is_handed_over() {
+    let mut worker = Worker::working(4);
+    worker.call(&[("a", "once"), ("b", "once")]);
+    worker.now = worker.now + LEASE_TTL;
+    worker.returns(0, "\"done\"");
+    worker.tell(HubEvent::Leaving(LeavingEvent::HandOver));
+    worker.written.clear();
+    let (lease, sent_at) = (worker.state().lease, worker.now);
+    worker.tell(HubEvent::Lease(LeaseEvent::Confirmed { lease, sent_at }));
+    let names: Vec<_> = worker.written.iter().map(Command::name).collect();
+    assert_eq!(names, ["commit_results", "release"], "S11");
+    assert_eq!(
+        worker.results(),
+        [[pair("a", "\"done\"")]],
+        "S11: a result that came back is what the history has"
+    );
+    assert_eq!(worker.given_up, [worker.begun[1].0], "B2: the other one is given up");
+}
+
+#[test]
 fn a_turn_takes_as_many_steps_as_it_may_and_no_more() {
     let mut worker = Worker::working(2);
     for at in 0..2 {
