@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mainstem_machine::{ChatId, ChatState, Command, SendMode, Status, Time};
 
-use crate::{Committed, Evidence, EvidenceIndex, Life, Name, Oracle, Ruling, Seen, WorldFacts};
+use crate::{Evidence, EvidenceIndex, Life, Name, Oracle, Ruling, Seen, WorldFacts};
 
 /// How long it may take until a call is begun, and until its result is written.
 const SLACK: Duration = Duration::from_secs(2);
@@ -25,8 +25,9 @@ impl Oracle for ToolsEnd {
         }
         let change = match seen.evidence {
             Evidence::Committed(change) => change,
-            // Whoever has acquired the chat may not know it, until it begins with what is left.
+            // Before, the worker may not know that the chat is its own, or what it has written.
             Evidence::CallBegun { replica, chat, .. } => {
+                seen.ask();
                 self.waiting.entry(*chat).or_insert_with(|| (replica.clone(), seen.at));
                 return Ok(());
             }
@@ -37,7 +38,9 @@ impl Oracle for ToolsEnd {
             }
             _ => return Ok(()),
         };
-        self.note(seen, change);
+        if !is_owed(&change.state) || change.deleted || matches!(change.command, Command::Acquire { .. }) {
+            self.waiting.remove(&change.chat);
+        }
         if interrupts(&change.command) && !change.state.calls.is_empty() {
             return Err(format!("{} leaves the chat waiting for its tools", change.command.name()));
         }
@@ -74,18 +77,6 @@ impl ToolsEnd {
             }
         }
         late.first().map(|(chat, _, since)| (*chat, *since))
-    }
-
-    fn note(&mut self, seen: &Seen<'_>, change: &Committed) {
-        let worker = change.state.worker.as_ref().filter(|_| is_owed(&change.state) && !change.deleted);
-        match (worker, &change.command) {
-            (Some(worker), Command::CommitStep { .. }) => {
-                seen.ask();
-                self.waiting.insert(change.chat, (worker.clone().into(), seen.at));
-            }
-            (None, _) | (_, Command::Acquire { .. }) => drop(self.waiting.remove(&change.chat)),
-            _ => {}
-        }
     }
 }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_machine::{
-    Accepted, Block, Body, CallResult, ChatState, Command, Content, Lease, Message, MessageId, OpenCall,
-    PreviewProgress, ReplicaId, Status, StreamEvent, Turn, TurnStatus, Version,
+    Accepted, Block, Body, CallResult, ChatState, Content, Lease, Message, MessageId, PreviewProgress,
+    ReplicaId, Status, StreamEvent, Turn, TurnStatus, Version,
 };
 use mainstem_oracles::{Answer, Committed, Evidence, Guarantee, Life, Operation, RunEnd};
 
@@ -105,13 +105,11 @@ fn death(told: &[Heard], place: usize, evidence: &Evidence) -> Option<(&'static 
     Some(("and then its worker is dead", Edit::Instead(instead)))
 }
 
-/// The tools that a step calls never say anything.
+/// A tool that is called never says anything.
 fn silence(heard: &Heard, evidence: &Evidence) -> Option<(&'static str, Edit)> {
-    let Evidence::Committed(change) = evidence else { return None };
-    let calls = matches!(change.command, Command::CommitStep { .. })
-        && change.state.calls.iter().any(OpenCall::waits_for_server);
     let later = Heard::Evidence(heard.at() + SILENCE, Evidence::FaultsCleared);
-    calls.then(|| ("and then its tools are silent", Edit::Instead(vec![heard.clone(), later])))
+    matches!(evidence, Evidence::CallBegun { .. })
+        .then(|| ("and then its tools are silent", Edit::Instead(vec![heard.clone(), later])))
 }
 
 fn other_text(content: &Content) -> Content {

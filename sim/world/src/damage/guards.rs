@@ -100,7 +100,7 @@ const GUARDS: &[(Guarantee, &str, &[&str])] = {
         (L3, "end of the run", &["with a request unanswered"]),
         (L4, "operation", &["ten thousand times"]),
         (L5, "saw parts", &["and then its worker is dead"]),
-        (L6, "commit_step", &["and then its tools are silent"]),
+        (L6, "call begun", &["and then its tools are silent"]),
         (B1, "run said", &["while a buffer overflows"]),
         (B2, "run cancelled", &["dropped"]),
         (B2, "end of the run", &["with a connection left"]),
@@ -185,7 +185,7 @@ const HARMLESS: &[DamageKinds] = &[
     ),
     (&["call begun"], &["doubled"], "it may be begun again"),
     (
-        &["commit_step"],
+        &["call begun"],
         &["and then its tools are silent"],
         "a fault may have kept their results from the database",
     ),
