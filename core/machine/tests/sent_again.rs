@@ -5,7 +5,7 @@ use std::time::Duration;
 use mainstem_machine::store::Request;
 use mainstem_machine::{
     Accepted, Applied, ChatId, Command, Completion, Content, Effect, Fence, MessageId, NewMessage, ReplicaId,
-    SendMode, Time, WallTime,
+    Role, SendMode, Time, WallTime,
 };
 use mainstem_rows::Rows;
 
@@ -69,4 +69,29 @@ fn what_is_sent_again_under_its_id_says_what_it_said_and_is_there_once() {
     assert_eq!(chat.texts(), (vec!["begin".into(), "first".into()], vec![]), "S6");
     let (three, _, is_new) = chat.send("three", "third");
     assert!(is_new && three > two, "S12: another id is another message");
+}
+
+#[test]
+fn what_a_chat_was_created_with_is_there_once_under_its_names() {
+    let mut chat = Chat(Rows::new(Duration::from_secs(15)));
+    let (owner, settings) = ("owner".into(), Default::default());
+    let said =
+        [(Role::User, "one", "ask"), (Role::Assistant, "two", "answer"), (Role::User, "three", "more")];
+    let messages = said.map(|(role, id, text)| NewMessage {
+        role,
+        content: Content::text(text),
+        client_id: Some(id.into()),
+    });
+    let messages = messages.into();
+    assert!(chat.apply(Command::Create { chat: CHAT, owner, settings, messages }).answer.is_ok());
+    for (at, (role, id, text)) in said.into_iter().enumerate() {
+        let (content, client_id) = (Content::text("other"), Some(id.into()));
+        let sent = chat.apply(Command::Send { content, mode: SendMode::Queue, queue_max: 9, client_id });
+        let Ok(Accepted::Sent { message: Some(message), queued: None, .. }) = sent.answer else {
+            panic!("S12: {:?}", sent.answer)
+        };
+        let told = (message.role, message.id, message.content.to_text());
+        assert_eq!(told, (role, MessageId(at as u64 + 1), text.into()), "S12");
+        assert!(!matches!(sent.effect, Effect::Changed(_)), "S12: {id} is there already");
+    }
 }
