@@ -44,8 +44,10 @@ enum BaseMessage {
 enum Paging {
     None,
     Wanted,
+    /// The messages behind this one are read.
     Reading {
         op: OpId,
+        after: MessageId,
     },
     /// The last page was of another history than the cached one. The next page is requested only after the
     /// hub has read the chat again (L4).
@@ -101,7 +103,7 @@ impl Subscription {
 
     /// A page is being read; it begins after [`Self::message`].
     pub(super) fn begin_page(&mut self, op: OpId) {
-        self.paging = Paging::Reading { op };
+        self.paging = Paging::Reading { op, after: self.cursor.message };
     }
 
     pub(super) fn cursor(&self) -> Cursor {
@@ -113,7 +115,7 @@ impl Subscription {
     }
 
     pub(super) fn is_reading(&self, op: OpId) -> bool {
-        self.paging == (Paging::Reading { op })
+        matches!(self.paging, Paging::Reading { op: reading, .. } if reading == op)
     }
 
     pub(super) fn on_page_failed(&mut self) {
@@ -127,7 +129,11 @@ impl Subscription {
     /// Takes a page. Returns false if it is of another history than the cached one: then the hub has to read
     /// the chat again.
     pub(super) fn on_page(&mut self, page: Page, cached: &CachedChat) -> bool {
-        self.paging = Paging::None;
+        let asked = core::mem::replace(&mut self.paging, Paging::None);
+        // It went on meanwhile by what came with a snapshot, and what is behind another message says nothing of its own.
+        if matches!(asked, Paging::Reading { after, .. } if after != self.cursor.message) {
+            return true;
+        }
         if page.reset_version != cached.state.reset_version {
             return false;
         }
