@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mainstem_machine::{ChatId, ChatState, Command, SendMode, Status, Time};
 
-use crate::{Evidence, EvidenceIndex, Life, Name, Oracle, Ruling, Seen, WorldFacts};
+use crate::{Evidence, EvidenceIndex, Life, Name, Oracle, Past, Ruling, Seen, WorldFacts};
 
 /// How long it may take until a call is begun, and until its result is written.
 const SLACK: Duration = Duration::from_secs(2);
@@ -28,7 +28,11 @@ impl Oracle for ToolsEnd {
             // Before, the worker may not know that the chat is its own, or what it has written.
             Evidence::CallBegun { replica, chat, .. } => {
                 seen.ask();
-                self.waiting.entry(*chat).or_insert_with(|| (replica.clone(), seen.at));
+                // Whoever begins what is not waited for any more has yet to hear it.
+                let present = seen.index.past(*chat).and_then(Past::present);
+                if present.is_some_and(|moment| is_owed(&moment.state)) {
+                    self.waiting.entry(*chat).or_insert_with(|| (replica.clone(), seen.at));
+                }
                 return Ok(());
             }
             // Whoever comes after it takes the chat up, which L3 demands.

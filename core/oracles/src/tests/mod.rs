@@ -7,6 +7,7 @@ mod liveness;
 mod rows;
 mod safety;
 mod scene;
+mod tools;
 mod turns;
 
 use crate::{FaultKind, Guarantee, ORACLES};
