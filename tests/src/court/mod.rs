@@ -42,7 +42,7 @@ pub struct Court {
     judge: Judge,
     told: Vec<Told>,
     last: Time,
-    chats_of_runs: BTreeMap<RunId, ChatId>,
+    attempts: BTreeMap<RunId, (ChatId, Episode)>,
     runs: BTreeMap<(ChatId, Episode), RunId>,
 }
 
@@ -59,7 +59,7 @@ impl Court {
             judge: Judge::new(),
             told: vec![],
             last: Time::START,
-            chats_of_runs: BTreeMap::new(),
+            attempts: BTreeMap::new(),
             runs: BTreeMap::new(),
         };
         let Settings { lease_ttl, poll_interval, drain_timeout, .. } = settings;
@@ -191,14 +191,19 @@ impl Court {
             let why = format!("{replica} asks a model {prompt:?}, for no attempt that it began");
             return self.judge.overdue(at, Guarantee::S5, why);
         };
-        self.chats_of_runs.insert(run, chat);
+        self.attempts.insert(run, (chat, episode));
         self.runs.insert((chat, episode), run);
         self.tell(at, Evidence::RunStarted { run, replica, chat, episode });
     }
 
     /// The chat that a model was asked for.
     pub fn chat_of(&self, run: RunId) -> Option<ChatId> {
-        self.chats_of_runs.get(&run).copied()
+        self.attempt_of(run).map(|(chat, _)| chat)
+    }
+
+    /// The chat and the attempt that a model was asked for.
+    pub fn attempt_of(&self, run: RunId) -> Option<(ChatId, Episode)> {
+        self.attempts.get(&run).copied()
     }
 
     pub fn judge(&self) -> &Judge {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::future::join_all;
-use mainstem_machine::{ChatId, Role, SendMode};
-use mainstem_oracles::{FaultKind, Settings, Violation};
+use mainstem_machine::{ChatId, ChatState, Role, SendMode, Status};
+use mainstem_oracles::{FaultKind, RunId, Settings, Violation};
 use mainstem_story::{
     Absence, BusFate, DatabaseFate, Order, PlannedFault, Said, Sentence, Step, Story, UserOrder, Workers,
 };
@@ -239,13 +239,13 @@ impl<'a> Telling<'a> {
     async fn model(&mut self, replica: &str, chat: &str, line: &Said) -> Result<(), String> {
         let id = self.chat(chat)?;
         let over = Instant::now() + EXPECTED_WITHIN_MAX;
-        while !self.runs(replica, id) {
+        while !self.puppets.runs(replica, |run| self.is_meant(run, replica, id)) {
             if Instant::now() >= over {
                 return Err(format!("no model runs on {replica} within {EXPECTED_WITHIN_MAX:?}"));
             }
             self.go_on().await?;
         }
-        let of_it = |run| self.court.chat_of(run) == Some(id);
+        let of_it = |run| self.is_meant(run, replica, id);
         match line {
             Said::Parts(count) => self.puppets.say_parts(replica, of_it, *count),
             Said::Failed { retryable } => self.puppets.fail(replica, of_it, *retryable),
@@ -262,6 +262,21 @@ impl<'a> Telling<'a> {
             Said::Text(_) | Said::IgnoresCancellation => return Err("it is not told here".into()),
         }
         Ok(())
+    }
+
+    /// Whether a run is the one of which a story speaks: where this replica holds the chat, that of the present attempt. The
+    /// end of the one before it may not have been noticed.
+    fn is_meant(&self, run: RunId, replica: &str, chat: ChatId) -> bool {
+        let past = self.court.judge().index().past(chat);
+        let state = past.and_then(|past| past.present()).map(|moment| &moment.state);
+        let holds = |state: &&std::sync::Arc<ChatState>| {
+            state.status == Status::Running
+                && state.worker.as_ref().is_some_and(|worker| worker.as_str() == replica)
+        };
+        match state.filter(holds) {
+            Some(state) => self.court.attempt_of(run) == Some((chat, state.present_episode())),
+            None => self.court.chat_of(run) == Some(chat),
+        }
     }
 
     /// Whether a model runs on a replica for this chat.
