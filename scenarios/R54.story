@@ -2,7 +2,7 @@
 # would show a call's input as text.
 guards S2
 replicas A C
-not with real servers "their models answer in text"
+not with real servers "Chat Completions has no blocks of data"
 
 only A works
 user sends "/model parts=14 every=20ms burst=7 kinds=1"

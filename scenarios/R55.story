@@ -2,7 +2,7 @@
 # them: without it, reasoning and calls would become text.
 guards S2
 replicas A C
-not with real servers "their models answer in text"
+not with real servers "Chat Completions has no blocks of data"
 
 only A works
 user sends "/model parts=21 every=50ms kinds=1"

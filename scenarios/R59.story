@@ -2,7 +2,6 @@
 # calls are cancelled, each with a result that says so, before the next turn begins.
 guards S11 S12
 replicas A B
-not with real servers "a stream of a provider breaks off without saying for how long"
 
 only A works
 user on B sends "/model parts=6 every=1ms kinds=1 calls=1"

@@ -2,7 +2,6 @@
 # has the message its turn that was sent meanwhile.
 guards S11 S12
 replicas A B
-not with real servers "a stream of a provider breaks off without saying for how long"
 
 only A works
 user on B sends "/model parts=6 every=1ms kinds=1 calls=1"

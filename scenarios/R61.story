@@ -2,7 +2,9 @@
 # worker that takes over does not begin it again: that nobody knows is its result, and the model goes on from there.
 guards S11
 replicas A B
-not with real servers "a stream of a provider breaks off without saying for how long"
+lease 3s
+heartbeat 1s
+poll 1s
 
 only A works
 user on B sends "/model parts=6 every=1ms kinds=1 tools=1 takes=3000ms"

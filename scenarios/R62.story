@@ -2,7 +2,6 @@
 # says that it was cancelled, and the next message has its turn. What the tool says later is nobody's.
 guards S11 L6
 replicas A B
-not with real servers "a stream of a provider breaks off without saying for how long"
 
 only A works
 user on B sends "/model parts=6 every=1ms kinds=1 tools=1 takes=2000ms"

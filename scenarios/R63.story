@@ -2,7 +2,6 @@
 # a tool for ever.
 guards L6 S11
 replicas A B
-not with real servers "a stream of a provider breaks off without saying for how long"
 
 only A works
 user on B sends "/model parts=6 every=1ms kinds=1 tools=1 hangs=1"

@@ -68,9 +68,7 @@ async fn serve(
     body: &str,
 ) -> std::io::Result<()> {
     let (head, asked) = read_request(&mut stream).await?;
-    let mut headers = head.lines().filter_map(|line| line.split_once(':'));
-    let key = headers.find(|(name, _)| name.eq_ignore_ascii_case("idempotency-key"));
-    let key = key.map(|(_, value)| value.trim().to_owned()).unwrap_or_default();
+    let key = idempotency_key(&head);
     let at = {
         let mut called = called.lock().unwrap_or_else(PoisonError::into_inner);
         called.push(Called { key, body: asked, is_given_up: false });
@@ -85,13 +83,26 @@ async fn serve(
         called.lock().unwrap_or_else(PoisonError::into_inner)[at].is_given_up = true;
         return Ok(());
     }
+    respond(&mut stream, body).await
+}
+
+/// The header `idempotency-key` of this head.
+pub(crate) fn idempotency_key(head: &str) -> String {
+    let mut headers = head.lines().filter_map(|line| line.split_once(':'));
+    let key = headers.find(|(name, _)| name.eq_ignore_ascii_case("idempotency-key"));
+    key.map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
+}
+
+/// Answers with a body of JSON, and says nothing more.
+pub(crate) async fn respond(stream: &mut TcpStream, body: &str) -> std::io::Result<()> {
     let length = body.len();
     let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close";
     stream.write_all(format!("{head}\r\ncontent-length: {length}\r\n\r\n{body}").as_bytes()).await?;
     stream.shutdown().await
 }
 
-async fn read_request(stream: &mut TcpStream) -> std::io::Result<(String, Value)> {
+/// The head of a request, and its body of JSON.
+pub(crate) async fn read_request(stream: &mut TcpStream) -> std::io::Result<(String, Value)> {
     let (mut request, mut bytes) = (vec![], [0; 4096]);
     loop {
         let length = stream.read(&mut bytes).await?;

@@ -74,11 +74,6 @@ const PARTS_MAX: u64 = 100_000;
 const SIZE_MAX: usize = 64 * 1024;
 
 impl Script {
-    /// Whether it only says its parts, and is done.
-    pub fn is_plain(&self) -> bool {
-        *self == Self { parts: self.parts, every: self.every, burst: self.burst, ..Self::usual() }
-    }
-
     fn usual() -> Self {
         Self {
             parts: 20,

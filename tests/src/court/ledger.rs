@@ -15,11 +15,14 @@ use super::commits::Fact;
 pub(super) enum Heard {
     Evidence(Evidence),
     Fact(Fact),
-    /// A replica asks a model. `prompt`: what the user said last.
+    /// A replica asks a model.
     Begun {
         run: RunId,
         replica: ReplicaId,
+        /// What the user said last.
         prompt: String,
+        /// What came of calls stands behind it.
+        has_results: bool,
     },
 }
 
@@ -63,11 +66,11 @@ impl Ledger {
         now()
     }
 
-    /// A replica asks a model.
-    pub fn begun(&self, replica: &str, prompt: String) -> RunId {
+    /// A replica asks a model. `prompt`: what the user said last; `has_results`: what came of calls stands behind it.
+    pub fn begun(&self, replica: &str, prompt: String, has_results: bool) -> RunId {
         let run = RunId(self.0.runs.fetch_add(1, Ordering::Relaxed));
         let replica = ReplicaId::new(replica).expect("stories name replicas so");
-        self.hear(Heard::Begun { run, replica, prompt });
+        self.hear(Heard::Begun { run, replica, prompt, has_results });
         run
     }
 

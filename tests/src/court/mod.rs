@@ -1,5 +1,5 @@
-//! Brings real runs before the laboratory's judges: what the database committed, what the models said, what viewers
-//! were shown, what users asked and were told, and what was done to whom, in the order in which it happened.
+//! Brings real runs before the laboratory's judges: what the database committed, what the models said, what became of
+//! their calls, what viewers were shown, what users asked and were told, and what was done to whom, in the order in which it happened.
 //!
 //! All of it is stamped by the one clock of this machine, and so that what has a cause is stamped behind it: a commit
 //! where its transaction writes, what a model says before it is sent, what a viewer sees after it was read.
@@ -10,10 +10,11 @@ mod ledger;
 mod rows;
 mod transitions;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
-use mainstem_machine::{ChatId, Command, Episode, ReplicaId, Time};
+use mainstem_machine::{ChatId, Command, Episode, ReplicaId, Role, Time, Version};
 use mainstem_oracles::{Evidence, Guarantee, Judge, Moment, RunId, Settings, Violation, WorldFacts};
 use mainstem_world::Heard as Told;
 
@@ -28,7 +29,7 @@ use ledger::{Heard, now};
 pub const PATIENCE: u32 = 4;
 
 /// How long it may take until it is heard here that a replica has closed the connection to its model, which it does
-/// before it commits what the model had said.
+/// before it commits what the model had said, or to a tool that it waits for no longer.
 const CLOSED_WITHIN: Duration = Duration::from_secs(1);
 
 /// A judge of one run, and what it was told.
@@ -44,6 +45,33 @@ pub struct Court {
     last: Time,
     attempts: BTreeMap<RunId, (ChatId, Episode)>,
     runs: BTreeMap<(ChatId, Episode), RunId>,
+    returned: BTreeSet<Called>,
+}
+
+/// A call of a server's tool: its chat, the history that ends with it, and its name.
+type Called = (ChatId, Version, Arc<str>);
+
+/// What has to be heard before a commit is judged.
+#[derive(Debug)]
+enum Lacking {
+    /// Of a run.
+    End(RunId),
+    /// Of a call.
+    Return(Called),
+}
+
+impl Lacking {
+    fn is(&self, heard: &Heard) -> bool {
+        let Heard::Evidence(evidence) = heard else { return false };
+        match (self, evidence) {
+            (Self::End(run), Evidence::RunEnded { run: ended, .. }) => run == ended,
+            (
+                Self::Return((chat, of, call)),
+                Evidence::CallReturned { chat: in_it, of: then, call: it, .. },
+            ) => (chat, of, call) == (in_it, then, it),
+            _ => false,
+        }
+    }
 }
 
 impl Court {
@@ -61,11 +89,12 @@ impl Court {
             last: Time::START,
             attempts: BTreeMap::new(),
             runs: BTreeMap::new(),
+            returned: BTreeSet::new(),
         };
-        let Settings { lease_ttl, poll_interval, drain_timeout, .. } = settings;
-        let [lease_ttl, poll_interval, drain_timeout] =
-            [lease_ttl, poll_interval, drain_timeout].map(|span| span / PATIENCE);
-        let judged = Settings { lease_ttl, poll_interval, drain_timeout, ..settings };
+        let Settings { lease_ttl, poll_interval, drain_timeout, tool_timeout, .. } = settings;
+        let [lease_ttl, poll_interval, drain_timeout, tool_timeout] =
+            [lease_ttl, poll_interval, drain_timeout, tool_timeout].map(|span| span / PATIENCE);
+        let judged = Settings { lease_ttl, poll_interval, drain_timeout, tool_timeout, ..settings };
         court.tell(Time::START, Evidence::Settings(judged));
         court
     }
@@ -90,16 +119,16 @@ impl Court {
         self.waiting.sort_by_key(|(at, heard)| (*at, !matches!(heard, Heard::Fact(_))));
         let due = self.waiting.partition_point(|(at, _)| *at <= until);
         let mut due: VecDeque<_> = self.waiting.drain(..due).collect();
-        while let Some((stamp, heard)) = due.pop_front() {
-            if let Some(run) = self.is_cut_short_by(&heard) {
-                let ends = |(_, heard): &(i64, Heard)| matches!(heard, Heard::Evidence(Evidence::RunEnded { run: ended, .. }) if *ended == run);
-                if let Some((_, Heard::Evidence(ended))) =
-                    due.iter().position(ends).and_then(|at| due.remove(at))
-                {
-                    self.tell(self.time(stamp), ended);
-                } else if until - stamp < micros(CLOSED_WITHIN) {
-                    due.push_front((stamp, heard));
-                    break;
+        'due: while let Some((stamp, heard)) = due.pop_front() {
+            while let Some(lacking) = self.lacks(&heard) {
+                let found = due.iter().position(|(_, heard)| lacking.is(heard)).and_then(|at| due.remove(at));
+                match found {
+                    Some((_, Heard::Evidence(evidence))) => self.tell(self.time(stamp), evidence),
+                    _ if until - stamp < micros(CLOSED_WITHIN) => {
+                        due.push_front((stamp, heard));
+                        break 'due;
+                    }
+                    _ => break,
                 }
             }
             let at = self.time(stamp);
@@ -116,7 +145,9 @@ impl Court {
                     // Leases are counted from the database's own time.
                     self.tell_of_then(self.time(at), Evidence::Committed(change));
                 }
-                Heard::Begun { run, replica, prompt } => self.begin(at, run, replica, &prompt),
+                Heard::Begun { run, replica, prompt, has_results } => {
+                    self.begin(at, run, replica, &prompt, has_results);
+                }
             }
         }
         self.waiting.splice(..0, due);
@@ -140,46 +171,47 @@ impl Court {
     }
 
     fn tell_of_then(&mut self, at: Time, evidence: Evidence) {
-        self.trust_tools(at, &evidence);
+        if let Evidence::CallReturned { chat, of, call, .. } = &evidence {
+            self.returned.insert((*chat, *of, call.clone()));
+        }
         self.told.push(Told::Evidence(at, evidence.clone()));
         self.judge.observe(at, evidence);
     }
 
-    /// Nobody tells here what tools do: what a worker says of them is taken for it.
-    fn trust_tools(&mut self, at: Time, evidence: &Evidence) {
-        let Evidence::Committed(change) = evidence else { return };
-        let Command::CommitResults { fence, results } = &change.command else { return };
-        let (replica, chat, of) = (&change.by, change.chat, fence.episode.history_version);
-        for (call, result) in results {
-            let (call, result) = (call.clone(), result.clone());
-            let (by, id) = (replica.clone(), call.clone());
-            let begun = Evidence::CallBegun { replica: by, chat, of, call: id, is_repeatable: true };
-            let returned = Evidence::CallReturned { replica: replica.clone(), chat, of, call, result };
-            for evidence in [begun, returned] {
-                self.told.push(Told::Evidence(at, evidence.clone()));
-                self.judge.observe(at, evidence);
+    /// What a commit follows from, if it was not heard so far: who closes a connection is heard here when the other end
+    /// notices.
+    fn lacks(&self, heard: &Heard) -> Option<Lacking> {
+        let Heard::Fact(Fact::Committed { change, .. }) = heard else { return None };
+        match &change.command {
+            Command::FinishInterruption { fence, .. } => {
+                self.is_cut_short_by(change.chat, fence.episode).map(Lacking::End)
             }
+            Command::CommitResults { fence, results } => {
+                let of = |call: &Arc<str>| (change.chat, fence.episode.history_version, call.clone());
+                let mut calls = results.iter().map(|(call, _)| of(call));
+                calls.find(|call| !self.returned.contains(call)).map(Lacking::Return)
+            }
+            _ => None,
         }
     }
 
     /// The run whose partial answer is committed now, if it has not ended as far as is known.
-    fn is_cut_short_by(&self, heard: &Heard) -> Option<RunId> {
-        let Heard::Fact(Fact::Committed { change, .. }) = heard else { return None };
-        let Command::FinishInterruption { fence, .. } = &change.command else { return None };
-        let run = self.runs.get(&(change.chat, fence.episode)).copied()?;
-        let has_ended =
-            self.judge.index().run(change.chat, fence.episode).is_some_and(|run| run.ended.is_some());
+    fn is_cut_short_by(&self, chat: ChatId, episode: Episode) -> Option<RunId> {
+        let run = self.runs.get(&(chat, episode)).copied()?;
+        let has_ended = self.judge.index().run(chat, episode).is_some_and(|run| run.ended.is_some());
         (!has_ended).then_some(run)
     }
 
     /// A model was asked. It does not know of what chat or attempt: it is the newest attempt of that replica that no
     /// model was asked for, in a chat whose question this is.
-    fn begin(&mut self, at: Time, run: RunId, replica: ReplicaId, prompt: &str) {
+    fn begin(&mut self, at: Time, run: RunId, replica: ReplicaId, prompt: &str, has_results: bool) {
         let index = self.judge.index();
         let begins = |chat: ChatId, moment: &Moment| {
             let Command::BeginAttempt { fence } = &moment.command else { return None };
             let episode = moment.state.present_episode();
-            let asks = moment.history.last().is_some_and(|last| prompt.ends_with(&last.content.to_text()));
+            let question = moment.history.iter().rfind(|message| message.role == Role::User);
+            let asks = question.is_some_and(|question| prompt.ends_with(&question.content.to_text()))
+                && moment.history.last().is_some_and(|last| (last.role == Role::Tool) == has_results);
             let is_it = fence.replica == replica && asks && index.run(chat, episode).is_none();
             is_it.then_some((moment.at, chat, episode))
         };

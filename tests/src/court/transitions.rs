@@ -81,6 +81,7 @@ impl Step<'_> {
             Command::BeginAttempt { fence }
             | Command::RecordRetry { fence, .. }
             | Command::CommitStep { fence, .. }
+            | Command::CommitResults { fence, .. }
             | Command::FinishTurn { fence, .. }
             | Command::FinishInterruption { fence, .. }
             | Command::Fail { fence, .. } => fence.replica.clone_from(self.by),

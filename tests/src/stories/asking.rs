@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use mainstem_machine::{Accepted, ChatId, Version};
+use mainstem_machine::{Accepted, ChatId, Tool, Version};
 use mainstem_oracles::{Answer, Evidence, Name};
-use mainstem_story::Order;
+use mainstem_story::{Order, Script, called_tool};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -51,7 +51,8 @@ impl Unanswered {
 /// Creates a chat that begins with this text, and returns its id.
 pub(super) async fn create(client: &Client, on: &str, text: &str, key: &str, ledger: &Ledger) -> ChatId {
     let asked_at = ledger.now();
-    let answer = client.post_with_key("/v1/chats", key, &json!({ "content": text })).await;
+    let answer =
+        client.post_with_key("/v1/chats", key, &json!({ "content": text, "tools": tools(text) })).await;
     let id = answer.expect(201).body["id"].as_str().and_then(|id| id.parse().ok()).map(ChatId);
     let chat = id.expect("a chat has an id");
     let (caller, named) = (Name::from(CALLER), Name::from(key));
@@ -65,6 +66,16 @@ pub(super) async fn create(client: &Client, on: &str, text: &str, key: &str, led
     let (caller, key) = (CALLER.into(), key.into());
     ledger.say(Evidence::Answered { caller, key, chat, answer });
     chat
+}
+
+/// The tools of a chat that begins with this text: its client's, if its model calls them.
+fn tools(text: &str) -> Value {
+    if !Script::parse(text).is_some_and(|script| script.calls) {
+        return json!([]);
+    }
+    let Tool { name, description, input_schema } = called_tool();
+    let schema: Value = serde_json::from_str(&input_schema).expect("a schema is JSON");
+    json!([{"name": name, "description": description, "input_schema": schema}])
 }
 
 /// Sends a request to a replica until it is answered. `Err`: how it is refused.

@@ -1,4 +1,4 @@
-//! The replicas of a story: each a real server, with a model of its own, and gates before its relay.
+//! The replicas of a story: each a real server, with a model and tools of its own, and gates before its relay.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::gate::Gate;
 use super::puppet::{Provider, Puppets};
+use super::tools::Bench;
 use super::way::Way;
 use crate::court::{Ledger, replica_url};
 use crate::postgres::Postgres;
@@ -21,6 +22,7 @@ pub(super) struct Host {
     pub(super) gate: Gate,
     pub(super) way: Way,
     _provider: Provider,
+    _bench: Bench,
     ledger: Ledger,
     is_up: bool,
     is_paused: bool,
@@ -57,6 +59,7 @@ impl Host {
         let relay = SocketAddr::from((next_loopback(), free_port()));
         let gate = Gate::to(relay, name, ledger.clone()).await;
         let provider = puppets.provide(name).await;
+        let bench = Bench::of(name, puppets, ledger.clone()).await;
         let (listen, advertise) = (relay.to_string(), format!("127.0.0.1:{}", gate.port));
         let (lease, heartbeat) = (ms(settings.lease_ttl), ms(heartbeat(settings)));
         let (poll, grace) = (ms(poll_interval(settings)), ms(settings.drain_timeout));
@@ -75,12 +78,14 @@ impl Host {
             ["--generator", "openai"],
             ["--openai-model", "puppet"],
             ["--openai-base-url", &provider.base_url],
+            ["--tools", &bench.file],
         ];
         let replica = Replica::start_with(name, flags.as_flattened(), &[("OPENAI_API_KEY", "k")]).await;
         ledger.lived(name, Life::Up);
         let (name, resumes) = (name.to_owned(), None);
         let (is_up, is_paused, is_draining) = (true, false, false);
-        Self { name, replica, gate, way, _provider: provider, ledger, is_up, is_paused, is_draining, resumes }
+        let (_provider, _bench) = (provider, bench);
+        Self { name, replica, gate, way, _provider, _bench, ledger, is_up, is_paused, is_draining, resumes }
     }
 
     pub(super) fn befall(&mut self, fate: ReplicaFate) {

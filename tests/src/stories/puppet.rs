@@ -1,44 +1,28 @@
 //! A model that says what a story says, when it says so: a provider for one replica, so that who asks is known.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use mainstem_machine::Completion;
+use mainstem_machine::{Completion, FinishReason};
 use mainstem_oracles::{Evidence, FaultKind, RunEnd, RunId};
-use mainstem_story::{Script, Turn};
+use mainstem_story::{Carrying, Script, Turn};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 
+use super::run::{Asked, Calls, Line, Run};
+use super::wording::{self, Wording};
 use crate::court::Ledger;
-use crate::provider::{DONE, chunk, events};
+use crate::tool_endpoint::read_request;
 
 const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
-
-#[derive(Debug)]
-enum Line {
-    Part(String),
-    Done,
-    /// The connection breaks off: another attempt may go better.
-    BreaksOff,
-    FailsForGood,
-}
-
-/// One generation that a replica asked for.
-#[derive(Debug)]
-struct Run {
-    id: RunId,
-    replica: String,
-    /// How many parts were said.
-    parts: usize,
-    /// `None` when it has ended, or the replica has gone.
-    lines: Option<mpsc::UnboundedSender<Line>>,
-}
 
 #[derive(Debug, Default)]
 struct State {
     runs: Vec<Run>,
+    calls: Calls,
     /// Runs end as soon as they have begun.
     finishing: bool,
 }
@@ -87,21 +71,21 @@ impl Puppets {
     }
 
     async fn perform(&self, mut stream: TcpStream, replica: String) -> std::io::Result<()> {
-        let prompt = asked(&mut stream).await?;
-        let id = self.ledger.begun(&replica, prompt.clone());
+        let asked = asked(&mut stream).await?;
+        let id = self.ledger.begun(&replica, asked.prompt.clone(), asked.has_results);
         let (lines, mut said) = mpsc::unbounded_channel();
         let run = {
             let mut state = self.state();
+            let mut run = Run::new(id, replica.clone(), asked, lines);
             if state.finishing {
-                lines.send(Line::Part("last ".into())).ok();
-                lines.send(Line::Done).ok();
+                run.end_soon();
+            } else if let Some(script) = run.script.clone() {
+                let before = state.runs.iter().filter(|before| before.asks_the_same(&run)).count();
+                tokio::spawn(self.clone().answer(id, replica, script, before as u64 + 1));
             }
-            state.runs.push(Run { id, replica, parts: 0, lines: Some(lines) });
+            state.runs.push(run);
             state.runs.len() - 1
         };
-        if let Some(script) = Script::parse(&prompt) {
-            tokio::spawn(self.clone().answer(id, script));
-        }
         let over = self.speak(&mut stream, id, &mut said).await;
         self.state().runs[run].lines = None;
         over?;
@@ -114,7 +98,7 @@ impl Puppets {
         run: RunId,
         said: &mut mpsc::UnboundedReceiver<Line>,
     ) -> std::io::Result<()> {
-        let mut bytes = [0; 4096];
+        let (mut bytes, mut wording) = ([0; 4096], Wording::default());
         stream.write_all(HEAD.as_bytes()).await?;
         loop {
             let line = tokio::select! {
@@ -125,16 +109,16 @@ impl Puppets {
             let ends = |how| Some(Evidence::RunEnded { run, how });
             // The judges hear it before the replica does.
             let (text, says, ends) = match line {
-                Some(Line::Part(text)) => {
-                    let wire = events(&[chunk(&text, Value::Null)]);
-                    (wire, Some(Evidence::RunSaid { run, begins: None, text }), None)
+                Some(Line::Part(begins, text)) => {
+                    let wire = wording.part(begins.clone(), &text);
+                    (wire, Some(Evidence::RunSaid { run, begins, text }), None)
                 }
-                Some(Line::Done) => {
-                    let wire = events(&[chunk("", "stop".into())]) + DONE;
-                    (wire, None, ends(RunEnd::Done(Completion::STOPPED)))
+                Some(Line::Done(reason)) => {
+                    let completion = Completion { finish_reason: Some(reason), usage: None };
+                    (wording::end(reason), None, ends(RunEnd::Done(completion)))
                 }
                 Some(Line::FailsForGood) => {
-                    (events(&[chunk("", "content_filter".into())]) + DONE, None, ends(RunEnd::Failed))
+                    (wording::end(FinishReason::ContentFilter), None, ends(RunEnd::Failed))
                 }
                 Some(Line::BreaksOff) => (String::new(), None, ends(RunEnd::Failed)),
                 None => (String::new(), None, ends(RunEnd::Cancelled)),
@@ -150,56 +134,65 @@ impl Puppets {
     }
 
     /// Answers by itself, as the user's message says.
-    async fn answer(self, id: RunId, script: Script) {
-        let replica = |run: &Run| (run.id == id).then(|| run.replica.clone());
-        let Some(replica) = self.state().runs.iter().find_map(replica) else { return };
+    async fn answer(self, id: RunId, replica: String, script: Script, attempt: u64) {
         let is_it = |run| run == id;
         let mut said = 0;
         loop {
             tokio::time::sleep(script.every).await;
             // It ends with the run.
-            match script.turn(said, 1) {
+            match script.turn(said, attempt) {
                 Turn::Parts(count) if self.runs(&replica, is_it) => {
                     self.say_parts(&replica, is_it, count);
                     said += count;
                 }
                 Turn::Done => return self.finish(&replica, is_it),
                 Turn::Fail { retryable } => return self.fail(&replica, is_it, retryable),
-                Turn::Parts(_) | Turn::Stall => return,
+                Turn::Stall => return self.ledger.fault(FaultKind::ModelStalls, &replica, None),
+                Turn::Parts(_) => return,
             }
         }
     }
 
+    /// How the tools carry out the call of this name. A call that no model made returns at once.
+    pub(super) fn carrying(&self, call: &str) -> Carrying {
+        self.state().calls.get(call).copied().unwrap_or(Carrying::Returns(Duration::ZERO))
+    }
+
     /// Does this to the newest model that runs for this replica and is meant. False if none does.
-    fn with(&self, replica: &str, is_meant: impl Fn(RunId) -> bool, act: impl FnOnce(&mut Run)) -> bool {
-        let mut state = self.state();
+    fn with(
+        &self,
+        replica: &str,
+        is_meant: impl Fn(RunId) -> bool,
+        act: impl FnOnce(&mut Run, &mut Calls),
+    ) -> bool {
+        let State { runs, calls, .. } = &mut *self.state();
         let is_it = |run: &&mut Run| run.replica == replica && run.lines.is_some() && is_meant(run.id);
-        state.runs.iter_mut().rev().find(is_it).map(act).is_some()
+        runs.iter_mut().rev().find(is_it).map(|run| act(run, calls)).is_some()
     }
 
     /// Whether a model runs for this replica, of those that are meant.
     pub(super) fn runs(&self, replica: &str, is_meant: impl Fn(RunId) -> bool) -> bool {
-        self.with(replica, is_meant, |_| {})
+        self.with(replica, is_meant, |_, _| {})
     }
 
     /// Says so many parts.
     pub(super) fn say_parts(&self, replica: &str, is_meant: impl Fn(RunId) -> bool, count: u64) {
-        self.with(replica, is_meant, |run| {
-            for _ in 0..count {
-                run.parts += 1;
-                run.say(Line::Part(format!("{}-{} ", run.id.0, run.parts)));
-            }
-        });
+        self.with(replica, is_meant, |run, calls| run.say_parts(count, calls));
     }
 
     pub(super) fn finish(&self, replica: &str, is_meant: impl Fn(RunId) -> bool) {
-        self.with(replica, is_meant, |run| run.say(Line::Done));
+        self.with(replica, is_meant, |run, _| {
+            if run.is_to_call() {
+                self.ledger.fault(FaultKind::ModelCalls, replica, None);
+            }
+            run.finish();
+        });
     }
 
     pub(super) fn fail(&self, replica: &str, is_meant: impl Fn(RunId) -> bool, retryable: bool) {
         let kind = if retryable { FaultKind::ModelFails } else { FaultKind::ModelFailsForGood };
         self.ledger.fault(kind, replica, None);
-        self.with(replica, is_meant, |run| {
+        self.with(replica, is_meant, |run, _| {
             run.say(if retryable { Line::BreaksOff } else { Line::FailsForGood });
         });
     }
@@ -208,35 +201,19 @@ impl Puppets {
     pub(super) fn finish_all(&self) {
         let mut state = self.state();
         state.finishing = true;
-        for run in &mut state.runs {
-            run.say(Line::Part("last ".into()));
-            run.say(Line::Done);
-        }
+        state.runs.iter_mut().for_each(Run::end_soon);
     }
 }
 
-impl Run {
-    fn say(&self, line: Line) {
-        if let Some(lines) = &self.lines {
-            lines.send(line).ok();
-        }
-    }
-}
-
-/// Reads a request, and returns what the user said last.
-async fn asked(stream: &mut TcpStream) -> std::io::Result<String> {
-    let (mut request, mut bytes) = (vec![], [0; 4096]);
-    loop {
-        let length = stream.read(&mut bytes).await?;
-        request.extend_from_slice(&bytes[..length]);
-        let text = String::from_utf8_lossy(&request);
-        let body = text.split_once("\r\n\r\n").and_then(|(_, body)| serde_json::from_str::<Value>(body).ok());
-        if let Some(body) = body {
-            let last = body["messages"].as_array().and_then(|said| said.last()).cloned().unwrap_or_default();
-            return Ok(last["content"].as_str().unwrap_or_default().to_owned());
-        }
-        if length == 0 {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
-    }
+/// Reads a request.
+async fn asked(stream: &mut TcpStream) -> std::io::Result<Asked> {
+    let (_, body) = read_request(stream).await?;
+    let messages = body["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let is_of = |role: &str, message: &Value| message["role"] == role;
+    let last = messages.iter().rfind(|message| is_of("user", message)).cloned().unwrap_or_default();
+    Ok(Asked {
+        prompt: last["content"].as_str().unwrap_or_default().to_owned(),
+        has_results: messages.last().is_some_and(|last| is_of("tool", last)),
+        messages: body["messages"].to_string(),
+    })
 }

@@ -16,6 +16,7 @@ use super::asking::{Request, Unanswered, ask, create};
 use super::calls::Calls;
 use super::hosts::{Host, poll_interval};
 use super::puppet::Puppets;
+use super::tools::TOOL_TIMEOUT;
 use super::visitor::Visitor;
 use super::workers::Gatekeeper;
 use crate::client::Client;
@@ -85,7 +86,7 @@ impl<'a> Telling<'a> {
             workers: settings.workers,
             episode_bytes_max: settings.episode_bytes_max,
             drain_timeout: settings.drain_timeout,
-            ..Settings::default()
+            tool_timeout: TOOL_TIMEOUT,
         };
         let ledger = Ledger::default();
         let puppets = Puppets::new(ledger.clone());

@@ -12,6 +12,9 @@ use mainstem_story::{
 /// Leases that are waited for.
 const LEASE_MAX: Duration = Duration::from_secs(5);
 
+/// The parts of an answer of all kinds that come before the first one of data.
+const CHAT_PARTS_MAX: u64 = 6;
+
 /// Why a story cannot be told to real servers, with the line, 0 for the heading.
 pub fn untold(story: &Story) -> Option<(usize, &'static str)> {
     let usual = Settings::default();
@@ -64,6 +67,16 @@ pub fn untold(story: &Story) -> Option<(usize, &'static str)> {
     })
 }
 
+/// What a provider cannot say, or not do.
+fn lacks_words(script: &Script) -> Option<&'static str> {
+    match script {
+        _ if script.after.is_some() => Some("a stream of a provider breaks off without saying for how long"),
+        _ if script.deaf => Some("a request that is cancelled is gone"),
+        _ if script.kinds && script.parts > CHAT_PARTS_MAX => Some("Chat Completions has no blocks of data"),
+        _ => None,
+    }
+}
+
 fn lacks(step: &Step, viewers: &BTreeSet<&str>) -> Option<&'static str> {
     match step {
         Step::Watch { claim, .. } if *claim != Claim::Nothing => {
@@ -78,8 +91,7 @@ fn lacks(step: &Step, viewers: &BTreeSet<&str>) -> Option<&'static str> {
         Step::Order { again: Some(_), .. } => Some("no request is sent twice at once"),
         Step::Order { order: UserOrder::Send { text, .. } | UserOrder::EditLast { text, .. }, .. }
         | Step::Order { order: UserOrder::Other(Order::Edit { text, .. }), .. } => {
-            let why = "a stream of a provider breaks off without saying for how long";
-            Script::parse(text).filter(|script| !script.is_plain()).map(|_| why)
+            Script::parse(text).and_then(|script| lacks_words(&script))
         }
         Step::Stranger { .. } => Some("there is one user"),
         Step::Model { line: Said::Text(_), .. } => Some("models say parts of their own"),
