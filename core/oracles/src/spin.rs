@@ -66,6 +66,9 @@ impl Oracle for Spin {
         seen.ask();
         let count = self.operations.entry(who.clone()).or_default();
         *count += 1;
+        if *count <= OF_ITSELF {
+            return Ok(());
+        }
         let chats = seen.index.chats().count() as u64;
         let input = self.input + self.input_before;
         if *count == OF_ITSELF + PER_CHAT * chats + PER_INPUT * input + 1 {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mainstem_machine::hub::{BusEvent, ChatEvent, DatabaseEvent, HubEvent, OpOutcome};
 use mainstem_machine::replica::{Heartbeat, ReplicaEvent};
-use mainstem_machine::{ChatState, OpId, Rejection, Version};
+use mainstem_machine::{ChatState, OpId, Rejection, Time, Version};
 use mainstem_oracles::{Answer, Evidence};
 
 use crate::choice::{ChatAt, NodeAt};
@@ -12,10 +12,15 @@ use crate::node::{Notice, Operation, Reply, Stage, Task};
 use crate::world::{World, chat_at, chat_id};
 
 impl World {
-    /// The answer comes.
-    pub(crate) fn answer(&mut self, node: NodeAt, at: usize) {
-        let Operation { chat, op, task, asked, stage, .. } = self.node(node).operations.remove(at);
-        let Stage::Happened(reply) = stage else { unreachable!("an answer follows what happened") };
+    /// The answer comes to what a machine asked for at `asked`, about a chat or none.
+    pub(crate) fn answer(
+        &mut self,
+        node: NodeAt,
+        (chat, op): (Option<ChatAt>, OpId),
+        task: Task,
+        asked: Time,
+        reply: Reply,
+    ) {
         if let Reply::Applied { state, deleted, replayed, answer } = &reply {
             self.announce(node, task_chat(&task), state.as_ref(), *deleted, *replayed && answer.is_ok());
         }

@@ -51,7 +51,7 @@ impl World {
         }
         self.choices_of_viewers(into);
         self.choices_of_users(into);
-        if !self.is_urgent() && self.state.budget.passes > 0 && self.next_deadline().is_some() {
+        if !self.is_urgent() && self.state.budget.passes > 0 && self.is_anything_due() {
             into.push(Choice::Pass);
         }
     }

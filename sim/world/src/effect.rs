@@ -6,7 +6,7 @@ use mainstem_machine::{Applied, Change, Effect, Rejection, Time, WallTime};
 use mainstem_oracles::{Committed, Evidence};
 
 use crate::choice::{ChatAt, NodeAt};
-use crate::node::{Operation, Reply, Stage, Task};
+use crate::node::{Reply, Task};
 use crate::trace::Told;
 use crate::world::{World, chat_at, chat_id};
 
@@ -16,13 +16,7 @@ const WALL_START: WallTime = WallTime(1_767_225_600_000);
 const PAGE_MESSAGES: usize = 2;
 
 impl World {
-    /// The operation takes effect.
-    pub(crate) fn happen(&mut self, node: NodeAt, at: usize) {
-        let Operation { chat, task, asked, .. } = self.node(node).operations[at].clone();
-        let reply = self.effect(node, chat, &task, asked);
-        self.node(node).operations[at].stage = Stage::Happened(reply);
-    }
-
+    /// An operation that was asked for at `asked` takes effect.
     pub(crate) fn effect(&mut self, node: NodeAt, chat: Option<ChatAt>, task: &Task, asked: Time) -> Reply {
         let (now, id) = (self.state.now, chat.map(chat_id));
         let rows = &self.state.rows;

@@ -222,8 +222,17 @@ impl World {
         }
     }
 
+    /// Whether something is due, now or later, at any replica that is up.
+    pub(crate) fn is_anything_due(&self) -> bool {
+        self.deadlines().next().is_some()
+    }
+
     /// When something is due next, at any replica that is up.
     pub(crate) fn next_deadline(&self) -> Option<Time> {
+        self.deadlines().min()
+    }
+
+    fn deadlines(&self) -> impl Iterator<Item = Time> {
         let up = self.state.nodes.iter().filter(|node| node.is_up());
         up.flat_map(|node| {
             let hubs = node.hubs.values().filter_map(|open| open.hub.poll_timeout());
@@ -234,7 +243,6 @@ impl World {
             let next = deadlines.chain(node.drain.poll_timeout()).min();
             next.map(|shows| node.clock.when(shows)).into_iter().chain(late)
         })
-        .min()
     }
 
     /// Whether a replica may take up chats from now on. If so, it hears of those that wait.

@@ -178,15 +178,11 @@ impl Task {
     }
 }
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a box would cost more: there are few, and answers are soon taken"
-)]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Stage {
     Asked,
-    /// It happened, and this is the answer, on its way.
-    Happened(Reply),
+    /// It happened, and this is the answer, which takes its time.
+    Happened(Box<Reply>),
 }
 
 /// The answer to an operation.

@@ -12,17 +12,21 @@ impl World {
     pub(crate) fn operation(&mut self, node: NodeAt, chat: Option<ChatAt>, kind: Kind, how: How) {
         let Some(here) = self.peek(node).filter(|node| node.is_there()) else { return };
         let Some(at) = here.find(chat, kind, how == How::Late) else { return };
-        let (up, asked) = (here.is_up(), here.operations[at].stage == Stage::Asked);
+        let up = here.is_up();
         match how {
             How::Carry | How::Late if up => {
-                if asked {
-                    self.happen(node, at);
-                }
-                self.answer(node, at);
+                let Operation { chat, op, task, asked, stage, .. } = self.node(node).operations.remove(at);
+                let reply = match stage {
+                    Stage::Asked => self.effect(node, chat, &task, asked),
+                    Stage::Happened(reply) => *reply,
+                };
+                self.answer(node, (chat, op), task, asked, reply);
             }
             How::Happen if self.take_delay(node, kind) => {
-                self.happen(node, at);
-                self.node(node).operations[at].held = true;
+                let Operation { chat, task, asked, .. } = self.node(node).operations[at].clone();
+                let reply = Box::new(self.effect(node, chat, &task, asked));
+                let operation = &mut self.node(node).operations[at];
+                (operation.stage, operation.held) = (Stage::Happened(reply), true);
             }
             How::Hold if self.take_delay(node, kind) => self.node(node).operations[at].held = true,
             How::Refuse if up && self.take_fault() => {
@@ -38,8 +42,8 @@ impl World {
             }
             How::LoseAnswer if up && self.take_fault() => {
                 self.strike(node, kind);
-                self.happen(node, at);
                 let operation = self.node(node).operations.remove(at);
+                self.effect(node, operation.chat, &operation.task, operation.asked);
                 self.fail_operation(node, &operation, true);
             }
             _ => {}

@@ -203,8 +203,9 @@ pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 /// A class by the run's taste, and one of its choices.
 pub(crate) fn draw(rng: &mut StdRng, taste: Taste, world: &World, possible: &[Choice]) -> Option<Choice> {
     let mut counts = [0_u32; 7];
-    for choice in possible {
-        counts[world.class(*choice) as usize] += 1;
+    let classes: Vec<_> = possible.iter().map(|choice| world.class(*choice)).collect();
+    for class in &classes {
+        counts[*class as usize] += 1;
     }
     let weight = |class: Class| if counts[class as usize] > 0 { taste.of(class) } else { 0 };
     let sum: u32 = Class::ALL.into_iter().map(weight).sum();
@@ -219,7 +220,7 @@ pub(crate) fn draw(rng: &mut StdRng, taste: Taste, world: &World, possible: &[Ch
         }
         None => true,
     })?;
-    let of_class = |choice: &&Choice| world.class(**choice) == class;
     let at = rng.random_range(0..counts[class as usize] as usize);
-    possible.iter().filter(of_class).nth(at).copied()
+    let of_class = possible.iter().zip(classes).filter(|(_, of)| *of == class);
+    of_class.map(|(choice, _)| *choice).nth(at)
 }
