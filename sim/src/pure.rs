@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use mainstem_world::{
-    Batch, Bounds, Budget, Neighbour, Recording, Run, Seen, Setup, Told, Tools, Verdict, Walked,
+    Batch, Bounds, Budget, Neighbour, Only, Recording, Run, Seen, Setup, Told, Tools, Verdict, Walked,
 };
 
 use mainstem_oracles::Guarantee;
@@ -102,6 +102,9 @@ pub(crate) struct ExploreArgs {
     /// What models call: nothing, tools that the first chat has too, or tools of the server.
     #[arg(long, value_enum, default_value = "none")]
     tools: Called,
+    /// Of what goes wrong and what users do, only this: names of choices and of requests, such as `crash,interrupt`.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Only>,
     /// Distinct states, at the most.
     #[arg(long, default_value_t = 1_000_000)]
     states: usize,
@@ -270,7 +273,7 @@ pub(crate) fn explore(args: &ExploreArgs) -> anyhow::Result<u8> {
         ..Setup::default()
     };
     let without: Vec<_> = args.without_oracle.into_iter().collect();
-    let bounds = Bounds { states: args.states, depth: args.depth };
+    let bounds = Bounds { states: args.states, depth: args.depth, only: &args.only };
     let progress = Progress::default();
     let (seen, marks) = silently(|| {
         mainstem_world::count_marks(|| {
@@ -297,6 +300,10 @@ pub(crate) fn explore(args: &ExploreArgs) -> anyhow::Result<u8> {
     println!(
         "allowed     {faults} faults, {delays} delays, {requests} requests, {moves} moves of viewers, {parts} parts, {passes} passes of time, {claims} claims, {strangers} strangers, {drifts} drifts of clocks"
     );
+    if !args.only.is_empty() {
+        let only: Vec<_> = args.only.iter().map(ToString::to_string).collect();
+        println!("only        {}", only.join(", "));
+    }
     print!("{}", seen.dockets);
     let held_nothing = held_nothing(&seen.held_nothing());
     match (&seen.broken, seen.complete) {
@@ -326,7 +333,7 @@ pub(crate) fn explore(args: &ExploreArgs) -> anyhow::Result<u8> {
     fail(run, &whence, &args.output, &without)
 }
 
-fn seen_so_far(seen: &Seen, bounds: Bounds) -> String {
+fn seen_so_far(seen: &Seen, bounds: Bounds<'_>) -> String {
     let rate = seen.states as f64 / seen.took.as_secs_f64().max(0.001);
     format!("{} of at most {} states, {rate:.0}/s, depth {}", seen.states, bounds.states, seen.depth)
 }

@@ -11,6 +11,7 @@ use mainstem_oracles::{Dockets, Guarantee, Judge};
 use crate::batch::RUNS_FOR_EXCUSES;
 use crate::choice::Choice;
 use crate::hashed::fingerprint;
+use crate::only::Only;
 use crate::recording::Recording;
 use crate::setup::Setup;
 use crate::walk::{Run, Verdict, ended, panic_text};
@@ -18,11 +19,13 @@ use crate::world::{World, chat_id};
 
 /// How far to look.
 #[derive(Clone, Copy, Debug)]
-pub struct Bounds {
+pub struct Bounds<'a> {
     /// Distinct states, at the most.
     pub states: usize,
     /// Choices in a row, at the most.
     pub depth: usize,
+    /// Of what may go wrong and what users may do, only this; everything if there is none.
+    pub only: &'a [Only],
 }
 
 /// What was seen.
@@ -81,7 +84,12 @@ struct Level {
 
 /// Looks at every state that `setup` allows, up to these bounds or the first that breaks a guarantee. `progress` is
 /// called now and then.
-pub fn explore(setup: Setup, bounds: Bounds, without: &[Guarantee], mut progress: impl FnMut(&Seen)) -> Seen {
+pub fn explore(
+    setup: Setup,
+    bounds: Bounds<'_>,
+    without: &[Guarantee],
+    mut progress: impl FnMut(&Seen),
+) -> Seen {
     let begun = Instant::now();
     let mut seen = Seen::default();
     let mut known: HashSet<u128, BuildHasherDefault<AsItIs>> = HashSet::default();
@@ -89,7 +97,7 @@ pub fn explore(setup: Setup, bounds: Bounds, without: &[Guarantee], mut progress
     let root = World::new(setup, Judge::without(without));
     known.insert(root.fingerprint());
     seen.states = 1;
-    let mut levels = vec![Level::new(root)];
+    let mut levels = vec![Level::new(root, bounds.only)];
     let mut whole = true;
     while let Some(level) = levels.last_mut() {
         let Some(choice) = level.left.pop() else {
@@ -131,7 +139,7 @@ pub fn explore(setup: Setup, bounds: Bounds, without: &[Guarantee], mut progress
             seen.took = begun.elapsed();
             progress(&seen);
         }
-        let level = Level::new(world);
+        let level = Level::new(world, bounds.only);
         if level.left.is_empty() {
             seen.ends += 1;
             let verdict =
@@ -159,9 +167,10 @@ fn run_of(setup: Setup, path: &[Choice], verdict: Verdict) -> Run {
 }
 
 impl Level {
-    fn new(world: World) -> Self {
+    fn new(world: World, only: &[Only]) -> Self {
         let mut left = vec![];
         world.ordered_choices(&mut left);
+        left.retain(|choice| Only::have(only, choice));
         left.reverse();
         Self { world: Some(world), left }
     }

@@ -1,11 +1,11 @@
 //! Small worlds of which everything is seen.
 
 use mainstem_oracles::Judge;
-use mainstem_world::{Bounds, Budget, Seen, Setup, World, explore, walk};
+use mainstem_world::{Bounds, Budget, Only, Seen, Setup, World, explore, walk};
 
-const BOUNDS: Bounds = Bounds { states: 100_000, depth: 300 };
+const BOUNDS: Bounds<'_> = Bounds { states: 100_000, depth: 300, only: &[] };
 
-fn seen(budget: Budget, bounds: Bounds) -> Seen {
+fn seen(budget: Budget, bounds: Bounds<'_>) -> Seen {
     let setup = Setup { budget, ..Setup::default() };
     let seen = explore(setup, bounds, &[], |_| {});
     let broken = seen.broken.as_ref().map(|run| format!("{}\n{}", run.verdict, run.recording));
@@ -41,6 +41,22 @@ fn what_was_not_seen_is_said() {
     assert!(!few.complete && few.states <= 1_000, "{few:?}");
     let shallow = seen(CALM, Bounds { depth: 10, ..BOUNDS });
     assert!(!shallow.complete && shallow.cut > 0 && shallow.depth <= 10, "{shallow:?}");
+}
+
+#[test]
+fn a_search_is_held_to_what_was_named() {
+    let none = seen(CALM, BOUNDS).states;
+    let budget = Budget { faults: 1, requests: 1, passes: 0, parts: 0, ..CALM };
+    let held_to = |words: &[&str]| {
+        let only: Vec<Only> = words.iter().map(|word| word.parse().expect("a word")).collect();
+        let seen = seen(budget, Bounds { only: &only, ..BOUNDS });
+        assert!(seen.complete);
+        seen.states
+    };
+    let (deaths, interrupts) = (held_to(&["crash"]), held_to(&["interrupt"]));
+    let both = held_to(&["interrupt", "crash"]);
+    assert!(both > deaths.max(interrupts) && deaths != interrupts, "{deaths} {interrupts} {both}, {none}");
+    assert!("crashes".parse::<Only>().is_err());
 }
 
 #[test]
