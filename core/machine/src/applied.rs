@@ -145,6 +145,9 @@ pub enum Rejection {
     /// No such call waits for the client's result.
     #[error("no such call waits for a result")]
     NotPending,
+    /// The client's results, with those that are there, have more bytes than those of one answer may have.
+    #[error("the results of the answer's calls are too large together")]
+    ResultsTooLarge,
     /// There is nothing to interrupt.
     #[error("nothing is running, or not what was named")]
     NotRunning,

@@ -11,12 +11,17 @@ use serde_json::value::RawValue;
 
 use crate::Content;
 use crate::content::{on_one_line, written};
+use crate::limits::RESULTS_BYTES_MAX;
 
 /// What is said in place of a result that nobody waits for any more.
 const CANCELLED: &str = r#""The call was cancelled.""#;
 
 /// What is said of a call whose worker has gone, and that may not be begun again.
 const UNKNOWN: &str = r#""The server that carried the call out went away. Nobody knows whether it was carried out, or what came of it.""#;
+
+/// What the model is told of a result that does not fit beside the others.
+const TOO_LARGE: &str =
+    r#""The result is too large: those of all calls of one answer may have 4 MiB together.""#;
 
 /// What came of a call.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -39,6 +44,10 @@ impl CallResult {
 
     pub(crate) fn unknown() -> Self {
         Self { content: UNKNOWN.into(), is_error: true }
+    }
+
+    pub(crate) fn too_large() -> Self {
+        Self { content: TOO_LARGE.into(), is_error: true }
     }
 }
 
@@ -75,6 +84,16 @@ impl OpenCall {
     /// Whether the client is to carry it out.
     pub fn waits_for_client(&self) -> bool {
         self.result.is_none() && self.carrier == Carrier::Client
+    }
+
+    /// The result that it is to have, if those of this size are all together; `None` if that is more than may be, and
+    /// the client can be told so.
+    pub(crate) fn fitting(&self, result: &CallResult, bytes: usize) -> Option<CallResult> {
+        match self.carrier {
+            _ if bytes <= RESULTS_BYTES_MAX => Some(result.clone()),
+            Carrier::Client => None,
+            Carrier::Server | Carrier::ServerAgain => Some(CallResult::too_large()),
+        }
     }
 
     /// Whether it runs at the worker, or is to be begun there.

@@ -194,9 +194,14 @@ impl Draft {
         waits: impl Fn(&OpenCall) -> bool,
     ) -> Result<(), Rejection> {
         let mut calls = self.state.calls.to_vec();
+        let there = |call: &OpenCall| call.result.as_ref().map_or(0, |result| result.content.len());
+        let mut bytes: usize = calls.iter().map(there).sum();
         for (id, result) in results {
             let open = calls.iter_mut().find(|call| call.id == *id && waits(call));
-            open.ok_or(Rejection::NotPending)?.result = Some(result.clone());
+            let open = open.ok_or(Rejection::NotPending)?;
+            let fits = open.fitting(result, bytes + result.content.len());
+            open.result = Some(fits.ok_or(Rejection::ResultsTooLarge)?);
+            bytes += there(open);
         }
         self.state.calls = calls.into();
         self.settle_calls();

@@ -26,6 +26,8 @@ pub const IDS_AHEAD: u64 = 1_000;
 pub const LIST_BYTES_MAX: usize = 1024 * 1024;
 /// Calls of one answer that a worker carries out, all at the same time.
 pub const CALLS_MAX: usize = 32;
+/// Results of the calls of one answer: they wait in the row for one another, and are one message then.
+pub const RESULTS_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Actions that one event asks a hub for.
 pub const ACTIONS_MAX: usize = 64;
 /// Episodes that a hub keeps: the live one, and those that ended recently.

@@ -137,6 +137,8 @@ fn a_rejection_is_kept_as_it_always_was() {
         (Rejection::NotEditable, "not_editable"),
         (Rejection::Busy, "busy"),
         (Rejection::QueueFull, "queue_full"),
+        (Rejection::NotPending, "not_pending"),
+        (Rejection::ResultsTooLarge, "results_too_large"),
         (Rejection::NotRunning, "not_running"),
         (Rejection::NotFree, "not_free"),
         (Rejection::Fenced, "fenced"),

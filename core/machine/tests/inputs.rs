@@ -273,6 +273,8 @@ fn rejection() -> impl Strategy<Value = Rejection> {
         NotEditable,
         Busy,
         QueueFull,
+        NotPending,
+        ResultsTooLarge,
         NotRunning,
         NotFree,
         Fenced,

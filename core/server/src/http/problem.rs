@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use mainstem_machine::Rejection;
-use mainstem_machine::limits::QUEUE_BYTES_MAX;
+use mainstem_machine::limits::{QUEUE_BYTES_MAX, RESULTS_BYTES_MAX};
 use mainstem_runtime::EdgeError;
 use serde_json::json;
 
@@ -135,6 +135,12 @@ impl From<Rejection> for Problem {
             Rejection::NotPending => {
                 (StatusCode::CONFLICT, "not_pending", "No such call waits for a result of the client's")
             }
+            Rejection::ResultsTooLarge => {
+                return Self::too_large(
+                    "what the calls of one answer result in, all together",
+                    RESULTS_BYTES_MAX,
+                );
+            }
             Rejection::NoSuchTurn => (StatusCode::NOT_FOUND, "no_such_turn", "The chat has no such turn"),
             Rejection::Exists => (StatusCode::CONFLICT, "exists", "A chat of this id exists"),
             Rejection::NotEditable => (
@@ -238,6 +244,7 @@ mod tests {
             Problem::too_large("a message", 3),
             Problem::internal(),
             Rejection::QueueFull.into(),
+            Rejection::ResultsTooLarge.into(),
             Rejection::KeyReused.into(),
             EdgeError::Unavailable("gone".into()).into(),
             EdgeError::Overloaded("draining").into(),
