@@ -1,11 +1,13 @@
 //! Several replicas on one database.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::postgres::Postgres;
 use crate::process::Replica;
 use crate::scratch::Scratch;
+use crate::shipped_binary::server_binary;
 
 /// Short, so that tests that wait for it are quick.
 pub const LEASE_TTL: Duration = Duration::from_secs(3);
@@ -43,8 +45,13 @@ impl Cluster {
 
     /// One more replica on the same database.
     pub async fn add(&mut self, id: &str, flags: &[&str]) {
+        self.add_of(server_binary(), id, flags).await;
+    }
+
+    /// The same of another program than what ships.
+    pub async fn add_of(&mut self, program: &Path, id: &str, flags: &[&str]) {
         let ours = [&TIMES[..], &["--database", &self.database], flags].concat();
-        self.replicas.push(Replica::start(id, &ours).await);
+        self.replicas.push(Replica::start_of(program, id, &ours, &[]).await);
     }
 
     /// The name of the database on its server.

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -27,6 +28,8 @@ type Log = Arc<Mutex<VecDeque<String>>>;
 pub struct Replica {
     /// Its `--replica`.
     pub id: String,
+    /// What it runs, from its next start on.
+    pub program: PathBuf,
     flags: Vec<String>,
     environment: Vec<(String, String)>,
     address: String,
@@ -44,9 +47,15 @@ impl Replica {
 
     /// The same, with exactly these environment variables.
     pub async fn start_with(id: &str, flags: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::start_of(server_binary(), id, flags, environment).await
+    }
+
+    /// The same of another program than what ships.
+    pub async fn start_of(program: &Path, id: &str, flags: &[&str], environment: &[(&str, &str)]) -> Self {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let mut replica = Self {
             id: id.to_owned(),
+            program: program.to_owned(),
             flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
             environment: environment.iter().map(owned).collect(),
             address: "127.0.0.1:0".to_owned(),
@@ -62,7 +71,7 @@ impl Replica {
     /// Starts it, for the first time or again on the same port.
     pub async fn start_again(&mut self) {
         assert!(self.child.is_none(), "{} runs already", self.id);
-        let mut command = mainstem();
+        let mut command = bare(&self.program);
         command.args(["serve", "--listen", &self.address, "--replica", &self.id]).args(&self.flags);
         command.envs(self.environment.iter().cloned());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -223,8 +232,8 @@ async fn wait(child: &mut Child) -> Option<ExitStatus> {
 }
 
 /// A command with an empty environment.
-fn mainstem() -> Command {
-    let mut command = Command::new(server_binary());
+fn bare(program: &Path) -> Command {
+    let mut command = Command::new(program);
     command.env_clear().env("NO_COLOR", "1");
     command
 }
@@ -260,7 +269,7 @@ impl Running {
 
     /// The same with variables in its environment.
     pub fn start_with(args: &[&str], environment: &[(&str, &str)]) -> Self {
-        let mut command = mainstem();
+        let mut command = bare(server_binary());
         command.args(args).envs(environment.iter().copied());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("what ships starts");

@@ -32,6 +32,7 @@ mod provider_retries;
 mod providers;
 mod proxies;
 mod relay;
+mod rolling;
 mod server_tools;
 mod slow_readers;
 mod standby;
