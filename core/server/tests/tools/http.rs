@@ -21,7 +21,7 @@ async fn a_call_is_posted_with_its_key_and_headers() {
     let Seen::Request { head, body } = endpoint.seen().await else { panic!("a request comes first") };
     assert!(head.starts_with("POST /find HTTP/1.1\r\n"), "{head}");
     assert!(head.contains(&format!("authorization: Bearer {SECRET}\r\n")), "{head}");
-    assert!(head.contains("idempotency-key: 00000000-0000-0000-0000-000000000000/7/call_1\r\n"), "{head}");
+    assert!(head.contains("idempotency-key: 00000000-0000-0000-0000-000000000000/9/call_1\r\n"), "{head}");
     let chat = "00000000-0000-0000-0000-000000000000";
     let wanted =
         json!({ "chat": chat, "turn": 7, "tool_call_id": "call_1", "name": "find", "input": { "q": 1.5 } });
