@@ -99,6 +99,8 @@ pub enum HubAction {
         name: Arc<str>,
         /// JSON text on one line.
         input: Arc<str>,
+        /// A worker that does not know what became of it begins it again: only a repeatable tool may get it.
+        is_repeatable: bool,
     },
     /// Nobody waits for this call any more. Nothing of it is told, unless it is on its way.
     GiveUpCall {

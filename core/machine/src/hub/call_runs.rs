@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use super::action::HubAction;
 use super::outbox::Outbox;
 use crate::limits::CALLS_MAX;
-use crate::{CallResult, ChatState, OpId, OpenCall, Status, Version};
+use crate::{CallResult, Carrier, ChatState, OpId, OpenCall, Status, Version};
 
 /// What was begun of one step's calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -46,9 +46,12 @@ impl CallRuns {
         self.of = row.history_version;
         for call in row.calls.iter().filter(|call| call.waits_for_server()) {
             if self.runs.iter().all(|run| run.call != call.id) {
-                let OpenCall { id, name, input, .. } = call.clone();
-                let of = self.of;
-                let op = out.ask(|op| HubAction::Call { op, turn, of, id: id.clone(), name, input });
+                let OpenCall { id, name, input, carrier, .. } = call.clone();
+                let (of, is_repeatable) = (self.of, carrier == Carrier::ServerAgain);
+                let op = out.ask(|op| {
+                    let id = id.clone();
+                    HubAction::Call { op, turn, of, id, name, input, is_repeatable }
+                });
                 self.runs.push(CallRun { call: id, op, result: None });
             }
         }

@@ -123,9 +123,11 @@ impl Worker {
                 return Some(HubEvent::Database(DatabaseEvent::Applied { op, outcome }));
             }
             HubAction::Start { generation, .. } => self.generation = Some(generation),
-            HubAction::Call { op, id, turn, of, .. } => {
+            HubAction::Call { op, id, turn, of, is_repeatable, .. } => {
                 let row = self.state();
-                assert!(row.calls.iter().any(|call| call.id == id), "S11: the row names it before it begins");
+                let named = row.calls.iter().find(|call| call.id == id);
+                let named = named.expect("S11: the row names it before it begins");
+                assert_eq!(is_repeatable, named.carrier == Carrier::ServerAgain, "S11: its tool has to know");
                 assert_eq!((Some(turn), of), (row.turn_id(), row.history_version), "S11: its key is its own");
                 self.begun.push((op, id));
             }

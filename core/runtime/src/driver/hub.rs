@@ -468,10 +468,10 @@ impl<E: Env> Hands<E> for HubTask<E> {
             HubAction::Cancel { generation } => {
                 self.generation.take_if(|run| run.id == generation);
             }
-            HubAction::Call { op, turn, of, id, name, input } => {
+            HubAction::Call { op, turn, of, id, name, input, is_repeatable } => {
                 tracing::info!(%chat, %turn, call = &*id, tool = &*name, "calling a tool");
-                self.calls
-                    .push((op, call_tool(shared, ToolCall { chat, turn, of, id, name, input }).boxed()));
+                let call = ToolCall { chat, turn, of, id, name, input, is_repeatable };
+                self.calls.push((op, call_tool(shared, call).boxed()));
             }
             HubAction::GiveUpCall { op } => self.calls.retain(|(present, _)| *present != op),
             HubAction::ToReplica(event) => {

@@ -38,6 +38,9 @@ pub struct ToolCall {
     pub name: Arc<str>,
     /// JSON text.
     pub input: Arc<str>,
+    /// A worker that does not know what became of it begins it again, because the tool of this name was repeatable when
+    /// the model was asked.
+    pub is_repeatable: bool,
 }
 
 pub trait Tools: Send + Sync + 'static {
@@ -45,6 +48,7 @@ pub trait Tools: Send + Sync + 'static {
     fn list(&self) -> Arc<[ServerTool]>;
 
     /// Carries out a call, in bounded time and space. There is always a result: what goes wrong is said to the model.
+    /// A call that may be begun again gets to no tool that is not repeatable now (S11).
     /// Dropping the future gives the call up.
     fn call(&self, call: ToolCall) -> BoxFuture<'static, CallResult>;
 }

@@ -179,6 +179,7 @@ mod tests {
             id: id.into(),
             name: "find".into(),
             input: input.into(),
+            is_repeatable: false,
         }
     }
 

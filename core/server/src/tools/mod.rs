@@ -10,6 +10,7 @@ mod output;
 mod secrets;
 mod shelf;
 
+use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::FutureExt;
@@ -104,13 +105,23 @@ impl Tools for Toolbox {
     }
 
     fn call(&self, call: ToolCall) -> BoxFuture<'static, CallResult> {
-        match self.shelf.offer().carrier(&call.name) {
-            Some(Carrier::Http(tool)) => tool.call(call).boxed(),
-            Some(Carrier::Mcp(link)) => link.call(call).boxed(),
-            None => {
-                let gone = format!("the tool was not called: no tool {:?} is available now", call.name);
-                std::future::ready(output::error(&gone, self.result_bytes_max)).boxed()
-            }
+        let refused = |why: String| ready(output::error(&why, self.result_bytes_max)).boxed();
+        let offer = self.shelf.offer();
+        let Some((offered, carrier)) = offer.find(&call.name) else {
+            return refused(format!("the tool was not called: no tool {:?} is available now", call.name));
+        };
+        // S11: who begins it for the first time refuses it too. It cannot know that it is the first, and whoever comes
+        // after it may find a tool that is repeatable again.
+        if call.is_repeatable && !offered.is_repeatable {
+            return refused(format!(
+                "the tool was not called: {:?} was repeatable when the model was asked, and is not any more. Nobody \
+                 knows whether it was called before by a server that went away.",
+                call.name
+            ));
+        }
+        match carrier {
+            Carrier::Http(tool) => tool.call(call).boxed(),
+            Carrier::Mcp(link) => link.call(call).boxed(),
         }
     }
 }

@@ -45,8 +45,10 @@ impl fmt::Debug for Shelf {
 }
 
 impl Offer {
-    pub(super) fn carrier(&self, name: &str) -> Option<Carrier> {
-        self.carriers.get(name).cloned()
+    /// The tool that has this name, and who carries it out.
+    pub(super) fn find(&self, name: &str) -> Option<(&ServerTool, Carrier)> {
+        let offered = self.tools.iter().find(|offered| *offered.tool.name == *name)?;
+        Some((offered, self.carriers.get(name)?.clone()))
     }
 }
 

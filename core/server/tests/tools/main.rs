@@ -5,6 +5,7 @@ mod files;
 mod http;
 mod mcp_http;
 mod mcp_stdio;
+mod repeatable;
 
 use std::path::Path;
 use std::time::Duration;
@@ -40,6 +41,7 @@ fn call_of(name: &str, input: &str) -> ToolCall {
         id: "call_1".into(),
         name: name.into(),
         input: input.into(),
+        is_repeatable: false,
     }
 }
 
@@ -56,7 +58,11 @@ fn looked_at(output: CallResult) -> (Value, bool) {
 }
 
 async fn call(tools: &Toolbox, name: &str, input: &str) -> (Value, bool) {
-    let called = tokio::time::timeout(PATIENCE, tools.call(call_of(name, input))).await;
+    carried_out(tools, call_of(name, input)).await
+}
+
+async fn carried_out(tools: &Toolbox, call: ToolCall) -> (Value, bool) {
+    let called = tokio::time::timeout(PATIENCE, tools.call(call)).await;
     looked_at(called.expect("a call has an end"))
 }
 

@@ -15,7 +15,7 @@ fn python() -> String {
     PYTHON.path().unwrap().to_str().expect("a path in UTF-8").to_owned()
 }
 
-fn file(modes: &[&str], more: &str) -> String {
+pub(crate) fn file(modes: &[&str], more: &str) -> String {
     let args: Vec<_> = [SERVER].iter().chain(modes).collect();
     format!("[mcp.tests]\ncommand = {:?}\nargs = {args:?}\n{more}\n", python())
 }

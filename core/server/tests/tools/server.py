@@ -17,7 +17,7 @@ PATHS = [mode[6:] for mode in MODES if mode.startswith("--pid=")]
 OBJECT = {"type": "object", "properties": {"n": {"type": "integer"}}}
 NAMES = ["echo", "twice", "picture", "structured", "fails", "refuses", "hangs", "seen", "dies", "floods", "chatters",
          "babbles", "malformed", "grows", "environment", "spawns", "large", "asks", "html", "broken", "events",
-         "cut", "endless_events", "deaf", "not.a.name"]
+         "cut", "endless_events", "changes", "deaf", "not.a.name"]
 HINTS = {"echo": {"readOnlyHint": True}, "twice": {"idempotentHint": True}, "fails": {"destructiveHint": True}}
 SECRET = os.environ.get("MCP_TEST_SECRET")
 
@@ -66,6 +66,10 @@ def answer(message, tell):
         grown.append("grown")
         tell({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
         time.sleep(arguments.get("n", 0))
+        tell({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
+        return text("done")
+    if name == "changes":
+        HINTS.pop("echo", None)
         tell({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
         return text("done")
     if name == "environment":
