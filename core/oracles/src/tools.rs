@@ -1,5 +1,6 @@
 //! S11: each call has exactly one result in the history, before anything of another turn, and it is the one that was given.
-//! A call that the server carries out is begun once it is committed, and no second time unless it may be.
+//! A call that the server carries out is begun once it is committed, and no second time unless it may be. What came back
+//! is written.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,8 +9,9 @@ use mainstem_machine::{
     CallResult, Carrier, ChatId, Command, FinishReason, Message, MessageId, OpenCall, Role, Status, Version,
 };
 
+use crate::returned::Returned;
 use crate::shared::Shared;
-use crate::{Committed, Evidence, Oracle, Ruling, Seen};
+use crate::{Committed, Evidence, Life, Oracle, Ruling, Seen};
 
 /// The calls of a turn that have no result in the history.
 #[derive(Clone, Debug, Default)]
@@ -21,7 +23,7 @@ struct Open {
 }
 
 /// A call, by its chat, the history that ends with it, and its name.
-type Called = (ChatId, Version, Arc<str>);
+pub(crate) type Called = (ChatId, Version, Arc<str>);
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tools {
@@ -30,14 +32,17 @@ pub(crate) struct Tools {
     committed: Shared<BTreeSet<Called>>,
     begun: Shared<BTreeSet<Called>>,
     returned: Shared<BTreeMap<Called, Vec<CallResult>>>,
+    unwritten: Returned,
 }
 
 impl Oracle for Tools {
     fn observe(&mut self, seen: &Seen<'_>) -> Ruling {
-        match seen.evidence {
+        let overdue = self.unwritten.overdue(seen);
+        let ruling = match seen.evidence {
             Evidence::Committed(change) => {
                 seen.ask();
-                self.judge(change).map_err(|why| format!("{}: {why}", change.command.name()))
+                let written = self.unwritten.judge(change);
+                self.judge(change).and(written).map_err(|why| format!("{}: {why}", change.command.name()))
             }
             Evidence::CallBegun { replica, chat, of, call, is_repeatable } => {
                 seen.ask();
@@ -50,11 +55,17 @@ impl Oracle for Tools {
                 if !self.begun.contains(&called) {
                     return Err(format!("{replica} hears of {call} of {chat}, which nobody began"));
                 }
+                self.unwritten.come(seen, replica, &called);
                 self.returned.entry(called).or_default().push(result.clone());
                 Ok(())
             }
+            Evidence::Lived { replica, life: Life::Crashed | Life::Vanished | Life::Up } => {
+                self.unwritten.forget(replica);
+                Ok(())
+            }
             _ => Ok(()),
-        }
+        };
+        ruling.and(overdue)
     }
 }
 

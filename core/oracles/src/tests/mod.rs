@@ -4,6 +4,7 @@
 mod blocks;
 mod isolation;
 mod liveness;
+mod returned;
 mod rows;
 mod safety;
 mod scene;

@@ -13,7 +13,7 @@ use crate::words::{Parsed, Words};
 const DRIFT_MAX: i32 = 500;
 
 /// The commands and other calls of the database, and `call` for any of them.
-const CALLS: [&str; 25] = [
+const CALLS: [&str; 26] = [
     "call",
     "create",
     "send",
@@ -28,6 +28,7 @@ const CALLS: [&str; 25] = [
     "begin_attempt",
     "record_retry",
     "commit_step",
+    "commit_results",
     "finish_turn",
     "finish_interruption",
     "fail",

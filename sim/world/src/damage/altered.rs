@@ -105,11 +105,15 @@ fn death(told: &[Heard], place: usize, evidence: &Evidence) -> Option<(&'static 
     Some(("and then its worker is dead", Edit::Instead(instead)))
 }
 
-/// A tool that is called never says anything.
+/// A tool that is called never says anything, or nobody writes what it said.
 fn silence(heard: &Heard, evidence: &Evidence) -> Option<(&'static str, Edit)> {
+    let name = match evidence {
+        Evidence::CallBegun { .. } => "and then its tools are silent",
+        Evidence::CallReturned { .. } => "and then nobody writes it",
+        _ => return None,
+    };
     let later = Heard::Evidence(heard.at() + SILENCE, Evidence::FaultsCleared);
-    matches!(evidence, Evidence::CallBegun { .. })
-        .then(|| ("and then its tools are silent", Edit::Instead(vec![heard.clone(), later])))
+    Some((name, Edit::Instead(vec![heard.clone(), later])))
 }
 
 fn other_text(content: &Content) -> Content {

@@ -84,7 +84,7 @@ const GUARDS: &[(Guarantee, &str, &[&str])] = {
         (S10, "dial", &["again and again though denied"]),
         (S11, "commit_step", &["doubled", "with another text", "without its message"]),
         (S11, "call begun", &["doubled", "dropped", "for another call"]),
-        (S11, "call returned", &["dropped", "with another result"]),
+        (S11, "call returned", &["dropped", "with another result", "and then nobody writes it"]),
         (
             S12,
             "finish_turn",
@@ -188,6 +188,11 @@ const HARMLESS: &[DamageKinds] = &[
         &["call begun"],
         &["and then its tools are silent"],
         "a fault may have kept their results from the database",
+    ),
+    (
+        &["call returned"],
+        &["and then nobody writes it"],
+        "nobody waited for it any more, or a fault may have kept it from the database",
     ),
     (
         &["call begun", "call returned"],
