@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::Content;
@@ -106,6 +106,8 @@ impl OpenCall {
 pub(crate) enum PartOfCall<'a> {
     /// A call with its whole input, which may be `null`.
     Call { id: String, name: String, input: &'a RawValue },
+    /// A call that was cut short while its input came.
+    Cut { id: String },
     /// What came of one.
     Result { tool_call_id: String },
 }
@@ -120,8 +122,8 @@ impl<'a> PartOfCall<'a> {
         struct Call<'a> {
             id: String,
             name: String,
-            #[serde(borrow)]
-            input: &'a RawValue,
+            #[serde(borrow, default, deserialize_with = "given")]
+            input: Option<&'a RawValue>,
         }
         #[derive(Deserialize)]
         struct Result {
@@ -132,7 +134,7 @@ impl<'a> PartOfCall<'a> {
         match &*r#type {
             "tool_call" => {
                 let Call { id, name, input } = serde_json::from_str(part).ok()?;
-                Some(Self::Call { id, name, input })
+                Some(input.map_or(Self::Cut { id: id.clone() }, |input| Self::Call { id, name, input }))
             }
             "tool_result" => {
                 let Result { tool_call_id } = serde_json::from_str(part).ok()?;
@@ -141,6 +143,11 @@ impl<'a> PartOfCall<'a> {
             _ => None,
         }
     }
+}
+
+/// A member whose value may be `null`, which is not the same as none.
+fn given<'a, D: Deserializer<'a>>(value: D) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(value).map(Some)
 }
 
 impl Content {
@@ -155,7 +162,7 @@ impl Content {
                     let input = on_one_line(input.get()).into();
                     calls.push(OpenCall { id, name, input, carrier: Carrier::default(), result: None });
                 }
-                PartOfCall::Call { .. } => {}
+                PartOfCall::Call { .. } | PartOfCall::Cut { .. } => {}
                 PartOfCall::Result { tool_call_id } => answered.push(tool_call_id),
             }
         }
@@ -163,10 +170,20 @@ impl Content {
         calls
     }
 
-    /// Its whole calls and its results, in order. What a part of another kind has does not matter.
+    /// Its calls and its results, in order. What a part of another kind has does not matter.
     pub(crate) fn parts_of_calls(&self) -> Vec<PartOfCall<'_>> {
-        let parts: Vec<&RawValue> = serde_json::from_str(self.as_json()).unwrap_or_default();
-        parts.into_iter().filter_map(PartOfCall::read).collect()
+        self.raw_parts().into_iter().filter_map(PartOfCall::read).collect()
+    }
+
+    /// All of it but the calls that were cut short, byte for byte.
+    pub(crate) fn without_cut_calls(&self) -> Self {
+        let is_kept = |part: &&RawValue| !matches!(PartOfCall::read(part), Some(PartOfCall::Cut { .. }));
+        let kept: Vec<&str> = self.raw_parts().into_iter().filter(is_kept).map(RawValue::get).collect();
+        Self::from_stored(alloc::format!("[{}]", kept.join(",")))
+    }
+
+    fn raw_parts(&self) -> Vec<&RawValue> {
+        serde_json::from_str(self.as_json()).unwrap_or_default()
     }
 
     /// The results that a message of a tool has, by their calls, in order.

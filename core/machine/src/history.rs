@@ -1,9 +1,52 @@
-//! A read of a chat's whole history, page by page: all of one version, or none.
+//! A read of a chat's whole history for a model, page by page: all of one version, or none.
 
+use alloc::collections::BTreeSet;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::{Message, MessageId, Page, Version};
+use crate::calls::PartOfCall;
+use crate::{Message, MessageId, Page, Role, Version};
+
+/// A history as a model is given it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ModelHistory {
+    /// Its messages, oldest first, without the calls that were cut short: nobody knows whether they were meant so, and
+    /// they have no result (S11).
+    pub messages: Arc<[Arc<Message>]>,
+    /// The names of all its calls, those that were cut short too: each names one call, so no other may get it.
+    pub call_ids: Arc<BTreeSet<String>>,
+}
+
+impl ModelHistory {
+    /// What a model is given of these messages, oldest first.
+    pub fn of(messages: impl IntoIterator<Item = Arc<Message>>) -> Self {
+        let mut call_ids = BTreeSet::new();
+        let messages = messages.into_iter().map(|message| match message.role {
+            Role::Assistant => without_cut_calls(message, &mut call_ids),
+            _ => message,
+        });
+        Self { messages: messages.collect(), call_ids: Arc::new(call_ids) }
+    }
+}
+
+fn without_cut_calls(message: Arc<Message>, call_ids: &mut BTreeSet<String>) -> Arc<Message> {
+    let mut has_cut = false;
+    for part in message.content.parts_of_calls() {
+        match part {
+            PartOfCall::Call { id, .. } => _ = call_ids.insert(id),
+            PartOfCall::Cut { id } => {
+                has_cut = true;
+                call_ids.insert(id);
+            }
+            PartOfCall::Result { .. } => {}
+        }
+    }
+    if !has_cut {
+        return message;
+    }
+    Arc::new(Message { content: message.content.without_cut_calls(), ..Message::clone(&message) })
+}
 
 /// A history that is being read. Read the page [`after`](Self::after), and hand it in by
 /// [`on_page`](Self::on_page) until it is whole.
@@ -18,8 +61,8 @@ pub struct HistoryLoad {
 pub enum HistoryStep {
     /// Another page is to be read.
     More(HistoryLoad),
-    /// All messages, oldest first, of this version.
-    Whole(Version, Arc<[Arc<Message>]>),
+    /// All of it, of this version.
+    Whole(Version, ModelHistory),
 }
 
 /// Why nothing came of a read. Reading again may go better.
@@ -55,7 +98,7 @@ impl HistoryLoad {
         self.messages.extend(messages);
         Ok(match more {
             true => HistoryStep::More(self),
-            false => HistoryStep::Whole(history_version, self.messages.into()),
+            false => HistoryStep::Whole(history_version, ModelHistory::of(self.messages)),
         })
     }
 }

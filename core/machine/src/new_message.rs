@@ -80,6 +80,7 @@ impl NewMessage {
         let (mut called, mut answered) = (BTreeSet::new(), BTreeSet::new());
         self.content.parts_of_calls().into_iter().all(|part| match part {
             PartOfCall::Call { id, .. } => called.insert(id),
+            PartOfCall::Cut { .. } => true,
             PartOfCall::Result { tool_call_id } => {
                 called.contains(&tool_call_id) && answered.insert(tool_call_id)
             }

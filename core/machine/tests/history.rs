@@ -4,9 +4,10 @@ mod common;
 
 use std::sync::Arc;
 
-use mainstem_machine::history::{HistoryFault, HistoryLoad, HistoryStep};
+use mainstem_machine::history::{HistoryFault, HistoryLoad, HistoryStep, ModelHistory};
 use mainstem_machine::{
-    ChatId, Command, Content, Effect, Message, MessageId, NewMessage, Page, StoreFacts, Version, WallTime,
+    ChatId, Command, Content, Effect, Message, MessageId, NewMessage, Page, Role, StoreFacts, Version,
+    WallTime,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -62,7 +63,7 @@ proptest! {
                 Ok(HistoryStep::Whole(of, whole)) => {
                     prop_assert!(!has_moved, "S1: of two versions");
                     prop_assert_eq!(of, Version(version));
-                    prop_assert_eq!(&whole[..], &all[..], "S1");
+                    prop_assert_eq!(&whole.messages[..], &all[..], "S1");
                     break;
                 }
                 Err(fault) => {
@@ -80,7 +81,7 @@ fn a_page_that_brings_nothing_of_what_it_promises_is_no_reason_to_ask_for_ever()
     assert_eq!(HistoryLoad::default().on_page(Some(empty)), Err(HistoryFault::Empty), "L4");
     let nothing = page(&[], MessageId(0), 1, 7);
     let whole = HistoryLoad::default().on_page(Some(nothing));
-    assert_eq!(whole, Ok(HistoryStep::Whole(Version(7), [].into())), "a history may be empty");
+    assert_eq!(whole, Ok(HistoryStep::Whole(Version(7), ModelHistory::default())), "a history may be empty");
 }
 
 #[test]
@@ -92,4 +93,28 @@ fn a_chat_that_goes_while_its_history_is_read_leaves_no_part_of_it() {
     };
     assert_eq!(load.after(), MessageId(2));
     assert_eq!(load.on_page(None), Err(HistoryFault::Gone), "S1");
+}
+
+#[test]
+fn a_model_is_given_no_call_that_was_cut_short_and_its_name_to_no_other() {
+    let call = |id: &str, input: &str| format!(r#"{{"type":"tool_call","id":"{id}","name":"f",{input}}}"#);
+    let (whole, empty) = (call("whole", r#""input":{"n": 1.50}"#), call("empty", r#""input":null"#));
+    let cut = call("cut", r#""input_text":"{""#);
+    let said = r#"{"type":"text","text":"so"}"#;
+    let of = |parts: &[&str]| Content::from_stored(format!("[{}]", parts.join(",")));
+    let message = |role, content: Content| Message { role, content, ..(*messages(1..=1)[0]).clone() };
+    let all = [
+        message(Role::Assistant, of(&[said, &whole, &cut, &empty])),
+        message(Role::Assistant, of(&[&cut])),
+        // What a user says is the user's.
+        message(Role::User, of(&[said, &cut])),
+    ];
+    let ModelHistory { messages, call_ids } = ModelHistory::of(all.clone().map(Arc::new));
+    let given: Vec<_> = messages.iter().map(|message| message.content.clone()).collect();
+    assert_eq!(given, [of(&[said, &whole, &empty]), of(&[]), of(&[said, &cut])], "S11");
+    assert!(call_ids.iter().eq(["cut", "empty", "whole"]), "{call_ids:?}");
+    for (given, kept) in messages.iter().zip(&all) {
+        let content = given.content.clone();
+        assert_eq!(**given, Message { content, ..kept.clone() }, "S1: the rest is as it was");
+    }
 }

@@ -35,9 +35,9 @@ impl<E: Env> Demo<E> {
 
 impl<E: Env> Generator for Demo<E> {
     fn start(&self, conversation: Conversation) -> Generation {
-        let asked = conversation.messages.iter().rfind(|message| message.role == Role::User);
+        let asked = conversation.history.messages.iter().rfind(|message| message.role == Role::User);
         let mut script = asked.map(|message| Script::parse(&message.content.to_text())).unwrap_or_default();
-        let has_results = conversation.messages.last().is_some_and(|last| last.role == Role::Tool);
+        let has_results = conversation.history.messages.last().is_some_and(|last| last.role == Role::Tool);
         script.call = script.call.filter(|_| !has_results);
         Box::pin(Run {
             script,

@@ -12,8 +12,8 @@ pub(crate) enum Part {
     Call {
         id: String,
         name: String,
-        /// JSON text; `None` for a call that was cut short.
-        input: Option<String>,
+        /// JSON text.
+        input: String,
     },
     Result {
         call: String,
@@ -102,11 +102,9 @@ fn part(raw: Raw<'_>) -> Option<Part> {
     Some(match &*string(raw.r#type)? {
         "text" => Part::Text(string(raw.text)?),
         "reasoning" => Part::Reasoning(string(raw.text)?),
-        "tool_call" => Part::Call {
-            id: string(raw.id)?,
-            name: string(raw.name)?,
-            input: raw.input.map(|input| input.get().into()),
-        },
+        "tool_call" => {
+            Part::Call { id: string(raw.id)?, name: string(raw.name)?, input: raw.input?.get().into() }
+        }
         "tool_result" => Part::Result {
             call: string(raw.tool_call_id)?,
             text: result_text(raw.content),
@@ -156,18 +154,13 @@ mod tests {
 
     #[test]
     fn each_kind_is_read_with_all_it_has() {
-        let call = |input: Option<&str>| Part::Call {
-            id: "a".into(),
-            name: "f".into(),
-            input: input.map(str::to_owned),
-        };
+        let call = |input: &str| Part::Call { id: "a".into(), name: "f".into(), input: input.into() };
         let result = |text: &str, is_error| Part::Result { call: "a".into(), text: text.into(), is_error };
         for (json, wanted) in [
             (r#"{"type":"text","text":"x\n"}"#, Part::Text("x\n".into())),
             (r#"{"type":"reasoning","text":"hm"}"#, Part::Reasoning("hm".into())),
-            (r#"{"type":"tool_call","id":"a","name":"f","input":{"n": 1.0}}"#, call(Some(r#"{"n": 1.0}"#))),
-            (r#"{"type":"tool_call","id":"a","name":"f","input":null}"#, call(Some("null"))),
-            (r#"{"type":"tool_call","id":"a","name":"f","input_text":"{"}"#, call(None)),
+            (r#"{"type":"tool_call","id":"a","name":"f","input":{"n": 1.0}}"#, call(r#"{"n": 1.0}"#)),
+            (r#"{"type":"tool_call","id":"a","name":"f","input":null}"#, call("null")),
             (r#"{"type":"tool_result","tool_call_id":"a","content":"x","is_error":true}"#, result("x", true)),
             (
                 r#"{"type":"tool_result","tool_call_id":"a","content":"x","is_error":false}"#,
@@ -204,6 +197,7 @@ mod tests {
             r#"{"type":"reasoning"}"#,
             r#"{"type":"tool_call","id":"a"}"#,
             r#"{"type":"tool_call","name":"f"}"#,
+            r#"{"type":"tool_call","id":"a","name":"f","input_text":"{"}"#,
             r#"{"type":"tool_result","content":"x"}"#,
             r#"{"type":"data","name":"n"}"#,
             r#""x""#,

@@ -229,7 +229,8 @@ pub struct SimGenerator {
 
 impl Generator for SimGenerator {
     fn start(&self, conversation: Conversation) -> Generation {
-        let Conversation { chat, episode, messages, .. } = conversation;
+        let Conversation { chat, episode, history, .. } = conversation;
+        let messages = history.messages;
         let asked = messages.iter().rfind(|message| message.role == Role::User);
         let script = asked.and_then(|message| Script::parse(&message.content.to_text()));
         let has_results = messages.last().is_some_and(|last| last.role == Role::Tool);

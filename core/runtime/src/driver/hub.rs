@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, Stream};
-use mainstem_machine::history::{HistoryLoad, HistoryStep};
+use mainstem_machine::history::{HistoryLoad, HistoryStep, ModelHistory};
 use mainstem_machine::hub::{
     AudienceEvent, BusEvent, ChatEvent, DatabaseEvent, Hub, HubAction, HubEvent, Input, LeaseEvent, Measure,
     ModelEvent, OpOutcome, Output, RelayEvent, Told, ToolEvent,
@@ -20,8 +20,8 @@ use mainstem_machine::hub::{
 use mainstem_machine::limits::{OP_TIMEOUT, PAGE_MESSAGES_MAX};
 use mainstem_machine::replica::ReplicaEvent;
 use mainstem_machine::{
-    CachedVersions, CallResult, ChatId, ChatState, DialId, Ending, FollowerId, GenerationId, Lease, Message,
-    Offered, OpId, Prompt, Rejection, RelayFault, RelayFrame, RelayPosition, ReplicaId, Resume, StreamEvent,
+    CachedVersions, CallResult, ChatId, ChatState, DialId, Ending, FollowerId, GenerationId, Lease, Offered,
+    OpId, Prompt, Rejection, RelayFault, RelayFrame, RelayPosition, ReplicaId, Resume, StreamEvent,
     SubscriptionId, Time, Version,
 };
 
@@ -209,11 +209,8 @@ impl<E: Env> Drop for Ended<E> {
 enum Done {
     Event(HubEvent),
     Bus { op: OpId, subscribed: Result<BusSubscription, BusError> },
-    History { op: OpId, loaded: Result<(Version, History), Fault> },
+    History { op: OpId, loaded: Result<(Version, ModelHistory), Fault> },
 }
-
-/// All messages of a chat, oldest first.
-type History = Arc<[Arc<Message>]>;
 
 struct HubTask<E: Env> {
     ended: Ended<E>,
@@ -221,7 +218,7 @@ struct HubTask<E: Env> {
     bus: Option<BusSubscription>,
     dial: Option<(DialId, BoxFuture<'static, Result<RelayStream, RelayFault>>)>,
     relay: Option<(DialId, RelayStream)>,
-    histories: BTreeMap<OpId, History>,
+    histories: BTreeMap<OpId, ModelHistory>,
     generation: Option<Running>,
     calls: Vec<(OpId, BoxFuture<'static, CallResult>)>,
 }
@@ -362,8 +359,8 @@ impl<E: Env> HubTask<E> {
                 HubEvent::Bus(BusEvent::Subscribed { op, established })
             }
             Done::History { op, loaded } => {
-                let loaded = loaded.map(|(version, messages)| {
-                    self.histories.insert(op, messages);
+                let loaded = loaded.map(|(version, history)| {
+                    self.histories.insert(op, history);
                     version
                 });
                 HubEvent::Database(DatabaseEvent::HistoryLoaded {
@@ -454,13 +451,13 @@ impl<E: Env> Hands<E> for HubTask<E> {
                 self.relay.take_if(|(present, _)| *present == dial);
             }
             HubAction::Start { generation, episode, prompt, history } => {
-                let messages =
+                let history =
                     self.histories.get(&history).expect("a history is kept until it is dropped").clone();
                 let Prompt { model, instructions, tools } = prompt;
                 let of_server = shared.tools.list();
                 let offered = of_server.iter().map(ServerTool::offered).collect();
                 let tools = with_those_of_the_server(tools, &of_server);
-                let conversation = Conversation { chat, model, episode, instructions, tools, messages };
+                let conversation = Conversation { chat, model, episode, instructions, tools, history };
                 tracing::info!(%chat, ?episode, "starting the model");
                 let stream = shared.generator.start(conversation);
                 self.generation = Some(Running { id: generation, stream, offered });
@@ -516,14 +513,14 @@ async fn call_tool<E: Env>(shared: Arc<Shared<E>>, call: ToolCall) -> CallResult
     }
 }
 
-async fn load_history<E: Env>(shared: &Shared<E>, chat: ChatId) -> Result<(Version, History), Fault> {
+async fn load_history<E: Env>(shared: &Shared<E>, chat: ChatId) -> Result<(Version, ModelHistory), Fault> {
     let mut load = HistoryLoad::default();
     loop {
         let page = shared.store.page(chat, load.after(), None, PAGE_MESSAGES_MAX);
         let page = bounded(&shared.env, page).await?;
         match load.on_page(page).map_err(|fault| Fault::Refused(fault.to_string()))? {
             HistoryStep::More(rest) => load = rest,
-            HistoryStep::Whole(version, messages) => return Ok((version, messages)),
+            HistoryStep::Whole(version, history) => return Ok((version, history)),
         }
     }
 }

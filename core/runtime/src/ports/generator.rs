@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::BoxStream;
-use mainstem_machine::{Block, ChatId, Completion, Episode, Message, RunError};
+use mainstem_machine::history::ModelHistory;
+use mainstem_machine::{Block, ChatId, Completion, Episode, RunError};
 
 use super::Tool;
 
@@ -19,8 +20,7 @@ pub struct Conversation {
     pub instructions: Option<Arc<str>>,
     /// What the model may call.
     pub tools: Arc<[Tool]>,
-    /// The whole history, oldest first.
-    pub messages: Arc<[Arc<Message>]>,
+    pub history: ModelHistory,
 }
 
 /// An event of a run.

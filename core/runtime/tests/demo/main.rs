@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
+use mainstem_machine::history::ModelHistory;
 use mainstem_machine::{
     Block, ChatId, Completion, Content, Episode, FinishReason, Message, MessageId, Role, Time, Version,
     WallTime,
@@ -43,7 +44,7 @@ fn conversation(attempt: u64, messages: &[(Role, &str)]) -> Conversation {
         episode: Episode { history_version: Version(1), attempt },
         instructions: None,
         tools: Arc::default(),
-        messages: messages.iter().map(|(role, text)| said(*role, text)).collect(),
+        history: ModelHistory::of(messages.iter().map(|(role, text)| said(*role, text))),
     }
 }
 

@@ -9,6 +9,7 @@ mod event;
 mod request;
 mod whole;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,6 @@ use tokio::time::{Instant, timeout_at};
 use answer::Answer;
 use event::{Event, Said};
 
-use super::calls::call_ids;
 use super::events::{Events, event_bytes_max};
 use super::fault::{AGENT, Fault, Peer};
 use super::http::{ApiKey, Endpoint, SetupError};
@@ -151,7 +151,8 @@ impl Shared {
         let asked = timeout_at(patience.deadline(), self.endpoint.post(body, event::is_error)).await;
         let response = asked.map_err(|_| patience.fault())??;
         let events = Events::new(response, SseDecoder::new(bytes_max), patience, event::is_complete);
-        Ok(Answering { events, answer: Answer::new(conversation.episode, call_ids(conversation)) })
+        let taken = BTreeSet::clone(&conversation.history.call_ids);
+        Ok(Answering { events, answer: Answer::new(conversation.episode, taken) })
     }
 }
 

@@ -14,6 +14,7 @@ mod request;
 mod said;
 mod wire;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +27,6 @@ use habits::Habits;
 use request::request;
 use wire::Said;
 
-use super::calls::call_ids;
 use super::events::{Events, event_bytes_max};
 use super::fault::{Fault, PROVIDER, Peer};
 use super::http::{ApiKey, Endpoint, SetupError};
@@ -135,7 +135,8 @@ impl Phase for Run {
                 let sse = SseDecoder::lenient(shared.event_bytes_max, wire::is_whole);
                 let events = Events::new(response, sse, patience, wire::is_complete);
                 let model = shared.model(&conversation).into();
-                let answer = Answer::new(conversation.episode, model, call_ids(&conversation));
+                let taken = BTreeSet::clone(&conversation.history.call_ids);
+                let answer = Answer::new(conversation.episode, model, taken);
                 Ok((vec![], Some(Self::Answering(Answering { events, answer }.into()))))
             }
             Self::Answering(mut answering) => {

@@ -293,15 +293,15 @@ async fn a_call_gets_no_name_that_the_history_has() {
     use crate::provider::Provider;
     use crate::{collect, finished, generator, script, started};
     use mainstem_machine::Role;
+    use mainstem_machine::history::ModelHistory;
 
     let earlier = json!([kept_call("c", json!({})), kept_result("c", json!("old"))]);
     let mut asking = conversation();
-    asking.messages = [
-        asking.messages[0].clone(),
+    asking.history = ModelHistory::of([
+        asking.history.messages[0].clone(),
         crate::message(2, Role::Assistant, earlier),
         crate::message(3, Role::User, json!([said("again")])),
-    ]
-    .into();
+    ]);
     let run = [started(), call("c"), end_of_call("c"), result("c", json!("new")), finished()];
     let provider = Provider::start(vec![script(&run)]).await;
     let came = answer(&collect(&generator(&provider), asking).await);

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use mainstem::generators::{Agent, AgentConfig, ApiKey};
+use mainstem_machine::history::ModelHistory;
 use mainstem_machine::{
     Block, ChatId, Completion, Content, Episode, Message, MessageId, Role, Time, Version, WallTime,
 };
@@ -50,7 +51,7 @@ fn conversation() -> Conversation {
         episode: Episode { history_version: Version(3), attempt: 1 },
         instructions: None,
         tools: [].into(),
-        messages: [message(1, Role::User, json!([{ "type": "text", "text": SAID }]))].into(),
+        history: ModelHistory::of([message(1, Role::User, json!([{ "type": "text", "text": SAID }]))]),
     }
 }
 

@@ -135,7 +135,7 @@ async fn what_waits_behind_an_open_call_has_a_maximum() {
 async fn an_agent_may_repeat_all_that_it_was_asked() {
     let mut asking = conversation();
     let long = "ż".repeat(100_000);
-    asking.messages = [crate::message(1, mainstem_machine::Role::User, json!([said(&long)]))].into();
+    asking.history.messages = [crate::message(1, mainstem_machine::Role::User, json!([said(&long)]))].into();
     let mut echo = started();
     echo["input"] = json!({ "messages": [{ "id": "1", "role": "user", "content": long }] });
     let provider = Provider::start(vec![script(&[echo, text("x"), finished()])]).await;

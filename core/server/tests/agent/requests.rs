@@ -2,6 +2,7 @@
 
 use mainstem::generators::{Agent, AgentConfig};
 use mainstem_machine::Role;
+use mainstem_machine::history::ModelHistory;
 use mainstem_runtime::ports::Conversation;
 use serde_json::{Value, json};
 
@@ -20,8 +21,8 @@ async fn received(conversation: Conversation) -> (String, Value) {
 
 async fn sent(history: &[(Role, Value)]) -> Value {
     let messages = history.iter().zip(1..).map(|((role, content), id)| message(id, *role, content.clone()));
-    let messages = messages.collect();
-    received(Conversation { messages, ..conversation() }).await.1["messages"].clone()
+    let history = ModelHistory::of(messages);
+    received(Conversation { history, ..conversation() }).await.1["messages"].clone()
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use mainstem::generators::{ApiKey, OpenAi, OpenAiConfig};
+use mainstem_machine::history::ModelHistory;
 use mainstem_machine::{
     ChatId, Completion, Content, Episode, Message, MessageId, Role, Time, Version, WallTime,
 };
@@ -48,14 +49,10 @@ fn conversation() -> Conversation {
         episode: Episode { history_version: Version(1), attempt: 1 },
         instructions: None,
         tools: [].into(),
-        messages: [
-            (Role::System, "be brief"),
-            (Role::User, "hi"),
-            (Role::Assistant, "yes?"),
-            (Role::User, SAID),
-        ]
-        .map(|(role, text)| message(role, text))
-        .into(),
+        history: ModelHistory::of(
+            [(Role::System, "be brief"), (Role::User, "hi"), (Role::Assistant, "yes?"), (Role::User, SAID)]
+                .map(|(role, text)| message(role, text)),
+        ),
     }
 }
 

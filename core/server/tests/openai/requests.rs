@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures::StreamExt;
+use mainstem_machine::history::ModelHistory;
 use mainstem_machine::{Block, Content, Message, Role};
 use mainstem_runtime::ports::{Conversation, Generated, Generator, Tool};
 use serde_json::{Value, json};
@@ -11,12 +12,12 @@ use crate::provider::{Act, DONE, Provider, Seen, chunk, delta, end, finish, head
 use crate::{conversation, generator};
 
 pub(crate) fn history(said: &[(Role, Value)]) -> Conversation {
-    let template = conversation().messages[0].clone();
+    let template = conversation().history.messages[0].clone();
     let message = |(role, content): &(Role, Value)| {
         let content = Content::from_stored(content.to_string());
         Arc::new(Message { role: *role, content, ..(*template).clone() })
     };
-    Conversation { messages: said.iter().map(message).collect(), ..conversation() }
+    Conversation { history: ModelHistory::of(said.iter().map(message)), ..conversation() }
 }
 
 pub(crate) fn fine() -> Vec<Act> {

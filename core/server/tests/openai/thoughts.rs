@@ -68,7 +68,7 @@ const OF_CALLS: [&str; 5] = ["1a", "1b", "-", "3", "-"];
 async fn turns_that_called_are_sent_with_their_thoughts_in_all_later_requests() {
     assert_eq!(told(&asked(three_turns()).await), OF_CALLS);
     let mut talk = three_turns();
-    talk.messages = talk.messages[4..7].into();
+    talk.history.messages = talk.history.messages[4..7].into();
     assert_eq!(told(&asked(talk).await), ["-"], "where no tools are, thoughts have no use");
 }
 
@@ -83,7 +83,7 @@ async fn a_model_that_wants_thoughts_with_every_answer_gets_them_from_then_on() 
     assert_eq!(told(&sent[0]), of_all);
     // With tools that were never called, too; but not without.
     let mut talk = three_turns();
-    talk.messages = talk.messages[4..7].into();
+    talk.history.messages = talk.history.messages[4..7].into();
     assert_eq!(told(&bodies(&mut provider, &generator, talk.clone(), 1).await[0]), ["-"]);
     let tool = Tool { name: "find".into(), description: "Finds".into(), input_schema: "{}".into() };
     talk.tools = [tool].into();

@@ -2,7 +2,7 @@
 //! blocks. Of an agent that keeps to no rules, whatever can be understood is taken: what begins twice begins once, what
 //! was not begun begins with its first text, and what has ended has ended.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use mainstem_machine::{Block, Completion, Episode, FinishReason, Usage};
 use mainstem_runtime::ports::Generated;
@@ -41,7 +41,7 @@ struct Asked {
 pub(super) struct Answer {
     episode: Episode,
     /// Names of calls that are in use.
-    taken: HashSet<String>,
+    taken: BTreeSet<String>,
     blocks: Blocks,
     streams: Vec<Stream>,
     /// By the agent's ids.
@@ -67,7 +67,7 @@ pub(super) struct Gain {
 
 impl Answer {
     /// No call of it gets a name that is `taken`.
-    pub(super) fn new(episode: Episode, taken: HashSet<String>) -> Self {
+    pub(super) fn new(episode: Episode, taken: BTreeSet<String>) -> Self {
         Self {
             episode,
             taken,

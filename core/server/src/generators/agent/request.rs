@@ -47,7 +47,7 @@ fn messages(conversation: &Conversation) -> Vec<Value> {
         messages.push(json!({ "id": "instructions", "role": "system", "content": &**instructions }));
     }
     let read: Vec<_> =
-        conversation.messages.iter().map(|message| (message, parts(&message.content))).collect();
+        conversation.history.messages.iter().map(|message| (message, parts(&message.content))).collect();
     let results = results(read.iter().flat_map(|(_, parts)| parts));
     for (message, parts) in read {
         match message.role {
@@ -179,7 +179,7 @@ fn answer(
                 is_answered = false;
                 said.text = text;
             }
-            Part::Call { id, name, input: Some(input) } => {
+            Part::Call { id, name, input } => {
                 if is_answered {
                     flush(&mut said, messages);
                     is_answered = false;
@@ -187,8 +187,7 @@ fn answer(
                 said.calls.push((id, name, input));
             }
             Part::Result { .. } => is_answered = true,
-            // Nobody knows whether a call that was cut short was meant so.
-            Part::Call { input: None, .. } | Part::Reasoning(_) | Part::File(_) | Part::Data { .. } => {}
+            Part::Reasoning(_) | Part::File(_) | Part::Data { .. } => {}
         }
     }
     flush(&mut said, messages);

@@ -2,7 +2,7 @@
 //! what comes after a reason still counts, until `[DONE]` or the end of the body; and an answer in which
 //! nothing was said is none.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use mainstem_machine::{Completion, Episode, FinishReason, Usage};
@@ -37,7 +37,7 @@ pub(super) struct Gain {
 
 impl Answer {
     /// Of this model. No call of it gets a name that is `taken`.
-    pub(super) fn new(episode: Episode, model: Arc<str>, taken: HashSet<String>) -> Self {
+    pub(super) fn new(episode: Episode, model: Arc<str>, taken: BTreeSet<String>) -> Self {
         let blocks = Blocks::new(episode, model, taken);
         Self { blocks, spoke: false, reason: None, usage: None, went_on: false, fault: None }
     }
@@ -110,7 +110,7 @@ mod tests {
     }
 
     fn new() -> Answer {
-        Answer::new(Episode { history_version: Version(1), attempt: 1 }, "m".into(), HashSet::new())
+        Answer::new(Episode { history_version: Version(1), attempt: 1 }, "m".into(), BTreeSet::new())
     }
 
     fn end(pieces: impl IntoIterator<Item = Piece>, marked: bool) -> Result<Option<FinishReason>, Fault> {

@@ -2,7 +2,7 @@
 //! block ends when a later one begins. So what belongs behind a call waits until its arguments are a whole JSON
 //! object, or the answer ends. What waits is bounded (B1).
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use mainstem_machine::{Block, Episode};
@@ -41,7 +41,7 @@ pub(super) struct Blocks {
     episode: Episode,
     model: Arc<str>,
     /// Names of calls that are in use.
-    taken: HashSet<String>,
+    taken: BTreeSet<String>,
     calls: Calls,
     /// The open block, and those behind it.
     waiting: VecDeque<Waiting>,
@@ -52,7 +52,7 @@ pub(super) struct Blocks {
 
 impl Blocks {
     /// Of an answer of this model. No call of it gets a name that is `taken`.
-    pub(super) fn new(episode: Episode, model: Arc<str>, taken: HashSet<String>) -> Self {
+    pub(super) fn new(episode: Episode, model: Arc<str>, taken: BTreeSet<String>) -> Self {
         Self {
             episode,
             model,
@@ -215,7 +215,7 @@ mod tests {
 
     /// What each bit lets be told, and the end.
     fn told(bits: impl IntoIterator<Item = Bit>) -> Vec<Vec<Generated>> {
-        let mut blocks = Blocks::new(EPISODE, "m".into(), HashSet::from(["taken".to_owned()]));
+        let mut blocks = Blocks::new(EPISODE, "m".into(), BTreeSet::from(["taken".to_owned()]));
         let mut all: Vec<Vec<Generated>> = vec![];
         for bit in bits {
             let mut parts = vec![];
@@ -271,7 +271,7 @@ mod tests {
         let bits = [call(0, "", "f", "{"), call(0, "a", "", "}")];
         assert_eq!(told(bits), [vec![begins("call_3_2_0", "f", "{")], vec![Generated::text("}")], vec![]]);
         assert_eq!(told([call(0, "", "f", "")]), [vec![], vec![begins("call_3_2_0", "f", "")]]);
-        let mut nameless = Blocks::new(EPISODE, "m".into(), HashSet::new());
+        let mut nameless = Blocks::new(EPISODE, "m".into(), BTreeSet::new());
         nameless.take(vec![call(0, "a", "", "{}")], &mut vec![]).unwrap();
         assert_eq!(nameless.end(&mut vec![]), Err(Fault::Garbage));
     }
@@ -329,7 +329,7 @@ mod tests {
 
     #[test]
     fn what_waits_has_a_maximum() {
-        let mut blocks = Blocks::new(EPISODE, "m".into(), HashSet::new());
+        let mut blocks = Blocks::new(EPISODE, "m".into(), BTreeSet::new());
         assert!(!blocks.has_calls());
         blocks.take(vec![call(0, "a", "f", "{")], &mut vec![]).unwrap();
         assert!(blocks.has_calls());
@@ -369,7 +369,7 @@ mod tests {
         assert_eq!(told(bits), wanted);
         let bits = [with(call(0, "a", "f", "{}"), r#"{"a":"x"}"#)];
         assert_eq!(told(bits), [vec![begins("a", "f", "{}")], vec![whole("a", r#"{"a":"x"}"#)]]);
-        let mut blocks = Blocks::new(EPISODE, "m".into(), HashSet::new());
+        let mut blocks = Blocks::new(EPISODE, "m".into(), BTreeSet::new());
         blocks.take(vec![with(call(0, "a", "f", "{"), "{}")], &mut vec![]).unwrap();
         assert_eq!(blocks.held(), HELD_BLOCK_BYTES + 2, "B1");
     }

@@ -45,7 +45,7 @@ impl Messages {
 
 fn write<'a>(model: &'a str, conversation: &Conversation, thoughts: Thoughts) -> Writer<'a> {
     let history: Vec<(Role, Vec<Part>)> =
-        conversation.messages.iter().map(|message| (message.role, parts(&message.content))).collect();
+        conversation.history.messages.iter().map(|message| (message.role, parts(&message.content))).collect();
     let has_tools = !conversation.tools.is_empty() || history.iter().any(|(_, parts)| calls(parts));
     let mut writer =
         Writer { model, has_tools, fills: has_tools && thoughts == Thoughts::OfAll, ..Writer::default() };
@@ -73,7 +73,7 @@ fn write<'a>(model: &'a str, conversation: &Conversation, thoughts: Thoughts) ->
 
 /// Whether any of these is a call that is sent.
 fn calls(parts: &[Part]) -> bool {
-    parts.iter().any(|part| matches!(part, Part::Call { input: Some(_), .. }))
+    parts.iter().any(|part| matches!(part, Part::Call { .. }))
 }
 
 /// Of each message, whether it is of a turn with a call: turns begin with a user's message.
@@ -165,12 +165,11 @@ impl Writer<'_> {
                 self.answer.text += &text;
             }
             Part::Reasoning(text) if keeps_thoughts => self.answer.reasoning += &text,
-            Part::Call { id, name, input: Some(input) } => {
+            Part::Call { id, name, input } => {
                 self.is_new_message = false;
                 self.answer.calls.push(Call { id, name, input, extra: None, result: None });
             }
-            // Nobody knows whether a call that was cut short was meant so.
-            Part::Call { input: None, .. } | Part::Reasoning(_) => {}
+            Part::Reasoning(_) => {}
             // A model's words hold no files.
             Part::Result { .. } | Part::File(_) | Part::Data { .. } => {}
         }
@@ -226,6 +225,7 @@ impl Writer<'_> {
 mod tests {
     use std::sync::Arc;
 
+    use mainstem_machine::history::ModelHistory;
     use mainstem_machine::{ChatId, Content, Episode, Message, MessageId, Version, WallTime};
 
     use super::*;
@@ -253,7 +253,7 @@ mod tests {
             episode: Episode { history_version: Version(1), attempt: 1 },
             instructions: None,
             tools: [].into(),
-            messages: said.iter().map(message).collect(),
+            history: ModelHistory::of(said.iter().map(message)),
         }
     }
 

@@ -111,7 +111,7 @@ mod tests {
     fn data_is_text_with_its_name_and_what_only_models_say_is_none() {
         let data = |name: Option<&str>| Part::Data { name: name.map(str::to_owned), json: "{}".into() };
         assert_eq!(content(vec![data(Some("n")), data(None)]), json!("\nn: {}\n\n{}\n"));
-        let call = Part::Call { id: "a".into(), name: "f".into(), input: None };
+        let call = Part::Call { id: "a".into(), name: "f".into(), input: "{}".into() };
         let result = Part::Result { call: "a".into(), text: "x".into(), is_error: false };
         assert_eq!(content(vec![Part::Reasoning("hm".into()), call, result]), json!(""));
     }
