@@ -74,6 +74,11 @@ pub enum Evidence {
         chat: ChatId,
         episode: Episode,
     },
+    /// A model was given this history, oldest first.
+    Prompted {
+        run: RunId,
+        history: Arc<[Arc<Message>]>,
+    },
     /// The replica received this from its model: a piece of the block before it, or of one that it begins.
     RunSaid {
         run: RunId,

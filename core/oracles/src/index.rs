@@ -106,6 +106,7 @@ impl EvidenceIndex {
             Evidence::Drifts { replica, per_mille } => self.lives.drift(replica, *per_mille),
             Evidence::FaultsCleared => self.lives.marks.clear(at),
             Evidence::Sent { .. }
+            | Evidence::Prompted { .. }
             | Evidence::CallBegun { .. }
             | Evidence::CallReturned { .. }
             | Evidence::Replayed { .. }

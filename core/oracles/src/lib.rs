@@ -15,6 +15,7 @@ mod lives;
 mod marks;
 mod oracle;
 mod past;
+mod prompted;
 mod returned;
 mod runs;
 mod shared;

@@ -11,7 +11,7 @@ use mainstem_machine::{
 
 use crate::returned::Returned;
 use crate::shared::Shared;
-use crate::{Committed, Evidence, Life, Oracle, Ruling, Seen};
+use crate::{Committed, Evidence, Life, Oracle, Ruling, Seen, prompted};
 
 /// The calls of a turn that have no result in the history.
 #[derive(Clone, Debug, Default)]
@@ -58,6 +58,10 @@ impl Oracle for Tools {
                 self.unwritten.come(seen, replica, &called);
                 self.returned.entry(called).or_default().push(result.clone());
                 Ok(())
+            }
+            Evidence::Prompted { run, history } => {
+                seen.ask();
+                prompted::judge(seen.index, *run, history)
             }
             Evidence::Lived { replica, life: Life::Crashed | Life::Vanished | Life::Up } => {
                 self.unwritten.forget(replica);

@@ -244,6 +244,7 @@ impl Generator for SimGenerator {
             let started = world.now();
             let run = RunId(state.runs.len());
             world.observe(Evidence::RunStarted { run, replica, chat, episode });
+            world.observe(Evidence::Prompted { run, history: messages });
             let due = script.as_ref().map(|script| started + script.every);
             state.runs.push(ModelRun {
                 replica: self.replica.clone(),

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use mainstem_machine::hub::{BusEvent, ChatEvent, DatabaseEvent, HubEvent, OpOutcome};
 use mainstem_machine::replica::{Heartbeat, ReplicaEvent};
-use mainstem_machine::{ChatState, OpId, Rejection, Time, Version};
+use mainstem_machine::{ChatState, OpId, Rejection, Time};
 use mainstem_oracles::{Answer, Evidence};
 
 use crate::choice::{ChatAt, NodeAt};
-use crate::node::{Notice, Operation, Reply, Stage, Task};
+use crate::node::{Loaded, Notice, Operation, Reply, Stage, Task};
 use crate::world::{World, chat_at, chat_id};
 
 impl World {
@@ -40,7 +40,7 @@ impl World {
                     HubEvent::Database(DatabaseEvent::PageRead { op, outcome: OpOutcome::Done(page) }),
                 );
             }
-            (Task::History, Reply::History(version)) => self.tell_history(node, chat, op, version),
+            (Task::History, Reply::History(loaded)) => self.tell_history(node, chat, op, loaded),
             (Task::Apply(_), Reply::Applied { answer, state, .. }) => {
                 let outcome = applied(answer.err(), state);
                 self.tell(node, chat, HubEvent::Database(DatabaseEvent::Applied { op, outcome }));
@@ -88,17 +88,18 @@ impl World {
         }
     }
 
-    fn tell_history(&mut self, node: NodeAt, chat: Option<ChatAt>, op: OpId, version: Option<Version>) {
-        let Some(version) = version else {
+    fn tell_history(&mut self, node: NodeAt, chat: Option<ChatAt>, op: OpId, loaded: Option<Loaded>) {
+        let Some(loaded) = loaded else {
             return self.tell(
                 node,
                 chat,
                 HubEvent::Database(DatabaseEvent::HistoryLoaded { op, outcome: OpOutcome::Refused }),
             );
         };
+        let version = loaded.version;
         let open = chat.and_then(|chat| self.node(node).hubs.get_mut(&chat));
         if let Some(open) = open {
-            open.histories.insert(op, version);
+            open.histories.insert(op, loaded);
         }
         self.tell(
             node,

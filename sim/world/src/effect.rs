@@ -1,12 +1,14 @@
 //! What an operation does when it happens: to the rows, and to who listens.
 
+use mainstem_machine::history::ModelHistory;
 use mainstem_machine::replica::{Heartbeat, SyncResult};
 use mainstem_machine::store::{HeartbeatReport, Held, Request, SyncReport};
-use mainstem_machine::{Applied, Change, Effect, Rejection, Time, WallTime};
+use mainstem_machine::{Applied, Change, ChatId, Effect, Rejection, Time, WallTime};
 use mainstem_oracles::{Committed, Evidence};
+use mainstem_rows::Rows;
 
 use crate::choice::{ChatAt, NodeAt};
-use crate::node::{Reply, Task};
+use crate::node::{Label, Loaded, Reply, Task};
 use crate::trace::Told;
 use crate::world::{World, chat_at, chat_id};
 
@@ -14,6 +16,13 @@ use crate::world::{World, chat_at, chat_id};
 const WALL_START: WallTime = WallTime(1_767_225_600_000);
 /// Messages of a page. Fewer than a real store's, so that pages are common.
 const PAGE_MESSAGES: usize = 2;
+
+/// What a model is given of a chat.
+fn loaded(rows: &Rows, chat: ChatId) -> Option<Loaded> {
+    let version = rows.state(chat)?.history_version;
+    let history = ModelHistory::of(rows.history(chat).iter().cloned()).messages;
+    Some(Loaded { version, history: Label(history) })
+}
 
 impl World {
     /// An operation that was asked for at `asked` takes effect.
@@ -37,7 +46,7 @@ impl World {
             Task::Page { after, until } => {
                 Reply::Page(id.and_then(|id| rows.page(id, *after, Some(*until), PAGE_MESSAGES)))
             }
-            Task::History => Reply::History(id.and_then(|id| Some(rows.state(id)?.history_version))),
+            Task::History => Reply::History(id.and_then(|id| loaded(rows, id))),
             Task::Sync { asked, runnable_max } => {
                 let may_work = self.state.nodes[usize::from(node.0)].may_work;
                 let runnable_max = if may_work { *runnable_max } else { 0 };

@@ -10,8 +10,8 @@ use mainstem_machine::hub::{Hub, HubConfig};
 use mainstem_machine::replica::{Heartbeat, Replica, SyncResult};
 use mainstem_machine::store::{ReplicaRow, Request};
 use mainstem_machine::{
-    Accepted, CachedVersions, ChatId, ChatState, DialId, Episode, FollowerId, GenerationId, Lease, MessageId,
-    OpId, Page, Rejection, RelayFrame, RelayPosition, ReplicaId, Snapshot, Status, Time, Version,
+    Accepted, CachedVersions, ChatId, ChatState, DialId, Episode, FollowerId, GenerationId, Lease, Message,
+    MessageId, OpId, Page, Rejection, RelayFrame, RelayPosition, ReplicaId, Snapshot, Status, Time, Version,
 };
 use mainstem_oracles::RunId;
 
@@ -34,6 +34,13 @@ impl<T> Eq for Label<T> {}
 
 impl<T> Hash for Label<T> {
     fn hash<H: Hasher>(&self, _: &mut H) {}
+}
+
+/// A history that was loaded for a model: its version says which.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Loaded {
+    pub(crate) version: Version,
+    pub(crate) history: Label<Arc<[Arc<Message>]>>,
 }
 
 /// How a process is.
@@ -78,7 +85,7 @@ pub(crate) struct Open {
     pub(crate) bus: bool,
     pub(crate) link: Option<Link>,
     /// The histories at hand, by the operations that loaded them.
-    pub(crate) histories: BTreeMap<OpId, Version>,
+    pub(crate) histories: BTreeMap<OpId, Loaded>,
     pub(crate) model: Option<Model>,
     /// What tools carry out, oldest first.
     pub(crate) calls: Vec<Call>,
@@ -191,7 +198,7 @@ pub(crate) enum Reply {
     Bus,
     Snapshot(Option<Snapshot>),
     Page(Option<Page>),
-    History(Option<Version>),
+    History(Option<Loaded>),
     /// What the caller is told, the row after a change, whether the chat is gone with it, and whether there was a
     /// record.
     Applied {

@@ -8,7 +8,7 @@ use mainstem_oracles::{Evidence, Operation as Operated, RunEnd};
 
 use crate::choice::{ChatAt, Kind, NodeAt};
 use crate::hashed::Hashed;
-use crate::node::{Model, Operation, Stage, Task};
+use crate::node::{Loaded, Model, Operation, Stage, Task};
 use crate::tools::Call;
 use crate::world::{World, chat_at, chat_id};
 
@@ -112,14 +112,13 @@ impl World {
             HubAction::Start { generation, episode, history, .. } => {
                 let run = self.next_run();
                 let open = self.open(node, chat);
-                assert_eq!(
-                    open.histories.get(&history),
-                    Some(&episode.history_version),
-                    "S1: a run starts over its own history"
-                );
+                let Loaded { version, history } =
+                    open.histories.get(&history).expect("a history is kept until it is dropped").clone();
+                assert_eq!(version, episode.history_version, "S1: a run starts over its own history");
                 open.model = Some(Model { generation, run: crate::node::Label(run), episode, parts: 0 });
                 let replica = self.node(node).id.clone();
                 self.observe(Evidence::RunStarted { run, replica, chat: id, episode });
+                self.observe(Evidence::Prompted { run, history: history.0 });
             }
             HubAction::Call { op, of, id, name, .. } => {
                 let asked = self.state.now;

@@ -1,14 +1,15 @@
-//! S11: what came back from a tool is written, soon and before its worker lets the chat go.
+//! S11: what came back from a tool is written, soon and before its worker lets the chat go. No model is given a call that
+//! was cut short.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_machine::{
-    Block, CallResult, Carrier, Command, Completion, Content, FinishReason, OpenCall, Version,
+    Block, CallResult, Carrier, Command, Completion, Content, FinishReason, Message, OpenCall, Role, Version,
 };
 
-use super::scene::{CHAT, Scene};
-use crate::{Evidence, FaultKind, Life, RunEnd};
+use super::scene::{CHAT, Scene, queue};
+use crate::{Evidence, FaultKind, Life, RunEnd, RunId};
 
 const CALL: &str = r#"[{"type":"tool_call","id":"a","name":"find","input":{}}]"#;
 
@@ -136,4 +137,64 @@ fn a_worker_that_begins_anew_does_not_know_what_came_back_before() {
         scene.observe(Evidence::Measured { what: "nothing", value: 0, max: 1 });
     }
     scene.expect_nothing();
+}
+
+type History = Vec<Arc<Message>>;
+
+/// A call was cut short, and a model is asked again. Returns its run, and what it is to be given.
+fn cut_short() -> (Scene, RunId, History) {
+    let mut scene = Scene::new("A");
+    scene.leave();
+    scene.say("so ");
+    scene.say_of(Some(Block::tool_call("a", "find")), "");
+    scene.say("{");
+    scene.commit(Command::Interrupt { episode: None });
+    scene.end_run(RunEnd::Cancelled);
+    let partial = Some(Content::from_stored(CUT));
+    scene.commit(Command::FinishInterruption { fence: scene.fence(), partial });
+    scene.ask("two", queue("two"), Some("two"));
+    scene.begin("A");
+    let whole = Content::from_stored(r#"[{"text": "so ", "type": "text"}]"#);
+    let given = |message: &Message| match message.role {
+        Role::Assistant => Arc::new(Message { content: whole.clone(), ..message.clone() }),
+        _ => Arc::new(message.clone()),
+    };
+    let history = scene.messages.iter().map(given).collect();
+    (scene, RunId(2), history)
+}
+
+const CUT: &str =
+    r#"[{"type":"text","text":"so "},{"type":"tool_call","id":"a","name":"find","input_text":"{"}]"#;
+
+fn reword(history: &mut History, content: &str) {
+    let content = Content::from_stored(content);
+    history[1] = Arc::new(Message { content, ..Message::clone(&history[1]) });
+}
+
+fn prompted(run: RunId, history: &[Arc<Message>]) -> Evidence {
+    Evidence::Prompted { run, history: history.into() }
+}
+
+#[test]
+fn a_model_is_given_all_but_what_was_cut_short() {
+    let (mut scene, run, history) = cut_short();
+    scene.observe(prompted(run, &history));
+    scene.expect_nothing();
+}
+
+#[test]
+fn s11_a_model_that_is_given_a_call_that_was_cut_short_or_less_than_the_rest_is_found() {
+    let damages: [fn(&mut History); 5] = [
+        |history| reword(history, CUT),
+        |history| reword(history, "[]"),
+        |history| reword(history, r#"[{"type":"text","text":"else"}]"#),
+        |history| drop(history.remove(0)),
+        |history| history.reverse(),
+    ];
+    for damage in damages {
+        let (mut scene, run, mut history) = cut_short();
+        damage(&mut history);
+        scene.observe(prompted(run, &history));
+        scene.expect("S11");
+    }
 }

@@ -329,6 +329,20 @@ fn plain(evidence: &Evidence) -> Vec<(&'static str, Evidence)> {
                 ("of the next attempt", Evidence::RunStarted { run, chat, episode, replica }),
             ]
         }
+        Evidence::Prompted { run, history } => {
+            let cut = r#"{"type":"tool_call","id":"cut","name":"find","input_text":"{"}"#;
+            let cut = |message: &Arc<Message>| {
+                let parts = message.content.as_json().trim_end_matches(']');
+                let comma = if parts == "[" { "" } else { "," };
+                let content = Content::from_stored(format!("{parts}{comma}{cut}]"));
+                Arc::new(Message { content, ..Message::clone(message) })
+            };
+            let of = |history: &[Arc<Message>]| Evidence::Prompted { run, history: history.into() };
+            vec![
+                ("with one message less", of(&history[1..])),
+                ("with calls that were cut short", of(&history.iter().map(cut).collect::<Vec<_>>())),
+            ]
+        }
         Evidence::RunSaid { run, begins, text } => {
             let other: String = text.chars().rev().collect();
             match other == text {

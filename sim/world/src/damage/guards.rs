@@ -83,6 +83,7 @@ const GUARDS: &[(Guarantee, &str, &[&str])] = {
         (S10, "answered", &["to a stranger"]),
         (S10, "dial", &["again and again though denied"]),
         (S11, "commit_step", &["doubled", "with another text", "without its message"]),
+        (S11, "prompt", &["with one message less", "with calls that were cut short"]),
         (S11, "call begun", &["doubled", "dropped", "for another call"]),
         (S11, "call returned", &["dropped", "with another result", "and then nobody writes it"]),
         (
@@ -188,6 +189,11 @@ const HARMLESS: &[DamageKinds] = &[
         &["call begun"],
         &["and then its tools are silent"],
         "a fault may have kept their results from the database",
+    ),
+    (
+        &["prompt"],
+        &["doubled", "dropped", "late", "swapped with the next"],
+        "it is judged by itself, and nothing follows from it",
     ),
     (
         &["call returned"],

@@ -23,6 +23,7 @@ pub(super) fn subject(heard: &Heard) -> &'static str {
         Evidence::Dialed { .. } => "dial",
         Evidence::Denies { .. } => "denial",
         Evidence::RunStarted { .. } => "run started",
+        Evidence::Prompted { .. } => "prompt",
         Evidence::RunSaid { .. } => "run said",
         Evidence::RunEnded { how: RunEnd::Done(_), .. } => "run done",
         Evidence::RunEnded { how: RunEnd::Failed, .. } => "run failed",
