@@ -1,5 +1,5 @@
 //! Any agent that speaks AG-UI (<https://docs.ag-ui.com>) as a generator: it has tools of its own, and all that it says
-//! is one answer. It promises that a run which is dropped closes its connection, that it waits no longer than its
+//! is one answer. What it calls of the tools that it is told of is carried out elsewhere, and it is asked again. It promises that a run which is dropped closes its connection, that it waits no longer than its
 //! time-outs for anything, that an answer is whole or told to have failed, and that no error carries a key or what
 //! somebody wrote. Trying again is left to the runner.
 
@@ -9,7 +9,6 @@ mod event;
 mod request;
 mod whole;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use mainstem_runtime::ports::{Conversation, Generated, Generation, Generator};
 use reqwest::Url;
 use tokio::time::{Instant, timeout_at};
 
-use answer::Answer;
+use answer::{Answer, Known};
 use event::{Event, Said};
 
 use super::events::{Events, event_bytes_max};
@@ -151,8 +150,7 @@ impl Shared {
         let asked = timeout_at(patience.deadline(), self.endpoint.post(body, event::is_error)).await;
         let response = asked.map_err(|_| patience.fault())??;
         let events = Events::new(response, SseDecoder::new(bytes_max), patience, event::is_complete);
-        let taken = BTreeSet::clone(&conversation.history.call_ids);
-        Ok(Answering { events, answer: Answer::new(conversation.episode, taken) })
+        Ok(Answering { events, answer: Answer::new(Known::of(conversation)) })
     }
 }
 
@@ -196,7 +194,9 @@ impl Answering {
                 Ok(_) | Err(_) => {}
             }
         }
-        (vec![Generated::Done(completion)], None)
+        let mut parts = self.answer.unanswered(completion);
+        parts.push(Generated::Done(completion));
+        (parts, None)
     }
 }
 

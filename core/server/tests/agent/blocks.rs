@@ -10,7 +10,7 @@ fn typed(kind: &str, id: (&str, &str)) -> Value {
     json!({ "type": kind, id.0: id.1 })
 }
 
-fn message(kind: &str, id: &str) -> Value {
+pub(crate) fn message(kind: &str, id: &str) -> Value {
     typed(kind, ("messageId", id))
 }
 
@@ -18,27 +18,27 @@ fn content(kind: &str, id: &str, delta: &str) -> Value {
     json!({ "type": kind, "messageId": id, "delta": delta })
 }
 
-fn call(id: &str) -> Value {
+pub(crate) fn call(id: &str) -> Value {
     json!({ "type": "TOOL_CALL_START", "toolCallId": id, "toolCallName": "find", "parentMessageId": "m" })
 }
 
-fn arguments(id: &str, delta: &str) -> Value {
+pub(crate) fn arguments(id: &str, delta: &str) -> Value {
     json!({ "type": "TOOL_CALL_ARGS", "toolCallId": id, "delta": delta })
 }
 
-fn end_of_call(id: &str) -> Value {
+pub(crate) fn end_of_call(id: &str) -> Value {
     typed("TOOL_CALL_END", ("toolCallId", id))
 }
 
-fn result(id: &str, content: Value) -> Value {
+pub(crate) fn result(id: &str, content: Value) -> Value {
     json!({ "type": "TOOL_CALL_RESULT", "messageId": "r", "toolCallId": id, "content": content })
 }
 
-fn kept_call(id: &str, input: Value) -> Value {
+pub(crate) fn kept_call(id: &str, input: Value) -> Value {
     json!({ "type": "tool_call", "id": id, "name": "find", "input": input })
 }
 
-fn kept_result(id: &str, content: Value) -> Value {
+pub(crate) fn kept_result(id: &str, content: Value) -> Value {
     json!({ "type": "tool_result", "tool_call_id": id, "content": content, "is_error": false })
 }
 

@@ -7,6 +7,7 @@ mod nonsense;
 #[path = "../common/provider.rs"]
 mod provider;
 mod requests;
+mod tools;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

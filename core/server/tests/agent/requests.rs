@@ -12,14 +12,14 @@ use crate::{
 };
 
 /// The head and the body that the agent receives.
-async fn received(conversation: Conversation) -> (String, Value) {
+pub(crate) async fn received(conversation: Conversation) -> (String, Value) {
     let mut provider = Provider::start(vec![script(&[started(), text("x"), finished()])]).await;
     collect(&generator(&provider), conversation).await;
     let Seen::Request { head, body } = provider.seen().await else { panic!("a request comes first") };
     (head, body)
 }
 
-async fn sent(history: &[(Role, Value)]) -> Value {
+pub(crate) async fn sent(history: &[(Role, Value)]) -> Value {
     let messages = history.iter().zip(1..).map(|((role, content), id)| message(id, *role, content.clone()));
     let history = ModelHistory::of(messages);
     received(Conversation { history, ..conversation() }).await.1["messages"].clone()

@@ -2,14 +2,17 @@
 //! blocks. Of an agent that keeps to no rules, whatever can be understood is taken: what begins twice begins once, what
 //! was not begun begins with its first text, and what has ended has ended.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem::take;
+use std::sync::Arc;
 
-use mainstem_machine::{Block, Completion, Episode, FinishReason, Usage};
-use mainstem_runtime::ports::Generated;
+use mainstem_machine::{Block, Completion, Episode, FinishReason, Role, Usage};
+use mainstem_runtime::ports::{Conversation, Generated};
 
 use super::blocks::{Blocks, Place};
 use super::event::{Event, Finish, Head, Kind, Said};
 use super::whole::{self, Content, data, quoted};
+use crate::content::{Part, parts};
 use crate::generators::fault::Fault;
 use crate::limits::agent::{CALLS_MAX, STREAMS_MAX};
 use crate::limits::model::TOKENS_MAX;
@@ -34,18 +37,47 @@ struct Stream {
 struct Asked {
     /// Its name in our history.
     id: String,
+    /// It is of a tool that the agent was told of: unless it has a result, it is not the agent that carries it out.
+    is_offered: bool,
     has_result: bool,
+}
+
+/// What is known before an agent answers.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) episode: Episode,
+    /// Names of calls that are in use.
+    pub(super) taken: BTreeSet<String>,
+    /// The tools that the agent was told of.
+    pub(super) tools: BTreeSet<Arc<str>>,
+    /// The texts that its turn has so far, of answers before this one.
+    pub(super) earlier: Vec<String>,
+}
+
+impl Known {
+    pub(super) fn of(conversation: &Conversation) -> Self {
+        let Conversation { episode, history, tools, .. } = conversation;
+        let of_turn =
+            history.messages.rsplit(|message| message.role == Role::User).next().unwrap_or_default();
+        let answers = of_turn.iter().filter(|message| message.role == Role::Assistant);
+        let said = answers.flat_map(|message| parts(&message.content));
+        let text = |part: Part| if let Part::Text(text) = part { Some(text) } else { None };
+        Self {
+            episode: *episode,
+            taken: BTreeSet::clone(&history.call_ids),
+            tools: tools.iter().map(|tool| tool.name.clone()).collect(),
+            earlier: said.filter_map(text).filter(|text| !text.trim().is_empty()).collect(),
+        }
+    }
 }
 
 #[derive(Debug)]
 pub(super) struct Answer {
-    episode: Episode,
-    /// Names of calls that are in use.
-    taken: BTreeSet<String>,
+    known: Known,
     blocks: Blocks,
     streams: Vec<Stream>,
     /// By the agent's ids.
-    calls: HashMap<String, Asked>,
+    calls: BTreeMap<String, Asked>,
     has_spoken: bool,
     has_text: bool,
     /// What the agent said by its own account. Some tell it there alone.
@@ -66,14 +98,12 @@ pub(super) struct Gain {
 }
 
 impl Answer {
-    /// No call of it gets a name that is `taken`.
-    pub(super) fn new(episode: Episode, taken: BTreeSet<String>) -> Self {
+    pub(super) fn new(known: Known) -> Self {
         Self {
-            episode,
-            taken,
+            known,
             blocks: Blocks::default(),
             streams: vec![],
-            calls: HashMap::new(),
+            calls: BTreeMap::new(),
             has_spoken: false,
             has_text: false,
             texts: vec![],
@@ -148,8 +178,10 @@ impl Answer {
 
     /// The last parts of a run, and how it ended.
     pub(super) fn finish(&mut self, finish: Finish) -> (Vec<Generated>, Completion) {
-        let texts = std::mem::take(&mut self.texts);
-        for text in texts.into_iter().filter(|_| !self.has_text) {
+        let texts = take(&mut self.texts);
+        let is_known = |(text, earlier): &(&String, &String)| text == earlier;
+        let known = texts.iter().zip(&self.known.earlier).take_while(is_known).count();
+        for text in texts.into_iter().skip(known).filter(|_| !self.has_text) {
             self.has_spoken = true;
             let place = self.blocks.open(Block::Text);
             self.blocks.add(place, &text);
@@ -163,8 +195,23 @@ impl Answer {
             }),
             (sum, more) => more.or(sum),
         };
-        let finish_reason = (!finish.is_cancelled).then_some(FinishReason::Stop);
+        let waits = |asked: &Asked| asked.is_offered && !asked.has_result;
+        let finish_reason = match finish.is_cancelled {
+            true => None,
+            false if self.calls.values().any(waits) => Some(FinishReason::ToolCalls),
+            false => Some(FinishReason::Stop),
+        };
         (self.rest(), Completion { finish_reason, usage: self.usage })
+    }
+
+    /// Where calls wait for others, and the answer has come to its end: the results of those that the agent was to carry
+    /// out, and that nobody waits for.
+    pub(super) fn unanswered(&mut self, completion: Completion) -> Vec<Generated> {
+        if completion.finish_reason == Some(FinishReason::ToolCalls) {
+            let lost = self.calls.values().filter(|asked| !asked.is_offered && !asked.has_result);
+            lost.for_each(|asked| self.blocks.whole(whole::lost(&asked.id)));
+        }
+        self.rest()
     }
 
     fn find(&self, kind: Kind, id: &str) -> Option<usize> {
@@ -186,7 +233,8 @@ impl Answer {
             self.part_texts();
             let ours = self.our_id(&id);
             place = Some(self.blocks.open(Block::tool_call(&ours, &name)));
-            self.calls.insert(id.clone(), Asked { id: ours, has_result: false });
+            let is_offered = self.known.tools.contains(&*name);
+            self.calls.insert(id.clone(), Asked { id: ours, is_offered, has_result: false });
             self.has_spoken = true;
         }
         self.streams.push(Stream { kind, id, lane, is_chunked, is_muted: !is_own, place });
@@ -286,10 +334,10 @@ impl Answer {
 
     /// The agent's id, unless that is in use.
     fn our_id(&mut self, id: &str) -> String {
-        let Episode { history_version, attempt } = self.episode;
+        let Episode { history_version, attempt } = self.known.episode;
         let mut ours = id.to_owned();
         for more in 0.. {
-            if self.taken.insert(ours.clone()) {
+            if self.known.taken.insert(ours.clone()) {
                 break;
             }
             ours = format!("call_{}_{attempt}_{}", history_version.0, self.calls.len() + more * CALLS_MAX);

@@ -4,9 +4,10 @@
 //! refuse, and what agents tell viewers.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use mainstem_machine::{Message, Role};
-use mainstem_runtime::ports::Conversation;
+use mainstem_runtime::ports::{Conversation, Tool};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -18,17 +19,24 @@ const PROTOCOL_VERSION: &str = "1.0";
 
 /// The body that asks an agent to go on with a conversation.
 pub(super) fn request(conversation: &Conversation) -> Vec<u8> {
+    let tools: Vec<Value> = conversation.tools.iter().map(tool).collect();
     let input = json!({
         "threadId": conversation.chat.to_string(),
         "runId": run_id(conversation),
         "protocolVersion": PROTOCOL_VERSION,
         "state": {},
         "messages": messages(conversation),
-        "tools": [],
+        "tools": tools,
         "context": [],
         "forwardedProps": {},
     });
     serde_json::to_vec(&input).expect("strings are written as JSON")
+}
+
+/// A tool that is carried out elsewhere.
+fn tool(Tool { name, description, input_schema }: &Tool) -> Value {
+    let parameters: Value = serde_json::from_str(input_schema).unwrap_or_else(|_| json!({}));
+    json!({ "name": name, "description": description, "parameters": parameters })
 }
 
 /// The run's id: a UUID, for some agents take nothing else, and another for each attempt.
@@ -48,7 +56,7 @@ fn messages(conversation: &Conversation) -> Vec<Value> {
     }
     let read: Vec<_> =
         conversation.history.messages.iter().map(|message| (message, parts(&message.content))).collect();
-    let results = results(read.iter().flat_map(|(_, parts)| parts));
+    let results = results(&read);
     for (message, parts) in read {
         match message.role {
             Role::System => messages.extend(system(message, parts)),
@@ -65,16 +73,21 @@ fn messages(conversation: &Conversation) -> Vec<Value> {
 struct Returned {
     text: String,
     is_error: bool,
+    /// The agent waited for it: it came when the agent had said all else.
+    is_ours: bool,
 }
 
-fn results<'a>(parts: impl Iterator<Item = &'a Part>) -> HashMap<String, Returned> {
-    let result = |part: &Part| match part {
-        Part::Result { call, text, is_error } => {
-            Some((call.clone(), Returned { text: text.clone(), is_error: *is_error }))
+fn results(read: &[(&Arc<Message>, Vec<Part>)]) -> HashMap<String, Returned> {
+    let mut results = HashMap::new();
+    for (message, parts) in read {
+        for part in parts {
+            if let Part::Result { call, text, is_error } = part {
+                let (text, is_error, is_ours) = (text.clone(), *is_error, message.role == Role::Tool);
+                results.insert(call.clone(), Returned { text, is_error, is_ours });
+            }
         }
-        _ => None,
-    };
-    parts.filter_map(result).collect()
+    }
+    results
 }
 
 fn system(message: &Message, parts: Vec<Part>) -> Option<Value> {
@@ -172,12 +185,17 @@ fn answer(
     };
     let mut said = Said::default();
     let mut is_answered = false;
+    // Their results are to come last, for the agent goes on from them.
+    let mut waiting = vec![];
     for part in parts {
         match part {
             Part::Text(text) => {
                 flush(&mut said, messages);
                 is_answered = false;
                 said.text = text;
+            }
+            Part::Call { id, name, input } if results.get(&id).is_some_and(|returned| returned.is_ours) => {
+                waiting.push((id, name, input));
             }
             Part::Call { id, name, input } => {
                 if is_answered {
@@ -190,5 +208,9 @@ fn answer(
             Part::Reasoning(_) | Part::File(_) | Part::Data { .. } => {}
         }
     }
+    if !said.calls.is_empty() {
+        flush(&mut said, messages);
+    }
+    said.calls = waiting;
     flush(&mut said, messages);
 }

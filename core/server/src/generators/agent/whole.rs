@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
+use crate::generators::calls::UNKNOWN_RESULT;
 use crate::generators::json::string;
 use crate::limits::agent::EXCERPT_BYTES_MAX;
 
@@ -30,6 +31,12 @@ pub(super) fn result(call: &str, content: &Content) -> String {
     let text = &content.text;
     let begin = &text[..text.floor_char_boundary(EXCERPT_BYTES_MAX)];
     part(&quoted(&format!("{begin}… (the result has {} bytes, too many to be kept)", text.len())))
+}
+
+/// The result of a call of which none is known.
+pub(super) fn lost(call: &str) -> String {
+    let (call, text) = (quoted(call), quoted(UNKNOWN_RESULT));
+    format!(r#"{{"type":"tool_result","tool_call_id":{call},"content":{text},"is_error":true}}"#)
 }
 
 /// What a tool returned.

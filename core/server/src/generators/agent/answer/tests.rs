@@ -84,10 +84,12 @@ fn each_piece_is_told_once_in_a_block_of_its_kind_and_in_its_order() {
     let (mut waited, mut many) = (0, 0);
     for seed in 0..2000 {
         let mut random = StdRng::seed_from_u64(seed);
-        let mut answer = Answer::new(
-            Episode { history_version: Version(1), attempt: 1 },
-            BTreeSet::from(["a".to_owned()]),
-        );
+        let mut answer = Answer::new(Known {
+            episode: Episode { history_version: Version(1), attempt: 1 },
+            taken: BTreeSet::from(["a".to_owned()]),
+            tools: BTreeSet::new(),
+            earlier: vec![],
+        });
         let (mut parts, mut sent) = (vec![], vec![]);
         for number in 0..random.random_range(1..60) {
             let event = any_event(&mut random, number);
