@@ -3,21 +3,21 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::stream;
 use http::{HeaderValue, StatusCode, Uri, header};
 use mainstem_machine::{Accepted, ChatId, Command, MessageId, Rejection, SendMode};
-use mainstem_runtime::ports::{Env, IdempotencyKey, Listed};
+use mainstem_runtime::ports::{Env, Listed};
 use uuid::Uuid;
 
+use super::asked::{Asked, accepted_as};
 use super::auth::Caller;
-use super::bodies::Collected;
 use super::history::HistoryBody;
 use super::request::{
-    ChatPath, InterruptBody, ItemPath, Parameters, RegenerateBody, SendBody, idempotency_key, parse_content,
-    parse_name, parse_object, required, waits_to_send,
+    ChatPath, InterruptBody, ItemPath, Parameters, RegenerateBody, SendBody, parse_content, parse_name,
+    parse_object, required,
 };
 use super::results::ResultsBody;
 use super::settings::{NewSettingsBody, SettingsBody};
@@ -26,21 +26,12 @@ use crate::limits::edge::MESSAGE_ID_MAX;
 
 type Answer = Result<Response, Problem>;
 
-pub(super) async fn create<E: Env>(
-    State(app): State<Arc<App<E>>>,
-    Caller(by): Caller,
-    request: Request,
-) -> Answer {
-    let (body, idempotency_key) = take(&app, &by, request).await?;
-    let messages = parse_object::<HistoryBody>(&body)?.parse(app.message_bytes_max)?;
+pub(super) async fn create<E: Env>(asked: Asked<E, ()>) -> Answer {
+    let messages = parse_object::<HistoryBody>(&asked.body)?.parse(asked.app.message_bytes_max)?;
+    let settings = parse_object::<SettingsBody>(&asked.body)?.parse()?;
     let chat = ChatId(Uuid::now_v7());
-    let command = Command::Create {
-        chat,
-        owner: Arc::clone(&by),
-        settings: parse_object::<SettingsBody>(&body)?.parse()?,
-        messages,
-    };
-    let accepted = app.node.execute(&by, chat, command, idempotency_key).await?;
+    let command = Command::Create { chat, owner: Arc::clone(&asked.by), settings, messages };
+    let accepted = asked.execute(chat, command).await?;
     let mut response = accepted_as(StatusCode::CREATED, &accepted);
     if let Accepted::Chat(chat) | Accepted::Found(chat) = &accepted {
         let location = HeaderValue::try_from(format!("/v1/chats/{}", chat.id)).expect("a UUID is ASCII");
@@ -74,15 +65,9 @@ pub(super) async fn read<E: Env>(
     Ok(json(StatusCode::OK, out))
 }
 
-pub(super) async fn configure<E: Env>(
-    State(app): State<Arc<App<E>>>,
-    Caller(by): Caller,
-    ChatPath(chat): ChatPath,
-    request: Request,
-) -> Answer {
-    let (body, idempotency_key) = take(&app, &by, request).await?;
-    let command = Command::Configure(parse_object::<NewSettingsBody>(&body)?.parse()?);
-    Ok(accepted_as(StatusCode::OK, &app.node.execute(&by, chat, command, idempotency_key).await?))
+pub(super) async fn configure<E: Env>(asked: Asked<E>) -> Answer {
+    let command = Command::Configure(parse_object::<NewSettingsBody>(&asked.body)?.parse()?);
+    asked.answer(StatusCode::OK, command).await
 }
 
 pub(super) async fn delete<E: Env>(
@@ -121,60 +106,34 @@ pub(super) async fn turn<E: Env>(
     Ok(json(StatusCode::OK, out))
 }
 
-pub(super) async fn send<E: Env>(
-    State(app): State<Arc<App<E>>>,
-    Caller(by): Caller,
-    ChatPath(chat): ChatPath,
-    request: Request,
-) -> Answer {
-    let (body, idempotency_key) = take(&app, &by, request).await?;
-    let asked: SendBody = parse_object(&body)?;
+pub(super) async fn send<E: Env>(asked: Asked<E>) -> Answer {
+    let SendBody { content, busy, client_id } = parse_object(&asked.body)?;
     let command = Command::Send {
-        content: parse_content(&required(asked.content, "content")?, app.message_bytes_max)?,
-        mode: asked.busy.unwrap_or(SendMode::Queue),
-        queue_max: app.queue_max,
-        client_id: parse_name(asked.client_id, "client_id")?,
+        content: parse_content(&required(content, "content")?, asked.app.message_bytes_max)?,
+        mode: busy.unwrap_or(SendMode::Queue),
+        queue_max: asked.app.queue_max,
+        client_id: parse_name(client_id, "client_id")?,
     };
-    Ok(accepted_as(StatusCode::ACCEPTED, &app.node.execute(&by, chat, command, idempotency_key).await?))
+    asked.answer(StatusCode::ACCEPTED, command).await
 }
 
-pub(super) async fn tool_results<E: Env>(
-    State(app): State<Arc<App<E>>>,
-    Caller(by): Caller,
-    ChatPath(chat): ChatPath,
-    request: Request,
-) -> Answer {
-    let (body, idempotency_key) = take(&app, &by, request).await?;
-    let results = parse_object::<ResultsBody>(&body)?.parse(app.message_bytes_max)?;
-    let command = Command::ToolResults { results };
-    Ok(accepted_as(StatusCode::ACCEPTED, &app.node.execute(&by, chat, command, idempotency_key).await?))
+pub(super) async fn tool_results<E: Env>(asked: Asked<E>) -> Answer {
+    let results = parse_object::<ResultsBody>(&asked.body)?.parse(asked.app.message_bytes_max)?;
+    asked.answer(StatusCode::ACCEPTED, Command::ToolResults { results }).await
 }
 
-pub(super) async fn edit<E: Env>(
-    State(app): State<Arc<App<E>>>,
-    Caller(by): Caller,
-    path: ItemPath,
-    request: Request,
-) -> Answer {
-    let (body, idempotency_key) = take(&app, &by, request).await?;
-    let asked: SendBody = parse_object(&body)?;
-    let content = parse_content(&required(asked.content, "content")?, app.message_bytes_max)?;
-    let message = existing(&app, &by, path, Rejection::NoSuchMessage).await?;
-    let command = Command::Edit { message, content };
-    Ok(accepted_as(StatusCode::ACCEPTED, &app.node.execute(&by, path.chat, command, idempotency_key).await?))
+pub(super) async fn edit<E: Env>(asked: Asked<E, ItemPath>) -> Answer {
+    let SendBody { content, .. } = parse_object(&asked.body)?;
+    let content = parse_content(&required(content, "content")?, asked.app.message_bytes_max)?;
+    let message = existing(&asked.app, &asked.by, asked.path, Rejection::NoSuchMessage).await?;
+    asked.answer(Command::Edit { message, content }).await
 }
 
-pub(super) async fn regenerate<E: Env>(
-    State(app): State<Arc<App<E>>>,
-    Caller(by): Caller,
-    ChatPath(chat): ChatPath,
-    request: Request,
-) -> Answer {
-    let (body, idempotency_key) = take(&app, &by, request).await?;
-    let RegenerateBody { message, busy } = parse_object(&body)?;
+pub(super) async fn regenerate<E: Env>(asked: Asked<E>) -> Answer {
+    let RegenerateBody { message, busy } = parse_object(&asked.body)?;
     let message = message.map(|id| MessageId(id.min(MESSAGE_ID_MAX)));
     let command = Command::Regenerate { message, mode: busy.unwrap_or(SendMode::Queue) };
-    Ok(accepted_as(StatusCode::ACCEPTED, &app.node.execute(&by, chat, command, idempotency_key).await?))
+    asked.answer(StatusCode::ACCEPTED, command).await
 }
 
 pub(super) async fn withdraw<E: Env>(
@@ -187,41 +146,14 @@ pub(super) async fn withdraw<E: Env>(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-pub(super) async fn promote<E: Env>(
-    State(app): State<Arc<App<E>>>,
-    Caller(by): Caller,
-    path: ItemPath,
-    request: Request,
-) -> Answer {
-    let (_, idempotency_key) = take(&app, &by, request).await?;
-    let queued = existing(&app, &by, path, Rejection::NoSuchQueued).await?;
-    let command = Command::Promote { queued };
-    Ok(accepted_as(StatusCode::ACCEPTED, &app.node.execute(&by, path.chat, command, idempotency_key).await?))
+pub(super) async fn promote<E: Env>(asked: Asked<E, ItemPath>) -> Answer {
+    let queued = existing(&asked.app, &asked.by, asked.path, Rejection::NoSuchQueued).await?;
+    asked.answer(Command::Promote { queued }).await
 }
 
-pub(super) async fn interrupt<E: Env>(
-    State(app): State<Arc<App<E>>>,
-    Caller(by): Caller,
-    ChatPath(chat): ChatPath,
-    request: Request,
-) -> Answer {
-    let (body, idempotency_key) = take(&app, &by, request).await?;
-    let InterruptBody { episode } = parse_object(&body)?;
-    let command = Command::Interrupt { episode };
-    Ok(accepted_as(StatusCode::ACCEPTED, &app.node.execute(&by, chat, command, idempotency_key).await?))
-}
-
-/// The body, and the idempotency key if there is one.
-async fn take<E: Env>(
-    app: &App<E>,
-    by: &Arc<str>,
-    request: Request,
-) -> Result<(Collected, Option<IdempotencyKey>), Problem> {
-    let (parts, body) = request.into_parts();
-    let waits = waits_to_send(parts.version, &parts.headers);
-    let body = app.bodies.read(body, waits).await?;
-    let idempotency_key = idempotency_key(&parts.headers, by, &parts.method, &parts.uri, &body)?;
-    Ok((body, idempotency_key))
+pub(super) async fn interrupt<E: Env>(asked: Asked<E>) -> Answer {
+    let InterruptBody { episode } = parse_object(&asked.body)?;
+    asked.answer(StatusCode::ACCEPTED, Command::Interrupt { episode }).await
 }
 
 /// The id in a path. An impossible id is reported only to callers who may see the chat (S10).
@@ -238,20 +170,4 @@ async fn existing<E: Env>(
             Err(problem)
         }
     }
-}
-
-fn accepted_as(status: StatusCode, accepted: &Accepted) -> Response {
-    let mut out = Vec::new();
-    match accepted {
-        Accepted::Chat(chat) => encode::write_chat(&mut out, chat),
-        Accepted::Found(chat) => {
-            encode::write_chat(&mut out, chat);
-            return json(StatusCode::OK, out);
-        }
-        Accepted::Sent { message, queued, snapshot_version } => {
-            encode::write_sent(&mut out, message.clone(), queued.as_ref(), snapshot_version.0);
-        }
-        Accepted::Gone => return StatusCode::NO_CONTENT.into_response(),
-    }
-    json(status, out)
 }

@@ -1,6 +1,7 @@
 //! HTTP: routes and their handlers. They map requests to commands, reads and streams of a [`Node`], and
 //! errors to problem documents. They decide nothing about chats.
 
+mod asked;
 mod auth;
 mod bodies;
 mod chats;

@@ -3,6 +3,7 @@
 //! The codes stand in docs/protocol.md: none may change its name.
 
 use std::borrow::Cow;
+use std::convert::Infallible;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -173,6 +174,12 @@ impl From<Rejection> for Problem {
             }
             _ => problem,
         }
+    }
+}
+
+impl From<Infallible> for Problem {
+    fn from(never: Infallible) -> Self {
+        match never {}
     }
 }
 
