@@ -223,8 +223,9 @@ async fn a_worker_that_drains_waits_for_its_calls_and_hands_over_what_came_of_th
     let mut viewer = Viewer::open(&c, &chat, Kind::EventStream).await;
     scene.until_called().await;
     let at = scene.worker(&chat).await;
+    let worker = scene.cluster.replicas[at].client();
     scene.cluster.replicas[at].terminate();
-    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    until("it drains", async || (worker.get("/readyz").await.status == 503).then_some(())).await;
     scene.weather.answer();
     viewer.until_idle().await;
     viewer.finish(&c).await;
