@@ -1,5 +1,5 @@
 //! An agent with tools of its own, over real HTTP: all that it says is shown and kept as one answer, and told to it
-//! again.
+//! again. What it calls of the chat's tools waits for the client.
 
 use mainstem_tests::cluster::alone_with;
 use mainstem_tests::deadline::until;
@@ -105,4 +105,45 @@ async fn what_an_agent_says_is_one_answer_and_its_history() {
     assert_eq!(provider.asked("fail").len(), 1, "who has said something is not asked again");
     until("it is logged", async || replica.log().contains("agent_failed").then_some(())).await;
     assert!(!replica.log().contains("k-123") && !replica.log().contains("Found"), "logs tell no content");
+}
+
+#[tokio::test]
+async fn an_agent_goes_on_from_what_the_client_carried_out() {
+    let start = json!({"type": "TOOL_CALL_START", "toolCallId": "a", "toolCallName": "locate"});
+    let arguments = json!({"type": "TOOL_CALL_ARGS", "toolCallId": "a", "delta": "{\"n\": 1}"});
+    let end = json!({"type": "TOOL_CALL_END", "toolCallId": "a"});
+    let provider = Provider::start_rows(vec![
+        ("where?", vec![Reply::Stream(run(&[text("I ask"), start, arguments, end]))]),
+        ("", vec![Reply::Stream(run(&[text("There.")]))]),
+    ])
+    .await;
+    let scratch = Scratch::new();
+    let flags = ["--generator", "agent", "--agent-url", &provider.base_url];
+    let replica = alone_with(&scratch, &flags, &[]).await;
+    let client = replica.client();
+
+    let tool = json!({"name": "locate", "description": "finds out", "input_schema": {"type": "object"}});
+    let created =
+        client.post("/v1/chats", json!({"content": "where?", "tools": [tool]})).await.expect(201).body;
+    let chat = created["id"].as_str().expect("an id").to_owned();
+    let mut viewer = Viewer::open(&client, &chat, Kind::EventStream).await;
+    let calls = until("the client is asked", async || {
+        let told = client.chat(&chat).await;
+        (told["status"] == "requires_action").then(|| told["pending_calls"].clone())
+    })
+    .await;
+    assert_eq!((&calls[0]["name"], &calls[0]["input"]), (&json!("locate"), &json!({"n": 1})), "S11");
+    let results = json!({"results": [{"tool_call_id": calls[0]["tool_call_id"], "content": "at home"}]});
+    client.post(&format!("/v1/chats/{chat}/tool_results"), results).await.expect(202);
+    viewer.until("it goes on", |screen| screen.messages.len() == 4).await;
+    viewer.until_idle().await;
+    assert_eq!(viewer.screen.last_text(), "There.");
+    viewer.finish(&client).await;
+
+    let [first, second] = &provider.seen()[..] else { panic!("it is asked twice") };
+    let offered = json!([{"name": "locate", "description": "finds out", "parameters": {"type": "object"}}]);
+    assert_eq!((&first.body["tools"], &second.body["tools"]), (&offered, &offered));
+    assert_eq!(second.roles(), ["user", "assistant", "tool"]);
+    let told = &second.body["messages"][2];
+    assert_eq!((&told["toolCallId"], &told["content"]), (&json!("a"), &json!("at home")), "S11");
 }
