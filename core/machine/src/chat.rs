@@ -171,6 +171,16 @@ impl ChatState {
         self.turn.as_ref().filter(fits).filter(|turn| turn.status.is_over() != self.status.is_busy())
     }
 
+    /// A row as it was read: without the calls that are open there since a release went on with the chat, or ended the
+    /// turn, that knew no calls. While calls are open, nothing joins the history but their results.
+    #[must_use]
+    pub fn as_read(mut self) -> Self {
+        if self.present_turn().is_none_or(|turn| turn.status.is_over()) {
+            self.calls = [].into();
+        }
+        self
+    }
+
     /// The name of the turn that runs, or of the last one.
     pub fn turn_id(&self) -> Option<MessageId> {
         self.present_turn().map(|turn| turn.id)

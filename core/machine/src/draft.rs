@@ -83,6 +83,8 @@ impl Draft {
     pub(crate) fn of(state: &ChatState, facts: &StoreFacts) -> Self {
         let mut state = state.clone();
         state.turn = state.present_turn().cloned();
+        // What a release told that did not count it.
+        state.last_told = state.last_told.max(state.last_message);
         state.snapshot_version = state.snapshot_version.next();
         state.updated_at = facts.now;
         Self {
@@ -137,7 +139,7 @@ impl Draft {
         assert_eq!(NewMessage::check(messages), Ok(()), "S11, S12: what a chat is created with is a history");
         for new in messages {
             let (content, client_id) = (new.content.clone(), new.client_id.clone());
-            let message = if new.role == Role::User {
+            let mut message = if new.role == Role::User {
                 self.end_turn(TurnStatus::Completed, None);
                 self.begin_turn(content, client_id, None)
             } else {
@@ -146,6 +148,7 @@ impl Draft {
             };
             if let Some(told) = self.inserted.last_mut().filter(|_| new.has_calls()) {
                 told.finish_reason = Some(FinishReason::ToolCalls);
+                message = told.clone();
             }
             self.name(&message);
         }

@@ -13,7 +13,7 @@ use crate::marks::sometimes;
 use crate::{
     Accepted, Answer, Applied, CallResult, ChatState, Command, Completion, Content, Episode, Fence, Found,
     Known, Lease, LeaseTerm, MessageId, NewSettings, OpenCall, QueuedMessage, Rejection, ReplicaId, Retry,
-    Role, RunError, SendMode, Settings, Status, StoreFacts, TurnStatus,
+    Role, RunError, SendMode, Settings, Status, StoreFacts, Turn, TurnStatus,
 };
 
 /// What comes of an accepted command, or why it is not.
@@ -263,6 +263,8 @@ impl ChatState {
 
     fn begin_attempt(&self, mut draft: Draft, fence: &Fence) -> Transition {
         self.check(fence, Status::Running)?;
+        // Whoever sent what is answered now, or went on with it, may have known no turns.
+        draft.state.turn.get_or_insert(Turn::begun(self.last_message, self.last_message));
         draft.state.attempt += 1;
         draft.state.attempt_lease = Some(fence.lease);
         draft.state.retry = None;
@@ -347,7 +349,9 @@ impl ChatState {
     }
 
     fn finish_interruption(&self, mut draft: Draft, fence: &Fence, partial: &Option<Content>) -> Transition {
-        self.check(fence, Status::Interrupting)?;
+        self.check_held(fence, Status::Interrupting)?;
+        // Whoever asked for it may have known no calls, and left some open.
+        draft.close_calls();
         draft.save_answer(partial, Origin { interrupted: true, ..Origin::of(fence.episode) });
         draft.end_run();
         draft.end_turn(TurnStatus::Interrupted, None);

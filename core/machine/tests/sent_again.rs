@@ -75,23 +75,34 @@ fn what_is_sent_again_under_its_id_says_what_it_said_and_is_there_once() {
 fn what_a_chat_was_created_with_is_there_once_under_its_names() {
     let mut chat = Chat(Rows::new(Duration::from_secs(15)));
     let (owner, settings) = ("owner".into(), Default::default());
-    let said =
-        [(Role::User, "one", "ask"), (Role::Assistant, "two", "answer"), (Role::User, "three", "more")];
-    let messages = said.map(|(role, id, text)| NewMessage {
-        role,
-        content: Content::text(text),
-        client_id: Some(id.into()),
+    let call = r#"[{"type":"tool_call","id":"c","name":"find","input":{}}]"#;
+    let result = r#"[{"type":"tool_result","tool_call_id":"c","content":"so","is_error":false}]"#;
+    let text = |text| Content::text(text);
+    let said = [
+        (Role::User, "one", text("ask")),
+        (Role::Assistant, "two", Content::from_stored(call)),
+        (Role::Tool, "three", Content::from_stored(result)),
+        (Role::Assistant, "four", text("answer")),
+        (Role::User, "five", text("more")),
+    ];
+    let messages = said.iter().map(|(role, id, content)| NewMessage {
+        role: *role,
+        content: content.clone(),
+        client_id: Some((*id).into()),
     });
-    let messages = messages.into();
+    let messages = messages.collect();
     assert!(chat.apply(Command::Create { chat: CHAT, owner, settings, messages }).answer.is_ok());
-    for (at, (role, id, text)) in said.into_iter().enumerate() {
-        let (content, client_id) = (Content::text("other"), Some(id.into()));
-        let sent = chat.apply(Command::Send { content, mode: SendMode::Queue, queue_max: 9, client_id });
+    let history = chat.0.row(CHAT).expect("a chat").history.clone();
+    for (at, (role, id, content)) in said.into_iter().enumerate() {
+        let (other, client_id) = (Content::text("other"), Some(id.into()));
+        let sent =
+            chat.apply(Command::Send { content: other, mode: SendMode::Queue, queue_max: 9, client_id });
         let Ok(Accepted::Sent { message: Some(message), queued: None, .. }) = sent.answer else {
             panic!("S12: {:?}", sent.answer)
         };
-        let told = (message.role, message.id, message.content.to_text());
-        assert_eq!(told, (role, MessageId(at as u64 + 1), text.into()), "S12");
+        let told = (message.role, message.id, &message.content);
+        assert_eq!(told, (role, MessageId(at as u64 + 1), &content), "S12");
+        assert_eq!(message, *history[at], "S12: as it is in the history");
         assert!(!matches!(sent.effect, Effect::Changed(_)), "S12: {id} is there already");
     }
 }

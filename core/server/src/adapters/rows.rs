@@ -211,7 +211,7 @@ pub(super) fn chat(row: &impl Fields) -> sqlx::Result<ChatState> {
     let worker = row
         .text("worker")?
         .map(|worker| ReplicaId::new(worker.as_str()).map_err(|_| unreadable("worker", &worker)));
-    Ok(ChatState {
+    let state = ChatState {
         id: chat_id(row, "id")?,
         owner: row.name("owner")?.into(),
         title: row.text("title")?.map(Into::into),
@@ -238,7 +238,8 @@ pub(super) fn chat(row: &impl Fields) -> sqlx::Result<ChatState> {
         instructions: row.text("instructions")?.map(Into::into),
         calls: row.text("calls")?.map_or(Ok([].into()), |text| from_json("calls", &text))?,
         tools: row.text("tools")?.map_or(Ok([].into()), |text| from_json("tools", &text))?,
-    })
+    };
+    Ok(state.as_read())
 }
 
 /// The message of a row, if it has one.
