@@ -2,9 +2,12 @@
 
 use std::path::PathBuf;
 
-use mainstem_tests::client::counted;
+use mainstem_tests::client::{Client, counted};
 use mainstem_tests::cluster::Cluster;
+use mainstem_tests::deadline::until;
+use mainstem_tests::scratch::Scratch;
 use mainstem_tests::shipped_binary::server_binary;
+use mainstem_tests::tool_endpoint::ToolEndpoint;
 use mainstem_tests::viewer::{Kind, Viewer};
 use serde_json::json;
 
@@ -74,7 +77,7 @@ async fn an_earlier_release_shows_of_an_answer_of_many_blocks_what_it_can() {
             })
             .await;
         assert_eq!(preview, shown);
-        let page = |client: mainstem_tests::client::Client| {
+        let page = |client: Client| {
             let path = format!("/v1/chats/{chat}/messages");
             async move { client.get(&path).await.expect(200).body["messages"][1]["content"].clone() }
         };
@@ -134,4 +137,79 @@ async fn replicas_are_replaced_one_after_the_other_and_no_answer_loses_a_word() 
         assert_eq!(texts[1], counted(400));
         assert_eq!(texts[3..], [counted(2)], "S6: once");
     }
+}
+
+/// Three parts, if nothing is to be called, else a call first.
+const CALLS: &str = "/demo parts=3 interval=10ms call=find";
+
+/// A tool that answers when it may, and the flags of who may call it.
+async fn tool(scratch: &Scratch) -> (ToolEndpoint, [String; 2]) {
+    let tool = ToolEndpoint::start("found").await;
+    let file = format!(
+        "[[tools]]\nname = \"find\"\ndescription = \"it\"\nrun = \"http\"\nurl = {:?}\ninput_schema = {{ type = \"object\" }}\n",
+        tool.url
+    );
+    let file = scratch.file("tools.toml", &file);
+    (tool, ["--tools".to_owned(), file])
+}
+
+async fn until_called(tool: &ToolEndpoint) {
+    until("the tool is called", async || (!tool.called().is_empty()).then_some(())).await;
+}
+
+/// The chat is at rest, takes another message, and has it answered.
+async fn goes_on(client: &Client, chat: &str) {
+    client.until_idle(chat).await;
+    client.send(chat, "/demo parts=2").await;
+    client.until_idle(chat).await;
+    assert_eq!(client.messages(chat).await.last().map(|last| last.text()), Some(counted(2)), "S12");
+}
+
+#[tokio::test]
+#[ignore = "takes an earlier release: .ci/rolling builds it and runs this"]
+async fn an_earlier_release_that_stops_a_turn_leaves_no_call_behind() {
+    for what in ["interrupt", "send", "edit"] {
+        let (scratch, mut cluster) = (Scratch::new(), Cluster::start(&[]).await);
+        let (tool, flags) = tool(&scratch).await;
+        cluster.add_of(&earlier(), "a", &["--workers", "0"]).await;
+        cluster.add("b", &[&*flags[0], &*flags[1]]).await;
+        let [a, b] = [0, 1].map(|i| cluster.replicas[i].client());
+        let chat = b.create(CALLS).await;
+        until_called(&tool).await;
+        let said = json!({"content": "/demo parts=5"});
+        match what {
+            "interrupt" => drop(a.interrupt(&chat).await.expect(202)),
+            "send" => drop(a.send_as(&chat, "/demo parts=5", "interrupt").await.expect(202)),
+            _ => drop(a.patch(&format!("/v1/chats/{chat}/messages/1"), said).await.expect(202)),
+        }
+        until("the call is given up", async || tool.called()[0].is_given_up.then_some(())).await;
+        goes_on(&b, &chat).await;
+        let texts: Vec<_> = b.messages(&chat).await.iter().map(|message| message.text()).collect();
+        assert_eq!(texts.contains(&counted(5)), what != "interrupt", "S6: {texts:?}");
+        assert_eq!(tool.called().len(), 1, "S11: {what}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "takes an earlier release: .ci/rolling builds it and runs this"]
+async fn an_earlier_release_that_takes_over_a_turn_leaves_no_call_behind() {
+    let (scratch, mut cluster) = (Scratch::new(), Cluster::start(&[]).await);
+    let (tool, flags) = tool(&scratch).await;
+    cluster.add_of(&earlier(), "a", &[]).await;
+    cluster.add("b", &[&*flags[0], &*flags[1]]).await;
+    let [a, b] = [0, 1].map(|i| cluster.replicas[i].client());
+    // Whoever is quicker has it, and the earlier release calls nothing.
+    let mut chat = b.create(CALLS).await;
+    while b.chat(&chat).await["worker"] != "b" {
+        a.until_idle(&chat).await;
+        chat = b.create(CALLS).await;
+        b.until_running(&chat).await;
+    }
+    until_called(&tool).await;
+    cluster.replicas[1].kill();
+    a.until_idle(&chat).await;
+    assert_eq!(a.messages(&chat).await.last().map(|last| last.text()), Some(counted(3)), "L3");
+    cluster.replicas[1].start_again().await;
+    goes_on(&b, &chat).await;
+    assert_eq!(tool.called().len(), 1, "S11");
 }
