@@ -2,7 +2,6 @@
 # are asked later are not given it: it has no result, and nobody knows whether it was meant so.
 guards S11
 replicas A B
-not with real servers "a stream of a provider breaks off without saying for how long"
 
 only A works
 user on B sends "/model parts=6 every=1ms kinds=1 stall=5"

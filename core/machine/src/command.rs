@@ -113,7 +113,8 @@ pub enum Command {
         /// Its calls; some may have their result already.
         calls: Vec<OpenCall>,
     },
-    /// Keeps what came of calls that the worker carried out. With the last one of all, they join the history.
+    /// Keeps what came of calls that the worker carried out. With the last one of all, they join the history, and the
+    /// next attempt begins.
     CommitResults {
         /// Of the history that has the calls.
         fence: Fence,

@@ -386,6 +386,16 @@ impl Draft {
         self.state.status = Status::Running;
     }
 
+    /// The worker begins an attempt over the history as it is now.
+    pub(crate) fn begin_attempt(&mut self, lease: Lease) {
+        // Whoever sent what is answered now, or went on with it, may have known no turns.
+        let last = self.state.last_message;
+        self.state.turn.get_or_insert(Turn::begun(last, last));
+        self.state.attempt += 1;
+        self.state.attempt_lease = Some(lease);
+        self.state.retry = None;
+    }
+
     /// Clears everything that belongs to the run that ends or restarts.
     pub(crate) fn end_run(&mut self) {
         self.state.attempt_lease = None;

@@ -13,7 +13,7 @@ use crate::marks::sometimes;
 use crate::{
     Accepted, Answer, Applied, CallResult, ChatState, Command, Completion, Content, Episode, Fence, Found,
     Known, Lease, LeaseTerm, MessageId, NewSettings, OpenCall, QueuedMessage, Rejection, ReplicaId, Retry,
-    Role, RunError, SendMode, Settings, Status, StoreFacts, Turn, TurnStatus,
+    Role, RunError, SendMode, Settings, Status, StoreFacts, TurnStatus,
 };
 
 /// What comes of an accepted command, or why it is not.
@@ -263,11 +263,7 @@ impl ChatState {
 
     fn begin_attempt(&self, mut draft: Draft, fence: &Fence) -> Transition {
         self.check(fence, Status::Running)?;
-        // Whoever sent what is answered now, or went on with it, may have known no turns.
-        draft.state.turn.get_or_insert(Turn::begun(self.last_message, self.last_message));
-        draft.state.attempt += 1;
-        draft.state.attempt_lease = Some(fence.lease);
-        draft.state.retry = None;
+        draft.begin_attempt(fence.lease);
         Ok(draft.finish_with_chat())
     }
 
@@ -321,6 +317,10 @@ impl ChatState {
             return Err(Rejection::Fenced);
         }
         draft.answer_calls(results, OpenCall::waits_for_server)?;
+        // With the last result the worker goes on: one commit for both.
+        if draft.state.calls.is_empty() {
+            draft.begin_attempt(fence.lease);
+        }
         Ok(draft.finish_with_chat())
     }
 

@@ -59,7 +59,7 @@ pub use guarantee::{Guarantee, UnknownGuarantee};
 pub use index::EvidenceIndex;
 pub use judge::{Entry, Judge, ORACLES};
 pub use oracle::{CloneOracle, Oracle, Ruling, Seen, Standing, WorldFacts};
-pub use past::{Moment, Past};
+pub use past::{Moment, Past, begins_attempt};
 pub use runs::Run;
 pub use verdict::Violation;
 pub use view::{Preview, ShownStatus, View};

@@ -97,8 +97,7 @@ impl Past {
     /// The moment at which this attempt began.
     pub(crate) fn beginning(&self, episode: Episode) -> Option<usize> {
         let begins = |moment: &Moment| {
-            matches!(moment.command, Command::BeginAttempt { .. })
-                && moment.state.present_episode() == episode
+            begins_attempt(&moment.command, &moment.state) && moment.state.present_episode() == episode
         };
         self.moments.iter().rposition(begins)
     }
@@ -110,6 +109,15 @@ impl Past {
 
     pub(crate) fn owner(&self) -> Option<&str> {
         self.last().map(|moment| &*moment.state.owner)
+    }
+}
+
+/// Whether a command that led to this row begins an attempt: its own does, and the one that brings the last result.
+pub fn begins_attempt(command: &Command, after: &ChatState) -> bool {
+    match command {
+        Command::BeginAttempt { .. } => true,
+        Command::CommitResults { .. } => after.calls.is_empty(),
+        _ => false,
     }
 }
 

@@ -3,7 +3,7 @@
 
 use mainstem_machine::{Command, Role, Status};
 
-use crate::{Committed, Moment, Ruling};
+use crate::{Committed, Moment, Ruling, begins_attempt};
 
 /// S1: each change is a version, and the history of a version is that of the last one, but for what was cut off its
 /// end and what was added there.
@@ -65,7 +65,7 @@ pub(crate) fn judge_tenure(before: Option<&Moment>, after: &Moment, change: &Com
     }
     let same = before.filter(|before| before.state.history_version == state.history_version);
     let attempt = same.map_or(0, |before| before.state.attempt);
-    let due = attempt + u64::from(matches!(change.command, Command::BeginAttempt { .. }));
+    let due = attempt + u64::from(begins_attempt(&change.command, state));
     if state.attempt != due {
         return Err(format!("{name} leads to attempt {}, expected {due}", state.attempt));
     }

@@ -15,7 +15,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_machine::{ChatId, Command, Episode, ReplicaId, Role, Time, Version};
-use mainstem_oracles::{Evidence, Guarantee, Judge, Moment, RunId, Settings, Violation, WorldFacts};
+use mainstem_oracles::{
+    Evidence, Guarantee, Judge, Moment, RunId, Settings, Violation, WorldFacts, begins_attempt,
+};
 use mainstem_world::Heard as Told;
 
 pub use commits::replica_url;
@@ -207,7 +209,7 @@ impl Court {
     fn begin(&mut self, at: Time, run: RunId, replica: ReplicaId, prompt: &str, has_results: bool) {
         let index = self.judge.index();
         let begins = |chat: ChatId, moment: &Moment| {
-            let Command::BeginAttempt { fence } = &moment.command else { return None };
+            let fence = moment.command.fence().filter(|_| begins_attempt(&moment.command, &moment.state))?;
             let episode = moment.state.present_episode();
             let question = moment.history.iter().rfind(|message| message.role == Role::User);
             let asks = question.is_some_and(|question| prompt.ends_with(&question.content.to_text()))

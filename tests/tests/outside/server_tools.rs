@@ -236,3 +236,26 @@ async fn a_worker_that_drains_waits_for_its_calls_and_hands_over_what_came_of_th
     assert_eq!(weather["content"], "it rains", "S11: what came back is what the history has");
     assert_eq!(scene.weather.called().len(), 1, "S11");
 }
+
+/// Each change of a chat is one version, and one commit.
+#[tokio::test]
+async fn a_turn_with_a_tool_takes_two_commits_more_than_one_without() {
+    let (scratch, weather) = (Scratch::new(), ToolEndpoint::start("it rains").await);
+    weather.answer();
+    let file = format!(
+        "[[tools]]\nname = \"weather\"\ndescription = \"of a place\"\nrun = \"http\"\nurl = {:?}\n\
+         input_schema = {{ type = \"object\" }}\n",
+        weather.url
+    );
+    let cluster = Cluster::start(&[&["--tools", &scratch.file("tools.toml", &file)]]).await;
+    let client = cluster.replicas[0].client();
+    let [without, with] = ["/demo parts=3 interval=0", "/demo parts=3 interval=0 call=weather"];
+    let mut versions = vec![];
+    for asked in [without, with] {
+        let chat = client.create(asked).await;
+        client.until_idle(&chat).await;
+        versions.push(client.chat(&chat).await["snapshot_version"].as_u64().expect("a version"));
+    }
+    assert_eq!(versions[1], versions[0] + 2, "the step, and its result with which the next attempt begins");
+    assert_eq!(weather.called().len(), 1, "S11");
+}

@@ -118,6 +118,9 @@ impl Hub {
         if self.ending == Some(Ending::Deleted) || !runner.is_holder(&self.config) {
             return self.dismiss_runner(now);
         }
+        let before = self.last_generation;
         self.with_runner(now, |runner, context| runner.settle(context));
+        // What it started is told.
+        self.news |= self.last_generation > before;
     }
 }

@@ -561,7 +561,8 @@ impl Runner {
         }
     }
 
-    /// The run, if there is one, is not of the attempt that the row names: begins a new attempt.
+    /// The run, if there is one, is not of the attempt that the row names: begins a new attempt, or starts the model of
+    /// the one that has begun with the last result of its calls.
     fn begin(&mut self, context: &mut RunnerContext<'_>) {
         self.stop(context);
         // What was cut short is kept until the new attempt has begun: it may yet turn out to be interrupted
@@ -581,10 +582,21 @@ impl Runner {
         }
         if self.loaded.is_none_or(|(version, _)| version != self.row.history_version) {
             self.step = Step::Loading { op: context.out.ask(|op| HubAction::LoadHistory { op }) };
+        } else if self.has_begun() {
+            self.forget_run(context);
+            self.start(self.row.present_episode(), context);
         } else {
             let command = Command::BeginAttempt { fence: self.fence(context) };
             self.step = Step::Beginning { op: context.out.ask(|op| HubAction::Apply { op, command }) };
         }
+    }
+
+    /// Whether the attempt that the row names began under this lease, and no model was started for it yet.
+    fn has_begun(&self) -> bool {
+        let present = self.row.present_episode();
+        let was_started = |episode: &Episode| *episode == present;
+        self.row.attempt_lease == Some(self.lease)
+            && !matches!(&self.run, Run::Live { episode, .. } | Run::Ended { episode, .. } if was_started(episode))
     }
 
     fn release(&mut self, context: &mut RunnerContext<'_>) {

@@ -336,7 +336,13 @@ impl Chat {
             return Err(Rejection::Fenced);
         }
         match write {
-            Write::Results(places) => self.answer(places, Call::waits_for_worker)?,
+            Write::Results(places) => {
+                self.answer(places, Call::waits_for_worker)?;
+                // With the last one, the worker goes on.
+                if self.calls.is_empty() {
+                    (self.attempt, self.live) = (1, true);
+                }
+            }
             // A wait that was announced is not announced anew.
             Write::Retry if self.retrying => return Err(Rejection::Fenced),
             Write::Begin => {
