@@ -28,15 +28,16 @@ fn message_bytes(message: &Arc<Message>) -> usize {
     message.content.as_json().len()
 }
 
-/// What users and providers wrote, beside messages.
+/// What users, providers and tools wrote, beside messages.
 fn text_bytes(state: &ChatState) -> usize {
     let labels =
         [&state.title, &state.model, &state.instructions].into_iter().flatten().map(|text| text.len());
     let errors = state.error.iter().chain(state.retry.as_ref().map(|retry| &retry.error));
     // As databases keep them.
-    let tools = serde_json::to_string(&state.tools).expect("texts are written").len();
+    let tools = (!state.tools.is_empty()).then(|| serde_json::to_string(&state.tools));
+    let calls = (!state.calls.is_empty()).then(|| serde_json::to_string(&state.calls));
     labels
-        .chain((!state.tools.is_empty()).then_some(tools))
+        .chain([tools, calls].into_iter().flatten().map(|json| json.expect("texts are written").len()))
         .chain(errors.map(|error| error.code.len() + error.message.len()))
         .sum()
 }

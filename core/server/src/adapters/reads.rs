@@ -73,7 +73,7 @@ macro_rules! page {
     };
 }
 
-/// The chats of `$1` before `$2`, at most `$3`, and up to `$4` bytes of what users and providers wrote. Which they
+/// The chats of `$1` before `$2`, at most `$3`, and up to `$4` bytes of what users, providers and tools wrote. Which they
 /// are is chosen first: only theirs is read, and no queue.
 macro_rules! list {
     ($before:literal, $text:literal) => {
@@ -82,7 +82,8 @@ macro_rules! list {
              sum(c.length) OVER (ORDER BY c.id DESC) AS bytes, count(*) OVER () AS found FROM \
              (SELECT id, coalesce(octet_length(title), 0) + coalesce(octet_length(model), 0) \
              + coalesce(octet_length(error), 0) + coalesce(octet_length(retry), 0) \
-             + coalesce(octet_length(instructions), 0) + coalesce(octet_length(tools), 0) AS length FROM chats \
+             + coalesce(octet_length(instructions), 0) + coalesce(octet_length(tools), 0) \
+             + coalesce(octet_length(calls), 0) AS length FROM chats \
              WHERE owner = $1 AND id < ",
             $before,
             " ORDER BY id DESC LIMIT $3 + 1) c) SELECT ",

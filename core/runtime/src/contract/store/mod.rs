@@ -71,6 +71,7 @@ pub async fn all(subject: &Subject, seeds: u64) {
     a_page_has_a_message_of_the_history_as_its_base(subject).await;
     chats_are_listed_newest_first(subject).await;
     a_list_is_bounded_by_bytes_and_carries_no_queue(subject).await;
+    a_list_is_bounded_by_bytes_of_calls(subject).await;
     one_of_two_that_acquire_wins(subject).await;
     a_lease_runs_out_by_the_stores_clock(subject).await;
     a_heartbeat_renews_what_is_held_and_nothing_else(subject).await;

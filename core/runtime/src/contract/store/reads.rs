@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use mainstem_machine::{ChatId, ChatState, Command, Content, MessageId, SendMode, Status, Version, limits};
+use mainstem_machine::{
+    CallResult, Carrier, ChatId, ChatState, Command, Completion, Content, MessageId, OpenCall, SendMode,
+    Status, Version, limits,
+};
 
 use super::reference::Reference;
 use super::{Subject, acquire, create, fence, replica};
@@ -238,6 +241,43 @@ pub async fn a_list_is_bounded_by_bytes_and_carries_no_queue(subject: &Subject) 
         }
     }
     assert_eq!(listed, chats, "all of them, by way of pages that bytes have cut");
+    assert!((3..=4).contains(&pages), "B1: {pages} pages");
+}
+
+pub async fn a_list_is_bounded_by_bytes_of_calls(subject: &Subject) {
+    // Three chats have as much as a page may have, one half in what is asked for, and one in what came of it.
+    let half = format!("\"{}\"", "c".repeat(limits::LIST_BYTES_MAX / 6));
+    let call = |id: &str, input: &str, result| OpenCall {
+        id: id.into(),
+        name: "find".into(),
+        input: input.into(),
+        carrier: Carrier::Client,
+        result,
+    };
+    let result = Some(CallResult { content: half.as_str().into(), is_error: false });
+    let calls = vec![call("open", &half, None), call("done", "{}", result)];
+    let mut chats = Vec::new();
+    for _ in 0..7 {
+        let chat = subject.fresh_id();
+        subject.change(chat, create(chat, "caller", Some(Content::text("hello")))).await;
+        let held = subject.change(chat, acquire("a")).await;
+        let (answer, completion, calls) = (Content::text("see"), Completion::default(), calls.clone());
+        let step = Command::CommitStep { fence: fence(&held), answer, completion, calls };
+        chats.push(subject.change(chat, step).await);
+    }
+    chats.reverse();
+    let (mut listed, mut before, mut pages) = (vec![], None, 0);
+    loop {
+        let page = subject.store.list("caller", before, 100).await.expect("the store answers");
+        assert!((1..=3).contains(&page.chats.len()), "B1: {} chats in a page", page.chats.len());
+        before = page.chats.last().map(|last| last.id);
+        listed.extend(page.chats.into_iter().map(Arc::new));
+        pages += 1;
+        if !page.more {
+            break;
+        }
+    }
+    assert_eq!(listed, chats, "S11: all of them, with what each waits for");
     assert!((3..=4).contains(&pages), "B1: {pages} pages");
 }
 
