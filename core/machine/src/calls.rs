@@ -23,6 +23,9 @@ const UNKNOWN: &str = r#""The server that carried the call out went away. Nobody
 const TOO_LARGE: &str =
     r#""The result is too large: those of all calls of one answer may have 4 MiB together.""#;
 
+/// What the model is told of a call whose input does not fit beside the others.
+const INPUT_TOO_LARGE: &str = r#""The call was not made, because its input is too large: those of all calls of one answer may have 1 MiB together.""#;
+
 /// What came of a call.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CallResult {
@@ -49,6 +52,10 @@ impl CallResult {
     pub(crate) fn too_large() -> Self {
         Self { content: TOO_LARGE.into(), is_error: true }
     }
+
+    pub(crate) fn input_too_large() -> Self {
+        Self { content: INPUT_TOO_LARGE.into(), is_error: true }
+    }
 }
 
 /// Who carries a call out.
@@ -71,7 +78,7 @@ pub struct OpenCall {
     pub id: Arc<str>,
     /// The tool's name.
     pub name: Arc<str>,
-    /// JSON text on one line.
+    /// JSON text on one line. `null` of a call that had its result from the beginning: nobody carries it out.
     pub input: Arc<str>,
     /// Who carries it out.
     #[serde(default)]

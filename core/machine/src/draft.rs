@@ -181,8 +181,12 @@ impl Draft {
         self.state.turn = Some(turn);
     }
 
-    /// A model's calls wait for their results, or go on if all are there.
-    pub(crate) fn open_calls(&mut self, calls: Vec<OpenCall>) {
+    /// A model's calls wait for their results, or go on if all are there. The inputs of those that have one are in the
+    /// history alone (B1).
+    pub(crate) fn open_calls(&mut self, mut calls: Vec<OpenCall>) {
+        for call in calls.iter_mut().filter(|call| call.result.is_some()) {
+            call.input = "null".into();
+        }
         self.state.calls = calls.into();
         if let Some(turn) = &mut self.state.turn {
             turn.steps += 1;

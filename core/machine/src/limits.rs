@@ -26,6 +26,8 @@ pub const IDS_AHEAD: u64 = 1_000;
 pub const LIST_BYTES_MAX: usize = 1024 * 1024;
 /// Calls of one answer that a worker carries out, all at the same time.
 pub const CALLS_MAX: usize = 32;
+/// Inputs of the calls of one answer that are carried out: they wait in the row, and are told as a whole.
+pub const CALL_INPUTS_BYTES_MAX: usize = 1024 * 1024;
 /// Results of the calls of one answer: they wait in the row for one another, and are one message then.
 pub const RESULTS_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Actions that one event asks a hub for.

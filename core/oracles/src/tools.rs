@@ -229,11 +229,14 @@ fn calls_of(message: &Message) -> Vec<OpenCall> {
     if asks { message.content.open_calls() } else { vec![] }
 }
 
-/// Who carries them out, and what has its result from the beginning, is said by the step.
+/// Who carries them out, and what has its result from the beginning, is said by the step. Nobody needs the inputs of these.
 fn shared_out(mut calls: Vec<OpenCall>, said: &[OpenCall]) -> Vec<OpenCall> {
     for call in &mut calls {
         if let Some(said) = said.iter().find(|said| said.id == call.id) {
             (call.carrier, call.result) = (said.carrier, said.result.clone());
+        }
+        if call.result.is_some() {
+            call.input = "null".into();
         }
     }
     calls

@@ -18,7 +18,8 @@ use super::outbox::Outbox;
 use super::reader::{ReadMark, Reader};
 use crate::backoff::{Backoff, retry_delay};
 use crate::limits::{
-    ATTEMPTS_MAX, CALLS_MAX, JOINED_PART_BYTES_MAX, LEASE_MARGIN_PER_MILLE, WHOLE_PART_BYTES_MAX,
+    ATTEMPTS_MAX, CALL_INPUTS_BYTES_MAX, CALLS_MAX, JOINED_PART_BYTES_MAX, LEASE_MARGIN_PER_MILLE,
+    WHOLE_PART_BYTES_MAX,
 };
 use crate::marks::sometimes;
 use crate::replica::ReplicaEvent;
@@ -501,23 +502,38 @@ impl Runner {
         Command::CommitStep { fence, answer: said.clone(), completion, calls }
     }
 
-    /// Says of each call who carries it out: the client those of the chat's own tools, the worker those of the server's.
+    /// Says of each call who carries it out. What nobody carries out has its result already, and takes no place of others.
     fn shared_out(&self, mut calls: Vec<OpenCall>, offered: &[Offered]) -> Vec<OpenCall> {
-        let mut begun = 0;
+        let (mut begun, mut bytes) = (0, 0);
         for call in &mut calls {
-            if self.told_of.iter().any(|tool| tool.name == call.name) {
-                call.carrier = Carrier::Client;
-            } else if let Some(tool) = offered.iter().find(|tool| tool.name == call.name) {
-                begun += 1;
-                call.carrier = if tool.is_repeatable { Carrier::ServerAgain } else { Carrier::Server };
-                let is_too_many = begun > CALLS_MAX;
-                call.result =
-                    is_too_many.then(|| CallResult::error("These are more calls at once than may be made."));
-            } else {
-                call.result = Some(CallResult::error("There is no tool of this name."));
+            let carrier = self.carrier(call, offered);
+            let is_servers = carrier.is_some_and(|carrier| carrier != Carrier::Client);
+            call.carrier = carrier.unwrap_or_default();
+            call.result = match carrier {
+                None => Some(CallResult::error("There is no tool of this name.")),
+                Some(_) if bytes + call.input.len() > CALL_INPUTS_BYTES_MAX => {
+                    Some(CallResult::input_too_large())
+                }
+                Some(_) if is_servers && begun == CALLS_MAX => {
+                    Some(CallResult::error("These are more calls at once than may be made."))
+                }
+                Some(_) => None,
+            };
+            if call.result.is_none() {
+                bytes += call.input.len();
+                begun += usize::from(is_servers);
             }
         }
         calls
+    }
+
+    /// Who carries a call out: the client those of the chat's own tools, the worker those of the server's.
+    fn carrier(&self, call: &OpenCall, offered: &[Offered]) -> Option<Carrier> {
+        if self.told_of.iter().any(|tool| tool.name == call.name) {
+            return Some(Carrier::Client);
+        }
+        let tool = offered.iter().find(|tool| tool.name == call.name)?;
+        Some(if tool.is_repeatable { Carrier::ServerAgain } else { Carrier::Server })
     }
 
     /// Whether something came back that the row does not have.

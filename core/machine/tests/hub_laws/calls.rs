@@ -7,7 +7,7 @@ use mainstem_machine::hub::{
     BusEvent, ChatEvent, DatabaseEvent, HubAction, HubConfig, HubEvent, LeaseEvent, LeavingEvent, ModelEvent,
     OpOutcome, ToolEvent,
 };
-use mainstem_machine::limits::CALLS_MAX;
+use mainstem_machine::limits::{CALL_INPUTS_BYTES_MAX, CALLS_MAX};
 use mainstem_machine::store::Request;
 use mainstem_machine::{
     Block, CallResult, Carrier, ChatState, Command, Completion, Content, FinishReason, GenerationId,
@@ -36,7 +36,7 @@ impl Worker {
     /// A chat with the tools `find` and `both` of its client.
     fn new(tool_steps_max: u64) -> Self {
         let replica = replica("worker");
-        let (relays, episode_bytes_max) = (false, 1 << 20);
+        let (relays, episode_bytes_max) = (false, 8 << 20);
         let config = HubConfig { replica, relays, lease_ttl: LEASE_TTL, episode_bytes_max, tool_steps_max };
         let now = Time::from_micros(1_000_000);
         let hub = Hub::new(now, Arc::new(config));
@@ -139,9 +139,14 @@ impl Worker {
 
     /// The model calls these tools, by id and name. Of the server's, `again` is repeatable.
     fn call(&mut self, calls: &[(&str, &str)]) {
+        self.call_with(&calls.iter().map(|(id, name)| (*id, *name, "{}".into())).collect::<Vec<_>>());
+    }
+
+    /// With an input each.
+    fn call_with(&mut self, calls: &[(&str, &str, String)]) {
         let generation = self.generation.take().expect("a model runs");
-        for (id, name) in calls {
-            let (begins, text) = (Some(Block::tool_call(id, name)), "{}".into());
+        for (id, name, input) in calls {
+            let (begins, text) = (Some(Block::tool_call(id, name)), input.clone().into());
             self.tell(HubEvent::Model(ModelEvent::Generated { generation, begins, text }));
         }
         let completion = Completion { finish_reason: Some(FinishReason::ToolCalls), usage: None };
@@ -239,6 +244,45 @@ fn so_many_calls_are_carried_out_at_once_and_what_is_beyond_has_its_answer() {
         let answered: Vec<_> = worker.state().calls.iter().map(|call| call.result.is_some()).collect();
         assert!(answered.iter().enumerate().all(|(at, answered)| *answered == (at >= CALLS_MAX)), "S11");
     }
+}
+
+/// The JSON text of a string that has so many bytes.
+fn input(bytes: usize) -> String {
+    format!("\"{}\"", "i".repeat(bytes - 2))
+}
+
+#[test]
+fn a_call_whose_input_does_not_fit_beside_the_others_has_its_answer() {
+    let mut worker = Worker::working(4);
+    worker.call_with(&[
+        ("a", "find", input(CALL_INPUTS_BYTES_MAX + 1)),
+        ("b", "once", input(CALL_INPUTS_BYTES_MAX - 10)),
+        ("c", "again", input(11)),
+        ("d", "find", input(10)),
+        ("e", "find", input(3)),
+        ("f", "none", input(100_000)),
+    ]);
+    let state = worker.state();
+    let refused: Vec<_> = state.calls.iter().filter(|call| call.result.is_some()).collect();
+    assert_eq!(refused.iter().map(|call| &*call.id).collect::<Vec<_>>(), ["a", "c", "e", "f"], "B1, S11");
+    assert!(refused.iter().all(|call| &*call.input == "null"), "B1: the history has what it was");
+    for call in refused.iter().filter(|call| &*call.id != "f") {
+        let result = call.result.as_ref().expect("it has one");
+        assert!(result.is_error && result.content.contains("input is too large"), "S11: {result:?}");
+    }
+    let kept: usize = state.calls.iter().map(|call| call.input.len()).sum();
+    assert_eq!(kept, CALL_INPUTS_BYTES_MAX + refused.len() * "null".len(), "B1");
+    assert_eq!(worker.ids(), ["b"], "S11: nothing else is begun");
+    let said = &worker.rows.row(CHAT).expect("a chat").history[1].content;
+    assert!(said.as_json().len() > 2 * CALL_INPUTS_BYTES_MAX, "S4: what the model said is kept as it was");
+}
+
+#[test]
+fn calls_whose_inputs_are_all_too_large_let_the_turn_go_on() {
+    let mut worker = Worker::working(4);
+    worker.call_with(&[("a", "find", input(CALL_INPUTS_BYTES_MAX + 1))]);
+    assert_eq!(worker.roles(), [Role::User, Role::Assistant, Role::Tool], "S11");
+    assert!(worker.generation.is_some(), "L6: the model is told");
 }
 
 #[test]
