@@ -6,8 +6,8 @@ use alloc::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Accepted, Answer, ChatState, Command, Content, Message, MessageId, QueuedMessage, Rejection, Role,
-    Version, WallTime,
+    Accepted, Answer, ChatState, Command, Content, Message, MessageId, OpenCall, QueuedMessage, Rejection,
+    Role, Version, WallTime,
 };
 
 /// How much is kept.
@@ -24,9 +24,9 @@ pub enum Keep {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AnswerRecord {
-    /// The chat as it was answered.
+    /// The chat as it was answered: of its calls, those that its client was told of.
     Chat(Arc<ChatState>),
-    /// The chat that was there, as it was answered.
+    /// The chat that was there, in the same way.
     Found(Arc<ChatState>),
     /// The chat as it is when it is asked for again.
     ChatByThen,
@@ -59,8 +59,8 @@ impl AnswerRecord {
     pub fn of(accepted: &Accepted, command: &Command, keep: Keep) -> Self {
         match accepted {
             Accepted::Chat(_) if keep == Keep::Decision => Self::ChatByThen,
-            Accepted::Chat(chat) => Self::Chat(chat.clone()),
-            Accepted::Found(chat) => Self::Found(chat.clone()),
+            Accepted::Chat(chat) => Self::Chat(told(chat)),
+            Accepted::Found(chat) => Self::Found(told(chat)),
             Accepted::Gone => Self::Gone,
             Accepted::Sent { message, queued, snapshot_version } => {
                 // Only what gives the very same again.
@@ -136,4 +136,13 @@ impl AnswerRecord {
             Self::Gone => Accepted::Gone,
         })
     }
+}
+
+/// A chat as its client is told of it: without the calls that do not wait for the client, and what came of them.
+fn told(chat: &Arc<ChatState>) -> Arc<ChatState> {
+    if chat.calls.iter().all(OpenCall::waits_for_client) {
+        return chat.clone();
+    }
+    let calls = chat.calls.iter().filter(|call| call.waits_for_client()).cloned().collect();
+    Arc::new(ChatState { calls, ..ChatState::clone(chat) })
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use mainstem_machine::limits::RESULTS_BYTES_MAX;
 use mainstem_machine::{
-    Applied, CallResult, Carrier, ChatId, ChatState, Command, Content, Effect, Fence, NewMessage, OpenCall,
-    Rejection, ReplicaId, Role, Status, StoreFacts, WallTime,
+    Accepted, AnswerRecord, Applied, CallResult, Carrier, ChatId, ChatState, Command, Content, Effect, Fence,
+    Keep, NewMessage, NewSettings, OpenCall, Rejection, ReplicaId, Role, Status, StoreFacts, WallTime,
 };
 
 const STORE_FACTS: StoreFacts =
@@ -95,4 +95,46 @@ fn a_client_whose_results_do_not_fit_is_told_so_and_may_send_others() {
     }
     let (state, inserted) = changed(send(&state, vec![result("x", 5), result("y", 5)]));
     assert_eq!((state.status, inserted.len()), (Status::Running, 1), "L6: the turn goes on");
+}
+
+/// The chat that is answered again under the key of `command`, and the bytes that are kept of it.
+fn answered_again(state: &ChatState, command: &Command) -> (ChatState, usize) {
+    let accepted = apply(state, command).answer.expect("it is accepted");
+    let kept = serde_json::to_string(&AnswerRecord::of(&accepted, command, Keep::Answer)).expect("JSON");
+    let record: AnswerRecord = serde_json::from_str(&kept).expect("it is read again");
+    let (Accepted::Chat(first), Ok(Accepted::Chat(again))) = (accepted, record.answer(command, None)) else {
+        panic!("a chat is answered")
+    };
+    let pending = |chat: &ChatState| -> Vec<_> {
+        chat.calls.iter().filter(|call| call.waits_for_client()).cloned().collect()
+    };
+    assert_eq!(pending(&again), pending(&first), "S6: the same calls wait");
+    let besides = |chat: &ChatState| ChatState { calls: [].into(), ..chat.clone() };
+    assert_eq!(besides(&again), besides(&first), "S6: the same answer");
+    (ChatState::clone(&again), kept.len())
+}
+
+#[test]
+fn a_record_holds_the_calls_that_wait_for_the_client_and_no_others() {
+    let (state, _) = calling(Carrier::Client);
+    let large = Command::ToolResults { results: vec![result("y", RESULTS_BYTES_MAX - 10)] };
+    let (again, bytes) = answered_again(&state, &large);
+    assert_eq!(again.calls.iter().map(|call| &*call.id).collect::<Vec<_>>(), ["x", "z"]);
+    assert!(bytes < 2000, "B1: {bytes} bytes");
+    // What came before goes into no record either, whatever is asked for.
+    let state = changed(apply(&state, &large)).0;
+    let rename = Command::Configure(NewSettings { title: Some(None), ..NewSettings::default() });
+    let small = Command::ToolResults { results: vec![result("x", 5)] };
+    for command in [rename, small] {
+        let (_, bytes) = answered_again(&state, &command);
+        assert!(bytes < 2000, "B1: {bytes} bytes of {}", command.name());
+    }
+    // Nobody is told of the worker's.
+    let (mut state, _) = calling(Carrier::Server);
+    let calls = state.calls.iter().cloned().map(|call| OpenCall { input: "i".repeat(9000).into(), ..call });
+    Arc::make_mut(&mut state).calls = calls.collect();
+    let title = Some(Some("title".into()));
+    let rename = Command::Configure(NewSettings { title, ..NewSettings::default() });
+    let (again, bytes) = answered_again(&state, &rename);
+    assert!(again.calls.is_empty() && bytes < 2000, "B1: {bytes} bytes");
 }
