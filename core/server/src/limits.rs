@@ -78,7 +78,7 @@ pub mod edge {
     pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
     /// The longest text form of a cursor. A longer text is rejected without decoding it (B1).
     pub const CURSOR_TEXT_BYTES_MAX: usize = 192;
-    /// Larger content of a message is referred to instead of copied.
+    /// Larger content of a message, or input of a call, is referred to instead of copied.
     pub const COPIED_CONTENT_BYTES_MAX: usize = 16 * 1024;
     /// Databases store 63 bits, so no message has a larger id.
     pub const MESSAGE_ID_MAX: u64 = i64::MAX as u64;

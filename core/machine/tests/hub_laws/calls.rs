@@ -146,7 +146,7 @@ impl Worker {
     fn call_with(&mut self, calls: &[(&str, &str, String)]) {
         let generation = self.generation.take().expect("a model runs");
         for (id, name, input) in calls {
-            let (begins, text) = (Some(Block::tool_call(id, name)), input.clone().into());
+            let (begins, text) = (Some(Block::tool_call(id, name)), input.clone());
             self.tell(HubEvent::Model(ModelEvent::Generated { generation, begins, text }));
         }
         let completion = Completion { finish_reason: Some(FinishReason::ToolCalls), usage: None };

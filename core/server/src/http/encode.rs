@@ -1,8 +1,8 @@
 //! Encodes what clients get: JSON objects, stream events, and the text form of cursors.
 //!
 //! JSON is written straight into buffers, without a tree of values in between, because parts are written once
-//! per viewer. The content of a large message is not copied at all: every viewer's frame refers to the copy
-//! in the hub. The envelopes (SSE, WebSocket) are written here as well.
+//! per viewer. The content of a large message, and a large input of a call, are not copied at all: every viewer's
+//! frame refers to the copy in the hub. The envelopes (SSE, WebSocket) are written here as well.
 
 use std::fmt::Display;
 use std::io::Write;
@@ -60,13 +60,13 @@ impl Frame {
         }
     }
 
-    fn content(&mut self, message: &Arc<Message>) {
-        let json = message.content.as_json();
-        if json.len() <= COPIED_CONTENT_BYTES_MAX {
-            self.open.extend_from_slice(json.as_bytes());
+    /// What belongs to others: it is copied if it is small, and referred to otherwise.
+    fn shared(&mut self, what: impl AsRef<[u8]> + Send + 'static) {
+        if what.as_ref().len() <= COPIED_CONTENT_BYTES_MAX {
+            self.open.extend_from_slice(what.as_ref());
         } else {
             self.close();
-            self.closed.push(Bytes::from_owner(SharedContent(Arc::clone(message))));
+            self.closed.push(Bytes::from_owner(what));
         }
     }
 }
@@ -77,6 +77,15 @@ struct SharedContent(Arc<Message>);
 impl AsRef<[u8]> for SharedContent {
     fn as_ref(&self) -> &[u8] {
         self.0.content.as_json().as_bytes()
+    }
+}
+
+/// Keeps an input alive in the same way.
+struct SharedInput(Arc<str>);
+
+impl AsRef<[u8]> for SharedInput {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
     }
 }
 
@@ -150,7 +159,10 @@ fn write_event(frame: &mut Frame, event: &StreamEvent, cursor: &str) {
             object.number("history_version", history_version);
             object.number("attempt", attempt);
             object.value("turn", turn);
-            write_pending(object.member("pending_calls"), calls);
+            object.member("pending_calls");
+            write_pending(frame, calls);
+            frame.open.push(b'}');
+            return;
         }
         Body::Error(error) => object.value("error", error),
         Body::Retry(retry) => write_retry(object.member("retry"), retry.as_ref()),
@@ -203,7 +215,7 @@ fn write_message(frame: &mut Frame, message: &Arc<Message>) {
     object.number("revision", message.revision);
     object.plain("role", message.role.as_str());
     object.member("content");
-    frame.content(message);
+    frame.shared(SharedContent(Arc::clone(message)));
     let mut object = Object::go_on(&mut frame.open);
     object.value("interrupted", &message.interrupted);
     match message.episode {
@@ -278,7 +290,9 @@ pub(super) fn write_chat(out: &mut Vec<u8>, chat: &ChatState) {
     object.value("error", &chat.error);
     write_retry(object.member("retry"), chat.retry.as_ref());
     object.value("turn", &chat.turn_id());
-    write_pending(object.member("pending_calls"), &chat.calls);
+    let mut pending = Frame::default();
+    write_pending(&mut pending, &chat.calls);
+    object.member("pending_calls").extend_from_slice(&pending.into_bytes());
     write_queue(object.member("queue"), &chat.queue);
     object.time("created_at", chat.created_at);
     object.time("updated_at", chat.updated_at);
@@ -286,14 +300,20 @@ pub(super) fn write_chat(out: &mut Vec<u8>, chat: &ChatState) {
 }
 
 /// The calls that the client is to carry out.
-fn write_pending(out: &mut Vec<u8>, calls: &[OpenCall]) {
-    write_array(out, calls.iter().filter(|call| call.waits_for_client()), |out, call| {
-        let mut object = Object::begin(out);
+fn write_pending(frame: &mut Frame, calls: &[OpenCall]) {
+    frame.open.push(b'[');
+    for (index, call) in calls.iter().filter(|call| call.waits_for_client()).enumerate() {
+        if index > 0 {
+            frame.open.push(b',');
+        }
+        let mut object = Object::begin(&mut frame.open);
         object.value("tool_call_id", &call.id);
         object.value("name", &call.name);
-        object.member("input").extend_from_slice(call.input.as_bytes());
-        object.end();
-    });
+        object.member("input");
+        frame.shared(SharedInput(Arc::clone(&call.input)));
+        frame.open.push(b'}');
+    }
+    frame.open.push(b']');
 }
 
 fn write_tool(out: &mut Vec<u8>, tool: &Tool) {
@@ -631,6 +651,28 @@ mod tests {
         let read = decoded(Body::Message(message.clone()));
         let content: Value = serde_json::from_str(message.content.as_json()).expect("JSON");
         assert_eq!(read["message"]["content"], content);
+    }
+
+    #[test]
+    fn a_large_input_of_a_call_is_referred_to_and_reads_the_same() {
+        let large: Arc<str> = format!("\"{}\"", "i".repeat(COPIED_CONTENT_BYTES_MAX)).into();
+        let small = OpenCall { id: "small".into(), ..pending(false) };
+        let calls = [OpenCall { input: large.clone(), ..pending(false) }, small];
+        let body = Body::Status {
+            status: Status::RequiresAction,
+            worker: None,
+            history_version: Version(7),
+            attempt: 2,
+            turn: Some(MessageId(1)),
+            calls: calls.into(),
+        };
+        let chunks = json_array(&[event(body.clone())]).into_chunks();
+        assert_eq!(chunks.len(), 3);
+        assert_eq!(chunks[1].as_ptr(), large.as_ptr(), "B1: one copy for all viewers");
+        let read = &decoded(body)["pending_calls"];
+        let input: Value = serde_json::from_str(&large).expect("JSON");
+        assert_eq!(read[0], json!({"tool_call_id": "c\"1", "name": "find", "input": input}));
+        assert_eq!(read[1], json!({"tool_call_id": "small", "name": "find", "input": {"n": 1.0}}));
     }
 
     #[test]
