@@ -61,14 +61,24 @@ async fn a_turn_goes_on_when_all_its_calls_are_answered_wherever() {
         assert_eq!(answer.expect(409).body["code"], "not_pending", "S11");
     }
     let second = json!({"results": [{"tool_call_id": of(1), "content": [{"type": "text", "text": "two"}]}]});
-    let told = b.post(&path, second.clone()).await.expect(202).body;
+    let told = b.post_with_key(&path, "second", &second).await.expect(202).body;
     assert_eq!(
         (&told["status"], told["pending_calls"].as_array().map(Vec::len)),
         (&json!("requires_action"), Some(1))
     );
-    assert_eq!(c.post(&path, second).await.expect(409).body["code"], "not_pending", "S11: one result");
+    assert_eq!(
+        c.post(&path, second.clone()).await.expect(409).body["code"],
+        "not_pending",
+        "S11: one result"
+    );
     let first = json!({"results": [{"tool_call_id": of(0), "content": "one", "is_error": true}]});
+    let before = told;
     let told = c.post(&path, first).await.expect(202).body;
+    assert_eq!(
+        a.post_with_key(&path, "second", &second).await.expect(202).body,
+        before,
+        "S6: the same answer"
+    );
     assert_eq!((&told["pending_calls"], &told["status"]), (&json!([]), &json!("running")));
     viewer.until_idle().await;
     viewer.finish(&b).await;
