@@ -149,3 +149,44 @@ async fn an_answer_goes_as_the_messages_that_it_was() {
     ]);
     assert_eq!(came, wanted);
 }
+
+#[tokio::test]
+async fn a_result_is_of_the_call_before_it_whatever_other_calls_are_named() {
+    let call = |place: &str| json!([{ "type": "tool_call", "id": "call_0", "name": "weather", "input": { "place": place } }]);
+    let result = |id: &str, content: &str| json!({ "type": "tool_result", "tool_call_id": id, "content": content });
+    let own = json!([
+        { "type": "tool_call", "id": "call_0", "name": "weather", "input": {} },
+        result("call_0", "fog"),
+        { "type": "tool_call", "id": "call_0-5-1", "name": "weather", "input": {} },
+        result("call_0-5-1", "hail"),
+    ]);
+    let came = sent(&[
+        (Role::User, json!([said("Paris?")])),
+        (Role::Assistant, call("Paris")),
+        (Role::Tool, json!([result("call_0", "sunny")])),
+        (Role::User, json!([said("Oslo?")])),
+        (Role::Assistant, call("Oslo")),
+        (Role::Tool, json!([result("call_0", "snow")])),
+        (Role::User, json!([said("and here?")])),
+        (Role::Assistant, own),
+    ])
+    .await;
+    let told = |message: &Value| {
+        let call = message["toolCalls"][0]["id"].as_str().or(message["toolCallId"].as_str())?;
+        Some((message["id"].as_str()?.to_owned(), call.to_owned(), message["content"].as_str().map(str::to_owned)))
+    };
+    let told: Vec<_> = came.as_array().unwrap().iter().filter_map(told).collect();
+    let wanted = [
+        ("2", "call_0", None),
+        ("2-2", "call_0", Some("sunny")),
+        // A name is one call's: agents look for its result by that.
+        ("5", "call_0-5-2", None),
+        ("5-2", "call_0-5-2", Some("snow")),
+        ("8", "call_0-8-1", None),
+        ("8-2", "call_0-8-1", Some("fog")),
+        ("8-3", "call_0-5-1", None),
+        ("8-4", "call_0-5-1", Some("hail")),
+    ];
+    let wanted = wanted.map(|(id, call, said)| (id.to_owned(), call.to_owned(), said.map(str::to_owned)));
+    assert_eq!(told, wanted, "S11");
+}

@@ -3,8 +3,7 @@
 //! from ours, so that an agent that remembers knows them again. Not sent are thoughts, which agents of earlier releases
 //! refuse, and what agents tell viewers.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
 
 use mainstem_machine::{Message, Role};
 use mainstem_runtime::ports::{Conversation, Tool};
@@ -54,14 +53,18 @@ fn messages(conversation: &Conversation) -> Vec<Value> {
     if let Some(instructions) = &conversation.instructions {
         messages.push(json!({ "id": "instructions", "role": "system", "content": &**instructions }));
     }
-    let read: Vec<_> =
-        conversation.history.messages.iter().map(|message| (message, parts(&message.content))).collect();
-    let results = results(&read);
-    for (message, parts) in read {
+    let read = conversation.history.messages.iter().map(|message| (message, parts(&message.content)));
+    let mut read = read.peekable();
+    let mut names = Names { known: &conversation.history.call_ids, sent: BTreeSet::new() };
+    while let Some((message, parts)) = read.next() {
         match message.role {
             Role::System => messages.extend(system(message, parts)),
             Role::User => messages.extend(user(message, parts)),
-            Role::Assistant => answer(message, parts, &results, &mut messages),
+            Role::Assistant => {
+                let behind = read.peek().filter(|(behind, _)| behind.role == Role::Tool);
+                let results = results(&parts, behind.map_or(&[], |(_, parts)| parts));
+                answer(message, parts, &results, &mut names, &mut messages);
+            }
             // They stand behind their calls.
             Role::Tool => {}
         }
@@ -77,17 +80,42 @@ struct Returned {
     is_ours: bool,
 }
 
-fn results(read: &[(&Arc<Message>, Vec<Part>)]) -> HashMap<String, Returned> {
+/// The results of one answer's calls: those in it, and those in the message of a tool right behind it. Another answer may
+/// have calls of the same names.
+fn results(own: &[Part], behind: &[Part]) -> HashMap<String, Returned> {
     let mut results = HashMap::new();
-    for (message, parts) in read {
+    for (parts, is_ours) in [(behind, true), (own, false)] {
         for part in parts {
             if let Part::Result { call, text, is_error } = part {
-                let (text, is_error, is_ours) = (text.clone(), *is_error, message.role == Role::Tool);
+                let (text, is_error) = (text.clone(), *is_error);
                 results.insert(call.clone(), Returned { text, is_error, is_ours });
             }
         }
     }
     results
+}
+
+/// The names of calls as the agent is told them: agents know a call by its name alone.
+struct Names<'a> {
+    /// Those of the history.
+    known: &'a BTreeSet<String>,
+    sent: BTreeSet<String>,
+}
+
+impl Names<'_> {
+    /// The call's own name, unless one before it has that. Whatever name it gets instead follows from the history before
+    /// it, so it is the same in all requests.
+    fn of(&mut self, call: &str, message: &Message) -> String {
+        let mut name = call.to_owned();
+        for more in 1_usize.. {
+            let is_free = name == call || !self.known.contains(&name);
+            if is_free && self.sent.insert(name.clone()) {
+                break;
+            }
+            name = format!("{call}-{}-{more}", message.id);
+        }
+        name
+    }
 }
 
 fn system(message: &Message, parts: Vec<Part>) -> Option<Value> {
@@ -142,15 +170,25 @@ fn media(file: &File) -> Option<Value> {
 
 /// A message of AG-UI in the making.
 #[derive(Default)]
-struct Said {
+struct Said<'a> {
     text: String,
-    calls: Vec<(String, String, String)>,
+    calls: Vec<Asked<'a>>,
+}
+
+struct Asked<'a> {
+    /// As the agent is told it.
+    id: String,
+    name: String,
+    input: String,
+    /// If it is known.
+    returned: Option<&'a Returned>,
 }
 
 fn answer(
     message: &Message,
     parts: Vec<Part>,
     results: &HashMap<String, Returned>,
+    names: &mut Names<'_>,
     messages: &mut Vec<Value>,
 ) {
     let mut number = 0;
@@ -158,7 +196,7 @@ fn answer(
         number += 1;
         if number == 1 { message.id.to_string() } else { format!("{}-{number}", message.id) }
     };
-    let mut flush = |said: &mut Said, messages: &mut Vec<Value>| {
+    let mut flush = |said: &mut Said<'_>, messages: &mut Vec<Value>| {
         let Said { text, calls } = std::mem::take(said);
         let text = Some(text).filter(|text| !text.trim().is_empty());
         if text.is_none() && calls.is_empty() {
@@ -169,12 +207,11 @@ fn answer(
             assistant["content"] = text.into();
         }
         if !calls.is_empty() {
-            let form = |(id, name, arguments): &(String, String, String)| json!({ "id": id, "type": "function", "function": { "name": name, "arguments": arguments } });
+            let form = |Asked { id, name, input, .. }: &Asked<'_>| json!({ "id": id, "type": "function", "function": { "name": name, "arguments": input } });
             assistant["toolCalls"] = calls.iter().map(form).collect();
         }
         messages.push(assistant);
-        for (call, ..) in calls {
-            let returned = results.get(&call);
+        for Asked { id: call, returned, .. } in calls {
             let text = returned.map_or(UNKNOWN_RESULT, |returned| &returned.text);
             let mut tool = json!({ "id": id(), "role": "tool", "toolCallId": call, "content": text });
             if returned.is_none_or(|returned| returned.is_error) {
@@ -194,15 +231,18 @@ fn answer(
                 is_answered = false;
                 said.text = text;
             }
-            Part::Call { id, name, input } if results.get(&id).is_some_and(|returned| returned.is_ours) => {
-                waiting.push((id, name, input));
-            }
             Part::Call { id, name, input } => {
+                let returned = results.get(&id);
+                let asked = Asked { id: names.of(&id, message), name, input, returned };
+                if returned.is_some_and(|returned| returned.is_ours) {
+                    waiting.push(asked);
+                    continue;
+                }
                 if is_answered {
                     flush(&mut said, messages);
                     is_answered = false;
                 }
-                said.calls.push((id, name, input));
+                said.calls.push(asked);
             }
             Part::Result { .. } => is_answered = true,
             Part::Reasoning(_) | Part::File(_) | Part::Data { .. } => {}
