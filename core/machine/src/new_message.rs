@@ -75,14 +75,19 @@ impl NewMessage {
         self.content.open_calls().into_iter().map(|call| call.id).collect()
     }
 
-    /// Whether its calls have names of their own, and what it has as results is of calls before, once each.
+    /// Whether its calls have names of their own, and what it has as results is of calls before, once each. A call of an
+    /// answer that was cut short needs none, and may have had one by then.
     fn answers_once(&self) -> bool {
-        let (mut called, mut answered) = (BTreeSet::new(), BTreeSet::new());
+        let (mut called, mut cut, mut answered) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         self.content.parts_of_calls().into_iter().all(|part| match part {
             PartOfCall::Call { id, .. } => called.insert(id),
-            PartOfCall::Cut { .. } => true,
+            PartOfCall::Cut { id } => {
+                cut.insert(id);
+                true
+            }
             PartOfCall::Result { tool_call_id } => {
-                called.contains(&tool_call_id) && answered.insert(tool_call_id)
+                (called.contains(&tool_call_id) || cut.contains(&tool_call_id))
+                    && answered.insert(tool_call_id)
             }
         })
     }
@@ -118,6 +123,10 @@ mod tests {
         format!(r#"{{"type":"tool_result","tool_call_id":"{id}","content":"x"}}"#)
     }
 
+    fn cut(id: &str) -> String {
+        call(id).replace(r#""input":{}"#, r#""input_text":"{""#)
+    }
+
     #[test]
     fn each_call_has_its_one_result_right_behind_its_answer() {
         let asks = message(Role::Assistant, &[call("a"), call("b")]);
@@ -131,7 +140,8 @@ mod tests {
             // What an agent did itself, and a call that was cut short.
             vec![message(Role::Assistant, &[call("a"), result("a")]), user.clone()],
             vec![message(Role::Assistant, &[call("a"), call("b"), result("b"), result("a")]), user.clone()],
-            vec![message(Role::Assistant, &[call("a").replace(r#""input":{}"#, r#""input_text":"{""#)])],
+            vec![message(Role::Assistant, &[cut("a")])],
+            vec![message(Role::Assistant, &[cut("a"), result("a"), cut("b")]), user.clone()],
         ];
         for messages in good {
             assert_eq!(NewMessage::check(&messages), Ok(()), "S11: {messages:?}");
@@ -143,6 +153,11 @@ mod tests {
             (vec![asks.clone(), told(&["a", "b", "b"])], HistoryError::Unanswered(0)),
             (vec![asks.clone(), told(&["a", "c"])], HistoryError::Unanswered(0)),
             (vec![asks.clone(), told(&["a"]), told(&["b"])], HistoryError::Unanswered(0)),
+            (
+                vec![message(Role::Assistant, &[cut("a"), result("a"), result("a")])],
+                HistoryError::Unanswered(0),
+            ),
+            (vec![message(Role::Assistant, &[cut("a"), result("b")])], HistoryError::Unanswered(0)),
             (vec![user.clone(), told(&["a"])], HistoryError::Uncalled(1)),
             (vec![asks.clone(), told(&["a", "b"]), told(&["a"])], HistoryError::Uncalled(2)),
         ];

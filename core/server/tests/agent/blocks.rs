@@ -4,6 +4,7 @@ use mainstem_machine::Block;
 use mainstem_runtime::ports::Generated;
 use serde_json::{Value, json};
 
+use crate::tools::lost;
 use crate::{answer, conversation, said, saying, text};
 
 fn typed(kind: &str, id: (&str, &str)) -> Value {
@@ -143,6 +144,7 @@ async fn chunks_end_where_their_lane_goes_on_with_something_else() {
         kept_result("c1", json!("one")),
         said("e"),
         said("f"),
+        lost("c2"),
     ]);
     assert_eq!(came, wanted);
 }

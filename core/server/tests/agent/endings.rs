@@ -5,6 +5,7 @@ use mainstem_runtime::ports::Generated;
 use serde_json::{Value, json};
 
 use crate::provider::{Act, chunk, end, head};
+use crate::tools::lost;
 use crate::{answer, event, events, finished, kept, run, said, saying, script, started, text};
 
 fn finished_with(more: Value) -> Value {
@@ -107,7 +108,7 @@ async fn what_is_open_at_the_end_ends_there() {
     let call = json!({ "type": "TOOL_CALL_START", "toolCallId": "c", "toolCallName": "find" });
     let came = saying(&[json!({ "type": "TEXT_MESSAGE_START", "messageId": "m" }), call, text("so")]).await;
     let call = json!({ "type": "tool_call", "id": "c", "name": "find", "input": {} });
-    assert_eq!(answer(&came), json!([call, said("so")]));
+    assert_eq!(answer(&came), json!([call, said("so"), lost("c")]));
 }
 
 #[tokio::test]

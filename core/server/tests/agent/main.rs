@@ -107,6 +107,11 @@ async fn saying(said: &[Value]) -> Vec<Generated> {
 
 /// What is kept of parts, which have to be what they are said to be.
 fn kept(parts: &[Generated]) -> Value {
+    serde_json::from_str(content(parts, false).as_json()).expect("a content is JSON")
+}
+
+/// The content that these parts are kept as, in an answer that is whole or cut short.
+fn content(parts: &[Generated], is_cut: bool) -> Content {
     let mut blocks: Vec<(Block, String)> = vec![];
     for part in parts {
         let Generated::Part { begins, text } = part else { panic!("expected a part, came {part:?}") };
@@ -122,8 +127,7 @@ fn kept(parts: &[Generated]) -> Value {
             }
         }
     }
-    let content = Content::of_blocks(blocks.iter().map(|(block, text)| (block, &**text)), false);
-    serde_json::from_str(content.as_json()).expect("a content is JSON")
+    Content::of_blocks(blocks.iter().map(|(block, text)| (block, &**text)), is_cut)
 }
 
 /// What is kept of a run that completed.

@@ -153,7 +153,8 @@ async fn an_answer_goes_as_the_messages_that_it_was() {
 #[tokio::test]
 async fn a_result_is_of_the_call_before_it_whatever_other_calls_are_named() {
     let call = |place: &str| json!([{ "type": "tool_call", "id": "call_0", "name": "weather", "input": { "place": place } }]);
-    let result = |id: &str, content: &str| json!({ "type": "tool_result", "tool_call_id": id, "content": content });
+    let result =
+        |id: &str, content: &str| json!({ "type": "tool_result", "tool_call_id": id, "content": content });
     let own = json!([
         { "type": "tool_call", "id": "call_0", "name": "weather", "input": {} },
         result("call_0", "fog"),
@@ -173,7 +174,11 @@ async fn a_result_is_of_the_call_before_it_whatever_other_calls_are_named() {
     .await;
     let told = |message: &Value| {
         let call = message["toolCalls"][0]["id"].as_str().or(message["toolCallId"].as_str())?;
-        Some((message["id"].as_str()?.to_owned(), call.to_owned(), message["content"].as_str().map(str::to_owned)))
+        Some((
+            message["id"].as_str()?.to_owned(),
+            call.to_owned(),
+            message["content"].as_str().map(str::to_owned),
+        ))
     };
     let told: Vec<_> = came.as_array().unwrap().iter().filter_map(told).collect();
     let wanted = [

@@ -1,14 +1,16 @@
 //! Tools that the agent is told of, and that others carry out: the chat's client, or the server.
 
 use mainstem_machine::history::ModelHistory;
-use mainstem_machine::{Completion, FinishReason, Role};
+use mainstem_machine::{Completion, FinishReason, NewMessage, Role};
 use mainstem_runtime::ports::{Conversation, Generated, Tool};
 use serde_json::{Value, json};
 
 use crate::blocks::{arguments, call, end_of_call, kept_call, kept_result, result};
 use crate::provider::Provider;
 use crate::requests::{received, sent};
-use crate::{answer, collect, conversation, finished, generator, message, said, script, started, text};
+use crate::{
+    answer, collect, content, conversation, finished, generator, message, said, script, started, text,
+};
 
 /// A conversation in which the agent may call `find`, and has tools of its own.
 fn with_tools() -> Conversation {
@@ -42,8 +44,9 @@ async fn a_call_of_them_without_a_result_is_carried_out_by_others() {
     let (came, reason) = asked(with_tools(), &run).await;
     assert_eq!(came, json!([said("I look"), kept_call("a", json!({ "n": 1 }))]), "S11: it is open");
     assert_eq!(reason, Some(FinishReason::ToolCalls));
-    // Of a tool that it was not told of, it is the agent's own affair.
-    assert_eq!(asked(conversation(), &run).await, (came, Some(FinishReason::Stop)));
+    // Of a tool that it was not told of, it is the agent's own affair, and nobody knows what it did.
+    let kept = json!([said("I look"), kept_call("a", json!({ "n": 1 })), lost("a")]);
+    assert_eq!(asked(conversation(), &run).await, (kept, Some(FinishReason::Stop)));
 }
 
 #[tokio::test]
@@ -56,20 +59,82 @@ async fn a_call_that_has_its_result_or_was_cancelled_waits_for_nobody() {
     assert_eq!(asked(with_tools(), &later).await, (kept, Some(FinishReason::Stop)));
     let mut cancelled = finished();
     cancelled["outcome"] = json!({ "type": "cancelled" });
-    assert_eq!(asked(with_tools(), &[started(), call("a"), cancelled]).await.1, None);
+    let kept = json!([kept_call("a", json!({})), data(&cancelled["outcome"]), lost("a")]);
+    let run = [started(), call("a"), cancelled];
+    assert_eq!(asked(with_tools(), &run).await, (kept, None), "S11: nobody carries it out any more");
+}
+
+/// What is kept of how a run was cancelled.
+fn data(outcome: &Value) -> Value {
+    json!({ "type": "data", "name": "agui.cancelled", "data": outcome })
+}
+
+/// The result of a call of which none is known.
+pub(crate) fn lost(id: &str) -> Value {
+    let content = "error: nobody knows what became of this call";
+    json!({ "type": "tool_result", "tool_call_id": id, "content": content, "is_error": true })
 }
 
 #[tokio::test]
-async fn where_the_turn_goes_on_its_own_calls_have_results_too() {
-    let lost = json!("error: nobody knows what became of this call");
-    let lost = json!({ "type": "tool_result", "tool_call_id": "b", "content": lost, "is_error": true });
-    let own = json!({ "type": "tool_call", "id": "b", "name": "own", "input": {} });
-    let run = [started(), own_call("b"), call("a"), finished()];
-    let (came, reason) = asked(with_tools(), &run).await;
-    assert_eq!(came, json!([own.clone(), kept_call("a", json!({})), lost]), "S11");
-    assert_eq!(reason, Some(FinishReason::ToolCalls));
-    let (came, reason) = asked(with_tools(), &[started(), own_call("b"), finished()]).await;
-    assert_eq!((came, reason), (json!([own]), Some(FinishReason::Stop)));
+async fn each_call_has_exactly_one_result_however_the_run_ends() {
+    let own = |id: &str| json!({ "type": "tool_call", "id": id, "name": "own", "input": {} });
+    let ending = |outcome: Value| {
+        let mut finished = finished();
+        finished["outcome"] = outcome;
+        finished
+    };
+    let success = ending(json!({ "type": "success" }));
+    let cancelled = ending(json!({ "type": "cancelled" }));
+    let [open, answered] = [kept_call("a", json!({})), kept_result("c", json!("found"))];
+    for (run, wanted, reason) in [
+        // The turn goes on: an open call gets its result behind the answer.
+        (
+            vec![own_call("b"), call("a"), success.clone()],
+            vec![own("b"), open.clone(), lost("b")],
+            Some(FinishReason::ToolCalls),
+        ),
+        (vec![own_call("b"), success.clone()], vec![own("b"), lost("b")], Some(FinishReason::Stop)),
+        (
+            vec![own_call("z"), own_call("c"), result("c", json!("found")), own_call("b"), success.clone()],
+            vec![own("z"), own("c"), answered, own("b"), lost("z"), lost("b")],
+            Some(FinishReason::Stop),
+        ),
+        (
+            vec![own_call("b"), call("a"), cancelled.clone()],
+            vec![own("b"), open, data(&cancelled["outcome"]), lost("b"), lost("a")],
+            None,
+        ),
+        // The next run for the same question may bring it yet.
+        (
+            vec![own_call("b"), success.clone(), started(), result("b", json!("found")), success],
+            vec![own("b"), kept_result("b", json!("found"))],
+            Some(FinishReason::Stop),
+        ),
+    ] {
+        let run = [vec![started()], run].concat();
+        assert_eq!(asked(with_tools(), &run).await, (json!(wanted), reason), "S11: {run:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_kept_of_a_run_can_be_told_to_a_new_chat() {
+    let mut cancelled = finished();
+    cancelled["outcome"] = json!({ "type": "cancelled" });
+    let failed = json!({ "type": "RUN_ERROR", "message": "so" });
+    let (own, offered, answered) = (own_call("b"), call("a"), result("b", json!("found")));
+    for (run, is_cut) in [
+        (vec![&own, &offered, &cancelled], false),
+        (vec![&own, &finished()], false),
+        (vec![&own, &offered, &failed], true),
+        (vec![&own, &answered, &offered, &failed], true),
+    ] {
+        let run: Vec<Value> = [&started()].into_iter().chain(run).cloned().collect();
+        let provider = Provider::start(vec![script(&run)]).await;
+        let came = collect(&generator(&provider), with_tools()).await;
+        let content = content(&came[..came.len() - 1], is_cut);
+        let answer = NewMessage { role: Role::Assistant, content, client_id: None };
+        assert_eq!(NewMessage::check(&[answer]), Ok(()), "S11: {run:?}");
+    }
 }
 
 #[tokio::test]

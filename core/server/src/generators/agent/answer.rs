@@ -37,6 +37,8 @@ struct Stream {
 struct Asked {
     /// Its name in our history.
     id: String,
+    /// How many calls were made before it.
+    number: usize,
     /// It is of a tool that the agent was told of: unless it has a result, it is not the agent that carries it out.
     is_offered: bool,
     has_result: bool,
@@ -204,13 +206,15 @@ impl Answer {
         (self.rest(), Completion { finish_reason, usage: self.usage })
     }
 
-    /// Where calls wait for others, and the answer has come to its end: the results of those that the agent was to carry
-    /// out, and that nobody waits for.
+    /// At the end of an answer that is kept as complete: the results of all calls that have none and that nobody carries
+    /// out, for each call has one (S11). Those that wait for others get theirs behind the answer, and those of an answer
+    /// that is cut short ask for none.
     pub(super) fn unanswered(&mut self, completion: Completion) -> Vec<Generated> {
-        if completion.finish_reason == Some(FinishReason::ToolCalls) {
-            let lost = self.calls.values().filter(|asked| !asked.is_offered && !asked.has_result);
-            lost.for_each(|asked| self.blocks.whole(whole::lost(&asked.id)));
-        }
+        let is_open = completion.finish_reason == Some(FinishReason::ToolCalls);
+        let is_well = |asked: &Asked| asked.has_result || is_open && asked.is_offered;
+        let mut lost: Vec<&Asked> = self.calls.values().filter(|asked| !is_well(asked)).collect();
+        lost.sort_unstable_by_key(|asked| asked.number);
+        lost.into_iter().for_each(|asked| self.blocks.whole(whole::lost(&asked.id)));
         self.rest()
     }
 
@@ -234,7 +238,8 @@ impl Answer {
             let ours = self.our_id(&id);
             place = Some(self.blocks.open(Block::tool_call(&ours, &name)));
             let is_offered = self.known.tools.contains(&*name);
-            self.calls.insert(id.clone(), Asked { id: ours, is_offered, has_result: false });
+            let number = self.calls.len();
+            self.calls.insert(id.clone(), Asked { id: ours, number, is_offered, has_result: false });
             self.has_spoken = true;
         }
         self.streams.push(Stream { kind, id, lane, is_chunked, is_muted: !is_own, place });
