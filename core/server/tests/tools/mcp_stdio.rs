@@ -1,5 +1,6 @@
 //! MCP servers that are programs.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use mainstem_machine::Block;
@@ -223,6 +224,27 @@ async fn what_a_program_started_ends_with_it() {
         drop(tools);
         eventually("the program of the program is gone", async || !is_alive(&process)).await;
     }
+}
+
+/// Whether this process has one end of the pipe.
+fn holds(pipe: &Path) -> bool {
+    let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+    open.filter_map(|file| std::fs::read_link(file.path()).ok()).any(|other| other == pipe)
+}
+
+#[tokio::test]
+async fn who_holds_the_standard_error_of_a_program_that_is_gone_is_not_listened_to() {
+    let tools = server("").await;
+    let (Value::String(process), false) = call(&tools, "leaves", "{}").await else { panic!("it tells") };
+    // In a session of its own, nobody kills it with the program.
+    let pipe = std::fs::read_link(format!("/proc/{process}/fd/2")).unwrap();
+    assert!(holds(&pipe) && pipe.to_str().is_some_and(|pipe| pipe.starts_with("pipe:")), "{pipe:?}");
+    assert!(failure(&tools, "dies", "{}").await.contains("has ended"));
+    works_again(&tools).await;
+    assert!(is_alive(&process));
+    eventually("the end of its standard error is closed (B2)", async || !holds(&pipe)).await;
+    assert!(is_alive(&process));
+    std::process::Command::new("kill").arg(&process).status().unwrap();
 }
 
 #[tokio::test]

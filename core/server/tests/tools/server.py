@@ -17,7 +17,7 @@ PATHS = [mode[6:] for mode in MODES if mode.startswith("--pid=")]
 OBJECT = {"type": "object", "properties": {"n": {"type": "integer"}}}
 NAMES = ["echo", "twice", "picture", "structured", "fails", "refuses", "hangs", "seen", "dies", "floods", "chatters",
          "babbles", "malformed", "grows", "environment", "spawns", "large", "asks", "html", "broken", "events",
-         "cut", "endless_events", "changes", "deaf", "not.a.name"]
+         "cut", "endless_events", "changes", "deaf", "leaves", "not.a.name"]
 HINTS = {"echo": {"readOnlyHint": True}, "twice": {"idempotentHint": True}, "fails": {"destructiveHint": True}}
 SECRET = os.environ.get("MCP_TEST_SECRET")
 
@@ -76,6 +76,9 @@ def answer(message, tell):
         return text(json.dumps(dict(os.environ)))
     if name == "spawns":
         return text(str(subprocess.Popen(["sleep", "600"], stdin=subprocess.DEVNULL).pid))
+    if name == "leaves":
+        left = subprocess.Popen(["sleep", "600"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
+        return text(str(left.pid))
     if name == "large":
         return text("x" * arguments["n"])
     if name == "malformed":

@@ -1,17 +1,36 @@
 //! What a program says on its standard error, in the log: so many lines a second, each cut to its bound. The others
 //! are counted.
 
-use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::time::{Duration, Instant};
+use std::convert::Infallible;
 
-use crate::limits::mcp::{LOG_LINE_BYTES_MAX, LOG_LINES_MAX};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::oneshot;
+use tokio::time::{Duration, Instant, sleep};
+
+use crate::limits::mcp::{LOG_LINE_BYTES_MAX, LOG_LINES_MAX, OUTPUT_GRACE};
 
 const READ_BYTES: usize = 4096;
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// Until the stream ends.
-pub(super) async fn log(server: String, mut stderr: impl AsyncRead + Unpin) {
+/// Until the stream ends, or the program is `gone`: what it started may hold the stream open for ever. What the program
+/// wrote before counts, within a grace.
+pub(super) async fn log(server: String, stderr: impl AsyncRead + Unpin, gone: oneshot::Receiver<Infallible>) {
     let mut lines = Lines::default();
+    tokio::select! {
+        // First, for whoever writes without a pause leaves time for nothing behind.
+        biased;
+        () = async {
+            let _ = gone.await;
+            sleep(OUTPUT_GRACE).await;
+        } => {}
+        () = log_all(&server, stderr, &mut lines) => {}
+    }
+    if let Some((line, left_out)) = lines.take(b'\n', Instant::now() + WINDOW) {
+        tracing::info!(server, line, left_out, "an MCP server wrote to its standard error");
+    }
+}
+
+async fn log_all(server: &str, mut stderr: impl AsyncRead + Unpin, lines: &mut Lines) {
     let mut buffer = [0; READ_BYTES];
     while let Ok(count @ 1..) = stderr.read(&mut buffer).await {
         for byte in &buffer[..count] {
@@ -19,9 +38,6 @@ pub(super) async fn log(server: String, mut stderr: impl AsyncRead + Unpin) {
                 tracing::info!(server, line, left_out, "an MCP server wrote to its standard error");
             }
         }
-    }
-    if let Some((line, left_out)) = lines.take(b'\n', Instant::now() + WINDOW) {
-        tracing::info!(server, line, left_out, "an MCP server wrote to its standard error");
     }
 }
 
@@ -62,6 +78,23 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn of_a_program_that_is_gone_nothing_more_is_read_after_a_grace() {
+        // What it started holds the other end, and is silent or writes without a pause.
+        let (_held, silent) = tokio::io::duplex(64);
+        let (program, gone) = oneshot::channel();
+        let silent = tokio::spawn(log("tests".into(), silent, gone));
+        let (other, gone) = oneshot::channel();
+        let endless = tokio::spawn(log("tests".into(), tokio::io::repeat(b'x'), gone));
+        sleep(OUTPUT_GRACE * 2).await;
+        assert!(!silent.is_finished() && !endless.is_finished(), "as long as the program runs");
+        drop((program, other));
+        for log in [silent, endless] {
+            let ended = tokio::time::timeout(Duration::from_secs(20), log).await;
+            ended.expect("B2: it ends").expect("without a panic");
+        }
+    }
 
     #[test]
     fn a_flood_is_cut_and_counted() {

@@ -5,6 +5,7 @@
 //! standard error goes to the log.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::io;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, oneshot};
 use tokio::time::timeout;
 use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 
@@ -50,6 +51,8 @@ const INHERITED: [&str; 12] = [
 pub(super) struct Program {
     child: Child,
     group: Option<Pid>,
+    /// Dropping it says to who reads the standard error that the program is gone.
+    _runs: oneshot::Sender<Infallible>,
 }
 
 impl Program {
@@ -68,11 +71,12 @@ impl Program {
         let mut child = command.process_group(0).kill_on_drop(true).spawn()?;
         let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let program = Self { child, group };
+        let (runs, gone) = oneshot::channel();
+        let program = Self { child, group, _runs: runs };
         let (Some(stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
             return Err(io::Error::other("its standard streams are not there"));
         };
-        tokio::spawn(stderr::log(server.to_owned(), stderr));
+        tokio::spawn(stderr::log(server.to_owned(), stderr, gone));
         let lines = FramedRead::new(stdout, LinesCodec::new_with_max_length(MESSAGE_BYTES_MAX));
         Ok((program, Pipes { lines, stdin: Arc::new(Mutex::new(Some(stdin))), gate }))
     }
