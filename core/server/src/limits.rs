@@ -345,7 +345,8 @@ pub mod mcp {
     /// Of a line of a server's log, and lines within a second. The others are counted.
     pub const LOG_LINE_BYTES_MAX: usize = 500;
     pub const LOG_LINES_MAX: u32 = 20;
-    /// Between two tries to resume an event stream, at the most.
+    /// Until an event stream that did not live is opened again. It doubles each time, from the minimum to the maximum.
+    pub const RESUME_DELAY_MIN: Duration = Duration::from_secs(1);
     pub const RESUME_DELAY_MAX: Duration = Duration::from_secs(30);
 }
 

@@ -151,6 +151,23 @@ async fn tools_that_come_later_are_offered() {
 }
 
 #[tokio::test]
+async fn a_server_whose_event_streams_do_not_live_is_not_asked_without_a_pause() {
+    // They break off, or end with the wish to be opened again at once.
+    for mode in ["--breaks", "--ends"] {
+        let (_child, url) = start(&[mode]).await;
+        let tools = toolbox(&file(&url)).await;
+        eventually("the server's tools", async || offered(&tools, "echo").is_some()).await;
+        let opened = async || seen(&tools).await["opened"].as_u64().unwrap();
+        eventually("its stream is opened again", async || opened().await >= 2).await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        // At once, and after 1 s each or more.
+        let opened = opened().await;
+        assert!(opened <= 8, "L4: {opened} times ({mode})");
+        assert!(!call(&tools, "echo", "{}").await.1);
+    }
+}
+
+#[tokio::test]
 async fn nothing_secret_goes_elsewhere() {
     let (_child, url) = start(&["--redirects"]).await;
     let tools = toolbox(&format!("[mcp.tests]\nurl = {url:?}\n")).await;

@@ -25,6 +25,7 @@ lock = threading.Lock()
 cancelled = []
 hanging = []
 grown = []
+opened = []
 streams = []
 
 
@@ -61,7 +62,7 @@ def answer(message, tell):
     if name == "fails":
         return text("out of order", isError=True)
     if name == "seen":
-        return text(json.dumps({"hanging": hanging, "cancelled": cancelled}))
+        return text(json.dumps({"hanging": hanging, "cancelled": cancelled, "opened": len(opened)}))
     if name == "grows":
         grown.append("grown")
         tell({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
@@ -149,6 +150,15 @@ class Http(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self):
+        opened.append(self.headers.get("Last-Event-Id"))
+        if "--breaks" in MODES or "--ends" in MODES:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            said = b"" if "--breaks" in MODES else b"retry: 0\nid: 1\n\n"
+            self.close_connection = True
+            return self.wfile.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(said), said) if said else b"")
         if "--streams" not in MODES:
             return self.reply(405, "text/plain", b"")
         told = queue.Queue()

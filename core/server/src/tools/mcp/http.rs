@@ -2,11 +2,11 @@
 //! it reads, follows no redirect, and no error carries an address or a header.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use futures::StreamExt;
 use futures::stream::BoxStream;
+use futures::{StreamExt, stream};
 use http::{HeaderName, HeaderValue, StatusCode};
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Client, RequestBuilder, Response, Url, redirect};
@@ -17,8 +17,10 @@ use rmcp::transport::streamable_http_client::{
     StreamableHttpError, StreamableHttpPostResponse,
 };
 use sse_stream::{Sse, SseStream};
+use tokio::time::{Instant, sleep_until};
 
 use super::gate::{End, Gate};
+use super::pace::{Pace, StreamEnd};
 use crate::limits::mcp::{CALLS_MAX, MESSAGE_BYTES_MAX, RESUME_DELAY_MAX};
 use crate::limits::tools::{CONNECT_TIMEOUT, IDLE_CONNECTION_RETENTION, IDLE_CONNECTIONS_MAX};
 use crate::outbound;
@@ -53,6 +55,10 @@ pub(super) struct HttpClient {
     client: Client,
     headers: Headers,
     gate: Arc<Gate>,
+    /// Of the streams that stand for themselves.
+    standing: Arc<Mutex<Pace>>,
+    /// Of those that go on where another one ended, such as that of a call.
+    resumed: Arc<Mutex<Pace>>,
 }
 
 /// The way to the server. Nothing is sent yet.
@@ -73,7 +79,8 @@ pub(super) fn transport(
     let mut backoff = ExponentialBackoff::default();
     backoff.max_delay = Some(RESUME_DELAY_MAX);
     config.retry_config = Arc::new(backoff);
-    let client = HttpClient { client, headers: headers.clone(), gate };
+    let (standing, resumed) = (Arc::default(), Arc::default());
+    let client = HttpClient { client, headers: headers.clone(), gate, standing, resumed };
     Ok(StreamableHttpClientTransport::with_client(client, config))
 }
 
@@ -174,6 +181,11 @@ impl StreamableHttpClient for HttpClient {
         _auth: Option<String>,
         headers: HashMap<HeaderName, HeaderValue>,
     ) -> Result<Events, Fault> {
+        let pace = if last_event.is_some() { &self.resumed } else { &self.standing };
+        let next = pace.lock().unwrap_or_else(PoisonError::into_inner).next();
+        if let Some(next) = next {
+            sleep_until(next).await;
+        }
         let mut request = self.client.get(&*uri).header(ACCEPT, EVENTS);
         if let Some(id) = last_event {
             request = request.header(LAST_EVENT, id);
@@ -182,10 +194,33 @@ impl StreamableHttpClient for HttpClient {
         match response.status() {
             StatusCode::METHOD_NOT_ALLOWED => Err(StreamableHttpError::ServerDoesNotSupportSse),
             status if !status.is_success() => Err(StreamableHttpError::Client(HttpFault::Status(status))),
-            _ if is_of(&response, EVENTS) => Ok(self.events(response)),
+            _ if is_of(&response, EVENTS) => Ok(paced(self.events(response), pace.clone())),
             _ => Err(StreamableHttpError::ServerDoesNotSupportSse),
         }
     }
+}
+
+/// The events, and how the stream came to its end.
+fn paced(events: Events, pace: Arc<Mutex<Pace>>) -> Events {
+    let begun = Instant::now();
+    let ended = move |end| {
+        pace.lock().unwrap_or_else(PoisonError::into_inner).ended(begun, Instant::now(), end);
+    };
+    let paced = stream::unfold(Some((events, ended)), async |open| {
+        let (mut events, ended) = open?;
+        match events.next().await {
+            Some(Ok(event)) => Some((Ok(event), Some((events, ended)))),
+            Some(Err(error)) => {
+                ended(StreamEnd::Broken);
+                Some((Err(error), None))
+            }
+            None => {
+                ended(StreamEnd::Over);
+                None
+            }
+        }
+    });
+    paced.boxed()
 }
 
 fn is_of(response: &Response, media_type: &str) -> bool {

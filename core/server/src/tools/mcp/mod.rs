@@ -5,6 +5,7 @@ mod content;
 mod gate;
 mod http;
 mod link;
+mod pace;
 mod stderr;
 mod stdio;
 
