@@ -296,8 +296,8 @@ pub mod tools {
     /// Of the body of an answer that is an error, and how long it is waited for.
     pub const EXCERPT_BYTES_MAX: usize = 1 << 10;
     pub const EXCERPT_TIMEOUT: Duration = Duration::from_secs(2);
-    /// A shorter word is not looked for in what a tool says of an error: it may stand there by chance.
-    pub const SECRET_BYTES_MIN: usize = 6;
+    /// A shorter word of a secret is not looked for in what a tool says: it may stand there by chance.
+    pub const SECRET_BYTES_MIN: usize = 8;
     /// Of the reason for a failure, as it is told to a model and to the log.
     pub const CAUSE_BYTES_MAX: usize = 500;
     /// A longer name of a call is told as its hash.

@@ -1,6 +1,7 @@
 //! The file that `--tools` names: which tools this server carries out, and how. What is wrong with it is told with
 //! the entry and the key, with what was expected, and without any value that may be secret.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use reqwest::header::HeaderName;
 use serde::Deserialize;
 use toml::{Spanned, Value};
 
-use super::secrets::{self, Environment, Headers, Secret};
+use super::secrets::{self, Environment, Headers, Secret, Secrets, Words};
 use crate::failure::Failure;
 use crate::limits::tools::{FILE_BYTES_MAX, NAME_BYTES_MAX};
 use crate::units::Span;
@@ -35,6 +36,7 @@ pub(super) struct HttpEntry {
     pub(super) tool: Tool,
     pub(super) url: Secret<Url>,
     pub(super) headers: Headers,
+    pub(super) secrets: Secrets,
     pub(super) timeout: Duration,
     pub(super) is_repeatable: bool,
 }
@@ -44,6 +46,7 @@ pub(super) struct HttpEntry {
 pub(super) struct McpEntry {
     pub(super) name: String,
     pub(super) reached: Reached,
+    pub(super) secrets: Secrets,
     /// The tools that are offered; `None`: all.
     pub(super) allow: Option<BTreeSet<String>>,
     pub(super) timeout: Duration,
@@ -101,13 +104,13 @@ impl ToolFile {
             let line = text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count() + 1;
             FileError::Syntax { line, what: error.message().trim().to_owned() }
         })?;
+        let reader = |entry| Reader { entry, directory, timeout, environment, words: RefCell::default() };
         let mut entries = vec![];
         let mut names = BTreeSet::new();
         for tool in raw.tools {
             let at = tool.span().start;
             let tool = tool.into_inner();
-            let reader =
-                Reader { entry: format!("[[tools]] {:?}", tool.name), directory, timeout, environment };
+            let reader = reader(format!("[[tools]] {:?}", tool.name));
             if !names.insert(tool.name.clone()) {
                 return Err(reader.wrong("name", "another tool of this file has it: names are unique"));
             }
@@ -115,7 +118,7 @@ impl ToolFile {
         }
         for (name, server) in raw.mcp {
             let at = server.span().start;
-            let reader = Reader { entry: format!("[mcp.{name}]"), directory, timeout, environment };
+            let reader = reader(format!("[mcp.{name}]"));
             entries.push((at, Entry::Mcp(reader.mcp(name, server.into_inner())?)));
         }
         entries.sort_by_key(|(at, _)| *at);
@@ -181,6 +184,7 @@ struct Reader<'a> {
     directory: &'a Path,
     timeout: Duration,
     environment: &'a Environment<'a>,
+    words: RefCell<Words>,
 }
 
 impl Reader<'_> {
@@ -188,7 +192,7 @@ impl Reader<'_> {
         FileError::Key { entry: self.entry.clone(), key: key.into(), what: what.into() }
     }
 
-    fn http(&self, raw: RawTool) -> Result<HttpEntry, FileError> {
+    fn http(self, raw: RawTool) -> Result<HttpEntry, FileError> {
         if !is_name(&raw.name) {
             let expected = format!("expected 1 to {NAME_BYTES_MAX} of A-Z a-z 0-9 _ -, came {:?}", raw.name);
             return Err(self.wrong("name", expected));
@@ -208,11 +212,12 @@ impl Reader<'_> {
             url: self.url(url)?,
             headers: self.headers(raw.headers)?,
             timeout: raw.timeout.map_or(self.timeout, |span| span.0),
+            secrets: Secrets::of(self.words.take()),
             is_repeatable: raw.repeatable,
         })
     }
 
-    fn mcp(&self, name: String, raw: RawServer) -> Result<McpEntry, FileError> {
+    fn mcp(self, name: String, raw: RawServer) -> Result<McpEntry, FileError> {
         let reached = match (raw.url, raw.command) {
             (Some(url), None) => {
                 for (key, given) in [("args", &raw.args), ("env", &raw.env)] {
@@ -237,7 +242,8 @@ impl Reader<'_> {
             (None, None) => return Err(self.wrong("url", "expected either url or command, came neither")),
         };
         let timeout = raw.timeout.map_or(self.timeout, |span| span.0);
-        Ok(McpEntry { name, reached, allow: raw.allow.map(|names| names.into_iter().collect()), timeout })
+        let allow = raw.allow.map(|names| names.into_iter().collect());
+        Ok(McpEntry { name, reached, secrets: Secrets::of(self.words.take()), allow, timeout })
     }
 
     /// The JSON text of a schema: of a table, of a text, or of a file.
@@ -270,7 +276,9 @@ impl Reader<'_> {
         let text = given.as_str().ok_or_else(|| self.wrong("url", expected))?;
         let url = Url::parse(&self.filled("url", text)?).ok();
         let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-        url.map(Secret).ok_or_else(|| self.wrong("url", expected))
+        let url = url.ok_or_else(|| self.wrong("url", expected))?;
+        self.words.borrow_mut().url(&url);
+        Ok(Secret(url))
     }
 
     fn headers(&self, given: Option<Value>) -> Result<Headers, FileError> {
@@ -291,7 +299,10 @@ impl Reader<'_> {
         let expected = || self.wrong("args", "expected an array of texts");
         let given = given.unwrap_or(Value::Array(vec![]));
         let args = given.as_array().ok_or_else(expected)?.iter();
-        args.map(|arg| Ok(Secret(self.filled("args", arg.as_str().ok_or_else(expected)?)?))).collect()
+        let args = args.map(|arg| self.filled("args", arg.as_str().ok_or_else(expected)?));
+        let args = args.collect::<Result<Vec<_>, _>>()?;
+        self.words.borrow_mut().args(args.iter().map(String::as_str));
+        Ok(args.into_iter().map(Secret).collect())
     }
 
     /// A table of texts, with variables filled in.
@@ -301,14 +312,17 @@ impl Reader<'_> {
         let texts = table.iter().map(|(name, value)| {
             let key = format!("{key}.{name}");
             let text = value.as_str().ok_or_else(|| self.wrong(&key, "expected a text"))?;
-            Ok((name.clone(), Secret(self.filled(&key, text)?)))
+            let filled = self.filled(&key, text)?;
+            self.words.borrow_mut().named(name, &filled);
+            Ok((name.clone(), Secret(filled)))
         });
         texts.collect()
     }
 
     fn filled(&self, key: &str, text: &str) -> Result<String, FileError> {
         use secrets::Unfilled::{Missing, Unclosed};
-        secrets::fill(text, self.environment).map_err(|unfilled| match unfilled {
+        secrets::fill(text, self.environment, &mut self.words.borrow_mut()).map_err(|unfilled| match unfilled
+        {
             Missing(variable) => FileError::Variable { entry: self.entry.clone(), key: key.into(), variable },
             Unclosed => self.wrong(key, "expected ${NAME}, with a name of A-Z a-z 0-9 _, behind each ${"),
         })

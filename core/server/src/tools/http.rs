@@ -15,7 +15,8 @@ use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
 use super::file::HttpEntry;
-use super::{output, secrets};
+use super::output;
+use super::secrets::Secrets;
 use crate::limits::tools::{
     CALL_ID_BYTES_MAX, CONNECT_TIMEOUT, EXCERPT_BYTES_MAX, EXCERPT_TIMEOUT, IDLE_CONNECTION_RETENTION,
     IDLE_CONNECTIONS_MAX,
@@ -60,14 +61,15 @@ impl HttpTool {
 
     pub(super) async fn call(self: Arc<Self>, call: ToolCall) -> CallResult {
         let bytes_max = self.result_bytes_max;
-        match timeout(self.entry.timeout, self.ask(&call)).await {
+        let result = match timeout(self.entry.timeout, self.ask(&call)).await {
             Ok(Ok(body)) => output::of_body(&body, bytes_max),
             Ok(Err(fault)) => output::error(&fault.to_string(), bytes_max),
             Err(_) => {
                 let after = humantime::format_duration(self.entry.timeout);
                 output::error(&format!("the tool did not answer within {after}"), bytes_max)
             }
-        }
+        };
+        output::without(&self.entry.secrets, result, bytes_max)
     }
 
     async fn ask(&self, call: &ToolCall) -> Result<Vec<u8>, Fault> {
@@ -83,7 +85,7 @@ impl HttpTool {
         if !status.is_success() {
             let said = match redirected_to(&response) {
                 Some(origin) => format!(", a redirect to {origin}, which is not followed"),
-                None => secrets::without(&self.entry.headers, told(response).await),
+                None => told(response, &self.entry.secrets).await,
             };
             return Err(Fault::Status { status, said });
         }
@@ -151,19 +153,20 @@ fn redirected_to(response: &Response) -> Option<String> {
 }
 
 /// The begin of what came with an error, as much as comes in time.
-async fn told(mut response: Response) -> String {
+async fn told(mut response: Response, secrets: &Secrets) -> String {
+    let bytes_max = EXCERPT_BYTES_MAX + 1 + secrets.longest();
     let mut body = vec![];
     let read = async {
-        while body.len() < EXCERPT_BYTES_MAX
+        while body.len() < bytes_max
             && let Ok(Some(bytes)) = response.chunk().await
         {
-            body.extend_from_slice(&bytes[..bytes.len().min(EXCERPT_BYTES_MAX + 1 - body.len())]);
+            body.extend_from_slice(&bytes[..bytes.len().min(bytes_max - body.len())]);
         }
     };
     let _ = timeout(EXCERPT_TIMEOUT, read).await;
     match String::from_utf8_lossy(&body).trim() {
         "" => String::new(),
-        said => format!(": {}", output::excerpt(said, EXCERPT_BYTES_MAX)),
+        said => format!(": {}", secrets.excerpt(said, EXCERPT_BYTES_MAX)),
     }
 }
 

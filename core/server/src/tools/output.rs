@@ -1,12 +1,14 @@
 //! What a model is told of a call: always something, on one line, never more than may be kept, and never what some
 //! reader of JSON refuses.
 
+use std::borrow::Cow;
 use std::error::Error;
 
 use mainstem_machine::{Block, CallResult};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::secrets::Secrets;
 use crate::limits::tools::CAUSE_BYTES_MAX;
 
 /// The begin of a text that somebody else wrote.
@@ -15,8 +17,13 @@ pub(super) fn excerpt(text: &str, bytes_max: usize) -> String {
     if end < text.len() { format!("{}…", &text[..end]) } else { text.to_owned() }
 }
 
-/// An error and all that led to it, without line breaks.
+/// An error and all that led to it, without line breaks, cut to its bound: of errors that hold no words of somebody else.
 pub(super) fn cause_of(error: &dyn Error) -> String {
+    excerpt(&causes_of(error), CAUSE_BYTES_MAX)
+}
+
+/// An error and all that led to it, without line breaks.
+pub(super) fn causes_of(error: &dyn Error) -> String {
     let mut cause = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
@@ -26,7 +33,15 @@ pub(super) fn cause_of(error: &dyn Error) -> String {
         }
         source = error.source();
     }
-    excerpt(&cause.replace(['\n', '\r'], " "), CAUSE_BYTES_MAX)
+    cause.replace(['\n', '\r'], " ")
+}
+
+/// A result without these secrets: some answer with what they got.
+pub(super) fn without(secrets: &Secrets, result: CallResult, bytes_max: usize) -> CallResult {
+    let Cow::Owned(content) = secrets.without(&result.content) else { return result };
+    let is_text = serde_json::from_str::<String>(&content).is_ok();
+    let content = if is_text { content } else { parts(&content).unwrap_or_else(|| quoted(&content)) };
+    bounded(content, result.is_error, bytes_max)
 }
 
 /// A text as a result.
@@ -140,6 +155,7 @@ pub(super) fn too_large(bytes: usize, bytes_max: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tools::secrets::Words;
 
     const MAX: usize = 4096;
 
@@ -176,6 +192,34 @@ mod tests {
             assert!(is_kept(&output.content), "{body}");
         }
         assert!(of_body(&[0xff, 0xfe], MAX).is_error);
+    }
+
+    #[test]
+    fn a_result_without_its_secrets_can_be_kept() {
+        let mut words = Words::default();
+        for secret in ["sk-this-is-secret", "\"quoted\",", "media_type"] {
+            words.secret(secret);
+        }
+        let secrets = Secrets::of(words);
+        for (content, wanted) in [
+            (r#""a sk-this-is-secret b""#, r#""a … b""#),
+            (r#"[{"type":"text","text":"sk-this-is-secret"}]"#, r#"[{"type":"text","text":"…"}]"#),
+            (r#""{\"key\":\"sk-this-is-secret\"}""#, r#""{\"key\":\"…\"}""#),
+            // Without the word it is no part any more, or no JSON.
+            (
+                r#"[{"type":"file","media_type":"a/b","data":"AA=="}]"#,
+                r#""[{\"type\":\"file\",\"…\":\"a/b\",\"data\":\"AA==\"}]""#,
+            ),
+            (
+                r#"[{"type":"data","name":"quoted","data":1}]"#,
+                r#""[{\"type\":\"data\",\"name\":…\"data\":1}]""#,
+            ),
+        ] {
+            let result = CallResult { content: content.into(), is_error: false };
+            let without = without(&secrets, result, MAX);
+            assert_eq!((&*without.content, without.is_error), (wanted, false), "{content}");
+            assert!(is_kept(&without.content), "{content}");
+        }
     }
 
     #[test]

@@ -1,10 +1,28 @@
 //! What of a configuration may be secret, and how the environment gives it: `${NAME}`.
 
+mod words;
+
 use std::fmt;
 
 use reqwest::header::{HeaderMap, HeaderValue};
 
-use crate::limits::tools::SECRET_BYTES_MIN;
+pub(super) use self::words::{Secrets, Words};
+
+/// What programs need of the environment: none of it is secret.
+pub(super) const INHERITED: [&str; 12] = [
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "LOGNAME",
+    "PATH",
+    "SHELL",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+    "TERM",
+    "TMPDIR",
+    "TZ",
+    "USER",
+];
 
 /// The value of a variable, if it is set.
 pub type Environment<'a> = dyn Fn(&str) -> Option<String> + 'a;
@@ -29,8 +47,8 @@ pub(super) enum Unfilled {
     Unclosed,
 }
 
-/// Puts variables in their places. A `$` that no brace follows is itself.
-pub(super) fn fill(text: &str, environment: &Environment<'_>) -> Result<String, Unfilled> {
+/// Puts variables in their places. A `$` that no brace follows is itself. What is secret joins the `words`.
+pub(super) fn fill(text: &str, environment: &Environment<'_>, words: &mut Words) -> Result<String, Unfilled> {
     let mut filled = String::new();
     let mut rest = text;
     while let Some((before, behind)) = rest.split_once("${") {
@@ -40,7 +58,11 @@ pub(super) fn fill(text: &str, environment: &Environment<'_>) -> Result<String, 
             return Err(Unfilled::Unclosed);
         }
         filled.push_str(before);
-        filled.push_str(&environment(name).ok_or_else(|| Unfilled::Missing(name.into()))?);
+        let value = environment(name).ok_or_else(|| Unfilled::Missing(name.into()))?;
+        if !INHERITED.contains(&name) {
+            words.secret(&value);
+        }
+        filled.push_str(&value);
         rest = after;
     }
     filled.push_str(rest);
@@ -52,13 +74,6 @@ pub(super) fn header_value(text: &str) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(text).ok()?;
     value.set_sensitive(true);
     Some(value)
-}
-
-/// A text of somebody who was sent these headers, without their values: some answer with what they got.
-pub(super) fn without(headers: &Headers, text: String) -> String {
-    let values = headers.values().filter_map(|value| value.to_str().ok());
-    let words = values.flat_map(str::split_whitespace).filter(|word| word.len() >= SECRET_BYTES_MIN);
-    words.fold(text, |text, word| text.replace(word, "…"))
 }
 
 #[cfg(test)]
@@ -78,8 +93,17 @@ mod tests {
             ("${}", Err(Unfilled::Unclosed)),
             ("${a b}", Err(Unfilled::Unclosed)),
         ] {
-            assert_eq!(fill(text, &environment), wanted.map(str::to_owned), "{text}");
+            assert_eq!(fill(text, &environment, &mut Words::default()), wanted.map(str::to_owned), "{text}");
         }
+    }
+
+    #[test]
+    fn what_a_variable_gives_is_secret_unless_any_program_needs_it() {
+        let environment = |name: &str| Some(format!("value-of-{name}"));
+        let mut words = Words::default();
+        fill("${HOME}/a ${KEY}", &environment, &mut words).expect("it is filled in");
+        let told = Secrets::of(words).without("value-of-HOME/a value-of-KEY").into_owned();
+        assert_eq!(told, "value-of-HOME/a …");
     }
 
     #[test]

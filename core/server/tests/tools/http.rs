@@ -54,11 +54,42 @@ async fn another_status_is_an_error_with_the_begin_of_what_was_said() {
     let tools = toolbox(&endpoint.file("headers = { Authorization = \"Bearer ${KEY}\" }")).await;
     let told = failure(&tools, "find", "{}").await;
     assert!(told.ends_with(": …? no"), "{told}");
+    // Even where it is cut.
+    for place in [1010, 1020, 1024, 1030] {
+        let said = format!("{}{SECRET}{}", "x".repeat(place), "y".repeat(2000));
+        let endpoint = Endpoint::start(vec![answer("400 Bad Request", "text/plain", &said)]).await;
+        let tools = toolbox(&endpoint.file("headers = { Authorization = \"Bearer ${KEY}\" }")).await;
+        let told = failure(&tools, "find", "{}").await;
+        assert!(told.ends_with('…') && !told.contains("sk-"), "S10: {told}");
+    }
     // An error whose body never ends is told all the same.
     let head = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 9\r\n\r\nso".to_vec();
     let endpoint = Endpoint::start(vec![Act::Send(head), Act::Hang]).await;
     let told = failure(&toolbox(&endpoint.file("")).await, "find", "{}").await;
     assert!(told.contains("503") && told.ends_with(": so"), "{told}");
+}
+
+#[tokio::test]
+async fn a_result_with_what_the_tool_was_sent_is_told_without_it() {
+    let secrets =
+        "headers = { Authorization = \"Basic bm9ib2R5OmtleQ==\", Accept-Language = \"en-gb, de-at\" }";
+    for (file, body, wanted) in [
+        ("headers = { Own = \"for ${KEY}\" }", format!("\"a {SECRET}\""), json!("a …")),
+        ("headers = { Own = \"${KEY}\" }", format!("{{\"got\":\"{SECRET}\"}}"), json!("{\"got\":\"…\"}")),
+        (
+            "headers = { Own = \"${KEY}\" }",
+            format!("[{{\"type\":\"text\",\"text\":\"{SECRET}\"}}]"),
+            json!([{ "type": "text", "text": "…" }]),
+        ),
+        (secrets, "Basic bm9ib2R5OmtleQ==, en-gb, de-at".into(), json!("…, en-gb, de-at")),
+    ] {
+        let endpoint = Endpoint::start(vec![answer("200 OK", "application/json", &body)]).await;
+        let tools = toolbox(&endpoint.file(file)).await;
+        assert_eq!(call(&tools, "find", "{}").await, (wanted, false), "S10: {body}");
+    }
+    let endpoint = Endpoint::start(vec![answer("200 OK", "text/plain", "no key 12345678-key here")]).await;
+    let file = endpoint.file("").replace("/find", "/find?code=12345678-key");
+    assert_eq!(call(&toolbox(&file).await, "find", "{}").await, (json!("no key … here"), false));
 }
 
 #[tokio::test]

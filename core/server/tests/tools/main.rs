@@ -49,11 +49,7 @@ fn call_of(name: &str, input: &str) -> ToolCall {
 fn looked_at(output: CallResult) -> (Value, bool) {
     assert!(output.content.len() <= RESULT_BYTES_MAX, "{} bytes", output.content.len());
     assert!(!output.content.contains('\n'));
-    assert!(
-        !output.content.contains(SECRET) || !output.is_error,
-        "an error tells the secret: {}",
-        output.content
-    );
+    assert!(!output.content.contains(SECRET), "S10: a result tells the secret: {}", output.content);
     (serde_json::from_str(&output.content).expect("JSON"), output.is_error)
 }
 

@@ -198,17 +198,32 @@ async fn a_server_that_is_busy_with_a_call_may_list_its_tools_later() {
 
 #[tokio::test]
 async fn a_program_gets_what_the_file_gives_it_and_nothing_secret() {
-    let tools = server("env = { GIVEN = \"${KEY}\" }").await;
+    let tools = server("env = { GIVEN = \"something plain\", FROM = \"${KEY}\" }").await;
     let (Value::String(environment), false) = call(&tools, "environment", "{}").await else {
         panic!("it tells")
     };
     let environment: Value = serde_json::from_str(&environment).unwrap();
-    assert_eq!(environment["GIVEN"], SECRET);
+    assert_eq!((&environment["GIVEN"], &environment["FROM"]), (&json!("something plain"), &json!("…")));
     assert!(environment.get("PATH").is_some());
     // Of this process, and of no use to a program.
     assert!(
         std::env::var_os("CARGO_MANIFEST_DIR").is_some() && environment.get("CARGO_MANIFEST_DIR").is_none()
     );
+}
+
+#[tokio::test]
+async fn what_a_server_says_again_of_the_file_is_not_told() {
+    let tools = server("env = { SAID = \"${KEY}\" }").await;
+    let described = offered(&tools, "echo").unwrap().tool.description.clone();
+    assert_eq!(&*described, "It is called echo…");
+    let said = json!({ "n": [SECRET, SECRET] }).to_string();
+    assert_eq!(call(&tools, "echo", &said).await, (json!("{\"n\": [\"…\", \"…\"]}"), false));
+    // An error is cut, and no begin of a secret is before the cut.
+    for place in [0, 490, 499, 600] {
+        let said = json!({ "say": format!("{}{SECRET}{}", "x".repeat(place), "y".repeat(1000)) }).to_string();
+        let told = failure(&tools, "refuses", &said).await;
+        assert!(told.contains("… (code -32602)") && !told.contains("sk-"), "S10: {told}");
+    }
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ NAMES = ["echo", "twice", "picture", "structured", "fails", "refuses", "hangs", 
          "babbles", "malformed", "grows", "environment", "spawns", "large", "asks", "html", "broken", "events",
          "cut", "endless_events", "changes", "deaf", "leaves", "not.a.name"]
 HINTS = {"echo": {"readOnlyHint": True}, "twice": {"idempotentHint": True}, "fails": {"destructiveHint": True}}
+SAID = os.environ.get("SAID", "")
 SECRET = os.environ.get("MCP_TEST_SECRET")
 
 lock = threading.Lock()
@@ -30,7 +31,7 @@ streams = []
 
 
 def tools():
-    return [{"name": name, "description": f"It is called {name}", "inputSchema": OBJECT,
+    return [{"name": name, "description": f"It is called {name}{SAID}", "inputSchema": OBJECT,
              **({"annotations": HINTS[name]} if name in HINTS else {})} for name in NAMES + grown]
 
 
@@ -93,7 +94,7 @@ def answer(message, tell):
 
 def respond(message, result):
     if message["method"] == "tools/call" and message["params"]["name"] == "refuses":
-        return {"jsonrpc": "2.0", "id": message["id"], "error": {"code": -32602, "message": "never\nthat"}}
+        return {"jsonrpc": "2.0", "id": message["id"], "error": {"code": -32602, "message": message["params"].get("arguments", {}).get("say", "never\nthat")}}
     return {"jsonrpc": "2.0", "id": message["id"], "result": result}
 
 

@@ -20,6 +20,7 @@ use crate::limits::mcp::{LIST_TIMEOUT, OUTPUT_GRACE, PAGES_MAX, TOOLS_BYTES_MAX,
 use crate::limits::tools::CAUSE_BYTES_MAX;
 use crate::tools::file::{McpEntry, is_name};
 use crate::tools::output;
+use crate::tools::secrets::Secrets;
 
 /// A connection, as those who call see it.
 #[derive(Debug)]
@@ -44,6 +45,11 @@ pub(super) enum ListError {
 impl Link {
     /// Carries out a call. Dropping the future tells the server that nobody waits.
     pub(in crate::tools) async fn call(self: Arc<Self>, call: ToolCall) -> CallResult {
+        let result = self.answer(call).await;
+        output::without(&self.entry.secrets, result, self.result_bytes_max)
+    }
+
+    async fn answer(&self, call: ToolCall) -> CallResult {
         let (name, bytes_max) = (&self.entry.name, self.result_bytes_max);
         let failed = |what: String| output::error(&what, bytes_max);
         let Ok(arguments) = serde_json::from_str::<JsonObject>(&call.input) else {
@@ -75,7 +81,7 @@ impl Link {
                     // It may have been started again, with other tools.
                     self.changed.notify_one();
                 }
-                failed(format!("the MCP server {name:?} failed: {}", told(&error)))
+                failed(format!("the MCP server {name:?} failed: {}", self.told(&error)))
             }
             Err(_) => {
                 let after = humantime::format_duration(self.entry.timeout);
@@ -95,14 +101,14 @@ impl Link {
         let server = &*self.entry.name;
         let mut tools: Vec<ServerTool> = vec![];
         let mut seen = BTreeSet::new();
-        for tool in listed.map_err(|error| ListError::Failed(told(&error)))? {
+        for tool in listed.map_err(|error| ListError::Failed(self.told(&error)))? {
             seen.insert(tool.name.to_string());
             if self.entry.allow.as_ref().is_some_and(|allow| !allow.contains(&*tool.name)) {
                 continue;
             }
             if !is_name(&tool.name) || tools.iter().any(|taken| *taken.tool.name == *tool.name) {
                 if is_first {
-                    let tool = output::excerpt(&tool.name, CAUSE_BYTES_MAX);
+                    let tool = self.entry.secrets.excerpt(&tool.name, CAUSE_BYTES_MAX);
                     tracing::warn!(
                         server,
                         tool,
@@ -124,12 +130,12 @@ impl Link {
     }
 
     fn tool(&self, tool: &rmcp::model::Tool) -> ServerTool {
-        let hints = tool.annotations.as_ref();
+        let (hints, secrets) = (tool.annotations.as_ref(), &self.entry.secrets);
         let is = |hint: Option<bool>| hint.unwrap_or(false);
         ServerTool {
             tool: Tool {
                 name: (&*tool.name).into(),
-                description: tool.description.as_deref().unwrap_or_default().into(),
+                description: (&*secrets.without(tool.description.as_deref().unwrap_or_default())).into(),
                 input_schema: serde_json::Value::Object((*tool.input_schema).clone()).to_string().into(),
             },
             is_repeatable: hints.is_some_and(|hints| is(hints.idempotent_hint) || is(hints.read_only_hint)),
@@ -166,6 +172,21 @@ impl Link {
         );
         tools
     }
+
+    /// An error of the protocol, with what led to it.
+    fn told(&self, error: &ServiceError) -> String {
+        let secrets = &self.entry.secrets;
+        match error {
+            ServiceError::McpError(error) => {
+                let code = error.code.0;
+                format!("{} (code {code})", secrets.excerpt(&error.message, CAUSE_BYTES_MAX))
+            }
+            ServiceError::TransportClosed => "the connection was closed".into(),
+            ServiceError::UnexpectedResponse => "its answer is not what was asked for".into(),
+            ServiceError::TransportSend(error) => transport_cause(error, secrets),
+            error => secrets.excerpt(&output::causes_of(error), CAUSE_BYTES_MAX),
+        }
+    }
 }
 
 fn lost(server: &str, end: &End) -> String {
@@ -173,24 +194,11 @@ fn lost(server: &str, end: &End) -> String {
 }
 
 /// Why something could not be sent, or was not answered over HTTP.
-pub(super) fn transport_cause(error: &DynamicTransportError) -> String {
-    match error.error.downcast_ref() {
+pub(super) fn transport_cause(error: &DynamicTransportError, secrets: &Secrets) -> String {
+    let cause = match error.error.downcast_ref() {
         Some(StreamableHttpError::<HttpFault>::Client(fault)) => fault.to_string(),
-        Some(error) => output::cause_of(error),
-        None => output::cause_of(&*error.error),
-    }
-}
-
-/// An error of the protocol, with what led to it.
-fn told(error: &ServiceError) -> String {
-    match error {
-        ServiceError::McpError(error) => {
-            let code = error.code.0;
-            format!("{} (code {code})", output::excerpt(&error.message, CAUSE_BYTES_MAX))
-        }
-        ServiceError::TransportClosed => "the connection was closed".into(),
-        ServiceError::UnexpectedResponse => "its answer is not what was asked for".into(),
-        ServiceError::TransportSend(error) => transport_cause(error),
-        error => output::cause_of(error),
-    }
+        Some(error) => output::causes_of(error),
+        None => output::causes_of(&*error.error),
+    };
+    secrets.excerpt(&cause, CAUSE_BYTES_MAX)
 }

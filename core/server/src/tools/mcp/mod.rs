@@ -32,6 +32,7 @@ use self::link::ListError;
 use self::stdio::Program;
 use super::file::{McpEntry, Reached};
 use super::output;
+use super::secrets::Secrets;
 use super::shelf::{Carrier, Shelf};
 use crate::limits::mcp::{
     CONNECT_TIMEOUT, LIST_INTERVAL, OUTPUT_GRACE, RETRY_DELAY_MAX, RETRY_DELAY_MIN, STEADY_TIME, STOP_TIMEOUT,
@@ -156,10 +157,11 @@ impl Keeper {
         let service = match served {
             Ok(service) => service,
             Err(error) => {
-                let Some(_) = &program else { return Err(initialize_error(&error)) };
+                let initialize_error = || initialize_error(&error, &self.entry.secrets);
+                let Some(_) = &program else { return Err(initialize_error()) };
                 // That it has ended says more than what the protocol makes of it.
                 let end = timeout(OUTPUT_GRACE, ended(&gate, &mut program)).await;
-                return Err(end.map_or_else(|_| initialize_error(&error), ConnectError::Ended));
+                return Err(end.map_or_else(|_| initialize_error(), ConnectError::Ended));
             }
         };
         service.peer().set_response_cache_config(ClientCacheConfig::disabled()).await;
@@ -190,7 +192,7 @@ impl Keeper {
     fn start(&self, client: Client, gate: Arc<Gate>) -> Result<(Option<Program>, Serving), ConnectError> {
         match &self.entry.reached {
             Reached::Command { program, args, env } => {
-                let started = Program::start(&self.entry.name, program, args, env, gate);
+                let started = Program::start(&self.entry.name, program, args, env, &self.entry.secrets, gate);
                 let not_started = |cause| ConnectError::Start { program: program.clone(), cause };
                 let (started, pipes) = started.map_err(not_started)?;
                 Ok((Some(started), serve_client(client, pipes).boxed()))
@@ -264,13 +266,13 @@ async fn ended(gate: &Gate, program: &mut Option<Program>) -> End {
     }
 }
 
-fn initialize_error(error: &ClientInitializeError) -> ConnectError {
+fn initialize_error(error: &ClientInitializeError, secrets: &Secrets) -> ConnectError {
     let cause = match error {
-        ClientInitializeError::TransportError { error, .. } => link::transport_cause(error),
+        ClientInitializeError::TransportError { error, .. } => link::transport_cause(error, secrets),
         ClientInitializeError::JsonRpcError(error) => {
-            format!("it answered with an error: {}", output::excerpt(&error.message, CAUSE_BYTES_MAX))
+            format!("it answered with an error: {}", secrets.excerpt(&error.message, CAUSE_BYTES_MAX))
         }
-        error => output::cause_of(error),
+        error => secrets.excerpt(&output::causes_of(error), CAUSE_BYTES_MAX),
     };
     ConnectError::Initialize(cause)
 }

@@ -28,23 +28,7 @@ use super::gate::{End, Gate};
 use super::stderr;
 use crate::limits::mcp::{MESSAGE_BYTES_MAX, STOP_TIMEOUT, WRITE_TIMEOUT};
 use crate::tools::output;
-use crate::tools::secrets::Secret;
-
-/// What programs need of the environment: none of it is secret.
-const INHERITED: [&str; 12] = [
-    "HOME",
-    "LANG",
-    "LC_ALL",
-    "LOGNAME",
-    "PATH",
-    "SHELL",
-    "SSL_CERT_DIR",
-    "SSL_CERT_FILE",
-    "TERM",
-    "TMPDIR",
-    "TZ",
-    "USER",
-];
+use crate::tools::secrets::{INHERITED, Secret, Secrets};
 
 /// A program that runs. It and its group are killed when this is dropped.
 #[derive(Debug)]
@@ -61,6 +45,7 @@ impl Program {
         program: &str,
         args: &[Secret<String>],
         env: &BTreeMap<String, Secret<String>>,
+        secrets: &Secrets,
         gate: Arc<Gate>,
     ) -> io::Result<(Self, Pipes)> {
         let mut command = Command::new(program);
@@ -76,7 +61,7 @@ impl Program {
         let (Some(stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
             return Err(io::Error::other("its standard streams are not there"));
         };
-        tokio::spawn(stderr::log(server.to_owned(), stderr, gone));
+        tokio::spawn(stderr::log(server.to_owned(), secrets.clone(), stderr, gone));
         let lines = FramedRead::new(stdout, LinesCodec::new_with_max_length(MESSAGE_BYTES_MAX));
         Ok((program, Pipes { lines, stdin: Arc::new(Mutex::new(Some(stdin))), gate }))
     }
