@@ -38,6 +38,8 @@ pub(super) struct Runner {
     /// The newest row known under this lease.
     row: Arc<ChatState>,
     run: Run,
+    /// The last attempt under this lease that a model was started for: none is generated twice.
+    started: Option<Episode>,
     /// The chat's own tools that the last run's model was told of: what is changed meanwhile does not touch it.
     told_of: Arc<[Tool]>,
     calls: CallRuns,
@@ -145,6 +147,7 @@ impl Runner {
             suspended: false,
             row: state,
             run: Run::None,
+            started: None,
             told_of: [].into(),
             calls: CallRuns::default(),
             step: Step::Nothing,
@@ -386,6 +389,7 @@ impl Runner {
         let prompt = self.row.prompt();
         self.told_of = prompt.tools.clone();
         context.out.push(HubAction::Start { generation, episode, prompt, history });
+        self.started = Some(episode);
         self.run = Run::Live { episode, generation };
     }
 
@@ -609,10 +613,7 @@ impl Runner {
 
     /// Whether the attempt that the row names began under this lease, and no model was started for it yet.
     fn has_begun(&self) -> bool {
-        let present = self.row.present_episode();
-        let was_started = |episode: &Episode| *episode == present;
-        self.row.attempt_lease == Some(self.lease)
-            && !matches!(&self.run, Run::Live { episode, .. } | Run::Ended { episode, .. } if was_started(episode))
+        self.row.attempt_lease == Some(self.lease) && self.started != Some(self.row.present_episode())
     }
 
     fn release(&mut self, context: &mut RunnerContext<'_>) {
