@@ -67,7 +67,11 @@ impl Oracle for Isolation {
             let marks = &index.lives.marks;
             let own = [worker, on, viewer].iter().find_map(|name| marks.host(name, since));
             let links = || marks.link(worker, on, since).or_else(|| marks.link(on, viewer, since));
-            if seen.is_excused(own.or_else(links).or_else(|| index.may_have_expired(seen.at, run))) {
+            // What is left of an answer that is saved comes with its message, which may have to be read.
+            let is_saved = index.past(watcher.chat).is_some_and(|past| past.has_saved(*episode));
+            let read = || marks.database(on, watcher.chat, since).filter(|_| is_saved);
+            let expired = || index.may_have_expired(seen.at, run);
+            if seen.is_excused(own.or_else(links).or_else(read).or_else(expired)) {
                 return Ok(());
             }
             return Err(format!(
