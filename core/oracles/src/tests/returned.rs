@@ -98,6 +98,31 @@ fn what_came_back_under_another_lease_is_not_of_this_one() {
     scene.expect_nothing();
 }
 
+/// A process of the same name asked for the chat, died, and its request was carried out after its successor had begun.
+#[test]
+fn a_worker_that_does_not_know_of_its_lease_writes_nothing_under_it() {
+    let answer_lost =
+        || Evidence::Fault { kind: FaultKind::AnswerLost, who: "A".into(), other: None, chat: Some(CHAT) };
+    for knows in [false, true] {
+        let (mut scene, of) = calling(Carrier::ServerAgain);
+        if !knows {
+            scene.observe(answer_lost());
+        }
+        scene.acquire("A");
+        scene.observe(began("A", of));
+        scene.pass(Duration::from_secs(20));
+        scene.observe(returned("A", of));
+        for _ in 0..3 {
+            scene.pass(Duration::from_secs(3));
+            scene.observe(Evidence::Measured { what: "nothing", value: 0, max: 1 });
+        }
+        match knows {
+            true => scene.expect("S11"),
+            false => scene.expect_nothing(),
+        }
+    }
+}
+
 #[test]
 fn s11_a_worker_that_keeps_what_came_back_is_found() {
     let (mut scene, of) = calling(Carrier::Server);
