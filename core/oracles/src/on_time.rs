@@ -143,7 +143,7 @@ impl OnTime {
                 return true;
             }
             match judge_news(seen, *stream, news) {
-                Ok(Some(until)) => news.until = until,
+                Ok(Some(due)) => *news = due,
                 Ok(None) => return false,
                 Err(why) if ruling.is_ok() => {
                     ruling = Err(why);
@@ -183,15 +183,17 @@ impl OnTime {
     }
 }
 
-/// `Some`: it may still take until then. `None`: it is there, or excused.
-fn judge_news(seen: &Seen<'_>, stream: StreamId, news: &News) -> Result<Option<Time>, String> {
+/// `Some`: what is due still, and until when it may take. `None`: all is there, or excused.
+fn judge_news(seen: &Seen<'_>, stream: StreamId, news: &News) -> Result<Option<News>, String> {
     let index = seen.index;
     let watcher = index.watcher(stream).filter(|w| w.open && w.stream == stream && !w.tainted);
     let Some(watcher) = watcher else { return Ok(None) };
-    let Some(present) = index.past(watcher.chat).and_then(Past::present) else { return Ok(None) };
-    let (on, since) = (&watcher.on, news.since);
+    let Some(past) = index.past(watcher.chat) else { return Ok(None) };
+    let Some(present) = past.present() else { return Ok(None) };
     // What changed and changed back is not told.
     let Some(difference) = watcher.view.difference(&present.state, &present.history) else { return Ok(None) };
+    let news = first_untold(watcher, past, news);
+    let (on, since) = (&watcher.on, news.since);
     if seen.is_excused(delays_stream(index, watcher, since)) {
         return Ok(None);
     }
@@ -199,12 +201,33 @@ fn judge_news(seen: &Seen<'_>, stream: StreamId, news: &News) -> Result<Option<T
         + index.lives.notice_of(&news.by, on, watcher.chat, since, index.settings.poll_interval)
         + TOLD_WITHIN;
     if until >= seen.at {
-        return Ok(Some(until));
+        return Ok(Some(News { until, ..news }));
     }
     Err(format!(
         "{} on {on} was to be told by {until:?} of version {}, which {} committed at {since:?}: {difference}",
         watcher.name, news.version, news.by
     ))
+}
+
+/// What a viewer shows may be as new as a later change, or a change may have nothing to show: then what came after it is due.
+fn first_untold(watcher: &Watcher, past: &Past, news: &News) -> News {
+    let since = past.moments.iter().rev().take_while(|moment| moment.state.snapshot_version >= news.version);
+    let mut next = None;
+    for moment in since {
+        if watcher.view.difference(&moment.state, &moment.history).is_none() {
+            break;
+        }
+        next = Some(moment);
+    }
+    next.filter(|moment| moment.state.snapshot_version > news.version).map_or_else(
+        || news.clone(),
+        |moment| News {
+            version: moment.state.snapshot_version,
+            by: moment.by.clone(),
+            since: moment.at,
+            until: moment.at + TOLD_WITHIN,
+        },
+    )
 }
 
 fn judge_beginning(seen: &Seen<'_>, stream: StreamId, since: Time) -> Ruling {

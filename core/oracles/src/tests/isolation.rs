@@ -5,7 +5,7 @@ use std::time::Duration;
 use mainstem_machine::{Body, ChatId, Command};
 
 use super::scene::{CHAT, OTHER, Scene, parts, queue};
-use crate::{Answer, Begin, Evidence, FaultKind, Life, Operation};
+use crate::{Answer, Begin, Committed, Evidence, FaultKind, Life, Operation};
 
 /// A part comes late after another one.
 fn late(spoil: impl FnOnce(&mut Scene), after: Duration) -> Scene {
@@ -132,6 +132,30 @@ fn b3_news_is_due_again_after_other_news() {
     scene.pass(Duration::from_secs(1));
     scene.observe(Evidence::FaultsCleared);
     scene.expect("B3");
+}
+
+/// What changed back is shown already, and what came after it was committed by a replica that tells nobody any more.
+#[test]
+fn b3_news_is_due_from_who_committed_what_is_not_shown() {
+    let mut scene = Scene::new("A");
+    scene.ask("k1", queue("two"), Some("two"));
+    let queued = scene.state().queue[0].id;
+    scene.commit_for(Some("k2"), Command::DeleteQueued { queued });
+    scene.pass(Duration::from_millis(500));
+    scene.ask_only("k3", Some("three"));
+    let committed = Committed { by: "B".into(), ..scene.change(Some("k3"), queue("three")) };
+    scene.live("B", Life::Up);
+    scene.live("B", Life::Crashed);
+    let accepted = scene.take(committed);
+    scene.answer("k3", Answer::Accepted(accepted));
+    for (span, is_due) in [(700, false), (5000, false), (400, true)] {
+        scene.pass(Duration::from_millis(span));
+        scene.observe(Evidence::Operated { replica: "A".into(), what: Operation::Database });
+        match is_due {
+            true => scene.expect("B3"),
+            false => scene.expect_nothing(),
+        }
+    }
 }
 
 #[test]
