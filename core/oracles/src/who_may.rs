@@ -7,8 +7,8 @@ use mainstem_machine::{ChatId, Command};
 
 use crate::{Answer, Evidence, EvidenceIndex, Life, Name, Oracle, Ruling, Seen, StreamId};
 
-/// A denied replica dials once for each lease it hears of. Dials in flight at the time of the denial come on
-/// top: this many are tolerated.
+/// A denied replica dials once for each lease it hears of, and once for each viewer that comes anew. Dials in flight at
+/// the time of the denial come on top: this many are tolerated.
 const DIALS_BESIDE: u64 = 4;
 
 #[derive(Clone, Debug, Default)]
@@ -24,6 +24,8 @@ struct Denied {
     dials: u64,
     /// Leases that the denying replica held then, and those it acquired since.
     leases: u64,
+    /// Viewers that came since: a chat that nobody watched any more is forgotten, its denial too.
+    came: u64,
 }
 
 impl Oracle for WhoMay {
@@ -58,8 +60,13 @@ impl Oracle for WhoMay {
             Evidence::Denies { from, to } => {
                 let held = index.chats().filter_map(|(_, past)| past.present()?.state.worker.as_ref());
                 let leases = held.filter(|worker| worker.as_str() == &**to).count() as u64;
-                let denied = Denied { dials: 0, leases };
+                let denied = Denied { dials: 0, leases, came: 0 };
                 self.denied.entry((from.clone(), to.clone())).or_insert(denied);
+                Ok(())
+            }
+            Evidence::Watches { on, .. } => {
+                let denied = self.denied.iter_mut().filter(|((from, _), _)| from == on);
+                denied.for_each(|(_, denied)| denied.came += 1);
                 Ok(())
             }
             // A restarted replica does not remember the denial.
@@ -82,10 +89,10 @@ impl Oracle for WhoMay {
                     return Ok(());
                 }
                 denied.dials += 1;
-                if denied.dials > denied.leases + DIALS_BESIDE {
+                if denied.dials > denied.leases + denied.came + DIALS_BESIDE {
                     return Err(format!(
-                        "{from} dials {to} for the {}. time since it is denied, with {} leases to ask about",
-                        denied.dials, denied.leases
+                        "{from} dials {to} for the {}. time since it is denied, with {} leases to ask about, for {} viewers",
+                        denied.dials, denied.leases, denied.came
                     ));
                 }
                 Ok(())

@@ -777,6 +777,20 @@ fn s10_a_refusal_that_is_not_final_is_found() {
     scene.expect_nothing();
     scene.observe(Evidence::Dialed { from: "C".into(), to: "A".into() });
     scene.expect("S10");
+
+    // Each viewer that comes anew is reason for one dial.
+    let mut scene = Scene::new("A");
+    scene.observe(Evidence::Denies { from: "C".into(), to: "A".into() });
+    for _ in 0..9 {
+        scene.leave();
+        scene.watch("V", "C", Begin::Fresh);
+        scene.observe(Evidence::Dialed { from: "C".into(), to: "A".into() });
+    }
+    scene.expect_nothing();
+    for _ in 0..6 {
+        scene.observe(Evidence::Dialed { from: "C".into(), to: "A".into() });
+    }
+    scene.expect("S10");
 }
 
 #[test]
