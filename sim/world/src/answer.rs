@@ -81,10 +81,24 @@ impl World {
         self.handle(node, chat.expect("a hub's operation is about its chat"), event);
     }
 
+    /// A subscription that ended before its answer came is found to be at its end as soon as it is there.
     fn tell_bus(&mut self, node: NodeAt, chat: Option<ChatAt>, op: OpId, established: bool) {
+        let here = self.node(node);
         match chat {
-            Some(chat) => self.handle(node, chat, HubEvent::Bus(BusEvent::Subscribed { op, established })),
-            None => self.tell_replica(node, ReplicaEvent::BusSubscribed { op, established }),
+            Some(chat) => {
+                let is_in_force = here.hubs.get(&chat).is_some_and(|open| open.bus);
+                self.handle(node, chat, HubEvent::Bus(BusEvent::Subscribed { op, established }));
+                if established && !is_in_force {
+                    self.handle(node, chat, HubEvent::Bus(BusEvent::Lost));
+                }
+            }
+            None => {
+                let is_in_force = here.work_bus;
+                self.tell_replica(node, ReplicaEvent::BusSubscribed { op, established });
+                if established && !is_in_force {
+                    self.tell_replica(node, ReplicaEvent::BusLost);
+                }
+            }
         }
     }
 
