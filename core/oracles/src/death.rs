@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mainstem_machine::{Episode, Time};
 
-use crate::{Evidence, EvidenceIndex, Life, Name, Oracle, Ruling, Seen, StreamId};
+use crate::{Evidence, EvidenceIndex, Life, Name, Oracle, Ruling, Seen, Settings, StreamId};
 
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -85,9 +85,13 @@ fn judge(seen: &Seen<'_>, waiting: &Waiting) -> Judged {
             excuse = excuse.or(Some(kind));
             continue;
         }
+        let Settings { lease_ttl, poll_interval, .. } = index.settings;
         let told = lives.marks.bus(name, since).is_none() && lives.marks.bus(on, since).is_none();
-        let poll = if told { Duration::ZERO } else { index.settings.poll_interval };
-        let span = index.settings.lease_ttl + poll;
+        // Who looks seldom, as no server does, may not know of the lease when it runs out: a worker that dies at once tells
+        // of none, nor does a heartbeat that renews one.
+        let looks = poll_interval <= lease_ttl / 2;
+        let poll = if told && looks { Duration::ZERO } else { poll_interval };
+        let span = lease_ttl + poll;
         let until = since + lives.longest(name, span).max(lives.longest(on, span)) + GRACE;
         if until < seen.at {
             return Judged::Late;

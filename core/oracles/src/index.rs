@@ -38,7 +38,10 @@ impl EvidenceIndex {
     pub(crate) fn enter(&mut self, at: Time, evidence: &Evidence) {
         match evidence {
             Evidence::Settings(settings) => self.settings = *settings,
-            Evidence::Committed(change) => self.chats.entry(change.chat).or_default().commit(at, change),
+            Evidence::Committed(change) => {
+                let hampered = self.lives.hampered(&change.by, change.chat, at);
+                self.chats.entry(change.chat).or_default().commit(at, change, hampered);
+            }
             Evidence::Confirmed { chat, lease, .. } => {
                 if let Some(tenure) = self.chats.get_mut(chat).and_then(|past| past.tenure_mut(*lease)) {
                     tenure.confirmed = tenure.confirmed.max(at);

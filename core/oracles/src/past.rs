@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mainstem_machine::{ChatState, Command, Episode, Lease, Message, MessageId, ReplicaId, Status, Time};
 
-use crate::{Committed, Name, View};
+use crate::{Committed, FaultKind, Name, View};
 
 /// The committed state at one moment.
 #[derive(Clone, Debug)]
@@ -38,10 +38,13 @@ pub struct Past {
     /// Every message that was ever committed.
     messages: BTreeMap<MessageId, Arc<Message>>,
     tenures: BTreeMap<Lease, Tenure>,
+    /// What may have kept from the holder that it holds the chat: nothing was written under that lease yet.
+    unaware: Option<FaultKind>,
 }
 
 impl Past {
-    pub(crate) fn commit(&mut self, at: Time, change: &Committed) {
+    /// `hampered`: what befell whoever committed it, and its way to the database.
+    pub(crate) fn commit(&mut self, at: Time, change: &Committed, hampered: Option<FaultKind>) {
         let Committed { command, state, cut_from, inserted, deleted, .. } = change;
         if matches!(command, Command::Create { .. }) {
             self.messages.clear();
@@ -62,9 +65,18 @@ impl Past {
             let tenure =
                 Tenure { replica: replica.clone(), confirmed: at, assured: change.asked, recovered: None };
             self.tenures.insert(state.lease, tenure);
+            self.unaware = hampered;
+        } else if command.lease().is_some() {
+            self.unaware = None;
         }
         let (by, command, state, deleted) = (change.by.clone(), command.clone(), state.clone(), *deleted);
         self.moments.push(Moment { at, by, command, state, history, deleted });
+    }
+
+    /// Why the holder may not know that it holds the chat: a process that died asked for it, say, and it was carried out
+    /// when another one of its name had begun.
+    pub(crate) fn unaware(&self) -> Option<FaultKind> {
+        self.unaware
     }
 
     pub(crate) fn tenure(&self, lease: Lease) -> Option<&Tenure> {

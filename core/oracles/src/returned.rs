@@ -4,25 +4,20 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mainstem_machine::{ChatId, Command, Time};
+use mainstem_machine::{Command, Time};
 
 use crate::shared::Shared;
 use crate::tools::Called;
-use crate::{Committed, FaultKind, Name, Ruling, Seen};
+use crate::{Committed, Name, Past, Ruling, Seen};
 
 /// How long it may take until what came back is written.
 const SLACK: Duration = Duration::from_secs(2);
 /// What comes back within this time of the decision to let a chat go may have come too late for it.
 const TICK: Duration = Duration::from_millis(1);
 
+/// What came back to its worker, and is not written yet.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Returned {
-    /// What came back to its worker, and is not written yet.
-    known: Shared<BTreeMap<Called, Known>>,
-    /// Chats whose worker may not know that it holds them, and what kept the answer to its acquisition from it: nothing
-    /// was written under that lease yet.
-    unaware: Shared<BTreeMap<ChatId, FaultKind>>,
-}
+pub(crate) struct Returned(Shared<BTreeMap<Called, Known>>);
 
 #[derive(Clone, Debug)]
 struct Known {
@@ -44,21 +39,19 @@ impl Returned {
         let waits = state.calls.iter().any(|open| open.id == *call && open.waits_for_server());
         if holds && waits && state.history_version == *of {
             let (worker, at) = (replica.clone(), seen.at);
-            self.known.entry(called.clone()).or_insert(Known { worker, at, unhindered: at });
+            self.0.entry(called.clone()).or_insert(Known { worker, at, unhindered: at });
         }
     }
 
     /// Of what came back, something may have been written, or nobody waits for it any more.
-    pub(crate) fn judge(&mut self, seen: &Seen<'_>, change: &Committed) -> Ruling {
-        self.learn(seen, change);
+    pub(crate) fn judge(&mut self, change: &Committed) -> Ruling {
         let is_its = |called: &Called| called.0 == change.chat;
-        if !self.known.keys().any(is_its) {
+        if !self.0.keys().any(is_its) {
             return Ok(());
         }
         let is_let_go = matches!(change.command, Command::Release { .. });
         let forgets = |known: &Known| known.worker == change.by && known.at + TICK < change.asked;
-        let forgotten =
-            self.known.iter().find(|(called, known)| is_let_go && is_its(called) && forgets(known));
+        let forgotten = self.0.iter().find(|(called, known)| is_let_go && is_its(called) && forgets(known));
         let ruling = forgotten.map_or(Ok(()), |((_, _, call), Known { worker, at, .. })| {
             Err(format!("{worker} lets the chat go without the result of {call}, which came back at {at:?}"))
         });
@@ -68,28 +61,14 @@ impl Returned {
             let open = state.calls.iter().find(|call| call.id == *id);
             state.history_version == *of && open.is_some_and(|call| call.waits_for_server())
         };
-        self.known.retain(|called, _| !is_its(called) || goes_on && waits(called));
+        self.0.retain(|called, _| !is_its(called) || goes_on && waits(called));
         ruling
-    }
-
-    /// Whether whoever holds the chat knows it now.
-    fn learn(&mut self, seen: &Seen<'_>, change: &Committed) {
-        let kept = match change.command {
-            Command::Acquire { .. } => seen.index.lives.hampered(&change.by, change.chat, seen.at),
-            _ if change.command.lease().is_some() || change.deleted => None,
-            _ => return,
-        };
-        match kept {
-            Some(fault) => drop(self.unaware.insert(change.chat, fault)),
-            None if self.unaware.contains_key(&change.chat) => drop(self.unaware.remove(&change.chat)),
-            None => {}
-        }
     }
 
     /// A process that died, or begins anew, knows nothing any more.
     pub(crate) fn forget(&mut self, replica: &Name) {
-        if self.known.values().any(|known| known.worker == *replica) {
-            self.known.retain(|_, known| known.worker != *replica);
+        if self.0.values().any(|known| known.worker == *replica) {
+            self.0.retain(|_, known| known.worker != *replica);
         }
     }
 
@@ -97,21 +76,21 @@ impl Returned {
     pub(crate) fn overdue(&mut self, seen: &Seen<'_>) -> Ruling {
         let lives = &seen.index.lives;
         let late = |known: &Known| known.unhindered + SLACK < seen.at;
-        let late: Vec<_> = self.known.iter().filter(|(_, known)| late(known)).collect();
+        let late: Vec<_> = self.0.iter().filter(|(_, known)| late(known)).collect();
         let late: Vec<(Called, Known)> =
             late.into_iter().map(|(called, known)| (called.clone(), known.clone())).collect();
         for (called, Known { worker, at, unhindered }) in late {
             let is_there = lives.replica(&worker).is_some_and(|replica| replica.up && !replica.paused);
             let hampered = lives.hampered(&worker, called.0, unhindered);
-            let hampered = hampered.or_else(|| self.unaware.get(&called.0).copied());
+            let hampered = hampered.or_else(|| seen.index.past(called.0).and_then(Past::unaware));
             if is_there && !seen.is_excused(hampered) {
-                self.known.remove(&called);
+                self.0.remove(&called);
                 let (chat, _, call) = called;
                 return Err(format!(
                     "{worker} has the result of {call} of {chat} since {at:?}, and keeps it"
                 ));
             }
-            if let Some(known) = self.known.get_mut(&called) {
+            if let Some(known) = self.0.get_mut(&called) {
                 known.unhindered = seen.at;
             }
         }

@@ -41,7 +41,7 @@ impl Oracle for Tools {
         let ruling = match seen.evidence {
             Evidence::Committed(change) => {
                 seen.ask();
-                let written = self.unwritten.judge(seen, change);
+                let written = self.unwritten.judge(change);
                 self.judge(change).and(written).map_err(|why| format!("{}: {why}", change.command.name()))
             }
             Evidence::CallBegun { replica, chat, of, call, is_repeatable } => {

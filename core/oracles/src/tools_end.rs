@@ -29,8 +29,9 @@ impl Oracle for ToolsEnd {
             Evidence::CallBegun { replica, chat, .. } => {
                 seen.ask();
                 // Whoever begins what is not waited for any more has yet to hear it.
-                let present = seen.index.past(*chat).and_then(Past::present);
-                if present.is_some_and(|moment| is_owed(&moment.state)) {
+                let past = seen.index.past(*chat);
+                let is_owed = past.and_then(Past::present).is_some_and(|moment| is_owed(&moment.state));
+                if is_owed && !seen.is_excused(past.and_then(Past::unaware)) {
                     self.waiting.entry(*chat).or_insert_with(|| (replica.clone(), seen.at));
                 }
                 return Ok(());

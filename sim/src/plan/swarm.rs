@@ -301,7 +301,7 @@ impl Swarm {
 
     pub(super) fn heading(&self) -> Vec<String> {
         let mut heading = vec![
-            "guards S1 S2 S3 S4 S5 S6 S7 S8 S9 S10 L1 L2 L3 L4 L5 B1 B2 B3".to_owned(),
+            "guards S1 S2 S3 S4 S5 S6 S7 S8 S9 S10 S11 S12 L1 L2 L3 L4 L5 L6 B1 B2 B3".to_owned(),
             format!("replicas {}", self.replicas.join(" ")),
             "clients roam".to_owned(),
             format!("lease {}ms", self.lease),
