@@ -21,9 +21,9 @@ pub fn record(trace: &Trace, tally: &Tally) -> DefaultGuard {
 struct Recorder(Trace, Tally);
 
 impl Subscriber for Recorder {
-    /// Not cached, because each run has a recorder of its own.
-    fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
-        Interest::sometimes()
+    /// What no run records is not asked for again. The rest is not cached, because each run has a recorder of its own.
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if self.enabled(metadata) { Interest::sometimes() } else { Interest::never() }
     }
 
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {

@@ -179,6 +179,10 @@ impl Content {
 
     /// Its calls and its results, in order. What a part of another kind has does not matter.
     pub(crate) fn parts_of_calls(&self) -> Vec<PartOfCall<'_>> {
+        // Most contents have none: whoever writes the name of their kinds writes it so, or escapes it.
+        if !["tool_", "\\u"].iter().any(|name| self.as_json().contains(name)) {
+            return Vec::new();
+        }
         self.raw_parts().into_iter().filter_map(PartOfCall::read).collect()
     }
 

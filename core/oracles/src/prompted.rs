@@ -20,6 +20,9 @@ pub(crate) fn judge(index: &EvidenceIndex, run: RunId, given: &[Arc<Message>]) -
         return Err(format!("{} is given {} messages of {}", model(), given.len(), moment.history.len()));
     }
     for (given, kept) in given.iter().zip(&*moment.history) {
+        if given == kept && has_no_calls(kept) {
+            continue;
+        }
         let (parts, wanted) = (parts(given), parts(kept));
         let is_same = (given.id, given.role) == (kept.id, kept.role);
         if parts.iter().any(is_cut) {
@@ -30,6 +33,11 @@ pub(crate) fn judge(index: &EvidenceIndex, run: RunId, given: &[Arc<Message>]) -
         }
     }
     Ok(())
+}
+
+/// Most messages have none, and to read a whole history for each model takes a run's time.
+fn has_no_calls(message: &Message) -> bool {
+    !message.content.as_json().contains("tool_call")
 }
 
 fn parts(message: &Message) -> Vec<Value> {

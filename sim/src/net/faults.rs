@@ -1,5 +1,6 @@
 //! Faults of the network.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mainstem_oracles::{Evidence, FaultKind};
@@ -185,7 +186,13 @@ impl Net {
 
     /// Clears all faults. Connections that are broken stay so.
     pub fn clear_faults(&self) {
-        let pairs: Vec<_> = self.lock().links.keys().cloned().collect();
+        let pairs: Vec<(String, String)> = {
+            let inner = self.lock();
+            let of = |(from, links): (&String, &BTreeMap<String, _>)| -> Vec<_> {
+                links.keys().map(|to| (from.clone(), to.clone())).collect()
+            };
+            inner.links.iter().flat_map(of).collect()
+        };
         for (from, to) in pairs {
             self.lock().link(&from, &to).next_dial = None;
             self.set_dials(&from, &to, DialRule::Through);

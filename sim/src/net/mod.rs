@@ -47,7 +47,8 @@ struct Inner {
     hosts: BTreeMap<String, Host>,
     listeners: BTreeMap<String, Backlog>,
     /// By direction.
-    links: BTreeMap<(String, String), Link>,
+    /// By the host that writes, and the one that reads.
+    links: BTreeMap<String, BTreeMap<String, Link>>,
     connections: BTreeMap<u64, Connection>,
     dials: BTreeMap<u64, Dial>,
     /// The number of dials so far, by direction.
@@ -258,8 +259,12 @@ impl Inner {
     }
 
     fn link(&mut self, from: &str, to: &str) -> &mut Link {
-        let vary = self.vary;
-        self.links.entry((from.to_owned(), to.to_owned())).or_insert_with(|| Link::new(vary))
+        let is_known = self.links.get(from).is_some_and(|links| links.contains_key(to));
+        if !is_known {
+            let link = Link::new(self.vary);
+            self.links.entry(from.to_owned()).or_default().insert(to.to_owned(), link);
+        }
+        self.links.get_mut(from).and_then(|links| links.get_mut(to)).expect("it is there")
     }
 
     /// The arrival time of data that is written now, without regard to earlier data.
