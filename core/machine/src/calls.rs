@@ -266,6 +266,18 @@ mod tests {
     }
 
     #[test]
+    fn a_call_whose_kind_is_written_with_escapes_is_a_call() {
+        let escaped =
+            Content::from_stored(r#"[{"type":"\u0074ool\u005fcall","id":"a","name":"find","input":1}]"#);
+        let calls = escaped.open_calls();
+        assert_eq!(
+            calls.iter().map(|call| (&*call.id, &*call.input)).collect::<Vec<_>>(),
+            [("a", "1")],
+            "S11"
+        );
+    }
+
+    #[test]
     fn each_call_has_one_result_and_what_has_none_was_cancelled() {
         let done = CallResult { content: r#"[{"type":"text","text":"x"}]"#.into(), is_error: false };
         let calls = [OpenCall { result: Some(done), ..call("a\"") }, call("b")];

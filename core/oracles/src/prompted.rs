@@ -35,9 +35,11 @@ pub(crate) fn judge(index: &EvidenceIndex, run: RunId, given: &[Arc<Message>]) -
     Ok(())
 }
 
-/// Most messages have none, and to read a whole history for each model takes a run's time.
+/// Most messages have none, and to read a whole history for each model takes a run's time. Where anything is escaped, it
+/// has to be read.
 fn has_no_calls(message: &Message) -> bool {
-    !message.content.as_json().contains("tool_call")
+    let json = message.content.as_json();
+    !json.contains("tool_call") && !json.contains("\\u")
 }
 
 fn parts(message: &Message) -> Vec<Value> {

@@ -29,9 +29,8 @@ impl Oracle for ToolsEnd {
             Evidence::CallBegun { replica, chat, .. } => {
                 seen.ask();
                 // Whoever begins what is not waited for any more has yet to hear it.
-                let past = seen.index.past(*chat);
-                let is_owed = past.and_then(Past::present).is_some_and(|moment| is_owed(&moment.state));
-                if is_owed && !seen.is_excused(past.and_then(Past::unaware)) {
+                let present = seen.index.past(*chat).and_then(Past::present);
+                if present.is_some_and(|moment| is_owed(&moment.state)) {
                     self.waiting.entry(*chat).or_insert_with(|| (replica.clone(), seen.at));
                 }
                 return Ok(());
@@ -73,7 +72,9 @@ impl ToolsEnd {
             .map(|(chat, (worker, since))| (*chat, worker.clone(), *since))
             .partition(|(chat, worker, since)| {
                 let is_there = lives.replica(worker).is_some_and(|replica| replica.up && !replica.paused);
-                is_there && !seen.is_excused(lives.hampered(worker, *chat, *since))
+                // Whoever does not know that it holds the chat carries nothing out until its lease has run out.
+                let unaware = || seen.index.past(*chat).and_then(Past::unaware);
+                is_there && !seen.is_excused(lives.hampered(worker, *chat, *since).or_else(unaware))
             });
         // Whoever is gone is replaced, which L3 demands; whoever was hampered has its time anew.
         for (chat, ..) in excused {

@@ -46,7 +46,6 @@ struct Inner {
     vary: Duration,
     hosts: BTreeMap<String, Host>,
     listeners: BTreeMap<String, Backlog>,
-    /// By direction.
     /// By the host that writes, and the one that reads.
     links: BTreeMap<String, BTreeMap<String, Link>>,
     connections: BTreeMap<u64, Connection>,
