@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use mainstem_machine::ReplicaId;
-use mainstem_oracles::{Evidence, FaultKind, Life, RunId, StreamId};
+use mainstem_machine::{CallResult, ReplicaId};
+use mainstem_oracles::{Evidence, FaultKind, Life, Name, RunId, StreamId};
 
 use super::commits::Fact;
 
@@ -24,6 +24,19 @@ pub(super) enum Heard {
         /// What came of calls stands behind it.
         has_results: bool,
     },
+    /// A tool that knows a call by what the model named it, which no other call of the run is named, says this of it.
+    Called {
+        replica: Name,
+        call: Arc<str>,
+        what: CallNews,
+    },
+}
+
+/// What a tool says of a call.
+#[derive(Clone, Debug)]
+pub(super) enum CallNews {
+    Begun { is_repeatable: bool },
+    Returned(CallResult),
 }
 
 #[derive(Debug, Default)]
@@ -72,6 +85,18 @@ impl Ledger {
         let replica = ReplicaId::new(replica).expect("stories name replicas so");
         self.hear(Heard::Begun { run, replica, prompt, has_results });
         run
+    }
+
+    /// A replica has a tool begin with a call that the tool knows by its name alone: no other call of the run is named so.
+    pub fn call_begun(&self, replica: &str, call: &str, is_repeatable: bool) {
+        let (replica, call) = (replica.into(), call.into());
+        self.hear(Heard::Called { replica, call, what: CallNews::Begun { is_repeatable } });
+    }
+
+    /// What comes of such a call, before the replica hears of it.
+    pub fn call_returned(&self, replica: &str, call: &str, result: CallResult) {
+        let (replica, call) = (replica.into(), call.into());
+        self.hear(Heard::Called { replica, call, what: CallNews::Returned(result) });
     }
 
     pub fn next_stream(&self) -> StreamId {

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use mainstem_machine::{ChatId, Command, Episode, ReplicaId, Role, Time, Version};
 use mainstem_oracles::{
-    Evidence, Guarantee, Judge, Moment, RunId, Settings, Violation, WorldFacts, begins_attempt,
+    Evidence, Guarantee, Judge, Moment, Name, RunId, Settings, Violation, WorldFacts, begins_attempt,
 };
 use mainstem_world::Heard as Told;
 
@@ -24,7 +24,7 @@ pub use commits::replica_url;
 use commits::{Fact, Witness};
 pub use events::{cursor, first_of_page, parse, sent};
 pub use ledger::Ledger;
-use ledger::{Heard, now};
+use ledger::{CallNews, Heard, now};
 
 /// What a loaded machine adds: a second of the guarantees' own lasts this long here. Leases and intervals are the
 /// servers' and last as long as they say.
@@ -64,13 +64,15 @@ enum Lacking {
 
 impl Lacking {
     fn is(&self, heard: &Heard) -> bool {
-        let Heard::Evidence(evidence) = heard else { return false };
-        match (self, evidence) {
-            (Self::End(run), Evidence::RunEnded { run: ended, .. }) => run == ended,
+        match (self, heard) {
+            (Self::End(run), Heard::Evidence(Evidence::RunEnded { run: ended, .. })) => run == ended,
             (
                 Self::Return((chat, of, call)),
-                Evidence::CallReturned { chat: in_it, of: then, call: it, .. },
+                Heard::Evidence(Evidence::CallReturned { chat: in_it, of: then, call: it, .. }),
             ) => (chat, of, call) == (in_it, then, it),
+            (Self::Return((_, _, call)), Heard::Called { call: it, what: CallNews::Returned(_), .. }) => {
+                call == it
+            }
             _ => false,
         }
     }
@@ -125,7 +127,7 @@ impl Court {
             while let Some(lacking) = self.lacks(&heard) {
                 let found = due.iter().position(|(_, heard)| lacking.is(heard)).and_then(|at| due.remove(at));
                 match found {
-                    Some((_, Heard::Evidence(evidence))) => self.tell(self.time(stamp), evidence),
+                    Some((_, found)) => self.hear_one(self.time(stamp), found),
                     _ if until - stamp < micros(CLOSED_WITHIN) => {
                         due.push_front((stamp, heard));
                         break 'due;
@@ -133,24 +135,7 @@ impl Court {
                     _ => break,
                 }
             }
-            let at = self.time(stamp);
-            match heard {
-                Heard::Evidence(evidence) => self.tell(at, evidence),
-                Heard::Fact(Fact::Renewed { replica, chat, lease, at, asked }) => {
-                    let (at, sent) = (self.time(at), self.time(asked));
-                    let (of, by) = (replica.clone(), replica);
-                    self.tell_of_then(at, Evidence::Confirmed { replica: of, chat, lease, sent });
-                    self.tell_of_then(at, Evidence::Assured { replica: by, chat, lease, sent });
-                }
-                Heard::Fact(Fact::Committed { mut change, at, asked }) => {
-                    change.asked = self.time(asked);
-                    // Leases are counted from the database's own time.
-                    self.tell_of_then(self.time(at), Evidence::Committed(change));
-                }
-                Heard::Begun { run, replica, prompt, has_results } => {
-                    self.begin(at, run, replica, &prompt, has_results);
-                }
-            }
+            self.hear_one(self.time(stamp), heard);
         }
         self.waiting.splice(..0, due);
         // Time passes for those who wait for something.
@@ -160,6 +145,27 @@ impl Court {
             Evidence::Measured { what: "evidence ahead", value: waiting, max: u64::MAX },
         );
         self.verdict()
+    }
+
+    fn hear_one(&mut self, at: Time, heard: Heard) {
+        match heard {
+            Heard::Evidence(evidence) => self.tell(at, evidence),
+            Heard::Fact(Fact::Renewed { replica, chat, lease, at, asked }) => {
+                let (at, sent) = (self.time(at), self.time(asked));
+                let (of, by) = (replica.clone(), replica);
+                self.tell_of_then(at, Evidence::Confirmed { replica: of, chat, lease, sent });
+                self.tell_of_then(at, Evidence::Assured { replica: by, chat, lease, sent });
+            }
+            Heard::Fact(Fact::Committed { mut change, at, asked }) => {
+                change.asked = self.time(asked);
+                // Leases are counted from the database's own time.
+                self.tell_of_then(self.time(at), Evidence::Committed(change));
+            }
+            Heard::Begun { run, replica, prompt, has_results } => {
+                self.begin(at, run, replica, &prompt, has_results);
+            }
+            Heard::Called { replica, call, what } => self.call(at, replica, call, what),
+        }
     }
 
     /// `Err`: the first guarantee that was broken.
@@ -228,6 +234,29 @@ impl Court {
         self.attempts.insert(run, (chat, episode));
         self.runs.insert((chat, episode), run);
         self.tell(at, Evidence::RunStarted { run, replica, chat, episode });
+    }
+
+    /// A tool says something of a call that it knows by its name alone: it is that of the step that was committed with it.
+    fn call(&mut self, at: Time, replica: Name, call: Arc<str>, what: CallNews) {
+        let calls = |moment: &&Moment| {
+            let is_step = matches!(moment.command, Command::CommitStep { .. });
+            is_step && moment.state.calls.iter().any(|open| open.id == call)
+        };
+        let of_chat = |(chat, past): (ChatId, &mainstem_oracles::Past)| {
+            past.moments.iter().find(calls).map(|moment| (chat, moment.state.history_version))
+        };
+        let found = self.judge.index().chats().find_map(of_chat);
+        let Some((chat, of)) = found else {
+            let why = format!("{replica} begins {call}, which no step that was committed has called");
+            return self.judge.overdue(at, Guarantee::S11, why);
+        };
+        let evidence = match what {
+            CallNews::Begun { is_repeatable } => {
+                Evidence::CallBegun { replica, chat, of, call, is_repeatable }
+            }
+            CallNews::Returned(result) => Evidence::CallReturned { replica, chat, of, call, result },
+        };
+        self.tell(at, evidence);
     }
 
     /// The chat that a model was asked for.

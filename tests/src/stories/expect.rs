@@ -9,12 +9,12 @@ impl Telling<'_> {
     pub(super) fn hold(&mut self, expectation: &Expectation) -> Result<(), String> {
         match expectation {
             Expectation::Sees { viewer, sight: Sight::End } => {
-                let goes_on = self.viewers.get(viewer).is_some_and(|visitor| visitor.is_connected());
+                let goes_on = self.stage.viewers.get(viewer).is_some_and(|visitor| visitor.is_connected());
                 if goes_on { Err(format!("the stream of {viewer} goes on")) } else { Ok(()) }
             }
             Expectation::Sees { viewer, sight } => self.hold_sight(viewer, sight),
             Expectation::Chat { chat, status, worker } => {
-                let past = self.chats.get(chat).and_then(|chat| self.court.judge().index().past(*chat));
+                let past = self.chats.get(chat).and_then(|chat| self.stage.court.judge().index().past(*chat));
                 let state =
                     &past.and_then(|past| past.present()).ok_or_else(|| format!("there is no {chat}"))?.state;
                 let on = state.worker.as_ref().map(|worker| worker.as_str());
@@ -23,22 +23,24 @@ impl Telling<'_> {
                 }
                 Err(format!("{chat} is {} on {}", state.status.as_str(), on.unwrap_or("nobody")))
             }
-            Expectation::Connections { to, count, .. } => exactly(self.hosts[to].gate.open(), *count),
-            Expectation::DialsInFlight { to, count, .. } => exactly(self.hosts[to].gate.dialing(), *count),
-            Expectation::Dialed { to, count, .. } => exactly(self.hosts[to].gate.dialed(), *count),
+            Expectation::Connections { to, count, .. } => exactly(self.stage.hosts[to].gate.open(), *count),
+            Expectation::DialsInFlight { to, count, .. } => {
+                exactly(self.stage.hosts[to].gate.dialing(), *count)
+            }
+            Expectation::Dialed { to, count, .. } => exactly(self.stage.hosts[to].gate.dialed(), *count),
             Expectation::ModelRuns { replica, chat, runs } => {
-                let found = self.chats.get(chat).is_some_and(|chat| self.runs(replica, *chat));
+                let found = self.chats.get(chat).is_some_and(|chat| self.stage.runs(replica, *chat));
                 if found == *runs { Ok(()) } else { Err(format!("runs: {found}")) }
             }
             // Of what a process keeps, dials that never end are seen from outside.
-            Expectation::NothingLeft { .. } => exactly(self.dials_in_flight(), 0),
+            Expectation::NothingLeft { .. } => exactly(self.stage.dials_in_flight(), 0),
         }
     }
 
     fn hold_sight(&mut self, viewer: &str, sight: &Sight) -> Result<(), String> {
-        let visitor = self.viewers.get_mut(viewer).ok_or_else(|| format!("{viewer} has left"))?;
+        let visitor = self.stage.viewers.get_mut(viewer).ok_or_else(|| format!("{viewer} has left"))?;
         let news = visitor.received(visitor.mark);
-        match find(self.court.judge(), &news, sight) {
+        match find(self.stage.court.judge(), &news, sight) {
             Some(behind) => {
                 visitor.mark += behind;
                 Ok(())
@@ -50,19 +52,15 @@ impl Telling<'_> {
         }
     }
 
-    pub(super) fn dials_in_flight(&self) -> u64 {
-        self.hosts.values().map(|host| host.gate.dialing()).sum()
-    }
-
     pub(super) fn since(&self, absence: &Absence) -> usize {
         match viewer_of(absence) {
-            Some(viewer) => self.viewers.get(viewer).map_or(0, |visitor| visitor.count()),
+            Some(viewer) => self.stage.viewers.get(viewer).map_or(0, |visitor| visitor.count()),
             None => self.dialed(),
         }
     }
 
     fn dialed(&self) -> usize {
-        self.hosts.values().map(|host| host.gate.dialed() as usize).sum()
+        self.stage.hosts.values().map(|host| host.gate.dialed() as usize).sum()
     }
 
     /// What happened although it must not.
@@ -71,8 +69,8 @@ impl Telling<'_> {
             let dials = self.dialed() - since;
             return (dials > 0).then(|| format!("there were {dials} dials"));
         };
-        let news = self.viewers.get(viewer)?.received(since);
-        let found = intruder(self.court.judge(), &news, absence)?;
+        let news = self.stage.viewers.get(viewer)?.received(since);
+        let found = intruder(self.stage.court.judge(), &news, absence)?;
         Some(format!("{viewer} saw {}", describe(&found.body)))
     }
 }

@@ -10,12 +10,13 @@ use tokio::time::Instant;
 
 use super::gate::Gate;
 use super::puppet::{Provider, Puppets};
-use super::tools::Bench;
+use super::tools::{Bench, Tools};
 use super::way::Way;
 use crate::court::{Ledger, replica_url};
 use crate::postgres::Postgres;
 use crate::process::{Replica, free_port};
 
+#[derive(Debug)]
 pub(super) struct Host {
     pub(super) name: String,
     pub(super) replica: Replica,
@@ -51,7 +52,7 @@ impl Host {
     pub(super) async fn start(
         name: &str,
         (postgres, url): (&Postgres, &str),
-        settings: &Settings,
+        (settings, tools): (&Settings, Tools),
         puppets: &Puppets,
         ledger: Ledger,
     ) -> Self {
@@ -59,7 +60,7 @@ impl Host {
         let relay = SocketAddr::from((next_loopback(), free_port()));
         let gate = Gate::to(relay, name, ledger.clone()).await;
         let provider = puppets.provide(name).await;
-        let bench = Bench::of(name, puppets, ledger.clone()).await;
+        let bench = Bench::of(name, tools, puppets, ledger.clone()).await;
         let (listen, advertise) = (relay.to_string(), format!("127.0.0.1:{}", gate.port));
         let (lease, heartbeat) = (ms(settings.lease_ttl), ms(heartbeat(settings)));
         let (poll, grace) = (ms(poll_interval(settings)), ms(settings.drain_timeout));
@@ -130,15 +131,20 @@ impl Host {
         self.is_paused
     }
 
+    /// Waits until it has ended, if it drains.
+    pub(super) async fn ended(&mut self) {
+        if std::mem::take(&mut self.is_draining) {
+            assert_eq!(self.replica.ended().await.code(), Some(0), "a drain ends in order");
+            self.is_up = false;
+        }
+    }
+
     /// Whatever befell it is over.
     pub(super) async fn come_back(&mut self) {
         self.gate.set(DialRule::Through, false);
         self.way.recover();
         self.resume();
-        if std::mem::take(&mut self.is_draining) {
-            assert_eq!(self.replica.ended().await.code(), Some(0), "a drain ends in order");
-            self.is_up = false;
-        }
+        self.ended().await;
         if !std::mem::replace(&mut self.is_up, true) {
             self.replica.start_again().await;
             self.ledger.lived(&self.name, Life::Up);

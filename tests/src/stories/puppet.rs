@@ -3,16 +3,17 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mainstem_machine::{Completion, FinishReason};
+use mainstem_machine::{Block, Completion, FinishReason};
 use mainstem_oracles::{Evidence, FaultKind, RunEnd, RunId};
 use mainstem_story::{Carrying, Script, Turn};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::run::{Asked, Calls, Line, Run};
+use super::tools::{CallEnd, Called};
 use super::wording::{self, Wording};
 use crate::court::Ledger;
 use crate::tool_endpoint::read_request;
@@ -23,14 +24,18 @@ const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnec
 struct State {
     runs: Vec<Run>,
     calls: Calls,
+    /// What tools were called with.
+    called: Vec<Called>,
     /// Runs end as soon as they have begun.
     finishing: bool,
 }
 
-/// The models of all replicas of a story.
+/// The models of all replicas of a story, and what their tools are to do.
 #[derive(Clone, Debug)]
 pub(super) struct Puppets {
     state: Arc<Mutex<State>>,
+    /// That how a call is carried out may have changed.
+    changed: Arc<watch::Sender<()>>,
     ledger: Ledger,
 }
 
@@ -49,7 +54,7 @@ impl Drop for Provider {
 
 impl Puppets {
     pub(super) fn new(ledger: Ledger) -> Self {
-        Self { state: Arc::default(), ledger }
+        Self { state: Arc::default(), changed: Arc::default(), ledger }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -158,6 +163,53 @@ impl Puppets {
         self.state().calls.get(call).copied().unwrap_or(Carrying::Returns(Duration::ZERO))
     }
 
+    /// From now on, and of whoever waits for it already.
+    pub(super) fn carry(&self, call: &str, carrying: Carrying) {
+        self.state().calls.insert(call.into(), carrying);
+        self.changed.send_replace(());
+    }
+
+    pub(super) fn carrying_changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// Notes what a tool was called with. Returns its place.
+    pub(super) fn note_call(&self, called: Called) -> usize {
+        let mut state = self.state();
+        state.called.push(called);
+        state.called.len() - 1
+    }
+
+    pub(super) fn note_end(&self, call: usize, end: CallEnd) {
+        self.state().called[call].end = end;
+    }
+
+    pub(super) fn called(&self) -> Vec<Called> {
+        self.state().called.clone()
+    }
+
+    /// What a model was asked.
+    pub(super) fn asked(&self, run: RunId) -> Option<Asked> {
+        self.state().runs.iter().find(|known| known.id == run).map(|run| run.asked.clone())
+    }
+
+    /// The newest model that runs, of those that are meant, with the replica that it runs for.
+    pub(super) fn running(&self, is_meant: impl Fn(RunId) -> bool) -> Option<(String, RunId)> {
+        let state = self.state();
+        let is_it = |run: &&Run| run.lines.is_some() && is_meant(run.id);
+        state.runs.iter().rfind(is_it).map(|run| (run.replica.clone(), run.id))
+    }
+
+    /// Says this piece of the block before it, or of one that it begins.
+    pub(super) fn say(&self, replica: &str, run: RunId, begins: Option<Block>, text: &str) -> bool {
+        self.with(replica, |it| it == run, |run, _| run.say(Line::Part(begins, text.into())))
+    }
+
+    /// Ends for this reason.
+    pub(super) fn end(&self, replica: &str, run: RunId, reason: FinishReason) -> bool {
+        self.with(replica, |it| it == run, |run, _| run.say(Line::Done(reason)))
+    }
+
     /// Does this to the newest model that runs for this replica and is meant. False if none does.
     fn with(
         &self,
@@ -210,10 +262,13 @@ async fn asked(stream: &mut TcpStream) -> std::io::Result<Asked> {
     let (_, body) = read_request(stream).await?;
     let messages = body["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
     let is_of = |role: &str, message: &Value| message["role"] == role;
+    let tools = body["tools"].as_array().map(Vec::as_slice).unwrap_or_default().iter();
+    let tools = tools.filter_map(|tool| tool["function"]["name"].as_str().map(str::to_owned));
     let last = messages.iter().rfind(|message| is_of("user", message)).cloned().unwrap_or_default();
     Ok(Asked {
         prompt: last["content"].as_str().unwrap_or_default().to_owned(),
         has_results: messages.last().is_some_and(|last| is_of("tool", last)),
         messages: body["messages"].to_string(),
+        tools: tools.collect(),
     })
 }

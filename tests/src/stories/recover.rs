@@ -1,5 +1,5 @@
 //! The recovery phase at the end of a story: all faults are cleared, viewers have to agree with the database (L1), chats
-//! come to rest (L2, L3), and nothing is left of them (B2).
+//! come to rest (L2, L3, L6), and nothing is left of them (B2).
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use mainstem_world::Heard as Told;
 use tokio::time::Instant;
 
 use super::hosts::poll_interval;
-use super::tell::Telling;
+use super::stage::{STEP, Stage};
 use crate::court::patient;
 
 /// How long chats have to come to rest, once no model or user adds anything.
@@ -17,21 +17,20 @@ const REST: Duration = Duration::from_secs(30);
 /// How long the last dial may go on after the last viewer has gone.
 const DIALS_END: Duration = Duration::from_secs(10);
 
-impl Telling<'_> {
+impl Stage {
     /// Returns what the judge was told. `Err`: what it objects to.
     pub(super) async fn recover(mut self) -> Result<Vec<Told>, Violation> {
         for host in self.hosts.values_mut() {
             host.come_back().await;
         }
-        self.calls.recover().await;
         self.court.ledger().say(Evidence::FaultsCleared);
         self.court.hear().await?;
         self.let_work(&Workers::Everybody).await;
-        let settings = &self.story.settings;
+        let settings = &self.settings;
         let bound = 2 * poll_interval(settings) + settings.lease_ttl + patient(Duration::from_secs(5));
         self.eventually(&[Guarantee::L1], bound).await?;
         self.puppets.finish_all();
-        self.eventually(&[Guarantee::L2, Guarantee::L3], bound + REST).await?;
+        self.eventually(&[Guarantee::L2, Guarantee::L3, Guarantee::L6], bound + REST).await?;
         self.eventually(&[Guarantee::L1], bound).await?;
         self.viewers.clear();
         self.eventually(&[Guarantee::B2], patient(DIALS_END)).await?;
@@ -48,7 +47,7 @@ impl Telling<'_> {
                 self.court.overdue(guarantee, format!("not within {bound:?} after the last fault: {why}"));
             }
             self.court.verdict()?;
-            tokio::time::sleep(super::tell::STEP).await;
+            tokio::time::sleep(STEP).await;
         }
     }
 

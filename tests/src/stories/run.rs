@@ -30,6 +30,8 @@ pub(super) struct Asked {
     pub(super) has_results: bool,
     /// The whole conversation.
     pub(super) messages: String,
+    /// The names of the tools that it offers.
+    pub(super) tools: Vec<String>,
 }
 
 #[derive(Debug)]

@@ -30,6 +30,7 @@ pub(super) struct Visitor {
     pub(super) name: String,
     pub(super) chat: ChatId,
     pub(super) on: String,
+    kind: Kind,
     /// How many events expectations have consumed.
     pub(super) mark: usize,
     shown: Arc<Mutex<Shown>>,
@@ -39,9 +40,15 @@ pub(super) struct Visitor {
 
 impl Visitor {
     /// A viewer that begins with nothing.
-    pub(super) fn come(name: &str, chat: ChatId, on: &str, client: Client, ledger: Ledger) -> Self {
+    pub(super) fn come(
+        (name, kind): (&str, Kind),
+        chat: ChatId,
+        on: &str,
+        client: Client,
+        ledger: Ledger,
+    ) -> Self {
         let (name, on, shown) = (name.to_owned(), on.to_owned(), Arc::default());
-        let mut visitor = Self { name, chat, on, mark: 0, shown, ledger, reading: None };
+        let mut visitor = Self { name, chat, on, kind, mark: 0, shown, ledger, reading: None };
         visitor.follow(client);
         visitor
     }
@@ -54,6 +61,7 @@ impl Visitor {
     fn follow(&mut self, client: Client) {
         let (shown, ledger) = (self.shown.clone(), self.ledger.clone());
         let (name, on, chat) = (Name::from(&*self.name), Name::from(&*self.on), self.chat);
+        let kind = self.kind;
         self.reading = Some(tokio::spawn(async move {
             let shown = || shown.lock().unwrap_or_else(PoisonError::into_inner);
             loop {
@@ -64,7 +72,7 @@ impl Visitor {
                 let from = after.as_deref().map_or(Begin::Fresh, |text| Begin::At(cursor(text)));
                 ledger.say(Evidence::Watches { stream, viewer, caller, chat, on: on.clone(), from });
                 let query = after.map(|cursor| format!("?after={cursor}")).unwrap_or_default();
-                let opened = Transport::open(&client, &chat.to_string(), Kind::EventStream, &query).await;
+                let opened = Transport::open(&client, &chat.to_string(), kind, &query).await;
                 let how = match opened {
                     Ok(mut transport) => {
                         shown().connected = true;

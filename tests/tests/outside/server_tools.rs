@@ -1,94 +1,135 @@
 //! Tools that the server carries out, behind an HTTP endpoint and at an MCP server, for a model that thinks and calls both
-//! at once: three replicas, of which two work, and whichever works is killed in each phase of the turn.
+//! at once: three replicas, of which two work, and whichever works is killed in each phase of the turn. The judges of the
+//! laboratory hear all of it: what models and tools say, what is committed, and what viewers of both kinds are shown.
 
-use mainstem_programs::PYTHON;
+use std::time::Duration;
+
+use mainstem_machine::{Block, Body, ChatId, FinishReason};
+use mainstem_story::Carrying::{Hangs, Returns};
+use mainstem_story::{Order, ReplicaFate, Workers};
 use mainstem_tests::client::Client;
 use mainstem_tests::cluster::Cluster;
 use mainstem_tests::deadline::until;
-use mainstem_tests::provider::{DONE, Provider, Reply, chunk, events};
 use mainstem_tests::scratch::Scratch;
+use mainstem_tests::stories::{CallEnd, Called, MCP_TOOL, Model, Stage, Tools};
 use mainstem_tests::tool_endpoint::ToolEndpoint;
-use mainstem_tests::viewer::{Kind, Viewer};
+use mainstem_tests::viewer::Kind;
 use serde_json::{Value, json};
 
-const SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../core/server/tests/tools/server.py");
+/// A tool behind HTTP that may not be begun again.
+const HTTP_TOOL: &str = "fetch";
+/// The call of it, and that of the MCP server's tool, which may be begun again.
+const ONCE: &str = "w1";
+const AGAIN: &str = "e1";
+const AT_ONCE: mainstem_story::Carrying = Returns(Duration::ZERO);
 
-/// What the user asks.
-const QUESTION: &str = "how is it?";
-
-fn delta(delta: Value) -> Value {
-    json!({"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": delta, "finish_reason": null}]})
-}
-
-fn call(index: u64, id: &str, name: &str, arguments: &str) -> [Value; 2] {
-    let head =
-        json!({"index": index, "id": id, "type": "function", "function": {"name": name, "arguments": ""}});
-    let rest = json!({"index": index, "function": {"arguments": arguments}});
-    [head, rest].map(|piece| delta(json!({"tool_calls": [piece]})))
-}
-
-/// The begin of an answer: what the model thinks.
-fn thoughts() -> String {
-    events(&[delta(json!({"reasoning_content": "let me "})), delta(json!({"reasoning_content": "see"}))])
-}
-
-/// An answer that ends with two calls at once.
-fn step() -> String {
-    let calls = [call(0, "w1", "weather", r#"{"place": "Ulm"}"#), call(1, "e1", "echo", r#"{"n": 1}"#)];
-    thoughts() + &events(calls.as_flattened()) + &events(&[chunk("", "tool_calls".into())]) + DONE
-}
-
-/// Two replicas that work, and one that only serves viewers.
+/// A works, B may from some time on, and C only serves viewers.
 struct Scene {
-    cluster: Cluster,
-    provider: Provider,
-    weather: ToolEndpoint,
-    _scratch: Scratch,
+    stage: Stage,
+    chat: ChatId,
 }
 
 impl Scene {
-    async fn new(first: Vec<Reply>, then: Vec<Reply>) -> Self {
-        let provider = Provider::start_rows(vec![(QUESTION, first), ("", then)]).await;
-        let weather = ToolEndpoint::start("it rains").await;
-        let python = PYTHON.path().expect("Python");
-        let file = format!(
-            "[[tools]]\nname = \"weather\"\ndescription = \"of a place\"\nrun = \"http\"\nurl = {:?}\n\
-             input_schema = {{ type = \"object\" }}\n\n\
-             [mcp.tests]\ncommand = {python:?}\nargs = [{SERVER:?}]\nallow = [\"echo\"]\n",
-            weather.url
-        );
-        let scratch = Scratch::new();
-        let file = scratch.file("tools.toml", &file);
-        let flags = ["--generator", "openai", "--openai-model", "m", "--openai-base-url", &provider.base_url];
-        let flags = [&flags[..], &["--tools", &file]].concat();
-        let serving = [&flags[..], &["--workers", "0"]].concat();
-        let cluster = Cluster::start(&[&flags, &flags, &serving]).await;
-        Self { cluster, provider, weather, _scratch: scratch }
+    /// The calls hang until somebody lets them return.
+    async fn new() -> Self {
+        let mut stage = Stage::open(&["A", "B", "C"], Tools::WithMcp).await;
+        stage.let_work(&Workers::Only("A".into())).await;
+        let chat = stage.create("C", "how is it?").await;
+        stage.watch(("V", Kind::EventStream), chat, "C");
+        stage.watch(("W", Kind::WebSocket), chat, "B");
+        stage.carry(ONCE, Hangs);
+        stage.carry(AGAIN, Hangs);
+        Self { stage, chat }
+    }
+
+    /// The model thinks.
+    async fn think(&mut self) -> Model {
+        let model = self.stage.until_asked(self.chat).await;
+        self.stage.say(&model, Some(Block::Reasoning), "let me ");
+        self.stage.say(&model, None, "see");
+        model
+    }
+
+    /// It thinks, and ends with two calls at once.
+    async fn step(&mut self) {
+        let model = self.think().await;
+        for (call, name, input) in
+            [(ONCE, HTTP_TOOL, json!({"place": "Ulm"})), (AGAIN, MCP_TOOL, json!({"call": AGAIN}))]
+        {
+            self.stage.say(&model, Some(Block::tool_call(call, name)), "");
+            self.stage.say(&model, None, &input.to_string());
+        }
+        self.stage.end(&model, FinishReason::ToolCalls);
+    }
+
+    async fn answer(&mut self) {
+        let model = self.stage.until_asked(self.chat).await;
+        self.stage.say(&model, Some(Block::Text), "take ");
+        self.stage.say(&model, None, "a coat");
+        self.stage.end(&model, FinishReason::Stop);
+    }
+
+    fn let_return(&self) {
+        self.stage.carry(ONCE, AT_ONCE);
+        self.stage.carry(AGAIN, AT_ONCE);
+    }
+
+    async fn until_called(&mut self) {
+        self.until_all("both tools are called", &[ONCE, AGAIN], CallEnd::Open).await;
+    }
+
+    /// Waits until each of these was called, and its newest call has this end.
+    async fn until_all(&mut self, what: &str, calls: &[&str], end: CallEnd) {
+        let has_it = |stage: &Stage, call| of(call, stage).last().is_some_and(|called| called.end == end);
+        self.stage.until(what, |stage| calls.iter().all(|call| has_it(stage, call)).then_some(())).await;
+    }
+
+    /// Waits until what came of a call is written beside the other, which goes on.
+    async fn until_written(&mut self, call: &str) {
+        let chat = self.chat;
+        let written = |stage: &Stage| {
+            let state = stage.state(chat)?;
+            state.calls.iter().any(|open| &*open.id == call && open.result.is_some()).then_some(())
+        };
+        self.stage.until("the result is written", written).await;
+    }
+
+    async fn until_seen(&mut self, what: &str, is_it: impl Fn(&Body) -> bool) {
+        let sees = |stage: &Stage, viewer| stage.seen(viewer).iter().any(|event| is_it(&event.body));
+        self.stage
+            .until(what, |stage| ["V", "W"].iter().all(|viewer| sees(stage, viewer)).then_some(()))
+            .await;
+    }
+
+    async fn kill_worker(&mut self) {
+        self.stage.let_work(&Workers::Also("B".into())).await;
+        self.stage.befall("A", ReplicaFate::Crashes);
+    }
+
+    async fn until_idle(&mut self) {
+        let chat = self.chat;
+        let idle = |stage: &Stage| Some(stage.state(chat)?.status.as_str() == "waiting").filter(|is| *is);
+        self.stage.until("nothing runs", idle).await;
+    }
+
+    async fn history(&self) -> Vec<Value> {
+        let page = self.get("/messages").await;
+        page["messages"].as_array().expect("messages").clone()
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        let path = format!("/v1/chats/{}{path}", self.chat);
+        self.viewing().get(&path).await.expect(200).body
     }
 
     fn viewing(&self) -> Client {
-        self.cluster.replicas[2].client()
-    }
-
-    async fn until_called(&self) {
-        until("the tool is called", async || (!self.weather.called().is_empty()).then_some(())).await;
-    }
-
-    /// The replica that works on the chat.
-    async fn worker(&self, chat: &str) -> usize {
-        let told = self.viewing().chat(chat).await;
-        self.cluster.index_of(told["worker"].as_str().expect("a worker"))
-    }
-
-    async fn kill_worker(&mut self, chat: &str) {
-        let at = self.worker(chat).await;
-        self.cluster.replicas[at].kill();
+        self.stage.client("C")
     }
 }
 
-async fn history(client: &Client, chat: &str) -> Vec<Value> {
-    let page = client.get(&format!("/v1/chats/{chat}/messages")).await.expect(200).body;
-    page["messages"].as_array().expect("messages").clone()
+/// What came of this call to whichever tool.
+fn of(call: &str, stage: &Stage) -> Vec<Called> {
+    stage.called().into_iter().filter(|called| &*called.call == call).collect()
 }
 
 fn roles(history: &[Value]) -> Vec<&str> {
@@ -100,141 +141,158 @@ fn results(history: &[Value]) -> [Value; 2] {
     let content = history[2]["content"].as_array().expect("results");
     assert_eq!(
         (&content[0]["tool_call_id"], &content[1]["tool_call_id"]),
-        (&json!("w1"), &json!("e1")),
+        (&json!(ONCE), &json!(AGAIN)),
         "S11"
     );
     assert_eq!(content.len(), 2, "S11");
     [content[0].clone(), content[1].clone()]
 }
 
+fn found(call: &str) -> (Value, Value) {
+    (json!(format!("found by {call}")), json!(false))
+}
+
+fn told(result: &Value) -> (Value, Value) {
+    (result["content"].clone(), result["is_error"].clone())
+}
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Phase {
     Thinking,
     Calling,
+    /// What came of one call is written, and the other goes on.
+    Written,
     Answering,
 }
 
 #[tokio::test]
 async fn a_turn_with_two_calls_ends_well_though_its_worker_is_killed_in_any_phase() {
-    for phase in [Phase::Thinking, Phase::Calling, Phase::Answering] {
-        let silence = |body: String| Reply::Silence(body);
-        let mut first = vec![Reply::Stream(step())];
-        let mut then = vec![Reply::Parts(vec!["take ", "a coat"])];
-        match phase {
-            Phase::Thinking => first.insert(0, silence(thoughts())),
-            Phase::Calling => {}
-            Phase::Answering => then.insert(0, silence(events(&[chunk("take ", Value::Null)]))),
-        }
-        let mut scene = Scene::new(first, then).await;
-        let c = scene.viewing();
-        let chat = c.create(QUESTION).await;
-        let mut viewer = Viewer::open(&c, &chat, Kind::EventStream).await;
+    for phase in [Phase::Thinking, Phase::Calling, Phase::Written, Phase::Answering] {
+        let mut scene = Scene::new().await;
         match phase {
             Phase::Thinking => {
-                viewer.until("it thinks", |screen| screen.seq > 0).await;
-                scene.kill_worker(&chat).await;
+                scene.think().await;
+                scene.until_seen("it thinks", is_part_of(&Block::Reasoning)).await;
+                scene.kill_worker().await;
+                scene.step().await;
                 scene.until_called().await;
-                scene.weather.answer();
+                scene.let_return();
             }
-            Phase::Calling => {
+            Phase::Calling | Phase::Written => {
+                scene.step().await;
                 scene.until_called().await;
-                scene.kill_worker(&chat).await;
+                let mut left = &[ONCE, AGAIN][..];
+                if phase == Phase::Written {
+                    scene.stage.carry(AGAIN, AT_ONCE);
+                    scene.until_written(AGAIN).await;
+                    left = &[ONCE];
+                }
+                scene.kill_worker().await;
+                scene.until_all("nobody waits", left, CallEnd::GivenUp).await;
+                scene.let_return();
             }
             Phase::Answering => {
-                scene.until_called().await;
-                scene.weather.answer();
-                viewer.until("it answers", |screen| screen.preview.contains("take")).await;
-                scene.kill_worker(&chat).await;
+                scene.let_return();
+                scene.step().await;
+                let model = scene.stage.until_asked(scene.chat).await;
+                scene.stage.say(&model, Some(Block::Text), "take ");
+                scene.until_seen("it answers", is_part_of(&Block::Text)).await;
+                scene.kill_worker().await;
             }
         }
-        viewer.until_idle().await;
-        viewer.finish(&c).await;
+        scene.answer().await;
+        scene.until_idle().await;
 
-        let history = history(&c, &chat).await;
+        let history = scene.history().await;
         assert_eq!(roles(&history), ["user", "assistant", "tool", "assistant"], "S11, {phase:?}");
-        let [weather, echo] = results(&history);
+        let [once, again] = results(&history);
         match phase {
-            Phase::Calling => {
-                let told = weather["content"].as_str().expect("a text");
-                assert!(weather["is_error"] == true && told.contains("Nobody knows"), "S11: {weather}");
+            Phase::Calling | Phase::Written => {
+                let told = once["content"].as_str().expect("a text");
+                assert!(once["is_error"] == true && told.contains("Nobody knows"), "S11: {once}");
             }
-            _ => assert_eq!(weather["content"], "it rains", "S11, {phase:?}"),
+            _ => assert_eq!(told(&once), found(ONCE), "S11, {phase:?}"),
         }
-        // It may be called again, and so it is.
+        // It may be called again, and so it is, if nothing is known of it.
+        assert_eq!(told(&again), found(AGAIN), "{phase:?}");
+        let times = if phase == Phase::Calling { 2 } else { 1 };
         assert_eq!(
-            (&echo["content"], &echo["is_error"]),
-            (&json!(r#"{"n": 1}"#), &json!(false)),
-            "{phase:?}"
+            (of(ONCE, &scene.stage).len(), of(AGAIN, &scene.stage).len()),
+            (1, times),
+            "S11, {phase:?}"
         );
         assert_eq!(history[1]["content"][0], json!({"type": "reasoning", "text": "let me see"}), "S4");
         assert_eq!(history[3]["content"], json!([{"type": "text", "text": "take a coat"}]), "S4");
 
-        let called = scene.weather.called();
-        assert_eq!(called.len(), 1, "S11: at most once, {phase:?}");
-        let Value::Object(body) = &called[0].body else { panic!("{called:?}") };
-        assert_eq!((&body["chat"], &body["turn"]), (&json!(chat), &history[0]["id"]));
-        assert_eq!((&body["name"], &body["input"]), (&json!("weather"), &json!({"place": "Ulm"})));
-        assert_eq!((&body["tool_call_id"], called[0].key.contains("w1")), (&json!("w1"), true));
-        let seen = scene.provider.seen();
-        let offered = seen[0].body["tools"].as_array().expect("tools");
-        let names: Vec<_> = offered.iter().map(|tool| tool["function"]["name"].as_str()).collect();
-        assert_eq!(names, [Some("weather"), Some("echo")]);
-        let turn = c.get(&format!("/v1/chats/{chat}/turns/1")).await.expect(200).body;
+        let Value::Object(body) = &of(ONCE, &scene.stage)[0].body else {
+            panic!("{:?}", scene.stage.called())
+        };
+        assert_eq!((&body["chat"], &body["turn"]), (&json!(scene.chat), &history[0]["id"]));
+        assert_eq!((&body["name"], &body["input"]), (&json!(HTTP_TOOL), &json!({"place": "Ulm"})));
+        assert_eq!(body["tool_call_id"], ONCE);
+        let turn = scene.get("/turns/1").await;
         assert_eq!(
             (&turn["status"], turn["messages"].as_array().map(Vec::len)),
             (&json!("completed"), Some(4))
         );
-        let statuses = viewer.events.iter().filter(|event| event["type"] == "status");
-        assert!(
-            statuses.clone().all(|status| status["pending_calls"] == json!([])),
-            "S9: nothing is asked of the client"
-        );
+        for viewer in ["V", "W"] {
+            let asks = |body: &Body| matches!(body, Body::Status { calls, .. } if !calls.is_empty());
+            let seen = scene.stage.seen(viewer);
+            assert!(!seen.iter().any(|event| asks(&event.body)), "S9: nothing is asked of the client");
+        }
+        scene.stage.close().await;
     }
 }
 
+fn is_part_of(kind: &Block) -> impl Fn(&Body) -> bool {
+    move |body| matches!(body, Body::Parts { block, .. } if block == kind)
+}
+
 #[tokio::test]
-async fn who_interrupts_a_call_cancels_it_and_the_tool_is_told_by_its_connection() {
-    let scene = Scene::new(vec![Reply::Stream(step())], vec![Reply::Parts(vec!["never"])]).await;
-    let c = scene.viewing();
-    let chat = c.create(QUESTION).await;
-    let mut viewer = Viewer::open(&c, &chat, Kind::WebSocket).await;
+async fn a_model_is_offered_the_tools_of_endpoints_and_of_an_mcp_server() {
+    let mut scene = Scene::new().await;
+    let model = scene.stage.until_asked(scene.chat).await;
+    assert_eq!(scene.stage.offered(&model), ["find", HTTP_TOOL, "look", MCP_TOOL]);
+    scene.stage.close().await;
+}
+
+#[tokio::test]
+async fn who_interrupts_calls_cancels_them_and_their_tools_are_told() {
+    let mut scene = Scene::new().await;
+    scene.step().await;
     scene.until_called().await;
-    c.delete(&format!("/v1/chats/{chat}")).await.expect(409);
-    c.interrupt(&chat).await.expect(202);
-    viewer.until_idle().await;
-    viewer.finish(&c).await;
-    until("the call is given up", async || scene.weather.called()[0].is_given_up.then_some(())).await;
-    let history = history(&c, &chat).await;
+    scene.viewing().delete(&format!("/v1/chats/{}", scene.chat)).await.expect(409);
+    scene.stage.ask("C", scene.chat, Order::Interrupt).await;
+    scene.until_idle().await;
+    scene.until_all("the calls are given up", &[ONCE, AGAIN], CallEnd::GivenUp).await;
+    let history = scene.history().await;
     assert_eq!(roles(&history), ["user", "assistant", "tool"], "S11");
-    let [weather, _] = results(&history);
-    assert_eq!(
-        (&weather["content"], &weather["is_error"]),
-        (&json!("The call was cancelled."), &json!(true))
-    );
-    let turn = c.get(&format!("/v1/chats/{chat}/turns/1")).await.expect(200).body;
-    assert_eq!(turn["status"], "interrupted", "S12");
+    for result in results(&history) {
+        assert_eq!(told(&result), (json!("The call was cancelled."), json!(true)));
+    }
+    assert_eq!(scene.get("/turns/1").await["status"], "interrupted", "S12");
+    scene.stage.close().await;
 }
 
 #[tokio::test]
 async fn a_worker_that_drains_waits_for_its_calls_and_hands_over_what_came_of_them() {
-    let mut scene = Scene::new(vec![Reply::Stream(step())], vec![Reply::Parts(vec!["take a coat"])]).await;
-    let c = scene.viewing();
-    let chat = c.create(QUESTION).await;
-    let mut viewer = Viewer::open(&c, &chat, Kind::EventStream).await;
+    let mut scene = Scene::new().await;
+    scene.step().await;
     scene.until_called().await;
-    let at = scene.worker(&chat).await;
-    let worker = scene.cluster.replicas[at].client();
-    scene.cluster.replicas[at].terminate();
+    scene.stage.let_work(&Workers::Also("B".into())).await;
+    let worker = scene.stage.client("A");
+    scene.stage.befall("A", ReplicaFate::Drains);
     until("it drains", async || (worker.get("/readyz").await.status == 503).then_some(())).await;
-    scene.weather.answer();
-    viewer.until_idle().await;
-    viewer.finish(&c).await;
-    assert!(scene.cluster.replicas[at].ended().await.success());
-    let history = history(&c, &chat).await;
+    scene.let_return();
+    scene.answer().await;
+    scene.until_idle().await;
+    scene.stage.ended("A").await;
+    let history = scene.history().await;
     assert_eq!(roles(&history), ["user", "assistant", "tool", "assistant"]);
-    let [weather, _] = results(&history);
-    assert_eq!(weather["content"], "it rains", "S11: what came back is what the history has");
-    assert_eq!(scene.weather.called().len(), 1, "S11");
+    let [once, again] = results(&history);
+    assert_eq!((told(&once), told(&again)), (found(ONCE), found(AGAIN)), "S11: what came back is kept");
+    assert_eq!((of(ONCE, &scene.stage).len(), of(AGAIN, &scene.stage).len()), (1, 1), "S11");
+    scene.stage.close().await;
 }
 
 /// Each change of a chat is one version, and one commit.

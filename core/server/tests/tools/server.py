@@ -1,10 +1,12 @@
 """An MCP server that behaves as its tools are called. On its standard streams, or with `--http` over streamable HTTP:
-then its first line of output is its URL. Nothing but Python's standard library."""
+then its first line of output is its URL. With `--witness=HOST:PORT`, on its standard streams, whoever listens there hears
+of each call of `echo` first, and says what comes of it. Nothing but Python's standard library."""
 
 import json
 import os
 import queue
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +21,7 @@ NAMES = ["echo", "twice", "picture", "structured", "fails", "refuses", "hangs", 
          "babbles", "malformed", "grows", "environment", "spawns", "large", "asks", "html", "broken", "events",
          "cut", "endless_events", "changes", "deaf", "leaves", "not.a.name"]
 HINTS = {"echo": {"readOnlyHint": True}, "twice": {"idempotentHint": True}, "fails": {"destructiveHint": True}}
+WITNESS = next((mode[10:] for mode in MODES if mode.startswith("--witness=")), None)
 SAID = os.environ.get("SAID", "")
 SECRET = os.environ.get("MCP_TEST_SECRET")
 
@@ -28,6 +31,7 @@ hanging = []
 grown = []
 opened = []
 streams = []
+asked = {}
 
 
 def tools():
@@ -98,6 +102,21 @@ def respond(message, result):
     return {"jsonrpc": "2.0", "id": message["id"], "result": result}
 
 
+def ask_witness(message, connection, tell):
+    """Does what the witness says. Who cancels the call shuts the connection down."""
+    body = json.dumps({"name": message["params"]["name"], "input": message["params"].get("arguments", {})}).encode()
+    head = f"POST /mcp HTTP/1.1\r\nHost: {WITNESS}\r\nContent-Length: {len(body)}\r\n\r\n"
+    try:
+        with connection, connection.makefile("rb") as said:
+            connection.sendall(head.encode() + body)
+            _, _, told = said.read().partition(b"\r\n\r\n")
+    except OSError:
+        return
+    if told:
+        told = json.loads(told)
+        tell(respond(message, text(told["content"], isError=told["is_error"])))
+
+
 def on_streams():
     def tell(message):
         with lock:
@@ -117,6 +136,11 @@ def on_streams():
         message = json.loads(line)
         if message.get("method") == "notifications/cancelled":
             cancelled.append(message["params"]["requestId"])
+            if connection := asked.pop(message["params"]["requestId"], None):
+                try:
+                    connection.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
         if "id" not in message or "--silent" in MODES:
             continue
         name = message.get("params", {}).get("name")
@@ -129,6 +153,10 @@ def on_streams():
             progress = {"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": 0, "progress": 1}}
             sys.stdout.write((json.dumps(progress) + "\n") * 20_000)
             sys.stdout.flush()
+        elif name == "echo" and WITNESS:
+            host, port = WITNESS.split(":")
+            asked[message["id"]] = connection = socket.create_connection((host, int(port)))
+            threading.Thread(target=ask_witness, args=(message, connection, tell), daemon=True).start()
         elif name == "deaf":
             time.sleep(600)
         elif name == "babbles":
