@@ -150,7 +150,10 @@ impl Puppets {
                     self.say_parts(&replica, is_it, count);
                     said += count;
                 }
-                Turn::Done => return self.finish(&replica, is_it),
+                Turn::Done => {
+                    self.finish(&replica, is_it);
+                    return;
+                }
                 Turn::Fail { retryable } => return self.fail(&replica, is_it, retryable),
                 Turn::Stall => return self.ledger.fault(FaultKind::ModelStalls, &replica, None),
                 Turn::Parts(_) => return,
@@ -232,13 +235,17 @@ impl Puppets {
         self.with(replica, is_meant, |run, calls| run.say_parts(count, calls));
     }
 
-    pub(super) fn finish(&self, replica: &str, is_meant: impl Fn(RunId) -> bool) {
+    /// Returns which run it was, if one ran.
+    pub(super) fn finish(&self, replica: &str, is_meant: impl Fn(RunId) -> bool) -> Option<RunId> {
+        let mut finished = None;
         self.with(replica, is_meant, |run, _| {
             if run.is_to_call() {
                 self.ledger.fault(FaultKind::ModelCalls, replica, None);
             }
             run.finish();
+            finished = Some(run.id);
         });
+        finished
     }
 
     pub(super) fn fail(&self, replica: &str, is_meant: impl Fn(RunId) -> bool, retryable: bool) {

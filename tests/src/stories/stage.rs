@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use mainstem_machine::{ChatId, ChatState, Status};
-use mainstem_oracles::{RunId, Settings as Judged};
+use mainstem_oracles::{Moment, RunId, Settings as Judged};
 use mainstem_story::{Settings, Workers};
 
 use super::asking::Unanswered;
@@ -122,9 +122,14 @@ impl Stage {
         self.puppets.runs(replica, |run| self.court.chat_of(run) == Some(chat))
     }
 
-    /// How many changes of a chat were committed.
-    pub(super) fn moments(&self, chat: ChatId) -> usize {
-        self.court.judge().index().past(chat).map_or(0, |past| past.moments.len())
+    /// Whether what a run said is yet to be committed, as far as the judges have heard.
+    pub(super) fn is_open(&self, run: RunId) -> bool {
+        let Some((chat, episode)) = self.court.attempt_of(run) else { return true };
+        let Some(past) = self.court.judge().index().past(chat) else { return true };
+        let is_it = |moment: &Moment| moment.state.present_episode() == episode;
+        let is_heard_of = past.moments.iter().any(is_it);
+        let is_over = past.present().is_some_and(|now| !is_it(now) || !now.state.status.is_busy());
+        !is_heard_of || !is_over
     }
 
     pub(super) fn dials_in_flight(&self) -> u64 {

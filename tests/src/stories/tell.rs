@@ -191,11 +191,10 @@ impl<'a> Telling<'a> {
             Said::Parts(count) => self.stage.puppets.say_parts(replica, of_it, *count),
             Said::Failed { retryable } => self.stage.puppets.fail(replica, of_it, *retryable),
             Said::Done => {
-                self.stage.puppets.finish(replica, of_it);
+                let run = self.stage.puppets.finish(replica, of_it);
                 // What users do next comes after its commit, as where commits take no time.
-                let before = self.stage.moments(id);
                 let over = Instant::now() + ANSWERED_WITHIN_MAX;
-                while self.stage.moments(id) == before
+                while run.is_some_and(|run| self.stage.is_open(run))
                     && !self.stage.hosts[replica].is_paused()
                     && Instant::now() < over
                 {
