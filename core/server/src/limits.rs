@@ -53,6 +53,9 @@ pub mod edge {
     pub const PAGE_DEFAULT: usize = 50;
     pub const PAGE_MAX: usize = 100;
 
+    /// How often a turn is asked to stop that goes on to its next step meanwhile.
+    pub const STOP_TRIES: usize = 8;
+
     /// Interval of keep-alive comments on an event stream, and of pings on a WebSocket.
     pub const PING_INTERVAL: Duration = Duration::from_secs(15);
     /// When an event stream that cannot be had now is asked for again, at the soonest and at the latest: not by

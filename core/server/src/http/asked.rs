@@ -42,6 +42,11 @@ where
 }
 
 impl<E: Env, P> Asked<E, P> {
+    /// The key under which it is asked, for a command of another shape than the request's.
+    pub(super) fn into_key(self) -> Option<IdempotencyKey> {
+        self.idempotency_key
+    }
+
     /// Carries out the command, or tells again what came of it under the request's key.
     pub(super) async fn execute(self, chat: ChatId, command: Command) -> Result<Accepted, Problem> {
         Ok(self.app.node.execute(&self.by, chat, command, self.idempotency_key).await?)

@@ -7,6 +7,7 @@ mod bodies;
 mod chats;
 mod chunks;
 mod encode;
+mod faces;
 mod health;
 mod history;
 mod hosts;
@@ -74,11 +75,13 @@ pub fn router<E: Env>(app: Arc<App<E>>) -> Router {
         .route("/v1/chats/{chat}/turns/{id}", get(chats::turn::<E>))
         .route("/v1/chats/{chat}/interrupt", post(chats::interrupt::<E>))
         .route("/v1/chats/{chat}/stream", get(stream::open::<E>))
+        .merge(faces::routes())
         .route("/healthz", get(health::alive::<E>))
         .route("/readyz", get(health::ready::<E>))
         .fallback(async || Problem::not_found())
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .layer(middleware::from_fn_with_state(Arc::clone(&app), check_access::<E>))
+        .layer(middleware::from_fn(faces::in_their_words))
         .with_state(app)
 }
 

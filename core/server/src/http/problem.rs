@@ -224,6 +224,8 @@ impl IntoResponse for Problem {
             }
             _ => {}
         }
+        // A face tells it in its clients' words.
+        response.extensions_mut().insert(self);
         response
     }
 }

@@ -33,15 +33,18 @@ impl ResultsBody {
 impl ResultBody {
     fn parse(self, bytes_max: usize) -> Result<(Arc<str>, CallResult), Problem> {
         let json = required(self.content, "content")?;
-        let content: Arc<str> = match serde_json::from_str::<String>(json.get()) {
-            Ok(text) if text.len() > bytes_max => {
-                return Err(Problem::too_large("the text of a result", bytes_max));
-            }
-            // It is written anew: what it says is kept, in the way that all readers take.
-            Ok(text) => serde_json::to_string(&text).expect("a string is written").into(),
-            Err(_) => parse_content(&json, bytes_max)?.as_json().into(),
-        };
+        let content = parse_result(&json, bytes_max)?;
         Ok((self.tool_call_id.into(), CallResult { content, is_error: self.is_error.unwrap_or(false) }))
+    }
+}
+
+/// What a result says: the JSON text of a string, or of parts as a user's message has them.
+pub(super) fn parse_result(json: &RawValue, bytes_max: usize) -> Result<Arc<str>, Problem> {
+    match serde_json::from_str::<String>(json.get()) {
+        Ok(text) if text.len() > bytes_max => Err(Problem::too_large("the text of a result", bytes_max)),
+        // It is written anew: what it says is kept, in the way that all readers take.
+        Ok(text) => Ok(serde_json::to_string(&text).expect("a string is written").into()),
+        Err(_) => Ok(parse_content(json, bytes_max)?.as_json().into()),
     }
 }
 

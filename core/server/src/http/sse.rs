@@ -19,7 +19,7 @@ use super::auth::Grant;
 use super::encode;
 use crate::limits::edge::{COME_BACK_DELAY_MAX, COME_BACK_DELAY_MIN, PING_INTERVAL};
 
-const PING: Bytes = Bytes::from_static(b": ping\n\n");
+pub(super) const PING: Bytes = Bytes::from_static(b": ping\n\n");
 
 /// Marks a streaming response, whose connection serves no other request. It may be cut off when its caller is not
 /// let in any more.
@@ -27,6 +27,10 @@ const PING: Bytes = Bytes::from_static(b": ping\n\n");
 pub struct Streamed(Grant);
 
 impl Streamed {
+    pub(super) fn new(grant: Grant) -> Self {
+        Self(grant)
+    }
+
     /// Waits until the caller's token is revoked.
     pub async fn revoked(&self) {
         self.0.revoked().await;
@@ -61,7 +65,7 @@ pub fn come_back() -> Response {
     event_stream(Body::from(format!(": this replica cannot serve the stream now\nretry: {delay}\n\n")))
 }
 
-fn event_stream(body: Body) -> Response {
+pub(super) fn event_stream(body: Body) -> Response {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));

@@ -52,7 +52,7 @@ impl Delivery {
     #[expect(clippy::result_large_err, reason = "the answer is handed on, not passed up")]
     pub(super) fn of(method: &Method, version: Version, response: Response) -> Result<Self, Response> {
         let Some(streamed) =
-            response.extensions().get::<Streamed>().filter(|_| method == Method::GET).cloned()
+            response.extensions().get::<Streamed>().filter(|_| method != Method::HEAD).cloned()
         else {
             return Err(response);
         };

@@ -1,0 +1,75 @@
+//! What the client understands, and what it wants when it leaves: the query of its URL.
+
+use http::Uri;
+
+use super::super::super::Problem;
+use super::super::super::request::Parameters;
+
+/// The major version of the npm package `ai`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Dialect {
+    /// What all of them understand.
+    #[default]
+    Any,
+    Five,
+    /// Also a call whose input comes in pieces: a replay of it replaces what there was.
+    Six,
+    /// Also `reset-step`, and that an answer was interrupted.
+    Seven,
+}
+
+impl Dialect {
+    pub(super) fn resets(self) -> bool {
+        self >= Self::Seven
+    }
+
+    pub(super) fn tells_interrupted(self) -> bool {
+        self >= Self::Seven
+    }
+
+    pub(super) fn streams_inputs(self) -> bool {
+        self >= Self::Six
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Options {
+    pub(super) dialect: Dialect,
+    /// Whether a client that leaves stops its turn.
+    pub(super) stops_on_close: bool,
+}
+
+impl Options {
+    pub(super) fn of(uri: &Uri) -> Result<Self, Problem> {
+        let query = Parameters::of(uri)?;
+        let dialect = match query.text("ai")? {
+            None => Dialect::Any,
+            Some("5") => Dialect::Five,
+            Some("6") => Dialect::Six,
+            Some("7") => Dialect::Seven,
+            Some(_) => return Err(Problem::malformed("`ai` is the major version of the package: 5, 6 or 7")),
+        };
+        let stops_on_close = match query.text("on_close")? {
+            None => false,
+            Some("stop") => true,
+            Some(_) => return Err(Problem::malformed("`on_close` is `stop`, or is left out")),
+        };
+        Ok(Self { dialect, stops_on_close })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_known_or_refused() {
+        let of = |query: &str| Options::of(&format!("/ai/chat?{query}").parse().expect("a URI"));
+        assert_eq!(of("").expect("it is fine"), Options::default());
+        assert_eq!(of("x=1&ai=7").expect("it is fine").dialect, Dialect::Seven);
+        assert!(of("on_close=stop&ai=5").expect("it is fine").stops_on_close);
+        for wrong in ["ai=4", "ai=", "ai=7&ai=7", "on_close=", "on_close=go"] {
+            assert_eq!(of(wrong).map_err(|problem| problem.code), Err("malformed"), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The body of a request: what the client's transports send, and those of assistant-ui.
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::super::super::Problem;
+use super::super::super::request::{parse_name, parse_object};
+use super::super::super::settings::{NewSettingsBody, SettingsBody};
+use super::message::UiMessage;
+use mainstem_machine::{ChatState, NewSettings, Settings};
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Body {
+    id: Option<String>,
+    messages: Option<Vec<UiMessage>>,
+    /// The last one alone, as Vercel's template has it.
+    message: Option<UiMessage>,
+    trigger: Option<String>,
+    message_id: Option<String>,
+    model: Option<String>,
+    system: Option<String>,
+    tools: Option<serde_json::Map<String, Value>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trigger {
+    Submit,
+    Regenerate,
+}
+
+#[derive(Debug)]
+pub(super) struct ChatRequest {
+    pub(super) chat: String,
+    /// At least one.
+    pub(super) messages: Vec<UiMessage>,
+    pub(super) trigger: Trigger,
+    pub(super) message_id: Option<String>,
+    settings: Value,
+}
+
+impl ChatRequest {
+    pub(super) fn parse(body: &[u8]) -> Result<Self, Problem> {
+        let body: Body = parse_object(body)?;
+        let chat = body.id.ok_or_else(|| Problem::malformed("`id`, the chat's, is missing"))?;
+        let chat = parse_name(Some(chat), "id")?.map(|name| (*name).to_owned()).unwrap_or_default();
+        let trigger = match body.trigger.as_deref() {
+            None | Some("submit-message") => Trigger::Submit,
+            Some("regenerate-message") => Trigger::Regenerate,
+            Some(other) => {
+                return Err(Problem::malformed(format!("the `trigger` {other:.80?} is not taken here")));
+            }
+        };
+        let messages = match (body.messages, body.message) {
+            (Some(messages), _) => messages,
+            (None, Some(message)) => vec![message],
+            (None, None) => vec![],
+        };
+        if messages.is_empty() {
+            return Err(Problem::malformed("`messages` has none"));
+        }
+        let settings = settings(body.model, body.system, body.tools)?;
+        Ok(Self { chat, messages, trigger, message_id: body.message_id, settings })
+    }
+
+    pub(super) fn last(&self) -> &UiMessage {
+        self.messages.last().expect("there is one")
+    }
+
+    /// What a chat of this request is created with.
+    pub(super) fn settings(&self) -> Result<Settings, Problem> {
+        let mut settings = self.settings.clone();
+        settings["external_id"] = Value::String(self.chat.clone());
+        parse_object::<SettingsBody>(settings.to_string().as_bytes())?.parse()
+    }
+
+    /// What it changes of the chat that is there.
+    pub(super) fn new_settings(&self, state: &ChatState) -> Result<Option<NewSettings>, Problem> {
+        let new = parse_object::<NewSettingsBody>(self.settings.to_string().as_bytes())?.parse()?;
+        let is_same = new.model.as_ref().is_none_or(|model| *model == state.model)
+            && new.instructions.as_ref().is_none_or(|instructions| *instructions == state.instructions)
+            && new.tools.as_ref().is_none_or(|tools| **tools == *state.tools);
+        Ok((!is_same).then_some(new))
+    }
+}
+
+/// In the words of our own routes. `tools` is a map of names to `{description, parameters}`.
+fn settings(
+    model: Option<String>,
+    system: Option<String>,
+    tools: Option<serde_json::Map<String, Value>>,
+) -> Result<Value, Problem> {
+    let mut settings = serde_json::Map::new();
+    if let Some(model) = model {
+        settings.insert("model".into(), model.into());
+    }
+    if let Some(system) = system {
+        settings.insert("instructions".into(), system.into());
+    }
+    if let Some(tools) = tools {
+        let tools = tools.into_iter().map(|(name, tool)| {
+            let schema = tool.get("parameters").or_else(|| tool.get("inputSchema"));
+            let schema = schema.filter(|schema| schema.is_object()).ok_or_else(|| {
+                Problem::malformed(format!("the tool {name:.80?} has no object `parameters`, a JSON Schema"))
+            })?;
+            let description = tool.get("description").and_then(Value::as_str).unwrap_or_default();
+            Ok(serde_json::json!({"name": name, "description": description, "input_schema": schema}))
+        });
+        settings.insert("tools".into(), tools.collect::<Result<Vec<_>, Problem>>()?.into());
+    }
+    Ok(Value::Object(settings))
+}
+
+/// What a page says that wants its chat to stop.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct StopBody {
+    /// The answer that it means. One that does not run is nothing to stop.
+    pub(super) active_stream_id: Option<String>,
+    /// What the page shows of it. Ours is what was said.
+    #[serde(rename = "assistantMessage")]
+    _assistant_message: Option<Box<RawValue>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(json: &str) -> Result<ChatRequest, String> {
+        ChatRequest::parse(json.as_bytes()).map_err(|problem| problem.detail.into_owned())
+    }
+
+    #[test]
+    fn a_request_names_its_chat_and_says_something() {
+        let user = r#"{"id":"u1","role":"user","parts":[{"type":"text","text":"x"}]}"#;
+        let request =
+            parsed(&format!(r#"{{"id":"c","messages":[{user}],"trigger":"submit-message","more":1}}"#));
+        let request = request.expect("a request");
+        assert_eq!((&*request.chat, request.trigger, &*request.last().id), ("c", Trigger::Submit, "u1"));
+        assert!(parsed(&format!(r#"{{"id":"c","message":{user}}}"#)).is_ok());
+        for (wrong, named) in [
+            (format!(r#"{{"messages":[{user}]}}"#), "`id`"),
+            (format!(r#"{{"id":"","messages":[{user}]}}"#), "`id`"),
+            (r#"{"id":"c","messages":[]}"#.to_owned(), "`messages`"),
+            (format!(r#"{{"id":"c","messages":[{user}],"trigger":"go"}}"#), "go"),
+            (format!(r#"{{"id":"c","messages":[{user}],"tools":{{"w":{{}}}}}}"#), "\"w\""),
+        ] {
+            let why = parsed(&wrong).expect_err(&wrong);
+            assert!(why.contains(named), "{why}");
+        }
+    }
+
+    #[test]
+    fn settings_are_those_of_a_chat() {
+        let user = r#"{"id":"u1","role":"user","parts":[{"type":"text","text":"x"}]}"#;
+        let tools = r#"{"w":{"description":"d","parameters":{"type":"object"}}}"#;
+        let request =
+            parsed(&format!(r#"{{"id":"c","messages":[{user}],"model":"m","system":"be","tools":{tools}}}"#));
+        let settings = request.expect("a request").settings().expect("settings");
+        assert_eq!((settings.external_id.as_deref(), settings.model.as_deref()), (Some("c"), Some("m")));
+        assert_eq!((settings.instructions.as_deref(), &*settings.tools[0].name), (Some("be"), "w"));
+    }
+}

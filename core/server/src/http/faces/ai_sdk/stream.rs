@@ -1,0 +1,155 @@
+//! One turn as a UI message stream over Server-Sent Events, computed only when the connection can take more. What comes to
+//! no end here is cut: a client takes a clean end for the answer's, and comes back after a broken connection.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use futures::stream;
+use http::HeaderValue;
+use mainstem_machine::ChatState;
+use mainstem_runtime::EdgeError;
+use mainstem_runtime::Node;
+use mainstem_runtime::ports::Env;
+use serde_json::value::RawValue;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Interval;
+
+use super::super::super::auth::Grant;
+use super::super::super::sse::{PING, Streamed, event_stream, pings};
+use super::super::super::{App, Problem};
+use super::super::names;
+use super::super::stop::stop;
+use super::super::turn::{From, TurnStream};
+use super::dialect::Options;
+use super::told::{Telling, Then};
+
+/// Why the body has no end.
+#[derive(Debug, thiserror::Error)]
+#[error("the rest of the answer is told elsewhere")]
+struct CutOff;
+
+/// A turn that is being told.
+pub(super) struct Told<E: Env> {
+    turn: TurnStream<E>,
+    telling: Telling,
+}
+
+impl<E: Env> Told<E> {
+    pub(super) async fn open(
+        app: &App<E>,
+        by: &Arc<str>,
+        from: From,
+        options: Options,
+    ) -> Result<(Self, OwnedSemaphorePermit), Problem> {
+        let slot = app.streams.clone().try_acquire_owned();
+        let slot = slot.map_err(|_| EdgeError::Overloaded("too many streams are open here"))?;
+        let state: Arc<ChatState> = app.node.chat(by, from.chat).await?;
+        let message_id = names::of_answer(from.chat, from.turn);
+        let turn = TurnStream::open(&app.node, by, from).await?;
+        Ok((Self { turn, telling: Telling::new(options.dialect, message_id, &state.tools) }, slot))
+    }
+
+    /// The next chunks. `None` behind the end. Cancel-safe.
+    pub(super) async fn next(&mut self) -> Option<(Vec<Box<RawValue>>, Then)> {
+        Some(self.telling.tell(self.turn.next().await?))
+    }
+}
+
+/// Stops the turn when it is dropped, unless it was disarmed.
+struct StopOnClose<E: Env>(Option<(Node<E>, Arc<str>, From)>);
+
+impl<E: Env> Drop for StopOnClose<E> {
+    fn drop(&mut self) {
+        let Some((node, by, from)) = self.0.take() else { return };
+        tokio::spawn(async move {
+            if let Err(error) = stop(&node, &by, from.chat, from.turn).await {
+                tracing::debug!(%error, "a turn whose client left was not stopped");
+            }
+        });
+    }
+}
+
+struct Source<E: Env> {
+    told: Told<E>,
+    grant: Grant,
+    _slot: OwnedSemaphorePermit,
+    stop: StopOnClose<E>,
+    pings: Interval,
+    chunks: VecDeque<Bytes>,
+    then: Then,
+}
+
+impl<E: Env> Source<E> {
+    async fn next(&mut self) -> Option<Result<Bytes, CutOff>> {
+        loop {
+            if self.grant.is_revoked() {
+                self.stop.0 = None;
+                return Some(Err(CutOff));
+            }
+            if let Some(chunk) = self.chunks.pop_front() {
+                return Some(Ok(chunk));
+            }
+            match self.then {
+                Then::GoOn => {}
+                Then::Finish => return None,
+                Then::Cut => return Some(Err(CutOff)),
+            }
+            tokio::select! {
+                biased;
+                () = self.grant.revoked() => {}
+                _ = self.pings.tick() => return Some(Ok(PING)),
+                next = self.told.next() => {
+                    let (chunks, then) = next.unwrap_or((vec![], Then::Cut));
+                    self.chunks.extend(chunks.iter().map(|chunk| framed(chunk.get())));
+                    if then == Then::Finish {
+                        self.chunks.push_back(framed("[DONE]"));
+                    }
+                    if then != Then::GoOn {
+                        self.stop.0 = None;
+                    }
+                    self.then = then;
+                }
+            }
+        }
+    }
+}
+
+fn framed(data: &str) -> Bytes {
+    format!("data: {data}\n\n").into()
+}
+
+pub(super) async fn answer<E: Env>(
+    app: &App<E>,
+    by: &Arc<str>,
+    grant: Grant,
+    from: From,
+    options: Options,
+    stops_on_close: bool,
+) -> Result<Response, Problem> {
+    let stop = stops_on_close.then(|| (app.node.clone(), by.clone(), from.clone()));
+    let (told, slot) = Told::open(app, by, from, options).await?;
+    let streamed = Streamed::new(grant.clone());
+    let source = Source {
+        told,
+        grant,
+        _slot: slot,
+        stop: StopOnClose(stop),
+        pings: pings(),
+        chunks: VecDeque::new(),
+        then: Then::GoOn,
+    };
+    let body = stream::unfold(Some(source), async |source| {
+        let mut source = source?;
+        let chunk = source.next().await?;
+        // Nothing follows what is cut.
+        let source = chunk.is_ok().then_some(source);
+        Some((chunk, source))
+    });
+    let mut response = event_stream(Body::from_stream(body));
+    response.headers_mut().insert("x-vercel-ai-ui-message-stream", HeaderValue::from_static("v1"));
+    response.extensions_mut().insert(streamed);
+    Ok(response)
+}

@@ -1,0 +1,260 @@
+//! One turn as a viewer is told of it: what there is of it first, joined, and then live, until it ends or this replica
+//! cannot tell more.
+//!
+//! A reader makes a turn's events of the events of a stream, and is a pure function of them. Whoever comes from a command
+//! knows the version that the command made: before that is told, no news is an end.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mainstem_machine::{
+    Block, Body, ChatId, ChatState, Message, MessageId, QueuedMessage, Rejection, Resume, Retry, Role,
+    Status, StreamEvent, Turn, TurnStatus, Version,
+};
+use mainstem_runtime::ports::Env;
+use mainstem_runtime::{EdgeError, Next, Node, Viewer};
+
+use super::super::{App, Problem};
+use super::shown::{CommittedCall, Shown};
+
+/// What happens in a turn.
+#[derive(Clone, Debug)]
+pub(super) enum TurnEvent {
+    /// More of a block of the present answer. A block has ended when another place is told of, or the answer is whole.
+    Piece {
+        place: u32,
+        block: Block,
+        text: Bytes,
+    },
+    /// A call of an answer that is in the history now, with its whole input. Pieces of it may have been told.
+    Call(CommittedCall),
+    /// What was told of the present answer is void.
+    Void,
+    /// The present answer is in the history, and all of it has been told.
+    Answer,
+    /// Results of its calls.
+    Results(Arc<Message>),
+    /// Of the chat.
+    Queue(Arc<[QueuedMessage]>),
+    Status(Status),
+    Retry(Option<Retry>),
+    /// Nothing follows.
+    End(End),
+}
+
+/// Why nothing follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The turn is over.
+    Over(Turn),
+    /// The client is to carry out calls.
+    Asked,
+    /// The message was taken back, or the chat deleted.
+    Gone,
+    /// There is more, and another replica, or another request, tells it.
+    Cut,
+}
+
+/// Where a turn's stream begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct From {
+    pub(super) chat: ChatId,
+    pub(super) turn: MessageId,
+    /// The client has all up to this message.
+    pub(super) after: MessageId,
+    /// Whether the turn's own message is told of already.
+    pub(super) begun: bool,
+    /// News of an earlier version say nothing of the turn's end.
+    pub(super) since: Version,
+    /// Answers up to this one are of before the turn began again.
+    pub(super) stale: Version,
+}
+
+impl From {
+    /// The turn that runs, or the last one, from its beginning.
+    pub(super) fn present(state: &ChatState) -> Option<Self> {
+        let turn = state.present_turn()?;
+        Some(Self {
+            chat: state.id,
+            turn: turn.id,
+            after: turn.message,
+            begun: true,
+            since: state.snapshot_version,
+            stale: state.reset_version,
+        })
+    }
+
+    /// A turn of whatever age, from its beginning.
+    pub(super) async fn locate<E: Env>(
+        app: &App<E>,
+        by: &Arc<str>,
+        chat: ChatId,
+        turn: MessageId,
+    ) -> Result<Self, Problem> {
+        let state = app.node.chat(by, chat).await?;
+        if let Some(from) = Self::present(&state).filter(|from| from.turn == turn) {
+            return Ok(from);
+        }
+        let since = state.snapshot_version;
+        if state.queue.iter().any(|queued| queued.id == turn) {
+            let (after, stale) = (state.last_message, state.reset_version);
+            return Ok(Self { chat, turn, after, begun: false, since, stale });
+        }
+        let (found, _) = app.node.turn(by, chat, turn).await?;
+        Ok(Self { chat, turn, after: found.message, begun: true, since, stale: Version(0) })
+    }
+}
+
+/// Makes a turn's events of a stream's.
+#[derive(Debug)]
+struct Reader {
+    from: From,
+    shown: Shown,
+    /// Whether its message is in the history.
+    begun: bool,
+    /// Whether its message waits.
+    queued: bool,
+    /// Whether anything of an answer was told.
+    told: bool,
+    /// The turn that runs, as the last status says.
+    runs: Option<MessageId>,
+    out: VecDeque<TurnEvent>,
+    over: Over,
+}
+
+/// What is known of the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Over {
+    No,
+    /// The turn is over: how, its record says.
+    Ended,
+    As(End),
+}
+
+impl Reader {
+    fn new(from: From) -> Self {
+        let begun = from.begun;
+        let (shown, out) = (Shown::default(), VecDeque::new());
+        Self { from, shown, begun, queued: false, told: false, runs: None, out, over: Over::No }
+    }
+
+    fn read(&mut self, event: StreamEvent) {
+        if self.over != Over::No {
+            return;
+        }
+        let is_current = event.cursor.snapshot_version >= self.from.since;
+        match event.body {
+            Body::Message(message) if message.turn == Some(self.from.turn) => self.on_message(message),
+            Body::Message(_) | Body::Synced | Body::Error(_) => {}
+            Body::QueueUpdate(queue) => {
+                self.queued = queue.iter().any(|queued| queued.id == self.from.turn);
+                self.out.push_back(TurnEvent::Queue(queue));
+            }
+            Body::Status { status, turn, .. } if is_current => self.on_status(status, turn),
+            Body::Status { .. } => self.runs = None,
+            Body::Retry(retry) => self.out.push_back(TurnEvent::Retry(retry)),
+            Body::Parts { block: Block::Unknown, .. } => {}
+            Body::Parts { place, block, text, .. } if is_current && self.runs == Some(self.from.turn) => {
+                self.shown.add(place, text.len());
+                self.told = true;
+                self.out.push_back(TurnEvent::Piece { place, block, text });
+            }
+            Body::Parts { .. } => {}
+            Body::PreviewReset { .. } => {
+                if !self.shown.is_empty() {
+                    self.shown.clear();
+                    self.out.push_back(TurnEvent::Void);
+                }
+            }
+            // All comes anew: what was told of answers may be gone.
+            Body::HistoryReset if self.told => self.over = Over::As(End::Cut),
+            Body::HistoryReset => self.begun = false,
+        }
+    }
+
+    fn on_message(&mut self, message: Arc<Message>) {
+        match message.role {
+            Role::User | Role::System => self.begun = true,
+            _ if message.revision <= self.from.stale => {}
+            Role::Assistant => {
+                self.told = true;
+                self.out.extend(self.shown.rest(&message));
+                self.shown.clear();
+                self.out.push_back(TurnEvent::Answer);
+            }
+            Role::Tool => self.out.push_back(TurnEvent::Results(message)),
+        }
+    }
+
+    fn on_status(&mut self, status: Status, turn: Option<MessageId>) {
+        self.runs = turn;
+        self.out.push_back(TurnEvent::Status(status));
+        let is_ours = turn == Some(self.from.turn);
+        self.over = match status {
+            Status::Running | Status::Interrupting if is_ours => Over::No,
+            Status::RequiresAction if is_ours => Over::As(End::Asked),
+            _ if is_ours || self.begun => Over::Ended,
+            _ if self.queued => Over::No,
+            _ => Over::As(End::Gone),
+        };
+    }
+}
+
+/// A turn's events, from the stream of this replica.
+#[derive(Debug)]
+pub(super) struct TurnStream<E: Env> {
+    viewer: Viewer<E>,
+    node: Node<E>,
+    by: Arc<str>,
+    reader: Reader,
+    ended: bool,
+}
+
+impl<E: Env> TurnStream<E> {
+    pub(super) async fn open(node: &Node<E>, by: &Arc<str>, from: From) -> Result<Self, EdgeError> {
+        let viewer = node.subscribe(by, from.chat, Resume::After(from.after)).await?;
+        Ok(Self { viewer, node: node.clone(), by: by.clone(), reader: Reader::new(from), ended: false })
+    }
+
+    /// The next event; `None` behind the end. Cancel-safe: an event that was not returned comes again.
+    pub(super) async fn next(&mut self) -> Option<TurnEvent> {
+        if self.ended {
+            return None;
+        }
+        loop {
+            if let Some(event) = self.reader.out.pop_front() {
+                return Some(event);
+            }
+            let end = match &self.reader.over {
+                Over::No => match self.viewer.next().await {
+                    Next::Events(events) => {
+                        events.into_iter().for_each(|event| self.reader.read(event));
+                        continue;
+                    }
+                    Next::End(mainstem_machine::Ending::Deleted) => End::Gone,
+                    Next::End(mainstem_machine::Ending::Leaving) => End::Cut,
+                },
+                Over::As(end) => end.clone(),
+                Over::Ended => self.how().await,
+            };
+            self.ended = true;
+            return Some(TurnEvent::End(end));
+        }
+    }
+
+    /// How the turn ended, which its record says. One that runs by now began again, which others tell.
+    async fn how(&self) -> End {
+        let From { chat, turn, .. } = self.reader.from;
+        match self.node.turn(&self.by, chat, turn).await {
+            Ok((turn, _)) if turn.status.is_over() => End::Over(turn),
+            Ok((Turn { status: TurnStatus::RequiresAction, .. }, _)) => End::Asked,
+            Ok(_) => End::Cut,
+            Err(EdgeError::Rejected(Rejection::NoSuchChat | Rejection::NoSuchTurn)) => End::Gone,
+            Err(_) => End::Cut,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
