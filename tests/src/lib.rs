@@ -10,6 +10,7 @@ pub mod court;
 pub mod database_proxy;
 pub mod deadline;
 mod last_will;
+pub mod node;
 pub mod pooler;
 pub mod postgres;
 pub mod process;

@@ -1,4 +1,4 @@
-//! Other people's programs that the tests start: PostgreSQL, a browser, proxies, Python.
+//! Other people's programs that the tests start: PostgreSQL, a browser, proxies, Python, Node.js.
 //!
 //! A program is taken from `PATH` or from where Debian puts it. If it is missing, and this is a Debian on which we are
 //! root, its package is installed, so that the test command alone is enough on a fresh machine. Elsewhere, or with
@@ -76,6 +76,12 @@ pub const POSTGRESQL: Program = Program {
 
 pub const PYTHON: Program =
     Program { name: "Python", executables: &["python3"], package: "python3", directories: &[] };
+
+/// Version 20 or later.
+pub const NODE: Program =
+    Program { name: "Node.js", executables: &["node", "nodejs"], package: "nodejs", directories: &[] };
+
+pub const NPM: Program = Program { name: "npm", executables: &["npm"], package: "npm", directories: &[] };
 
 /// A program that is not there.
 #[derive(Debug, thiserror::Error)]

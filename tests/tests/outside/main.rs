@@ -3,6 +3,7 @@
 
 mod again;
 mod agents;
+mod ai_sdk;
 mod blocks;
 mod bodies;
 mod bytes;

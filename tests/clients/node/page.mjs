@@ -1,0 +1,56 @@
+// A page of the AI SDK, driven line by line: each line of the input is a command as JSON, and is answered by one line.
+// Arguments: the major version of the SDK, the server's URL, the chat's id, the query behind the route, and what it has.
+import { createInterface } from 'node:readline';
+
+const [version, server, id, query, begin] = process.argv.slice(2);
+const { Chat } = await import(`ai-sdk-react-${version}`);
+const ai = await import(`ai${version}`);
+const { DefaultChatTransport } = ai;
+
+let origin = server;
+const news = [];
+const requests = [];
+const options = JSON.parse(begin);
+
+const transport = new DefaultChatTransport({
+  api: `${server}/ai/chat${query}`,
+  // Another replica, or another page of the same user, is only another origin.
+  fetch: (url, init) => {
+    requests.push(init?.method ?? 'GET');
+    const to = new URL(url);
+    return fetch(`${origin}${to.pathname}${to.search}`, init);
+  },
+});
+
+const chat = new Chat({
+  id,
+  transport,
+  messages: options.messages ?? [],
+  onData: (part) => news.push(part),
+  onError: () => {},
+  sendAutomaticallyWhen: options.automatic ? ai.lastAssistantMessageIsCompleteWithToolCalls : undefined,
+});
+
+// What is not awaited may fail, which the chat's status says.
+const begun = (promise) => void Promise.resolve(promise).catch((error) => news.push({ type: 'thrown', data: `${error}` }));
+
+const commands = {
+  send: ({ text, files }) => begun(chat.sendMessage({ text, files })),
+  body: ({ text, body }) => begun(chat.sendMessage({ text }, { body })),
+  edit: ({ messageId, text }) => begun(chat.sendMessage({ text, messageId })),
+  regenerate: ({ messageId }) => begun(chat.regenerate(messageId ? { messageId } : undefined)),
+  resume: () => begun(chat.resumeStream()),
+  stop: () => begun(chat.stop()),
+  go: ({ to }) => void (origin = to),
+  output: ({ tool, toolCallId, output }) =>
+    begun((chat.addToolOutput ?? chat.addToolResult).call(chat, { tool, toolCallId, output })),
+  state: () => {},
+};
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const command = JSON.parse(line);
+  await commands[command.do](command);
+  const { status, error, messages } = chat;
+  console.log(JSON.stringify({ status, error: error ? `${error.message}` : null, messages, news, requests }));
+}
+process.exit(0);
