@@ -154,6 +154,11 @@ async fn closes(closing: &mut watch::Receiver<bool>) {
     let _ = closing.wait_for(|closing| *closing).await;
 }
 
+/// Serves what follows a stream on its connection.
+fn serve_on(stream: ClientStream, head_timeout: Duration, router: Router, closing: watch::Receiver<bool>) {
+    drop(tokio::spawn(connection(stream, head_timeout, router, closing)));
+}
+
 async fn connection(
     stream: ClientStream,
     head_timeout: Duration,
@@ -162,6 +167,7 @@ async fn connection(
 ) {
     let progress = Arc::clone(&stream.progress);
     let occupant = stream.occupant();
+    let then = (router.clone(), closing.clone());
     let handover = Arc::new(Handover::default());
     let service = {
         let (progress, handover) = (Arc::clone(&progress), Arc::clone(&handover));
@@ -227,7 +233,13 @@ async fn connection(
     let stream = parts.io.into_inner();
     match ended {
         // A task of its own: this one is large, and a stream lasts.
-        Ok(Some(delivery)) => drop(tokio::spawn(delivery.carry_out(stream))),
+        Ok(Some(delivery)) => drop(tokio::spawn(async move {
+            if let Some(stream) = delivery.carry_out(stream).await {
+                occupant.is_idle_now();
+                let (router, closing) = then;
+                serve_on(stream, head_timeout, router, closing);
+            }
+        })),
         Ok(None) => malformed_requests::answer(stream, None, &parts.read_buf).await,
         Err(error) => malformed_requests::answer(stream, Some(&error), &parts.read_buf).await,
     }

@@ -21,19 +21,28 @@ use crate::limits::edge::{COME_BACK_DELAY_MAX, COME_BACK_DELAY_MIN, PING_INTERVA
 
 pub(super) const PING: Bytes = Bytes::from_static(b": ping\n\n");
 
-/// Marks a streaming response, whose connection serves no other request. It may be cut off when its caller is not
-/// let in any more.
+/// Marks a streaming response, from whose connection nothing is read until its end. It may be cut off when its caller is
+/// not let in any more.
 #[derive(Clone, Debug)]
-pub struct Streamed(Grant);
+pub struct Streamed {
+    grant: Grant,
+    keeps_connection: bool,
+}
 
 impl Streamed {
-    pub(super) fn new(grant: Grant) -> Self {
-        Self(grant)
+    /// One that the connection outlives.
+    pub(super) fn on_a_connection_that_stays(grant: Grant) -> Self {
+        Self { grant, keeps_connection: true }
+    }
+
+    /// Whether the connection serves other requests after it.
+    pub fn keeps_connection(&self) -> bool {
+        self.keeps_connection
     }
 
     /// Waits until the caller's token is revoked.
     pub async fn revoked(&self) {
-        self.0.revoked().await;
+        self.grant.revoked().await;
     }
 }
 
@@ -47,7 +56,7 @@ struct SseStream<E: Env> {
 }
 
 pub(super) fn answer<E: Env>(viewer: Viewer<E>, grant: Grant, slot: OwnedSemaphorePermit) -> Response {
-    let streamed = Streamed(grant.clone());
+    let streamed = Streamed { grant: grant.clone(), keeps_connection: false };
     let source = SseStream { viewer, grant, _slot: slot, pings: pings(), chunks: Vec::new().into_iter() };
     let body = stream::unfold(source, async |mut source| {
         let chunk = source.next().await?;

@@ -1,6 +1,7 @@
 //! Writes the response of a stream without hyper. From its first byte on, nothing is read from the
 //! connection, so hyper's buffers and state are not needed (B1: they would be most of the memory of an idle
-//! stream). The connection is closed after it.
+//! stream). The connection is closed after it, unless the client would take that for the end of what is cut: Node's takes any
+//! end of a connection that was to be closed for the end of its body, also that of a server that was killed.
 
 use std::future::poll_fn;
 use std::io;
@@ -44,6 +45,8 @@ pub(super) struct Delivery {
     /// With chunked encoding, so that its end can be told from a broken connection. HTTP/1.0 does not have
     /// it.
     chunked: bool,
+    /// Whether the connection serves further requests.
+    keeps: bool,
 }
 
 impl Delivery {
@@ -58,13 +61,19 @@ impl Delivery {
         };
         let chunked = version == Version::HTTP_11;
         let (parts, body) = response.into_parts();
-        let framing = if chunked { "transfer-encoding: chunked\r\n" } else { "" };
-        Ok(Self { head: head(&parts, framing), body, streamed, chunked })
+        let keeps = chunked && streamed.keeps_connection();
+        let framing = match (chunked, keeps) {
+            (true, true) => "transfer-encoding: chunked\r\n",
+            (true, false) => "connection: close\r\ntransfer-encoding: chunked\r\n",
+            (false, _) => "connection: close\r\n",
+        };
+        Ok(Self { head: head(&parts, framing), body, streamed, chunked, keeps })
     }
 
     /// Writes the response while the client is connected, and may be. A body ends by itself when its caller is
-    /// not let in any more, but what is being written then may take for ever (S10).
-    pub(super) async fn carry_out(mut self, mut stream: ClientStream) {
+    /// not let in any more, but what is being written then may take for ever (S10). Returns a connection that can serve
+    /// further requests.
+    pub(super) async fn carry_out(mut self, mut stream: ClientStream) -> Option<ClientStream> {
         let (streamed, progress) = (self.streamed.clone(), stream.progress.clone());
         let overdue = async {
             streamed.revoked().await;
@@ -73,8 +82,9 @@ impl Delivery {
         tokio::select! {
             biased;
             written = self.write(&mut stream) => {
-                if let Err(error) = written {
-                    tracing::debug!(%error, "a stream's connection ended");
+                match written {
+                    Ok(goes_on) => return goes_on.then_some(stream),
+                    Err(error) => tracing::debug!(%error, "a stream's connection ended"),
                 }
             }
             () = overdue => {
@@ -82,15 +92,17 @@ impl Delivery {
                 progress.demand_reset();
             }
         }
+        None
     }
 
-    async fn write(&mut self, stream: &mut ClientStream) -> io::Result<()> {
+    /// Whether the connection can go on.
+    async fn write(&mut self, stream: &mut ClientStream) -> io::Result<bool> {
         stream.write_all(&std::mem::take(&mut self.head)).await?;
         let mut received = 0;
         loop {
             let frame = tokio::select! {
                 biased;
-                gone = poll_fn(|cx| poll_gone(stream, cx, &mut received)) => return gone,
+                gone = poll_fn(|cx| poll_gone(stream, cx, &mut received)) => return gone.map(|()| false),
                 frame = self.body.frame() => frame,
             };
             match frame {
@@ -99,14 +111,23 @@ impl Delivery {
                         write_chunk(stream, data, self.chunked).await?;
                     }
                 }
-                Some(Err(error)) => return Err(io::Error::other(error)),
+                Some(Err(error)) => {
+                    // No proxy is to take it for an end.
+                    stream.progress.demand_reset();
+                    return Err(io::Error::other(error));
+                }
                 None => break,
             }
         }
         if self.chunked {
             stream.write_all(b"0\r\n\r\n").await?;
         }
-        stream.shutdown().await
+        // What came meanwhile was not kept.
+        if self.keeps && received == 0 {
+            stream.flush().await?;
+            return Ok(true);
+        }
+        stream.shutdown().await.map(|()| false)
     }
 }
 
@@ -131,7 +152,7 @@ fn poll_gone(stream: &mut ClientStream, cx: &mut Context<'_>, received: &mut usi
     }
 }
 
-/// The head of the last response on a connection (RFC 9112), with a line about the body's length.
+/// The head of a response (RFC 9112), with the lines about the body's length and the connection.
 pub(super) fn head(parts: &response::Parts, framing: &str) -> Vec<u8> {
     let reason = parts.status.canonical_reason().unwrap_or_default();
     let mut head = format!("HTTP/1.1 {} {reason}\r\n", parts.status.as_str()).into_bytes();
@@ -141,6 +162,6 @@ pub(super) fn head(parts: &response::Parts, framing: &str) -> Vec<u8> {
         }
     }
     let date = httpdate::fmt_http_date(SystemTime::now());
-    head.extend_from_slice(format!("date: {date}\r\nconnection: close\r\n{framing}\r\n").as_bytes());
+    head.extend_from_slice(format!("date: {date}\r\n{framing}\r\n").as_bytes());
     head
 }

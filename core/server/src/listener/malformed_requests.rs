@@ -23,7 +23,7 @@ pub(super) async fn answer(mut stream: ClientStream, error: Option<&hyper::Error
     let Some(problem) = problem else { return };
     let (parts, body) = problem.into_response().into_parts();
     let body = to_bytes(body, usize::MAX).await.expect("a body in memory");
-    let mut answer = head(&parts, &format!("content-length: {}\r\n", body.len()));
+    let mut answer = head(&parts, &format!("connection: close\r\ncontent-length: {}\r\n", body.len()));
     answer.extend_from_slice(&body);
     let answering = async {
         stream.write_all(&answer).await?;

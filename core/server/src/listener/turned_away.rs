@@ -88,7 +88,7 @@ fn refusal() -> Response {
 fn bytes(response: Response) -> Vec<u8> {
     let (parts, body) = response.into_parts();
     let body = to_bytes(body, usize::MAX).now_or_never().and_then(Result::ok).expect("a body in memory");
-    let mut answer = head(&parts, &format!("content-length: {}\r\n", body.len()));
+    let mut answer = head(&parts, &format!("connection: close\r\ncontent-length: {}\r\n", body.len()));
     answer.extend_from_slice(&body);
     answer
 }

@@ -131,7 +131,7 @@ pub(super) async fn answer<E: Env>(
 ) -> Result<Response, Problem> {
     let stop = stops_on_close.then(|| (app.node.clone(), by.clone(), from.clone()));
     let (told, slot) = Told::open(app, by, from, options).await?;
-    let streamed = Streamed::new(grant.clone());
+    let streamed = Streamed::on_a_connection_that_stays(grant.clone());
     let source = Source {
         told,
         grant,
