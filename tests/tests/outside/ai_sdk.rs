@@ -166,3 +166,258 @@ async fn a_plain_answer_is_shown_as_it_is_kept() {
         assert_eq!(page.compare(&a).await[3], counted(7), "{version}: on another replica");
     }
 }
+
+#[tokio::test]
+async fn a_page_that_comes_back_to_another_replica_shows_the_answer_once() {
+    let (_cluster, [a, b, c]) = cluster().await;
+    for (version, query) in ALL {
+        let mut page = Page::fresh(version, query, &a);
+        page.send("/demo parts=150 interval=10ms").await;
+        page.until_shown(20).await;
+        page.tell(json!({"do": "stop"})).await;
+        page.until_status("ready").await;
+        page.tell(json!({"do": "go", "to": b.base})).await;
+        page.tell(json!({"do": "resume"})).await;
+        page.until_status("streaming").await;
+        page.until_status("ready").await;
+        assert_eq!(page.compare(&c).await[1], counted(150), "{version}: leaving is not stopping");
+        page.tell(json!({"do": "resume"})).await;
+        page.until_status("ready").await;
+        page.compare(&a).await;
+        // A page that is opened anew has what is kept, and the rest as it comes.
+        page.send("/demo parts=150 interval=10ms").await;
+        page.until_shown(20).await;
+        let first = c.get(&format!("/ai/chat/{}/messages", page.chat)).await.expect(200).body;
+        let mut other = Page::open(version, query, &c, &page.chat, json!({"messages": first}));
+        other.tell(json!({"do": "resume"})).await;
+        other.until_shown(20).await;
+        other.until_status("ready").await;
+        page.until_status("ready").await;
+        let texts = other.compare(&a).await;
+        assert_eq!((page.compare(&b).await, texts[3].clone()), (texts, counted(150)), "{version}: two tabs");
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_dies_costs_a_page_nothing_but_a_while() {
+    for (at, (version, query)) in (0..).zip(ALL.into_iter().chain(ALL)) {
+        let mut cluster = Cluster::start(&[&[], &["--workers", "0"]]).await;
+        let [a, b] = [0, 1].map(|at| cluster.replicas[at].client());
+        // Its own replica dies, or another one.
+        let is_own = at < ALL.len();
+        let mut page = Page::fresh(version, query, if is_own { &a } else { &b });
+        page.send("/demo parts=200 interval=10ms").await;
+        page.until_shown(20).await;
+        assert_eq!(page.state().await["status"], "streaming");
+        cluster.add("c", &[]).await;
+        cluster.replicas[0].kill();
+        let is_cut = is_own || query.is_empty();
+        if is_cut {
+            let cut = page.until_status("error").await;
+            assert_eq!(cut["error"], "terminated", "it is no end");
+            page.tell(json!({"do": "go", "to": cluster.replicas[2].url()})).await;
+            page.tell(json!({"do": "resume"})).await;
+            let state = page.until("it goes on", |state| state["status"] != "submitted").await;
+            if state["status"] == "error"
+                || page.until("it ends", |s| s["status"] != "streaming").await["status"] == "error"
+            {
+                // What there was of the first attempt was told once more, and then voided.
+                page.tell(json!({"do": "resume"})).await;
+            }
+        }
+        page.until_status("ready").await;
+        assert_eq!(page.compare(&b).await[1], counted(200), "{version}{query}");
+        let requests = page.state().await["requests"].as_array().map(Vec::len);
+        assert!(if is_cut { requests > Some(1) } else { requests == Some(1) }, "{requests:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_replica_that_drains_cuts_and_never_ends_what_goes_on() {
+    for (version, query) in ALL {
+        let mut cluster = Cluster::start(&[&["--drain-timeout", "200ms"], &["--workers", "0"]]).await;
+        let [a, b] = [0, 1].map(|at| cluster.replicas[at].client());
+        let mut page = Page::fresh(version, query, &a);
+        page.send("/demo parts=200 interval=10ms").await;
+        page.until_shown(20).await;
+        cluster.add("c", &[]).await;
+        cluster.replicas[0].terminate();
+        let cut = page.until_status("error").await;
+        assert_eq!(
+            (&cut["error"], cut["requests"].as_array().map(Vec::len)),
+            (&json!("terminated"), Some(1))
+        );
+        page.tell(json!({"do": "go", "to": b.base})).await;
+        page.tell(json!({"do": "resume"})).await;
+        page.until_status("streaming").await;
+        let state = page.until("it is over", |state| state["status"] != "streaming").await;
+        if state["status"] == "error" {
+            // The hand-over itself is another attempt.
+            assert_eq!(state["error"], "terminated");
+            page.tell(json!({"do": "resume"})).await;
+        }
+        page.until_status("ready").await;
+        assert_eq!(page.compare(&b).await[1], counted(200), "{version}{query}");
+        assert_eq!(cluster.replicas[0].ended().await.code(), Some(0));
+    }
+}
+
+#[tokio::test]
+async fn a_stop_keeps_what_was_said_and_is_shown_as_no_error() {
+    let (_cluster, [a, b, c]) = cluster().await;
+    for (version, query) in ALL {
+        let mut page = Page::fresh(version, query, &a);
+        page.send("/demo parts=3000 interval=5ms").await;
+        page.until_shown(20).await;
+        let stop = format!("/ai/chat/{}/stop", page.chat);
+        let stale = json!({"activeStreamId": "a99-none", "assistantMessage": {"id": "x"}});
+        assert_eq!(b.post(&stop, stale).await.expect(200).body, json!({"success": true}));
+        assert_eq!(page.state().await["status"], "streaming", "another answer was meant");
+        b.post(&stop, json!({})).await.expect(200);
+        let state = page.until_status("ready").await;
+        assert_eq!(state["error"], Value::Null);
+        let texts = page.compare(&c).await;
+        assert!(!texts[1].is_empty() && texts[1].len() < counted(3000).len(), "{version}");
+        b.post(&stop, json!({})).await.expect(200);
+        assert_eq!(a.post("/ai/chat/none/stop", json!({})).await.status, 404);
+
+        let query = if query.is_empty() { "?on_close=stop" } else { "?ai=7&on_close=stop" };
+        let mut page = Page::fresh(version, query, &b);
+        page.send("/demo parts=3000 interval=5ms").await;
+        page.until_shown(20).await;
+        page.tell(json!({"do": "stop"})).await;
+        let chat = page.chat_id(&a).await;
+        a.until_idle(&chat).await;
+        let turn = a.get(&format!("/v1/chats/{chat}/turns/1")).await.expect(200).body;
+        assert_eq!(turn["status"], "interrupted", "{version}: leaving is stopping");
+    }
+}
+
+#[tokio::test]
+async fn an_edit_and_a_second_answer_are_shown_as_they_are_kept() {
+    let (_cluster, [a, b, c]) = cluster().await;
+    for (version, query) in ALL {
+        let mut page = Page::fresh(version, query, &a);
+        for parts in [3, 4] {
+            page.send(&format!("/demo parts={parts} interval=1ms")).await;
+            page.until("it is answered", |state| {
+                last_text(state) == counted(parts) && state["status"] == "ready"
+            })
+            .await;
+        }
+        let state = page.state().await;
+        let ids: Vec<Value> = messages(&state).iter().map(|message| message["id"].clone()).collect();
+        page.tell(json!({"do": "go", "to": b.base})).await;
+        page.tell(json!({"do": "regenerate"})).await;
+        page.until_status("ready").await;
+        assert_eq!(page.compare(&c).await.len(), 4, "{version}");
+        // The first question again, in other words, and once more: it goes by its name of before.
+        for parts in [5, 6] {
+            page.tell(json!({"do": "edit", "messageId": ids[0], "text": format!("/demo parts={parts} interval=1ms")})).await;
+            page.until("it is answered", |state| {
+                last_text(state) == counted(parts) && state["status"] == "ready"
+            })
+            .await;
+            let texts = page.compare(&a).await;
+            assert_eq!(texts, [format!("/demo parts={parts} interval=1ms"), counted(parts)], "{version}");
+        }
+        assert_eq!(messages(&page.state().await)[0]["id"], ids[0]);
+        page.send("/demo parts=7 interval=1ms").await;
+        page.until("it is answered", |state| messages(state).len() == 4 && state["status"] == "ready").await;
+        let answer = messages(&page.state().await)[1]["id"].clone();
+        page.tell(json!({"do": "regenerate", "messageId": answer})).await;
+        page.until("it is answered", |state| messages(state).len() == 2 && state["status"] == "ready").await;
+        assert_eq!(page.compare(&b).await[1], counted(6), "{version}: of an answer by its name");
+    }
+}
+
+#[tokio::test]
+async fn calls_and_thoughts_are_shown_and_results_let_the_answer_go_on() {
+    let (_cluster, [a, b, c]) = cluster().await;
+    let tools = json!({"find": {"description": "finds it", "parameters": {"type": "object"}}});
+    for (version, query) in ALL {
+        let chat = format!("chat-{}", uuid::Uuid::now_v7().simple());
+        let mut page = Page::open(version, query, &a, &chat, json!({"automatic": true}));
+        let text = "/demo parts=4 interval=1ms reasoning=2 call=find calls=2";
+        page.tell(json!({"do": "body", "text": text, "body": {"tools": tools}})).await;
+        let asked = |state: &Value| {
+            state["status"] == "ready"
+                && messages(state).last().is_some_and(|last| last["role"] == "assistant")
+        };
+        let state = page.until("the page is asked", asked).await;
+        let calls = shown(&messages(&state)[1])["calls"].clone();
+        assert_eq!((calls.as_array().map(Vec::len), &calls[1][2]), (Some(2), &json!({"n": 2})), "{version}");
+        page.tell(json!({"do": "go", "to": b.base})).await;
+        for (at, output) in [(0, json!({"found": [1.5, null]})), (1, json!("a string"))] {
+            page.tell(json!({"do": "output", "tool": "find", "toolCallId": calls[at][0], "output": output}))
+                .await;
+        }
+        page.until("it goes on", |state| {
+            state["requests"] == json!(["POST", "POST"]) && state["status"] == "ready"
+        })
+        .await;
+        let texts = page.compare(&c).await;
+        assert_eq!(texts.len(), 2);
+        let state = page.state().await;
+        let shown = shown(&messages(&state)[1]);
+        assert_eq!(
+            (&shown["steps"], &shown["calls"][0][3]),
+            (&json!(2), &json!({"found": [1.5, null]})),
+            "S11"
+        );
+        assert_eq!(shown["reasoning"], "1 2 1 2 ", "{version}: {shown}");
+        // The same results again change nothing, and are answered with the rest.
+        let body = json!({"id": chat, "messages": [messages(&state)[1]], "trigger": "submit-message"});
+        let again = a.post("/ai/chat", body).await.expect(200).text;
+        assert!(again.contains("finish-step") && again.ends_with("data: [DONE]\n\n"), "{again}");
+        page.compare(&a).await;
+    }
+}
+
+#[tokio::test]
+async fn two_questions_in_a_row_are_answered_one_after_the_other() {
+    let (_cluster, [a, b, _]) = cluster().await;
+    for (version, query) in ALL {
+        let mut page = Page::fresh(version, query, &a);
+        page.send("/demo parts=100 interval=10ms").await;
+        page.until_shown(5).await;
+        page.tell(json!({"do": "go", "to": b.base})).await;
+        page.send("/demo parts=9 interval=1ms").await;
+        let chat = page.chat_id(&a).await;
+        let both = async || {
+            let kept = kept(&b, &chat).await;
+            (kept.len() == 4 && kept[3]["text"] == json!(counted(9))).then_some(kept)
+        };
+        let kept = until("both are answered", both).await;
+        assert_eq!(kept[1]["text"], json!(counted(100)), "{version}");
+        page.until_status("ready").await;
+        let news = page.state().await["news"].to_string();
+        assert!(news.contains("data-mainstem-queue") && news.contains("data-mainstem-status"), "{news}");
+        assert_eq!(last_text(&page.state().await), counted(9), "{version}");
+    }
+}
+
+#[tokio::test]
+async fn errors_are_text_that_a_user_can_read() {
+    let (_cluster, [a, _, _]) = cluster().await;
+    let mut page = Page::fresh(7, "", &a);
+    page.send("/demo parts=9 interval=1ms fatal=4").await;
+    let state = page.until_status("error").await;
+    let error = state["error"].as_str().expect("an error").to_owned();
+    assert!(!error.is_empty() && !error.contains('{'), "{error}");
+    assert_eq!(page.compare(&a).await[1], counted(4));
+    page.tell(json!({"do": "send", "text": ""})).await;
+    let state = page
+        .until("it is refused", |state| state["error"] != json!(error) && state["status"] == "error")
+        .await;
+    let error = state["error"].as_str().expect("an error");
+    assert!(error.contains("content") && !error.contains('{'), "{error}");
+    for (path, status) in [("/ai/chat/x/y", 404), ("/ai/chat", 400), ("/ai/chat/x/messages", 405)] {
+        let answer = a.post(path, json!({})).await;
+        assert_eq!(
+            (answer.status, answer.headers["content-type"].to_str().ok()),
+            (status, Some("text/plain; charset=utf-8")),
+            "{path}"
+        );
+    }
+}
