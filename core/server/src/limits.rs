@@ -67,6 +67,14 @@ pub mod edge {
     pub const SOCKET_MESSAGE_BYTES_MAX: usize = 4096;
     /// Bytes that a WebSocket's client may send between two pings. It has no reason to send anything.
     pub const SOCKET_RECEIVED_BYTES_MAX: usize = 64 * 1024;
+    /// The sockets of faces on which requests come, what one message may have there, and what may come between two pings.
+    pub const REQUEST_SOCKETS_MAX: usize = 512;
+    pub const SOCKET_REQUEST_BYTES_MAX: usize = 1 << 20;
+    pub const SOCKET_REQUESTS_BYTES_MAX: usize = 8 << 20;
+    /// Requests that one such socket may have open.
+    pub const SOCKET_REQUESTS_MAX: usize = 8;
+    /// How long a request that resumes may be taken up again before its end stops the turn.
+    pub const RESUME_AGAIN_MAX: Duration = Duration::from_millis(500);
     /// How long a closing WebSocket waits for the client to close.
     pub const SOCKET_CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
     /// How long a stalled WebSocket has to accept its close frame.

@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::descriptors::connections_max;
 use crate::failure::Failure;
 use crate::http::{Access, App, Bodies, Hosts, router};
-use crate::limits::edge::{CONNECTIONS_MIN, UNSTREAMED_SHARE};
+use crate::limits::edge::{CONNECTIONS_MIN, REQUEST_SOCKETS_MAX, UNSTREAMED_SHARE};
 use crate::limits::process::DRAIN_SLACK;
 use crate::limits::settings::PEER_SECRET_BYTES_MIN;
 use crate::listener::Listener;
@@ -101,6 +101,7 @@ pub async fn serve<E: Env>(config: &Config, front: Front, node: Node<E>) -> Resu
         bodies: Bodies::new(config.message_bytes_max),
         client_timeout: config.client_timeout,
         streams: Arc::new(Semaphore::new(streams_max)),
+        request_sockets: Arc::new(Semaphore::new(REQUEST_SOCKETS_MAX)),
     };
     let address = front.listener.local_addr().map_err(Failure::environment)?;
     let (closing, is_closing) = watch::channel(false);

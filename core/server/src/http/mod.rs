@@ -57,6 +57,8 @@ pub struct App<E: Env> {
     pub client_timeout: Duration,
     /// The streams that there may be more of.
     pub streams: Arc<Semaphore>,
+    /// The sockets on which requests come that there may be more of.
+    pub request_sockets: Arc<Semaphore>,
 }
 
 pub fn router<E: Env>(app: Arc<App<E>>) -> Router {

@@ -39,7 +39,7 @@ use crate::limits::edge::{
 };
 use crate::listener::Progress;
 
-type Socket = WebSocketStream<TokioIo<Upgraded>>;
+pub(super) type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
 /// The chat was deleted.
 const CLOSED_DELETED: CloseCode = CloseCode::Library(4404);
@@ -47,11 +47,11 @@ const CLOSED_DELETED: CloseCode = CloseCode::Library(4404);
 /// The caller's token is not known any more, or another's.
 const CLOSED_REVOKED: CloseCode = CloseCode::Library(4401);
 
-const REVOKED: Left = Left::Close(CLOSED_REVOKED, "the token is not valid any more");
+pub(super) const REVOKED: Left = Left::Close(CLOSED_REVOKED, "the token is not valid any more");
 
 /// Why the socket is closed.
 #[derive(Debug)]
-enum Left {
+pub(super) enum Left {
     /// The client has gone, or closes.
     Gone,
     /// The client accepts no data.
@@ -63,8 +63,8 @@ enum Left {
 /// A request to become a WebSocket (RFC 6455, section 4.2.1).
 #[derive(Debug)]
 pub(super) struct Upgrade {
-    accept: HeaderValue,
-    upgraded: OnUpgrade,
+    pub(super) accept: HeaderValue,
+    pub(super) upgraded: OnUpgrade,
 }
 
 impl Upgrade {
@@ -104,6 +104,11 @@ pub(super) fn answer<E: Env>(
             Err(error) => tracing::debug!(%error, "a connection was not upgraded"),
         }
     });
+    switching(accept)
+}
+
+/// The answer to a request that becomes a WebSocket.
+pub(super) fn switching(accept: HeaderValue) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
@@ -127,27 +132,9 @@ async fn send_events<E: Env>(
         .max_message_size(Some(SOCKET_MESSAGE_BYTES_MAX))
         .max_frame_size(Some(SOCKET_MESSAGE_BYTES_MAX));
     let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
-    let mut line = Line { socket, frame: Chunks::default(), progress: &progress, client_timeout };
-    match line.send_events(viewer, grant).await {
-        // The client's last frame may need an answer.
-        Left::Gone => drop(timeout(SOCKET_CLOSE_TIMEOUT, line.socket.flush()).await),
-        Left::Stalled => {
-            let close = close_frame(CloseCode::Again, "nothing was accepted for too long");
-            match timeout(SOCKET_STALLED_GRACE, line.write(close)).await {
-                Ok(Ok(())) => wait_for_close(&mut line.socket).await,
-                _ => progress.demand_reset(),
-            }
-        }
-        Left::Close(code, reason) => {
-            let close = close_frame(code, reason);
-            if timeout(SOCKET_CLOSE_TIMEOUT, line.write(close)).await.is_ok_and(|sent| sent.is_ok()) {
-                wait_for_close(&mut line.socket).await;
-            } else if code == CLOSED_REVOKED {
-                // It gets nothing more, not even what was written and not sent (S10).
-                progress.demand_reset();
-            }
-        }
-    }
+    let mut line = Line::new(socket, &progress, client_timeout);
+    let left = line.send_events(viewer, grant).await;
+    line.leave(left).await;
 }
 
 /// Waits for the client to close: closing with unread data would reset the connection before the client has
@@ -161,15 +148,45 @@ fn close_frame(code: CloseCode, reason: &'static str) -> Message {
     Message::Close(Some(CloseFrame { code, reason: Utf8Bytes::from_static(reason) }))
 }
 
-struct Line<'a> {
-    socket: Socket,
+pub(super) struct Line<'a> {
+    pub(super) socket: Socket,
     /// What is left of the frame that is being written.
     frame: Chunks,
     progress: &'a Progress,
     client_timeout: Duration,
 }
 
+impl<'a> Line<'a> {
+    pub(super) fn new(socket: Socket, progress: &'a Progress, client_timeout: Duration) -> Self {
+        Self { socket, frame: Chunks::default(), progress, client_timeout }
+    }
+}
+
 impl Line<'_> {
+    /// Says why it is left, if that can be said.
+    pub(super) async fn leave(&mut self, left: Left) {
+        match left {
+            // The client's last frame may need an answer.
+            Left::Gone => drop(timeout(SOCKET_CLOSE_TIMEOUT, self.socket.flush()).await),
+            Left::Stalled => {
+                let close = close_frame(CloseCode::Again, "nothing was accepted for too long");
+                match timeout(SOCKET_STALLED_GRACE, self.write(close)).await {
+                    Ok(Ok(())) => wait_for_close(&mut self.socket).await,
+                    _ => self.progress.demand_reset(),
+                }
+            }
+            Left::Close(code, reason) => {
+                let close = close_frame(code, reason);
+                if timeout(SOCKET_CLOSE_TIMEOUT, self.write(close)).await.is_ok_and(|sent| sent.is_ok()) {
+                    wait_for_close(&mut self.socket).await;
+                } else if code == CLOSED_REVOKED {
+                    // It gets nothing more, not even what was written and not sent (S10).
+                    self.progress.demand_reset();
+                }
+            }
+        }
+    }
+
     async fn send_events<E: Env>(&mut self, mut viewer: Viewer<E>, grant: Grant) -> Left {
         let mut pings = pings();
         let mut received = 0;
@@ -207,7 +224,7 @@ impl Line<'_> {
         }
     }
 
-    async fn send(&mut self, message: Message, grant: &Grant) -> Result<(), Left> {
+    pub(super) async fn send(&mut self, message: Message, grant: &Grant) -> Result<(), Left> {
         let (progress, client_timeout) = (self.progress, self.client_timeout);
         patiently(progress, client_timeout, grant, self.write(message)).await
     }

@@ -9,6 +9,7 @@ mod history;
 mod message;
 mod part;
 mod request;
+mod socket;
 mod stream;
 mod told;
 
@@ -43,6 +44,7 @@ use crate::limits::edge::PAGE_MAX;
 pub(super) fn routes<E: Env>() -> Router<Arc<App<E>>> {
     Router::new()
         .route("/ai/chat", post(chat::<E>))
+        .route("/ai/chat/socket", get(socket::open::<E>))
         .route("/ai/chat/{id}/stream", get(resume::<E>))
         .route("/ai/chat/{id}/stop", post(stop_chat::<E>))
         .route("/ai/chat/{id}/messages", get(messages::<E>))
@@ -54,16 +56,17 @@ pub(super) fn is_path(path: &str) -> bool {
 
 /// The client shows its user the body of what is no success.
 pub(super) fn error(response: Response, problem: &Problem) -> Response {
-    let text = if problem.detail.is_empty() { problem.title } else { &problem.detail };
-    let text = if problem.detail.is_empty() || problem.detail.starts_with(problem.title) {
-        text.to_owned()
-    } else {
-        format!("{}: {text}", problem.title)
-    };
     let (mut parts, _) = response.into_parts();
     parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     parts.headers.remove(header::CONTENT_LENGTH);
-    Response::from_parts(parts, Body::from(text))
+    Response::from_parts(parts, Body::from(error_text(problem)))
+}
+
+fn error_text(problem: &Problem) -> String {
+    match &*problem.detail {
+        "" => problem.title.to_owned(),
+        detail => format!("{}: {detail}", problem.title),
+    }
 }
 
 /// The client's name of a chat, in a path.
