@@ -57,6 +57,8 @@ impl NodeProgram {
     pub fn start(program: &str, arguments: &[&str]) -> Self {
         let node = NODE.path().unwrap_or_else(|missing| panic!("{missing}"));
         let mut command = Command::new(node);
+        // Of itself, Node.js has it from version 22 on.
+        command.arg("--experimental-websocket");
         command.arg(installed().join(program)).args(arguments).env("NODE_NO_WARNINGS", "1");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         let mut child = command.spawn().expect("node starts");

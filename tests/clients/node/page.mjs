@@ -5,14 +5,26 @@ import { createInterface } from 'node:readline';
 const [version, server, id, query, begin] = process.argv.slice(2);
 const { Chat } = await import(`ai-sdk-react-${version}`);
 const ai = await import(`ai${version}`);
-const { DefaultChatTransport } = ai;
+const { DefaultChatTransport, WebSocketChatTransport } = ai;
 
 let origin = server;
 const news = [];
 const requests = [];
 const options = JSON.parse(begin);
 
-const transport = new DefaultChatTransport({
+const socket = () =>
+  new WebSocketChatTransport({
+    url: `${server.replace('http', 'ws')}/ai/chat/socket${query}`,
+    webSocket: class extends WebSocket {
+      constructor(url, protocols) {
+        requests.push('SOCKET');
+        const to = new URL(url);
+        super(`${origin.replace('http', 'ws')}${to.pathname}${to.search}`, protocols);
+      }
+    },
+  });
+
+const http = () => new DefaultChatTransport({
   api: `${server}/ai/chat${query}`,
   // Another replica, or another page of the same user, is only another origin.
   fetch: (url, init) => {
@@ -21,6 +33,7 @@ const transport = new DefaultChatTransport({
     return fetch(`${origin}${to.pathname}${to.search}`, init);
   },
 });
+const transport = options.socket ? socket() : http();
 
 const chat = new Chat({
   id,
