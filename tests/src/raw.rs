@@ -59,6 +59,14 @@ impl Raw {
         &self.came
     }
 
+    /// All that came and comes, and how the other side ends.
+    pub async fn end(mut self) -> (String, Result<(), std::io::ErrorKind>) {
+        let mut rest = vec![];
+        let ended = within("the server closes", self.stream.read_to_end(&mut rest)).await;
+        self.came.push_str(&String::from_utf8_lossy(&rest));
+        (self.came, ended.map(drop).map_err(|error| error.kind()))
+    }
+
     /// All that came and comes until the other side closes.
     pub async fn rest(mut self) -> String {
         let mut rest = vec![];

@@ -8,6 +8,7 @@ mod client_stream;
 mod delivery;
 mod length;
 mod malformed_requests;
+mod request_body;
 mod seats;
 mod turned_away;
 
@@ -21,8 +22,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode, header};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -154,6 +154,13 @@ async fn closes(closing: &mut watch::Receiver<bool>) {
     let _ = closing.wait_for(|closing| *closing).await;
 }
 
+/// Whether the client wants the connection closed behind the answer (RFC 9112, section 9.6).
+fn asks_to_close(headers: &HeaderMap) -> bool {
+    let mut options =
+        headers.get_all(header::CONNECTION).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
+}
+
 /// Serves what follows a stream on its connection.
 fn serve_on(stream: ClientStream, head_timeout: Duration, router: Router, closing: watch::Receiver<bool>) {
     drop(tokio::spawn(connection(stream, head_timeout, router, closing)));
@@ -173,7 +180,8 @@ async fn connection(
         let (progress, handover) = (Arc::clone(&progress), Arc::clone(&handover));
         let occupant = occupant.clone();
         service_fn(move |request: http::Request<hyper::body::Incoming>| {
-            let mut request = request.map(Body::new);
+            let closes = asks_to_close(request.headers());
+            let mut request = handover.watch(request);
             request.extensions_mut().insert(Arc::clone(&progress));
             let (router, handover) = (router.clone(), Arc::clone(&handover));
             let occupant = occupant.clone();
@@ -183,7 +191,7 @@ async fn connection(
                 let response = answer(router, request).await?;
                 match Delivery::of(&method, version, response) {
                     Ok(delivery) => {
-                        handover.give(delivery);
+                        handover.give(if closes { delivery.then_closes() } else { delivery });
                         pending().await
                     }
                     Err(response) => {
@@ -233,13 +241,18 @@ async fn connection(
     let stream = parts.io.into_inner();
     match ended {
         // A task of its own: this one is large, and a stream lasts.
-        Ok(Some(delivery)) => drop(tokio::spawn(async move {
-            if let Some(stream) = delivery.carry_out(stream).await {
-                occupant.is_idle_now();
-                let (router, closing) = then;
-                serve_on(stream, head_timeout, router, closing);
-            }
-        })),
+        Ok(Some(delivery)) => {
+            // What was read beyond the request is gone, and what is left of it is no next one.
+            let is_clean = parts.read_buf.is_empty() && handover.body_is_over();
+            let delivery = if is_clean { delivery } else { delivery.then_closes() };
+            drop(tokio::spawn(async move {
+                if let Some(stream) = delivery.carry_out(stream).await {
+                    occupant.is_idle_now();
+                    let (router, closing) = then;
+                    serve_on(stream, head_timeout, router, closing);
+                }
+            }));
+        }
         Ok(None) => malformed_requests::answer(stream, None, &parts.read_buf).await,
         Err(error) => malformed_requests::answer(stream, Some(&error), &parts.read_buf).await,
     }

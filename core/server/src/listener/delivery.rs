@@ -6,33 +6,50 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::SystemTime;
 
 use axum::body::Body;
 use axum::response::Response;
 use bytes::{Buf, Bytes};
-use http::{Method, Version, response};
+use http::{Method, Request, Version, response};
 use http_body_util::BodyExt;
+use hyper::body::{Body as _, Incoming};
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::time::sleep;
 
 use super::client_stream::ClientStream;
+use super::request_body::RequestBody;
 use crate::http::Streamed;
 use crate::limits::edge::{REVOKED_GRACE, SOCKET_RECEIVED_BYTES_MAX};
 
-/// The slot in which a connection's service leaves a streaming response.
+/// What a connection's service leaves to the connection: a streaming response, and whether its request was read whole.
 #[derive(Debug, Default)]
-pub(super) struct Handover(Mutex<Option<Delivery>>);
+pub(super) struct Handover {
+    delivery: Mutex<Option<Delivery>>,
+    body_is_over: Arc<AtomicBool>,
+}
 
 impl Handover {
     pub(super) fn give(&self, delivery: Delivery) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(delivery);
+        *self.delivery.lock().unwrap_or_else(PoisonError::into_inner) = Some(delivery);
     }
 
     pub(super) fn take(&self) -> Option<Delivery> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.delivery.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The connection's next request, whose body is watched.
+    pub(super) fn watch(&self, request: Request<Incoming>) -> Request<Body> {
+        self.body_is_over.store(request.body().is_end_stream(), Ordering::Release);
+        request.map(|body| Body::new(RequestBody::new(body, Arc::clone(&self.body_is_over))))
+    }
+
+    /// Whether all of the last request's body was read.
+    pub(super) fn body_is_over(&self) -> bool {
+        self.body_is_over.load(Ordering::Acquire)
     }
 }
 
@@ -45,7 +62,7 @@ pub(super) struct Delivery {
     /// With chunked encoding, so that its end can be told from a broken connection. HTTP/1.0 does not have
     /// it.
     chunked: bool,
-    /// Whether the connection serves further requests.
+    /// Whether the connection serves further requests behind it.
     keeps: bool,
 }
 
@@ -68,6 +85,11 @@ impl Delivery {
             (false, _) => "connection: close\r\n",
         };
         Ok(Self { head: head(&parts, framing), body, streamed, chunked, keeps })
+    }
+
+    /// The connection is closed behind it, which is not announced where it would be taken for an end.
+    pub(super) fn then_closes(self) -> Self {
+        Self { keeps: false, ..self }
     }
 
     /// Writes the response while the client is connected, and may be. A body ends by itself when its caller is
