@@ -65,6 +65,18 @@ impl Problem {
         .detail("without --auth-file only loopback hosts are answered, and those given by --allowed-host")
     }
 
+    /// What a client shows is not the end of the chat.
+    pub fn gone_on() -> Self {
+        Self::new(StatusCode::CONFLICT, "conflict", "The chat has gone on elsewhere")
+            .detail("load its messages again before its last answer is replaced")
+    }
+
+    /// Without chunked encoding nobody can tell an answer that broke off from a whole one.
+    pub fn old_version() -> Self {
+        Self::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "http_version", "HTTP/1.1 is needed here")
+            .detail("a proxy in between is to speak it to this server: nginx with `proxy_http_version 1.1`")
+    }
+
     pub fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", "There is nothing at this path")
     }

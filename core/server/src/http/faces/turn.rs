@@ -63,6 +63,8 @@ pub(super) struct From {
     pub(super) turn: MessageId,
     /// The client has all up to this message.
     pub(super) after: MessageId,
+    /// Whether that ends with what came of calls, so that the next step is what is new.
+    pub(super) behind_results: bool,
     /// Whether the turn's own message is told of already.
     pub(super) begun: bool,
     /// News of an earlier version say nothing of the turn's end.
@@ -79,6 +81,7 @@ impl From {
             chat: state.id,
             turn: turn.id,
             after: turn.message,
+            behind_results: false,
             begun: true,
             since: state.snapshot_version,
             stale: state.reset_version,
@@ -99,10 +102,11 @@ impl From {
         let since = state.snapshot_version;
         if state.queue.iter().any(|queued| queued.id == turn) {
             let (after, stale) = (state.last_message, state.reset_version);
-            return Ok(Self { chat, turn, after, begun: false, since, stale });
+            return Ok(Self { chat, turn, after, behind_results: false, begun: false, since, stale });
         }
         let (found, _) = app.node.turn(by, chat, turn).await?;
-        Ok(Self { chat, turn, after: found.message, begun: true, since, stale: Version(0) })
+        let (after, stale) = (found.message, Version(0));
+        Ok(Self { chat, turn, after, behind_results: false, begun: true, since, stale })
     }
 }
 

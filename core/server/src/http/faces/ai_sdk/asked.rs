@@ -108,7 +108,8 @@ impl<E: Env> Asker<'_, E> {
         sent(app, by, chat, accepted).await
     }
 
-    /// The last of the array's messages of users is to be answered again. If it never came here, it is sent.
+    /// The last of the array's messages of users is to be answered again. If it never came here, it is sent. Who names the
+    /// answer means it and what follows it; who names none means the last one that there is.
     async fn regenerate(self, state: &ChatState, request: &ChatRequest) -> Result<From, Problem> {
         let last = request.messages.iter().rev().find(|message| message.is_user());
         let last =
@@ -118,6 +119,11 @@ impl<E: Env> Asker<'_, E> {
         }
         let found = names::message(self.app, self.by, state.id, &last.id).await?;
         let Some(found) = found else { return self.send(state, last).await };
+        let is_last = state.present_turn().is_none_or(|turn| turn.message == found.id);
+        if request.message_id.is_none() && !is_last {
+            // The page does not know what it would drop.
+            return Err(Problem::gone_on());
+        }
         let command = Command::Regenerate { message: Some(found.id), mode: SendMode::Interrupt };
         match self.app.node.execute(self.by, state.id, command, self.key).await? {
             Accepted::Chat(state) => From::present(&state).ok_or(Problem::from(Rejection::NoSuchTurn)),
@@ -141,6 +147,7 @@ impl<E: Env> Asker<'_, E> {
                     chat,
                     turn,
                     after: state.last_message,
+                    behind_results: true,
                     begun: true,
                     since: now.snapshot_version,
                     stale: now.reset_version,
@@ -162,7 +169,7 @@ impl<E: Env> Asker<'_, E> {
         let last = last.ok_or(Problem::from(Rejection::NotPending))?;
         let turn = last.turn.ok_or(Problem::from(Rejection::NoSuchTurn))?;
         let from = From::locate(app, by, chat, turn).await?;
-        Ok(From { after: last.id, ..from })
+        Ok(From { after: last.id, behind_results: true, ..from })
     }
 }
 
@@ -190,7 +197,7 @@ async fn sent<E: Env>(
         Accepted::Sent { message: Some(message), snapshot_version, .. } => {
             let turn = message.turn.unwrap_or(message.id);
             let (after, since, stale) = (message.id, snapshot_version, Version(0));
-            Ok(From { chat, turn, after, begun: true, since, stale })
+            Ok(From { chat, turn, after, behind_results: false, begun: true, since, stale })
         }
         Accepted::Sent { queued: Some(queued), .. } => From::locate(app, by, chat, queued.id).await,
         _ => Err(Problem::internal()),

@@ -12,6 +12,8 @@ use super::told::CUT_SHORT;
 pub(super) struct Rendered {
     id: String,
     role: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<Box<RawValue>>,
     parts: Vec<RenderedPart>,
     #[serde(skip)]
     turn: Option<MessageId>,
@@ -76,14 +78,16 @@ impl Rendering {
                 complete.extend(self.open.take());
                 let role = if message.role == Role::User { "user" } else { "system" };
                 let (id, turn) = (names::of(self.chat, message), message.turn);
-                complete.push(Rendered { id, role, parts: self.parts(message), turn });
+                let (metadata, parts) = (metadata_of(message), self.parts(message));
+                complete.push(Rendered { id, role, metadata, parts, turn });
             }
             Role::Assistant => {
                 if !goes_on {
                     complete.extend(self.open.take());
                     let computed = || names::of_answer(self.chat, message.turn.unwrap_or(message.id));
                     let id = message.client_id.as_deref().map_or_else(computed, str::to_owned);
-                    self.open = Some(Rendered { id, role: "assistant", parts: vec![], turn: message.turn });
+                    let (role, metadata, turn) = ("assistant", metadata_of(message), message.turn);
+                    self.open = Some(Rendered { id, role, metadata, parts: vec![], turn });
                 }
                 let parts = self.parts(message);
                 let open = self.open.as_mut().expect("it was just opened");
@@ -173,6 +177,12 @@ impl Rendering {
             _ => return None,
         })
     }
+}
+
+/// What the client's own code said of a message that it sent.
+fn metadata_of(message: &Message) -> Option<Box<RawValue>> {
+    let parts: Vec<&RawValue> = serde_json::from_str(message.content.as_json()).ok()?;
+    Part::read(parts.first()?.get())?.message_metadata
 }
 
 impl Rendered {

@@ -1,24 +1,31 @@
 //! The client's messages, as it sends them: read, bounded, and what is not taken refused by its name.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use mainstem_machine::{CallResult, Content, NewMessage, Role};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::super::super::Problem;
 use super::super::super::request::{content_problem, parse_name};
 use super::super::names::EDITED_MEMBER;
-use super::part::{content_of, failed};
+use super::part::{METADATA_MEMBER, content_of, failed};
+use super::request::refuse_others;
 
 #[derive(Debug, Deserialize)]
 pub(super) struct UiMessage {
     pub(super) id: String,
     pub(super) role: String,
     parts: Vec<UiPart>,
+    /// What the client's own code says of it.
+    metadata: Option<Box<RawValue>>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -44,6 +51,8 @@ struct UiPart {
     output: Option<Box<RawValue>>,
     error_text: Option<String>,
     preliminary: Option<bool>,
+    #[serde(flatten)]
+    rest: BTreeMap<String, IgnoredAny>,
 }
 
 /// A member whose value may be `null`, which is not the same as none.
@@ -62,14 +71,33 @@ impl UiMessage {
 
     /// What a user says. An `edited` message keeps its sender's name in it.
     pub(super) fn content(&self, edited: bool, bytes_max: usize) -> Result<Content, Problem> {
-        let mut parts = Vec::new();
-        for part in &self.parts {
-            parts.extend(part.said()?);
-        }
+        let mut parts = self.said_by_a_caller()?;
         if let Some(Value::Object(first)) = parts.first_mut().filter(|_| edited) {
             first.insert(EDITED_MEMBER.to_owned(), json!(self.id));
         }
         read(Role::User, &parts, bytes_max)
+    }
+
+    /// The parts of a message that no model wrote: each with all that it says.
+    fn said_by_a_caller(&self) -> Result<Vec<Value>, Problem> {
+        let mut parts = Vec::new();
+        for part in &self.parts {
+            if let Some(member) = part.rest.keys().next() {
+                return Err(not_taken(&format!("`{member:.80}` of a part of type {:.80?}", part.r#type)));
+            }
+            parts.extend(part.said()?);
+        }
+        self.put_metadata(&mut parts)?;
+        Ok(parts)
+    }
+
+    /// The first part keeps what is said of the whole message.
+    fn put_metadata(&self, parts: &mut [Value]) -> Result<(), Problem> {
+        refuse_others(&self.rest, "of a message")?;
+        if let (Some(metadata), Some(Value::Object(first))) = (&self.metadata, parts.first_mut()) {
+            first.insert(METADATA_MEMBER.to_owned(), value(metadata));
+        }
+        Ok(())
     }
 
     /// Results that the client brings: the ids of calls, and what came of each.
@@ -89,11 +117,7 @@ impl UiMessage {
         let one = |role, content| Ok(vec![NewMessage { role, content, client_id: name.clone() }]);
         match &*self.role {
             "user" => one(Role::User, self.content(false, bytes_max)?),
-            "system" => {
-                let texts: Result<Vec<_>, _> =
-                    self.parts.iter().filter_map(|part| part.said().transpose()).collect();
-                one(Role::System, read(Role::System, &texts?, bytes_max)?)
-            }
+            "system" => one(Role::System, read(Role::System, &self.said_by_a_caller()?, bytes_max)?),
             "assistant" => self.answers(name, bytes_max),
             other => Err(not_taken(&format!("a message of role {other:.80?}"))),
         }
@@ -105,6 +129,9 @@ impl UiMessage {
         let mut name = name;
         let mut end_step = |said: &mut Vec<Value>, results: &mut Vec<Value>| -> Result<(), Problem> {
             if !said.is_empty() {
+                if messages.is_empty() {
+                    self.put_metadata(said)?;
+                }
                 let content = read(Role::Assistant, said, bytes_max)?;
                 messages.push(NewMessage { role: Role::Assistant, content, client_id: name.take() });
             }
@@ -300,6 +327,7 @@ mod tests {
             (r#"{"type":"text"}"#, "text"),
             (r#"{"type":"file","mediaType":"a/b","url":"data:a/b,plain"}"#, "base64"),
             (r#"{"type":"file","url":"https://x/a"}"#, "mediaType"),
+            (r#"{"type":"text","text":"x","providerMetadata":{"p":{}}}"#, "`providerMetadata`"),
             (r#"{"type":"tool-w","toolCallId":"a","state":"output-available"}"#, "tool-w"),
         ] {
             let why = content(&format!("[{part}]")).expect_err(part);
@@ -309,6 +337,22 @@ mod tests {
         let why = message("assistant", approval).results().expect_err("it is not taken");
         assert!(why.detail.contains("approval"));
         assert!(message("tool", "[]").history(9).is_err());
+    }
+
+    #[test]
+    fn what_is_said_of_a_message_is_kept_with_it_or_refused() {
+        let read = |members: &str| -> UiMessage {
+            let parts = r#"[{"type":"text","text":"x"},{"type":"text","text":"y"}]"#;
+            serde_json::from_str(&format!(r#"{{"id":"m1","role":"user",{members}"parts":{parts}}}"#))
+                .expect("a message")
+        };
+        let content = read(r#""metadata":{"at":7},"#).content(true, 100).expect("a content");
+        let content: Value = serde_json::from_str(content.as_json()).expect("JSON");
+        let first = json!({"type": "text", "text": "x", "client_id": "m1", "message_metadata": {"at": 7}});
+        assert_eq!(content, json!([first, {"type": "text", "text": "y"}]));
+        assert!(read(r#""metadata":null,"createdAt":null,"#).content(false, 100).is_ok());
+        let why = read(r#""createdAt":"today","#).content(false, 100).expect_err("it is not taken");
+        assert!(why.detail.contains("`createdAt`"), "{why:?}");
     }
 
     #[test]

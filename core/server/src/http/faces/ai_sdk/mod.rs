@@ -23,8 +23,8 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use futures::stream::unfold;
 use http::request::Parts;
-use http::{HeaderValue, StatusCode, Uri, header};
-use mainstem_machine::{ChatId, ChatState, MessageId, Version};
+use http::{HeaderValue, StatusCode, Uri, Version, header};
+use mainstem_machine::{ChatId, ChatState, MessageId};
 use mainstem_runtime::ports::Env;
 use serde_json::json;
 
@@ -83,12 +83,19 @@ impl<S: Send + Sync> FromRequestParts<S> for ChatName {
     }
 }
 
+/// Whether a client can tell an answer that was cut from a whole one.
+fn tells_a_cut(version: Version) -> Result<(), Problem> {
+    if version < Version::HTTP_11 { Err(Problem::old_version()) } else { Ok(()) }
+}
+
 async fn chat<E: Env>(
     StreamCaller(_, grant): StreamCaller,
     uri: Uri,
+    version: Version,
     asked: Asked<E, ()>,
 ) -> Result<Response, Problem> {
     let options = Options::of(&uri)?;
+    tells_a_cut(version)?;
     let request = ChatRequest::parse(&asked.body)?;
     let (app, by) = (Arc::clone(&asked.app), Arc::clone(&asked.by));
     let asker = Asker { app: &app, by: &by, key: asked.into_key() };
@@ -102,8 +109,10 @@ async fn resume<E: Env>(
     StreamCaller(by, grant): StreamCaller,
     ChatName(name): ChatName,
     uri: Uri,
+    version: Version,
 ) -> Result<Response, Problem> {
     let options = Options::of(&uri)?;
+    tells_a_cut(version)?;
     let state = names::chat(&app, &by, &name).await?;
     let running = state.filter(|state| state.status.is_runnable()).and_then(|state| From::present(&state));
     match running {
@@ -169,7 +178,7 @@ struct Pages<E: Env> {
     by: Arc<str>,
     chat: ChatId,
     after: MessageId,
-    reset_version: Option<Version>,
+    reset_version: Option<mainstem_machine::Version>,
     first: bool,
     over: bool,
 }

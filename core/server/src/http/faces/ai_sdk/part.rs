@@ -4,6 +4,9 @@ use mainstem_machine::CallResult;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+/// The member, of a message's first part, that keeps what the client's own code says of the message.
+pub(super) const METADATA_MEMBER: &str = "message_metadata";
+
 /// The name of the data part that keeps an output that is no string.
 const OUTPUT: &str = "output";
 
@@ -22,6 +25,7 @@ pub(super) struct Part {
     pub(super) title: Option<String>,
     #[serde(default, deserialize_with = "given")]
     pub(super) data: Option<Box<RawValue>>,
+    pub(super) message_metadata: Option<Box<RawValue>>,
 }
 
 /// A member whose value may be `null`, which is not the same as none.

@@ -22,6 +22,26 @@ struct Body {
     model: Option<String>,
     system: Option<String>,
     tools: Option<serde_json::Map<String, Value>>,
+    /// Vercel's template has the model here.
+    selected_chat_model: Option<String>,
+    /// There: who may read the chat.
+    selected_visibility_type: Option<String>,
+    #[serde(flatten)]
+    rest: serde_json::Map<String, Value>,
+}
+
+/// Refuses by its name what means something to its sender and nothing here. What says nothing is no matter.
+pub(super) fn refuse_others(rest: &serde_json::Map<String, Value>, of: &str) -> Result<(), Problem> {
+    let other = rest.iter().find(|(_, value)| match value {
+        Value::Null => false,
+        Value::Object(members) => !members.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        _ => true,
+    });
+    match other {
+        Some((name, _)) => Err(Problem::malformed(format!("`{name:.80}` {of} is not taken here"))),
+        None => Ok(()),
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +80,14 @@ impl ChatRequest {
         if messages.is_empty() {
             return Err(Problem::malformed("`messages` has none"));
         }
-        let settings = settings(body.model, body.system, body.tools)?;
+        refuse_others(&body.rest, "of a request")?;
+        if let Some(other) = body.selected_visibility_type.filter(|who| who != "private") {
+            let why = format!(
+                "a `selectedVisibilityType` {other:.80?} is not taken here: chats are their users' own"
+            );
+            return Err(Problem::malformed(why));
+        }
+        let settings = settings(body.model.or(body.selected_chat_model), body.system, body.tools)?;
         Ok(Self { chat, messages, trigger, message_id: body.message_id, settings })
     }
 
@@ -134,8 +161,9 @@ mod tests {
     #[test]
     fn a_request_names_its_chat_and_says_something() {
         let user = r#"{"id":"u1","role":"user","parts":[{"type":"text","text":"x"}]}"#;
-        let request =
-            parsed(&format!(r#"{{"id":"c","messages":[{user}],"trigger":"submit-message","more":1}}"#));
+        let request = parsed(&format!(
+            r#"{{"id":"c","messages":[{user}],"trigger":"submit-message","callSettings":{{}},"config":null}}"#
+        ));
         let request = request.expect("a request");
         assert_eq!((&*request.chat, request.trigger, &*request.last().id), ("c", Trigger::Submit, "u1"));
         assert!(parsed(&format!(r#"{{"id":"c","message":{user}}}"#)).is_ok());
@@ -144,6 +172,12 @@ mod tests {
             (format!(r#"{{"id":"","messages":[{user}]}}"#), "`id`"),
             (r#"{"id":"c","messages":[]}"#.to_owned(), "`messages`"),
             (format!(r#"{{"id":"c","messages":[{user}],"trigger":"go"}}"#), "go"),
+            (
+                format!(r#"{{"id":"c","messages":[{user}],"callSettings":{{"temperature":0.5}}}}"#),
+                "`callSettings`",
+            ),
+            (format!(r#"{{"id":"c","messages":[{user}],"web":true}}"#), "`web`"),
+            (format!(r#"{{"id":"c","messages":[{user}],"selectedVisibilityType":"public"}}"#), "public"),
             (format!(r#"{{"id":"c","messages":[{user}],"tools":{{"w":{{}}}}}}"#), "\"w\""),
         ] {
             let why = parsed(&wrong).expect_err(&wrong);
@@ -157,6 +191,11 @@ mod tests {
         let tools = r#"{"w":{"description":"d","parameters":{"type":"object"}}}"#;
         let request =
             parsed(&format!(r#"{{"id":"c","messages":[{user}],"model":"m","system":"be","tools":{tools}}}"#));
+        let template = parsed(&format!(
+            r#"{{"id":"c","message":{user},"selectedChatModel":"m","selectedVisibilityType":"private"}}"#
+        ));
+        let settings = template.expect("a request").settings().expect("settings");
+        assert_eq!(settings.model.as_deref(), Some("m"));
         let settings = request.expect("a request").settings().expect("settings");
         assert_eq!((settings.external_id.as_deref(), settings.model.as_deref()), (Some("c"), Some("m")));
         assert_eq!((settings.instructions.as_deref(), &*settings.tools[0].name), (Some("be"), "w"));

@@ -21,9 +21,9 @@ use serde_json::{Map, Value};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
 use super::super::super::auth::{Grant, StreamCaller};
 use super::super::super::request::wants_web_socket;
@@ -36,7 +36,7 @@ use super::super::turn::From;
 use super::asked::Asker;
 use super::dialect::{Dialect, Options};
 use super::error_text;
-use super::request::ChatRequest;
+use super::request::{ChatRequest, refuse_others};
 use super::stream::Told;
 use super::told::Then;
 use crate::limits::edge::{
@@ -56,6 +56,25 @@ struct Frame {
     message_id: Option<Value>,
     messages: Option<Box<RawValue>>,
     body: Option<Map<String, Value>>,
+    headers: Option<Map<String, Value>>,
+    /// That of the request, which the client's own code hands to its transport.
+    metadata: Option<Value>,
+}
+
+impl Frame {
+    /// The socket is open as somebody, by the headers with which it was opened.
+    fn check(&self) -> Result<(), Problem> {
+        if let Some(name) = self.headers.iter().flat_map(Map::keys).next() {
+            let why = format!(
+                "the header {name:.80?} of a frame is not taken here: who asks, the socket's own URL says, by \
+                 `access_token` in `params`"
+            );
+            return Err(Problem::malformed(why));
+        }
+        let metadata =
+            Map::from_iter(self.metadata.clone().map(|metadata| ("metadata".to_owned(), metadata)));
+        refuse_others(&metadata, "of a frame")
+    }
 }
 
 /// What it is told.
@@ -152,7 +171,8 @@ impl<E: Env> Session<E> {
                 }
                 incoming = line.socket.next() => match incoming {
                     None | Some(Ok(Message::Close(_))) => Err(Left::Gone),
-                    Some(Err(_)) => Err(Left::Close(CloseCode::Protocol, "what came makes no sense here, or is too large")),
+                    Some(Err(WsError::Capacity(_))) => Err(Left::Close(CloseCode::Size, "what came is too large: send the last message alone")),
+                    Some(Err(_)) => Err(Left::Close(CloseCode::Protocol, "what came makes no sense here")),
                     Some(Ok(Message::Text(text))) => {
                         received += text.len() + 1;
                         if received > SOCKET_REQUESTS_BYTES_MAX {
@@ -235,6 +255,9 @@ impl<E: Env> Session<E> {
         if self.open.len() >= SOCKET_REQUESTS_MAX || self.open.iter().any(is_open) {
             let why = "this socket has too many requests open, or one of this `requestId`";
             return Ok(Err(EdgeError::Overloaded(why).into()));
+        }
+        if let Err(problem) = frame.check() {
+            return Ok(Err(problem));
         }
         let (request_id, resumes) = (frame.request_id.clone(), frame.r#type == "resume");
         let from = match self.asked(frame).await {

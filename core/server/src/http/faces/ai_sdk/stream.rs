@@ -48,8 +48,12 @@ impl<E: Env> Told<E> {
         let slot = slot.map_err(|_| EdgeError::Overloaded("too many streams are open here"))?;
         let state: Arc<ChatState> = app.node.chat(by, from.chat).await?;
         let message_id = names::of_answer(from.chat, from.turn);
+        let brings_results = from.behind_results;
         let turn = TurnStream::open(&app.node, by, from).await?;
-        Ok((Self { turn, telling: Telling::new(options.dialect, message_id, &state.tools) }, slot))
+        Ok((
+            Self { turn, telling: Telling::new(options.dialect, message_id, &state.tools, brings_results) },
+            slot,
+        ))
     }
 
     /// The next chunks. `None` behind the end. Cancel-safe.

@@ -44,16 +44,21 @@ pub(super) struct Telling {
     client_tools: BTreeSet<Arc<str>>,
     started: bool,
     in_step: bool,
+    /// Whether the last thing that the client has is what came of calls: without a step behind it, it would ask on and on.
+    owes_step: bool,
     open: Option<(u32, Open)>,
     /// Calls of the present step whose input is not told whole: what came of it.
     inputs: BTreeMap<Arc<str>, (Arc<str>, String)>,
     /// Calls of the turn whose input was told, with who carries them out.
     called: BTreeMap<Arc<str>, bool>,
+    /// Those of the present step, which may be void.
+    called_now: Vec<Arc<str>>,
     out: Vec<Box<RawValue>>,
 }
 
 impl Telling {
-    pub(super) fn new(dialect: Dialect, message_id: String, tools: &[Tool]) -> Self {
+    /// Of a client that `brings_results`, the answer goes on behind them.
+    pub(super) fn new(dialect: Dialect, message_id: String, tools: &[Tool], brings_results: bool) -> Self {
         let client_tools = tools.iter().map(|tool| tool.name.clone()).collect();
         let (inputs, called) = (BTreeMap::new(), BTreeMap::new());
         Self {
@@ -62,9 +67,11 @@ impl Telling {
             client_tools,
             started: false,
             in_step: false,
+            owes_step: brings_results,
             open: None,
             inputs,
             called,
+            called_now: vec![],
             out: vec![],
         }
     }
@@ -86,6 +93,9 @@ impl Telling {
             TurnEvent::Void if self.dialect.resets() => {
                 self.open = None;
                 self.inputs.clear();
+                for id in self.called_now.drain(..) {
+                    self.called.remove(&id);
+                }
                 self.say(&Chunk::ResetStep);
                 Then::GoOn
             }
@@ -93,10 +103,7 @@ impl Telling {
             TurnEvent::Answer => {
                 // An answer of nothing is a step, too.
                 self.step();
-                self.close();
-                self.inputs.clear();
-                self.say(&Chunk::FinishStep);
-                self.in_step = false;
+                self.end_step();
                 Then::GoOn
             }
             TurnEvent::Results(message) => {
@@ -135,9 +142,17 @@ impl Telling {
     fn step(&mut self) {
         self.start();
         if !self.in_step {
-            self.in_step = true;
+            (self.in_step, self.owes_step) = (true, false);
             self.say(&Chunk::StartStep);
         }
+    }
+
+    fn end_step(&mut self) {
+        self.close();
+        self.inputs.clear();
+        self.called_now.clear();
+        self.say(&Chunk::FinishStep);
+        self.in_step = false;
     }
 
     /// Ends the block that is open.
@@ -215,6 +230,7 @@ impl Telling {
         match input {
             CallInput::Whole(input) => {
                 self.called.insert(id.clone(), provider_executed);
+                self.called_now.push(id.clone());
                 self.say(&Chunk::ToolInputAvailable { tool_call_id, tool_name, input, provider_executed });
             }
             CallInput::Cut(input) => self.say(&Chunk::ToolInputError {
@@ -255,6 +271,7 @@ impl Telling {
     fn results(&mut self, message: &Message) {
         let parts: Vec<&RawValue> = serde_json::from_str(message.content.as_json()).unwrap_or_default();
         self.start();
+        self.owes_step = true;
         parts.into_iter().for_each(|part| self.result(part.get()));
     }
 
@@ -279,6 +296,11 @@ impl Telling {
 
     fn end(&mut self, end: &End) -> Then {
         let finish = |reason: Option<&'static str>| Chunk::Finish { finish_reason: reason };
+        if self.owes_step && matches!(end, End::Over(_)) {
+            // It was stopped before it said more.
+            self.step();
+            self.end_step();
+        }
         match end {
             End::Cut => return Then::Cut,
             End::Asked => self.say(&finish(Some("tool-calls"))),

@@ -7,7 +7,7 @@ const TURN: MessageId = MessageId(3);
 
 fn from(since: u64, stale: u64, begun: bool) -> From {
     let (since, stale) = (Version(since), Version(stale));
-    From { chat: ChatId(Uuid::nil()), turn: TURN, after: TURN, begun, since, stale }
+    From { chat: ChatId(Uuid::nil()), turn: TURN, after: TURN, behind_results: false, begun, since, stale }
 }
 
 fn at(version: u64, body: Body) -> StreamEvent {

@@ -6,7 +6,7 @@ use super::*;
 
 fn telling(dialect: Dialect) -> Telling {
     let tool = Tool { name: "ask".into(), description: "".into(), input_schema: "{}".into() };
-    Telling::new(dialect, "m1".into(), &[tool])
+    Telling::new(dialect, "m1".into(), &[tool], false)
 }
 
 fn piece(place: u32, block: Block, text: &'static str) -> TurnEvent {
@@ -214,4 +214,46 @@ fn news_are_for_the_pages_own_code_and_begin_no_message() {
         {"type": "data-mainstem-retry", "data": {"retry": null}, "transient": true},
     ]);
     assert_eq!(json!(chunks), expected);
+}
+
+#[test]
+fn behind_results_there_is_a_step_always_or_the_client_asks_on_and_on() {
+    let kinds = |telling: &mut Telling, events: Vec<TurnEvent>| -> Vec<String> {
+        let chunks: Vec<_> = events.into_iter().flat_map(|event| telling.tell(event).0).collect();
+        let kind = |chunk: &Box<RawValue>| {
+            let chunk: Value = serde_json::from_str(chunk.get()).expect("JSON");
+            chunk["type"].as_str().expect("a type").to_owned()
+        };
+        chunks.iter().map(kind).collect()
+    };
+    let tool = Tool { name: "ask".into(), description: "".into(), input_schema: "{}".into() };
+    let mut brought = Telling::new(Dialect::Any, "m1".into(), &[tool], true);
+    let expected = ["start", "start-step", "finish-step", "abort", "finish"];
+    assert_eq!(kinds(&mut brought, vec![over(TurnStatus::Interrupted)]), expected);
+    let json = r#"[{"type":"tool_result","tool_call_id":"a","content":"x"}]"#;
+    let mut told = telling(Dialect::Any);
+    let events =
+        vec![call("a", "ask", "{}"), TurnEvent::Answer, results(json), over(TurnStatus::Interrupted)];
+    assert_eq!(
+        kinds(&mut told, events)[3..],
+        ["finish-step", "tool-output-available", "start-step", "finish-step", "abort", "finish"]
+    );
+}
+
+#[test]
+fn a_call_of_what_is_void_is_told_anew() {
+    let own = || {
+        vec![
+            piece(0, Block::tool_call("a", "find"), "{\"n\": 1}"),
+            piece(1, Block::Whole, r#"{"type":"tool_result","tool_call_id":"a","content":"x"}"#),
+        ]
+    };
+    let mut events = own();
+    events.push(TurnEvent::Void);
+    events.extend(own());
+    let (chunks, _) = told(Dialect::Seven, events);
+    let begin = chunks.iter().position(|chunk| chunk["type"] == "reset-step").expect("it is reset");
+    let again: Vec<_> = chunks[begin + 1..].iter().map(|chunk| &chunk["type"]).collect();
+    let expected = ["tool-input-start", "tool-input-delta", "tool-input-available", "tool-output-available"];
+    assert_eq!(again, expected, "an output without its call breaks the client");
 }
