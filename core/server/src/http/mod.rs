@@ -83,7 +83,7 @@ pub fn router<E: Env>(app: Arc<App<E>>) -> Router {
         .fallback(async || Problem::not_found())
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .layer(middleware::from_fn_with_state(Arc::clone(&app), check_access::<E>))
-        .layer(middleware::from_fn(faces::in_their_words))
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), faces::in_their_words::<E>))
         .with_state(app)
 }
 
