@@ -24,13 +24,29 @@ const socket = () =>
     },
   });
 
+// A body that breaks off is another error in browsers than in Node, and the SDK takes that alone for a lost connection.
+const asInBrowsers = async (url, init) => {
+  const response = await fetch(url, init);
+  if (!response.body) return response;
+  const reader = response.body.getReader();
+  const pull = async (controller) => {
+    try {
+      const { done, value } = await reader.read();
+      return done ? controller.close() : controller.enqueue(value);
+    } catch (error) {
+      controller.error(error.name === 'AbortError' ? error : new TypeError('network error'));
+    }
+  };
+  return new Response(new ReadableStream({ pull, cancel: (why) => reader.cancel(why) }), response);
+};
+
 const http = () => new DefaultChatTransport({
   api: `${server}/ai/chat${query}`,
   // Another replica, or another page of the same user, is only another origin.
   fetch: (url, init) => {
     requests.push(init?.method ?? 'GET');
     const to = new URL(url);
-    return fetch(`${origin}${to.pathname}${to.search}`, init);
+    return (options.browser ? asInBrowsers : fetch)(`${origin}${to.pathname}${to.search}`, init);
   },
 });
 const transport = options.socket ? socket() : http();
@@ -53,6 +69,7 @@ const commands = {
   edit: ({ messageId, text }) => begun(chat.sendMessage({ text, messageId })),
   regenerate: ({ messageId }) => begun(chat.regenerate(messageId ? { messageId } : undefined)),
   resume: () => begun(chat.resumeStream()),
+  resumeToEnd: () => chat.resumeStream().catch(() => {}),
   stop: () => begun(chat.stop()),
   go: ({ to }) => void (origin = to),
   output: ({ tool, toolCallId, output }) =>

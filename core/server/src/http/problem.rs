@@ -71,6 +71,16 @@ impl Problem {
             .detail("load its messages again before its last answer is replaced")
     }
 
+    /// The client would show the begin of the answer twice.
+    pub fn not_resumable() -> Self {
+        Self::new(
+            StatusCode::CONFLICT,
+            "conflict",
+            "The connection was lost, and the answer goes on without this page",
+        )
+        .detail("version 5 of the SDK cannot take it up: load the chat's messages")
+    }
+
     /// Without chunked encoding nobody can tell an answer that broke off from a whole one.
     pub fn old_version() -> Self {
         Self::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "http_version", "HTTP/1.1 is needed here")

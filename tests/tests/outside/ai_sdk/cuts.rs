@@ -2,10 +2,10 @@
 
 use mainstem_tests::client::counted;
 use mainstem_tests::cluster::Cluster;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::ALL;
-use super::page::{Page, cluster};
+use super::page::{Page, cluster, last_text};
 
 #[tokio::test]
 async fn a_page_that_comes_back_to_another_replica_shows_the_answer_once() {
@@ -99,5 +99,63 @@ async fn a_replica_that_drains_cuts_and_never_ends_what_goes_on() {
         page.until_status("ready").await;
         assert_eq!(page.compare(&b).await[1], counted(200), "{version}{query}");
         assert_eq!(cluster.replicas[0].ended().await.code(), Some(0));
+    }
+}
+
+/// Browsers call a broken connection by another name than Node does, and the SDK keeps what it had of the answer then.
+#[tokio::test]
+async fn in_browsers_too_what_comes_after_a_cut_takes_the_place_of_what_was_shown() {
+    for (version, query) in [(5, "?ai=5"), (6, ""), (7, ""), (7, "?ai=7")] {
+        let mut cluster = Cluster::start(&[&[], &["--workers", "0"]]).await;
+        let [a, b] = [0, 1].map(|at| cluster.replicas[at].client());
+        let chat = format!("chat-{}", uuid::Uuid::now_v7().simple());
+        let mut page = Page::open(version, query, &a, &chat, json!({"browser": true}));
+        page.send("/demo parts=200 interval=10ms").await;
+        page.until_shown(20).await;
+        cluster.add("c", &[]).await;
+        cluster.replicas[0].kill();
+        let cut = page.until_status("error").await;
+        assert_eq!(cut["error"], "network error", "{version}: it is no end");
+        page.tell(json!({"do": "go", "to": cluster.replicas[2].url()})).await;
+        if version == 5 {
+            // It would put the answer behind what it shows: what it shows stays, and that it is not all.
+            for _ in 0..2 {
+                page.tell(json!({"do": "resumeToEnd"})).await;
+                let is_refused = |state: &Value| {
+                    state["status"] == "error"
+                        && state["error"].as_str().is_some_and(|why| why.contains("version 5"))
+                };
+                let shown = last_text(&page.until("it is refused", is_refused).await);
+                assert!(!shown.is_empty() && counted(200).starts_with(&shown), "no wrong text: {shown}");
+                let chat = page.chat_id(&b).await;
+                b.until_idle(&chat).await;
+            }
+            continue;
+        }
+        page.resume_until_ready().await;
+        assert_eq!(page.compare(&b).await[1], counted(200), "{version}{query}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_ended_while_a_page_was_away_is_told_to_who_wants_the_last() {
+    for version in [6, 7] {
+        let mut cluster = Cluster::start(&[&[], &[], &["--workers", "0"]]).await;
+        let [b, c] = [1, 2].map(|at| cluster.replicas[at].client());
+        let mut page = Page::fresh(version, "?resume=last", &c);
+        page.tell(json!({"do": "resume"})).await;
+        page.until_status("ready").await;
+        page.send("/demo parts=100 interval=10ms").await;
+        page.until_shown(20).await;
+        cluster.replicas[2].kill();
+        page.until_status("error").await;
+        let chat = page.chat_id(&b).await;
+        b.until_idle(&chat).await;
+        page.tell(json!({"do": "go", "to": b.base})).await;
+        page.resume_until_ready().await;
+        assert_eq!(page.compare(&b).await[1], counted(100), "{version}");
+        // What is there already is told once more, and shown once.
+        page.resume_until_ready().await;
+        assert_eq!(page.compare(&b).await.len(), 2, "{version}");
     }
 }

@@ -44,6 +44,14 @@ impl Page {
         self.until(&format!("the page is {status}"), |state| state["status"] == status).await
     }
 
+    /// Takes up what goes on, and once more if what there was of it is void meanwhile.
+    pub(super) async fn resume_until_ready(&mut self) {
+        until("what goes on is taken up", async || {
+            (self.tell(json!({"do": "resumeToEnd"})).await["status"] == "ready").then_some(())
+        })
+        .await;
+    }
+
     /// Waits until an answer is being shown, of at least so many characters.
     pub(super) async fn until_shown(&mut self, characters: usize) {
         self.until("an answer is shown", |state| last_text(state).len() >= characters).await;

@@ -11,6 +11,7 @@ pub(super) enum Dialect {
     /// What all of them understand.
     #[default]
     Any,
+    /// Puts what is told anew behind what it shows, if its connection broke in a browser.
     Five,
     /// Also a call whose input comes in pieces: a replay of it replaces what there was.
     Six,
@@ -19,6 +20,11 @@ pub(super) enum Dialect {
 }
 
 impl Dialect {
+    /// Whether an answer that is told from its begin takes the place of what there was of it.
+    pub(super) fn replaces(self) -> bool {
+        self != Self::Five
+    }
+
     pub(super) fn resets(self) -> bool {
         self >= Self::Seven
     }
@@ -37,6 +43,8 @@ pub(super) struct Options {
     pub(super) dialect: Dialect,
     /// Whether a client that leaves stops its turn.
     pub(super) stops_on_close: bool,
+    /// Whether the last answer is told to who resumes when nothing runs: it may have been cut before its end.
+    pub(super) tells_last: bool,
 }
 
 impl Options {
@@ -54,7 +62,12 @@ impl Options {
             Some("stop") => true,
             Some(_) => return Err(Problem::malformed("`on_close` is `stop`, or is left out")),
         };
-        Ok(Self { dialect, stops_on_close })
+        let tells_last = match query.text("resume")? {
+            None => false,
+            Some("last") => true,
+            Some(_) => return Err(Problem::malformed("`resume` is `last`, or is left out")),
+        };
+        Ok(Self { dialect, stops_on_close, tells_last })
     }
 }
 
@@ -68,7 +81,8 @@ mod tests {
         assert_eq!(of("").expect("it is fine"), Options::default());
         assert_eq!(of("x=1&ai=7").expect("it is fine").dialect, Dialect::Seven);
         assert!(of("on_close=stop&ai=5").expect("it is fine").stops_on_close);
-        for wrong in ["ai=4", "ai=", "ai=7&ai=7", "on_close=", "on_close=go"] {
+        assert!(of("resume=last").expect("it is fine").tells_last);
+        for wrong in ["resume=", "resume=all", "ai=4", "ai=", "ai=7&ai=7", "on_close=", "on_close=go"] {
             assert_eq!(of(wrong).map_err(|problem| problem.code), Err("malformed"), "{wrong}");
         }
     }

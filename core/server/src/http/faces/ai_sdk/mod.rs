@@ -113,12 +113,26 @@ async fn resume<E: Env>(
 ) -> Result<Response, Problem> {
     let options = Options::of(&uri)?;
     tells_a_cut(version)?;
-    let state = names::chat(&app, &by, &name).await?;
-    let running = state.filter(|state| state.status.is_runnable()).and_then(|state| From::present(&state));
-    match running {
+    match resumed(&app, &by, &name, options).await? {
         Some(from) => stream::answer(&app, &by, grant, from, options, false).await,
         None => Ok(StatusCode::NO_CONTENT.into_response()),
     }
+}
+
+/// The turn that a client of this chat resumes.
+async fn resumed<E: Env>(
+    app: &App<E>,
+    by: &Arc<str>,
+    name: &str,
+    options: Options,
+) -> Result<Option<From>, Problem> {
+    let Some(state) = names::chat(app, by, name).await? else { return Ok(None) };
+    let Some(turn) = state.present_turn() else { return Ok(None) };
+    if !options.dialect.replaces() {
+        return Err(Problem::not_resumable());
+    }
+    let is_told = state.status.is_runnable() || (options.tells_last && turn.status.is_over());
+    Ok(From::present(&state).filter(|_| is_told))
 }
 
 async fn stop_chat<E: Env>(ChatName(name): ChatName, asked: Asked<E, ()>) -> Result<Response, Problem> {

@@ -30,15 +30,14 @@ use super::super::super::request::wants_web_socket;
 use super::super::super::sse::pings;
 use super::super::super::web_socket::{Left, Line, REVOKED, Upgrade, switching};
 use super::super::super::{App, Problem};
-use super::super::names;
 use super::super::stop::stop;
 use super::super::turn::From;
 use super::asked::Asker;
 use super::dialect::{Dialect, Options};
-use super::error_text;
 use super::request::{ChatRequest, refuse_others};
 use super::stream::Told;
 use super::told::Then;
+use super::{error_text, resumed};
 use crate::limits::edge::{
     CLIENT_NAME_BYTES_MAX, RESUME_AGAIN_MAX, SOCKET_READ_BYTES, SOCKET_REQUEST_BYTES_MAX,
     SOCKET_REQUESTS_BYTES_MAX, SOCKET_REQUESTS_MAX, SOCKET_STALLED_GRACE,
@@ -283,9 +282,7 @@ impl<E: Env> Session<E> {
     async fn asked(&mut self, frame: Frame) -> Result<Option<From>, Problem> {
         let chat = frame.id.ok_or_else(|| Problem::malformed("`id`, the chat's, is missing"))?;
         if frame.r#type == "resume" {
-            let state = names::chat(&self.app, &self.by, &chat).await?;
-            let from =
-                state.filter(|state| state.status.is_runnable()).and_then(|state| From::present(&state));
+            let from = resumed(&self.app, &self.by, &chat, self.options).await?;
             if let Some(from) = &from {
                 self.stopping.retain(|(stopping, task)| {
                     let is_it = (stopping.chat, stopping.turn) == (from.chat, from.turn);
