@@ -15,6 +15,8 @@ const options = JSON.parse(begin);
 const socket = () =>
   new WebSocketChatTransport({
     url: `${server.replace('http', 'ws')}/ai/chat/socket${query}`,
+    params: options.token ? { access_token: options.token } : undefined,
+    headers: options.headers,
     webSocket: class extends WebSocket {
       constructor(url, protocols) {
         requests.push('SOCKET');
@@ -40,8 +42,15 @@ const asInBrowsers = async (url, init) => {
   return new Response(new ReadableStream({ pull, cancel: (why) => reader.cancel(why) }), response);
 };
 
+// A long chat sends its last message alone.
+const last = ({ id, messages, trigger, messageId, body }) => ({
+  body: { ...body, id, messages: messages.slice(-1), trigger, messageId },
+});
+
 const http = () => new DefaultChatTransport({
   api: `${server}/ai/chat${query}`,
+  headers: options.token ? { authorization: `Bearer ${options.token}` } : options.headers,
+  prepareSendMessagesRequest: options.last ? last : undefined,
   // Another replica, or another page of the same user, is only another origin.
   fetch: (url, init) => {
     requests.push(init?.method ?? 'GET');
@@ -64,7 +73,8 @@ const chat = new Chat({
 const begun = (promise) => void Promise.resolve(promise).catch((error) => news.push({ type: 'thrown', data: `${error}` }));
 
 const commands = {
-  send: ({ text, files }) => begun(chat.sendMessage({ text, files })),
+  send: ({ text, files, metadata }) => begun(chat.sendMessage({ text, files, metadata })),
+  parts: ({ parts }) => begun(chat.sendMessage({ parts })),
   body: ({ text, body }) => begun(chat.sendMessage({ text }, { body })),
   edit: ({ messageId, text }) => begun(chat.sendMessage({ text, messageId })),
   regenerate: ({ messageId }) => begun(chat.regenerate(messageId ? { messageId } : undefined)),
