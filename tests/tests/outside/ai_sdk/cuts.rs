@@ -25,7 +25,7 @@ async fn a_page_that_comes_back_to_another_replica_shows_the_answer_once() {
         page.until_status("ready").await;
         page.compare(&a).await;
         // A page that is opened anew has what is kept, and the rest as it comes.
-        page.send("/demo parts=150 interval=10ms").await;
+        page.send("/demo parts=500 interval=10ms").await;
         page.until_shown(20).await;
         let first = c.get(&format!("/ai/chat/{}/messages", page.chat)).await.expect(200).body;
         let mut other = Page::open(version, query, &c, &page.chat, json!({"messages": first}));
@@ -34,7 +34,7 @@ async fn a_page_that_comes_back_to_another_replica_shows_the_answer_once() {
         other.until_status("ready").await;
         page.until_status("ready").await;
         let texts = other.compare(&a).await;
-        assert_eq!((page.compare(&b).await, texts[3].clone()), (texts, counted(150)), "{version}: two tabs");
+        assert_eq!((page.compare(&b).await, texts[3].clone()), (texts, counted(500)), "{version}: two tabs");
     }
 }
 

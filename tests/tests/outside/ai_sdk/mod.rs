@@ -3,6 +3,7 @@
 mod answers;
 mod cross_origin;
 mod cuts;
+mod files;
 mod page;
 mod refused;
 mod socket;

@@ -101,11 +101,25 @@ pub(super) fn shown(message: &Value) -> Value {
         let output = if part["state"] == "output-error" { &part["errorText"] } else { &part["output"] };
         json!([part["toolCallId"], part["type"], part["input"], output])
     });
+    let beside = parts.iter().filter_map(|part| match part["type"].as_str().expect("a type") {
+        "file" => Some(json!(["file", part["mediaType"], part["url"]])),
+        "source-url" => Some(json!(["source", part["url"], part["title"]])),
+        kind => kind.strip_prefix("data-").map(|name| json!(["data", name, part["data"], part["id"]])),
+    });
     let steps = parts.iter().filter(|part| part["type"] == "step-start").count();
     json!({
         "role": message["role"], "text": texts("text"), "reasoning": texts("reasoning"),
-        "calls": calls.collect::<Vec<_>>(), "steps": steps,
+        "calls": calls.collect::<Vec<_>>(), "beside": beside.collect::<Vec<_>>(), "steps": steps,
     })
+}
+
+fn file_url(part: &Value) -> String {
+    match part["url"].as_str() {
+        Some(url) => url.to_owned(),
+        None => {
+            format!("data:{};base64,{}", part["media_type"].as_str().unwrap(), part["data"].as_str().unwrap())
+        }
+    }
 }
 
 /// The same of what the database has: all that answers one message is one.
@@ -116,7 +130,8 @@ pub(super) async fn kept(client: &Client, chat: &str) -> Vec<Value> {
         let is_user = message["role"] == "user";
         if is_user || kept.last().is_none_or(|(turn, of)| *turn != message["turn"] || of["role"] == "user") {
             let role = if is_user { "user" } else { "assistant" };
-            let empty = json!({"role": role, "text": "", "reasoning": "", "calls": [], "steps": 0});
+            let empty =
+                json!({"role": role, "text": "", "reasoning": "", "calls": [], "beside": [], "steps": 0});
             kept.push((message["turn"].clone(), empty));
         }
         let (_, of) = kept.last_mut().expect("one was pushed");
@@ -142,7 +157,14 @@ pub(super) async fn kept(client: &Client, chat: &str) -> Vec<Value> {
                         content.get(0).filter(|only| only["name"] == "output").map(|only| &only["data"]);
                     call.expect("its call came before")[3] = data.unwrap_or(content).clone();
                 }
-                _ => {}
+                kind => {
+                    let beside = match kind {
+                        "file" => json!([kind, part["media_type"], file_url(part)]),
+                        "source" => json!([kind, part["url"], part["title"]]),
+                        _ => json!([kind, part["name"], part["data"], part["id"]]),
+                    };
+                    of["beside"].as_array_mut().expect("parts").push(beside);
+                }
             }
         }
     }

@@ -57,7 +57,7 @@ impl<E: Env> Asker<'_, E> {
             return Err(Problem::no_such_chat());
         }
         let mut messages: Vec<NewMessage> = vec![];
-        for message in &request.messages {
+        for message in request.begin() {
             messages.extend(message.history(bytes_max)?);
             if messages.len() > CREATED_MESSAGES_MAX {
                 let told = format!("a chat is created with up to {CREATED_MESSAGES_MAX} messages");

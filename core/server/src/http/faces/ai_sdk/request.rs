@@ -95,6 +95,17 @@ impl ChatRequest {
         self.messages.last().expect("there is one")
     }
 
+    /// The messages that a chat of this request begins with: what was said elsewhere, if anything was answered there. What
+    /// users said before, and nobody answered, never came to be sent.
+    pub(super) fn begin(&self) -> impl Iterator<Item = &UiMessage> {
+        let is_history = self.messages.iter().any(|message| message.role == "assistant");
+        let last = self.messages.len() - 1;
+        let messages = self.messages.iter().enumerate();
+        let begins =
+            move |(at, message): (usize, &'_ UiMessage)| is_history || at == last || !message.is_user();
+        messages.filter(move |(at, message)| begins((*at, message))).map(|(_, message)| message)
+    }
+
     /// What a chat of this request is created with.
     pub(super) fn settings(&self) -> Result<Settings, Problem> {
         let mut settings = self.settings.clone();
@@ -183,6 +194,19 @@ mod tests {
             let why = parsed(&wrong).expect_err(&wrong);
             assert!(why.contains(named), "{why}");
         }
+    }
+
+    #[test]
+    fn a_chat_begins_with_what_was_answered_and_not_with_what_was_refused() {
+        let message = |id: &str, role: &str| format!(r#"{{"id":"{id}","role":"{role}","parts":[]}}"#);
+        let begin = |messages: &[String]| -> Vec<String> {
+            let request =
+                parsed(&format!(r#"{{"id":"c","messages":[{}]}}"#, messages.join(","))).expect("a request");
+            request.begin().map(|message| message.id.clone()).collect()
+        };
+        let [system, refused, sent] = [message("s", "system"), message("u1", "user"), message("u2", "user")];
+        assert_eq!(begin(&[system.clone(), refused.clone(), sent.clone()]), ["s", "u2"]);
+        assert_eq!(begin(&[system, refused, message("a", "assistant"), sent]), ["s", "u1", "a", "u2"]);
     }
 
     #[test]

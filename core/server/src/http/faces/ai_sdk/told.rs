@@ -297,8 +297,10 @@ impl Telling {
     fn end(&mut self, end: &End) -> Then {
         let finish = |reason: Option<&'static str>| Chunk::Finish { finish_reason: reason };
         if self.owes_step && matches!(end, End::Over(_)) {
-            // It was stopped before it said more.
+            // It was stopped before it said more. A step alone is not put into the page's message until something is.
             self.step();
+            self.started = false;
+            self.start();
             self.end_step();
         }
         match end {

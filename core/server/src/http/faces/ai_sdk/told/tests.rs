@@ -228,7 +228,7 @@ fn behind_results_there_is_a_step_always_or_the_client_asks_on_and_on() {
     };
     let tool = Tool { name: "ask".into(), description: "".into(), input_schema: "{}".into() };
     let mut brought = Telling::new(Dialect::Any, "m1".into(), &[tool], true);
-    let expected = ["start", "start-step", "finish-step", "abort", "finish"];
+    let expected = ["start", "start-step", "start", "finish-step", "abort", "finish"];
     assert_eq!(kinds(&mut brought, vec![over(TurnStatus::Interrupted)]), expected);
     let json = r#"[{"type":"tool_result","tool_call_id":"a","content":"x"}]"#;
     let mut told = telling(Dialect::Any);
@@ -236,7 +236,7 @@ fn behind_results_there_is_a_step_always_or_the_client_asks_on_and_on() {
         vec![call("a", "ask", "{}"), TurnEvent::Answer, results(json), over(TurnStatus::Interrupted)];
     assert_eq!(
         kinds(&mut told, events)[3..],
-        ["finish-step", "tool-output-available", "start-step", "finish-step", "abort", "finish"]
+        ["finish-step", "tool-output-available", "start-step", "start", "finish-step", "abort", "finish"]
     );
 }
 
