@@ -66,8 +66,7 @@ impl Page {
         let shown: Vec<Value> = messages(&state).iter().map(shown).collect();
         assert_eq!(shown, kept, "what is shown, and what the database has: {state}");
         let first = client.get(&format!("/ai/chat/{}/messages", self.chat)).await.expect(200).body;
-        let rendered: Vec<Value> =
-            first.as_array().expect("messages").iter().map(|message| self::shown(message)).collect();
+        let rendered: Vec<Value> = first.as_array().expect("messages").iter().map(self::shown).collect();
         assert_eq!(rendered, kept, "a first render, and what the database has");
         let ids = |of: &[Value]| of.iter().map(|message| message["id"].clone()).collect::<Vec<_>>();
         assert_eq!(ids(messages(&state)), ids(first.as_array().expect("messages")), "names are the same");

@@ -220,11 +220,11 @@ fn news_are_for_the_pages_own_code_and_begin_no_message() {
 fn behind_results_there_is_a_step_always_or_the_client_asks_on_and_on() {
     let kinds = |telling: &mut Telling, events: Vec<TurnEvent>| -> Vec<String> {
         let chunks: Vec<_> = events.into_iter().flat_map(|event| telling.tell(event).0).collect();
-        let kind = |chunk: &Box<RawValue>| {
+        let kind = |chunk: Box<RawValue>| {
             let chunk: Value = serde_json::from_str(chunk.get()).expect("JSON");
             chunk["type"].as_str().expect("a type").to_owned()
         };
-        chunks.iter().map(kind).collect()
+        chunks.into_iter().map(kind).collect()
     };
     let tool = Tool { name: "ask".into(), description: "".into(), input_schema: "{}".into() };
     let mut brought = Telling::new(Dialect::Any, "m1".into(), &[tool], true);
