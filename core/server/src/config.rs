@@ -10,7 +10,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::failure::Failure;
-use crate::http::Hosts;
+use crate::http::{Hosts, Origins};
 use crate::limits::adapters::{DATABASE_CONNECTIONS, DATABASE_CONNECTIONS_MAX, DATABASE_CONNECTIONS_MIN};
 use crate::limits::model::{FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT};
 use crate::limits::settings::{
@@ -73,6 +73,10 @@ pub struct ServeOptions {
     /// separated by commas
     #[arg(long, env = "MAINSTEM_ALLOWED_HOST", value_name = "HOST", value_delimiter = ',')]
     pub allowed_host: Option<Vec<String>>,
+    /// Pages of which other origins may use this server: SCHEME://HOST, https://*.HOST for all below it, or *. Repeatable, or
+    /// separated by commas
+    #[arg(long, env = "MAINSTEM_ALLOWED_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
+    pub allowed_origin: Option<Vec<String>>,
     /// Listen beyond loopback though anybody may do anything, under any name unless --allowed-host gives some
     #[arg(long, env = "MAINSTEM_INSECURE", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub insecure: Option<bool>,
@@ -168,6 +172,7 @@ pub struct Config {
     pub peer_secret_file: Option<PathBuf>,
     pub auth_file: Option<PathBuf>,
     pub allowed_hosts: Vec<String>,
+    pub allowed_origins: Vec<String>,
     pub insecure: bool,
     pub workers: usize,
     pub generator: Generator,
@@ -229,7 +234,7 @@ impl ServeOptions {
 
     fn or(self, other: Self) -> Self {
         or!(self, other: listen, database, database_connections, replica, relay_listen, relay_advertise,
-            peer_secret_file, auth_file, allowed_host, insecure, workers, generator, openai_base_url, openai_model, agent_url,
+            peer_secret_file, auth_file, allowed_host, allowed_origin, insecure, workers, generator, openai_base_url, openai_model, agent_url,
             model_first_byte_timeout, model_idle_timeout, instructions_file, tools, tool_timeout, tool_result_bytes_max,
             tool_steps_max, lease_ttl, heartbeat, poll_interval, drain_timeout, client_timeout, queue_max, message_bytes_max, episode_bytes_max, record, record_bytes_max, record_content, log,
             log_format, runtime_threads)
@@ -250,6 +255,7 @@ impl ServeOptions {
             peer_secret_file: self.peer_secret_file,
             auth_file: self.auth_file,
             allowed_hosts: self.allowed_host.unwrap_or_default(),
+            allowed_origins: self.allowed_origin.unwrap_or_default(),
             insecure: self.insecure.unwrap_or(false),
             workers: self.workers.unwrap_or(64),
             generator: match self.generator.unwrap_or(GeneratorKind::Demo) {
@@ -295,6 +301,13 @@ impl ServeOptions {
 impl Config {
     fn check(self) -> Result<Self, String> {
         Hosts::new(&self.allowed_hosts, self.insecure)?;
+        if Origins::new(&self.allowed_origins)?.is_any() && self.auth_file.is_none() && !self.insecure {
+            return Err(
+                "--allowed-origin * lets every page of the web do everything here: give --auth-file, or \
+                        --insecure if that is what you want"
+                    .into(),
+            );
+        }
         let scheme = self.database.split_once(':').map(|(scheme, _)| scheme);
         if !matches!(scheme, Some("sqlite" | "postgres" | "postgresql")) {
             return Err("--database: expected sqlite:FILE or postgres://…".into());
@@ -430,6 +443,18 @@ mod tests {
         assert_eq!(hosts(file()), ["a", "b"]);
         assert_eq!(hosts(options(&["--allowed-host", "c"]).or(file())), ["c"], "the flag counts more");
         assert!(refused(&["--allowed-host", "a:80"]).contains("--allowed-host"));
+    }
+
+    #[test]
+    fn every_origin_is_allowed_only_where_tokens_are_asked_for_or_on_demand() {
+        let origins = |options: ServeOptions| options.check().expect("a set-up").allowed_origins;
+        let two = ["https://a.example", "https://*.b.example"];
+        assert_eq!(origins(options(&["--allowed-origin", &two.join(",")])), two);
+        assert!(refused(&["--allowed-origin", "a.example"]).contains("--allowed-origin"));
+        assert!(refused(&["--allowed-origin", "*"]).contains("--auth-file"));
+        for fine in [["--insecure", "--allowed-origin=*"], ["--auth-file=f", "--allowed-origin=*"]] {
+            assert_eq!(origins(options(&fine)), ["*"]);
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use crate::config::Config;
 use crate::descriptors::connections_max;
 use crate::failure::Failure;
-use crate::http::{Access, App, Bodies, Hosts, router};
+use crate::http::{Access, App, Bodies, Hosts, Origins, router};
 use crate::limits::edge::{CONNECTIONS_MIN, REQUEST_SOCKETS_MAX, UNSTREAMED_SHARE};
 use crate::limits::process::DRAIN_SLACK;
 use crate::limits::settings::PEER_SECRET_BYTES_MIN;
@@ -96,6 +96,7 @@ pub async fn serve<E: Env>(config: &Config, front: Front, node: Node<E>) -> Resu
         node: node.clone(),
         replica: config.replica.clone(),
         access: front.access,
+        origins: Origins::new(&config.allowed_origins).map_err(Failure::usage)?,
         queue_max: config.queue_max,
         message_bytes_max: config.message_bytes_max,
         bodies: Bodies::new(config.message_bytes_max),

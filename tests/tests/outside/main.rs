@@ -27,6 +27,7 @@ mod logs;
 mod members;
 mod named;
 mod names;
+mod origins;
 mod pgbouncer;
 mod provider_network;
 mod provider_retries;

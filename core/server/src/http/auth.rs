@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 use super::hosts::{Called, Hosts};
-use super::{App, Problem, health};
+use super::{App, Origins, Problem, health};
 
 /// The user of all requests if there is no authentication.
 pub const ANONYMOUS: &str = "anonymous";
@@ -80,15 +80,19 @@ pub enum Access {
 
 impl Access {
     /// Whether a request may go on to its handler, whoever it is from. Where tokens are asked for, a page has
-    /// nothing to misuse: browsers send none by themselves. Health checks come by address, are nobody's, and
+    /// nothing to misuse: browsers send none by themselves; of other origins those count that `--allowed-origin` gives, if it
+    /// does. Health checks come by address, are nobody's, and
     /// change nothing.
-    pub fn check(&self, request: &Request) -> Result<(), Problem> {
-        let called = Called::of(request)?;
+    pub fn check(&self, request: &Request, origins: &Origins) -> Result<(), Problem> {
+        let (called, headers) = (Called::of(request)?, request.headers());
         match self {
-            Self::Anybody(hosts) if !health::is_check(request.uri().path()) => {
-                hosts.check(&called, request.headers())
+            Self::Anybody(_) if health::is_check(request.uri().path()) => Ok(()),
+            Self::Anybody(hosts) => hosts.check(&called, headers, origins),
+            // For a WebSocket browsers ask nobody, whatever other origins may do.
+            Self::Tokens(_) if !origins.is_none() && headers.contains_key(header::UPGRADE) => {
+                Hosts::default().check_page(&called, headers, origins)
             }
-            Self::Anybody(_) | Self::Tokens(_) => Ok(()),
+            Self::Tokens(_) => Ok(()),
         }
     }
 
@@ -254,7 +258,7 @@ mod tests {
         let checked = |access: &Access, path: &str, host: &str| {
             let request = Request::get(path).header("host", host).header("origin", "http://evil.example");
             let request = request.body(axum::body::Body::empty()).expect("a request");
-            access.check(&request).map_err(|problem| problem.status.as_u16())
+            access.check(&request, &Origins::default()).map_err(|problem| problem.status.as_u16())
         };
         assert_eq!(checked(&anybody, "/v1/chats", "evil.example"), Err(421));
         assert_eq!(checked(&anybody, "/v1/chats", "localhost"), Err(403));

@@ -9,9 +9,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use axum::extract::Request;
-use http::{HeaderMap, Version, header};
+use http::{HeaderMap, HeaderValue, Version, header};
 
-use super::Problem;
+use super::{Origins, Problem};
 use crate::limits::edge::NAME_BYTES_MAX;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,17 +111,34 @@ impl Hosts {
         Ok(Self { any: insecure && allowed.is_empty(), allowed })
     }
 
-    /// Whether a request may go on: every name it calls is ours, and so is every page it comes from.
-    pub(super) fn check(&self, called: &Called, headers: &HeaderMap) -> Result<(), Problem> {
+    /// Whether a request may go on: every name it calls is ours, and so is every page it comes from, or it is one of the
+    /// `others`.
+    pub(super) fn check(
+        &self,
+        called: &Called,
+        headers: &HeaderMap,
+        others: &Origins,
+    ) -> Result<(), Problem> {
         if self.any {
             return Ok(());
         }
         if !called.0.iter().all(|called| called.host.is_loopback() || self.allowed.contains(&called.host)) {
             return Err(Problem::host_not_allowed());
         }
+        self.check_page(called, headers, others)
+    }
+
+    /// Whether the page that it comes from, if it does, is ours or one of the `others`.
+    pub(super) fn check_page(
+        &self,
+        called: &Called,
+        headers: &HeaderMap,
+        others: &Origins,
+    ) -> Result<(), Problem> {
         let mut origins = headers.get_all(header::ORIGIN).iter().peekable();
         let is_ours = if origins.peek().is_some() {
-            origins.all(|origin| origin.to_str().is_ok_and(|origin| self.is_ours(origin, called)))
+            let is_ours = |origin: &HeaderValue| origin.to_str().is_ok_and(|text| self.is_ours(text, called));
+            origins.all(|origin| is_ours(origin) || others.allows(origin))
         } else {
             !is_foreign_fetch(headers)
         };
@@ -164,7 +181,8 @@ mod tests {
             request = request.header(*name, *value);
         }
         let request = request.body(Body::empty()).expect("a request");
-        let checked = Called::of(&request).and_then(|called| hosts.check(&called, request.headers()));
+        let checked = Called::of(&request)
+            .and_then(|called| hosts.check(&called, request.headers(), &Origins::default()));
         checked.map_or_else(|problem| problem.status.as_u16(), |()| 200)
     }
 
@@ -234,10 +252,10 @@ mod tests {
         let mut old = Request::get("/").body(Body::empty()).expect("a request");
         *old.version_mut() = Version::HTTP_10;
         let called = Called::of(&old).expect("HTTP/1.0 need not name a host");
-        assert_eq!(hosts.check(&called, old.headers()), Ok(()));
+        assert_eq!(hosts.check(&called, old.headers(), &Origins::default()), Ok(()));
         // Without a name there is nothing that an origin could be the same as.
         old.headers_mut().insert("origin", "http://localhost".parse().expect("a value"));
-        assert!(hosts.check(&called, old.headers()).is_err());
+        assert!(hosts.check(&called, old.headers(), &Origins::default()).is_err());
     }
 
     #[test]

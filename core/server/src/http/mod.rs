@@ -11,6 +11,7 @@ mod faces;
 mod health;
 mod history;
 mod hosts;
+mod origins;
 mod problem;
 mod request;
 mod results;
@@ -41,6 +42,7 @@ use tower::ServiceExt;
 pub use auth::{ANONYMOUS, Access, Tokens};
 pub use bodies::Bodies;
 pub use hosts::Hosts;
+pub use origins::Origins;
 pub use problem::Problem;
 pub use sse::{Streamed, come_back};
 pub use stream::is_for_event_stream;
@@ -51,6 +53,7 @@ pub struct App<E: Env> {
     pub node: Node<E>,
     pub replica: ReplicaId,
     pub access: Access,
+    pub origins: Origins,
     pub queue_max: usize,
     pub message_bytes_max: usize,
     pub bodies: Bodies,
@@ -62,7 +65,8 @@ pub struct App<E: Env> {
 }
 
 pub fn router<E: Env>(app: Arc<App<E>>) -> Router {
-    Router::new()
+    let origins = app.origins.clone();
+    let router = Router::new()
         .route("/v1/chats", get(chats::list::<E>).post(chats::create::<E>))
         .route(
             "/v1/chats/{chat}",
@@ -83,13 +87,14 @@ pub fn router<E: Env>(app: Arc<App<E>>) -> Router {
         .fallback(async || Problem::not_found())
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .layer(middleware::from_fn_with_state(Arc::clone(&app), check_access::<E>))
-        .layer(middleware::from_fn_with_state(Arc::clone(&app), faces::in_their_words::<E>))
-        .with_state(app)
+        .layer(middleware::from_fn(faces::in_their_words))
+        .with_state(app);
+    if origins.is_none() { router } else { router.layer(origins.layer()) }
 }
 
 /// What comes before every handler, also before those that say that there is nothing.
 async fn check_access<E: Env>(State(app): State<Arc<App<E>>>, request: Request, next: Next) -> Response {
-    match app.access.check(&request) {
+    match app.access.check(&request, &app.origins) {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     }

@@ -1,7 +1,6 @@
 //! The AI SDK as it is published, against three replicas: after everything, what the client shows is what the database has.
 
 mod answers;
-mod cross_origin;
 mod cuts;
 mod files;
 mod page;

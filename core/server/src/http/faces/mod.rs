@@ -5,7 +5,6 @@
 //! told to a viewer, joined first and then live ([`turn`]).
 
 mod ai_sdk;
-mod cross_origin;
 mod names;
 mod shown;
 mod stop;
@@ -14,12 +13,11 @@ mod turn;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::Response;
 use mainstem_runtime::ports::Env;
 
-use self::cross_origin::CrossOrigin;
 use super::{App, Problem};
 
 /// The routes of all faces.
@@ -27,24 +25,12 @@ pub(super) fn routes<E: Env>() -> Router<Arc<App<E>>> {
     ai_sdk::routes()
 }
 
-/// Around everything else: an error on a face's path is told in the words of its clients, and pages of other origins are
-/// answered as their browsers ask.
-pub(super) async fn in_their_words<E: Env>(
-    State(app): State<Arc<App<E>>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    if !ai_sdk::is_path(request.uri().path()) {
-        return next.run(request).await;
+/// Around everything else: an error on a face's path is told in the words of its clients.
+pub(super) async fn in_their_words(request: Request, next: Next) -> Response {
+    let is_ai_sdk = ai_sdk::is_path(request.uri().path());
+    let mut response = next.run(request).await;
+    match response.extensions_mut().remove::<Problem>() {
+        Some(problem) if is_ai_sdk => ai_sdk::error(response, &problem),
+        _ => response,
     }
-    let asked = CrossOrigin::of(&app.access, &request);
-    let mut response = match asked.preflight() {
-        Some(answer) => answer,
-        None => next.run(request).await,
-    };
-    let problem = response.extensions_mut().remove::<Problem>();
-    asked.allow(match problem {
-        Some(problem) => ai_sdk::error(response, &problem),
-        None => response,
-    })
 }
