@@ -60,8 +60,8 @@ pub mod edge {
     pub const PING_INTERVAL: Duration = Duration::from_secs(15);
     /// How long a browser need not ask again whether a page of another origin may make a request.
     pub const PREFLIGHT_KEPT: Duration = Duration::from_secs(600);
-    /// When an event stream that cannot be had now is asked for again, at the soonest and at the latest: not by
-    /// all at once.
+    /// When an event stream that ended, or cannot be had now, is asked for again, at the soonest and at the latest: not
+    /// by all at once.
     pub const COME_BACK_DELAY_MIN: Duration = Duration::from_millis(500);
     pub const COME_BACK_DELAY_MAX: Duration = Duration::from_secs(2);
     /// Bytes that a WebSocket reads at once, and the largest message that it accepts (and ignores).

@@ -51,13 +51,14 @@ struct SseStream<E: Env> {
     grant: Grant,
     _slot: OwnedSemaphorePermit,
     pings: Interval,
-    /// What is left of the last events.
+    /// What is left of the last events, or of what comes before all.
     chunks: vec::IntoIter<Bytes>,
 }
 
 pub(super) fn answer<E: Env>(viewer: Viewer<E>, grant: Grant, slot: OwnedSemaphorePermit) -> Response {
     let streamed = Streamed { grant: grant.clone(), keeps_connection: false };
-    let source = SseStream { viewer, grant, _slot: slot, pings: pings(), chunks: Vec::new().into_iter() };
+    let retry = Bytes::from(retry());
+    let source = SseStream { viewer, grant, _slot: slot, pings: pings(), chunks: vec![retry].into_iter() };
     let body = stream::unfold(source, async |mut source| {
         let chunk = source.next().await?;
         Some((Ok::<Bytes, Infallible>(chunk), source))
@@ -70,8 +71,13 @@ pub(super) fn answer<E: Env>(viewer: Viewer<E>, grant: Grant, slot: OwnedSemapho
 /// The answer where nothing can be told now. A browser's `EventSource` gives up for good at a status that is
 /// an error, and comes back after an end (WHATWG HTML, section 9.2.3).
 pub fn come_back() -> Response {
+    event_stream(Body::from(format!(": this replica cannot serve the stream now\n{}\n", retry())))
+}
+
+/// After how long an `EventSource` whose connection ends comes back: not all at once.
+fn retry() -> String {
     let delay = OsRng.unwrap_err().random_range(COME_BACK_DELAY_MIN..COME_BACK_DELAY_MAX).as_millis();
-    event_stream(Body::from(format!(": this replica cannot serve the stream now\nretry: {delay}\n\n")))
+    format!("retry: {delay}\n")
 }
 
 pub(super) fn event_stream(body: Body) -> Response {
@@ -81,6 +87,8 @@ pub(super) fn event_stream(body: Body) -> Response {
     // A proxy that compresses collects first, and so does nginx, which has to be told in its own words.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    // Others are asked in the words that are becoming a standard (draft-ietf-httpbis-incremental).
+    headers.insert("incremental", HeaderValue::from_static("?1"));
     response
 }
 
