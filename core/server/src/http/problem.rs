@@ -78,7 +78,7 @@ impl Problem {
             "conflict",
             "The connection was lost, and the answer goes on without this page",
         )
-        .detail("version 5 of the SDK cannot take it up: load the chat's messages")
+        .detail("this version of the SDK cannot take it up: load the chat's messages")
     }
 
     /// Without chunked encoding nobody can tell an answer that broke off from a whole one.

@@ -13,7 +13,7 @@ pub(super) enum Dialect {
     Any,
     /// Puts what is told anew behind what it shows, if its connection broke in a browser.
     Five,
-    /// Also a call whose input comes in pieces: a replay of it replaces what there was.
+    /// So does its hook, unless a page makes the chat itself. It takes a call whose input comes in pieces.
     Six,
     /// Also `reset-step`, and that an answer was interrupted.
     Seven,
@@ -22,7 +22,7 @@ pub(super) enum Dialect {
 impl Dialect {
     /// Whether an answer that is told from its begin takes the place of what there was of it.
     pub(super) fn replaces(self) -> bool {
-        self != Self::Five
+        matches!(self, Self::Any | Self::Seven)
     }
 
     pub(super) fn resets(self) -> bool {
