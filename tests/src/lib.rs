@@ -25,3 +25,4 @@ pub mod switch;
 pub mod tool_endpoint;
 mod transport;
 pub mod viewer;
+pub mod web_site;

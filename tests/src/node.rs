@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::shipped_binary::workspace_root;
 
 /// What the programs need, and what they are.
-const FILES: [&str; 3] = ["package.json", "package-lock.json", "page.mjs"];
+const FILES: [&str; 4] = ["package.json", "package-lock.json", "page.mjs", "use-chat.jsx"];
 const LOCK_FILE: &str = "package-lock.json";
 
 /// The directory from which the programs run.
@@ -43,6 +43,24 @@ fn install() -> PathBuf {
         fs::write(to.join("installed.json"), versions).expect("target can be written");
     }
     to
+}
+
+/// The program as one script for browsers. `packages` are names as it imports them, with those that are installed.
+pub fn bundled(program: &str, packages: &[(&str, &str)]) -> Vec<u8> {
+    let directory = installed();
+    let aliases = packages.iter().map(|(name, installed)| format!("--alias:{name}={installed}"));
+    let node = NODE.path().unwrap_or_else(|missing| panic!("{missing}"));
+    let done = Command::new(node)
+        .arg(directory.join("node_modules/esbuild/bin/esbuild"))
+        .args([program, "--bundle", "--format=esm", "--jsx=automatic", "--log-level=warning"])
+        .arg(r#"--define:process.env.NODE_ENV="production""#)
+        .args(aliases)
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .output()
+        .expect("esbuild starts");
+    assert!(done.status.success(), "esbuild failed: {}", String::from_utf8_lossy(&done.stderr));
+    done.stdout
 }
 
 /// A program that answers each line with a line. It does not outlive its test.

@@ -27,6 +27,11 @@ impl Switch {
         Ok(Self { port, target, cut, accepting })
     }
 
+    /// An HTTP server's address by this way.
+    pub fn base(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
     /// `url` of a database of the server on `port`, by way of this address.
     pub fn url(&self, url: &str, port: u16) -> String {
         let direct = format!(":{port}/");

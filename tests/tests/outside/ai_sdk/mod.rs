@@ -1,6 +1,7 @@
 //! The AI SDK as it is published, against three replicas: after everything, what the client shows is what the database has.
 
 mod answers;
+mod browser;
 mod cuts;
 mod files;
 mod page;
