@@ -184,3 +184,41 @@ async fn no_page_changes_what_was_said_before() {
     let expected = ["/demo parts=3 interval=1ms", &counted(3), "/demo parts=4 interval=1ms", &counted(4)];
     assert_eq!(json!(texts), json!(expected), "S1, S6");
 }
+
+#[tokio::test]
+async fn what_is_asked_again_under_its_key_is_told_again_and_done_once() {
+    let (_cluster, [a, b, c]) = cluster().await;
+    let chat = format!("chat-{}", uuid::Uuid::now_v7().simple());
+    let message =
+        |id: &str, text: &str| json!({"id": id, "role": "user", "parts": [{"type": "text", "text": text}]});
+    let [three, four, five] = [3, 4, 5].map(|parts| format!("/demo parts={parts} interval=1ms"));
+    let bodies = [
+        (json!({"id": chat, "messages": [message("u1", &three)]}), 3),
+        (json!({"id": chat, "messages": [message("u2", &four)]}), 4),
+        (json!({"id": chat, "messages": [message("u2", &five)], "messageId": "u2"}), 5),
+        (json!({"id": chat, "messages": [message("u2", &five)], "trigger": "regenerate-message"}), 5),
+        (json!({"id": chat, "messages": [message("u3", &four)], "trigger": "regenerate-message"}), 4),
+    ];
+    for (at, (body, parts)) in bodies.iter().enumerate() {
+        let key = format!("k{at}");
+        for client in [&a, &b, &a] {
+            let answer = client.post_with_key("/ai/chat", &key, body).await.expect(200);
+            assert!(answer.text.contains("\"finish\""), "{at}: {}", answer.text);
+            assert_eq!(said(&answer.text), counted(*parts), "{at}");
+        }
+        let other = json!({"id": chat, "messages": [message("u9", "x")]});
+        b.post_with_key("/ai/chat", &key, &other).await.expect(422);
+    }
+    let page = c.get(&format!("/ai/chat/{chat}/messages")).await.expect(200).body;
+    let texts: Vec<_> =
+        page.as_array().expect("messages").iter().map(|message| shown(message)["text"].clone()).collect();
+    let expected = json!([three, counted(3), five, counted(5), four, counted(4)]);
+    assert_eq!(json!(texts), expected, "S6");
+}
+
+/// The text of a stream.
+fn said(stream: &str) -> String {
+    let chunks =
+        stream.lines().filter_map(|line| serde_json::from_str::<Value>(line.strip_prefix("data: ")?).ok());
+    chunks.filter_map(|chunk| chunk["delta"].as_str().map(str::to_owned)).collect()
+}

@@ -85,7 +85,7 @@ impl<E: Env> Asker<'_, E> {
             client_id: parse_name(Some(message.id.clone()), "id")?,
         };
         let accepted = self.app.node.execute(self.by, state.id, command, self.key).await?;
-        sent(self.app, self.by, state.id, accepted).await
+        sent(self.app, self.by, state.id, &message.id, accepted).await
     }
 
     /// Of a message that never came here, it is the first that is heard.
@@ -105,7 +105,7 @@ impl<E: Env> Asker<'_, E> {
         }
         let command = Command::Edit { message: found.id, content };
         let accepted = app.node.execute(by, chat, command, self.key).await?;
-        sent(app, by, chat, accepted).await
+        sent(app, by, chat, name, accepted).await
     }
 
     /// The last of the array's messages of users is to be answered again. If it never came here, it is sent. Who names the
@@ -127,7 +127,7 @@ impl<E: Env> Asker<'_, E> {
         let command = Command::Regenerate { message: Some(found.id), mode: SendMode::Interrupt };
         match self.app.node.execute(self.by, state.id, command, self.key).await? {
             Accepted::Chat(state) => From::present(&state).ok_or(Problem::from(Rejection::NoSuchTurn)),
-            _ => Err(Problem::internal()),
+            accepted => sent(self.app, self.by, state.id, &last.id, accepted).await,
         }
     }
 
@@ -186,11 +186,12 @@ enum Created {
     Found(Arc<ChatState>),
 }
 
-/// The turn of a message that was sent, or that was sent before.
+/// The turn of the message of this name, which was sent, or was sent before.
 async fn sent<E: Env>(
     app: &App<E>,
     by: &Arc<str>,
     chat: ChatId,
+    name: &str,
     accepted: Accepted,
 ) -> Result<From, Problem> {
     match accepted {
@@ -200,6 +201,11 @@ async fn sent<E: Env>(
             Ok(From { chat, turn, after, behind_results: false, begun: true, since, stale })
         }
         Accepted::Sent { queued: Some(queued), .. } => From::locate(app, by, chat, queued.id).await,
-        _ => Err(Problem::internal()),
+        // Under this key the chat was created with it.
+        _ => {
+            let message = names::message(app, by, chat, name).await?;
+            let message = message.ok_or(Problem::from(Rejection::NoSuchMessage))?;
+            From::locate(app, by, chat, message.turn.unwrap_or(message.id)).await
+        }
     }
 }

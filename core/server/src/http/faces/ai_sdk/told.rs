@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use mainstem_machine::{Block, Message, QueuedMessage, Retry, Tool, TurnStatus};
+use mainstem_machine::{Block, Message, QueuedMessage, Retry, Status, Tool, TurnStatus};
 use serde::Serialize;
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
@@ -42,6 +42,8 @@ pub(super) struct Telling {
     message_id: String,
     /// Tools that the client carries out; all others are the server's, or a model's own.
     client_tools: BTreeSet<Arc<str>>,
+    /// As it was told last.
+    status: Option<Status>,
     started: bool,
     in_step: bool,
     /// Whether the last thing that the client has is what came of calls: without a step behind it, it would ask on and on.
@@ -65,6 +67,7 @@ impl Telling {
             dialect,
             message_id,
             client_tools,
+            status: None,
             started: false,
             in_step: false,
             owes_step: brings_results,
@@ -114,7 +117,10 @@ impl Telling {
                 self.news("data-mainstem-queue", &queue_news(&queue));
                 Then::GoOn
             }
+            // It is told again for what this face has no words for.
+            TurnEvent::Status(status) if self.status == Some(status) => Then::GoOn,
             TurnEvent::Status(status) => {
+                self.status = Some(status);
                 self.news("data-mainstem-status", &json!({"status": status}));
                 Then::GoOn
             }

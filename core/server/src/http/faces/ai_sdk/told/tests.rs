@@ -208,8 +208,11 @@ fn a_call_that_was_cut_short_is_no_call_that_waits() {
 
 #[test]
 fn news_are_for_the_pages_own_code_and_begin_no_message() {
-    let (chunks, _) = told(Dialect::Any, vec![TurnEvent::Queue([].into()), TurnEvent::Retry(None)]);
+    let status = || TurnEvent::Status(Status::Running);
+    let events = vec![status(), TurnEvent::Queue([].into()), status(), TurnEvent::Retry(None)];
+    let (chunks, _) = told(Dialect::Any, events);
     let expected = json!([
+        {"type": "data-mainstem-status", "data": {"status": "running"}, "transient": true},
         {"type": "data-mainstem-queue", "data": {"queue": []}, "transient": true},
         {"type": "data-mainstem-retry", "data": {"retry": null}, "transient": true},
     ]);
