@@ -1,5 +1,6 @@
 //! Calls and what came of them, thoughts, files and sources.
 
+use mainstem_tests::client::counted;
 use mainstem_tests::cluster::Cluster;
 use mainstem_tests::deadline::until;
 use mainstem_tests::provider::{DONE, Provider, Reply, chunk, events};
@@ -214,5 +215,38 @@ async fn what_an_agent_does_by_itself_is_shown_in_its_order() {
         let kept: Vec<_> = kept[1]["parts"].as_array().expect("parts").clone();
         let kept: Vec<_> = kept.iter().map(|part| part["type"].as_str().expect("a type")).collect();
         assert_eq!(kinds, kept, "{version}: in the order of the history");
+    }
+}
+
+#[tokio::test]
+async fn who_asks_the_next_question_waits_for_no_call_of_the_one_before() {
+    let (_cluster, [a, b, c]) = cluster().await;
+    let tools = json!({"find": {"description": "finds it", "parameters": {"type": "object"}}});
+    for (version, query) in ALL {
+        let chat = format!("chat-{}", uuid::Uuid::now_v7().simple());
+        let mut page = Page::open(version, query, &a, &chat, json!({}));
+        let text = "/demo parts=2 interval=1ms call=find calls=2";
+        page.tell(json!({"do": "body", "text": text, "body": {"tools": tools}})).await;
+        let state = page.until("the page is asked", is_answered).await;
+        let calls = shown(&messages(&state)[1])["calls"].clone();
+        // One is carried out, and is brought with the question.
+        page.tell(json!({"do": "output", "tool": "find", "toolCallId": calls[0][0], "output": {"found": 1}}))
+            .await;
+        page.tell(json!({"do": "go", "to": b.base})).await;
+        page.send("/demo parts=5 interval=1ms").await;
+        let is_shown = |state: &Value| state["status"] == "ready" && messages(state).len() == 4;
+        let state = page.until("it is answered", is_shown).await;
+        assert_eq!(shown(&messages(&state)[3])["text"], counted(5), "{version}");
+        let id = page.chat_id(&c).await;
+        c.until_idle(&id).await;
+        let first = c.get(&format!("/ai/chat/{chat}/messages")).await.expect(200).body;
+        let kept = shown(&first[1])["calls"].clone();
+        assert_eq!(kept[0], json!([calls[0][0], "tool-find", {"n": 1}, {"found": 1}]), "S11: {version}");
+        assert!(kept[1][3].as_str().is_some_and(|why| why.contains("cancel")), "S11: {kept}");
+        // A result that comes too late changes nothing, and is no error.
+        let message = messages(&state)[1].clone();
+        let body = json!({"id": chat, "messages": [message], "trigger": "submit-message"});
+        a.post("/ai/chat", body).await.expect(200);
+        assert_eq!(c.get(&format!("/ai/chat/{chat}/messages")).await.expect(200).body, first, "{version}");
     }
 }

@@ -46,7 +46,10 @@ impl<E: Env> Asker<'_, E> {
             Trigger::Submit if !last.is_user() => self.answer_calls(&state, last).await,
             Trigger::Submit => match request.message_id.as_deref() {
                 Some(name) => self.edit(&state, name, last).await,
-                None => self.send(&state, last).await,
+                None => {
+                    let mode = self.leave_calls(&state, request).await?;
+                    self.send_as(&state, last, mode).await
+                }
             },
         }
     }
@@ -77,10 +80,29 @@ impl<E: Env> Asker<'_, E> {
         }
     }
 
+    /// A page that goes on to its next question waits for no call of its own: what it has of results is kept first, and the
+    /// rest is cancelled. Else the question would wait for what nobody brings any more.
+    async fn leave_calls(&self, state: &ChatState, request: &ChatRequest) -> Result<SendMode, Problem> {
+        if !state.calls.iter().any(|call| call.waits_for_client()) {
+            return Ok(SendMode::Queue);
+        }
+        let answer = request.messages.iter().rev().find(|message| message.role == "assistant");
+        let brought = answer.map(UiMessage::results).transpose()?.unwrap_or_default();
+        let results = self.awaited(state, &brought)?;
+        if !results.is_empty() {
+            self.app.node.execute(self.by, state.id, Command::ToolResults { results }, None).await?;
+        }
+        Ok(SendMode::Interrupt)
+    }
+
     async fn send(self, state: &ChatState, message: &UiMessage) -> Result<From, Problem> {
+        self.send_as(state, message, SendMode::Queue).await
+    }
+
+    async fn send_as(self, state: &ChatState, message: &UiMessage, mode: SendMode) -> Result<From, Problem> {
         let command = Command::Send {
             content: message.content(false, self.app.message_bytes_max)?,
-            mode: SendMode::Queue,
+            mode,
             queue_max: self.app.queue_max,
             client_id: parse_name(Some(message.id.clone()), "id")?,
         };
@@ -131,14 +153,22 @@ impl<E: Env> Asker<'_, E> {
         }
     }
 
+    /// Those results that calls wait for, as they are kept.
+    fn awaited(
+        &self,
+        state: &ChatState,
+        brought: &[(Arc<str>, CallResult)],
+    ) -> Result<Vec<(Arc<str>, CallResult)>, Problem> {
+        let waits = |id: &str| state.calls.iter().any(|call| call.waits_for_client() && *call.id == *id);
+        let awaited = brought.iter().filter(|(id, _)| waits(id));
+        awaited.map(|(id, result)| Ok((id.clone(), kept(result, self.app.message_bytes_max)?))).collect()
+    }
+
     /// Results of calls. Those that are known here are not told again.
     async fn answer_calls(self, state: &ChatState, message: &UiMessage) -> Result<From, Problem> {
         let (app, by, chat) = (self.app, self.by, state.id);
         let brought = message.results()?;
-        let waits = |id: &str| state.calls.iter().any(|call| call.waits_for_client() && *call.id == *id);
-        let results = brought.iter().filter(|(id, _)| waits(id));
-        let results = results.map(|(id, result)| Ok((id.clone(), kept(result, app.message_bytes_max)?)));
-        let results = results.collect::<Result<Vec<_>, Problem>>()?;
+        let results = self.awaited(state, &brought)?;
         let turn = state.turn_id();
         if let (false, Some(turn)) = (results.is_empty(), turn) {
             let command = Command::ToolResults { results };
