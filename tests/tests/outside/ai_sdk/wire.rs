@@ -1,6 +1,7 @@
 //! Connections as bytes: what follows an answer on its connection, and what a cut is.
 
 use mainstem_tests::cluster::Cluster;
+use mainstem_tests::proxy::Proxy;
 use mainstem_tests::raw::{Raw, exchange, status};
 use serde_json::json;
 
@@ -81,6 +82,34 @@ async fn an_answer_that_is_cut_has_no_end_and_its_connection_is_reset() {
         }
         assert_eq!(how, Err(std::io::ErrorKind::ConnectionReset), "{query}: no proxy takes it for an end");
     }
+}
+
+#[tokio::test]
+async fn a_cut_is_a_cut_behind_a_proxy_and_an_end_an_end() {
+    for (at, is_killed) in [(0, false), (0, true), (1, false), (1, true)] {
+        let mut cluster = Cluster::start(&[&["--drain-timeout", "200ms"], &["--workers", "0"]]).await;
+        let address = cluster.replicas[0].address().to_owned();
+        let proxy = if at == 0 { Proxy::nginx(&address).await } else { Proxy::haproxy(&address).await };
+        let mut connection = Raw::open(proxy.address()).await;
+        connection.send(post("whole", "/demo parts=9 interval=1ms", "").as_bytes()).await;
+        connection.until("an end", |came| came.contains("[DONE]") && came.ends_with("\r\n0\r\n\r\n")).await;
+        let mut connection = Raw::open(proxy.address()).await;
+        connection.send(post("cut", "/demo parts=3000 interval=5ms", "").as_bytes()).await;
+        connection.until("it begins", |came| came.contains("text-delta")).await;
+        if is_killed {
+            cluster.replicas[0].kill();
+        } else {
+            cluster.replicas[0].terminate();
+        }
+        let (came, _) = connection.end().await;
+        assert!(!came.contains("[DONE]") && !came.ends_with("0\r\n\r\n"), "{proxy:?}: {came}");
+    }
+    // It speaks HTTP/1.0 to the server, and would take the end of a killed one for the answer's.
+    let cluster = Cluster::start(&[&[]]).await;
+    let proxy = Proxy::bare_nginx(cluster.replicas[0].address()).await;
+    let request = post("bare", "/demo parts=9", "connection: close\r\n");
+    let answer = exchange(proxy.address(), request.as_bytes()).await;
+    assert!(status(&answer) == 505 && answer.contains("proxy_http_version"), "{answer}");
 }
 
 #[tokio::test]
