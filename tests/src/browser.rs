@@ -4,6 +4,8 @@
 use std::fs;
 use std::process::{Child, Command, Stdio};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use futures::{SinkExt, StreamExt};
 use mainstem_programs::{CHROMIUM, CHROMIUM_FLAGS};
 use serde_json::{Value, json};
@@ -69,11 +71,71 @@ impl Page {
         page
     }
 
-    /// What an expression of JavaScript comes to in the page, in the end, as JSON.
+    /// What an expression of JavaScript comes to in the page, in the end, as JSON; null while there is no page.
     pub async fn evaluate(&mut self, expression: &str) -> Value {
-        self.asked += 1;
         let params = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});
-        let asked = json!({"id": self.asked, "method": "Runtime.evaluate", "params": params});
+        let answer = self.ask("Runtime.evaluate", params).await;
+        let between_pages = [
+            "Cannot find default execution context",
+            "Execution context was destroyed.",
+            "Inspected target navigated or closed",
+        ];
+        if answer["error"]["message"].as_str().is_some_and(|message| between_pages.contains(&message)) {
+            return Value::Null;
+        }
+        assert!(answer["error"].is_null() && answer["result"]["exceptionDetails"].is_null(), "{answer}");
+        answer["result"]["result"]["value"].clone()
+    }
+
+    /// Types this text where the focus is.
+    pub async fn type_text(&mut self, text: &str) {
+        self.command("Input.insertText", json!({"text": text})).await;
+    }
+
+    /// Presses a key, by its name (UI Events, "Named Key Attribute Values"), with these others held: `Control`, `Shift`.
+    pub async fn press(&mut self, key: &str, held: &[&str]) {
+        let modifiers: u8 = held.iter().map(|held| if *held == "Shift" { 8 } else { 2 }).sum();
+        let code = match key {
+            "Enter" => 13,
+            "Escape" => 27,
+            "Tab" => 9,
+            "ArrowUp" => 38,
+            _ => 0,
+        };
+        let text = if key == "Enter" { "\r" } else { "" };
+        for kind in ["keyDown", "keyUp"] {
+            let mut event = json!({"type": kind, "key": key, "code": key, "modifiers": modifiers, "windowsVirtualKeyCode": code});
+            if kind == "keyDown" && !text.is_empty() {
+                event["text"] = json!(text);
+            }
+            self.command("Input.dispatchKeyEvent", event).await;
+        }
+    }
+
+    /// The size of the window in pixels, and `light` or `dark`.
+    pub async fn look(&mut self, width: u32, height: u32, scheme: &str) {
+        let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
+        self.command("Emulation.setDeviceMetricsOverride", size).await;
+        let scheme = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
+        self.command("Emulation.setEmulatedMedia", scheme).await;
+    }
+
+    /// What it looks like, as a PNG.
+    pub async fn screenshot(&mut self) -> Vec<u8> {
+        let taken = self.command("Page.captureScreenshot", json!({})).await;
+        STANDARD.decode(taken["data"].as_str().expect("a picture")).expect("Base64")
+    }
+
+    /// Has a method of the DevTools protocol carried out, and returns its result.
+    pub async fn command(&mut self, method: &str, params: Value) -> Value {
+        let answer = self.ask(method, params).await;
+        assert!(answer["error"].is_null(), "{method}: {answer}");
+        answer["result"].clone()
+    }
+
+    async fn ask(&mut self, method: &str, params: Value) -> Value {
+        self.asked += 1;
+        let asked = json!({"id": self.asked, "method": method, "params": params});
         self.socket.send(Message::text(asked.to_string())).await.expect("the browser lives");
         loop {
             let message = within("the browser answers", self.socket.next()).await;
@@ -81,8 +143,7 @@ impl Page {
             let Ok(text) = message.to_text() else { continue };
             let answer: Value = serde_json::from_str(text).unwrap_or_default();
             if answer["id"] == self.asked {
-                assert!(answer["result"]["exceptionDetails"].is_null(), "{answer}");
-                return answer["result"]["result"]["value"].clone();
+                return answer;
             }
         }
     }

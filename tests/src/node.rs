@@ -45,6 +45,26 @@ fn install() -> PathBuf {
     to
 }
 
+/// A file of a package.
+pub fn packaged(file: &str) -> String {
+    fs::read_to_string(installed().join("node_modules").join(file)).expect("the package has it")
+}
+
+/// What the compiler of TypeScript objects to in a file of JavaScript, by the types that its comments give.
+pub fn objections(file: &Path) -> String {
+    let node = NODE.path().unwrap_or_else(|missing| panic!("{missing}"));
+    let done = Command::new(node)
+        .arg(installed().join("node_modules/typescript/bin/tsc"))
+        .args(["--allowJs", "--checkJs", "--noEmit", "--strict", "--target", "es2023", "--module", "esnext"])
+        .args(["--lib", "es2023,dom,dom.iterable"])
+        .arg(file)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the compiler starts");
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    if done.status.success() { String::new() } else { said + &String::from_utf8_lossy(&done.stderr) }
+}
+
 /// The program as one script for browsers. `packages` are names as it imports them, with those that are installed.
 pub fn bundled(program: &str, packages: &[(&str, &str)]) -> Vec<u8> {
     let directory = installed();

@@ -7,6 +7,7 @@ mod ai_sdk;
 mod blocks;
 mod bodies;
 mod bytes;
+mod chat_page;
 mod client_tools;
 mod cluster;
 mod come_back;

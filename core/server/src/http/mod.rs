@@ -12,6 +12,7 @@ mod health;
 mod history;
 mod hosts;
 mod origins;
+mod page;
 mod problem;
 mod request;
 mod results;
@@ -82,6 +83,7 @@ pub fn router<E: Env>(app: Arc<App<E>>) -> Router {
         .route("/v1/chats/{chat}/interrupt", post(chats::interrupt::<E>))
         .route("/v1/chats/{chat}/stream", get(stream::open::<E>))
         .merge(faces::routes())
+        .merge(page::routes())
         .route("/healthz", get(health::alive::<E>))
         .route("/readyz", get(health::ready::<E>))
         .fallback(async || Problem::not_found())
