@@ -44,7 +44,7 @@ const HIDDEN_MAX = 60_000;
 /** Pauses between tries, in milliseconds: at first at most so long, then twice that, never more. */
 const PAUSE_FIRST = 500;
 const PAUSE_MAX = 15_000;
-/** How often a request is made that nobody answered, or that could not be answered now. */
+/** How often a request is made that nobody answered, or that could not be answered now. While there is no network it waits. */
 const TRIES_MAX = 4;
 
 /** Why a request was refused (RFC 9457), or, with the status 0, that nobody answered it. */
@@ -142,8 +142,9 @@ export class Mainstem {
       } catch (error) {
         const problem = error instanceof Problem ? error : new Problem(0, { title: "the server does not answer" });
         const wait = problem.retryAfter === null ? pauseBefore(tried) : problem.retryAfter * 1000;
-        if (!problem.isPassing || tried === TRIES_MAX || wait > PAUSE_MAX) throw problem;
-        await pause(wait);
+        const isLast = tried >= TRIES_MAX && globalThis.navigator?.onLine !== false;
+        if (!problem.isPassing || isLast || wait > PAUSE_MAX) throw problem;
+        await Promise.race([pause(wait), heard(globalThis.window, "online")]);
       }
     }
   }
@@ -287,14 +288,13 @@ const at = (chat) => `/v1/chats/${encodeURIComponent(chat)}`;
 const isHidden = () => globalThis.document?.visibilityState === "hidden";
 /** Not all clients at once. @param {number} tried */
 const pauseBefore = (tried) => Math.random() * Math.min(PAUSE_MAX, PAUSE_FIRST * 2 ** (tried - 1));
-/** @param {number} ms */
-const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
+/** @param {EventTarget | undefined} target @param {string} name @param {AbortSignal} [signal] */
+const heard = (target, name, signal) => new Promise((resolve) => target?.addEventListener(name, resolve, { once: true, signal }));
+const pause = (/** @type {number} */ ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
 
 /** A pause that ends when there is a network again, and lasts while nobody looks. @param {number} ms @param {AbortSignal} closed */
 async function comingBack(ms, closed) {
-  const heard = (/** @type {EventTarget | undefined} */ target, /** @type {string} */ name) =>
-    new Promise((resolve) => { target?.addEventListener(name, resolve, { once: true, signal: closed }); });
-  const over = new Promise((resolve) => { closed.addEventListener("abort", resolve, { once: true }); });
-  await Promise.race([pause(ms), heard(globalThis.window, "online"), over]);
-  while (isHidden() && !closed.aborted) await Promise.race([heard(globalThis.document, "visibilitychange"), over]);
+  const over = heard(closed, "abort");
+  await Promise.race([pause(ms), heard(globalThis.window, "online", closed), over]);
+  while (isHidden() && !closed.aborted) await Promise.race([heard(globalThis.document, "visibilitychange", closed), over]);
 }

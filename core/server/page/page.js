@@ -15,11 +15,10 @@ const [field, go, enqueue, scroll] = ["field", "go", "enqueue", "scroll"].map(at
 const server = new Mainstem({ token: localStorage.getItem("mainstem.token") });
 const announcer = new Announcer(at("said"));
 
-/** The chat that is open: null is one that is yet to be. */
-let chat = null;
+/** Chats that were opened, each with what is on its way to it. `chat` is null of one that is yet to be. */
+const places = new Map();
+let here = { chat: null, outbox: [] };
 let watch = null;
-/** What is on its way, of the chat that is open. */
-let outbox = [];
 /** The message that is being edited. */
 let edited = null;
 let drawn = 0;
@@ -27,8 +26,8 @@ let sending = Promise.resolve();
 
 const log = new Log({ root: at("log"), scroll, latest: at("latest") }, {
   copy, edit, again: deliver,
-  regenerate: () => act(() => server.regenerate(chat)),
-  discard: (item) => { outbox = outbox.filter((other) => other !== item); draw(); },
+  regenerate: () => act(() => server.regenerate(here.chat)),
+  discard: (item) => { item.place.outbox = item.place.outbox.filter((other) => other !== item); draw(); },
 });
 const chats = new Chats(server, { list: at("list"), end: at("list-end"), filter: at("filter") }, { rename, remove, fail });
 
@@ -39,7 +38,9 @@ const named = () => new URLSearchParams(location.search).get("chat");
 function open(id) {
   keepDraft();
   watch?.close();
-  [chat, watch, outbox, edited] = [id, null, [], null];
+  here = places.get(id) ?? { chat: id, outbox: [] };
+  places.set(id, here);
+  [watch, edited] = [null, null];
   log.clear();
   alert("");
   chats.current = id;
@@ -52,7 +53,7 @@ function open(id) {
 }
 
 function follow() {
-  watch = server.watch(chat, (view, events) => {
+  watch = server.watch(here.chat, (view, events) => {
     hear(view, events);
     draw();
     if (view.connection === "ended") ended(view.problem);
@@ -93,9 +94,9 @@ function drawNow() {
   const view = watch?.view;
   const shown = view ?? { messages: [], blocks: [], queue: [], calls: [], status: null };
   const arrived = new Set([...shown.messages, ...shown.queue].map(({ client_id }) => client_id));
-  outbox = outbox.filter(({ name }) => !arrived.has(name));
-  log.show(shown, outbox);
-  at("empty").hidden = chat !== null || outbox.length > 0;
+  here.outbox = here.outbox.filter(({ name }) => !arrived.has(name));
+  log.show(shown, here.outbox);
+  at("empty").hidden = here.chat !== null || here.outbox.length > 0;
   at("queue").hidden = shown.queue.length === 0;
   drawQueue(shown.queue);
   drawCalls(shown.calls);
@@ -103,11 +104,11 @@ function drawNow() {
   at("editing").hidden = edited === null;
   go.textContent = edited ? "Replace" : isRunning() ? "Stop" : "Send";
   enqueue.hidden = !isRunning() || edited !== null || field.value.trim() === "";
-  if (shown.error && at("alert").dataset.of !== shown.error.code) alert(`The answer failed: ${shown.error.message}`, "Try again", () => act(() => server.regenerate(chat)), shown.error.code);
+  if (shown.error && at("alert").dataset.of !== shown.error.code) alert(`The answer failed: ${shown.error.message}`, "Try again", () => act(() => server.regenerate(here.chat)), shown.error.code);
   if (!shown.error && at("alert").dataset.of) alert("");
-  const title = chats.title(chat) ?? (chat === null ? "New chat" : "Chat");
+  const title = chats.title(here.chat) ?? (here.chat === null ? "New chat" : "Chat");
   at("title").textContent = title;
-  document.title = chat === null ? "Mainstem" : `${title} · Mainstem`;
+  document.title = here.chat === null ? "Mainstem" : `${title} · Mainstem`;
 }
 
 /** Which answer is coming tells its time. */
@@ -138,11 +139,11 @@ function drawQueue(queue) {
     const entry = document.createElement("li");
     entry.className = "queued";
     entry.append(Object.assign(document.createElement("span"), { textContent: text }));
-    const back = () => server.withdraw(chat, queued.id);
+    const back = () => server.withdraw(here.chat, queued.id);
     for (const [name, what] of [
       ["Take back", back],
       ["Edit", async () => { await back(); field.value = text; typed(); field.focus(); }],
-      ["Send now", () => server.promote(chat, queued.id)],
+      ["Send now", () => server.promote(here.chat, queued.id)],
     ]) {
       const button = Object.assign(document.createElement("button"), { type: "button", textContent: name });
       button.setAttribute("aria-label", `${name}: ${text.slice(0, 40)}`);
@@ -167,7 +168,7 @@ async function drawCalls(calls) {
       alert(`The answer waits for ${name}.`, "Answer", () => { called = ""; draw(); });
       return;
     }
-    await act(() => server.answerCalls(chat, [{ tool_call_id: id, content }]));
+    await act(() => server.answerCalls(here.chat, [{ tool_call_id: id, content }]));
   }
 }
 
@@ -269,11 +270,11 @@ function submit() {
   if (edited !== null) {
     const { id } = edited;
     edited = null;
-    act(() => server.edit(chat, id, text)).then((done) => { if (done === undefined && field.value === "") field.value = text; draw(); });
+    act(() => server.edit(here.chat, id, text)).then((done) => { if (done === undefined && field.value === "") field.value = text; draw(); });
     return;
   }
-  const item = { name: newName(), text, problem: null };
-  outbox.push(item);
+  const item = { name: newName(), text, problem: null, place: here };
+  here.outbox.push(item);
   deliver(item);
   log.toEnd();
 }
@@ -282,11 +283,11 @@ function submit() {
 function deliver(item) {
   item.problem = null;
   draw();
-  const from = watch;
   sending = sending.then(async () => {
+    const { place: { chat }, text, name } = item;
     try {
-      if (from === null) await create(item);
-      else await server.send(chat, item.text, { client_id: item.name }, item.name);
+      if (chat === null) await create(item);
+      else await server.send(chat, text, { client_id: name }, name);
     } catch (problem) {
       item.problem = wordsOf(problem);
       if (problem.status === 401) signIn();
@@ -296,17 +297,20 @@ function deliver(item) {
 }
 
 async function create(item) {
-  if (chat !== null) return server.send(chat, item.text, { client_id: item.name }, item.name);
   const title = item.text.trim().split("\n")[0].slice(0, TITLE_LENGTH_MAX);
   const messages = [{ role: "user", content: item.text, client_id: item.name }];
   const created = await server.create({ external_id: item.name, title, messages }, item.name);
-  if (named() !== null || chat !== null) return chats.refresh();
-  go_to(created.id, true);
-  localStorage.removeItem(draftOf());
-  chat = created.id;
-  chats.current = chat;
-  follow();
-  return chats.refresh();
+  places.delete(null);
+  places.set(created.id, item.place);
+  item.place.chat = created.id;
+  if (item.place === here) {
+    keepDraft();
+    localStorage.removeItem(draftOf(null));
+    go_to(created.id, true);
+    chats.current = created.id;
+    follow();
+  }
+  await chats.refresh();
 }
 
 function edit(message) {
@@ -327,7 +331,7 @@ function stopEditing() {
 function stop() {
   if (isRunning()) act(async () => {
     try {
-      await server.interrupt(chat);
+      await server.interrupt(here.chat);
     } catch (problem) {
       // It has just ended by itself.
       if (problem.code !== "not_running") throw problem;
@@ -357,7 +361,7 @@ async function remove({ id, title }) {
   const sure = await ask({ title: "Delete the chat?", text: `“${title || "A chat without a title"}” and all its messages go.`, yes: "Delete" });
   if (sure === null) return;
   const done = await act(async () => { await server.remove(id); return true; });
-  if (done && id === chat) {
+  if (done && id === here.chat) {
     go_to(null);
     open(null);
   }
@@ -366,7 +370,7 @@ async function remove({ id, title }) {
 
 // --- the field and the keys
 
-const draftOf = () => `mainstem.draft.${chat ?? ""}`;
+const draftOf = (chat = here.chat) => `mainstem.draft.${chat ?? ""}`;
 
 function keepDraft() {
   if (edited !== null) return;

@@ -121,11 +121,17 @@ async fn a_page_that_was_offline_shows_the_rest_and_nothing_twice() {
     until_telling(&mut page).await;
     page.command("Network.emulateNetworkConditions", network(true)).await;
     until_true(&mut page, "it says so", "!document.getElementById('connection').hidden").await;
-    // What is sent meanwhile is not lost.
+    // What is sent meanwhile is not lost, and comes to its chat, whatever is open then.
     send(&mut page, "/demo parts=2").await;
+    click(&mut page, "New chat").await;
+    until("another may begin", async || (page.evaluate(SHOWN).await == json!([])).then_some(())).await;
     page.command("Network.emulateNetworkConditions", network(false)).await;
-    until("it comes to the server", async || (client.chat(&chat).await["queue"] != json!([])).then_some(()))
-        .await;
+    until("it comes to the server", async || {
+        let waits = client.chat(&chat).await["queue"] != json!([]);
+        (waits || client.messages(&chat).await.len() > 2).then_some(())
+    })
+    .await;
+    page.evaluate("history.back()").await;
     let kept = agrees(&mut page, &client, &chat).await;
     assert_eq!(
         (&kept[1][1], &kept[3][1]),
