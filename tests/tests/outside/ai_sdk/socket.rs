@@ -1,8 +1,13 @@
-//! The WebSocket transport.
+//! The WebSocket transport, and frames that no client of it sends.
 
+use futures::{SinkExt, StreamExt};
 use mainstem_tests::client::counted;
 use mainstem_tests::cluster::Cluster;
-use serde_json::json;
+use mainstem_tests::deadline::within;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use super::page::Page;
 
@@ -46,4 +51,119 @@ async fn a_socket_carries_many_answers_and_its_stop_is_no_leaving() {
     assert_eq!(page.state().await["requests"], json!(["SOCKET", "SOCKET"]));
     let answer = c.get("/ai/chat/socket").await;
     assert_eq!((answer.status, answer.text.contains("WebSocket")), (400, true));
+}
+
+/// A client that sends what it likes.
+struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+impl Socket {
+    async fn open(address: &str) -> Self {
+        let connected = within("it is opened", connect_async(format!("ws://{address}/ai/chat/socket"))).await;
+        Self(connected.expect("a WebSocket").0)
+    }
+
+    async fn say(&mut self, frame: &str) {
+        // It may be closed before all is sent.
+        self.0.send(Message::text(frame)).await.ok();
+    }
+
+    async fn send(&mut self, request: &str, chat: &str, text: &str) {
+        let message = json!({"id": "u1", "role": "user", "parts": [{"type": "text", "text": text}]});
+        let frame = json!({
+            "type": "send", "requestId": request, "id": chat, "trigger": "submit-message", "messages": [message],
+            "headers": {}, "body": {},
+        });
+        self.say(&frame.to_string()).await;
+    }
+
+    /// The next frame of this type.
+    async fn hear(&mut self, kind: &str) -> Value {
+        loop {
+            let message = within("a frame comes", self.0.next()).await.expect("it is open").expect("a frame");
+            let Ok(text) = message.into_text() else { continue };
+            let frame: Value = serde_json::from_str(&text).unwrap_or_default();
+            if frame["type"] == kind {
+                return frame;
+            }
+        }
+    }
+
+    /// With which code it is closed.
+    async fn closed(&mut self) -> u16 {
+        loop {
+            match within("it is closed", self.0.next()).await {
+                Some(Ok(Message::Close(frame))) => return frame.map_or(0, |frame| frame.code.into()),
+                Some(Ok(_)) => {}
+                ended => panic!("it ended without a word: {ended:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_one_socket_may_ask_has_its_bounds_and_each_answer_its_own_numbers() {
+    let cluster = Cluster::start(&[&[]]).await;
+    let address = cluster.replicas[0].address();
+    let mut socket = Socket::open(address).await;
+    for at in 0..8 {
+        socket.send(&format!("r{at}"), &format!("chat-{at}"), "/demo parts=3000 interval=10ms").await;
+    }
+    socket.send("r9", "chat-9", "/demo parts=3").await;
+    let error = socket.hear("error").await;
+    assert!(
+        error["requestId"] == "r9" && error["errorText"].as_str().is_some_and(|why| why.contains("too many")),
+        "B1: {error}"
+    );
+    let mut next = [0; 8];
+    for _ in 0..200 {
+        let chunk = socket.hear("chunk").await;
+        let of: usize =
+            chunk["requestId"].as_str().and_then(|id| id[1..].parse().ok()).expect("an id of ours");
+        assert_eq!(chunk["sequence"], next[of], "no gap, and nothing again: {chunk}");
+        next[of] += 1;
+    }
+    assert!(next.iter().all(|next| *next > 0), "B3: all are told: {next:?}");
+    // One that is given up makes room, and is stopped.
+    socket.say(r#"{"type":"abort","requestId":"r0"}"#).await;
+    socket.send("r10", "chat-10", "/demo parts=3 interval=1ms").await;
+    assert_eq!(socket.hear("end").await["requestId"], "r10");
+    let client = cluster.replicas[0].client();
+    let named = client.get("/v1/chats?external_id=chat-0").await.expect(200).body;
+    client.until_idle(named["chats"][0]["id"].as_str().expect("the chat is there")).await;
+}
+
+#[tokio::test]
+async fn frames_that_make_no_sense_are_refused_or_end_the_socket() {
+    let cluster = Cluster::start(&[&[]]).await;
+    let address = cluster.replicas[0].address();
+    let mut socket = Socket::open(address).await;
+    socket.say(r#"{"type":"resume","requestId":"a","id":"none","headers":{},"body":{}}"#).await;
+    assert_eq!(socket.hear("no-active").await["requestId"], "a");
+    for (frame, named) in [
+        (r#"{"type":"go","requestId":"b"}"#, "go"),
+        (r#"{"type":"send","requestId":"b","messages":[]}"#, "`id`"),
+        (r#"{"type":"send","requestId":"b","id":"c","messages":[]}"#, "`messages`"),
+        (r#"{"type":"send","requestId":"b","id":"c","messages":"x"}"#, "sequence"),
+        (r#"{"type":"resume","requestId":"b","id":"c","headers":{"x":"y"}}"#, "\"x\""),
+        (r#"{"type":"resume","requestId":"b","id":"c","metadata":{"x":1}}"#, "`metadata`"),
+    ] {
+        socket.say(frame).await;
+        let error = socket.hear("error").await;
+        assert!(error["errorText"].as_str().is_some_and(|why| why.contains(named)), "{frame}: {error}");
+    }
+    // Nobody's request is no matter.
+    socket.say(r#"{"type":"abort","requestId":"none"}"#).await;
+    socket.send("d", "here", "/demo parts=3 interval=1ms").await;
+    assert_eq!(socket.hear("end").await["requestId"], "d");
+    for (frame, code) in [
+        ("[]".to_owned(), 1008),
+        ("{".to_owned(), 1008),
+        (r#"{"type":"resume","id":"c"}"#.to_owned(), 1008),
+        (r#"{"type":"resume","requestId":"","id":"c"}"#.to_owned(), 1008),
+        ("x".repeat((1 << 20) + 1), 1009),
+    ] {
+        let mut socket = Socket::open(address).await;
+        socket.say(&frame).await;
+        assert_eq!(socket.closed().await, code, "{frame:.60}");
+    }
 }
