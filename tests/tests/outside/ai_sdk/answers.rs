@@ -90,7 +90,7 @@ async fn two_tabs_show_one_history_and_neither_drops_what_it_has_not_seen() {
     let (_cluster, [a, b, c]) = cluster().await;
     for (version, query) in ALL {
         let mut one = Page::fresh(version, query, &a);
-        one.send("/demo parts=600 interval=10ms").await;
+        one.send("/demo parts=9000 interval=10ms").await;
         one.until_shown(20).await;
         let open = async |client: &Client, of: &Page| {
             let first = client.get(&format!("/ai/chat/{}/messages", of.chat)).await.expect(200).body;
@@ -100,6 +100,8 @@ async fn two_tabs_show_one_history_and_neither_drops_what_it_has_not_seen() {
         two.tell(json!({"do": "resume"})).await;
         two.until_shown(20).await;
         assert_eq!(one.state().await["status"], "streaming", "both see it come");
+        // It lasts as long as it takes to open a page, and no longer.
+        c.post(&format!("/ai/chat/{}/stop", one.chat), json!({})).await.expect(200);
         one.until_status("ready").await;
         two.until_status("ready").await;
         assert_eq!(one.compare(&c).await, two.compare(&c).await, "{version}");

@@ -14,6 +14,7 @@ use mainstem_machine::{
 };
 use mainstem_runtime::ports::Env;
 use mainstem_runtime::{EdgeError, Next, Node, Viewer};
+use tokio::task::JoinHandle;
 
 use super::super::{App, Problem};
 use super::shown::{CommittedCall, Shown};
@@ -212,13 +213,22 @@ pub(super) struct TurnStream<E: Env> {
     node: Node<E>,
     by: Arc<str>,
     reader: Reader,
+    /// The question how the turn ended, once it is asked.
+    how: Option<JoinHandle<End>>,
     ended: bool,
 }
 
 impl<E: Env> TurnStream<E> {
     pub(super) async fn open(node: &Node<E>, by: &Arc<str>, from: From) -> Result<Self, EdgeError> {
         let viewer = node.subscribe(by, from.chat, Resume::After(from.after)).await?;
-        Ok(Self { viewer, node: node.clone(), by: by.clone(), reader: Reader::new(from), ended: false })
+        Ok(Self {
+            viewer,
+            node: node.clone(),
+            by: by.clone(),
+            reader: Reader::new(from),
+            how: None,
+            ended: false,
+        })
     }
 
     /// The next event; `None` behind the end. Cancel-safe: an event that was not returned comes again.
@@ -240,23 +250,28 @@ impl<E: Env> TurnStream<E> {
                     Next::End(mainstem_machine::Ending::Leaving) => End::Cut,
                 },
                 Over::As(end) => end.clone(),
-                Over::Ended => self.how().await,
+                Over::Ended => {
+                    let From { chat, turn, .. } = self.reader.from;
+                    let (node, by) = (&self.node, &self.by);
+                    // Whoever is called again goes on to wait for the same answer.
+                    let asks = || tokio::spawn(how(node.clone(), by.clone(), chat, turn));
+                    self.how.get_or_insert_with(asks).await.unwrap_or(End::Cut)
+                }
             };
             self.ended = true;
             return Some(TurnEvent::End(end));
         }
     }
+}
 
-    /// How the turn ended, which its record says. One that runs by now began again, which others tell.
-    async fn how(&self) -> End {
-        let From { chat, turn, .. } = self.reader.from;
-        match self.node.turn(&self.by, chat, turn).await {
-            Ok((turn, _)) if turn.status.is_over() => End::Over(turn),
-            Ok((Turn { status: TurnStatus::RequiresAction, .. }, _)) => End::Asked,
-            Ok(_) => End::Cut,
-            Err(EdgeError::Rejected(Rejection::NoSuchChat | Rejection::NoSuchTurn)) => End::Gone,
-            Err(_) => End::Cut,
-        }
+/// How the turn ended, which its record says. One that runs by now began again, which others tell.
+async fn how<E: Env>(node: Node<E>, by: Arc<str>, chat: ChatId, turn: MessageId) -> End {
+    match node.turn(&by, chat, turn).await {
+        Ok((turn, _)) if turn.status.is_over() => End::Over(turn),
+        Ok((Turn { status: TurnStatus::RequiresAction, .. }, _)) => End::Asked,
+        Ok(_) => End::Cut,
+        Err(EdgeError::Rejected(Rejection::NoSuchChat | Rejection::NoSuchTurn)) => End::Gone,
+        Err(_) => End::Cut,
     }
 }
 

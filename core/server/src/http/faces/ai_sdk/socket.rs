@@ -148,13 +148,15 @@ struct Session<E: Env> {
     grant: Grant,
     options: Options,
     open: Vec<Open<E>>,
+    /// Which of them is told of first: not always the same, or the others might never be (B3).
+    first: usize,
     /// Turns that stop soon, unless they are resumed before.
     stopping: Vec<(From, JoinHandle<()>)>,
 }
 
 impl<E: Env> Session<E> {
     fn new(app: Arc<App<E>>, by: Arc<str>, grant: Grant, options: Options) -> Self {
-        Self { app, by, grant, options, open: vec![], stopping: vec![] }
+        Self { app, by, grant, options, open: vec![], first: 0, stopping: vec![] }
     }
 
     async fn answer(&mut self, line: &mut Line<'_>) -> Left {
@@ -189,7 +191,10 @@ impl<E: Env> Session<E> {
                         }
                     }
                 },
-                (at, told) = next(&mut self.open) => self.tell(line, at, told).await,
+                (at, told) = next(&mut self.open, self.first) => {
+                    self.first = at + 1;
+                    self.tell(line, at, told).await
+                }
             };
             if let Err(left) = done {
                 return left;
@@ -325,12 +330,15 @@ impl<E: Env> Session<E> {
     }
 }
 
-/// The next chunks of any request. Cancel-safe.
-async fn next<E: Env>(open: &mut [Open<E>]) -> (usize, Option<(Vec<Box<RawValue>>, Then)>) {
+/// The next chunks of any request, those from the `first` on before those before it. Cancel-safe.
+async fn next<E: Env>(open: &mut [Open<E>], first: usize) -> (usize, Option<(Vec<Box<RawValue>>, Then)>) {
     if open.is_empty() {
         return pending().await;
     }
-    let all = open.iter_mut().map(|open| Box::pin(open.told.next()));
-    let (told, at, _) = select_all(all).await;
-    (at, told)
+    let first = first % open.len();
+    let all = open.iter_mut().enumerate();
+    let mut all: Vec<_> =
+        all.map(|(at, open)| Box::pin(async move { (at, open.told.next().await) })).collect();
+    all.rotate_left(first);
+    select_all(all).await.0
 }
