@@ -9,6 +9,7 @@ mod names;
 mod shown;
 mod stop;
 mod turn;
+mod words;
 
 use std::sync::Arc;
 
@@ -27,10 +28,10 @@ pub(super) fn routes<E: Env>() -> Router<Arc<App<E>>> {
 
 /// Around everything else: an error on a face's path is told in the words of its clients.
 pub(super) async fn in_their_words(request: Request, next: Next) -> Response {
-    let is_ai_sdk = ai_sdk::is_path(request.uri().path());
+    let is_a_faces = ai_sdk::is_path(request.uri().path());
     let mut response = next.run(request).await;
     match response.extensions_mut().remove::<Problem>() {
-        Some(problem) if is_ai_sdk => ai_sdk::error(response, &problem),
+        Some(problem) if is_a_faces => words::error(response, &problem),
         _ => response,
     }
 }

@@ -16,6 +16,9 @@ use crate::limits::edge::{MESSAGE_ID_MAX, PAGE_MAX};
 /// goes on to call it as before.
 pub(super) const EDITED_MEMBER: &str = "client_id";
 
+/// The member, of a message's first part, that keeps what the client's own code says of the message.
+pub(super) const METADATA_MEMBER: &str = "message_metadata";
+
 /// The answer of a turn, through all its steps.
 pub(super) fn of_answer(chat: ChatId, turn: MessageId) -> String {
     format!("a{}-{}", turn.0, chat.0.simple())

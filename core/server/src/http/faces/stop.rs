@@ -35,3 +35,27 @@ pub(super) async fn stop<E: Env>(
     }
     Err(Rejection::NotRunning.into())
 }
+
+/// Stops the turn when it is dropped, unless it was disarmed.
+pub(super) struct StopOnClose<E: Env>(Option<(Node<E>, Arc<str>, ChatId, MessageId)>);
+
+impl<E: Env> StopOnClose<E> {
+    pub(super) fn new(turn: Option<(Node<E>, Arc<str>, ChatId, MessageId)>) -> Self {
+        Self(turn)
+    }
+
+    pub(super) fn disarm(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl<E: Env> Drop for StopOnClose<E> {
+    fn drop(&mut self) {
+        let Some((node, by, chat, turn)) = self.0.take() else { return };
+        tokio::spawn(async move {
+            if let Err(error) = stop(&node, &by, chat, turn).await {
+                tracing::debug!(%error, "a turn whose client left was not stopped");
+            }
+        });
+    }
+}

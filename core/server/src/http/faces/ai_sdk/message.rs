@@ -13,9 +13,9 @@ use serde_json::{Map, Value, json};
 
 use super::super::super::Problem;
 use super::super::super::request::{content_problem, parse_name};
-use super::super::names::EDITED_MEMBER;
-use super::part::{METADATA_MEMBER, content_of, failed};
-use super::request::refuse_others;
+use super::super::names::{EDITED_MEMBER, METADATA_MEMBER};
+use super::super::words::refuse_others;
+use super::part::{content_of, failed};
 
 #[derive(Debug, Deserialize)]
 pub(super) struct UiMessage {

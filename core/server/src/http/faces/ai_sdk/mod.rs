@@ -23,7 +23,7 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use futures::stream::unfold;
 use http::request::Parts;
-use http::{HeaderValue, StatusCode, Uri, Version, header};
+use http::{StatusCode, Uri, Version};
 use mainstem_machine::{ChatId, ChatState, MessageId};
 use mainstem_runtime::ports::Env;
 use serde_json::json;
@@ -39,6 +39,7 @@ use super::super::{App, Problem, json as json_answer};
 use super::names;
 use super::stop::stop;
 use super::turn::From;
+use super::words::tells_a_cut;
 use crate::limits::edge::PAGE_MAX;
 
 pub(super) fn routes<E: Env>() -> Router<Arc<App<E>>> {
@@ -54,21 +55,6 @@ pub(super) fn is_path(path: &str) -> bool {
     path == "/ai/chat" || path.starts_with("/ai/chat/")
 }
 
-/// The client shows its user the body of what is no success.
-pub(super) fn error(response: Response, problem: &Problem) -> Response {
-    let (mut parts, _) = response.into_parts();
-    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    parts.headers.remove(header::CONTENT_LENGTH);
-    Response::from_parts(parts, Body::from(error_text(problem)))
-}
-
-fn error_text(problem: &Problem) -> String {
-    match &*problem.detail {
-        "" => problem.title.to_owned(),
-        detail => format!("{}: {detail}", problem.title),
-    }
-}
-
 /// The client's name of a chat, in a path.
 struct ChatName(String);
 
@@ -81,11 +67,6 @@ impl<S: Send + Sync> FromRequestParts<S> for ChatName {
         let name = params.iter().find(|(name, _)| *name == "id").map(|(_, text)| text.to_owned());
         name.map(Self).ok_or_else(Problem::no_such_chat)
     }
-}
-
-/// Whether a client can tell an answer that was cut from a whole one.
-fn tells_a_cut(version: Version) -> Result<(), Problem> {
-    if version < Version::HTTP_11 { Err(Problem::old_version()) } else { Ok(()) }
 }
 
 async fn chat<E: Env>(

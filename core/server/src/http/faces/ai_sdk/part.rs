@@ -4,9 +4,6 @@ use mainstem_machine::CallResult;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// The member, of a message's first part, that keeps what the client's own code says of the message.
-pub(super) const METADATA_MEMBER: &str = "message_metadata";
-
 /// The name of the data part that keeps an output that is no string.
 const OUTPUT: &str = "output";
 

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use super::super::super::Problem;
 use super::super::super::request::{parse_name, parse_object};
 use super::super::super::settings::{NewSettingsBody, SettingsBody};
+use super::super::words::refuse_others;
 use super::message::UiMessage;
 use mainstem_machine::{ChatState, NewSettings, Settings};
 
@@ -28,20 +29,6 @@ struct Body {
     selected_visibility_type: Option<String>,
     #[serde(flatten)]
     rest: serde_json::Map<String, Value>,
-}
-
-/// Refuses by its name what means something to its sender and nothing here. What says nothing is no matter.
-pub(super) fn refuse_others(rest: &serde_json::Map<String, Value>, of: &str) -> Result<(), Problem> {
-    let other = rest.iter().find(|(_, value)| match value {
-        Value::Null => false,
-        Value::Object(members) => !members.is_empty(),
-        Value::Array(items) => !items.is_empty(),
-        _ => true,
-    });
-    match other {
-        Some((name, _)) => Err(Problem::malformed(format!("`{name:.80}` {of} is not taken here"))),
-        None => Ok(()),
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -32,12 +32,13 @@ use super::super::super::web_socket::{Left, Line, REVOKED, Upgrade, switching};
 use super::super::super::{App, Problem};
 use super::super::stop::stop;
 use super::super::turn::From;
+use super::super::words::{error_text, refuse_others};
 use super::asked::Asker;
 use super::dialect::{Dialect, Options};
-use super::request::{ChatRequest, refuse_others};
+use super::request::ChatRequest;
+use super::resumed;
 use super::stream::Told;
 use super::told::Then;
-use super::{error_text, resumed};
 use crate::limits::edge::{
     CLIENT_NAME_BYTES_MAX, RESUME_AGAIN_MAX, SOCKET_READ_BYTES, SOCKET_REQUEST_BYTES_MAX,
     SOCKET_REQUESTS_BYTES_MAX, SOCKET_REQUESTS_MAX, SOCKET_STALLED_GRACE,

@@ -11,7 +11,6 @@ use futures::stream;
 use http::HeaderValue;
 use mainstem_machine::ChatState;
 use mainstem_runtime::EdgeError;
-use mainstem_runtime::Node;
 use mainstem_runtime::ports::Env;
 use serde_json::value::RawValue;
 use tokio::sync::OwnedSemaphorePermit;
@@ -21,15 +20,11 @@ use super::super::super::auth::Grant;
 use super::super::super::sse::{PING, Streamed, event_stream, pings};
 use super::super::super::{App, Problem};
 use super::super::names;
-use super::super::stop::stop;
+use super::super::stop::StopOnClose;
 use super::super::turn::{From, TurnStream};
+use super::super::words::CutOff;
 use super::dialect::Options;
 use super::told::{Telling, Then};
-
-/// Why the body has no end.
-#[derive(Debug, thiserror::Error)]
-#[error("the rest of the answer is told elsewhere")]
-struct CutOff;
 
 /// A turn that is being told.
 pub(super) struct Told<E: Env> {
@@ -62,20 +57,6 @@ impl<E: Env> Told<E> {
     }
 }
 
-/// Stops the turn when it is dropped, unless it was disarmed.
-struct StopOnClose<E: Env>(Option<(Node<E>, Arc<str>, From)>);
-
-impl<E: Env> Drop for StopOnClose<E> {
-    fn drop(&mut self) {
-        let Some((node, by, from)) = self.0.take() else { return };
-        tokio::spawn(async move {
-            if let Err(error) = stop(&node, &by, from.chat, from.turn).await {
-                tracing::debug!(%error, "a turn whose client left was not stopped");
-            }
-        });
-    }
-}
-
 struct Source<E: Env> {
     told: Told<E>,
     grant: Grant,
@@ -90,7 +71,7 @@ impl<E: Env> Source<E> {
     async fn next(&mut self) -> Option<Result<Bytes, CutOff>> {
         loop {
             if self.grant.is_revoked() {
-                self.stop.0 = None;
+                self.stop.disarm();
                 return Some(Err(CutOff));
             }
             if let Some(chunk) = self.chunks.pop_front() {
@@ -112,7 +93,7 @@ impl<E: Env> Source<E> {
                         self.chunks.push_back(framed("[DONE]"));
                     }
                     if then != Then::GoOn {
-                        self.stop.0 = None;
+                        self.stop.disarm();
                     }
                     self.then = then;
                 }
@@ -133,18 +114,11 @@ pub(super) async fn answer<E: Env>(
     options: Options,
     stops_on_close: bool,
 ) -> Result<Response, Problem> {
-    let stop = stops_on_close.then(|| (app.node.clone(), by.clone(), from.clone()));
+    let stop = StopOnClose::new(stops_on_close.then(|| (app.node.clone(), by.clone(), from.chat, from.turn)));
     let (told, slot) = Told::open(app, by, from, options).await?;
     let streamed = Streamed::on_a_connection_that_stays(grant.clone());
-    let source = Source {
-        told,
-        grant,
-        _slot: slot,
-        stop: StopOnClose(stop),
-        pings: pings(),
-        chunks: VecDeque::new(),
-        then: Then::GoOn,
-    };
+    let source =
+        Source { told, grant, _slot: slot, stop, pings: pings(), chunks: VecDeque::new(), then: Then::GoOn };
     let body = stream::unfold(Some(source), async |source| {
         let mut source = source?;
         let chunk = source.next().await?;
