@@ -10,9 +10,9 @@ use serde_json::value::RawValue;
 
 use super::turn::TurnEvent;
 
-/// For each place, the bytes of text that were told of its block.
+/// For each place, the bytes of text that were told of its block; and up to where all was told whole.
 #[derive(Debug, Default)]
-pub(super) struct Shown(BTreeMap<u32, usize>);
+pub(super) struct Shown(BTreeMap<u32, usize>, u32);
 
 /// A call of a committed answer.
 #[derive(Clone, Debug)]
@@ -46,12 +46,17 @@ fn given<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Box<RawVal
 }
 
 impl Shown {
+    /// What a client has that was told so many bytes of the block at this place: a block has ended when a later one begins.
+    pub(super) fn up_to(place: u32, bytes: usize) -> Self {
+        Self(BTreeMap::from([(place, bytes)]), place)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     pub(super) fn clear(&mut self) {
-        self.0.clear();
+        *self = Self::default();
     }
 
     pub(super) fn add(&mut self, place: u32, bytes: usize) {
@@ -66,7 +71,8 @@ impl Shown {
     }
 
     fn rest_of(&self, place: u32, json: &str) -> Option<TurnEvent> {
-        let told = self.0.get(&place).copied();
+        let is_whole = place < self.1;
+        let told = self.0.get(&place).copied().or(is_whole.then_some(usize::MAX));
         // A part that cannot be read as those that are streamed is told whole.
         let part: Option<Part> = serde_json::from_str(json).ok();
         let kind = part.as_ref().and_then(|part| part.r#type.as_deref()).unwrap_or_default();

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mainstem_machine::{
-    Block, Body, ChatId, ChatState, Message, MessageId, QueuedMessage, Rejection, Resume, Retry, Role,
-    Status, StreamEvent, Turn, TurnStatus, Version,
+    Block, Body, ChatId, ChatState, Cursor, Episode, Message, MessageId, QueuedMessage, Rejection, Resume,
+    Retry, Role, Status, StreamEvent, Turn, TurnStatus, Version,
 };
 use mainstem_runtime::ports::Env;
 use mainstem_runtime::{EdgeError, Next, Node, Viewer};
@@ -22,12 +22,16 @@ use super::shown::{CommittedCall, Shown};
 /// What happens in a turn.
 #[derive(Clone, Debug)]
 pub(super) enum TurnEvent {
+    /// The turn's own message has joined the history, and it had not when the stream began.
+    Begins,
     /// More of a block of the present answer. A block has ended when another place is told of, or the answer is whole.
     Piece {
         place: u32,
         block: Block,
         text: Bytes,
     },
+    /// The present answer has come to the history: what was not told of it follows, then [`Answer`](Self::Answer).
+    Committed(Arc<Message>),
     /// A call of an answer that is in the history now, with its whole input. Pieces of it may have been told.
     Call(CommittedCall),
     /// What was told of the present answer is void.
@@ -55,6 +59,33 @@ pub(super) enum End {
     Gone,
     /// There is more, and another replica, or another request, tells it.
     Cut,
+    /// What was told may not be in the history any more, and the turn is to be told from its begin.
+    Anew,
+}
+
+/// A place in a turn's stream: where any replica goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Mark {
+    /// Behind what the stream told last; `None` before everything.
+    pub(super) cursor: Option<Cursor>,
+    /// Whether the turn's message is in the history.
+    pub(super) begun: bool,
+    /// Whether its message waits.
+    pub(super) queued: bool,
+    /// Whether the turn runs.
+    pub(super) runs: bool,
+}
+
+/// An event with its place.
+#[derive(Clone, Debug)]
+pub(super) struct Marked {
+    pub(super) event: TurnEvent,
+    /// The generation that it is of.
+    pub(super) episode: Option<Episode>,
+    /// Who goes on here is told the event, if it still stands.
+    pub(super) before: Mark,
+    /// Who goes on here is told what follows; the same as `before` where more comes of the same news.
+    pub(super) after: Mark,
 }
 
 /// Where a turn's stream begins.
@@ -124,7 +155,11 @@ struct Reader {
     told: bool,
     /// The turn that runs, as the last status says.
     runs: Option<MessageId>,
-    out: VecDeque<TurnEvent>,
+    /// Where who goes on is told all that was not taken yet.
+    here: Mark,
+    /// What comes of the present news.
+    now: Vec<TurnEvent>,
+    out: VecDeque<Marked>,
     over: Over,
 }
 
@@ -140,61 +175,95 @@ enum Over {
 impl Reader {
     fn new(from: From) -> Self {
         let begun = from.begun;
-        let (shown, out) = (Shown::default(), VecDeque::new());
-        Self { from, shown, begun, queued: false, told: false, runs: None, out, over: Over::No }
+        let (shown, now, out) = (Shown::default(), vec![], VecDeque::new());
+        let here = Mark { begun, ..Mark::default() };
+        let (queued, told, runs, over) = (false, false, None, Over::No);
+        Self { from, shown, begun, queued, told, runs, here, now, out, over }
+    }
+
+    /// One that goes on at a mark, for a client that was told so much of the present answer.
+    fn going_on(from: From, here: Mark, shown: Shown) -> Self {
+        let (begun, queued, runs) = (here.begun, here.queued, here.runs.then_some(from.turn));
+        Self { shown, begun, queued, told: true, runs, here, ..Self::new(from) }
     }
 
     fn read(&mut self, event: StreamEvent) {
         if self.over != Over::No {
             return;
         }
+        let episode = match &event.body {
+            Body::Message(message) => message.episode,
+            Body::Parts { episode, .. } => Some(*episode),
+            _ => None,
+        };
+        let (cursor, before) = (event.cursor, self.here);
+        self.read_body(event);
+        // An end is found again only by who is told of its news again.
+        if self.over == Over::No {
+            let runs = self.runs == Some(self.from.turn);
+            self.here = Mark { cursor: Some(cursor), begun: self.begun, queued: self.queued, runs };
+        }
+        let count = self.now.len();
+        for (at, event) in (1..).zip(self.now.drain(..)) {
+            let after = if at == count { self.here } else { before };
+            self.out.push_back(Marked { event, episode, before, after });
+        }
+    }
+
+    fn read_body(&mut self, event: StreamEvent) {
         let is_current = event.cursor.snapshot_version >= self.from.since;
         match event.body {
             Body::Message(message) if message.turn == Some(self.from.turn) => self.on_message(message),
             Body::Message(_) | Body::Synced | Body::Error(_) => {}
             Body::QueueUpdate(queue) => {
                 self.queued = queue.iter().any(|queued| queued.id == self.from.turn);
-                self.out.push_back(TurnEvent::Queue(queue));
+                self.now.push(TurnEvent::Queue(queue));
             }
             Body::Status { status, turn, .. } if is_current => self.on_status(status, turn),
             Body::Status { .. } => self.runs = None,
-            Body::Retry(retry) => self.out.push_back(TurnEvent::Retry(retry)),
+            Body::Retry(retry) => self.now.push(TurnEvent::Retry(retry)),
             Body::Parts { block: Block::Unknown, .. } => {}
             Body::Parts { place, block, text, .. } if is_current && self.runs == Some(self.from.turn) => {
                 self.shown.add(place, text.len());
                 self.told = true;
-                self.out.push_back(TurnEvent::Piece { place, block, text });
+                self.now.push(TurnEvent::Piece { place, block, text });
             }
             Body::Parts { .. } => {}
             Body::PreviewReset { .. } => {
                 if !self.shown.is_empty() {
                     self.shown.clear();
-                    self.out.push_back(TurnEvent::Void);
+                    self.now.push(TurnEvent::Void);
                 }
             }
             // All comes anew: what was told of answers may be gone.
-            Body::HistoryReset if self.told => self.over = Over::As(End::Cut),
+            Body::HistoryReset if self.told => self.over = Over::As(End::Anew),
             Body::HistoryReset => self.begun = false,
         }
     }
 
     fn on_message(&mut self, message: Arc<Message>) {
         match message.role {
-            Role::User | Role::System => self.begun = true,
+            Role::User | Role::System => {
+                if !self.begun {
+                    self.now.push(TurnEvent::Begins);
+                }
+                self.begun = true;
+            }
             _ if message.revision <= self.from.stale => {}
             Role::Assistant => {
                 self.told = true;
-                self.out.extend(self.shown.rest(&message));
+                self.now.push(TurnEvent::Committed(Arc::clone(&message)));
+                self.now.extend(self.shown.rest(&message));
                 self.shown.clear();
-                self.out.push_back(TurnEvent::Answer);
+                self.now.push(TurnEvent::Answer);
             }
-            Role::Tool => self.out.push_back(TurnEvent::Results(message)),
+            Role::Tool => self.now.push(TurnEvent::Results(message)),
         }
     }
 
     fn on_status(&mut self, status: Status, turn: Option<MessageId>) {
         self.runs = turn;
-        self.out.push_back(TurnEvent::Status(status));
+        self.now.push(TurnEvent::Status(status));
         let is_ours = turn == Some(self.from.turn);
         self.over = match status {
             Status::Running | Status::Interrupting if is_ours => Over::No,
@@ -231,14 +300,32 @@ impl<E: Env> TurnStream<E> {
         })
     }
 
+    /// Goes on at a mark with a cursor.
+    pub(super) async fn go_on(
+        node: &Node<E>,
+        by: &Arc<str>,
+        from: From,
+        (here, cursor): (Mark, Cursor),
+        shown: Shown,
+    ) -> Result<Self, EdgeError> {
+        let viewer = node.subscribe(by, from.chat, Resume::At(cursor)).await?;
+        let reader = Reader::going_on(from, here, shown);
+        Ok(Self { viewer, node: node.clone(), by: by.clone(), reader, how: None, ended: false })
+    }
+
     /// The next event; `None` behind the end. Cancel-safe: an event that was not returned comes again.
     pub(super) async fn next(&mut self) -> Option<TurnEvent> {
+        self.next_marked().await.map(|marked| marked.event)
+    }
+
+    /// As [`next`](Self::next), with its place.
+    pub(super) async fn next_marked(&mut self) -> Option<Marked> {
         if self.ended {
             return None;
         }
         loop {
-            if let Some(event) = self.reader.out.pop_front() {
-                return Some(event);
+            if let Some(marked) = self.reader.out.pop_front() {
+                return Some(marked);
             }
             let end = match &self.reader.over {
                 Over::No => match self.viewer.next().await {
@@ -259,7 +346,8 @@ impl<E: Env> TurnStream<E> {
                 }
             };
             self.ended = true;
-            return Some(TurnEvent::End(end));
+            let here = self.reader.here;
+            return Some(Marked { event: TurnEvent::End(end), episode: None, before: here, after: here });
         }
     }
 }
@@ -276,4 +364,4 @@ async fn how<E: Env>(node: Node<E>, by: Arc<str>, chat: ChatId, turn: MessageId)
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -82,6 +82,7 @@ impl Telling {
     /// The chunks of an event, as JSON.
     pub(super) fn tell(&mut self, event: TurnEvent) -> (Vec<Box<RawValue>>, Then) {
         let then = match event {
+            TurnEvent::Begins | TurnEvent::Committed(_) => Then::GoOn,
             TurnEvent::Piece { place, block, text } => {
                 let text = std::str::from_utf8(&text).expect("the text of parts is UTF-8");
                 self.piece(place, &block, text);
@@ -310,7 +311,7 @@ impl Telling {
             self.end_step();
         }
         match end {
-            End::Cut => return Then::Cut,
+            End::Cut | End::Anew => return Then::Cut,
             End::Asked => self.say(&finish(Some("tool-calls"))),
             End::Gone => self.say(&Chunk::Error { error_text: GONE }),
             End::Over(turn) => match turn.status {

@@ -48,12 +48,26 @@ fn said(revision: u64, role: Role, turn: MessageId, json: &str) -> Body {
     }))
 }
 
+/// What is told of events, behind a place where a client is, if it was told anything.
+pub(in super::super) fn marked(
+    from: From,
+    client: Option<(Mark, Shown)>,
+    events: Vec<StreamEvent>,
+) -> (Vec<Marked>, Mark) {
+    let mut reader = match client {
+        Some((here, shown)) => Reader::going_on(from, here, shown),
+        None => Reader::new(from),
+    };
+    events.into_iter().for_each(|event| reader.read(event));
+    (reader.out.into(), reader.here)
+}
+
 const TEXT: &str = r#"[{"type":"text","text":"one two"}]"#;
 
 /// What is told of an answer, in short: news of the chat are left out.
 fn told(reader: &mut Reader, events: Vec<StreamEvent>) -> Vec<String> {
     events.into_iter().for_each(|event| reader.read(event));
-    let told = reader.out.drain(..).filter_map(|event| match event {
+    let told = reader.out.drain(..).filter_map(|marked| match marked.event {
         TurnEvent::Piece { place, text, .. } => {
             Some(format!("{place}:{}", std::str::from_utf8(&text).expect("UTF-8")))
         }
@@ -62,6 +76,7 @@ fn told(reader: &mut Reader, events: Vec<StreamEvent>) -> Vec<String> {
         TurnEvent::Answer => Some("answer".into()),
         TurnEvent::Results(_) => Some("results".into()),
         TurnEvent::End(end) => Some(format!("{end:?}")),
+        TurnEvent::Begins | TurnEvent::Committed(_) => None,
         TurnEvent::Queue(_) | TurnEvent::Status(_) | TurnEvent::Retry(_) => None,
     });
     told.collect()
@@ -158,7 +173,7 @@ fn a_message_that_was_taken_back_is_gone_and_a_history_that_was_cut_is_told_else
         at(6, Body::HistoryReset),
     ];
     told(&mut reader, shown);
-    assert_eq!(reader.over, Over::As(End::Cut));
+    assert_eq!(reader.over, Over::As(End::Anew));
     let mut reader = Reader::new(from(4, 0, true));
     told(&mut reader, vec![at(6, Body::HistoryReset), at(6, status(Status::Waiting, 1))]);
     assert_eq!(reader.over, Over::As(End::Gone), "it did not come again");
@@ -190,4 +205,42 @@ fn what_is_whole_is_told_once_and_calls_when_they_are_kept() {
     ];
     assert_eq!(told(&mut reader, events), expected);
     assert_eq!(reader.over, Over::As(End::Asked), "S11");
+}
+
+#[test]
+fn who_goes_on_at_any_mark_is_told_the_rest_and_nothing_twice() {
+    let events = || {
+        vec![
+            at(5, status(Status::Running, 3)),
+            at(6, part(0, Block::Text, "one")),
+            at(7, said(7, Role::Assistant, TURN, TEXT)),
+            at(8, status(Status::Waiting, 3)),
+        ]
+    };
+    let mut reader = Reader::new(from(4, 0, true));
+    events().into_iter().for_each(|event| reader.read(event));
+    let all: Vec<Marked> = reader.out.drain(..).collect();
+    let version = |mark: &Mark| mark.cursor.map(|cursor| cursor.snapshot_version.0);
+    let marks: Vec<_> = all.iter().map(|marked| (version(&marked.before), version(&marked.after))).collect();
+    let message = (Some(6), Some(6));
+    let expected = [
+        (None, Some(5)),
+        (Some(5), Some(6)),
+        message,
+        message,
+        (Some(6), Some(7)),
+        // The end is found again.
+        (Some(7), Some(7)),
+    ];
+    assert_eq!(marks, expected);
+    // In the middle of the answer, and of what its message brings.
+    for (mark, bytes, rest) in [(6, 3, vec!["0: two", "answer"]), (6, 7, vec!["answer"]), (7, 0, vec![])] {
+        let here = all.iter().map(|marked| marked.after).find(|after| version(after) == Some(mark));
+        let shown = if bytes == 0 { Shown::default() } else { Shown::up_to(0, bytes) };
+        let mut reader = Reader::going_on(from(4, 0, true), here.expect("there is one"), shown);
+        let later = events().into_iter().filter(|event| event.cursor.snapshot_version.0 > mark);
+        assert_eq!(told(&mut reader, later.collect()), rest, "S4: from {mark}");
+        assert_eq!(reader.over, Over::Ended);
+    }
+    assert!(all[2].before.runs && all[2].before.begun);
 }
