@@ -91,6 +91,10 @@ pub mod edge {
     pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
     /// The longest text form of a cursor. A longer text is rejected without decoding it (B1).
     pub const CURSOR_TEXT_BYTES_MAX: usize = 192;
+    /// The longest `id:` of an event of a run: a cursor, and ten numbers.
+    pub const EVENT_ID_BYTES_MAX: usize = CURSOR_TEXT_BYTES_MAX + 256;
+    /// Bytes of a history that a face tells in one event.
+    pub const SNAPSHOT_BYTES_MAX: usize = 8 << 20;
     /// Larger content of a message, or input of a call, is referred to instead of copied.
     pub const COPIED_CONTENT_BYTES_MAX: usize = 16 * 1024;
     /// Databases store 63 bits, so no message has a larger id.

@@ -4,6 +4,7 @@
 //! What all of them stand on is here: which message a client means ([`names`]), and the events of one turn as they are
 //! told to a viewer, joined first and then live ([`turn`]).
 
+mod ag_ui;
 mod ai_sdk;
 mod names;
 mod shown;
@@ -23,12 +24,13 @@ use super::{App, Problem};
 
 /// The routes of all faces.
 pub(super) fn routes<E: Env>() -> Router<Arc<App<E>>> {
-    ai_sdk::routes()
+    ai_sdk::routes().merge(ag_ui::routes())
 }
 
 /// Around everything else: an error on a face's path is told in the words of its clients.
 pub(super) async fn in_their_words(request: Request, next: Next) -> Response {
-    let is_a_faces = ai_sdk::is_path(request.uri().path());
+    let path = request.uri().path();
+    let is_a_faces = ai_sdk::is_path(path) || ag_ui::is_path(path);
     let mut response = next.run(request).await;
     match response.extensions_mut().remove::<Problem>() {
         Some(problem) if is_a_faces => words::error(response, &problem),
