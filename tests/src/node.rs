@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::shipped_binary::workspace_root;
 
 /// What the programs need, and what they are.
-const FILES: [&str; 4] = ["package.json", "package-lock.json", "page.mjs", "use-chat.jsx"];
+const FILES: [&str; 5] = ["package.json", "package-lock.json", "agent.mjs", "page.mjs", "use-chat.jsx"];
 const LOCK_FILE: &str = "package-lock.json";
 
 /// The directory from which the programs run.

@@ -1,6 +1,7 @@
 //! The whole system from outside: the shipped binary as processes, on a real PostgreSQL or SQLite. One
 //! program, so that all tests share one PostgreSQL server; each test has a database of its own.
 
+mod ag_ui;
 mod again;
 mod agents;
 mod ai_sdk;
