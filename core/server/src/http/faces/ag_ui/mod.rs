@@ -79,10 +79,13 @@ async fn run<E: Env>(
     let query = Parameters::of(&uri)?;
     let stops_on_close = stops_on_close(&query)?;
     tells_a_cut(version)?;
-    let request = RunRequest::parse(&asked.body)?;
+    let mut request = RunRequest::parse(&asked.body)?;
+    let last_event_id = last_event_id(&headers)?;
+    // TanStack's client says the run here, too.
+    request.run.resumes = last_event_id.is_some() || headers.contains_key("x-run-id");
     let (app, by) = (&asked.app, &asked.by);
-    let has = request.has();
-    let (from, position) = match last_event_id(&headers)? {
+    let (has, thoughts) = (request.has(), request.thoughts());
+    let (from, position) = match last_event_id {
         Some(id) => {
             let state = existing(app, by, &request.run.thread).await?;
             let position = Position::parse(state.id, id)?;
@@ -96,7 +99,7 @@ async fn run<E: Env>(
     };
     let is_whole = position.mark.cursor.is_some() || !from.begun;
     let snapshot = !is_whole && differs(app, by, &request, &position).await?;
-    let order = Order { run: request.run, from, position, has, snapshot, stops_on_close };
+    let order = Order { run: request.run, from, position, has, thoughts, snapshot, stops_on_close };
     stream::answer(app, by, grant, order).await
 }
 
@@ -173,8 +176,12 @@ async fn join<E: Env>(
         return Err(Problem::bad_cursor());
     }
     let thread = state.external_id.as_deref().map_or_else(|| chat.0.to_string(), str::to_owned);
-    let run = Run { thread, id: run.to_owned(), parent: None, is_one: false, brought: BTreeSet::new() };
-    let order = Order { run, from, position, has: vec![], snapshot: false, stops_on_close: false };
+    let (id, brought) = (run.to_owned(), BTreeSet::new());
+    let run = Run { thread, id, parent: None, is_one: false, resumes: true, brought };
+    let (has, thoughts) = (vec![], vec![]);
+    // What the client rendered first it drops with the first words of the run, and not with its first thought.
+    let snapshot = from.begun;
+    let order = Order { run, from, position, has, thoughts, snapshot, stops_on_close: false };
     stream::answer(app, by, grant, order).await
 }
 

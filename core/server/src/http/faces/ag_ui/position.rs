@@ -36,6 +36,10 @@ pub(super) struct Position {
     pub(super) mark: Mark,
     pub(super) open: Open,
     pub(super) partial: Option<Partial>,
+    /// The first thought of which the run told: it tells its clients that thoughts are in the history, too.
+    pub(super) thought: Option<(Episode, u32)>,
+    /// Whether the client shows what it brought itself: a history that it was told has taken its place.
+    pub(super) shows_its_own: bool,
     /// How many of the present message's calls and results were told: their events in order.
     pub(super) of_message: u64,
     /// How many events the run had. Each has another.
@@ -44,8 +48,19 @@ pub(super) struct Position {
 
 impl Position {
     pub(super) fn begin(chat: ChatId, turn: MessageId, after: MessageId) -> Self {
-        let (mark, open, partial) = (Mark::default(), Open::Nothing, None);
-        Self { chat, turn, after, mark, open, partial, of_message: 0, count: 0 }
+        let (mark, open) = (Mark::default(), Open::Nothing);
+        Self {
+            chat,
+            turn,
+            after,
+            mark,
+            open,
+            partial: None,
+            thought: None,
+            shows_its_own: true,
+            of_message: 0,
+            count: 0,
+        }
     }
 
     /// What the client was told of the answer, for who tells it the rest.
@@ -56,7 +71,8 @@ impl Position {
     pub(super) fn to_text(self) -> String {
         let Mark { cursor, begun, queued, runs } = self.mark;
         let cursor = cursor.map_or_else(|| "-".to_owned(), |cursor| encode::cursor_to_text(&cursor));
-        let flags = u8::from(begun) | u8::from(queued) << 1 | u8::from(runs) << 2;
+        let own = self.shows_its_own;
+        let flags = u8::from(begun) | u8::from(queued) << 1 | u8::from(runs) << 2 | u8::from(own) << 3;
         let open = match self.open {
             Open::Nothing => "n".to_owned(),
             Open::Text => "t".to_owned(),
@@ -68,8 +84,13 @@ impl Position {
                 format!("{}:{}:{place}:{bytes}", episode.history_version.0, episode.attempt)
             },
         );
+        let thought = self.thought.map_or_else(
+            || "-".to_owned(),
+            |(episode, place)| format!("{}:{}:{place}", episode.history_version.0, episode.attempt),
+        );
         let (turn, after, of_message, count) = (self.turn.0, self.after.0, self.of_message, self.count);
-        format!("{cursor}.{turn}.{after}.{flags}.{open}.{partial}.{of_message}.{count}.{}", tag(self.chat))
+        let of_chat = tag(self.chat);
+        format!("{cursor}.{turn}.{after}.{flags}.{open}.{partial}.{thought}.{of_message}.{count}.{of_chat}")
     }
 
     /// Reads the `id:` of an event of this chat.
@@ -82,7 +103,8 @@ impl Position {
             return None;
         }
         let fields: Vec<&str> = text.split('.').collect();
-        let [cursor, turn, after, flags, open, partial, of_message, count, of_chat] = fields[..] else {
+        let [cursor, turn, after, flags, open, partial, thought, of_message, count, of_chat] = fields[..]
+        else {
             return None;
         };
         if of_chat != tag(chat) {
@@ -109,6 +131,15 @@ impl Position {
                 Some(Partial { episode, place: place.try_into().ok()?, bytes: bytes.try_into().ok()? })
             }
         };
+        let thought = match thought {
+            "-" => None,
+            thought => {
+                let numbers: Vec<u64> = thought.split(':').map(number).collect::<Option<_>>()?;
+                let [version, attempt, place] = numbers[..] else { return None };
+                let episode = Episode { history_version: Version(version), attempt };
+                Some((episode, place.try_into().ok()?))
+            }
+        };
         if open != Open::Nothing && partial.is_none() {
             return None;
         }
@@ -119,6 +150,8 @@ impl Position {
             mark,
             open,
             partial,
+            thought,
+            shows_its_own: is(3),
             of_message: number(of_message)?,
             count: number(count)?,
         })
@@ -154,8 +187,8 @@ mod tests {
         vec![
             begin,
             Position { open: Open::Text, ..within },
-            Position { open: Open::Thought(3), ..within },
-            Position { of_message: 5, mark: Mark { queued: true, ..mark }, ..within },
+            Position { open: Open::Thought(3), thought: Some((episode, 1)), ..within },
+            Position { of_message: 5, shows_its_own: false, mark: Mark { queued: true, ..mark }, ..within },
         ]
     }
 

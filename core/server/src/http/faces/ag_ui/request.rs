@@ -91,13 +91,19 @@ impl RunRequest {
         let results = messages.iter().filter_map(AgentMessage::answers).map(str::to_owned);
         let brought = results.collect();
         let settings = settings(props, body.tools)?;
-        let run = Run { thread, id, parent, is_one, brought };
+        let run = Run { thread, id, parent, is_one, resumes: false, brought };
         Ok(Self { run, messages, settings, resume: body.resume.unwrap_or_default() })
     }
 
     /// The names of all messages that the client has.
     pub(super) fn has(&self) -> Vec<String> {
         self.messages.iter().map(|message| message.id.clone()).collect()
+    }
+
+    /// The names of the thoughts among them.
+    pub(super) fn thoughts(&self) -> Vec<String> {
+        let thoughts = self.messages.iter().filter(|message| message.role == "reasoning");
+        thoughts.map(|message| message.id.clone()).collect()
     }
 
     /// The last messages, if they are a user's.

@@ -31,6 +31,11 @@ pub(super) struct Rendered {
 }
 
 impl Rendered {
+    /// A thought that is void: a client that tells thoughts by themselves keeps them, unless a history has any.
+    pub(super) fn no_thought(id: String) -> Self {
+        Self::new(id, "reasoning", Some(json!("")))
+    }
+
     fn new(id: String, role: &'static str, content: Option<Value>) -> Self {
         let (tool_calls, tool_call_id, error, metadata) = (vec![], None, None, None);
         Self { id, role, content, tool_calls, tool_call_id, error, metadata }

@@ -23,8 +23,9 @@ use super::super::turn::{From, TurnStream};
 use super::super::words::CutOff;
 use super::asked::located;
 use super::event::Event;
+use super::ids;
 use super::position::Position;
-use super::snapshot;
+use super::snapshot::{self, Rendered};
 use super::told::{Run, Said, Telling, Then};
 
 /// What is told to whom.
@@ -34,6 +35,8 @@ pub(super) struct Order {
     pub(super) position: Position,
     /// The names of the messages that the client has.
     pub(super) has: Vec<String>,
+    /// Those of its thoughts.
+    pub(super) thoughts: Vec<String>,
     /// Whether the history is told first.
     pub(super) snapshot: bool,
     pub(super) stops_on_close: bool,
@@ -44,7 +47,7 @@ struct Source<E: Env> {
     by: Arc<str>,
     turn: TurnStream<E>,
     telling: Telling,
-    has: Vec<String>,
+    has: Has,
     grant: Grant,
     _slot: OwnedSemaphorePermit,
     stop: StopOnClose<E>,
@@ -54,6 +57,12 @@ struct Source<E: Env> {
     then: Then,
 }
 
+/// The names of what the client has.
+struct Has {
+    messages: Vec<String>,
+    thoughts: Vec<String>,
+}
+
 /// What happens next.
 enum Step {
     Chunks(Vec<Bytes>),
@@ -61,11 +70,25 @@ enum Step {
 }
 
 impl<E: Env> Source<E> {
+    /// There is more, which is told elsewhere. A connection that breaks ends more of a client that cannot resume than its
+    /// run, so that is told in its words.
+    fn cut(&mut self) -> Option<CutOff> {
+        self.stop.disarm();
+        if self.telling.run().resumes {
+            return Some(CutOff);
+        }
+        self.to_say = self.telling.end_as_cut().into();
+        self.then = Then::Finish;
+        None
+    }
+
     async fn next(&mut self) -> Option<Result<Bytes, CutOff>> {
         loop {
-            if self.grant.is_revoked() {
-                self.stop.disarm();
-                return Some(Err(CutOff));
+            if self.grant.is_revoked()
+                && self.then != Then::Finish
+                && let Some(cut) = self.cut()
+            {
+                return Some(Err(cut));
             }
             if let Some(chunk) = self.chunks.pop_front() {
                 return Some(Ok(chunk));
@@ -77,7 +100,7 @@ impl<E: Env> Source<E> {
             let Self { app, by, turn, telling, has, pings, to_say, then, .. } = self;
             let step = tokio::select! {
                 biased;
-                () = grant.revoked() => continue,
+                () = grant.revoked(), if *then != Then::Finish => continue,
                 _ = pings.tick() => return Some(Ok(PING)),
                 step = step(app, by, turn, telling, has, to_say.front(), *then) => step,
             };
@@ -94,8 +117,9 @@ impl<E: Env> Source<E> {
                     }
                 }
                 Err(CutOff) => {
-                    self.stop.disarm();
-                    return Some(Err(CutOff));
+                    if let Some(cut) = self.cut() {
+                        return Some(Err(cut));
+                    }
                 }
             }
         }
@@ -108,7 +132,7 @@ async fn step<E: Env>(
     by: &Arc<str>,
     turn: &mut TurnStream<E>,
     telling: &mut Telling,
-    has: &[String],
+    has: &Has,
     to_say: Option<&(Said, Position)>,
     then: Then,
 ) -> Result<Step, CutOff> {
@@ -118,7 +142,7 @@ async fn step<E: Env>(
             Ok(Step::Chunks(vec![framed(Some(position), event.get())]))
         }
         (Some((Said::Snapshot(up_to), position)), _) => {
-            history(app, by, *up_to, has, position).await.map(Step::Chunks)
+            history(app, by, *up_to, has, telling.run().resumes, position).await.map(Step::Chunks)
         }
         (None, Then::GoOn) => {
             let marked = turn.next_marked().await.ok_or(CutOff)?;
@@ -148,18 +172,25 @@ async fn history<E: Env>(
     app: &App<E>,
     by: &Arc<str>,
     up_to: MessageId,
-    has: &[String],
+    has: &Has,
+    resumes: bool,
     position: &Position,
 ) -> Result<Vec<Bytes>, CutOff> {
     let read = snapshot::read(app, by, position.chat, up_to).await;
     // One that is too large to be told, or cannot be read, is no history.
-    let messages = read.ok().flatten().ok_or(CutOff)?;
+    let mut messages = read.ok().flatten().ok_or(CutOff)?;
+    if !resumes && messages.iter().all(|message| message.role != "reasoning") {
+        let Position { chat, turn, thought, .. } = *position;
+        let told = thought.map(|(episode, place)| ids::thought(chat, turn, episode, place));
+        let void = has.thoughts.first().cloned().or(told);
+        messages.extend(void.map(Rendered::no_thought));
+    }
     let written = |messages| {
         let event = to_raw_value(&Event::MessagesSnapshot { messages });
         event.expect("an event is written")
     };
     let mut chunks = vec![];
-    if let Some(first) = snapshot::first_of(&messages, has) {
+    if let Some(first) = snapshot::first_of(&messages, &has.messages) {
         chunks.push(framed(None, written(&messages[..first]).get()));
     }
     chunks.push(framed(Some(position), written(&messages).get()));
@@ -179,7 +210,7 @@ pub(super) async fn answer<E: Env>(
     grant: Grant,
     order: Order,
 ) -> Result<Response, Problem> {
-    let Order { run, from, position, has, snapshot, stops_on_close } = order;
+    let Order { run, from, position, has: messages, thoughts, snapshot, stops_on_close } = order;
     let slot = app.streams.clone().try_acquire_owned();
     let slot = slot.map_err(|_| EdgeError::Overloaded("too many streams are open here"))?;
     let stop = stops_on_close.then(|| (app.node.clone(), by.clone(), from.chat, from.turn));
@@ -203,7 +234,7 @@ pub(super) async fn answer<E: Env>(
         by: Arc::clone(by),
         turn,
         telling,
-        has,
+        has: Has { messages, thoughts },
         grant,
         _slot: slot,
         stop: StopOnClose::new(stop),

@@ -18,6 +18,7 @@ use super::part::{calls_of, outcomes_of};
 use super::position::{Open, Partial, Position};
 
 const GONE: &str = "This message is not in the chat any more.";
+const CUT: &str = "The connection is lost, and the answer goes on. Run again to see it.";
 /// The one version of the protocol that clients declare.
 pub(super) const PROTOCOL: &str = "1.0";
 
@@ -51,6 +52,8 @@ pub(super) struct Run {
     pub(super) parent: Option<String>,
     /// Whether the client declares 1.0.
     pub(super) is_one: bool,
+    /// Whether it comes back by itself when it is cut, and takes a history as it is told.
+    pub(super) resumes: bool,
     /// Calls whose results the client brought: it shows them.
     pub(super) brought: BTreeSet<String>,
 }
@@ -96,8 +99,8 @@ impl Telling {
     /// The turn is told from its begin, behind this message.
     pub(super) fn begin_anew(&mut self, after: MessageId) -> Vec<(Said, Position)> {
         self.close();
-        let Position { chat, turn, count, .. } = self.position;
-        self.position = Position { count, ..Position::begin(chat, turn, after) };
+        let Position { chat, turn, count, thought, .. } = self.position;
+        self.position = Position { count, thought, ..Position::begin(chat, turn, after) };
         self.committed = None;
         self.push(Said::Snapshot(after));
         std::mem::take(&mut self.out)
@@ -143,6 +146,7 @@ impl Telling {
 
     fn push(&mut self, said: Said) {
         self.position.count += 1;
+        self.position.shows_its_own &= !matches!(said, Said::Snapshot(_));
         self.out.push((said, self.position));
     }
 
@@ -172,6 +176,7 @@ impl Telling {
                 if self.position.open != Open::Thought(place) {
                     self.close();
                     self.begun(episode, told, place);
+                    self.position.thought.get_or_insert((episode, place));
                     self.say(&Event::ReasoningStart { message_id: &id });
                     self.position.open = Open::Thought(place);
                     self.say(&Event::ReasoningMessageStart { message_id: &id, role: "reasoning" });
@@ -259,7 +264,8 @@ impl Telling {
     fn results(&mut self, message: &Message) {
         let told = self.position.of_message;
         for (at, outcome) in (1..).zip(outcomes_of(self.position.chat, message)) {
-            if at > told && !self.run.brought.contains(&outcome.tool_call_id) {
+            let is_shown = self.position.shows_its_own && self.run.brought.contains(&outcome.tool_call_id);
+            if at > told && !is_shown {
                 self.position.of_message = at;
                 self.say(&result_of(&outcome));
             }
@@ -305,6 +311,17 @@ impl Telling {
     fn gone(&mut self) {
         self.close();
         self.say(&Event::RunError { message: GONE, code: "gone" });
+    }
+
+    /// There is more, and the client does not come back by itself.
+    pub(super) fn end_as_cut(&mut self) -> Vec<(Said, Position)> {
+        self.close();
+        self.say(&Event::RunError { message: CUT, code: "cut" });
+        std::mem::take(&mut self.out)
+    }
+
+    pub(super) fn run(&self) -> &Run {
+        &self.run
     }
 
     /// The turn is not there any more.

@@ -14,7 +14,7 @@ const TURN: MessageId = MessageId(1);
 
 fn run(is_one: bool) -> Run {
     let brought = BTreeSet::from(["brought".to_owned()]);
-    Run { thread: "t".into(), id: "r".into(), parent: None, is_one, brought }
+    Run { thread: "t".into(), id: "r".into(), parent: None, is_one, resumes: !is_one, brought }
 }
 
 fn from() -> From {
@@ -320,6 +320,11 @@ fn what_the_client_brought_itself_is_not_told_to_it() {
         "type": "TOOL_CALL_RESULT", "messageId": id, "toolCallId": "b", "content": "no", "role": "tool", "metadata": metadata,
     }]);
     assert_eq!(json!(told), expected);
+    // A history takes the place of all that the client has, and of that, too.
+    let mut telling = Telling::new(run(true), Position::begin(CHAT, TURN, TURN));
+    telling.begin_anew(TURN);
+    let event = TurnEvent::Results(said(3, Role::Tool, None, &json));
+    assert_eq!(telling.tell(Marked { event, episode: None, before, after }).0.len(), 2, "S11");
 }
 
 #[test]
