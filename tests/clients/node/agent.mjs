@@ -36,6 +36,9 @@ const reach = async (url, init) => {
   return new Response(new ReadableStream({ pull, cancel: (why) => reader.cancel(why) }), response);
 };
 
+// `@ag-ui/client` leaves one behind where a connection breaks, which ends Node.
+process.on('unhandledRejection', () => {});
+
 const url = `${server}/ag-ui${query}`;
 const headers = options.token ? { authorization: `Bearer ${options.token}` } : {};
 

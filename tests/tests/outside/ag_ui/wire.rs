@@ -1,5 +1,7 @@
 //! What is said byte by byte: the names of events, and who goes on where.
 
+use std::collections::BTreeSet;
+
 use mainstem_tests::client::{Client, counted};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -20,6 +22,11 @@ fn events(text: &str) -> Vec<(String, Value)> {
 
 fn text_of(events: &[(String, Value)]) -> String {
     events.iter().filter_map(|(_, event)| event["delta"].as_str()).collect()
+}
+
+/// The names of what is told of.
+fn names(events: &[(String, Value)]) -> BTreeSet<String> {
+    events.iter().filter_map(|(_, event)| event["messageId"].as_str()).map(str::to_owned).collect()
 }
 
 async fn resumed(client: &Client, body: &Value, id: &str) -> mainstem_tests::client::Answer {
@@ -51,10 +58,9 @@ async fn who_comes_back_behind_any_event_is_told_the_rest_by_every_replica() {
             assert_eq!(text_of(&told[..=at]) + &text_of(&rest), counted(12), "behind {event}");
             assert_eq!(rest.last().map(|(_, last)| &last["type"]), Some(&json!("RUN_FINISHED")));
             assert!(rest.iter().all(|(_, event)| event["type"] != "RUN_STARTED"), "{rest:?}");
-            rests.push(rest);
+            rests.push(names(&rest));
         }
-        assert_eq!(rests[0], rests[1], "behind {event}");
-        assert_eq!(rests[0], rests[2], "behind {event}");
+        assert!(rests.iter().all(|names| *names == rests[0]), "behind {event}: {rests:?}");
     }
     let named = replicas[1].get(&format!("/v1/chats?external_id={thread}")).await.expect(200).body;
     let chat = named["chats"][0]["id"].as_str().expect("a chat");
@@ -82,10 +88,6 @@ async fn a_run_is_one_with_its_key_and_no_other_question_has_it() {
     let body = asks(&fresh_name("thread"), "/demo parts=5 interval=1ms");
     let first = events(&a.post("/ag-ui", body.clone()).await.expect(200).text);
     let again = events(&b.post("/ag-ui", body.clone()).await.expect(200).text);
-    let names = |events: &[(String, Value)]| {
-        let named = events.iter().filter_map(|(_, event)| event["messageId"].as_str());
-        named.map(str::to_owned).collect::<std::collections::BTreeSet<_>>()
-    };
     assert_eq!((names(&first), text_of(&first)), (names(&again), text_of(&again)), "S6");
     let mut other = body.clone();
     other["messages"] = json!([{"id": "q2", "role": "user", "content": "/demo parts=6"}]);
