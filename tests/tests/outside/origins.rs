@@ -44,7 +44,7 @@ async fn a_page_of_an_allowed_origin_asks_and_reads_and_no_other_does() {
     let stream = format!("/v1/chats/{chat}/stream?access_token=s3cret");
 
     // Nobody has said who asks yet.
-    for path in ["/v1/chats", "/v1/chats/x/messages", "/ai/chat", "/ai/chat/x/stop"] {
+    for path in ["/v1/chats", "/v1/chats/x/messages", "/ai/chat", "/ai/chat/x/stop", "/ag-ui"] {
         let answer = preflight(&client, path, PAGE).await.expect(200);
         assert_eq!(allowed(&answer), Some(PAGE), "{path}");
         assert_eq!(header(&answer, "access-control-allow-headers"), Some(WANTED), "{path}");

@@ -44,6 +44,13 @@ async fn a_second_answer_takes_the_place_of_the_first() {
         assert_eq!(agent.run(json!({})).await["status"], "ready");
         assert_eq!(agent.compare(&c).await.len(), 4, "{kind}");
         assert!(a.messages(&chat).await.last().map(|last| last.id) > before, "{kind}: it was made again");
+        if kind == "tanstack" {
+            // While it is being made, too.
+            agent.send("/demo parts=150 interval=10ms").await;
+            agent.until_shown(20).await;
+            assert_eq!(agent.run(json!({})).await["status"], "ready");
+            assert_eq!(agent.compare(&a).await[5], counted(150));
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! What is refused, in words that a user can read.
 
 use mainstem_tests::client::counted;
+use mainstem_tests::cluster::Cluster;
+use mainstem_tests::scratch::Scratch;
+use reqwest::Method;
 use serde_json::json;
 
 use super::ALL;
@@ -66,4 +69,32 @@ async fn what_means_nothing_here_is_refused_by_its_name() {
         a.get("/ag-ui?threadId=none").await.expect(200).body,
         json!({"activeRun": null, "messages": []})
     );
+}
+
+#[tokio::test]
+async fn a_thread_is_its_users_alone() {
+    let scratch = Scratch::new();
+    let file = scratch.file("tokens.toml", "[tokens]\nann-1 = \"ann\"\nbob-1 = \"bob\"\n");
+    let cluster = Cluster::start(&[&["--auth-file", &file]]).await;
+    let client = cluster.replicas[0].client();
+    let [ann, bob] = ["ann-1", "bob-1"].map(|token| client.with_token(token));
+    let question = json!({"id": "q", "role": "user", "content": "/demo parts=2 interval=1ms"});
+    let body = json!({"threadId": "t", "runId": "r", "messages": [question]});
+    assert_eq!(client.post("/ag-ui", body.clone()).await.status, 401);
+    let told = ann.post("/ag-ui", body.clone()).await.expect(200).text;
+    let id = told.lines().filter_map(|line| line.strip_prefix("id: ")).nth(2).expect("an id").to_owned();
+    let chat = ann.get("/v1/chats?external_id=t").await.expect(200).body["chats"][0]["id"].clone();
+    let run = format!("run1-{}", chat.as_str().expect("an id").replace('-', ""));
+    // By no name of it another user comes to it (S10).
+    assert_eq!(bob.get("/ag-ui?threadId=t").await.expect(200).body["messages"], json!([]));
+    assert_eq!(bob.get(&format!("/ag-ui?offset=-1&runId={run}")).await.status, 404);
+    assert_eq!(bob.post("/ag-ui/stop", json!({"threadId": "t"})).await.status, 404);
+    let resumes = |of: &mainstem_tests::client::Client| {
+        of.request(Method::POST, "/ag-ui").header("last-event-id", &id).json(&body)
+    };
+    assert_eq!(bob.ask(resumes(&bob)).await.status, 404);
+    bob.post("/ag-ui", body.clone()).await.expect(200);
+    assert_eq!(bob.ask(resumes(&bob)).await.status, 400, "a place in another chat");
+    assert_eq!(ann.ask(resumes(&ann)).await.status, 200);
+    assert_eq!(ann.get(&format!("/ag-ui?offset=-1&runId={run}")).await.status, 200);
 }

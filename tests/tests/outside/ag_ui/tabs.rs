@@ -1,10 +1,10 @@
 //! Two pages of one user, and pages that are loaded again.
 
 use mainstem_tests::client::counted;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::ALL;
-use super::agent::{Agent, cluster, last_text, requests, types};
+use super::agent::{Agent, cluster, last_text, requests, shown, types};
 
 #[tokio::test]
 async fn a_page_that_is_loaded_again_in_the_middle_joins_the_run_at_any_replica() {
@@ -62,8 +62,7 @@ async fn two_questions_at_once_are_answered_one_after_the_other_and_shown_in_ord
         first.until_shown(10).await;
         second.send("/demo parts=4 interval=1ms").await;
         first.until_status("ready").await;
-        let is_over =
-            |state: &serde_json::Value| last_text(state) == counted(4) && state["status"] == "ready";
+        let is_over = |state: &Value| last_text(state) == counted(4) && state["status"] == "ready";
         let state = second.until("the second is answered", is_over).await;
         // The second page is told what came before its question, and the first learns of it with its next one.
         let texts = second.compare(&c).await;
@@ -72,5 +71,45 @@ async fn two_questions_at_once_are_answered_one_after_the_other_and_shown_in_ord
         first.go(&c).await;
         first.ask("/demo parts=5 interval=1ms").await;
         assert_eq!(first.compare(&b).await.len(), 8, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn a_question_that_is_edited_elsewhere_ends_its_run_and_no_word_of_it_stays() {
+    let (_cluster, [a, b, c]) = cluster().await;
+    for kind in ALL {
+        let mut agent = Agent::fresh(kind, &a, json!({}));
+        agent.ask("/demo parts=3 interval=1ms").await;
+        agent.send("/demo parts=2000 interval=5ms reasoning=2").await;
+        agent.until_shown(20).await;
+        let chat = agent.chat_id(&b).await;
+        let edit = json!({"content": "/demo parts=4 interval=1ms"});
+        b.patch(&format!("/v1/chats/{chat}/messages/3"), edit).await.expect(202);
+        let state = agent.until_status("error").await;
+        assert!(state["error"].as_str().is_some_and(|why| why.contains("not in the chat")), "{kind}");
+        let told: String = shown(&state).iter().map(|of| of["text"].as_str().unwrap_or_default()).collect();
+        assert!(!told.contains("parts=2000") && !told.contains("9 10"), "{kind}: {told}");
+        b.until_idle(&chat).await;
+        agent.go(&c).await;
+        agent.ask("/demo parts=5 interval=1ms").await;
+        let texts = agent.compare(&a).await;
+        assert_eq!((&texts[3], &texts[5]), (&counted(4), &counted(5)), "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_made_again_elsewhere_is_told_in_the_same_run() {
+    let (_cluster, [a, b, c]) = cluster().await;
+    for kind in ALL {
+        let mut agent = Agent::fresh(kind, &a, json!({}));
+        agent.ask("/demo parts=3 interval=1ms").await;
+        agent.send("/demo parts=200 interval=10ms reasoning=40").await;
+        agent.until("it thinks", |state| types(state).contains(&"REASONING_MESSAGE_CONTENT")).await;
+        let chat = agent.chat_id(&b).await;
+        let again = json!({"busy": "interrupt"});
+        b.post(&format!("/v1/chats/{chat}/regenerate"), again).await.expect(202);
+        let state = agent.until_status("ready").await;
+        assert_eq!(agent.compare(&c).await.len(), 4, "{kind}: {:?}", types(&state));
+        assert_eq!(requests(&state), 2, "{kind}");
     }
 }

@@ -49,7 +49,9 @@ impl<E: Env> Asker<'_, E> {
             ([before @ .., last], _) => {
                 for message in before {
                     // It may have been refused when it was the last one. What is known stays as it is.
-                    self.send(&state, message, None).await?;
+                    if names::message(app, by, state.id, &message.id).await?.is_none() {
+                        self.send(&state, message, None).await?;
+                    }
                 }
                 self.ask(&state, last).await
             }

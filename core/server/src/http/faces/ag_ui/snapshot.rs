@@ -165,23 +165,32 @@ pub(super) fn source_of(part: Part) -> Option<Value> {
     Some(source)
 }
 
-/// What a user sees of messages: each question by its name, and the texts that answer it, as one.
-pub(super) fn essence<'a>(messages: impl Iterator<Item = (&'a str, &'a str, String)>) -> Vec<(bool, String)> {
-    let mut essence: Vec<(bool, String)> = vec![];
+/// A question by its name, the texts that answer it, and the thoughts.
+pub(super) type Seen = (String, String, String);
+
+/// What a user sees of messages.
+pub(super) fn essence<'a>(messages: impl Iterator<Item = (&'a str, &'a str, String)>) -> Vec<Seen> {
+    let mut essence: Vec<Seen> = vec![];
     for (role, id, text) in messages {
+        if role == "user" {
+            essence.push((id.to_owned(), String::new(), String::new()));
+            continue;
+        }
+        if essence.is_empty() {
+            essence.push(Seen::default());
+        }
+        let Some((_, answer, thoughts)) = essence.last_mut() else { continue };
         match role {
-            "user" => essence.push((true, id.to_owned())),
-            "assistant" if !text.is_empty() => match essence.last_mut() {
-                Some((false, before)) => before.push_str(&text),
-                _ => essence.push((false, text)),
-            },
+            "assistant" => answer.push_str(&text),
+            "reasoning" => thoughts.push_str(&text),
             _ => {}
         }
     }
+    essence.retain(|seen| *seen != Seen::default());
     essence
 }
 
-pub(super) fn essence_of(rendered: &[Rendered]) -> Vec<(bool, String)> {
+pub(super) fn essence_of(rendered: &[Rendered]) -> Vec<Seen> {
     essence(rendered.iter().map(|message| {
         let text = message.content.as_ref().and_then(Value::as_str).unwrap_or_default();
         (message.role, &*message.id, text.to_owned())
@@ -280,13 +289,9 @@ mod tests {
         };
         let ours =
             of(&[("user", "u", "q"), ("assistant", "a", "1 "), ("tool", "t", "x"), ("assistant", "b", "2")]);
-        let theirs = of(&[
-            ("system", "s", "be"),
-            ("user", "u", "Q"),
-            ("reasoning", "r", "hm"),
-            ("assistant", "z", "1 2"),
-        ]);
+        let theirs = of(&[("system", "s", "be"), ("user", "u", "Q"), ("assistant", "z", "1 2")]);
         assert_eq!(ours, theirs);
+        assert_ne!(ours, of(&[("user", "u", "q"), ("reasoning", "r", "hm"), ("assistant", "a", "1 2")]));
         assert_ne!(ours, of(&[("user", "u", "q"), ("assistant", "a", "1 ")]));
         assert_ne!(ours, of(&[("user", "v", "q"), ("assistant", "a", "1 2")]));
     }

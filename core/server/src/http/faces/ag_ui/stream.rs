@@ -177,6 +177,10 @@ async fn history<E: Env>(
     position: &Position,
 ) -> Result<Vec<Bytes>, CutOff> {
     let read = snapshot::read(app, by, position.chat, up_to).await;
+    if read.as_ref().is_err_and(|problem| problem.code == "no_such_chat") {
+        // It was deleted, which is told next.
+        return Ok(vec![]);
+    }
     // One that is too large to be told, or cannot be read, is no history.
     let mut messages = read.ok().flatten().ok_or(CutOff)?;
     if !resumes && messages.iter().all(|message| message.role != "reasoning") {

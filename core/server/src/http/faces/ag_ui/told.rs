@@ -16,9 +16,12 @@ use super::event::{Event, Outcome, error_metadata, interrupts};
 use super::ids;
 use super::part::{calls_of, outcomes_of};
 use super::position::{Open, Partial, Position};
+use crate::limits::edge::MESSAGE_ID_MAX;
 
 const GONE: &str = "This message is not in the chat any more.";
 const CUT: &str = "The connection is lost, and the answer goes on. Run again to see it.";
+/// Behind every message.
+const ALL: MessageId = MessageId(MESSAGE_ID_MAX);
 /// The one version of the protocol that clients declare.
 pub(super) const PROTOCOL: &str = "1.0";
 
@@ -308,8 +311,10 @@ impl Telling {
         Then::Finish
     }
 
+    /// What there was of it goes with all else that the client lacks.
     fn gone(&mut self) {
         self.close();
+        self.push(Said::Snapshot(ALL));
         self.say(&Event::RunError { message: GONE, code: "gone" });
     }
 
