@@ -57,7 +57,7 @@ struct SseStream<E: Env> {
 
 pub(super) fn answer<E: Env>(viewer: Viewer<E>, grant: Grant, slot: OwnedSemaphorePermit) -> Response {
     let streamed = Streamed { grant: grant.clone(), keeps_connection: false };
-    let retry = Bytes::from(retry());
+    let retry = Bytes::from(format!(": the stream begins\n{}\n", retry()));
     let source = SseStream { viewer, grant, _slot: slot, pings: pings(), chunks: vec![retry].into_iter() };
     let body = stream::unfold(source, async |mut source| {
         let chunk = source.next().await?;
