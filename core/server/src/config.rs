@@ -206,6 +206,17 @@ pub enum Generator {
     Agent { url: String },
 }
 
+impl Generator {
+    /// The name of the model that answers where a chat names none.
+    pub fn default_model(&self) -> &str {
+        match self {
+            Self::Demo => "demo",
+            Self::OpenAi { model, .. } => model,
+            Self::Agent { .. } => "agent",
+        }
+    }
+}
+
 /// Takes each setting from `self`, or else from `other`.
 macro_rules! or {
     ($first:ident, $second:ident: $($name:ident),* $(,)?) => {

@@ -95,6 +95,13 @@ pub mod edge {
     pub const EVENT_ID_BYTES_MAX: usize = CURSOR_TEXT_BYTES_MAX + 256;
     /// Bytes of a history that a face tells in one event.
     pub const SNAPSHOT_BYTES_MAX: usize = 8 << 20;
+    /// Of the contents that a response, or a page of items, is made of. The largest answer is well within it.
+    pub const RESPONSE_BYTES_MAX: usize = 32 << 20;
+    /// Items of a page, if a client does not say how many.
+    pub const ITEMS_DEFAULT: usize = 20;
+    /// How long a request waits for the end of an answer whose stream this replica has ended, and how often it looks.
+    pub const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
+    pub const SETTLE_INTERVAL: Duration = Duration::from_millis(250);
     /// Larger content of a message, or input of a call, is referred to instead of copied.
     pub const COPIED_CONTENT_BYTES_MAX: usize = 16 * 1024;
     /// Databases store 63 bits, so no message has a larger id.

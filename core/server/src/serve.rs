@@ -97,6 +97,7 @@ pub async fn serve<E: Env>(config: &Config, front: Front, node: Node<E>) -> Resu
         replica: config.replica.clone(),
         access: front.access,
         origins: Origins::new(&config.allowed_origins).map_err(Failure::usage)?,
+        default_model: config.generator.default_model().into(),
         queue_max: config.queue_max,
         message_bytes_max: config.message_bytes_max,
         bodies: Bodies::new(config.message_bytes_max),

@@ -55,6 +55,8 @@ pub struct App<E: Env> {
     pub replica: ReplicaId,
     pub access: Access,
     pub origins: Origins,
+    /// The model that answers where a chat names none.
+    pub default_model: Arc<str>,
     pub queue_max: usize,
     pub message_bytes_max: usize,
     pub bodies: Bodies,

@@ -11,7 +11,7 @@ use http::{HeaderValue, StatusCode, header};
 use mainstem_machine::Rejection;
 use mainstem_machine::limits::{QUEUE_BYTES_MAX, RESULTS_BYTES_MAX};
 use mainstem_runtime::EdgeError;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::limits::edge::{CONNECTION_BUFFER_BYTES, HEADERS_MAX};
 
@@ -139,9 +139,27 @@ impl Problem {
             .detail("it starts, drains, or cannot reach the database")
     }
 
+    /// What was to be answered whole came to nothing.
+    pub fn answer_failed(detail: String) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, "answer_failed", "The model gave no answer").detail(detail)
+    }
+
     pub fn internal() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The server failed")
             .detail("this is a defect of the server, and it was logged")
+    }
+}
+
+impl Problem {
+    /// The members of the problem document.
+    pub(super) fn document(&self) -> Value {
+        json!({
+            "type": format!("urn:mainstem:problem:{}", self.code),
+            "title": self.title,
+            "status": self.status.as_u16(),
+            "detail": if self.detail.is_empty() { self.title } else { &self.detail },
+            "code": self.code,
+        })
     }
 }
 
@@ -224,14 +242,7 @@ impl From<EdgeError> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let document = json!({
-            "type": format!("urn:mainstem:problem:{}", self.code),
-            "title": self.title,
-            "status": self.status.as_u16(),
-            "detail": if self.detail.is_empty() { self.title } else { &self.detail },
-            "code": self.code,
-        });
-        let mut response = Response::new(Body::from(document.to_string()));
+        let mut response = Response::new(Body::from(self.document().to_string()));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -256,7 +267,6 @@ impl IntoResponse for Problem {
 mod tests {
     use super::*;
     use http_body_util::BodyExt;
-    use serde_json::Value;
 
     async fn read_back(problem: Problem) -> (Response<()>, Value) {
         let (head, body) = problem.into_response().into_parts();

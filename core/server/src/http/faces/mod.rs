@@ -7,6 +7,7 @@
 mod ag_ui;
 mod ai_sdk;
 mod names;
+mod openai;
 mod shown;
 mod stop;
 mod turn;
@@ -24,16 +25,18 @@ use super::{App, Problem};
 
 /// The routes of all faces.
 pub(super) fn routes<E: Env>() -> Router<Arc<App<E>>> {
-    ai_sdk::routes().merge(ag_ui::routes())
+    ai_sdk::routes().merge(ag_ui::routes()).merge(openai::routes())
 }
 
 /// Around everything else: an error on a face's path is told in the words of its clients.
 pub(super) async fn in_their_words(request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    let is_a_faces = ai_sdk::is_path(path) || ag_ui::is_path(path);
+    let is_openais = openai::is_path(path);
+    let is_anothers = ai_sdk::is_path(path) || ag_ui::is_path(path);
     let mut response = next.run(request).await;
     match response.extensions_mut().remove::<Problem>() {
-        Some(problem) if is_a_faces => words::error(response, &problem),
+        Some(problem) if is_openais => openai::words::error(response, &problem),
+        Some(problem) if is_anothers => words::error(response, &problem),
         _ => response,
     }
 }

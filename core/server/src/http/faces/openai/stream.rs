@@ -1,0 +1,183 @@
+//! A response over Server-Sent Events, computed only when the connection can take more. What comes to no end here is cut: a clean
+//! end without a last event would be taken for one.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use futures::stream;
+use mainstem_machine::MessageId;
+use mainstem_runtime::EdgeError;
+use mainstem_runtime::ports::Env;
+use serde_json::json;
+use serde_json::value::{RawValue, to_raw_value};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Interval;
+
+use super::super::super::auth::Grant;
+use super::super::super::sse::{PING, Streamed, event_stream, pings};
+use super::super::super::{App, Problem};
+use super::super::stop::StopOnClose;
+use super::super::turn::{From, TurnStream};
+use super::super::words::CutOff;
+use super::ids::ResponseId;
+use super::number;
+use super::response::{Frame, Standing, read};
+use super::told::{Said, Telling, Then};
+
+const GONE: &str = "This response is not in its chat any more.";
+
+/// What is told to whom.
+pub(super) struct Order {
+    pub(super) id: ResponseId,
+    pub(super) from: From,
+    /// The number of the last event that the client has.
+    pub(super) after: Option<u64>,
+    pub(super) stops_on_close: bool,
+}
+
+struct Source<E: Env> {
+    app: Arc<App<E>>,
+    by: Arc<str>,
+    id: ResponseId,
+    frame: Frame,
+    turn: TurnStream<E>,
+    telling: Telling,
+    grant: Grant,
+    _slot: OwnedSemaphorePermit,
+    stop: StopOnClose<E>,
+    pings: Interval,
+    to_say: VecDeque<Said>,
+    then: Then,
+    ended: bool,
+}
+
+impl<E: Env> Source<E> {
+    async fn next(&mut self) -> Option<Result<Bytes, CutOff>> {
+        loop {
+            if self.grant.is_revoked() {
+                self.stop.disarm();
+                return Some(Err(CutOff));
+            }
+            match (self.to_say.front(), self.then) {
+                (Some(Said::Event(kind, json)), _) => {
+                    let event = framed(kind, json);
+                    self.to_say.pop_front();
+                    return Some(Ok(event));
+                }
+                (None, Then::Finish) if self.ended => return None,
+                (None, Then::Finish) => {
+                    self.ended = true;
+                    return Some(Ok(Bytes::from_static(b"data: [DONE]\n\n")));
+                }
+                (None, Then::Cut) => return Some(Err(CutOff)),
+                (Some(_), _) | (None, Then::GoOn) => {}
+            }
+            tokio::select! {
+                biased;
+                () = self.grant.revoked() => {}
+                _ = self.pings.tick() => return Some(Ok(PING)),
+                event = standing(&self.app, &self.by, self.id, &self.frame, self.to_say.front()), if !self.to_say.is_empty() => {
+                    self.to_say.pop_front();
+                    match event {
+                        Ok(event) => return Some(Ok(event)),
+                        Err(cut) => return Some(Err(cut)),
+                    }
+                }
+                marked = self.turn.next_marked(), if self.to_say.is_empty() => {
+                    let Some(marked) = marked else { return Some(Err(CutOff)) };
+                    let (said, then) = self.telling.tell(marked);
+                    self.to_say.extend(said);
+                    if then != Then::GoOn {
+                        self.stop.disarm();
+                    }
+                    self.then = then;
+                }
+            }
+        }
+    }
+}
+
+/// The event that tells the response. Cancel-safe.
+async fn standing<E: Env>(
+    app: &App<E>,
+    by: &Arc<str>,
+    id: ResponseId,
+    frame: &Frame,
+    said: Option<&Said>,
+) -> Result<Bytes, CutOff> {
+    match said {
+        Some(Said::Standing { kind, number, status, up_to }) => {
+            let mut standing = Standing::of(status);
+            if *up_to > MessageId(0) {
+                standing.output = read(app, by, id, Some(*up_to)).await.map_err(|_| CutOff)?.1.output;
+            }
+            Ok(told(kind, *number, frame, &standing))
+        }
+        Some(Said::Ended) => {
+            let (_, standing) = read(app, by, id, None).await.map_err(|_| CutOff)?;
+            // One that goes on by now began again, which is told to who comes back.
+            let kind = standing.end().ok_or(CutOff)?;
+            Ok(told(kind, number::END, frame, &standing))
+        }
+        Some(Said::Gone) => {
+            let mut standing = Standing::of("failed");
+            standing.error = Some(GONE.to_owned());
+            Ok(told("response.failed", number::END, frame, &standing))
+        }
+        Some(Said::Event(..)) | None => Err(CutOff),
+    }
+}
+
+fn told(kind: &str, number: u64, frame: &Frame, standing: &Standing) -> Bytes {
+    let event = json!({"type": kind, "sequence_number": number, "response": frame.object(standing)});
+    framed(kind, &to_raw_value(&event).expect("JSON is written"))
+}
+
+fn framed(kind: &str, json: &RawValue) -> Bytes {
+    format!("event: {kind}\ndata: {json}\n\n").into()
+}
+
+pub(super) async fn answer<E: Env>(
+    app: &Arc<App<E>>,
+    by: &Arc<str>,
+    grant: Grant,
+    order: Order,
+) -> Result<Response, Problem> {
+    let Order { id, from, after, stops_on_close } = order;
+    let slot = app.streams.clone().try_acquire_owned();
+    let slot = slot.map_err(|_| EdgeError::Overloaded("too many streams are open here"))?;
+    let stop = stops_on_close.then(|| (app.node.clone(), by.clone(), from.chat, from.turn));
+    let (frame, tools) = Frame::read(app, by, id, &from).await?;
+    let mut telling = Telling::new(id, tools, after);
+    let to_say = telling.begin(!from.begun);
+    let turn = TurnStream::open(&app.node, by, from).await?;
+    let streamed = Streamed::on_a_connection_that_stays(grant.clone());
+    let source = Source {
+        app: Arc::clone(app),
+        by: Arc::clone(by),
+        id,
+        frame,
+        turn,
+        telling,
+        grant,
+        _slot: slot,
+        stop: StopOnClose::new(stop),
+        pings: pings(),
+        to_say: to_say.into(),
+        then: Then::GoOn,
+        ended: false,
+    };
+    let body = stream::unfold(Some(source), async |source| {
+        let mut source = source?;
+        let chunk = source.next().await?;
+        // Nothing follows what is cut.
+        let source = chunk.is_ok().then_some(source);
+        Some((chunk, source))
+    });
+    let mut response = event_stream(Body::from_stream(body));
+    response.extensions_mut().insert(streamed);
+    Ok(response)
+}
