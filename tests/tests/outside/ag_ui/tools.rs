@@ -1,12 +1,13 @@
 //! Calls and what came of them: the client's, and the server's.
 
+use mainstem_tests::client::{Client, counted};
 use mainstem_tests::cluster::Cluster;
 use mainstem_tests::scratch::Scratch;
 use mainstem_tests::tool_endpoint::ToolEndpoint;
 use serde_json::{Value, json};
 
 use super::ALL;
-use super::agent::{Agent, cluster, last_text, shown, types};
+use super::agent::{Agent, cluster, fresh_name, kept, last_text, requests, shown, types};
 
 fn tools() -> Value {
     json!([{"name": "find", "description": "finds it", "parameters": {"type": "object"}, "output": {"found": [1.5, null]}}])
@@ -113,5 +114,81 @@ async fn tools_of_the_server_are_shown_with_what_came_of_them() {
         agent.go(&b).await;
         agent.ask("/demo parts=2 interval=1ms").await;
         assert_eq!(agent.compare(&b).await.len(), 4, "{kind}");
+    }
+}
+
+/// The page of this thread once more, with what it showed. It knows of no interrupt, without whose answer the client of the
+/// page before would not run.
+async fn loaded_again(agent: &mut Agent, kind: &str, client: &Client) -> Agent {
+    let messages = agent.state().await["messages"].clone();
+    Agent::open(kind, "", client, &agent.thread, json!({"tools": declared(), "messages": messages}))
+}
+
+#[tokio::test]
+async fn who_asks_the_next_question_waits_for_no_call_of_the_one_before() {
+    let (_cluster, [a, b, c]) = cluster().await;
+    for kind in ["ag-ui-0", "ag-ui-1"] {
+        let mut first = Agent::fresh(kind, &a, json!({"tools": declared()}));
+        first.ask("/demo parts=2 interval=1ms call=find calls=2").await;
+        let calls = shown(&first.state().await)[1]["calls"].clone();
+        // One is carried out, and is brought with the question, whose answer asks for something itself.
+        let mut second = loaded_again(&mut first, kind, &b).await;
+        let result = json!({"id": "r", "role": "tool", "toolCallId": calls[0][0], "content": "here"});
+        second.tell(json!({"do": "add", "message": result})).await;
+        let run = fresh_name("run");
+        let question = "/demo parts=5 interval=1ms call=find";
+        second.tell(json!({"do": "send", "text": question, "runId": run})).await;
+        let is_asked = |state: &Value| requests(state) == 1 && state["status"] == "ready";
+        let state = second.until("it is asked", is_asked).await;
+        let chat = second.chat_id(&c).await;
+        let before = kept(&c, &chat).await;
+        assert_eq!((before.len(), &before[3]["text"]), (4, &json!(counted(5))), "{kind}");
+        assert_eq!(before[1]["calls"][0][3], "here", "S11: {kind}");
+        let came = before[1]["calls"][1][3].as_str();
+        assert!(came.is_some_and(|came| came.contains("cancel")), "S11: {kind}: {came:?}");
+        assert_eq!(shown(&state), before, "{kind}: what was cancelled is told");
+        // The same run again, as it was asked first, is the same turn, whose own call goes on to wait for who carries it out.
+        let mut third = loaded_again(&mut second, kind, &c).await;
+        let mut messages = state["messages"].as_array().expect("messages").clone();
+        messages.pop_if(|last| last["role"] == "assistant").expect("an answer");
+        third.tell(json!({"do": "set", "messages": messages})).await;
+        let state = third.run(json!({"runId": run})).await;
+        assert_eq!((shown(&state), kept(&a, &chat).await), (before.clone(), before), "S6: {kind}");
+        assert_eq!(state["pending"].as_array().map(Vec::len), Some(1), "{kind}: {state}");
+        let resume =
+            json!([{"interruptId": state["pending"][0]["id"], "status": "resolved", "payload": "there"}]);
+        third.run(json!({"resume": resume})).await;
+        assert_eq!(third.compare(&b).await.len(), 4, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn who_brings_all_results_with_the_next_question_has_both_answered() {
+    let (_cluster, [a, b, c]) = cluster().await;
+    for kind in ["ag-ui-0", "ag-ui-1"] {
+        let mut first = Agent::fresh(kind, &a, json!({"tools": declared()}));
+        first.ask("/demo parts=40 interval=5ms call=find").await;
+        let calls = shown(&first.state().await)[1]["calls"].clone();
+        let mut second = loaded_again(&mut first, kind, &b).await;
+        let result = json!({"id": "r", "role": "tool", "toolCallId": calls[0][0], "content": "here"});
+        second.tell(json!({"do": "add", "message": result})).await;
+        second.ask("/demo parts=5 interval=1ms").await;
+        let texts = second.compare(&c).await;
+        assert_eq!((&texts[1], &texts[3]), (&counted(40).repeat(2), &counted(5)), "{kind}: none is stopped");
+    }
+}
+
+#[tokio::test]
+async fn questions_that_never_came_here_wait_for_no_call_either_and_stay_in_order() {
+    let (_cluster, [a, b, c]) = cluster().await;
+    for kind in ["ag-ui-0", "ag-ui-1"] {
+        let mut first = Agent::fresh(kind, &a, json!({"tools": declared()}));
+        first.ask("/demo parts=2 interval=1ms call=find").await;
+        let mut second = loaded_again(&mut first, kind, &b).await;
+        let lost = json!({"id": "lost", "role": "user", "content": "/demo parts=4 interval=1ms"});
+        second.tell(json!({"do": "add", "message": lost})).await;
+        second.ask("/demo parts=5 interval=1ms").await;
+        let texts = second.compare(&c).await;
+        assert_eq!((texts.len(), &texts[3], &texts[5]), (6, &counted(4), &counted(5)), "{kind}");
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mainstem_machine::{
     Accepted, ChatId, ChatState, Command, Content, Message, MessageId, NewMessage, Rejection, Role, SendMode,
-    Version,
+    Status, Version,
 };
 use mainstem_runtime::EdgeError;
 use mainstem_runtime::ports::{Env, IdempotencyKey, Keep};
@@ -42,18 +42,20 @@ impl<E: Env> Asker<'_, E> {
             app.node.execute(by, state.id, Command::Configure(settings), None).await?;
         }
         let asked = request.asked();
-        let answered = self.answer_calls(&state, asked.is_empty()).await?;
+        let (answered, state) = self.answer_calls(state, asked.is_empty()).await?;
         match (asked, answered) {
             ([], Some(from)) => Ok(from),
             ([], None) => self.attach(&state).await,
             ([before @ .., last], _) => {
+                let mut mode = mode_at(&state);
                 for message in before {
                     // It may have been refused when it was the last one. What is known stays as it is.
                     if names::message(app, by, state.id, &message.id).await?.is_none() {
-                        self.send(&state, message, None).await?;
+                        self.send(&state, message, mode, None).await?;
+                        mode = SendMode::Queue;
                     }
                 }
-                self.ask(&state, last).await
+                self.ask(&state, last, mode).await
             }
         }
     }
@@ -116,11 +118,12 @@ impl<E: Env> Asker<'_, E> {
         &self,
         state: &ChatState,
         message: &AgentMessage,
+        mode: SendMode,
         key: Option<IdempotencyKey>,
     ) -> Result<From, Problem> {
         let command = Command::Send {
             content: message.content(false, self.app.message_bytes_max)?,
-            mode: SendMode::Queue,
+            mode,
             queue_max: self.app.queue_max,
             client_id: parse_name(Some(message.id.clone()), "id")?,
         };
@@ -129,14 +132,14 @@ impl<E: Env> Asker<'_, E> {
 
     /// The array ends with this message. If it is new it is sent; if it says something else than it did, it is edited; and if
     /// it was answered, it is to be answered again.
-    async fn ask(&self, state: &ChatState, last: &AgentMessage) -> Result<From, Problem> {
+    async fn ask(&self, state: &ChatState, last: &AgentMessage, mode: SendMode) -> Result<From, Problem> {
         let (app, by, chat) = (self.app, self.by, state.id);
         let content = last.content(false, app.message_bytes_max)?;
         let key = Some(self.key(&[&last.id, content.as_json()]));
         let waits = state.queue.iter().any(|queued| queued.client_id.as_deref() == Some(&last.id));
         let found = if waits { None } else { names::message(app, by, chat, &last.id).await? };
         let Some(found) = found.filter(|found| found.role == Role::User) else {
-            return self.send(state, last, key).await;
+            return self.send(state, last, mode, key).await;
         };
         let edited = last.content(true, app.message_bytes_max)?;
         if !says(&found, &content) && !says(&found, &edited) {
@@ -153,8 +156,12 @@ impl<E: Env> Asker<'_, E> {
         self.execute(chat, command, key).await
     }
 
-    /// Brings results of the calls that wait; `None` if none of them is brought.
-    async fn answer_calls(&self, state: &ChatState, is_all: bool) -> Result<Option<From>, Problem> {
+    /// Brings results of the calls that wait; without a turn if none of them is brought. The chat is as it is by then.
+    async fn answer_calls(
+        &self,
+        state: Arc<ChatState>,
+        is_all: bool,
+    ) -> Result<(Option<From>, Arc<ChatState>), Problem> {
         let (app, by, chat) = (self.app, self.by, state.id);
         let mut results = vec![];
         for call in state.calls.iter().filter(|call| call.waits_for_client()) {
@@ -162,7 +169,7 @@ impl<E: Env> Asker<'_, E> {
                 results.push((call.id.clone(), result));
             }
         }
-        let Some(turn) = state.turn_id().filter(|_| !results.is_empty()) else { return Ok(None) };
+        let Some(turn) = state.turn_id().filter(|_| !results.is_empty()) else { return Ok((None, state)) };
         let says: Vec<&str> = results.iter().flat_map(|(id, result)| [&**id, &*result.content]).collect();
         let key = is_all.then(|| self.key(&says));
         let answered = app.node.execute(by, chat, Command::ToolResults { results }, key).await;
@@ -170,12 +177,14 @@ impl<E: Env> Asker<'_, E> {
             Ok(Accepted::Chat(now)) => now,
             Ok(_) => return Err(Problem::internal()),
             // Another page of the same user was quicker.
-            Err(EdgeError::Rejected(Rejection::NotPending)) => return Ok(None),
+            Err(EdgeError::Rejected(Rejection::NotPending)) => {
+                return Ok((None, app.node.chat(by, chat).await?));
+            }
             Err(error) => return Err(error.into()),
         };
         let (since, stale) = (now.snapshot_version, now.reset_version);
         let after = state.last_message;
-        Ok(Some(From { chat, turn, after, behind_results: true, begun: true, since, stale }))
+        Ok((Some(From { chat, turn, after, behind_results: true, begun: true, since, stale }), now))
     }
 
     /// Nothing is new: the turn of the last question is told, behind the results that the client brings again.
@@ -206,6 +215,12 @@ impl<E: Env> Asker<'_, E> {
         }
         Ok(from)
     }
+}
+
+/// A client that goes on to its next question carries out no call of the one before: what it does not bring is cancelled. Else
+/// the question would wait for what nobody brings any more.
+fn mode_at(state: &ChatState) -> SendMode {
+    if state.status == Status::RequiresAction { SendMode::Interrupt } else { SendMode::Queue }
 }
 
 fn says(message: &Message, content: &Content) -> bool {

@@ -112,7 +112,8 @@ async fn differs<E: Env>(
 ) -> Result<bool, Problem> {
     let Some(ours) = snapshot::read(app, by, position.chat, position.after).await? else { return Ok(false) };
     let theirs = request.messages.iter().map(|message| (&*message.role, &*message.id, message.text()));
-    Ok(snapshot::essence_of(&ours) != snapshot::essence(theirs))
+    let lacks_result = snapshot::results_of(&ours).any(|call| !request.run.brought.contains(call));
+    Ok(lacks_result || snapshot::essence_of(&ours) != snapshot::essence(theirs))
 }
 
 async fn existing<E: Env>(app: &App<E>, by: &Arc<str>, thread: &str) -> Result<Arc<ChatState>, Problem> {

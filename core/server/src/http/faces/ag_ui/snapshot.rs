@@ -197,6 +197,11 @@ pub(super) fn essence_of(rendered: &[Rendered]) -> Vec<Seen> {
     }))
 }
 
+/// The calls of which something came.
+pub(super) fn results_of(rendered: &[Rendered]) -> impl Iterator<Item = &str> {
+    rendered.iter().filter_map(|message| message.tool_call_id.as_deref())
+}
+
 /// How many messages a client has to be told of first, before all of them: it leaves those that it has in their order, and
 /// puts what it lacks at the end.
 pub(super) fn first_of(rendered: &[Rendered], has: &[String]) -> Option<usize> {
