@@ -84,8 +84,8 @@ struct Raw<'a> {
 }
 
 /// A member whose value may be `null`, which is not the same as none.
-fn given<'a, D: Deserializer<'a>>(value: D) -> Result<Option<&'a RawValue>, D::Error> {
-    <&RawValue>::deserialize(value).map(Some)
+pub(crate) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(value: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(value).map(Some)
 }
 
 /// The parts of a content, in order. What is of another kind, or lacks what its kind has, is passed over.

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use mainstem_machine::{NewSettings, Settings, Tool};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::Problem;
 use super::request::{parse_label, parse_name};
+use crate::content::given;
 use crate::limits::edge::{
     INSTRUCTIONS_BYTES_MAX, MODEL_BYTES_MAX, TITLE_BYTES_MAX, TOOL_NAME_BYTES_MAX, TOOLS_BYTES_MAX, TOOLS_MAX,
 };
@@ -40,10 +41,6 @@ struct ToolBody {
     name: String,
     description: Option<String>,
     input_schema: Box<RawValue>,
-}
-
-fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(value: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(value).map(Some)
 }
 
 impl SettingsBody {

@@ -1,13 +1,16 @@
 //! Faces: the protocols of other people's clients, each a codec and a few routes in a folder of its own. No face knows
 //! another, and none keeps anything that another replica would lack: what it names is computed ([`names`]).
 //!
-//! What all of them stand on is here: which message a client means ([`names`]), and the events of one turn as they are
-//! told to a viewer, joined first and then live ([`turn`]).
+//! What all of them stand on is here: which message a client means ([`names`]), what it says of its chat ([`settings`]),
+//! the events of one turn as they are told to a viewer, joined first and then live ([`turn`]), and the history for a first
+//! render ([`listed`]).
 
 mod ag_ui;
 mod ai_sdk;
+mod listed;
 mod names;
 mod openai;
+mod settings;
 mod shown;
 mod stop;
 mod turn;

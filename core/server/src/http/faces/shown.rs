@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::turn::TurnEvent;
+use crate::content::given;
 
 /// For each place, the bytes of text that were told of its block; and up to where all was told whole.
 #[derive(Debug, Default)]
@@ -38,11 +39,6 @@ struct Part {
     #[serde(default, deserialize_with = "given")]
     input: Option<Box<RawValue>>,
     input_text: Option<String>,
-}
-
-/// A member whose value may be `null`, which is not the same as none.
-fn given<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Box<RawValue>>, D::Error> {
-    Box::<RawValue>::deserialize(value).map(Some)
 }
 
 impl Shown {

@@ -38,7 +38,7 @@ impl<E: Env> Asker<'_, E> {
                 Created::Found(state) => state,
             },
         };
-        if let Some(settings) = request.new_settings(&state)? {
+        if let Some(settings) = request.settings.changes_of(&state)? {
             app.node.execute(by, state.id, Command::Configure(settings), None).await?;
         }
         let asked = request.asked();
@@ -82,7 +82,7 @@ impl<E: Env> Asker<'_, E> {
             return Err(Problem::not_a_history(told));
         }
         NewMessage::check(&messages).map_err(|error| Problem::not_a_history(error.to_string()))?;
-        let settings = request.settings()?;
+        let settings = request.settings.of_new(&request.run.thread)?;
         let chat = ChatId(Uuid::now_v7());
         let content = last.content(false, app.message_bytes_max)?;
         let key = self.key(&[&last.id, content.as_json()]);

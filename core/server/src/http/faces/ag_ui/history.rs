@@ -4,6 +4,7 @@ use mainstem_machine::{ChatId, Message, Role};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::super::listed::Rendering;
 use super::super::names;
 use super::ids;
 use super::part::{Part, outcomes_of, parts_of};
@@ -20,19 +21,22 @@ pub(super) struct UiMessage {
 
 /// Puts messages together, in order.
 #[derive(Debug)]
-pub(super) struct Rendering {
+pub(super) struct UiHistory {
     chat: ChatId,
     /// An answer, whose results may follow.
     open: Option<UiMessage>,
 }
 
-impl Rendering {
+impl UiHistory {
     pub(super) fn new(chat: ChatId) -> Self {
         Self { chat, open: None }
     }
+}
 
-    /// Takes the next message; tells what is complete by it.
-    pub(super) fn add(&mut self, message: &Message) -> Vec<UiMessage> {
+impl Rendering for UiHistory {
+    type Rendered = UiMessage;
+
+    fn add(&mut self, message: &Message) -> Vec<UiMessage> {
         let parts = parts_of(message);
         match message.role {
             Role::User | Role::System => {
@@ -76,11 +80,12 @@ impl Rendering {
         }
     }
 
-    /// What is left at the end.
-    pub(super) fn end(&mut self) -> Option<UiMessage> {
+    fn end(&mut self) -> Option<UiMessage> {
         self.open.take()
     }
+}
 
+impl UiHistory {
     fn results(&mut self, message: &Message) {
         let Some(open) = self.open.as_mut() else { return };
         for outcome in outcomes_of(self.chat, message) {

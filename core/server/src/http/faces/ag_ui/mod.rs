@@ -17,20 +17,17 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{get, post};
-use bytes::Bytes;
-use futures::stream::unfold;
 use http::{HeaderMap, StatusCode, Uri, Version};
-use mainstem_machine::{ChatId, ChatState, MessageId, Rejection, Status};
+use mainstem_machine::{ChatState, MessageId, Rejection, Status};
 use mainstem_runtime::ports::Env;
 use serde_json::json;
 
 use self::asked::Asker;
 use self::event::interrupts;
-use self::history::Rendering;
+use self::history::UiHistory;
 use self::position::Position;
 use self::request::{RunRequest, StopBody};
 use self::stream::Order;
@@ -39,11 +36,11 @@ use super::super::asked::Asked;
 use super::super::auth::{Grant, StreamCaller};
 use super::super::request::{Parameters, parse_object};
 use super::super::{App, Problem, json as json_answer};
+use super::listed::{self, Listing};
 use super::names;
 use super::stop::stop;
 use super::turn::From;
 use super::words::tells_a_cut;
-use crate::limits::edge::PAGE_MAX;
 
 pub(super) fn routes<E: Env>() -> Router<Arc<App<E>>> {
     Router::new().route("/ag-ui", get(look::<E>).post(run::<E>)).route("/ag-ui/stop", post(stop_thread::<E>))
@@ -186,7 +183,7 @@ async fn join<E: Env>(
     stream::answer(app, by, grant, order).await
 }
 
-/// All messages for a first render, but for what a run that goes on tells from its begin. It is read and written page by page.
+/// All messages for a first render, but for what a run that goes on tells from its begin.
 async fn hydrate<E: Env>(app: Arc<App<E>>, by: Arc<str>, thread: &str) -> Result<Response, Problem> {
     let Some(state) = names::chat(&app, &by, thread).await? else {
         return Ok(json_answer(StatusCode::OK, r#"{"activeRun":null,"messages":[]}"#));
@@ -201,75 +198,7 @@ async fn hydrate<E: Env>(app: Arc<App<E>>, by: Arc<str>, thread: &str) -> Result
     let mut begin = head.to_string();
     begin.truncate(begin.len() - 1);
     begin.push_str(r#","messages":["#);
-    let mut pages = Pages {
-        rendering: Rendering::new(state.id),
-        app,
-        by,
-        chat: state.id,
-        after: MessageId(0),
-        up_to: active.map_or(MessageId(u64::MAX), |turn| turn.message),
-        reset_version: None,
-        first: true,
-        over: false,
-    };
-    // What cannot be read at all is an error, and not a body that breaks off.
-    let first = pages.next().await?.unwrap_or_default();
-    let begin = Bytes::from([begin.as_bytes(), &first].concat());
-    let body = unfold((Some(begin), Some(pages)), async |(begin, pages)| {
-        if let Some(begin) = begin {
-            return Some((Ok(begin), (None, pages)));
-        }
-        let mut pages = pages?;
-        match pages.next().await {
-            Ok(Some(page)) => Some((Ok(page), (None, Some(pages)))),
-            Ok(None) => None,
-            Err(problem) => Some((Err(std::io::Error::other(problem.title)), (None, None))),
-        }
-    });
-    Ok(json_answer(StatusCode::OK, Body::from_stream(body)))
-}
-
-struct Pages<E: Env> {
-    rendering: Rendering,
-    app: Arc<App<E>>,
-    by: Arc<str>,
-    chat: ChatId,
-    after: MessageId,
-    up_to: MessageId,
-    reset_version: Option<mainstem_machine::Version>,
-    first: bool,
-    over: bool,
-}
-
-impl<E: Env> Pages<E> {
-    /// The next piece of the array, and its end. One of two histories is none.
-    async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
-        if self.over {
-            return Ok(None);
-        }
-        let page = self.app.node.messages(&self.by, self.chat, self.after, PAGE_MAX).await?;
-        if self.reset_version.replace(page.reset_version).is_some_and(|before| before != page.reset_version) {
-            return Err(Problem::internal());
-        }
-        let mut rendered = vec![];
-        for message in page.messages.iter().filter(|message| message.id <= self.up_to) {
-            rendered.extend(self.rendering.add(message));
-        }
-        self.after = page.messages.last().map_or(self.after, |message| message.id);
-        self.over = !page.more || self.after >= self.up_to;
-        if self.over {
-            rendered.extend(self.rendering.end());
-        }
-        let mut out = String::new();
-        for message in rendered {
-            if !std::mem::take(&mut self.first) {
-                out.push(',');
-            }
-            out.push_str(&serde_json::to_string(&message).expect("a message is written"));
-        }
-        if self.over {
-            out.push_str("]}");
-        }
-        Ok(Some(out.into()))
-    }
+    let up_to = active.map_or(MessageId(u64::MAX), |turn| turn.message);
+    let listing = Listing { chat: state.id, up_to, begin, end: "]}" };
+    listed::answer(app, by, listing, UiHistory::new(state.id)).await
 }

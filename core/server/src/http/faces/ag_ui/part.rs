@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use super::super::super::Problem;
 use super::ids;
+use crate::content::given;
 use mainstem_machine::ChatId;
 
 /// A part as it is in a content. What its kind does not have is `None`.
@@ -29,11 +30,6 @@ pub(super) struct Part {
     #[serde(default)]
     pub(super) is_error: bool,
     pub(super) message_metadata: Option<Box<RawValue>>,
-}
-
-/// A member whose value may be `null`, which is not the same as none.
-pub(super) fn given<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Box<RawValue>>, D::Error> {
-    Box::<RawValue>::deserialize(value).map(Some)
 }
 
 /// The parts of a message. One that cannot be read is none.

@@ -5,13 +5,13 @@ use serde_json::{Map, Value, json};
 
 use super::super::super::Problem;
 use super::super::super::request::parse_object;
-use super::super::super::settings::{NewSettingsBody, SettingsBody};
+use super::super::settings::SaidSettings;
 use super::super::words::refuse_others;
 use super::ids::given;
 use super::message::AgentMessage;
 use super::part::kept_text;
 use super::told::Run;
-use mainstem_machine::{CallResult, ChatState, NewSettings, Settings};
+use mainstem_machine::CallResult;
 
 /// What came of a call that its client did not carry out.
 const CANCELLED: &str = "The user cancelled this call.";
@@ -64,7 +64,7 @@ struct Resumed {
 pub(super) struct RunRequest {
     pub(super) run: Run,
     pub(super) messages: Vec<AgentMessage>,
-    settings: Value,
+    pub(super) settings: SaidSettings,
     resume: Vec<Resumed>,
 }
 
@@ -90,7 +90,8 @@ impl RunRequest {
         let messages = body.messages.unwrap_or_default();
         let results = messages.iter().filter_map(AgentMessage::answers).map(str::to_owned);
         let brought = results.collect();
-        let settings = settings(props, body.tools)?;
+        let tools = body.tools.map(tools).transpose()?;
+        let settings = SaidSettings::new(props.model, props.system, tools);
         let run = Run { thread, id, parent, is_one, resumes: false, brought };
         Ok(Self { run, messages, settings, resume: body.resume.unwrap_or_default() })
     }
@@ -120,22 +121,6 @@ impl RunRequest {
         let message = self.messages.iter().rev().find(|message| message.answers() == Some(call));
         message.map(|message| message.result(bytes_max)).transpose()
     }
-
-    /// What a chat of this request is created with.
-    pub(super) fn settings(&self) -> Result<Settings, Problem> {
-        let mut settings = self.settings.clone();
-        settings["external_id"] = Value::String(self.run.thread.clone());
-        parse_object::<SettingsBody>(settings.to_string().as_bytes())?.parse()
-    }
-
-    /// What it changes of the chat that is there.
-    pub(super) fn new_settings(&self, state: &ChatState) -> Result<Option<NewSettings>, Problem> {
-        let new = parse_object::<NewSettingsBody>(self.settings.to_string().as_bytes())?.parse()?;
-        let is_same = new.model.as_ref().is_none_or(|model| *model == state.model)
-            && new.instructions.as_ref().is_none_or(|instructions| *instructions == state.instructions)
-            && new.tools.as_ref().is_none_or(|tools| **tools == *state.tools);
-        Ok((!is_same).then_some(new))
-    }
 }
 
 /// The state is the server's here: what it told comes back, and nothing else is taken.
@@ -151,28 +136,18 @@ fn refuse_state(state: Option<Value>) -> Result<(), Problem> {
 }
 
 /// In the words of our own routes.
-fn settings(props: Props, tools: Option<Vec<ToolBody>>) -> Result<Value, Problem> {
-    let mut settings = Map::new();
-    if let Some(model) = props.model {
-        settings.insert("model".into(), model.into());
-    }
-    if let Some(system) = props.system {
-        settings.insert("instructions".into(), system.into());
-    }
-    if let Some(tools) = tools {
-        let tools = tools.into_iter().map(|tool| {
-            let ToolBody { name, description, parameters, rest } = tool;
-            refuse_others(&rest, &format!("of the tool {name:.80?}"))?;
-            let schema = match parameters {
-                None | Some(Value::Null) => json!({"type": "object"}),
-                Some(schema) => schema,
-            };
-            let description = description.unwrap_or_default();
-            Ok(json!({"name": name, "description": description, "input_schema": schema}))
-        });
-        settings.insert("tools".into(), tools.collect::<Result<Vec<_>, Problem>>()?.into());
-    }
-    Ok(Value::Object(settings))
+fn tools(tools: Vec<ToolBody>) -> Result<Vec<Value>, Problem> {
+    let tools = tools.into_iter().map(|tool| {
+        let ToolBody { name, description, parameters, rest } = tool;
+        refuse_others(&rest, &format!("of the tool {name:.80?}"))?;
+        let schema = match parameters {
+            None | Some(Value::Null) => json!({"type": "object"}),
+            Some(schema) => schema,
+        };
+        let description = description.unwrap_or_default();
+        Ok(json!({"name": name, "description": description, "input_schema": schema}))
+    });
+    tools.collect()
 }
 
 impl Resumed {
@@ -240,7 +215,7 @@ mod tests {
         let tools = json!([{"name": "w", "description": "d", "parameters": {"type": "object", "x": 1}}, {"name": "v"}]);
         let props = json!({"model": "m", "system": "be"});
         let request = parsed(json!({"tools": tools, "forwardedProps": props})).expect("a request");
-        let settings = request.settings().expect("settings");
+        let settings = request.settings.of_new("t").expect("settings");
         assert_eq!((settings.external_id.as_deref(), settings.model.as_deref()), (Some("t"), Some("m")));
         assert_eq!((settings.instructions.as_deref(), settings.tools.len()), (Some("be"), 2));
         let messages = json!([

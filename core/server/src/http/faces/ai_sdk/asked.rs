@@ -37,7 +37,7 @@ impl<E: Env> Asker<'_, E> {
                 Created::Found(state) => state,
             },
         };
-        if let Some(settings) = request.new_settings(&state)? {
+        if let Some(settings) = request.settings.changes_of(&state)? {
             self.app.node.execute(self.by, state.id, Command::Configure(settings), None).await?;
         }
         let last = request.last();
@@ -68,7 +68,7 @@ impl<E: Env> Asker<'_, E> {
             }
         }
         NewMessage::check(&messages).map_err(|error| Problem::not_a_history(error.to_string()))?;
-        let settings = request.settings()?;
+        let settings = request.settings.of_new(&request.chat)?;
         let chat = ChatId(Uuid::now_v7());
         let command = Command::Create { chat, owner: Arc::clone(self.by), settings, messages };
         match self.app.node.execute(self.by, chat, command, self.key.clone()).await? {

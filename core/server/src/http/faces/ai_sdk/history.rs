@@ -4,6 +4,7 @@ use mainstem_machine::{ChatId, Message, MessageId, Role, Tool};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::super::listed::Rendering;
 use super::super::names;
 use super::part::{Outcome, Part};
 use super::told::CUT_SHORT;
@@ -57,20 +58,23 @@ struct RenderedPart {
 
 /// Puts messages together, in order.
 #[derive(Debug)]
-pub(super) struct Rendering {
+pub(super) struct UiHistory {
     chat: ChatId,
     client_tools: Vec<Tool>,
     /// An answer that more may belong to.
     open: Option<Rendered>,
 }
 
-impl Rendering {
+impl UiHistory {
     pub(super) fn new(chat: ChatId, tools: &[Tool]) -> Self {
         Self { chat, client_tools: tools.to_vec(), open: None }
     }
+}
 
-    /// Takes the next message; tells what is complete by it.
-    pub(super) fn add(&mut self, message: &Message) -> Vec<Rendered> {
+impl Rendering for UiHistory {
+    type Rendered = Rendered;
+
+    fn add(&mut self, message: &Message) -> Vec<Rendered> {
         let mut complete = vec![];
         let goes_on = self.open.as_ref().is_some_and(|open| open.turn == message.turn);
         match message.role {
@@ -108,11 +112,12 @@ impl Rendering {
         complete
     }
 
-    /// What is left at the end.
-    pub(super) fn end(&mut self) -> Option<Rendered> {
+    fn end(&mut self) -> Option<Rendered> {
         self.open.take()
     }
+}
 
+impl UiHistory {
     fn parts(&self, message: &Message) -> Vec<RenderedPart> {
         let parts: Vec<&RawValue> = serde_json::from_str(message.content.as_json()).unwrap_or_default();
         let is_answer = message.role == Role::Assistant;

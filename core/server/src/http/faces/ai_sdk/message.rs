@@ -16,6 +16,7 @@ use super::super::super::request::{content_problem, parse_name};
 use super::super::names::{EDITED_MEMBER, METADATA_MEMBER};
 use super::super::words::refuse_others;
 use super::part::{content_of, failed};
+use crate::content::given;
 
 #[derive(Debug, Deserialize)]
 pub(super) struct UiMessage {
@@ -53,11 +54,6 @@ struct UiPart {
     preliminary: Option<bool>,
     #[serde(flatten)]
     rest: BTreeMap<String, IgnoredAny>,
-}
-
-/// A member whose value may be `null`, which is not the same as none.
-fn given<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Box<RawValue>>, D::Error> {
-    Box::<RawValue>::deserialize(value).map(Some)
 }
 
 fn not_taken(what: &str) -> Problem {

@@ -16,31 +16,28 @@ mod told;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{FromRequestParts, RawPathParams, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use bytes::Bytes;
-use futures::stream::unfold;
 use http::request::Parts;
 use http::{StatusCode, Uri, Version};
-use mainstem_machine::{ChatId, ChatState, MessageId};
+use mainstem_machine::{ChatState, MessageId};
 use mainstem_runtime::ports::Env;
 use serde_json::json;
 
 use self::asked::Asker;
 use self::dialect::Options;
-use self::history::Rendering;
+use self::history::UiHistory;
 use self::request::{ChatRequest, StopBody};
 use super::super::asked::Asked;
 use super::super::auth::{Caller, StreamCaller};
 use super::super::request::parse_object;
 use super::super::{App, Problem, json as json_answer};
+use super::listed::{self, Listing};
 use super::names;
 use super::stop::stop;
 use super::turn::From;
 use super::words::tells_a_cut;
-use crate::limits::edge::PAGE_MAX;
 
 pub(super) fn routes<E: Env>() -> Router<Arc<App<E>>> {
     Router::new()
@@ -132,7 +129,7 @@ async fn existing<E: Env>(app: &App<E>, by: &Arc<str>, name: &str) -> Result<Arc
     names::chat(app, by, name).await?.ok_or_else(Problem::no_such_chat)
 }
 
-/// All messages as an array, for a first render; none of a chat that is yet to be. It is read and written page by page.
+/// All messages as an array, for a first render; none of a chat that is yet to be.
 async fn messages<E: Env>(
     State(app): State<Arc<App<E>>>,
     Caller(by): Caller,
@@ -141,70 +138,7 @@ async fn messages<E: Env>(
     let Some(state) = names::chat(&app, &by, &name).await? else {
         return Ok(json_answer(StatusCode::OK, "[]"));
     };
-    let mut pages = Pages {
-        rendering: Rendering::new(state.id, &state.tools),
-        app,
-        by,
-        chat: state.id,
-        after: MessageId(0),
-        reset_version: None,
-        first: true,
-        over: false,
-    };
-    // What cannot be read at all is an error, and not a body that breaks off.
-    let begin = pages.next().await?.unwrap_or_default();
-    let body = unfold((Some(begin), Some(pages)), async |(begin, pages)| {
-        if let Some(begin) = begin {
-            return Some((Ok(begin), (None, pages)));
-        }
-        let mut pages = pages?;
-        match pages.next().await {
-            Ok(Some(page)) => Some((Ok(page), (None, Some(pages)))),
-            Ok(None) => None,
-            Err(problem) => Some((Err(std::io::Error::other(problem.title)), (None, None))),
-        }
-    });
-    Ok(json_answer(StatusCode::OK, Body::from_stream(body)))
-}
-
-struct Pages<E: Env> {
-    rendering: Rendering,
-    app: Arc<App<E>>,
-    by: Arc<str>,
-    chat: ChatId,
-    after: MessageId,
-    reset_version: Option<mainstem_machine::Version>,
-    first: bool,
-    over: bool,
-}
-
-impl<E: Env> Pages<E> {
-    /// The next piece of the array. One of two histories is none.
-    async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
-        if self.over {
-            return Ok(None);
-        }
-        let page = self.app.node.messages(&self.by, self.chat, self.after, PAGE_MAX).await?;
-        if self.reset_version.replace(page.reset_version).is_some_and(|before| before != page.reset_version) {
-            return Err(Problem::internal());
-        }
-        let mut rendered = vec![];
-        for message in &page.messages {
-            rendered.extend(self.rendering.add(message));
-            self.after = message.id;
-        }
-        self.over = !page.more;
-        if self.over {
-            rendered.extend(self.rendering.end());
-        }
-        let mut out = String::new();
-        for message in rendered {
-            out.push(if std::mem::take(&mut self.first) { '[' } else { ',' });
-            out.push_str(&serde_json::to_string(&message).expect("a message is written"));
-        }
-        if self.over {
-            out.push_str(if self.first { "[]" } else { "]" });
-        }
-        Ok(Some(out.into()))
-    }
+    let rendering = UiHistory::new(state.id, &state.tools);
+    let (up_to, begin) = (MessageId(u64::MAX), "[".to_owned());
+    listed::answer(app, by, Listing { chat: state.id, up_to, begin, end: "]" }, rendering).await
 }

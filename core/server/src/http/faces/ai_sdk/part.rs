@@ -4,6 +4,8 @@ use mainstem_machine::CallResult;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::content::given;
+
 /// The name of the data part that keeps an output that is no string.
 const OUTPUT: &str = "output";
 
@@ -23,11 +25,6 @@ pub(super) struct Part {
     #[serde(default, deserialize_with = "given")]
     pub(super) data: Option<Box<RawValue>>,
     pub(super) message_metadata: Option<Box<RawValue>>,
-}
-
-/// A member whose value may be `null`, which is not the same as none.
-fn given<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Box<RawValue>>, D::Error> {
-    Box::<RawValue>::deserialize(value).map(Some)
 }
 
 impl Part {

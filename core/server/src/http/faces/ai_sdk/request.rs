@@ -6,10 +6,9 @@ use serde_json::value::RawValue;
 
 use super::super::super::Problem;
 use super::super::super::request::{parse_name, parse_object};
-use super::super::super::settings::{NewSettingsBody, SettingsBody};
+use super::super::settings::SaidSettings;
 use super::super::words::refuse_others;
 use super::message::UiMessage;
-use mainstem_machine::{ChatState, NewSettings, Settings};
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -44,7 +43,7 @@ pub(super) struct ChatRequest {
     pub(super) messages: Vec<UiMessage>,
     pub(super) trigger: Trigger,
     pub(super) message_id: Option<String>,
-    settings: Value,
+    pub(super) settings: SaidSettings,
 }
 
 impl ChatRequest {
@@ -74,7 +73,8 @@ impl ChatRequest {
             );
             return Err(Problem::malformed(why));
         }
-        let settings = settings(body.model.or(body.selected_chat_model), body.system, body.tools)?;
+        let tools = body.tools.map(tools).transpose()?;
+        let settings = SaidSettings::new(body.model.or(body.selected_chat_model), body.system, tools);
         Ok(Self { chat, messages, trigger, message_id: body.message_id, settings })
     }
 
@@ -92,49 +92,19 @@ impl ChatRequest {
             move |(at, message): (usize, &'_ UiMessage)| is_history || at == last || !message.is_user();
         messages.filter(move |(at, message)| begins((*at, message))).map(|(_, message)| message)
     }
-
-    /// What a chat of this request is created with.
-    pub(super) fn settings(&self) -> Result<Settings, Problem> {
-        let mut settings = self.settings.clone();
-        settings["external_id"] = Value::String(self.chat.clone());
-        parse_object::<SettingsBody>(settings.to_string().as_bytes())?.parse()
-    }
-
-    /// What it changes of the chat that is there.
-    pub(super) fn new_settings(&self, state: &ChatState) -> Result<Option<NewSettings>, Problem> {
-        let new = parse_object::<NewSettingsBody>(self.settings.to_string().as_bytes())?.parse()?;
-        let is_same = new.model.as_ref().is_none_or(|model| *model == state.model)
-            && new.instructions.as_ref().is_none_or(|instructions| *instructions == state.instructions)
-            && new.tools.as_ref().is_none_or(|tools| **tools == *state.tools);
-        Ok((!is_same).then_some(new))
-    }
 }
 
-/// In the words of our own routes. `tools` is a map of names to `{description, parameters}`.
-fn settings(
-    model: Option<String>,
-    system: Option<String>,
-    tools: Option<serde_json::Map<String, Value>>,
-) -> Result<Value, Problem> {
-    let mut settings = serde_json::Map::new();
-    if let Some(model) = model {
-        settings.insert("model".into(), model.into());
-    }
-    if let Some(system) = system {
-        settings.insert("instructions".into(), system.into());
-    }
-    if let Some(tools) = tools {
-        let tools = tools.into_iter().map(|(name, tool)| {
-            let schema = tool.get("parameters").or_else(|| tool.get("inputSchema"));
-            let schema = schema.filter(|schema| schema.is_object()).ok_or_else(|| {
-                Problem::malformed(format!("the tool {name:.80?} has no object `parameters`, a JSON Schema"))
-            })?;
-            let description = tool.get("description").and_then(Value::as_str).unwrap_or_default();
-            Ok(serde_json::json!({"name": name, "description": description, "input_schema": schema}))
-        });
-        settings.insert("tools".into(), tools.collect::<Result<Vec<_>, Problem>>()?.into());
-    }
-    Ok(Value::Object(settings))
+/// `tools` is a map of names to `{description, parameters}`.
+fn tools(tools: serde_json::Map<String, Value>) -> Result<Vec<Value>, Problem> {
+    let tools = tools.into_iter().map(|(name, tool)| {
+        let schema = tool.get("parameters").or_else(|| tool.get("inputSchema"));
+        let schema = schema.filter(|schema| schema.is_object()).ok_or_else(|| {
+            Problem::malformed(format!("the tool {name:.80?} has no object `parameters`, a JSON Schema"))
+        })?;
+        let description = tool.get("description").and_then(Value::as_str).unwrap_or_default();
+        Ok(serde_json::json!({"name": name, "description": description, "input_schema": schema}))
+    });
+    tools.collect()
 }
 
 /// What a page says that wants its chat to stop.
@@ -205,9 +175,9 @@ mod tests {
         let template = parsed(&format!(
             r#"{{"id":"c","message":{user},"selectedChatModel":"m","selectedVisibilityType":"private"}}"#
         ));
-        let settings = template.expect("a request").settings().expect("settings");
+        let settings = template.expect("a request").settings.of_new("c").expect("settings");
         assert_eq!(settings.model.as_deref(), Some("m"));
-        let settings = request.expect("a request").settings().expect("settings");
+        let settings = request.expect("a request").settings.of_new("c").expect("settings");
         assert_eq!((settings.external_id.as_deref(), settings.model.as_deref()), (Some("c"), Some("m")));
         assert_eq!((settings.instructions.as_deref(), &*settings.tools[0].name), (Some("be"), "w"));
     }
