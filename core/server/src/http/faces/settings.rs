@@ -12,17 +12,21 @@ use super::super::settings::{NewSettingsBody, SettingsBody};
 pub(super) struct SaidSettings(Map<String, Value>);
 
 impl SaidSettings {
-    pub(super) fn new(model: Option<String>, system: Option<String>, tools: Option<Vec<Value>>) -> Self {
+    pub(super) fn new(
+        model: Option<impl Into<Value>>,
+        instructions: Option<impl Into<Value>>,
+        tools: Option<Vec<Value>>,
+    ) -> Self {
         let said = [
-            ("model", model.map(Value::from)),
-            ("instructions", system.map(Value::from)),
+            ("model", model.map(Into::into)),
+            ("instructions", instructions.map(Into::into)),
             ("tools", tools.map(Value::from)),
         ];
         Self(said.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect())
     }
 
-    /// What a chat of this name is created with.
-    pub(super) fn of_new(&self, external_id: &str) -> Result<Settings, Problem> {
+    /// What a chat is created with, under the client's name for it.
+    pub(super) fn of_new(&self, external_id: Option<&str>) -> Result<Settings, Problem> {
         let mut members = self.0.clone();
         members.insert("external_id".into(), external_id.into());
         parse_object::<SettingsBody>(Value::Object(members).to_string().as_bytes())?.parse()

@@ -82,7 +82,7 @@ impl<E: Env> Asker<'_, E> {
             return Err(Problem::not_a_history(told));
         }
         NewMessage::check(&messages).map_err(|error| Problem::not_a_history(error.to_string()))?;
-        let settings = request.settings.of_new(&request.run.thread)?;
+        let settings = request.settings.of_new(Some(&request.run.thread))?;
         let chat = ChatId(Uuid::now_v7());
         let content = last.content(false, app.message_bytes_max)?;
         let key = self.key(&[&last.id, content.as_json()]);

@@ -215,7 +215,7 @@ mod tests {
         let tools = json!([{"name": "w", "description": "d", "parameters": {"type": "object", "x": 1}}, {"name": "v"}]);
         let props = json!({"model": "m", "system": "be"});
         let request = parsed(json!({"tools": tools, "forwardedProps": props})).expect("a request");
-        let settings = request.settings.of_new("t").expect("settings");
+        let settings = request.settings.of_new(Some("t")).expect("settings");
         assert_eq!((settings.external_id.as_deref(), settings.model.as_deref()), (Some("t"), Some("m")));
         assert_eq!((settings.instructions.as_deref(), settings.tools.len()), (Some("be"), 2));
         let messages = json!([

@@ -68,7 +68,7 @@ impl<E: Env> Asker<'_, E> {
             }
         }
         NewMessage::check(&messages).map_err(|error| Problem::not_a_history(error.to_string()))?;
-        let settings = request.settings.of_new(&request.chat)?;
+        let settings = request.settings.of_new(Some(&request.chat))?;
         let chat = ChatId(Uuid::now_v7());
         let command = Command::Create { chat, owner: Arc::clone(self.by), settings, messages };
         match self.app.node.execute(self.by, chat, command, self.key.clone()).await? {

@@ -175,9 +175,9 @@ mod tests {
         let template = parsed(&format!(
             r#"{{"id":"c","message":{user},"selectedChatModel":"m","selectedVisibilityType":"private"}}"#
         ));
-        let settings = template.expect("a request").settings.of_new("c").expect("settings");
+        let settings = template.expect("a request").settings.of_new(Some("c")).expect("settings");
         assert_eq!(settings.model.as_deref(), Some("m"));
-        let settings = request.expect("a request").settings.of_new("c").expect("settings");
+        let settings = request.expect("a request").settings.of_new(Some("c")).expect("settings");
         assert_eq!((settings.external_id.as_deref(), settings.model.as_deref()), (Some("c"), Some("m")));
         assert_eq!((settings.instructions.as_deref(), &*settings.tools[0].name), (Some("be"), "w"));
     }

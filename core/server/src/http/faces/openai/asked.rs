@@ -12,12 +12,13 @@ use uuid::Uuid;
 
 use super::super::super::{App, Problem};
 use super::super::names;
+use super::super::settings::SaidSettings;
 use super::super::turn::From;
 use super::ids::{ResponseId, parse_call};
 use super::input::Given;
 use super::item::ClientTools;
 use super::part::{calls_of, outcomes_of};
-use super::request::{Behind, ResponseRequest, Said, no_such};
+use super::request::{Behind, ResponseRequest, no_such};
 
 /// Who asks, with the key under which it is asked once.
 pub(super) struct Asker<'a, E: Env> {
@@ -47,7 +48,7 @@ impl<E: Env> Asker<'_, E> {
                 return Err(unknown_call(results[0].0));
             }
             let messages = request.input.history(self.app.message_bytes_max)?;
-            return self.create(messages, request.said().settings()?).await;
+            return self.create(messages, request.settings.of_new(None)?).await;
         };
         let state = match self.app.node.chat(self.by, chat).await {
             Err(EdgeError::Rejected(Rejection::NoSuchChat)) => return Err(self.unknown(request, &results)),
@@ -61,7 +62,7 @@ impl<E: Env> Asker<'_, E> {
                 ));
             }
             self.check_last(&state, previous)?;
-            return self.answer_calls(&state, request.said(), &results).await;
+            return self.answer_calls(&state, &request.settings, &results).await;
         }
         let content = match &request.input.0[..] {
             [Given::Message(Role::User, content)] => content,
@@ -75,7 +76,7 @@ impl<E: Env> Asker<'_, E> {
             return Ok(from);
         }
         self.check_last(&state, previous)?;
-        self.send(&state, request.said(), content).await
+        self.send(&state, &request.settings, content).await
     }
 
     fn unknown(&self, request: &ResponseRequest, results: &[(&str, &CallResult)]) -> Problem {
@@ -118,14 +119,19 @@ impl<E: Env> Asker<'_, E> {
         }
     }
 
-    async fn configure(&self, state: &ChatState, said: &Said) -> Result<(), Problem> {
-        if let Some(settings) = said.new_settings(state)? {
+    async fn configure(&self, state: &ChatState, said: &SaidSettings) -> Result<(), Problem> {
+        if let Some(settings) = said.changes_of(state)? {
             self.app.node.execute(self.by, state.id, Command::Configure(settings), None).await?;
         }
         Ok(())
     }
 
-    async fn send(self, state: &ChatState, said: &Said, content: &Content) -> Result<Answers, Problem> {
+    async fn send(
+        self,
+        state: &ChatState,
+        said: &SaidSettings,
+        content: &Content,
+    ) -> Result<Answers, Problem> {
         if let Some(call) = state.calls.iter().find(|call| call.waits_for_client()) {
             let call = super::ids::call(state.id, &call.id);
             return Err(Problem::malformed(format!(
@@ -176,7 +182,7 @@ impl<E: Env> Asker<'_, E> {
     pub(super) async fn answer_calls(
         self,
         state: &ChatState,
-        said: &Said,
+        said: &SaidSettings,
         brought: &[(&str, &CallResult)],
     ) -> Result<Answers, Problem> {
         let chat = state.id;

@@ -5,6 +5,8 @@ use serde_json::value::RawValue;
 
 use mainstem_machine::{Content, Message, Role};
 
+use crate::content::given;
+
 /// A part as it is in a content. What its kind does not have is `None`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Part {
@@ -24,11 +26,6 @@ pub(super) struct Part {
     content: Option<Box<RawValue>>,
     #[serde(default)]
     is_error: bool,
-}
-
-/// A member whose value may be `null`, which is not the same as none.
-fn given<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Box<RawValue>>, D::Error> {
-    Box::<RawValue>::deserialize(value).map(Some)
 }
 
 /// The parts of a content, each with its place. One that cannot be read is none.

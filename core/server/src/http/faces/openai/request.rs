@@ -1,14 +1,13 @@
 //! The body of a request for a response. What changes what the model says, and cannot be had here, is refused by its name; what asks
 //! for what is the case anyway is taken.
 
-use mainstem_machine::{ChatState, NewSettings, Settings};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::super::super::Problem;
 use super::super::super::request::{parse_object, required};
-use super::super::super::settings::{NewSettingsBody, SettingsBody};
+use super::super::settings::SaidSettings;
 use super::super::words::refuse_others;
 use super::ids::{ConversationId, ResponseId};
 use super::input::Input;
@@ -47,12 +46,8 @@ pub(super) struct ResponseRequest {
     pub(super) streams: bool,
     /// Whether nobody waits for the answer.
     pub(super) is_background: bool,
-    said: Said,
+    pub(super) settings: SaidSettings,
 }
-
-/// What the chat is to be set up with. What is not said stays as it is.
-#[derive(Debug, Default)]
-pub(super) struct Said(Map<String, Value>);
 
 impl ResponseRequest {
     pub(super) fn parse(body: &[u8], bytes_max: usize) -> Result<Self, Problem> {
@@ -71,15 +66,11 @@ impl ResponseRequest {
             }
             (None, None) => Behind::Nothing,
         };
-        let said = Said::take(&mut rest, |tool| Some(tool.clone()))?;
+        let settings = take_settings(&mut rest, |tool| Some(tool.clone()))?;
         refuse(&rest)?;
         let input = Input::parse(&required(input, "input")?, bytes_max)?;
         let (streams, is_background) = (stream.unwrap_or(false), background.unwrap_or(false));
-        Ok(Self { input, behind, streams, is_background, said })
-    }
-
-    pub(super) fn said(&self) -> &Said {
-        &self.said
+        Ok(Self { input, behind, streams, is_background, settings })
     }
 }
 
@@ -118,52 +109,30 @@ fn is_so(name: &str, value: &Value) -> bool {
     }
 }
 
-impl Said {
-    /// Takes the members that say how the chat is set up. `function` finds what a tool of type `function` says.
-    pub(super) fn take(
-        rest: &mut Map<String, Value>,
-        function: impl Fn(&Value) -> Option<Value>,
-    ) -> Result<Self, Problem> {
-        let mut said = Map::new();
-        for name in ["model", "instructions"] {
-            if let Some(value) = rest.remove(name) {
-                said.insert(name.to_owned(), value);
-            }
-        }
-        let tools = match rest.remove("tools") {
-            Some(Value::Array(tools)) => tools,
-            Some(Value::Null) | None => return Ok(Self(said)),
-            Some(_) => return Err(Problem::malformed("`tools` is an array")),
-        };
-        let tools = tools.iter().map(|tool| {
-            let kind = tool["type"].as_str().unwrap_or_default();
-            let described = function(tool).filter(|_| kind == "function");
-            let described = described.ok_or_else(|| {
-                Problem::malformed(format!(
-                    "a tool of type {kind:.80?} is not taken here: tools of type \"function\" are, and those of the server \
-                     need no mention"
-                ))
-            })?;
-            self::tool(&described)
-        });
-        let tools = tools.collect::<Result<Vec<_>, Problem>>()?;
-        said.insert("tools".to_owned(), tools.into());
-        Ok(Self(said))
-    }
-
-    pub(super) fn settings(&self) -> Result<Settings, Problem> {
-        parse_object::<SettingsBody>(Value::Object(self.0.clone()).to_string().as_bytes())?.parse()
-    }
-
-    /// What it changes of the chat that is there.
-    pub(super) fn new_settings(&self, state: &ChatState) -> Result<Option<NewSettings>, Problem> {
-        let json = Value::Object(self.0.clone()).to_string();
-        let new = parse_object::<NewSettingsBody>(json.as_bytes())?.parse()?;
-        let is_same = new.model.as_ref().is_none_or(|model| *model == state.model)
-            && new.instructions.as_ref().is_none_or(|instructions| *instructions == state.instructions)
-            && new.tools.as_ref().is_none_or(|tools| **tools == *state.tools);
-        Ok((!is_same).then_some(new))
-    }
+/// Takes the members that say how the chat is set up. `function` finds what a tool of type `function` says.
+pub(super) fn take_settings(
+    rest: &mut Map<String, Value>,
+    function: impl Fn(&Value) -> Option<Value>,
+) -> Result<SaidSettings, Problem> {
+    let (model, instructions) = (rest.remove("model"), rest.remove("instructions"));
+    let tools = match rest.remove("tools") {
+        Some(Value::Array(tools)) => tools,
+        Some(Value::Null) | None => return Ok(SaidSettings::new(model, instructions, None)),
+        Some(_) => return Err(Problem::malformed("`tools` is an array")),
+    };
+    let tools = tools.iter().map(|tool| {
+        let kind = tool["type"].as_str().unwrap_or_default();
+        let described = function(tool).filter(|_| kind == "function");
+        let described = described.ok_or_else(|| {
+            Problem::malformed(format!(
+                "a tool of type {kind:.80?} is not taken here: tools of type \"function\" are, and those of the server need \
+                 no mention"
+            ))
+        })?;
+        self::tool(&described)
+    });
+    let tools = tools.collect::<Result<Vec<_>, Problem>>()?;
+    Ok(SaidSettings::new(model, instructions, Some(tools)))
 }
 
 /// A function in the words of our own routes.
@@ -205,7 +174,7 @@ mod tests {
         }));
         let request = request.expect("a request");
         assert!(request.streams && request.is_background && request.behind == Behind::Nothing);
-        let settings = request.said().settings().expect("settings");
+        let settings = request.settings.of_new(None).expect("settings");
         assert_eq!(settings.model.as_deref(), Some("m"));
     }
 
@@ -237,10 +206,10 @@ mod tests {
         let function =
             json!({"type": "function", "name": "f", "parameters": {"type": "object"}, "strict": null});
         let request = parsed(json!({"tools": [function], "instructions": "be"})).expect("a request");
-        let settings = request.said().settings().expect("settings");
+        let settings = request.settings.of_new(None).expect("settings");
         assert_eq!((settings.tools.len(), &*settings.tools[0].name), (1, "f"));
         assert_eq!(settings.instructions.as_deref(), Some("be"));
         let none = parsed(json!({"tools": []})).expect("a request");
-        assert!(none.said().settings().expect("settings").tools.is_empty());
+        assert!(none.settings.of_new(None).expect("settings").tools.is_empty());
     }
 }

@@ -9,10 +9,11 @@ use serde_json::{Map, Value, json};
 
 use super::super::super::super::Problem;
 use super::super::super::super::request::parse_object;
+use super::super::super::settings::SaidSettings;
 use super::super::asked::{Answers, Asker};
 use super::super::ids::parse_call;
 use super::super::input::{Given, Input, call, detail, file, read, refuse_unknown, result, role};
-use super::super::request::{Said, refuse};
+use super::super::request::{refuse, take_settings};
 
 #[derive(Debug, Deserialize)]
 struct Body {
@@ -35,7 +36,7 @@ pub(super) struct CompletionRequest {
     pub(super) streams: bool,
     /// Whether a stream ends with what it cost.
     pub(super) with_usage: bool,
-    said: Said,
+    settings: SaidSettings,
     bytes_max: usize,
 }
 
@@ -46,7 +47,7 @@ fn malformed(why: &str) -> Problem {
 impl CompletionRequest {
     pub(super) fn parse(body: &[u8], bytes_max: usize) -> Result<Self, Problem> {
         let Body { messages, stream, stream_options, mut rest } = parse_object(body)?;
-        let said = Said::take(&mut rest, |tool| tool.get("function").cloned())?;
+        let settings = take_settings(&mut rest, |tool| tool.get("function").cloned())?;
         // Nothing is looked up of it here, whether it is to be kept or not: it is a chat like any other.
         rest.remove("store");
         refuse(&rest)?;
@@ -61,15 +62,15 @@ impl CompletionRequest {
             given.extend(said_in(message, bytes_max)?);
         }
         let with_usage = options.include_usage == Some(true);
-        Ok(Self { input: Input(given), streams: stream.unwrap_or(false), with_usage, said, bytes_max })
+        Ok(Self { input: Input(given), streams: stream.unwrap_or(false), with_usage, settings, bytes_max })
     }
 
     fn history(&self) -> Result<Vec<NewMessage>, Problem> {
         self.input.history(self.bytes_max)
     }
 
-    fn settings(&self) -> Result<Settings, Problem> {
-        self.said.settings()
+    fn new_settings(&self) -> Result<Settings, Problem> {
+        self.settings.of_new(None)
     }
 
     /// What the last of its users said.
@@ -86,7 +87,7 @@ impl<E: Env> Asker<'_, E> {
     pub(super) async fn complete(self, request: &CompletionRequest) -> Result<Answers, Problem> {
         let results: Vec<(&str, &CallResult)> = request.input.results();
         let Some((call, _)) = results.first() else {
-            let (messages, settings) = (request.history()?, request.settings()?);
+            let (messages, settings) = (request.history()?, request.new_settings()?);
             return self.create(messages, settings).await;
         };
         let unknown = || {
@@ -112,7 +113,7 @@ impl<E: Env> Asker<'_, E> {
         if asked.is_none_or(|asked| request.question().is_some_and(|question| *question != asked.content)) {
             return Err(Problem::gone_on());
         }
-        self.answer_calls(&state, &request.said, &results).await
+        self.answer_calls(&state, &request.settings, &results).await
     }
 }
 
@@ -246,7 +247,7 @@ mod tests {
             roles,
             [Role::System, Role::User, Role::Assistant, Role::Tool, Role::Assistant, Role::User]
         );
-        assert_eq!(request.settings().expect("settings").tools.len(), 1);
+        assert_eq!(request.new_settings().expect("settings").tools.len(), 1);
         assert_eq!(request.question().map(Content::to_text).as_deref(), Some("and"));
     }
 
