@@ -143,7 +143,7 @@ pub(super) fn items_of(chat: ChatId, message: &Message, tools: &ClientTools) -> 
             Kind::Text => {
                 let Some(text) = part.text.clone() else { continue };
                 let content = [text_part(&text, vec![])];
-                let json = json!({"type": "message", "id": id, "role": "assistant", "status": status, "content": content});
+                let json = json!({"type": "message", "id": id, "role": "assistant", "content": content, "status": status});
                 (json, text, None)
             }
             Kind::Reasoning => {

@@ -109,7 +109,7 @@ impl Frame {
         let incomplete = incomplete.map(|reason| json!({"reason": reason}));
         let object = json!({
             "id": self.id.to_string(), "object": "response", "created_at": self.created_at,
-            "completed_at": completed_at, "status": status, "error": error, "incomplete_details": incomplete,
+            "completed_at": completed_at, "error": error, "incomplete_details": incomplete,
             "model": self.model, "instructions": self.instructions, "output": output, "usage": usage,
             "conversation": {"id": ConversationId(self.id.chat).to_string()},
             "previous_response_id": previous.map(|id| id.to_string()),
@@ -118,7 +118,7 @@ impl Frame {
             "text": {"format": {"type": "text"}}, "reasoning": {"effort": null, "summary": null},
             "temperature": null, "top_p": null, "top_logprobs": 0, "max_output_tokens": null,
             "presence_penalty": 0, "frequency_penalty": 0, "service_tier": "default", "safety_identifier": null,
-            "prompt_cache_key": null,
+            "prompt_cache_key": null, "status": status,
         });
         to_raw_value(&object).expect("JSON is written")
     }

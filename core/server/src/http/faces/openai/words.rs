@@ -6,7 +6,6 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::super::super::Problem;
-use super::super::words::error_text;
 
 /// A client asks again by itself what was refused with these, unless it is told not to: time does not mend them.
 const ASKED_AGAIN: [StatusCode; 2] = [StatusCode::CONFLICT, StatusCode::BAD_GATEWAY];
@@ -30,5 +29,6 @@ pub(super) fn error_object(problem: &Problem) -> Value {
         500.. => "server_error",
         _ => "invalid_request_error",
     };
-    json!({"message": error_text(problem), "type": kind, "code": problem.code, "param": null})
+    let message = if problem.detail.is_empty() { problem.title } else { &problem.detail };
+    json!({"message": message, "type": kind, "code": problem.code, "param": null})
 }
