@@ -5,11 +5,13 @@
 
 pub mod browser;
 pub mod client;
+mod client_project;
 pub mod cluster;
 pub mod court;
 pub mod database_proxy;
 pub mod deadline;
 mod last_will;
+pub mod line_program;
 pub mod node;
 pub mod pooler;
 pub mod postgres;

@@ -3,12 +3,13 @@
 use mainstem_tests::client::Client;
 use mainstem_tests::cluster::Cluster;
 use mainstem_tests::deadline::until;
-use mainstem_tests::node::NodeProgram;
+use mainstem_tests::line_program::LineProgram;
+use mainstem_tests::node;
 use serde_json::{Value, json};
 
 /// A client that shows a thread.
 pub(super) struct Agent {
-    program: NodeProgram,
+    program: LineProgram,
     kind: String,
     pub(super) thread: String,
 }
@@ -16,7 +17,7 @@ pub(super) struct Agent {
 impl Agent {
     pub(super) fn open(kind: &str, query: &str, client: &Client, thread: &str, options: Value) -> Self {
         let options = options.to_string();
-        let program = NodeProgram::start("agent.mjs", &[kind, &client.base, thread, query, &options]);
+        let program = node::start("agent.mjs", &[kind, &client.base, thread, query, &options]);
         Self { program, kind: kind.to_owned(), thread: thread.to_owned() }
     }
 

@@ -3,19 +3,20 @@
 use mainstem_tests::client::Client;
 use mainstem_tests::cluster::Cluster;
 use mainstem_tests::deadline::until;
-use mainstem_tests::node::NodeProgram;
+use mainstem_tests::line_program::LineProgram;
+use mainstem_tests::node;
 use serde_json::{Value, json};
 
 /// A page that shows a chat.
 pub(super) struct Page {
-    program: NodeProgram,
+    program: LineProgram,
     pub(super) chat: String,
 }
 
 impl Page {
     pub(super) fn open(version: u64, query: &str, client: &Client, chat: &str, has: Value) -> Self {
         let (version, has) = (version.to_string(), has.to_string());
-        let program = NodeProgram::start("page.mjs", &[&version, &client.base, chat, query, &has]);
+        let program = node::start("page.mjs", &[&version, &client.base, chat, query, &has]);
         Self { program, chat: chat.to_owned() }
     }
 
