@@ -18,6 +18,7 @@ pub mod postgres;
 pub mod process;
 pub mod provider;
 pub mod proxy;
+pub mod python;
 pub mod raw;
 pub mod scratch;
 pub mod shelled;

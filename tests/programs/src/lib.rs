@@ -77,6 +77,10 @@ pub const POSTGRESQL: Program = Program {
 pub const PYTHON: Program =
     Program { name: "Python", executables: &["python3"], package: "python3", directories: &[] };
 
+/// Debian's Python comes without.
+pub const PIP: Program =
+    Program { name: "pip", executables: &["pip3", "pip"], package: "python3-pip", directories: &[] };
+
 /// Version 20 or later.
 pub const NODE: Program =
     Program { name: "Node.js", executables: &["node", "nodejs"], package: "nodejs", directories: &[] };
