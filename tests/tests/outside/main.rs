@@ -29,6 +29,7 @@ mod logs;
 mod members;
 mod named;
 mod names;
+mod openai;
 mod origins;
 mod pgbouncer;
 mod provider_network;
