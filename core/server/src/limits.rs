@@ -99,9 +99,12 @@ pub mod edge {
     pub const RESPONSE_BYTES_MAX: usize = 32 << 20;
     /// Items of a page, if a client does not say how many.
     pub const ITEMS_DEFAULT: usize = 20;
-    /// How long a request waits for the end of an answer whose stream this replica has ended, and how often it looks.
-    pub const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
+    /// How long a request waits for the end of an answer whose stream this replica has ended, and how often it looks: it is
+    /// answered before its connection is closed ([`CLOSE_TIMEOUT`]).
+    pub const SETTLE_TIMEOUT: Duration = Duration::from_secs(1);
     pub const SETTLE_INTERVAL: Duration = Duration::from_millis(250);
+    /// How long a request that stops an answer waits for its end.
+    pub const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
     /// Larger content of a message, or input of a call, is referred to instead of copied.
     pub const COPIED_CONTENT_BYTES_MAX: usize = 16 * 1024;
     /// Databases store 63 bits, so no message has a larger id.

@@ -93,7 +93,11 @@ impl Sdk {
                 with["stream"] = json!(true);
                 "responses.create"
             }
-            Way::Helper => "responses.stream",
+            Way::Helper => {
+                // Python's helper asks for nothing without one.
+                with["model"] = json!("demo");
+                "responses.stream"
+            }
         };
         self.begin(name, at, of, json!({"with": with})).await;
     }
@@ -202,8 +206,8 @@ impl Told {
         Self {
             status: answer["status"].as_str().expect("a status").to_owned(),
             error: answer["error"].clone(),
-            events: answer["events"].as_array().expect("events").clone(),
-            last: answer["final"].clone(),
+            events: answer["events"].as_array().expect("events").iter().cloned().map(as_told).collect(),
+            last: as_told(answer["final"].clone()),
             messages: answer["messages"].clone(),
         }
     }
@@ -222,6 +226,19 @@ impl Told {
         let named = self.events.iter().find_map(|event| event["response"]["id"].as_str());
         named.expect("the response is named").to_owned()
     }
+}
+
+/// Without what helpers add where nothing was to be parsed.
+fn as_told(mut value: Value) -> Value {
+    match &mut value {
+        Value::Object(members) => {
+            members.retain(|name, value| !(name.contains("parsed") && value.is_null()));
+            members.values_mut().for_each(|value| *value = as_told(value.take()));
+        }
+        Value::Array(values) => values.iter_mut().for_each(|value| *value = as_told(value.take())),
+        _ => {}
+    }
+    value
 }
 
 pub(super) fn kind(event: &Value) -> &str {

@@ -38,7 +38,7 @@ async fn a_second_request_waits_for_the_first_and_is_answered_behind_it() {
             let made = sdk.call(&a, "conversations.create", json!({"with": {}})).await;
             let conversation = &made["id"];
             let asked = |parts: u64| json!({"input": format!("/demo parts={parts} interval=10ms"), "conversation": conversation});
-            sdk.begin_response("first", &a, way, asked(120)).await;
+            sdk.begin_response("first", &a, way, asked(300)).await;
             sdk.until_text("first", 20).await;
             sdk.begin_response("second", &b, way, asked(4)).await;
             sdk.until_events("second", 2).await;
@@ -54,7 +54,7 @@ async fn a_second_request_waits_for_the_first_and_is_answered_behind_it() {
             assert_eq!(joined(&first.events)["status"], "completed", "{kind}");
             let kept = compare(&mut sdk, &c, &id).await;
             assert_eq!(output(&joined(&second.events)), kept[3..], "{kind}");
-            assert_eq!(kept[1], json!({"assistant": counted(120)}), "{kind}");
+            assert_eq!(kept[1], json!({"assistant": counted(300)}), "{kind}");
         }
     }
 }

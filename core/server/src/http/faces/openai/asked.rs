@@ -19,6 +19,8 @@ use super::input::Given;
 use super::item::ClientTools;
 use super::part::{calls_of, outcomes_of};
 use super::request::{Behind, ResponseRequest, no_such};
+use super::response::is_last;
+use crate::limits::edge::PAGE_MAX;
 
 /// Who asks, with the key under which it is asked once.
 pub(super) struct Asker<'a, E: Env> {
@@ -61,7 +63,9 @@ impl<E: Env> Asker<'_, E> {
                     "what came of calls, and what is said next, are two requests",
                 ));
             }
-            self.check_last(&state, previous)?;
+            if previous.is_some_and(|previous| Some(previous.turn) != state.turn_id()) {
+                return Err(Rejection::NotPending.into());
+            }
             return self.answer_calls(&state, &request.settings, &results).await;
         }
         let content = match &request.input.0[..] {
@@ -75,7 +79,7 @@ impl<E: Env> Asker<'_, E> {
         if let Some(from) = self.sent_before(&state, previous, content).await? {
             return Ok(from);
         }
-        self.check_last(&state, previous)?;
+        self.check_last(&state, previous).await?;
         self.send(&state, &request.settings, content).await
     }
 
@@ -88,10 +92,16 @@ impl<E: Env> Asker<'_, E> {
     }
 
     /// A chat's history has no branches.
-    fn check_last(&self, state: &ChatState, previous: Option<ResponseId>) -> Result<(), Problem> {
+    async fn check_last(&self, state: &ChatState, previous: Option<ResponseId>) -> Result<(), Problem> {
         let Some(previous) = previous else { return Ok(()) };
         let last = state.queue.last().map(|queued| queued.id).or(state.turn_id());
-        if last == Some(previous.turn) {
+        let has_steps = state.present_turn().is_some_and(|turn| turn.steps > 0);
+        let is_last = match last == Some(previous.turn) {
+            // Only a turn with calls is more than one response.
+            true if has_steps || !previous.is_first() => is_last(self.app, self.by, previous).await?,
+            is_it => is_it,
+        };
+        if is_last {
             return Ok(());
         }
         Err(Problem::malformed(format!(
@@ -235,22 +245,31 @@ impl<E: Env> Asker<'_, E> {
         let tools = ClientTools::of(state);
         let unknown = || Problem::from(Rejection::NotPending);
         let turn = state.present_turn().ok_or_else(unknown)?;
-        let (mut after, mut asked, mut found) = (turn.message, None, None);
-        while let Some(message) = names::find(app, by, chat, after, |_| true).await? {
-            after = message.id;
-            let is_asked = calls_of(&message)
-                .iter()
-                .any(|(id, name)| tools.has(name) && brought.iter().any(|(brought, _)| brought == id));
-            if is_asked {
-                asked = Some(message.id);
+        let text = |result: &CallResult| serde_json::from_str::<String>(&result.content).unwrap_or_default();
+        // It may wait for what the server's own tools return.
+        let is_held = |(id, result): &(String, CallResult)| {
+            state.calls.iter().any(|call| *call.id == **id && call.result.as_ref() == Some(result))
+        };
+        let mut found = brought.iter().all(is_held).then_some(state.last_message);
+        let (mut after, mut asked) = (turn.message, None);
+        while found.is_none() && after < turn.last {
+            let page = app.node.messages(by, chat, after, PAGE_MAX).await?;
+            for message in page.messages.iter().take_while(|message| message.id <= turn.last) {
+                after = message.id;
+                let is_brought = |id: &String| brought.iter().any(|(brought, _)| brought == id);
+                if calls_of(message).iter().any(|(id, name)| tools.has(name) && is_brought(id)) {
+                    asked = Some(message.id);
+                }
+                let outcomes = outcomes_of(message);
+                let is_known = |(id, result): &(String, CallResult)| {
+                    outcomes.iter().any(|outcome| outcome.call == *id && outcome.text == text(result))
+                };
+                if message.role == Role::Tool && brought.iter().all(is_known) {
+                    found = asked;
+                }
             }
-            let outcomes = outcomes_of(&message);
-            let is_known = |(id, result): &(String, CallResult)| {
-                let text = serde_json::from_str::<String>(&result.content).unwrap_or_default();
-                outcomes.iter().any(|outcome| outcome.call == *id && outcome.text == text)
-            };
-            if message.role == Role::Tool && brought.iter().all(is_known) {
-                found = asked;
+            if !page.more {
+                break;
             }
         }
         let behind = found.ok_or_else(unknown)?;

@@ -44,7 +44,7 @@ use super::super::{App, Problem, json as json_answer};
 use super::stop::{StopOnClose, stop};
 use super::turn::{From, TurnStream};
 use super::words::tells_a_cut;
-use crate::limits::edge::{SETTLE_INTERVAL, SETTLE_TIMEOUT};
+use crate::limits::edge::{CANCEL_TIMEOUT, SETTLE_INTERVAL, SETTLE_TIMEOUT};
 
 pub(super) fn routes<E: Env>() -> Router<Arc<App<E>>> {
     Router::new()
@@ -232,7 +232,7 @@ async fn cancel<E: Env>(named: Named, asked: Asked<E, ()>) -> Result<Response, P
         }
         Err(problem) => return Err(problem),
     };
-    tokio::time::timeout(SETTLE_TIMEOUT, settle(app, by, id, from, false)).await.unwrap_or(Ok(()))?;
+    tokio::time::timeout(CANCEL_TIMEOUT, settle(app, by, id, from, false)).await.unwrap_or(Ok(()))?;
     standing(app, by, id).await
 }
 

@@ -66,17 +66,24 @@ impl Frame {
         from: &From,
     ) -> Result<(Self, ClientTools), Problem> {
         let state = app.node.chat(by, id.chat).await?;
-        let queued = state.queue.iter().find(|queued| queued.id == id.turn).map(|queued| queued.created_at);
+        let tools = ClientTools::of(&state);
+        let queued = state.queue.iter().find(|queued| queued.id == id.turn && id.is_first());
         let created_at = match queued {
-            Some(created_at) => created_at,
+            Some(queued) => queued.created_at,
             None => {
                 let before = MessageId(from.after.0.saturating_sub(1));
                 let page = app.node.messages(by, id.chat, before, 1).await?;
-                page.messages.first().map_or(state.created_at, |message| message.created_at)
+                let asks = |message: &Message| calls_of(message).iter().any(|(_, name)| tools.has(name));
+                let is_it = |message: &&Arc<Message>| {
+                    let is_of_turn = message.id == from.after && message.turn == Some(id.turn);
+                    is_of_turn && (id.is_first() || asks(message))
+                };
+                let first = page.messages.first().filter(is_it);
+                first.ok_or(Problem::from(Rejection::NoSuchTurn))?.created_at
             }
         };
         let frame = Self::new(id, seconds(created_at), &state, &app.default_model);
-        Ok((frame, ClientTools::of(&state)))
+        Ok((frame, tools))
     }
 
     fn new(id: ResponseId, created_at: i64, state: &ChatState, default_model: &str) -> Self {
@@ -256,6 +263,14 @@ async fn messages<E: Env>(
         }
     }
     found.ok_or_else(unknown)
+}
+
+/// Whether nothing of its turn follows the response: its calls, if it ends with some, wait.
+pub(super) async fn is_last<E: Env>(app: &App<E>, by: &Arc<str>, id: ResponseId) -> Result<bool, Problem> {
+    let state = app.node.chat(by, id.chat).await?;
+    let (turn, _) = app.node.turn(by, id.chat, id.turn).await?;
+    let messages = messages(app, by, id, &turn, &ClientTools::of(&state)).await?;
+    Ok(messages.results.is_none())
 }
 
 /// What a response was asked with: the user's message, or what the client brought of calls.
