@@ -158,7 +158,8 @@ async fn a_page_that_sends_its_last_message_alone_goes_on_as_well() {
     }
 }
 
-/// What a page says that has been said already, in other words, says nothing: our history counts.
+/// What a page says that has been said already, in other words, says nothing, and neither does what it shows before its last
+/// message: our history counts.
 #[tokio::test]
 async fn no_page_changes_what_was_said_before() {
     let (_cluster, [a, b, _]) = cluster().await;
@@ -174,6 +175,7 @@ async fn no_page_changes_what_was_said_before() {
         message("u1", "user", "something else"),
         message(id, "assistant", "I never said this"),
         message("a9", "assistant", "nor this"),
+        message("u9", "user", "/demo parts=9 interval=1ms"),
         message("u2", "user", "/demo parts=4 interval=1ms"),
     ];
     b.post("/ai/chat", json!({"id": chat, "messages": forged})).await.expect(200);
