@@ -75,7 +75,7 @@ async fn what_is_not_there_is_not_found_whatever_it_is_asked_for() {
                 assert_refused(answer, 404, "NotFoundError", &name);
             }
             let with = json!({"input": "x", "previous_response_id": name});
-            assert_eq!(sdk.try_call(&b, "responses.create", json!({"with": with})).await.is_err(), true);
+            assert!(sdk.try_call(&b, "responses.create", json!({"with": with})).await.is_err());
             sdk.begin_again("s", &b, Way::Helper, &name, None).await;
             let told = sdk.until_over("s").await;
             assert_refused(Err(told.error), 404, "NotFoundError", &name);
