@@ -71,6 +71,13 @@ impl Page {
         page
     }
 
+    /// Goes to another page.
+    pub async fn go(&mut self, url: &str) {
+        self.evaluate(&format!("void (location.href = {})", json!(url))).await;
+        until("the page is there", async || (self.evaluate("location.href").await == url).then_some(()))
+            .await;
+    }
+
     /// What an expression of JavaScript comes to in the page, in the end, as JSON; null while there is no page.
     pub async fn evaluate(&mut self, expression: &str) -> Value {
         let params = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});

@@ -59,6 +59,12 @@ impl Cluster {
         self.database.rsplit('/').next().expect("a split has a last piece")
     }
 
+    /// The port of the replica at this index.
+    pub fn port(&self, index: usize) -> u16 {
+        let address = self.replicas[index].address();
+        address.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port")
+    }
+
     /// The index of the replica with this id.
     pub fn index_of(&self, id: &str) -> usize {
         let index = self.replicas.iter().position(|replica| replica.id == id);

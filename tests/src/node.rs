@@ -12,7 +12,8 @@ use crate::client_project::{carry_out, installed};
 use crate::line_program::LineProgram;
 
 /// What the programs need, and what they are.
-const FILES: [&str; 6] = ["package.json", LOCK_FILE, "agent.mjs", "openai.mjs", "page.mjs", "use-chat.jsx"];
+const FILES: [&str; 7] =
+    ["package.json", LOCK_FILE, "agent.mjs", "openai.mjs", "page.mjs", "tanstack.js", "use-chat.jsx"];
 const LOCK_FILE: &str = "package-lock.json";
 
 /// The directory from which the programs run.

@@ -3,6 +3,7 @@
 
 mod agent;
 mod answers;
+mod browser;
 mod cuts;
 mod refused;
 mod stops;

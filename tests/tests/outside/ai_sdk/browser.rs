@@ -59,9 +59,7 @@ impl User {
         let encoded = |part: &str| part.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
         let parts = [chat, &self.server, TOKEN, self.query, resume, own].map(encoded);
         let url = format!("{}/?{}#{}", self.site.origin, uuid::Uuid::now_v7().simple(), parts.join("&"));
-        self.page.evaluate(&format!("void (location.href = {})", json!(url))).await;
-        let is_there = "location.href";
-        until("the page is there", async || (self.page.evaluate(is_there).await == url).then_some(())).await;
+        self.page.go(&url).await;
         self.until("it is shown", |_| true).await;
     }
 
@@ -130,11 +128,6 @@ fn last(shown: &Value) -> &str {
     last.filter(|last| last[0] == "assistant").and_then(|last| last[1].as_str()).unwrap_or_default()
 }
 
-fn port(cluster: &Cluster, at: usize) -> u16 {
-    let address = cluster.replicas[at].address();
-    address.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port")
-}
-
 /// Whatever happens in the middle of an answer, the page shows the truth in the end.
 async fn shows_the_truth(version: u64, query: &'static str, own: bool) {
     let scratch = Scratch::new();
@@ -142,7 +135,7 @@ async fn shows_the_truth(version: u64, query: &'static str, own: bool) {
     let flags = ["--auth-file", &file, "--drain-timeout", "200ms", "--allowed-origin", "*"];
     let mut cluster = Cluster::start(&[&flags, &flags, &flags]).await;
     let [a, b, c] = [0, 1, 2].map(|at| cluster.replicas[at].client().with_token(TOKEN));
-    let switch = Switch::start(port(&cluster, 0)).await.expect("a port");
+    let switch = Switch::start(cluster.port(0)).await.expect("a port");
     let mut user = User::open(version, query, own, switch.base()).await;
     let resumes = user.resumes();
 
@@ -191,7 +184,7 @@ async fn shows_the_truth(version: u64, query: &'static str, own: bool) {
         let cut = user.until_status("error").await;
         assert_eq!(cut["error"], "network error", "{version}: it is no end");
         assert!(counted(400).starts_with(last(&cut)), "{version}: no wrong text, {cut}");
-        switch.lead_to(port(&cluster, at + 1));
+        switch.lead_to(cluster.port(at + 1));
         let goes_on = async || {
             user.look_again().await;
             let shown = user
