@@ -5,18 +5,23 @@
 //   begin  the same of a stream, under a `name`; after `stopAfter` characters of text it reads no more. With `results`, the
 //          tools of `runTools` answer them
 //   state, told, leave   what a stream has come to, without and with what it was told, and leaving it
-// Each names the replica (`at`), and may name a `token` and how often to try again (`retries`).
+// Each names the replica (`at`), and may name a `token`, a `query`, how often to try again (`retries`), and of how many requests
+// the answer is lost on its way (`breaks`).
 import { createInterface } from 'node:readline';
 import OpenAI from 'openai';
 
 const requests = [];
 const streams = {};
 
-const reach = (url, init) => {
+// Of so many requests the connection breaks when they are carried out, and before the client has any answer.
+const reach = (breaks) => async (url, init) => {
   const to = new URL(url);
   const tried = Number(new Headers(init.headers).get('x-stainless-retry-count'));
   requests.push({ method: init.method ?? 'GET', path: to.pathname + to.search, tried });
-  return fetch(url, init);
+  const response = await fetch(url, init);
+  if (breaks-- <= 0) return response;
+  await response.body?.cancel();
+  throw new TypeError('terminated');
 };
 
 const refused = (error) => ({
@@ -29,13 +34,14 @@ const refused = (error) => ({
 });
 
 // What a method answers: to be awaited, iterated or listened to. It takes no `undefined` in the place of nothing.
-const asked = ({ at, token, retries = 0, of, id, with: parameters, beside }) => {
-  const client = new OpenAI({ baseURL: `${at}/v1`, apiKey: token ?? 'none', maxRetries: retries, fetch: reach });
+const asked = ({ at, token, retries = 0, breaks = 0, of, id, with: parameters, beside, query }) => {
+  const options = { baseURL: `${at}/v1`, apiKey: token ?? 'none', maxRetries: retries, fetch: reach(breaks) };
+  const client = new OpenAI(options);
   const names = of.split('.');
   const method = names.pop();
   const owner = names.reduce((of, name) => of[name], client);
   const given = parameters || beside ? { ...parameters, ...beside } : undefined;
-  return owner[method](...[id, given].filter((argument) => argument !== undefined));
+  return owner[method](...[id, given, query && { query }].filter((argument) => argument !== undefined));
 };
 
 const textOf = (event) => {

@@ -8,6 +8,7 @@ import json
 import sys
 from urllib.parse import urlsplit
 
+import httpx2
 import openai
 
 requests = []
@@ -19,6 +20,17 @@ async def noted(request):
     path = f"{to.path}?{to.query}" if to.query else to.path
     tried = int(request.headers.get("x-stainless-retry-count", 0))
     requests.append({"method": request.method, "path": path, "tried": tried})
+
+
+def breaking(breaks):
+    """Of so many requests the connection breaks when they are carried out, and before the client has any answer."""
+    left = iter(range(breaks))
+
+    async def broken(response):
+        if next(left, None) is not None:
+            raise httpx2.ReadError("terminated", request=response.request)
+
+    return broken
 
 
 def refused(error):
@@ -37,11 +49,12 @@ def plain(value):
 
 def asked(command):
     """What a method answers: to be awaited, iterated or entered."""
+    hooks = {"request": [noted], "response": [breaking(command.get("breaks", 0))]}
     client = openai.AsyncOpenAI(
         base_url=f"{command['at']}/v1",
         api_key=command.get("token", "none"),
         max_retries=command.get("retries", 0),
-        http_client=openai.DefaultAsyncHttpxClient(event_hooks={"request": [noted]}),
+        http_client=openai.DefaultAsyncHttpxClient(event_hooks=hooks),
     )
     method = client
     for name in command["of"].split("."):
@@ -50,6 +63,8 @@ def asked(command):
     named = dict(command.get("with", {}))
     if "beside" in command:
         named["extra_body"] = command["beside"]
+    if "query" in command:
+        named["extra_query"] = command["query"]
     return method(*given, **named)
 
 

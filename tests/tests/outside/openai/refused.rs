@@ -75,7 +75,10 @@ async fn what_is_not_there_is_not_found_whatever_it_is_asked_for() {
                 assert_refused(answer, 404, "NotFoundError", &name);
             }
             let with = json!({"input": "x", "previous_response_id": name});
-            assert!(sdk.try_call(&b, "responses.create", json!({"with": with})).await.is_err());
+            let answer = sdk.try_call(&b, "responses.create", json!({"with": with})).await;
+            let status = answer.expect_err("there is nothing to go on from")["status"].clone();
+            // In a chat that is there, it is not the last one.
+            assert!(status == 404 || (status == 400 && name.starts_with(id)), "{kind}: {name}: {status}");
             sdk.begin_again("s", &b, Way::Helper, &name, None).await;
             let told = sdk.until_over("s").await;
             assert_refused(Err(told.error), 404, "NotFoundError", &name);

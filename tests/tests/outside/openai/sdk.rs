@@ -42,7 +42,7 @@ impl Sdk {
         self.program.ask(&command).await
     }
 
-    /// A method with all that is said of it: `id`, `with`, `beside`, `retries`. What it raises is the error.
+    /// A method with all that is said of it: `id`, `with`, `beside`, `query`, `retries`, `breaks`. What it raises is the error.
     pub(super) async fn try_call(&mut self, at: &Client, of: &str, rest: Value) -> Result<Value, Value> {
         let answer = self.tell("call", at, of, rest).await;
         if answer["error"].is_null() { Ok(answer["value"].clone()) } else { Err(answer["error"].clone()) }

@@ -4,7 +4,7 @@ use mainstem_tests::client::{counted, is_counted};
 use serde_json::json;
 
 use super::BOTH;
-use super::sdk::{Sdk, WAYS, Way, chat_of, cluster};
+use super::sdk::{Sdk, WAYS, Way, cluster};
 use super::shown::{compare, joined, output};
 
 #[tokio::test]
@@ -78,20 +78,18 @@ async fn what_waits_is_taken_back_and_what_runs_before_it_goes_on() {
 }
 
 #[tokio::test]
-async fn leaving_is_not_stopping() {
+async fn leaving_is_stopping_only_for_who_says_so() {
     let (_cluster, [a, b, _]) = cluster().await;
     for kind in BOTH {
-        for way in WAYS {
+        for (query, ends) in [(json!({}), "completed"), (json!({"on_close": "stop"}), "cancelled")] {
             let mut sdk = Sdk::start(kind);
-            sdk.begin_response("s", &b, way, json!({"input": "/demo parts=200 interval=5ms"})).await;
+            let with = json!({"input": "/demo parts=300 interval=10ms", "stream": true});
+            sdk.begin("s", &b, "responses.create", json!({"with": with, "query": query})).await;
             sdk.until_text("s", 20).await;
             let id = sdk.leave("s").await.id();
-            let over = sdk.until_response(&a, &id, "completed").await;
-            assert_eq!(over["output_text"], counted(200), "{kind}");
-            assert_eq!(
-                a.get(&format!("/v1/chats/{}", chat_of(&id))).await.expect(200).body["status"],
-                "waiting"
-            );
+            let over = sdk.until_response(&a, &id, ends).await;
+            assert_eq!(compare(&mut sdk, &a, &id).await[1..], output(&over), "{kind}");
+            assert_eq!(over["output_text"] == counted(300), ends == "completed", "{kind}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use mainstem_tests::client::counted;
 use mainstem_tests::deadline::until;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::BOTH;
 use super::sdk::{Sdk, WAYS, Way, chat_of, cluster};
@@ -99,10 +99,42 @@ async fn a_request_that_is_tried_again_by_itself_is_answered_once() {
     let (_cluster, [a, b, _]) = cluster().await;
     for kind in BOTH {
         let mut sdk = Sdk::start(kind);
+        let mut last = sdk.create(&a, json!({"input": "/demo parts=3 interval=1ms"})).await["id"].clone();
+        // The answer is lost on its way, whole, and as it begins.
+        for stream in [false, true] {
+            let mut with = json!({"input": "/demo parts=40 interval=5ms", "previous_response_id": last});
+            with["stream"] = json!(stream);
+            let options = json!({"with": with, "retries": 2, "breaks": 2});
+            let id = if stream {
+                sdk.begin("s", &b, "responses.create", options).await;
+                let told = sdk.until_ended("s").await;
+                assert_eq!(joined(&told.events)["status"], "completed", "{kind}");
+                json!(told.id())
+            } else {
+                sdk.call(&b, "responses.create", options).await["id"].clone()
+            };
+            let requests = sdk.requests().await;
+            assert_eq!(
+                requests.last().map(|request| &request["tried"]),
+                Some(&json!(2)),
+                "{kind}: {requests:?}"
+            );
+            assert_ne!(id, last, "{kind}");
+            last = id;
+        }
+        let kept = compare(&mut sdk, &a, last.as_str().expect("a name")).await;
+        assert_eq!(kept.len(), 6, "{kind}: {kept:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_history_has_no_branches() {
+    let (_cluster, [a, b, _]) = cluster().await;
+    for kind in BOTH {
+        let mut sdk = Sdk::start(kind);
         let first = sdk.create(&a, json!({"input": "/demo parts=3 interval=1ms"})).await;
         let with = json!({"input": "/demo parts=4 interval=1ms", "previous_response_id": first["id"]});
         let second = sdk.create(&b, with.clone()).await;
-        // What was told behind it is no place to go on from: a history has no branches.
         let error =
             sdk.try_call(&b, "responses.create", json!({"with": with})).await.expect_err("it is older");
         assert_eq!(
@@ -110,7 +142,10 @@ async fn a_request_that_is_tried_again_by_itself_is_answered_once() {
             (&json!("BadRequestError"), &json!(400)),
             "{kind}: {error}"
         );
-        assert_eq!(compare(&mut sdk, &a, second["id"].as_str().expect("a name")).await.len(), 4);
-        assert_ne!(second["output_text"], Value::Null);
+        let both = json!({"input": "x", "previous_response_id": second["id"], "conversation": second["conversation"]["id"]});
+        let error =
+            sdk.try_call(&b, "responses.create", json!({"with": both})).await.expect_err("it is both");
+        assert_eq!(error["status"], 400, "{kind}: {error}");
+        assert_eq!(compare(&mut sdk, &a, second["id"].as_str().expect("a name")).await.len(), 4, "{kind}");
     }
 }
