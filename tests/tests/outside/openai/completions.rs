@@ -193,3 +193,26 @@ async fn an_answer_that_fails_is_an_error_and_one_that_is_cut_is_no_end() {
         assert_eq!(told.status, "failed", "{kind}: {:?}", told.events.last());
     }
 }
+
+#[tokio::test]
+async fn an_answer_that_begins_again_is_told_whole_or_is_an_error_and_never_doubled() {
+    let (_cluster, [a, b, _]) = cluster().await;
+    for kind in BOTH {
+        let mut sdk = Sdk::start(kind);
+        let with = json!({"model": "demo", "messages": [user("/demo parts=50 interval=2ms retryable=20")]});
+        let whole = sdk.call(&a, "chat.completions.create", json!({"with": with})).await;
+        assert_eq!(newest(&b).await[1]["assistant"], whole["choices"][0]["message"]["content"], "{kind}");
+        for way in [Way::Raw, Way::Helper] {
+            begin(&mut sdk, &b, way, with.clone()).await;
+            let told = sdk.until_over("s").await;
+            // Nothing can be taken back here.
+            assert_eq!(
+                (&*told.status, &told.error["kind"]),
+                ("failed", &json!("APIError")),
+                "{kind}: {}",
+                told.error
+            );
+            assert_eq!(pieces(&told.events, "content"), counted(20), "{kind}");
+        }
+    }
+}
