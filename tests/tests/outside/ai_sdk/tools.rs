@@ -250,3 +250,30 @@ async fn who_asks_the_next_question_waits_for_no_call_of_the_one_before() {
         assert_eq!(c.get(&format!("/ai/chat/{chat}/messages")).await.expect(200).body, first, "{version}");
     }
 }
+
+#[tokio::test]
+async fn who_brings_all_results_with_the_next_question_has_both_answers() {
+    let (_cluster, [a, b, c]) = cluster().await;
+    let tools = json!({"find": {"description": "finds it", "parameters": {"type": "object"}}});
+    for (version, query) in ALL {
+        let chat = format!("chat-{}", uuid::Uuid::now_v7().simple());
+        let mut page = Page::open(version, query, &a, &chat, json!({}));
+        let text = "/demo parts=200 interval=5ms call=find";
+        page.tell(json!({"do": "body", "text": text, "body": {"tools": tools}})).await;
+        let state = page.until("the page is asked", is_answered).await;
+        let call = shown(&messages(&state)[1])["calls"][0][0].clone();
+        page.tell(json!({"do": "output", "tool": "find", "toolCallId": call, "output": {"found": 1}})).await;
+        page.tell(json!({"do": "go", "to": b.base})).await;
+        page.send("/demo parts=5 interval=1ms").await;
+        let is_shown = |state: &Value| state["status"] == "ready" && messages(state).len() == 4;
+        let state = page.until("it is answered", is_shown).await;
+        assert_eq!(shown(&messages(&state)[3])["text"], counted(5), "{version}");
+        let id = page.chat_id(&c).await;
+        c.until_idle(&id).await;
+        let first = c.get(&format!("/v1/chats/{id}/turns/1")).await.expect(200).body;
+        assert_eq!(
+            first["status"], "completed",
+            "{version}: nothing stopped the answer to what came of the call"
+        );
+    }
+}

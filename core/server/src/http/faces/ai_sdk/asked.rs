@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use mainstem_machine::{
-    Accepted, CallResult, ChatId, ChatState, Command, MessageId, NewMessage, Rejection, Role, SendMode,
-    Version,
+    Accepted, CallResult, ChatId, ChatState, Command, MessageId, NewMessage, OpenCall, Rejection, Role,
+    SendMode, Version,
 };
 use mainstem_runtime::ports::{Env, IdempotencyKey};
 use serde_json::value::RawValue;
@@ -89,10 +89,16 @@ impl<E: Env> Asker<'_, E> {
         let answer = request.messages.iter().rev().find(|message| message.role == "assistant");
         let brought = answer.map(UiMessage::results).transpose()?.unwrap_or_default();
         let results = self.awaited(state, &brought)?;
-        if !results.is_empty() {
-            self.app.node.execute(self.by, state.id, Command::ToolResults { results }, None).await?;
+        if results.is_empty() {
+            return Ok(SendMode::Interrupt);
         }
-        Ok(SendMode::Interrupt)
+        match self.app.node.execute(self.by, state.id, Command::ToolResults { results }, None).await? {
+            Accepted::Chat(now) if now.calls.iter().any(OpenCall::waits_for_client) => {
+                Ok(SendMode::Interrupt)
+            }
+            // The answer to them comes first.
+            _ => Ok(SendMode::Queue),
+        }
     }
 
     async fn send(self, state: &ChatState, message: &UiMessage) -> Result<From, Problem> {
