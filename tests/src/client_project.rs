@@ -1,4 +1,4 @@
-//! A project below `tests/clients`: its files are copied to a directory below `target`, and the packages that its lock file
+//! A project of another language: its files are copied to a directory below `target`, and the packages that its lock file
 //! names are installed there once.
 
 use std::fs::{self, File};
@@ -7,10 +7,10 @@ use std::process::{Command, Stdio};
 
 use crate::shipped_binary::workspace_root;
 
-/// The directory of the project. `install` is carried out there if other versions were installed before, or none.
+/// The directory of the project that is there, from the root of the repository. `install` is carried out there if other versions were installed before, or none.
 pub(crate) fn installed(project: &str, files: &[&str], lock_file: &str, install: fn(&Path)) -> PathBuf {
-    let from = workspace_root().join("tests/clients").join(project);
-    let to = workspace_root().join("target/clients").join(project);
+    let from = workspace_root().join(project);
+    let to = workspace_root().join("target/clients").join(from.file_name().expect("it has a name"));
     fs::create_dir_all(&to).expect("target can be written");
     // Tests run in several processes; one of them installs.
     let lock = File::create(to.join("install.lock")).expect("target can be written");
@@ -18,7 +18,9 @@ pub(crate) fn installed(project: &str, files: &[&str], lock_file: &str, install:
     let versions = fs::read(from.join(lock_file)).expect("the lock file is there");
     let is_there = fs::read(to.join("installed.json")).is_ok_and(|there| there == versions);
     for file in files {
-        fs::copy(from.join(file), to.join(file)).expect("a file can be copied");
+        let to = to.join(file);
+        fs::create_dir_all(to.parent().expect("it is in the project")).expect("target can be written");
+        fs::copy(from.join(file), to).expect("a file can be copied");
     }
     if !is_there {
         install(&to);

@@ -10,6 +10,7 @@ use mainstem_programs::{NODE, NPM};
 
 use crate::client_project::{carry_out, installed};
 use crate::line_program::LineProgram;
+use crate::web_site::Page;
 
 /// What the programs need, and what they are.
 const FILES: [&str; 7] =
@@ -19,12 +20,51 @@ const LOCK_FILE: &str = "package-lock.json";
 /// The directory from which the programs run.
 fn directory() -> &'static Path {
     static INSTALLED: OnceLock<PathBuf> = OnceLock::new();
-    INSTALLED.get_or_init(|| installed("node", &FILES, LOCK_FILE, install))
+    INSTALLED.get_or_init(|| installed("tests/clients/node", &FILES, LOCK_FILE, install))
 }
 
 fn install(to: &Path) {
     let npm = NPM.path().unwrap_or_else(|missing| panic!("{missing}"));
     carry_out(Command::new(npm).args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(to));
+}
+
+/// The pages of `examples/next-chat`, which talk to this server: their paths, media types and contents.
+pub fn next_chat(server: &str) -> Vec<Page> {
+    const FILES: [&str; 7] = [
+        "package.json",
+        LOCK_FILE,
+        "next.config.mjs",
+        "tsconfig.json",
+        "app/layout.tsx",
+        "app/page.tsx",
+        "app/page.css",
+    ];
+    let directory = installed("examples/next-chat", &FILES, LOCK_FILE, install);
+    let node = NODE.path().unwrap_or_else(|missing| panic!("{missing}"));
+    let mut build = Command::new(node);
+    build.args(["node_modules/next/dist/bin/next", "build"]).current_dir(&directory);
+    carry_out(build.env("NEXT_PUBLIC_MAINSTEM", server).env("NEXT_TELEMETRY_DISABLED", "1"));
+    let out = directory.join("out");
+    let mut pages = vec![("/".into(), "text/html", fs::read(out.join("index.html")).expect("it was built"))];
+    let mut directories = vec![out.clone()];
+    while let Some(directory) = directories.pop() {
+        for file in fs::read_dir(directory).expect("it was built") {
+            let path = file.expect("a directory can be read").path();
+            if path.is_dir() {
+                directories.push(path);
+                continue;
+            }
+            let kind = match path.extension().and_then(|extension| extension.to_str()) {
+                Some("js") => "text/javascript",
+                Some("css") => "text/css",
+                Some("html") => "text/html",
+                _ => "application/octet-stream",
+            };
+            let name = path.strip_prefix(&out).expect("it is below").to_str().expect("a name in UTF-8");
+            pages.push((format!("/{name}").into(), kind, fs::read(&path).expect("it can be read")));
+        }
+    }
+    pages
 }
 
 /// A file of a package.

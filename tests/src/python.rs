@@ -29,10 +29,19 @@ fn install(to: &Path) {
     carry_out(Command::new(python()).args(command).args(what).current_dir(to));
 }
 
+fn directory() -> &'static Path {
+    static INSTALLED: OnceLock<PathBuf> = OnceLock::new();
+    INSTALLED.get_or_init(|| installed("tests/clients/python", &FILES, LOCK_FILE, install))
+}
+
 /// Starts a program of the project.
 pub fn start(program: &str) -> LineProgram {
-    static INSTALLED: OnceLock<PathBuf> = OnceLock::new();
-    let directory = INSTALLED.get_or_init(|| installed("python", &FILES, LOCK_FILE, install));
+    LineProgram::start(command().arg(directory().join(program)))
+}
+
+/// A Python that has the packages.
+pub fn command() -> Command {
     let mut command = Command::new(python());
-    LineProgram::start(command.arg(directory.join(program)).env("PYTHONPATH", directory.join(PACKAGES)))
+    command.env("PYTHONPATH", directory().join(PACKAGES));
+    command
 }

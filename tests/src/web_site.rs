@@ -1,5 +1,6 @@
 //! A web site of somebody else's: pages that were there when it was started, and nothing more.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -7,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
 /// A path, a media type, and what is there.
-pub type Page = (&'static str, &'static str, Vec<u8>);
+pub type Page = (Cow<'static, str>, &'static str, Vec<u8>);
 
 /// A request's head is no longer than this.
 const HEAD_BYTES_MAX: usize = 16 * 1024;

@@ -358,7 +358,7 @@ async fn the_lines_of_the_document_follow_a_chat() {
     let replica = alone(&scratch, &["--insecure", "--allowed-origin", "*"]).await;
     let lines = lines.replace("\"/mainstem.js\"", &format!("\"{}/mainstem.js\"", replica.url()));
     let lines = lines.replace("new Mainstem()", &format!("new Mainstem({{ url: \"{}\" }})", replica.url()));
-    let site = WebSite::start(vec![("/", "text/html", lines.into_bytes())]).await;
+    let site = WebSite::start(vec![("/".into(), "text/html", lines.into_bytes())]).await;
     let mut page = Page::open(&format!("{}/", site.origin)).await;
     let said = json!(format!("/demo parts=50 interval=100ms\n{}", counted(50)));
     until("all is shown", async || {

@@ -19,6 +19,7 @@ mod damaged;
 mod database;
 mod descriptors;
 mod drain;
+mod examples;
 mod full_pool;
 mod generators;
 mod hosts;

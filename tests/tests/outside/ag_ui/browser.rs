@@ -35,8 +35,8 @@ struct User {
 impl User {
     async fn open() -> Self {
         let site = WebSite::start(vec![
-            ("/", "text/html", HTML.as_bytes().to_vec()),
-            ("/page.js", "text/javascript", bundled("tanstack.js", &[])),
+            ("/".into(), "text/html", HTML.as_bytes().to_vec()),
+            ("/page.js".into(), "text/javascript", bundled("tanstack.js", &[])),
         ])
         .await;
         let page = browser::Page::open(&format!("{}/", site.origin)).await;

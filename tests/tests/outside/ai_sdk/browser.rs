@@ -43,8 +43,8 @@ impl User {
         let (ai, react) = (format!("ai{version}"), format!("ai-sdk-react-{version}"));
         let script = bundled("use-chat.jsx", &[("ai", &ai), ("@ai-sdk/react", &react)]);
         let site = WebSite::start(vec![
-            ("/", "text/html", HTML.as_bytes().to_vec()),
-            ("/page.js", "text/javascript", script),
+            ("/".into(), "text/html", HTML.as_bytes().to_vec()),
+            ("/page.js".into(), "text/javascript", script),
         ])
         .await;
         let page = browser::Page::open(&format!("{}/", site.origin)).await;
