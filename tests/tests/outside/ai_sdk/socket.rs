@@ -172,3 +172,18 @@ async fn frames_that_make_no_sense_are_refused_or_end_the_socket() {
         assert_eq!(socket.closed().await, code, "{frame:.60}");
     }
 }
+
+#[tokio::test]
+async fn a_worker_that_dies_behind_a_socket_costs_no_word() {
+    let mut cluster = Cluster::start(&[&[], &["--workers", "0"]]).await;
+    let b = cluster.replicas[1].client();
+    let chat = format!("chat-{}", uuid::Uuid::now_v7().simple());
+    let mut page = Page::open(7, "", &b, &chat, json!({"socket": true}));
+    page.send("/demo parts=300 interval=10ms").await;
+    page.until_shown(20).await;
+    cluster.add("c", &[]).await;
+    cluster.replicas[0].kill();
+    // What is void is told to be, in the same answer.
+    page.until_status("ready").await;
+    assert_eq!(page.compare(&b).await[1], counted(300));
+}

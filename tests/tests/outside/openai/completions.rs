@@ -212,7 +212,38 @@ async fn an_answer_that_begins_again_is_told_whole_or_is_an_error_and_never_doub
                 "{kind}: {}",
                 told.error
             );
-            assert_eq!(pieces(&told.events, "content"), counted(20), "{kind}");
+            // The last of it may be overtaken by the news that it is void.
+            let said = pieces(&told.events, "content");
+            assert!(!said.is_empty() && counted(20).starts_with(&said), "{kind}: {said}");
         }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_stopped_elsewhere_says_so_and_one_whose_worker_dies_is_no_end() {
+    for kind in BOTH {
+        let mut cluster = Cluster::start(&[&[], &["--workers", "0"]]).await;
+        let [a, b] = [0, 1].map(|at| cluster.replicas[at].client());
+        let mut sdk = Sdk::start(kind);
+        let with = json!({"model": "demo", "messages": [user("/demo parts=3000 interval=10ms")]});
+        begin(&mut sdk, &b, Way::Raw, with.clone()).await;
+        sdk.until_text("s", 20).await;
+        let chats = a.get("/v1/chats?limit=1").await.expect(200).body;
+        let chat = chats["chats"][0]["id"].as_str().expect("it is there").to_owned();
+        a.post(&format!("/v1/chats/{chat}/interrupt"), json!({})).await.expect(202);
+        let told = sdk.until_ended("s").await;
+        let last = told.events.last().expect("a last chunk");
+        assert_eq!(last["choices"][0]["finish_reason"], "interrupted", "{kind}");
+        b.until_idle(&chat).await;
+        assert_eq!(newest(&b).await[1]["assistant"], pieces(&told.events, "content"), "{kind}");
+
+        begin(&mut sdk, &b, Way::Raw, with).await;
+        sdk.until_text("s", 20).await;
+        cluster.add("c", &[]).await;
+        cluster.replicas[0].kill();
+        let told = sdk.until_over("s").await;
+        assert_eq!((&*told.status, &told.error["kind"]), ("failed", &json!("APIError")), "{kind}");
+        let said = pieces(&told.events, "content");
+        assert!(counted(3000).starts_with(&said), "{kind}: no word of the second attempt: {said}");
     }
 }
