@@ -13,6 +13,7 @@ mod openai;
 mod settings;
 mod shown;
 mod stop;
+mod streamed;
 mod turn;
 mod words;
 

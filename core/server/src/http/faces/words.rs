@@ -40,8 +40,3 @@ pub(super) fn refuse_others(rest: &serde_json::Map<String, Value>, of: &str) -> 
 pub(super) fn tells_a_cut(version: Version) -> Result<(), Problem> {
     if version < Version::HTTP_11 { Err(Problem::old_version()) } else { Ok(()) }
 }
-
-/// Why a body has no end.
-#[derive(Debug, thiserror::Error)]
-#[error("the rest of the answer is told elsewhere")]
-pub(super) struct CutOff;

@@ -39,6 +39,7 @@ use super::super::{App, Problem, json as json_answer};
 use super::listed::{self, Listing};
 use super::names;
 use super::stop::stop;
+use super::streamed;
 use super::turn::From;
 use super::words::tells_a_cut;
 
@@ -57,14 +58,6 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     Ok(Some(id).filter(|id| !id.is_empty()))
 }
 
-fn stops_on_close(query: &Parameters) -> Result<bool, Problem> {
-    match query.text("on_close")? {
-        None => Ok(false),
-        Some("stop") => Ok(true),
-        Some(_) => Err(Problem::malformed("`on_close` is `stop`, or is left out")),
-    }
-}
-
 /// A run, or the rest of it: who says what it had last never begins a new one.
 async fn run<E: Env>(
     StreamCaller(_, grant): StreamCaller,
@@ -74,7 +67,7 @@ async fn run<E: Env>(
     asked: Asked<E, ()>,
 ) -> Result<Response, Problem> {
     let query = Parameters::of(&uri)?;
-    let stops_on_close = stops_on_close(&query)?;
+    let stops_on_close = streamed::stops_on_close(&query)?;
     tells_a_cut(version)?;
     let mut request = RunRequest::parse(&asked.body)?;
     let last_event_id = last_event_id(&headers)?;

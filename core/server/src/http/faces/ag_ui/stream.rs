@@ -4,23 +4,20 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use futures::stream;
 use mainstem_machine::MessageId;
-use mainstem_runtime::EdgeError;
 use mainstem_runtime::ports::Env;
 use serde_json::value::to_raw_value;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Interval;
 
 use super::super::super::auth::Grant;
-use super::super::super::sse::{PING, Streamed, event_stream, pings};
+use super::super::super::sse::{PING, pings};
 use super::super::super::{App, Problem};
 use super::super::stop::StopOnClose;
+use super::super::streamed::{self, CutOff};
 use super::super::turn::{From, TurnStream};
-use super::super::words::CutOff;
 use super::asked::located;
 use super::event::Event;
 use super::ids;
@@ -81,7 +78,9 @@ impl<E: Env> Source<E> {
         self.then = Then::Finish;
         None
     }
+}
 
+impl<E: Env> streamed::Source for Source<E> {
     async fn next(&mut self) -> Option<Result<Bytes, CutOff>> {
         loop {
             if self.grant.is_revoked()
@@ -215,8 +214,7 @@ pub(super) async fn answer<E: Env>(
     order: Order,
 ) -> Result<Response, Problem> {
     let Order { run, from, position, has: messages, thoughts, snapshot, stops_on_close } = order;
-    let slot = app.streams.clone().try_acquire_owned();
-    let slot = slot.map_err(|_| EdgeError::Overloaded("too many streams are open here"))?;
+    let slot = streamed::place(app)?;
     let stop = stops_on_close.then(|| (app.node.clone(), by.clone(), from.chat, from.turn));
     let chat = from.chat;
     let mut telling = Telling::new(run, position);
@@ -232,7 +230,6 @@ pub(super) async fn answer<E: Env>(
             (TurnStream::open(&app.node, by, from).await?, telling.begin(&state, snapshot))
         }
     };
-    let streamed = Streamed::on_a_connection_that_stays(grant.clone());
     let source = Source {
         app: Arc::clone(app),
         by: Arc::clone(by),
@@ -247,14 +244,5 @@ pub(super) async fn answer<E: Env>(
         chunks: VecDeque::new(),
         then: Then::GoOn,
     };
-    let body = stream::unfold(Some(source), async |source| {
-        let mut source = source?;
-        let chunk = source.next().await?;
-        // Nothing follows what is cut.
-        let source = chunk.is_ok().then_some(source);
-        Some((chunk, source))
-    });
-    let mut response = event_stream(Body::from_stream(body));
-    response.extensions_mut().insert(streamed);
-    Ok(response)
+    Ok(streamed::answer(source.grant.clone(), source))
 }

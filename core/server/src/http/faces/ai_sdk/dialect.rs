@@ -4,6 +4,7 @@ use http::Uri;
 
 use super::super::super::Problem;
 use super::super::super::request::Parameters;
+use super::super::streamed::stops_on_close;
 
 /// The major version of the npm package `ai`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,11 +58,7 @@ impl Options {
             Some("7") => Dialect::Seven,
             Some(_) => return Err(Problem::malformed("`ai` is the major version of the package: 5, 6 or 7")),
         };
-        let stops_on_close = match query.text("on_close")? {
-            None => false,
-            Some("stop") => true,
-            Some(_) => return Err(Problem::malformed("`on_close` is `stop`, or is left out")),
-        };
+        let stops_on_close = stops_on_close(&query)?;
         let tells_last = match query.text("resume")? {
             None => false,
             Some("last") => true,

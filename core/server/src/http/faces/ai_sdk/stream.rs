@@ -4,25 +4,22 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use futures::stream;
 use http::HeaderValue;
 use mainstem_machine::ChatState;
-use mainstem_runtime::EdgeError;
 use mainstem_runtime::ports::Env;
 use serde_json::value::RawValue;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Interval;
 
 use super::super::super::auth::Grant;
-use super::super::super::sse::{PING, Streamed, event_stream, pings};
+use super::super::super::sse::{PING, pings};
 use super::super::super::{App, Problem};
 use super::super::names;
 use super::super::stop::StopOnClose;
+use super::super::streamed::{self, CutOff};
 use super::super::turn::{From, TurnStream};
-use super::super::words::CutOff;
 use super::dialect::Options;
 use super::told::{Telling, Then};
 
@@ -39,8 +36,7 @@ impl<E: Env> Told<E> {
         from: From,
         options: Options,
     ) -> Result<(Self, OwnedSemaphorePermit), Problem> {
-        let slot = app.streams.clone().try_acquire_owned();
-        let slot = slot.map_err(|_| EdgeError::Overloaded("too many streams are open here"))?;
+        let slot = streamed::place(app)?;
         let state: Arc<ChatState> = app.node.chat(by, from.chat).await?;
         let message_id = names::of_answer(from.chat, from.turn);
         let brings_results = from.behind_results;
@@ -67,7 +63,7 @@ struct Source<E: Env> {
     then: Then,
 }
 
-impl<E: Env> Source<E> {
+impl<E: Env> streamed::Source for Source<E> {
     async fn next(&mut self) -> Option<Result<Bytes, CutOff>> {
         loop {
             if self.grant.is_revoked() {
@@ -116,18 +112,9 @@ pub(super) async fn answer<E: Env>(
 ) -> Result<Response, Problem> {
     let stop = StopOnClose::new(stops_on_close.then(|| (app.node.clone(), by.clone(), from.chat, from.turn)));
     let (told, slot) = Told::open(app, by, from, options).await?;
-    let streamed = Streamed::on_a_connection_that_stays(grant.clone());
     let source =
         Source { told, grant, _slot: slot, stop, pings: pings(), chunks: VecDeque::new(), then: Then::GoOn };
-    let body = stream::unfold(Some(source), async |source| {
-        let mut source = source?;
-        let chunk = source.next().await?;
-        // Nothing follows what is cut.
-        let source = chunk.is_ok().then_some(source);
-        Some((chunk, source))
-    });
-    let mut response = event_stream(Body::from_stream(body));
+    let mut response = streamed::answer(source.grant.clone(), source);
     response.headers_mut().insert("x-vercel-ai-ui-message-stream", HeaderValue::from_static("v1"));
-    response.extensions_mut().insert(streamed);
     Ok(response)
 }

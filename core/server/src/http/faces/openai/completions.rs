@@ -7,13 +7,10 @@ mod told;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
 use axum::response::Response;
 use axum::routing::post;
 use bytes::Bytes;
-use futures::stream::unfold;
 use http::{StatusCode, Uri, Version};
-use mainstem_runtime::EdgeError;
 use mainstem_runtime::ports::Env;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Interval;
@@ -23,13 +20,13 @@ use self::told::{Completion, Then};
 use super::super::super::asked::Asked;
 use super::super::super::auth::{Grant, StreamCaller};
 use super::super::super::request::Parameters;
-use super::super::super::sse::{PING, Streamed, event_stream, pings};
+use super::super::super::sse::{PING, pings};
 use super::super::super::{App, Problem, json as json_answer};
 use super::super::stop::StopOnClose;
+use super::super::streamed::{self, CutOff};
 use super::super::turn::TurnStream;
-use super::super::words::{CutOff, tells_a_cut};
+use super::super::words::tells_a_cut;
 use super::asked::Asker;
-use super::stops_on_close;
 
 pub(super) fn routes<E: Env>() -> Router<Arc<App<E>>> {
     Router::new().route("/v1/chat/completions", post(create::<E>))
@@ -41,7 +38,7 @@ async fn create<E: Env>(
     version: Version,
     asked: Asked<E, ()>,
 ) -> Result<Response, Problem> {
-    let stops_on_close = stops_on_close(&Parameters::of(&uri)?)?;
+    let stops_on_close = streamed::stops_on_close(&Parameters::of(&uri)?)?;
     let request = CompletionRequest::parse(&asked.body, asked.app.message_bytes_max)?;
     if request.streams {
         tells_a_cut(version)?;
@@ -49,8 +46,7 @@ async fn create<E: Env>(
     let (app, by) = (Arc::clone(&asked.app), Arc::clone(&asked.by));
     let asker = Asker { app: &app, by: &by, key: asked.into_key(), is_again: false };
     let (id, from) = asker.complete(&request).await?;
-    let slot = app.streams.clone().try_acquire_owned();
-    let slot = slot.map_err(|_| EdgeError::Overloaded("too many streams are open here"))?;
+    let slot = streamed::place(&app)?;
     let state = app.node.chat(&by, id.chat).await?;
     let stop = stops_on_close.then(|| (app.node.clone(), by.clone(), from.chat, from.turn));
     let turn = TurnStream::open(&app.node, &by, from).await?;
@@ -67,17 +63,7 @@ async fn create<E: Env>(
     if !request.streams {
         return source.whole().await;
     }
-    let streamed = Streamed::on_a_connection_that_stays(source.grant.clone());
-    let body = unfold(Some(source), async |source| {
-        let mut source = source?;
-        let chunk = source.next().await?;
-        // Nothing follows what is cut.
-        let source = chunk.is_ok().then_some(source);
-        Some((chunk, source))
-    });
-    let mut response = event_stream(Body::from_stream(body));
-    response.extensions_mut().insert(streamed);
-    Ok(response)
+    Ok(streamed::answer(source.grant.clone(), source))
 }
 
 struct Source<E: Env> {
@@ -91,7 +77,7 @@ struct Source<E: Env> {
     then: Then,
 }
 
-impl<E: Env> Source<E> {
+impl<E: Env> streamed::Source for Source<E> {
     async fn next(&mut self) -> Option<Result<Bytes, CutOff>> {
         loop {
             if self.grant.is_revoked() {
@@ -124,7 +110,9 @@ impl<E: Env> Source<E> {
             }
         }
     }
+}
 
+impl<E: Env> Source<E> {
     /// The whole answer as one object.
     async fn whole(mut self) -> Result<Response, Problem> {
         while self.then == Then::GoOn {

@@ -42,6 +42,7 @@ use super::super::auth::{Caller, StreamCaller};
 use super::super::request::Parameters;
 use super::super::{App, Problem, json as json_answer};
 use super::stop::{StopOnClose, stop};
+use super::streamed;
 use super::turn::{From, TurnStream};
 use super::words::tells_a_cut;
 use crate::limits::edge::{CANCEL_TIMEOUT, SETTLE_INTERVAL, SETTLE_TIMEOUT};
@@ -103,14 +104,6 @@ fn is_again(headers: &HeaderMap) -> bool {
     headers.get("x-stainless-retry-count").is_some_and(|count| count != "0")
 }
 
-fn stops_on_close(query: &Parameters) -> Result<bool, Problem> {
-    match query.text("on_close")? {
-        None => Ok(false),
-        Some("stop") => Ok(true),
-        Some(_) => Err(Problem::malformed("`on_close` is `stop`, or is left out")),
-    }
-}
-
 fn flag(query: &Parameters, name: &str) -> Result<bool, Problem> {
     match query.text(name)? {
         None | Some("false") => Ok(false),
@@ -126,7 +119,7 @@ async fn create<E: Env>(
     headers: HeaderMap,
     asked: Asked<E, ()>,
 ) -> Result<Response, Problem> {
-    let stops_on_close = stops_on_close(&Parameters::of(&uri)?)?;
+    let stops_on_close = streamed::stops_on_close(&Parameters::of(&uri)?)?;
     let request = ResponseRequest::parse(&asked.body, asked.app.message_bytes_max)?;
     if request.streams {
         tells_a_cut(version)?;
@@ -153,8 +146,7 @@ async fn settle<E: Env>(
     from: From,
     stops_on_close: bool,
 ) -> Result<(), Problem> {
-    let slot = app.streams.clone().try_acquire_owned();
-    let _slot = slot.map_err(|_| EdgeError::Overloaded("too many streams are open here"))?;
+    let _slot = streamed::place(app)?;
     let stop = stops_on_close.then(|| (app.node.clone(), by.clone(), from.chat, from.turn));
     let mut stop = StopOnClose::new(stop);
     let (_, tools) = Frame::read(app, by, id, &from).await?;
@@ -207,7 +199,7 @@ async fn retrieve<E: Env>(
     };
     tells_a_cut(version)?;
     let from = located(&app, &by, id).await.map_err(unknown(id))?;
-    let order = Order { id, from, after, stops_on_close: stops_on_close(&query)? };
+    let order = Order { id, from, after, stops_on_close: streamed::stops_on_close(&query)? };
     stream::answer(&app, &by, grant, order).await.map_err(unknown(id))
 }
 

@@ -4,12 +4,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use futures::stream;
 use mainstem_machine::MessageId;
-use mainstem_runtime::EdgeError;
 use mainstem_runtime::ports::Env;
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
@@ -17,11 +14,11 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Interval;
 
 use super::super::super::auth::Grant;
-use super::super::super::sse::{PING, Streamed, event_stream, pings};
+use super::super::super::sse::{PING, pings};
 use super::super::super::{App, Problem};
 use super::super::stop::StopOnClose;
+use super::super::streamed::{self, CutOff};
 use super::super::turn::{From, TurnStream};
-use super::super::words::CutOff;
 use super::ids::ResponseId;
 use super::number;
 use super::response::{Frame, Standing, read};
@@ -54,7 +51,7 @@ struct Source<E: Env> {
     ended: bool,
 }
 
-impl<E: Env> Source<E> {
+impl<E: Env> streamed::Source for Source<E> {
     async fn next(&mut self) -> Option<Result<Bytes, CutOff>> {
         loop {
             if self.grant.is_revoked() {
@@ -147,14 +144,12 @@ pub(super) async fn answer<E: Env>(
     order: Order,
 ) -> Result<Response, Problem> {
     let Order { id, from, after, stops_on_close } = order;
-    let slot = app.streams.clone().try_acquire_owned();
-    let slot = slot.map_err(|_| EdgeError::Overloaded("too many streams are open here"))?;
+    let slot = streamed::place(app)?;
     let stop = stops_on_close.then(|| (app.node.clone(), by.clone(), from.chat, from.turn));
     let (frame, tools) = Frame::read(app, by, id, &from).await?;
     let mut telling = Telling::new(id, tools, after);
     let to_say = telling.begin(!from.begun);
     let turn = TurnStream::open(&app.node, by, from).await?;
-    let streamed = Streamed::on_a_connection_that_stays(grant.clone());
     let source = Source {
         app: Arc::clone(app),
         by: Arc::clone(by),
@@ -170,14 +165,5 @@ pub(super) async fn answer<E: Env>(
         then: Then::GoOn,
         ended: false,
     };
-    let body = stream::unfold(Some(source), async |source| {
-        let mut source = source?;
-        let chunk = source.next().await?;
-        // Nothing follows what is cut.
-        let source = chunk.is_ok().then_some(source);
-        Some((chunk, source))
-    });
-    let mut response = event_stream(Body::from_stream(body));
-    response.extensions_mut().insert(streamed);
-    Ok(response)
+    Ok(streamed::answer(source.grant.clone(), source))
 }
