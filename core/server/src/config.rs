@@ -1,5 +1,9 @@
 //! The configuration of `mainstem serve`: from flags, the environment, a file, and defaults, in this order of
-//! precedence. Contradictory settings are refused before anything starts.
+//! precedence. Contradictory settings are refused before anything starts. What concerns one room alone is in a group
+//! of its own (`group`).
+
+mod group;
+mod insight;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +13,9 @@ use mainstem_machine::{ReplicaId, limits};
 use serde::Deserialize;
 use uuid::Uuid;
 
+use self::group::Group;
+pub use self::insight::Insight;
+use self::insight::InsightOptions;
 use crate::failure::Failure;
 use crate::http::{Hosts, Origins};
 use crate::limits::adapters::{DATABASE_CONNECTIONS, DATABASE_CONNECTIONS_MAX, DATABASE_CONNECTIONS_MIN};
@@ -39,7 +46,7 @@ pub enum LogFormat {
 
 /// The settings. Each flag can also be set as `MAINSTEM_…` in the environment, or as a key of the file.
 #[derive(Clone, Debug, Default, Args, Deserialize)]
-#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(default, rename_all = "kebab-case")]
 pub struct ServeOptions {
     /// A TOML file with any of these settings, by the flags' names
     #[arg(long, env = "MAINSTEM_CONFIG", value_name = "FILE")]
@@ -158,6 +165,9 @@ pub struct ServeOptions {
     /// Threads that do all the work [default: 1]
     #[arg(long, env = "MAINSTEM_RUNTIME_THREADS", value_name = "N")]
     pub runtime_threads: Option<usize>,
+    #[command(flatten)]
+    #[serde(skip)]
+    pub insight: InsightOptions,
 }
 
 /// A valid configuration.
@@ -197,6 +207,7 @@ pub struct Config {
     pub log: String,
     pub log_format: LogFormat,
     pub runtime_threads: usize,
+    pub insight: Insight,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -217,11 +228,14 @@ impl Generator {
     }
 }
 
-/// Takes each setting from `self`, or else from `other`.
-macro_rules! or {
-    ($first:ident, $second:ident: $($name:ident),* $(,)?) => {
-        ServeOptions { config: $first.config, $($name: $first.$name.or($second.$name)),* }
-    };
+impl Group for ServeOptions {
+    fn or(self, other: Self) -> Self {
+        group::or!(self, other: config, listen, database, database_connections, replica, relay_listen, relay_advertise,
+            peer_secret_file, auth_file, allowed_host, allowed_origin, insecure, workers, generator, openai_base_url, openai_model, agent_url,
+            model_first_byte_timeout, model_idle_timeout, instructions_file, tools, tool_timeout, tool_result_bytes_max,
+            tool_steps_max, lease_ttl, heartbeat, poll_interval, drain_timeout, client_timeout, queue_max, message_bytes_max, episode_bytes_max, record, record_bytes_max, record_content, log,
+            log_format, runtime_threads, insight)
+    }
 }
 
 impl ServeOptions {
@@ -240,15 +254,8 @@ impl ServeOptions {
     }
 
     fn from_toml(text: &str) -> Result<Self, String> {
-        toml::from_str(text).map_err(|error| error.to_string())
-    }
-
-    fn or(self, other: Self) -> Self {
-        or!(self, other: listen, database, database_connections, replica, relay_listen, relay_advertise,
-            peer_secret_file, auth_file, allowed_host, allowed_origin, insecure, workers, generator, openai_base_url, openai_model, agent_url,
-            model_first_byte_timeout, model_idle_timeout, instructions_file, tools, tool_timeout, tool_result_bytes_max,
-            tool_steps_max, lease_ttl, heartbeat, poll_interval, drain_timeout, client_timeout, queue_max, message_bytes_max, episode_bytes_max, record, record_bytes_max, record_content, log,
-            log_format, runtime_threads)
+        group::known_keys::<Self>(text)?;
+        Ok(Self { insight: group::from_toml(text)?, ..group::from_toml(text)? })
     }
 
     fn check(self) -> Result<Config, Failure> {
@@ -304,6 +311,7 @@ impl ServeOptions {
             log: self.log.unwrap_or_else(|| "info".into()),
             log_format: self.log_format.unwrap_or(LogFormat::Text),
             runtime_threads: self.runtime_threads.unwrap_or(1),
+            insight: self.insight.check(),
         };
         config.check().map_err(Failure::Usage)
     }
