@@ -223,6 +223,18 @@ impl Replica {
         answers && self.name_lost.is_none()
     }
 
+    /// How many more chats it may generate at the same time.
+    pub fn free_slots(&self) -> usize {
+        let taken = self.held.values().filter(|held| held.has_slot).count();
+        let asked = self.acquiring.values().filter(|acquisition| acquisition.has_slot).count();
+        self.config.workers.saturating_sub(taken + asked)
+    }
+
+    /// How many chats are held.
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+
     /// Where the process is reached that has this replica's name by now, if it is not this one any more.
     pub fn name_lost(&self) -> Option<&Arc<str>> {
         self.name_lost.as_ref()
@@ -499,9 +511,7 @@ impl Replica {
     }
 
     fn has_free_slot(&self) -> bool {
-        let taken = self.held.values().filter(|held| held.has_slot).count();
-        let asked = self.acquiring.values().filter(|acquisition| acquisition.has_slot).count();
-        taken + asked < self.config.workers
+        self.free_slots() > 0
     }
 
     fn tell(&mut self, chat: ChatId, event: HubEvent) {

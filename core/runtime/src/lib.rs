@@ -15,4 +15,4 @@ pub mod tape;
 
 pub use driver::Next;
 pub use log_rate::LogRate;
-pub use node::{EdgeError, Node, NodeConfig, RelayConfig, Viewer};
+pub use node::{Census, EdgeError, Node, NodeConfig, RelayConfig, Viewer};

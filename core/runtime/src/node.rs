@@ -16,14 +16,14 @@ use mainstem_machine::replica::ReplicaConfig;
 
 use mainstem_machine::{
     Accepted, ChatId, ChatState, Command, MessageId, Rejection, RelayFault, RelayFrame, ReplicaId, Resume,
-    Turn,
+    Turn, Version,
 };
 
 use crate::driver::{Entry, Followed, Follows, HubCell, Next, ReplicaCell, Shared, Vitals, Watch, lock};
 use crate::ports::{
     Applied, Env, Fault, IdempotencyKey, Keep, Listed, Page, Ports, ReplicaRow, Request, TaskHandle, within,
 };
-use crate::relay::{Follow, Peers, RelayServer, RelaySource};
+use crate::relay::{Follow, Peers, RelayCounts, RelayServer, RelaySource};
 use crate::sync::Mutex;
 use crate::tape::Recording;
 
@@ -56,6 +56,19 @@ pub struct RelayConfig {
     pub advertise: Option<String>,
     /// The secret by which peers authenticate.
     pub secret: Arc<[u8]>,
+}
+
+/// What there is of a replica at a moment, for those who operate it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Chats with a viewer, a follower or a run here, or that had one a moment ago.
+    pub hubs: usize,
+    /// Chats that it works on.
+    pub held: usize,
+    /// Chats that it may work on besides.
+    pub slots_free: usize,
+    /// Its follows of chats at other replicas.
+    pub relay: RelayCounts,
 }
 
 /// Why a request does not get what it asks for. A rejection is an answer; the others say that there is none now.
@@ -275,6 +288,23 @@ impl<E: Env> Node<E> {
         works && !lock(&self.running).draining
     }
 
+    /// Whether a task has ended that it cannot live without.
+    pub fn has_failed(&self) -> bool {
+        self.vitals.is_failed()
+    }
+
+    /// The chats that are open here, with the version that is known of each.
+    pub fn open_chats(&self) -> Vec<(ChatId, Version)> {
+        self.shared.registry.versions()
+    }
+
+    /// What there is of it now.
+    pub fn census(&self) -> Census {
+        let (held, slots_free) = self.shared.replica.slots();
+        let relay = self.shared.peers.as_ref().map(Peers::counts).unwrap_or_default();
+        Census { hubs: self.shared.registry.len(), held, slots_free, relay }
+    }
+
     /// Waits until a task has ended that the replica cannot live without, and names it. What is left of the
     /// replica can do no more than [`Node::abandon`].
     pub async fn failure(&self) -> &'static str {
@@ -465,5 +495,11 @@ impl<E: Env> Viewer<E> {
     /// Waits for what comes next. Cancel-safe: an event that was not returned is not marked as sent.
     pub async fn next(&mut self) -> Next {
         self.watch.next().await
+    }
+
+    /// How long the events that came last had been there, if they were waited for: what this replica's load, and not
+    /// the client, made of them.
+    pub fn lag(&self) -> Option<Duration> {
+        self.watch.lag()
     }
 }

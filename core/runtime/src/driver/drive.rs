@@ -44,6 +44,8 @@ pub(super) struct Inner<M: Driven> {
     pub(super) beside: M::Beside,
     pending: VecDeque<M::Action>,
     news: bool,
+    /// When there was news last.
+    pub(super) news_at: Time,
     /// The task has something to do.
     moved: bool,
     /// The task has ended, or is about to: nothing more is handed in.
@@ -57,6 +59,9 @@ impl<M: Driven> Inner<M> {
         if !self.machine.is_finished() {
             self.tell(M::input(now, event));
             self.moved = true;
+            if self.news {
+                self.news_at = now;
+            }
         }
     }
 
@@ -78,7 +83,16 @@ impl<M: Driven> Inner<M> {
 impl<M: Driven> Cell<M> {
     pub(super) fn new(machine: Recorded<M>, beside: M::Beside) -> Self {
         let pending = VecDeque::new();
-        let inner = Inner { machine, beside, pending, news: false, moved: false, ended: false, panic: None };
+        let inner = Inner {
+            machine,
+            beside,
+            pending,
+            news: false,
+            news_at: Time::default(),
+            moved: false,
+            ended: false,
+            panic: None,
+        };
         Self { inner: Mutex::new(inner), news: Notify::new(), task_waker: TaskWaker::default() }
     }
 

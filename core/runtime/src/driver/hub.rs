@@ -8,6 +8,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -111,6 +112,11 @@ impl Entry<'_> {
         let follower = FollowerId(self.next_id());
         self.handle(HubEvent::Audience(AudienceEvent::Follow { follower, position }));
         Some(follower)
+    }
+
+    /// How long the last news has been there.
+    pub(crate) fn age_of_news(&self) -> Duration {
+        self.now.since(self.inner.news_at)
     }
 
     fn next_id(&mut self) -> u64 {

@@ -103,6 +103,10 @@ impl<E: Env> Registry<E> {
         lock(&self.hubs).open.get(&chat).cloned()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        lock(&self.hubs).open.len()
+    }
+
     pub(crate) fn chats(&self) -> Vec<ChatId> {
         lock(&self.hubs).open.keys().copied().collect()
     }
@@ -115,7 +119,7 @@ impl<E: Env> Registry<E> {
     }
 
     /// The chats of all open hubs, each with the version that its hub knows.
-    pub(super) fn versions(&self) -> Vec<(ChatId, Version)> {
+    pub(crate) fn versions(&self) -> Vec<(ChatId, Version)> {
         let cells: Vec<_> = lock(&self.hubs).open.values().cloned().collect();
         cells.iter().map(|cell| (cell.chat(), cell.snapshot_version())).collect()
     }

@@ -73,6 +73,11 @@ impl ReplicaCell {
         self.0.read(|inner| inner.machine.name_lost().cloned())
     }
 
+    /// How many chats are held, and how many more may be.
+    pub(crate) fn slots(&self) -> (usize, usize) {
+        self.0.read(|inner| (inner.machine.held(), inner.machine.free_slots()))
+    }
+
     pub(crate) fn is_drained(&self) -> bool {
         self.0.read(|inner| inner.machine.is_drained())
     }

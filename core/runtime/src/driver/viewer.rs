@@ -2,6 +2,7 @@
 //! can send it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use mainstem_machine::hub::{AudienceEvent, HubEvent};
 use mainstem_machine::{Body, Ending, FollowerId, RelayFrame, StreamEvent, SubscriptionId};
@@ -25,28 +26,39 @@ pub(crate) struct Watch<E: Env> {
     shared: Arc<Shared<E>>,
     cell: Arc<HubCell<E>>,
     subscription: SubscriptionId,
+    lag: Option<Duration>,
 }
 
 impl<E: Env> Watch<E> {
     pub(crate) fn new(shared: Arc<Shared<E>>, cell: Arc<HubCell<E>>, subscription: SubscriptionId) -> Self {
         tracing::debug!(chat = %cell.chat(), %subscription, "a viewer subscribed");
-        Self { shared, cell, subscription }
+        Self { shared, cell, subscription, lag: None }
+    }
+
+    pub(crate) fn lag(&self) -> Option<Duration> {
+        self.lag
     }
 
     pub(crate) async fn next(&mut self) -> Next {
+        let mut waited = false;
         loop {
             let news = self.cell.news();
             let mut news = std::pin::pin!(news);
             news.as_mut().enable();
             match self.collect() {
-                Some(next) => return next,
+                Some((next, age)) => {
+                    self.lag = waited.then_some(age);
+                    return next;
+                }
                 None => news.await,
             }
+            waited = true;
         }
     }
 
-    /// The events that are due now. Nothing is awaited between computing events and returning them.
-    fn collect(&self) -> Option<Next> {
+    /// The events that are due now, and how long the newest have been. Nothing is awaited between computing events and
+    /// returning them.
+    fn collect(&self) -> Option<(Next, Duration)> {
         let mut events = Vec::new();
         let mut bytes = 0;
         let ending = self.cell.enter(&self.shared.env, |entry| {
@@ -59,13 +71,12 @@ impl<E: Env> Watch<E> {
                 };
                 events.push(event);
             }
-            entry.ending()
+            (entry.ending(), entry.age_of_news())
         });
-        if !events.is_empty() {
-            return Some(Next::Events(events));
-        }
         // The hub was ended together with its replica.
-        ending.unwrap_or(Some(Ending::Leaving)).map(Next::End)
+        let (ending, age) = ending.unwrap_or((Some(Ending::Leaving), Duration::ZERO));
+        let next = if events.is_empty() { ending.map(Next::End)? } else { Next::Events(events) };
+        Some((next, age))
     }
 }
 

@@ -16,6 +16,7 @@ use futures::stream::Stream;
 use mainstem_machine::{RelayFault, RelayFrame};
 
 use super::connection::{Connection, Held};
+use super::counts::{Asked, Counts, Open, RelayCounts};
 use super::proto;
 use super::proto::relay_client::RelayClient;
 use super::wire::Follow;
@@ -33,15 +34,27 @@ impl<E: Env> Peers<E> {
     /// If the secret is empty, because anybody would know it.
     pub fn new(env: E, secret: Arc<[u8]>) -> Self {
         assert!(!secret.is_empty(), "S10: the relay needs a secret of at least one byte");
-        Self(Arc::new(Pool { env, secret, state: Mutex::default() }))
+        Self(Arc::new(Pool { env, secret, counts: Arc::default(), state: Mutex::default() }))
     }
 
     /// Follows a chat at the peer that listens on `address` (`host:port`). Returns once the peer has
     /// accepted; fails after [`FOLLOW_TIMEOUT`]. Dropping the future leaves nothing behind except, for a
     /// while, an established connection.
     pub async fn follow(&self, address: &str, request: Follow) -> Result<RelayStream, RelayFault> {
-        let agreed = self.0.follow(address, request);
-        within(&self.0.env, FOLLOW_TIMEOUT, agreed).await.unwrap_or(Err(RelayFault::Gone))
+        let asked = Asked::of(&self.0.counts);
+        let agreed = within(&self.0.env, FOLLOW_TIMEOUT, self.0.follow(address, request));
+        match agreed.await.unwrap_or(Err(RelayFault::Gone)) {
+            Ok((frames, held)) => Ok(RelayStream { frames: Some(frames), held, _open: asked.accepted() }),
+            Err(fault) => {
+                asked.refused(fault);
+                Err(fault)
+            }
+        }
+    }
+
+    /// What became of all follows.
+    pub fn counts(&self) -> RelayCounts {
+        self.0.counts.read()
     }
 
     /// Closes all connections for good: every stream ends, and there are no further dials.
@@ -72,6 +85,7 @@ impl<E: Env> fmt::Debug for Peers<E> {
 pub struct RelayStream {
     frames: Option<tonic::Streaming<proto::Frame>>,
     held: Held,
+    _open: Open,
 }
 
 impl Stream for RelayStream {
@@ -121,6 +135,7 @@ impl Slot {
 struct Pool<E: Env> {
     env: E,
     secret: Arc<[u8]>,
+    counts: Arc<Counts>,
     state: Mutex<State>,
 }
 
@@ -139,13 +154,17 @@ impl<E: Env> Pool<E> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn follow(self: &Arc<Self>, address: &str, request: Follow) -> Result<RelayStream, RelayFault> {
+    async fn follow(
+        self: &Arc<Self>,
+        address: &str,
+        request: Follow,
+    ) -> Result<(tonic::Streaming<proto::Frame>, Held), RelayFault> {
         let held = self.connection(address).await?;
         let origin = http::Uri::from_static("http://relay");
         let mut client =
             RelayClient::with_origin(held.channel(), origin).max_decoding_message_size(FRAME_BYTES_MAX);
         match client.follow(proto::FollowRequest::from(request)).await {
-            Ok(response) => Ok(RelayStream { frames: Some(response.into_inner()), held }),
+            Ok(response) => Ok((response.into_inner(), held)),
             Err(status) => Err(held.fault(&status)),
         }
     }

@@ -10,6 +10,7 @@
 mod auth;
 mod client;
 mod connection;
+mod counts;
 mod frames;
 mod io;
 mod pending;
@@ -17,6 +18,7 @@ mod server;
 mod wire;
 
 pub use client::{Peers, RelayStream};
+pub use counts::RelayCounts;
 pub use server::{RelayServer, RelaySource};
 pub use wire::Follow;
 
