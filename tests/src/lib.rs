@@ -12,6 +12,7 @@ pub mod database_proxy;
 pub mod deadline;
 mod last_will;
 pub mod line_program;
+pub mod metrics;
 pub mod node;
 pub mod pooler;
 pub mod postgres;

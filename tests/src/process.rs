@@ -33,6 +33,8 @@ pub struct Replica {
     flags: Vec<String>,
     environment: Vec<(String, String)>,
     address: String,
+    /// Where its internal listener is, if it has one.
+    internal: Option<String>,
     child: Option<Child>,
     last_will: Option<LastWill>,
     logging: Option<JoinHandle<()>>,
@@ -59,6 +61,7 @@ impl Replica {
             flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
             environment: environment.iter().map(owned).collect(),
             address: "127.0.0.1:0".to_owned(),
+            internal: None,
             child: None,
             last_will: None,
             logging: None,
@@ -82,11 +85,14 @@ impl Replica {
         self.logging = Some(keep_log(child.stderr.take().expect("it is piped"), self.log.clone()));
         self.child = Some(child);
         // The pipe ends with the process. What stands between it and others goes on meanwhile.
+        let lines = 1 + usize::from(self.flags.iter().any(|flag| flag == "--internal-listen"));
         let reading = tokio::task::spawn_blocking(move || {
-            let mut line = String::new();
-            BufReader::new(stdout).read_line(&mut line).map(|_| line)
+            BufReader::new(stdout).lines().take(lines).collect::<Result<Vec<_>, _>>()
         });
-        let line = reading.await.expect("it does not panic").expect("what it says can be read");
+        let said = reading.await.expect("it does not panic").expect("what it says can be read");
+        let line = said.first().cloned().unwrap_or_default();
+        let internal = said.get(1).and_then(|line| line.strip_prefix("internal listener on "));
+        self.internal = internal.map(str::to_owned);
         let Some(url) = line.trim().strip_prefix("listening on http://") else {
             panic!("{} said {line:?} instead of where it listens", self.id);
         };
@@ -111,6 +117,11 @@ impl Replica {
 
     pub fn client(&self) -> Client {
         Client::new(&self.url())
+    }
+
+    /// Of its internal listener.
+    pub fn internal(&self) -> Client {
+        Client::new(self.internal.as_ref().expect("it was started with an internal listener"))
     }
 
     pub fn process_id(&self) -> u32 {

@@ -5,6 +5,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::config::{Config, Generator};
 use crate::failure::Failure;
 use crate::limits::edge::{CONNECTIONS_MAX, CONNECTIONS_MIN, TURN_AWAY_MAX};
+use crate::limits::insight;
 
 /// The runtime, standard streams, files, signals, and connections that are about to be turned away.
 const OWN: usize = 24 + TURN_AWAY_MAX;
@@ -56,5 +57,6 @@ fn reserve(config: &Config, files: usize) -> usize {
         None => 0,
         Some(_) => TOOL_PROGRAMS + config.workers.min(files / TOOL_SHARE),
     };
-    OWN + database + relay + model + tools
+    let internal = config.insight.internal_listen.as_ref().map_or(0, |_| 1 + insight::CONNECTIONS_MAX);
+    OWN + database + relay + model + tools + internal
 }

@@ -9,6 +9,7 @@ mod descriptors;
 pub mod failure;
 pub mod generators;
 pub mod http;
+pub mod insight;
 pub mod limits;
 pub mod listener;
 mod logging;

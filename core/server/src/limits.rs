@@ -377,6 +377,14 @@ pub mod mcp {
     pub const RESUME_DELAY_MAX: Duration = Duration::from_secs(30);
 }
 
+/// What operators look at.
+pub mod insight {
+    /// Connections to the internal listener.
+    pub const CONNECTIONS_MAX: usize = 64;
+    /// Chats that it lists.
+    pub const OPEN_CHATS_MAX: usize = 1000;
+}
+
 /// The command lines that are clients.
 pub mod client {
     use std::time::Duration;

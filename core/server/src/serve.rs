@@ -4,6 +4,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mainstem_runtime::Node;
 use mainstem_runtime::ports::Env;
@@ -15,7 +16,9 @@ use crate::config::Config;
 use crate::descriptors::connections_max;
 use crate::failure::Failure;
 use crate::http::{Access, App, Bodies, Hosts, Origins, router};
+use crate::insight::{self, Insight};
 use crate::limits::edge::{CONNECTIONS_MIN, REQUEST_SOCKETS_MAX, UNSTREAMED_SHARE};
+use crate::limits::insight::CONNECTIONS_MAX as INTERNAL_CONNECTIONS_MAX;
 use crate::limits::process::DRAIN_SLACK;
 use crate::limits::settings::PEER_SECRET_BYTES_MIN;
 use crate::listener::Listener;
@@ -28,6 +31,7 @@ pub struct Front {
     access: Access,
     tokens: Option<TokenFile>,
     connections_max: usize,
+    internal: Option<Listener>,
 }
 
 impl Front {
@@ -39,15 +43,7 @@ impl Front {
                 Access::Anybody(Hosts::new(&config.allowed_hosts, config.insecure).map_err(Failure::usage)?)
             }
         };
-        let addresses = tokio::net::lookup_host(&config.listen).await;
-        let addresses: Vec<SocketAddr> = addresses
-            .map_err(|error| match error.kind() {
-                std::io::ErrorKind::InvalidInput => {
-                    Failure::usage(format!("--listen {}: expected HOST:PORT", config.listen))
-                }
-                _ => Failure::environment(format!("--listen {}: {error}", config.listen)),
-            })?
-            .collect();
+        let addresses = addresses("--listen", &config.listen).await?;
         let open_to_all = matches!(access, Access::Anybody(_)) && !config.insecure;
         if open_to_all && addresses.iter().any(|address| !address.ip().is_loopback()) {
             return Err(Failure::usage(format!(
@@ -57,11 +53,33 @@ impl Front {
             )));
         }
         let connections_max = connections_max(config)?;
-        let listener = Listener::bind(&addresses, config.client_timeout)
-            .map_err(|error| Failure::environment(format!("--listen {}: {error}", config.listen)))?;
+        let listener = bind("--listen", &config.listen, &addresses, config.client_timeout)?;
         let listener = listener.with_connections_max(connections_max);
-        Ok(Self { listener, access, tokens, connections_max })
+        let internal = match &config.insight.internal_listen {
+            Some(address) => Some(internal(address, config.client_timeout).await?),
+            None => None,
+        };
+        Ok(Self { listener, access, tokens, connections_max, internal })
     }
+}
+
+async fn internal(address: &str, client_timeout: Duration) -> Result<Listener, Failure> {
+    let flag = "--internal-listen";
+    let listener = bind(flag, address, &addresses(flag, address).await?, client_timeout)?;
+    Ok(listener.with_connections_max(INTERNAL_CONNECTIONS_MAX))
+}
+
+async fn addresses(flag: &str, given: &str) -> Result<Vec<SocketAddr>, Failure> {
+    let addresses = tokio::net::lookup_host(given).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::InvalidInput => Failure::usage(format!("{flag} {given}: expected HOST:PORT")),
+        _ => Failure::environment(format!("{flag} {given}: {error}")),
+    })?;
+    Ok(addresses.collect())
+}
+
+fn bind(flag: &str, given: &str, to: &[SocketAddr], client_timeout: Duration) -> Result<Listener, Failure> {
+    Listener::bind(to, client_timeout)
+        .map_err(|error| Failure::environment(format!("{flag} {given}: {error}")))
 }
 
 /// The secret for peers, if it is in a file.
@@ -83,7 +101,12 @@ fn read(path: &Path, flag: &str) -> Result<Vec<u8>, Failure> {
 }
 
 /// Serves until a signal asks to stop; then drains and returns.
-pub async fn serve<E: Env>(config: &Config, front: Front, node: Node<E>) -> Result<(), Failure> {
+pub async fn serve<E: Env>(
+    config: &Config,
+    front: Front,
+    node: Node<E>,
+    insight: Insight,
+) -> Result<(), Failure> {
     let mut signals = Signals::listen().map_err(Failure::environment)?;
     let mut reading = match front.tokens {
         // Then SIGHUP is what makes it read the file, and does not end the process.
@@ -92,6 +115,7 @@ pub async fn serve<E: Env>(config: &Config, front: Front, node: Node<E>) -> Resu
     };
     let unstreamed = (front.connections_max / UNSTREAMED_SHARE).max(CONNECTIONS_MIN / 2);
     let streams_max = front.connections_max - unstreamed;
+    let internal = insight::internal::router(node.clone(), config.replica.clone(), &insight);
     let app = App {
         node: node.clone(),
         replica: config.replica.clone(),
@@ -104,12 +128,20 @@ pub async fn serve<E: Env>(config: &Config, front: Front, node: Node<E>) -> Resu
         client_timeout: config.client_timeout,
         streams: Arc::new(Semaphore::new(streams_max)),
         request_sockets: Arc::new(Semaphore::new(REQUEST_SOCKETS_MAX)),
+        insight,
     };
     let address = front.listener.local_addr().map_err(Failure::environment)?;
     let (closing, is_closing) = watch::channel(false);
-    let mut serving = tokio::spawn(front.listener.serve(router(Arc::new(app)), is_closing));
+    let mut serving = tokio::spawn(front.listener.serve(router(Arc::new(app)), is_closing.clone()));
+    let mut showing = None;
+    if let Some(listener) = front.internal {
+        let address = listener.local_addr().map_err(Failure::environment)?;
+        tracing::info!(%address, "the internal listener listens");
+        showing = Some((address, tokio::spawn(listener.serve(internal, is_closing))));
+    }
+    let (internal_address, mut showing) = showing.unzip();
     tracing::info!(%address, replica = %config.replica, version = env!("CARGO_PKG_VERSION"), "listening");
-    announce(address);
+    announce(address, internal_address);
 
     let task_ended =
         |task: &str| format!("the task {task:?} has ended, which this replica cannot live without");
@@ -126,6 +158,7 @@ pub async fn serve<E: Env>(config: &Config, front: Front, node: Node<E>) -> Resu
         task = node.failure() => Some(task_ended(task)),
         _ = &mut serving => Some(task_ended("clients' listener")),
         _ = &mut reading => Some(task_ended("token file")),
+        () = ended(&mut showing) => Some(task_ended("internal listener")),
     };
     if let Some(why) = failed {
         return Err(abandon(why, &node, &closing, serving).await);
@@ -136,6 +169,9 @@ pub async fn serve<E: Env>(config: &Config, front: Front, node: Node<E>) -> Resu
         }
         let _ = closing.send(true);
         let _ = serving.await;
+        if showing.is_some() {
+            ended(&mut showing).await;
+        }
     };
     tokio::select! {
         () = ending => {
@@ -145,6 +181,14 @@ pub async fn serve<E: Env>(config: &Config, front: Front, node: Node<E>) -> Resu
         name = signals.demanded() => {
             Err(Failure::environment(format!("{name} came again: ended before all was handed over")))
         }
+    }
+}
+
+/// Waits for a task, if there is one, to end.
+async fn ended(task: &mut Option<JoinHandle<()>>) {
+    match task {
+        Some(task) => drop(task.await),
+        None => std::future::pending().await,
     }
 }
 
@@ -170,10 +214,14 @@ async fn abandon<E: Env>(
 }
 
 /// For those who asked for any free port. That nobody reads it is no reason to end, or to wait.
-fn announce(address: SocketAddr) {
+fn announce(address: SocketAddr, internal: Option<SocketAddr>) {
     let announcing = move || {
         let mut out = std::io::stdout().lock();
-        let _ = writeln!(out, "listening on http://{address}").and_then(|()| out.flush());
+        let mut lines = format!("listening on http://{address}\n");
+        if let Some(internal) = internal {
+            lines += &format!("internal listener on http://{internal}\n");
+        }
+        let _ = out.write_all(lines.as_bytes()).and_then(|()| out.flush());
     };
     if let Err(error) = std::thread::Builder::new().name("announce".into()).spawn(announcing) {
         tracing::warn!(%error, "where it listens was not written to standard output");

@@ -15,6 +15,7 @@ use crate::adapters;
 use crate::config::{Config, Generator as GeneratorConfig};
 use crate::failure::Failure;
 use crate::generators::{Agent, AgentConfig, ApiKey, Instructed, OpenAi, OpenAiConfig, event_bytes_max};
+use crate::insight::Insight;
 use crate::limits::model::INSTRUCTIONS_BYTES_MAX;
 use crate::limits::process::{FRESH_SECRET_BYTES, NAME_POLL_INTERVAL, NAME_SLACK};
 use crate::limits::tapes::FLUSH_TIMEOUT;
@@ -66,7 +67,8 @@ pub(crate) async fn run(config: Config) -> Result<(), Failure> {
     claim_name(&config, &*store, incarnation).await?;
     let tools = Toolbox::start(tool_file, config.tool_result_bytes_max).await;
     let tools = Arc::new(tools.map_err(|error| Failure::environment(format!("--tools: {error}")))?);
-    let ports = Ports { store: store.clone(), bus, generator, tools: tools.clone() };
+    let insight = Insight::new(if config.is_alone() { "local" } else { "postgres" });
+    let ports = insight.around(Ports { store: store.clone(), bus, generator, tools: tools.clone() });
     let node = match Node::start(TokioEnv::new(), node_config, ports).await {
         Ok(node) => node,
         Err(error) => {
@@ -79,7 +81,7 @@ pub(crate) async fn run(config: Config) -> Result<(), Failure> {
             return Err(Failure::environment(format!("--relay-listen {}: {error}", config.relay_listen)));
         }
     };
-    let served = serve(&config, front, node).await;
+    let served = serve(&config, front, node, insight).await;
     tools.stop().await;
     if let Some(tapes) = tapes {
         tapes.flush(FLUSH_TIMEOUT);

@@ -24,6 +24,7 @@ mod full_pool;
 mod generators;
 mod hosts;
 mod http;
+mod insight;
 mod large_reads;
 mod limits;
 mod logs;

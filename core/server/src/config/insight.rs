@@ -8,8 +8,9 @@ use super::group::{Group, or};
 #[derive(Clone, Debug, Default, Args, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct InsightOptions {
-    /// Where operators and their programs look: health, metrics, the state of this replica [default: nowhere]
-    #[arg(long, env = "MAINSTEM_INTERNAL_LISTEN", value_name = "HOST:PORT")]
+    /// Where operators and their programs look: health, metrics, the state of this replica. A port alone is loopback's
+    /// [default: nowhere]
+    #[arg(long, env = "MAINSTEM_INTERNAL_LISTEN", value_name = "[HOST:]PORT")]
     pub internal_listen: Option<String>,
 }
 
@@ -27,6 +28,11 @@ pub struct Insight {
 
 impl InsightOptions {
     pub(super) fn check(self) -> Insight {
-        Insight { internal_listen: self.internal_listen }
+        // A port alone is loopback's.
+        let internal_listen = self.internal_listen.map(|address| {
+            let port = address.strip_prefix(':').unwrap_or(&address);
+            if port.parse::<u16>().is_ok() { format!("127.0.0.1:{port}") } else { address }
+        });
+        Insight { internal_listen }
     }
 }

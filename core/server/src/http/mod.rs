@@ -19,16 +19,17 @@ mod results;
 mod settings;
 mod sse;
 mod stream;
+mod viewing;
 mod web_socket;
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, patch, post};
@@ -39,6 +40,8 @@ use mainstem_runtime::Node;
 use mainstem_runtime::ports::Env;
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
+
+use crate::insight::{Edge, Insight};
 
 pub use auth::{ANONYMOUS, Access, Tokens};
 pub use bodies::Bodies;
@@ -65,6 +68,7 @@ pub struct App<E: Env> {
     pub streams: Arc<Semaphore>,
     /// The sockets on which requests come that there may be more of.
     pub request_sockets: Arc<Semaphore>,
+    pub insight: Insight,
 }
 
 pub fn router<E: Env>(app: Arc<App<E>>) -> Router {
@@ -91,6 +95,7 @@ pub fn router<E: Env>(app: Arc<App<E>>) -> Router {
         .fallback(async || Problem::not_found())
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .layer(middleware::from_fn_with_state(Arc::clone(&app), check_access::<E>))
+        .layer(middleware::from_fn_with_state(app.insight.edge.clone(), count))
         .layer(middleware::from_fn(faces::in_their_words))
         .with_state(app);
     if origins.is_none() { router } else { router.layer(origins.layer()) }
@@ -102,6 +107,22 @@ async fn check_access<E: Env>(State(app): State<Arc<App<E>>>, request: Request, 
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     }
+}
+
+/// Counts what is answered.
+async fn count(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Response {
+    // A path of a stranger's is no label (B1).
+    let route = request.extensions().get::<MatchedPath>();
+    let route: Arc<str> = route.map_or("none", MatchedPath::as_str).into();
+    let begun = Instant::now();
+    let response = next.run(request).await;
+    edge.answered(route, response.status().as_u16(), begun.elapsed());
+    if let Some(problem) = response.extensions().get::<Problem>()
+        && problem.is_about_who_asks()
+    {
+        edge.refused(problem.code);
+    }
+    response
 }
 
 /// Answers one request. A panic in a handler is logged and answered with an error.

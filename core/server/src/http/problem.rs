@@ -151,6 +151,14 @@ impl Problem {
 }
 
 impl Problem {
+    /// Whether somebody else might have been answered.
+    pub(super) fn is_about_who_asks(&self) -> bool {
+        matches!(
+            self.status,
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST
+        )
+    }
+
     /// The members of the problem document.
     pub(super) fn document(&self) -> Value {
         json!({

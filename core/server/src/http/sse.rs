@@ -8,15 +8,16 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures::stream;
 use http::{HeaderValue, header};
+use mainstem_runtime::Next;
 use mainstem_runtime::ports::Env;
-use mainstem_runtime::{Next, Viewer};
 use rand::rngs::OsRng;
 use rand::{Rng, TryRngCore};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::auth::Grant;
 use super::encode;
+use super::viewing::{Place, Viewing};
+use crate::insight::Closed;
 use crate::limits::edge::{COME_BACK_DELAY_MAX, COME_BACK_DELAY_MIN, PING_INTERVAL};
 
 pub(super) const PING: Bytes = Bytes::from_static(b": ping\n\n");
@@ -47,18 +48,18 @@ impl Streamed {
 }
 
 struct SseStream<E: Env> {
-    viewer: Viewer<E>,
+    viewer: Viewing<E>,
     grant: Grant,
-    _slot: OwnedSemaphorePermit,
+    place: Place,
     pings: Interval,
     /// What is left of the last events, or of what comes before all.
     chunks: vec::IntoIter<Bytes>,
 }
 
-pub(super) fn answer<E: Env>(viewer: Viewer<E>, grant: Grant, slot: OwnedSemaphorePermit) -> Response {
+pub(super) fn answer<E: Env>(viewer: Viewing<E>, grant: Grant, place: Place) -> Response {
     let streamed = Streamed { grant: grant.clone(), keeps_connection: false };
     let retry = Bytes::from(format!(": the stream begins\n{}\n", retry()));
-    let source = SseStream { viewer, grant, _slot: slot, pings: pings(), chunks: vec![retry].into_iter() };
+    let source = SseStream { viewer, grant, place, pings: pings(), chunks: vec![retry].into_iter() };
     let body = stream::unfold(source, async |mut source| {
         let chunk = source.next().await?;
         Some((Ok::<Bytes, Infallible>(chunk), source))
@@ -102,6 +103,7 @@ impl<E: Env> SseStream<E> {
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             if self.grant.is_revoked() {
+                self.place.closes(Closed::Revoked);
                 return None;
             }
             if let Some(chunk) = self.chunks.next() {
@@ -109,11 +111,14 @@ impl<E: Env> SseStream<E> {
             }
             tokio::select! {
                 biased;
-                () = self.grant.revoked() => return None,
+                () = self.grant.revoked() => {}
                 _ = self.pings.tick() => return Some(PING),
                 next = self.viewer.next() => match next {
                     Next::Events(events) => self.chunks = encode::server_sent(&events).into_chunks().into_iter(),
-                    Next::End(_) => return None,
+                    Next::End(ending) => {
+                        self.place.closes(ending.into());
+                        return None;
+                    }
                 },
             }
         }

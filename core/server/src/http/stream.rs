@@ -8,12 +8,12 @@ use axum::response::Response;
 use http::{HeaderMap, Method, StatusCode, Uri};
 use mainstem_machine::{ChatId, Resume};
 use mainstem_runtime::ports::Env;
-use mainstem_runtime::{EdgeError, Viewer};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::auth::StreamCaller;
 use super::request::{ChatPath, Parameters, wants_web_socket};
+use super::viewing::{Place, Viewing};
 use super::{App, Problem, encode, sse, web_socket};
+use crate::insight::{Face, Transport};
 use crate::listener::Progress;
 
 pub(super) async fn open<E: Env>(
@@ -26,17 +26,17 @@ pub(super) async fn open<E: Env>(
     let query = Parameters::of(&parts.uri)?;
     if !wants_web_socket(&parts.headers) {
         let from = resume(&query, Some(&parts.headers))?;
-        return match viewer(&app, &by, chat, from).await {
-            Ok((viewer, slot)) => Ok(sse::answer(viewer, grant, slot)),
+        return match viewer(&app, &by, chat, from, Transport::Sse).await {
+            Ok((viewer, place)) => Ok(sse::answer(viewer, grant, place)),
             Err(problem) if problem.status == StatusCode::SERVICE_UNAVAILABLE => Ok(sse::come_back()),
             Err(problem) => Err(problem),
         };
     }
     let from = resume(&query, None)?;
     let upgrade = web_socket::Upgrade::of(&mut parts)?;
-    let (viewer, slot) = viewer(&app, &by, chat, from).await?;
+    let (viewer, place) = viewer(&app, &by, chat, from, Transport::WebSocket).await?;
     let progress = parts.extensions.get::<Arc<Progress>>().cloned().unwrap_or_default();
-    Ok(web_socket::answer(upgrade, viewer, grant, slot, progress, app.client_timeout))
+    Ok(web_socket::answer(upgrade, viewer, grant, place, progress, app.client_timeout))
 }
 
 /// Whether a request asks for an event stream, as far as its head tells.
@@ -45,16 +45,16 @@ pub fn is_for_event_stream(method: &Method, uri: &Uri, headers: &HeaderMap) -> b
     *method == Method::GET && chat.is_some_and(|chat| !chat.contains('/')) && !wants_web_socket(headers)
 }
 
-/// A viewer, and the slot that its connection takes of those for streams.
+/// A viewer, and its place among the streams.
 async fn viewer<E: Env>(
     app: &App<E>,
     by: &Arc<str>,
     chat: ChatId,
     from: Resume,
-) -> Result<(Viewer<E>, OwnedSemaphorePermit), Problem> {
-    let slot = app.streams.clone().try_acquire_owned();
-    let slot = slot.map_err(|_| EdgeError::Overloaded("too many streams are open here"))?;
-    Ok((app.node.subscribe(by, chat, from).await?, slot))
+    transport: Transport,
+) -> Result<(Viewing<E>, Place), Problem> {
+    let place = app.place(Face::Native, transport)?;
+    Ok((place.watch(&app.node, by, chat, from).await?, place))
 }
 
 /// Where the stream begins. `after` takes precedence over `Last-Event-ID`, and a cursor over `after_id`.

@@ -16,10 +16,9 @@ use http::{HeaderValue, Method, StatusCode, header};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use mainstem_machine::Ending;
+use mainstem_runtime::Next;
 use mainstem_runtime::ports::Env;
-use mainstem_runtime::{Next, Viewer};
 use tokio::io::AsyncWriteExt;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -33,6 +32,8 @@ use super::auth::Grant;
 use super::chunks::Chunks;
 use super::encode;
 use super::sse::pings;
+use super::viewing::{Place, Viewing};
+use crate::insight::Closed;
 use crate::limits::edge::{
     SOCKET_CLOSE_TIMEOUT, SOCKET_MESSAGE_BYTES_MAX, SOCKET_READ_BYTES, SOCKET_RECEIVED_BYTES_MAX,
     SOCKET_STALLED_GRACE,
@@ -58,6 +59,19 @@ pub(super) enum Left {
     Stalled,
     /// With this to say.
     Close(CloseCode, &'static str),
+}
+
+impl Left {
+    fn closed(&self) -> Closed {
+        match self {
+            Self::Gone => Closed::Gone,
+            Self::Stalled => Closed::Stalled,
+            Self::Close(CLOSED_DELETED, _) => Closed::Deleted,
+            Self::Close(CLOSED_REVOKED, _) => Closed::Revoked,
+            Self::Close(CloseCode::Away, _) => Closed::Leaving,
+            Self::Close(..) => Closed::Nonsense,
+        }
+    }
 }
 
 /// A request to become a WebSocket (RFC 6455, section 4.2.1).
@@ -90,17 +104,19 @@ impl Upgrade {
 
 pub(super) fn answer<E: Env>(
     upgrade: Upgrade,
-    viewer: Viewer<E>,
+    viewer: Viewing<E>,
     grant: Grant,
-    slot: OwnedSemaphorePermit,
+    mut place: Place,
     progress: Arc<Progress>,
     client_timeout: Duration,
 ) -> Response {
     let Upgrade { accept, upgraded } = upgrade;
     tokio::spawn(async move {
-        let _slot = slot;
         match upgraded.await {
-            Ok(upgraded) => send_events(upgraded, viewer, grant, progress, client_timeout).await,
+            Ok(upgraded) => {
+                let closed = send_events(upgraded, viewer, grant, progress, client_timeout).await;
+                place.closes(closed);
+            }
             Err(error) => tracing::debug!(%error, "a connection was not upgraded"),
         }
     });
@@ -120,11 +136,11 @@ pub(super) fn switching(accept: HeaderValue) -> Response {
 
 async fn send_events<E: Env>(
     upgraded: Upgraded,
-    viewer: Viewer<E>,
+    viewer: Viewing<E>,
     grant: Grant,
     progress: Arc<Progress>,
     client_timeout: Duration,
-) {
+) -> Closed {
     progress.grant_grace(SOCKET_STALLED_GRACE);
     let config = WebSocketConfig::default()
         .read_buffer_size(SOCKET_READ_BYTES)
@@ -134,7 +150,9 @@ async fn send_events<E: Env>(
     let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
     let mut line = Line::new(socket, &progress, client_timeout);
     let left = line.send_events(viewer, grant).await;
+    let closed = left.closed();
     line.leave(left).await;
+    closed
 }
 
 /// Waits for the client to close: closing with unread data would reset the connection before the client has
@@ -187,7 +205,7 @@ impl Line<'_> {
         }
     }
 
-    async fn send_events<E: Env>(&mut self, mut viewer: Viewer<E>, grant: Grant) -> Left {
+    async fn send_events<E: Env>(&mut self, mut viewer: Viewing<E>, grant: Grant) -> Left {
         let mut pings = pings();
         let mut received = 0;
         loop {

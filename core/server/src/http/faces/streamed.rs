@@ -4,14 +4,11 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use futures::stream::unfold;
-use mainstem_runtime::EdgeError;
-use mainstem_runtime::ports::Env;
-use tokio::sync::OwnedSemaphorePermit;
 
+use super::super::Problem;
 use super::super::auth::Grant;
 use super::super::request::Parameters;
 use super::super::sse::{Streamed, event_stream};
-use super::super::{App, Problem};
 
 /// Why a body has no end.
 #[derive(Debug, thiserror::Error)]
@@ -35,12 +32,6 @@ pub(super) fn answer(grant: Grant, source: impl Source) -> Response {
     let mut response = event_stream(Body::from_stream(body));
     response.extensions_mut().insert(Streamed::on_a_connection_that_stays(grant));
     response
-}
-
-/// A place among the streams that there may be.
-pub(super) fn place<E: Env>(app: &App<E>) -> Result<OwnedSemaphorePermit, Problem> {
-    let place = app.streams.clone().try_acquire_owned();
-    Ok(place.map_err(|_| EdgeError::Overloaded("too many streams are open here"))?)
 }
 
 /// Whether a client that leaves stops its turn: `?on_close=stop`.

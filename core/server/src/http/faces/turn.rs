@@ -13,11 +13,13 @@ use mainstem_machine::{
     Retry, Role, Status, StreamEvent, Turn, TurnStatus, Version,
 };
 use mainstem_runtime::ports::Env;
-use mainstem_runtime::{EdgeError, Next, Node, Viewer};
+use mainstem_runtime::{EdgeError, Next, Node};
 use tokio::task::JoinHandle;
 
+use super::super::viewing::{Place, Viewing};
 use super::super::{App, Problem};
 use super::shown::{CommittedCall, Shown};
+use crate::insight::Closed;
 
 /// What happens in a turn.
 #[derive(Clone, Debug)]
@@ -278,7 +280,8 @@ impl Reader {
 /// A turn's events, from the stream of this replica.
 #[derive(Debug)]
 pub(super) struct TurnStream<E: Env> {
-    viewer: Viewer<E>,
+    viewer: Viewing<E>,
+    place: Place,
     node: Node<E>,
     by: Arc<str>,
     reader: Reader,
@@ -288,10 +291,16 @@ pub(super) struct TurnStream<E: Env> {
 }
 
 impl<E: Env> TurnStream<E> {
-    pub(super) async fn open(node: &Node<E>, by: &Arc<str>, from: From) -> Result<Self, EdgeError> {
-        let viewer = node.subscribe(by, from.chat, Resume::After(from.after)).await?;
+    pub(super) async fn open(
+        node: &Node<E>,
+        place: Place,
+        by: &Arc<str>,
+        from: From,
+    ) -> Result<Self, EdgeError> {
+        let viewer = place.watch(node, by, from.chat, Resume::After(from.after)).await?;
         Ok(Self {
             viewer,
+            place,
             node: node.clone(),
             by: by.clone(),
             reader: Reader::new(from),
@@ -303,14 +312,27 @@ impl<E: Env> TurnStream<E> {
     /// Goes on at a mark with a cursor.
     pub(super) async fn go_on(
         node: &Node<E>,
+        place: Place,
         by: &Arc<str>,
         from: From,
         (here, cursor): (Mark, Cursor),
         shown: Shown,
     ) -> Result<Self, EdgeError> {
-        let viewer = node.subscribe(by, from.chat, Resume::At(cursor)).await?;
+        let viewer = place.watch(node, by, from.chat, Resume::At(cursor)).await?;
         let reader = Reader::going_on(from, here, shown);
-        Ok(Self { viewer, node: node.clone(), by: by.clone(), reader, how: None, ended: false })
+        Ok(Self { viewer, place, node: node.clone(), by: by.clone(), reader, how: None, ended: false })
+    }
+
+    /// Begins again from there, at the same place.
+    pub(super) async fn begin_anew(&mut self, from: From) -> Result<(), EdgeError> {
+        self.viewer = self.place.watch(&self.node, &self.by, from.chat, Resume::After(from.after)).await?;
+        (self.reader, self.how, self.ended) = (Reader::new(from), None, false);
+        Ok(())
+    }
+
+    /// Says why it ends before its time.
+    pub(super) fn closes(&mut self, why: Closed) {
+        self.place.closes(why);
     }
 
     /// The next event; `None` behind the end. Cancel-safe: an event that was not returned comes again.
@@ -346,6 +368,11 @@ impl<E: Env> TurnStream<E> {
                 }
             };
             self.ended = true;
+            self.place.closes(match end {
+                End::Over(_) | End::Asked => Closed::Done,
+                End::Gone => Closed::Deleted,
+                End::Cut | End::Anew => Closed::Leaving,
+            });
             let here = self.reader.here;
             return Some(Marked { event: TurnEvent::End(end), episode: None, before: here, after: here });
         }

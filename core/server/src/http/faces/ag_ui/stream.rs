@@ -9,7 +9,6 @@ use bytes::Bytes;
 use mainstem_machine::MessageId;
 use mainstem_runtime::ports::Env;
 use serde_json::value::to_raw_value;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Interval;
 
 use super::super::super::auth::Grant;
@@ -24,6 +23,7 @@ use super::ids;
 use super::position::Position;
 use super::snapshot::{self, Rendered};
 use super::told::{Run, Said, Telling, Then};
+use crate::insight::{Closed, Face, Transport};
 
 /// What is told to whom.
 pub(super) struct Order {
@@ -46,7 +46,6 @@ struct Source<E: Env> {
     telling: Telling,
     has: Has,
     grant: Grant,
-    _slot: OwnedSemaphorePermit,
     stop: StopOnClose<E>,
     pings: Interval,
     to_say: VecDeque<(Said, Position)>,
@@ -87,6 +86,7 @@ impl<E: Env> streamed::Source for Source<E> {
                 && self.then != Then::Finish
                 && let Some(cut) = self.cut()
             {
+                self.turn.closes(Closed::Revoked);
                 return Some(Err(cut));
             }
             if let Some(chunk) = self.chunks.pop_front() {
@@ -157,7 +157,7 @@ async fn step<E: Env>(
         (None, Then::Anew) => match located(app, by, chat, of).await.map_err(|_| CutOff)? {
             Some(from) => {
                 let after = from.after;
-                *turn = TurnStream::open(&app.node, by, from).await.map_err(|_| CutOff)?;
+                turn.begin_anew(from).await.map_err(|_| CutOff)?;
                 Ok(Step::Said(telling.begin_anew(after), Then::GoOn))
             }
             None => Ok(Step::Said(telling.end_as_gone(), Then::Finish)),
@@ -214,7 +214,7 @@ pub(super) async fn answer<E: Env>(
     order: Order,
 ) -> Result<Response, Problem> {
     let Order { run, from, position, has: messages, thoughts, snapshot, stops_on_close } = order;
-    let slot = streamed::place(app)?;
+    let place = app.place(Face::AgUi, Transport::Sse)?;
     let stop = stops_on_close.then(|| (app.node.clone(), by.clone(), from.chat, from.turn));
     let chat = from.chat;
     let mut telling = Telling::new(run, position);
@@ -222,12 +222,12 @@ pub(super) async fn answer<E: Env>(
         Some(cursor) => {
             let from = From { since: cursor.snapshot_version, stale: mainstem_machine::Version(0), ..from };
             let here = (position.mark, cursor);
-            (TurnStream::go_on(&app.node, by, from, here, position.shown()).await?, vec![])
+            (TurnStream::go_on(&app.node, place, by, from, here, position.shown()).await?, vec![])
         }
         None => {
             let from = From { after: position.after, ..from };
             let state = app.node.chat(by, chat).await?;
-            (TurnStream::open(&app.node, by, from).await?, telling.begin(&state, snapshot))
+            (TurnStream::open(&app.node, place, by, from).await?, telling.begin(&state, snapshot))
         }
     };
     let source = Source {
@@ -237,7 +237,6 @@ pub(super) async fn answer<E: Env>(
         telling,
         has: Has { messages, thoughts },
         grant,
-        _slot: slot,
         stop: StopOnClose::new(stop),
         pings: pings(),
         to_say: to_say.into(),

@@ -18,7 +18,6 @@ use mainstem_runtime::ports::Env;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -39,6 +38,7 @@ use super::request::ChatRequest;
 use super::resumed;
 use super::stream::Told;
 use super::told::Then;
+use crate::insight::{Closed, Transport};
 use crate::limits::edge::{
     CLIENT_NAME_BYTES_MAX, RESUME_AGAIN_MAX, SOCKET_READ_BYTES, SOCKET_REQUEST_BYTES_MAX,
     SOCKET_REQUESTS_BYTES_MAX, SOCKET_REQUESTS_MAX, SOCKET_STALLED_GRACE,
@@ -94,7 +94,6 @@ struct Open<E: Env> {
     resumes: bool,
     from: From,
     told: Told<E>,
-    _slot: OwnedSemaphorePermit,
     sequence: u64,
 }
 
@@ -166,7 +165,10 @@ impl<E: Env> Session<E> {
         loop {
             let done = tokio::select! {
                 biased;
-                () = self.grant.revoked() => Err(REVOKED),
+                () = self.grant.revoked() => {
+                    self.open.iter_mut().for_each(|open| open.told.closes(Closed::Revoked));
+                    Err(REVOKED)
+                }
                 _ = pings.tick() => {
                     received = 0;
                     line.send(Message::Ping(Bytes::new()), &self.grant).await
@@ -273,14 +275,15 @@ impl<E: Env> Session<E> {
             }
             Err(problem) => return Ok(Err(problem)),
         };
-        let (told, slot) = match Told::open(&self.app, &self.by, from.clone(), self.options).await {
+        let opening = Told::open(&self.app, &self.by, from.clone(), self.options, Transport::WebSocket);
+        let told = match opening.await {
             Ok(opened) => opened,
             Err(problem) => return Ok(Err(problem)),
         };
         if resumes {
             self.say(line, &Reply::Start { request_id: &request_id }).await?;
         }
-        self.open.push(Open { request_id, resumes, from, told, _slot: slot, sequence: 0 });
+        self.open.push(Open { request_id, resumes, from, told, sequence: 0 });
         Ok(Ok(()))
     }
 

@@ -10,7 +10,6 @@ use http::HeaderValue;
 use mainstem_machine::ChatState;
 use mainstem_runtime::ports::Env;
 use serde_json::value::RawValue;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Interval;
 
 use super::super::super::auth::Grant;
@@ -22,6 +21,7 @@ use super::super::streamed::{self, CutOff};
 use super::super::turn::{From, TurnStream};
 use super::dialect::Options;
 use super::told::{Telling, Then};
+use crate::insight::{Closed, Face, Transport};
 
 /// A turn that is being told.
 pub(super) struct Told<E: Env> {
@@ -35,16 +35,19 @@ impl<E: Env> Told<E> {
         by: &Arc<str>,
         from: From,
         options: Options,
-    ) -> Result<(Self, OwnedSemaphorePermit), Problem> {
-        let slot = streamed::place(app)?;
+        transport: Transport,
+    ) -> Result<Self, Problem> {
+        let place = app.place(Face::AiSdk, transport)?;
         let state: Arc<ChatState> = app.node.chat(by, from.chat).await?;
         let message_id = names::of_answer(from.chat, from.turn);
         let brings_results = from.behind_results;
-        let turn = TurnStream::open(&app.node, by, from).await?;
-        Ok((
-            Self { turn, telling: Telling::new(options.dialect, message_id, &state.tools, brings_results) },
-            slot,
-        ))
+        let turn = TurnStream::open(&app.node, place, by, from).await?;
+        Ok(Self { turn, telling: Telling::new(options.dialect, message_id, &state.tools, brings_results) })
+    }
+
+    /// Says why it ends before its time.
+    pub(super) fn closes(&mut self, why: Closed) {
+        self.turn.closes(why);
     }
 
     /// The next chunks. `None` behind the end. Cancel-safe.
@@ -56,7 +59,6 @@ impl<E: Env> Told<E> {
 struct Source<E: Env> {
     told: Told<E>,
     grant: Grant,
-    _slot: OwnedSemaphorePermit,
     stop: StopOnClose<E>,
     pings: Interval,
     chunks: VecDeque<Bytes>,
@@ -68,6 +70,7 @@ impl<E: Env> streamed::Source for Source<E> {
         loop {
             if self.grant.is_revoked() {
                 self.stop.disarm();
+                self.told.closes(Closed::Revoked);
                 return Some(Err(CutOff));
             }
             if let Some(chunk) = self.chunks.pop_front() {
@@ -111,9 +114,8 @@ pub(super) async fn answer<E: Env>(
     stops_on_close: bool,
 ) -> Result<Response, Problem> {
     let stop = StopOnClose::new(stops_on_close.then(|| (app.node.clone(), by.clone(), from.chat, from.turn)));
-    let (told, slot) = Told::open(app, by, from, options).await?;
-    let source =
-        Source { told, grant, _slot: slot, stop, pings: pings(), chunks: VecDeque::new(), then: Then::GoOn };
+    let told = Told::open(app, by, from, options, Transport::Sse).await?;
+    let source = Source { told, grant, stop, pings: pings(), chunks: VecDeque::new(), then: Then::GoOn };
     let mut response = streamed::answer(source.grant.clone(), source);
     response.headers_mut().insert("x-vercel-ai-ui-message-stream", HeaderValue::from_static("v1"));
     Ok(response)

@@ -12,7 +12,6 @@ use axum::routing::post;
 use bytes::Bytes;
 use http::{StatusCode, Uri, Version};
 use mainstem_runtime::ports::Env;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Interval;
 
 use self::request::CompletionRequest;
@@ -27,6 +26,7 @@ use super::super::streamed::{self, CutOff};
 use super::super::turn::TurnStream;
 use super::super::words::tells_a_cut;
 use super::asked::Asker;
+use crate::insight::{Closed, Face, Transport};
 
 pub(super) fn routes<E: Env>() -> Router<Arc<App<E>>> {
     Router::new().route("/v1/chat/completions", post(create::<E>))
@@ -46,15 +46,15 @@ async fn create<E: Env>(
     let (app, by) = (Arc::clone(&asked.app), Arc::clone(&asked.by));
     let asker = Asker { app: &app, by: &by, key: asked.into_key(), is_again: false };
     let (id, from) = asker.complete(&request).await?;
-    let slot = streamed::place(&app)?;
+    let transport = if request.streams { Transport::Sse } else { Transport::Whole };
+    let place = app.place(Face::OpenAi, transport)?;
     let state = app.node.chat(&by, id.chat).await?;
     let stop = stops_on_close.then(|| (app.node.clone(), by.clone(), from.chat, from.turn));
-    let turn = TurnStream::open(&app.node, &by, from).await?;
+    let turn = TurnStream::open(&app.node, place, &by, from).await?;
     let source = Source {
         turn,
         completion: Completion::new(id, &state, &app.default_model, request.streams, request.with_usage),
         grant,
-        _slot: slot,
         stop: StopOnClose::new(stop),
         pings: pings(),
         to_say: vec![].into_iter(),
@@ -70,7 +70,6 @@ struct Source<E: Env> {
     turn: TurnStream<E>,
     completion: Completion,
     grant: Grant,
-    _slot: OwnedSemaphorePermit,
     stop: StopOnClose<E>,
     pings: Interval,
     to_say: std::vec::IntoIter<Bytes>,
@@ -82,6 +81,7 @@ impl<E: Env> streamed::Source for Source<E> {
         loop {
             if self.grant.is_revoked() {
                 self.stop.disarm();
+                self.turn.closes(Closed::Revoked);
                 return Some(Err(CutOff));
             }
             if let Some(chunk) = self.to_say.next() {

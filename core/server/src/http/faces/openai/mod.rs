@@ -45,6 +45,7 @@ use super::stop::{StopOnClose, stop};
 use super::streamed;
 use super::turn::{From, TurnStream};
 use super::words::tells_a_cut;
+use crate::insight::{Face, Transport};
 use crate::limits::edge::{CANCEL_TIMEOUT, SETTLE_INTERVAL, SETTLE_TIMEOUT};
 
 pub(super) fn routes<E: Env>() -> Router<Arc<App<E>>> {
@@ -146,13 +147,13 @@ async fn settle<E: Env>(
     from: From,
     stops_on_close: bool,
 ) -> Result<(), Problem> {
-    let _slot = streamed::place(app)?;
+    let place = app.place(Face::OpenAi, Transport::Whole)?;
     let stop = stops_on_close.then(|| (app.node.clone(), by.clone(), from.chat, from.turn));
     let mut stop = StopOnClose::new(stop);
     let (_, tools) = Frame::read(app, by, id, &from).await?;
     // Nothing of it is told.
     let mut telling = Telling::new(id, tools, Some(number::END));
-    let mut turn = TurnStream::open(&app.node, by, from).await?;
+    let mut turn = TurnStream::open(&app.node, place, by, from).await?;
     let mut then = Then::GoOn;
     while then == Then::GoOn {
         let Some(marked) = turn.next_marked().await else { break };

@@ -10,7 +10,6 @@ use mainstem_machine::MessageId;
 use mainstem_runtime::ports::Env;
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Interval;
 
 use super::super::super::auth::Grant;
@@ -23,6 +22,7 @@ use super::ids::ResponseId;
 use super::number;
 use super::response::{Frame, Standing, read};
 use super::told::{Said, Telling, Then};
+use crate::insight::{Closed, Face, Transport};
 
 const GONE: &str = "This response is not in its chat any more.";
 
@@ -43,7 +43,6 @@ struct Source<E: Env> {
     turn: TurnStream<E>,
     telling: Telling,
     grant: Grant,
-    _slot: OwnedSemaphorePermit,
     stop: StopOnClose<E>,
     pings: Interval,
     to_say: VecDeque<Said>,
@@ -56,6 +55,7 @@ impl<E: Env> streamed::Source for Source<E> {
         loop {
             if self.grant.is_revoked() {
                 self.stop.disarm();
+                self.turn.closes(Closed::Revoked);
                 return Some(Err(CutOff));
             }
             match (self.to_say.front(), self.then) {
@@ -144,12 +144,12 @@ pub(super) async fn answer<E: Env>(
     order: Order,
 ) -> Result<Response, Problem> {
     let Order { id, from, after, stops_on_close } = order;
-    let slot = streamed::place(app)?;
+    let place = app.place(Face::OpenAi, Transport::Sse)?;
     let stop = stops_on_close.then(|| (app.node.clone(), by.clone(), from.chat, from.turn));
     let (frame, tools) = Frame::read(app, by, id, &from).await?;
     let mut telling = Telling::new(id, tools, after);
     let to_say = telling.begin(!from.begun);
-    let turn = TurnStream::open(&app.node, by, from).await?;
+    let turn = TurnStream::open(&app.node, place, by, from).await?;
     let source = Source {
         app: Arc::clone(app),
         by: Arc::clone(by),
@@ -158,7 +158,6 @@ pub(super) async fn answer<E: Env>(
         turn,
         telling,
         grant,
-        _slot: slot,
         stop: StopOnClose::new(stop),
         pings: pings(),
         to_say: to_say.into(),

@@ -1,0 +1,92 @@
+//! A place among the streams that there may be, and what a stream with such a place is told of a chat. Both are counted.
+
+use std::sync::Arc;
+
+use mainstem_machine::{Body, ChatId, Ending, Resume};
+use mainstem_runtime::ports::Env;
+use mainstem_runtime::{EdgeError, Next, Node, Viewer};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::App;
+use crate::insight::{Closed, Face, Resumed, Transport, View};
+
+/// A place, given back when dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    view: View,
+    closed: Closed,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl<E: Env> App<E> {
+    /// A place for a stream.
+    pub(super) fn place(&self, face: Face, transport: Transport) -> Result<Place, EdgeError> {
+        let permit = self.streams.clone().try_acquire_owned();
+        let permit = permit.map_err(|_| EdgeError::Overloaded("too many streams are open here"))?;
+        let view = self.insight.edge.view(face, transport);
+        view.opened();
+        Ok(Place { view, closed: Closed::Gone, _permit: permit })
+    }
+}
+
+impl Place {
+    /// Says why the stream ends, unless its client goes before.
+    pub(super) fn closes(&mut self, why: Closed) {
+        self.closed = why;
+    }
+
+    /// Subscribes to a chat.
+    pub(super) async fn watch<E: Env>(
+        &self,
+        node: &Node<E>,
+        by: &Arc<str>,
+        chat: ChatId,
+        from: Resume,
+    ) -> Result<Viewing<E>, EdgeError> {
+        let resumed = match &from {
+            Resume::Fresh => None,
+            Resume::After(_) => Some(Resumed::Replay),
+            Resume::At(_) => Some(Resumed::Exact),
+        };
+        Ok(Viewing { viewer: node.subscribe(by, chat, from).await?, view: self.view.clone(), resumed })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.view.closed(self.closed);
+    }
+}
+
+/// A viewer, seen.
+#[derive(Debug)]
+pub(super) struct Viewing<E: Env> {
+    viewer: Viewer<E>,
+    view: View,
+    /// How it goes on, until it is known.
+    resumed: Option<Resumed>,
+}
+
+impl<E: Env> Viewing<E> {
+    /// Waits for what comes next. Cancel-safe.
+    pub(super) async fn next(&mut self) -> Next {
+        let next = self.viewer.next().await;
+        if let Next::Events(events) = &next {
+            if let Some(resumed) = self.resumed.take() {
+                let is_reset = events.iter().any(|event| matches!(event.body, Body::HistoryReset));
+                self.view.resumed(if is_reset { Resumed::HistoryReset } else { resumed });
+            }
+            self.view.told(events, self.viewer.lag());
+        }
+        next
+    }
+}
+
+impl From<Ending> for Closed {
+    fn from(ending: Ending) -> Self {
+        match ending {
+            Ending::Deleted => Self::Deleted,
+            Ending::Leaving => Self::Leaving,
+        }
+    }
+}
