@@ -102,7 +102,7 @@ pub(super) fn joined(events: &[Value]) -> Value {
     }
     let mut texts: BTreeMap<String, String> = BTreeMap::new();
     let mut places: BTreeMap<u64, String> = BTreeMap::new();
-    let mut void = vec![];
+    let (mut void, mut done) = (vec![], BTreeMap::new());
     for event in events {
         let id = event["item_id"].as_str().or(event["item"]["id"].as_str()).unwrap_or_default().to_owned();
         match kind(event) {
@@ -112,6 +112,7 @@ pub(super) fn joined(events: &[Value]) -> Value {
                 assert_eq!(texts.insert(id, String::new()), None, "an item twice: {event}");
             }
             "response.output_item.done" if event["item"]["status"] == "incomplete" => void.push(id),
+            "response.output_item.done" => _ = done.insert(id, &event["item"]),
             // Who comes back is told what stands: the rest of what was told is void.
             "response.in_progress" => {
                 let stands = |id: &String| said_ids(&event["response"]).contains(id);
@@ -141,6 +142,9 @@ pub(super) fn joined(events: &[Value]) -> Value {
             _ => item["arguments"].as_str().unwrap_or_default().to_owned(),
         };
         assert_eq!(told, whole, "what was told of {id}, and how it ended");
+        if let Some(done) = done.get(id) {
+            assert_eq!(*done, item, "how {id} was told to be done, and what it is");
+        }
     }
     for id in texts.keys() {
         assert!(void.contains(id), "{id} is left: neither in the end nor void");
