@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use mainstem_machine::ReplicaId;
 use mainstem_oracles::{Evidence, FaultKind, Life, Name};
-use mainstem_runtime::ports::{Env, Ports};
+use mainstem_runtime::ports::{Env, Ports, Untraced};
 use mainstem_runtime::tape::Recording;
 use mainstem_runtime::{Node, NodeConfig, RelayConfig};
 pub use mainstem_story::Settings;
@@ -133,6 +133,7 @@ impl Cluster {
                 secret: secret.into(),
             }),
             recording: self.recording.clone(),
+            hops: Arc::new(Untraced),
         };
         let ports = Ports {
             store: Arc::new(self.database.store(name)),

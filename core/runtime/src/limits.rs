@@ -68,6 +68,8 @@ pub mod relay {
 
     use mainstem_machine::limits::{DIAL_TIMEOUT, WHOLE_PART_BYTES_MAX};
 
+    /// Of what a peer says for those who trace. Today's version has 55.
+    pub const TRACEPARENT_BYTES_MAX: usize = 128;
     /// Time to establish a connection, authentication included.
     pub const CONNECT_TIMEOUT: Duration = DIAL_TIMEOUT;
     /// Time until a follow is accepted, establishing the connection included.

@@ -21,7 +21,8 @@ use mainstem_machine::{
 
 use crate::driver::{Entry, Followed, Follows, HubCell, Next, ReplicaCell, Shared, Vitals, Watch, lock};
 use crate::ports::{
-    Applied, Env, Fault, IdempotencyKey, Keep, Listed, Page, Ports, ReplicaRow, Request, TaskHandle, within,
+    Applied, Env, Fault, Hops, IdempotencyKey, Keep, Listed, Page, Ports, ReplicaRow, Request, TaskHandle,
+    within,
 };
 use crate::relay::{Follow, Peers, RelayCounts, RelayServer, RelaySource};
 use crate::sync::Mutex;
@@ -46,6 +47,8 @@ pub struct NodeConfig {
     pub relay: Option<RelayConfig>,
     /// `None`: no tapes are kept.
     pub recording: Option<Recording>,
+    /// Who traces follows between replicas.
+    pub hops: Arc<dyn Hops>,
 }
 
 #[derive(Clone, Debug)]
@@ -137,7 +140,7 @@ impl<E: Env> Node<E> {
         let recording = config.recording;
         let cell = ReplicaCell::new(env.now(), replica_config, recording.as_ref());
         let hub_config = Arc::new(hub_config);
-        let shared = Shared::new(env, ports, hub_config, row, peers, cell, recording);
+        let shared = Shared::new(env, ports, hub_config, row, peers, cell, config.hops, recording);
         let vitals = Arc::new(Vitals::default());
         let vital = vitals.guard("replica");
         let run = crate::driver::run_replica(shared.clone());
@@ -478,8 +481,9 @@ impl<E: Env> RelaySource for Source<E> {
             entered.ok_or(RelayFault::NotWorker)?.ok_or(RelayFault::Gone)?
         };
         tracing::debug!(chat = %request.chat, peer = %request.follower, "a peer follows this chat");
-        let frames = futures::stream::unfold((followed, slot), |(mut followed, slot)| async move {
-            followed.next().await.map(|frame| (frame, (followed, slot)))
+        let hop = shared.hops.serves(chat, &request.follower, request.traceparent.as_deref());
+        let frames = futures::stream::unfold((followed, slot, hop), |(mut followed, slot, hop)| async move {
+            followed.next().await.map(|frame| (frame, (followed, slot, hop)))
         });
         Ok(Box::pin(frames))
     }

@@ -541,5 +541,8 @@ async fn dial_worker<E: Env>(
     let peers = shared.peers.as_ref().ok_or(RelayFault::Gone)?;
     let follower = shared.hub_config.replica.clone();
     tracing::debug!(%chat, peer = %worker, ?position, "dialing");
-    peers.follow(&address, Follow { chat, follower, worker, position, takes_blocks: true }).await
+    let hop = shared.hops.follows(chat, &worker);
+    let traceparent = hop.traceparent();
+    let follow = Follow { chat, follower, worker, position, takes_blocks: true, traceparent };
+    Ok(peers.follow(&address, follow).await?.traced_by(hop))
 }

@@ -22,7 +22,7 @@ use std::sync::{Arc, PoisonError};
 use mainstem_machine::hub::HubConfig;
 use mainstem_machine::{ChatId, Time};
 
-use crate::ports::{Bus, Env, Generator, Ports, ReplicaRow, Store, Tools};
+use crate::ports::{Bus, Env, Generator, Hops, Ports, ReplicaRow, Store, Tools};
 use crate::relay::Peers;
 use crate::sync::{Mutex, MutexGuard};
 use crate::tape::{Machine, Recording, Tape};
@@ -54,6 +54,7 @@ pub(crate) struct Shared<E: Env> {
     pub(crate) replica: ReplicaCell,
     pub(crate) announcer: AnnouncerCell,
     pub(crate) heartbeats: Arc<Heartbeats>,
+    pub(crate) hops: Arc<dyn Hops>,
     recording: Option<Recording>,
 }
 
@@ -65,6 +66,7 @@ impl<E: Env> Shared<E> {
         row: ReplicaRow,
         peers: Option<Peers<E>>,
         replica: ReplicaCell,
+        hops: Arc<dyn Hops>,
         recording: Option<Recording>,
     ) -> Arc<Self> {
         let Ports { store, bus, generator, tools } = ports;
@@ -82,6 +84,7 @@ impl<E: Env> Shared<E> {
             replica,
             announcer,
             heartbeats: Arc::default(),
+            hops,
             recording,
         })
     }

@@ -3,6 +3,7 @@
 mod bus;
 mod env;
 mod generator;
+mod hops;
 mod store;
 mod tapes;
 mod tools;
@@ -10,6 +11,7 @@ mod tools;
 pub use bus::{Bus, BusError, BusSubscription, Notice, Topic};
 pub use env::{Boxed, Env, TaskHandle, within};
 pub use generator::{Conversation, Generated, Generation, Generator};
+pub use hops::{Hop, Hops, Untraced};
 pub use mainstem_machine::store::{
     HeartbeatReport, Held, IdempotencyKey, Listed, Peer, ReplicaRow, Request, Rival, SyncReport, SyncRequest,
 };

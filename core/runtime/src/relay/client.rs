@@ -19,9 +19,9 @@ use super::connection::{Connection, Held};
 use super::counts::{Asked, Counts, Open, RelayCounts};
 use super::proto;
 use super::proto::relay_client::RelayClient;
-use super::wire::Follow;
+use super::wire::{Follow, TRACEPARENT};
 use crate::limits::relay::{CONNECT_TIMEOUT, FOLLOW_TIMEOUT, FRAME_BYTES_MAX, PEERS_MAX};
-use crate::ports::{Boxed, Env, TaskHandle, within};
+use crate::ports::{Boxed, Env, Hop, TaskHandle, within};
 
 /// The pool of connections to peers. Cheap to clone; all clones share it. The connections end with the last
 /// clone.
@@ -44,7 +44,9 @@ impl<E: Env> Peers<E> {
         let asked = Asked::of(&self.0.counts);
         let agreed = within(&self.0.env, FOLLOW_TIMEOUT, self.0.follow(address, request));
         match agreed.await.unwrap_or(Err(RelayFault::Gone)) {
-            Ok((frames, held)) => Ok(RelayStream { frames: Some(frames), held, _open: asked.accepted() }),
+            Ok((frames, held)) => {
+                Ok(RelayStream { frames: Some(frames), held, hop: None, _open: asked.accepted() })
+            }
             Err(fault) => {
                 asked.refused(fault);
                 Err(fault)
@@ -85,7 +87,15 @@ impl<E: Env> fmt::Debug for Peers<E> {
 pub struct RelayStream {
     frames: Option<tonic::Streaming<proto::Frame>>,
     held: Held,
+    hop: Option<Box<dyn Hop>>,
     _open: Open,
+}
+
+impl RelayStream {
+    /// The same with what is kept until it is over.
+    pub(crate) fn traced_by(self, hop: Box<dyn Hop>) -> Self {
+        Self { hop: Some(hop), ..self }
+    }
 }
 
 impl Stream for RelayStream {
@@ -101,7 +111,7 @@ impl Stream for RelayStream {
             Some(Err(status)) => self.held.fault(&status),
             None => RelayFault::Gone,
         };
-        self.frames = None;
+        (self.frames, self.hop) = (None, None);
         Poll::Ready(Some(Err(fault)))
     }
 }
@@ -163,7 +173,12 @@ impl<E: Env> Pool<E> {
         let origin = http::Uri::from_static("http://relay");
         let mut client =
             RelayClient::with_origin(held.channel(), origin).max_decoding_message_size(FRAME_BYTES_MAX);
-        match client.follow(proto::FollowRequest::from(request)).await {
+        let traceparent = request.traceparent.clone();
+        let mut request = tonic::Request::new(proto::FollowRequest::from(request));
+        if let Some(value) = traceparent.and_then(|said| said.parse().ok()) {
+            request.metadata_mut().insert(TRACEPARENT, value);
+        }
+        match client.follow(request).await {
             Ok(response) => Ok((response.into_inner(), held)),
             Err(status) => Err(held.fault(&status)),
         }

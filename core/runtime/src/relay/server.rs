@@ -26,7 +26,7 @@ use super::{auth, proto};
 use crate::limits::relay::{
     ACCEPT_RETRY_DELAY, CONNECTIONS_MAX, EARLY_RESETS_MAX, HEADERS_BYTES_MAX, KEEP_ALIVE_INTERVAL,
     KEEP_ALIVE_TIMEOUT, PREFACE_TIMEOUT, REQUEST_BYTES_MAX, REQUESTS_WINDOW, SEND_BUFFER_MAX, STREAM_WINDOW,
-    STREAMS_MAX,
+    STREAMS_MAX, TRACEPARENT_BYTES_MAX,
 };
 use crate::log_rate::LogRate;
 use crate::ports::{Boxed, Env, TaskHandle, within};
@@ -289,7 +289,10 @@ impl<H: RelaySource> Relay for Service<H> {
     type FollowStream = Frames;
 
     async fn follow(&self, request: Request<proto::FollowRequest>) -> Result<Response<Frames>, Status> {
+        let traceparent = request.metadata().get(wire::TRACEPARENT).and_then(|said| said.to_str().ok());
+        let traceparent = traceparent.filter(|said| said.len() <= TRACEPARENT_BYTES_MAX).map(Arc::from);
         let request = Follow::try_from(request.into_inner()).map_err(wire::to_status)?;
+        let request = Follow { traceparent, ..request };
         let takes_blocks = request.takes_blocks;
         let frames = self.0.follow(request).await.map_err(wire::to_status)?;
         Ok(Response::new(Frames::new(frames, takes_blocks)))

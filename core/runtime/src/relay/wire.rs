@@ -3,6 +3,8 @@
 //! An invalid message is [`RelayFault::Nonsense`]: a missing field, an invalid id, a part that is not UTF-8, a
 //! whole one that is no object on one line, a seq out of range, or more than the limits allow.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use mainstem_machine::{
     Block, ChatId, Episode, Lease, Part, RelayFault, RelayFrame, RelayPosition, ReplicaId, Seq, Version,
@@ -25,7 +27,12 @@ pub struct Follow {
     pub position: Option<RelayPosition>,
     /// Whether it reads of which blocks parts are. A replica of an earlier release does not.
     pub takes_blocks: bool,
+    /// What the follower says of its end for those who trace, in W3C's words. It goes in the call's metadata.
+    pub traceparent: Option<Arc<str>>,
 }
+
+/// The name of that in the metadata.
+pub(super) const TRACEPARENT: &str = "traceparent";
 
 impl From<Follow> for proto::FollowRequest {
     fn from(follow: Follow) -> Self {
@@ -55,6 +62,7 @@ impl TryFrom<proto::FollowRequest> for Follow {
             worker: replica(request.worker)?,
             position: request.position.map(position).transpose()?,
             takes_blocks: request.takes_blocks,
+            traceparent: None,
         })
     }
 }
@@ -232,6 +240,7 @@ mod tests {
                 worker: ReplicaId::new("w").unwrap(),
                 position,
                 takes_blocks: true,
+                traceparent: None,
             };
             assert_eq!(Follow::try_from(proto::FollowRequest::from(follow.clone())), Ok(follow));
         }

@@ -16,7 +16,7 @@ use mainstem_machine::{
 use mainstem_runtime::demo::Demo;
 use mainstem_runtime::ports::{
     Applied, CachedVersions, Env, Fault, HeartbeatReport, Held, Listed, NoTools, Page, Ports, ReplicaRow,
-    Request, Snapshot, Store, SyncReport, SyncRequest, TaskHandle,
+    Request, Snapshot, Store, SyncReport, SyncRequest, TaskHandle, Untraced,
 };
 use mainstem_runtime::relay::Follow;
 use mainstem_runtime::{Next, Node, NodeConfig, RelayConfig, Viewer};
@@ -139,6 +139,7 @@ async fn replica_in<E: Env>(env: E) -> Replica<E> {
         tool_steps_max: 32,
         relay: Some(RelayConfig { listen: address.clone(), advertise: None, secret: SECRET.into() }),
         recording: None,
+        hops: Arc::new(Untraced),
     };
     let demo = Arc::new(Demo::new(env.clone(), || 0));
     let bus = Arc::new(LocalBus::default());
@@ -150,7 +151,14 @@ async fn replica_in<E: Env>(env: E) -> Replica<E> {
 
 fn follow(chat: ChatId) -> Follow {
     let id = |id: &str| ReplicaId::new(id).expect("an id");
-    Follow { chat, follower: id("follower"), worker: id("worker"), position: None, takes_blocks: true }
+    Follow {
+        chat,
+        follower: id("follower"),
+        worker: id("worker"),
+        position: None,
+        takes_blocks: true,
+        traceparent: None,
+    }
 }
 
 impl<E: Env> Replica<E> {

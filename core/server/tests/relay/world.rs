@@ -60,6 +60,7 @@ pub(crate) fn follow(chat: u128) -> Follow {
         worker: ReplicaId::new("worker").unwrap(),
         position: None,
         takes_blocks: true,
+        traceparent: None,
     }
 }
 

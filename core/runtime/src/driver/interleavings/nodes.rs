@@ -13,7 +13,7 @@ use super::env::StillEnv;
 use super::store::RIVAL;
 use super::world::{OWNER, TwoParts, World, is_message, is_synced, until};
 use crate::driver::{Followed, Next, Vitals};
-use crate::ports::{Env, NoTools, Ports};
+use crate::ports::{Env, NoTools, Ports, Untraced};
 use crate::sync::explore;
 use crate::{EdgeError, Node, NodeConfig};
 
@@ -150,6 +150,7 @@ async fn node(world: &World) -> Node<StillEnv> {
         tool_steps_max: 32,
         relay: None,
         recording: None,
+        hops: Arc::new(Untraced),
     };
     let (store, bus) = (world.store.clone(), world.bus.clone());
     let ports = Ports { store, bus, generator: Arc::new(TwoParts), tools: Arc::new(NoTools) };

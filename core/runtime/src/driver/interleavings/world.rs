@@ -20,7 +20,7 @@ use crate::Viewer;
 use crate::driver::{HubCell, Next, ReplicaCell, Shared, Watch, yield_now};
 use crate::ports::{
     Bus, BusError, BusSubscription, Conversation, Env, Generated, Generation, Generator, NoTools, Notice,
-    Ports, ReplicaRow, Request, Topic,
+    Ports, ReplicaRow, Request, Topic, Untraced,
 };
 
 pub(super) const OWNER: &str = "ann";
@@ -63,7 +63,7 @@ impl World {
         let row = ReplicaRow { replica, address: String::new(), incarnation: 1 };
         let (generator, hub_config) = (Arc::new(TwoParts), Arc::new(hub_config));
         let ports = Ports { store: store.clone(), bus: bus.clone(), generator, tools: Arc::new(NoTools) };
-        let shared = Shared::new(env.clone(), ports, hub_config, row, None, cell, None);
+        let shared = Shared::new(env.clone(), ports, hub_config, row, None, cell, Arc::new(Untraced), None);
         let chat = ChatId(Uuid::from_u128(1));
         let (owner, content) = (OWNER.into(), content.map(Content::text));
         let create = Command::Create {
