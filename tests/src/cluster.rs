@@ -48,6 +48,12 @@ impl Cluster {
         self.add_of(server_binary(), id, flags).await;
     }
 
+    /// The same with variables in its environment.
+    pub async fn add_with(&mut self, id: &str, flags: &[&str], environment: &[(&str, &str)]) {
+        let ours = [&TIMES[..], &["--database", &self.database], flags].concat();
+        self.replicas.push(Replica::start_with(id, &ours, environment).await);
+    }
+
     /// The same of another program than what ships.
     pub async fn add_of(&mut self, program: &Path, id: &str, flags: &[&str]) {
         let ours = [&TIMES[..], &["--database", &self.database], flags].concat();

@@ -7,6 +7,7 @@ pub mod browser;
 pub mod client;
 mod client_project;
 pub mod cluster;
+pub mod collector;
 pub mod court;
 pub mod database_proxy;
 pub mod deadline;

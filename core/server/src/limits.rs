@@ -379,10 +379,18 @@ pub mod mcp {
 
 /// What operators look at.
 pub mod insight {
+    use std::time::Duration;
+
     /// Connections to the internal listener.
     pub const CONNECTIONS_MAX: usize = 64;
     /// Chats that it lists.
     pub const OPEN_CHATS_MAX: usize = 1000;
+    /// Turns whose begin is remembered for their span.
+    pub const TRACED_TURNS_MAX: usize = 20_000;
+    /// What users and models said in one span, each way, if that is told at all.
+    pub const TRACED_CONTENT_BYTES_MAX: usize = 256 * 1024;
+    /// How long the end waits until the last spans are told.
+    pub const TRACES_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 }
 
 /// The command lines that are clients.

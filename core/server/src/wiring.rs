@@ -15,7 +15,7 @@ use crate::adapters;
 use crate::config::{Config, Generator as GeneratorConfig};
 use crate::failure::Failure;
 use crate::generators::{Agent, AgentConfig, ApiKey, Instructed, OpenAi, OpenAiConfig, event_bytes_max};
-use crate::insight::Insight;
+use crate::insight::{Insight, Provider, Traces};
 use crate::limits::model::INSTRUCTIONS_BYTES_MAX;
 use crate::limits::process::{FRESH_SECRET_BYTES, NAME_POLL_INTERVAL, NAME_SLACK};
 use crate::limits::tapes::FLUSH_TIMEOUT;
@@ -31,6 +31,9 @@ pub(crate) async fn run(config: Config) -> Result<(), Failure> {
     let tool_file = tool_file(&config)?;
     let front = Front::open(&config).await?;
     let tapes = tapes(&config)?;
+    let traces = Traces::from_environment(config.replica.as_str(), config.insight.trace_content);
+    let traces = traces.map_err(|error| Failure::usage(format!("{error:#}")))?;
+    let insight = Insight::new(if config.is_alone() { "local" } else { "postgres" }, traces);
     let opened = adapters::open_with(&config.database, config.lease_ttl, config.database_connections).await;
     let (store, bus) = opened.map_err(|error| Failure::environment(format!("--database: {error:#}")))?;
     let incarnation = OsRng.try_next_u64().map_err(Failure::environment)?;
@@ -57,6 +60,7 @@ pub(crate) async fn run(config: Config) -> Result<(), Failure> {
         episode_bytes_max: config.episode_bytes_max,
         tool_steps_max: config.tool_steps_max as u64,
         relay,
+        hops: insight.hops(),
         recording: tapes.as_ref().map(|tapes| Recording {
             tapes: tapes.clone(),
             with_content: config.record_content,
@@ -67,8 +71,9 @@ pub(crate) async fn run(config: Config) -> Result<(), Failure> {
     claim_name(&config, &*store, incarnation).await?;
     let tools = Toolbox::start(tool_file, config.tool_result_bytes_max).await;
     let tools = Arc::new(tools.map_err(|error| Failure::environment(format!("--tools: {error}")))?);
-    let insight = Insight::new(if config.is_alone() { "local" } else { "postgres" });
-    let ports = insight.around(Ports { store: store.clone(), bus, generator, tools: tools.clone() });
+    let ports = Ports { store: store.clone(), bus, generator, tools: tools.clone() };
+    let ports =
+        insight.around(ports, if config.is_alone() { "sqlite" } else { "postgresql" }, provider(&config));
     let node = match Node::start(TokioEnv::new(), node_config, ports).await {
         Ok(node) => node,
         Err(error) => {
@@ -81,12 +86,25 @@ pub(crate) async fn run(config: Config) -> Result<(), Failure> {
             return Err(Failure::environment(format!("--relay-listen {}: {error}", config.relay_listen)));
         }
     };
-    let served = serve(&config, front, node, insight).await;
+    let served = serve(&config, front, node, insight.clone()).await;
+    insight.flush();
     tools.stop().await;
     if let Some(tapes) = tapes {
         tapes.flush(FLUSH_TIMEOUT);
     }
     served
+}
+
+/// Who answers, as traces tell it.
+fn provider(config: &Config) -> Provider {
+    let (name, url) = match &config.generator {
+        GeneratorConfig::Demo => ("mainstem.demo", None),
+        GeneratorConfig::OpenAi { base_url, .. } => ("openai", Some(base_url)),
+        GeneratorConfig::Agent { url } => ("ag_ui", Some(url)),
+    };
+    let url = url.and_then(|url| reqwest::Url::parse(url).ok());
+    let address = url.and_then(|url| Some((url.host_str()?.to_owned(), url.port_or_known_default()?)));
+    Provider { name, model: config.generator.default_model().into(), address }
 }
 
 fn tapes(config: &Config) -> Result<Option<Arc<DiskTapes>>, Failure> {

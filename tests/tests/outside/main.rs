@@ -48,5 +48,6 @@ mod tapes;
 mod terminals;
 mod tokens;
 mod tools;
+mod traces;
 mod turns;
 mod upgrades;

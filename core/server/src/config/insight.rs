@@ -12,11 +12,14 @@ pub struct InsightOptions {
     /// [default: nowhere]
     #[arg(long, env = "MAINSTEM_INTERNAL_LISTEN", value_name = "[HOST:]PORT")]
     pub internal_listen: Option<String>,
+    /// Tell what users and models said in traces
+    #[arg(long, env = "MAINSTEM_TRACE_CONTENT", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub trace_content: Option<bool>,
 }
 
 impl Group for InsightOptions {
     fn or(self, other: Self) -> Self {
-        or!(self, other: internal_listen)
+        or!(self, other: internal_listen, trace_content)
     }
 }
 
@@ -24,6 +27,7 @@ impl Group for InsightOptions {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Insight {
     pub internal_listen: Option<String>,
+    pub trace_content: bool,
 }
 
 impl InsightOptions {
@@ -33,6 +37,6 @@ impl InsightOptions {
             let port = address.strip_prefix(':').unwrap_or(&address);
             if port.parse::<u16>().is_ok() { format!("127.0.0.1:{port}") } else { address }
         });
-        Insight { internal_listen }
+        Insight { internal_listen, trace_content: self.trace_content.unwrap_or(false) }
     }
 }
