@@ -133,13 +133,13 @@ impl Cluster {
                 secret: secret.into(),
             }),
             recording: self.recording.clone(),
-            hops: Arc::new(Untraced),
         };
         let ports = Ports {
             store: Arc::new(self.database.store(name)),
             bus: Arc::new(self.messenger.bus(name)),
             generator: Arc::new(self.model_control.generator(name)),
             tools: Arc::new(SimTools::new(&self.world, &self.model_control, name)),
+            hops: Arc::new(Untraced),
         };
         let node = Arc::new(Mutex::new(None));
         let (slot, starting, world) = (node.clone(), env.clone(), self.world.clone());

@@ -21,8 +21,7 @@ use mainstem_machine::{
 
 use crate::driver::{Entry, Followed, Follows, HubCell, Next, ReplicaCell, Shared, Vitals, Watch, lock};
 use crate::ports::{
-    Applied, Env, Fault, Hops, IdempotencyKey, Keep, Listed, Page, Ports, ReplicaRow, Request, TaskHandle,
-    within,
+    Applied, Env, Fault, IdempotencyKey, Keep, Listed, Page, Ports, ReplicaRow, Request, TaskHandle, within,
 };
 use crate::relay::{Follow, Peers, RelayCounts, RelayServer, RelaySource};
 use crate::sync::Mutex;
@@ -47,8 +46,6 @@ pub struct NodeConfig {
     pub relay: Option<RelayConfig>,
     /// `None`: no tapes are kept.
     pub recording: Option<Recording>,
-    /// Who traces follows between replicas.
-    pub hops: Arc<dyn Hops>,
 }
 
 #[derive(Clone, Debug)]
@@ -140,7 +137,7 @@ impl<E: Env> Node<E> {
         let recording = config.recording;
         let cell = ReplicaCell::new(env.now(), replica_config, recording.as_ref());
         let hub_config = Arc::new(hub_config);
-        let shared = Shared::new(env, ports, hub_config, row, peers, cell, config.hops, recording);
+        let shared = Shared::new(env, ports, hub_config, row, peers, cell, recording);
         let vitals = Arc::new(Vitals::default());
         let vital = vitals.guard("replica");
         let run = crate::driver::run_replica(shared.clone());

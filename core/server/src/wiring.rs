@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use mainstem_runtime::demo::Demo;
-use mainstem_runtime::ports::{Generator, Ports, ReplicaRow, Rival, Store};
+use mainstem_runtime::ports::{Generator, Ports, ReplicaRow, Rival, Store, Untraced};
 use mainstem_runtime::tape::Recording;
 use mainstem_runtime::{Node, NodeConfig, RelayConfig};
 use rand::TryRngCore;
@@ -60,7 +60,6 @@ pub(crate) async fn run(config: Config) -> Result<(), Failure> {
         episode_bytes_max: config.episode_bytes_max,
         tool_steps_max: config.tool_steps_max as u64,
         relay,
-        hops: insight.hops(),
         recording: tapes.as_ref().map(|tapes| Recording {
             tapes: tapes.clone(),
             with_content: config.record_content,
@@ -71,7 +70,8 @@ pub(crate) async fn run(config: Config) -> Result<(), Failure> {
     claim_name(&config, &*store, incarnation).await?;
     let tools = Toolbox::start(tool_file, config.tool_result_bytes_max).await;
     let tools = Arc::new(tools.map_err(|error| Failure::environment(format!("--tools: {error}")))?);
-    let ports = Ports { store: store.clone(), bus, generator, tools: tools.clone() };
+    let ports =
+        Ports { store: store.clone(), bus, generator, tools: tools.clone(), hops: Arc::new(Untraced) };
     let ports =
         insight.around(ports, if config.is_alone() { "sqlite" } else { "postgresql" }, provider(&config));
     let node = match Node::start(TokioEnv::new(), node_config, ports).await {

@@ -66,10 +66,9 @@ impl<E: Env> Shared<E> {
         row: ReplicaRow,
         peers: Option<Peers<E>>,
         replica: ReplicaCell,
-        hops: Arc<dyn Hops>,
         recording: Option<Recording>,
     ) -> Arc<Self> {
-        let Ports { store, bus, generator, tools } = ports;
+        let Ports { store, bus, generator, tools, hops } = ports;
         let (registry, announcer) = (Registry::default(), AnnouncerCell::default());
         Arc::new(Self {
             env,

@@ -30,6 +30,8 @@ pub struct Ports {
     pub bus: Arc<dyn Bus>,
     pub generator: Arc<dyn Generator>,
     pub tools: Arc<dyn Tools>,
+    /// Who traces follows between replicas.
+    pub hops: Arc<dyn Hops>,
 }
 
 impl fmt::Debug for Ports {

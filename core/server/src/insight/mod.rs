@@ -19,7 +19,7 @@ mod traces;
 
 use std::sync::Arc;
 
-use mainstem_runtime::ports::{Hops, Ports, Untraced};
+use mainstem_runtime::ports::Ports;
 
 pub use attempts::Provider;
 pub use edge::{Closed, Edge, Face, Resumed, Transport, View};
@@ -48,14 +48,6 @@ impl Insight {
         }
     }
 
-    /// Who is told of follows between replicas.
-    pub fn hops(&self) -> Arc<dyn Hops> {
-        match &self.traces {
-            Some(traces) => Arc::new(hops::TracedHops(traces.clone())),
-            None => Arc::new(Untraced),
-        }
-    }
-
     /// Tells what is left.
     pub fn flush(&self) {
         if let Some(traces) = &self.traces {
@@ -68,6 +60,7 @@ impl Insight {
         if let Some(traces) = self.traces.clone() {
             ports.store =
                 Arc::new(operations::TracedStore { inner: ports.store, traces: traces.clone(), system });
+            ports.hops = Arc::new(hops::TracedHops(traces.clone()));
             ports.generator =
                 Arc::new(attempts::TracedGenerator { inner: ports.generator, traces, provider });
         }
@@ -76,6 +69,7 @@ impl Insight {
             bus: Arc::new(bus::Seen::new(ports.bus, self.bus.clone())),
             generator: Arc::new(runs::Seen::new(ports.generator, self.runs.clone())),
             tools: ports.tools,
+            hops: ports.hops,
         }
     }
 }

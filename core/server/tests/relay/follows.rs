@@ -139,11 +139,16 @@ async fn replica_in<E: Env>(env: E) -> Replica<E> {
         tool_steps_max: 32,
         relay: Some(RelayConfig { listen: address.clone(), advertise: None, secret: SECRET.into() }),
         recording: None,
-        hops: Arc::new(Untraced),
     };
     let demo = Arc::new(Demo::new(env.clone(), || 0));
     let bus = Arc::new(LocalBus::default());
-    let ports = Ports { store: store.clone(), bus, generator: demo, tools: Arc::new(NoTools) };
+    let ports = Ports {
+        store: store.clone(),
+        bus,
+        generator: demo,
+        tools: Arc::new(NoTools),
+        hops: Arc::new(Untraced),
+    };
     let node = Node::start(env, config, ports).await.expect("it starts");
     soon("it is ready", || node.is_ready()).await;
     Replica { node, store, address, _folder: Folder(folder) }

@@ -150,10 +150,15 @@ async fn node(world: &World) -> Node<StillEnv> {
         tool_steps_max: 32,
         relay: None,
         recording: None,
-        hops: Arc::new(Untraced),
     };
     let (store, bus) = (world.store.clone(), world.bus.clone());
-    let ports = Ports { store, bus, generator: Arc::new(TwoParts), tools: Arc::new(NoTools) };
+    let ports = Ports {
+        store,
+        bus,
+        generator: Arc::new(TwoParts),
+        tools: Arc::new(NoTools),
+        hops: Arc::new(Untraced),
+    };
     Node::start(world.env.clone(), config, ports).await.expect("it listens nowhere")
 }
 

@@ -62,8 +62,14 @@ impl World {
         let cell = ReplicaCell::new(env.now(), replica_config, None);
         let row = ReplicaRow { replica, address: String::new(), incarnation: 1 };
         let (generator, hub_config) = (Arc::new(TwoParts), Arc::new(hub_config));
-        let ports = Ports { store: store.clone(), bus: bus.clone(), generator, tools: Arc::new(NoTools) };
-        let shared = Shared::new(env.clone(), ports, hub_config, row, None, cell, Arc::new(Untraced), None);
+        let ports = Ports {
+            store: store.clone(),
+            bus: bus.clone(),
+            generator,
+            tools: Arc::new(NoTools),
+            hops: Arc::new(Untraced),
+        };
+        let shared = Shared::new(env.clone(), ports, hub_config, row, None, cell, None);
         let chat = ChatId(Uuid::from_u128(1));
         let (owner, content) = (OWNER.into(), content.map(Content::text));
         let create = Command::Create {
