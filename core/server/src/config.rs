@@ -2,6 +2,7 @@
 //! precedence. Contradictory settings are refused before anything starts. What concerns one room alone is in a group
 //! of its own (`group`).
 
+mod bus;
 mod group;
 mod insight;
 
@@ -13,6 +14,8 @@ use mainstem_machine::{ReplicaId, limits};
 use serde::Deserialize;
 use uuid::Uuid;
 
+pub use self::bus::Bus;
+use self::bus::BusOptions;
 use self::group::Group;
 pub use self::insight::Insight;
 use self::insight::InsightOptions;
@@ -168,6 +171,9 @@ pub struct ServeOptions {
     #[command(flatten)]
     #[serde(skip)]
     pub insight: InsightOptions,
+    #[command(flatten)]
+    #[serde(skip)]
+    pub bus: BusOptions,
 }
 
 /// A valid configuration.
@@ -208,6 +214,7 @@ pub struct Config {
     pub log_format: LogFormat,
     pub runtime_threads: usize,
     pub insight: Insight,
+    pub bus: Bus,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -234,7 +241,7 @@ impl Group for ServeOptions {
             peer_secret_file, auth_file, allowed_host, allowed_origin, insecure, workers, generator, openai_base_url, openai_model, agent_url,
             model_first_byte_timeout, model_idle_timeout, instructions_file, tools, tool_timeout, tool_result_bytes_max,
             tool_steps_max, lease_ttl, heartbeat, poll_interval, drain_timeout, client_timeout, queue_max, message_bytes_max, episode_bytes_max, record, record_bytes_max, record_content, log,
-            log_format, runtime_threads, insight)
+            log_format, runtime_threads, insight, bus)
     }
 }
 
@@ -255,16 +262,18 @@ impl ServeOptions {
 
     fn from_toml(text: &str) -> Result<Self, String> {
         group::known_keys::<Self>(text)?;
-        Ok(Self { insight: group::from_toml(text)?, ..group::from_toml(text)? })
+        Ok(Self { insight: group::from_toml(text)?, bus: group::from_toml(text)?, ..group::from_toml(text)? })
     }
 
     fn check(self) -> Result<Config, Failure> {
         let span = |given: Option<Span>, default: Duration| given.map_or(default, |span| span.0);
         let bytes = |given: Option<Size>, default: usize| given.map_or(default, |size| size.0);
         let replica = self.replica.unwrap_or_else(|| Uuid::now_v7().to_string());
+        let database = self.database.unwrap_or_else(|| "sqlite:mainstem.db".into());
         let config = Config {
             listen: self.listen.unwrap_or_else(|| "127.0.0.1:8080".into()),
-            database: self.database.unwrap_or_else(|| "sqlite:mainstem.db".into()),
+            bus: self.bus.check(is_sqlite(&database)).map_err(Failure::Usage)?,
+            database,
             database_connections: self.database_connections.unwrap_or(DATABASE_CONNECTIONS),
             replica: ReplicaId::new(replica)
                 .map_err(|error| Failure::usage(format!("--replica: {error}")))?,
@@ -381,8 +390,12 @@ impl Config {
 
     /// Whether the database is SQLite, so that this replica has no peers.
     pub fn is_alone(&self) -> bool {
-        self.database.starts_with("sqlite:")
+        is_sqlite(&self.database)
     }
+}
+
+fn is_sqlite(database: &str) -> bool {
+    database.starts_with("sqlite:")
 }
 
 #[cfg(test)]

@@ -35,6 +35,8 @@ pub(crate) async fn run(config: Config) -> Result<(), Failure> {
     let traces = traces.map_err(|error| Failure::usage(format!("{error:#}")))?;
     let insight = Insight::new(if config.is_alone() { "local" } else { "postgres" }, traces);
     let opened = adapters::open_with(&config.database, config.lease_ttl, config.database_connections).await;
+    let connections = config.database_connections;
+    let opened = adapters::open_with(&config.database, config.lease_ttl, connections, &config.bus).await;
     let (store, bus) = opened.map_err(|error| Failure::environment(format!("--database: {error:#}")))?;
     let incarnation = OsRng.try_next_u64().map_err(Failure::environment)?;
     let mut tape_key = [0; 32];

@@ -7,6 +7,7 @@ mod agents;
 mod ai_sdk;
 mod blocks;
 mod bodies;
+mod buses;
 mod bytes;
 mod chat_page;
 mod client_tools;

@@ -1,4 +1,6 @@
-//! The bus inside the process, for a replica that runs alone on a SQLite file.
+//! The bus inside the process: for a replica that runs alone on a SQLite file, and for replicas that only poll.
+//! The latter subscribe here as well: a subscription that were refused would be asked for again by every open chat,
+//! for ever (L4).
 
 use async_trait::async_trait;
 use mainstem_runtime::ports::{Bus, BusError, BusSubscription, Notice, Topic};
