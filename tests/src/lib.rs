@@ -4,6 +4,7 @@
 //! The binary is built once, in release mode. `MAINSTEM_TEST_BINARY` names another binary to use instead.
 
 pub mod browser;
+pub mod bus_server;
 pub mod client;
 mod client_project;
 pub mod cluster;
@@ -14,6 +15,7 @@ pub mod deadline;
 mod last_will;
 pub mod line_program;
 pub mod metrics;
+pub mod link;
 pub mod node;
 pub mod pooler;
 pub mod postgres;

@@ -14,8 +14,8 @@ use mainstem_machine::{ReplicaId, limits};
 use serde::Deserialize;
 use uuid::Uuid;
 
-pub use self::bus::Bus;
 use self::bus::BusOptions;
+pub use self::bus::{Bus, BusAddress};
 use self::group::Group;
 pub use self::insight::Insight;
 use self::insight::InsightOptions;

@@ -182,6 +182,20 @@ pub mod adapters {
     /// Delay between attempts to listen again. It doubles each time, from the minimum to the maximum.
     pub const LISTEN_RETRY_DELAY_MIN: Duration = Duration::from_millis(50);
     pub const LISTEN_RETRY_DELAY_MAX: Duration = Duration::from_secs(2);
+
+    /// Time limit of connecting to a bus's server.
+    pub const BUS_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+    /// How long a start waits for the bus.
+    pub const BUS_START_TIMEOUT: Duration = Duration::from_secs(2);
+    /// Servers that a bus's URL names.
+    pub const BUS_SERVERS_MAX: usize = 16;
+    pub const BUS_PREFIX_BYTES_MAX: usize = 64;
+    /// Messages that NATS's client holds until they are delivered. Beyond that the connection is made anew.
+    pub const NATS_RECEIVED_MAX: usize = 16 * 1024;
+    /// Messages that NATS's client holds until they are sent.
+    pub const NATS_WAITING_MAX: usize = 1024;
+    /// Bytes that NATS's client reads at once: it delivers what it read before it reads much more.
+    pub const NATS_READ_BYTES: u16 = 8 * 1024;
 }
 
 /// What settings may be.

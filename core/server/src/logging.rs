@@ -41,10 +41,10 @@ pub(crate) fn start(filter: &str, format: LogFormat) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The library of MCP logs what servers and models say. What of it is news is logged here; who wants to see the rest
-/// names it in the filter, where the last word on a target counts.
+/// The library of MCP logs what servers and models say, and that of NATS each message that it drops. What of it is news is
+/// logged here; who wants to see the rest names it in the filter, where the last word on a target counts.
 fn quiet(filter: &str) -> String {
-    if filter.trim().is_empty() { filter.to_owned() } else { format!("rmcp=off,{filter}") }
+    if filter.trim().is_empty() { filter.to_owned() } else { format!("rmcp=off,async_nats=off,{filter}") }
 }
 
 /// What the log says of itself is said in `span`, as all else is.
@@ -94,10 +94,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_mcp_servers_say_is_logged_only_on_demand() {
+    fn what_libraries_say_of_others_is_logged_only_on_demand() {
         let of = |filter: &str| quiet(filter).parse::<EnvFilter>().expect("a filter").to_string();
         for (filter, is_off) in [("info", true), ("trace,hyper=off", true), ("rmcp=debug,info", false)] {
             assert_eq!(of(filter).contains("rmcp=off"), is_off, "{filter}");
+            assert!(of(filter).contains("async_nats=off"), "{filter}");
         }
         assert_eq!(of(""), "".parse::<EnvFilter>().expect("a filter").to_string());
     }

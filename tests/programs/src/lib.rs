@@ -1,4 +1,5 @@
-//! Other people's programs that the tests start: PostgreSQL, a browser, proxies, Python, Node.js.
+//! Other people's programs that the tests start: PostgreSQL, NATS, Redis, a browser, proxies,
+//! Python, Node.js.
 //!
 //! A program is taken from `PATH` or from where Debian puts it. If it is missing, and this is a Debian on which we are
 //! root, its package is installed, so that the test command alone is enough on a fresh machine. Elsewhere, or with
@@ -51,6 +52,20 @@ pub const PGBOUNCER: Program = Program {
     name: "PgBouncer",
     executables: &["pgbouncer"],
     package: "pgbouncer",
+    directories: &SYSTEM_DIRECTORIES,
+};
+
+pub const NATS: Program = Program {
+    name: "NATS",
+    executables: &["nats-server"],
+    package: "nats-server",
+    directories: &SYSTEM_DIRECTORIES,
+};
+
+pub const REDIS: Program = Program {
+    name: "Redis",
+    executables: &["redis-server"],
+    package: "redis-server",
     directories: &SYSTEM_DIRECTORIES,
 };
 

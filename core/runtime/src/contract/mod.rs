@@ -2,5 +2,6 @@
 //! of plain async functions that take an open adapter. A breach panics and says what was expected.
 
 pub mod bus;
+pub mod bus_faults;
 pub mod generator;
 pub mod store;

@@ -4,10 +4,13 @@
 mod faults;
 mod local_bus;
 mod migrations;
+mod nats_bus;
+mod notices;
 mod postgres;
 mod postgres_bus;
 mod reads;
 mod rows;
+mod served_bus;
 mod sqlite;
 mod supervised;
 mod topics;
@@ -17,12 +20,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_runtime::ports::{Bus, Store};
+use rand::TryRngCore;
+use rand::rngs::OsRng;
+use sha2::{Digest, Sha256};
 
 use crate::config;
 use crate::limits::adapters::DATABASE_CONNECTIONS;
+use crate::limits::process::FRESH_SECRET_BYTES;
 pub use local_bus::LocalBus;
+use nats_bus::Nats;
+pub use nats_bus::NatsAddress;
 pub use postgres::PostgresStore;
 pub use postgres_bus::PostgresBus;
+use served_bus::ServedBus;
 pub use sqlite::SqliteStore;
 
 /// Opens the database that `url` names (`sqlite:FILE` or `postgres://…`), with the bus that belongs to it,
@@ -46,8 +56,9 @@ pub async fn open_with(
         Some("postgres" | "postgresql") => {
             let store = PostgresStore::open(url, lease_ttl, connections).await?;
             let bus: Arc<dyn Bus> = match bus {
-                config::Bus::Local => Arc::new(LocalBus::default()),
                 config::Bus::Postgres => Arc::new(PostgresBus::open(&store).await?),
+                config::Bus::Local => Arc::new(LocalBus::default()),
+                config::Bus::Served { .. } => open_bus(bus, &name_of(&store).await?).await,
             };
             Ok((Arc::new(store), bus))
         }
@@ -56,4 +67,24 @@ pub async fn open_with(
              scheme or none"
         ),
     }
+}
+
+/// The bus on a server of its own, for the replicas on the database of this name; any other is within the process.
+pub async fn open_bus(bus: &config::Bus, database: &str) -> Arc<dyn Bus> {
+    let config::Bus::Served { address, prefix } = bus else { return Arc::new(LocalBus::default()) };
+    let (prefix, database) = (prefix.clone(), database.to_owned());
+    match address.clone() {
+        config::BusAddress::Nats(address) => {
+            Arc::new(ServedBus::open(Nats { address, prefix, database }).await)
+        }
+    }
+}
+
+/// What tells a database from others on a server of notices, and tells nothing else of it.
+async fn name_of(store: &dyn Store) -> anyhow::Result<String> {
+    let mut fresh = [0; FRESH_SECRET_BYTES];
+    OsRng.try_fill_bytes(&mut fresh)?;
+    let secret = store.secret(&fresh).await?;
+    let digest = Sha256::new().chain_update("bus").chain_update(secret).finalize();
+    Ok(digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect())
 }

@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::PostgresStore;
+use super::notices::{Inbox, encode};
 use super::supervised::supervised;
 use super::topics::Topics;
 use crate::limits::adapters::{
@@ -111,10 +112,9 @@ impl Bus for PostgresBus {
     }
 
     async fn publish(&self, notice: Notice) -> Result<(), BusError> {
-        let payload = serde_json::to_string(&notice).expect("a notice is written as JSON");
         let (done, outcome) = oneshot::channel();
         self.waiting
-            .try_send((payload, done))
+            .try_send((encode(&notice), done))
             .map_err(|_| BusError("too many notices wait to be published".to_owned()))?;
         match timeout(CALL_TIMEOUT, outcome).await {
             Ok(Ok(outcome)) => outcome,
@@ -156,6 +156,7 @@ async fn listen(
     listens: Arc<watch::Sender<Listening>>,
     mut outdated: watch::Receiver<Option<Instant>>,
 ) {
+    let inbox = Inbox::new(topics.clone());
     let mut backoff = Backoff::between(LISTEN_RETRY_DELAY_MIN, LISTEN_RETRY_DELAY_MAX);
     loop {
         outdated.mark_unchanged();
@@ -166,7 +167,7 @@ async fn listen(
                 let lost = tokio::select! {
                     biased;
                     () = changed(&mut outdated) => "the server is read-only".to_owned(),
-                    lost = forward(&mut listener, &topics) => lost,
+                    lost = forward(&mut listener, &inbox) => lost,
                 };
                 listens.send_replace(Listening::No(Some(lost.clone())));
                 topics.end_all();
@@ -203,13 +204,12 @@ async fn connect(options: &PgConnectOptions) -> sqlx::Result<PgListener> {
 }
 
 /// Delivers notifications until the connection is lost. Returns the reason.
-async fn forward(listener: &mut PgListener, topics: &Topics) -> String {
+async fn forward(listener: &mut PgListener, inbox: &Inbox) -> String {
     loop {
         match timeout(LISTEN_CHECK_INTERVAL, listener.try_recv()).await {
-            Ok(Ok(Some(notification))) => match serde_json::from_str(notification.payload()) {
-                Ok(notice) => topics.deliver(&notice),
-                Err(error) => tracing::warn!(%error, "ignored a malformed notification"),
-            },
+            Ok(Ok(Some(notification))) => {
+                inbox.take(notification.payload().as_bytes());
+            }
             Ok(Ok(None)) => return "it was closed".to_owned(),
             Ok(Err(error)) => return error.to_string(),
             // No notification may mean a dead link.

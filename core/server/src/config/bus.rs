@@ -6,13 +6,19 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::group::{Group, or};
+use crate::adapters::NatsAddress;
+use crate::limits::adapters::BUS_PREFIX_BYTES_MAX;
 
 #[derive(Clone, Debug, Default, Args, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct BusOptions {
-    /// What carries notices between replicas, with PostgreSQL: postgres, or none, so that they only poll [default: postgres]
+    /// What carries notices between replicas, with PostgreSQL: postgres, nats://…, or none, so that they only poll [default:
+    /// postgres]
     #[arg(long, env = "MAINSTEM_BUS", value_name = "BUS", hide_env_values = true)]
     pub bus: Option<Address>,
+    /// The first word of the names that the bus's server is given [default: mainstem]
+    #[arg(long, env = "MAINSTEM_BUS_PREFIX", value_name = "NAME")]
+    pub bus_prefix: Option<String>,
 }
 
 /// What was given. Not checked while it is parsed: who parses shows what was wrong, and a password may be in it.
@@ -34,7 +40,7 @@ impl fmt::Debug for Address {
 
 impl Group for BusOptions {
     fn or(self, other: Self) -> Self {
-        or!(self, other: bus)
+        or!(self, other: bus, bus_prefix)
     }
 }
 
@@ -45,25 +51,58 @@ pub enum Bus {
     Local,
     /// LISTEN and NOTIFY.
     Postgres,
+    /// A server of its own.
+    Served {
+        address: BusAddress,
+        /// The first word of the names that it is given.
+        prefix: String,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BusAddress {
+    Nats(NatsAddress),
+}
+
+impl Bus {
+    /// The bus on the server that a URL names.
+    pub fn on_server(url: &str, prefix: &str) -> Result<Self, String> {
+        let address = match url.split_once("://") {
+            Some(("nats" | "tls", _)) => {
+                BusAddress::Nats(url.parse().map_err(|why| format!("--bus: {why}"))?)
+            }
+            _ => return Err("--bus: expected postgres, nats://HOST, or none".into()),
+        };
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        if prefix.is_empty() || prefix.len() > BUS_PREFIX_BYTES_MAX || !prefix.bytes().all(is_name) {
+            return Err(format!("--bus-prefix: expected 1 to {BUS_PREFIX_BYTES_MAX} of A-Z a-z 0-9 _ -"));
+        }
+        Ok(Self::Served { address, prefix: prefix.to_owned() })
+    }
 }
 
 impl BusOptions {
     /// `is_alone`: the database is SQLite.
     pub(super) fn check(self, is_alone: bool) -> Result<Bus, String> {
-        let Some(Address(given)) = self.bus else {
-            return Ok(if is_alone { Bus::Local } else { Bus::Postgres });
-        };
-        if is_alone {
+        if is_alone && self.bus.is_some() {
             return Err(
                 "--bus is for replicas on PostgreSQL: a SQLite file has one server, and the bus is inside \
                         it; leave --bus out, or give --database postgres://…"
                     .into(),
             );
         }
-        match &*given {
+        let given = self.bus.as_ref().map_or("postgres", |bus| &bus.0);
+        if self.bus_prefix.is_some() && !given.contains("://") {
+            return Err("--bus-prefix names nothing without a --bus that is a server".into());
+        }
+        match given {
+            _ if is_alone => Ok(Bus::Local),
             "postgres" => Ok(Bus::Postgres),
             "none" => Ok(Bus::Local),
-            _ => Err("--bus: expected postgres or none".into()),
+            url => {
+                let prefix = self.bus_prefix.as_deref().unwrap_or("mainstem");
+                Bus::on_server(url, prefix)
+            }
         }
     }
 }
@@ -73,7 +112,7 @@ mod tests {
     use super::*;
 
     fn checked(bus: Option<&str>, is_alone: bool) -> Result<Bus, String> {
-        BusOptions { bus: bus.map(Address::from) }.check(is_alone)
+        BusOptions { bus: bus.map(Address::from), bus_prefix: None }.check(is_alone)
     }
 
     #[test]
@@ -93,10 +132,38 @@ mod tests {
 
     #[test]
     fn what_is_no_bus_is_refused_without_being_repeated() {
-        for bus in ["amqp://u:hidden@host", "Postgres", ""] {
+        let odd = [
+            "amqp://u:hidden@host",
+            "Postgres",
+            "",
+            "postgres://u:hidden@h",
+            "none://hidden",
+            "nats://u:hidden@a/b",
+        ];
+        for bus in odd {
             let why = checked(Some(bus), false).expect_err("no bus");
             assert!(why.contains("expected") && !why.contains("hidden"), "{why}");
         }
-        assert!(!format!("{:?}", BusOptions { bus: Some("u:hidden@h".into()) }).contains("hidden"));
+        let given = BusOptions { bus: Some("nats://u:hidden@h".into()), bus_prefix: None };
+        assert!(!format!("{given:?}").contains("hidden"));
+        assert!(!format!("{:?}", given.check(false)).contains("hidden"));
+    }
+
+    #[test]
+    fn a_prefix_is_one_word_for_a_server() {
+        let named = |bus: &str, prefix: &str| {
+            BusOptions { bus: Some(bus.into()), bus_prefix: Some(prefix.to_owned()) }.check(false)
+        };
+        let bus = named("nats://h", "blue-1").expect("a bus");
+        assert!(matches!(bus, Bus::Served { prefix, .. } if prefix == "blue-1"));
+        assert!(
+            matches!(checked(Some("tls://h"), false), Ok(Bus::Served { prefix, .. }) if prefix == "mainstem")
+        );
+        for prefix in ["", "a.b", "*", "a b", &"x".repeat(65)] {
+            assert!(named("nats://h", prefix).is_err_and(|why| why.contains("--bus-prefix")), "{prefix:?}");
+        }
+        for bus in ["postgres", "none"] {
+            assert!(named(bus, "x").is_err_and(|why| why.contains("--bus-prefix")), "{bus}");
+        }
     }
 }

@@ -1,0 +1,231 @@
+//! A NATS or a Redis of the test's own, on a free port of the loopback, that can be killed, paused, and started again at the
+//! same address. It lets go early of who takes too slowly what it is sent.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use anyhow::{Context, bail, ensure};
+use mainstem_programs::{NATS, REDIS};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep};
+
+use crate::deadline::{WAIT_MAX, within};
+use crate::last_will::LastWill;
+use crate::postgres::kill;
+use crate::process::free_port;
+use crate::scratch::Scratch;
+
+const POLL_INTERVAL: std::time::Duration = std::time::Duration::from_millis(20);
+/// Tries to find a port that is still free when the server binds it.
+const PORTS_TRIED_MAX: usize = 5;
+/// More than a server and the kernel hold for one client.
+const FLOOD_BYTES: usize = 64 << 20;
+const FLOOD_MESSAGE_BYTES: usize = 256 << 10;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Nats,
+    Redis,
+}
+
+#[derive(Debug)]
+pub struct BusServer {
+    kind: Kind,
+    port: u16,
+    directory: Scratch,
+    flags: Vec<String>,
+    running: Mutex<Option<(Child, LastWill)>>,
+}
+
+impl BusServer {
+    pub async fn start(kind: Kind) -> anyhow::Result<Self> {
+        Self::with(kind, &[]).await
+    }
+
+    /// With more flags of the program's.
+    pub async fn with(kind: Kind, flags: &[&str]) -> anyhow::Result<Self> {
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
+            let server =
+                Self { kind, port: free_port(), directory: Scratch::new(), flags, running: Mutex::default() };
+            match server.start_again().await {
+                Ok(()) => return Ok(server),
+                Err(error) if tried == PORTS_TRIED_MAX => return Err(error),
+                Err(_) => {}
+            }
+        }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// As `--bus` takes it, by way of this port.
+    pub fn url_at(&self, port: u16) -> String {
+        let scheme = match self.kind {
+            Kind::Nats => "nats",
+            Kind::Redis => "redis",
+        };
+        format!("{scheme}://127.0.0.1:{port}")
+    }
+
+    pub fn url(&self) -> String {
+        self.url_at(self.port)
+    }
+
+    /// The name of the channel on which a cluster's notices are, by the words that it is made of.
+    pub fn channel(&self, prefix: &str, database: &str) -> String {
+        match self.kind {
+            Kind::Nats => format!("{prefix}.{database}.notices"),
+            Kind::Redis => format!("{prefix}:{database}:notices"),
+        }
+    }
+
+    /// Starts it (again), on the same port.
+    pub async fn start_again(&self) -> anyhow::Result<()> {
+        ensure!(self.running().is_none(), "it runs already");
+        let port = self.port.to_string();
+        let mut command = match self.kind {
+            Kind::Nats => {
+                let config = "max_pending: 1MB\nwrite_deadline: \"1s\"\n";
+                let config = self.directory.file("nats.conf", config);
+                let mut command = Command::new(NATS.path()?);
+                command.args(["--addr", "127.0.0.1", "--port", &port, "--config", &config]);
+                command
+            }
+            Kind::Redis => {
+                let mut command = Command::new(REDIS.path()?);
+                command.args(["--bind", "127.0.0.1", "--port", &port, "--save", "", "--appendonly", "no"]);
+                command.args(["--client-output-buffer-limit", "pubsub 4mb 1mb 1"]);
+                command
+            }
+        };
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.log_path())?;
+        command.args(&self.flags).current_dir(self.directory.path()).process_group(0);
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let child = command.spawn().context("it does not start")?;
+        let will = LastWill::new("kill -KILL \"$1\"", &[&child.id().to_string()])?;
+        *self.running() = Some((child, will));
+        let deadline = Instant::now() + WAIT_MAX;
+        while TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
+            if let Some((child, _)) = self.running().as_mut()
+                && let Some(status) = child.try_wait()?
+            {
+                bail!("it ended with {status}: {}", self.log());
+            }
+            ensure!(Instant::now() < deadline, "it is not ready after {WAIT_MAX:?}: {}", self.log());
+            sleep(POLL_INTERVAL).await;
+        }
+        Ok(())
+    }
+
+    /// Ends it without a word to its clients.
+    pub fn kill(&self) {
+        if let Some((mut child, _will)) = self.running().take() {
+            child.kill().ok();
+            child.wait().ok();
+        }
+    }
+
+    /// Its connections stay open, and nothing answers.
+    pub fn pause(&self) {
+        self.signal(libc::SIGSTOP);
+    }
+
+    pub fn resume(&self) {
+        self.signal(libc::SIGCONT);
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    /// Says these on a channel, as a stranger, and waits until the server has them.
+    pub async fn say(&self, channel: &str, messages: &[Vec<u8>]) {
+        let mut stranger = self.stranger().await;
+        for message in messages {
+            self.write(&mut stranger, channel, message).await;
+        }
+        self.until_taken(&mut stranger).await;
+    }
+
+    /// Says so much on a channel that who takes none of it is let go, and waits until somebody was.
+    pub async fn drown(&self, channel: &str) {
+        let let_go = match self.kind {
+            Kind::Nats => "Slow Consumer Detected",
+            Kind::Redis => "overcoming of output buffer limits",
+        };
+        let before = self.log().matches(let_go).count();
+        let message = vec![b'x'; FLOOD_MESSAGE_BYTES];
+        let mut stranger = self.stranger().await;
+        let was_let_go = || self.log().matches(let_go).count() > before;
+        for _ in 0..FLOOD_BYTES / FLOOD_MESSAGE_BYTES {
+            self.write(&mut stranger, channel, &message).await;
+            self.until_taken(&mut stranger).await;
+            if was_let_go() {
+                return;
+            }
+        }
+        within("it lets go of who takes nothing", async {
+            while !was_let_go() {
+                sleep(POLL_INTERVAL).await;
+            }
+        })
+        .await;
+    }
+
+    async fn stranger(&self) -> TcpStream {
+        let mut stranger = TcpStream::connect(("127.0.0.1", self.port)).await.expect("it runs");
+        if self.kind == Kind::Nats {
+            stranger.write_all(b"CONNECT {\"verbose\":false}\r\n").await.expect("it reads");
+        }
+        stranger
+    }
+
+    async fn write(&self, stranger: &mut TcpStream, channel: &str, message: &[u8]) {
+        let head = match self.kind {
+            Kind::Nats => format!("PUB {channel} {}\r\n", message.len()),
+            Kind::Redis => {
+                let words = format!("$7\r\nPUBLISH\r\n${}\r\n{channel}\r\n", channel.len());
+                format!("*3\r\n{words}${}\r\n", message.len())
+            }
+        };
+        for piece in [head.as_bytes(), message, b"\r\n"] {
+            stranger.write_all(piece).await.expect("it reads");
+        }
+    }
+
+    async fn until_taken(&self, stranger: &mut TcpStream) {
+        stranger.write_all(b"PING\r\n").await.expect("it reads");
+        let mut said = vec![];
+        while !said.windows(4).any(|word| word == b"PONG") {
+            let length = within("an answer", stranger.read_buf(&mut said)).await.expect("it answers");
+            assert_ne!(length, 0, "it hung up: {}", String::from_utf8_lossy(&said));
+        }
+    }
+
+    fn signal(&self, signal: i32) {
+        if let Some((child, _)) = self.running().as_ref() {
+            kill(child.id().cast_signed(), signal);
+        }
+    }
+
+    fn log_path(&self) -> std::path::PathBuf {
+        self.directory.path().join("log")
+    }
+
+    fn running(&self) -> MutexGuard<'_, Option<(Child, LastWill)>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for BusServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
