@@ -36,23 +36,22 @@ pub struct BusServer {
     kind: Kind,
     port: u16,
     directory: Scratch,
-    flags: Vec<String>,
     running: Mutex<Option<(Child, LastWill)>>,
 }
 
 impl BusServer {
     pub async fn start(kind: Kind) -> anyhow::Result<Self> {
-        Self::with(kind, &[]).await
+        Self::configured(kind, "").await
     }
 
-    /// With more flags of the program's.
-    pub async fn with(kind: Kind, flags: &[&str]) -> anyhow::Result<Self> {
+    /// With more lines in the program's file of settings.
+    pub async fn configured(kind: Kind, settings: &str) -> anyhow::Result<Self> {
         let mut tried = 0;
         loop {
             tried += 1;
-            let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
-            let server =
-                Self { kind, port: free_port(), directory: Scratch::new(), flags, running: Mutex::default() };
+            let (port, directory) = (free_port(), Scratch::new());
+            directory.file("settings", &format!("{}{settings}\n", bounds(kind)));
+            let server = Self { kind, port, directory, running: Mutex::default() };
             match server.start_again().await {
                 Ok(()) => return Ok(server),
                 Err(error) if tried == PORTS_TRIED_MAX => return Err(error),
@@ -92,21 +91,18 @@ impl BusServer {
         let port = self.port.to_string();
         let mut command = match self.kind {
             Kind::Nats => {
-                let config = "max_pending: 1MB\nwrite_deadline: \"1s\"\n";
-                let config = self.directory.file("nats.conf", config);
                 let mut command = Command::new(NATS.path()?);
-                command.args(["--addr", "127.0.0.1", "--port", &port, "--config", &config]);
+                command.args(["--addr", "127.0.0.1", "--port", &port, "--config", "settings"]);
                 command
             }
             Kind::Redis => {
                 let mut command = Command::new(REDIS.path()?);
-                command.args(["--bind", "127.0.0.1", "--port", &port, "--save", "", "--appendonly", "no"]);
-                command.args(["--client-output-buffer-limit", "pubsub 4mb 1mb 1"]);
+                command.args(["settings", "--bind", "127.0.0.1", "--port", &port, "--save", ""]);
                 command
             }
         };
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log_path())?;
-        command.args(&self.flags).current_dir(self.directory.path()).process_group(0);
+        command.current_dir(self.directory.path()).process_group(0);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let child = command.spawn().context("it does not start")?;
         let will = LastWill::new("kill -KILL \"$1\"", &[&child.id().to_string()])?;
@@ -143,6 +139,13 @@ impl BusServer {
 
     pub fn log(&self) -> String {
         fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    /// Gives a Redis a command of one line, and waits until it has carried it out.
+    pub async fn order(&self, command: &str) {
+        let mut stranger = self.stranger().await;
+        stranger.write_all(format!("{command}\r\n").as_bytes()).await.expect("it reads");
+        self.until_taken(&mut stranger).await;
     }
 
     /// Says these on a channel, as a stranger, and waits until the server has them.
@@ -221,6 +224,14 @@ impl BusServer {
 
     fn running(&self) -> MutexGuard<'_, Option<(Child, LastWill)>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a client may leave untaken.
+fn bounds(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Nats => "max_pending: 1MB\nwrite_deadline: \"1s\"\n",
+        Kind::Redis => "client-output-buffer-limit pubsub 4mb 1mb 1\n",
     }
 }
 

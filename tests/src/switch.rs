@@ -27,6 +27,10 @@ impl Switch {
         Ok(Self { port, target, cut, accepting })
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// An HTTP server's address by this way.
     pub fn base(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)

@@ -9,6 +9,7 @@ mod notices;
 mod postgres;
 mod postgres_bus;
 mod reads;
+mod redis_bus;
 mod rows;
 mod served_bus;
 mod sqlite;
@@ -32,6 +33,8 @@ use nats_bus::Nats;
 pub use nats_bus::NatsAddress;
 pub use postgres::PostgresStore;
 pub use postgres_bus::PostgresBus;
+use redis_bus::Redis;
+pub use redis_bus::RedisAddress;
 use served_bus::ServedBus;
 pub use sqlite::SqliteStore;
 
@@ -76,6 +79,9 @@ pub async fn open_bus(bus: &config::Bus, database: &str) -> Arc<dyn Bus> {
     match address.clone() {
         config::BusAddress::Nats(address) => {
             Arc::new(ServedBus::open(Nats { address, prefix, database }).await)
+        }
+        config::BusAddress::Redis(address) => {
+            Arc::new(ServedBus::open(Redis { address, prefix, database }).await)
         }
     }
 }

@@ -6,14 +6,14 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::group::{Group, or};
-use crate::adapters::NatsAddress;
+use crate::adapters::{NatsAddress, RedisAddress};
 use crate::limits::adapters::BUS_PREFIX_BYTES_MAX;
 
 #[derive(Clone, Debug, Default, Args, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct BusOptions {
-    /// What carries notices between replicas, with PostgreSQL: postgres, nats://…, or none, so that they only poll [default:
-    /// postgres]
+    /// What carries notices between replicas, with PostgreSQL: postgres, nats://…, redis://…, or none, so that they only
+    /// poll [default: postgres]
     #[arg(long, env = "MAINSTEM_BUS", value_name = "BUS", hide_env_values = true)]
     pub bus: Option<Address>,
     /// The first word of the names that the bus's server is given [default: mainstem]
@@ -62,17 +62,19 @@ pub enum Bus {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BusAddress {
     Nats(NatsAddress),
+    Redis(RedisAddress),
 }
 
 impl Bus {
     /// The bus on the server that a URL names.
     pub fn on_server(url: &str, prefix: &str) -> Result<Self, String> {
-        let address = match url.split_once("://") {
-            Some(("nats" | "tls", _)) => {
-                BusAddress::Nats(url.parse().map_err(|why| format!("--bus: {why}"))?)
-            }
-            _ => return Err("--bus: expected postgres, nats://HOST, or none".into()),
+        let scheme = url.split_once("://").map(|(scheme, _)| scheme);
+        let address = match scheme {
+            Some("nats" | "tls") => url.parse().map(BusAddress::Nats),
+            Some("redis" | "rediss") => url.parse().map(BusAddress::Redis),
+            _ => Err("expected postgres, nats://HOST, redis://HOST, or none".into()),
         };
+        let address = address.map_err(|why: String| format!("--bus: {why}"))?;
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
         if prefix.is_empty() || prefix.len() > BUS_PREFIX_BYTES_MAX || !prefix.bytes().all(is_name) {
             return Err(format!("--bus-prefix: expected 1 to {BUS_PREFIX_BYTES_MAX} of A-Z a-z 0-9 _ -"));
@@ -139,6 +141,7 @@ mod tests {
             "postgres://u:hidden@h",
             "none://hidden",
             "nats://u:hidden@a/b",
+            "redis://u:hidden@a?b",
         ];
         for bus in odd {
             let why = checked(Some(bus), false).expect_err("no bus");
