@@ -145,7 +145,7 @@ async fn a_redis_that_became_a_replica_is_left_for_the_primary() {
 async fn a_redis_user_needs_the_rights_of_the_documents_and_no_more() {
     let server = BusServer::start(Kind::Redis).await.unwrap();
     let port = server.port();
-    let grant = "resetchannels &mainstem:* -@all +publish +subscribe +ping +hello +select";
+    let grant = "resetchannels &mainstem:* -@all +publish +subscribe +ping +hello";
     server.order(&format!("ACL SETUSER ann on >right {grant}")).await;
     server.order(&format!("ACL SETUSER bob on >right {grant} -publish")).await;
     let bus = open_at(&format!("redis://ann:right@127.0.0.1:{port}")).await;

@@ -9,6 +9,7 @@ use mainstem_machine::announce::{Announcer, AnnouncerAction, AnnouncerEvent, Not
 use mainstem_machine::limits::OP_TIMEOUT;
 
 use super::{Shared, bounded, lock};
+use crate::LogRate;
 use crate::ports::{Env, within};
 use crate::sync::{Mutex, Notified, Notify};
 
@@ -16,6 +17,8 @@ use crate::sync::{Mutex, Notified, Notify};
 pub(crate) struct AnnouncerCell {
     machine: Mutex<Announcer>,
     idle: Notify,
+    /// Of lines about notices that were not published: while a bus is away, there is one to each commit.
+    unpublished: LogRate,
 }
 
 impl AnnouncerCell {
@@ -62,13 +65,17 @@ impl<E: Env> Shared<E> {
         // Whatever a bus does, the place is for the next one (B2).
         match AssertUnwindSafe(publishing).catch_unwind().await {
             Ok(Ok(Ok(()))) => {}
-            Ok(Ok(Err(error))) => {
-                tracing::warn!(%error, "could not publish a notice: others see the change by polling")
-            }
-            Ok(Err(_)) => tracing::warn!("publishing a notice timed out: others see the change by polling"),
+            Ok(Ok(Err(error))) => self.tell_unpublished(&error.to_string()),
+            Ok(Err(_)) => self.tell_unpublished("it timed out"),
             Err(_) => tracing::error!("publishing a notice panicked: others see the change by polling"),
         }
         self.announce(AnnouncerEvent::Published);
+    }
+
+    fn tell_unpublished(&self, error: &str) {
+        if let Some(untold) = self.announcer.unpublished.admit(self.env.now()) {
+            tracing::warn!(error, untold, "could not publish a notice: others see the change by polling");
+        }
     }
 
     async fn read_again(self: Arc<Self>, chat: ChatId) {

@@ -102,13 +102,16 @@ enum Done {
 /// Drives the replica's machine until it is dropped.
 pub(crate) async fn run<E: Env>(shared: Arc<Shared<E>>) {
     shared.replica.handle(&shared.env, ReplicaEvent::Wake);
-    drive(ReplicaTask { shared, operations: FuturesUnordered::new(), bus: None }).await;
+    drive(ReplicaTask { shared, operations: FuturesUnordered::new(), bus: None, is_told_unheard: false })
+        .await;
 }
 
 struct ReplicaTask<E: Env> {
     shared: Arc<Shared<E>>,
     operations: FuturesUnordered<BoxFuture<'static, Done>>,
     bus: Option<BusSubscription>,
+    /// The log has been told that there is none.
+    is_told_unheard: bool,
 }
 
 impl<E: Env> Hands<E> for ReplicaTask<E> {
@@ -143,8 +146,16 @@ impl<E: Env> Hands<E> for ReplicaTask<E> {
                 Done::Bus { op, subscribed } => {
                     let established = subscribed.is_ok();
                     match subscribed {
-                        Ok(subscription) => self.bus = Some(subscription),
-                        Err(error) => tracing::warn!(%error, "no notifications: this replica sees new work by polling only"),
+                        Ok(subscription) => {
+                            self.bus = Some(subscription);
+                            self.is_told_unheard = false;
+                        }
+                        // It is tried again and again.
+                        Err(error) if self.is_told_unheard => tracing::debug!(%error, "still no notifications"),
+                        Err(error) => {
+                            self.is_told_unheard = true;
+                            tracing::warn!(%error, "no notifications: this replica sees new work by polling only");
+                        }
                     }
                     ReplicaEvent::BusSubscribed { op, established }
                 }
