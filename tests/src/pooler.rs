@@ -30,13 +30,26 @@ pub struct Pooler {
 impl Pooler {
     /// With this `pool_mode`, in front of all databases of that server.
     pub fn start(postgres: &Postgres, mode: &str) -> anyhow::Result<Self> {
+        Self::with(postgres, mode, "")
+    }
+
+    /// One that gives each transaction another session than the last one, of a few.
+    pub fn that_mixes_sessions(postgres: &Postgres) -> anyhow::Result<Self> {
+        Self::with(
+            postgres,
+            "transaction",
+            "server_round_robin = 1\ndefault_pool_size = 6\nmax_client_conn = 400\n",
+        )
+    }
+
+    fn with(postgres: &Postgres, mode: &str, more: &str) -> anyhow::Result<Self> {
         let program = PGBOUNCER.path()?;
         let account = account()?;
         let directory = directory(account)?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let settings = format!(
             "[databases]\n* = host=127.0.0.1 port={} user=mainstem\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
-             listen_port = {port}\nunix_socket_dir =\nauth_type = any\npool_mode = {mode}\n",
+             listen_port = {port}\nunix_socket_dir =\nauth_type = any\npool_mode = {mode}\n{more}",
             postgres.port()
         );
         let file = directory.join("pgbouncer.ini");

@@ -171,9 +171,14 @@ impl Postgres {
 
     /// Runs SQL by psql, and returns its unaligned output.
     pub fn sql(&self, database: &str, sql: &str) -> anyhow::Result<String> {
+        self.sql_at(&self.url(database), sql)
+    }
+
+    /// The same by way of this URL.
+    pub fn sql_at(&self, url: &str, sql: &str) -> anyhow::Result<String> {
         let mut psql = self.program("psql");
         psql.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set", "ON_ERROR_STOP=1"]);
-        psql.args(["--dbname", &self.url(database), "--command", sql]);
+        psql.args(["--dbname", url, "--command", sql]);
         run(&mut psql).map(|output| output.trim().to_owned())
     }
 

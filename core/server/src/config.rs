@@ -5,6 +5,7 @@
 mod bus;
 mod group;
 mod insight;
+mod pooler;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,6 +20,8 @@ pub use self::bus::{Bus, BusAddress};
 use self::group::Group;
 pub use self::insight::Insight;
 use self::insight::InsightOptions;
+pub use self::pooler::Pooler;
+use self::pooler::PoolerOptions;
 use crate::failure::Failure;
 use crate::http::{Hosts, Origins};
 use crate::limits::adapters::{DATABASE_CONNECTIONS, DATABASE_CONNECTIONS_MAX, DATABASE_CONNECTIONS_MIN};
@@ -174,6 +177,9 @@ pub struct ServeOptions {
     #[command(flatten)]
     #[serde(skip)]
     pub bus: BusOptions,
+    #[command(flatten)]
+    #[serde(skip)]
+    pub pooler: PoolerOptions,
 }
 
 /// A valid configuration.
@@ -215,6 +221,7 @@ pub struct Config {
     pub runtime_threads: usize,
     pub insight: Insight,
     pub bus: Bus,
+    pub pooler: Pooler,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -241,7 +248,7 @@ impl Group for ServeOptions {
             peer_secret_file, auth_file, allowed_host, allowed_origin, insecure, workers, generator, openai_base_url, openai_model, agent_url,
             model_first_byte_timeout, model_idle_timeout, instructions_file, tools, tool_timeout, tool_result_bytes_max,
             tool_steps_max, lease_ttl, heartbeat, poll_interval, drain_timeout, client_timeout, queue_max, message_bytes_max, episode_bytes_max, record, record_bytes_max, record_content, log,
-            log_format, runtime_threads, insight, bus)
+            log_format, runtime_threads, insight, bus, pooler)
     }
 }
 
@@ -262,7 +269,12 @@ impl ServeOptions {
 
     fn from_toml(text: &str) -> Result<Self, String> {
         group::known_keys::<Self>(text)?;
-        Ok(Self { insight: group::from_toml(text)?, bus: group::from_toml(text)?, ..group::from_toml(text)? })
+        Ok(Self {
+            insight: group::from_toml(text)?,
+            bus: group::from_toml(text)?,
+            pooler: group::from_toml(text)?,
+            ..group::from_toml(text)?
+        })
     }
 
     fn check(self) -> Result<Config, Failure> {
@@ -270,9 +282,11 @@ impl ServeOptions {
         let bytes = |given: Option<Size>, default: usize| given.map_or(default, |size| size.0);
         let replica = self.replica.unwrap_or_else(|| Uuid::now_v7().to_string());
         let database = self.database.unwrap_or_else(|| "sqlite:mainstem.db".into());
+        let bus = self.bus.check(is_sqlite(&database)).map_err(Failure::Usage)?;
         let config = Config {
             listen: self.listen.unwrap_or_else(|| "127.0.0.1:8080".into()),
-            bus: self.bus.check(is_sqlite(&database)).map_err(Failure::Usage)?,
+            pooler: self.pooler.check(is_sqlite(&database), &bus).map_err(Failure::Usage)?,
+            bus,
             database,
             database_connections: self.database_connections.unwrap_or(DATABASE_CONNECTIONS),
             replica: ReplicaId::new(replica)

@@ -37,6 +37,9 @@ pub(crate) async fn run(config: Config) -> Result<(), Failure> {
     let opened = adapters::open_with(&config.database, config.lease_ttl, config.database_connections).await;
     let connections = config.database_connections;
     let opened = adapters::open_with(&config.database, config.lease_ttl, connections, &config.bus).await;
+    let (connections, pooler) = (config.database_connections, config.pooler);
+    let opened =
+        adapters::open_with(&config.database, config.lease_ttl, connections, pooler, &config.bus).await;
     let (store, bus) = opened.map_err(|error| Failure::environment(format!("--database: {error:#}")))?;
     let incarnation = OsRng.try_next_u64().map_err(Failure::environment)?;
     let mut tape_key = [0; 32];

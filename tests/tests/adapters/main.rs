@@ -13,12 +13,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::stream::StreamExt;
-use mainstem::adapters::{LocalBus, SqliteStore, open};
+use mainstem::adapters::{LocalBus, SqliteStore, open, open_with};
+use mainstem::config::{Bus as Choice, Pooler as Shared};
 use mainstem_machine::{
     ChatId, Command as ChatCommand, Content, Lease, NewMessage, ReplicaId, Status, Version,
 };
 use mainstem_runtime::contract::{bus, store};
 use mainstem_runtime::ports::{Bus, BusSubscription, Fault, Held, Notice, ReplicaRow, Request, Store, Topic};
+use mainstem_tests::pooler::Pooler;
 use mainstem_tests::postgres::Postgres;
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
@@ -122,6 +124,45 @@ async fn postgres_keeps_the_contract() {
     let (store, bus) = open(&postgres.fresh_database().unwrap(), LEASE_TTL).await.unwrap();
     store::all(&store::Subject::new(store, LEASE_TTL, sleeps()), SEEDS).await;
     bus::all(&bus::Subject { bus, sleep: sleeps() }).await;
+}
+
+/// Each transaction has another session than the last one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn postgres_behind_a_pooler_of_transactions_keeps_the_contract() {
+    let postgres = Postgres::shared().unwrap();
+    let pooler = Pooler::that_mixes_sessions(&postgres).unwrap();
+    let url = pooler.url(&postgres.fresh_database().unwrap(), postgres.port());
+    let store = pooled(&url).await.unwrap();
+    store::all(&store::Subject::new(store, LEASE_TTL, sleeps()), SEEDS).await;
+}
+
+async fn pooled(url: &str) -> anyhow::Result<Arc<dyn Store>> {
+    open_with(url, LEASE_TTL, 8, Shared::Transaction, &Choice::Local).await.map(|(store, _)| store)
+}
+
+/// Whether they have a session or not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn replicas_behind_poolers_and_before_them_migrate_once() {
+    let postgres = Postgres::shared().unwrap();
+    let pooler = Pooler::that_mixes_sessions(&postgres).unwrap();
+    for _ in 0..3 {
+        let direct = postgres.fresh_database().unwrap();
+        let through = pooler.url(&direct, postgres.port());
+        let opened: Vec<_> = (0..8)
+            .map(|number| {
+                let (direct, through) = (direct.clone(), through.clone());
+                tokio::spawn(async move {
+                    match number % 2 {
+                        0 => open(&direct, LEASE_TTL).await.map(drop),
+                        _ => pooled(&through).await.map(drop),
+                    }
+                })
+            })
+            .collect();
+        for outcome in futures::future::join_all(opened).await {
+            outcome.unwrap().unwrap();
+        }
+    }
 }
 
 #[tokio::test]

@@ -25,13 +25,13 @@ use rand::TryRngCore;
 use rand::rngs::OsRng;
 use sha2::{Digest, Sha256};
 
-use crate::config;
+use crate::config::{self, Pooler};
 use crate::limits::adapters::DATABASE_CONNECTIONS;
 use crate::limits::process::FRESH_SECRET_BYTES;
 pub use local_bus::LocalBus;
 use nats_bus::Nats;
 pub use nats_bus::NatsAddress;
-pub use postgres::PostgresStore;
+pub use postgres::{Connecting, PostgresStore};
 pub use postgres_bus::PostgresBus;
 use redis_bus::Redis;
 pub use redis_bus::RedisAddress;
@@ -41,14 +41,16 @@ pub use sqlite::SqliteStore;
 /// Opens the database that `url` names (`sqlite:FILE` or `postgres://…`), with the bus that belongs to it,
 /// and migrates its schema. Errors are one line that says what to do.
 pub async fn open(url: &str, lease_ttl: Duration) -> anyhow::Result<(Arc<dyn Store>, Arc<dyn Bus>)> {
-    open_with(url, lease_ttl, DATABASE_CONNECTIONS, &config::Bus::Postgres).await
+    open_with(url, lease_ttl, DATABASE_CONNECTIONS, Pooler::None, &config::Bus::Postgres).await
 }
 
-/// The same with so many connections for requests and this bus, where the database is a server.
+/// The same with so many connections for requests, by way of this pooler, and this bus, where the database is a
+/// server.
 pub async fn open_with(
     url: &str,
     lease_ttl: Duration,
     connections: u32,
+    pooler: Pooler,
     bus: &config::Bus,
 ) -> anyhow::Result<(Arc<dyn Store>, Arc<dyn Bus>)> {
     match url.split_once(':').map(|(scheme, _)| scheme) {
@@ -57,7 +59,9 @@ pub async fn open_with(
             Ok((Arc::new(store), Arc::new(LocalBus::default())))
         }
         Some("postgres" | "postgresql") => {
-            let store = PostgresStore::open(url, lease_ttl, connections).await?;
+            let listens = *bus == config::Bus::Postgres;
+            let connecting = Connecting { requests: connections, listens, pooler };
+            let store = PostgresStore::open(url, lease_ttl, connecting).await?;
             let bus: Arc<dyn Bus> = match bus {
                 config::Bus::Postgres => Arc::new(PostgresBus::open(&store).await?),
                 config::Bus::Local => Arc::new(LocalBus::default()),

@@ -12,8 +12,10 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, Executor, Postgres, Row, query, raw_sql};
 use tokio::sync::watch;
 
+use super::shared_sessions::{self, MigrateAtOnce};
 use crate::adapters::faults::{is_read_only, leaves_connection};
 use crate::adapters::migrations;
+use crate::config::Pooler;
 use crate::limits::adapters::{
     ACQUIRE_TIMEOUT, IDLE_UNTESTED_MAX, LEASE_CONNECTIONS, LISTEN_CONNECTIONS, OPEN_TIMEOUT,
     READ_ONLY_RECONNECT_INTERVAL, RETURN_TIMEOUT, SESSION_CHECKS,
@@ -24,7 +26,7 @@ const OLDEST_VERSION: i32 = 120_000;
 
 /// Set by statements and not at startup: a pooler in between refuses startup parameters that it does not know.
 /// The times are those of [`STATEMENT_TIMEOUT`](crate::limits::adapters::STATEMENT_TIMEOUT).
-const SESSION: &str = "SET statement_timeout = '5s'; SET idle_in_transaction_session_timeout = '5s'; \
+pub(super) const SESSION: &str = "SET statement_timeout = '5s'; SET idle_in_transaction_session_timeout = '5s'; \
                        SET default_transaction_isolation = 'read committed'";
 
 /// The same for the connection that migrates, which may take its time otherwise. The time is that of
@@ -45,11 +47,23 @@ pub(in crate::adapters) struct Connections {
     requests: PgPool,
     leases: PgPool,
     outdated: Arc<Outdated>,
+    pooler: Pooler,
+}
+
+/// How a database is connected.
+#[derive(Clone, Copy, Debug)]
+pub struct Connecting {
+    /// Connections that requests may use.
+    pub requests: u32,
+    /// Whether there is one more that listens.
+    pub listens: bool,
+    pub pooler: Pooler,
 }
 
 impl Connections {
     /// Connects to the database that `postgres://…` names, and brings its schema up to date.
-    pub(super) async fn open(url: &str, requests_max: u32) -> anyhow::Result<Self> {
+    pub(super) async fn open(url: &str, connecting: Connecting) -> anyhow::Result<Self> {
+        let Connecting { requests: requests_max, listens, pooler } = connecting;
         let options = PgConnectOptions::from_str(url).map_err(|error| {
             anyhow::anyhow!("the database's URL is not postgres://USER@HOST/NAME as expected: {error}")
         })?;
@@ -64,22 +78,37 @@ impl Connections {
             Err(_) => anyhow::bail!("PostgreSQL at {place} did not answer within {OPEN_TIMEOUT:?}"),
         };
         let unusable = || format!("PostgreSQL at {place} cannot be used");
-        let checking = tokio::time::timeout(OPEN_TIMEOUT, check_sessions(&mut first, &options));
-        checking
-            .await
-            .unwrap_or_else(|_| anyhow::bail!("a second connection did not answer within {OPEN_TIMEOUT:?}"))
-            .with_context(unusable)?;
-        let connections_max = check(&mut first).await.with_context(unusable)?;
-        first.execute(raw_sql(MIGRATING)).await.with_context(unusable)?;
-        migrations::run(&mut first, migrations::POSTGRES).await.with_context(|| place.clone())?;
+        if pooler == Pooler::None {
+            let checking = tokio::time::timeout(OPEN_TIMEOUT, check_sessions(&mut first, &options));
+            checking
+                .await
+                .unwrap_or_else(|_| {
+                    anyhow::bail!("a second connection did not answer within {OPEN_TIMEOUT:?}")
+                })
+                .with_context(unusable)?;
+        }
+        let mut checking = first.begin_with(shared_sessions::BEGIN).await.with_context(unusable)?;
+        let connections_max = check(&mut checking).await.with_context(unusable)?;
+        checking.commit().await.with_context(unusable)?;
+        match pooler {
+            Pooler::None => {
+                first.execute(raw_sql(MIGRATING)).await.with_context(unusable)?;
+                migrations::run(&mut first, migrations::POSTGRES).await
+            }
+            Pooler::Transaction => {
+                migrations::run(&mut MigrateAtOnce(&mut first), migrations::POSTGRES).await
+            }
+        }
+        .with_context(|| place.clone())?;
         first.close().await.ok();
 
-        let needed = requests_max + LEASE_CONNECTIONS + LISTEN_CONNECTIONS;
+        let notifications = if listens { LISTEN_CONNECTIONS } else { 0 };
+        let needed = requests_max + LEASE_CONNECTIONS + notifications;
         tracing::info!(
             needed,
             requests = requests_max,
             leases = LEASE_CONNECTIONS,
-            notifications = LISTEN_CONNECTIONS,
+            notifications,
             server_max_connections = connections_max,
             "connections to the database that this replica uses at most"
         );
@@ -92,13 +121,17 @@ impl Connections {
             );
         }
         let outdated = Arc::<Outdated>::default();
-        let requests = pool(options.clone(), requests_max, &outdated);
-        let leases = pool(options, LEASE_CONNECTIONS, &outdated);
-        Ok(Self { requests, leases, outdated })
+        let requests = pool(options.clone(), requests_max, pooler, &outdated);
+        let leases = pool(options, LEASE_CONNECTIONS, pooler, &outdated);
+        Ok(Self { requests, leases, outdated, pooler })
     }
 
     pub(in crate::adapters) fn requests(&self) -> &PgPool {
         &self.requests
+    }
+
+    pub(super) fn pooler(&self) -> Pooler {
+        self.pooler
     }
 
     /// Changes when connections made so far are not to be used again.
@@ -121,14 +154,20 @@ impl Connections {
     }
 }
 
-fn pool(options: PgConnectOptions, max: u32, outdated: &Arc<Outdated>) -> PgPool {
+fn pool(options: PgConnectOptions, max: u32, pooler: Pooler, outdated: &Arc<Outdated>) -> PgPool {
     let outdated = outdated.clone();
     PgPoolOptions::new()
         .max_connections(max)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(false)
-        .after_connect(|connection, _| {
-            Box::pin(async move { connection.execute(raw_sql(SESSION)).await.map(drop) })
+        .after_connect(move |connection, _| {
+            Box::pin(async move {
+                match pooler {
+                    Pooler::None => connection.execute(raw_sql(SESSION)).await.map(drop),
+                    // It would be another's session.
+                    Pooler::Transaction => Ok(()),
+                }
+            })
         })
         .before_acquire(move |connection, before| {
             let is_outdated = outdated.covers(before.age);
@@ -246,9 +285,9 @@ async fn check_sessions(first: &mut PgConnection, options: &PgConnectOptions) ->
     anyhow::ensure!(
         !shared,
         "a pooler in between shares sessions among its clients (pool_mode = transaction), and LISTEN, advisory \
-         locks, prepared statements and session settings need a session each: set pool_mode = session for this \
-         database, or connect to PostgreSQL directly; a bus that works without LISTEN, to be chosen by --bus, is \
-         not in this version"
+         locks, prepared statements and session settings need a session each: give --database-pooler transaction, \
+         and with it a --bus that works without LISTEN (nats://HOST, redis://HOST, none); or set pool_mode = session \
+         for this database, or connect to PostgreSQL directly"
     );
     Ok(())
 }
@@ -262,6 +301,7 @@ async fn check(connection: &mut PgConnection) -> anyhow::Result<i32> {
          current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int \
          AS connections",
     )
+    .persistent(false)
     .fetch_one(connection)
     .await?;
     let version: String = row.try_get("version")?;

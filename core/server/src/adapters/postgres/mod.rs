@@ -3,6 +3,7 @@
 //! database is back.
 
 mod connections;
+mod shared_sessions;
 mod statements;
 
 use std::collections::BTreeSet;
@@ -23,10 +24,12 @@ use super::faults::{self, Sent, Tries, bounded};
 use super::reads::{self, Apart};
 use super::rows::{self, Fields, signed};
 use super::transaction::{self, End, millis};
+use crate::config::Pooler;
 use crate::limits::adapters::{
     ACQUIRE_TIMEOUT, IDEMPOTENCY_RECORDS_PURGED_MAX, IDEMPOTENCY_RETENTION_MS, PEER_LEASES, RENEW_TIMEOUT,
     REPLICA_RETENTION_MS,
 };
+pub use connections::Connecting;
 use connections::{Connections, Use};
 use statements::PostgresStatements;
 
@@ -46,10 +49,10 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
-    /// Connects to the database that `postgres://…` names. Requests use up to `connections` of it; leases and
+    /// Connects to the database that `postgres://…` names. Requests have a number of connections; leases and
     /// notifications have their own.
-    pub async fn open(url: &str, lease_ttl: Duration, connections: u32) -> anyhow::Result<Self> {
-        Ok(Self { connections: Connections::open(url, connections).await?, lease_ttl })
+    pub async fn open(url: &str, lease_ttl: Duration, connecting: Connecting) -> anyhow::Result<Self> {
+        Ok(Self { connections: Connections::open(url, connecting).await?, lease_ttl })
     }
 
     pub(super) fn connections(&self) -> &Connections {
@@ -81,7 +84,10 @@ impl PostgresStore {
                 if writes {
                     sent.set();
                 }
-                let rows = statement().fetch_all(connection.get()).await;
+                let rows = match self.connections.pooler() {
+                    Pooler::None => statement().fetch_all(connection.get()).await,
+                    Pooler::Transaction => apart(statement(), connection.get()).await,
+                };
                 match connection.settle(rows) {
                     Err(error) if tries.again_after(&error) => {}
                     done => return done,
@@ -94,7 +100,8 @@ impl PostgresStore {
 
     async fn try_apply(&self, request: &Request, sent: &Sent) -> sqlx::Result<Option<Applied>> {
         let mut connection = self.connections.get(Use::Request).await?;
-        let ended = transact(connection.get(), request, self.lease_ttl, sent).await;
+        let pooler = self.connections.pooler();
+        let ended = transact(connection.get(), pooler, request, self.lease_ttl, sent).await;
         connection.settle(ended)
     }
 }
@@ -102,17 +109,24 @@ impl PostgresStore {
 /// Runs a command's transaction. `None` if it has to be retried.
 async fn transact(
     connection: &mut PgConnection,
+    pooler: Pooler,
     request: &Request,
     lease_ttl: Duration,
     sent: &Sent,
 ) -> sqlx::Result<Option<Applied>> {
-    let mut statements = PostgresStatements(connection.begin().await?);
+    let mut statements = match pooler {
+        Pooler::None => PostgresStatements { tx: connection.begin().await?, are_kept: true },
+        Pooler::Transaction => {
+            let tx = connection.begin_with(shared_sessions::BEGIN).await?;
+            PostgresStatements { tx, are_kept: false }
+        }
+    };
     let end = match transaction::apply(&mut statements, request, lease_ttl).await {
         // Another transaction has just created the chat of that name: it is found the next time (S12).
         Err(error) if is_name_taken(&error) => End::Again,
         end => end?,
     };
-    let PostgresStatements(tx) = statements;
+    let tx = statements.tx;
     Ok(match end {
         End::Commit(applied) => {
             sent.set();
@@ -123,6 +137,17 @@ async fn transact(
         End::RollBack(applied) => Some(applied),
         End::Again => None,
     })
+}
+
+/// Runs one statement in a transaction of its own.
+async fn apart<'q>(
+    statement: Query<'q, Postgres, PgArguments>,
+    connection: &mut PgConnection,
+) -> sqlx::Result<Vec<PgRow>> {
+    let mut tx = connection.begin_with(shared_sessions::BEGIN).await?;
+    let rows = statement.persistent(false).fetch_all(&mut *tx).await?;
+    tx.commit().await?;
+    Ok(rows)
 }
 
 fn is_name_taken(error: &sqlx::Error) -> bool {

@@ -3,81 +3,99 @@
 
 use mainstem_machine::{ChatId, Found, Known, Sought};
 use mainstem_runtime::ports::IdempotencyKey;
+use sqlx::postgres::PgArguments;
+use sqlx::query::Query;
 use sqlx::{Postgres, Transaction, query};
 
 use super::now;
 use crate::adapters::rows::{self, IdempotencyRecord, Locked, bind_chat, signed};
 use crate::adapters::transaction::{Statements, Write};
 
-pub(super) struct PostgresStatements<'c>(pub(super) Transaction<'c, Postgres>);
+pub(super) struct PostgresStatements<'c> {
+    pub(super) tx: Transaction<'c, Postgres>,
+    /// Whether the connection keeps them for the next time.
+    pub(super) are_kept: bool,
+}
+
+impl PostgresStatements<'_> {
+    fn query(&self, sql: &'static str) -> Query<'static, Postgres, PgArguments> {
+        query(sql).persistent(self.are_kept)
+    }
+}
 
 impl Statements for PostgresStatements<'_> {
     async fn claim(&mut self, idempotency_key: &IdempotencyKey) -> sqlx::Result<bool> {
-        let done = query(concat!(
-            "INSERT INTO receipts (caller, key, body, created_at) VALUES ($1, $2, $3, ",
-            now!(),
-            ") ON CONFLICT DO NOTHING"
-        ))
-        .bind(&*idempotency_key.caller)
-        .bind(&*idempotency_key.key)
-        .bind(&idempotency_key.body[..])
-        .execute(&mut *self.0)
-        .await?;
+        let done = self
+            .query(concat!(
+                "INSERT INTO receipts (caller, key, body, created_at) VALUES ($1, $2, $3, ",
+                now!(),
+                ") ON CONFLICT DO NOTHING"
+            ))
+            .bind(&*idempotency_key.caller)
+            .bind(&*idempotency_key.key)
+            .bind(&idempotency_key.body[..])
+            .execute(&mut *self.tx)
+            .await?;
         Ok(done.rows_affected() == 1)
     }
 
     async fn kept(&mut self, idempotency_key: &IdempotencyKey) -> sqlx::Result<Option<IdempotencyRecord>> {
-        let row = query(rows::KEPT)
+        let row = self
+            .query(rows::KEPT)
             .bind(&*idempotency_key.caller)
             .bind(&*idempotency_key.key)
-            .fetch_optional(&mut *self.0)
+            .fetch_optional(&mut *self.tx)
             .await?;
         row.as_ref().map(rows::kept).transpose()
     }
 
     async fn lock(&mut self, chat: ChatId) -> sqlx::Result<Locked> {
-        let row = query(concat!(
-            "SELECT ",
-            rows::chat_columns!("::text"),
-            ", c.lease_expires_at, ",
-            now!(),
-            " AS now FROM chats c WHERE c.id = $1::uuid FOR UPDATE"
-        ))
-        .bind(chat.to_string())
-        .fetch_optional(&mut *self.0)
-        .await?;
+        let row = self
+            .query(concat!(
+                "SELECT ",
+                rows::chat_columns!("::text"),
+                ", c.lease_expires_at, ",
+                now!(),
+                " AS now FROM chats c WHERE c.id = $1::uuid FOR UPDATE"
+            ))
+            .bind(chat.to_string())
+            .fetch_optional(&mut *self.tx)
+            .await?;
         match row {
             Some(row) => rows::locked(&row),
             None => {
-                let row = query(concat!("SELECT ", now!(), " AS now")).fetch_one(&mut *self.0).await?;
+                let row = self.query(concat!("SELECT ", now!(), " AS now")).fetch_one(&mut *self.tx).await?;
                 Ok(Locked { state: None, lease_expires_at: None, now: rows::time(&row, "now")? })
             }
         }
     }
 
     async fn named_chat(&mut self, owner: &str, external_id: &str) -> sqlx::Result<Option<ChatId>> {
-        let row = query(rows::named_chat!("::text"))
+        let row = self
+            .query(rows::named_chat!("::text"))
             .bind(owner)
             .bind(external_id)
-            .fetch_optional(&mut *self.0)
+            .fetch_optional(&mut *self.tx)
             .await?;
         row.as_ref().map(|row| rows::chat_id(row, "id")).transpose()
     }
 
     async fn named_message(&mut self, chat: ChatId, client_id: &str) -> sqlx::Result<Option<Known>> {
-        let row = query(rows::named_message!("$1::uuid"))
+        let row = self
+            .query(rows::named_message!("$1::uuid"))
             .bind(chat.to_string())
             .bind(client_id)
-            .fetch_optional(&mut *self.0)
+            .fetch_optional(&mut *self.tx)
             .await?;
         row.as_ref().map(rows::known).transpose()
     }
 
     async fn find(&mut self, chat: ChatId, sought: Sought) -> sqlx::Result<Option<Found>> {
-        let row = query(rows::find!("$1::uuid"))
+        let row = self
+            .query(rows::find!("$1::uuid"))
             .bind(chat.to_string())
             .bind(rows::sought(sought))
-            .fetch_optional(&mut *self.0)
+            .fetch_optional(&mut *self.tx)
             .await?;
         row.as_ref().map(rows::found).transpose()
     }
@@ -90,54 +108,55 @@ impl Statements for PostgresStatements<'_> {
             None => (None, None, None),
         };
         let Some(change) = write.change else {
-            query("UPDATE receipts SET answer = $3 WHERE caller = $1 AND key = $2")
+            self.query("UPDATE receipts SET answer = $3 WHERE caller = $1 AND key = $2")
                 .bind(caller)
                 .bind(key)
                 .bind(answer)
-                .execute(&mut *self.0)
+                .execute(&mut *self.tx)
                 .await?;
             return Ok(());
         };
         if change.deleted {
-            query(DELETE)
+            self.query(DELETE)
                 .bind(change.state.id.to_string())
                 .bind(caller)
                 .bind(key)
                 .bind(answer)
-                .execute(&mut *self.0)
+                .execute(&mut *self.tx)
                 .await?;
             return Ok(());
         }
         let statement = if write.created { CREATE } else { UPDATE };
         let inserted = &change.inserted;
-        let statement = bind_chat!(query(statement), &change.state, change.queue_changed || write.created)
-            .bind(write.lease_expires_at.is_none())
-            .bind(write.lease_expires_at.flatten().map(|at| at.0))
-            .bind(caller)
-            .bind(key)
-            .bind(answer)
-            .bind(change.cut_from.map(|from| signed(from.0)))
-            .bind(column(inserted, |message| signed(message.id.0)))
-            .bind(column(inserted, |message| signed(message.revision.0)))
-            .bind(column(inserted, |message| message.role.as_str()))
-            .bind(column(inserted, |message| message.content.as_json()))
-            .bind(column(inserted, |message| message.interrupted))
-            .bind(column(inserted, |message| message.episode.map(|of| signed(of.history_version.0))))
-            .bind(column(inserted, |message| message.episode.map(|of| signed(of.attempt))))
-            .bind(column(inserted, |message| message.queued_as.map(|id| signed(id.0))))
-            .bind(column(inserted, |message| message.created_at.0))
-            .bind(column(inserted, |message| message.finish_reason.map(|reason| reason.as_str())))
-            .bind(column(inserted, |message| message.usage.map(|usage| signed(usage.input_tokens))))
-            .bind(column(inserted, |message| message.usage.map(|usage| signed(usage.output_tokens))))
-            .bind(column(inserted, |message| message.turn.map(|turn| signed(turn.0))))
-            .bind(column(inserted, |message| message.client_id.as_deref()))
-            .bind(column(&change.ended, |turn| signed(turn.id.0)))
-            .bind(column(&change.ended, |turn| signed(turn.message.0)))
-            .bind(column(&change.ended, rows::json))
-            .bind(column(&change.named, |(name, _)| &**name))
-            .bind(column(&change.named, |(_, answer)| rows::json(answer)))
-            .bind(change.reopened.map(|turn| signed(turn.0)));
-        statement.execute(&mut *self.0).await?;
+        let statement =
+            bind_chat!(self.query(statement), &change.state, change.queue_changed || write.created)
+                .bind(write.lease_expires_at.is_none())
+                .bind(write.lease_expires_at.flatten().map(|at| at.0))
+                .bind(caller)
+                .bind(key)
+                .bind(answer)
+                .bind(change.cut_from.map(|from| signed(from.0)))
+                .bind(column(inserted, |message| signed(message.id.0)))
+                .bind(column(inserted, |message| signed(message.revision.0)))
+                .bind(column(inserted, |message| message.role.as_str()))
+                .bind(column(inserted, |message| message.content.as_json()))
+                .bind(column(inserted, |message| message.interrupted))
+                .bind(column(inserted, |message| message.episode.map(|of| signed(of.history_version.0))))
+                .bind(column(inserted, |message| message.episode.map(|of| signed(of.attempt))))
+                .bind(column(inserted, |message| message.queued_as.map(|id| signed(id.0))))
+                .bind(column(inserted, |message| message.created_at.0))
+                .bind(column(inserted, |message| message.finish_reason.map(|reason| reason.as_str())))
+                .bind(column(inserted, |message| message.usage.map(|usage| signed(usage.input_tokens))))
+                .bind(column(inserted, |message| message.usage.map(|usage| signed(usage.output_tokens))))
+                .bind(column(inserted, |message| message.turn.map(|turn| signed(turn.0))))
+                .bind(column(inserted, |message| message.client_id.as_deref()))
+                .bind(column(&change.ended, |turn| signed(turn.id.0)))
+                .bind(column(&change.ended, |turn| signed(turn.message.0)))
+                .bind(column(&change.ended, rows::json))
+                .bind(column(&change.named, |(name, _)| &**name))
+                .bind(column(&change.named, |(_, answer)| rows::json(answer)))
+                .bind(change.reopened.map(|turn| signed(turn.0)));
+        statement.execute(&mut *self.tx).await?;
         Ok(())
     }
 }
