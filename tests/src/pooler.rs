@@ -19,6 +19,9 @@ use crate::postgres::{Postgres, account, directory};
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
+/// Settings by which no two transactions in a row have the same session.
+const MIXED: &str = "server_round_robin = 1\ndefault_pool_size = 6\nmax_client_conn = 400\n";
+
 #[derive(Debug)]
 pub struct Pooler {
     directory: PathBuf,
@@ -30,25 +33,34 @@ pub struct Pooler {
 impl Pooler {
     /// With this `pool_mode`, in front of all databases of that server.
     pub fn start(postgres: &Postgres, mode: &str) -> anyhow::Result<Self> {
-        Self::with(postgres, mode, "")
+        Self::with(postgres, mode, "", "")
     }
 
     /// One that gives each transaction another session than the last one, of a few.
     pub fn that_mixes_sessions(postgres: &Postgres) -> anyhow::Result<Self> {
-        Self::with(
-            postgres,
-            "transaction",
-            "server_round_robin = 1\ndefault_pool_size = 6\nmax_client_conn = 400\n",
-        )
+        Self::with(postgres, "transaction", "", MIXED)
     }
 
-    fn with(postgres: &Postgres, mode: &str, more: &str) -> anyhow::Result<Self> {
+    /// The same, which leads each of these replicas to this database by a name of its own, [`name_of`], and says in its
+    /// sessions which replica it is.
+    pub fn of_replicas(postgres: &Postgres, database: &str, replicas: &[String]) -> anyhow::Result<Self> {
+        let entry = |replica: &String| {
+            let (name, port) = (name_of(database, replica), postgres.port());
+            let says = format!("SET witness.replica TO ''{replica}''");
+            format!(
+                "{name} = host=127.0.0.1 port={port} user=mainstem dbname={database} connect_query='{says}'\n"
+            )
+        };
+        Self::with(postgres, "transaction", &replicas.iter().map(entry).collect::<String>(), MIXED)
+    }
+
+    fn with(postgres: &Postgres, mode: &str, databases: &str, more: &str) -> anyhow::Result<Self> {
         let program = PGBOUNCER.path()?;
         let account = account()?;
         let directory = directory(account)?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let settings = format!(
-            "[databases]\n* = host=127.0.0.1 port={} user=mainstem\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
+            "[databases]\n{databases}* = host=127.0.0.1 port={} user=mainstem\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
              listen_port = {port}\nunix_socket_dir =\nauth_type = any\npool_mode = {mode}\n{more}",
             postgres.port()
         );
@@ -69,6 +81,10 @@ impl Pooler {
         let mut pooler = Self { directory, port, child, _last_will: last_will };
         pooler.wait_until_ready()?;
         Ok(pooler)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// `url` of a database of the server on `port`, by way of the pooler.
@@ -96,4 +112,9 @@ impl Drop for Pooler {
         self.child.wait().ok();
         fs::remove_dir_all(&self.directory).ok();
     }
+}
+
+/// By which name a pooler leads a replica to a database.
+pub fn name_of(database: &str, replica: &str) -> String {
+    format!("{database}_{replica}")
 }

@@ -10,10 +10,10 @@ use tokio::time::Instant;
 
 use super::gate::Gate;
 use super::puppet::{Provider, Puppets};
+use super::stage::Between;
 use super::tools::{Bench, Tools};
 use super::way::Way;
-use crate::court::{Ledger, replica_url};
-use crate::postgres::Postgres;
+use crate::court::Ledger;
 use crate::process::{Replica, free_port};
 
 #[derive(Debug)]
@@ -51,8 +51,9 @@ fn heartbeat(settings: &Settings) -> Duration {
 impl Host {
     pub(super) async fn start(
         name: &str,
-        (postgres, url): (&Postgres, &str),
+        (port, url): (u16, String),
         (settings, tools): (&Settings, Tools),
+        between: Between<'_>,
         puppets: &Puppets,
         ledger: Ledger,
     ) -> Self {
@@ -64,9 +65,9 @@ impl Host {
         let (listen, advertise) = (relay.to_string(), format!("127.0.0.1:{}", gate.port));
         let (lease, heartbeat) = (ms(settings.lease_ttl), ms(heartbeat(settings)));
         let (poll, grace) = (ms(poll_interval(settings)), ms(settings.drain_timeout));
-        let way = Way::to(postgres.port(), name, ledger.clone()).await;
-        let through = url.replacen(&format!(":{}/", postgres.port()), &format!(":{}/", way.port), 1);
-        let (url, workers) = (replica_url(&through, name), settings.workers.to_string());
+        let way = Way::to(port, name, ledger.clone()).await;
+        let url = url.replacen(&format!(":{port}/"), &format!(":{}/", way.port), 1);
+        let workers = settings.workers.to_string();
         let flags = [
             ["--database", &url],
             ["--relay-listen", &listen],
@@ -81,7 +82,12 @@ impl Host {
             ["--openai-base-url", &provider.base_url],
             ["--tools", &bench.file],
         ];
-        let replica = Replica::start_with(name, flags.as_flattened(), &[("OPENAI_API_KEY", "k")]).await;
+        let mut flags = flags.as_flattened().to_vec();
+        if between.has_pooler {
+            flags.extend(["--database-pooler", "transaction"]);
+        }
+        flags.extend(between.bus.iter().flat_map(|bus| ["--bus", *bus]));
+        let replica = Replica::start_with(name, &flags, &[("OPENAI_API_KEY", "k")]).await;
         ledger.lived(name, Life::Up);
         let (name, resumes) = (name.to_owned(), None);
         let (is_up, is_paused, is_draining) = (true, false, false);

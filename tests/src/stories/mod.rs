@@ -24,8 +24,8 @@ mod wording;
 mod workers;
 
 pub use play::Model;
-pub use stage::Stage;
-pub use tell::tell;
+pub use stage::{Between, Stage};
+pub use tell::{tell, tell_between};
 pub use tools::{CallEnd, Called, MCP_TOOL, Tools};
 pub use untold::untold;
 

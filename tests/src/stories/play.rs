@@ -10,7 +10,7 @@ use mainstem_story::{Carrying, Order, ReplicaFate, Settings};
 use tokio::time::Instant;
 
 use super::asking::{self, Request};
-use super::stage::Stage;
+use super::stage::{Between, Stage};
 use super::tools::{Called, Tools};
 use super::visitor::Visitor;
 use crate::cluster::{LEASE_TTL, POLL_INTERVAL};
@@ -37,7 +37,7 @@ impl Stage {
             poll_interval: POLL_INTERVAL,
             ..Settings::default()
         };
-        Self::set(&names, &settings, tools).await
+        Self::set(&names, &settings, tools, Between::default()).await
     }
 
     /// Creates a chat whose user says this.

@@ -17,7 +17,8 @@ use super::tools::{TOOL_TIMEOUT, Tools};
 use super::visitor::Visitor;
 use super::workers::Gatekeeper;
 use crate::client::Client;
-use crate::court::{Court, Ledger};
+use crate::court::{Court, Ledger, replica_url};
+use crate::pooler::{Pooler, name_of};
 use crate::postgres::Postgres;
 
 /// The interval at which expectations are checked, and judges are told.
@@ -35,12 +36,27 @@ pub struct Stage {
     pub(super) unanswered: Unanswered,
     pub(super) database: String,
     asked: usize,
+    _pooler: Option<Pooler>,
     _postgres: Arc<Postgres>,
+}
+
+/// What is between the servers of a story, and between them and their database.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Between<'a> {
+    /// A pooler that changes sessions at every transaction.
+    pub has_pooler: bool,
+    /// What carries notices, if not the database.
+    pub bus: Option<&'a str>,
 }
 
 impl Stage {
     /// Starts these replicas on a database of their own. Everybody may work.
-    pub(super) async fn set(names: &[String], settings: &Settings, tools: Tools) -> Self {
+    pub(super) async fn set(
+        names: &[String],
+        settings: &Settings,
+        tools: Tools,
+        between: Between<'_>,
+    ) -> Self {
         let postgres = Postgres::shared().expect("a PostgreSQL");
         let database = postgres.fresh_database().expect("a database");
         let judged = Judged {
@@ -53,8 +69,18 @@ impl Stage {
         };
         let ledger = Ledger::default();
         let puppets = Puppets::new(ledger.clone());
+        let database_name = database.rsplit('/').next().expect("a split has a last piece");
+        let pooler = between.has_pooler.then(|| Pooler::of_replicas(&postgres, database_name, names));
+        let pooler = pooler.transpose().expect("a PgBouncer");
         let starting = names.iter().map(|name| {
-            Host::start(name, (&*postgres, &*database), (settings, tools), &puppets, ledger.clone())
+            let (port, url) = match &pooler {
+                Some(pooler) => {
+                    let url = postgres.url(&name_of(database_name, name));
+                    (pooler.port(), pooler.url(&url, postgres.port()))
+                }
+                None => (postgres.port(), replica_url(&database, name)),
+            };
+            Host::start(name, (port, url), (settings, tools), between, &puppets, ledger.clone())
         });
         let hosts = join_all(starting).await.into_iter().map(|host| (host.name.clone(), host)).collect();
         // The servers have made the tables.
@@ -70,6 +96,7 @@ impl Stage {
             unanswered: Unanswered::default(),
             database,
             asked: 0,
+            _pooler: pooler,
             _postgres: postgres,
         }
     }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 
 use super::asking::{Request, ask, create};
 use super::calls::Calls;
-use super::stage::Stage;
+use super::stage::{Between, Stage};
 use super::tools::Tools;
 use super::visitor::Visitor;
 use crate::transport::Kind;
@@ -36,7 +36,12 @@ pub(super) struct Telling<'a> {
 /// Tells a story, and returns what the judge was told. Panics at the sentence that does not come true, or if a guarantee
 /// is broken, so that the logs of the replicas are printed.
 pub async fn tell(story: &Story) -> Vec<Told> {
-    let mut telling = Telling::start(story).await;
+    tell_between(story, Between::default()).await
+}
+
+/// The same with something else than the database alone between the servers.
+pub async fn tell_between(story: &Story, between: Between<'_>) -> Vec<Told> {
+    let mut telling = Telling::start(story, between).await;
     for sentence in &story.sentences {
         let told = telling.perform(sentence).await;
         // A violation says more than a sentence that did not come true.
@@ -63,8 +68,8 @@ pub async fn tell(story: &Story) -> Vec<Told> {
 }
 
 impl<'a> Telling<'a> {
-    async fn start(story: &'a Story) -> Self {
-        let stage = Stage::set(&story.replicas, &story.settings, Tools::Http).await;
+    async fn start(story: &'a Story, between: Between<'_>) -> Self {
+        let stage = Stage::set(&story.replicas, &story.settings, Tools::Http, between).await;
         let calls = Calls::open(&stage.database).await;
         Self { story, stage, calls, chats: BTreeMap::new(), absences: vec![], faults: vec![] }
     }

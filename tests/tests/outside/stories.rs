@@ -3,8 +3,9 @@
 use std::sync::Mutex;
 
 use mainstem_story::{Story, StoryWorld, parse};
+use mainstem_tests::bus_server::{BusServer, Kind};
 use mainstem_tests::shipped_binary::workspace_root;
-use mainstem_tests::stories::{tell, untold};
+use mainstem_tests::stories::{Between, tell, tell_between, untold};
 
 /// Stories that are told at once.
 const TOLD_AT_ONCE: usize = 6;
@@ -46,16 +47,35 @@ fn the_stories_that_real_servers_can_be_told_come_true() {
     for name in at_least.split(' ') {
         assert!(told.iter().any(|story| story.name == name), "{name} is told");
     }
-    let waiting = Mutex::new(told);
-    let failed = Mutex::new(vec![]);
+    all_come_true(told, |story| drop(alone(tell(story))));
+}
+
+/// Relays, an interrupt, a queue, an edit, crashes, a pause, a drain; what is told of PostgreSQL's notices is not.
+const ELSEWHERE: &str = "T1 T2 T3 T4 T5 T6 T7 T8 T9 R07 R09 R22";
+
+#[test]
+fn stories_come_true_behind_a_pooler_of_transactions_by_other_buses() {
+    let [nats, redis] = [Kind::Nats, Kind::Redis].map(|kind| alone(BusServer::start(kind)).expect("a bus"));
+    let buses = [nats.url(), redis.url()];
+    let told: Vec<_> =
+        stories().into_iter().filter(|story| ELSEWHERE.split(' ').any(|name| name == story.name)).collect();
+    assert_eq!(told.len(), ELSEWHERE.split(' ').count(), "all are there");
+    let told = told.iter().flat_map(|story| buses.iter().map(move |bus| (story, bus))).collect();
+    all_come_true(told, |(story, bus)| {
+        alone(tell_between(story, Between { has_pooler: true, bus: Some(bus) }));
+    });
+}
+
+fn all_come_true<T: Send>(told: Vec<T>, tell: impl Fn(&T) + Sync) {
+    let (waiting, failed) = (Mutex::new(told), Mutex::new(vec![]));
     std::thread::scope(|scope| {
         for _ in 0..TOLD_AT_ONCE {
             scope.spawn(|| {
                 while let Some(story) = next(&waiting) {
-                    let told = std::panic::catch_unwind(|| told_alone(&story));
+                    let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| tell(&story)));
                     let Err(why) = told else { continue };
-                    let why = why.downcast_ref::<String>().cloned().unwrap_or_else(|| story.name.clone());
-                    failed.lock().expect("nobody panics with it").push(why);
+                    let why = why.downcast_ref::<String>().cloned();
+                    failed.lock().expect("nobody panics with it").push(why.unwrap_or_default());
                 }
             });
         }
@@ -64,11 +84,11 @@ fn the_stories_that_real_servers_can_be_told_come_true() {
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
-fn next(waiting: &Mutex<Vec<Story>>) -> Option<Story> {
+fn next<T>(waiting: &Mutex<Vec<T>>) -> Option<T> {
     waiting.lock().expect("nobody panics with it").pop()
 }
 
-fn told_alone(story: &Story) {
+fn alone<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("a runtime").block_on(tell(story));
+    runtime.expect("a runtime").block_on(work)
 }
