@@ -4,15 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mainstem::adapters::open_bus;
+use mainstem::adapters::{open, open_bus};
 use mainstem::config::Bus as Choice;
 use mainstem_runtime::contract::{bus, bus_faults};
 use mainstem_runtime::ports::{Bus, Topic};
 use mainstem_tests::bus_server::{BusServer, Kind};
 use mainstem_tests::link::Link;
+use mainstem_tests::postgres::Postgres;
 use mainstem_tests::switch::Switch;
 
-use crate::{delivers, ended, eventually, fresh_id, notice, sleeps};
+use crate::{CALL_MAX, LEASE_TTL, delivers, ended, eventually, fresh_id, notice, sleeps};
 
 const PREFIX: &str = "mainstem";
 const DATABASE: &str = "d";
@@ -96,7 +97,8 @@ async fn keeps_the_contract(kind: Kind) {
 async fn withstands_faults(kind: Kind) {
     let world = World::new(kind).await;
     let (here, there) = (world.here().await, world.there().await);
-    bus_faults::all(&bus_faults::Subject { here, there, faults: world, sleep: sleeps() }).await;
+    let refusal_max = Duration::from_secs(1);
+    bus_faults::all(&bus_faults::Subject { here, there, faults: world, refusal_max, sleep: sleeps() }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -202,4 +204,83 @@ async fn clusters_and_databases_on_one_server_do_not_mix() {
         // The server has had the others, so they would have come first.
         delivers(&ours, &mut subscription, notice(chat, 3)).await;
     }
+}
+
+/// PostgreSQL lets go of nobody who is slow, but we do.
+struct PostgresWorld {
+    postgres: Postgres,
+    link: Link,
+}
+
+impl PostgresWorld {
+    async fn open_at(&self, port: u16) -> Arc<dyn Bus> {
+        let url = self.postgres.url("bus").replacen(
+            &format!(":{}/", self.postgres.port()),
+            &format!(":{port}/"),
+            1,
+        );
+        open(&url, LEASE_TTL).await.unwrap().1
+    }
+
+    fn notify(&self, payload: &str) {
+        self.postgres.sql("bus", &format!("SELECT pg_notify('mainstem', {payload})")).unwrap();
+    }
+}
+
+#[async_trait]
+impl bus_faults::Faults for PostgresWorld {
+    async fn kill(&self) {
+        self.postgres.stop();
+    }
+
+    async fn start(&self) {
+        self.postgres.start().unwrap();
+    }
+
+    async fn pause(&self) {
+        self.postgres.pause();
+    }
+
+    async fn resume(&self) {
+        self.postgres.resume();
+    }
+
+    async fn cut(&self) {
+        self.link.cut();
+    }
+
+    async fn stall(&self) {
+        self.link.stall(true);
+    }
+
+    async fn heal(&self) {
+        self.link.stall(false);
+    }
+
+    async fn slow(&self, delay: Duration) {
+        self.link.slow(delay);
+    }
+
+    async fn drown(&self) {
+        // The same text twice in one transaction is one notification.
+        self.notify("repeat('x', 7000) || number) FROM generate_series(1, 2000) AS number -- ");
+    }
+
+    async fn babble(&self) {
+        for payload in ["''", "'{}'", "'[1]'", "'{\"probe\":\"x\"}'", "repeat('y', 7900)"] {
+            self.notify(payload);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_bus_on_postgresql_withstands_the_faults_of_servers_and_links() {
+    let postgres = Postgres::new().unwrap();
+    postgres.create_database("bus").unwrap();
+    let link = Link::start(postgres.port()).await.unwrap();
+    let world = Arc::new(PostgresWorld { postgres, link });
+    let (here, there) = (world.open_at(world.link.port()).await, world.open_at(world.postgres.port()).await);
+    // Its connections are the pool's, which waits for one that may come.
+    let refusal_max = CALL_MAX;
+    bus_faults::all(&bus_faults::Subject { here, there, faults: world, refusal_max, sleep: sleeps() }).await;
 }
