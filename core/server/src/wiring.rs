@@ -33,10 +33,7 @@ pub(crate) async fn run(config: Config) -> Result<(), Failure> {
     let tapes = tapes(&config)?;
     let traces = Traces::from_environment(config.replica.as_str(), config.insight.trace_content);
     let traces = traces.map_err(|error| Failure::usage(format!("{error:#}")))?;
-    let insight = Insight::new(if config.is_alone() { "local" } else { "postgres" }, traces);
-    let opened = adapters::open_with(&config.database, config.lease_ttl, config.database_connections).await;
-    let connections = config.database_connections;
-    let opened = adapters::open_with(&config.database, config.lease_ttl, connections, &config.bus).await;
+    let insight = Insight::new(config.bus.name(), traces);
     let (connections, pooler) = (config.database_connections, config.pooler);
     let opened =
         adapters::open_with(&config.database, config.lease_ttl, connections, pooler, &config.bus).await;

@@ -66,6 +66,16 @@ pub enum BusAddress {
 }
 
 impl Bus {
+    /// A word for it, in metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Postgres => "postgres",
+            Self::Served { address: BusAddress::Nats(_), .. } => "nats",
+            Self::Served { address: BusAddress::Redis(_), .. } => "redis",
+        }
+    }
+
     /// The bus on the server that a URL names.
     pub fn on_server(url: &str, prefix: &str) -> Result<Self, String> {
         let scheme = url.split_once("://").map(|(scheme, _)| scheme);
