@@ -11,11 +11,13 @@ mod faces;
 mod health;
 mod history;
 mod hosts;
+mod openapi;
 mod origins;
 mod page;
 mod problem;
 mod request;
 mod results;
+mod routes;
 mod settings;
 mod sse;
 mod stream;
@@ -32,7 +34,6 @@ use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, patch, post};
 use futures::FutureExt;
 use http::{HeaderValue, StatusCode, header};
 use mainstem_machine::ReplicaId;
@@ -73,25 +74,7 @@ pub struct App<E: Env> {
 
 pub fn router<E: Env>(app: Arc<App<E>>) -> Router {
     let origins = app.origins.clone();
-    let router = Router::new()
-        .route("/v1/chats", get(chats::list::<E>).post(chats::create::<E>))
-        .route(
-            "/v1/chats/{chat}",
-            get(chats::read::<E>).patch(chats::configure::<E>).delete(chats::delete::<E>),
-        )
-        .route("/v1/chats/{chat}/messages", get(chats::messages::<E>).post(chats::send::<E>))
-        .route("/v1/chats/{chat}/messages/{id}", patch(chats::edit::<E>))
-        .route("/v1/chats/{chat}/queue/{id}", delete(chats::withdraw::<E>))
-        .route("/v1/chats/{chat}/queue/{id}/promote", post(chats::promote::<E>))
-        .route("/v1/chats/{chat}/tool_results", post(chats::tool_results::<E>))
-        .route("/v1/chats/{chat}/regenerate", post(chats::regenerate::<E>))
-        .route("/v1/chats/{chat}/turns/{id}", get(chats::turn::<E>))
-        .route("/v1/chats/{chat}/interrupt", post(chats::interrupt::<E>))
-        .route("/v1/chats/{chat}/stream", get(stream::open::<E>))
-        .merge(faces::routes())
-        .merge(page::routes())
-        .route("/healthz", get(health::alive::<E>))
-        .route("/readyz", get(health::ready::<E>))
+    let router = all_routes::<E>()
         .fallback(async || Problem::not_found())
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .layer(middleware::from_fn_with_state(Arc::clone(&app), check_access::<E>))
@@ -99,6 +82,10 @@ pub fn router<E: Env>(app: Arc<App<E>>) -> Router {
         .layer(middleware::from_fn(faces::in_their_words))
         .with_state(app);
     if origins.is_none() { router } else { router.layer(origins.layer()) }
+}
+
+fn all_routes<E: Env>() -> Router<Arc<App<E>>> {
+    routes::native::<E>().into_router().merge(faces::routes()).merge(page::routes())
 }
 
 /// What comes before every handler, also before those that say that there is nothing.
@@ -158,6 +145,8 @@ fn json(status: StatusCode, body: impl Into<Body>) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use axum::routing::get;
+
     use super::*;
 
     async fn panics() -> Response {

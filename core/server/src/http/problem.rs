@@ -134,6 +134,12 @@ impl Problem {
             .detail(detail)
     }
 
+    /// Nobody knows whether it happened.
+    pub fn unavailable() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The database does not answer")
+            .detail("it may have happened or not; ask again under the same idempotency key")
+    }
+
     pub fn not_ready() -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", "This replica is not ready for traffic")
             .detail("it starts, drains, or cannot reach the database")
@@ -237,8 +243,7 @@ impl From<EdgeError> for Problem {
             EdgeError::Rejected(rejection) => rejection.into(),
             EdgeError::Unavailable(detail) => {
                 tracing::warn!(detail, "answered a request with 503: the database does not answer");
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The database does not answer")
-                    .detail("it may have happened or not; ask again under the same idempotency key")
+                Self::unavailable()
             }
             EdgeError::Overloaded(detail) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "This replica takes no more")
