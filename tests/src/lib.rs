@@ -17,6 +17,7 @@ pub mod line_program;
 pub mod metrics;
 pub mod link;
 pub mod node;
+pub mod openapi;
 pub mod pooler;
 pub mod postgres;
 pub mod process;

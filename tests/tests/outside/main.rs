@@ -33,6 +33,7 @@ mod members;
 mod named;
 mod names;
 mod openai;
+mod openapi_document;
 mod origins;
 mod pgbouncer;
 mod provider_network;
