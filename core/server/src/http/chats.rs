@@ -22,7 +22,6 @@ use super::request::{
 use super::results::ResultsBody;
 use super::settings::{NewSettingsBody, SettingsBody};
 use super::{App, Problem, encode, json};
-use crate::limits::edge::MESSAGE_ID_MAX;
 
 type Answer = Result<Response, Problem>;
 
@@ -130,9 +129,9 @@ pub(super) async fn edit<E: Env>(asked: Asked<E, ItemPath>) -> Answer {
 }
 
 pub(super) async fn regenerate<E: Env>(asked: Asked<E>) -> Answer {
-    let RegenerateBody { message, busy } = parse_object(&asked.body)?;
-    let message = message.map(|id| MessageId(id.min(MESSAGE_ID_MAX)));
-    let command = Command::Regenerate { message, mode: busy.unwrap_or(SendMode::Queue) };
+    let body: RegenerateBody = parse_object(&asked.body)?;
+    let mode = body.busy.unwrap_or(SendMode::Queue);
+    let command = Command::Regenerate { message: body.message(), mode };
     asked.answer(StatusCode::ACCEPTED, command).await
 }
 
@@ -152,7 +151,7 @@ pub(super) async fn promote<E: Env>(asked: Asked<E, ItemPath>) -> Answer {
 }
 
 pub(super) async fn interrupt<E: Env>(asked: Asked<E>) -> Answer {
-    let InterruptBody { episode } = parse_object(&asked.body)?;
+    let episode = parse_object::<InterruptBody>(&asked.body)?.episode();
     asked.answer(StatusCode::ACCEPTED, Command::Interrupt { episode }).await
 }
 

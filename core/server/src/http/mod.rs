@@ -23,6 +23,7 @@ mod sse;
 mod stream;
 mod viewing;
 mod web_socket;
+mod whole;
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{FromRequestParts, Query, RawPathParams};
 use http::request::Parts;
 use http::{HeaderMap, Method, Uri, Version, header};
-use mainstem_machine::{ChatId, Content, ContentError, MessageId, Rejection};
+use mainstem_machine::{ChatId, Content, ContentError, Episode, MessageId, Rejection};
 use mainstem_runtime::ports::{IdempotencyKey, Keep};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::Problem;
+use super::whole::Whole;
 use crate::limits::edge::{
     CLIENT_NAME_BYTES_MAX, IDEMPOTENCY_KEY_BYTES_MAX, MESSAGE_ID_MAX, PAGE_DEFAULT, PAGE_MAX,
 };
@@ -229,13 +230,34 @@ pub(super) struct SendBody {
 #[derive(Debug, Deserialize)]
 pub(super) struct RegenerateBody {
     /// The last one of a user, if none is named.
-    pub(super) message: Option<u64>,
+    message: Option<Whole>,
     pub(super) busy: Option<mainstem_machine::SendMode>,
+}
+
+impl RegenerateBody {
+    pub(super) fn message(&self) -> Option<MessageId> {
+        self.message.map(|Whole(id)| MessageId(id.min(MESSAGE_ID_MAX)))
+    }
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct InterruptBody {
-    pub(super) episode: Option<mainstem_machine::Episode>,
+    episode: Option<EpisodeBody>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+struct EpisodeBody {
+    history_version: Whole,
+    attempt: Whole,
+}
+
+impl InterruptBody {
+    pub(super) fn episode(&self) -> Option<Episode> {
+        self.episode.map(|EpisodeBody { history_version: Whole(version), attempt: Whole(attempt) }| Episode {
+            history_version: mainstem_machine::Version(version),
+            attempt,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -299,6 +321,10 @@ mod tests {
         {
             assert!(parse_object::<InterruptBody>(bad.as_bytes()).is_err(), "{bad}");
         }
+        let named: InterruptBody =
+            parse_object(br#"{"episode":{"history_version":7.0,"attempt":2}}"#).expect("an object");
+        let episode = Episode { history_version: mainstem_machine::Version(7), attempt: 2 };
+        assert_eq!(named.episode(), Some(episode));
     }
 
     #[test]

@@ -95,7 +95,7 @@ fn parse_tools(tools: Vec<ToolBody>) -> Result<Vec<Tool>, Problem> {
         if bytes > TOOLS_BYTES_MAX {
             return Err(Problem::too_large("`tools`", TOOLS_BYTES_MAX));
         }
-        if schema.contains("\\u0000") {
+        if has_nul(&schema) {
             return Err(Problem::malformed(format!("`input_schema` of {name} has a NUL character")));
         }
         parsed.push(Tool { name: name.into(), description, input_schema: schema.into() });
@@ -106,6 +106,14 @@ fn parse_tools(tools: Vec<ToolBody>) -> Result<Vec<Tool>, Problem> {
 /// A line break can only stand between tokens.
 fn one_line(json: &str) -> String {
     json.trim_ascii().replace(['\n', '\r'], " ")
+}
+
+/// Whether a string of a JSON text has a NUL, which databases do not keep. Behind an escaped backslash it is none.
+fn has_nul(json: &str) -> bool {
+    json.match_indices("\\u0000").any(|(at, _)| {
+        let before = json[..at].bytes().rev().take_while(|byte| *byte == b'\\').count();
+        before.is_multiple_of(2)
+    })
 }
 
 #[cfg(test)]
@@ -155,6 +163,8 @@ mod tests {
             assert_eq!(created(&json).err(), Some(code), "{json:.60}");
         }
         assert!(created(&tools(&many[1..])).is_ok(), "B1");
+        assert!(created(&tools(&[tool("a", r#"{"a": "\\u0000"}"#)])).is_ok(), "a backslash, and no NUL");
+        assert!(created(&tools(&[tool("a", r#"{"a": "\\\u0000"}"#)])).is_err(), "a backslash, and a NUL");
     }
 
     #[test]
