@@ -7,7 +7,7 @@ use mainstem_machine::Rejection::{
 };
 use mainstem_runtime::ports::Env;
 
-use super::openapi::schema::{at_least, at_most, count, described, matching, named, string, uuid};
+use super::openapi::schema::{at_least, at_most, described, matching, named, number_from, string, uuid};
 use super::openapi::{
     Api, Content, Request, Required, ResponseBuilder, Route, answer_header, check, public, request,
 };
@@ -32,7 +32,7 @@ pub(super) fn native<E: Env>() -> Api<E> {
                 health::ready::<E>,
             ),
         )
-        .route(Route::of("/openapi.json").get(document_told(), openapi::serve))
+        .route(Route::of("/openapi.json").get(document_told(), openapi::serve::<E>))
 }
 
 fn of_chats<E: Env>(api: Api<E>) -> Api<E> {
@@ -75,7 +75,11 @@ fn of_chats<E: Env>(api: Api<E>) -> Api<E> {
 fn of_messages<E: Env>(api: Api<E>) -> Api<E> {
     let list = request("listMessages", "Committed messages, oldest first")
         .of_chat()
-        .query("after_id", count(), "the `id` of a message, or `next` of the page before: what is behind it")
+        .query(
+            "after_id",
+            number_from(0),
+            "the `id` of a message, or `next` of the page before: what is behind it",
+        )
         .limited()
         .answers(OK, "A page.", "Messages");
     let send = request("sendMessage", "Sends a message")
@@ -159,7 +163,7 @@ fn stream_told() -> Request {
         .by_query_token()
         .of_chat()
         .query("after", at_least(1, cursor()), "a cursor: the stream begins behind its event. It counts more than the others")
-        .query("after_id", count(), "the `id` of a message: the stream begins behind it")
+        .query("after_id", number_from(0), "the `id` of a message: the stream begins behind it")
         .header("Last-Event-ID", cursor(), "as `after`, for Server-Sent Events")
         .answers_with(StatusCode::SWITCHING_PROTOCOLS, socket)
         .answers_with(OK, sse)

@@ -5,8 +5,8 @@ use mainstem_machine::Role;
 
 use super::parts::content_of;
 use super::schema::{
-    Members, Told, all_of, any_object, any_of, array, array_of, boolean, described, label, matching, named,
-    null, number, object, one_of, one_of_texts, or_null, string,
+    Members, Told, all_of, any_object, any_of, array, array_of, boolean, count, described, label, matching,
+    named, null, object, one_of, one_of_texts, or_null, string,
 };
 use crate::limits::edge::{
     CLIENT_NAME_BYTES_MAX, CREATED_MESSAGES_MAX, INSTRUCTIONS_BYTES_MAX, MODEL_BYTES_MAX, TITLE_BYTES_MAX,
@@ -106,7 +106,7 @@ fn edit() -> Told {
 
 fn regeneration() -> Told {
     object("Which message is to be answered again.")
-        .may_have("message", or_null(number(0, u64::MAX)), "the last one of a user, unless given")
+        .may_have("message", or_null(count()), "the last one of a user, unless given")
         .may_have("busy", named("Busy"), "of a busy chat, only `interrupt` answers again")
         .into()
 }

@@ -5,8 +5,8 @@ use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder};
 
 use super::objects::{message_id, replica, status};
 use super::schema::{
-    Members, Told, array, at_most, count, described, matching, named, number, object, one_of, one_of_texts,
-    or_null,
+    Members, Told, array, at_most, count, described, matching, named, number_from, object, one_of,
+    one_of_texts, or_null,
 };
 use crate::limits::edge::CURSOR_TEXT_BYTES_MAX;
 
@@ -77,12 +77,8 @@ fn events() -> Vec<(&'static str, Told)> {
                 "Live output: parts of one block of an answer, joined. The preview takes it.",
             )
             .has("episode", named("Episode"), "")
-            .has(
-                "first_seq",
-                number(1, u64::MAX),
-                "the `last_seq` before it, and 1; the first of an episode is 1",
-            )
-            .has("last_seq", number(1, u64::MAX), "")
+            .has("first_seq", number_from(1), "the `last_seq` before it, and 1; the first of an episode is 1")
+            .has("last_seq", number_from(1), "")
             .has("block", count(), "the place, from 0, that the part will have in the message's content")
             .has("part", named("Part"), "")
             .into(),

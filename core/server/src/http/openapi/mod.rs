@@ -12,17 +12,18 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use axum::Router;
+use axum::extract::State;
 use axum::handler::Handler;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use mainstem_runtime::ports::Env;
 use sha2::{Digest, Sha256};
-use utoipa::openapi::path::{HttpMethod, PathItem, Paths};
+use utoipa::openapi::path::{HttpMethod, Operation, PathItem, Paths};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Components, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, RefOr};
 
-use super::{App, json, routes};
+use super::{Access, App, json, routes};
 use crate::TokioEnv;
 use operation::{ACCESS_TOKEN, BEARER, Described};
 
@@ -110,16 +111,38 @@ impl<E: Env> Api<E> {
         self.router
     }
 
-    fn into_document(self) -> OpenApi {
+    /// Where everybody is one user, nobody is asked who it is.
+    fn forget_tokens(&mut self) {
+        let refused = StatusCode::UNAUTHORIZED.as_str();
+        for operation in self.paths.paths.values_mut().flat_map(operations) {
+            operation.security = None;
+            operation.responses.responses.remove(refused);
+        }
+        self.responses.retain(|name, _| !name.starts_with(refused));
+    }
+
+    fn into_document(mut self, asks_for_tokens: bool) -> OpenApi {
+        if !asks_for_tokens {
+            self.forget_tokens();
+        }
         let license = LicenseBuilder::new().name(env!("CARGO_PKG_LICENSE"));
         let license = license.identifier(Some(env!("CARGO_PKG_LICENSE"))).build();
         let info = InfoBuilder::new().title("Mainstem").version(env!("CARGO_PKG_VERSION"));
         let info = info.description(Some(WORDS)).license(Some(license)).build();
-        let components = components(self.responses);
+        let mut components = components(self.responses);
+        if asks_for_tokens {
+            add_security_schemes(&mut components);
+        }
         let docs = utoipa::openapi::external_docs::ExternalDocs::new(REPOSITORY);
         let document = OpenApiBuilder::new().info(info).paths(self.paths).components(Some(components));
         document.external_docs(Some(docs)).build()
     }
+}
+
+/// The operations of a path, whatever their method.
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    let PathItem { get, post, patch, delete, .. } = item;
+    [get, post, patch, delete].into_iter().flatten()
 }
 
 fn components(responses: BTreeMap<String, utoipa::openapi::Response>) -> Components {
@@ -129,13 +152,16 @@ fn components(responses: BTreeMap<String, utoipa::openapi::Response>) -> Compone
     let schemas = [objects::schemas(), bodies::schemas(), events::schemas()].into_iter().flatten();
     let schemas = schemas.map(|(name, schema)| (name.to_owned(), schema));
     components.schemas.extend(schemas.chain(parts::schemas()));
+    components
+}
+
+fn add_security_schemes(components: &mut Components) {
     let words = "A token of `--auth-file`.";
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(words)).build();
     components.add_security_scheme(BEARER, SecurityScheme::Http(bearer));
     let words = "The same token, for a browser's stream, which can have no headers.";
     let query = ApiKeyValue::with_description("access_token", words);
     components.add_security_scheme(ACCESS_TOKEN, SecurityScheme::ApiKey(ApiKey::Query(query)));
-    components
 }
 
 struct Document {
@@ -143,17 +169,27 @@ struct Document {
     tag: HeaderValue,
 }
 
-static DOCUMENT: LazyLock<Document> = LazyLock::new(|| {
-    let text = routes::native::<TokioEnv>().into_document().to_json().expect("it is plain data");
-    let digest = Sha256::digest(&text);
-    let tag: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    let tag = HeaderValue::from_str(&format!("\"{tag}\"")).expect("hexadecimal digits");
-    Document { text, tag }
-});
+impl Document {
+    fn new(asks_for_tokens: bool) -> Self {
+        let document = routes::native::<TokioEnv>().into_document(asks_for_tokens);
+        let text = document.to_json().expect("it is plain data");
+        let digest = Sha256::digest(&text);
+        let tag: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let tag = HeaderValue::from_str(&format!("\"{tag}\"")).expect("hexadecimal digits");
+        Self { text, tag }
+    }
+}
+
+/// Of servers that ask for tokens, and of those that do not.
+static WITH_TOKENS: LazyLock<Document> = LazyLock::new(|| Document::new(true));
+static WITHOUT_TOKENS: LazyLock<Document> = LazyLock::new(|| Document::new(false));
 
 /// `GET /openapi.json`: it is the same for everybody.
-pub(super) async fn serve(asked: HeaderMap) -> Response {
-    let Document { text, tag } = &*DOCUMENT;
+pub(super) async fn serve<E: Env>(State(app): State<Arc<App<E>>>, asked: HeaderMap) -> Response {
+    let Document { text, tag } = match app.access {
+        Access::Anybody(_) => &*WITHOUT_TOKENS,
+        Access::Tokens(_) => &*WITH_TOKENS,
+    };
     let is_there = asked.get_all(header::IF_NONE_MATCH).iter().any(|asked| asked == tag);
     let mut response = match is_there {
         true => StatusCode::NOT_MODIFIED.into_response(),
@@ -184,7 +220,7 @@ mod tests {
 
     #[test]
     fn every_route_that_is_ours_is_in_the_document_and_no_other() {
-        let document: Value = serde_json::from_str(&DOCUMENT.text).expect("JSON");
+        let document: Value = serde_json::from_str(&WITH_TOKENS.text).expect("JSON");
         let told: BTreeSet<String> = document["paths"].as_object().expect("paths").keys().cloned().collect();
         let of_others = &paths(&faces::routes()) | &paths(&page::routes());
         assert!(of_others.contains("/v1/responses") && of_others.contains("/"), "{of_others:?}");

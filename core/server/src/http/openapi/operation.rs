@@ -15,7 +15,8 @@ use utoipa::openapi::{Content, Header, Ref, Required, Response, ResponseBuilder}
 
 use super::objects::message_id;
 use super::schema::{
-    Members, Told, all_of, at_least, label, matching, named, number, object, one_of_texts, string, uuid,
+    Members, Told, all_of, at_least, label, matching, named, number, number_from, object, one_of_texts,
+    string, uuid,
 };
 use crate::http::Problem;
 use crate::limits::edge::{CLIENT_NAME_BYTES_MAX, IDEMPOTENCY_KEY_BYTES_MAX, PAGE_DEFAULT, PAGE_MAX};
@@ -99,7 +100,7 @@ impl Request {
 
     /// How many items a page is to have.
     pub(in crate::http) fn limited(self) -> Self {
-        let mut limit = number(1, u64::MAX);
+        let mut limit = number_from(1);
         limit.default = Some(PAGE_DEFAULT.into());
         let words = format!("items of the page; more than {PAGE_MAX} counts as {PAGE_MAX}");
         self.query("limit", limit, &words)
@@ -185,10 +186,7 @@ pub(in crate::http) fn answer_header(schema: impl Into<Told>, words: &str) -> He
 
 fn problem_response(status: u16, codes: &BTreeMap<&'static str, &'static str>) -> Response {
     let titles: Vec<String> = codes.iter().map(|(code, title)| format!("`{code}`: {title}.")).collect();
-    let mut own = number(status.into(), status.into());
-    own.minimum = None;
-    own.maximum = None;
-    own.enum_values = Some(vec![status.into()]);
+    let own = number(status.into(), status.into());
     let narrowed = object("").has("status", own, "").has("code", one_of_texts(codes.keys().copied()), "");
     let schema = all_of([named("Problem"), narrowed.into()]);
     let response = ResponseBuilder::new().description(titles.join(" "));

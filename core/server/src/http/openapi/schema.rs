@@ -9,6 +9,8 @@ use utoipa::openapi::schema::{
 };
 use utoipa::openapi::{Ref, RefOr, Schema};
 
+use crate::limits::edge::MESSAGE_ID_MAX;
+
 /// A schema, or the name of one.
 pub(in crate::http) type Told = RefOr<Schema>;
 
@@ -32,14 +34,18 @@ pub(in crate::http) fn boolean() -> Object {
     ObjectBuilder::new().schema_type(Type::Boolean).build()
 }
 
-/// A whole number from 0 on.
+/// A whole number from 0 on, as databases keep it.
 pub(in crate::http) fn count() -> Object {
-    number(0, u64::MAX)
+    number(0, MESSAGE_ID_MAX)
+}
+
+/// A whole number from there on, however large.
+pub(in crate::http) fn number_from(min: u64) -> Object {
+    ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(min)).build()
 }
 
 pub(in crate::http) fn number(min: u64, max: u64) -> Object {
-    let number = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(min));
-    if max == u64::MAX { number.build() } else { number.maximum(Some(max)).build() }
+    ObjectBuilder::from(number_from(min)).maximum(Some(max)).build()
 }
 
 pub(in crate::http) fn string() -> Object {
