@@ -10,7 +10,7 @@ use mainstem_programs::{PIP, PYTHON};
 use crate::client_project::{carry_out, installed};
 use crate::line_program::LineProgram;
 
-const FILES: [&str; 2] = [LOCK_FILE, "openai_client.py"];
+const FILES: [&str; 4] = [LOCK_FILE, "openai_client.py", "schemathesis.toml", "schemathesis_hooks.py"];
 const LOCK_FILE: &str = "requirements.txt";
 const PACKAGES: &str = "packages";
 
@@ -29,7 +29,8 @@ fn install(to: &Path) {
     carry_out(Command::new(python()).args(command).args(what).current_dir(to));
 }
 
-fn directory() -> &'static Path {
+/// Where the project and its packages are.
+pub fn directory() -> &'static Path {
     static INSTALLED: OnceLock<PathBuf> = OnceLock::new();
     INSTALLED.get_or_init(|| installed("tests/clients/python", &FILES, LOCK_FILE, install))
 }

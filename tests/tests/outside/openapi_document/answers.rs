@@ -231,8 +231,11 @@ async fn all_that_the_document_says_is_answered_and_nothing_else() {
     // A server without tokens, as a browser could be made to call it.
     let scratch = Scratch::new();
     let open = alone(&scratch, &[]).await;
-    let witness = Witness::new(&document, open.client());
-    for request in document.requests() {
+    let of_open = Document::of(&open.client()).await;
+    assert_eq!(of_open.json["components"]["securitySchemes"], Value::Null);
+    let witness = Witness::new(&of_open, open.client());
+    for request in of_open.requests() {
+        assert!(request.told["security"].is_null() && !of_open.answers(&request).contains_key(&401));
         let path = [NOBODYS, "1"];
         let is_check = matches!(&*request.id, "isAlive" | "isReady");
         for (name, value, code) in
