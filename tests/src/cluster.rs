@@ -52,6 +52,8 @@ impl Cluster {
     pub async fn add_with(&mut self, id: &str, flags: &[&str], environment: &[(&str, &str)]) {
         let ours = [&TIMES[..], &["--database", &self.database], flags].concat();
         self.replicas.push(Replica::start_with(id, &ours, environment).await);
+    }
+
     /// The same without [`TIMES`].
     pub async fn add_bare(&mut self, id: &str, flags: &[&str]) {
         let ours = [&["--database", &self.database], flags].concat();
