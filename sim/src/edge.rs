@@ -65,7 +65,7 @@ async fn answer(stream: Stream, node: Node<SimEnv>, env: &SimEnv) -> std::io::Re
                 body,
                 keep: Keep::Answer,
             });
-            let reply = match node.execute(&by, chat, command, idempotency_key).await {
+            let reply = match node.execute(&by.into(), chat, command, idempotency_key).await {
                 Ok(accepted) => Reply::Accepted(accepted),
                 Err(error) => rejected(&error),
             };
@@ -93,7 +93,7 @@ async fn watch(
     chat: ChatId,
     from: mainstem_machine::Resume,
 ) -> std::io::Result<()> {
-    let mut viewer = match node.subscribe(&by, chat, from).await {
+    let mut viewer = match node.subscribe(&by.into(), chat, from).await {
         Ok(viewer) => viewer,
         Err(error) => return write_line(&mut stream, &rejected(&error)).await,
     };
@@ -137,7 +137,7 @@ async fn tell(env: &SimEnv, stream: &mut BufReader<Stream>, reply: &Reply) -> st
 
 fn rejected(error: &EdgeError) -> Reply {
     match error {
-        EdgeError::Rejected(_) => Reply::Rejected(error.to_string()),
+        EdgeError::Rejected(_) | EdgeError::Forbidden(_) => Reply::Rejected(error.to_string()),
         EdgeError::Unavailable(_) | EdgeError::Overloaded(_) => Reply::Unavailable(error.to_string()),
     }
 }

@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
+use crate::authority::Authority;
 use crate::deadline::{WAIT_MAX, within};
 use crate::last_will::LastWill;
 use crate::postgres::kill;
@@ -36,6 +37,7 @@ pub struct BusServer {
     kind: Kind,
     port: u16,
     directory: Scratch,
+    has_tls: bool,
     running: Mutex<Option<(Child, LastWill)>>,
 }
 
@@ -46,12 +48,34 @@ impl BusServer {
 
     /// With more lines in the program's file of settings.
     pub async fn configured(kind: Kind, settings: &str) -> anyhow::Result<Self> {
+        Self::start_in(kind, settings, |_| Ok(false)).await
+    }
+
+    /// Under TLS, as `localhost`, by an authority of its own: the file with its certificate is the second value.
+    pub async fn with_tls(kind: Kind) -> anyhow::Result<(Self, String)> {
+        let settings = match kind {
+            Kind::Nats => "tls: { cert_file: \"leaf.pem\", key_file: \"key.pem\" }",
+            Kind::Redis => {
+                "tls-cert-file leaf.pem\ntls-key-file key.pem\ntls-ca-cert-file authority.pem\ntls-auth-clients no"
+            }
+        };
+        let server = Self::start_in(kind, settings, certify).await?;
+        let authority = server.directory.path().join("authority.pem").display().to_string();
+        Ok((server, authority))
+    }
+
+    async fn start_in(
+        kind: Kind,
+        settings: &str,
+        prepare: impl Fn(&Scratch) -> anyhow::Result<bool>,
+    ) -> anyhow::Result<Self> {
         let mut tried = 0;
         loop {
             tried += 1;
             let (port, directory) = (free_port(), Scratch::new());
             directory.file("settings", &format!("{}{settings}\n", bounds(kind)));
-            let server = Self { kind, port, directory, running: Mutex::default() };
+            let has_tls = prepare(&directory)?;
+            let server = Self { kind, port, directory, has_tls, running: Mutex::default() };
             match server.start_again().await {
                 Ok(()) => return Ok(server),
                 Err(error) if tried == PORTS_TRIED_MAX => return Err(error),
@@ -66,11 +90,13 @@ impl BusServer {
 
     /// As `--bus` takes it, by way of this port.
     pub fn url_at(&self, port: u16) -> String {
-        let scheme = match self.kind {
-            Kind::Nats => "nats",
-            Kind::Redis => "redis",
+        let (scheme, host) = match (self.kind, self.has_tls) {
+            (Kind::Nats, false) => ("nats", "127.0.0.1"),
+            (Kind::Nats, true) => ("tls", "localhost"),
+            (Kind::Redis, false) => ("redis", "127.0.0.1"),
+            (Kind::Redis, true) => ("rediss", "localhost"),
         };
-        format!("{scheme}://127.0.0.1:{port}")
+        format!("{scheme}://{host}:{port}")
     }
 
     pub fn url(&self) -> String {
@@ -97,7 +123,9 @@ impl BusServer {
             }
             Kind::Redis => {
                 let mut command = Command::new(REDIS.path()?);
-                command.args(["settings", "--bind", "127.0.0.1", "--port", &port, "--save", ""]);
+                let (plain, tls) = if self.has_tls { ("0", &*port) } else { (&*port, "0") };
+                command.args(["settings", "--bind", "127.0.0.1", "--port", plain, "--tls-port", tls]);
+                command.args(["--save", ""]);
                 command
             }
         };
@@ -225,6 +253,18 @@ impl BusServer {
     fn running(&self) -> MutexGuard<'_, Option<(Child, LastWill)>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Makes an authority, and by it the certificate of `localhost`.
+fn certify(directory: &Scratch) -> anyhow::Result<bool> {
+    let authority = Authority::new();
+    let leaf = authority.issue(&["localhost"]);
+    for (name, content) in
+        [("authority.pem", authority.pem()), ("leaf.pem", leaf.certificate), ("key.pem", leaf.key)]
+    {
+        directory.file(name, &content);
+    }
+    Ok(true)
 }
 
 /// What a client may leave untaken.

@@ -1,13 +1,16 @@
 //! A client of one replica.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_oracles::viewer::WireMessage;
 use reqwest::header::HeaderMap;
-use reqwest::{Method, RequestBuilder};
+use reqwest::{Certificate, Method, RequestBuilder};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio_rustls::rustls::ClientConfig;
 
+use crate::authority::Authority;
 use crate::deadline::until;
 
 /// Longer than any request takes that is answered at all.
@@ -18,6 +21,8 @@ pub struct Client {
     http: reqwest::Client,
     pub base: String,
     pub token: Option<String>,
+    /// What it trusts, over TLS.
+    pub(crate) tls: Option<Arc<ClientConfig>>,
 }
 
 /// An answer. `status` is 0 if there was none.
@@ -62,7 +67,17 @@ impl Answer {
 impl Client {
     pub fn new(base: &str) -> Self {
         let http = reqwest::Client::builder().no_proxy().timeout(CALL_TIMEOUT).build();
-        Self { http: http.expect("a client"), base: base.to_owned(), token: None }
+        Self { http: http.expect("a client"), base: base.to_owned(), token: None, tls: None }
+    }
+
+    /// One that trusts this authority alone. `takes_http2`: it offers HTTP/2.
+    pub fn trusting(base: &str, authority: &Authority, takes_http2: bool) -> Self {
+        let root = Certificate::from_pem(authority.pem().as_bytes()).expect("a certificate");
+        let http = reqwest::Client::builder().no_proxy().timeout(CALL_TIMEOUT);
+        let http = http.tls_built_in_root_certs(false).add_root_certificate(root);
+        let http = if takes_http2 { http } else { http.http1_only() };
+        let tls = Some(authority.trusting());
+        Self { http: http.build().expect("a client"), base: base.to_owned(), token: None, tls }
     }
 
     /// The same client, as another user.

@@ -3,6 +3,7 @@
 //!
 //! The binary is built once, in release mode. `MAINSTEM_TEST_BINARY` names another binary to use instead.
 
+pub mod authority;
 pub mod browser;
 pub mod bus_server;
 pub mod client;
@@ -12,6 +13,8 @@ pub mod collector;
 pub mod court;
 pub mod database_proxy;
 pub mod deadline;
+pub mod jwt;
+pub mod key_set;
 mod last_will;
 pub mod line_program;
 pub mod link;

@@ -32,6 +32,7 @@ pub struct Replica {
     pub program: PathBuf,
     flags: Vec<String>,
     environment: Vec<(String, String)>,
+    scheme: String,
     address: String,
     /// Where its internal listener is, if it has one.
     internal: Option<String>,
@@ -60,6 +61,7 @@ impl Replica {
             program: program.to_owned(),
             flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
             environment: environment.iter().map(owned).collect(),
+            scheme: String::new(),
             address: "127.0.0.1:0".to_owned(),
             internal: None,
             child: None,
@@ -93,15 +95,18 @@ impl Replica {
         let line = said.first().cloned().unwrap_or_default();
         let internal = said.get(1).and_then(|line| line.strip_prefix("internal listener on "));
         self.internal = internal.map(str::to_owned);
-        let Some(url) = line.trim().strip_prefix("listening on http://") else {
+        let Some((scheme, address)) =
+            line.strip_prefix("listening on ").and_then(|url| url.split_once("://"))
+        else {
             panic!("{} said {line:?} instead of where it listens", self.id);
         };
-        self.address = url.to_owned();
+        (self.scheme, self.address) = (scheme.to_owned(), address.trim().to_owned());
         self.until_ready().await;
     }
 
     pub async fn until_ready(&self) {
-        let client = self.client();
+        // Whose certificate the others are to trust only the test knows.
+        let client = if self.scheme == "https" { self.internal() } else { self.client() };
         let ready = async || (client.get("/readyz").await.status == 200).then_some(());
         crate::deadline::until("the replica is ready", ready).await;
     }
@@ -112,7 +117,7 @@ impl Replica {
     }
 
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
     }
 
     pub fn client(&self) -> Client {

@@ -10,7 +10,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::authority::Authority;
 
 /// How a request is answered.
 #[derive(Clone, Debug)]
@@ -85,19 +88,16 @@ impl Provider {
 
     /// With TLS, for `localhost`. The certificate of who vouches for it, as PEM, is the second.
     pub async fn start_with_tls(replies: Vec<Reply>) -> (Self, String) {
-        let mut authority = rcgen::CertificateParams::default();
-        authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let authority_key = rcgen::KeyPair::generate().expect("a key");
-        let authority = authority.self_signed(&authority_key).expect("a certificate");
-        let key = rcgen::KeyPair::generate().expect("a key");
-        let leaf = rcgen::CertificateParams::new(["localhost".to_owned()]).expect("a name");
-        let leaf = leaf.signed_by(&key, &authority, &authority_key).expect("a certificate");
+        let authority = Authority::new();
+        let leaf = authority.issue(&["localhost"]);
+        let certificate = CertificateDer::from_pem_slice(leaf.certificate.as_bytes()).expect("a certificate");
+        let key = PrivateKeyDer::from_pem_slice(leaf.key.as_bytes()).expect("a key");
         let ring = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
         let config = ServerConfig::builder_with_provider(ring)
             .with_safe_default_protocol_versions()
             .expect("versions")
             .with_no_client_auth()
-            .with_single_cert(vec![leaf.der().clone()], PrivatePkcs8KeyDer::from(key.serialize_der()).into());
+            .with_single_cert(vec![certificate], key);
         let acceptor = TlsAcceptor::from(Arc::new(config.expect("a key for its certificate")));
         (Self::start_with(vec![("", replies)], Some(acceptor)).await, authority.pem())
     }

@@ -2,14 +2,18 @@
 //! checked here.
 
 use std::collections::VecDeque;
+use std::fmt;
 
 use futures::StreamExt;
 use serde_json::Value;
 use serde_json::value::RawValue;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{self, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use crate::client::Client;
 
@@ -33,7 +37,21 @@ pub enum Ended {
 #[derive(Debug)]
 pub(crate) enum Transport {
     EventStream(Box<EventStream>),
-    WebSocket(Box<WebSocketStream<MaybeTlsStream<TcpStream>>>, VecDeque<String>),
+    WebSocket(Box<WebSocketStream<Box<dyn Duplex>>>, VecDeque<String>),
+}
+
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug> Duplex for T {}
+
+/// A connection to where the client's requests go.
+async fn connect(client: &Client) -> Result<Box<dyn Duplex>, std::io::Error> {
+    let (_, address) = client.base.split_once("://").expect("a URL");
+    let stream = TcpStream::connect(address).await?;
+    let Some(tls) = &client.tls else { return Ok(Box::new(stream)) };
+    let host = address.split(':').next().expect("a split has a first piece").to_owned();
+    let name = ServerName::try_from(host).expect("a name");
+    Ok(Box::new(TlsConnector::from(tls.clone()).connect(name, stream).await?))
 }
 
 #[derive(Debug)]
@@ -78,7 +96,8 @@ impl Transport {
                     let value = format!("Bearer {token}").parse().expect("a token is ASCII");
                     request.headers_mut().insert("authorization", value);
                 }
-                match tokio_tungstenite::connect_async(request).await {
+                let stream = connect(client).await.map_err(|error| (0, error.to_string()))?;
+                match tokio_tungstenite::client_async(request, stream).await {
                     Ok((socket, _)) => Ok(Self::WebSocket(Box::new(socket), VecDeque::new())),
                     Err(tungstenite::Error::Http(response)) => {
                         let text = response.body().as_deref().map(String::from_utf8_lossy);

@@ -93,6 +93,21 @@ pub struct Listed {
     pub more: bool,
 }
 
+/// What opens one stream, once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    /// Of the ticket itself, which nobody keeps.
+    pub digest: [u8; 32],
+    /// The user whose it is.
+    pub owner: Arc<str>,
+    /// What it is good for.
+    pub body: Arc<str>,
+    /// How long it may be taken, by the store's clock.
+    pub lifetime: Duration,
+    /// How many its owner may have.
+    pub owned_max: usize,
+}
+
 /// The request of a periodic sync.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyncRequest {

@@ -9,6 +9,7 @@ mod commands;
 mod members;
 mod reads;
 mod row;
+mod tickets;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub struct Rows {
     /// The newest process of each name.
     started: BTreeMap<ReplicaId, u64>,
     secret: Option<Vec<u8>>,
+    tickets: BTreeMap<[u8; 32], tickets::Kept>,
 }
 
 impl Rows {
@@ -44,6 +46,7 @@ impl Rows {
             members: BTreeMap::new(),
             started: BTreeMap::new(),
             secret: None,
+            tickets: BTreeMap::new(),
         }
     }
 

@@ -11,7 +11,7 @@ use futures::stream::BoxStream;
 use mainstem_machine::backoff::{Failure, Retries, Verdict};
 use mainstem_machine::drain::{Drain, DrainAction, DrainEvent, Late};
 use mainstem_machine::hub::{HubConfig, Measure};
-use mainstem_machine::limits::OP_TIMEOUT;
+use mainstem_machine::limits::{LIST_BYTES_MAX, OP_TIMEOUT};
 use mainstem_machine::replica::ReplicaConfig;
 
 use mainstem_machine::{
@@ -21,8 +21,10 @@ use mainstem_machine::{
 
 use crate::driver::{Entry, Followed, Follows, HubCell, Next, ReplicaCell, Shared, Vitals, Watch, lock};
 use crate::ports::{
-    Applied, Env, Fault, IdempotencyKey, Keep, Listed, Page, Ports, ReplicaRow, Request, TaskHandle, within,
+    Applied, Env, Fault, IdempotencyKey, Keep, Listed, Page, Ports, ReplicaRow, Request, TaskHandle, Ticket,
+    within,
 };
+use crate::principal::{Principal, Unable};
 use crate::relay::{Follow, Peers, RelayCounts, RelayServer, RelaySource};
 use crate::sync::Mutex;
 use crate::tape::Recording;
@@ -84,6 +86,18 @@ pub enum EdgeError {
     /// This replica is shutting down, or has reached a limit.
     #[error("this replica takes no more: {0}")]
     Overloaded(&'static str),
+    /// The caller's credentials give no leave to it.
+    #[error(transparent)]
+    Forbidden(Unable),
+}
+
+impl From<Unable> for EdgeError {
+    fn from(unable: Unable) -> Self {
+        match unable {
+            Unable::NoSuchChat => Self::Rejected(Rejection::NoSuchChat),
+            unable => Self::Forbidden(unable),
+        }
+    }
 }
 
 /// One replica. Cheap to clone.
@@ -158,11 +172,13 @@ impl<E: Env> Node<E> {
     /// an internal one is used, so that retries are safe.
     pub async fn execute(
         &self,
-        by: &Arc<str>,
+        by: &Principal,
         chat: ChatId,
         command: Command,
         idempotency_key: Option<IdempotencyKey>,
     ) -> Result<Accepted, EdgeError> {
+        by.may_change(chat, matches!(command, Command::Create { .. }))?;
+        let by = by.user();
         let idempotency_key = idempotency_key.unwrap_or_else(|| self.internal_idempotency_key(by));
         let request = Request { chat, command, by: Some(by.clone()), idempotency_key: Some(idempotency_key) };
         let shared = self.shared.clone();
@@ -182,26 +198,45 @@ impl<E: Env> Node<E> {
         IdempotencyKey { caller: by.clone(), key: key.into(), body: [0; 32], keep: Keep::Decision }
     }
 
-    pub async fn chat(&self, by: &Arc<str>, chat: ChatId) -> Result<Arc<ChatState>, EdgeError> {
+    pub async fn chat(&self, by: &Principal, chat: ChatId) -> Result<Arc<ChatState>, EdgeError> {
         let read = self.read(|| self.shared.store.state(chat)).await?;
-        read.filter(|state| state.is_there_for(by)).ok_or(EdgeError::Rejected(Rejection::NoSuchChat))
+        read.filter(|state| by.may_see(state)).ok_or(EdgeError::Rejected(Rejection::NoSuchChat))
     }
 
     pub async fn chats(
         &self,
-        by: &Arc<str>,
+        by: &Principal,
         before: Option<ChatId>,
         limit: usize,
     ) -> Result<Listed, EdgeError> {
-        self.read(|| self.shared.store.list(by, before, limit)).await
+        let Some(chats) = by.chats() else {
+            return self.read(|| self.shared.store.list(by.user(), before, limit)).await;
+        };
+        let mut listed = Listed { chats: vec![], more: false };
+        let mut bytes = 0;
+        for chat in chats.iter().rev().filter(|chat| before.is_none_or(|before| **chat < before)) {
+            let Some(state) = self.read(|| self.shared.store.state(*chat)).await? else { continue };
+            if !state.is_there_for(by.user()) {
+                continue;
+            }
+            let state = ChatState { queue: vec![], ..ChatState::clone(&state) };
+            bytes += text_bytes(&state);
+            if listed.chats.len() == limit || (bytes > LIST_BYTES_MAX && !listed.chats.is_empty()) {
+                listed.more = true;
+                break;
+            }
+            listed.chats.push(state);
+        }
+        Ok(listed)
     }
 
     /// The chat of a user that has this name of the user's own, as a list of one, or of none.
-    pub async fn named_chats(&self, by: &Arc<str>, external_id: &str) -> Result<Listed, EdgeError> {
-        let named = self.read(|| self.shared.store.named_chat(by, external_id)).await?;
+    pub async fn named_chats(&self, by: &Principal, external_id: &str) -> Result<Listed, EdgeError> {
+        let named = self.read(|| self.shared.store.named_chat(by.user(), external_id)).await?;
         let mut chats = vec![];
         if let Some(chat) = named
             && let Some(state) = self.read(|| self.shared.store.state(chat)).await?
+            && by.may_see(&state)
         {
             chats.push(ChatState { queue: vec![], ..ChatState::clone(&state) });
         }
@@ -210,12 +245,12 @@ impl<E: Env> Node<E> {
 
     pub async fn messages(
         &self,
-        by: &Arc<str>,
+        by: &Principal,
         chat: ChatId,
         after: MessageId,
         limit: usize,
     ) -> Result<Page, EdgeError> {
-        self.check_owner(by, chat).await?;
+        self.check_sight(by, chat).await?;
         let page = self.read(|| self.shared.store.page(chat, after, None, limit)).await?;
         page.ok_or(EdgeError::Rejected(Rejection::NoSuchChat))
     }
@@ -223,7 +258,7 @@ impl<E: Env> Node<E> {
     /// A turn, as it stands or as it ended, with the ids of its messages. One that is queued has none yet.
     pub async fn turn(
         &self,
-        by: &Arc<str>,
+        by: &Principal,
         chat: ChatId,
         id: MessageId,
     ) -> Result<(Turn, Vec<MessageId>), EdgeError> {
@@ -241,8 +276,13 @@ impl<E: Env> Node<E> {
     }
 
     /// Subscribes to the chat. The stream may be dropped at any moment.
-    pub async fn subscribe(&self, by: &Arc<str>, chat: ChatId, from: Resume) -> Result<Viewer<E>, EdgeError> {
-        self.check_owner(by, chat).await?;
+    pub async fn subscribe(
+        &self,
+        by: &Principal,
+        chat: ChatId,
+        from: Resume,
+    ) -> Result<Viewer<E>, EdgeError> {
+        self.check_sight(by, chat).await?;
         let too_many = EdgeError::Overloaded("too many are watching");
         let entered = self.shared.registry.enter(&self.shared, chat, |cell, entry| {
             // Asked where the hub is open: a drain that begins later finds it, and ends this stream too.
@@ -255,15 +295,27 @@ impl<E: Env> Node<E> {
         Ok(Viewer { watch: entered.unwrap_or(Err(too_many))? })
     }
 
-    /// For anybody but its owner, a chat does not exist (S10), and for nobody once it is deleted. This asks
+    /// Keeps a ticket, unless its owner has as many as may be.
+    pub async fn keep_ticket(&self, ticket: &Ticket) -> Result<bool, EdgeError> {
+        self.read(|| self.shared.store.keep_ticket(ticket)).await
+    }
+
+    /// Takes the ticket of this digest. It is tried once: whoever asks again may find that it was taken.
+    pub async fn take_ticket(&self, digest: &[u8; 32]) -> Result<Option<Arc<str>>, EdgeError> {
+        let taken = within(&self.shared.env, OP_TIMEOUT, self.shared.store.take_ticket(digest)).await;
+        let taken = taken.unwrap_or_else(|_| Err(Fault::Unknown("no answer in time".into())));
+        taken.map_err(|fault| EdgeError::Unavailable(fault.to_string()))
+    }
+
+    /// To whom may not see it, a chat does not exist (S10), and for nobody once it is deleted. This asks
     /// the database even if the chat is cached here, because this replica may not have heard of the deletion
     /// yet.
-    async fn check_owner(&self, by: &Arc<str>, chat: ChatId) -> Result<(), EdgeError> {
+    async fn check_sight(&self, by: &Principal, chat: ChatId) -> Result<(), EdgeError> {
         let open = self.shared.registry.find(chat);
         let cached = open.and_then(|cell| cell.enter(&self.shared.env, |entry| entry.cached()).flatten());
         let read = self.read(|| self.shared.store.snapshot(chat, cached)).await?;
-        let owned = read.is_some_and(|snapshot| snapshot.state.is_there_for(by));
-        if owned { Ok(()) } else { Err(Rejection::NoSuchChat.into()) }
+        let is_seen = read.is_some_and(|snapshot| by.may_see(&snapshot.state));
+        if is_seen { Ok(()) } else { Err(Rejection::NoSuchChat.into()) }
     }
 
     /// Reads, and retries for a while, because the database may come back.
@@ -415,6 +467,12 @@ impl<E: Env> Node<E> {
     pub fn open_hubs(&self) -> usize {
         self.shared.registry.chats().len()
     }
+}
+
+/// What of a chat's row may be large.
+fn text_bytes(state: &ChatState) -> usize {
+    let tools = state.tools.iter().map(|tool| tool.input_schema.len() + tool.description.len());
+    state.instructions.as_deref().map_or(0, str::len) + tools.sum::<usize>()
 }
 
 /// Retries until the outcome is known. The idempotency key makes it happen only once (S6, R34).

@@ -2,10 +2,12 @@
 //! precedence. Contradictory settings are refused before anything starts. What concerns one room alone is in a group
 //! of its own (`group`).
 
+mod access;
 mod bus;
 mod group;
 mod insight;
 mod pooler;
+mod tls;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,6 +17,8 @@ use mainstem_machine::{ReplicaId, limits};
 use serde::Deserialize;
 use uuid::Uuid;
 
+use self::access::AccessOptions;
+pub use self::access::{AccessConfig, JwtAlgorithm, JwtConfig, QueryTokens};
 use self::bus::BusOptions;
 pub use self::bus::{Bus, BusAddress};
 use self::group::Group;
@@ -22,6 +26,8 @@ pub use self::insight::Insight;
 use self::insight::InsightOptions;
 pub use self::pooler::Pooler;
 use self::pooler::PoolerOptions;
+use self::tls::TlsOptions;
+pub use self::tls::{RelayTls, Tls};
 use crate::failure::Failure;
 use crate::http::{Hosts, Origins};
 use crate::limits::adapters::{DATABASE_CONNECTIONS, DATABASE_CONNECTIONS_MAX, DATABASE_CONNECTIONS_MIN};
@@ -173,6 +179,9 @@ pub struct ServeOptions {
     pub runtime_threads: Option<usize>,
     #[command(flatten)]
     #[serde(skip)]
+    pub access: AccessOptions,
+    #[command(flatten)]
+    #[serde(skip)]
     pub insight: InsightOptions,
     #[command(flatten)]
     #[serde(skip)]
@@ -180,6 +189,9 @@ pub struct ServeOptions {
     #[command(flatten)]
     #[serde(skip)]
     pub pooler: PoolerOptions,
+    #[command(flatten)]
+    #[serde(skip)]
+    pub tls: TlsOptions,
 }
 
 /// A valid configuration.
@@ -219,9 +231,12 @@ pub struct Config {
     pub log: String,
     pub log_format: LogFormat,
     pub runtime_threads: usize,
+    pub access: AccessConfig,
     pub insight: Insight,
     pub bus: Bus,
     pub pooler: Pooler,
+    pub tls: Option<Tls>,
+    pub relay_tls: Option<RelayTls>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -248,7 +263,7 @@ impl Group for ServeOptions {
             peer_secret_file, auth_file, allowed_host, allowed_origin, insecure, workers, generator, openai_base_url, openai_model, agent_url,
             model_first_byte_timeout, model_idle_timeout, instructions_file, tools, tool_timeout, tool_result_bytes_max,
             tool_steps_max, lease_ttl, heartbeat, poll_interval, drain_timeout, client_timeout, queue_max, message_bytes_max, episode_bytes_max, record, record_bytes_max, record_content, log,
-            log_format, runtime_threads, insight, bus, pooler)
+            log_format, runtime_threads, access, insight, bus, pooler, tls)
     }
 }
 
@@ -273,6 +288,8 @@ impl ServeOptions {
             insight: group::from_toml(text)?,
             bus: group::from_toml(text)?,
             pooler: group::from_toml(text)?,
+            tls: group::from_toml(text)?,
+            access: group::from_toml(text)?,
             ..group::from_toml(text)?
         })
     }
@@ -283,7 +300,10 @@ impl ServeOptions {
         let replica = self.replica.unwrap_or_else(|| Uuid::now_v7().to_string());
         let database = self.database.unwrap_or_else(|| "sqlite:mainstem.db".into());
         let bus = self.bus.check(is_sqlite(&database)).map_err(Failure::Usage)?;
+        let (tls, relay_tls) = self.tls.check().map_err(Failure::Usage)?;
         let config = Config {
+            tls,
+            relay_tls,
             listen: self.listen.unwrap_or_else(|| "127.0.0.1:8080".into()),
             pooler: self.pooler.check(is_sqlite(&database), &bus).map_err(Failure::Usage)?,
             bus,
@@ -334,6 +354,7 @@ impl ServeOptions {
             log: self.log.unwrap_or_else(|| "info".into()),
             log_format: self.log_format.unwrap_or(LogFormat::Text),
             runtime_threads: self.runtime_threads.unwrap_or(1),
+            access: self.access.check().map_err(Failure::Usage)?,
             insight: self.insight.check(),
         };
         config.check().map_err(Failure::Usage)
@@ -343,10 +364,10 @@ impl ServeOptions {
 impl Config {
     fn check(self) -> Result<Self, String> {
         Hosts::new(&self.allowed_hosts, self.insecure)?;
-        if Origins::new(&self.allowed_origins)?.is_any() && self.auth_file.is_none() && !self.insecure {
+        if Origins::new(&self.allowed_origins)?.is_any() && !self.asks_for_tokens() && !self.insecure {
             return Err(
-                "--allowed-origin * lets every page of the web do everything here: give --auth-file, or \
-                        --insecure if that is what you want"
+                "--allowed-origin * lets every page of the web do everything here: give --auth-file or \
+                        --jwt-key-file, or --insecure if that is what you want"
                     .into(),
             );
         }
@@ -400,6 +421,11 @@ impl Config {
             }
         }
         Ok(self)
+    }
+
+    /// Whether nobody is answered without a token.
+    pub fn asks_for_tokens(&self) -> bool {
+        self.auth_file.is_some() || self.access.jwt.is_some()
     }
 
     /// Whether the database is SQLite, so that this replica has no peers.

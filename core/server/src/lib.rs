@@ -17,10 +17,11 @@ mod outbound;
 pub mod serve;
 mod sse;
 mod tapes;
-mod token_file;
+mod tls;
 pub mod tokio_env;
 pub mod tools;
 mod units;
+mod watched_file;
 mod wiring;
 
 pub use tokio_env::TokioEnv;

@@ -82,6 +82,15 @@ pub mod edge {
     /// How long a stalled WebSocket has to accept its close frame.
     pub const SOCKET_STALLED_GRACE: Duration = Duration::from_secs(1);
 
+    /// How long a client may take until TLS stands.
+    pub const TLS_TIMEOUT: Duration = Duration::from_secs(10);
+    /// Requests that an HTTP/2 connection may have open.
+    pub const HTTP2_STREAMS_MAX: u32 = 128;
+    /// What waits of one of their answers until the client's window takes it.
+    pub const HTTP2_STREAM_BUFFER_BYTES: usize = 64 * 1024;
+    /// Requests that a client may take back before they are looked at.
+    pub const HTTP2_EARLY_RESETS_MAX: usize = 64;
+
     /// How long a stream whose token was revoked may take to end what it is writing.
     pub const REVOKED_GRACE: Duration = Duration::from_secs(1);
 
@@ -113,6 +122,51 @@ pub mod edge {
     pub const NAME_BYTES_MAX: usize = 253;
     /// hyper keeps the largest numbers for itself.
     pub const LENGTH_MAX: u64 = u64::MAX - 2;
+}
+
+/// Who may use the server.
+pub mod access {
+    use std::time::Duration;
+
+    /// A longer token is refused without a look into it.
+    pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
+    /// A token that browsers keep as a cookie: with its name and attributes they take 4096.
+    pub const COOKIE_BYTES_MAX: usize = 3900;
+    /// The name of a user, as a JWT has it.
+    pub const USER_BYTES_MAX: usize = 255;
+    /// Chats that one JWT may name.
+    pub const CHATS_MAX: usize = 64;
+    /// How far the clocks of issuers may be off.
+    pub const CLOCK_LEEWAY: Duration = Duration::from_secs(10);
+    /// How long a stream may outlast its JWT, so that its client need not be quick: unless set otherwise, and at the most.
+    pub const TOKEN_GRACE: Duration = Duration::from_secs(25);
+    pub const TOKEN_GRACE_MAX: Duration = Duration::from_secs(60 * 60);
+    /// What ends later is taken to end then: a hundred years.
+    pub const TOKEN_LIFE_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    /// Secrets for HS256 (RFC 7518, section 3.2), and the moduli of RSA keys (section 3.3); what the library takes at most.
+    pub const HMAC_KEY_BYTES_MIN: usize = 32;
+    pub const RSA_BYTES_MIN: usize = 256;
+    pub const RSA_BYTES_MAX: usize = 512;
+    /// What a key in its binary form has besides its modulus.
+    pub const RSA_DER_OVERHEAD_MAX: usize = 32;
+    /// How long a ticket may be taken, and how many of them a user may have at once.
+    pub const TICKET_LIFETIME: Duration = Duration::from_secs(60);
+    pub const TICKETS_MAX: usize = 100;
+    pub const TICKET_BYTES: usize = 32;
+    /// Of a file of a key, what is read.
+    pub const KEY_FILE_BYTES_MAX: usize = 64 * 1024;
+    /// Keys of one set, and its bytes.
+    pub const KEYS_MAX: usize = 64;
+    pub const JWKS_BYTES_MAX: usize = 256 * 1024;
+    /// How long a set of keys is good; then it is fetched again.
+    pub const JWKS_RETENTION: Duration = Duration::from_secs(60 * 60);
+    /// Between two fetches, whatever tokens come: of one that names a key that is not known, or after one that failed.
+    pub const JWKS_FETCH_INTERVAL: Duration = Duration::from_secs(5);
+    /// Time limit of one try, and tries of one fetch.
+    pub const JWKS_TIMEOUT: Duration = Duration::from_secs(1);
+    pub const JWKS_TRIES: usize = 2;
+    /// How long a request waits for a fetch: for all tries of one.
+    pub const JWKS_WAIT: Duration = Duration::from_millis(2500);
 }
 
 /// The databases. Together these make sure that every call is answered before the machines time it out
@@ -165,6 +219,8 @@ pub mod adapters {
     pub const IDEMPOTENCY_RETENTION_MS: i64 = 24 * 60 * 60 * 1000;
     /// Idempotency records that one heartbeat removes.
     pub const IDEMPOTENCY_RECORDS_PURGED_MAX: i64 = 1000;
+    /// Tickets that have run out and go when another one is kept.
+    pub const TICKETS_SWEPT_MAX: i64 = 100;
     /// Replicas without a heartbeat for this long are removed.
     pub const REPLICA_RETENTION_MS: i64 = 24 * 60 * 60 * 1000;
     /// Peers are the replicas with a heartbeat within this many `lease_ttl`.
@@ -389,6 +445,12 @@ pub mod mcp {
     /// Until an event stream that did not live is opened again. It doubles each time, from the minimum to the maximum.
     pub const RESUME_DELAY_MIN: Duration = Duration::from_secs(1);
     pub const RESUME_DELAY_MAX: Duration = Duration::from_secs(30);
+}
+
+/// TLS.
+pub mod tls {
+    /// Of a file of certificates or of a key.
+    pub const FILE_BYTES_MAX: usize = 1 << 20;
 }
 
 /// What operators look at.

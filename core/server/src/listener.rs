@@ -1,15 +1,18 @@
 //! The listener for clients: it bounds connections, and lets hyper handle requests. Three things are done
-//! here instead: event streams (`delivery`), problem documents for malformed request heads
-//! (`malformed_requests`), and a time limit for clients that do not read (`client_stream`).
+//! here instead, where HTTP/1.1 is spoken: event streams (`delivery`), problem documents for malformed request heads
+//! (`malformed_requests`), and a time limit for clients that do not read (`socket`). With certificates, all of it is in
+//! TLS, in which a client may choose HTTP/2 (`http2`).
 //!
 //! The kernel's send buffer is small (B1).
 
 mod client_stream;
 mod delivery;
+mod http2;
 mod length;
 mod malformed_requests;
 mod request_body;
 mod seats;
+mod socket;
 mod turned_away;
 
 use std::convert::Infallible;
@@ -28,23 +31,26 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use mainstem_runtime::LogRate;
 use mainstem_runtime::ports::Env;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Type};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 
 use self::client_stream::ClientStream;
 use self::delivery::{Delivery, Handover};
-use self::seats::Seats;
+use self::seats::{Seat, Seats};
+use self::socket::Socket;
 use self::turned_away::TurnedAway;
 use crate::TokioEnv;
 use crate::http::answer;
 use crate::limits::edge::{
     ACCEPT_RETRY_DELAY, BACKLOG, CLOSE_TIMEOUT, CONNECTION_BUFFER_BYTES, CONNECTIONS_MAX, HEAD_TIMEOUT,
-    HEADERS_MAX, SEND_BUFFER_BYTES, SOCKET_STALLED_GRACE,
+    HEADERS_MAX, SEND_BUFFER_BYTES, SOCKET_STALLED_GRACE, TLS_TIMEOUT,
 };
 
-pub use self::client_stream::Progress;
+pub use self::socket::Progress;
 
 /// A bound address.
 #[derive(Debug)]
@@ -53,6 +59,17 @@ pub struct Listener {
     client_timeout: Duration,
     head_timeout: Duration,
     connections_max: usize,
+    /// `None`: in the clear.
+    tls: Option<watch::Receiver<Arc<ServerConfig>>>,
+}
+
+/// What is the same for all connections.
+#[derive(Clone, Debug)]
+struct Terms {
+    head_timeout: Duration,
+    client_timeout: Duration,
+    router: Router,
+    closing: watch::Receiver<bool>,
 }
 
 impl Listener {
@@ -63,7 +80,7 @@ impl Listener {
             match bind(*address) {
                 Ok(inner) => {
                     let (head_timeout, connections_max) = (HEAD_TIMEOUT, CONNECTIONS_MAX);
-                    return Ok(Self { inner, client_timeout, head_timeout, connections_max });
+                    return Ok(Self { inner, client_timeout, head_timeout, connections_max, tls: None });
                 }
                 Err(error) => failed = error,
             }
@@ -77,6 +94,12 @@ impl Listener {
         Self { connections_max, ..self }
     }
 
+    /// The same in TLS. Each connection begins by what the configuration is then.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<watch::Receiver<Arc<ServerConfig>>>) -> Self {
+        Self { tls, ..self }
+    }
+
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.inner.local_addr()
     }
@@ -85,6 +108,8 @@ impl Listener {
     pub async fn serve(self, router: Router, mut closing: watch::Receiver<bool>) {
         let (seats, turned_away) = (Seats::new(self.connections_max), TurnedAway::new());
         let (env, rate, crowded) = (TokioEnv::new(), LogRate::new(), LogRate::new());
+        let (head_timeout, client_timeout) = (self.head_timeout, self.client_timeout);
+        let terms = Terms { head_timeout, client_timeout, router, closing: closing.clone() };
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -92,13 +117,15 @@ impl Listener {
                 accepted = self.accept(&seats, &turned_away) => accepted,
             };
             match accepted {
-                Ok(Some(stream)) => {
-                    drop(tokio::spawn(connection(
-                        stream,
-                        self.head_timeout,
-                        router.clone(),
-                        closing.clone(),
-                    )));
+                Ok(Some((socket, seat))) => {
+                    let terms = terms.clone();
+                    match &self.tls {
+                        None => drop(tokio::spawn(connection(ClientStream::plain(socket, seat), terms))),
+                        Some(tls) => {
+                            let acceptor = TlsAcceptor::from(tls.borrow().clone());
+                            drop(tokio::spawn(secured(acceptor, socket, seat, terms)));
+                        }
+                    }
                 }
                 Ok(None) => {
                     if let Some(suppressed) = crowded.admit(env.now()) {
@@ -114,16 +141,22 @@ impl Listener {
             }
         }
         drop(self.inner);
-        if tokio::time::timeout(CLOSE_TIMEOUT, seats.all_free()).await.is_err() {
+        if timeout(CLOSE_TIMEOUT, seats.all_free()).await.is_err() {
             tracing::warn!("connections were cut: they did not end in time");
         }
     }
 
-    /// `None` if there was no place for the connection, which is told so.
-    async fn accept(&self, seats: &Arc<Seats>, turned_away: &TurnedAway) -> io::Result<Option<ClientStream>> {
+    /// `None` if there was no place for the connection, which is told so if that can be said in the clear.
+    async fn accept(
+        &self,
+        seats: &Arc<Seats>,
+        turned_away: &TurnedAway,
+    ) -> io::Result<Option<(Socket, Seat)>> {
         let (stream, _) = self.inner.accept().await?;
         let Some(seat) = seats.take().await else {
-            turned_away.take(stream);
+            if self.tls.is_none() {
+                turned_away.take(stream);
+            }
             return Ok(None);
         };
         // A peer that vanished is noticed as well: soon after one that stalls, whose end is told better.
@@ -134,12 +167,12 @@ impl Listener {
         {
             tracing::debug!(%error, "a connection was lost as soon as it was made");
         }
-        Ok(Some(ClientStream::new(stream, self.client_timeout, seat)))
+        Ok(Some((Socket::new(stream, self.client_timeout), seat)))
     }
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     // What is accepted inherits it.
@@ -162,19 +195,39 @@ fn asks_to_close(headers: &HeaderMap) -> bool {
 }
 
 /// Serves what follows a stream on its connection.
-fn serve_on(stream: ClientStream, head_timeout: Duration, router: Router, closing: watch::Receiver<bool>) {
-    drop(tokio::spawn(connection(stream, head_timeout, router, closing)));
+fn serve_on(stream: ClientStream, terms: Terms) {
+    drop(tokio::spawn(connection(stream, terms)));
 }
 
-async fn connection(
-    stream: ClientStream,
-    head_timeout: Duration,
-    router: Router,
-    mut closing: watch::Receiver<bool>,
-) {
+/// A connection in TLS. Until that stands, its seat may be another's.
+async fn secured(acceptor: TlsAcceptor, socket: Socket, seat: Seat, terms: Terms) {
+    let occupant = seat.occupant();
+    let mut securing = pin!(timeout(TLS_TIMEOUT, acceptor.accept(socket)));
+    let secured = poll_fn(|cx| match securing.as_mut().poll(cx) {
+        Poll::Pending if occupant.poll_evicted(cx) => Poll::Ready(None),
+        secured => secured.map(Some),
+    })
+    .await;
+    let stream = match secured {
+        Some(Ok(Ok(stream))) => ClientStream::secure(stream, seat),
+        Some(Ok(Err(error))) => {
+            return tracing::debug!(%error, "a client does not speak TLS as it is spoken here");
+        }
+        Some(Err(_)) | None => return,
+    };
+    if stream.protocol() == Some(b"h2") {
+        let Terms { head_timeout, client_timeout, router, closing } = terms;
+        http2::serve(stream, head_timeout, client_timeout, router, closing).await;
+    } else {
+        connection(stream, terms).await;
+    }
+}
+
+async fn connection(stream: ClientStream, terms: Terms) {
+    let (head_timeout, router, mut closing) =
+        (terms.head_timeout, terms.router.clone(), terms.closing.clone());
     let progress = Arc::clone(&stream.progress);
     let occupant = stream.occupant();
-    let then = (router.clone(), closing.clone());
     let handover = Arc::new(Handover::default());
     let service = {
         let (progress, handover) = (Arc::clone(&progress), Arc::clone(&handover));
@@ -248,8 +301,7 @@ async fn connection(
             drop(tokio::spawn(async move {
                 if let Some(stream) = delivery.carry_out(stream).await {
                     occupant.is_idle_now();
-                    let (router, closing) = then;
-                    serve_on(stream, head_timeout, router, closing);
+                    serve_on(stream, terms);
                 }
             }));
         }

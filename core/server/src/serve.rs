@@ -10,56 +10,74 @@ use mainstem_runtime::Node;
 use mainstem_runtime::ports::Env;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_rustls::rustls::ServerConfig;
 
 use crate::config::Config;
 use crate::descriptors::connections_max;
 use crate::failure::Failure;
-use crate::http::{Access, App, Bodies, Hosts, Origins, router};
+use crate::http::{
+    Access, App, Bearers, Bodies, Hosts, Jwks, JwksTask, Jwts, Keys, Origins, Tokens, jwks, router,
+};
 use crate::insight::{self, Insight};
+use crate::limits::access::KEY_FILE_BYTES_MAX;
 use crate::limits::edge::{CONNECTIONS_MIN, REQUEST_SOCKETS_MAX, UNSTREAMED_SHARE};
 use crate::limits::insight::CONNECTIONS_MAX as INTERNAL_CONNECTIONS_MAX;
 use crate::limits::process::DRAIN_SLACK;
 use crate::limits::settings::PEER_SECRET_BYTES_MIN;
 use crate::listener::Listener;
-use crate::token_file::TokenFile;
+use crate::tls::{self, Mutual};
+use crate::watched_file::WatchedFile;
 
 /// The clients' side, set up before the node is started, so that configuration errors come first.
 #[derive(Debug)]
 pub struct Front {
     listener: Listener,
     access: Access,
-    tokens: Option<TokenFile>,
+    tokens: Option<WatchedFile<Tokens>>,
+    keys: Option<WatchedFile<Keys>>,
+    key_set: Option<JwksTask>,
+    certificates: Option<WatchedFile<Arc<ServerConfig>>>,
     connections_max: usize,
     internal: Option<Listener>,
 }
 
 impl Front {
     pub async fn open(config: &Config) -> Result<Self, Failure> {
-        let tokens = config.auth_file.as_deref().map(TokenFile::open).transpose()?;
-        let access = match &tokens {
-            Some(file) => Access::Tokens(file.tokens()),
-            None => {
-                Access::Anybody(Hosts::new(&config.allowed_hosts, config.insecure).map_err(Failure::usage)?)
-            }
+        let tokens = token_file(config)?;
+        let keys = key_file(config)?;
+        let (set, key_set) = key_set(config)?.unzip();
+        let access = if config.asks_for_tokens() {
+            let of_file = keys.as_ref().map(WatchedFile::value);
+            Access::Tokens(Arc::new(Bearers {
+                file: tokens.as_ref().map(WatchedFile::value),
+                jwts: config.access.jwt.as_ref().map(|jwt| Jwts::new(jwt, of_file, set)),
+                in_query: config.access.query_tokens,
+                grace: config.access.token_grace,
+            }))
+        } else {
+            Access::Anybody(Hosts::new(&config.allowed_hosts, config.insecure).map_err(Failure::usage)?)
         };
         let addresses = addresses("--listen", &config.listen).await?;
         let open_to_all = matches!(access, Access::Anybody(_)) && !config.insecure;
         if open_to_all && addresses.iter().any(|address| !address.ip().is_loopback()) {
             return Err(Failure::usage(format!(
-                "--listen {} is reached from other hosts, where anybody could do anything: give --auth-file, or \
-                 --insecure if that is what you want",
+                "--listen {} is reached from other hosts, where anybody could do anything: give --auth-file or \
+                 JWTs, or --insecure if that is what you want",
                 config.listen
             )));
         }
         let connections_max = connections_max(config)?;
         let listener = bind("--listen", &config.listen, &addresses, config.client_timeout)?;
-        let listener = listener.with_connections_max(connections_max);
+        let certificates = config.tls.as_ref().map(tls::for_clients).transpose()?;
+        let listener = listener
+            .with_connections_max(connections_max)
+            .with_tls(certificates.as_ref().map(WatchedFile::value));
         let internal = match &config.insight.internal_listen {
             Some(address) => Some(internal(address, config.client_timeout).await?),
             None => None,
         };
-        Ok(Self { listener, access, tokens, connections_max, internal })
+        Ok(Self { listener, access, tokens, keys, key_set, certificates, connections_max, internal })
     }
 }
 
@@ -82,6 +100,32 @@ fn bind(flag: &str, given: &str, to: &[SocketAddr], client_timeout: Duration) ->
         .map_err(|error| Failure::environment(format!("{flag} {given}: {error}")))
 }
 
+fn token_file(config: &Config) -> Result<Option<WatchedFile<Tokens>>, Failure> {
+    let Some(path) = &config.auth_file else { return Ok(None) };
+    let parse = |bytes: &[u8]| Tokens::from_toml(std::str::from_utf8(bytes).map_err(|_| "not UTF-8")?);
+    WatchedFile::open("--auth-file", path, parse).map(Some)
+}
+
+fn key_file(config: &Config) -> Result<Option<WatchedFile<Keys>>, Failure> {
+    let Some(jwt) = &config.access.jwt else { return Ok(None) };
+    let Some(path) = &jwt.key_file else { return Ok(None) };
+    let algorithms = jwt.algorithms.clone();
+    let parse = move |bytes: &[u8]| {
+        if bytes.len() > KEY_FILE_BYTES_MAX {
+            return Err(format!("it has more than {KEY_FILE_BYTES_MAX} bytes, which no key has"));
+        }
+        Keys::from_file(bytes, &algorithms)
+    };
+    WatchedFile::open("--jwt-key-file", path, parse).map(Some)
+}
+
+fn key_set(config: &Config) -> Result<Option<(Jwks, JwksTask)>, Failure> {
+    let Some(jwt) = &config.access.jwt else { return Ok(None) };
+    let Some(url) = &jwt.set else { return Ok(None) };
+    let set = jwks(url, &jwt.algorithms);
+    set.map(Some).map_err(|error| Failure::environment(format!("--jwks-url: {error}")))
+}
+
 /// The secret for peers, if it is in a file.
 pub fn peer_secret(config: &Config) -> Result<Option<Arc<[u8]>>, Failure> {
     let Some(path) = &config.peer_secret_file else { return Ok(None) };
@@ -101,18 +145,32 @@ fn read(path: &Path, flag: &str) -> Result<Vec<u8>, Failure> {
 }
 
 /// Serves until a signal asks to stop; then drains and returns.
-pub async fn serve<E: Env>(
+pub(crate) async fn serve<E: Env>(
     config: &Config,
     front: Front,
     node: Node<E>,
     insight: Insight,
+    peer_certificates: Option<WatchedFile<Mutual>>,
 ) -> Result<(), Failure> {
     let mut signals = Signals::listen().map_err(Failure::environment)?;
-    let mut reading = match front.tokens {
-        // Then SIGHUP is what makes it read the file, and does not end the process.
-        Some(file) => tokio::spawn(file.watch(signals.take_hangup().map_err(Failure::environment)?)),
-        None => tokio::spawn(std::future::pending()),
-    };
+    // Where there are files to be read, SIGHUP is what makes it read them, and does not end the process.
+    let mut reading = JoinSet::new();
+    reading.spawn(std::future::pending());
+    if let Some(file) = front.tokens {
+        reading.spawn(file.watch(signals.take_hangup().map_err(Failure::environment)?));
+    }
+    if let Some(file) = front.keys {
+        reading.spawn(file.watch(signals.take_hangup().map_err(Failure::environment)?));
+    }
+    if let Some(files) = front.certificates {
+        reading.spawn(files.watch(signals.take_hangup().map_err(Failure::environment)?));
+    }
+    if let Some(files) = peer_certificates {
+        reading.spawn(files.watch(signals.take_hangup().map_err(Failure::environment)?));
+    }
+    if let Some(set) = front.key_set {
+        reading.spawn(set.watch());
+    }
     let unstreamed = (front.connections_max / UNSTREAMED_SHARE).max(CONNECTIONS_MIN / 2);
     let streams_max = front.connections_max - unstreamed;
     let internal = insight::internal::router(node.clone(), config.replica.clone(), &insight);
@@ -141,7 +199,7 @@ pub async fn serve<E: Env>(
     }
     let (internal_address, mut showing) = showing.unzip();
     tracing::info!(%address, replica = %config.replica, version = env!("CARGO_PKG_VERSION"), "listening");
-    announce(address, internal_address);
+    announce(if config.tls.is_some() { "https" } else { "http" }, address, internal_address);
 
     let task_ended =
         |task: &str| format!("the task {task:?} has ended, which this replica cannot live without");
@@ -157,8 +215,8 @@ pub async fn serve<E: Env>(
         )),
         task = node.failure() => Some(task_ended(task)),
         _ = &mut serving => Some(task_ended("clients' listener")),
-        _ = &mut reading => Some(task_ended("token file")),
         () = ended(&mut showing) => Some(task_ended("internal listener")),
+        _ = reading.join_next() => Some(task_ended("reader of tokens and keys")),
     };
     if let Some(why) = failed {
         return Err(abandon(why, &node, &closing, serving).await);
@@ -214,10 +272,10 @@ async fn abandon<E: Env>(
 }
 
 /// For those who asked for any free port. That nobody reads it is no reason to end, or to wait.
-fn announce(address: SocketAddr, internal: Option<SocketAddr>) {
+fn announce(scheme: &'static str, address: SocketAddr, internal: Option<SocketAddr>) {
     let announcing = move || {
         let mut out = std::io::stdout().lock();
-        let mut lines = format!("listening on http://{address}\n");
+        let mut lines = format!("listening on {scheme}://{address}\n");
         if let Some(internal) = internal {
             lines += &format!("internal listener on http://{internal}\n");
         }

@@ -21,8 +21,10 @@ use crate::limits::process::{FRESH_SECRET_BYTES, NAME_POLL_INTERVAL, NAME_SLACK}
 use crate::limits::tapes::FLUSH_TIMEOUT;
 use crate::serve::{Front, peer_secret, serve};
 use crate::tapes::DiskTapes;
-use crate::tokio_env::TokioEnv;
+use crate::tls::{self, Mutual};
+use crate::tokio_env::{PeerTls, TokioEnv};
 use crate::tools::{ToolFile, Toolbox};
+use crate::watched_file::WatchedFile;
 
 /// Starts a node and serves it.
 pub(crate) async fn run(config: Config) -> Result<(), Failure> {
@@ -41,6 +43,8 @@ pub(crate) async fn run(config: Config) -> Result<(), Failure> {
     let incarnation = OsRng.try_next_u64().map_err(Failure::environment)?;
     let mut tape_key = [0; 32];
     OsRng.try_fill_bytes(&mut tape_key).map_err(Failure::environment)?;
+    let peer_certificates = config.relay_tls.as_ref().map(tls::for_relay).transpose()?;
+    let env = TokioEnv::new().with_tls(peer_tls(&config, peer_certificates.as_ref())?);
     let relay = if config.is_alone() {
         None
     } else {
@@ -76,7 +80,7 @@ pub(crate) async fn run(config: Config) -> Result<(), Failure> {
         Ports { store: store.clone(), bus, generator, tools: tools.clone(), hops: Arc::new(Untraced) };
     let ports =
         insight.around(ports, if config.is_alone() { "sqlite" } else { "postgresql" }, provider(&config));
-    let node = match Node::start(TokioEnv::new(), node_config, ports).await {
+    let node = match Node::start(env, node_config, ports).await {
         Ok(node) => node,
         Err(error) => {
             tools.stop().await;
@@ -88,7 +92,7 @@ pub(crate) async fn run(config: Config) -> Result<(), Failure> {
             return Err(Failure::environment(format!("--relay-listen {}: {error}", config.relay_listen)));
         }
     };
-    let served = serve(&config, front, node, insight.clone()).await;
+    let served = serve(&config, front, node, insight.clone(), peer_certificates).await;
     insight.flush();
     tools.stop().await;
     if let Some(tapes) = tapes {
@@ -107,6 +111,12 @@ fn provider(config: &Config) -> Provider {
     let url = url.and_then(|url| reqwest::Url::parse(url).ok());
     let address = url.and_then(|url| Some((url.host_str()?.to_owned(), url.port_or_known_default()?)));
     Provider { name, model: config.generator.default_model().into(), address }
+}
+
+fn peer_tls(config: &Config, files: Option<&WatchedFile<Mutual>>) -> Result<Option<PeerTls>, Failure> {
+    let Some((tls, files)) = config.relay_tls.as_ref().zip(files) else { return Ok(None) };
+    let tls = PeerTls::new(files.value(), tls.name.as_deref());
+    tls.map(Some).map_err(|error| Failure::usage(format!("--relay-tls-name: {error}")))
 }
 
 fn tapes(config: &Config) -> Result<Option<Arc<DiskTapes>>, Failure> {

@@ -16,7 +16,7 @@ use mainstem_oracles::{Evidence, FaultKind, Operation};
 use mainstem_rows::Rows;
 use mainstem_runtime::ports::{
     Applied, CachedVersions, Fault, HeartbeatReport, Held, Listed, Page, ReplicaRow, Request, Snapshot,
-    Store, SyncReport, SyncRequest,
+    Store, SyncReport, SyncRequest, Ticket,
 };
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -384,6 +384,16 @@ impl Store for SimStore {
     async fn secret(&self, fresh: &[u8]) -> Result<Vec<u8>, Fault> {
         let fresh = fresh.to_vec();
         self.call("secret", None, move |rows, _, _| rows.secret(&fresh)).await
+    }
+
+    async fn keep_ticket(&self, ticket: &Ticket) -> Result<bool, Fault> {
+        let ticket = ticket.clone();
+        self.call("keep ticket", None, move |rows, world, _| rows.keep_ticket(clock(world), &ticket)).await
+    }
+
+    async fn take_ticket(&self, digest: &[u8; 32]) -> Result<Option<Arc<str>>, Fault> {
+        let digest = *digest;
+        self.call("take ticket", None, move |rows, world, _| rows.take_ticket(clock(world), &digest)).await
     }
 
     async fn ping(&self) -> Result<(), Fault> {

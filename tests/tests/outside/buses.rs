@@ -6,7 +6,8 @@ use mainstem_tests::bus_server::{BusServer, Kind as BusKind};
 use mainstem_tests::client::counted;
 use mainstem_tests::cluster::{Cluster, LEASE_TTL, POLL_INTERVAL, TIMES};
 use mainstem_tests::deadline::until;
-use mainstem_tests::process::run;
+use mainstem_tests::postgres::Postgres;
+use mainstem_tests::process::{Replica, run};
 use mainstem_tests::viewer::{Kind, Viewer};
 
 /// L1.
@@ -177,6 +178,7 @@ async fn a_bus_that_dies_in_the_middle_of_an_answer_costs_time_and_no_token() {
         for replica in &cluster.replicas {
             let log = replica.log();
             assert_eq!(log.matches("polling until it is there").count(), 1, "D2, and told once: {log}");
+            assert_eq!(log.matches("by polling only").count(), 1, "told once: {log}");
             until("it is there again", async || {
                 replica.log().contains("connected to the bus again").then_some(())
             })
@@ -214,5 +216,23 @@ async fn replicas_start_without_their_bus_and_take_it_when_it_is_there() {
                 .await;
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn a_bus_under_tls_is_taken_by_the_certificates_that_the_system_trusts() {
+    let postgres = Postgres::shared().expect("a PostgreSQL");
+    for kind in kinds() {
+        let (bus, authority) = BusServer::with_tls(kind).await.expect("a bus");
+        let (database, url) = (postgres.fresh_database().expect("a database"), bus.url());
+        let flags = ["--database", &*database, "--bus", &*url];
+        let trusts = Replica::start_with("a", &flags, &[("SSL_CERT_FILE", &*authority)]).await;
+        let distrusts = Replica::start("b", &flags).await;
+        let tells = async |replica: &Replica, what: &str| {
+            until(what, async || replica.log().contains(what).then_some(())).await;
+        };
+        tells(&trusts, "connected to the bus").await;
+        tells(&distrusts, "polling until it is there").await;
+        assert!(!distrusts.log().contains("connected to the bus"), "{}", distrusts.log());
     }
 }

@@ -14,6 +14,7 @@ pub use generator::{Conversation, Generated, Generation, Generator};
 pub use hops::{Hop, Hops, Untraced};
 pub use mainstem_machine::store::{
     HeartbeatReport, Held, IdempotencyKey, Listed, Peer, ReplicaRow, Request, Rival, SyncReport, SyncRequest,
+    Ticket,
 };
 pub use mainstem_machine::{Applied, CachedVersions, Effect, Keep, Page, Snapshot, Tail};
 pub use store::{Fault, Store};

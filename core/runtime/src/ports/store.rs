@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use mainstem_machine::store::{HeartbeatReport, Held, Listed, ReplicaRow, Request, SyncReport, SyncRequest};
+use mainstem_machine::store::{
+    HeartbeatReport, Held, Listed, ReplicaRow, Request, SyncReport, SyncRequest, Ticket,
+};
 use mainstem_machine::{Applied, CachedVersions, ChatId, ChatState, MessageId, Page, Snapshot, Turn};
 
 /// Why an operation failed.
@@ -81,6 +83,14 @@ pub trait Store: Send + Sync + 'static {
 
     /// The cluster's secret: the stored one, or `fresh`, which is stored if there was none.
     async fn secret(&self, fresh: &[u8]) -> Result<Vec<u8>, Fault>;
+
+    /// Keeps a ticket, unless its owner has as many as may be, but for those that are kept at the same moment. What has run
+    /// out goes, a bounded number of them at a time. To keep one again changes nothing.
+    async fn keep_ticket(&self, ticket: &Ticket) -> Result<bool, Fault>;
+
+    /// Takes the ticket of this digest, if it is there and has not run out: of all that ask, one is given what was
+    /// kept with it, and from then on nobody.
+    async fn take_ticket(&self, digest: &[u8; 32]) -> Result<Option<Arc<str>>, Fault>;
 
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), Fault>;

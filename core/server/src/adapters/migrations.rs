@@ -17,6 +17,7 @@ pub(super) const SQLITE: &[Step] = &[
     (4, "turns", include_str!("../../migrations/sqlite/0004_turns.sql")),
     (5, "names and settings", include_str!("../../migrations/sqlite/0005_names_and_settings.sql")),
     (6, "calls", include_str!("../../migrations/sqlite/0006_calls.sql")),
+    (7, "tickets", include_str!("../../migrations/sqlite/0007_tickets.sql")),
 ];
 pub(super) const POSTGRES: &[Step] = &[
     (1, "chats", include_str!("../../migrations/postgres/0001_chats.sql")),
@@ -25,6 +26,7 @@ pub(super) const POSTGRES: &[Step] = &[
     (4, "turns", include_str!("../../migrations/postgres/0004_turns.sql")),
     (5, "names and settings", include_str!("../../migrations/postgres/0005_names_and_settings.sql")),
     (6, "calls", include_str!("../../migrations/postgres/0006_calls.sql")),
+    (7, "tickets", include_str!("../../migrations/postgres/0007_tickets.sql")),
 ];
 
 /// The table that records which migrations ran.

@@ -26,7 +26,7 @@ use crate::limits::adapters::{BUS_CONNECT_TIMEOUT, LISTEN_CHECK_TIMEOUT};
 
 /// Where Redis is: `redis://[USER:PASSWORD@]HOST[:PORT]`, or `rediss://…`. `Debug` has no password.
 #[derive(Clone)]
-pub struct RedisAddress(ConnectionInfo);
+pub struct RedisAddress(Box<ConnectionInfo>);
 
 impl FromStr for RedisAddress {
     type Err = String;
@@ -41,7 +41,7 @@ impl FromStr for RedisAddress {
         }
         let info = url.into_connection_info().map_err(|error| format!("{expected}: {error}"))?;
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        Ok(Self(info.set_redis_settings(settings.set_skip_set_lib_name())))
+        Ok(Self(Box::new(info.set_redis_settings(settings.set_skip_set_lib_name()))))
     }
 }
 
@@ -90,7 +90,7 @@ impl Server for Redis {
             .set_connection_timeout(Some(BUS_CONNECT_TIMEOUT))
             .set_response_timeout(Some(LISTEN_CHECK_TIMEOUT))
             .set_push_sender(move |push| take(push, &inbox, probe, &states));
-        let client = Client::open(self.address.0.clone()).map_err(told)?;
+        let client = Client::open((*self.address.0).clone()).map_err(told)?;
         let connecting = client.get_multiplexed_async_connection_with_config(&config);
         let mut connection = connecting.await.map_err(told)?;
         let channel = format!("{}:{}:notices", self.prefix, self.database);
@@ -126,14 +126,12 @@ fn take(
     states: &watch::Sender<State>,
 ) -> Result<(), std::convert::Infallible> {
     match (push.kind, &push.data[..]) {
-        (PushKind::Message, [_, Value::BulkString(message)]) => {
-            if inbox.take(message) == Some(own) {
-                states.send_modify(|state| {
-                    if *state != State::Closed {
-                        *state = State::Open { has_probe: true };
-                    }
-                });
-            }
+        (PushKind::Message, [_, Value::BulkString(message)]) if inbox.take(message) == Some(own) => {
+            states.send_modify(|state| {
+                if *state != State::Closed {
+                    *state = State::Open { has_probe: true };
+                }
+            });
         }
         (PushKind::Disconnection, _) => {
             states.send_replace(State::Closed);

@@ -1,6 +1,7 @@
 //! Conversion between rows and values, the same for both databases, which differ only in how a column is
 //! decoded.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_machine::{
@@ -159,6 +160,44 @@ pub(super) const DEREGISTER: &str = "DELETE FROM replicas WHERE id = $1 AND inca
 pub(super) const SECRET: &str = "INSERT INTO secrets (name, value) VALUES ('cluster', $1) \
                                  ON CONFLICT (name) DO UPDATE SET value = secrets.value RETURNING value";
 
+/// Keeps the ticket of `$1` for `$2` with `$3`, for `$4` from `$now` on, unless `$2` has `$5`.
+macro_rules! keep_ticket {
+    ($now:expr) => {
+        concat!(
+            "INSERT INTO tickets (digest, owner, body, expires_at) SELECT $1, $2, $3, ",
+            $now,
+            " + $4 WHERE (SELECT count(*) FROM tickets WHERE owner = $2 AND digest <> $1 AND expires_at > ",
+            $now,
+            ") < $5 ON CONFLICT (digest) DO UPDATE SET body = excluded.body RETURNING body"
+        )
+    };
+}
+
+/// Takes the ticket of `$1`, and tells whether it was good.
+macro_rules! take_ticket {
+    ($now:expr) => {
+        concat!("DELETE FROM tickets WHERE digest = $1 RETURNING body, expires_at > ", $now, " AS good")
+    };
+}
+
+/// Up to `$1` tickets that have run out; `$lock` leaves out those that others are removing.
+macro_rules! sweep_tickets {
+    ($now:expr, $lock:literal) => {
+        concat!(
+            "DELETE FROM tickets WHERE digest IN (SELECT digest FROM tickets WHERE expires_at <= ",
+            $now,
+            " ORDER BY expires_at LIMIT $1 ",
+            $lock,
+            ")"
+        )
+    };
+}
+
+/// What was kept with a ticket that was taken and was good.
+pub(super) fn ticket(row: &impl Fields) -> sqlx::Result<Option<Arc<str>>> {
+    Ok(if row.flag("good")? { Some(row.name("body")?.into()) } else { None })
+}
+
 /// The chat of `$1` that its owner calls `$2`; `$text` makes text of an id.
 macro_rules! named_chat {
     ($text:literal) => {
@@ -203,7 +242,8 @@ macro_rules! find {
 }
 
 pub(super) use {
-    bind_chat, chat_columns, find, insert_chat, message_columns, named_chat, named_message, update_chat,
+    bind_chat, chat_columns, find, insert_chat, keep_ticket, message_columns, named_chat, named_message,
+    sweep_tickets, take_ticket, update_chat,
 };
 
 pub(super) fn chat(row: &impl Fields) -> sqlx::Result<ChatState> {

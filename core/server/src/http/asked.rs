@@ -7,6 +7,7 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use mainstem_machine::{Accepted, ChatId, Command};
+use mainstem_runtime::Principal;
 use mainstem_runtime::ports::{Env, IdempotencyKey};
 
 use super::auth::Caller;
@@ -17,7 +18,7 @@ use super::{App, Problem, encode, json};
 /// Such a request, whose path is a `P`.
 pub(super) struct Asked<E: Env, P = ChatPath> {
     pub(super) app: Arc<App<E>>,
-    pub(super) by: Arc<str>,
+    pub(super) by: Principal,
     pub(super) path: P,
     /// It takes its share of what all bodies may take until the request is answered.
     pub(super) body: Collected,
@@ -36,7 +37,7 @@ where
         let path = P::from_request_parts(&mut parts, app).await.map_err(Into::into)?;
         let waits = waits_to_send(parts.version, &parts.headers);
         let body = app.bodies.read(body, waits).await?;
-        let idempotency_key = idempotency_key(&parts.headers, &by, &parts.method, &parts.uri, &body)?;
+        let idempotency_key = idempotency_key(&parts.headers, by.user(), &parts.method, &parts.uri, &body)?;
         Ok(Self { app: Arc::clone(app), by, path, body, idempotency_key })
     }
 }

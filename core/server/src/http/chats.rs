@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures::stream;
 use http::{HeaderValue, StatusCode, Uri, header};
 use mainstem_machine::{Accepted, ChatId, Command, MessageId, Rejection, SendMode};
+use mainstem_runtime::Principal;
 use mainstem_runtime::ports::{Env, Listed};
 use uuid::Uuid;
 
@@ -29,7 +30,7 @@ pub(super) async fn create<E: Env>(asked: Asked<E, ()>) -> Answer {
     let messages = parse_object::<HistoryBody>(&asked.body)?.parse(asked.app.message_bytes_max)?;
     let settings = parse_object::<SettingsBody>(&asked.body)?.parse()?;
     let chat = ChatId(Uuid::now_v7());
-    let command = Command::Create { chat, owner: Arc::clone(&asked.by), settings, messages };
+    let command = Command::Create { chat, owner: Arc::clone(asked.by.user()), settings, messages };
     let accepted = asked.execute(chat, command).await?;
     let mut response = accepted_as(StatusCode::CREATED, &accepted);
     if let Accepted::Chat(chat) | Accepted::Found(chat) = &accepted {
@@ -158,7 +159,7 @@ pub(super) async fn interrupt<E: Env>(asked: Asked<E>) -> Answer {
 /// The id in a path. An impossible id is reported only to callers who may see the chat (S10).
 async fn existing<E: Env>(
     app: &App<E>,
-    by: &Arc<str>,
+    by: &Principal,
     path: ItemPath,
     otherwise: Rejection,
 ) -> Result<MessageId, Problem> {

@@ -9,7 +9,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use axum::extract::Request;
-use http::{HeaderMap, HeaderValue, Version, header};
+use http::{HeaderMap, HeaderValue, Uri, Version, header};
 
 use super::{Origins, Problem};
 use crate::limits::edge::NAME_BYTES_MAX;
@@ -72,19 +72,36 @@ impl Called {
     /// One `host` and no more, as RFC 9112 has it (section 3.2). HTTP/1.0 may have none: no browser speaks
     /// it, and health checks do.
     pub(super) fn of(request: &Request) -> Result<Self, Problem> {
-        let mut fields = request.headers().get_all(header::HOST).iter();
+        Self::by(request.version(), request.uri(), request.headers())
+    }
+
+    pub(super) fn by(version: Version, target: &Uri, headers: &HeaderMap) -> Result<Self, Problem> {
+        let mut fields = headers.get_all(header::HOST).iter();
         let field = fields.next();
         if fields.next().is_some() {
             return Err(Problem::malformed("`host` was given more than once: one was expected"));
         }
-        if field.is_none() && request.version() != Version::HTTP_10 {
+        // In HTTP/2 `:authority` is in its place (RFC 9113, section 8.3.1).
+        let target = target.authority().map(|authority| authority.as_str());
+        let is_named = match version {
+            Version::HTTP_10 => true,
+            Version::HTTP_2 => field.is_some() || target.is_some(),
+            _ => field.is_some(),
+        };
+        if !is_named {
             return Err(Problem::malformed("`host` is missing"));
         }
         let unreadable = || Problem::malformed("`host` was expected to be HOST or HOST:PORT");
         let field = field.map(|field| field.to_str().map_err(|_| unreadable())).transpose()?;
-        let target = request.uri().authority().map(|authority| authority.as_str());
         let named = field.into_iter().chain(target);
         named.map(|text| Authority::parse(text).ok_or_else(unreadable)).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl Called {
+    /// Whether it is called by names of this machine alone.
+    pub(super) fn is_loopback(&self) -> bool {
+        !self.0.is_empty() && self.0.iter().all(|called| called.host.is_loopback())
     }
 }
 
@@ -137,12 +154,16 @@ impl Hosts {
     ) -> Result<(), Problem> {
         let mut origins = headers.get_all(header::ORIGIN).iter().peekable();
         let is_ours = if origins.peek().is_some() {
-            let is_ours = |origin: &HeaderValue| origin.to_str().is_ok_and(|text| self.is_ours(text, called));
-            origins.all(|origin| is_ours(origin) || others.allows(origin))
+            origins.all(|origin| self.is_own(origin, called) || others.allows(origin))
         } else {
             !is_foreign_fetch(headers)
         };
         if is_ours { Ok(()) } else { Err(Problem::cross_origin()) }
+    }
+
+    /// Whether a page of this origin is one of this very server.
+    pub(super) fn is_own(&self, origin: &HeaderValue, called: &Called) -> bool {
+        origin.to_str().is_ok_and(|text| self.is_ours(text, called))
     }
 
     /// Whether a page of this origin may ask: one of a name that the operator gave, or one of this very
@@ -163,7 +184,7 @@ impl Hosts {
 
 /// A browser that names no origin says at least whether the page is another's (Fetch Metadata). Following a
 /// link is not refused.
-fn is_foreign_fetch(headers: &HeaderMap) -> bool {
+pub(super) fn is_foreign_fetch(headers: &HeaderMap) -> bool {
     let said = |name: &str| headers.get(name).map(|value| value.as_bytes());
     matches!(said("sec-fetch-site"), Some(b"cross-site" | b"same-site"))
         && said("sec-fetch-mode") != Some(b"navigate")

@@ -45,7 +45,7 @@ use tower::ServiceExt;
 
 use crate::insight::{Edge, Insight};
 
-pub use auth::{ANONYMOUS, Access, Tokens};
+pub use auth::{ANONYMOUS, Access, Bearers, Jwks, JwksTask, Jwts, Keys, Tokens, jwks};
 pub use bodies::Bodies;
 pub use hosts::Hosts;
 pub use origins::Origins;
@@ -86,7 +86,7 @@ pub fn router<E: Env>(app: Arc<App<E>>) -> Router {
 }
 
 fn all_routes<E: Env>() -> Router<Arc<App<E>>> {
-    routes::native::<E>().into_router().merge(faces::routes()).merge(page::routes())
+    routes::native::<E>(true).into_router().merge(faces::routes()).merge(page::routes())
 }
 
 /// What comes before every handler, also before those that say that there is nothing.

@@ -98,8 +98,13 @@ impl Origins {
     }
 
     pub(super) fn allows(&self, origin: &HeaderValue) -> bool {
+        self.any || self.names(origin)
+    }
+
+    /// Whether this one was meant, and not just any.
+    pub(super) fn names(&self, origin: &HeaderValue) -> bool {
         let is_named = |origin: &str| self.allowed.iter().any(|pattern| pattern.is(origin));
-        self.any || origin.to_str().is_ok_and(is_named)
+        origin.to_str().is_ok_and(is_named)
     }
 
     /// Answers browsers that ask before a request, and lets pages read answers. Headers are what a page asks for: those of

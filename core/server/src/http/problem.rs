@@ -10,9 +10,10 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use mainstem_machine::Rejection;
 use mainstem_machine::limits::{QUEUE_BYTES_MAX, RESULTS_BYTES_MAX};
-use mainstem_runtime::EdgeError;
+use mainstem_runtime::{EdgeError, Right, Unable};
 use serde_json::{Value, json};
 
+use crate::limits::access::TICKETS_MAX;
 use crate::limits::edge::{CONNECTION_BUFFER_BYTES, HEADERS_MAX};
 
 /// The value of `Retry-After`.
@@ -25,11 +26,16 @@ pub struct Problem {
     pub code: &'static str,
     pub title: &'static str,
     pub detail: Cow<'static, str>,
+    /// What `www-authenticate` says beside the scheme (RFC 6750, section 3).
+    pub(super) challenge: &'static str,
 }
+
+/// Who asks without any token is only told that one is needed.
+const CHALLENGE: &str = "Bearer realm=\"mainstem\"";
 
 impl Problem {
     pub const fn new(status: StatusCode, code: &'static str, title: &'static str) -> Self {
-        Self { status, code, title, detail: Cow::Borrowed("") }
+        Self { status, code, title, detail: Cow::Borrowed(""), challenge: CHALLENGE }
     }
 
     #[must_use]
@@ -51,9 +57,46 @@ impl Problem {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "The caller is not authenticated").detail(detail)
     }
 
+    /// What came as a token is none, or is none any more.
+    pub fn invalid_token(detail: &'static str) -> Self {
+        let challenge = "Bearer realm=\"mainstem\", error=\"invalid_token\"";
+        Self { challenge, ..Self::unauthorized(detail) }
+    }
+
+    /// The caller is known, and needs a token that gives leave to more.
+    pub fn insufficient_scope(needed: Right) -> Self {
+        let (challenge, detail) = match needed {
+            Right::Nothing | Right::Read => (
+                "Bearer realm=\"mainstem\", error=\"insufficient_scope\", scope=\"mainstem:read\"",
+                "a token of the scope `mainstem:read` is needed",
+            ),
+            Right::Write | Right::Admin => (
+                "Bearer realm=\"mainstem\", error=\"insufficient_scope\", scope=\"mainstem:write\"",
+                "a token of the scope `mainstem:write` is needed",
+            ),
+        };
+        let problem =
+            Self::new(StatusCode::FORBIDDEN, "insufficient_scope", "The token gives no leave to this");
+        Self { challenge, ..problem.detail(detail) }
+    }
+
+    /// The caller's token is for chats that there are.
+    pub fn only_given_chats() -> Self {
+        let problem =
+            Self::new(StatusCode::FORBIDDEN, "insufficient_scope", "The token gives no leave to this");
+        problem
+            .detail("the token is for the chats that it names: \"*\" among them is needed to create others")
+    }
+
     pub fn cross_origin() -> Self {
         Self::new(StatusCode::FORBIDDEN, "cross_origin", "Pages of other origins may not use this server")
             .detail("without --auth-file only pages of this server and of an --allowed-host are answered")
+    }
+
+    /// A browser sent what it keeps, and the page was another's.
+    pub fn foreign_page() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "cross_origin", "Pages of other origins may not use this session")
+            .detail("by a cookie only pages of this server and of a named --allowed-origin change anything, or open a WebSocket")
     }
 
     pub fn host_not_allowed() -> Self {
@@ -143,6 +186,19 @@ impl Problem {
     pub fn not_ready() -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", "This replica is not ready for traffic")
             .detail("it starts, drains, or cannot reach the database")
+    }
+
+    /// Who asks for tickets is to use them.
+    pub fn too_many_tickets() -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_tickets", "There are too many tickets").detail(
+            format!("up to {TICKETS_MAX} of a user's wait to be used: the oldest run out within a minute"),
+        )
+    }
+
+    /// Whether the token is good cannot be told now.
+    pub fn keys_unavailable() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "keys_unavailable", "The token cannot be checked now")
+            .detail("the keys that it may be signed with cannot be fetched: ask again")
     }
 
     /// What was to be answered whole came to nothing.
@@ -249,6 +305,9 @@ impl From<EdgeError> for Problem {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "This replica takes no more")
                     .detail(detail)
             }
+            EdgeError::Forbidden(Unable::OnlyGivenChats) => Self::only_given_chats(),
+            EdgeError::Forbidden(Unable::OnlyRead) => Self::insufficient_scope(Right::Write),
+            EdgeError::Forbidden(Unable::NoSuchChat) => Self::no_such_chat(),
         }
     }
 }
@@ -262,8 +321,10 @@ impl IntoResponse for Problem {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         match self.status {
             StatusCode::UNAUTHORIZED => {
-                let challenge = HeaderValue::from_static("Bearer realm=\"mainstem\"");
-                headers.insert(header::WWW_AUTHENTICATE, challenge);
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(self.challenge));
+            }
+            StatusCode::FORBIDDEN if self.code == "insufficient_scope" => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(self.challenge));
             }
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));

@@ -11,14 +11,15 @@ use super::openapi::schema::{at_least, at_most, described, matching, named, numb
 use super::openapi::{
     Api, Content, Request, Required, ResponseBuilder, Route, answer_header, check, public, request,
 };
-use super::{Problem, chats, health, openapi, stream};
+use super::{Problem, auth, chats, health, openapi, stream};
 use crate::limits::edge::CURSOR_TEXT_BYTES_MAX;
 
 const OK: StatusCode = StatusCode::OK;
 const ACCEPTED: StatusCode = StatusCode::ACCEPTED;
 
-pub(super) fn native<E: Env>() -> Api<E> {
-    of_turns(of_messages(of_chats(Api::new())))
+/// What is told of them depends on whether callers are asked who they are.
+pub(super) fn native<E: Env>(asks_for_tokens: bool) -> Api<E> {
+    of_callers(of_turns(of_messages(of_chats(Api::new(asks_for_tokens)))))
         .route(Route::of("/v1/chats/{chat}/stream").get(stream_told(), stream::open::<E>))
         .route(Route::of("/healthz").get(
             check("isAlive", "Whether the process lives").answers(OK, "It does.", "Health"),
@@ -139,6 +140,29 @@ fn of_turns<E: Env>(api: Api<E>) -> Api<E> {
         .route(Route::of("/v1/chats/{chat}/regenerate").post(regenerate, chats::regenerate::<E>))
         .route(Route::of("/v1/chats/{chat}/turns/{id}").get(turn, chats::turn::<E>))
         .route(Route::of("/v1/chats/{chat}/interrupt").post(interrupt, chats::interrupt::<E>))
+}
+
+fn of_callers<E: Env>(api: Api<E>) -> Api<E> {
+    let ticket = request("createTicket", "Gives a ticket, which opens one stream, once, within a minute")
+        .words("It goes into `access_token` of the stream's query, and gives leave to what this token does, in the named chat alone if one is named.")
+        .takes("TicketWanted", Required::False)
+        .answers(StatusCode::CREATED, "The ticket.", "Ticket")
+        .may_be(Problem::no_such_chat())
+        .may_be(Problem::too_many_tickets());
+    let cookie = |words: &str| {
+        let response = ResponseBuilder::new().description(words);
+        response.header("Set-Cookie", answer_header(string(), "the session's cookie"))
+    };
+    let open = request("openSession", "Has a browser keep the token as a cookie")
+        .answers_with(StatusCode::NO_CONTENT, cookie("It does."))
+        .may_be(Problem::too_large("", 0));
+    let close = public("closeSession", "Has a browser forget the token")
+        .answers_with(StatusCode::NO_CONTENT, cookie("It does."));
+    api.route(Route::of("/v1/tickets").post(ticket, auth::tickets::create::<E>)).route(
+        Route::of("/v1/session")
+            .post(open, auth::session::open::<E>)
+            .delete(close, auth::session::close::<E>),
+    )
 }
 
 fn stream_told() -> Request {

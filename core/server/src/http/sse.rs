@@ -41,6 +41,11 @@ impl Streamed {
         self.keeps_connection
     }
 
+    /// Whether the caller's token is revoked.
+    pub fn is_revoked(&self) -> bool {
+        self.grant.is_revoked()
+    }
+
     /// Waits until the caller's token is revoked.
     pub async fn revoked(&self) {
         self.grant.revoked().await;

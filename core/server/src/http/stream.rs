@@ -7,6 +7,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use http::{HeaderMap, Method, StatusCode, Uri};
 use mainstem_machine::{ChatId, Resume};
+use mainstem_runtime::Principal;
 use mainstem_runtime::ports::Env;
 
 use super::auth::StreamCaller;
@@ -18,13 +19,21 @@ use crate::listener::Progress;
 
 pub(super) async fn open<E: Env>(
     State(app): State<Arc<App<E>>>,
-    StreamCaller(by, grant): StreamCaller,
+    caller: Result<StreamCaller, Problem>,
     ChatPath(chat): ChatPath,
     request: Request,
 ) -> Result<Response, Problem> {
     let (mut parts, _) = request.into_parts();
     let query = Parameters::of(&parts.uri)?;
-    if !wants_web_socket(&parts.headers) {
+    let is_event_stream = !wants_web_socket(&parts.headers);
+    let StreamCaller(by, grant) = match caller {
+        Ok(caller) => caller,
+        Err(problem) if is_event_stream && problem.status == StatusCode::SERVICE_UNAVAILABLE => {
+            return Ok(sse::come_back());
+        }
+        Err(problem) => return Err(problem),
+    };
+    if is_event_stream {
         let from = resume(&query, Some(&parts.headers))?;
         return match viewer(&app, &by, chat, from, Transport::Sse).await {
             Ok((viewer, place)) => Ok(sse::answer(viewer, grant, place)),
@@ -48,7 +57,7 @@ pub fn is_for_event_stream(method: &Method, uri: &Uri, headers: &HeaderMap) -> b
 /// A viewer, and its place among the streams.
 async fn viewer<E: Env>(
     app: &App<E>,
-    by: &Arc<str>,
+    by: &Principal,
     chat: ChatId,
     from: Resume,
     transport: Transport,

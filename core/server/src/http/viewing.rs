@@ -1,10 +1,8 @@
 //! A place among the streams that there may be, and what a stream with such a place is told of a chat. Both are counted.
 
-use std::sync::Arc;
-
 use mainstem_machine::{Body, ChatId, Ending, Resume};
 use mainstem_runtime::ports::Env;
-use mainstem_runtime::{EdgeError, Next, Node, Viewer};
+use mainstem_runtime::{EdgeError, Next, Node, Principal, Viewer};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::App;
@@ -39,7 +37,7 @@ impl Place {
     pub(super) async fn watch<E: Env>(
         &self,
         node: &Node<E>,
-        by: &Arc<str>,
+        by: &Principal,
         chat: ChatId,
         from: Resume,
     ) -> Result<Viewing<E>, EdgeError> {

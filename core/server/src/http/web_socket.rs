@@ -270,7 +270,9 @@ impl Line<'_> {
     /// continues where this one stopped.
     async fn write_frame(&mut self) -> Result<(), tungstenite::Error> {
         self.socket.flush().await?;
-        Ok(self.socket.get_mut().write_all_buf(&mut self.frame).await?)
+        self.socket.get_mut().write_all_buf(&mut self.frame).await?;
+        // What TLS took is not written yet.
+        Ok(self.socket.get_mut().flush().await?)
     }
 }
 

@@ -9,7 +9,7 @@ use mainstem_machine::{
     TurnStatus,
 };
 use mainstem_runtime::ports::{
-    Effect, Fault, HeartbeatReport, Held, Listed, ReplicaRow, Request, Store, SyncReport, SyncRequest,
+    Effect, Fault, HeartbeatReport, Held, Listed, ReplicaRow, Request, Store, SyncReport, SyncRequest, Ticket,
 };
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -212,6 +212,14 @@ impl Store for Seen {
 
     async fn secret(&self, fresh: &[u8]) -> Result<Vec<u8>, Fault> {
         self.seen("secret", self.inner.secret(fresh)).await
+    }
+
+    async fn keep_ticket(&self, ticket: &Ticket) -> Result<bool, Fault> {
+        self.seen("keep_ticket", self.inner.keep_ticket(ticket)).await
+    }
+
+    async fn take_ticket(&self, digest: &[u8; 32]) -> Result<Option<Arc<str>>, Fault> {
+        self.seen("take_ticket", self.inner.take_ticket(digest)).await
     }
 
     async fn ping(&self) -> Result<(), Fault> {

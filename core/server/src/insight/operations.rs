@@ -9,7 +9,7 @@ use mainstem_machine::{
     Applied, CachedVersions, ChatId, ChatState, Command, MessageId, Page, Snapshot, Turn, TurnStatus,
 };
 use mainstem_runtime::ports::{
-    Fault, HeartbeatReport, Held, Listed, ReplicaRow, Request, Store, SyncReport, SyncRequest,
+    Fault, HeartbeatReport, Held, Listed, ReplicaRow, Request, Store, SyncReport, SyncRequest, Ticket,
 };
 use opentelemetry::KeyValue;
 use opentelemetry::trace::SpanKind;
@@ -168,6 +168,14 @@ impl Store for TracedStore {
 
     async fn secret(&self, fresh: &[u8]) -> Result<Vec<u8>, Fault> {
         self.traced("secret", None, self.inner.secret(fresh)).await
+    }
+
+    async fn keep_ticket(&self, ticket: &Ticket) -> Result<bool, Fault> {
+        self.traced("keep_ticket", None, self.inner.keep_ticket(ticket)).await
+    }
+
+    async fn take_ticket(&self, digest: &[u8; 32]) -> Result<Option<Arc<str>>, Fault> {
+        self.traced("take_ticket", None, self.inner.take_ticket(digest)).await
     }
 
     async fn ping(&self) -> Result<(), Fault> {

@@ -120,6 +120,7 @@ impl Delivery {
     /// Whether the connection can go on.
     async fn write(&mut self, stream: &mut ClientStream) -> io::Result<bool> {
         stream.write_all(&std::mem::take(&mut self.head)).await?;
+        stream.flush().await?;
         let mut received = 0;
         loop {
             let frame = tokio::select! {
@@ -154,11 +155,14 @@ impl Delivery {
 }
 
 async fn write_chunk(stream: &mut ClientStream, data: Bytes, chunked: bool) -> io::Result<()> {
-    if !chunked {
-        return stream.write_all(&data).await;
+    if chunked {
+        let size = format!("{:x}\r\n", data.len());
+        stream.write_all_buf(&mut size.as_bytes().chain(data).chain(&b"\r\n"[..])).await?;
+    } else {
+        stream.write_all(&data).await?;
     }
-    let size = format!("{:x}\r\n", data.len());
-    stream.write_all_buf(&mut size.as_bytes().chain(data).chain(&b"\r\n"[..])).await
+    // What TLS took is not written yet.
+    stream.flush().await
 }
 
 /// Ready when the client has gone, or sends more than the reader of a stream may send.

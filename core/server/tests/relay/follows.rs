@@ -16,7 +16,7 @@ use mainstem_machine::{
 use mainstem_runtime::demo::Demo;
 use mainstem_runtime::ports::{
     Applied, CachedVersions, Env, Fault, HeartbeatReport, Held, Listed, NoTools, Page, Ports, ReplicaRow,
-    Request, Snapshot, Store, SyncReport, SyncRequest, TaskHandle, Untraced,
+    Request, Snapshot, Store, SyncReport, SyncRequest, TaskHandle, Ticket, Untraced,
 };
 use mainstem_runtime::relay::Follow;
 use mainstem_runtime::{Next, Node, NodeConfig, RelayConfig, Viewer};
@@ -92,6 +92,14 @@ impl Store for Watched {
 
     async fn secret(&self, fresh: &[u8]) -> Result<Vec<u8>, Fault> {
         self.inner.secret(fresh).await
+    }
+
+    async fn keep_ticket(&self, ticket: &Ticket) -> Result<bool, Fault> {
+        self.inner.keep_ticket(ticket).await
+    }
+
+    async fn take_ticket(&self, digest: &[u8; 32]) -> Result<Option<Arc<str>>, Fault> {
+        self.inner.take_ticket(digest).await
     }
 
     async fn ping(&self) -> Result<(), Fault> {

@@ -3,16 +3,18 @@
 use mainstem_tests::client::Client;
 use mainstem_tests::cluster::alone;
 use mainstem_tests::deadline::until;
+use mainstem_tests::jwt::Issuer;
 use mainstem_tests::openapi::{Document, Witness};
 use mainstem_tests::scratch::Scratch;
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 
+const SECRET: &[u8] = b"a secret of thirty-two bytes, or more";
 const NOBODYS: &str = "0190d6f1-0000-7000-8000-000000000001";
 
 /// Answers that no request brings about by itself, and what shows them: slow heads and bodies, replicas without places or
 /// without a database, defects.
-const OF_OTHERS: [(u16, &str); 6] = [
+const OF_OTHERS: [(u16, &str); 8] = [
     (408, "timeout"),
     (500, "internal"),
     (503, "overloaded"),
@@ -20,6 +22,9 @@ const OF_OTHERS: [(u16, &str); 6] = [
     (503, "not_ready"),
     // Ids of chats are made anew, and no two are the same.
     (409, "exists"),
+    // `jwt::key_sets` and `jwt::tickets` have them.
+    (503, "keys_unavailable"),
+    (429, "too_many_tickets"),
 ];
 
 fn plain(request: RequestBuilder) -> RequestBuilder {
@@ -177,8 +182,14 @@ fn body_of(id: &str) -> Value {
     }
 }
 
+/// One that no browser keeps.
+fn long_token() -> String {
+    "t".repeat(4000)
+}
+
 /// What may be said to every request, or to each of its kind.
 async fn all_that_any_request_may_be_refused(witness: &Witness<'_>, chat: &str) {
+    let unable = Issuer::secret(SECRET).token("ann", "", json!({}));
     for request in witness.document.requests() {
         let (id, answers) = (&*request.id, witness.document.answers(&request));
         let path = [chat, "1"];
@@ -192,6 +203,19 @@ async fn all_that_any_request_may_be_refused(witness: &Witness<'_>, chat: &str) 
         if answers.contains_key(&401) {
             let nobody = witness.client.with_token("nobody's");
             witness.ask_as(&nobody, id, &path, plain).await.expect_problem(401, "unauthorized");
+        }
+        if answers.get(&403).is_some_and(|codes| codes.iter().any(|code| code == "insufficient_scope")) {
+            let unable = witness.client.with_token(&unable);
+            witness.ask_as(&unable, id, &path, plain).await.expect_problem(403, "insufficient_scope");
+        }
+        if id == "openSession" {
+            let long = witness.client.with_token(&long_token());
+            witness.ask_as(&long, id, &path, plain).await.expect_problem(413, "too_large");
+            continue;
+        }
+        if id == "createTicket" {
+            let answer = witness.send(id, &[], json!({"chat": NOBODYS})).await;
+            answer.expect_problem(404, "no_such_chat");
         }
         if request.path.contains("{chat}") {
             let answer = witness.ask(id, &[NOBODYS, "1"], |request| request.json(&body_of(id))).await;
@@ -216,8 +240,12 @@ async fn all_that_any_request_may_be_refused(witness: &Witness<'_>, chat: &str) 
 #[tokio::test]
 async fn all_that_the_document_says_is_answered_and_nothing_else() {
     let scratch = Scratch::new();
-    let auth = scratch.file("auth.toml", "[tokens]\n\"t-ann\" = \"ann\"\n");
-    let replica = alone(&scratch, &["--auth-file", &auth, "--queue-max", "1"]).await;
+    let tokens = format!("[tokens]\n\"t-ann\" = \"ann\"\n{:?} = \"ann\"\n", long_token());
+    let auth = scratch.file("auth.toml", &tokens);
+    let key = scratch.file("key", std::str::from_utf8(SECRET).expect("a text"));
+    let jwts = ["--jwt-key-file", &key, "--jwt-algorithm", "HS256"];
+    let flags = [&["--auth-file", &auth, "--queue-max", "1"], &jwts[..]].concat();
+    let replica = alone(&scratch, &flags).await;
     let client = replica.client().with_token("t-ann");
     let document = Document::of(&client).await;
     let witness = Witness::new(&document, client);
@@ -225,6 +253,9 @@ async fn all_that_the_document_says_is_answered_and_nothing_else() {
     all_that_a_state_refuses(&witness).await;
     let chat = created(&witness, json!({"content": "/demo parts=1 interval=0"})).await;
     witness.client.until_idle(&chat).await;
+    witness.send("createTicket", &[], json!({"chat": chat})).await.expect(201);
+    witness.ask("openSession", &[], plain).await.expect(204);
+    witness.ask("closeSession", &[], plain).await.expect(204);
     all_that_any_request_may_be_refused(&witness, &chat).await;
     let mut seen = witness.seen();
 

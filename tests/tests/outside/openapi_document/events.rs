@@ -133,8 +133,9 @@ async fn what_is_told_whole_is_in_the_document() {
         alone_with(&scratch, &["--generator", "agent", "--agent-url", &provider.base_url], &[]).await;
     let client = replica.client();
     let document = Document::of(&client).await;
-    let chat = client.create("where?").await;
+    let chat = client.create("").await;
     let mut viewer = Viewer::open(&client, &chat, Kind::EventStream).await;
+    client.send(&chat, "where?").await;
     viewer.until("the answer is there", |screen| screen.messages.len() == 2).await;
     viewer.until_idle().await;
     let live = viewer.events.iter().filter_map(|event| event["part"]["type"].as_str());

@@ -7,6 +7,7 @@ mod idempotency;
 mod leases;
 mod reads;
 mod reference;
+mod tickets;
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub use differential::*;
 pub use idempotency::*;
 pub use leases::*;
 pub use reads::*;
+pub use tickets::*;
 
 use crate::ports::{Applied, Effect, IdempotencyKey, Keep, Request, Store};
 
@@ -79,6 +81,9 @@ pub async fn all(subject: &Subject, seeds: u64) {
     a_name_belongs_to_one_process_at_a_time(subject).await;
     a_sync_tells_versions_and_work(subject).await;
     a_secret_is_kept_once(subject).await;
+    a_ticket_is_taken_once(subject).await;
+    a_ticket_runs_out_by_the_stores_clock(subject).await;
+    a_user_has_only_so_many_tickets(subject).await;
     random_commands_agree_with_the_machine(subject, seeds).await;
 }
 

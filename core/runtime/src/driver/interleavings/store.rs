@@ -16,6 +16,7 @@ use super::env::StillEnv;
 use crate::driver::yield_now;
 use crate::ports::{
     Env, Fault, HeartbeatReport, Held, Listed, ReplicaRow, Request, Rival, Store, SyncReport, SyncRequest,
+    Ticket,
 };
 
 /// No time passes here.
@@ -150,6 +151,14 @@ impl Store for MemoryStore {
 
     async fn secret(&self, fresh: &[u8]) -> Result<Vec<u8>, Fault> {
         Ok(self.rows().secret(fresh))
+    }
+
+    async fn keep_ticket(&self, ticket: &Ticket) -> Result<bool, Fault> {
+        Ok(self.rows().keep_ticket(NOW, ticket))
+    }
+
+    async fn take_ticket(&self, digest: &[u8; 32]) -> Result<Option<Arc<str>>, Fault> {
+        Ok(self.rows().take_ticket(NOW, digest))
     }
 
     async fn ping(&self) -> Result<(), Fault> {

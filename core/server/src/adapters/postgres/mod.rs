@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use mainstem_machine::{ChatId, ChatState, MessageId, Turn};
 use mainstem_runtime::ports::{
     Applied, CachedVersions, Fault, HeartbeatReport, Held, Listed, Page, ReplicaRow, Request, Rival,
-    Snapshot, Store, SyncReport, SyncRequest,
+    Snapshot, Store, SyncReport, SyncRequest, Ticket,
 };
 use sqlx::postgres::{PgArguments, PgConnection, PgRow};
 use sqlx::query::Query;
@@ -27,7 +27,7 @@ use super::transaction::{self, End, millis};
 use crate::config::Pooler;
 use crate::limits::adapters::{
     ACQUIRE_TIMEOUT, IDEMPOTENCY_RECORDS_PURGED_MAX, IDEMPOTENCY_RETENTION_MS, PEER_LEASES, RENEW_TIMEOUT,
-    REPLICA_RETENTION_MS,
+    REPLICA_RETENTION_MS, TICKETS_SWEPT_MAX,
 };
 pub use connections::Connecting;
 use connections::{Connections, Use};
@@ -349,6 +349,26 @@ impl Store for PostgresStore {
     async fn secret(&self, fresh: &[u8]) -> Result<Vec<u8>, Fault> {
         let kept = self.rows(Use::Request, true, || query(rows::SECRET).bind(fresh)).await?;
         faults::readable(kept.first().ok_or(sqlx::Error::RowNotFound).and_then(|row| row.try_get("value")))
+    }
+
+    async fn keep_ticket(&self, ticket: &Ticket) -> Result<bool, Fault> {
+        let sweeping =
+            || query(rows::sweep_tickets!(now!(), "FOR UPDATE SKIP LOCKED")).bind(TICKETS_SWEPT_MAX);
+        self.rows(Use::Request, true, sweeping).await?;
+        let kept = self.rows(Use::Request, true, || {
+            query(rows::keep_ticket!(now!()))
+                .bind(&ticket.digest[..])
+                .bind(&*ticket.owner)
+                .bind(&*ticket.body)
+                .bind(signed(millis(ticket.lifetime)))
+                .bind(signed(ticket.owned_max as u64))
+        });
+        Ok(!kept.await?.is_empty())
+    }
+
+    async fn take_ticket(&self, digest: &[u8; 32]) -> Result<Option<Arc<str>>, Fault> {
+        let taken = self.rows(Use::Request, true, || query(rows::take_ticket!(now!())).bind(&digest[..]));
+        faults::readable(taken.await?.first().map(rows::ticket).transpose().map(Option::flatten))
     }
 
     async fn ping(&self) -> Result<(), Fault> {

@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use mainstem_machine::{ChatId, ChatState, MessageId, Turn};
 use mainstem_runtime::ports::{
     Applied, CachedVersions, Fault, HeartbeatReport, Held, Listed, Page, ReplicaRow, Request, Snapshot,
-    Store, SyncReport, SyncRequest,
+    Store, SyncReport, SyncRequest, Ticket,
 };
 use sqlx::query::Query;
 use sqlx::sqlite::{
@@ -33,7 +33,7 @@ use super::rows::{self, json, signed};
 use super::transaction::{self, End, millis};
 use crate::limits::adapters::{
     ACQUIRE_TIMEOUT, IDEMPOTENCY_RECORDS_PURGED_MAX, IDEMPOTENCY_RETENTION_MS, PEER_LEASES,
-    REPLICA_RETENTION_MS, SQLITE_READERS_MAX, STATEMENT_TIMEOUT, TRIES_MAX,
+    REPLICA_RETENTION_MS, SQLITE_READERS_MAX, STATEMENT_TIMEOUT, TICKETS_SWEPT_MAX, TRIES_MAX,
 };
 use contents::Contents;
 use statements::SqliteStatements;
@@ -380,6 +380,22 @@ impl Store for SqliteStore {
     async fn secret(&self, fresh: &[u8]) -> Result<Vec<u8>, Fault> {
         let kept = self.write(query(rows::SECRET).bind(fresh.to_vec())).await?;
         faults::readable(kept.first().ok_or(sqlx::Error::RowNotFound).and_then(|row| row.try_get("value")))
+    }
+
+    async fn keep_ticket(&self, ticket: &Ticket) -> Result<bool, Fault> {
+        self.write(query(rows::sweep_tickets!(now!(), "")).bind(TICKETS_SWEPT_MAX)).await?;
+        let keeping = query(rows::keep_ticket!(now!()))
+            .bind(ticket.digest.to_vec())
+            .bind((*ticket.owner).to_owned())
+            .bind((*ticket.body).to_owned())
+            .bind(signed(millis(ticket.lifetime)))
+            .bind(signed(ticket.owned_max as u64));
+        Ok(!self.write(keeping).await?.is_empty())
+    }
+
+    async fn take_ticket(&self, digest: &[u8; 32]) -> Result<Option<Arc<str>>, Fault> {
+        let taken = self.write(query(rows::take_ticket!(now!())).bind(digest.to_vec())).await?;
+        faults::readable(taken.first().map(rows::ticket).transpose().map(Option::flatten))
     }
 
     async fn ping(&self) -> Result<(), Fault> {

@@ -9,6 +9,7 @@ use futures::StreamExt;
 use futures::stream::{iter, unfold};
 use http::StatusCode;
 use mainstem_machine::{ChatId, Message, MessageId, Version};
+use mainstem_runtime::Principal;
 use mainstem_runtime::ports::Env;
 use serde::Serialize;
 
@@ -38,7 +39,7 @@ pub(super) struct Listing {
 
 pub(super) async fn answer<E: Env>(
     app: Arc<App<E>>,
-    by: Arc<str>,
+    by: Principal,
     listing: Listing,
     rendering: impl Rendering,
 ) -> Result<Response, Problem> {
@@ -58,7 +59,7 @@ pub(super) async fn answer<E: Env>(
 
 struct Pages<E: Env, R> {
     app: Arc<App<E>>,
-    by: Arc<str>,
+    by: Principal,
     listing: Listing,
     rendering: R,
     after: MessageId,

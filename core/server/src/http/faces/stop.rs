@@ -1,17 +1,15 @@
 //! Stopping a turn: that turn, and never another one.
 
-use std::sync::Arc;
-
 use mainstem_machine::{ChatId, Command, MessageId, Rejection, Status};
 use mainstem_runtime::ports::Env;
-use mainstem_runtime::{EdgeError, Node};
+use mainstem_runtime::{EdgeError, Node, Principal};
 
 use crate::limits::edge::STOP_TRIES;
 
 /// Stops the turn if it runs, and takes its message back if it waits. Between two steps of a turn it is tried again.
 pub(super) async fn stop<E: Env>(
     node: &Node<E>,
-    by: &Arc<str>,
+    by: &Principal,
     chat: ChatId,
     turn: MessageId,
 ) -> Result<(), EdgeError> {
@@ -37,10 +35,10 @@ pub(super) async fn stop<E: Env>(
 }
 
 /// Stops the turn when it is dropped, unless it was disarmed.
-pub(super) struct StopOnClose<E: Env>(Option<(Node<E>, Arc<str>, ChatId, MessageId)>);
+pub(super) struct StopOnClose<E: Env>(Option<(Node<E>, Principal, ChatId, MessageId)>);
 
 impl<E: Env> StopOnClose<E> {
-    pub(super) fn new(turn: Option<(Node<E>, Arc<str>, ChatId, MessageId)>) -> Self {
+    pub(super) fn new(turn: Option<(Node<E>, Principal, ChatId, MessageId)>) -> Self {
         Self(turn)
     }
 

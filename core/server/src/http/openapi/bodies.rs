@@ -6,7 +6,7 @@ use mainstem_machine::Role;
 use super::parts::content_of;
 use super::schema::{
     Members, Told, all_of, any_object, any_of, array, array_of, boolean, count, described, label, matching,
-    named, null, object, one_of, one_of_texts, or_null, string,
+    named, null, object, one_of, one_of_texts, or_null, string, uuid,
 };
 use crate::limits::edge::{
     CLIENT_NAME_BYTES_MAX, CREATED_MESSAGES_MAX, INSTRUCTIONS_BYTES_MAX, MODEL_BYTES_MAX, TITLE_BYTES_MAX,
@@ -23,6 +23,7 @@ pub(super) fn schemas() -> Vec<(&'static str, Told)> {
         ("Regeneration", regeneration()),
         ("Interruption", interruption()),
         ("ToolResults", tool_results()),
+        ("TicketWanted", ticket_wanted()),
         (
             "HistoryMessage",
             one_of([Role::User, Role::Assistant, Role::Tool, Role::System].map(history_message)).into(),
@@ -30,6 +31,12 @@ pub(super) fn schemas() -> Vec<(&'static str, Told)> {
         ("NewTool", new_tool()),
         ("Busy", busy()),
     ]
+}
+
+fn ticket_wanted() -> Told {
+    object("What a ticket is for.")
+        .may_have("chat", or_null(uuid()), "the chat that it is good for alone")
+        .into()
 }
 
 fn client_name() -> Told {

@@ -19,7 +19,7 @@ use axum::routing::{MethodFilter, MethodRouter};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use mainstem_runtime::ports::Env;
 use sha2::{Digest, Sha256};
-use utoipa::openapi::path::{HttpMethod, Operation, PathItem, Paths};
+use utoipa::openapi::path::{HttpMethod, PathItem, Paths};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Components, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, RefOr};
 
@@ -33,7 +33,7 @@ pub(super) use utoipa::openapi::{Content, Required, ResponseBuilder};
 /// What comes before all requests.
 const WORDS: &str = "Streams AI chats from whichever replica generates them to whichever replica a viewer is connected \
     to: every token once, in order.\n\n\
-    A server with `--auth-file` asks each request for a token. One without asks for none, and answers only to names of \
+    A server with `--auth-file`, `--jwt-key-file` or `--jwks-url` asks each request for a token. One without asks for none, and answers only to names of \
     its own.\n\n\
     Clients have to ignore members, kinds of parts, and types of events that they do not know: later releases add some. \
     Lengths are limited in bytes of UTF-8; a `maxLength` here is the same number of characters, which no text within the \
@@ -52,13 +52,14 @@ pub(super) struct Api<E: Env> {
     router: Router<Arc<App<E>>>,
     paths: Paths,
     responses: BTreeMap<String, utoipa::openapi::Response>,
+    asks_for_tokens: bool,
 }
 
 /// The methods of one path.
 pub(super) struct Route<E: Env> {
     path: &'static str,
     methods: MethodRouter<Arc<App<E>>>,
-    told: Vec<(HttpMethod, Described)>,
+    told: Vec<(HttpMethod, Request)>,
 }
 
 impl<E: Env> Route<E> {
@@ -87,19 +88,21 @@ impl<E: Env> Route<E> {
         H: Handler<T, Arc<App<E>>>,
         T: 'static,
     {
-        self.told.push((method, told.describe()));
+        self.told.push((method, told));
         Self { methods: self.methods.on(filter, handler), ..self }
     }
 }
 
 impl<E: Env> Api<E> {
-    pub(super) fn new() -> Self {
-        Self { router: Router::new(), paths: Paths::new(), responses: BTreeMap::new() }
+    /// Where everybody is one user, nobody is asked who it is.
+    pub(super) fn new(asks_for_tokens: bool) -> Self {
+        Self { router: Router::new(), paths: Paths::new(), responses: BTreeMap::new(), asks_for_tokens }
     }
 
     pub(super) fn route(mut self, route: Route<E>) -> Self {
         let mut item = PathItem::default();
-        for (method, Described { operation, responses }) in route.told {
+        for (method, told) in route.told {
+            let Described { operation, responses } = told.describe(self.asks_for_tokens);
             item.merge_operations(PathItem::new(method, operation));
             self.responses.extend(responses);
         }
@@ -111,38 +114,19 @@ impl<E: Env> Api<E> {
         self.router
     }
 
-    /// Where everybody is one user, nobody is asked who it is.
-    fn forget_tokens(&mut self) {
-        let refused = StatusCode::UNAUTHORIZED.as_str();
-        for operation in self.paths.paths.values_mut().flat_map(operations) {
-            operation.security = None;
-            operation.responses.responses.remove(refused);
-        }
-        self.responses.retain(|name, _| !name.starts_with(refused));
-    }
-
-    fn into_document(mut self, asks_for_tokens: bool) -> OpenApi {
-        if !asks_for_tokens {
-            self.forget_tokens();
-        }
+    fn into_document(self) -> OpenApi {
         let license = LicenseBuilder::new().name(env!("CARGO_PKG_LICENSE"));
         let license = license.identifier(Some(env!("CARGO_PKG_LICENSE"))).build();
         let info = InfoBuilder::new().title("Mainstem").version(env!("CARGO_PKG_VERSION"));
         let info = info.description(Some(WORDS)).license(Some(license)).build();
         let mut components = components(self.responses);
-        if asks_for_tokens {
+        if self.asks_for_tokens {
             add_security_schemes(&mut components);
         }
         let docs = utoipa::openapi::external_docs::ExternalDocs::new(REPOSITORY);
         let document = OpenApiBuilder::new().info(info).paths(self.paths).components(Some(components));
         document.external_docs(Some(docs)).build()
     }
-}
-
-/// The operations of a path, whatever their method.
-fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    let PathItem { get, post, patch, delete, .. } = item;
-    [get, post, patch, delete].into_iter().flatten()
 }
 
 fn components(responses: BTreeMap<String, utoipa::openapi::Response>) -> Components {
@@ -156,10 +140,10 @@ fn components(responses: BTreeMap<String, utoipa::openapi::Response>) -> Compone
 }
 
 fn add_security_schemes(components: &mut Components) {
-    let words = "A token of `--auth-file`.";
+    let words = "A token of `--auth-file`, or a JWT.";
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(words)).build();
     components.add_security_scheme(BEARER, SecurityScheme::Http(bearer));
-    let words = "The same token, for a browser's stream, which can have no headers.";
+    let words = "A ticket, or a token of the file, for a browser's stream, which can have no headers.";
     let query = ApiKeyValue::with_description("access_token", words);
     components.add_security_scheme(ACCESS_TOKEN, SecurityScheme::ApiKey(ApiKey::Query(query)));
 }
@@ -171,7 +155,7 @@ struct Document {
 
 impl Document {
     fn new(asks_for_tokens: bool) -> Self {
-        let document = routes::native::<TokioEnv>().into_document(asks_for_tokens);
+        let document = routes::native::<TokioEnv>(asks_for_tokens).into_document();
         let text = document.to_json().expect("it is plain data");
         let digest = Sha256::digest(&text);
         let tag: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();

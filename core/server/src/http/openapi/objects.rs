@@ -52,8 +52,16 @@ pub(super) fn schemas() -> Vec<(&'static str, Told)> {
         ("PendingCall", pending_call()),
         ("Health", health()),
         ("Readiness", readiness()),
+        ("Ticket", ticket()),
         ("Problem", problem()),
     ]
+}
+
+fn ticket() -> Told {
+    object("What opens one stream, once.")
+        .has("ticket", string(), "for `access_token` in the stream's query")
+        .has("expires_at", time(), "then it is good no more")
+        .into()
 }
 
 fn chat() -> Told {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use http::StatusCode;
 use mainstem_machine::Rejection;
-use mainstem_runtime::EdgeError;
+use mainstem_runtime::{EdgeError, Right};
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::RequestBodyBuilder;
@@ -32,6 +32,9 @@ const PROBLEM: &str = "application/problem+json";
 pub(in crate::http) struct Request {
     operation: OperationBuilder,
     problems: Vec<Problem>,
+    /// Those of who is asked for a token.
+    of_tokens: Vec<Problem>,
+    security: Vec<SecurityRequirement>,
 }
 
 /// What is told of a request, and the answers that many have in common, by their names.
@@ -51,7 +54,7 @@ pub(in crate::http) fn check(id: &str, summary: &str) -> Request {
         Problem::internal(),
         EdgeError::Overloaded("").into(),
     ];
-    Request { operation, problems }
+    Request { operation, problems, of_tokens: vec![], security: vec![] }
 }
 
 /// A request of anybody.
@@ -61,8 +64,13 @@ pub(in crate::http) fn public(id: &str, summary: &str) -> Request {
 
 /// A request of a caller who may be asked for a token.
 pub(in crate::http) fn request(id: &str, summary: &str) -> Request {
-    let request = public(id, summary).may_be(Problem::unauthorized("")).may_be(Problem::unavailable());
-    Request { operation: request.operation.security(security(BEARER)), ..request }
+    let request = public(id, summary).may_be(Problem::unavailable());
+    let of_tokens = vec![
+        Problem::unauthorized(""),
+        Problem::insufficient_scope(Right::Read),
+        Problem::keys_unavailable(),
+    ];
+    Request { of_tokens, security: vec![security(BEARER)], ..request }
 }
 
 fn security(name: &str) -> SecurityRequirement {
@@ -79,8 +87,9 @@ impl Request {
     }
 
     /// The token may be in the query, too.
-    pub(in crate::http) fn by_query_token(self) -> Self {
-        Self { operation: self.operation.security(security(ACCESS_TOKEN)), ..self }
+    pub(in crate::http) fn by_query_token(mut self) -> Self {
+        self.security.push(security(ACCESS_TOKEN));
+        self
     }
 
     /// Its path has a `{chat}`.
@@ -118,6 +127,11 @@ impl Request {
 
     /// It changes something: it brings this object, and may have a key.
     pub(in crate::http) fn brings(self, schema: &str, required: Required) -> Self {
+        self.takes(schema, required).has_key()
+    }
+
+    /// It brings this object.
+    pub(in crate::http) fn takes(self, schema: &str, required: Required) -> Self {
         let body = RequestBodyBuilder::new().content(JSON, Content::new(Some(named(schema))));
         let words = match required {
             Required::True => "A JSON object; members that are not named here are ignored.",
@@ -125,17 +139,22 @@ impl Request {
         };
         let body = body.required(Some(required)).description(Some(words)).build();
         let operation = self.operation.request_body(Some(body));
-        Self { operation, ..self }.brings_nothing()
+        Self { operation, ..self }.reads_body()
     }
 
     /// It changes something, and may have a key. A body is read, though it says nothing.
     pub(in crate::http) fn brings_nothing(self) -> Self {
+        self.reads_body().has_key()
+    }
+
+    fn reads_body(self) -> Self {
+        self.may_be(Problem::too_large("a request's body", 0)).may_be(Problem::body_too_slow())
+    }
+
+    fn has_key(self) -> Self {
         let key = matching(format!("^[!-~]{{1,{IDEMPOTENCY_KEY_BYTES_MAX}}}$"));
         let words = "for 24 hours, the same key with the same body is answered what was answered first, and changes nothing";
-        self.header("Idempotency-Key", key, words)
-            .may_be(Rejection::KeyReused)
-            .may_be(Problem::too_large("a request's body", 0))
-            .may_be(Problem::body_too_slow())
+        self.header("Idempotency-Key", key, words).may_be(Rejection::KeyReused)
     }
 
     pub(in crate::http) fn answers(self, status: StatusCode, words: &str, schema: &str) -> Self {
@@ -158,7 +177,13 @@ impl Request {
     }
 
     /// As it stands in the document.
-    pub(super) fn describe(self) -> Described {
+    pub(super) fn describe(mut self, asks_for_tokens: bool) -> Described {
+        if asks_for_tokens {
+            self.problems.append(&mut self.of_tokens);
+            for security in self.security {
+                self.operation = self.operation.security(security);
+            }
+        }
         let mut by_status: BTreeMap<u16, BTreeMap<&'static str, &'static str>> = BTreeMap::new();
         for problem in &self.problems {
             by_status.entry(problem.status.as_u16()).or_default().insert(problem.code, problem.title);

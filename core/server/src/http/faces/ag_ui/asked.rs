@@ -7,8 +7,8 @@ use mainstem_machine::{
     Accepted, ChatId, ChatState, Command, Content, Message, MessageId, NewMessage, Rejection, Role, SendMode,
     Status, Version,
 };
-use mainstem_runtime::EdgeError;
 use mainstem_runtime::ports::{Env, IdempotencyKey, Keep};
+use mainstem_runtime::{EdgeError, Principal};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -22,7 +22,7 @@ use crate::limits::edge::CREATED_MESSAGES_MAX;
 
 pub(super) struct Asker<'a, E: Env> {
     pub(super) app: &'a Arc<App<E>>,
-    pub(super) by: &'a Arc<str>,
+    pub(super) by: &'a Principal,
     pub(super) request: &'a RunRequest,
 }
 
@@ -70,7 +70,7 @@ impl<E: Env> Asker<'_, E> {
         }
         let key = format!("POST /ag-ui {:?} {:?}", run.thread, run.id);
         let body = digest.finalize().into();
-        IdempotencyKey { caller: Arc::clone(self.by), key: key.into(), body, keep: Keep::Answer }
+        IdempotencyKey { caller: Arc::clone(self.by.user()), key: key.into(), body, keep: Keep::Answer }
     }
 
     async fn create(&self) -> Result<Created, Problem> {
@@ -86,7 +86,7 @@ impl<E: Env> Asker<'_, E> {
         let chat = ChatId(Uuid::now_v7());
         let content = last.content(false, app.message_bytes_max)?;
         let key = self.key(&[&last.id, content.as_json()]);
-        let command = Command::Create { chat, owner: Arc::clone(self.by), settings, messages };
+        let command = Command::Create { chat, owner: Arc::clone(self.by.user()), settings, messages };
         match app.node.execute(self.by, chat, command, Some(key)).await? {
             Accepted::Chat(state) => Ok(Created::New(present(&state)?)),
             Accepted::Found(state) => Ok(Created::Found(state)),
@@ -239,7 +239,7 @@ enum Created {
 /// The position's turn, as it is to be told on.
 pub(super) async fn located<E: Env>(
     app: &App<E>,
-    by: &Arc<str>,
+    by: &Principal,
     chat: ChatId,
     turn: MessageId,
 ) -> Result<Option<From>, Problem> {

@@ -1,8 +1,7 @@
 //! The history as messages of AG-UI, and how a client comes from what it has to that.
 
-use std::sync::Arc;
-
 use mainstem_machine::{ChatId, Message, MessageId, Role};
+use mainstem_runtime::Principal;
 use mainstem_runtime::ports::Env;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -45,7 +44,7 @@ impl Rendered {
 /// The history up to a message, or `None` if it is more than is told in one event.
 pub(super) async fn read<E: Env>(
     app: &App<E>,
-    by: &Arc<str>,
+    by: &Principal,
     chat: ChatId,
     up_to: MessageId,
 ) -> Result<Option<Vec<Rendered>>, Problem> {

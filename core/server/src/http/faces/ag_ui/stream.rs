@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum::response::Response;
 use bytes::Bytes;
 use mainstem_machine::MessageId;
+use mainstem_runtime::Principal;
 use mainstem_runtime::ports::Env;
 use serde_json::value::to_raw_value;
 use tokio::time::Interval;
@@ -41,7 +42,7 @@ pub(super) struct Order {
 
 struct Source<E: Env> {
     app: Arc<App<E>>,
-    by: Arc<str>,
+    by: Principal,
     turn: TurnStream<E>,
     telling: Telling,
     has: Has,
@@ -128,7 +129,7 @@ impl<E: Env> streamed::Source for Source<E> {
 /// Cancel-safe: what was not returned comes again.
 async fn step<E: Env>(
     app: &Arc<App<E>>,
-    by: &Arc<str>,
+    by: &Principal,
     turn: &mut TurnStream<E>,
     telling: &mut Telling,
     has: &Has,
@@ -169,7 +170,7 @@ async fn step<E: Env>(
 /// The history, in place of all that the client has. What comes first of it is no event of its own, and has no `id:`.
 async fn history<E: Env>(
     app: &App<E>,
-    by: &Arc<str>,
+    by: &Principal,
     up_to: MessageId,
     has: &Has,
     resumes: bool,
@@ -209,7 +210,7 @@ fn framed(position: Option<&Position>, data: &str) -> Bytes {
 
 pub(super) async fn answer<E: Env>(
     app: &Arc<App<E>>,
-    by: &Arc<str>,
+    by: &Principal,
     grant: Grant,
     order: Order,
 ) -> Result<Response, Problem> {
@@ -232,7 +233,7 @@ pub(super) async fn answer<E: Env>(
     };
     let source = Source {
         app: Arc::clone(app),
-        by: Arc::clone(by),
+        by: by.clone(),
         turn,
         telling,
         has: Has { messages, thoughts },

@@ -6,6 +6,7 @@ use mainstem_machine::{
     Accepted, CallResult, ChatId, ChatState, Command, MessageId, NewMessage, OpenCall, Rejection, Role,
     SendMode, Version,
 };
+use mainstem_runtime::Principal;
 use mainstem_runtime::ports::{Env, IdempotencyKey};
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -22,7 +23,7 @@ use crate::limits::edge::CREATED_MESSAGES_MAX;
 /// Who asks, with the key under which it is asked once.
 pub(super) struct Asker<'a, E: Env> {
     pub(super) app: &'a Arc<App<E>>,
-    pub(super) by: &'a Arc<str>,
+    pub(super) by: &'a Principal,
     pub(super) key: Option<IdempotencyKey>,
 }
 
@@ -70,7 +71,7 @@ impl<E: Env> Asker<'_, E> {
         NewMessage::check(&messages).map_err(|error| Problem::not_a_history(error.to_string()))?;
         let settings = request.settings.of_new(Some(&request.chat))?;
         let chat = ChatId(Uuid::now_v7());
-        let command = Command::Create { chat, owner: Arc::clone(self.by), settings, messages };
+        let command = Command::Create { chat, owner: Arc::clone(self.by.user()), settings, messages };
         match self.app.node.execute(self.by, chat, command, self.key.clone()).await? {
             Accepted::Chat(state) => {
                 Ok(Created::New(From::present(&state).ok_or(Problem::from(Rejection::NoSuchTurn))?))
@@ -225,7 +226,7 @@ enum Created {
 /// The turn of the message of this name, which was sent, or was sent before.
 async fn sent<E: Env>(
     app: &App<E>,
-    by: &Arc<str>,
+    by: &Principal,
     chat: ChatId,
     name: &str,
     accepted: Accepted,

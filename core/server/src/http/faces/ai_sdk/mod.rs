@@ -22,6 +22,7 @@ use axum::routing::{get, post};
 use http::request::Parts;
 use http::{StatusCode, Uri, Version};
 use mainstem_machine::{ChatState, MessageId};
+use mainstem_runtime::Principal;
 use mainstem_runtime::ports::Env;
 use serde_json::json;
 
@@ -75,7 +76,7 @@ async fn chat<E: Env>(
     let options = Options::of(&uri)?;
     tells_a_cut(version)?;
     let request = ChatRequest::parse(&asked.body)?;
-    let (app, by) = (Arc::clone(&asked.app), Arc::clone(&asked.by));
+    let (app, by) = (Arc::clone(&asked.app), asked.by.clone());
     let asker = Asker { app: &app, by: &by, key: asked.into_key() };
     let from = asker.carry_out(&request).await?;
     stream::answer(&app, &by, grant, from, options, options.stops_on_close).await
@@ -100,7 +101,7 @@ async fn resume<E: Env>(
 /// The turn that a client of this chat resumes.
 async fn resumed<E: Env>(
     app: &App<E>,
-    by: &Arc<str>,
+    by: &Principal,
     name: &str,
     options: Options,
 ) -> Result<Option<From>, Problem> {
@@ -125,7 +126,7 @@ async fn stop_chat<E: Env>(ChatName(name): ChatName, asked: Asked<E, ()>) -> Res
     Ok(json_answer(StatusCode::OK, json!({"success": true}).to_string()))
 }
 
-async fn existing<E: Env>(app: &App<E>, by: &Arc<str>, name: &str) -> Result<Arc<ChatState>, Problem> {
+async fn existing<E: Env>(app: &App<E>, by: &Principal, name: &str) -> Result<Arc<ChatState>, Problem> {
     names::chat(app, by, name).await?.ok_or_else(Problem::no_such_chat)
 }
 

@@ -13,8 +13,8 @@ use futures::StreamExt;
 use futures::future::{pending, select_all};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use mainstem_runtime::EdgeError;
 use mainstem_runtime::ports::Env;
+use mainstem_runtime::{EdgeError, Principal};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -144,7 +144,7 @@ async fn serve<E: Env>(upgraded: Upgraded, mut session: Session<E>, progress: Ar
 
 struct Session<E: Env> {
     app: Arc<App<E>>,
-    by: Arc<str>,
+    by: Principal,
     grant: Grant,
     options: Options,
     open: Vec<Open<E>>,
@@ -155,7 +155,7 @@ struct Session<E: Env> {
 }
 
 impl<E: Env> Session<E> {
-    fn new(app: Arc<App<E>>, by: Arc<str>, grant: Grant, options: Options) -> Self {
+    fn new(app: Arc<App<E>>, by: Principal, grant: Grant, options: Options) -> Self {
         Self { app, by, grant, options, open: vec![], first: 0, stopping: vec![] }
     }
 
@@ -323,7 +323,7 @@ impl<E: Env> Session<E> {
         let Some(at) = self.open.iter().position(|open| open.request_id == request_id) else { return };
         let Open { from, resumes, .. } = self.open.swap_remove(at);
         let delay = if resumes { RESUME_AGAIN_MAX } else { Duration::ZERO };
-        let (node, by, of) = (self.app.node.clone(), Arc::clone(&self.by), from.clone());
+        let (node, by, of) = (self.app.node.clone(), self.by.clone(), from.clone());
         let task = tokio::spawn(async move {
             tokio::time::sleep(delay).await;
             if let Err(error) = stop(&node, &by, of.chat, of.turn).await {

@@ -8,6 +8,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::HeaderValue;
 use mainstem_machine::ChatState;
+use mainstem_runtime::Principal;
 use mainstem_runtime::ports::Env;
 use serde_json::value::RawValue;
 use tokio::time::Interval;
@@ -32,7 +33,7 @@ pub(super) struct Told<E: Env> {
 impl<E: Env> Told<E> {
     pub(super) async fn open(
         app: &App<E>,
-        by: &Arc<str>,
+        by: &Principal,
         from: From,
         options: Options,
         transport: Transport,
@@ -107,7 +108,7 @@ fn framed(data: &str) -> Bytes {
 
 pub(super) async fn answer<E: Env>(
     app: &App<E>,
-    by: &Arc<str>,
+    by: &Principal,
     grant: Grant,
     from: From,
     options: Options,

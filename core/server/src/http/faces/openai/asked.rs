@@ -6,8 +6,8 @@ use mainstem_machine::{
     Accepted, CallResult, ChatId, ChatState, Command, Content, MessageId, NewMessage, Rejection, Role,
     SendMode, Settings, Version,
 };
-use mainstem_runtime::EdgeError;
 use mainstem_runtime::ports::{Env, IdempotencyKey};
+use mainstem_runtime::{EdgeError, Principal};
 use uuid::Uuid;
 
 use super::super::super::{App, Problem};
@@ -25,7 +25,7 @@ use crate::limits::edge::PAGE_MAX;
 /// Who asks, with the key under which it is asked once.
 pub(super) struct Asker<'a, E: Env> {
     pub(super) app: &'a Arc<App<E>>,
-    pub(super) by: &'a Arc<str>,
+    pub(super) by: &'a Principal,
     pub(super) key: Option<IdempotencyKey>,
     /// Whether the client sends it again, because it was not answered.
     pub(super) is_again: bool,
@@ -119,7 +119,7 @@ impl<E: Env> Asker<'_, E> {
             return Err(Problem::malformed("the last of what is said is not a user's"));
         }
         let chat = ChatId(Uuid::now_v7());
-        let command = Command::Create { chat, owner: Arc::clone(self.by), settings, messages };
+        let command = Command::Create { chat, owner: Arc::clone(self.by.user()), settings, messages };
         match self.app.node.execute(self.by, chat, command, self.key).await? {
             Accepted::Chat(state) | Accepted::Found(state) => {
                 let from = From::present(&state).ok_or(Problem::from(Rejection::NoSuchTurn))?;
@@ -291,7 +291,7 @@ fn unknown_call(call: &str) -> Problem {
 }
 
 /// Where a response is told from.
-pub(super) async fn located<E: Env>(app: &App<E>, by: &Arc<str>, id: ResponseId) -> Result<From, Problem> {
+pub(super) async fn located<E: Env>(app: &App<E>, by: &Principal, id: ResponseId) -> Result<From, Problem> {
     let from = From::locate(app, by, id.chat, id.turn).await?;
     Ok(match id.behind {
         Some(after) => From { after, behind_results: true, ..from },

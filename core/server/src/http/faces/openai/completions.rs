@@ -43,7 +43,7 @@ async fn create<E: Env>(
     if request.streams {
         tells_a_cut(version)?;
     }
-    let (app, by) = (Arc::clone(&asked.app), Arc::clone(&asked.by));
+    let (app, by) = (Arc::clone(&asked.app), asked.by.clone());
     let asker = Asker { app: &app, by: &by, key: asked.into_key(), is_again: false };
     let (id, from) = asker.complete(&request).await?;
     let transport = if request.streams { Transport::Sse } else { Transport::Whole };

@@ -9,8 +9,8 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use http::Uri;
 use mainstem_machine::{Accepted, ChatId, ChatState, Command, MessageId, Role, Settings};
-use mainstem_runtime::EdgeError;
 use mainstem_runtime::ports::Env;
+use mainstem_runtime::{EdgeError, Principal};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -66,7 +66,7 @@ async fn create<E: Env>(asked: Asked<E, ()>) -> Result<Response, Problem> {
         ));
     }
     let chat = ChatId(Uuid::now_v7());
-    let (owner, settings) = (Arc::clone(&asked.by), Settings::default());
+    let (owner, settings) = (Arc::clone(asked.by.user()), Settings::default());
     match asked.execute(chat, Command::Create { chat, owner, settings, messages }).await? {
         Accepted::Chat(state) | Accepted::Found(state) => Ok(object(&described(&state))),
         Accepted::Sent { .. } | Accepted::Gone => Err(Problem::internal()),
@@ -74,7 +74,7 @@ async fn create<E: Env>(asked: Asked<E, ()>) -> Result<Response, Problem> {
 }
 
 impl Named {
-    async fn conversation<E: Env>(&self, app: &App<E>, by: &Arc<str>) -> Result<Arc<ChatState>, Problem> {
+    async fn conversation<E: Env>(&self, app: &App<E>, by: &Principal) -> Result<Arc<ChatState>, Problem> {
         let unknown = || no_such("conversation", &self.0);
         let ConversationId(chat) = ConversationId::parse(&self.0).ok_or_else(unknown)?;
         match app.node.chat(by, chat).await {
@@ -227,7 +227,7 @@ impl<'a> Found<'a> {
 /// A history as items, read page by page.
 struct History<'a, E: Env> {
     app: &'a App<E>,
-    by: &'a Arc<str>,
+    by: &'a Principal,
     chat: ChatId,
     rendering: Rendering,
     after: MessageId,
@@ -235,7 +235,7 @@ struct History<'a, E: Env> {
 }
 
 impl<'a, E: Env> History<'a, E> {
-    fn new(app: &'a App<E>, by: &'a Arc<str>, state: &ChatState) -> Self {
+    fn new(app: &'a App<E>, by: &'a Principal, state: &ChatState) -> Self {
         let rendering = Rendering::new(state.id, ClientTools::of(state));
         Self { app, by, chat: state.id, rendering, after: MessageId(0), over: false }
     }

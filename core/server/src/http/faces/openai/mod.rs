@@ -26,8 +26,8 @@ use axum::routing::{get, post};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, Uri, Version};
 use mainstem_machine::Rejection;
-use mainstem_runtime::EdgeError;
 use mainstem_runtime::ports::Env;
+use mainstem_runtime::{EdgeError, Principal};
 use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 
@@ -125,7 +125,7 @@ async fn create<E: Env>(
     if request.streams {
         tells_a_cut(version)?;
     }
-    let (app, by) = (Arc::clone(&asked.app), Arc::clone(&asked.by));
+    let (app, by) = (Arc::clone(&asked.app), asked.by.clone());
     let asker = Asker { app: &app, by: &by, key: asked.into_key(), is_again: is_again(&headers) };
     let (id, from) = asker.carry_out(&request).await?;
     if request.streams {
@@ -142,7 +142,7 @@ async fn create<E: Env>(
 /// not answered would ask anew, and get another one.
 async fn settle<E: Env>(
     app: &App<E>,
-    by: &Arc<str>,
+    by: &Principal,
     id: ResponseId,
     from: From,
     stops_on_close: bool,
@@ -173,7 +173,7 @@ async fn settle<E: Env>(
 }
 
 /// The response as it stands.
-async fn standing<E: Env>(app: &App<E>, by: &Arc<str>, id: ResponseId) -> Result<Response, Problem> {
+async fn standing<E: Env>(app: &App<E>, by: &Principal, id: ResponseId) -> Result<Response, Problem> {
     let (frame, standing) = read(app, by, id, None).await.map_err(unknown(id))?;
     Ok(json_answer(StatusCode::OK, frame.object(&standing).get().to_owned()))
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use mainstem_machine::{
     ChatState, FinishReason, Message, MessageId, Rejection, Role, Turn, TurnStatus, Usage, WallTime,
 };
+use mainstem_runtime::Principal;
 use mainstem_runtime::ports::Env;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
@@ -61,7 +62,7 @@ impl Frame {
     /// That of a response that is told from there, and who carries out its calls.
     pub(super) async fn read<E: Env>(
         app: &App<E>,
-        by: &Arc<str>,
+        by: &Principal,
         id: ResponseId,
         from: &From,
     ) -> Result<(Self, ClientTools), Problem> {
@@ -151,7 +152,7 @@ struct Messages {
 /// Reads a response as it stands, with the items up to a message.
 pub(super) async fn read<E: Env>(
     app: &App<E>,
-    by: &Arc<str>,
+    by: &Principal,
     id: ResponseId,
     up_to: Option<MessageId>,
 ) -> Result<(Frame, Standing), Problem> {
@@ -207,7 +208,7 @@ fn how(messages: &Messages, turn: &Turn) -> Standing {
 
 async fn messages<E: Env>(
     app: &App<E>,
-    by: &Arc<str>,
+    by: &Principal,
     id: ResponseId,
     turn: &Turn,
     tools: &ClientTools,
@@ -266,7 +267,7 @@ async fn messages<E: Env>(
 }
 
 /// Whether nothing of its turn follows the response: its calls, if it ends with some, wait.
-pub(super) async fn is_last<E: Env>(app: &App<E>, by: &Arc<str>, id: ResponseId) -> Result<bool, Problem> {
+pub(super) async fn is_last<E: Env>(app: &App<E>, by: &Principal, id: ResponseId) -> Result<bool, Problem> {
     let state = app.node.chat(by, id.chat).await?;
     let (turn, _) = app.node.turn(by, id.chat, id.turn).await?;
     let messages = messages(app, by, id, &turn, &ClientTools::of(&state)).await?;
@@ -276,7 +277,7 @@ pub(super) async fn is_last<E: Env>(app: &App<E>, by: &Arc<str>, id: ResponseId)
 /// What a response was asked with: the user's message, or what the client brought of calls.
 pub(super) async fn asked_with<E: Env>(
     app: &App<E>,
-    by: &Arc<str>,
+    by: &Principal,
     id: ResponseId,
 ) -> Result<Vec<Value>, Problem> {
     let ResponseId { chat, turn, behind } = id;

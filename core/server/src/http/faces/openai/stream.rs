@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum::response::Response;
 use bytes::Bytes;
 use mainstem_machine::MessageId;
+use mainstem_runtime::Principal;
 use mainstem_runtime::ports::Env;
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
@@ -37,7 +38,7 @@ pub(super) struct Order {
 
 struct Source<E: Env> {
     app: Arc<App<E>>,
-    by: Arc<str>,
+    by: Principal,
     id: ResponseId,
     frame: Frame,
     turn: TurnStream<E>,
@@ -100,7 +101,7 @@ impl<E: Env> streamed::Source for Source<E> {
 /// The event that tells the response. Cancel-safe.
 async fn standing<E: Env>(
     app: &App<E>,
-    by: &Arc<str>,
+    by: &Principal,
     id: ResponseId,
     frame: &Frame,
     said: Option<&Said>,
@@ -139,7 +140,7 @@ fn framed(kind: &str, json: &RawValue) -> Bytes {
 
 pub(super) async fn answer<E: Env>(
     app: &Arc<App<E>>,
-    by: &Arc<str>,
+    by: &Principal,
     grant: Grant,
     order: Order,
 ) -> Result<Response, Problem> {
@@ -152,7 +153,7 @@ pub(super) async fn answer<E: Env>(
     let turn = TurnStream::open(&app.node, place, by, from).await?;
     let source = Source {
         app: Arc::clone(app),
-        by: Arc::clone(by),
+        by: by.clone(),
         id,
         frame,
         turn,

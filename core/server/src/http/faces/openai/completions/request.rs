@@ -1,8 +1,7 @@
 //! The body of a request for a completion.
 
-use std::sync::Arc;
-
 use mainstem_machine::{CallResult, Content, NewMessage, Role, Settings};
+use mainstem_runtime::Principal;
 use mainstem_runtime::ports::Env;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -96,7 +95,7 @@ impl<E: Env> Asker<'_, E> {
             ))
         };
         let (chat, _) = parse_call(call).ok_or_else(unknown)?;
-        let by: &Arc<str> = self.by;
+        let by: &Principal = self.by;
         let state = self.app.node.chat(by, chat).await.map_err(|error| match Problem::from(error) {
             problem if problem.code == "no_such_chat" => unknown(),
             problem => problem,

@@ -1,0 +1,133 @@
+//! Whoever asks: a user, what that user's credentials give leave to, and in which chats. Whether a caller may see a chat, and
+//! whether the caller may change it, is decided here and, under the chat's lock, by the chat itself (S10).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use mainstem_machine::{ChatId, ChatState};
+
+/// What credentials give leave to. Each includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Right {
+    Nothing,
+    /// To see chats.
+    Read,
+    /// To create and change chats.
+    Write,
+    /// To see the chats of every user.
+    Admin,
+}
+
+/// A caller that was authenticated. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    user: Arc<str>,
+    right: Right,
+    /// `None`: all chats, and new ones.
+    chats: Option<Arc<BTreeSet<ChatId>>>,
+}
+
+impl Principal {
+    /// A user with this right in these chats; `None` means in all of them.
+    pub fn new(user: Arc<str>, right: Right, chats: Option<BTreeSet<ChatId>>) -> Self {
+        Self { user, right, chats: chats.map(Arc::new) }
+    }
+
+    pub fn user(&self) -> &Arc<str> {
+        &self.user
+    }
+
+    pub fn right(&self) -> Right {
+        self.right
+    }
+
+    /// The only chats that there are for this caller, if there are not all.
+    pub fn chats(&self) -> Option<&BTreeSet<ChatId>> {
+        self.chats.as_deref()
+    }
+
+    /// The same caller, in this chat alone. `None` if the caller has nothing to do with it.
+    pub fn in_chat(&self, chat: ChatId) -> Option<Self> {
+        let one = BTreeSet::from([chat]);
+        self.reaches(chat).then(|| Self { chats: Some(Arc::new(one)), ..self.clone() })
+    }
+
+    fn reaches(&self, chat: ChatId) -> bool {
+        self.chats.as_ref().is_none_or(|chats| chats.contains(&chat))
+    }
+
+    /// To whom the caller may not see it, a chat does not exist.
+    pub fn may_see(&self, chat: &ChatState) -> bool {
+        let is_theirs = self.right == Right::Admin || chat.is_there_for(&self.user);
+        is_theirs && self.reaches(chat.id)
+    }
+
+    /// Whether the caller may ask for a change of this chat, if it is the caller's own: that it says itself.
+    pub(crate) fn may_change(&self, chat: ChatId, creates: bool) -> Result<(), Unable> {
+        match () {
+            () if self.right < Right::Write => Err(Unable::OnlyRead),
+            () if creates && self.chats.is_some() => Err(Unable::OnlyGivenChats),
+            () if !self.reaches(chat) => Err(Unable::NoSuchChat),
+            () => Ok(()),
+        }
+    }
+}
+
+/// A user who may do everything to chats of the user's own.
+impl From<Arc<str>> for Principal {
+    fn from(user: Arc<str>) -> Self {
+        Self::new(user, Right::Write, None)
+    }
+}
+
+impl From<&str> for Principal {
+    fn from(user: &str) -> Self {
+        Arc::<str>::from(user).into()
+    }
+}
+
+/// Why a caller may not change a chat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unable {
+    #[error("the credentials give leave to read only")]
+    OnlyRead,
+    #[error("the credentials are for given chats, and not for new ones")]
+    OnlyGivenChats,
+    #[error("there is no such chat for this caller")]
+    NoSuchChat,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    const ONE: ChatId = ChatId(Uuid::from_u128(1));
+    const TWO: ChatId = ChatId(Uuid::from_u128(2));
+
+    fn ann(right: Right, chats: Option<&[ChatId]>) -> Principal {
+        Principal::new("ann".into(), right, chats.map(|chats| chats.iter().copied().collect()))
+    }
+
+    #[test]
+    fn who_may_only_read_or_only_in_given_chats_changes_nothing_else() {
+        let anywhere = |right| ann(right, None).may_change(ONE, false);
+        assert_eq!(anywhere(Right::Nothing), Err(Unable::OnlyRead));
+        assert_eq!(anywhere(Right::Read), Err(Unable::OnlyRead));
+        assert_eq!((anywhere(Right::Write), anywhere(Right::Admin)), (Ok(()), Ok(())));
+        let only = ann(Right::Write, Some(&[ONE]));
+        assert_eq!(only.may_change(ONE, false), Ok(()));
+        assert_eq!(only.may_change(TWO, false), Err(Unable::NoSuchChat));
+        assert_eq!(only.may_change(ONE, true), Err(Unable::OnlyGivenChats));
+        assert_eq!(ann(Right::Write, None).may_change(TWO, true), Ok(()));
+    }
+
+    #[test]
+    fn one_chat_of_a_callers_is_never_more_than_the_caller_had() {
+        let only = ann(Right::Read, Some(&[ONE]));
+        assert_eq!(only.in_chat(ONE), Some(only.clone()));
+        assert_eq!(only.in_chat(TWO), None);
+        let narrowed = ann(Right::Write, None).in_chat(TWO).expect("all chats are there");
+        assert_eq!(narrowed.may_change(ONE, false), Err(Unable::NoSuchChat));
+    }
+}
