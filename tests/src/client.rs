@@ -1,5 +1,6 @@
 //! A client of one replica.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,18 +67,26 @@ impl Answer {
 
 impl Client {
     pub fn new(base: &str) -> Self {
-        let http = reqwest::Client::builder().no_proxy().timeout(CALL_TIMEOUT).build();
+        Self::built(reqwest::Client::builder(), base)
+    }
+
+    fn built(builder: reqwest::ClientBuilder, base: &str) -> Self {
+        let http = builder.no_proxy().timeout(CALL_TIMEOUT).build();
         Self { http: http.expect("a client"), base: base.to_owned(), token: None, tls: None }
     }
 
     /// One that trusts this authority alone. `takes_http2`: it offers HTTP/2.
     pub fn trusting(base: &str, authority: &Authority, takes_http2: bool) -> Self {
         let root = Certificate::from_pem(authority.pem().as_bytes()).expect("a certificate");
-        let http = reqwest::Client::builder().no_proxy().timeout(CALL_TIMEOUT);
-        let http = http.tls_built_in_root_certs(false).add_root_certificate(root);
+        let http = reqwest::Client::builder().tls_built_in_root_certs(false).add_root_certificate(root);
         let http = if takes_http2 { http } else { http.http1_only() };
-        let tls = Some(authority.trusting());
-        Self { http: http.build().expect("a client"), base: base.to_owned(), token: None, tls }
+        Self { tls: Some(authority.trusting()), ..Self::built(http, base) }
+    }
+
+    /// The same from another address of this machine: all of 127.0.0.0/8 are.
+    pub fn from_address(&self, address: [u8; 4]) -> Self {
+        let builder = reqwest::Client::builder().local_address(IpAddr::from(address));
+        Self { token: self.token.clone(), ..Self::built(builder, &self.base) }
     }
 
     /// The same client, as another user.

@@ -13,6 +13,7 @@ pub mod collector;
 pub mod court;
 pub mod database_proxy;
 pub mod deadline;
+pub mod deploy;
 pub mod jwt;
 pub mod key_set;
 mod last_will;

@@ -16,6 +16,8 @@ use crate::last_will::LastWill;
 use crate::postgres::kill;
 use crate::shipped_binary::server_binary;
 
+/// Longer than any start takes, also one that waits for a lease to run out.
+const START_MAX: Duration = Duration::from_secs(120);
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// Last lines of a log that are kept for a failure.
 const LOG_LINES_MAX: usize = 2000;
@@ -91,7 +93,10 @@ impl Replica {
         let reading = tokio::task::spawn_blocking(move || {
             BufReader::new(stdout).lines().take(lines).collect::<Result<Vec<_>, _>>()
         });
-        let said = reading.await.expect("it does not panic").expect("what it says can be read");
+        let Ok(said) = tokio::time::timeout(START_MAX, reading).await else {
+            panic!("{} has not said within {START_MAX:?} where it listens", self.id);
+        };
+        let said = said.expect("it does not panic").expect("what it says can be read");
         let line = said.first().cloned().unwrap_or_default();
         let internal = said.get(1).and_then(|line| line.strip_prefix("internal listener on "));
         self.internal = internal.map(str::to_owned);

@@ -39,6 +39,16 @@ impl Proxy {
         .await
     }
 
+    /// nginx that says whom a request is from, as its own guide has it.
+    pub async fn nginx_that_tells_addresses(upstream: &str) -> Self {
+        Self::nginx_with(
+            upstream,
+            "proxy_http_version 1.1; proxy_set_header Host $http_host; proxy_set_header Connection '';
+             proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;",
+        )
+        .await
+    }
+
     /// nginx with no setting but where the server is: HTTP/1.0 to it, under its address.
     pub async fn bare_nginx(upstream: &str) -> Self {
         Self::nginx_with(upstream, "").await
@@ -87,6 +97,11 @@ impl Proxy {
             )
         };
         Self::start(HAPROXY, &["-db", "-f"], config).await
+    }
+
+    /// haproxy with this file, which is given the port to listen on.
+    pub async fn haproxy_with(config: impl Fn(u16) -> String) -> Self {
+        Self::start(HAPROXY, &["-db", "-f"], |_, port| config(port)).await
     }
 
     /// Starts the program with the file of `config`, which gets a directory and a port.

@@ -73,6 +73,11 @@ pub enum Command {
     },
     /// Deletes the chat and all that it has.
     Delete,
+    /// The same, of a chat that has not changed for so long.
+    Expire {
+        /// For how long.
+        idle_ms: u64,
+    },
     /// `interrupting_only`: the replica has no slot for a run, and takes the chat only to finish an
     /// interruption.
     Acquire {
@@ -292,6 +297,7 @@ impl Command {
             Self::DeleteQueued { .. } => "delete_queued",
             Self::Promote { .. } => "promote",
             Self::Delete => "delete",
+            Self::Expire { .. } => "expire",
             Self::Acquire { .. } => "acquire",
             Self::Release { .. } => "release",
             Self::BeginAttempt { .. } => "begin_attempt",

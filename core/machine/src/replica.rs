@@ -73,6 +73,7 @@ use crate::{ChatId, ChatState, Command, Lease, OpId, Rejection, Status, Time};
 /// let [ReplicaAction::To { event: HubEvent::Lease(LeaseEvent::Acquired { .. }), .. }] = tell(&mut replica, now, acquired)[..] else {
 ///     panic!("its hub gets a runner")
 /// };
+/// assert_eq!((replica.held(), replica.free_slots()), (1, 63));
 ///
 /// // From now on heartbeats renew it. What the database confirms counts from when the heartbeat was sent.
 /// now = replica.poll_timeout().unwrap().at;

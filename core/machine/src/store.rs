@@ -108,6 +108,15 @@ pub struct Ticket {
     pub owned_max: usize,
 }
 
+/// What a look at some of the chats has found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stale {
+    /// Those that are idle and have not changed for long, in the order of their ids.
+    pub chats: Vec<ChatId>,
+    /// The last chat that was looked at, if there may be more behind it.
+    pub next: Option<ChatId>,
+}
+
 /// The request of a periodic sync.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyncRequest {

@@ -54,6 +54,7 @@ impl ChatState {
             Command::DeleteQueued { queued } => Self::delete_queued(draft, *queued),
             Command::Promote { queued } => self.promote(draft, *queued),
             Command::Delete => self.delete(draft),
+            Command::Expire { idle_ms } => self.expire(draft, *idle_ms, facts),
             Command::Acquire { replica, interrupting_only } => {
                 self.acquire(draft, replica, *interrupting_only, facts)
             }
@@ -222,6 +223,14 @@ impl ChatState {
             Status::Waiting | Status::Error => Ok(draft.finish_deleted()),
             Status::Running | Status::Interrupting | Status::RequiresAction => Err(Rejection::Busy),
         }
+    }
+
+    /// What changed meanwhile stays, also if it is idle again.
+    fn expire(&self, draft: Draft, idle_ms: u64, facts: &StoreFacts) -> Transition {
+        if facts.now.ms_since(self.updated_at) < idle_ms {
+            return Err(Rejection::Busy);
+        }
+        self.delete(draft)
     }
 
     fn acquire(

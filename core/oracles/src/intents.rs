@@ -166,7 +166,7 @@ fn judge_presence(before: Option<&Moment>, after: &Moment, change: &Committed) -
         Command::Edit { message, .. } => id >= message || queue(before).any(|queued| queued == id),
         Command::Regenerate { .. } => change.cut_from.is_some_and(|from| id >= from),
         Command::DeleteQueued { queued } => id == queued,
-        Command::Delete => true,
+        Command::Delete | Command::Expire { .. } => true,
         // It was promoted and then cut off: it has another id than the one it first got.
         _ => false,
     };
@@ -230,7 +230,7 @@ fn due_queue(before: &Moment, change: &Committed) -> Option<Vec<MessageId>> {
         Command::Edit { .. } => due.clear(),
         Command::Interrupt { .. } if !owned && !interrupting => take_head(&mut due),
         Command::FinishTurn { .. } | Command::FinishInterruption { .. } => take_head(&mut due),
-        Command::Delete => return None,
+        Command::Delete | Command::Expire { .. } => return None,
         _ => {}
     }
     Some(due)

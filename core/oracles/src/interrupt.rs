@@ -71,7 +71,7 @@ impl Interrupt {
                 };
                 judge_finished(index, change, fence.lease, accepted)
             }
-            Command::Edit { .. } | Command::Regenerate { .. } | Command::Delete => {
+            Command::Edit { .. } | Command::Regenerate { .. } | Command::Delete | Command::Expire { .. } => {
                 self.accepted.remove(&change.chat);
                 Ok(())
             }

@@ -1,10 +1,11 @@
 //! Reads of one chat, and the lists of a user's chats, each within its bounds.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use mainstem_machine::store::Listed;
+use mainstem_machine::store::{Listed, Stale};
 use mainstem_machine::{
-    CachedVersions, ChatId, ChatState, Message, MessageId, Page, Snapshot, Tail, Turn, limits,
+    CachedVersions, ChatId, ChatState, Message, MessageId, Page, Snapshot, Tail, Turn, WallTime, limits,
 };
 
 use crate::Rows;
@@ -101,6 +102,25 @@ impl Rows {
     }
 
     /// The chats of a user, newest first, before `before`.
+    /// Of the chats behind `after`, up to `limit`, those that are idle and have not changed for so long.
+    pub fn stale(&self, now: WallTime, after: Option<ChatId>, idle_for: Duration, limit: usize) -> Stale {
+        let idle_ms = u64::try_from(idle_for.as_millis()).unwrap_or(u64::MAX);
+        let is_stale =
+            |state: &ChatState| !state.status.is_busy() && now.ms_since(state.updated_at) >= idle_ms;
+        let behind = || {
+            self.chats
+                .values()
+                .map(|row| &row.state)
+                .filter(|state| after.is_none_or(|after| state.id > after))
+        };
+        let seen = || behind().take(limit);
+        let is_full = seen().count() == limit;
+        Stale {
+            chats: seen().filter(|state| is_stale(state)).map(|state| state.id).collect(),
+            next: seen().last().filter(|_| is_full).map(|state| state.id),
+        }
+    }
+
     pub fn list(&self, owner: &str, before: Option<ChatId>, limit: usize) -> Listed {
         let mine = || {
             let states = self.chats.values().rev().map(|row| &row.state);

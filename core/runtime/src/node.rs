@@ -21,8 +21,8 @@ use mainstem_machine::{
 
 use crate::driver::{Entry, Followed, Follows, HubCell, Next, ReplicaCell, Shared, Vitals, Watch, lock};
 use crate::ports::{
-    Applied, Env, Fault, IdempotencyKey, Keep, Listed, Page, Ports, ReplicaRow, Request, TaskHandle, Ticket,
-    within,
+    Applied, Env, Fault, IdempotencyKey, Keep, Listed, Page, Ports, ReplicaRow, Request, Stale, TaskHandle,
+    Ticket, within,
 };
 use crate::principal::{Principal, Unable};
 use crate::relay::{Follow, Peers, RelayCounts, RelayServer, RelaySource};
@@ -293,6 +293,24 @@ impl<E: Env> Node<E> {
             Ok(Watch::new(self.shared.clone(), cell.clone(), subscription))
         });
         Ok(Viewer { watch: entered.unwrap_or(Err(too_many))? })
+    }
+
+    /// Looks at some chats for those that nobody has touched for long.
+    pub async fn stale(
+        &self,
+        after: Option<ChatId>,
+        idle_for: Duration,
+        limit: usize,
+    ) -> Result<Stale, EdgeError> {
+        self.read(|| self.shared.store.stale(after, idle_for, limit)).await
+    }
+
+    /// Deletes a chat by such a [`Command::Expire`], and says whether it did.
+    pub async fn expire(&self, chat: ChatId, command: Command) -> Result<bool, EdgeError> {
+        let request = Request { chat, command, by: None, idempotency_key: None };
+        let applied = self.shared.apply(&request).await;
+        let applied = applied.map_err(|fault| EdgeError::Unavailable(fault.to_string()))?;
+        Ok(applied.answer.is_ok())
     }
 
     /// Keeps a ticket, unless its owner has as many as may be.

@@ -7,6 +7,7 @@ use tracing::Span;
 
 use crate::client::{self, ChatOptions, LoadOptions, TailOptions};
 use crate::config::{LogFormat, ServeOptions};
+use crate::doctor::{self, DoctorOptions, Verdict};
 use crate::failure::Failure;
 use crate::logging;
 
@@ -22,6 +23,8 @@ struct Cli {
 enum Command {
     /// Serve chats
     Serve(Box<ServeOptions>),
+    /// Tell whether a replica with these settings would do well here
+    Doctor(Box<DoctorOptions>),
     /// Chat in the terminal
     Chat(ChatOptions),
     /// Print a chat's stream
@@ -50,6 +53,11 @@ pub fn main() -> ExitCode {
     };
     let ended = match cli.command {
         Command::Serve(options) => serve(*options),
+        // What it finds it says itself.
+        Command::Doctor(options) => logged("off", doctor::doctor(*options)).map(|verdict| match verdict {
+            Verdict::Fail => ExitCode::FAILURE,
+            Verdict::Ok | Verdict::Warn => ExitCode::SUCCESS,
+        }),
         Command::Chat(options) => as_client(client::chat(options)).map(|()| ExitCode::SUCCESS),
         Command::Tail(options) => as_client(client::tail(options)).map(|()| ExitCode::SUCCESS),
         Command::Load(options) => as_client(client::load(options))
@@ -85,7 +93,13 @@ async fn run(config: crate::config::Config) -> Result<(), Failure> {
 }
 
 fn as_client<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    logging::start(&std::env::var("MAINSTEM_LOG").unwrap_or_else(|_| "warn".into()), LogFormat::Text)?;
+    logged("warn", work)
+}
+
+/// Carries out a command that is no server, with this filter unless the environment has one.
+fn logged<T>(filter: &str, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let filter = std::env::var("MAINSTEM_LOG").unwrap_or_else(|_| filter.into());
+    logging::start(&filter, LogFormat::Text)?;
     let runtime = runtime(CLIENT_THREADS, &Span::none())?;
     let done = runtime.block_on(work);
     // A read of standard input cannot be cancelled.

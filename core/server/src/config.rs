@@ -7,6 +7,8 @@ mod bus;
 mod group;
 mod insight;
 mod pooler;
+mod rates;
+mod retention;
 mod tls;
 
 use std::path::PathBuf;
@@ -26,6 +28,9 @@ pub use self::insight::Insight;
 use self::insight::InsightOptions;
 pub use self::pooler::Pooler;
 use self::pooler::PoolerOptions;
+use self::rates::RatesOptions;
+pub use self::rates::{ForwardedHeader, RatesConfig};
+use self::retention::RetentionOptions;
 use self::tls::TlsOptions;
 pub use self::tls::{RelayTls, Tls};
 use crate::failure::Failure;
@@ -68,7 +73,7 @@ pub struct ServeOptions {
     #[arg(long, env = "MAINSTEM_LISTEN", value_name = "HOST:PORT")]
     pub listen: Option<String>,
     /// sqlite:FILE or postgres://… [default: sqlite:mainstem.db]
-    #[arg(long, env = "MAINSTEM_DATABASE", value_name = "URL")]
+    #[arg(long, env = "MAINSTEM_DATABASE", value_name = "URL", hide_env_values = true)]
     pub database: Option<String>,
     /// Connections that requests may use; PostgreSQL only [default: 24]
     #[arg(long, env = "MAINSTEM_DATABASE_CONNECTIONS", value_name = "N")]
@@ -192,6 +197,12 @@ pub struct ServeOptions {
     #[command(flatten)]
     #[serde(skip)]
     pub tls: TlsOptions,
+    #[command(flatten)]
+    #[serde(skip)]
+    pub retention: RetentionOptions,
+    #[command(flatten)]
+    #[serde(skip)]
+    pub rates: RatesOptions,
 }
 
 /// A valid configuration.
@@ -235,7 +246,9 @@ pub struct Config {
     pub insight: Insight,
     pub bus: Bus,
     pub pooler: Pooler,
+    pub rates: RatesConfig,
     pub tls: Option<Tls>,
+    pub chat_retention: Option<Duration>,
     pub relay_tls: Option<RelayTls>,
 }
 
@@ -263,7 +276,7 @@ impl Group for ServeOptions {
             peer_secret_file, auth_file, allowed_host, allowed_origin, insecure, workers, generator, openai_base_url, openai_model, agent_url,
             model_first_byte_timeout, model_idle_timeout, instructions_file, tools, tool_timeout, tool_result_bytes_max,
             tool_steps_max, lease_ttl, heartbeat, poll_interval, drain_timeout, client_timeout, queue_max, message_bytes_max, episode_bytes_max, record, record_bytes_max, record_content, log,
-            log_format, runtime_threads, access, insight, bus, pooler, tls)
+            log_format, runtime_threads, access, insight, bus, pooler, tls, retention, rates)
     }
 }
 
@@ -289,6 +302,8 @@ impl ServeOptions {
             bus: group::from_toml(text)?,
             pooler: group::from_toml(text)?,
             tls: group::from_toml(text)?,
+            retention: group::from_toml(text)?,
+            rates: group::from_toml(text)?,
             access: group::from_toml(text)?,
             ..group::from_toml(text)?
         })
@@ -304,6 +319,7 @@ impl ServeOptions {
         let config = Config {
             tls,
             relay_tls,
+            chat_retention: self.retention.check().map_err(Failure::Usage)?,
             listen: self.listen.unwrap_or_else(|| "127.0.0.1:8080".into()),
             pooler: self.pooler.check(is_sqlite(&database), &bus).map_err(Failure::Usage)?,
             bus,
@@ -356,6 +372,7 @@ impl ServeOptions {
             runtime_threads: self.runtime_threads.unwrap_or(1),
             access: self.access.check().map_err(Failure::Usage)?,
             insight: self.insight.check(),
+            rates: self.rates.check().map_err(Failure::Usage)?,
         };
         config.check().map_err(Failure::Usage)
     }
@@ -534,6 +551,11 @@ mod tests {
         let why = ServeOptions::from_toml("listen = \"x\"\nlissten = \"x\"\n").expect_err("a slip");
         assert!(why.contains("lissten"), "{why}");
         assert!(ServeOptions::from_toml("lease-ttl = 15").is_err());
+        for odd in ["database = \"postgres://u:hidden@h/d\" x", "\ndatabase = [\"postgres://u:hidden@h/d\"]"]
+        {
+            let why = ServeOptions::from_toml(odd).expect_err("a slip");
+            assert!(why.contains("line ") && !why.contains("hidden"), "{why}");
+        }
         assert!(ServeOptions::from_toml("listen =").is_err());
     }
 
@@ -555,6 +577,10 @@ mod tests {
         assert!(refused(&["--tool-result-bytes-max", "1MiB"]).contains("1024 to 524288"));
         assert!(refused(&["--record", "x", "--record-bytes-max", "1KiB"]).contains("--record-bytes-max"));
         assert!(refused(&["--record-content"]).contains("--record:"));
+        assert!(refused(&["--user-streams-max", "0"]).contains("1 to 65536"));
+        assert!(refused(&["--trusted-proxy", "10.0.0.0/8,proxy.example"]).contains("proxy.example"));
+        assert!(refused(&["--trusted-proxy", "10.0.0.0/33"]).contains("a network as in"));
+        assert!(refused(&["--trusted-proxy-header", "forwarded"]).contains("--trusted-proxy:"));
         assert!(
             refused(&["--lease-ttl", "100ms", "--poll-interval", "1ms", "--heartbeat", "1ms"])
                 .contains("lease")

@@ -24,21 +24,49 @@ const MODEL_SHARE: usize = 4;
 const TOOL_SHARE: usize = 8;
 const TOOL_PROGRAMS: usize = 32;
 
+/// How the files that may be open are shared out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Share {
+    pub(crate) files: usize,
+    /// What the process needs itself.
+    pub(crate) reserve: usize,
+    /// What is left for clients.
+    pub(crate) connections: usize,
+}
+
+impl Share {
+    pub(crate) fn suffices(self) -> bool {
+        self.connections >= CONNECTIONS_MIN
+    }
+
+    /// What is to be raised, and to what, if it does not suffice.
+    pub(crate) fn told(self) -> String {
+        format!(
+            "the limit of open files is {}: expected at least {} (raise it by `ulimit -n`)",
+            self.files,
+            self.reserve + CONNECTIONS_MIN
+        )
+    }
+}
+
 /// Raises the limit of open files as far as it may be, and shares it out.
-pub(crate) fn connections_max(config: &Config) -> Result<usize, Failure> {
+pub(crate) fn share(config: &Config) -> Share {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     // What the kernel does not grant is not counted on.
     let current = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
     let files = current.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX));
     let reserve = reserve(config, files);
-    let connections = files.saturating_sub(reserve).min(CONNECTIONS_MAX);
-    if connections < CONNECTIONS_MIN {
-        return Err(Failure::environment(format!(
-            "the limit of open files is {files}: expected at least {} (raise it by `ulimit -n`)",
-            reserve + CONNECTIONS_MIN
-        )));
+    Share { files, reserve, connections: files.saturating_sub(reserve).min(CONNECTIONS_MAX) }
+}
+
+/// How many clients there may be; a server that could have too few does not start.
+pub(crate) fn connections_max(config: &Config) -> Result<usize, Failure> {
+    let share = share(config);
+    if !share.suffices() {
+        return Err(Failure::environment(share.told()));
     }
+    let Share { files, reserve, connections } = share;
     tracing::info!(files, reserve, connections, "the limit of open files bounds the clients' connections");
     Ok(connections)
 }

@@ -169,6 +169,26 @@ pub mod access {
     pub const JWKS_WAIT: Duration = Duration::from_millis(2500);
 }
 
+/// How often, and how many at once.
+pub mod rates {
+    use std::time::Duration;
+
+    /// Of a rate, and of what may be saved up. A larger number is taken for a typing error.
+    pub const RATE_MAX: u32 = 1_000_000;
+    /// Users and addresses of each limit whose budgets are known. Further ones share.
+    pub const KEYS_MAX: usize = 65_536;
+    /// The budgets that they share.
+    pub const SHARED_MAX: u64 = 4096;
+    /// Between two times that those are forgotten whose budgets are full.
+    pub const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
+    /// Proxies that a request may come through.
+    pub const HOPS_MAX: usize = 16;
+    /// Networks of proxies that are believed.
+    pub const PROXIES_MAX: usize = 256;
+    /// When who has all streams that a user may have is to ask again.
+    pub const STREAMS_RETRY_DELAY: Duration = Duration::from_secs(5);
+}
+
 /// The databases. Together these make sure that every call is answered before the machines time it out
 /// (`OP_TIMEOUT`).
 pub mod adapters {
@@ -308,6 +328,8 @@ pub mod process {
     pub const WAITING_BYTES_MAX: usize = 1024 * 1024;
     /// What a line that waits costs besides its text.
     pub const LINE_OVERHEAD_BYTES: usize = 64;
+    /// The service manager hears from a process that it watches this many times within its time.
+    pub const WATCHDOG_SHARE: u32 = 3;
     /// Between tries to write to what is full and says so instead of blocking.
     pub const FULL_RETRY_DELAY: Duration = Duration::from_millis(10);
 }
@@ -447,6 +469,21 @@ pub mod mcp {
     pub const RESUME_DELAY_MAX: Duration = Duration::from_secs(30);
 }
 
+/// Deleting chats that nobody has touched for long.
+pub mod retention {
+    use std::time::Duration;
+
+    /// A shorter retention is a mistake.
+    pub const RETENTION_MIN: Duration = Duration::from_secs(1);
+    /// Of the retention, between two looks at all chats; bounded both ways.
+    pub const ROUNDS_SHARE: u32 = 24;
+    pub const ROUNDS_INTERVAL_MIN: Duration = Duration::from_millis(500);
+    pub const ROUNDS_INTERVAL_MAX: Duration = Duration::from_secs(6 * 60 * 60);
+    /// Chats that one statement looks at, and how long nobody is asked after it.
+    pub const LOOKED_AT_MAX: usize = 1000;
+    pub const PAUSE: Duration = Duration::from_millis(20);
+}
+
 /// TLS.
 pub mod tls {
     /// Of a file of certificates or of a key.
@@ -505,4 +542,24 @@ pub mod load {
     pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
     /// How long chats may take to come to rest, and viewers to see it: L1 with the default intervals.
     pub const REST_TIMEOUT: Duration = Duration::from_secs(30);
+}
+
+/// `mainstem doctor`.
+pub mod doctor {
+    use std::time::Duration;
+
+    /// How long one thing that is looked at may take.
+    pub const CHECK_TIMEOUT: Duration = Duration::from_secs(8);
+    /// Peers that are called, all at once.
+    pub const PEERS_MAX: usize = 64;
+    /// Round trips to the database that are measured. Odd, for the median.
+    pub const ROUND_TRIPS: usize = 9;
+    /// A database that is further away makes everything slow.
+    pub const ROUND_TRIP_MAX: Duration = Duration::from_millis(50);
+    /// What the database's clock may be off this host's, in milliseconds.
+    pub const CLOCK_OFF_MS_MAX: i64 = 1000;
+    /// With room for fewer clients, a replica is told to have little.
+    pub const CONNECTIONS_ROOM_MIN: usize = 1024;
+    /// Of a file of settings, tokens or a secret. No real one is as large.
+    pub const FILE_BYTES_MAX: u64 = 16 << 20;
 }

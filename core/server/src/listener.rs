@@ -49,6 +49,7 @@ use crate::limits::edge::{
     ACCEPT_RETRY_DELAY, BACKLOG, CLOSE_TIMEOUT, CONNECTION_BUFFER_BYTES, CONNECTIONS_MAX, HEAD_TIMEOUT,
     HEADERS_MAX, SEND_BUFFER_BYTES, SOCKET_STALLED_GRACE, TLS_TIMEOUT,
 };
+use crate::rates::Doors;
 
 pub use self::socket::Progress;
 
@@ -59,6 +60,7 @@ pub struct Listener {
     client_timeout: Duration,
     head_timeout: Duration,
     connections_max: usize,
+    doors: Doors,
     /// `None`: in the clear.
     tls: Option<watch::Receiver<Arc<ServerConfig>>>,
 }
@@ -80,7 +82,15 @@ impl Listener {
             match bind(*address) {
                 Ok(inner) => {
                     let (head_timeout, connections_max) = (HEAD_TIMEOUT, CONNECTIONS_MAX);
-                    return Ok(Self { inner, client_timeout, head_timeout, connections_max, tls: None });
+                    let doors = Doors::default();
+                    return Ok(Self {
+                        inner,
+                        client_timeout,
+                        head_timeout,
+                        connections_max,
+                        doors,
+                        tls: None,
+                    });
                 }
                 Err(error) => failed = error,
             }
@@ -92,6 +102,12 @@ impl Listener {
     #[must_use]
     pub fn with_connections_max(self, connections_max: usize) -> Self {
         Self { connections_max, ..self }
+    }
+
+    /// The same, with limits of addresses.
+    #[must_use]
+    pub fn with_doors(self, doors: Doors) -> Self {
+        Self { doors, ..self }
     }
 
     /// The same in TLS. Each connection begins by what the configuration is then.
@@ -152,8 +168,14 @@ impl Listener {
         seats: &Arc<Seats>,
         turned_away: &TurnedAway,
     ) -> io::Result<Option<(Socket, Seat)>> {
-        let (stream, _) = self.inner.accept().await?;
-        let Some(seat) = seats.take().await else {
+        let (stream, entry) = loop {
+            let (stream, peer) = self.inner.accept().await?;
+            if let Some(entry) = self.doors.enter(peer.ip()) {
+                break (stream, entry);
+            }
+        };
+        self.doors.pace().await;
+        let Some(seat) = seats.take(entry).await else {
             if self.tls.is_none() {
                 turned_away.take(stream);
             }
@@ -227,7 +249,7 @@ async fn connection(stream: ClientStream, terms: Terms) {
     let (head_timeout, router, mut closing) =
         (terms.head_timeout, terms.router.clone(), terms.closing.clone());
     let progress = Arc::clone(&stream.progress);
-    let occupant = stream.occupant();
+    let (occupant, peer) = (stream.occupant(), stream.peer());
     let handover = Arc::new(Handover::default());
     let service = {
         let (progress, handover) = (Arc::clone(&progress), Arc::clone(&handover));
@@ -236,6 +258,7 @@ async fn connection(stream: ClientStream, terms: Terms) {
             let closes = asks_to_close(request.headers());
             let mut request = handover.watch(request);
             request.extensions_mut().insert(Arc::clone(&progress));
+            request.extensions_mut().insert(peer);
             let (router, handover) = (router.clone(), Arc::clone(&handover));
             let occupant = occupant.clone();
             occupant.is_busy_now();

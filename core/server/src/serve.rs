@@ -26,6 +26,9 @@ use crate::limits::insight::CONNECTIONS_MAX as INTERNAL_CONNECTIONS_MAX;
 use crate::limits::process::DRAIN_SLACK;
 use crate::limits::settings::PEER_SECRET_BYTES_MIN;
 use crate::listener::Listener;
+use crate::rates::{Doors, Rates};
+use crate::retention;
+use crate::service_manager::ServiceManager;
 use crate::tls::{self, Mutual};
 use crate::watched_file::WatchedFile;
 
@@ -100,13 +103,13 @@ fn bind(flag: &str, given: &str, to: &[SocketAddr], client_timeout: Duration) ->
         .map_err(|error| Failure::environment(format!("{flag} {given}: {error}")))
 }
 
-fn token_file(config: &Config) -> Result<Option<WatchedFile<Tokens>>, Failure> {
+pub(crate) fn token_file(config: &Config) -> Result<Option<WatchedFile<Tokens>>, Failure> {
     let Some(path) = &config.auth_file else { return Ok(None) };
     let parse = |bytes: &[u8]| Tokens::from_toml(std::str::from_utf8(bytes).map_err(|_| "not UTF-8")?);
     WatchedFile::open("--auth-file", path, parse).map(Some)
 }
 
-fn key_file(config: &Config) -> Result<Option<WatchedFile<Keys>>, Failure> {
+pub(crate) fn key_file(config: &Config) -> Result<Option<WatchedFile<Keys>>, Failure> {
     let Some(jwt) = &config.access.jwt else { return Ok(None) };
     let Some(path) = &jwt.key_file else { return Ok(None) };
     let algorithms = jwt.algorithms.clone();
@@ -162,6 +165,9 @@ pub(crate) async fn serve<E: Env>(
     if let Some(file) = front.keys {
         reading.spawn(file.watch(signals.take_hangup().map_err(Failure::environment)?));
     }
+    if let Some(retention) = config.chat_retention {
+        reading.spawn(retention::keep(node.clone(), retention));
+    }
     if let Some(files) = front.certificates {
         reading.spawn(files.watch(signals.take_hangup().map_err(Failure::environment)?));
     }
@@ -174,6 +180,7 @@ pub(crate) async fn serve<E: Env>(
     let unstreamed = (front.connections_max / UNSTREAMED_SHARE).max(CONNECTIONS_MIN / 2);
     let streams_max = front.connections_max - unstreamed;
     let internal = insight::internal::router(node.clone(), config.replica.clone(), &insight);
+    let doors = Doors::new(&config.rates, insight.edge.clone());
     let app = App {
         node: node.clone(),
         replica: config.replica.clone(),
@@ -183,14 +190,16 @@ pub(crate) async fn serve<E: Env>(
         queue_max: config.queue_max,
         message_bytes_max: config.message_bytes_max,
         bodies: Bodies::new(config.message_bytes_max),
+        rates: Rates::new(&config.rates, insight.edge.clone()),
         client_timeout: config.client_timeout,
         streams: Arc::new(Semaphore::new(streams_max)),
         request_sockets: Arc::new(Semaphore::new(REQUEST_SOCKETS_MAX)),
         insight,
     };
-    let address = front.listener.local_addr().map_err(Failure::environment)?;
+    let listener = front.listener.with_doors(doors);
+    let address = listener.local_addr().map_err(Failure::environment)?;
     let (closing, is_closing) = watch::channel(false);
-    let mut serving = tokio::spawn(front.listener.serve(router(Arc::new(app)), is_closing.clone()));
+    let mut serving = tokio::spawn(listener.serve(router(Arc::new(app)), is_closing.clone()));
     let mut showing = None;
     if let Some(listener) = front.internal {
         let address = listener.local_addr().map_err(Failure::environment)?;
@@ -200,6 +209,8 @@ pub(crate) async fn serve<E: Env>(
     let (internal_address, mut showing) = showing.unzip();
     tracing::info!(%address, replica = %config.replica, version = env!("CARGO_PKG_VERSION"), "listening");
     announce(if config.tls.is_some() { "https" } else { "http" }, address, internal_address);
+    let mut service_manager = ServiceManager::from_environment();
+    service_manager.ready();
 
     let task_ended =
         |task: &str| format!("the task {task:?} has ended, which this replica cannot live without");
@@ -216,8 +227,9 @@ pub(crate) async fn serve<E: Env>(
         task = node.failure() => Some(task_ended(task)),
         _ = &mut serving => Some(task_ended("clients' listener")),
         () = ended(&mut showing) => Some(task_ended("internal listener")),
-        _ = reading.join_next() => Some(task_ended("reader of tokens and keys")),
+        _ = reading.join_next() => Some(task_ended("reader of files, or the one that deletes old chats")),
     };
+    service_manager.stopping();
     if let Some(why) = failed {
         return Err(abandon(why, &node, &closing, serving).await);
     }

@@ -200,7 +200,13 @@ fn api_key(variable: &str) -> Option<ApiKey> {
 
 /// With the system prompt of `--instructions-file`.
 fn instructed(generator: Arc<dyn Generator>, config: &Config) -> Result<Arc<dyn Generator>, Failure> {
-    let Some(path) = &config.instructions_file else { return Ok(generator) };
+    let Some(text) = instructions(config)? else { return Ok(generator) };
+    Ok(Arc::new(Instructed::new(generator, text)))
+}
+
+/// What `--instructions-file` says, if it is given.
+pub(crate) fn instructions(config: &Config) -> Result<Option<String>, Failure> {
+    let Some(path) = &config.instructions_file else { return Ok(None) };
     let told = |why: String| format!("--instructions-file {}: {why}", path.display());
     let wrong = |why: String| Failure::usage(told(why));
     let unreadable = |error: std::io::Error| Failure::environment(told(error.to_string()));
@@ -214,11 +220,11 @@ fn instructed(generator: Arc<dyn Generator>, config: &Config) -> Result<Arc<dyn 
         "" => Err(wrong(
             "it is empty: write what every model is to be told first, or leave the flag out".into(),
         )),
-        text => Ok(Arc::new(Instructed::new(generator, text))),
+        text => Ok(Some(text.to_owned())),
     }
 }
 
-fn tool_file(config: &Config) -> Result<ToolFile, Failure> {
+pub(crate) fn tool_file(config: &Config) -> Result<ToolFile, Failure> {
     let Some(path) = &config.tools else { return Ok(ToolFile::default()) };
     ToolFile::read(path, config.tool_timeout).map_err(|error| error.into_failure(path))
 }

@@ -16,7 +16,7 @@ use mainstem_oracles::{Evidence, FaultKind, Operation};
 use mainstem_rows::Rows;
 use mainstem_runtime::ports::{
     Applied, CachedVersions, Fault, HeartbeatReport, Held, Listed, Page, ReplicaRow, Request, Snapshot,
-    Store, SyncReport, SyncRequest, Ticket,
+    Stale, Store, SyncReport, SyncRequest, Ticket,
 };
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -347,6 +347,10 @@ impl Store for SimStore {
     async fn list(&self, owner: &str, before: Option<ChatId>, limit: usize) -> Result<Listed, Fault> {
         let owner = owner.to_owned();
         self.call("list", None, move |rows, _, _| rows.list(&owner, before, limit)).await
+    }
+
+    async fn stale(&self, after: Option<ChatId>, idle_for: Duration, limit: usize) -> Result<Stale, Fault> {
+        self.call("stale", None, move |rows, world, _| rows.stale(world.wall(), after, idle_for, limit)).await
     }
 
     async fn named_chat(&self, owner: &str, external_id: &str) -> Result<Option<ChatId>, Fault> {

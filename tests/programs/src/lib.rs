@@ -69,6 +69,21 @@ pub const REDIS: Program = Program {
     directories: &SYSTEM_DIRECTORIES,
 };
 
+pub const SYSTEMD_ANALYZE: Program = Program {
+    name: "systemd-analyze",
+    executables: &["systemd-analyze"],
+    package: "systemd",
+    directories: &[],
+};
+
+/// A library that is loaded before others, and tells another time.
+pub const FAKETIME: Program = Program {
+    name: "libfaketime",
+    executables: &["libfaketime.so.1"],
+    package: "libfaketime",
+    directories: &["/usr/lib/x86_64-linux-gnu/faketime", "/usr/lib/aarch64-linux-gnu/faketime"],
+};
+
 /// Without a window, a sandbox (which root cannot have), or a word to anybody but the page that is opened.
 pub const CHROMIUM_FLAGS: [&str; 8] = [
     "--headless",

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use super::Wrong;
 use super::tree::{Tree, spans};
 
-/// Flags of cargo and curl that documents mention.
-const FOREIGN: [&str; 5] = ["release", "workspace", "cfg", "help", "package"];
+/// Flags of cargo, kubectl and Helm that documents mention.
+const FOREIGN: [&str; 9] =
+    ["release", "workspace", "cfg", "help", "package", "from-literal", "from-file", "set", "logs"];
 const COMMAND_LINES: &str = "docs/command-lines.md";
 
 /// What `#[arg(long …)]` declares in a source: the flags that `--help` tells.

@@ -5,6 +5,7 @@
 
 mod command_lines;
 mod ids;
+mod limits;
 mod links;
 mod problems;
 mod tree;
@@ -36,6 +37,11 @@ fn no_comment_refers_to_a_text_that_it_does_not_name() {
 #[test]
 fn every_command_and_flag_is_documented_and_every_documented_one_exists() {
     nothing_wrong(&command_lines::check(&Tree::read()));
+}
+
+#[test]
+fn every_limit_that_operators_are_told_is_the_one_that_there_is() {
+    nothing_wrong(&limits::check(&Tree::read()));
 }
 
 #[test]

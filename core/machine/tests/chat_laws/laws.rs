@@ -110,7 +110,9 @@ fn what_leaves_the_queue_is_known_by_its_id(
     }
     let came: BTreeSet<MessageId> = change.inserted.iter().filter_map(|message| message.queued_as).collect();
     match step.command {
-        Command::Edit { .. } | Command::Delete => assert!(came.is_empty(), "S6: what is cut off is gone"),
+        Command::Edit { .. } | Command::Delete | Command::Expire { .. } => {
+            assert!(came.is_empty(), "S6: what is cut off is gone")
+        }
         Command::Regenerate { .. } => {
             assert_eq!((came.len(), left.len()), (0, 0), "S6: what waits goes on waiting");
         }
@@ -281,12 +283,12 @@ fn who_asked_is_answered(command: &Command, accepted: &Accepted, change: &Change
                 assert_eq!(&queued.content, content);
             }
         }
-        (Accepted::Gone, Command::Delete) => assert!(change.deleted),
+        (Accepted::Gone, Command::Delete | Command::Expire { .. }) => assert!(change.deleted),
         (Accepted::Gone, Command::DeleteQueued { .. }) => {}
         (Accepted::Chat(chat), _) => assert_eq!(chat, &change.state, "the chat as it is now"),
         (accepted, command) => panic!("{} is answered by {accepted:?}", command.name()),
     }
-    assert_eq!(change.deleted, matches!(command, Command::Delete));
+    assert_eq!(change.deleted, matches!(command, Command::Delete | Command::Expire { .. }));
 }
 
 fn state_is_sound(state: &ChatState) {
@@ -350,7 +352,7 @@ impl Intents {
             Ask::DeleteQueued(Some(text)) => {
                 self.0.remove(text);
             }
-            Ask::Delete => self.0.clear(),
+            Ask::Delete | Ask::Expire { .. } => self.0.clear(),
             _ => {}
         }
     }

@@ -37,6 +37,10 @@ pub(crate) enum Ask {
     /// Results of calls, by their places.
     Results(Vec<usize>),
     Delete,
+    /// Whether nothing has changed for as long as was asked.
+    Expire {
+        is_old: bool,
+    },
     Acquire {
         who: Who,
         expired: bool,
@@ -155,6 +159,8 @@ impl Model {
             (Some(_), Ask::Create(_)) => return Err(Rejection::Exists),
             (Some(chat), Ask::Delete) if chat.is_busy() => return Err(Rejection::Busy),
             (Some(_), Ask::Delete) => self.0 = None,
+            (Some(chat), Ask::Expire { is_old }) if chat.is_busy() || !is_old => return Err(Rejection::Busy),
+            (Some(_), Ask::Expire { .. }) => self.0 = None,
             (Some(chat), ask) => {
                 let mut next = Chat { version: chat.version + 1, ..chat.clone() };
                 if !next.take(ask)? {
@@ -197,7 +203,7 @@ impl Chat {
 
     fn take(&mut self, ask: &Ask) -> Result<bool, Rejection> {
         match ask {
-            Ask::Create(_) | Ask::Delete => unreachable!("the model takes these itself"),
+            Ask::Create(_) | Ask::Delete | Ask::Expire { .. } => unreachable!("the model takes these itself"),
             Ask::Send { text, mode, queue_max } => self.send(*text, *mode, *queue_max)?,
             Ask::Edit { old, text } => {
                 let at = self.history.iter().position(|(_, line)| Some(*line) == *old);

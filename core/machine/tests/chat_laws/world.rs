@@ -50,6 +50,10 @@ pub(crate) enum Op {
         which: Vec<usize>,
     },
     Delete,
+    Expire {
+        /// It is asked for the time that has passed, and not for a moment more.
+        just: bool,
+    },
     Acquire {
         who: Who,
         expired: bool,
@@ -120,7 +124,7 @@ fn op() -> impl Strategy<Value = Op> {
         4 => any::<usize>().prop_map(|which| Op::DeleteQueued { which }),
         4 => any::<usize>().prop_map(|which| Op::Promote { which }),
         12 => prop::collection::vec(0..3_usize, 0..3).prop_map(|which| Op::Results { which }),
-        1 => Just(Op::Delete),
+        1 => any::<Option<bool>>().prop_map(|just| just.map_or(Op::Delete, |just| Op::Expire { just })),
         8 => (0..REPLICAS, any::<bool>(), prop::bool::weighted(0.2))
             .prop_map(|(who, expired, stopping_only)| Op::Acquire { who, expired, stopping_only }),
         3 => claimed().prop_map(|claim| Op::Release { claim }),
@@ -222,6 +226,12 @@ impl World {
                 (Command::ToolResults { results: self.results(which) }, Ask::Results(which.clone()))
             }
             Op::Delete => (Command::Delete, Ask::Delete),
+            Op::Expire { just } => {
+                let since = self.state.as_ref().map_or(WallTime(0), |state| state.updated_at);
+                let passed = WallTime(self.now).ms_since(since);
+                let idle_ms = if *just { passed } else { passed + 1 };
+                (Command::Expire { idle_ms }, Ask::Expire { is_old: *just })
+            }
             Op::Acquire { who, expired, stopping_only } => {
                 lease_expired = *expired;
                 let command = Command::Acquire { replica: replica(*who), interrupting_only: *stopping_only };

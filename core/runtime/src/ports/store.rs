@@ -2,10 +2,11 @@
 //! command and writes the change.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use mainstem_machine::store::{
-    HeartbeatReport, Held, Listed, ReplicaRow, Request, SyncReport, SyncRequest, Ticket,
+    HeartbeatReport, Held, Listed, ReplicaRow, Request, Stale, SyncReport, SyncRequest, Ticket,
 };
 use mainstem_machine::{Applied, CachedVersions, ChatId, ChatState, MessageId, Page, Snapshot, Turn};
 
@@ -68,6 +69,10 @@ pub trait Store: Send + Sync + 'static {
     /// The chats of a user, newest first (by id, which grows with time), before `before`; up to `limit` and
     /// `limits::LIST_BYTES_MAX` (at least one, if there is any).
     async fn list(&self, owner: &str, before: Option<ChatId>, limit: usize) -> Result<Listed, Fault>;
+
+    /// Looks at up to `limit` chats behind `after`, in the order of their ids, for those that are idle and have not
+    /// changed for `idle_for`.
+    async fn stale(&self, after: Option<ChatId>, idle_for: Duration, limit: usize) -> Result<Stale, Fault>;
 
     /// The chat of an owner that has this name of the owner's own.
     async fn named_chat(&self, owner: &str, external_id: &str) -> Result<Option<ChatId>, Fault>;

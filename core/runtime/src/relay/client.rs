@@ -54,6 +54,12 @@ impl<E: Env> Peers<E> {
         }
     }
 
+    /// Connects to the peer on `address`, and has each side prove that it knows the secret. Fails after
+    /// [`CONNECT_TIMEOUT`].
+    pub async fn greet(&self, address: &str) -> Result<(), RelayFault> {
+        self.0.connection(address).await.map(drop)
+    }
+
     /// What became of all follows.
     pub fn counts(&self) -> RelayCounts {
         self.0.counts.read()

@@ -211,6 +211,7 @@ impl Redact for Command {
             | Self::DeleteQueued { .. }
             | Self::Promote { .. }
             | Self::Delete
+            | Self::Expire { .. }
             | Self::Acquire { .. }
             | Self::Release { .. }
             | Self::BeginAttempt { .. }

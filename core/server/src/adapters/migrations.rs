@@ -30,14 +30,64 @@ pub(super) const POSTGRES: &[Step] = &[
 ];
 
 /// The table that records which migrations ran.
-const TABLE: &str = "mainstem_migrations";
+pub(super) const TABLE: &str = "mainstem_migrations";
+
+/// What a database's schema is to this program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Schema {
+    /// There is none.
+    None,
+    /// The newest that this program knows.
+    Current {
+        version: i64,
+    },
+    /// The next start brings it up to date.
+    Older {
+        version: i64,
+        newest: i64,
+    },
+    /// Another program made it: a newer version of this one, or a stranger.
+    Newer {
+        version: i64,
+        newest: i64,
+    },
+    Foreign {
+        version: i64,
+    },
+}
+
+/// The same, from the versions that are recorded with their checksums.
+pub(super) fn schema(recorded: &[(i64, Vec<u8>)], steps: &[Step]) -> Schema {
+    let newest = steps.last().map_or(0, |step| step.0);
+    for (version, checksum) in recorded {
+        match migrations(steps).find(|known| known.version == *version) {
+            None => return Schema::Newer { version: *version, newest },
+            Some(known) if *known.checksum != **checksum => return Schema::Foreign { version: *version },
+            Some(_) => {}
+        }
+    }
+    match recorded.iter().map(|(version, _)| *version).max() {
+        None => Schema::None,
+        Some(version) if recorded.len() == steps.len() => Schema::Current { version },
+        Some(version) => Schema::Older { version, newest },
+    }
+}
+
+/// The tables that these make.
+pub(super) fn tables(steps: &[Step]) -> impl Iterator<Item = &'static str> {
+    let made = steps.iter().flat_map(|step| step.2.split("CREATE TABLE ").skip(1));
+    made.filter_map(|rest| rest.split_whitespace().next())
+}
+
+fn migrations(steps: &[Step]) -> impl Iterator<Item = Migration> {
+    steps.iter().map(|&(version, name, sql)| {
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    })
+}
 
 /// Brings the schema up to date.
 pub(super) async fn run(connection: &mut impl Migrate, steps: &[Step]) -> anyhow::Result<()> {
-    let migrations = steps.iter().map(|&(version, name, sql)| {
-        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
-    });
-    let mut migrator = Migrator::with_migrations(migrations.collect());
+    let mut migrator = Migrator::with_migrations(migrations(steps).collect());
     migrator.dangerous_set_table_name(TABLE);
     let mut waits_for = None;
     let run = run_patiently(&migrator, connection, &mut waits_for);
@@ -100,4 +150,33 @@ async fn run_patiently(
 
 fn is_lock_timeout(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Database(error) if error.code().as_deref() == Some("55P03"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schema_is_told_by_what_is_recorded() {
+        let all: Vec<_> =
+            migrations(POSTGRES).map(|known| (known.version, known.checksum.to_vec())).collect();
+        let newest = POSTGRES.len() as i64;
+        assert_eq!(schema(&[], POSTGRES), Schema::None);
+        assert_eq!(schema(&all, POSTGRES), Schema::Current { version: newest });
+        assert_eq!(schema(&all[..2], POSTGRES), Schema::Older { version: 2, newest });
+        assert_eq!(
+            schema(&[&all[..], &[(99, vec![])]].concat(), POSTGRES),
+            Schema::Newer { version: 99, newest }
+        );
+        assert_eq!(schema(&[(1, vec![1])], POSTGRES), Schema::Foreign { version: 1 });
+    }
+
+    #[test]
+    fn the_tables_are_those_that_the_statements_make() {
+        let tables: Vec<_> = tables(POSTGRES).collect();
+        assert_eq!(
+            tables,
+            ["chats", "messages", "receipts", "replicas", "secrets", "turns", "sends", "tickets"]
+        );
+    }
 }

@@ -18,7 +18,7 @@ mod topics;
 mod transaction;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mainstem_runtime::ports::{Bus, Store};
 use rand::TryRngCore;
@@ -29,14 +29,21 @@ use crate::config::{self, Pooler};
 use crate::limits::adapters::DATABASE_CONNECTIONS;
 use crate::limits::process::FRESH_SECRET_BYTES;
 pub use local_bus::LocalBus;
+pub use migrations::Schema;
 use nats_bus::Nats;
 pub use nats_bus::NatsAddress;
-pub use postgres::{Connecting, PostgresStore};
+use notices::Inbox;
+pub use postgres::{
+    Connecting, Examination, Heard, KeptSecret, PostgresStore, ServerConnections, Unexamined,
+    examine as examine_postgres, notify_oneself, place as place_of_postgres,
+};
 pub use postgres_bus::PostgresBus;
 use redis_bus::Redis;
 pub use redis_bus::RedisAddress;
-use served_bus::ServedBus;
-pub use sqlite::SqliteStore;
+use served_bus::{ServedBus, Server};
+pub use sqlite::{SqliteExamination, SqliteStore, examine as examine_sqlite};
+use topics::Topics;
+use uuid::Uuid;
 
 /// Opens the database that `url` names (`sqlite:FILE` or `postgres://…`), with the bus that belongs to it,
 /// and migrates its schema. Errors are one line that says what to do.
@@ -88,6 +95,19 @@ pub async fn open_bus(bus: &config::Bus, database: &str) -> Arc<dyn Bus> {
             Arc::new(ServedBus::open(Redis { address, prefix, database }).await)
         }
     }
+}
+
+/// Connects to the bus's server, publishes a notice on a channel that nobody else knows, and tells how long it took until
+/// that came back, from the begin of the connection.
+pub async fn publish_to_oneself(address: &config::BusAddress, prefix: &str) -> Result<Duration, String> {
+    let (prefix, database) = (prefix.to_owned(), format!("doctor-{}", Uuid::now_v7().simple()));
+    let server: Box<dyn Server> = match address.clone() {
+        config::BusAddress::Nats(address) => Box::new(Nats { address, prefix, database }),
+        config::BusAddress::Redis(address) => Box::new(Redis { address, prefix, database }),
+    };
+    let began = Instant::now();
+    server.connect(Arc::new(Inbox::new(Topics::default()))).await?;
+    Ok(began.elapsed())
 }
 
 /// What tells a database from others on a server of notices, and tells nothing else of it.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_machine::{Message, MessageId, Status, Version, limits};
-use mainstem_runtime::ports::{CachedVersions, Listed, Page, Snapshot, SyncReport, Tail};
+use mainstem_runtime::ports::{CachedVersions, Listed, Page, Snapshot, Stale, SyncReport, Tail};
 
 use super::rows::{self, Fields, signed, unsigned};
 
@@ -94,6 +94,21 @@ macro_rules! list {
     };
 }
 
+/// Of the first `$3` chats behind `$after`, by their ids, which ones are idle and have not changed for `$2` milliseconds.
+macro_rules! stale {
+    ($after:literal, $now:expr, $text:literal) => {
+        concat!(
+            "SELECT id",
+            $text,
+            " AS id, CASE WHEN status IN ('waiting', 'error') AND updated_at <= ",
+            $now,
+            " - $2 THEN CAST(1 AS bigint) ELSE CAST(0 AS bigint) END AS stale FROM (SELECT id, status, updated_at FROM chats WHERE id > ",
+            $after,
+            " ORDER BY id LIMIT $3) looked_at ORDER BY 1"
+        )
+    };
+}
+
 /// The versions of the chats in `$1`, at most `$2` runnable ones that are free (interruptions first,
 /// then what has waited longest), and the time until the next
 /// lease runs out. `$asked` says which were asked for, `$now` is the database's clock.
@@ -139,7 +154,7 @@ macro_rules! message_ids {
     };
 }
 
-pub(super) use {list, message_ids, page, snapshot, state, sync, turn};
+pub(super) use {list, message_ids, page, snapshot, stale, state, sync, turn};
 
 /// The parameters of a snapshot's statement after the chat.
 pub(super) fn cached_values(cached: Option<CachedVersions>) -> [i64; 5] {
@@ -192,6 +207,19 @@ pub(super) fn to_page(rows: &[impl Fields], apart: &Apart) -> sqlx::Result<Optio
 /// What is bound to a list's statement after the owner and the chat before which it begins.
 pub(super) fn list_values(limit: usize) -> [i64; 2] {
     [signed(limit.max(1) as u64), signed(limits::LIST_BYTES_MAX as u64)]
+}
+
+/// `limit` of them were asked for.
+pub(super) fn to_stale(rows: &[impl Fields], limit: usize) -> sqlx::Result<Stale> {
+    let mut stale = Stale::default();
+    for row in rows {
+        let chat = rows::chat_id(row, "id")?;
+        if row.number("stale")? == 1 {
+            stale.chats.push(chat);
+        }
+        stale.next = Some(chat).filter(|_| rows.len() == limit);
+    }
+    Ok(stale)
 }
 
 pub(super) fn to_list(rows: &[impl Fields]) -> sqlx::Result<Listed> {

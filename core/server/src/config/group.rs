@@ -39,12 +39,19 @@ pub(super) use or;
 
 /// Reads a group's own keys, and passes over the others'.
 pub(super) fn from_toml<G: Group>(text: &str) -> Result<G, String> {
-    toml::from_str(text).map_err(|error| error.to_string())
+    toml::from_str(text).map_err(|error| told(text, &error))
+}
+
+/// Where it is wrong, and how. The line itself is not told: it may have a password.
+fn told(text: &str, error: &toml::de::Error) -> String {
+    let start = error.span().map_or(0, |span| span.start).min(text.len());
+    let line = text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count() + 1;
+    format!("line {line}: {}", error.message().trim())
 }
 
 /// Refuses a key that is none of these options'.
 pub(super) fn known_keys<All: Args>(text: &str) -> Result<(), String> {
-    let table: toml::Table = toml::from_str(text).map_err(|error| error.to_string())?;
+    let table: toml::Table = toml::from_str(text).map_err(|error| told(text, &error))?;
     let command = All::augment_args(Command::new("serve"));
     let flags = || command.get_arguments().filter_map(|arg| arg.get_long()).filter(|flag| *flag != "config");
     match table.keys().find(|key| !flags().any(|flag| flag == *key)) {

@@ -7,18 +7,17 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use mainstem_machine::{Accepted, ChatId, Command};
-use mainstem_runtime::Principal;
 use mainstem_runtime::ports::{Env, IdempotencyKey};
 
 use super::auth::Caller;
 use super::bodies::Collected;
 use super::request::{ChatPath, ItemPath, idempotency_key, waits_to_send};
-use super::{App, Problem, encode, json};
+use super::{App, Problem, Requester, encode, json};
 
 /// Such a request, whose path is a `P`.
 pub(super) struct Asked<E: Env, P = ChatPath> {
     pub(super) app: Arc<App<E>>,
-    pub(super) by: Principal,
+    pub(super) by: Requester,
     pub(super) path: P,
     /// It takes its share of what all bodies may take until the request is answered.
     pub(super) body: Collected,
@@ -50,7 +49,7 @@ impl<E: Env, P> Asked<E, P> {
 
     /// Carries out the command, or tells again what came of it under the request's key.
     pub(super) async fn execute(self, chat: ChatId, command: Command) -> Result<Accepted, Problem> {
-        Ok(self.app.node.execute(&self.by, chat, command, self.idempotency_key).await?)
+        self.app.execute(&self.by, chat, command, self.idempotency_key).await
     }
 }
 

@@ -9,7 +9,6 @@ use bytes::Bytes;
 use futures::stream;
 use http::{HeaderValue, StatusCode, Uri, header};
 use mainstem_machine::{Accepted, ChatId, Command, MessageId, Rejection, SendMode};
-use mainstem_runtime::Principal;
 use mainstem_runtime::ports::{Env, Listed};
 use uuid::Uuid;
 
@@ -22,7 +21,7 @@ use super::request::{
 };
 use super::results::ResultsBody;
 use super::settings::{NewSettingsBody, SettingsBody};
-use super::{App, Problem, encode, json};
+use super::{App, Problem, Requester, encode, json};
 
 type Answer = Result<Response, Problem>;
 
@@ -75,7 +74,7 @@ pub(super) async fn delete<E: Env>(
     Caller(by): Caller,
     ChatPath(chat): ChatPath,
 ) -> Answer {
-    app.node.execute(&by, chat, Command::Delete, None).await?;
+    app.execute(&by, chat, Command::Delete, None).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -142,7 +141,7 @@ pub(super) async fn withdraw<E: Env>(
     path: ItemPath,
 ) -> Answer {
     let queued = existing(&app, &by, path, Rejection::NoSuchQueued).await?;
-    app.node.execute(&by, path.chat, Command::DeleteQueued { queued }, None).await?;
+    app.execute(&by, path.chat, Command::DeleteQueued { queued }, None).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -159,7 +158,7 @@ pub(super) async fn interrupt<E: Env>(asked: Asked<E>) -> Answer {
 /// The id in a path. An impossible id is reported only to callers who may see the chat (S10).
 async fn existing<E: Env>(
     app: &App<E>,
-    by: &Principal,
+    by: &Requester,
     path: ItemPath,
     otherwise: Rejection,
 ) -> Result<MessageId, Problem> {

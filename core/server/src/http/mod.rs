@@ -18,6 +18,7 @@ mod problem;
 mod request;
 mod results;
 mod routes;
+mod sends;
 mod settings;
 mod sse;
 mod stream;
@@ -44,7 +45,9 @@ use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
 use crate::insight::{Edge, Insight};
+use crate::rates::Rates;
 
+use auth::Requester;
 pub use auth::{ANONYMOUS, Access, Bearers, Jwks, JwksTask, Jwts, Keys, Tokens, jwks};
 pub use bodies::Bodies;
 pub use hosts::Hosts;
@@ -65,6 +68,7 @@ pub struct App<E: Env> {
     pub queue_max: usize,
     pub message_bytes_max: usize,
     pub bodies: Bodies,
+    pub rates: Rates,
     pub client_timeout: Duration,
     /// The streams that there may be more of.
     pub streams: Arc<Semaphore>,

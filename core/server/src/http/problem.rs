@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::convert::Infallible;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -13,11 +14,10 @@ use mainstem_machine::limits::{QUEUE_BYTES_MAX, RESULTS_BYTES_MAX};
 use mainstem_runtime::{EdgeError, Right, Unable};
 use serde_json::{Value, json};
 
+use crate::insight::Limit;
 use crate::limits::access::TICKETS_MAX;
 use crate::limits::edge::{CONNECTION_BUFFER_BYTES, HEADERS_MAX};
-
-/// The value of `Retry-After`.
-const RETRY_AFTER_SECONDS: &str = "1";
+use crate::rates::Limited;
 
 /// An error response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub struct Problem {
     pub detail: Cow<'static, str>,
     /// What `www-authenticate` says beside the scheme (RFC 6750, section 3).
     pub(super) challenge: &'static str,
+    /// After how many seconds it may be otherwise, if it is for now.
+    pub(super) retry_after: u64,
 }
 
 /// Who asks without any token is only told that one is needed.
@@ -35,7 +37,7 @@ const CHALLENGE: &str = "Bearer realm=\"mainstem\"";
 
 impl Problem {
     pub const fn new(status: StatusCode, code: &'static str, title: &'static str) -> Self {
-        Self { status, code, title, detail: Cow::Borrowed(""), challenge: CHALLENGE }
+        Self { status, code, title, detail: Cow::Borrowed(""), challenge: CHALLENGE, retry_after: 1 }
     }
 
     #[must_use]
@@ -195,6 +197,24 @@ impl Problem {
         )
     }
 
+    /// What was asked too often, or is there too often.
+    pub fn rate_limited(limited: Limited) -> Self {
+        let what = match limited.limit {
+            Limit::Streams => "all streams are open that one user may have",
+            Limit::Sends => "models are asked to begin work too often",
+            _ => "requests come too often",
+        };
+        // A rounder number, and never too soon.
+        let seconds = limited.wait.as_secs() + u64::from(limited.wait.subsec_nanos() > 0);
+        let retry_after = seconds.max(1);
+        let problem = Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "rate_limited",
+            "That is too much for one user or address",
+        );
+        Self { retry_after, ..problem.detail(format!("{what}: ask again in {retry_after} s")) }
+    }
+
     /// Whether the token is good cannot be told now.
     pub fn keys_unavailable() -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "keys_unavailable", "The token cannot be checked now")
@@ -219,6 +239,19 @@ impl Problem {
             self.status,
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST
         )
+    }
+
+    /// Whether the same request may be answered a moment later.
+    pub(super) fn passes(&self) -> bool {
+        matches!(self.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
+    }
+
+    /// How long the client is asked to wait, beyond the moment that all are.
+    pub(super) fn wait(&self) -> Duration {
+        match self.status {
+            StatusCode::TOO_MANY_REQUESTS => Duration::from_secs(self.retry_after),
+            _ => Duration::ZERO,
+        }
     }
 
     /// The members of the problem document.
@@ -293,6 +326,12 @@ impl From<Infallible> for Problem {
     }
 }
 
+impl From<Limited> for Problem {
+    fn from(limited: Limited) -> Self {
+        Self::rate_limited(limited)
+    }
+}
+
 impl From<EdgeError> for Problem {
     fn from(error: EdgeError) -> Self {
         match error {
@@ -327,7 +366,7 @@ impl IntoResponse for Problem {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(self.challenge));
             }
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(self.retry_after));
             }
             _ => {}
         }

@@ -171,7 +171,7 @@ fn stream_told() -> Request {
     events.content_media_type = "text/event-stream".into();
     events.content_schema = Some(Box::new(named("StreamEvent")));
     let words = "Server-Sent Events: `event` is the type of the event, `id` its cursor, `data` the event. Where the stream \
-                 cannot be had now, a line `retry:` and the end, and no 503: a browser would not come back.";
+                 cannot be had now, a line `retry:` and the end, and no 429 or 503: a browser would not come back.";
     let sse = ResponseBuilder::new()
         .description(words)
         .content("text/event-stream", Content::new(Some(described(events, "each `data` is a StreamEvent"))));

@@ -1,6 +1,7 @@
 //! A stream as Server-Sent Events. Events are computed only when the connection can take more.
 
 use std::convert::Infallible;
+use std::time::Duration;
 use std::vec;
 
 use axum::body::Body;
@@ -63,7 +64,7 @@ struct SseStream<E: Env> {
 
 pub(super) fn answer<E: Env>(viewer: Viewing<E>, grant: Grant, place: Place) -> Response {
     let streamed = Streamed { grant: grant.clone(), keeps_connection: false };
-    let retry = Bytes::from(format!(": the stream begins\n{}\n", retry()));
+    let retry = Bytes::from(format!(": the stream begins\n{}\n", retry(Duration::ZERO)));
     let source = SseStream { viewer, grant, place, pings: pings(), chunks: vec![retry].into_iter() };
     let body = stream::unfold(source, async |mut source| {
         let chunk = source.next().await?;
@@ -77,13 +78,18 @@ pub(super) fn answer<E: Env>(viewer: Viewing<E>, grant: Grant, place: Place) -> 
 /// The answer where nothing can be told now. A browser's `EventSource` gives up for good at a status that is
 /// an error, and comes back after an end (WHATWG HTML, section 9.2.3).
 pub fn come_back() -> Response {
-    event_stream(Body::from(format!(": this replica cannot serve the stream now\n{}\n", retry())))
+    come_back_after(Duration::ZERO)
+}
+
+/// The same, and not before so long.
+pub(super) fn come_back_after(wait: Duration) -> Response {
+    event_stream(Body::from(format!(": this replica cannot serve the stream now\n{}\n", retry(wait))))
 }
 
 /// After how long an `EventSource` whose connection ends comes back: not all at once.
-fn retry() -> String {
-    let delay = OsRng.unwrap_err().random_range(COME_BACK_DELAY_MIN..COME_BACK_DELAY_MAX).as_millis();
-    format!("retry: {delay}\n")
+fn retry(wait: Duration) -> String {
+    let delay = wait + OsRng.unwrap_err().random_range(COME_BACK_DELAY_MIN..COME_BACK_DELAY_MAX);
+    format!("retry: {}\n", delay.as_millis())
 }
 
 pub(super) fn event_stream(body: Body) -> Response {

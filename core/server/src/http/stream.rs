@@ -5,15 +5,14 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use http::{HeaderMap, Method, StatusCode, Uri};
+use http::{HeaderMap, Method, Uri};
 use mainstem_machine::{ChatId, Resume};
-use mainstem_runtime::Principal;
 use mainstem_runtime::ports::Env;
 
 use super::auth::StreamCaller;
 use super::request::{ChatPath, Parameters, wants_web_socket};
 use super::viewing::{Place, Viewing};
-use super::{App, Problem, encode, sse, web_socket};
+use super::{App, Problem, Requester, encode, sse, web_socket};
 use crate::insight::{Face, Transport};
 use crate::listener::Progress;
 
@@ -28,17 +27,14 @@ pub(super) async fn open<E: Env>(
     let is_event_stream = !wants_web_socket(&parts.headers);
     let StreamCaller(by, grant) = match caller {
         Ok(caller) => caller,
-        Err(problem) if is_event_stream && problem.status == StatusCode::SERVICE_UNAVAILABLE => {
-            return Ok(sse::come_back());
-        }
+        Err(problem) if is_event_stream => return come_back_for(problem),
         Err(problem) => return Err(problem),
     };
     if is_event_stream {
         let from = resume(&query, Some(&parts.headers))?;
         return match viewer(&app, &by, chat, from, Transport::Sse).await {
             Ok((viewer, place)) => Ok(sse::answer(viewer, grant, place)),
-            Err(problem) if problem.status == StatusCode::SERVICE_UNAVAILABLE => Ok(sse::come_back()),
-            Err(problem) => Err(problem),
+            Err(problem) => come_back_for(problem),
         };
     }
     let from = resume(&query, None)?;
@@ -46,6 +42,12 @@ pub(super) async fn open<E: Env>(
     let (viewer, place) = viewer(&app, &by, chat, from, Transport::WebSocket).await?;
     let progress = parts.extensions.get::<Arc<Progress>>().cloned().unwrap_or_default();
     Ok(web_socket::answer(upgrade, viewer, grant, place, progress, app.client_timeout))
+}
+
+/// A 429 or a 503 would make an `EventSource` give up for good what time mends, and nothing in a request tells an `EventSource` from
+/// whoever else reads event streams.
+fn come_back_for(problem: Problem) -> Result<Response, Problem> {
+    if problem.passes() { Ok(sse::come_back_after(problem.wait())) } else { Err(problem) }
 }
 
 /// Whether a request asks for an event stream, as far as its head tells.
@@ -57,12 +59,12 @@ pub fn is_for_event_stream(method: &Method, uri: &Uri, headers: &HeaderMap) -> b
 /// A viewer, and its place among the streams.
 async fn viewer<E: Env>(
     app: &App<E>,
-    by: &Principal,
+    by: &Requester,
     chat: ChatId,
     from: Resume,
     transport: Transport,
 ) -> Result<(Viewing<E>, Place), Problem> {
-    let place = app.place(Face::Native, transport)?;
+    let place = app.place(by, Face::Native, transport)?;
     Ok((place.watch(&app.node, by, chat, from).await?, place))
 }
 

@@ -5,8 +5,10 @@ use mainstem_runtime::ports::Env;
 use mainstem_runtime::{EdgeError, Next, Node, Principal, Viewer};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::App;
+use super::auth::Requester;
+use super::{App, Problem};
 use crate::insight::{Closed, Face, Resumed, Transport, View};
+use crate::rates::StreamShare;
 
 /// A place, given back when dropped.
 #[derive(Debug)]
@@ -14,16 +16,18 @@ pub(super) struct Place {
     view: View,
     closed: Closed,
     _permit: OwnedSemaphorePermit,
+    _share: StreamShare,
 }
 
 impl<E: Env> App<E> {
     /// A place for a stream.
-    pub(super) fn place(&self, face: Face, transport: Transport) -> Result<Place, EdgeError> {
+    pub(super) fn place(&self, by: &Requester, face: Face, transport: Transport) -> Result<Place, Problem> {
         let permit = self.streams.clone().try_acquire_owned();
         let permit = permit.map_err(|_| EdgeError::Overloaded("too many streams are open here"))?;
+        let share = self.rates.stream(&by.payer)?;
         let view = self.insight.edge.view(face, transport);
         view.opened();
-        Ok(Place { view, closed: Closed::Gone, _permit: permit })
+        Ok(Place { view, closed: Closed::Gone, _permit: permit, _share: share })
     }
 }
 

@@ -1,6 +1,7 @@
 //! The database, seen: how long each operation takes, how it fails, and what the changes say of how the cluster is.
 
 use std::sync::Arc;
+use std::time::Duration;
 use std::time::Instant;
 
 use async_trait::async_trait;
@@ -9,7 +10,8 @@ use mainstem_machine::{
     TurnStatus,
 };
 use mainstem_runtime::ports::{
-    Effect, Fault, HeartbeatReport, Held, Listed, ReplicaRow, Request, Store, SyncReport, SyncRequest, Ticket,
+    Effect, Fault, HeartbeatReport, Held, Listed, ReplicaRow, Request, Stale, Store, SyncReport, SyncRequest,
+    Ticket,
 };
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -192,6 +194,10 @@ impl Store for Seen {
 
     async fn list(&self, owner: &str, before: Option<ChatId>, limit: usize) -> Result<Listed, Fault> {
         self.seen("list", self.inner.list(owner, before, limit)).await
+    }
+
+    async fn stale(&self, after: Option<ChatId>, idle_for: Duration, limit: usize) -> Result<Stale, Fault> {
+        self.seen("stale", self.inner.stale(after, idle_for, limit)).await
     }
 
     async fn named_chat(&self, owner: &str, external_id: &str) -> Result<Option<ChatId>, Fault> {

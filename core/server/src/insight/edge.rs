@@ -117,6 +117,43 @@ impl Resumed {
     }
 }
 
+/// What somebody did too often, or had too many of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    Requests,
+    Sends,
+    /// Streams of a user.
+    Streams,
+    /// Connections of an address.
+    AddressConnections,
+    /// New connections of an address.
+    AddressConnectionRate,
+    /// New connections of all.
+    ConnectionRate,
+}
+
+impl Limit {
+    const ALL: [Self; 6] = [
+        Self::Requests,
+        Self::Sends,
+        Self::Streams,
+        Self::AddressConnections,
+        Self::AddressConnectionRate,
+        Self::ConnectionRate,
+    ];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::Sends => "sends",
+            Self::Streams => "streams",
+            Self::AddressConnections => "address_connections",
+            Self::AddressConnectionRate => "address_connection_rate",
+            Self::ConnectionRate => "connection_rate",
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ViewLabels {
     face: &'static str,
@@ -142,6 +179,7 @@ pub struct Edge {
     requests: Family<RequestLabels, Counter>,
     request_seconds: Histogram,
     refused: Family<Label, Counter>,
+    limited: Family<Label, Counter>,
     /// One for each of [`KINDS`].
     views: Vec<View>,
 }
@@ -172,6 +210,7 @@ impl Default for Edge {
             requests: Family::default(),
             request_seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 18)),
             refused: Family::default(),
+            limited: Family::default(),
             views: vec![],
         };
         for resumed in Resumed::ALL {
@@ -179,6 +218,9 @@ impl Default for Edge {
         }
         for closed in Closed::ALL {
             drop(edge.closed.get_or_create(&[("code", closed.as_str())]));
+        }
+        for limit in Limit::ALL {
+            drop(edge.limited.get_or_create(&[("limit", limit.as_str())]));
         }
         edge.views = KINDS.map(|(face, transport)| edge.count(face, transport)).into();
         edge
@@ -216,6 +258,11 @@ impl Edge {
             "Requests that were refused because of who asks, by the problem's code",
             self.refused.clone(),
         );
+        registry.register(
+            "rate_limited",
+            "Requests, streams and connections that were refused or put off, by the limit",
+            self.limited.clone(),
+        );
     }
 
     fn count(&self, face: Face, transport: Transport) -> View {
@@ -245,6 +292,11 @@ impl Edge {
     /// A request was refused because of who asks. `code` is the problem's.
     pub fn refused(&self, code: &'static str) {
         self.refused.get_or_create(&[("reason", code)]).inc();
+    }
+
+    /// Something was refused or put off, because there is a limit.
+    pub fn limited(&self, limit: Limit) {
+        self.limited.get_or_create(&[("limit", limit.as_str())]).inc();
     }
 }
 

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use mainstem_runtime::ports::Ports;
 
 pub use attempts::Provider;
-pub use edge::{Closed, Edge, Face, Resumed, Transport, View};
+pub use edge::{Closed, Edge, Face, Limit, Resumed, Transport, View};
 pub use exposition::Exposition;
 pub use traces::Traces;
 

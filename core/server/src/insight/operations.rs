@@ -2,6 +2,7 @@
 //! the turns' own, which are over when the database says so.
 
 use std::sync::Arc;
+use std::time::Duration;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -9,7 +10,7 @@ use mainstem_machine::{
     Applied, CachedVersions, ChatId, ChatState, Command, MessageId, Page, Snapshot, Turn, TurnStatus,
 };
 use mainstem_runtime::ports::{
-    Fault, HeartbeatReport, Held, Listed, ReplicaRow, Request, Store, SyncReport, SyncRequest, Ticket,
+    Fault, HeartbeatReport, Held, Listed, ReplicaRow, Request, Stale, Store, SyncReport, SyncRequest, Ticket,
 };
 use opentelemetry::KeyValue;
 use opentelemetry::trace::SpanKind;
@@ -148,6 +149,10 @@ impl Store for TracedStore {
 
     async fn list(&self, owner: &str, before: Option<ChatId>, limit: usize) -> Result<Listed, Fault> {
         self.traced("list", None, self.inner.list(owner, before, limit)).await
+    }
+
+    async fn stale(&self, after: Option<ChatId>, idle_for: Duration, limit: usize) -> Result<Stale, Fault> {
+        self.traced("stale", None, self.inner.stale(after, idle_for, limit)).await
     }
 
     async fn named_chat(&self, owner: &str, external_id: &str) -> Result<Option<ChatId>, Fault> {

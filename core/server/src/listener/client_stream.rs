@@ -13,6 +13,7 @@ use tokio_rustls::server::TlsStream;
 use super::length::LengthWatch;
 use super::seats::{Occupant, Seat};
 use super::socket::{Progress, Socket, first};
+use crate::rates::Peer;
 
 #[derive(Debug)]
 enum Transport {
@@ -51,6 +52,10 @@ impl ClientStream {
             Transport::Plain(_) => None,
             Transport::Secure(stream) => stream.get_ref().1.alpn_protocol(),
         }
+    }
+
+    pub(super) fn peer(&self) -> Peer {
+        self.seat.peer()
     }
 
     pub(super) fn occupant(&self) -> Occupant {

@@ -162,12 +162,13 @@ pub(super) async fn serve(
     router: Router,
     mut closing: watch::Receiver<bool>,
 ) {
-    let (occupant, progress) = (stream.occupant(), stream.progress.clone());
+    let (occupant, progress, peer) = (stream.occupant(), stream.progress.clone(), stream.peer());
     let table = Mutex::new(Table { idle_since: Some(Instant::now()), ..Table::default() });
     let requests = Arc::new(Requests { occupant: occupant.clone(), table });
     let service = {
         let requests = requests.clone();
-        service_fn(move |request: http::Request<hyper::body::Incoming>| {
+        service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
+            request.extensions_mut().insert(peer);
             let (router, mut open) = (router.clone(), requests.begin());
             async move {
                 let response: Response = answer(router, request.map(Body::new)).await?;

@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::limits::edge::EVICTION_TIMEOUT;
+use crate::rates::{Entry, Peer};
 
 #[derive(Debug)]
 pub(super) struct Seats {
@@ -38,6 +39,7 @@ struct State {
 #[derive(Debug)]
 pub(super) struct Seat {
     occupant: Occupant,
+    entry: Entry,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -60,7 +62,7 @@ impl Seats {
     }
 
     /// A seat for a connection that is idle so far. `None` if all others are at work.
-    pub(super) async fn take(self: &Arc<Self>) -> Option<Seat> {
+    pub(super) async fn take(self: &Arc<Self>, entry: Entry) -> Option<Seat> {
         let permit = match self.free.clone().try_acquire_owned() {
             Ok(permit) => permit,
             Err(_) => {
@@ -71,7 +73,7 @@ impl Seats {
         };
         let occupant = Occupant { seats: self.clone(), state: Arc::default() };
         occupant.is_idle_now();
-        Some(Seat { occupant, _permit: permit })
+        Some(Seat { occupant, entry, _permit: permit })
     }
 
     fn evict_oldest(&self) -> bool {
@@ -88,6 +90,10 @@ impl Seats {
 }
 
 impl Seat {
+    pub(super) fn peer(&self) -> Peer {
+        self.entry.peer
+    }
+
     pub(super) fn occupant(&self) -> Occupant {
         self.occupant.clone()
     }

@@ -16,7 +16,7 @@ use mainstem_machine::{
 use mainstem_runtime::demo::Demo;
 use mainstem_runtime::ports::{
     Applied, CachedVersions, Env, Fault, HeartbeatReport, Held, Listed, NoTools, Page, Ports, ReplicaRow,
-    Request, Snapshot, Store, SyncReport, SyncRequest, TaskHandle, Ticket, Untraced,
+    Request, Snapshot, Stale, Store, SyncReport, SyncRequest, TaskHandle, Ticket, Untraced,
 };
 use mainstem_runtime::relay::Follow;
 use mainstem_runtime::{Next, Node, NodeConfig, RelayConfig, Viewer};
@@ -71,6 +71,10 @@ impl Store for Watched {
 
     async fn list(&self, owner: &str, before: Option<ChatId>, limit: usize) -> Result<Listed, Fault> {
         self.inner.list(owner, before, limit).await
+    }
+
+    async fn stale(&self, after: Option<ChatId>, idle_for: Duration, limit: usize) -> Result<Stale, Fault> {
+        self.inner.stale(after, idle_for, limit).await
     }
 
     async fn named_chat(&self, owner: &str, external_id: &str) -> Result<Option<ChatId>, Fault> {

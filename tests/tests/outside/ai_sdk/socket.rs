@@ -187,3 +187,18 @@ async fn a_worker_that_dies_behind_a_socket_costs_no_word() {
     page.until_status("ready").await;
     assert_eq!(page.compare(&b).await[1], counted(300));
 }
+
+#[tokio::test]
+async fn each_frame_that_asks_for_an_answer_is_a_request() {
+    let cluster = Cluster::start(&[&["--request-rate", "1/h:3"]]).await;
+    let mut socket = Socket::open(cluster.replicas[0].address()).await;
+    let resume = |request: &str| json!({"type": "resume", "requestId": request, "id": "chat-0"}).to_string();
+    for request in ["r0", "r1"] {
+        socket.say(&resume(request)).await;
+        assert_eq!(socket.hear("no-active").await["requestId"], request);
+    }
+    socket.say(&resume("r2")).await;
+    let error = socket.hear("error").await;
+    let told = error["errorText"].as_str().expect("a text");
+    assert!(error["requestId"] == "r2" && told.contains("too often"), "the first one opened it: {error}");
+}

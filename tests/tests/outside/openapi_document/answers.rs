@@ -14,7 +14,7 @@ const NOBODYS: &str = "0190d6f1-0000-7000-8000-000000000001";
 
 /// Answers that no request brings about by itself, and what shows them: slow heads and bodies, replicas without places or
 /// without a database, defects.
-const OF_OTHERS: [(u16, &str); 8] = [
+const OF_OTHERS: [(u16, &str); 9] = [
     (408, "timeout"),
     (500, "internal"),
     (503, "overloaded"),
@@ -25,6 +25,8 @@ const OF_OTHERS: [(u16, &str); 8] = [
     // `jwt::key_sets` and `jwt::tickets` have them.
     (503, "keys_unavailable"),
     (429, "too_many_tickets"),
+    // `rates` has it.
+    (429, "rate_limited"),
 ];
 
 fn plain(request: RequestBuilder) -> RequestBuilder {

@@ -21,7 +21,7 @@ const CHATS: usize = 3;
 /// So many runs meet everything. Fewer may not, where a lease runs out by a real clock.
 const RUNS_ENOUGH: u64 = 20;
 /// What random commands have to meet: otherwise the agreement says little.
-const MET: [&str; 28] = [
+const MET: [&str; 29] = [
     // Commands that changed a chat.
     "acquire",
     "begin_attempt",
@@ -31,6 +31,7 @@ const MET: [&str; 28] = [
     "delete",
     "delete_queued",
     "edit",
+    "expire",
     "fail",
     "finish_interruption",
     "finish_turn",
@@ -192,7 +193,8 @@ fn draw(dice: &mut Dice, reference: &Reference, chat: ChatId) -> Command {
         5 => Command::Interrupt { episode: (dice.below(2) == 0).then_some(fence.episode) },
         6 => Command::DeleteQueued { queued },
         7 => Command::Promote { queued },
-        8 => Command::Delete,
+        8 if state.snapshot_version.0.is_multiple_of(2) => Command::Delete,
+        8 => Command::Expire { idle_ms: 0 },
         9..12 => Command::Acquire {
             replica: replica(["a", "b"][dice.below(2)]),
             interrupting_only: dice.below(4) == 0,

@@ -7,6 +7,7 @@ mod idempotency;
 mod leases;
 mod reads;
 mod reference;
+mod retention;
 mod tickets;
 
 use std::fmt;
@@ -26,6 +27,7 @@ pub use differential::*;
 pub use idempotency::*;
 pub use leases::*;
 pub use reads::*;
+pub use retention::*;
 pub use tickets::*;
 
 use crate::ports::{Applied, Effect, IdempotencyKey, Keep, Request, Store};
@@ -81,6 +83,7 @@ pub async fn all(subject: &Subject, seeds: u64) {
     a_name_belongs_to_one_process_at_a_time(subject).await;
     a_sync_tells_versions_and_work(subject).await;
     a_secret_is_kept_once(subject).await;
+    chats_that_nobody_touched_for_long_are_found_and_go(subject).await;
     a_ticket_is_taken_once(subject).await;
     a_ticket_runs_out_by_the_stores_clock(subject).await;
     a_user_has_only_so_many_tickets(subject).await;

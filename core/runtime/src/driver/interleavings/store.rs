@@ -15,8 +15,8 @@ use tokio::sync::oneshot;
 use super::env::StillEnv;
 use crate::driver::yield_now;
 use crate::ports::{
-    Env, Fault, HeartbeatReport, Held, Listed, ReplicaRow, Request, Rival, Store, SyncReport, SyncRequest,
-    Ticket,
+    Env, Fault, HeartbeatReport, Held, Listed, ReplicaRow, Request, Rival, Stale, Store, SyncReport,
+    SyncRequest, Ticket,
 };
 
 /// No time passes here.
@@ -113,6 +113,10 @@ impl Store for MemoryStore {
     async fn list(&self, owner: &str, before: Option<ChatId>, limit: usize) -> Result<Listed, Fault> {
         yield_now().await;
         Ok(self.rows().list(owner, before, limit))
+    }
+
+    async fn stale(&self, after: Option<ChatId>, idle_for: Duration, limit: usize) -> Result<Stale, Fault> {
+        Ok(self.rows().stale(WallTime(0), after, idle_for, limit))
     }
 
     async fn named_chat(&self, owner: &str, external_id: &str) -> Result<Option<ChatId>, Fault> {

@@ -22,7 +22,7 @@ use crate::limits::adapters::{
 };
 
 /// The oldest that is taken, as the server numbers its versions.
-const OLDEST_VERSION: i32 = 120_000;
+pub(super) const OLDEST_VERSION: i32 = 120_000;
 
 /// Set by statements and not at startup: a pooler in between refuses startup parameters that it does not know.
 /// The times are those of [`STATEMENT_TIMEOUT`](crate::limits::adapters::STATEMENT_TIMEOUT).
@@ -64,11 +64,7 @@ impl Connections {
     /// Connects to the database that `postgres://…` names, and brings its schema up to date.
     pub(super) async fn open(url: &str, connecting: Connecting) -> anyhow::Result<Self> {
         let Connecting { requests: requests_max, listens, pooler } = connecting;
-        let options = PgConnectOptions::from_str(url).map_err(|error| {
-            anyhow::anyhow!("the database's URL is not postgres://USER@HOST/NAME as expected: {error}")
-        })?;
-        let options =
-            options.application_name("mainstem").extra_float_digits(None).disable_statement_logging();
+        let options = options(url)?;
         let place = place(&options);
         // Migrations may take their time, so the first connection is without limits.
         let connecting = tokio::time::timeout(OPEN_TIMEOUT, options.connect());
@@ -256,8 +252,16 @@ impl Drop for Checkout {
     }
 }
 
+/// How `url` says to connect.
+pub(super) fn options(url: &str) -> anyhow::Result<PgConnectOptions> {
+    let options = PgConnectOptions::from_str(url).map_err(|error| {
+        anyhow::anyhow!("the database's URL is not postgres://USER@HOST/NAME as expected: {error}")
+    })?;
+    Ok(options.application_name("mainstem").extra_float_digits(None).disable_statement_logging())
+}
+
 /// Where the database is, without the password.
-fn place(options: &PgConnectOptions) -> String {
+pub(super) fn place(options: &PgConnectOptions) -> String {
     let database = options.get_database().unwrap_or(options.get_username());
     match options.get_socket() {
         Some(socket) => format!("{}/{database}", socket.display()),
@@ -265,9 +269,24 @@ fn place(options: &PgConnectOptions) -> String {
     }
 }
 
-/// Refuses a pooler that gives every transaction another session. Asked by the simple protocol: such poolers
-/// may not know prepared statements.
+/// Refuses a pooler that gives every transaction another session.
 async fn check_sessions(first: &mut PgConnection, options: &PgConnectOptions) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        !shares_sessions(first, options).await?,
+        "a pooler in between shares sessions among its clients (pool_mode = transaction), and LISTEN, advisory \
+         locks, prepared statements and session settings need a session each: give --database-pooler transaction, \
+         and with it a --bus that works without LISTEN (nats://HOST, redis://HOST, none); or set pool_mode = session \
+         for this database, or connect to PostgreSQL directly"
+    );
+    Ok(())
+}
+
+/// Whether a pooler was found that gives every transaction another session. Asked by the simple protocol: such poolers
+/// may not know prepared statements.
+pub(super) async fn shares_sessions(
+    first: &mut PgConnection,
+    options: &PgConnectOptions,
+) -> sqlx::Result<bool> {
     let session = async |connection: &mut PgConnection| -> sqlx::Result<i32> {
         connection.fetch_one(raw_sql("SELECT pg_backend_pid()")).await?.try_get(0)
     };
@@ -282,14 +301,7 @@ async fn check_sessions(first: &mut PgConnection, options: &PgConnectOptions) ->
         shared = shared || session(first).await? != own;
     }
     second.close().await.ok();
-    anyhow::ensure!(
-        !shared,
-        "a pooler in between shares sessions among its clients (pool_mode = transaction), and LISTEN, advisory \
-         locks, prepared statements and session settings need a session each: give --database-pooler transaction, \
-         and with it a --bus that works without LISTEN (nats://HOST, redis://HOST, none); or set pool_mode = session \
-         for this database, or connect to PostgreSQL directly"
-    );
-    Ok(())
+    Ok(shared)
 }
 
 /// Refuses a database that would fail later. Answers how many connections the server allows.

@@ -3,6 +3,7 @@
 //! database is back.
 
 mod connections;
+mod examination;
 mod shared_sessions;
 mod statements;
 
@@ -14,7 +15,7 @@ use async_trait::async_trait;
 use mainstem_machine::{ChatId, ChatState, MessageId, Turn};
 use mainstem_runtime::ports::{
     Applied, CachedVersions, Fault, HeartbeatReport, Held, Listed, Page, ReplicaRow, Request, Rival,
-    Snapshot, Store, SyncReport, SyncRequest, Ticket,
+    Snapshot, Stale, Store, SyncReport, SyncRequest, Ticket,
 };
 use sqlx::postgres::{PgArguments, PgConnection, PgRow};
 use sqlx::query::Query;
@@ -31,6 +32,9 @@ use crate::limits::adapters::{
 };
 pub use connections::Connecting;
 use connections::{Connections, Use};
+pub use examination::{
+    Examination, Heard, KeptSecret, ServerConnections, Unexamined, examine, notify_oneself, place,
+};
 use statements::PostgresStatements;
 
 /// The database's clock, in milliseconds. It goes on within a transaction.
@@ -284,6 +288,20 @@ impl Store for PostgresStore {
             reads::list_values(limit).into_iter().fold(query, Query::bind)
         });
         faults::readable(reads::to_list(&rows.await?))
+    }
+
+    async fn stale(&self, after: Option<ChatId>, idle_for: Duration, limit: usize) -> Result<Stale, Fault> {
+        let rows = self.rows(Use::Request, false, || {
+            query(reads::stale!(
+                "coalesce($1::uuid, '00000000-0000-0000-0000-000000000000'::uuid)",
+                now!(),
+                "::text"
+            ))
+            .bind(after.map(|chat| chat.to_string()))
+            .bind(signed(millis(idle_for)))
+            .bind(signed(limit as u64))
+        });
+        faults::readable(reads::to_stale(&rows.await?, limit))
     }
 
     async fn named_chat(&self, owner: &str, external_id: &str) -> Result<Option<ChatId>, Fault> {

@@ -2,6 +2,7 @@
 //! return. Reads use other connections. A second process on the same file is refused.
 
 mod contents;
+mod examination;
 mod layout;
 mod lock;
 mod statements;
@@ -16,7 +17,7 @@ use async_trait::async_trait;
 use mainstem_machine::{ChatId, ChatState, MessageId, Turn};
 use mainstem_runtime::ports::{
     Applied, CachedVersions, Fault, HeartbeatReport, Held, Listed, Page, ReplicaRow, Request, Snapshot,
-    Store, SyncReport, SyncRequest, Ticket,
+    Stale, Store, SyncReport, SyncRequest, Ticket,
 };
 use sqlx::query::Query;
 use sqlx::sqlite::{
@@ -46,6 +47,8 @@ macro_rules! now {
 }
 
 use now;
+
+pub use examination::{SqliteExamination, examine};
 
 #[derive(Debug)]
 pub struct SqliteStore {
@@ -352,6 +355,14 @@ impl Store for SqliteStore {
             .bind(before.map(|chat| chat.to_string()));
         let query = reads::list_values(limit).into_iter().fold(query, Query::bind);
         faults::readable(reads::to_list(&self.read(query).await?))
+    }
+
+    async fn stale(&self, after: Option<ChatId>, idle_for: Duration, limit: usize) -> Result<Stale, Fault> {
+        let query = query(reads::stale!("coalesce($1, '')", now!(), ""))
+            .bind(after.map(|chat| chat.to_string()))
+            .bind(signed(millis(idle_for)))
+            .bind(signed(limit as u64));
+        faults::readable(reads::to_stale(&self.read(query).await?, limit))
     }
 
     async fn named_chat(&self, owner: &str, external_id: &str) -> Result<Option<ChatId>, Fault> {

@@ -12,6 +12,7 @@ pub(super) mod session;
 pub(super) mod tickets;
 mod tokens;
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +33,7 @@ use self::tokens::digest;
 use super::hosts::{Called, Hosts};
 use super::{App, Origins, Problem, health};
 use crate::config::QueryTokens;
+use crate::rates::Payer;
 
 /// The user of all requests if there is no authentication.
 pub const ANONYMOUS: &str = "anonymous";
@@ -155,19 +157,57 @@ fn needed(parts: &Parts) -> Right {
     if reads || CHANGE_NO_CHAT.contains(&parts.uri.path()) { Right::Read } else { Right::Write }
 }
 
+/// Who asks, and on whose account: a user's, or an address's where users have no names.
+#[derive(Clone, Debug)]
+pub(in crate::http) struct Requester {
+    principal: Principal,
+    pub(super) payer: Payer,
+}
+
+impl Deref for Requester {
+    type Target = Principal;
+
+    fn deref(&self) -> &Principal {
+        &self.principal
+    }
+}
+
+/// Finds out who asks, and counts the request. Whoever has a good token pays as its user, so that nobody who asks from the same
+/// address can use up what is the user's; others pay as their address.
 async fn caller<E: Env>(
     parts: &mut Parts,
     app: &App<E>,
     query_token: Option<&str>,
-) -> Result<Authenticated, Problem> {
+) -> Result<(Requester, Grant), Problem> {
     // A handler may ask for more than one of the extractors.
-    if let Some(caller) = parts.extensions.get::<Authenticated>() {
+    if let Some(caller) = parts.extensions.get::<(Requester, Grant)>() {
         return Ok(caller.clone());
     }
+    let authenticated = authenticated(parts, app, query_token).await;
+    let payer = match (&app.access, &authenticated) {
+        (Access::Tokens(_), Ok(caller)) => Payer::User(caller.principal.user().clone()),
+        _ => app.rates.address(&parts.extensions, &parts.headers),
+    };
+    app.rates.request(&payer)?;
+    let Authenticated { principal, grant } = authenticated?;
+    let needed = needed(parts);
+    if principal.right() < needed {
+        return Err(Problem::insufficient_scope(needed));
+    }
+    let caller = (Requester { principal, payer }, grant);
+    parts.extensions.insert(caller.clone());
+    Ok(caller)
+}
+
+async fn authenticated<E: Env>(
+    parts: &Parts,
+    app: &App<E>,
+    query_token: Option<&str>,
+) -> Result<Authenticated, Problem> {
     let is_alone = !parts.headers.contains_key(header::AUTHORIZATION);
-    let caller = match (&app.access, query_token) {
+    match (&app.access, query_token) {
         (Access::Tokens(bearers), Some(ticket)) if is_alone && tickets::is_like(ticket) => {
-            tickets::redeem(app, bearers, ticket).await?
+            tickets::redeem(app, bearers, ticket).await
         }
         (Access::Tokens(_), None) if is_alone => {
             let called = Called::by(parts.version, &parts.uri, &parts.headers)?;
@@ -175,33 +215,27 @@ async fn caller<E: Env>(
             if cookie.is_some() {
                 session::check_page(parts, &called, &app.origins)?;
             }
-            app.access.authenticate(&parts.headers, None, cookie).await?
+            app.access.authenticate(&parts.headers, None, cookie).await
         }
-        _ => app.access.authenticate(&parts.headers, query_token, None).await?,
-    };
-    let needed = needed(parts);
-    if caller.principal.right() < needed {
-        return Err(Problem::insufficient_scope(needed));
+        _ => app.access.authenticate(&parts.headers, query_token, None).await,
     }
-    parts.extensions.insert(caller.clone());
-    Ok(caller)
 }
 
 /// Whom a request is from.
 #[derive(Clone, Debug)]
-pub(super) struct Caller(pub(super) Principal);
+pub(super) struct Caller(pub(super) Requester);
 
 impl<E: Env> FromRequestParts<Arc<App<E>>> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App<E>>) -> Result<Self, Problem> {
-        caller(parts, app, None).await.map(|caller| Self(caller.principal))
+        caller(parts, app, None).await.map(|(by, _)| Self(by))
     }
 }
 
 /// As [`Caller`], for streams: a browser cannot give its requests for them a header.
 #[derive(Clone, Debug)]
-pub(super) struct StreamCaller(pub(super) Principal, pub(super) Grant);
+pub(super) struct StreamCaller(pub(super) Requester, pub(super) Grant);
 
 impl<E: Env> FromRequestParts<Arc<App<E>>> for StreamCaller {
     type Rejection = Problem;
@@ -213,8 +247,8 @@ impl<E: Env> FromRequestParts<Arc<App<E>>> for StreamCaller {
         let is_stream = parts.method == Method::GET;
         let token = query.into_iter().find(|(name, _)| is_stream && name == "access_token");
         let token = token.map(|(_, token)| token);
-        let Authenticated { principal, grant } = caller(parts, app, token.as_deref()).await?;
-        Ok(Self(principal, grant))
+        let (by, grant) = caller(parts, app, token.as_deref()).await?;
+        Ok(Self(by, grant))
     }
 }
 

@@ -74,7 +74,7 @@ pub(in super::super) async fn create<E: Env>(
 ) -> Result<Response, Problem> {
     let Wanted { chat } = parse_object(&asked.body)?;
     let by = match chat {
-        None => by,
+        None => Principal::clone(&by),
         Some(chat) => {
             let chat = Uuid::try_parse(&chat).ok().filter(|_| chat.len() == 36).map(ChatId);
             let chat = chat.ok_or_else(Problem::no_such_chat)?;

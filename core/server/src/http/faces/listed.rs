@@ -9,11 +9,10 @@ use futures::StreamExt;
 use futures::stream::{iter, unfold};
 use http::StatusCode;
 use mainstem_machine::{ChatId, Message, MessageId, Version};
-use mainstem_runtime::Principal;
 use mainstem_runtime::ports::Env;
 use serde::Serialize;
 
-use super::super::{App, Problem, json};
+use super::super::{App, Problem, Requester, json};
 use crate::limits::edge::PAGE_MAX;
 
 /// Puts messages together as a face's clients have them, in order.
@@ -39,7 +38,7 @@ pub(super) struct Listing {
 
 pub(super) async fn answer<E: Env>(
     app: Arc<App<E>>,
-    by: Principal,
+    by: Requester,
     listing: Listing,
     rendering: impl Rendering,
 ) -> Result<Response, Problem> {
@@ -59,7 +58,7 @@ pub(super) async fn answer<E: Env>(
 
 struct Pages<E: Env, R> {
     app: Arc<App<E>>,
-    by: Principal,
+    by: Requester,
     listing: Listing,
     rendering: R,
     after: MessageId,

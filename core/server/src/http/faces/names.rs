@@ -4,12 +4,12 @@
 use std::sync::Arc;
 
 use mainstem_machine::{ChatId, ChatState, Content, Message, MessageId, Rejection, Role};
+use mainstem_runtime::EdgeError;
 use mainstem_runtime::ports::Env;
-use mainstem_runtime::{EdgeError, Principal};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::super::App;
+use super::super::{App, Requester};
 use crate::limits::edge::{MESSAGE_ID_MAX, PAGE_MAX};
 
 /// The member, of the first part of an edited message, that has its sender's name for it: an edit has a new id, and the sender
@@ -85,7 +85,7 @@ fn is_named(chat: ChatId, message: &Message, name: &str) -> bool {
 /// The caller's chat of this name: the caller's own name for it, or else its id.
 pub(super) async fn chat<E: Env>(
     app: &App<E>,
-    by: &Principal,
+    by: &Requester,
     name: &str,
 ) -> Result<Option<Arc<ChatState>>, EdgeError> {
     if let Some(chat) = app.node.named_chats(by, name).await?.chats.pop() {
@@ -105,7 +105,7 @@ pub(super) async fn chat<E: Env>(
 /// The first message of the history that is what is looked for.
 pub(super) async fn find<E: Env>(
     app: &App<E>,
-    by: &Principal,
+    by: &Requester,
     chat: ChatId,
     mut after: MessageId,
     is_it: impl Fn(&Message) -> bool,
@@ -125,7 +125,7 @@ pub(super) async fn find<E: Env>(
 /// The message of this name, if the history has it. Of an answer, its first message.
 pub(super) async fn message<E: Env>(
     app: &App<E>,
-    by: &Principal,
+    by: &Requester,
     chat: ChatId,
     name: &str,
 ) -> Result<Option<Arc<Message>>, EdgeError> {

@@ -4,6 +4,7 @@ use mainstem_machine::{ChatId, Command, MessageId, Rejection, Status};
 use mainstem_runtime::ports::Env;
 use mainstem_runtime::{EdgeError, Node, Principal};
 
+use super::super::Requester;
 use crate::limits::edge::STOP_TRIES;
 
 /// Stops the turn if it runs, and takes its message back if it waits. Between two steps of a turn it is tried again.
@@ -35,10 +36,10 @@ pub(super) async fn stop<E: Env>(
 }
 
 /// Stops the turn when it is dropped, unless it was disarmed.
-pub(super) struct StopOnClose<E: Env>(Option<(Node<E>, Principal, ChatId, MessageId)>);
+pub(super) struct StopOnClose<E: Env>(Option<(Node<E>, Requester, ChatId, MessageId)>);
 
 impl<E: Env> StopOnClose<E> {
-    pub(super) fn new(turn: Option<(Node<E>, Principal, ChatId, MessageId)>) -> Self {
+    pub(super) fn new(turn: Option<(Node<E>, Requester, ChatId, MessageId)>) -> Self {
         Self(turn)
     }
 

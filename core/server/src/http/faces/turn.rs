@@ -13,11 +13,11 @@ use mainstem_machine::{
     Retry, Role, Status, StreamEvent, Turn, TurnStatus, Version,
 };
 use mainstem_runtime::ports::Env;
-use mainstem_runtime::{EdgeError, Next, Node, Principal};
+use mainstem_runtime::{EdgeError, Next, Node};
 use tokio::task::JoinHandle;
 
 use super::super::viewing::{Place, Viewing};
-use super::super::{App, Problem};
+use super::super::{App, Problem, Requester};
 use super::shown::{CommittedCall, Shown};
 use crate::insight::Closed;
 
@@ -125,7 +125,7 @@ impl From {
     /// A turn of whatever age, from its beginning.
     pub(super) async fn locate<E: Env>(
         app: &App<E>,
-        by: &Principal,
+        by: &Requester,
         chat: ChatId,
         turn: MessageId,
     ) -> Result<Self, Problem> {
@@ -283,7 +283,7 @@ pub(super) struct TurnStream<E: Env> {
     viewer: Viewing<E>,
     place: Place,
     node: Node<E>,
-    by: Principal,
+    by: Requester,
     reader: Reader,
     /// The question how the turn ended, once it is asked.
     how: Option<JoinHandle<End>>,
@@ -294,7 +294,7 @@ impl<E: Env> TurnStream<E> {
     pub(super) async fn open(
         node: &Node<E>,
         place: Place,
-        by: &Principal,
+        by: &Requester,
         from: From,
     ) -> Result<Self, EdgeError> {
         let viewer = place.watch(node, by, from.chat, Resume::After(from.after)).await?;
@@ -313,7 +313,7 @@ impl<E: Env> TurnStream<E> {
     pub(super) async fn go_on(
         node: &Node<E>,
         place: Place,
-        by: &Principal,
+        by: &Requester,
         from: From,
         (here, cursor): (Mark, Cursor),
         shown: Shown,
@@ -380,7 +380,7 @@ impl<E: Env> TurnStream<E> {
 }
 
 /// How the turn ended, which its record says. One that runs by now began again, which others tell.
-async fn how<E: Env>(node: Node<E>, by: Principal, chat: ChatId, turn: MessageId) -> End {
+async fn how<E: Env>(node: Node<E>, by: Requester, chat: ChatId, turn: MessageId) -> End {
     match node.turn(&by, chat, turn).await {
         Ok((turn, _)) if turn.status.is_over() => End::Over(turn),
         Ok((Turn { status: TurnStatus::RequiresAction, .. }, _)) => End::Asked,

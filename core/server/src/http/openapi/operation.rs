@@ -3,6 +3,7 @@
 //! A problem is described by the value that the handler answers, so its status, code and title cannot differ from it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use http::StatusCode;
 use mainstem_machine::Rejection;
@@ -19,7 +20,9 @@ use super::schema::{
     string, uuid,
 };
 use crate::http::Problem;
+use crate::insight::Limit;
 use crate::limits::edge::{CLIENT_NAME_BYTES_MAX, IDEMPOTENCY_KEY_BYTES_MAX, PAGE_DEFAULT, PAGE_MAX};
+use crate::rates::Limited;
 
 /// The names of the ways in which a caller says who it is.
 pub(super) const BEARER: &str = "bearer";
@@ -64,7 +67,8 @@ pub(in crate::http) fn public(id: &str, summary: &str) -> Request {
 
 /// A request of a caller who may be asked for a token.
 pub(in crate::http) fn request(id: &str, summary: &str) -> Request {
-    let request = public(id, summary).may_be(Problem::unavailable());
+    let limited = Limited { limit: Limit::Requests, wait: Duration::ZERO };
+    let request = public(id, summary).may_be(Problem::unavailable()).may_be(limited);
     let of_tokens = vec![
         Problem::unauthorized(""),
         Problem::insufficient_scope(Right::Read),

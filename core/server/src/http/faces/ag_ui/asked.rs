@@ -8,12 +8,11 @@ use mainstem_machine::{
     Status, Version,
 };
 use mainstem_runtime::ports::{Env, IdempotencyKey, Keep};
-use mainstem_runtime::{EdgeError, Principal};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::super::super::request::parse_name;
-use super::super::super::{App, Problem};
+use super::super::super::{App, Problem, Requester};
 use super::super::names;
 use super::super::turn::From;
 use super::message::AgentMessage;
@@ -22,7 +21,7 @@ use crate::limits::edge::CREATED_MESSAGES_MAX;
 
 pub(super) struct Asker<'a, E: Env> {
     pub(super) app: &'a Arc<App<E>>,
-    pub(super) by: &'a Principal,
+    pub(super) by: &'a Requester,
     pub(super) request: &'a RunRequest,
 }
 
@@ -39,7 +38,7 @@ impl<E: Env> Asker<'_, E> {
             },
         };
         if let Some(settings) = request.settings.changes_of(&state)? {
-            app.node.execute(by, state.id, Command::Configure(settings), None).await?;
+            app.execute(by, state.id, Command::Configure(settings), None).await?;
         }
         let asked = request.asked();
         let (answered, state) = self.answer_calls(state, asked.is_empty()).await?;
@@ -87,7 +86,7 @@ impl<E: Env> Asker<'_, E> {
         let content = last.content(false, app.message_bytes_max)?;
         let key = self.key(&[&last.id, content.as_json()]);
         let command = Command::Create { chat, owner: Arc::clone(self.by.user()), settings, messages };
-        match app.node.execute(self.by, chat, command, Some(key)).await? {
+        match app.execute(self.by, chat, command, Some(key)).await? {
             Accepted::Chat(state) => Ok(Created::New(present(&state)?)),
             Accepted::Found(state) => Ok(Created::Found(state)),
             Accepted::Sent { .. } | Accepted::Gone => Err(Problem::internal()),
@@ -100,7 +99,7 @@ impl<E: Env> Asker<'_, E> {
         command: Command,
         key: Option<IdempotencyKey>,
     ) -> Result<From, Problem> {
-        match self.app.node.execute(self.by, chat, command, key).await? {
+        match self.app.execute(self.by, chat, command, key).await? {
             Accepted::Sent { message: Some(message), snapshot_version, .. } => {
                 let turn = message.turn.unwrap_or(message.id);
                 let (after, since, stale) = (message.id, snapshot_version, Version(0));
@@ -172,15 +171,15 @@ impl<E: Env> Asker<'_, E> {
         let Some(turn) = state.turn_id().filter(|_| !results.is_empty()) else { return Ok((None, state)) };
         let says: Vec<&str> = results.iter().flat_map(|(id, result)| [&**id, &*result.content]).collect();
         let key = is_all.then(|| self.key(&says));
-        let answered = app.node.execute(by, chat, Command::ToolResults { results }, key).await;
+        let answered = app.execute(by, chat, Command::ToolResults { results }, key).await;
         let now = match answered {
             Ok(Accepted::Chat(now)) => now,
             Ok(_) => return Err(Problem::internal()),
             // Another page of the same user was quicker.
-            Err(EdgeError::Rejected(Rejection::NotPending)) => {
+            Err(problem) if problem.code == "not_pending" => {
                 return Ok((None, app.node.chat(by, chat).await?));
             }
-            Err(error) => return Err(error.into()),
+            Err(problem) => return Err(problem),
         };
         let (since, stale) = (now.snapshot_version, now.reset_version);
         let after = state.last_message;
@@ -239,7 +238,7 @@ enum Created {
 /// The position's turn, as it is to be told on.
 pub(super) async fn located<E: Env>(
     app: &App<E>,
-    by: &Principal,
+    by: &Requester,
     chat: ChatId,
     turn: MessageId,
 ) -> Result<Option<From>, Problem> {

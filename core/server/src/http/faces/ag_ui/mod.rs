@@ -22,7 +22,6 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use http::{HeaderMap, StatusCode, Uri, Version};
 use mainstem_machine::{ChatState, MessageId, Rejection, Status};
-use mainstem_runtime::Principal;
 use mainstem_runtime::ports::Env;
 use serde_json::json;
 
@@ -36,7 +35,7 @@ use self::told::Run;
 use super::super::asked::Asked;
 use super::super::auth::{Grant, StreamCaller};
 use super::super::request::{Parameters, parse_object};
-use super::super::{App, Problem, json as json_answer};
+use super::super::{App, Problem, Requester, json as json_answer};
 use super::listed::{self, Listing};
 use super::names;
 use super::stop::stop;
@@ -97,7 +96,7 @@ async fn run<E: Env>(
 /// Whether the client shows something else than what there is before the turn's answer.
 async fn differs<E: Env>(
     app: &App<E>,
-    by: &Principal,
+    by: &Requester,
     request: &RunRequest,
     position: &Position,
 ) -> Result<bool, Problem> {
@@ -107,7 +106,7 @@ async fn differs<E: Env>(
     Ok(lacks_result || snapshot::essence_of(&ours) != snapshot::essence(theirs))
 }
 
-async fn existing<E: Env>(app: &App<E>, by: &Principal, thread: &str) -> Result<Arc<ChatState>, Problem> {
+async fn existing<E: Env>(app: &App<E>, by: &Requester, thread: &str) -> Result<Arc<ChatState>, Problem> {
     names::chat(app, by, thread).await?.ok_or_else(Problem::no_such_chat)
 }
 
@@ -142,7 +141,7 @@ async fn look<E: Env>(
 
 async fn join<E: Env>(
     app: &Arc<App<E>>,
-    by: &Principal,
+    by: &Requester,
     grant: Grant,
     run: &str,
     query: &Parameters,
@@ -178,7 +177,7 @@ async fn join<E: Env>(
 }
 
 /// All messages for a first render, but for what a run that goes on tells from its begin.
-async fn hydrate<E: Env>(app: Arc<App<E>>, by: Principal, thread: &str) -> Result<Response, Problem> {
+async fn hydrate<E: Env>(app: Arc<App<E>>, by: Requester, thread: &str) -> Result<Response, Problem> {
     let Some(state) = names::chat(&app, &by, thread).await? else {
         return Ok(json_answer(StatusCode::OK, r#"{"activeRun":null,"messages":[]}"#));
     };

@@ -1,12 +1,11 @@
 //! The history as messages of AG-UI, and how a client comes from what it has to that.
 
 use mainstem_machine::{ChatId, Message, MessageId, Role};
-use mainstem_runtime::Principal;
 use mainstem_runtime::ports::Env;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::super::super::{App, Problem};
+use super::super::super::{App, Problem, Requester};
 use super::super::names;
 use super::ids;
 use super::part::{Part, calls_of, outcomes_of, parts_of};
@@ -44,7 +43,7 @@ impl Rendered {
 /// The history up to a message, or `None` if it is more than is told in one event.
 pub(super) async fn read<E: Env>(
     app: &App<E>,
-    by: &Principal,
+    by: &Requester,
     chat: ChatId,
     up_to: MessageId,
 ) -> Result<Option<Vec<Rendered>>, Problem> {

@@ -7,14 +7,13 @@ use std::sync::Arc;
 use axum::response::Response;
 use bytes::Bytes;
 use mainstem_machine::MessageId;
-use mainstem_runtime::Principal;
 use mainstem_runtime::ports::Env;
 use serde_json::value::to_raw_value;
 use tokio::time::Interval;
 
 use super::super::super::auth::Grant;
 use super::super::super::sse::{PING, pings};
-use super::super::super::{App, Problem};
+use super::super::super::{App, Problem, Requester};
 use super::super::stop::StopOnClose;
 use super::super::streamed::{self, CutOff};
 use super::super::turn::{From, TurnStream};
@@ -42,7 +41,7 @@ pub(super) struct Order {
 
 struct Source<E: Env> {
     app: Arc<App<E>>,
-    by: Principal,
+    by: Requester,
     turn: TurnStream<E>,
     telling: Telling,
     has: Has,
@@ -129,7 +128,7 @@ impl<E: Env> streamed::Source for Source<E> {
 /// Cancel-safe: what was not returned comes again.
 async fn step<E: Env>(
     app: &Arc<App<E>>,
-    by: &Principal,
+    by: &Requester,
     turn: &mut TurnStream<E>,
     telling: &mut Telling,
     has: &Has,
@@ -170,7 +169,7 @@ async fn step<E: Env>(
 /// The history, in place of all that the client has. What comes first of it is no event of its own, and has no `id:`.
 async fn history<E: Env>(
     app: &App<E>,
-    by: &Principal,
+    by: &Requester,
     up_to: MessageId,
     has: &Has,
     resumes: bool,
@@ -210,12 +209,12 @@ fn framed(position: Option<&Position>, data: &str) -> Bytes {
 
 pub(super) async fn answer<E: Env>(
     app: &Arc<App<E>>,
-    by: &Principal,
+    by: &Requester,
     grant: Grant,
     order: Order,
 ) -> Result<Response, Problem> {
     let Order { run, from, position, has: messages, thoughts, snapshot, stops_on_close } = order;
-    let place = app.place(Face::AgUi, Transport::Sse)?;
+    let place = app.place(by, Face::AgUi, Transport::Sse)?;
     let stop = stops_on_close.then(|| (app.node.clone(), by.clone(), from.chat, from.turn));
     let chat = from.chat;
     let mut telling = Telling::new(run, position);

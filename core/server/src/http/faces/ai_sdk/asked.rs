@@ -6,14 +6,13 @@ use mainstem_machine::{
     Accepted, CallResult, ChatId, ChatState, Command, MessageId, NewMessage, OpenCall, Rejection, Role,
     SendMode, Version,
 };
-use mainstem_runtime::Principal;
 use mainstem_runtime::ports::{Env, IdempotencyKey};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::super::super::request::parse_name;
 use super::super::super::results::parse_result;
-use super::super::super::{App, Problem};
+use super::super::super::{App, Problem, Requester};
 use super::super::names;
 use super::super::turn::From;
 use super::message::UiMessage;
@@ -23,7 +22,7 @@ use crate::limits::edge::CREATED_MESSAGES_MAX;
 /// Who asks, with the key under which it is asked once.
 pub(super) struct Asker<'a, E: Env> {
     pub(super) app: &'a Arc<App<E>>,
-    pub(super) by: &'a Principal,
+    pub(super) by: &'a Requester,
     pub(super) key: Option<IdempotencyKey>,
 }
 
@@ -39,7 +38,7 @@ impl<E: Env> Asker<'_, E> {
             },
         };
         if let Some(settings) = request.settings.changes_of(&state)? {
-            self.app.node.execute(self.by, state.id, Command::Configure(settings), None).await?;
+            self.app.execute(self.by, state.id, Command::Configure(settings), None).await?;
         }
         let last = request.last();
         match request.trigger {
@@ -72,7 +71,7 @@ impl<E: Env> Asker<'_, E> {
         let settings = request.settings.of_new(Some(&request.chat))?;
         let chat = ChatId(Uuid::now_v7());
         let command = Command::Create { chat, owner: Arc::clone(self.by.user()), settings, messages };
-        match self.app.node.execute(self.by, chat, command, self.key.clone()).await? {
+        match self.app.execute(self.by, chat, command, self.key.clone()).await? {
             Accepted::Chat(state) => {
                 Ok(Created::New(From::present(&state).ok_or(Problem::from(Rejection::NoSuchTurn))?))
             }
@@ -93,7 +92,7 @@ impl<E: Env> Asker<'_, E> {
         if results.is_empty() {
             return Ok(SendMode::Interrupt);
         }
-        match self.app.node.execute(self.by, state.id, Command::ToolResults { results }, None).await? {
+        match self.app.execute(self.by, state.id, Command::ToolResults { results }, None).await? {
             Accepted::Chat(now) if now.calls.iter().any(OpenCall::waits_for_client) => {
                 Ok(SendMode::Interrupt)
             }
@@ -113,7 +112,7 @@ impl<E: Env> Asker<'_, E> {
             queue_max: self.app.queue_max,
             client_id: parse_name(Some(message.id.clone()), "id")?,
         };
-        let accepted = self.app.node.execute(self.by, state.id, command, self.key).await?;
+        let accepted = self.app.execute(self.by, state.id, command, self.key).await?;
         sent(self.app, self.by, state.id, &message.id, accepted).await
     }
 
@@ -133,7 +132,7 @@ impl<E: Env> Asker<'_, E> {
             return From::locate(app, by, chat, found.turn.unwrap_or(found.id)).await;
         }
         let command = Command::Edit { message: found.id, content };
-        let accepted = app.node.execute(by, chat, command, self.key).await?;
+        let accepted = app.execute(by, chat, command, self.key).await?;
         sent(app, by, chat, name, accepted).await
     }
 
@@ -154,7 +153,7 @@ impl<E: Env> Asker<'_, E> {
             return Err(Problem::gone_on());
         }
         let command = Command::Regenerate { message: Some(found.id), mode: SendMode::Interrupt };
-        match self.app.node.execute(self.by, state.id, command, self.key).await? {
+        match self.app.execute(self.by, state.id, command, self.key).await? {
             Accepted::Chat(state) => From::present(&state).ok_or(Problem::from(Rejection::NoSuchTurn)),
             accepted => sent(self.app, self.by, state.id, &last.id, accepted).await,
         }
@@ -179,7 +178,7 @@ impl<E: Env> Asker<'_, E> {
         let turn = state.turn_id();
         if let (false, Some(turn)) = (results.is_empty(), turn) {
             let command = Command::ToolResults { results };
-            return match app.node.execute(by, chat, command, self.key).await? {
+            return match app.execute(by, chat, command, self.key).await? {
                 Accepted::Chat(now) => Ok(From {
                     chat,
                     turn,
@@ -226,7 +225,7 @@ enum Created {
 /// The turn of the message of this name, which was sent, or was sent before.
 async fn sent<E: Env>(
     app: &App<E>,
-    by: &Principal,
+    by: &Requester,
     chat: ChatId,
     name: &str,
     accepted: Accepted,

@@ -22,7 +22,6 @@ use axum::routing::{get, post};
 use http::request::Parts;
 use http::{StatusCode, Uri, Version};
 use mainstem_machine::{ChatState, MessageId};
-use mainstem_runtime::Principal;
 use mainstem_runtime::ports::Env;
 use serde_json::json;
 
@@ -33,7 +32,7 @@ use self::request::{ChatRequest, StopBody};
 use super::super::asked::Asked;
 use super::super::auth::{Caller, StreamCaller};
 use super::super::request::parse_object;
-use super::super::{App, Problem, json as json_answer};
+use super::super::{App, Problem, Requester, json as json_answer};
 use super::listed::{self, Listing};
 use super::names;
 use super::stop::stop;
@@ -101,7 +100,7 @@ async fn resume<E: Env>(
 /// The turn that a client of this chat resumes.
 async fn resumed<E: Env>(
     app: &App<E>,
-    by: &Principal,
+    by: &Requester,
     name: &str,
     options: Options,
 ) -> Result<Option<From>, Problem> {
@@ -126,7 +125,7 @@ async fn stop_chat<E: Env>(ChatName(name): ChatName, asked: Asked<E, ()>) -> Res
     Ok(json_answer(StatusCode::OK, json!({"success": true}).to_string()))
 }
 
-async fn existing<E: Env>(app: &App<E>, by: &Principal, name: &str) -> Result<Arc<ChatState>, Problem> {
+async fn existing<E: Env>(app: &App<E>, by: &Requester, name: &str) -> Result<Arc<ChatState>, Problem> {
     names::chat(app, by, name).await?.ok_or_else(Problem::no_such_chat)
 }
 

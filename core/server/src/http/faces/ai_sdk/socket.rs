@@ -13,8 +13,8 @@ use futures::StreamExt;
 use futures::future::{pending, select_all};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use mainstem_runtime::EdgeError;
 use mainstem_runtime::ports::Env;
-use mainstem_runtime::{EdgeError, Principal};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -28,7 +28,7 @@ use super::super::super::auth::{Grant, StreamCaller};
 use super::super::super::request::wants_web_socket;
 use super::super::super::sse::pings;
 use super::super::super::web_socket::{Left, Line, REVOKED, Upgrade, switching};
-use super::super::super::{App, Problem};
+use super::super::super::{App, Problem, Requester};
 use super::super::stop::stop;
 use super::super::turn::From;
 use super::super::words::{error_text, refuse_others};
@@ -144,7 +144,7 @@ async fn serve<E: Env>(upgraded: Upgraded, mut session: Session<E>, progress: Ar
 
 struct Session<E: Env> {
     app: Arc<App<E>>,
-    by: Principal,
+    by: Requester,
     grant: Grant,
     options: Options,
     open: Vec<Open<E>>,
@@ -155,7 +155,7 @@ struct Session<E: Env> {
 }
 
 impl<E: Env> Session<E> {
-    fn new(app: Arc<App<E>>, by: Principal, grant: Grant, options: Options) -> Self {
+    fn new(app: Arc<App<E>>, by: Requester, grant: Grant, options: Options) -> Self {
         Self { app, by, grant, options, open: vec![], first: 0, stopping: vec![] }
     }
 
@@ -265,6 +265,10 @@ impl<E: Env> Session<E> {
         }
         if let Err(problem) = frame.check() {
             return Ok(Err(problem));
+        }
+        // Each is a request, as if it had come by itself.
+        if let Err(limited) = self.app.rates.request(&self.by.payer) {
+            return Ok(Err(limited.into()));
         }
         let (request_id, resumes) = (frame.request_id.clone(), frame.r#type == "resume");
         let from = match self.asked(frame).await {

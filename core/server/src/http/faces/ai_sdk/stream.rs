@@ -8,14 +8,13 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::HeaderValue;
 use mainstem_machine::ChatState;
-use mainstem_runtime::Principal;
 use mainstem_runtime::ports::Env;
 use serde_json::value::RawValue;
 use tokio::time::Interval;
 
 use super::super::super::auth::Grant;
 use super::super::super::sse::{PING, pings};
-use super::super::super::{App, Problem};
+use super::super::super::{App, Problem, Requester};
 use super::super::names;
 use super::super::stop::StopOnClose;
 use super::super::streamed::{self, CutOff};
@@ -33,12 +32,12 @@ pub(super) struct Told<E: Env> {
 impl<E: Env> Told<E> {
     pub(super) async fn open(
         app: &App<E>,
-        by: &Principal,
+        by: &Requester,
         from: From,
         options: Options,
         transport: Transport,
     ) -> Result<Self, Problem> {
-        let place = app.place(Face::AiSdk, transport)?;
+        let place = app.place(by, Face::AiSdk, transport)?;
         let state: Arc<ChatState> = app.node.chat(by, from.chat).await?;
         let message_id = names::of_answer(from.chat, from.turn);
         let brings_results = from.behind_results;
@@ -108,7 +107,7 @@ fn framed(data: &str) -> Bytes {
 
 pub(super) async fn answer<E: Env>(
     app: &App<E>,
-    by: &Principal,
+    by: &Requester,
     grant: Grant,
     from: From,
     options: Options,

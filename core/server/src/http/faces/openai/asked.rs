@@ -6,11 +6,11 @@ use mainstem_machine::{
     Accepted, CallResult, ChatId, ChatState, Command, Content, MessageId, NewMessage, Rejection, Role,
     SendMode, Settings, Version,
 };
+use mainstem_runtime::EdgeError;
 use mainstem_runtime::ports::{Env, IdempotencyKey};
-use mainstem_runtime::{EdgeError, Principal};
 use uuid::Uuid;
 
-use super::super::super::{App, Problem};
+use super::super::super::{App, Problem, Requester};
 use super::super::names;
 use super::super::settings::SaidSettings;
 use super::super::turn::From;
@@ -25,7 +25,7 @@ use crate::limits::edge::PAGE_MAX;
 /// Who asks, with the key under which it is asked once.
 pub(super) struct Asker<'a, E: Env> {
     pub(super) app: &'a Arc<App<E>>,
-    pub(super) by: &'a Principal,
+    pub(super) by: &'a Requester,
     pub(super) key: Option<IdempotencyKey>,
     /// Whether the client sends it again, because it was not answered.
     pub(super) is_again: bool,
@@ -120,7 +120,7 @@ impl<E: Env> Asker<'_, E> {
         }
         let chat = ChatId(Uuid::now_v7());
         let command = Command::Create { chat, owner: Arc::clone(self.by.user()), settings, messages };
-        match self.app.node.execute(self.by, chat, command, self.key).await? {
+        match self.app.execute(self.by, chat, command, self.key).await? {
             Accepted::Chat(state) | Accepted::Found(state) => {
                 let from = From::present(&state).ok_or(Problem::from(Rejection::NoSuchTurn))?;
                 Ok((response(&from), from))
@@ -131,7 +131,7 @@ impl<E: Env> Asker<'_, E> {
 
     async fn configure(&self, state: &ChatState, said: &SaidSettings) -> Result<(), Problem> {
         if let Some(settings) = said.changes_of(state)? {
-            self.app.node.execute(self.by, state.id, Command::Configure(settings), None).await?;
+            self.app.execute(self.by, state.id, Command::Configure(settings), None).await?;
         }
         Ok(())
     }
@@ -152,7 +152,7 @@ impl<E: Env> Asker<'_, E> {
         let (mode, queue_max) = (SendMode::Queue, self.app.queue_max);
         let command = Command::Send { content: content.clone(), mode, queue_max, client_id: None };
         let chat = state.id;
-        match self.app.node.execute(self.by, chat, command, self.key).await? {
+        match self.app.execute(self.by, chat, command, self.key).await? {
             Accepted::Sent { message: Some(message), snapshot_version, .. } => {
                 let turn = message.turn.unwrap_or(message.id);
                 let (after, since, stale) = (message.id, snapshot_version, Version(0));
@@ -224,14 +224,14 @@ impl<E: Env> Asker<'_, E> {
         }
         self.configure(state, said).await?;
         let behind = state.last_message;
-        match self.app.node.execute(self.by, chat, Command::ToolResults { results }, self.key).await {
+        match self.app.execute(self.by, chat, Command::ToolResults { results }, self.key).await {
             Ok(Accepted::Chat(now)) => {
                 let (since, stale) = (now.snapshot_version, now.reset_version);
                 let id = ResponseId { chat, turn, behind: Some(behind) };
                 Ok((id, From { chat, turn, after: behind, behind_results: true, begun: true, since, stale }))
             }
             Ok(_) => Err(Problem::internal()),
-            Err(error) => Err(error.into()),
+            Err(problem) => Err(problem),
         }
     }
 
@@ -291,7 +291,7 @@ fn unknown_call(call: &str) -> Problem {
 }
 
 /// Where a response is told from.
-pub(super) async fn located<E: Env>(app: &App<E>, by: &Principal, id: ResponseId) -> Result<From, Problem> {
+pub(super) async fn located<E: Env>(app: &App<E>, by: &Requester, id: ResponseId) -> Result<From, Problem> {
     let from = From::locate(app, by, id.chat, id.turn).await?;
     Ok(match id.behind {
         Some(after) => From { after, behind_results: true, ..from },

@@ -47,7 +47,7 @@ async fn create<E: Env>(
     let asker = Asker { app: &app, by: &by, key: asked.into_key(), is_again: false };
     let (id, from) = asker.complete(&request).await?;
     let transport = if request.streams { Transport::Sse } else { Transport::Whole };
-    let place = app.place(Face::OpenAi, transport)?;
+    let place = app.place(&by, Face::OpenAi, transport)?;
     let state = app.node.chat(&by, id.chat).await?;
     let stop = stops_on_close.then(|| (app.node.clone(), by.clone(), from.chat, from.turn));
     let turn = TurnStream::open(&app.node, place, &by, from).await?;

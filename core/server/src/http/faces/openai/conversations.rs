@@ -9,8 +9,8 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use http::Uri;
 use mainstem_machine::{Accepted, ChatId, ChatState, Command, MessageId, Role, Settings};
+use mainstem_runtime::EdgeError;
 use mainstem_runtime::ports::Env;
-use mainstem_runtime::{EdgeError, Principal};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::super::super::asked::Asked;
 use super::super::super::auth::Caller;
 use super::super::super::request::{Parameters, parse_object};
-use super::super::super::{App, Problem};
+use super::super::super::{App, Problem, Requester};
 use super::super::words::refuse_others;
 use super::ids::ConversationId;
 use super::input::Input;
@@ -74,7 +74,7 @@ async fn create<E: Env>(asked: Asked<E, ()>) -> Result<Response, Problem> {
 }
 
 impl Named {
-    async fn conversation<E: Env>(&self, app: &App<E>, by: &Principal) -> Result<Arc<ChatState>, Problem> {
+    async fn conversation<E: Env>(&self, app: &App<E>, by: &Requester) -> Result<Arc<ChatState>, Problem> {
         let unknown = || no_such("conversation", &self.0);
         let ConversationId(chat) = ConversationId::parse(&self.0).ok_or_else(unknown)?;
         match app.node.chat(by, chat).await {
@@ -101,7 +101,7 @@ async fn update<E: Env>(named: Named, asked: Asked<E, ()>) -> Result<Response, P
 
 async fn delete<E: Env>(named: Named, asked: Asked<E, ()>) -> Result<Response, Problem> {
     let state = named.conversation(&asked.app, &asked.by).await?;
-    asked.app.node.execute(&asked.by, state.id, Command::Delete, None).await?;
+    asked.app.execute(&asked.by, state.id, Command::Delete, None).await?;
     Ok(deleted(&named.0, "conversation.deleted"))
 }
 
@@ -227,7 +227,7 @@ impl<'a> Found<'a> {
 /// A history as items, read page by page.
 struct History<'a, E: Env> {
     app: &'a App<E>,
-    by: &'a Principal,
+    by: &'a Requester,
     chat: ChatId,
     rendering: Rendering,
     after: MessageId,
@@ -235,7 +235,7 @@ struct History<'a, E: Env> {
 }
 
 impl<'a, E: Env> History<'a, E> {
-    fn new(app: &'a App<E>, by: &'a Principal, state: &ChatState) -> Self {
+    fn new(app: &'a App<E>, by: &'a Requester, state: &ChatState) -> Self {
         let rendering = Rendering::new(state.id, ClientTools::of(state));
         Self { app, by, chat: state.id, rendering, after: MessageId(0), over: false }
     }

@@ -26,8 +26,8 @@ use axum::routing::{get, post};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, Uri, Version};
 use mainstem_machine::Rejection;
+use mainstem_runtime::EdgeError;
 use mainstem_runtime::ports::Env;
-use mainstem_runtime::{EdgeError, Principal};
 use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 
@@ -40,7 +40,7 @@ use self::told::{Telling, Then};
 use super::super::asked::Asked;
 use super::super::auth::{Caller, StreamCaller};
 use super::super::request::Parameters;
-use super::super::{App, Problem, json as json_answer};
+use super::super::{App, Problem, Requester, json as json_answer};
 use super::stop::{StopOnClose, stop};
 use super::streamed;
 use super::turn::{From, TurnStream};
@@ -142,12 +142,12 @@ async fn create<E: Env>(
 /// not answered would ask anew, and get another one.
 async fn settle<E: Env>(
     app: &App<E>,
-    by: &Principal,
+    by: &Requester,
     id: ResponseId,
     from: From,
     stops_on_close: bool,
 ) -> Result<(), Problem> {
-    let place = app.place(Face::OpenAi, Transport::Whole)?;
+    let place = app.place(by, Face::OpenAi, Transport::Whole)?;
     let stop = stops_on_close.then(|| (app.node.clone(), by.clone(), from.chat, from.turn));
     let mut stop = StopOnClose::new(stop);
     let (_, tools) = Frame::read(app, by, id, &from).await?;
@@ -173,7 +173,7 @@ async fn settle<E: Env>(
 }
 
 /// The response as it stands.
-async fn standing<E: Env>(app: &App<E>, by: &Principal, id: ResponseId) -> Result<Response, Problem> {
+async fn standing<E: Env>(app: &App<E>, by: &Requester, id: ResponseId) -> Result<Response, Problem> {
     let (frame, standing) = read(app, by, id, None).await.map_err(unknown(id))?;
     Ok(json_answer(StatusCode::OK, frame.object(&standing).get().to_owned()))
 }

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use mainstem_machine::{
     ChatState, FinishReason, Message, MessageId, Rejection, Role, Turn, TurnStatus, Usage, WallTime,
 };
-use mainstem_runtime::Principal;
 use mainstem_runtime::ports::Env;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
-use super::super::super::{App, Problem};
+use super::super::super::{App, Problem, Requester};
 use super::super::turn::From;
 use super::ids::{ConversationId, ResponseId};
 use super::item::{ClientTools, Rendering, said};
@@ -62,7 +61,7 @@ impl Frame {
     /// That of a response that is told from there, and who carries out its calls.
     pub(super) async fn read<E: Env>(
         app: &App<E>,
-        by: &Principal,
+        by: &Requester,
         id: ResponseId,
         from: &From,
     ) -> Result<(Self, ClientTools), Problem> {
@@ -152,7 +151,7 @@ struct Messages {
 /// Reads a response as it stands, with the items up to a message.
 pub(super) async fn read<E: Env>(
     app: &App<E>,
-    by: &Principal,
+    by: &Requester,
     id: ResponseId,
     up_to: Option<MessageId>,
 ) -> Result<(Frame, Standing), Problem> {
@@ -208,7 +207,7 @@ fn how(messages: &Messages, turn: &Turn) -> Standing {
 
 async fn messages<E: Env>(
     app: &App<E>,
-    by: &Principal,
+    by: &Requester,
     id: ResponseId,
     turn: &Turn,
     tools: &ClientTools,
@@ -267,7 +266,7 @@ async fn messages<E: Env>(
 }
 
 /// Whether nothing of its turn follows the response: its calls, if it ends with some, wait.
-pub(super) async fn is_last<E: Env>(app: &App<E>, by: &Principal, id: ResponseId) -> Result<bool, Problem> {
+pub(super) async fn is_last<E: Env>(app: &App<E>, by: &Requester, id: ResponseId) -> Result<bool, Problem> {
     let state = app.node.chat(by, id.chat).await?;
     let (turn, _) = app.node.turn(by, id.chat, id.turn).await?;
     let messages = messages(app, by, id, &turn, &ClientTools::of(&state)).await?;
@@ -277,7 +276,7 @@ pub(super) async fn is_last<E: Env>(app: &App<E>, by: &Principal, id: ResponseId
 /// What a response was asked with: the user's message, or what the client brought of calls.
 pub(super) async fn asked_with<E: Env>(
     app: &App<E>,
-    by: &Principal,
+    by: &Requester,
     id: ResponseId,
 ) -> Result<Vec<Value>, Problem> {
     let ResponseId { chat, turn, behind } = id;

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use axum::response::Response;
 use bytes::Bytes;
 use mainstem_machine::MessageId;
-use mainstem_runtime::Principal;
 use mainstem_runtime::ports::Env;
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
@@ -15,7 +14,7 @@ use tokio::time::Interval;
 
 use super::super::super::auth::Grant;
 use super::super::super::sse::{PING, pings};
-use super::super::super::{App, Problem};
+use super::super::super::{App, Problem, Requester};
 use super::super::stop::StopOnClose;
 use super::super::streamed::{self, CutOff};
 use super::super::turn::{From, TurnStream};
@@ -38,7 +37,7 @@ pub(super) struct Order {
 
 struct Source<E: Env> {
     app: Arc<App<E>>,
-    by: Principal,
+    by: Requester,
     id: ResponseId,
     frame: Frame,
     turn: TurnStream<E>,
@@ -101,7 +100,7 @@ impl<E: Env> streamed::Source for Source<E> {
 /// The event that tells the response. Cancel-safe.
 async fn standing<E: Env>(
     app: &App<E>,
-    by: &Principal,
+    by: &Requester,
     id: ResponseId,
     frame: &Frame,
     said: Option<&Said>,
@@ -140,12 +139,12 @@ fn framed(kind: &str, json: &RawValue) -> Bytes {
 
 pub(super) async fn answer<E: Env>(
     app: &Arc<App<E>>,
-    by: &Principal,
+    by: &Requester,
     grant: Grant,
     order: Order,
 ) -> Result<Response, Problem> {
     let Order { id, from, after, stops_on_close } = order;
-    let place = app.place(Face::OpenAi, Transport::Sse)?;
+    let place = app.place(by, Face::OpenAi, Transport::Sse)?;
     let stop = stops_on_close.then(|| (app.node.clone(), by.clone(), from.chat, from.turn));
     let (frame, tools) = Frame::read(app, by, id, &from).await?;
     let mut telling = Telling::new(id, tools, after);

@@ -1,13 +1,12 @@
 //! The body of a request for a completion.
 
 use mainstem_machine::{CallResult, Content, NewMessage, Role, Settings};
-use mainstem_runtime::Principal;
 use mainstem_runtime::ports::Env;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::super::super::super::Problem;
 use super::super::super::super::request::parse_object;
+use super::super::super::super::{Problem, Requester};
 use super::super::super::settings::SaidSettings;
 use super::super::asked::{Answers, Asker};
 use super::super::ids::parse_call;
@@ -95,7 +94,7 @@ impl<E: Env> Asker<'_, E> {
             ))
         };
         let (chat, _) = parse_call(call).ok_or_else(unknown)?;
-        let by: &Principal = self.by;
+        let by: &Requester = self.by;
         let state = self.app.node.chat(by, chat).await.map_err(|error| match Problem::from(error) {
             problem if problem.code == "no_such_chat" => unknown(),
             problem => problem,

@@ -1,0 +1,192 @@
+//! What replicas cost their database, each and together, on one machine: 1, 4 and 16 processes with `--workers 0` on a PostgreSQL
+//! with 10,000 chats,
+//!
+//! - idle: nobody watches;
+//! - open: each chat has a stream, spread evenly over the replicas, and nothing happens;
+//! - busy: the same, and titles of chats change, so many a second.
+//!
+//! `cargo bench --profile dev -p mainstem-tests --bench cluster` (the servers are what ships); with `-- --quick` it takes a fraction, and
+//! says less. Told are, for each second, the CPU time of PostgreSQL with all its processes, its transactions, and the CPU time of the
+//! replicas; docs/operations.md makes a model of them.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use mainstem_tests::client::Client;
+use mainstem_tests::cluster::Cluster;
+use mainstem_tests::postgres::{Postgres, Setup};
+use serde_json::json;
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+const TICKS_A_SECOND: f64 = 100.0;
+/// Requests in flight while chats are created.
+const CREATING: usize = 16;
+
+struct Extent {
+    replicas: Vec<usize>,
+    chats: usize,
+    window: Duration,
+    changes_a_second: u32,
+}
+
+/// The processor's time of each process, with that of its children that have ended, by its parent.
+fn processes() -> BTreeMap<u32, (u32, u64)> {
+    let mut all = BTreeMap::new();
+    for entry in std::fs::read_dir("/proc").expect("the kernel tells").flatten() {
+        let Some(id) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
+        // Behind the name, which is in brackets: the 2nd is the parent, the 12th to 15th are times (proc(5)).
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let number = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
+        let parent = u32::try_from(number(1)).unwrap_or(0);
+        all.insert(id, (parent, [11, 12, 13, 14].into_iter().map(number).sum()));
+    }
+    all
+}
+
+/// Seconds of a process and all below it.
+fn seconds_of(root: u32) -> f64 {
+    let all = processes();
+    let is_below = |id: u32| {
+        let mut at = id;
+        loop {
+            if at == root {
+                return true;
+            }
+            match all.get(&at) {
+                Some((parent, _)) if *parent > 1 => at = *parent,
+                _ => return false,
+            }
+        }
+    };
+    all.iter().filter(|(id, _)| is_below(**id)).map(|(_, (_, ticks))| *ticks).sum::<u64>() as f64
+        / TICKS_A_SECOND
+}
+
+/// What was spent so far.
+struct Reading {
+    at: Instant,
+    postgres: f64,
+    transactions: f64,
+    replicas: f64,
+}
+
+fn reading(cluster: &Cluster) -> Reading {
+    let name = cluster.database_name();
+    let asked = format!("SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = '{name}'");
+    let transactions = cluster.postgres.sql("postgres", &asked).expect("it counts");
+    Reading {
+        at: Instant::now(),
+        postgres: seconds_of(cluster.postgres.process_id()),
+        transactions: transactions.trim().parse().expect("a number"),
+        replicas: cluster.replicas.iter().map(|replica| seconds_of(replica.process_id())).sum(),
+    }
+}
+
+/// What a second costs, from now on.
+async fn measured(cluster: &Cluster, window: Duration) -> [f64; 3] {
+    let before = reading(cluster);
+    tokio::time::sleep(window).await;
+    let after = reading(cluster);
+    let seconds = (after.at - before.at).as_secs_f64();
+    [
+        (after.postgres - before.postgres) * 1e3 / seconds,
+        (after.transactions - before.transactions) / seconds,
+        (after.replicas - before.replicas) * 1e3 / seconds,
+    ]
+}
+
+fn tell(replicas: usize, what: &str, [postgres, transactions, servers]: [f64; 3]) {
+    println!("{replicas:>8}  {what:<6} {postgres:>17.1} {transactions:>17.1} {servers:>17.1}");
+}
+
+async fn create(client: &Client, chats: usize) -> Vec<String> {
+    let (mut ids, mut left) = (vec![], chats);
+    while left > 0 {
+        let now = left.min(CREATING);
+        let asked = (0..now).map(|_| client.post("/v1/chats", json!({})));
+        for answer in futures::future::join_all(asked).await {
+            ids.push(answer.expect(201).body["id"].as_str().expect("an id").to_owned());
+        }
+        left -= now;
+    }
+    ids
+}
+
+/// Reads a stream until it ends.
+async fn watch(address: String, chat: String) {
+    let Ok(mut stream) = TcpStream::connect(address).await else { return };
+    let request = format!("GET /v1/chats/{chat}/stream HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    let mut space = vec![0; 4096];
+    if stream.write_all(request.as_bytes()).await.is_ok() {
+        while stream.read(&mut space).await.is_ok_and(|read| read > 0) {}
+    }
+}
+
+async fn change(clients: &[Client], chats: &[String], a_second: u32, until: Instant) -> u32 {
+    let mut changes = 0;
+    let begun = Instant::now();
+    let mut asked = JoinSet::new();
+    while Instant::now() < until {
+        let chat = &chats[changes as usize * 7919 % chats.len()];
+        let client = clients[changes as usize % clients.len()].clone();
+        let path = format!("/v1/chats/{chat}");
+        asked.spawn(async move { client.patch(&path, json!({"title": "changed"})).await.expect(200) });
+        changes += 1;
+        let due = begun + Duration::from_secs_f64(f64::from(changes) / f64::from(a_second));
+        tokio::time::sleep_until(due.into()).await;
+    }
+    while asked.join_next().await.is_some() {}
+    changes
+}
+
+async fn measure(postgres: &Arc<Postgres>, replicas: usize, extent: &Extent) {
+    // As replicas are set up: their own intervals, not those of tests.
+    let mut cluster = Cluster::start_on(postgres.clone(), &[]).await;
+    let flags = ["--workers", "0", "--database-connections", "4"];
+    for replica in 0..replicas {
+        cluster.add_bare(&format!("r{replica}"), &flags).await;
+    }
+    let clients: Vec<Client> = cluster.replicas.iter().map(|replica| replica.client()).collect();
+    let chats = create(&clients[0], extent.chats).await;
+    cluster.postgres.sql(cluster.database_name(), "VACUUM ANALYZE").expect("it is tidied");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    tell(replicas, "idle", measured(&cluster, extent.window).await);
+    let mut streams = JoinSet::new();
+    for (at, chat) in chats.iter().enumerate() {
+        streams.spawn(watch(cluster.replicas[at % replicas].address().to_owned(), chat.clone()));
+        if at % 100 == 99 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(streams.len(), extent.chats, "all streams go on");
+    tell(replicas, "open", measured(&cluster, extent.window).await);
+    let until = Instant::now() + extent.window;
+    let changing = change(&clients, &chats, extent.changes_a_second, until);
+    let (cost, changes) = tokio::join!(measured(&cluster, extent.window), changing);
+    tell(replicas, "busy", cost);
+    println!("{:>8}  ({:.0} changes a second)", "", f64::from(changes) / extent.window.as_secs_f64());
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let quick = std::env::args().any(|argument| argument == "--quick");
+    let extent = if quick {
+        Extent { replicas: vec![1, 2], chats: 200, window: Duration::from_secs(2), changes_a_second: 50 }
+    } else {
+        let window = Duration::from_secs(20);
+        Extent { replicas: vec![1, 4, 16], chats: 10_000, window, changes_a_second: 200 }
+    };
+    println!("{} chats; for each second:", extent.chats);
+    println!(
+        "replicas         PostgreSQL's CPU,  its transactions  CPU of replicas,\n                                ms                                  ms"
+    );
+    for replicas in extent.replicas.clone() {
+        let postgres = Arc::new(Postgres::with(Setup::default()).expect("a PostgreSQL"));
+        measure(&postgres, replicas, &extent).await;
+    }
+}
