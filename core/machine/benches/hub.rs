@@ -46,8 +46,10 @@ fn generating(viewers: u64) -> (Hub, GenerationId) {
 
 fn subscribe(hub: &mut Hub, database: &mut Database, viewer: u64) {
     let subscription = SubscriptionId(viewer);
-    let said =
-        handle(hub, HubEvent::Audience(AudienceEvent::Subscribe { subscription, from: Resume::Fresh }));
+    let said = handle(
+        hub,
+        HubEvent::Audience(AudienceEvent::Subscribe { subscription, from: Resume::Fresh, user: None }),
+    );
     database.answer(hub, said, &mut None);
     let mut joined = JoinedParts::default();
     while next_event(hub, subscription, &mut joined).is_some() {}
@@ -170,7 +172,11 @@ fn resuming(bench: &mut Criterion) {
         let run = |mut hub: Hub| {
             black_box(handle(
                 &mut hub,
-                HubEvent::Audience(AudienceEvent::Subscribe { subscription, from: Resume::Fresh }),
+                HubEvent::Audience(AudienceEvent::Subscribe {
+                    subscription,
+                    from: Resume::Fresh,
+                    user: None,
+                }),
             ));
             let mut joined = JoinedParts::default();
             while let Some(event) = next_event(&mut hub, subscription, &mut joined) {

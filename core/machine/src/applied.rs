@@ -75,6 +75,12 @@ pub struct Change {
     pub ended: Vec<Turn>,
     /// The names that senders gave to messages, each with what is answered to whoever sends it again.
     pub named: Vec<(Arc<str>, AnswerRecord)>,
+    /// Whether it has to be written with whom the chat is shared.
+    pub shares_changed: bool,
+    /// The user with whose shares the chat is listed from now on.
+    pub listed: Option<Arc<str>>,
+    /// The user with whose shares it is listed no more.
+    pub unlisted: Option<Arc<str>>,
     /// What becomes of the time at which the lease expires.
     pub lease: LeaseTerm,
 }
@@ -118,7 +124,7 @@ pub enum Accepted {
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Rejection {
-    /// No such chat, or it is another user's.
+    /// No such chat, or it is another user's and not shared.
     #[error("there is no such chat")]
     NoSuchChat,
     /// Something was to be created that is there.
@@ -148,6 +154,18 @@ pub enum Rejection {
     /// The client's results, with those that are there, have more bytes than those of one answer may have.
     #[error("the results of the answer's calls are too large together")]
     ResultsTooLarge,
+    /// It is shared with the user to read.
+    #[error("the chat is shared with the caller to read only")]
+    ReadOnly,
+    /// Something that only the owner may ask for.
+    #[error("only the owner of the chat may do this")]
+    NotOwner,
+    /// The chat was to be shared with its owner.
+    #[error("the chat is the user's own")]
+    OwnChat,
+    /// The chat is shared with as many as may be.
+    #[error("the chat is shared with as many users as it may be")]
+    TooManyShares,
     /// There is nothing to interrupt.
     #[error("nothing is running, or not what was named")]
     NotRunning,

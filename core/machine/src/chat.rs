@@ -7,8 +7,8 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ChatId, Episode, Lease, MessageId, OpenCall, Prompt, QueuedMessage, ReplicaId, Tool, Turn, Version,
-    WallTime,
+    ChatId, Episode, Lease, MessageId, OpenCall, Prompt, QueuedMessage, ReplicaId, Share, Tool, Turn,
+    Version, WallTime,
 };
 
 /// What a chat is doing.
@@ -139,6 +139,9 @@ pub struct ChatState {
     /// The calls of the last message that have no result in the history.
     #[serde(default)]
     pub calls: Arc<[OpenCall]>,
+    /// Who else may see it, by their names, in order.
+    #[serde(default)]
+    pub shares: Arc<[Share]>,
     /// By the database's clock.
     pub created_at: WallTime,
     /// When the last change was accepted, by the database's clock.
@@ -146,11 +149,6 @@ pub struct ChatState {
 }
 
 impl ChatState {
-    /// Whether the chat is there for this user: for anybody but its owner, it does not exist (S10).
-    pub fn is_there_for(&self, user: &str) -> bool {
-        *self.owner == *user
-    }
-
     /// The live episode, if there is one, with the lease under which it began. An acquisition ends the
     /// episode of the previous worker, and so do a retry and an error.
     pub fn live_episode(&self) -> Option<(Episode, Lease)> {

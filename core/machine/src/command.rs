@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AnswerRecord, CallResult, ChatId, Completion, Content, Episode, Lease, Message, MessageId, NewMessage,
-    NewSettings, OpenCall, ReplicaId, Role, RunError, Settings, WallTime,
+    Access, AnswerRecord, CallResult, ChatId, Completion, Content, Episode, Lease, Message, MessageId,
+    NewMessage, NewSettings, OpenCall, ReplicaId, Role, RunError, Settings, WallTime,
 };
 
 /// A request to change a chat.
@@ -77,6 +77,18 @@ pub enum Command {
     Expire {
         /// For how long.
         idle_ms: u64,
+    },
+    /// Lets another user see the chat, or see and change it.
+    Share {
+        /// Whom.
+        user: Arc<str>,
+        /// What they may do from now on.
+        may: Access,
+    },
+    /// Takes from a user what was shared.
+    Unshare {
+        /// From whom.
+        user: Arc<str>,
     },
     /// `interrupting_only`: the replica has no slot for a run, and takes the chat only to finish an
     /// interruption.
@@ -298,6 +310,8 @@ impl Command {
             Self::Promote { .. } => "promote",
             Self::Delete => "delete",
             Self::Expire { .. } => "expire",
+            Self::Share { .. } => "share",
+            Self::Unshare { .. } => "unshare",
             Self::Acquire { .. } => "acquire",
             Self::Release { .. } => "release",
             Self::BeginAttempt { .. } => "begin_attempt",

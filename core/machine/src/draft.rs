@@ -5,11 +5,12 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::limits::{IDS_AHEAD, QUEUE_BYTES_MAX};
+use crate::limits::{IDS_AHEAD, QUEUE_BYTES_MAX, SHARES_MAX};
 use crate::{
-    Accepted, AnswerRecord, Applied, CallResult, Carrier, Change, ChatId, ChatState, Completion, Content,
-    Effect, Episode, FinishReason, Found, Lease, LeaseTerm, Message, MessageId, NewMessage, OpenCall,
-    QueuedMessage, Rejection, Role, RunError, Settings, Status, StoreFacts, Turn, TurnStatus, Version,
+    Accepted, Access, AnswerRecord, Applied, CallResult, Carrier, Change, ChatId, ChatState, Completion,
+    Content, Effect, Episode, FinishReason, Found, Lease, LeaseTerm, Message, MessageId, NewMessage,
+    OpenCall, QueuedMessage, Rejection, Role, RunError, Settings, Share, Status, StoreFacts, Turn,
+    TurnStatus, Version,
 };
 
 /// A change in the making.
@@ -22,6 +23,9 @@ pub(crate) struct Draft {
     queue_changed: bool,
     ended: Vec<Turn>,
     named: Vec<(Arc<str>, AnswerRecord)>,
+    shares_changed: bool,
+    listed: Option<Arc<str>>,
+    unlisted: Option<Arc<str>>,
     pub(crate) lease: LeaseTerm,
 }
 
@@ -74,6 +78,7 @@ impl Draft {
             last_told: MessageId(0),
             turn: None,
             calls: [].into(),
+            shares: [].into(),
             created_at: facts.now,
             updated_at: facts.now,
         };
@@ -96,6 +101,9 @@ impl Draft {
             queue_changed: false,
             ended: vec![],
             named: vec![],
+            shares_changed: false,
+            listed: None,
+            unlisted: None,
             lease: LeaseTerm::Keep,
         }
     }
@@ -447,17 +455,54 @@ impl Draft {
         self.finish(|_| sent)
     }
 
+    /// The user may do this from now on.
+    pub(crate) fn share(&mut self, user: &Arc<str>, may: Access) {
+        let mut shares = self.state.shares.to_vec();
+        let share = Share { user: user.clone(), may };
+        match shares.binary_search_by(|share| share.user.cmp(user)) {
+            Ok(at) => shares[at] = share,
+            Err(at) => {
+                shares.insert(at, share);
+                self.listed = Some(user.clone());
+            }
+        }
+        assert!(shares.len() <= SHARES_MAX, "B1: the users that a chat is shared with are bounded");
+        self.state.shares = shares.into();
+        self.shares_changed = true;
+    }
+
+    /// Returns false if nothing was shared with the user.
+    pub(crate) fn unshare(&mut self, user: &Arc<str>) -> bool {
+        let Ok(at) = self.state.shares.binary_search_by(|share| share.user.cmp(user)) else { return false };
+        let mut shares = self.state.shares.to_vec();
+        self.unlisted = Some(shares.remove(at).user);
+        self.state.shares = shares.into();
+        self.shares_changed = true;
+        true
+    }
+
     pub(crate) fn finish_deleted(mut self) -> Applied {
         self.deleted = true;
         self.finish(|_| Accepted::Gone)
     }
 
     pub(crate) fn finish(self, accepted: impl FnOnce(&Arc<ChatState>) -> Accepted) -> Applied {
-        let Self { state, deleted, cut_from, reopened, inserted, queue_changed, ended, named, lease } = self;
-        let state = Arc::new(state);
+        let state = Arc::new(self.state);
         let answer = Ok(accepted(&state));
-        let change =
-            Change { state, deleted, cut_from, reopened, inserted, queue_changed, ended, named, lease };
+        let change = Change {
+            state,
+            deleted: self.deleted,
+            cut_from: self.cut_from,
+            reopened: self.reopened,
+            inserted: self.inserted,
+            queue_changed: self.queue_changed,
+            ended: self.ended,
+            named: self.named,
+            shares_changed: self.shares_changed,
+            listed: self.listed,
+            unlisted: self.unlisted,
+            lease: self.lease,
+        };
         Applied { answer, effect: Effect::Changed(change) }
     }
 }

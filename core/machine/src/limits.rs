@@ -30,6 +30,8 @@ pub const CALLS_MAX: usize = 32;
 pub const CALL_INPUTS_BYTES_MAX: usize = 1024 * 1024;
 /// Results of the calls of one answer: they wait in the row for one another, and are one message then.
 pub const RESULTS_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Users that one chat is shared with.
+pub const SHARES_MAX: usize = 100;
 /// Actions that one event asks a hub for.
 pub const ACTIONS_MAX: usize = 64;
 /// Episodes that a hub keeps: the live one, and those that ended recently.

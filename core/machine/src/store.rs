@@ -84,6 +84,16 @@ pub struct HeartbeatReport {
     pub rival: Option<Rival>,
 }
 
+/// Which of the chats that a user may see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Listing {
+    /// The user's own.
+    #[default]
+    Own,
+    /// Those that others share with the user.
+    Shared,
+}
+
 /// One page of a user's chats. A list carries no queues: those of its chats are empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listed {

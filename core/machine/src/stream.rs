@@ -112,6 +112,8 @@ pub enum Resume {
 pub enum Ending {
     /// The chat was deleted.
     Deleted,
+    /// The chat is not there for the viewer any more.
+    Unshared,
     /// This replica is shutting down; the viewer can resume at another one.
     Leaving,
 }

@@ -8,24 +8,26 @@
 use alloc::sync::Arc;
 
 use crate::draft::{Draft, Origin, queue_bytes};
-use crate::limits::QUEUE_BYTES_MAX;
+use crate::limits::{QUEUE_BYTES_MAX, SHARES_MAX};
 use crate::marks::sometimes;
 use crate::{
-    Accepted, Answer, Applied, CallResult, ChatState, Command, Completion, Content, Episode, Fence, Found,
-    Known, Lease, LeaseTerm, MessageId, NewSettings, OpenCall, QueuedMessage, Rejection, ReplicaId, Retry,
-    Role, RunError, SendMode, Settings, Status, StoreFacts, TurnStatus,
+    Accepted, Access, Answer, Applied, CallResult, ChatState, Command, Completion, Content, Episode, Fence,
+    Found, Known, Lease, LeaseTerm, MessageId, NewSettings, OpenCall, QueuedMessage, Rejection, ReplicaId,
+    Retry, Role, RunError, SendMode, Settings, Standing, Status, StoreFacts, TurnStatus,
 };
 
 /// What comes of an accepted command, or why it is not.
 type Transition = Result<Applied, Rejection>;
 
 impl Command {
-    /// Applies the command to the stored state, which is `None` if the chat does not exist. For a user `by`
-    /// who is not the owner, the chat does not exist either (S10).
+    /// Applies the command to the stored state, which is `None` if the chat does not exist. A user `by` who is
+    /// neither the owner nor has a share is told the same (S10).
     pub fn apply_to(&self, state: Option<&ChatState>, by: Option<&str>, facts: &StoreFacts) -> Applied {
         let applied = match (state, self) {
-            (Some(state), _) if by.is_some_and(|by| !state.is_there_for(by)) => Err(Rejection::NoSuchChat),
-            (Some(state), _) => state.apply(self, facts),
+            (Some(state), _) => {
+                let leave = by.map_or(Ok(()), |by| state.check_leave(by, self));
+                leave.and_then(|()| state.apply(self, facts))
+            }
             (None, Self::Create { chat, owner, settings, messages }) => {
                 let mut draft = Draft::create(*chat, owner, settings, facts);
                 draft.tell(messages);
@@ -55,6 +57,8 @@ impl ChatState {
             Command::Promote { queued } => self.promote(draft, *queued),
             Command::Delete => self.delete(draft),
             Command::Expire { idle_ms } => self.expire(draft, *idle_ms, facts),
+            Command::Share { user, may } => self.share(draft, user, *may),
+            Command::Unshare { user } => Ok(self.unshare(draft, user)),
             Command::Acquire { replica, interrupting_only } => {
                 self.acquire(draft, replica, *interrupting_only, facts)
             }
@@ -78,7 +82,7 @@ impl ChatState {
     /// Whoever creates a chat under a name of its own finds the one that has it.
     fn create_again(&self, owner: &Arc<str>, settings: &Settings) -> Transition {
         let is_named = settings.external_id.is_some() && settings.external_id == self.external_id;
-        match is_named && self.is_there_for(owner) {
+        match is_named && self.owner == *owner {
             true => Ok(Applied::unchanged(Accepted::Found(self.clone().into()))),
             false => Err(Rejection::Exists),
         }
@@ -231,6 +235,27 @@ impl ChatState {
             return Err(Rejection::Busy);
         }
         self.delete(draft)
+    }
+
+    fn share(&self, mut draft: Draft, user: &Arc<str>, may: Access) -> Transition {
+        if self.owner == *user {
+            return Err(Rejection::OwnChat);
+        }
+        if self.shares.iter().any(|share| share.user == *user && share.may == may) {
+            return Ok(Applied::unchanged(Accepted::Chat(self.clone().into())));
+        }
+        if self.standing(user) == Standing::Stranger && self.shares.len() >= SHARES_MAX {
+            return Err(Rejection::TooManyShares);
+        }
+        draft.share(user, may);
+        Ok(draft.finish_with_chat())
+    }
+
+    fn unshare(&self, mut draft: Draft, user: &Arc<str>) -> Applied {
+        if !draft.unshare(user) {
+            return Applied::unchanged(Accepted::Gone);
+        }
+        draft.finish(|_| Accepted::Gone)
     }
 
     fn acquire(

@@ -34,6 +34,7 @@ fn chat() -> ChatState {
         instructions: None,
         tools: [].into(),
         calls: [].into(),
+        shares: [].into(),
         turn: None,
         created_at: WallTime(5),
         updated_at: WallTime(6),

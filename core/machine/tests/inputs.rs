@@ -197,6 +197,7 @@ fn state() -> BoxedStrategy<Arc<ChatState>> {
                     instructions: begun.map(|begun| (begun / 2).to_string().into()),
                     tools: tools.into(),
                     calls: calls.into(),
+                    shares: [].into(),
                     turn,
                     created_at: WallTime(times[0]),
                     updated_at: WallTime(times[1]),
@@ -309,7 +310,8 @@ fn hub_event() -> impl Strategy<Value = HubEvent> {
     let viewers = prop_oneof![
         (n(), resume()).prop_map(|(id, from)| HubEvent::Audience(AudienceEvent::Subscribe {
             subscription: SubscriptionId(id),
-            from
+            from,
+            user: None
         })),
         n().prop_map(|id| HubEvent::Audience(AudienceEvent::Leave { subscription: SubscriptionId(id) })),
         (n(), option::of((episode(), n()))).prop_map(|(id, position)| HubEvent::Audience(

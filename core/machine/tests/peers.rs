@@ -231,7 +231,7 @@ fn hub() -> (Hub, Vec<HubAction>) {
     };
     let mut hub = Hub::new(Time::START, Arc::new(config));
     let (subscription, from) = (SubscriptionId(1), Resume::Fresh);
-    hub.handle(Time::START, HubEvent::Audience(AudienceEvent::Subscribe { subscription, from }));
+    hub.handle(Time::START, HubEvent::Audience(AudienceEvent::Subscribe { subscription, from, user: None }));
     let Some(HubAction::BusSubscribe { op }) = hub.poll_action() else { panic!("the bus comes first") };
     hub.handle(Time::START, HubEvent::Bus(BusEvent::Subscribed { op, established: true }));
     let asked = read(&mut hub, Time::START, worked_on_by("b"));

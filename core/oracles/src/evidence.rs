@@ -267,6 +267,8 @@ pub enum Begin {
 pub enum StreamEnd {
     /// The chat was deleted.
     Deleted,
+    /// The viewer was told that the chat is not shared with it any more.
+    Unshared,
     /// The replica asked the viewer to resume at another one.
     Leaving,
     /// The request was rejected.

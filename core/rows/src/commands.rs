@@ -32,7 +32,9 @@ impl Rows {
             if kept.body != idempotency_key.body {
                 return Applied::rejected(Rejection::KeyReused);
             }
-            let state = self.state(request.chat).cloned();
+            // Whoever may not see the chat any more is not told how it is now (S10).
+            let sees = |state: &&Arc<ChatState>| request.by.as_ref().is_none_or(|by| state.is_there_for(by));
+            let state = self.state(request.chat).filter(sees).cloned();
             let record = kept.answer.clone();
             return Applied::replayed(record.and_then(|record| record.answer(&request.command, state)));
         }

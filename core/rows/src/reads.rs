@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstem_machine::store::{Listed, Stale};
+use mainstem_machine::store::{Listed, Listing, Stale};
 use mainstem_machine::{
-    CachedVersions, ChatId, ChatState, Message, MessageId, Page, Snapshot, Tail, Turn, WallTime, limits,
+    CachedVersions, ChatId, ChatState, Message, MessageId, Page, Snapshot, Standing, Tail, Turn, WallTime,
+    limits,
 };
 
 use crate::Rows;
@@ -37,8 +38,11 @@ fn text_bytes(state: &ChatState) -> usize {
     // As databases keep them.
     let tools = (!state.tools.is_empty()).then(|| serde_json::to_string(&state.tools));
     let calls = (!state.calls.is_empty()).then(|| serde_json::to_string(&state.calls));
+    let shares = (!state.shares.is_empty()).then(|| serde_json::to_string(&state.shares));
     labels
-        .chain([tools, calls].into_iter().flatten().map(|json| json.expect("texts are written").len()))
+        .chain(
+            [tools, calls, shares].into_iter().flatten().map(|json| json.expect("texts are written").len()),
+        )
         .chain(errors.map(|error| error.code.len() + error.message.len()))
         .sum()
 }
@@ -101,7 +105,6 @@ impl Rows {
         ids.filter(|id| (first..=last).contains(id)).collect()
     }
 
-    /// The chats of a user, newest first, before `before`.
     /// Of the chats behind `after`, up to `limit`, those that are idle and have not changed for so long.
     pub fn stale(&self, now: WallTime, after: Option<ChatId>, idle_for: Duration, limit: usize) -> Stale {
         let idle_ms = u64::try_from(idle_for.as_millis()).unwrap_or(u64::MAX);
@@ -121,10 +124,15 @@ impl Rows {
         }
     }
 
-    pub fn list(&self, owner: &str, before: Option<ChatId>, limit: usize) -> Listed {
+    /// The chats of a user, or those that others share with the user, newest first, before `before`.
+    pub fn list(&self, user: &str, listing: Listing, before: Option<ChatId>, limit: usize) -> Listed {
+        let is_one = |state: &ChatState| match listing {
+            Listing::Own => state.standing(user) == Standing::Owner,
+            Listing::Shared => (Standing::Reader..=Standing::Writer).contains(&state.standing(user)),
+        };
         let mine = || {
             let states = self.chats.values().rev().map(|row| &row.state);
-            states.filter(|state| &*state.owner == owner && before.is_none_or(|end| state.id < end))
+            states.filter(|state| is_one(state) && before.is_none_or(|end| state.id < end))
         };
         let count = fitting(mine(), limit, limits::LIST_BYTES_MAX, |state| text_bytes(state));
         let without_queue = |state: &Arc<ChatState>| ChatState { queue: vec![], ..ChatState::clone(state) };

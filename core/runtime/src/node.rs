@@ -16,13 +16,13 @@ use mainstem_machine::replica::ReplicaConfig;
 
 use mainstem_machine::{
     Accepted, ChatId, ChatState, Command, MessageId, Rejection, RelayFault, RelayFrame, ReplicaId, Resume,
-    Turn, Version,
+    Share, Standing, Turn, Version,
 };
 
 use crate::driver::{Entry, Followed, Follows, HubCell, Next, ReplicaCell, Shared, Vitals, Watch, lock};
 use crate::ports::{
-    Applied, Env, Fault, IdempotencyKey, Keep, Listed, Page, Ports, ReplicaRow, Request, Stale, TaskHandle,
-    Ticket, within,
+    Applied, Env, Fault, IdempotencyKey, Keep, Listed, Listing, Page, Ports, ReplicaRow, Request, Stale,
+    TaskHandle, Ticket, within,
 };
 use crate::principal::{Principal, Unable};
 use crate::relay::{Follow, Peers, RelayCounts, RelayServer, RelaySource};
@@ -177,10 +177,10 @@ impl<E: Env> Node<E> {
         command: Command,
         idempotency_key: Option<IdempotencyKey>,
     ) -> Result<Accepted, EdgeError> {
-        by.may_change(chat, matches!(command, Command::Create { .. }))?;
-        let by = by.user();
-        let idempotency_key = idempotency_key.unwrap_or_else(|| self.internal_idempotency_key(by));
-        let request = Request { chat, command, by: Some(by.clone()), idempotency_key: Some(idempotency_key) };
+        by.may_change(chat, &command)?;
+        let idempotency_key = idempotency_key.unwrap_or_else(|| self.internal_idempotency_key(by.user()));
+        let by = by.asks_as(&command);
+        let request = Request { chat, command, by, idempotency_key: Some(idempotency_key) };
         let shared = self.shared.clone();
         let (answer, answered) = tokio::sync::oneshot::channel();
         // In a task of its own, so that a change is announced even if the caller disconnects.
@@ -203,20 +203,32 @@ impl<E: Env> Node<E> {
         read.filter(|state| by.may_see(state)).ok_or(EdgeError::Rejected(Rejection::NoSuchChat))
     }
 
+    /// With whom the chat is shared. Only its owner may see that.
+    pub async fn shares(&self, by: &Principal, chat: ChatId) -> Result<Arc<[Share]>, EdgeError> {
+        let state = self.chat(by, chat).await?;
+        if by.may_see_shares(&state) { Ok(state.shares.clone()) } else { Err(Rejection::NotOwner.into()) }
+    }
+
     pub async fn chats(
         &self,
         by: &Principal,
+        listing: Listing,
         before: Option<ChatId>,
         limit: usize,
     ) -> Result<Listed, EdgeError> {
         let Some(chats) = by.chats() else {
-            return self.read(|| self.shared.store.list(by.user(), before, limit)).await;
+            return self.read(|| self.shared.store.list(by.user(), listing, before, limit)).await;
         };
         let mut listed = Listed { chats: vec![], more: false };
         let mut bytes = 0;
         for chat in chats.iter().rev().filter(|chat| before.is_none_or(|before| **chat < before)) {
             let Some(state) = self.read(|| self.shared.store.state(*chat)).await? else { continue };
-            if !state.is_there_for(by.user()) {
+            let of = match state.standing(by.user()) {
+                Standing::Owner => Listing::Own,
+                Standing::Reader | Standing::Writer => Listing::Shared,
+                Standing::Stranger => continue,
+            };
+            if of != listing {
                 continue;
             }
             let state = ChatState { queue: vec![], ..ChatState::clone(&state) };
@@ -289,7 +301,7 @@ impl<E: Env> Node<E> {
             if lock(&self.running).draining {
                 return Err(EdgeError::Overloaded("it is going away"));
             }
-            let subscription = entry.subscribe(from).ok_or(too_many.clone())?;
+            let subscription = entry.subscribe(from, by.sees_as()).ok_or(too_many.clone())?;
             Ok(Watch::new(self.shared.clone(), cell.clone(), subscription))
         });
         Ok(Viewer { watch: entered.unwrap_or(Err(too_many))? })

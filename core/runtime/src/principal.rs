@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use mainstem_machine::{ChatId, ChatState};
+use mainstem_machine::{ChatId, ChatState, Command, Standing};
 
 /// What credentials give leave to. Each includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,8 +62,26 @@ impl Principal {
         is_theirs && self.reaches(chat.id)
     }
 
-    /// Whether the caller may ask for a change of this chat, if it is the caller's own: that it says itself.
-    pub(crate) fn may_change(&self, chat: ChatId, creates: bool) -> Result<(), Unable> {
+    /// As whom the caller sees a chat from then on; `None`: as somebody who sees them all.
+    pub(crate) fn sees_as(&self) -> Option<Arc<str>> {
+        (self.right < Right::Admin).then(|| self.user.clone())
+    }
+
+    /// As whom the caller asks for a change: the chat says whether that user may. `None`: as nobody in particular, since
+    /// who may see every chat may also say who else sees it.
+    pub(crate) fn asks_as(&self, command: &Command) -> Option<Arc<str>> {
+        let shares = matches!(command, Command::Share { .. } | Command::Unshare { .. });
+        (!shares || self.right < Right::Admin).then(|| self.user.clone())
+    }
+
+    /// Whether the caller may see with whom this chat is shared.
+    pub(crate) fn may_see_shares(&self, chat: &ChatState) -> bool {
+        self.right == Right::Admin || chat.standing(&self.user) == Standing::Owner
+    }
+
+    /// Whether the caller may ask for a change of this chat, as far as it is not for the chat itself to say.
+    pub(crate) fn may_change(&self, chat: ChatId, command: &Command) -> Result<(), Unable> {
+        let creates = matches!(command, Command::Create { .. });
         match () {
             () if self.right < Right::Write => Err(Unable::OnlyRead),
             () if creates && self.chats.is_some() => Err(Unable::OnlyGivenChats),
@@ -100,6 +118,7 @@ pub enum Unable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mainstem_machine::Access;
     use uuid::Uuid;
 
     const ONE: ChatId = ChatId(Uuid::from_u128(1));
@@ -109,17 +128,42 @@ mod tests {
         Principal::new("ann".into(), right, chats.map(|chats| chats.iter().copied().collect()))
     }
 
+    fn create() -> Command {
+        let (chat, owner) = (ONE, "ann".into());
+        Command::Create { chat, owner, settings: Default::default(), messages: vec![] }
+    }
+
+    #[test]
+    fn an_admin_says_who_sees_a_chat_and_changes_nothing_else_of_it() {
+        let shares = [
+            Command::Share { user: "bob".into(), may: Access::Read },
+            Command::Unshare { user: "bob".into() },
+        ];
+        for share in &shares {
+            assert_eq!(ann(Right::Admin, None).asks_as(share), None);
+            assert_eq!(ann(Right::Write, None).asks_as(share).as_deref(), Some("ann"));
+        }
+        for right in [Right::Admin, Right::Write] {
+            assert_eq!(ann(right, None).asks_as(&Command::Delete).as_deref(), Some("ann"));
+        }
+        assert_eq!(
+            (ann(Right::Admin, None).sees_as(), ann(Right::Read, None).sees_as().is_some()),
+            (None, true)
+        );
+    }
+
     #[test]
     fn who_may_only_read_or_only_in_given_chats_changes_nothing_else() {
-        let anywhere = |right| ann(right, None).may_change(ONE, false);
+        let (change, create) = (Command::Delete, create());
+        let anywhere = |right| ann(right, None).may_change(ONE, &change);
         assert_eq!(anywhere(Right::Nothing), Err(Unable::OnlyRead));
         assert_eq!(anywhere(Right::Read), Err(Unable::OnlyRead));
         assert_eq!((anywhere(Right::Write), anywhere(Right::Admin)), (Ok(()), Ok(())));
         let only = ann(Right::Write, Some(&[ONE]));
-        assert_eq!(only.may_change(ONE, false), Ok(()));
-        assert_eq!(only.may_change(TWO, false), Err(Unable::NoSuchChat));
-        assert_eq!(only.may_change(ONE, true), Err(Unable::OnlyGivenChats));
-        assert_eq!(ann(Right::Write, None).may_change(TWO, true), Ok(()));
+        assert_eq!(only.may_change(ONE, &change), Ok(()));
+        assert_eq!(only.may_change(TWO, &change), Err(Unable::NoSuchChat));
+        assert_eq!(only.may_change(ONE, &create), Err(Unable::OnlyGivenChats));
+        assert_eq!(ann(Right::Write, None).may_change(TWO, &create), Ok(()));
     }
 
     #[test]
@@ -128,6 +172,6 @@ mod tests {
         assert_eq!(only.in_chat(ONE), Some(only.clone()));
         assert_eq!(only.in_chat(TWO), None);
         let narrowed = ann(Right::Write, None).in_chat(TWO).expect("all chats are there");
-        assert_eq!(narrowed.may_change(ONE, false), Err(Unable::NoSuchChat));
+        assert_eq!(narrowed.may_change(ONE, &Command::Delete), Err(Unable::NoSuchChat));
     }
 }

@@ -15,8 +15,8 @@ use mainstem_machine::{ChatId, ChatState, MessageId, ReplicaId, Turn};
 use mainstem_oracles::{Evidence, FaultKind, Operation};
 use mainstem_rows::Rows;
 use mainstem_runtime::ports::{
-    Applied, CachedVersions, Fault, HeartbeatReport, Held, Listed, Page, ReplicaRow, Request, Snapshot,
-    Stale, Store, SyncReport, SyncRequest, Ticket,
+    Applied, CachedVersions, Fault, HeartbeatReport, Held, Listed, Listing, Page, ReplicaRow, Request,
+    Snapshot, Stale, Store, SyncReport, SyncRequest, Ticket,
 };
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -344,9 +344,15 @@ impl Store for SimStore {
         self.call("message_ids", Some(chat), move |rows, _, _| rows.message_ids(chat, first, last)).await
     }
 
-    async fn list(&self, owner: &str, before: Option<ChatId>, limit: usize) -> Result<Listed, Fault> {
-        let owner = owner.to_owned();
-        self.call("list", None, move |rows, _, _| rows.list(&owner, before, limit)).await
+    async fn list(
+        &self,
+        user: &str,
+        listing: Listing,
+        before: Option<ChatId>,
+        limit: usize,
+    ) -> Result<Listed, Fault> {
+        let user = user.to_owned();
+        self.call("list", None, move |rows, _, _| rows.list(&user, listing, before, limit)).await
     }
 
     async fn stale(&self, after: Option<ChatId>, idle_for: Duration, limit: usize) -> Result<Stale, Fault> {

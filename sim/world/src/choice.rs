@@ -5,7 +5,7 @@ mod words;
 
 use std::time::Duration;
 
-use mainstem_machine::{MessageId, SendMode};
+use mainstem_machine::{Access, MessageId, SendMode};
 
 pub use words::NotAChoice;
 
@@ -118,6 +118,10 @@ pub enum Order {
     Answer,
     /// Deletes the chat.
     Delete,
+    /// Shares the chat with another user.
+    Share(Access),
+    /// Takes it from that user again.
+    Unshare,
     /// Says something else instead of this message.
     EditThis(MessageId),
     /// Has this message answered again.

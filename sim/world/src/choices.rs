@@ -8,7 +8,7 @@ use crate::choice::From;
 use crate::choice::{ChatAt, Choice, Class, How, NodeAt, Order, ViewerAt};
 use crate::clock::DRIFTS;
 use crate::node::{Life, LinkStage, Node};
-use crate::world::{Asking, World, chat_id};
+use crate::world::{Asking, Viewer, World, chat_id};
 
 /// How long a model asks to be left alone, if it fails so.
 const LEFT_ALONE: Duration = Duration::from_secs(4);
@@ -174,7 +174,7 @@ impl World {
                     }
                 }
                 None if viewer.over || self.state.budget.moves == 0 => {}
-                None if self.state.rows.state(chat_id(viewer.chat)).is_none() => {}
+                None if !self.is_admitted(viewer) => {}
                 None => {
                     let mut claims = [None; CLAIMS.len()];
                     if self.state.budget.claims > 0 {
@@ -196,6 +196,18 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Whether the chat is there for whoever watches it.
+    pub(crate) fn is_admitted(&self, viewer: &Viewer) -> bool {
+        let state = self.state.rows.state(chat_id(viewer.chat));
+        state.is_some_and(|state| state.is_there_for(&viewer.caller))
+    }
+
+    /// Whether a user would watch the chat if it were shared.
+    fn has_friend(&self, chat: ChatAt) -> bool {
+        let of_friends = |viewer: &&Viewer| viewer.chat == chat && viewer.caller != *self.owner_of(chat);
+        self.state.viewers.iter().any(|viewer| of_friends(&viewer))
     }
 
     fn choices_of_users(&self, into: &mut Vec<Choice>) {
@@ -229,6 +241,8 @@ impl World {
                         }
                         Order::Answer => state.status == Status::RequiresAction,
                         Order::Delete => !state.status.is_runnable(),
+                        Order::Share(_) => self.has_friend(chat),
+                        Order::Unshare => self.has_friend(chat) && !state.shares.is_empty(),
                         Order::Send(_) | Order::Edit => true,
                         Order::EditThis(_)
                         | Order::RegenerateThis(..)

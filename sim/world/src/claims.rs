@@ -121,10 +121,11 @@ impl World {
         let Some(kept) = claim.recalled else { return };
         let viewer = &mut self.state.viewers[usize::from(at.0)];
         let (name, chat, mut memory) = (viewer.name.clone(), viewer.chat, (*viewer.memory).clone());
+        let caller = viewer.caller.clone();
         memory.events.truncate(kept);
         memory.full = false;
         viewer.memory = Hashed::new(memory.clone());
-        let (caller, on, stream): (Name, Name, _) = (self.owner(chat), NOWHERE.into(), self.next_stream());
+        let (on, stream): (Name, _) = (NOWHERE.into(), self.next_stream());
         let (viewer, from, chat) = (name, memory.began, chat_id(chat));
         self.observe(Evidence::Watches { stream, viewer, caller, chat, on, from });
         for event in memory.events {

@@ -68,6 +68,9 @@ impl fmt::Display for Recording {
         if self.setup.users != 1 {
             write!(f, " users={}", self.setup.users)?;
         }
+        if self.setup.friends != 0 {
+            write!(f, " friends={}", self.setup.friends)?;
+        }
         if let Some(heartbeat) = self.setup.heartbeat {
             write!(f, " heartbeat={}", Span(heartbeat))?;
         }
@@ -105,6 +108,7 @@ impl Recording {
             episode_bytes_max: world.number("answer-bytes", 1..=100_000_000)?,
             tail_messages_max: world.number("tail-messages", 0..=1_000)?,
             users: if world.comes("users=") { world.number("users", 1..=200)? } else { 1 },
+            friends: if world.comes("friends=") { world.number("friends", 1..=200)? } else { 0 },
             heartbeat: if world.comes("heartbeat=") { Some(world.span("heartbeat")?) } else { None },
             tools: match if world.comes("tools=") { world.number("tools", 1..=2)? } else { 0_u8 } {
                 0 => Tools::None,

@@ -164,8 +164,7 @@ impl World {
             return Some(Choice::AskAgain(welcoming));
         }
         let returns = |viewer: &crate::world::Viewer| {
-            let there = self.state.rows.state(chat_id(viewer.chat)).is_some();
-            viewer.stream.is_none() && !viewer.over && there
+            viewer.stream.is_none() && !viewer.over && self.is_admitted(viewer)
         };
         if let Some(at) = self.state.viewers.iter().position(returns) {
             let node = nodes().filter(|(_, node)| welcomes(node)).nth(at % self.state.nodes.len());
@@ -186,7 +185,12 @@ impl World {
 
     /// What the judges of these guarantees cannot know.
     fn facts(&self, guarantees: &[Guarantee]) -> WorldFacts {
-        let viewers = self.state.viewers.iter().filter(|viewer| !viewer.over);
+        // Whoever may not see a chat is not to be connected, and need not be.
+        let counts = |viewer: &&crate::world::Viewer| {
+            let is_there = self.state.rows.state(chat_id(viewer.chat)).is_some();
+            !viewer.over && (viewer.stream.is_some() || self.is_admitted(viewer) || !is_there)
+        };
+        let viewers = self.state.viewers.iter().filter(counts);
         let standing = |viewer: &crate::world::Viewer| Standing {
             viewer: viewer.name.clone(),
             chat: chat_id(viewer.chat),

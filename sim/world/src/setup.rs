@@ -25,6 +25,8 @@ pub struct Setup {
     pub users: u8,
     /// Viewers; the first watches the first chat, and so on.
     pub viewers: u8,
+    /// How many of the viewers, the last ones, are users whom the chats do not belong to, and may be shared with.
+    pub friends: u8,
     /// Runs at once, at each replica.
     pub workers: usize,
     /// How long a lease lasts.
@@ -58,6 +60,7 @@ impl Default for Setup {
             chats: 1,
             users: 1,
             viewers: 1,
+            friends: 0,
             workers: 4,
             lease_ttl: Duration::from_secs(15),
             poll_interval: Duration::from_secs(5),

@@ -7,15 +7,13 @@ use mainstem_oracles::{Begin, Evidence, FaultKind, Name, StreamEnd, StreamId};
 use crate::choice::{ChatAt, NodeAt, Order};
 use crate::hashed::Hashed;
 use crate::node::{Node, Open};
+use crate::users::friend_of;
 use crate::world::{Ask, Asking, World, chat_at, chat_id};
 
 impl World {
     /// Somebody to whom a chat does not belong.
     fn stranger(&self, chat: ChatAt) -> Name {
-        match self.users.len() {
-            1 => "stranger".into(),
-            users => self.users[(usize::from(chat.0) + 1) % users].clone(),
-        }
+        friend_of(&self.users, chat)
     }
 
     /// The last request that has a key, of those that owners made.
@@ -85,12 +83,12 @@ impl World {
         let (viewer, of, from) = (format!("{caller}, who peeps").into(), chat_id(chat), Begin::Fresh);
         self.observe(Evidence::Watches { stream, viewer, caller: caller.clone(), chat: of, on, from });
         if state.is_there_for(&caller) {
-            self.let_in(node, chat, stream);
+            self.let_in(node, chat, stream, caller);
         }
         self.observe(Evidence::StreamEnded { stream, how: StreamEnd::Refused });
     }
 
-    fn let_in(&mut self, node: NodeAt, chat: ChatAt, stream: StreamId) {
+    fn let_in(&mut self, node: NodeAt, chat: ChatAt, stream: StreamId, caller: Name) {
         let now = self.local(node);
         let here = self.node(node);
         let config = here.config.clone();
@@ -99,7 +97,11 @@ impl World {
         self.handle(
             node,
             chat,
-            HubEvent::Audience(AudienceEvent::Subscribe { subscription, from: Resume::Fresh }),
+            HubEvent::Audience(AudienceEvent::Subscribe {
+                subscription,
+                from: Resume::Fresh,
+                user: Some(caller),
+            }),
         );
         self.settle();
         if let Some(open) = self.node(node).hubs.get_mut(&chat) {

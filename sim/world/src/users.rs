@@ -21,6 +21,19 @@ pub(crate) fn users(count: u8) -> Arc<[Name]> {
     (0..count.max(1)).map(name).collect()
 }
 
+/// The user to whom a chat belongs.
+pub(crate) fn owner_of(users: &[Name], chat: ChatAt) -> &Name {
+    &users[usize::from(chat.0) % users.len()]
+}
+
+/// A user to whom it does not belong.
+pub(crate) fn friend_of(users: &[Name], chat: ChatAt) -> Name {
+    match users.len() {
+        1 => "stranger".into(),
+        users_len => users[(usize::from(chat.0) + 1) % users_len].clone(),
+    }
+}
+
 /// A turn that is over, with a call and its result.
 fn said_elsewhere() -> [NewMessage; 4] {
     let call = r#"[{"type":"tool_call","id":"c","name":"find","input":{}}]"#;
@@ -61,7 +74,7 @@ impl World {
 
     /// The same, to look at.
     pub(crate) fn owner_of(&self, chat: ChatAt) -> &Name {
-        &self.users[usize::from(chat.0) % self.users.len()]
+        owner_of(&self.users, chat)
     }
 
     /// A new request of a user, on its way. `again`: it has a key, and is sent again if nobody answers.
@@ -146,6 +159,8 @@ impl World {
                 (Command::ToolResults { results }, None)
             }
             Order::Delete => (Command::Delete, None),
+            Order::Share(may) => (Command::Share { user: friend_of(&self.users, chat), may }, None),
+            Order::Unshare => (Command::Unshare { user: friend_of(&self.users, chat) }, None),
             Order::EditThis(message) => (Command::Edit { message, content: content() }, Some(text)),
             Order::PromoteThis(queued) => (Command::Promote { queued }, None),
             Order::DeleteThisQueued(queued) => (Command::DeleteQueued { queued }, None),

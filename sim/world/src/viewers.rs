@@ -19,10 +19,9 @@ impl World {
     /// A viewer begins a stream at a replica.
     pub(crate) fn watch(&mut self, at: ViewerAt, node: NodeAt, from: From) {
         let Some(viewer) = self.viewer(at) else { return };
-        let (chat, name) = (viewer.chat, viewer.name.clone());
+        let (chat, name, caller) = (viewer.chat, viewer.name.clone(), viewer.caller.clone());
         let free = viewer.stream.is_none() && !viewer.over;
         let Some(here) = self.peek(node) else { return };
-        let caller = self.owner(chat);
         let is_there = self.state.rows.state(chat_id(chat)).is_some_and(|state| state.is_there_for(&caller));
         let admits = here.is_up() && !here.drain.has_begun() && is_there;
         if !free || !admits || self.state.budget.moves == 0 {
@@ -35,7 +34,14 @@ impl World {
         let (begin, resume) = (claim.begin, claim.resume());
         let (id, on) = (self.next_stream(), self.name(node));
         let (viewer, of) = (name, chat_id(chat));
-        self.observe(Evidence::Watches { stream: id, viewer, caller, chat: of, on, from: begin });
+        self.observe(Evidence::Watches {
+            stream: id,
+            viewer,
+            caller: caller.clone(),
+            chat: of,
+            on,
+            from: begin,
+        });
         let now = self.local(node);
         let here = self.node(node);
         let config = here.config.clone();
@@ -51,7 +57,8 @@ impl World {
                 None
             }
         };
-        self.handle(node, chat, HubEvent::Audience(AudienceEvent::Subscribe { subscription, from: resume }));
+        let comes = AudienceEvent::Subscribe { subscription, from: resume, user: Some(caller) };
+        self.handle(node, chat, HubEvent::Audience(comes));
     }
 
     /// A viewer's stream is sent its next event. `lost`: it breaks before the event comes.
@@ -67,7 +74,8 @@ impl World {
         let (mut said, ending) = match self.node(on).hubs.get_mut(&chat) {
             Some(open) => {
                 let input = Input { at: now, what: Heard::NextEvent(subscription) };
-                (Some(open.hub.take(input, &mut joined)), open.hub.ending())
+                let said = open.hub.take(input, &mut joined);
+                (Some(said), open.hub.ending_for(subscription))
             }
             None => (None, Some(Ending::Leaving)),
         };
@@ -96,6 +104,8 @@ impl World {
                     self.state.viewers[usize::from(at.0)].over = true;
                     self.end_stream(at, StreamEnd::Deleted);
                 }
+                // It comes back when the chat is shared with it again.
+                Some(Ending::Unshared) => self.end_stream(at, StreamEnd::Unshared),
                 Some(Ending::Leaving) => self.end_stream(at, StreamEnd::Leaving),
                 None => {
                     if let Some(stream) = &mut self.state.viewers[usize::from(at.0)].stream {

@@ -4,8 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use mainstem_oracles::{Dockets, Guarantee, Judge};
-use rand::Rng;
 use rand::rngs::StdRng;
+use rand::{Rng, RngCore, SeedableRng};
 
 use crate::branch::Tree;
 use crate::choice::{Choice, Class};
@@ -78,6 +78,8 @@ impl Taste {
     }
 }
 
+const FRIENDS: u64 = 0x6672_6965_6e64_7321;
+
 /// Draws how large a world is.
 pub fn draw_setup(rng: &mut StdRng) -> Setup {
     // What a single fault does is not seen where others follow.
@@ -98,7 +100,13 @@ pub fn draw_setup(rng: &mut StdRng) -> Setup {
         6..8 => Tools::Client,
         _ => Tools::Server,
     };
-    Setup {
+    // Of a stream of its own, so that walks without friends are what they were.
+    let mut of_friends = StdRng::seed_from_u64(rng.clone().next_u64() ^ FRIENDS);
+    let mut friends = |viewers: u8| match of_friends.random_bool(0.3) {
+        true => of_friends.random_range(1..=viewers),
+        false => 0,
+    };
+    let setup = Setup {
         replicas: rng.random_range(1..=3),
         chats: rng.random_range(1..=2),
         users: rng.random_range(1..=2),
@@ -111,7 +119,8 @@ pub fn draw_setup(rng: &mut StdRng) -> Setup {
         tail_messages_max: rng.random_range(1..5),
         budget,
         ..Setup::default()
-    }
+    };
+    Setup { friends: friends(setup.viewers), ..setup }
 }
 
 /// A random run of up to `steps` choices and its recovery, or the first that is not clean of those that branch from it.

@@ -24,7 +24,7 @@ use crate::hashed::Hashed;
 use crate::node::{Label, Life, Node, Operation};
 use crate::setup::{Budget, Setup};
 use crate::trace::{Line, Told, Trace};
-use crate::users::users;
+use crate::users::{friend_of, owner_of, users};
 use crate::work::Work;
 
 /// All of the world that decides what may happen.
@@ -50,6 +50,8 @@ pub(crate) struct State {
 pub(crate) struct Viewer {
     pub(crate) name: Name,
     pub(crate) chat: ChatAt,
+    /// The user who watches.
+    pub(crate) caller: Name,
     pub(crate) stream: Option<Stream>,
     pub(crate) cursor: Option<Cursor>,
     pub(crate) memory: Hashed<Memory>,
@@ -163,9 +165,14 @@ impl World {
                 amiss: false,
             })
         };
+        let users = users(setup.users);
         let viewer = |at: u8| Viewer {
             name: ViewerAt(at).to_string().into(),
             chat: ChatAt(at % setup.chats.max(1)),
+            caller: match at + setup.friends < setup.viewers {
+                true => owner_of(&users, ChatAt(at % setup.chats.max(1))).clone(),
+                false => friend_of(&users, ChatAt(at % setup.chats.max(1))),
+            },
             stream: None,
             cursor: None,
             memory: Memory::of(Begin::Fresh),
@@ -189,7 +196,7 @@ impl World {
         };
         let mut world = Self {
             setup: Arc::new(setup),
-            users: users(setup.users),
+            users,
             state,
             judge,
             work: VecDeque::new(),

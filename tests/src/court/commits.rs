@@ -188,5 +188,7 @@ fn is_of_a_user(command: &Command) -> bool {
             | Command::DeleteQueued { .. }
             | Command::Promote { .. }
             | Command::Delete
+            | Command::Share { .. }
+            | Command::Unshare { .. }
     )
 }

@@ -44,6 +44,7 @@ pub(super) struct ChatRow {
     instructions: Option<Arc<str>>,
     tools: Option<String>,
     calls: Option<String>,
+    shares: Option<String>,
 }
 
 impl ChatRow {
@@ -74,6 +75,7 @@ impl ChatRow {
             external_id: self.external_id,
             instructions: self.instructions,
             tools: self.tools.as_deref().map(read).unwrap_or_default(),
+            shares: self.shares.as_deref().map(read).unwrap_or_default(),
             calls: self.calls.as_deref().map(read).unwrap_or_default(),
         }
     }

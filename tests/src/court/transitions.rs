@@ -204,6 +204,11 @@ impl Step<'_> {
             Command::Configure(settings),
             Command::ToolResults { results: answered.collect() },
         ];
-        sent.chain(waiting).chain(others).collect()
+        let shared = after.shares.iter().filter(|share| !before.shares.contains(share));
+        let shared = shared.map(|share| Command::Share { user: share.user.clone(), may: share.may });
+        let stays = |user| after.shares.iter().any(|share| share.user == user);
+        let left = before.shares.iter().map(|share| share.user.clone()).filter(|user| !stays(user.clone()));
+        let left = left.map(|user| Command::Unshare { user });
+        sent.chain(waiting).chain(others).chain(shared).chain(left).collect()
     }
 }

@@ -25,7 +25,7 @@ struct State {
 
 #[derive(Debug)]
 struct Shared {
-    /// Whose relay port it is.
+    /// Listing relay port it is.
     of: String,
     ledger: Ledger,
     target: SocketAddr,

@@ -48,6 +48,7 @@ mod relay;
 mod retention;
 mod rolling;
 mod server_tools;
+mod shares;
 mod slow_readers;
 mod standby;
 mod stories;

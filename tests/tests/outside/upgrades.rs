@@ -15,8 +15,8 @@ const BACK_TO_FIRST: &str = "ALTER TABLE messages DROP COLUMN finish_reason, DRO
                              DROP COLUMN output_tokens, DROP COLUMN turn, DROP COLUMN client_id; \
                              ALTER TABLE replicas DROP COLUMN incarnation; \
                              ALTER TABLE chats DROP COLUMN turn, DROP COLUMN last_told, DROP COLUMN external_id, \
-                             DROP COLUMN instructions, DROP COLUMN tools, DROP COLUMN calls; \
-                             DROP TABLE turns; DROP TABLE sends; DROP TABLE tickets; \
+                             DROP COLUMN instructions, DROP COLUMN tools, DROP COLUMN calls, DROP COLUMN shares; \
+                             DROP TABLE turns; DROP TABLE sends; DROP TABLE tickets; DROP TABLE shares; \
                              DELETE FROM mainstem_migrations WHERE version > 1";
 
 /// A transaction that has read messages and does not end, as a backup's.

@@ -4,7 +4,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 
 use super::event::{AudienceEvent, OpOutcome};
 use super::follower::Follower;
-use super::subscription::{Step, Subscription};
+use super::subscription::{Sight, Step, Subscription};
 use super::{Hub, HubAction, JoinedParts, Runner};
 use crate::backoff::Backoff;
 use crate::limits::{FOLLOWERS_MAX, PAGE_READS_MAX, SUBSCRIPTIONS_MAX};
@@ -24,9 +24,10 @@ impl Hub {
     /// Somebody comes or goes.
     pub(super) fn on_audience(&mut self, event: AudienceEvent) {
         match event {
-            AudienceEvent::Subscribe { subscription, from } => {
+            AudienceEvent::Subscribe { subscription, from, user } => {
                 assert!(self.has_capacity_for_viewer(), "B1: viewers are bounded");
-                let viewer = Subscription::new(from, self.reader.want_fresh_unless(self.cached.is_some()));
+                let came = self.reader.want_fresh_unless(self.cached.is_some());
+                let viewer = Subscription::new(from, came, user);
                 let replaced = self.subscriptions.insert(subscription, viewer);
                 assert!(replaced.is_none(), "a subscription's id is used once");
                 self.news = true;
@@ -59,6 +60,15 @@ impl Hub {
         let (reader, deleted) = (&self.reader, self.ending == Some(Ending::Deleted));
         // A read that found no chat says nothing about a cursor that is ahead of the cached state.
         let is_past = |mark| !deleted && reader.is_past(mark);
+        match viewer.look(&cached.state, is_past) {
+            Sight::Open => {}
+            Sight::Closed => return None,
+            Sight::Unknown(mark) => {
+                self.reader.want_past(mark);
+                self.settle_reader(now);
+                return None;
+            }
+        }
         let step = viewer.next(cached, &self.episodes, joined, suspended_lease, is_past);
         match step {
             Step::Event(body) => return Some(StreamEvent { cursor: viewer.cursor(), body }),
@@ -75,6 +85,16 @@ impl Hub {
             }
         }
         None
+    }
+
+    /// Why this viewer's stream ends once all remaining events are sent; `None` if it goes on.
+    pub fn ending_for(&self, subscription: SubscriptionId) -> Option<Ending> {
+        let viewer = self.subscriptions.get(&subscription).zip(self.cached.as_ref());
+        let is_shut_out = viewer.is_some_and(|(viewer, cached)| {
+            let is_past = |mark| self.ending != Some(Ending::Deleted) && self.reader.is_past(mark);
+            viewer.sight(&cached.state, is_past) == Sight::Closed
+        });
+        if is_shut_out { Some(Ending::Unshared) } else { self.ending }
     }
 
     /// The next frame of a follower, if there is one. May request a read.

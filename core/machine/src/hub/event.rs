@@ -59,6 +59,9 @@ pub enum AudienceEvent {
         subscription: SubscriptionId,
         /// Where the stream begins.
         from: Resume,
+        /// Whose stream it is: it ends when the chat is not there for them any more. `None`: of somebody who may see
+        /// every chat.
+        user: Option<Arc<str>>,
     },
     /// A viewer has gone.
     Leave {

@@ -98,7 +98,7 @@ pub struct HubConfig {
 ///
 /// // A viewer comes. The bus goes before the read, so that no change falls between the two.
 /// let viewer = SubscriptionId(1);
-/// let comes = HubEvent::Audience(AudienceEvent::Subscribe { subscription: viewer, from: Resume::Fresh });
+/// let comes = HubEvent::Audience(AudienceEvent::Subscribe { subscription: viewer, from: Resume::Fresh, user: None });
 /// let said = tell(&mut hub, now, Told::Event(comes));
 /// let [HubAction::BusSubscribe { op }] = said.actions[..] else { panic!() };
 /// assert!(hub.poll_timeout().is_some(), "it does not wait for ever");
@@ -137,7 +137,7 @@ pub struct HubConfig {
 /// // It goes, and comes back with the cursor of what it had read: nothing is told again.
 /// tell(&mut hub, now, Told::Event(HubEvent::Audience(AudienceEvent::Leave { subscription: viewer })));
 /// let viewer = SubscriptionId(2);
-/// let comes = HubEvent::Audience(AudienceEvent::Subscribe { subscription: viewer, from: Resume::At(told[1].cursor) });
+/// let comes = HubEvent::Audience(AudienceEvent::Subscribe { subscription: viewer, from: Resume::At(told[1].cursor), user: None });
 /// tell(&mut hub, now, Told::Event(comes));
 /// let next = tell(&mut hub, now, Told::NextEvent(viewer)).event;
 /// assert_eq!(next.map(|event| event.body), Some(Body::Synced));

@@ -12,12 +12,17 @@ use super::joined_parts::JoinedParts;
 use super::reader::ReadMark;
 use crate::marks::sometimes;
 use crate::{
-    Body, Cursor, Episode, Fingerprint, Lease, Message, MessageId, OpId, Page, PreviewPosition,
+    Body, ChatState, Cursor, Episode, Fingerprint, Lease, Message, MessageId, OpId, Page, PreviewPosition,
     PreviewProgress, ResetReason, Resume, Seq, Version,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Subscription {
+    /// `None`: who may see every chat.
+    user: Option<Arc<str>>,
+    came: ReadMark,
+    /// The newest row that was there for the user, if any was.
+    seen: Option<Version>,
     cursor: Cursor,
     base: BaseMessage,
     paging: Paging,
@@ -72,6 +77,16 @@ enum CatchUp {
     Sent,
 }
 
+/// Whether the chat is there for the viewer (S10).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sight {
+    Open,
+    /// Nothing more is told.
+    Closed,
+    /// The viewer was let in by a newer row than is known here, and needs a read that began after it subscribed.
+    Unknown(ReadMark),
+}
+
 /// The result of computing the next event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
@@ -86,7 +101,7 @@ pub(super) enum Step {
 }
 
 impl Subscription {
-    pub(super) fn new(from: Resume, came: ReadMark) -> Self {
+    pub(super) fn new(from: Resume, came: ReadMark, user: Option<Arc<str>>) -> Self {
         let (cursor, base) = match from {
             Resume::Fresh | Resume::After(MessageId(0)) => (Cursor::default(), BaseMessage::Held),
             Resume::After(message) => {
@@ -94,7 +109,32 @@ impl Subscription {
             }
             Resume::At(cursor) => (cursor, BaseMessage::Resumed { came }),
         };
-        Self { cursor, base, paging: Paging::None, catch_up: CatchUp::Pending }
+        let (paging, catch_up) = (Paging::None, CatchUp::Pending);
+        Self { user, came, seen: None, cursor, base, paging, catch_up }
+    }
+
+    /// Whether anything may be told of this row.
+    pub(super) fn sight(&self, state: &ChatState, is_past: impl Fn(ReadMark) -> bool) -> Sight {
+        match &self.user {
+            _ if self.seen == Some(state.snapshot_version) => Sight::Open,
+            Some(user) if !state.is_there_for(user) => match self.seen.is_some() || is_past(self.came) {
+                true => Sight::Closed,
+                false => Sight::Unknown(self.came),
+            },
+            Some(_) | None => Sight::Open,
+        }
+    }
+
+    /// The same, and remembers it: rows are compared with the user once.
+    #[inline]
+    pub(super) fn look(&mut self, state: &ChatState, is_past: impl Fn(ReadMark) -> bool) -> Sight {
+        let sight = self.sight(state, is_past);
+        match sight {
+            Sight::Open => self.seen = Some(state.snapshot_version),
+            Sight::Closed => sometimes!("a viewer is shut out"),
+            Sight::Unknown(_) => sometimes!("a viewer was let in by a newer row"),
+        }
+        sight
     }
 
     pub(super) fn wants_page(&self) -> bool {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use mainstem_machine::{
     Accepted, Applied, Carrier, Change, ChatState, Command, Completion, Effect, LeaseTerm, Message,
-    MessageId, OpenCall, Rejection, Role, SendMode, Status, StoreFacts,
+    MessageId, OpenCall, Rejection, Role, SendMode, Share, Status, StoreFacts,
 };
 
 use super::model::{Ask, Text};
@@ -22,9 +22,20 @@ pub(crate) fn every_step(step: &Step<'_>) {
     match (step.before, &step.applied.answer, &step.applied.effect) {
         (_, Err(rejection), Effect::Unchanged) => rejections_are_of_the_right_kind(step, *rejection),
         (Some(before), Ok(accepted), Effect::Unchanged) => {
-            assert_eq!(before.status, Status::Interrupting, "only an interrupt changes nothing");
-            assert!(matches!(step.command, Command::Interrupt { .. }));
-            assert_eq!(*accepted, Accepted::Chat(before.clone().into()));
+            let is_so_already = match step.command {
+                Command::Interrupt { .. } => before.status == Status::Interrupting,
+                Command::Share { user, may } => {
+                    before.shares.contains(&Share { user: user.clone(), may: *may })
+                }
+                Command::Unshare { user } => before.shares.iter().all(|share| share.user != *user),
+                _ => false,
+            };
+            assert!(is_so_already, "{} changes nothing", step.command.name());
+            let chat = Accepted::Chat(before.clone().into());
+            assert!(
+                *accepted == chat
+                    || matches!((step.command, accepted), (Command::Unshare { .. }, Accepted::Gone))
+            );
         }
         (None, Ok(accepted), Effect::Changed(change)) => {
             assert!(matches!(step.command, Command::Create { .. }));
@@ -41,6 +52,7 @@ pub(crate) fn every_step(step: &Step<'_>) {
             writes_are_fenced(step, before);
             interrupts_hit_what_they_name(step, before, change);
             a_partial_stands_before_what_interrupted_it(step.command, change);
+            shares_change_one_by_one(step.command, before, change);
             who_asked_is_answered(step.command, accepted, change);
             state_is_sound(&change.state);
         }
@@ -83,6 +95,26 @@ fn versions_count_changes(facts: &StoreFacts, before: &ChatState, change: &Chang
         assert_eq!(message.revision, now, "a message tells the change that committed it");
     }
     assert_eq!((after.id, &after.owner, after.created_at), (before.id, &before.owner, before.created_at));
+}
+
+/// Nothing else changes with whom a chat is shared, and the lists of what is shared change with it.
+fn shares_change_one_by_one(command: &Command, before: &ChatState, change: &Change) {
+    let (old, new) = (&before.shares, &change.state.shares);
+    assert_eq!(change.shares_changed, old != new, "S10: what is written is what has changed");
+    let users = |shares: &[Share]| -> BTreeSet<_> { shares.iter().map(|share| share.user.clone()).collect() };
+    let (had, have) = (users(old), users(new));
+    assert_eq!(change.listed.iter().cloned().collect::<BTreeSet<_>>(), &have - &had, "S10");
+    assert_eq!(change.unlisted.iter().cloned().collect::<BTreeSet<_>>(), &had - &have, "S10");
+    let asked = match command {
+        Command::Share { user, .. } | Command::Unshare { user } => Some(user),
+        _ => None,
+    };
+    let others = |shares: &[Share]| -> Vec<_> {
+        shares.iter().filter(|share| Some(&share.user) != asked).cloned().collect()
+    };
+    assert_eq!(others(old), others(new), "S10: nobody else gains or loses anything");
+    assert!(asked.is_some() != (old == new), "S10: {} and shares", command.name());
+    assert!(new.is_sorted_by(|a, b| a.user < b.user), "S10: each user once, in order");
 }
 
 fn what_was_queued_says_what_it_said(before: &ChatState, change: &Change) {
@@ -284,7 +316,7 @@ fn who_asked_is_answered(command: &Command, accepted: &Accepted, change: &Change
             }
         }
         (Accepted::Gone, Command::Delete | Command::Expire { .. }) => assert!(change.deleted),
-        (Accepted::Gone, Command::DeleteQueued { .. }) => {}
+        (Accepted::Gone, Command::DeleteQueued { .. } | Command::Unshare { .. }) => {}
         (Accepted::Chat(chat), _) => assert_eq!(chat, &change.state, "the chat as it is now"),
         (accepted, command) => panic!("{} is answered by {accepted:?}", command.name()),
     }

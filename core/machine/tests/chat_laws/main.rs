@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 
 use mainstem_machine::limits::IDS_AHEAD;
 use mainstem_machine::{
-    Applied, Carrier, ChatState, Command, Completion, MessageId, OpenCall, Rejection, Role, SendMode, Status,
-    StoreFacts,
+    Access, Applied, Carrier, ChatState, Command, Completion, MessageId, OpenCall, Rejection, Role, SendMode,
+    Status, StoreFacts,
 };
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -23,7 +23,7 @@ use proptest::test_runner::TestRunner;
 use laws::{Intents, Step, every_step};
 use model::{By, Call, Chat, Kind, Model, Phase};
 use names::Names;
-use world::{Claimed, Op, Wanted, World, ops, says, who};
+use world::{Claimed, Op, PEOPLE, Wanted, World, number, ops, person, says, who};
 
 const OPS_MAX: usize = 80;
 /// `PROPTEST_CASES` asks for more, `LAWS_CASES` for fewer.
@@ -50,6 +50,19 @@ impl Run {
         let state = before.state.as_ref();
         let applied = command.apply_to(state, Some("someone"), &facts);
         strangers_and_servers_see_the_same(state, &command, &facts, &applied);
+        if let (Some(state), Some(chat)) = (state, &self.model.0) {
+            for user in 0..PEOPLE {
+                let asked = command.apply_to(Some(state), Some(&person(user)), &facts);
+                let expected = match chat.refuses(user, &ask) {
+                    Some(rejection) => Applied::rejected(rejection),
+                    None => applied.clone(),
+                };
+                let outcome =
+                    if asked.answer == Err(Rejection::ReadOnly) { "refused to a reader" } else { "asked" };
+                assert_eq!(asked, expected, "S10: {} by {}", command.name(), person(user));
+                *self.met.entry((outcome, None, asked.answer.is_ok())).or_default() += 1;
+            }
+        }
         let expected = self.model.ask(&ask);
         let changed = applied.answer.as_ref().map(|_| applied.change().is_some());
         assert_eq!(changed.map_err(|r| *r), expected, "{} on {state:?}", command.name());
@@ -120,6 +133,7 @@ fn assert_same(model: &Model, world: &World) {
     let rows = Chat {
         history: world.messages.iter().map(|message| (kind(message), text(message))).collect(),
         calls: state.calls.iter().map(call).collect(),
+        shares: state.shares.iter().map(|share| (number(&share.user), share.may == Access::Write)).collect(),
         queue: state.queue.iter().map(|queued| says(&queued.content)).collect(),
         phase,
         holder: state.worker.as_ref().map(who),
@@ -182,6 +196,8 @@ fn the_random_requests_reach_every_row_of_the_table() {
         ("delete_queued", &[Running, Interrupting, RequiresAction, Error]),
         ("promote", &[Running, Interrupting, RequiresAction, Error]),
         ("delete", &[Waiting, Error]),
+        ("share", &Status::ALL),
+        ("unshare", &Status::ALL),
         ("acquire", &[Running, Interrupting]),
         ("release", &[Running, Interrupting]),
         ("begin_attempt", &[Running]),
@@ -202,7 +218,10 @@ fn the_random_requests_reach_every_row_of_the_table() {
             }
         }
     }
-    for name in accepted.iter().map(|(name, _)| *name) {
+    let refused = met.get(&("refused to a reader", None, false)).copied().unwrap_or_default();
+    assert!(refused >= REACHED_MIN, "D2: readers were refused {refused} times only");
+    // That nobody who may ask is refused to take a share back is a law of its own.
+    for name in accepted.iter().map(|(name, _)| *name).filter(|name| *name != "unshare") {
         let rejected = met.iter().filter(|((met, _, ok), _)| *met == name && !ok);
         let times: usize = rejected.map(|(_, times)| times).sum();
         assert!(times >= REACHED_MIN, "D2: {name} was rejected {times} times only");

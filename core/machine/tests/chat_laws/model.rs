@@ -2,7 +2,12 @@
 //! tables of docs/design.md and docs/protocol.md, and from no code. It knows no message ids, so it cannot
 //! repeat a mistake with them; those have laws of their own.
 
+use std::collections::BTreeMap;
+
 use mainstem_machine::{Rejection, SendMode};
+
+/// A user: 0 is the owner.
+pub(crate) type Person = u8;
 
 /// A unique text.
 pub(crate) type Text = u32;
@@ -41,6 +46,12 @@ pub(crate) enum Ask {
     Expire {
         is_old: bool,
     },
+    /// Lets a user see the chat, and write in it or not.
+    Share {
+        user: Person,
+        writes: bool,
+    },
+    Unshare(Person),
     Acquire {
         who: Who,
         expired: bool,
@@ -132,6 +143,8 @@ pub(crate) struct Chat {
     pub(crate) history: Vec<(Kind, Text)>,
     pub(crate) queue: Vec<Text>,
     pub(crate) calls: Vec<Call>,
+    /// With whom it is shared, and whether to write.
+    pub(crate) shares: BTreeMap<Person, bool>,
     pub(crate) phase: Phase,
     pub(crate) holder: Option<Who>,
     /// How often it was acquired.
@@ -179,6 +192,7 @@ impl Chat {
             history: vec![],
             queue: vec![],
             calls: vec![],
+            shares: BTreeMap::new(),
             phase: Phase::Idle,
             holder: None,
             term: 0,
@@ -195,6 +209,19 @@ impl Chat {
             chat.line(if *is_user { Kind::Said } else { Kind::Told }, *text);
         }
         chat
+    }
+
+    /// What comes of it if this user asks: nothing else than if the owner did, or this.
+    pub(crate) fn refuses(&self, user: Person, ask: &Ask) -> Option<Rejection> {
+        let shared = self.shares.get(&user);
+        match (ask, shared) {
+            _ if user == 0 => None,
+            (_, None) => Some(Rejection::NoSuchChat),
+            (Ask::Unshare(whose), _) if *whose == user => None,
+            (Ask::Share { .. } | Ask::Unshare(_) | Ask::Delete, _) => Some(Rejection::NotOwner),
+            (Ask::Create(_), _) | (_, Some(true)) => None,
+            (_, Some(false)) => Some(Rejection::ReadOnly),
+        }
     }
 
     pub(crate) fn is_busy(&self) -> bool {
@@ -270,6 +297,9 @@ impl Chat {
             }
             Ask::Results(places) if places.is_empty() => return Err(Rejection::NotPending),
             Ask::Results(places) => self.answer(places, Call::waits_for_client)?,
+            Ask::Share { user: 0, .. } => return Err(Rejection::OwnChat),
+            Ask::Share { user, writes } => return Ok(self.shares.insert(*user, *writes) != Some(*writes)),
+            Ask::Unshare(user) => return Ok(self.shares.remove(user).is_some()),
             Ask::Acquire { who, expired, stopping_only } => {
                 let free = self.holder.is_none_or(|holder| holder == *who) || *expired;
                 let wanted = match *stopping_only {

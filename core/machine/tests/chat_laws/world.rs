@@ -5,15 +5,18 @@
 use std::sync::Arc;
 
 use mainstem_machine::{
-    CallResult, Carrier, Change, ChatId, ChatState, Command, Completion, Content, Episode, Fence,
+    Access, CallResult, Carrier, Change, ChatId, ChatState, Command, Completion, Content, Episode, Fence,
     FinishReason, Found, Lease, Message, MessageId, NewMessage, OpenCall, ReplicaId, Role, RunError,
     SendMode, Sought, StoreFacts, Usage, Version, WallTime,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::model::{Ask, By, Call, Claim, Text, Who, Write};
+use super::model::{Ask, By, Call, Claim, Person, Text, Who, Write};
 
+/// Users, with the owner. Their names are not in the order of their numbers.
+pub(crate) const PEOPLE: Person = 4;
+const NAMES: [&str; PEOPLE as usize] = ["someone", "zoe", "bob", "bo"];
 /// Replicas that work on the chat.
 const REPLICAS: Who = 3;
 /// Messages that a queue takes, at the most.
@@ -53,6 +56,13 @@ pub(crate) enum Op {
     Expire {
         /// It is asked for the time that has passed, and not for a moment more.
         just: bool,
+    },
+    Share {
+        user: Person,
+        writes: bool,
+    },
+    Unshare {
+        user: Person,
     },
     Acquire {
         who: Who,
@@ -125,6 +135,8 @@ fn op() -> impl Strategy<Value = Op> {
         4 => any::<usize>().prop_map(|which| Op::Promote { which }),
         12 => prop::collection::vec(0..3_usize, 0..3).prop_map(|which| Op::Results { which }),
         1 => any::<Option<bool>>().prop_map(|just| just.map_or(Op::Delete, |just| Op::Expire { just })),
+        4 => (0..PEOPLE, any::<bool>()).prop_map(|(user, writes)| Op::Share { user, writes }),
+        3 => (0..PEOPLE).prop_map(|user| Op::Unshare { user }),
         8 => (0..REPLICAS, any::<bool>(), prop::bool::weighted(0.2))
             .prop_map(|(who, expired, stopping_only)| Op::Acquire { who, expired, stopping_only }),
         3 => claimed().prop_map(|claim| Op::Release { claim }),
@@ -232,6 +244,11 @@ impl World {
                 let idle_ms = if *just { passed } else { passed + 1 };
                 (Command::Expire { idle_ms }, Ask::Expire { is_old: *just })
             }
+            Op::Share { user, writes } => {
+                let may = if *writes { Access::Write } else { Access::Read };
+                (Command::Share { user: person(*user), may }, Ask::Share { user: *user, writes: *writes })
+            }
+            Op::Unshare { user } => (Command::Unshare { user: person(*user) }, Ask::Unshare(*user)),
             Op::Acquire { who, expired, stopping_only } => {
                 lease_expired = *expired;
                 let command = Command::Acquire { replica: replica(*who), interrupting_only: *stopping_only };
@@ -280,7 +297,7 @@ impl World {
         };
         let command = Command::Create {
             chat: ChatId(Uuid::nil()),
-            owner: "someone".into(),
+            owner: person(0),
             settings: Default::default(),
             messages: lines.iter().map(message).collect(),
         };
@@ -388,6 +405,14 @@ impl World {
         self.texts += 1;
         self.texts
     }
+}
+
+pub(crate) fn person(number: Person) -> Arc<str> {
+    NAMES[usize::from(number)].into()
+}
+
+pub(crate) fn number(name: &str) -> Person {
+    NAMES.iter().position(|known| *known == name).expect("a user of this world") as Person
 }
 
 fn replica(who: Who) -> ReplicaId {

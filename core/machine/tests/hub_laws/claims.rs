@@ -193,7 +193,7 @@ fn told_before_and_after_a_read(world: &World, from: Resume) -> (Option<Body>, O
     let now = world.now;
     let mut hub = world.nodes[0].hub.clone().expect("it has a viewer");
     let (subscription, joined) = (SubscriptionId(1_000), &mut JoinedParts::default());
-    hub.handle(now, HubEvent::Audience(AudienceEvent::Subscribe { subscription, from }));
+    hub.handle(now, HubEvent::Audience(AudienceEvent::Subscribe { subscription, from, user: None }));
     assert_eq!(actions(&mut hub), 0, "L4: what is cached is good enough, unless the viewer knows more");
     let before = hub.next_event(now, subscription, joined);
     if let Some(HubAction::ReadSnapshot { op, cached }) = hub.poll_action() {
@@ -249,7 +249,7 @@ fn told_until_synced(world: &World, from: Resume) -> Vec<Body> {
     let now = world.now;
     let mut hub = world.nodes[0].hub.clone().expect("it has a viewer");
     let (subscription, joined) = (SubscriptionId(1_000), &mut JoinedParts::default());
-    hub.handle(now, HubEvent::Audience(AudienceEvent::Subscribe { subscription, from }));
+    hub.handle(now, HubEvent::Audience(AudienceEvent::Subscribe { subscription, from, user: None }));
     assert_eq!(hub.next_event(now, subscription, joined), None, "S3: it knows more");
     let Some(HubAction::ReadSnapshot { op, cached }) = hub.poll_action() else { panic!("L1: it is read") };
     let outcome = OpOutcome::Done(world.database.snapshot(cached));
@@ -298,7 +298,7 @@ fn viewers_and_followers_are_bounded_and_leave_nothing_behind() {
         let subscription = SubscriptionId(n);
         hub.handle(
             Time::START,
-            HubEvent::Audience(AudienceEvent::Subscribe { subscription, from: Resume::Fresh }),
+            HubEvent::Audience(AudienceEvent::Subscribe { subscription, from: Resume::Fresh, user: None }),
         );
         assert!(actions(&mut hub) <= 1, "L4: viewers share what they wait for");
     }
@@ -338,7 +338,10 @@ fn however_many_viewers_want_a_page_few_are_read_at_once() {
     let mut reads = 0;
     for n in 100..200 {
         let subscription = SubscriptionId(n);
-        hub.handle(now, HubEvent::Audience(AudienceEvent::Subscribe { subscription, from: Resume::Fresh }));
+        hub.handle(
+            now,
+            HubEvent::Audience(AudienceEvent::Subscribe { subscription, from: Resume::Fresh, user: None }),
+        );
         reads += actions(hub);
         assert_eq!(hub.next_event(now, subscription, &mut JoinedParts::default()), None);
         reads += std::iter::from_fn(|| hub.poll_action())

@@ -37,7 +37,7 @@ fn what_there_is_to_tell_is_announced_once_and_not_before_nor_forgotten() {
     hub.handle(world.now, HubEvent::Wake);
     assert!(!hub.take_news(), "L4: nothing happened");
     let (subscription, from) = (SubscriptionId(1_000), Resume::Fresh);
-    hub.handle(world.now, HubEvent::Audience(AudienceEvent::Subscribe { subscription, from }));
+    hub.handle(world.now, HubEvent::Audience(AudienceEvent::Subscribe { subscription, from, user: None }));
     actions(&mut hub);
     hub.handle(world.now, HubEvent::Wake);
     assert!(hub.take_news(), "L1: who came is told something");
@@ -128,7 +128,10 @@ fn a_replica_without_peers_dials_nobody() {
         };
         let mut hub = Hub::new(world.now, Arc::new(config));
         let (subscription, from) = (SubscriptionId(1), Resume::Fresh);
-        hub.handle(world.now, HubEvent::Audience(AudienceEvent::Subscribe { subscription, from }));
+        hub.handle(
+            world.now,
+            HubEvent::Audience(AudienceEvent::Subscribe { subscription, from, user: None }),
+        );
         let [HubAction::BusSubscribe { op }] = actions(&mut hub)[..] else { panic!("the bus comes first") };
         hub.handle(world.now, HubEvent::Bus(BusEvent::Subscribed { op, established: true }));
         let [HubAction::ReadSnapshot { op, cached }] = actions(&mut hub)[..] else { panic!("it reads") };

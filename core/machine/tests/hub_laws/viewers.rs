@@ -75,7 +75,10 @@ impl World {
         let stream = self.court.watches(self.now, &name, &self.nodes[node].id, begin, memory.as_ref());
         let memory = memory.unwrap_or_else(|| fresh(begin));
         self.viewers.push(Viewer { node, id, name, stream, memory, owes_reset, idle: false, expected });
-        self.handle(node, HubEvent::Audience(AudienceEvent::Subscribe { subscription: id, from: resume }));
+        self.handle(
+            node,
+            HubEvent::Audience(AudienceEvent::Subscribe { subscription: id, from: resume, user: None }),
+        );
     }
 
     pub(crate) fn leave(&mut self, which: usize) {

@@ -96,12 +96,12 @@ impl Entry<'_> {
         self.inner.tell(Input { at: self.now, what: Told::NextFrame(follower) }).frame
     }
 
-    pub(crate) fn subscribe(&mut self, from: Resume) -> Option<SubscriptionId> {
+    pub(crate) fn subscribe(&mut self, from: Resume, user: Option<Arc<str>>) -> Option<SubscriptionId> {
         if !self.inner.machine.has_capacity_for_viewer() {
             return None;
         }
         let subscription = SubscriptionId(self.next_id());
-        self.handle(HubEvent::Audience(AudienceEvent::Subscribe { subscription, from }));
+        self.handle(HubEvent::Audience(AudienceEvent::Subscribe { subscription, from, user }));
         Some(subscription)
     }
 
@@ -124,8 +124,8 @@ impl Entry<'_> {
         self.inner.beside.last_id
     }
 
-    pub(crate) fn ending(&self) -> Option<Ending> {
-        self.inner.machine.ending()
+    pub(crate) fn ending_for(&self, subscription: SubscriptionId) -> Option<Ending> {
+        self.inner.machine.ending_for(subscription)
     }
 
     pub(crate) fn cached(&self) -> Option<CachedVersions> {

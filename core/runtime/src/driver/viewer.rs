@@ -71,7 +71,7 @@ impl<E: Env> Watch<E> {
                 };
                 events.push(event);
             }
-            (entry.ending(), entry.age_of_news())
+            (entry.ending_for(self.subscription), entry.age_of_news())
         });
         // The hub was ended together with its replica.
         let (ending, age) = ending.unwrap_or((Some(Ending::Leaving), Duration::ZERO));

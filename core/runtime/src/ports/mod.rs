@@ -13,8 +13,8 @@ pub use env::{Boxed, Env, TaskHandle, within};
 pub use generator::{Conversation, Generated, Generation, Generator};
 pub use hops::{Hop, Hops, Untraced};
 pub use mainstem_machine::store::{
-    HeartbeatReport, Held, IdempotencyKey, Listed, Peer, ReplicaRow, Request, Rival, Stale, SyncReport,
-    SyncRequest, Ticket,
+    HeartbeatReport, Held, IdempotencyKey, Listed, Listing, Peer, ReplicaRow, Request, Rival, Stale,
+    SyncReport, SyncRequest, Ticket,
 };
 pub use mainstem_machine::{Applied, CachedVersions, Effect, Keep, Page, Snapshot, Tail};
 pub use store::{Fault, Store};

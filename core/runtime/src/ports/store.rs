@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mainstem_machine::store::{
-    HeartbeatReport, Held, Listed, ReplicaRow, Request, Stale, SyncReport, SyncRequest, Ticket,
+    HeartbeatReport, Held, Listed, Listing, ReplicaRow, Request, Stale, SyncReport, SyncRequest, Ticket,
 };
 use mainstem_machine::{Applied, CachedVersions, ChatId, ChatState, MessageId, Page, Snapshot, Turn};
 
@@ -66,9 +66,16 @@ pub trait Store: Send + Sync + 'static {
         last: MessageId,
     ) -> Result<Vec<MessageId>, Fault>;
 
-    /// The chats of a user, newest first (by id, which grows with time), before `before`; up to `limit` and
+    /// The chats of a user, or those that others share with the user, newest first (by id, which grows with time),
+    /// before `before`; up to `limit` and
     /// `limits::LIST_BYTES_MAX` (at least one, if there is any).
-    async fn list(&self, owner: &str, before: Option<ChatId>, limit: usize) -> Result<Listed, Fault>;
+    async fn list(
+        &self,
+        user: &str,
+        listing: Listing,
+        before: Option<ChatId>,
+        limit: usize,
+    ) -> Result<Listed, Fault>;
 
     /// Looks at up to `limit` chats behind `after`, in the order of their ids, for those that are idle and have not
     /// changed for `idle_for`.

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use mainstem_machine::hub::{
-    self, ChatEvent, DatabaseEvent, HubAction, HubEvent, LeaseEvent, ModelEvent, OpOutcome, RelayEvent, Told,
-    ToolEvent,
+    self, AudienceEvent, ChatEvent, DatabaseEvent, HubAction, HubEvent, LeaseEvent, ModelEvent, OpOutcome,
+    RelayEvent, Told, ToolEvent,
 };
 use mainstem_machine::replica::{self, ReplicaAction, ReplicaEvent};
 use mainstem_machine::{
@@ -77,7 +77,11 @@ impl<T: Redact, E> Redact for Result<T, E> {
 impl Redact for Arc<ChatState> {
     fn redact(&mut self, by: Replacement<'_>) {
         let state = Arc::make_mut(self);
-        state.owner.redact(by);
+        // Compared with whoever watches; what takes the place of names has an order of its own.
+        let mut shares = state.shares.to_vec();
+        rename(std::iter::once(&mut state.owner).chain(shares.iter_mut().map(|share| &mut share.user)), by);
+        shares.sort();
+        state.shares = shares.into();
         state.title.redact(by);
         state.model.redact(by);
         state.external_id.redact(by);
@@ -177,7 +181,7 @@ impl Redact for Command {
         match self {
             Self::Create { owner, settings, messages, .. } => {
                 let Settings { external_id, title, model, instructions, tools } = settings;
-                owner.redact(by);
+                rename([owner], by);
                 [external_id, title, model, instructions].into_iter().for_each(|text| text.redact(by));
                 tools.redact(by);
                 for NewMessage { content, client_id, .. } in messages {
@@ -190,6 +194,7 @@ impl Redact for Command {
                 client_id.redact(by);
             }
             Self::Edit { content, .. } => content.redact(by),
+            Self::Share { user, .. } | Self::Unshare { user } => rename([user], by),
             Self::CommitStep { answer, calls, .. } => {
                 answer.redact(by);
                 calls.redact(by);
@@ -238,6 +243,7 @@ impl Redact for HubEvent {
             Self::Relay(event) => event.redact(by),
             Self::Model(event) => event.redact(by),
             Self::Tool(ToolEvent::Returned { result, .. }) => result.redact(by),
+            Self::Audience(AudienceEvent::Subscribe { user, .. }) => rename(user, by),
             Self::Audience(_) | Self::Bus(_) | Self::Leaving(_) | Self::Wake => {}
         }
     }

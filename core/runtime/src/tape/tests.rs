@@ -107,7 +107,11 @@ fn play(hub: &mut Recorded<Hub>) -> u64 {
     let said = tell(
         hub,
         6,
-        HubEvent::Audience(AudienceEvent::Subscribe { subscription: viewer, from: Resume::Fresh }),
+        HubEvent::Audience(AudienceEvent::Subscribe {
+            subscription: viewer,
+            from: Resume::Fresh,
+            user: None,
+        }),
     );
     assert_eq!(said.actions.len(), 1);
     let said = tell(hub, 7, HubEvent::Bus(BusEvent::Subscribed { op: OpId(1), established: true }));
@@ -215,7 +219,11 @@ fn a_machine_that_panics_leaves_its_tape_with_the_input_that_it_panicked_at() {
     let (place, mut hub) = recorded(usize::MAX, false);
     let told = play(&mut hub);
     let again = || {
-        HubEvent::Audience(AudienceEvent::Subscribe { subscription: SubscriptionId(1), from: Resume::Fresh })
+        HubEvent::Audience(AudienceEvent::Subscribe {
+            subscription: SubscriptionId(1),
+            from: Resume::Fresh,
+            user: None,
+        })
     };
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| tell(&mut hub, 10, again())));
     assert!(panicked.is_err(), "an id is used once");
@@ -244,5 +252,5 @@ fn what_is_no_tape_of_this_format_is_called_so() {
     let opened = |bytes: &[u8]| replay(bytes, &mut |_| ()).expect_err("no tape");
     assert_eq!(opened(b"guards S1\n"), TapeError::NoTape);
     assert_eq!(opened(b"mainstem tape 9 x\n"), TapeError::Format("9".into()));
-    assert_eq!(opened(b"mainstem tape 1 x\n"), TapeError::NoHead);
+    assert_eq!(opened(b"mainstem tape 2 x\n"), TapeError::NoHead);
 }

@@ -18,6 +18,7 @@ pub(super) const SQLITE: &[Step] = &[
     (5, "names and settings", include_str!("../../migrations/sqlite/0005_names_and_settings.sql")),
     (6, "calls", include_str!("../../migrations/sqlite/0006_calls.sql")),
     (7, "tickets", include_str!("../../migrations/sqlite/0007_tickets.sql")),
+    (8, "shares", include_str!("../../migrations/sqlite/0008_shares.sql")),
 ];
 pub(super) const POSTGRES: &[Step] = &[
     (1, "chats", include_str!("../../migrations/postgres/0001_chats.sql")),
@@ -27,6 +28,7 @@ pub(super) const POSTGRES: &[Step] = &[
     (5, "names and settings", include_str!("../../migrations/postgres/0005_names_and_settings.sql")),
     (6, "calls", include_str!("../../migrations/postgres/0006_calls.sql")),
     (7, "tickets", include_str!("../../migrations/postgres/0007_tickets.sql")),
+    (8, "shares", include_str!("../../migrations/postgres/0008_shares.sql")),
 ];
 
 /// The table that records which migrations ran.
@@ -176,7 +178,7 @@ mod tests {
         let tables: Vec<_> = tables(POSTGRES).collect();
         assert_eq!(
             tables,
-            ["chats", "messages", "receipts", "replicas", "secrets", "turns", "sends", "tickets"]
+            ["chats", "messages", "receipts", "replicas", "secrets", "turns", "sends", "tickets", "shares"]
         );
     }
 }

@@ -73,20 +73,21 @@ macro_rules! page {
     };
 }
 
-/// The chats of `$1` before `$2`, at most `$3`, and up to `$4` bytes of what users, providers and tools wrote. Which they
+/// The chats `$of` `$1` before `$2`, at most `$3`, and up to `$4` bytes of what users, providers and tools wrote. Which they
 /// are is chosen first: only theirs is read, and no queue.
 macro_rules! list {
-    ($before:literal, $text:literal) => {
+    ($of:ident, $before:literal, $text:literal) => {
         concat!(
             "WITH found AS (SELECT c.id, row_number() OVER (ORDER BY c.id DESC) AS place, \
              sum(c.length) OVER (ORDER BY c.id DESC) AS bytes, count(*) OVER () AS found FROM \
              (SELECT id, coalesce(octet_length(title), 0) + coalesce(octet_length(model), 0) \
              + coalesce(octet_length(error), 0) + coalesce(octet_length(retry), 0) \
              + coalesce(octet_length(instructions), 0) + coalesce(octet_length(tools), 0) \
-             + coalesce(octet_length(calls), 0) AS length FROM chats \
-             WHERE owner = $1 AND id < ",
+             + coalesce(octet_length(calls), 0) + coalesce(octet_length(nullif(shares, '[]')), 0) AS length FROM ",
+            reads::$of!(),
+            " < ",
             $before,
-            " ORDER BY id DESC LIMIT $3 + 1) c) SELECT ",
+            " ORDER BY 1 DESC LIMIT $3 + 1) c) SELECT ",
             rows::chat_columns!($text, "'[]'"),
             ", f.found FROM found f JOIN chats c ON c.id = f.id \
              WHERE f.place <= $3 AND (f.place = 1 OR f.bytes <= $4) ORDER BY f.place"
@@ -106,6 +107,20 @@ macro_rules! stale {
             $after,
             " ORDER BY id LIMIT $3) looked_at ORDER BY 1"
         )
+    };
+}
+
+/// The chats of their owner `$1`, and by what they are in order.
+macro_rules! owned {
+    () => {
+        "chats WHERE owner = $1 AND id"
+    };
+}
+
+/// The same of those that are shared with `$1`.
+macro_rules! shared {
+    () => {
+        "shares s JOIN chats ON id = s.chat_id WHERE s.recipient = $1 AND s.chat_id"
     };
 }
 
@@ -154,7 +169,7 @@ macro_rules! message_ids {
     };
 }
 
-pub(super) use {list, message_ids, page, snapshot, stale, state, sync, turn};
+pub(super) use {list, message_ids, owned, page, shared, snapshot, stale, state, sync, turn};
 
 /// The parameters of a snapshot's statement after the chat.
 pub(super) fn cached_values(cached: Option<CachedVersions>) -> [i64; 5] {

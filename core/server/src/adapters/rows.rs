@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_machine::{
-    AnswerRecord, ChatId, ChatState, Content, Episode, FinishReason, Found, Known, Lease, Message, MessageId,
-    Rejection, ReplicaId, Role, Sought, Status, Turn, Usage, Version, WallTime,
+    AnswerRecord, Change, ChatId, ChatState, Content, Episode, FinishReason, Found, Known, Lease, Message,
+    MessageId, Rejection, ReplicaId, Role, Sought, Status, Turn, Usage, Version, WallTime,
 };
 use mainstem_runtime::ports::{Held, Peer, ReplicaRow, Rival};
 use serde::Serialize;
@@ -67,7 +67,7 @@ macro_rules! chat_columns {
              c.history_version, c.queue_version, c.reset_version, c.attempt, c.error, c.retry, \
              c.last_message, c.last_id, c.created_at, c.updated_at, c.turn, c.last_told, \
              c.external_id, c.instructions, c.tools, \
-             c.calls, ",
+             c.calls, c.shares, ",
             $queue,
             " AS queue"
         )
@@ -123,32 +123,36 @@ macro_rules! bind_chat {
     }};
 }
 
-/// Writes a new chat, bound by [`bind_chat`]; `$27` and `$28` are as for [`update_chat`].
+/// Writes a new chat, bound by [`bind_chat`]; `$27`, `$28` and `$shares` are as for [`update_chat`].
 macro_rules! insert_chat {
-    ($id:literal) => {
+    ($id:literal, $shares:literal) => {
         concat!(
             "INSERT INTO chats (id, owner, title, model, status, worker, lease, begun, snapshot_version, \
              history_version, queue_version, reset_version, attempt, error, retry, queue, last_message, \
              last_id, created_at, updated_at, turn, last_told, external_id, instructions, tools, calls, \
-             lease_expires_at) VALUES ($1",
+             lease_expires_at, shares) VALUES ($1",
             $id,
             ", $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, \
-             $21, $22, $23, $24, $25, $26, CASE WHEN $27 THEN NULL ELSE $28 END)"
+             $21, $22, $23, $24, $25, $26, CASE WHEN $27 THEN NULL ELSE $28 END, ",
+            $shares,
+            ")"
         )
     };
 }
 
 /// Updates a chat, bound by [`bind_chat`]. If `$27` is true, the lease's expiry stays as it is; otherwise it
-/// becomes `$28`.
+/// becomes `$28`. `$shares` is bound as NULL if it did not change with whom the chat is shared.
 macro_rules! update_chat {
-    ($id:literal) => {
+    ($id:literal, $shares:literal) => {
         concat!(
             "UPDATE chats SET owner = $2, title = $3, model = $4, status = $5, worker = $6, lease = $7, \
              begun = $8, snapshot_version = $9, history_version = $10, queue_version = $11, \
              reset_version = $12, attempt = $13, error = $14, retry = $15, queue = coalesce($16, queue), \
              last_message = $17, last_id = $18, created_at = $19, updated_at = $20, \
              turn = $21, last_told = $22, external_id = $23, instructions = $24, tools = $25, calls = $26, \
-             lease_expires_at = CASE WHEN $27 THEN lease_expires_at ELSE $28 END WHERE id = $1",
+             lease_expires_at = CASE WHEN $27 THEN lease_expires_at ELSE $28 END, shares = coalesce(",
+            $shares,
+            ", shares) WHERE id = $1",
             $id
         )
     };
@@ -217,6 +221,25 @@ macro_rules! named_message {
     };
 }
 
+/// Lists the chat of `$1` with the shares of `$2` from now on.
+macro_rules! list_share {
+    ($id:literal) => {
+        concat!("INSERT INTO shares (chat_id, recipient) VALUES (", $id, ", $2) ON CONFLICT DO NOTHING")
+    };
+}
+
+/// Lists it with them no more.
+macro_rules! unlist_share {
+    ($id:literal) => {
+        concat!("DELETE FROM shares WHERE chat_id = ", $id, " AND recipient = $2")
+    };
+}
+
+/// With whom a chat is shared, if that is to be written.
+pub(super) fn shares(change: &Change) -> Option<String> {
+    change.shares_changed.then(|| json(&change.state.shares))
+}
+
 /// A row of [`named_message`].
 pub(super) fn known(row: &impl Fields) -> sqlx::Result<Known> {
     let answer = from_json("answer", &row.name("answer")?)?;
@@ -242,8 +265,8 @@ macro_rules! find {
 }
 
 pub(super) use {
-    bind_chat, chat_columns, find, insert_chat, keep_ticket, message_columns, named_chat, named_message,
-    sweep_tickets, take_ticket, update_chat,
+    bind_chat, chat_columns, find, insert_chat, keep_ticket, list_share, message_columns, named_chat,
+    named_message, sweep_tickets, take_ticket, unlist_share, update_chat,
 };
 
 pub(super) fn chat(row: &impl Fields) -> sqlx::Result<ChatState> {
@@ -277,6 +300,7 @@ pub(super) fn chat(row: &impl Fields) -> sqlx::Result<ChatState> {
         external_id: row.text("external_id")?.map(Into::into),
         instructions: row.text("instructions")?.map(Into::into),
         calls: row.text("calls")?.map_or(Ok([].into()), |text| from_json("calls", &text))?,
+        shares: row.text("shares")?.map_or(Ok([].into()), |text| from_json("shares", &text))?,
         tools: row.text("tools")?.map_or(Ok([].into()), |text| from_json("tools", &text))?,
     };
     Ok(state.as_read())

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_machine::{
-    AnswerRecord, Applied, Change, ChatId, Found, Known, LeaseTerm, Rejection, Sought, StoreFacts, WallTime,
+    AnswerRecord, Applied, Change, ChatId, ChatState, Found, Known, LeaseTerm, Rejection, Sought, StoreFacts,
+    WallTime,
 };
 use mainstem_runtime::ports::{IdempotencyKey, Request};
 
@@ -88,7 +89,9 @@ pub(super) async fn apply(
                     true => statements.lock(request.chat).await?.state,
                     false => None,
                 };
-                record.answer(&request.command, now.map(Arc::new))
+                // Whoever may not see the chat any more is not told how it is now (S10).
+                let sees = |state: &ChatState| request.by.as_ref().is_none_or(|by| state.is_there_for(by));
+                record.answer(&request.command, now.filter(sees).map(Arc::new))
             }
             Err(rejection) => Err(rejection),
         };

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::stream;
 use http::{HeaderValue, StatusCode, Uri, header};
 use mainstem_machine::{Accepted, ChatId, Command, MessageId, Rejection, SendMode};
-use mainstem_runtime::ports::{Env, Listed};
+use mainstem_runtime::ports::{Env, Listed, Listing};
 use uuid::Uuid;
 
 use super::asked::{Asked, accepted_as};
@@ -43,9 +43,12 @@ pub(super) async fn list<E: Env>(State(app): State<Arc<App<E>>>, Caller(by): Cal
     let query = Parameters::of(&uri)?;
     let limit = query.limit()?;
     let before = query.before()?;
+    let listing = query.listing()?;
     let Listed { chats, more } = match query.external_id()? {
+        // A name is the owner's own.
+        Some(_) if listing == Listing::Shared => Listed::default(),
         Some(external_id) => app.node.named_chats(&by, &external_id).await?,
-        None => app.node.chats(&by, before, limit).await?,
+        None => app.node.chats(&by, listing, before, limit).await?,
     };
     let next = chats.last().filter(|_| more).map(|chat| chat.id);
     let mut out = Vec::new();

@@ -13,7 +13,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use mainstem_machine::{
     BadCursor, Block, Body, ChatState, Cursor, Episode, Message, MessageId, OpenCall, QueuedMessage, Retry,
-    RunError, StreamEvent, Tool, Turn, WallTime,
+    RunError, Share, StreamEvent, Tool, Turn, WallTime,
 };
 use serde::Serialize;
 
@@ -276,6 +276,7 @@ fn write_retry(out: &mut Vec<u8>, retry: Option<&Retry>) {
 pub(super) fn write_chat(out: &mut Vec<u8>, chat: &ChatState) {
     let mut object = Object::begin(out);
     object.value("id", &chat.id);
+    object.value("owner", &chat.owner);
     object.value("external_id", &chat.external_id);
     object.value("title", &chat.title);
     object.value("model", &chat.model);
@@ -296,6 +297,20 @@ pub(super) fn write_chat(out: &mut Vec<u8>, chat: &ChatState) {
     write_queue(object.member("queue"), &chat.queue);
     object.time("created_at", chat.created_at);
     object.time("updated_at", chat.updated_at);
+    object.end();
+}
+
+/// With whom a chat is shared.
+pub(super) fn write_shares(out: &mut Vec<u8>, shares: &[Share]) {
+    let mut object = Object::begin(out);
+    write_array(object.member("shares"), shares.iter(), write_share);
+    object.end();
+}
+
+pub(super) fn write_share(out: &mut Vec<u8>, share: &Share) {
+    let mut object = Object::begin(out);
+    object.value("user", &share.user);
+    object.plain("may", share.may.as_str());
     object.end();
 }
 
@@ -700,6 +715,7 @@ mod tests {
             turn: None,
             external_id: Some("x 1".into()),
             instructions: None,
+            shares: [].into(),
             calls: [].into(),
             tools: [Tool {
                 name: "find".into(),
@@ -716,7 +732,7 @@ mod tests {
         assert_eq!(
             read,
             json!({"next": "0190d6f1-0000-7000-8000-000000000001", "chats": [{
-                "id": "0190d6f1-0000-7000-8000-000000000001", "external_id": "x 1", "title": "a \"title\"", "model": null,
+                "id": "0190d6f1-0000-7000-8000-000000000001", "owner": "me", "external_id": "x 1", "title": "a \"title\"", "model": null,
                 "instructions": null,
                 "tools": [{"name": "find", "description": "", "input_schema": {"type": "object"}}],
                 "status": "waiting", "worker": null, "snapshot_version": 3, "history_version": 2,

@@ -20,6 +20,7 @@ mod results;
 mod routes;
 mod sends;
 mod settings;
+mod shares;
 mod sse;
 mod stream;
 mod viewing;

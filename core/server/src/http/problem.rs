@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use mainstem_machine::Rejection;
-use mainstem_machine::limits::{QUEUE_BYTES_MAX, RESULTS_BYTES_MAX};
+use mainstem_machine::limits::{QUEUE_BYTES_MAX, RESULTS_BYTES_MAX, SHARES_MAX};
 use mainstem_runtime::{EdgeError, Right, Unable};
 use serde_json::{Value, json};
 
@@ -294,6 +294,18 @@ impl From<Rejection> for Problem {
             ),
             Rejection::Busy => (StatusCode::CONFLICT, "busy", "The chat is busy"),
             Rejection::QueueFull => (StatusCode::CONFLICT, "queue_full", "The queue is full"),
+            Rejection::ReadOnly => {
+                (StatusCode::FORBIDDEN, "read_only", "The chat is shared with the caller to read only")
+            }
+            Rejection::NotOwner => {
+                (StatusCode::FORBIDDEN, "not_owner", "Only the owner of the chat may do this")
+            }
+            Rejection::OwnChat => (StatusCode::CONFLICT, "own_chat", "The chat is this user's own"),
+            Rejection::TooManyShares => (
+                StatusCode::CONFLICT,
+                "too_many_shares",
+                "The chat is shared with as many users as it may be",
+            ),
             Rejection::NotRunning => {
                 (StatusCode::CONFLICT, "not_running", "Nothing is running, or not what was named")
             }
@@ -311,6 +323,9 @@ impl From<Rejection> for Problem {
             Rejection::QueueFull => problem.detail(format!(
                 "no more messages, or no more than {QUEUE_BYTES_MAX} bytes of them, may wait: send again when \
                  some have had their turn, or take some back"
+            )),
+            Rejection::TooManyShares => problem.detail(format!(
+                "a chat is shared with up to {SHARES_MAX} users: take it from one before it is given to another"
             )),
             Rejection::KeyReused => {
                 problem.detail("use a fresh key for each request, and the same one only to repeat it")
@@ -399,6 +414,7 @@ mod tests {
             Problem::internal(),
             Rejection::QueueFull.into(),
             Rejection::ResultsTooLarge.into(),
+            Rejection::TooManyShares.into(),
             Rejection::KeyReused.into(),
             EdgeError::Unavailable("gone".into()).into(),
             EdgeError::Overloaded("draining").into(),

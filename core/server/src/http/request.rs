@@ -6,7 +6,7 @@ use axum::extract::{FromRequestParts, Query, RawPathParams};
 use http::request::Parts;
 use http::{HeaderMap, Method, Uri, Version, header};
 use mainstem_machine::{ChatId, Content, ContentError, Episode, MessageId, Rejection};
-use mainstem_runtime::ports::{IdempotencyKey, Keep};
+use mainstem_runtime::ports::{IdempotencyKey, Keep, Listing};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -112,6 +112,15 @@ impl Parameters {
     pub(super) fn external_id(&self) -> Result<Option<String>, Problem> {
         let name = parse_name(self.text("external_id")?.map(Into::into), "external_id")?;
         Ok(name.map(|name| (*name).to_owned()))
+    }
+
+    /// Whether those chats are meant that others share with the caller.
+    pub(super) fn listing(&self) -> Result<Listing, Problem> {
+        match self.text("shared")? {
+            None | Some("false") => Ok(Listing::Own),
+            Some("true") => Ok(Listing::Shared),
+            Some(_) => Err(Problem::malformed("`shared` is `true` or `false`")),
+        }
     }
 
     pub(super) fn before(&self) -> Result<Option<ChatId>, Problem> {

@@ -2,16 +2,18 @@
 
 use http::StatusCode;
 use mainstem_machine::Rejection::{
-    Busy, Exists, NoSuchMessage, NoSuchQueued, NoSuchTurn, NotEditable, NotPending, NotRunning, QueueFull,
-    ResultsTooLarge,
+    Busy, Exists, NoSuchMessage, NoSuchQueued, NoSuchTurn, NotEditable, NotOwner, NotPending, NotRunning,
+    OwnChat, QueueFull, ReadOnly, ResultsTooLarge, TooManyShares,
 };
 use mainstem_runtime::ports::Env;
 
-use super::openapi::schema::{at_least, at_most, described, matching, named, number_from, string, uuid};
+use super::openapi::schema::{
+    at_least, at_most, described, matching, named, number_from, one_of_texts, string, uuid,
+};
 use super::openapi::{
     Api, Content, Request, Required, ResponseBuilder, Route, answer_header, check, public, request,
 };
-use super::{Problem, auth, chats, health, openapi, stream};
+use super::{Problem, auth, chats, health, openapi, shares, stream};
 use crate::limits::edge::CURSOR_TEXT_BYTES_MAX;
 
 const OK: StatusCode = StatusCode::OK;
@@ -19,7 +21,7 @@ const ACCEPTED: StatusCode = StatusCode::ACCEPTED;
 
 /// What is told of them depends on whether callers are asked who they are.
 pub(super) fn native<E: Env>(asks_for_tokens: bool) -> Api<E> {
-    of_callers(of_turns(of_messages(of_chats(Api::new(asks_for_tokens)))))
+    of_callers(of_shares(of_turns(of_messages(of_chats(Api::new(asks_for_tokens))))))
         .route(Route::of("/v1/chats/{chat}/stream").get(stream_told(), stream::open::<E>))
         .route(Route::of("/healthz").get(
             check("isAlive", "Whether the process lives").answers(OK, "It does.", "Health"),
@@ -41,6 +43,11 @@ fn of_chats<E: Env>(api: Api<E>) -> Api<E> {
         .limited()
         .query("before", uuid(), "`next` of the page before")
         .by_external_id()
+        .query(
+            "shared",
+            one_of_texts(["true", "false"]),
+            "`true`: the chats that others share with the caller, instead of the caller's own",
+        )
         .answers(OK, "A page.", "Chats");
     let location = || answer_header(string(), "the chat's path");
     let chat = |words: &str| {
@@ -59,11 +66,13 @@ fn of_chats<E: Env>(api: Api<E>) -> Api<E> {
     let configure = request("changeChat", "Changes what is not the history")
         .words("It touches nothing that runs.")
         .of_chat()
+        .may_be(ReadOnly)
         .brings("ChatChange", Required::False)
         .answers(OK, "The chat.", "Chat");
     let delete = request("deleteChat", "Deletes a chat that is idle, and all that hangs on it")
         .of_chat()
         .answers_nothing(StatusCode::NO_CONTENT, "It is gone.")
+        .may_be(NotOwner)
         .may_be(Busy);
     api.route(Route::of("/v1/chats").get(list, chats::list::<E>).post(create, chats::create::<E>)).route(
         Route::of("/v1/chats/{chat}")
@@ -88,6 +97,7 @@ fn of_messages<E: Env>(api: Api<E>) -> Api<E> {
         .of_chat()
         .brings("NewMessage", Required::True)
         .answers(ACCEPTED, "The message, in the history or in the queue.", "Sent")
+        .may_be(ReadOnly)
         .may_be(Busy)
         .may_be(QueueFull);
     let edit = request("editMessage", "Edits a user's message")
@@ -95,14 +105,17 @@ fn of_messages<E: Env>(api: Api<E>) -> Api<E> {
         .of_item("the `id` of the message", NoSuchMessage)
         .brings("Edit", Required::True)
         .answers(ACCEPTED, "The message that came in its place.", "Sent")
+        .may_be(ReadOnly)
         .may_be(NotEditable);
     let withdraw = request("deleteQueued", "Takes a queued message back")
         .of_item("the `id` of the queued message", NoSuchQueued)
-        .answers_nothing(StatusCode::NO_CONTENT, "It is gone.");
+        .answers_nothing(StatusCode::NO_CONTENT, "It is gone.")
+        .may_be(ReadOnly);
     let promote = request("promoteQueued", "Makes a queued message the next one, and interrupts what runs")
         .of_item("the `id` of the queued message", NoSuchQueued)
         .brings_nothing()
-        .answers(ACCEPTED, "The chat.", "Chat");
+        .answers(ACCEPTED, "The chat.", "Chat")
+        .may_be(ReadOnly);
     api.route(
         Route::of("/v1/chats/{chat}/messages").get(list, chats::messages::<E>).post(send, chats::send::<E>),
     )
@@ -117,6 +130,7 @@ fn of_turns<E: Env>(api: Api<E>) -> Api<E> {
         .of_chat()
         .brings("ToolResults", Required::True)
         .answers(ACCEPTED, "The chat.", "Chat")
+        .may_be(ReadOnly)
         .may_be(NotPending)
         .may_be(ResultsTooLarge);
     let regenerate = request("regenerate", "Answers a user's message again")
@@ -124,6 +138,7 @@ fn of_turns<E: Env>(api: Api<E>) -> Api<E> {
         .of_chat()
         .brings("Regeneration", Required::False)
         .answers(ACCEPTED, "The chat.", "Chat")
+        .may_be(ReadOnly)
         .may_be(NoSuchMessage)
         .may_be(NotEditable)
         .may_be(Busy);
@@ -135,11 +150,40 @@ fn of_turns<E: Env>(api: Api<E>) -> Api<E> {
         .of_chat()
         .brings("Interruption", Required::False)
         .answers(ACCEPTED, "The chat.", "Chat")
+        .may_be(ReadOnly)
         .may_be(NotRunning);
     api.route(Route::of("/v1/chats/{chat}/tool_results").post(results, chats::tool_results::<E>))
         .route(Route::of("/v1/chats/{chat}/regenerate").post(regenerate, chats::regenerate::<E>))
         .route(Route::of("/v1/chats/{chat}/turns/{id}").get(turn, chats::turn::<E>))
         .route(Route::of("/v1/chats/{chat}/interrupt").post(interrupt, chats::interrupt::<E>))
+}
+
+fn of_shares<E: Env>(api: Api<E>) -> Api<E> {
+    let list = request("listShares", "With whom a chat is shared")
+        .words("Only its owner may see it.")
+        .of_chat()
+        .answers(OK, "All of them, by the users' names.", "Shares")
+        .may_be(NotOwner);
+    let give = request("share", "Shares a chat with a user, or says anew what the user may do")
+        .words("To write is all but deleting and sharing. Only the owner may share.")
+        .of_chat()
+        .of_user()
+        .brings("NewShare", Required::True)
+        .answers(OK, "The share.", "Share")
+        .may_be(NotOwner)
+        .may_be(OwnChat)
+        .may_be(TooManyShares);
+    let take = request("unshare", "Takes a chat from a user it is shared with")
+        .words("The user's streams end. Only the owner may do it, and that user.")
+        .of_chat()
+        .of_user()
+        .answers_nothing(StatusCode::NO_CONTENT, "It is not shared with the user, if it was.")
+        .may_be(NotOwner);
+    api.route(Route::of("/v1/chats/{chat}/shares").get(list, shares::list::<E>)).route(
+        Route::of("/v1/chats/{chat}/shares/{user}")
+            .put(give, shares::give::<E>)
+            .delete(take, shares::take::<E>),
+    )
 }
 
 fn of_callers<E: Env>(api: Api<E>) -> Api<E> {

@@ -88,6 +88,7 @@ impl From<Ending> for Closed {
     fn from(ending: Ending) -> Self {
         match ending {
             Ending::Deleted => Self::Deleted,
+            Ending::Unshared => Self::Unshared,
             Ending::Leaving => Self::Leaving,
         }
     }

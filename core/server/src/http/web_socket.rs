@@ -45,6 +45,9 @@ pub(super) type Socket = WebSocketStream<TokioIo<Upgraded>>;
 /// The chat was deleted.
 const CLOSED_DELETED: CloseCode = CloseCode::Library(4404);
 
+/// The caller may not see the chat any more.
+const CLOSED_UNSHARED: CloseCode = CloseCode::Library(4403);
+
 /// The caller's token is not known any more, or another's.
 const CLOSED_REVOKED: CloseCode = CloseCode::Library(4401);
 
@@ -67,6 +70,7 @@ impl Left {
             Self::Gone => Closed::Gone,
             Self::Stalled => Closed::Stalled,
             Self::Close(CLOSED_DELETED, _) => Closed::Deleted,
+            Self::Close(CLOSED_UNSHARED, _) => Closed::Unshared,
             Self::Close(CLOSED_REVOKED, _) => Closed::Revoked,
             Self::Close(CloseCode::Away, _) => Closed::Leaving,
             Self::Close(..) => Closed::Nonsense,
@@ -197,7 +201,7 @@ impl Line<'_> {
                 let close = close_frame(code, reason);
                 if timeout(SOCKET_CLOSE_TIMEOUT, self.write(close)).await.is_ok_and(|sent| sent.is_ok()) {
                     wait_for_close(&mut self.socket).await;
-                } else if code == CLOSED_REVOKED {
+                } else if [CLOSED_REVOKED, CLOSED_UNSHARED].contains(&code) {
                     // It gets nothing more, not even what was written and not sent (S10).
                     self.progress.demand_reset();
                 }
@@ -231,6 +235,9 @@ impl Line<'_> {
                 next = viewer.next() => match next {
                     Next::Events(events) => self.send_text(encode::json_array(&events), &grant).await,
                     Next::End(Ending::Deleted) => Err(Left::Close(CLOSED_DELETED, "the chat was deleted")),
+                    Next::End(Ending::Unshared) => {
+                        Err(Left::Close(CLOSED_UNSHARED, "the chat is not shared with this user any more"))
+                    }
                     Next::End(Ending::Leaving) => {
                         Err(Left::Close(CloseCode::Away, "this replica goes; resume on another"))
                     }

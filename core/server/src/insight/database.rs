@@ -10,8 +10,8 @@ use mainstem_machine::{
     TurnStatus,
 };
 use mainstem_runtime::ports::{
-    Effect, Fault, HeartbeatReport, Held, Listed, ReplicaRow, Request, Stale, Store, SyncReport, SyncRequest,
-    Ticket,
+    Effect, Fault, HeartbeatReport, Held, Listed, Listing, ReplicaRow, Request, Stale, Store, SyncReport,
+    SyncRequest, Ticket,
 };
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -192,8 +192,14 @@ impl Store for Seen {
         self.seen("message_ids", self.inner.message_ids(chat, first, last)).await
     }
 
-    async fn list(&self, owner: &str, before: Option<ChatId>, limit: usize) -> Result<Listed, Fault> {
-        self.seen("list", self.inner.list(owner, before, limit)).await
+    async fn list(
+        &self,
+        user: &str,
+        listing: Listing,
+        before: Option<ChatId>,
+        limit: usize,
+    ) -> Result<Listed, Fault> {
+        self.seen("list", self.inner.list(user, listing, before, limit)).await
     }
 
     async fn stale(&self, after: Option<ChatId>, idle_for: Duration, limit: usize) -> Result<Stale, Fault> {

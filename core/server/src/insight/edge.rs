@@ -11,7 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-/// Whose protocol a stream speaks.
+/// Listing protocol a stream speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Face {
     Native,
@@ -69,6 +69,8 @@ pub enum Closed {
     /// All was told that was asked for.
     Done,
     Deleted,
+    /// The chat was shared with the caller, and is not any more.
+    Unshared,
     /// This replica goes.
     Leaving,
     Revoked,
@@ -78,14 +80,23 @@ pub enum Closed {
 }
 
 impl Closed {
-    const ALL: [Self; 7] =
-        [Self::Gone, Self::Done, Self::Deleted, Self::Leaving, Self::Revoked, Self::Stalled, Self::Nonsense];
+    const ALL: [Self; 8] = [
+        Self::Gone,
+        Self::Done,
+        Self::Deleted,
+        Self::Unshared,
+        Self::Leaving,
+        Self::Revoked,
+        Self::Stalled,
+        Self::Nonsense,
+    ];
 
     const fn as_str(self) -> &'static str {
         match self {
             Self::Gone => "gone",
             Self::Done => "done",
             Self::Deleted => "deleted",
+            Self::Unshared => "unshared",
             Self::Leaving => "leaving",
             Self::Revoked => "revoked",
             Self::Stalled => "stalled",

@@ -10,7 +10,8 @@ use mainstem_machine::{
     Applied, CachedVersions, ChatId, ChatState, Command, MessageId, Page, Snapshot, Turn, TurnStatus,
 };
 use mainstem_runtime::ports::{
-    Fault, HeartbeatReport, Held, Listed, ReplicaRow, Request, Stale, Store, SyncReport, SyncRequest, Ticket,
+    Fault, HeartbeatReport, Held, Listed, Listing, ReplicaRow, Request, Stale, Store, SyncReport,
+    SyncRequest, Ticket,
 };
 use opentelemetry::KeyValue;
 use opentelemetry::trace::SpanKind;
@@ -147,8 +148,14 @@ impl Store for TracedStore {
         self.traced("message_ids", Some(chat), self.inner.message_ids(chat, first, last)).await
     }
 
-    async fn list(&self, owner: &str, before: Option<ChatId>, limit: usize) -> Result<Listed, Fault> {
-        self.traced("list", None, self.inner.list(owner, before, limit)).await
+    async fn list(
+        &self,
+        user: &str,
+        listing: Listing,
+        before: Option<ChatId>,
+        limit: usize,
+    ) -> Result<Listed, Fault> {
+        self.traced("list", None, self.inner.list(user, listing, before, limit)).await
     }
 
     async fn stale(&self, after: Option<ChatId>, idle_for: Duration, limit: usize) -> Result<Stale, Fault> {

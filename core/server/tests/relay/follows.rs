@@ -15,8 +15,8 @@ use mainstem_machine::{
 };
 use mainstem_runtime::demo::Demo;
 use mainstem_runtime::ports::{
-    Applied, CachedVersions, Env, Fault, HeartbeatReport, Held, Listed, NoTools, Page, Ports, ReplicaRow,
-    Request, Snapshot, Stale, Store, SyncReport, SyncRequest, TaskHandle, Ticket, Untraced,
+    Applied, CachedVersions, Env, Fault, HeartbeatReport, Held, Listed, Listing, NoTools, Page, Ports,
+    ReplicaRow, Request, Snapshot, Stale, Store, SyncReport, SyncRequest, TaskHandle, Ticket, Untraced,
 };
 use mainstem_runtime::relay::Follow;
 use mainstem_runtime::{Next, Node, NodeConfig, RelayConfig, Viewer};
@@ -69,8 +69,14 @@ impl Store for Watched {
         self.inner.message_ids(chat, first, last).await
     }
 
-    async fn list(&self, owner: &str, before: Option<ChatId>, limit: usize) -> Result<Listed, Fault> {
-        self.inner.list(owner, before, limit).await
+    async fn list(
+        &self,
+        user: &str,
+        listing: Listing,
+        before: Option<ChatId>,
+        limit: usize,
+    ) -> Result<Listed, Fault> {
+        self.inner.list(user, listing, before, limit).await
     }
 
     async fn stale(&self, after: Option<ChatId>, idle_for: Duration, limit: usize) -> Result<Stale, Fault> {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use mainstem_machine::{MessageId, SendMode};
+use mainstem_machine::{Access, MessageId, SendMode};
 
 use super::{ChatAt, Choice, From, How, Kind, NodeAt, Order, ViewerAt};
 
@@ -152,13 +152,16 @@ impl fmt::Display for Order {
             Self::DeleteQueued => "delete-queued",
             Self::Answer => "answer",
             Self::Delete => "delete",
+            Self::Share(Access::Read) => "share-read",
+            Self::Share(Access::Write) => "share-write",
+            Self::Unshare => "unshare",
         })
     }
 }
 
 impl Order {
     /// Everything that a user may want, but for what names a message.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::Send(SendMode::Queue),
         Self::Send(SendMode::Interrupt),
         Self::Send(SendMode::Reject),
@@ -172,6 +175,9 @@ impl Order {
         Self::DeleteQueued,
         Self::Answer,
         Self::Delete,
+        Self::Share(Access::Read),
+        Self::Share(Access::Write),
+        Self::Unshare,
     ];
 }
 

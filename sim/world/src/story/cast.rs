@@ -53,6 +53,7 @@ pub(super) fn setup(story: &Story, chats: &[String], slots: &BTreeMap<String, Vi
         replicas: story.replicas.len() as u8,
         chats: chats.len() as u8,
         users: 1,
+        friends: 0,
         viewers: slots.values().map(|at| at.0 + 1).max().unwrap_or(0),
         workers: settings.workers,
         lease_ttl: settings.lease_ttl,

@@ -175,11 +175,50 @@ async fn all_that_a_state_refuses(witness: &Witness<'_>) {
     }
 }
 
+/// Who reads what another shares, and who shares it.
+async fn all_that_sharing_allows_and_refuses(witness: &Witness<'_>) {
+    let chat = created(witness, json!({})).await;
+    let read = json!({"may": "read"});
+    witness.send("share", &[&chat, "bob"], read.clone()).await.expect(200);
+    witness.ask("listShares", &[&chat], plain).await.expect(200);
+    witness.send("share", &[&chat, "ann"], read.clone()).await.expect_problem(409, "own_chat");
+    let bob = Issuer::secret(SECRET).token("bob", "mainstem:write", json!({}));
+    let bob = witness.client.with_token(&bob);
+    witness.ask_as(&bob, "listChats", &[], |request| request.query(&[("shared", "true")])).await.expect(200);
+    for request in witness.document.requests() {
+        let (id, answers) = (&*request.id, witness.document.answers(&request));
+        let codes = answers.get(&403).into_iter().flatten();
+        for code in codes.filter(|code| ["read_only", "not_owner"].contains(&code.as_str())) {
+            let asked = |request: RequestBuilder| match id {
+                "listShares" | "deleteChat" | "unshare" | "deleteQueued" => request,
+                _ => request.json(&body_of(id)),
+            };
+            let answer = witness.ask_as(&bob, id, &[&chat, "1"], asked).await;
+            answer.expect_problem(403, code);
+        }
+    }
+    for nth in 1..100 {
+        witness
+            .client
+            .ask(
+                witness
+                    .client
+                    .request(reqwest::Method::PUT, &format!("/v1/chats/{chat}/shares/u{nth}"))
+                    .json(&read),
+            )
+            .await
+            .expect(200);
+    }
+    witness.send("share", &[&chat, "one more"], read).await.expect_problem(409, "too_many_shares");
+    witness.ask("unshare", &[&chat, "bob"], plain).await.expect(204);
+}
+
 /// A body that each request takes.
 fn body_of(id: &str) -> Value {
     match id {
         "sendMessage" | "editMessage" => json!({"content": "x"}),
         "sendToolResults" => json!({"results": [{"tool_call_id": "x", "content": "x"}]}),
+        "share" => json!({"may": "read"}),
         _ => json!({}),
     }
 }
@@ -253,6 +292,7 @@ async fn all_that_the_document_says_is_answered_and_nothing_else() {
     let witness = Witness::new(&document, client);
     all_that_succeeds(&witness).await;
     all_that_a_state_refuses(&witness).await;
+    all_that_sharing_allows_and_refuses(&witness).await;
     let chat = created(&witness, json!({"content": "/demo parts=1 interval=0"})).await;
     witness.client.until_idle(&chat).await;
     witness.send("createTicket", &[], json!({"chat": chat})).await.expect(201);

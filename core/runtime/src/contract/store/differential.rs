@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use mainstem_machine::{
-    CallResult, Carrier, ChatId, ChatState, Command, Completion, Content, Episode, Fence, FinishReason,
-    Lease, MessageId, NewMessage, OpenCall, Rejection, Role, RunError, SendMode, Settings, Usage, Version,
-    limits,
+    Access, CallResult, Carrier, ChatId, ChatState, Command, Completion, Content, Episode, Fence,
+    FinishReason, Lease, MessageId, NewMessage, OpenCall, Rejection, Role, RunError, SendMode, Settings,
+    Usage, Version, limits,
 };
 
 use super::reference::Reference;
 use super::{Subject, fence, idempotency_key, replica};
-use crate::ports::{Applied, CachedVersions, Effect, Page, Request, SyncRequest, Tail};
+use crate::ports::{Applied, CachedVersions, Effect, Listed, Listing, Page, Request, SyncRequest, Tail};
 
 /// Commands in one run.
 const COMMANDS: usize = 150;
@@ -21,7 +21,7 @@ const CHATS: usize = 3;
 /// So many runs meet everything. Fewer may not, where a lease runs out by a real clock.
 const RUNS_ENOUGH: u64 = 20;
 /// What random commands have to meet: otherwise the agreement says little.
-const MET: [&str; 29] = [
+const MET: [&str; 31] = [
     // Commands that changed a chat.
     "acquire",
     "begin_attempt",
@@ -41,7 +41,9 @@ const MET: [&str; 29] = [
     "regenerate",
     "release",
     "send",
+    "share",
     "tool_results",
+    "unshare",
     // Other answers.
     "which did not match",
     "which was rejected",
@@ -52,8 +54,8 @@ const MET: [&str; 29] = [
     "who had another history",
     "who had part of it",
     "who had too little",
-    "whose chat was gone",
-    "whose page was cut",
+    "listing chat was gone",
+    "listing page was cut",
 ];
 
 /// Runs of several seeds. Enough of them meet everything that is to be compared.
@@ -107,7 +109,7 @@ async fn run(subject: &Subject, seed: u64, met: &mut BTreeSet<&'static str>) {
             let tail =
                 reference.check_snapshot(subject, chat, Some(cached)).await.map(|snapshot| snapshot.tail);
             met.insert(match &tail {
-                None => "whose chat was gone",
+                None => "listing chat was gone",
                 Some(Tail::After(messages)) if messages.is_empty() => "who had all",
                 Some(Tail::After(_)) => "who had part of it",
                 Some(Tail::Newest { from_start: false, .. }) => "who had too little",
@@ -118,7 +120,7 @@ async fn run(subject: &Subject, seed: u64, met: &mut BTreeSet<&'static str>) {
             cached = reference.cached(chat).map(|cached| (chat, cached));
         }
         if check_page(subject, &mut dice, &reference, chat).await.is_some_and(|page| page.more) {
-            met.insert("whose page was cut");
+            met.insert("listing page was cut");
         }
     }
     check_everything(subject, &reference, &chats).await;
@@ -139,6 +141,17 @@ async fn check_everything(subject: &Subject, reference: &Reference, chats: &[Cha
     versions.sort();
     let expected = reference.rows.rows().map(|(chat, here)| (chat, here.state.snapshot_version));
     assert_eq!(versions, expected.collect::<Vec<_>>(), "L1: what exists, and its versions");
+    for (user, listing) in ["ada", "grace", "hopper"]
+        .into_iter()
+        .flat_map(|user| [(user, Listing::Own), (user, Listing::Shared)])
+    {
+        let mine = |listed: Listed| -> Vec<_> {
+            listed.chats.into_iter().filter(|listed| chats.contains(&listed.id)).collect()
+        };
+        let listed = subject.store.list(user, listing, None, limits::PAGE_MESSAGES_MAX).await;
+        let expected = reference.rows.list(user, listing, None, limits::PAGE_MESSAGES_MAX);
+        assert_eq!(mine(listed.expect("the store answers")), mine(expected), "S10: {listing:?} of {user}");
+    }
     for (chat, here) in reference.rows.rows() {
         let runnable = here.state.status.is_runnable();
         let free = runnable && here.state.worker.is_none();
@@ -170,7 +183,13 @@ fn draw(dice: &mut Dice, reference: &Reference, chat: ChatId) -> Command {
         0 => MessageId(dice.below(9) as u64),
         length => state.queue[dice.below(length)].id,
     };
-    match dice.below(35) {
+    let user: Arc<str> = ["ada", "grace", "hopper"][dice.below(3)].into();
+    match dice.below(41) {
+        33..37 => {
+            let may = [Access::Read, Access::Write][dice.below(2)];
+            Command::Share { user, may }
+        }
+        37..39 => Command::Unshare { user },
         26..28 => {
             let message = match dice.below(3) {
                 0 => None,

@@ -8,6 +8,7 @@ mod leases;
 mod reads;
 mod reference;
 mod retention;
+mod shares;
 mod tickets;
 
 use std::fmt;
@@ -28,6 +29,7 @@ pub use idempotency::*;
 pub use leases::*;
 pub use reads::*;
 pub use retention::*;
+pub use shares::*;
 pub use tickets::*;
 
 use crate::ports::{Applied, Effect, IdempotencyKey, Keep, Request, Store};
@@ -76,6 +78,10 @@ pub async fn all(subject: &Subject, seeds: u64) {
     chats_are_listed_newest_first(subject).await;
     a_list_is_bounded_by_bytes_and_carries_no_queue(subject).await;
     a_list_is_bounded_by_bytes_of_calls(subject).await;
+    a_share_says_under_the_lock_who_may_do_what(subject).await;
+    what_is_shared_with_a_user_is_listed_newest_first(subject).await;
+    a_list_of_shared_chats_is_bounded_by_bytes(subject).await;
+    whoever_lost_a_share_is_not_told_how_the_chat_is_now(subject).await;
     one_of_two_that_acquire_wins(subject).await;
     a_lease_runs_out_by_the_stores_clock(subject).await;
     a_heartbeat_renews_what_is_held_and_nothing_else(subject).await;

@@ -9,7 +9,7 @@ use mainstem_machine::{
 
 use super::reference::Reference;
 use super::{Subject, acquire, create, fence, replica};
-use crate::ports::{CachedVersions, Listed, Page, Request, Snapshot, SyncRequest, Tail};
+use crate::ports::{CachedVersions, Listed, Listing, Page, Request, Snapshot, SyncRequest, Tail};
 
 pub async fn what_does_not_exist_is_nothing(subject: &Subject) {
     let nowhere = subject.fresh_id();
@@ -23,7 +23,7 @@ pub async fn what_does_not_exist_is_nothing(subject: &Subject) {
     }
     assert_eq!(subject.store.state(nowhere).await, Ok(None));
     assert_eq!(subject.store.page(nowhere, MessageId(0), None, 10).await, Ok(None));
-    assert_eq!(subject.store.list("nobody", None, 10).await, Ok(Listed::default()));
+    assert_eq!(subject.store.list("nobody", Listing::Own, None, 10).await, Ok(Listed::default()));
     let report = subject.store.sync(&SyncRequest { chats: vec![nowhere], runnable_max: 0 }).await;
     assert_eq!(report.expect("the store answers").versions, []);
     assert_eq!(subject.store.ping().await, Ok(()));
@@ -187,7 +187,8 @@ pub async fn chats_are_listed_newest_first(subject: &Subject) {
         let mut listed = Vec::new();
         let mut before = None;
         loop {
-            let page = subject.store.list("lister", before, limit).await.expect("the store answers");
+            let page =
+                subject.store.list("lister", Listing::Own, before, limit).await.expect("the store answers");
             assert!(page.chats.len() <= limit, "B1: {} of {limit}", page.chats.len());
             before = page.chats.last().map(|last| last.id);
             listed.extend(page.chats);
@@ -197,7 +198,7 @@ pub async fn chats_are_listed_newest_first(subject: &Subject) {
         }
         assert_eq!(listed, chats, "S10: the chats of the user, all of them, newest first");
     }
-    let of_nobody = subject.store.list("liste", None, 10).await;
+    let of_nobody = subject.store.list("liste", Listing::Own, None, 10).await;
     assert_eq!(of_nobody, Ok(Listed::default()), "S10: of nobody else");
 }
 
@@ -228,7 +229,8 @@ pub async fn a_list_is_bounded_by_bytes_and_carries_no_queue(subject: &Subject) 
     chats.reverse();
     let (mut listed, mut before, mut pages) = (vec![], None, 0);
     loop {
-        let page = subject.store.list("long lister", before, 100).await.expect("the store answers");
+        let page =
+            subject.store.list("long lister", Listing::Own, before, 100).await.expect("the store answers");
         let bytes = |chat: &ChatState| chat.error.as_ref().map_or(0, |error| error.message.len());
         let beyond: usize = page.chats.iter().skip(1).map(bytes).sum();
         assert!(beyond <= limits::LIST_BYTES_MAX, "B1: {beyond} bytes behind the first chat");
@@ -268,7 +270,7 @@ pub async fn a_list_is_bounded_by_bytes_of_calls(subject: &Subject) {
     chats.reverse();
     let (mut listed, mut before, mut pages) = (vec![], None, 0);
     loop {
-        let page = subject.store.list("caller", before, 100).await.expect("the store answers");
+        let page = subject.store.list("caller", Listing::Own, before, 100).await.expect("the store answers");
         assert!((1..=3).contains(&page.chats.len()), "B1: {} chats in a page", page.chats.len());
         before = page.chats.last().map(|last| last.id);
         listed.extend(page.chats.into_iter().map(Arc::new));

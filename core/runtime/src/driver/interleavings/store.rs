@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use super::env::StillEnv;
 use crate::driver::yield_now;
 use crate::ports::{
-    Env, Fault, HeartbeatReport, Held, Listed, ReplicaRow, Request, Rival, Stale, Store, SyncReport,
+    Env, Fault, HeartbeatReport, Held, Listed, Listing, ReplicaRow, Request, Rival, Stale, Store, SyncReport,
     SyncRequest, Ticket,
 };
 
@@ -110,9 +110,15 @@ impl Store for MemoryStore {
         Ok(self.rows().message_ids(chat, first, last))
     }
 
-    async fn list(&self, owner: &str, before: Option<ChatId>, limit: usize) -> Result<Listed, Fault> {
+    async fn list(
+        &self,
+        user: &str,
+        listing: Listing,
+        before: Option<ChatId>,
+        limit: usize,
+    ) -> Result<Listed, Fault> {
         yield_now().await;
-        Ok(self.rows().list(owner, before, limit))
+        Ok(self.rows().list(user, listing, before, limit))
     }
 
     async fn stale(&self, after: Option<ChatId>, idle_for: Duration, limit: usize) -> Result<Stale, Fault> {

@@ -96,7 +96,7 @@ impl World {
     pub(super) fn subscribe(&self) -> Option<(Arc<HubCell<StillEnv>>, Watch<StillEnv>)> {
         let shared = &self.shared;
         let entered = shared.registry.enter(shared, self.chat, |cell, entry| {
-            let subscription = entry.subscribe(Resume::Fresh)?;
+            let subscription = entry.subscribe(Resume::Fresh, Some(OWNER.into()))?;
             Some((cell.clone(), Watch::new(shared.clone(), cell.clone(), subscription)))
         });
         entered.flatten()

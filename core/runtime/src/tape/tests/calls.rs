@@ -89,7 +89,7 @@ impl World {
 
     fn subscribe(&mut self, viewer: u64, from: Resume) {
         let subscription = SubscriptionId(viewer);
-        self.tell(HubEvent::Audience(AudienceEvent::Subscribe { subscription, from }));
+        self.tell(HubEvent::Audience(AudienceEvent::Subscribe { subscription, from, user: None }));
     }
 
     /// How many calls wait for the client, as viewers were told.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mainstem_machine::{ChatId, ChatState, MessageId, Turn};
 use mainstem_runtime::ports::{
-    Applied, CachedVersions, Fault, HeartbeatReport, Held, Listed, Page, ReplicaRow, Request, Rival,
+    Applied, CachedVersions, Fault, HeartbeatReport, Held, Listed, Listing, Page, ReplicaRow, Request, Rival,
     Snapshot, Stale, Store, SyncReport, SyncRequest, Ticket,
 };
 use sqlx::postgres::{PgArguments, PgConnection, PgRow};
@@ -198,7 +198,7 @@ const HEARTBEAT: &str = concat!(
      UNION ALL SELECT 3, $1, 0, NULL FROM present ORDER BY 1, 2"
 );
 
-/// Renews the leases whose rows a heartbeat found locked, waiting for the locks.
+/// Renews the leases listing rows a heartbeat found locked, waiting for the locks.
 const RENEW: &str = concat!(
     "WITH clock AS MATERIALIZED (SELECT ",
     now!(),
@@ -280,11 +280,27 @@ impl Store for PostgresStore {
         faults::readable(reads::to_ids(&rows.await?))
     }
 
-    async fn list(&self, owner: &str, before: Option<ChatId>, limit: usize) -> Result<Listed, Fault> {
-        const LIST: &str =
-            reads::list!("coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)", "::text");
+    async fn list(
+        &self,
+        user: &str,
+        listing: Listing,
+        before: Option<ChatId>,
+        limit: usize,
+    ) -> Result<Listed, Fault> {
+        let statement = match listing {
+            Listing::Own => reads::list!(
+                owned,
+                "coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)",
+                "::text"
+            ),
+            Listing::Shared => reads::list!(
+                shared,
+                "coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)",
+                "::text"
+            ),
+        };
         let rows = self.rows(Use::Request, false, || {
-            let query = query(LIST).bind(owner).bind(before.map(|chat| chat.to_string()));
+            let query = query(statement).bind(user).bind(before.map(|chat| chat.to_string()));
             reads::list_values(limit).into_iter().fold(query, Query::bind)
         });
         faults::readable(reads::to_list(&rows.await?))

@@ -1,7 +1,7 @@
 //! The statements of a command's transaction on PostgreSQL. They are few, because each is a round trip while
 //! the chat's row is locked.
 
-use mainstem_machine::{ChatId, Found, Known, Sought};
+use mainstem_machine::{Change, ChatId, Found, Known, Sought};
 use mainstem_runtime::ports::IdempotencyKey;
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
@@ -20,6 +20,20 @@ pub(super) struct PostgresStatements<'c> {
 impl PostgresStatements<'_> {
     fn query(&self, sql: &'static str) -> Query<'static, Postgres, PgArguments> {
         query(sql).persistent(self.are_kept)
+    }
+
+    /// Apart from all else: few commands change by whom a chat is listed, and none that is in a hurry.
+    async fn list_shares(&mut self, change: &Change) -> sqlx::Result<()> {
+        let chat = change.state.id.to_string();
+        for (sql, user) in [
+            (rows::list_share!("$1::uuid"), &change.listed),
+            (rows::unlist_share!("$1::uuid"), &change.unlisted),
+        ] {
+            if let Some(user) = user {
+                self.query(sql).bind(&chat).bind(&**user).execute(&mut *self.tx).await?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -155,9 +169,10 @@ impl Statements for PostgresStatements<'_> {
                 .bind(column(&change.ended, rows::json))
                 .bind(column(&change.named, |(name, _)| &**name))
                 .bind(column(&change.named, |(_, answer)| rows::json(answer)))
-                .bind(change.reopened.map(|turn| signed(turn.0)));
+                .bind(change.reopened.map(|turn| signed(turn.0)))
+                .bind(rows::shares(change));
         statement.execute(&mut *self.tx).await?;
-        Ok(())
+        self.list_shares(change).await
     }
 }
 
@@ -187,7 +202,7 @@ macro_rules! write_all {
     };
 }
 
-const CREATE: &str = write_all!(rows::insert_chat!("::uuid"));
-const UPDATE: &str = write_all!(rows::update_chat!("::uuid"));
+const CREATE: &str = write_all!(rows::insert_chat!("::uuid", "$53"));
+const UPDATE: &str = write_all!(rows::update_chat!("::uuid", "$53"));
 const DELETE: &str = "WITH answered AS (UPDATE receipts SET answer = $4 WHERE caller = $2 AND key = $3) \
                       DELETE FROM chats WHERE id = $1::uuid";

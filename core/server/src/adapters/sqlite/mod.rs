@@ -16,8 +16,8 @@ use anyhow::Context;
 use async_trait::async_trait;
 use mainstem_machine::{ChatId, ChatState, MessageId, Turn};
 use mainstem_runtime::ports::{
-    Applied, CachedVersions, Fault, HeartbeatReport, Held, Listed, Page, ReplicaRow, Request, Snapshot,
-    Stale, Store, SyncReport, SyncRequest, Ticket,
+    Applied, CachedVersions, Fault, HeartbeatReport, Held, Listed, Listing, Page, ReplicaRow, Request,
+    Snapshot, Stale, Store, SyncReport, SyncRequest, Ticket,
 };
 use sqlx::query::Query;
 use sqlx::sqlite::{
@@ -348,11 +348,19 @@ impl Store for SqliteStore {
         faults::readable(reads::to_ids(&rows))
     }
 
-    async fn list(&self, owner: &str, before: Option<ChatId>, limit: usize) -> Result<Listed, Fault> {
+    async fn list(
+        &self,
+        user: &str,
+        listing: Listing,
+        before: Option<ChatId>,
+        limit: usize,
+    ) -> Result<Listed, Fault> {
         // After the last id, as text, there is only what begins with something above its digits.
-        let query = query(reads::list!("coalesce($2, 'g')", ""))
-            .bind(owner.to_owned())
-            .bind(before.map(|chat| chat.to_string()));
+        let statement = match listing {
+            Listing::Own => reads::list!(owned, "coalesce($2, 'g')", ""),
+            Listing::Shared => reads::list!(shared, "coalesce($2, 'g')", ""),
+        };
+        let query = query(statement).bind(user.to_owned()).bind(before.map(|chat| chat.to_string()));
         let query = reads::list_values(limit).into_iter().fold(query, Query::bind);
         faults::readable(reads::to_list(&self.read(query).await?))
     }

@@ -97,10 +97,14 @@ impl Statements for SqliteStatements<'_> {
                         .execute(&mut *self.0)
                         .await?;
                 }
-                let statement = if write.created { rows::insert_chat!("") } else { rows::update_chat!("") };
+                let statement = match write.created {
+                    true => rows::insert_chat!("", "$29"),
+                    false => rows::update_chat!("", "$29"),
+                };
                 bind_chat!(query(statement), &change.state, change.queue_changed || write.created)
                     .bind(write.lease_expires_at.is_none())
                     .bind(write.lease_expires_at.flatten().map(|at| at.0))
+                    .bind(rows::shares(change))
                     .execute(&mut *self.0)
                     .await?;
                 for message in &change.inserted {
@@ -127,6 +131,13 @@ impl Statements for SqliteStatements<'_> {
                     .bind(message.client_id.as_deref().map(str::to_owned))
                     .execute(&mut *self.0)
                     .await?;
+                }
+                for (sql, user) in
+                    [(rows::list_share!("$1"), &change.listed), (rows::unlist_share!("$1"), &change.unlisted)]
+                {
+                    if let Some(user) = user {
+                        query(sql).bind(&chat).bind(user.to_string()).execute(&mut *self.0).await?;
+                    }
                 }
                 for (client_id, answer) in &change.named {
                     query("INSERT INTO sends (chat_id, client_id, answer) VALUES ($1, $2, $3)")

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mainstem_machine::{
-    Block, Body, ChatId, ChatState, Cursor, Episode, Message, MessageId, QueuedMessage, Rejection, Resume,
-    Retry, Role, Status, StreamEvent, Turn, TurnStatus, Version,
+    Block, Body, ChatId, ChatState, Cursor, Ending, Episode, Message, MessageId, QueuedMessage, Rejection,
+    Resume, Retry, Role, Status, StreamEvent, Turn, TurnStatus, Version,
 };
 use mainstem_runtime::ports::Env;
 use mainstem_runtime::{EdgeError, Next, Node};
@@ -355,8 +355,9 @@ impl<E: Env> TurnStream<E> {
                         events.into_iter().for_each(|event| self.reader.read(event));
                         continue;
                     }
-                    Next::End(mainstem_machine::Ending::Deleted) => End::Gone,
-                    Next::End(mainstem_machine::Ending::Leaving) => End::Cut,
+                    // To whom may not see it any more, the chat is as good as deleted.
+                    Next::End(Ending::Deleted | Ending::Unshared) => End::Gone,
+                    Next::End(Ending::Leaving) => End::Cut,
                 },
                 Over::As(end) => end.clone(),
                 Over::Ended => {

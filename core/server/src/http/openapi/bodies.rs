@@ -3,6 +3,7 @@
 
 use mainstem_machine::Role;
 
+use super::objects::access;
 use super::parts::content_of;
 use super::schema::{
     Members, Told, all_of, any_object, any_of, array, array_of, boolean, count, described, label, matching,
@@ -30,6 +31,7 @@ pub(super) fn schemas() -> Vec<(&'static str, Told)> {
         ),
         ("NewTool", new_tool()),
         ("Busy", busy()),
+        ("NewShare", new_share()),
     ]
 }
 
@@ -37,6 +39,10 @@ fn ticket_wanted() -> Told {
     object("What a ticket is for.")
         .may_have("chat", or_null(uuid()), "the chat that it is good for alone")
         .into()
+}
+
+fn new_share() -> Told {
+    object("What a user may do to a chat.").has("may", access(), "").into()
 }
 
 fn client_name() -> Told {

@@ -79,6 +79,10 @@ impl<E: Env> Route<E> {
         self.on(MethodFilter::PATCH, HttpMethod::Patch, told, handler)
     }
 
+    pub(super) fn put<H: Handler<T, Arc<App<E>>>, T: 'static>(self, told: Request, handler: H) -> Self {
+        self.on(MethodFilter::PUT, HttpMethod::Put, told, handler)
+    }
+
     pub(super) fn delete<H: Handler<T, Arc<App<E>>>, T: 'static>(self, told: Request, handler: H) -> Self {
         self.on(MethodFilter::DELETE, HttpMethod::Delete, told, handler)
     }

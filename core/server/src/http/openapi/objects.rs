@@ -1,6 +1,6 @@
 //! What requests are answered with. `encode` writes these objects; tests hold what it writes against this.
 
-use mainstem_machine::{FinishReason, Status, TurnStatus};
+use mainstem_machine::{Access, FinishReason, Status, TurnStatus};
 use utoipa::openapi::schema::Object;
 
 use super::schema::{
@@ -39,6 +39,8 @@ pub(super) fn schemas() -> Vec<(&'static str, Told)> {
     vec![
         ("Chat", chat()),
         ("Chats", chats()),
+        ("Share", share()),
+        ("Shares", shares()),
         ("Message", message()),
         ("Messages", messages()),
         ("QueuedMessage", queued_message()),
@@ -67,6 +69,7 @@ fn ticket() -> Told {
 fn chat() -> Told {
     object("A chat, as it stands.")
         .has("id", uuid(), "a UUIDv7")
+        .has("owner", string(), "the user whose it is")
         .has("external_id", or_null(string()), "the owner's own name for it")
         .has("title", or_null(string()), "for people")
         .has("model", or_null(string()), "the model to ask, if not the server's own")
@@ -97,6 +100,22 @@ fn chats() -> Told {
         .has("chats", array(named("Chat")), "")
         .has("next", or_null(uuid()), "`before` of the next page; null: there is none")
         .into()
+}
+
+fn share() -> Told {
+    object("A chat is given to a user who does not own it.")
+        .has("user", at_least(1, string()), "to whom")
+        .has("may", access(), "")
+        .into()
+}
+
+fn shares() -> Told {
+    object("With whom a chat is shared.").has("shares", array(named("Share")), "").into()
+}
+
+/// What a share gives leave to.
+pub(super) fn access() -> Object {
+    one_of_texts([Access::Read, Access::Write].map(Access::as_str))
 }
 
 fn message() -> Told {

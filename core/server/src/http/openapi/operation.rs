@@ -21,6 +21,7 @@ use super::schema::{
 };
 use crate::http::Problem;
 use crate::insight::Limit;
+use crate::limits::access::USER_BYTES_MAX;
 use crate::limits::edge::{CLIENT_NAME_BYTES_MAX, IDEMPOTENCY_KEY_BYTES_MAX, PAGE_DEFAULT, PAGE_MAX};
 use crate::rates::Limited;
 
@@ -104,6 +105,12 @@ impl Request {
     /// Its path has an `{id}`, too.
     pub(in crate::http) fn of_item(self, words: &str, otherwise: Rejection) -> Self {
         self.of_chat().with(path("id", message_id(), words)).may_be(otherwise)
+    }
+
+    /// Its path has a `{user}`.
+    pub(in crate::http) fn of_user(self) -> Self {
+        let words = "the user's name, percent-encoded";
+        self.with(path("user", label(1, USER_BYTES_MAX), words))
     }
 
     pub(in crate::http) fn query(self, name: &str, schema: impl Into<Told>, words: &str) -> Self {
