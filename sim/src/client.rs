@@ -15,7 +15,7 @@ use crate::device::Has;
 use crate::edge;
 use crate::env::SimEnv;
 use crate::net::Net;
-use crate::wire::{Ask, From, Order, Reply, read_line, write_line};
+use crate::wire::{Ask, Ended, From, Order, Reply, read_line, write_line};
 use crate::world::World;
 
 /// The user that all clients of a run act for.
@@ -71,7 +71,7 @@ struct State {
     moves: u64,
     reads: bool,
     /// How its last stream ended.
-    ended: Option<bool>,
+    ended: Option<Ended>,
     connected: bool,
 }
 
@@ -116,8 +116,8 @@ impl Viewer {
         self.shared.changed.notify_one();
     }
 
-    /// `Some(true)`: its stream ended because the chat was deleted.
-    pub fn ended(&self) -> Option<bool> {
+    /// Why its last stream was ended, if one was.
+    pub fn ended(&self) -> Option<Ended> {
         self.shared.with(|state| state.ended)
     }
 
@@ -158,7 +158,7 @@ impl Shared {
 
     /// Whether the chat was deleted: the viewer has seen it, and now it does not exist.
     fn ended_by_refusal(&self) -> bool {
-        self.with(|state| state.ended == Some(true))
+        self.with(|state| state.ended == Some(Ended::Deleted))
     }
 
     /// `Some` if the replica ended the stream: whether because the chat was deleted.
@@ -232,15 +232,25 @@ impl Shared {
                         world.observe(Evidence::Saw { stream: watching.id, event });
                     }
                 }
-                Some(Reply::End { deleted }) => {
-                    watching.how = if deleted { StreamEnd::Deleted } else { StreamEnd::Leaving };
-                    self.with(|state| state.ended = Some(deleted));
+                Some(Reply::End(ended)) => {
+                    let deleted = ended == Ended::Deleted;
+                    watching.how = match ended {
+                        Ended::Deleted => StreamEnd::Deleted,
+                        Ended::Unshared => StreamEnd::Unshared,
+                        Ended::Leaving => StreamEnd::Leaving,
+                    };
+                    self.with(|state| state.ended = Some(ended));
                     return Ok(Some(deleted));
                 }
                 Some(Reply::Rejected(why)) => {
                     watching.how = StreamEnd::Refused;
-                    let was_there = self.with(|state| state.cursor.is_some());
-                    self.with(|state| state.ended = was_there.then_some(true));
+                    // What is shared may be taken, and be shared again.
+                    let is_guest = world.judge(|judge| {
+                        let last = judge.index().past(self.chat).and_then(|past| past.last());
+                        last.is_some_and(|last| *last.state.owner != *self.caller)
+                    });
+                    let was_there = self.with(|state| state.cursor.is_some()) && !is_guest;
+                    self.with(|state| state.ended = was_there.then_some(Ended::Deleted));
                     return Err(std::io::Error::other(why));
                 }
                 Some(Reply::Unavailable(why)) => return Err(std::io::Error::other(why)),

@@ -76,16 +76,26 @@ pub enum Reply {
     Events(Vec<Event>),
     /// Nothing new, and the replica is there.
     Alive,
-    /// The stream has ended, by deletion or because the replica leaves.
-    End {
-        deleted: bool,
-    },
+    /// The stream has ended.
+    End(Ended),
 }
 
 impl Reply {
     pub fn end(ending: Ending) -> Self {
-        Self::End { deleted: ending == Ending::Deleted }
+        Self::End(match ending {
+            Ending::Deleted => Ended::Deleted,
+            Ending::Unshared => Ended::Unshared,
+            Ending::Leaving => Ended::Leaving,
+        })
     }
+}
+
+/// Why a stream has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ended {
+    Deleted,
+    Unshared,
+    Leaving,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -200,8 +210,9 @@ impl Described for Reply {
             Self::Accepted(_) => "accepted".into(),
             Self::Rejected(_) => "rejected".into(),
             Self::Unavailable(_) => "unavailable".into(),
-            Self::End { deleted: true } => "end, deleted".into(),
-            Self::End { deleted: false } => "end, go elsewhere".into(),
+            Self::End(Ended::Deleted) => "end, deleted".into(),
+            Self::End(Ended::Unshared) => "end, unshared".into(),
+            Self::End(Ended::Leaving) => "end, go elsewhere".into(),
             Self::Events(events) => {
                 let described =
                     events.iter().take(DESCRIBED_MAX).map(Event::describe).collect::<Vec<_>>().join(", ");

@@ -38,7 +38,7 @@ fn setup() -> impl Strategy<Value = Setup> {
         },
     );
     let replicas = prop_oneof![1 => Just(1u8), 3 => Just(2), 2 => Just(3)];
-    let size = (replicas, 1u8..=2, 1u8..=2, 1u8..=3, 1usize..=3);
+    let size = (replicas, 1u8..=2, 1u8..=2, viewers_with_friends(), 1usize..=3);
     let lease_s = prop_oneof![Just(6), Just(15)];
     // Calls need answers of some length.
     let answers = prop_oneof![
@@ -48,7 +48,7 @@ fn setup() -> impl Strategy<Value = Setup> {
     ];
     (size, lease_s, answers, 1usize..5, budget).prop_map(
         |(
-            (replicas, chats, users, viewers, workers),
+            (replicas, chats, users, (viewers, friends), workers),
             lease_s,
             (tools, episode_bytes_max),
             tail_messages_max,
@@ -59,6 +59,7 @@ fn setup() -> impl Strategy<Value = Setup> {
                 chats,
                 users,
                 viewers,
+                friends,
                 workers,
                 lease_ttl: Duration::from_secs(lease_s),
                 poll_interval: Duration::from_secs(5),
@@ -70,6 +71,11 @@ fn setup() -> impl Strategy<Value = Setup> {
             }
         },
     )
+}
+
+/// How many watch, and how many of them watch what is another's.
+fn viewers_with_friends() -> impl Strategy<Value = (u8, u8)> {
+    (1u8..=3).prop_flat_map(|viewers| (Just(viewers), prop_oneof![2 => Just(0), 1 => 1..=viewers]))
 }
 
 fn class() -> impl Strategy<Value = Class> {

@@ -26,6 +26,10 @@ fn difference(index: &EvidenceIndex, now: Time, standing: &Standing) -> Option<S
     let Some(moment) = past.and_then(|past| past.present()) else {
         return standing.connected.then(|| "it watches a chat that is gone".into());
     };
+    let caller = index.caller(&standing.viewer, standing.chat);
+    if caller.is_some_and(|caller| !moment.state.is_there_for(caller)) {
+        return standing.connected.then(|| "it watches a chat that is not shared with it any more".into());
+    }
     if !standing.connected {
         return Some("it is not connected".into());
     }

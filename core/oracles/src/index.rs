@@ -230,6 +230,12 @@ impl EvidenceIndex {
         self.by_name.get(&(Name::from(viewer), chat)).map(|at| &*self.watchers[*at])
     }
 
+    /// The user for whom a viewer watches.
+    pub(crate) fn caller(&self, viewer: &str, chat: ChatId) -> Option<&str> {
+        let watcher = self.watcher_of(viewer, chat)?;
+        self.stream(watcher.stream).map(|stream| &*stream.caller)
+    }
+
     /// What a viewer's screen shows.
     pub fn view(&self, viewer: &str, chat: ChatId) -> Option<&View> {
         self.watcher_of(viewer, chat).map(|watcher| &watcher.view)

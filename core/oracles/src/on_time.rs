@@ -65,7 +65,8 @@ impl OnTime {
             }
             Evidence::Watches { stream, caller, chat, .. } => {
                 let past = seen.index.past(*chat);
-                if past.is_some_and(|past| past.present().is_some() && past.owner() == Some(caller)) {
+                let present = past.and_then(Past::present);
+                if present.is_some_and(|present| present.state.is_there_for(caller)) {
                     seen.ask();
                     self.beginnings.insert(*stream, seen.at);
                     self.look_at(seen.at + SYNCED_WITHIN);

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstem_machine::{ChatState, Command, Episode, Lease, Message, MessageId, ReplicaId, Status, Time};
+use mainstem_machine::{
+    ChatState, Command, Episode, Lease, Message, MessageId, ReplicaId, Status, Time, Version,
+};
 
 use crate::{Committed, FaultKind, Name, View};
 
@@ -119,8 +121,15 @@ impl Past {
         self.messages.values().any(|message| message.episode == Some(episode))
     }
 
-    pub(crate) fn owner(&self) -> Option<&str> {
-        self.last().map(|moment| &*moment.state.owner)
+    /// The state of this version.
+    pub(crate) fn at_version(&self, version: Version) -> Option<&ChatState> {
+        let state = |moment: &'_ Moment| moment.state.snapshot_version == version;
+        self.moments.iter().rfind(|moment| state(moment)).map(|moment| &*moment.state)
+    }
+
+    /// Whether the chat was there for this user at any time.
+    pub(crate) fn was_there_for(&self, user: &str) -> bool {
+        self.moments.iter().rev().any(|moment| moment.state.is_there_for(user))
     }
 }
 

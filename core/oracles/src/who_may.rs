@@ -1,11 +1,15 @@
-//! S10: a stream, a send or a relay acts for an authenticated caller who may see the chat, from start to end.
+//! S10: a stream, a send or a relay acts for an authenticated caller who may see the chat, from start to end. Who may is
+//! what the row says: what is told was committed while it was there for the caller, and what is changed is something that
+//! the caller may change.
 //! A denial is final, visible, and not retried for ever.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mainstem_machine::{ChatId, Command};
+use mainstem_machine::{ChatId, Command, Rejection, Version};
 
-use crate::{Answer, Evidence, EvidenceIndex, Life, Name, Oracle, Ruling, Seen, StreamId};
+use crate::{
+    Answer, Committed, Evidence, EvidenceIndex, Life, Moment, Name, Oracle, Ruling, Seen, StreamEnd, StreamId,
+};
 
 /// A denied replica dials once for each lease it hears of, and once for each viewer that comes anew. Dials in flight at
 /// the time of the denial come on top: this many are tolerated.
@@ -15,6 +19,8 @@ const DIALS_BESIDE: u64 = 4;
 pub(crate) struct WhoMay {
     denied: BTreeMap<(Name, Name), Denied>,
     refused: BTreeMap<(Name, Name), bool>,
+    /// How much was committed of a stream's chat when it began.
+    began: BTreeMap<StreamId, usize>,
     /// Requests whose refusal is not kept.
     unkept: BTreeSet<(Name, Name)>,
 }
@@ -32,9 +38,9 @@ impl Oracle for WhoMay {
     fn observe(&mut self, seen: &Seen<'_>) -> Ruling {
         let index = seen.index;
         match seen.evidence {
-            Evidence::Sent { stream, .. } | Evidence::Saw { stream, .. } => {
+            Evidence::Sent { stream, event } | Evidence::Saw { stream, event } => {
                 seen.ask();
-                judge_stream(index, *stream)
+                judge_event(index, *stream, event.cursor.snapshot_version)
             }
             Evidence::Asked { caller, key, keyed: false, .. } => {
                 self.unkept.insert((caller.clone(), key.clone()));
@@ -43,7 +49,7 @@ impl Oracle for WhoMay {
             Evidence::Answered { caller, key, chat, answer } => {
                 seen.ask();
                 if answer.is_accepted() {
-                    judge_caller(index, caller, *chat, "is answered")?;
+                    judge_answer(index, caller, *chat)?;
                 }
                 self.judge_final(caller, key, answer)
             }
@@ -53,7 +59,7 @@ impl Oracle for WhoMay {
                     denying.for_each(|(_, denied)| denied.leases += 1);
                 }
                 match &change.caller {
-                    Some(caller) => judge_caller(index, caller, change.chat, "changes it"),
+                    Some(caller) => judge_change(index, caller, change),
                     None => Ok(()),
                 }
             }
@@ -64,7 +70,19 @@ impl Oracle for WhoMay {
                 self.denied.entry((from.clone(), to.clone())).or_insert(denied);
                 Ok(())
             }
-            Evidence::Watches { on, .. } => {
+            Evidence::StreamEnded { stream, how } => {
+                let began = self.began.remove(stream).unwrap_or_default();
+                match how {
+                    StreamEnd::Unshared => {
+                        seen.ask();
+                        judge_end(index, *stream, began)
+                    }
+                    _ => Ok(()),
+                }
+            }
+            Evidence::Watches { stream, chat, on, .. } => {
+                let committed = index.past(*chat).map_or(0, |past| past.moments.len());
+                self.began.insert(*stream, committed);
                 let denied = self.denied.iter_mut().filter(|((from, _), _)| from == on);
                 denied.for_each(|(_, denied)| denied.came += 1);
                 Ok(())
@@ -117,15 +135,47 @@ impl WhoMay {
     }
 }
 
-fn judge_stream(index: &EvidenceIndex, stream: StreamId) -> Ruling {
+/// What is told at a version was there for the caller at that version.
+fn judge_event(index: &EvidenceIndex, stream: StreamId, version: Version) -> Ruling {
     let Some(stream) = index.stream(stream) else { return Ok(()) };
-    judge_caller(index, &stream.caller, stream.chat, "is told of it")
-}
-
-fn judge_caller(index: &EvidenceIndex, caller: &Name, chat: ChatId, does: &str) -> Ruling {
-    let owner = index.past(chat).and_then(|past| past.owner());
-    if owner == Some(&**caller) {
+    let past = index.past(stream.chat);
+    // A cursor that a viewer brought may have a version that never was.
+    let is_there = past.is_some_and(|past| match past.at_version(version) {
+        Some(state) => state.is_there_for(&stream.caller),
+        None => past.was_there_for(&stream.caller),
+    });
+    if is_there {
         return Ok(());
     }
-    Err(format!("chat {chat} is not of {caller}, who {does}"))
+    Err(format!("chat {} is not there for {}, who is told of it at {version:?}", stream.chat, stream.caller))
+}
+
+/// Nobody is shut out who could see the chat all the time.
+fn judge_end(index: &EvidenceIndex, stream: StreamId, began: usize) -> Ruling {
+    let Some(stream) = index.stream(stream) else { return Ok(()) };
+    let since = index.past(stream.chat).map(|past| &past.moments[began.saturating_sub(1)..]);
+    let is_shut_out = |moment: &Moment| !moment.state.is_there_for(&stream.caller);
+    if since.is_some_and(|since| since.iter().any(is_shut_out)) {
+        return Ok(());
+    }
+    Err(format!("chat {} is there for {}, whose stream was ended", stream.chat, stream.caller))
+}
+
+/// What was accepted once may be told again later, though nothing else may.
+fn judge_answer(index: &EvidenceIndex, caller: &Name, chat: ChatId) -> Ruling {
+    if index.past(chat).is_some_and(|past| past.was_there_for(caller)) {
+        return Ok(());
+    }
+    Err(format!("chat {chat} is not there for {caller}, who is answered"))
+}
+
+fn judge_change(index: &EvidenceIndex, caller: &Name, change: &Committed) -> Ruling {
+    let (before, after) = index.past(change.chat).expect("a change was committed").step();
+    let leave = match before {
+        Some(before) => before.state.check_leave(caller, &change.command),
+        None if *after.state.owner == **caller => Ok(()),
+        None => Err(Rejection::NoSuchChat),
+    };
+    let what = change.command.name();
+    leave.map_err(|why| format!("{caller} may not {what} in chat {}, and does: {why}", change.chat))
 }

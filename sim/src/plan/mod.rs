@@ -8,6 +8,7 @@ mod callers;
 mod faults;
 mod moments;
 mod returns;
+mod shares;
 mod swarm;
 mod workload;
 

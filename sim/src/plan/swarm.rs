@@ -78,6 +78,7 @@ pub enum Kind {
     Deletes,
     Stranger,
     Accounts,
+    Shares,
     OthersChats,
     WithoutKey,
     KeyAgain,
@@ -85,7 +86,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 61] = [
+    pub const ALL: [Self; 62] = [
         Self::NoticesLost,
         Self::NoticesDoubled,
         Self::NoticesLate,
@@ -143,6 +144,7 @@ impl Kind {
         Self::Deletes,
         Self::Stranger,
         Self::Accounts,
+        Self::Shares,
         Self::OthersChats,
         Self::WithoutKey,
         Self::KeyAgain,
@@ -210,6 +212,7 @@ impl Kind {
             Self::Answers => "calls answered",
             Self::Deletes => "deleted",
             Self::Accounts => "chat of another account",
+            Self::Shares => "unshared",
             Self::OthersChats => "asked for another's chat",
             Self::WithoutKey => "asked without a key",
             Self::KeyAgain => "key used again",

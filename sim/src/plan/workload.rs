@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 
 use super::swarm::{Kind, Swarm, weighted};
-use super::{Line, callers, returns};
+use super::{Line, callers, returns, shares};
 use crate::seed;
 
 /// The longest time between two requests of users on one chat.
@@ -29,6 +29,7 @@ pub(super) fn draw(run: u64, swarm: &Swarm) -> Vec<Line> {
     }
     lines.extend(returns::draw(run, swarm, &there));
     lines.extend(callers::draw(run, swarm));
+    lines.extend(shares::draw(run, swarm));
     lines
 }
 

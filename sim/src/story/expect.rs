@@ -7,6 +7,7 @@ use mainstem_runtime::ports::Env as _;
 use mainstem_story::{Absence, Expectation, Sight, describe, find, intruder};
 
 use super::runner::StoryRun;
+use crate::wire::Ended;
 
 impl StoryRun {
     /// All events that a viewer received, over all its streams.
@@ -18,7 +19,7 @@ impl StoryRun {
     pub(super) fn hold(&mut self, expectation: &Expectation) -> Result<(), String> {
         match expectation {
             Expectation::Sees { viewer, sight: Sight::End } => match self.viewers.get(viewer) {
-                Some(there) if there.ended() == Some(true) => Ok(()),
+                Some(there) if there.ended().is_some_and(|ended| ended != Ended::Leaving) => Ok(()),
                 Some(_) => Err(format!("the stream of {viewer} goes on")),
                 None => Err(format!("{viewer} has left")),
             },

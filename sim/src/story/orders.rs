@@ -92,11 +92,13 @@ impl StoryRun {
         let chat = self.chat(asking.chat);
         let caller = Name::from(asking.caller);
         let order = self.resolve(asking.order, chat)?;
-        let owner = self.cluster.database.chat(chat).map(|state| state.owner);
+        let found = self.cluster.database.chat(chat);
+        let may = found.as_ref().is_some_and(|state| state.is_there_for(&caller));
+        let owner = found.map(|state| state.owner);
         if *caller != *USER && owner.as_ref().is_none_or(|owner| *owner == caller) {
             self.cluster.world.tally().landed("chat of another account");
         }
-        if owner.is_some_and(|owner| owner != caller) {
+        if owner.is_some_and(|owner| owner != caller) && !may {
             let asked = format_args!("{} of {}", order.name(), asking.chat);
             self.cluster.world.landed(FaultKind::StrangerTries, asking.caller, asked);
             self.cluster.world.tally().landed("asked for another's chat");

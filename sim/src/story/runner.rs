@@ -532,7 +532,7 @@ impl StoryRun {
         // Whoever may not see a chat is not shown it.
         let may_see = |viewer: &&Viewer| {
             let chat = self.cluster.database.chat(viewer.chat());
-            chat.is_none_or(|chat| *chat.owner == *viewer.caller())
+            chat.is_none_or(|chat| chat.is_there_for(viewer.caller()) || viewer.is_connected())
         };
         let viewers = self.viewers.iter().filter(|(_, viewer)| may_see(viewer)).map(|(name, viewer)| {
             Standing { viewer: name.as_str().into(), chat: viewer.chat(), connected: viewer.is_connected() }

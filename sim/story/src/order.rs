@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mainstem_machine::{ChatId, Command, Content, MessageId, NewMessage, SendMode, Settings};
+use mainstem_machine::{Access, ChatId, Command, Content, MessageId, NewMessage, SendMode, Settings};
 use serde::{Deserialize, Serialize};
 
 use crate::kinds::{called_tool, result_of};
@@ -39,6 +39,13 @@ pub enum Order {
         calls: Vec<String>,
     },
     Delete,
+    Share {
+        user: String,
+        may: Access,
+    },
+    Unshare {
+        user: String,
+    },
 }
 
 const QUEUE_MAX: usize = 20;
@@ -56,6 +63,8 @@ impl Order {
             Self::Promote { .. } => Some("promoted"),
             Self::Answer { .. } => Some("calls answered"),
             Self::Delete => Some("deleted"),
+            Self::Share { .. } => Some("shared"),
+            Self::Unshare { .. } => Some("unshared"),
         }
     }
 
@@ -69,7 +78,9 @@ impl Order {
             | Self::Withdraw { .. }
             | Self::Promote { .. }
             | Self::Answer { .. }
-            | Self::Delete => None,
+            | Self::Delete
+            | Self::Share { .. }
+            | Self::Unshare { .. } => None,
         }
     }
 
@@ -85,6 +96,8 @@ impl Order {
             Self::Promote { .. } => "POST promote",
             Self::Answer { .. } => "POST tool_results",
             Self::Delete => "DELETE chat",
+            Self::Share { .. } => "PUT share",
+            Self::Unshare { .. } => "DELETE share",
         }
     }
 
@@ -102,6 +115,8 @@ impl Order {
             Self::Promote { .. } => "promote",
             Self::Answer { .. } => "answer",
             Self::Delete => "delete",
+            Self::Share { .. } => "share",
+            Self::Unshare { .. } => "unshare",
         }
     }
 
@@ -127,6 +142,8 @@ impl Order {
                 Command::ToolResults { results: calls.into_iter().map(result).collect() }
             }
             Self::Delete => Command::Delete,
+            Self::Share { user, may } => Command::Share { user: user.into(), may },
+            Self::Unshare { user } => Command::Unshare { user: user.into() },
         }
     }
 }

@@ -83,7 +83,9 @@ impl World {
         let (viewer, of, from) = (format!("{caller}, who peeps").into(), chat_id(chat), Begin::Fresh);
         self.observe(Evidence::Watches { stream, viewer, caller: caller.clone(), chat: of, on, from });
         if state.is_there_for(&caller) {
+            self.guest = Some((node, chat));
             self.let_in(node, chat, stream, caller);
+            self.guest = None;
         }
         self.observe(Evidence::StreamEnded { stream, how: StreamEnd::Refused });
     }

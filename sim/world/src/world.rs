@@ -106,6 +106,8 @@ pub struct World {
     pub(crate) working: bool,
     /// The machines are held to their laws.
     pub(crate) laws: bool,
+    /// Where somebody watches a chat for the time of one choice, and is no viewer of the world.
+    pub(crate) guest: Option<(NodeAt, ChatAt)>,
     /// With laws, one for all hubs, which is more than any driver would do.
     pub(crate) joined: JoinedParts,
     /// Lines of what happened, if they are kept.
@@ -202,6 +204,7 @@ impl World {
             work: VecDeque::new(),
             working: false,
             laws: false,
+            guest: None,
             joined: JoinedParts::default(),
             trace: None,
             testimony,

@@ -142,5 +142,9 @@ fn http(order: &Order) -> (Method, String, Value) {
             (Method::POST, "/tool_results".to_owned(), json!({"results": results}))
         }
         Order::Delete => (Method::DELETE, String::new(), Value::Null),
+        Order::Share { user, may } => {
+            (Method::PUT, format!("/shares/{user}"), json!({ "may": may.as_str() }))
+        }
+        Order::Unshare { user } => (Method::DELETE, format!("/shares/{user}"), Value::Null),
     }
 }

@@ -1,6 +1,6 @@
 //! Sentences that say what happens.
 
-use mainstem_machine::{MessageId, SendMode};
+use mainstem_machine::{Access, MessageId, SendMode};
 
 use super::{DEFAULT_CHAT, Declared, account, last_but};
 use crate::USER;
@@ -112,6 +112,13 @@ impl Declared {
             UserOrder::Other(Order::Regenerate { message, mode: interrupting(words) })
         } else if words.eat("answers the calls") {
             UserOrder::AnswerCalls
+        } else if words.eat("shares with") {
+            let user = account(words)?;
+            words.expect("to")?;
+            let may = words.one_of(&[("read", Access::Read), ("write", Access::Write)])?;
+            UserOrder::Other(Order::Share { user, may })
+        } else if words.eat("unshares from") {
+            UserOrder::Other(Order::Unshare { user: account(words)? })
         } else if words.eat("promotes last") {
             UserOrder::PromoteLast { but: last_but(words)? }
         } else if words.eat("promotes") {

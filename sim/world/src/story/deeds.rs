@@ -59,6 +59,8 @@ impl Teller<'_> {
                     Asked::Promote { queued } => (Order::PromoteThis(*queued), None),
                     Asked::Answer { .. } => (Order::Answer, None),
                     Asked::Delete => (Order::Delete, None),
+                    Asked::Share { may, .. } => (Order::Share(*may), None),
+                    Asked::Unshare { .. } => (Order::Unshare, None),
                     Asked::Create { .. } | Asked::Send { .. } => return Err("no sentence says that".into()),
                 };
                 (Choice::Ask(node, at, order), text)
