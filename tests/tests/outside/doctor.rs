@@ -219,7 +219,8 @@ async fn pending_migrations_a_newer_schema_and_a_foreign_one_are_told_apart() {
             "fail",
             "version 2 was not made",
         ),
-        ("UPDATE mainstem_migrations SET version = 999 WHERE version = 2", "fail", "version 999"),
+        ("UPDATE mainstem_migrations SET version = 999 WHERE version = 2", "ok", "version 999"),
+        ("UPDATE mainstem_migrations SET version = 1000 WHERE version = 999", "fail", "version 1000"),
     ] {
         postgres.sql_at(&database, change).expect("it is changed");
         let told = doctor(&["--database", &database]).await;

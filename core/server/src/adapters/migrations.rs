@@ -34,6 +34,10 @@ pub(super) const POSTGRES: &[Step] = &[
 /// The table that records which migrations ran.
 pub(super) const TABLE: &str = "mainstem_migrations";
 
+/// A migration only adds, so that earlier releases work on what it makes, beside later ones and after them. One that they
+/// could not live with takes the next version that is a multiple of this.
+const BARS_EARLIER: i64 = 1000;
+
 /// What a database's schema is to this program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Schema {
@@ -48,7 +52,12 @@ pub enum Schema {
         version: i64,
         newest: i64,
     },
-    /// Another program made it: a newer version of this one, or a stranger.
+    /// A later release made it, and this one works on it too.
+    Ahead {
+        version: i64,
+        newest: i64,
+    },
+    /// Another program made it: a later release of this one that bars it, or a stranger.
     Newer {
         version: i64,
         newest: i64,
@@ -60,19 +69,29 @@ pub enum Schema {
 
 /// The same, from the versions that are recorded with their checksums.
 pub(super) fn schema(recorded: &[(i64, Vec<u8>)], steps: &[Step]) -> Schema {
-    let newest = steps.last().map_or(0, |step| step.0);
-    for (version, checksum) in recorded {
-        match migrations(steps).find(|known| known.version == *version) {
-            None => return Schema::Newer { version: *version, newest },
-            Some(known) if *known.checksum != **checksum => return Schema::Foreign { version: *version },
-            Some(_) => {}
+    let newest = newest(steps);
+    for known in migrations(steps) {
+        let checksum = recorded.iter().find(|(version, _)| *version == known.version);
+        if checksum.is_some_and(|(_, checksum)| *known.checksum != **checksum) {
+            return Schema::Foreign { version: known.version };
         }
     }
     match recorded.iter().map(|(version, _)| *version).max() {
         None => Schema::None,
+        Some(version) if version >= barred_from(newest) => Schema::Newer { version, newest },
+        Some(version) if version > newest => Schema::Ahead { version, newest },
         Some(version) if recorded.len() == steps.len() => Schema::Current { version },
         Some(version) => Schema::Older { version, newest },
     }
+}
+
+fn newest(steps: &[Step]) -> i64 {
+    steps.last().map_or(0, |step| step.0)
+}
+
+/// The first version that bars a program whose newest is this one.
+const fn barred_from(newest: i64) -> i64 {
+    (newest / BARS_EARLIER + 1) * BARS_EARLIER
 }
 
 /// The tables that these make.
@@ -91,6 +110,7 @@ fn migrations(steps: &[Step]) -> impl Iterator<Item = Migration> {
 pub(super) async fn run(connection: &mut impl Migrate, steps: &[Step]) -> anyhow::Result<()> {
     let mut migrator = Migrator::with_migrations(migrations(steps).collect());
     migrator.dangerous_set_table_name(TABLE);
+    migrator.set_ignore_missing(true);
     let mut waits_for = None;
     let run = run_patiently(&migrator, connection, &mut waits_for);
     let Ok(done) = tokio::time::timeout(MIGRATE_TIMEOUT, run).await else {
@@ -105,18 +125,36 @@ pub(super) async fn run(connection: &mut impl Migrate, steps: &[Step]) -> anyhow
             ),
         }
     };
-    let newest = steps.last().map_or(0, |step| step.0);
     match done {
         Ok(()) => Ok(()),
         Err(MigrateError::VersionMissing(version)) => anyhow::bail!(
-            "the database has schema version {version}, and this program knows up to {newest}: start a newer \
-             mainstem on it"
+            "the database has schema version {version}, which bars a program that knows up to {}: start a newer \
+             mainstem on it",
+            newest(steps)
         ),
         Err(MigrateError::VersionMismatch(version)) => anyhow::bail!(
             "the database's schema version {version} was not made by this program: use another database, or \
              restore this one"
         ),
         Err(error) => Err(anyhow::anyhow!("migrating the database failed: {error}")),
+    }
+}
+
+/// Does what is missing, and looks at what later releases did, of which nothing is missed here.
+async fn run_once(migrator: &Migrator, connection: &mut impl Migrate) -> Result<(), MigrateError> {
+    migrator.run_direct(None, connection, false).await?;
+    // Behind a pooler the lock is a transaction, in which alone something may be read.
+    connection.lock().await?;
+    let applied = connection.list_applied_migrations(TABLE).await?;
+    connection.unlock().await?;
+    let newest = migrator.iter().map(|known| known.version).max().unwrap_or_default();
+    match applied.iter().map(|migration| migration.version).max() {
+        Some(version) if version >= barred_from(newest) => Err(MigrateError::VersionMissing(version)),
+        Some(version) if version > newest => {
+            tracing::info!(version, newest, "the schema was made by a later release");
+            Ok(())
+        }
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -130,7 +168,7 @@ async fn run_patiently(
     let mut backoff = Backoff::between(MIGRATE_RETRY_DELAY_MIN, MIGRATE_RETRY_DELAY_MAX);
     loop {
         let delay = backoff.next_delay();
-        match migrator.run_direct(None, connection, false).await {
+        match run_once(migrator, connection).await {
             Err(MigrateError::ExecuteMigration(error, version)) if is_lock_timeout(&error) => {
                 tracing::warn!(
                     migration = version,
@@ -166,11 +204,25 @@ mod tests {
         assert_eq!(schema(&[], POSTGRES), Schema::None);
         assert_eq!(schema(&all, POSTGRES), Schema::Current { version: newest });
         assert_eq!(schema(&all[..2], POSTGRES), Schema::Older { version: 2, newest });
-        assert_eq!(
-            schema(&[&all[..], &[(99, vec![])]].concat(), POSTGRES),
-            Schema::Newer { version: 99, newest }
-        );
+        let later = |version| schema(&[&all[..], &[(version, vec![])]].concat(), POSTGRES);
+        assert_eq!(later(newest + 1), Schema::Ahead { version: newest + 1, newest });
+        assert_eq!(later(999), Schema::Ahead { version: 999, newest });
+        assert_eq!(later(1000), Schema::Newer { version: 1000, newest });
         assert_eq!(schema(&[(1, vec![1])], POSTGRES), Schema::Foreign { version: 1 });
+    }
+
+    #[test]
+    fn what_bars_a_program_is_of_the_next_thousand() {
+        assert_eq!([0, 8, 999, 1000, 1001].map(barred_from), [1000, 1000, 1000, 2000, 2000]);
+    }
+
+    #[test]
+    fn a_migration_only_adds_unless_it_bars_earlier_programs() {
+        for (version, name, text) in [POSTGRES, SQLITE].concat() {
+            let takes_away =
+                ["DROP TABLE", "DROP COLUMN", "RENAME", " TYPE "].iter().any(|word| text.contains(word));
+            assert!(!takes_away || version % BARS_EARLIER == 0, "{name}");
+        }
     }
 
     #[test]

@@ -103,9 +103,15 @@ fn of_schema(schema: Schema) -> Finding {
             format!("version {version}, and {newest} is known: they are pending"),
             "the next start of this version carries them out; take a backup before, and look at the release's notes",
         ),
+        Schema::Ahead { version, newest } => Finding::ok(
+            check,
+            format!(
+                "version {version}, made by a later release; this one knows up to {newest}, and works on it too"
+            ),
+        ),
         Schema::Newer { version, newest } => Finding::fail(
             check,
-            format!("version {version}, and this program knows up to {newest}"),
+            format!("version {version}, which bars a program that knows up to {newest}"),
             "use a newer mainstem on this database",
         ),
         Schema::Foreign { version } => Finding::fail(
@@ -231,7 +237,8 @@ mod tests {
             (Schema::None, Verdict::Ok),
             (Schema::Current { version: 6 }, Verdict::Ok),
             (Schema::Older { version: 5, newest: 6 }, Verdict::Warn),
-            (Schema::Newer { version: 7, newest: 6 }, Verdict::Fail),
+            (Schema::Ahead { version: 7, newest: 6 }, Verdict::Ok),
+            (Schema::Newer { version: 1000, newest: 6 }, Verdict::Fail),
             (Schema::Foreign { version: 1 }, Verdict::Fail),
         ] {
             assert_eq!(of_schema(schema).verdict, verdict, "{schema:?}");
