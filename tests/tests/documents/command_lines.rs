@@ -5,9 +5,19 @@ use std::collections::BTreeSet;
 use super::Wrong;
 use super::tree::{Tree, spans};
 
-/// Flags of cargo, kubectl and Helm that documents mention.
-const FOREIGN: [&str; 9] =
-    ["release", "workspace", "cfg", "help", "package", "from-literal", "from-file", "set", "logs"];
+/// Flags of cargo, kubectl, Helm and PostgreSQL that documents mention.
+const FOREIGN: [&str; 10] = [
+    "release",
+    "workspace",
+    "cfg",
+    "help",
+    "package",
+    "from-literal",
+    "from-file",
+    "set",
+    "logs",
+    "if-exists",
+];
 const COMMAND_LINES: &str = "docs/command-lines.md";
 
 /// What `#[arg(long …)]` declares in a source: the flags that `--help` tells.
