@@ -15,6 +15,9 @@ pub const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Flags that make a replica keep them.
 pub const TIMES: [&str; 6] = ["--lease-ttl", "3s", "--heartbeat", "500ms", "--poll-interval", "1s"];
 
+/// Flags that make a replica show operators how it is.
+pub const INTERNAL: [&str; 2] = ["--internal-listen", "127.0.0.1:0"];
+
 /// Replicas `a`, `b`, … on one PostgreSQL. The processes end before their database does.
 #[derive(Debug)]
 pub struct Cluster {

@@ -328,7 +328,7 @@ pub(crate) fn run(command: &mut Command) -> anyhow::Result<String> {
 }
 
 /// Where PostgreSQL's programs are. Only some of them may be linked into a directory of `PATH`.
-fn programs() -> anyhow::Result<PathBuf> {
+pub fn programs() -> anyhow::Result<PathBuf> {
     let initdb = fs::canonicalize(mainstem_programs::POSTGRESQL.path()?)?;
     Ok(initdb.parent().context("initdb is in a directory")?.to_owned())
 }

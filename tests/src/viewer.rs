@@ -95,6 +95,12 @@ impl Viewer {
         self.resume_as(client, self.kind).await;
     }
 
+    /// The same where the database has gone back in time meanwhile: what is told from then on is judged by itself.
+    pub async fn resume_after_restoration(&mut self, client: &Client) {
+        self.oracle = ViewerOracle::new();
+        self.resume_on(client).await;
+    }
+
     pub async fn resume_as(&mut self, client: &Client, kind: Kind) {
         let query = self.cursor.as_ref().map(|cursor| format!("?after={cursor}")).unwrap_or_default();
         let deadline = Instant::now() + WAIT_MAX;

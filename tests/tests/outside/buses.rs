@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use mainstem_tests::bus_server::{BusServer, Kind as BusKind};
 use mainstem_tests::client::counted;
-use mainstem_tests::cluster::{Cluster, LEASE_TTL, POLL_INTERVAL, TIMES};
+use mainstem_tests::cluster::{Cluster, INTERNAL, LEASE_TTL, POLL_INTERVAL, TIMES};
 use mainstem_tests::deadline::until;
+use mainstem_tests::metrics::Metrics;
 use mainstem_tests::postgres::Postgres;
 use mainstem_tests::process::{Replica, run};
 use mainstem_tests::viewer::{Kind, Viewer};
@@ -90,8 +91,9 @@ fn kinds() -> [BusKind; 2] {
 /// The first replica works, the others serve viewers, and all have their notices from there.
 async fn cluster_on(bus: &BusServer) -> Cluster {
     let url = bus.url();
-    let serving = ["--bus", &*url, "--workers", "0"];
-    Cluster::start(&[&["--bus", &url], &serving, &serving]).await
+    let working = [&INTERNAL[..], &["--bus", &*url]].concat();
+    let serving = [&working[..], &["--workers", "0"]].concat();
+    Cluster::start(&[&working, &serving, &serving]).await
 }
 
 #[tokio::test]
@@ -143,10 +145,18 @@ async fn a_bus_that_dies_in_the_middle_of_an_answer_costs_time_and_no_token() {
         for viewer in &mut viewers {
             viewer.until("parts are relayed", |s| s.seq > 20).await;
         }
+        let name = format!("{kind:?}").to_lowercase();
+        let lost = async |index: usize| {
+            Metrics::of(&cluster.replicas[index]).await.sum("mainstem_bus_lost_total", &[("bus", &name)])
+        };
+        let before = [lost(0).await, lost(1).await, lost(2).await];
         bus.kill();
         for viewer in &mut viewers {
             viewer.until("they go on", |s| s.seq > 120).await;
         }
+        let after = [lost(0).await, lost(1).await, lost(2).await];
+        // Of each replica, its own subscription and that of the chat that is open there.
+        assert_eq!((before, after), ([0.0; 3], [2.0; 3]));
         // While it is away: an end, a queue, an interrupt, a new answer. Nobody is told of any of them.
         for viewer in &mut viewers {
             viewer.until_idle().await;

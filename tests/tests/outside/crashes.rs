@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use mainstem_tests::client::counted;
-use mainstem_tests::cluster::{Cluster, LEASE_TTL, alone};
+use mainstem_tests::cluster::{Cluster, INTERNAL, LEASE_TTL, alone};
 use mainstem_tests::deadline::until;
+use mainstem_tests::metrics::Metrics;
 use mainstem_tests::scratch::Scratch;
 use mainstem_tests::viewer::{Kind, Viewer};
 use serde_json::json;
@@ -14,7 +15,12 @@ const SENT_WITHIN: Duration = LEASE_TTL.saturating_add(Duration::from_secs(1 + 3
 
 /// Two workers, and one replica that only serves clients.
 async fn two_workers() -> Cluster {
-    Cluster::start(&[&[], &[], &["--workers", "0"]]).await
+    Cluster::start(&[&INTERNAL, &INTERNAL, &["--workers", "0"]]).await
+}
+
+/// A count of the replica at this index.
+async fn count(cluster: &Cluster, index: usize, name: &str) -> f64 {
+    Metrics::of(&cluster.replicas[index]).await.sum(name, &[])
 }
 
 #[tokio::test]
@@ -28,16 +34,22 @@ async fn the_death_of_a_worker_is_told_and_another_takes_over() {
         Viewer::open(&c, &chat, Kind::EventStream).await,
         Viewer::open(&other, &chat, Kind::WebSocket).await,
     ];
-    for viewer in &mut viewers {
+    let mut its_own = Viewer::open(&cluster.replicas[dead].client(), &chat, Kind::EventStream).await;
+    for viewer in viewers.iter_mut().chain([&mut its_own]) {
         viewer.until("parts are shown", |s| s.seq > 10).await;
     }
+    assert_eq!(count(&cluster, 1 - dead, "mainstem_takeovers_total").await, 0.0);
     cluster.replicas[dead].kill();
+    its_own.ended().await;
+    its_own.resume_on(&c).await;
     let [first, second] = &mut viewers;
     let is_reported = |s: &mainstem_tests::viewer::Screen| !s.resets.is_empty();
     let (one, two) =
         tokio::join!(first.until("it is told", is_reported), second.until("it is told", is_reported));
     assert!(one.max(two) <= SENT_WITHIN, "L5: {one:?}, {two:?}");
-    for viewer in &mut viewers {
+    assert_eq!(count(&cluster, 1 - dead, "mainstem_takeovers_total").await, 1.0);
+    for viewer in viewers.iter_mut().chain([&mut its_own]) {
+        viewer.until("it is told", is_reported).await;
         assert_eq!(viewer.screen.resets, ["takeover"]);
         viewer.until_idle().await;
         viewer.finish(&c).await;
@@ -58,12 +70,18 @@ async fn a_worker_that_froze_past_its_lease_writes_nothing_more() {
     let mut viewer = Viewer::open(&c, &chat, Kind::EventStream).await;
     viewer.until("parts are shown", |s| s.seq > 10).await;
     cluster.replicas[frozen].pause();
+    let took = viewer.until("it is told", |s| !s.resets.is_empty()).await;
+    assert!(took <= SENT_WITHIN, "L5: {took:?}");
     viewer.until("another took over", |s| s.resets == ["takeover"] && s.seq > 10).await;
+    assert_eq!(count(&cluster, 1 - frozen, "mainstem_takeovers_total").await, 1.0);
     // While the new worker generates, the old one resumes: its run is void (S5).
     cluster.replicas[frozen].resume();
     there.until("the old one knows", |s| s.resets == ["takeover"] && s.attempt == 2 && s.seq > 10).await;
     let before = c.chat(&chat).await;
     assert_eq!((&before["attempt"], &before["status"]), (&2.into(), &"running".into()), "S5: {before}");
+    let metrics = Metrics::of(&cluster.replicas[frozen]).await;
+    assert_eq!(metrics.sum("mainstem_generations_total", &[("result", "cancelled")]), 1.0, "S5");
+    assert_eq!(metrics.sum("mainstem_lease_lost_total", &[]), 0.0, "S5: it did not even ask");
     c.interrupt(&chat).await.expect(202);
     for viewer in [&mut viewer, &mut there] {
         viewer.until_idle().await;

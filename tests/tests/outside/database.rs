@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_tests::client::counted;
-use mainstem_tests::cluster::{Cluster, LEASE_TTL, POLL_INTERVAL};
+use mainstem_tests::cluster::{Cluster, INTERNAL, LEASE_TTL, POLL_INTERVAL};
 use mainstem_tests::deadline::until;
+use mainstem_tests::metrics::Metrics;
 use mainstem_tests::postgres::Postgres;
 use mainstem_tests::viewer::{Kind, Viewer};
 use serde_json::json;
@@ -102,13 +103,17 @@ async fn every_connection_may_be_ended_and_nothing_is_lost() {
 #[tokio::test]
 async fn replicas_wait_for_a_database_that_is_away_and_go_on_when_it_is_back() {
     let postgres = Arc::new(Postgres::new().expect("a PostgreSQL"));
-    let mut cluster = Cluster::start_on(postgres.clone(), &[&[], &[]]).await;
+    let mut cluster = Cluster::start_on(postgres.clone(), &[&INTERNAL, &INTERNAL]).await;
     let [a, b] = [0, 1].map(|i| cluster.replicas[i].client());
-    let chat = a.create("/demo parts=150 interval=20ms").await;
+    let chat = a.create("/demo parts=250 interval=20ms").await;
     let mut viewer = Viewer::open(&b, &chat, Kind::EventStream).await;
     viewer.until("parts are shown", |s| s.seq > 10).await;
     let queued = b.send(&chat, "/demo parts=2 interval=0").await["queued"]["id"].clone();
 
+    let failures = async |index: usize| {
+        Metrics::of(&cluster.replicas[index]).await.sum("mainstem_database_failures_total", &[])
+    };
+    assert_eq!([failures(0).await, failures(1).await], [0.0; 2]);
     postgres.stop();
     for client in [&a, &b] {
         let away = async || (client.get("/readyz").await.status == 503).then_some(());
@@ -118,6 +123,12 @@ async fn replicas_wait_for_a_database_that_is_away_and_go_on_when_it_is_back() {
     }
     let refused = b.post(&format!("/v1/chats/{chat}/messages"), json!({"content": "x"})).await;
     refused.expect(503).expect_document();
+    let seq = viewer.screen.seq;
+    viewer.until("what is being generated goes on", |s| s.seq > seq + 10).await;
+    for (index, replica) in cluster.replicas.iter().enumerate() {
+        assert!(failures(index).await >= 1.0);
+        assert_eq!(Metrics::of(replica).await.sum("mainstem_ready", &[]), 0.0);
+    }
     postgres.start().expect("it starts again");
 
     for replica in &cluster.replicas {
@@ -128,6 +139,6 @@ async fn replicas_wait_for_a_database_that_is_away_and_go_on_when_it_is_back() {
     viewer.finish(&a).await;
     let users: Vec<_> = viewer.screen.messages.iter().filter(|m| m.role == "user").collect();
     assert!(users.iter().filter(|m| Some(m.queued_as.unwrap_or(m.id)) == queued.as_u64()).count() == 1, "S6");
-    assert_eq!(viewer.screen.texts()[1], counted(150), "S4");
+    assert_eq!(viewer.screen.texts()[1], counted(250), "S4");
     assert!(cluster.replicas.iter_mut().all(|replica| replica.is_running()), "no restart");
 }

@@ -1,21 +1,36 @@
 //! Deploys: a replica that is asked to stop hands over, ends its streams, and exits with 0.
 
 use mainstem_tests::client::counted;
-use mainstem_tests::cluster::{Cluster, alone};
+use mainstem_tests::cluster::{Cluster, INTERNAL, alone};
+use mainstem_tests::deadline::until;
+use mainstem_tests::metrics::Metrics;
 use mainstem_tests::scratch::Scratch;
 use mainstem_tests::viewer::{Ended, Kind, Viewer};
 
 #[tokio::test]
 async fn a_run_that_is_soon_over_finishes_before_its_replica_ends() {
-    let mut cluster = Cluster::start(&[&[], &["--workers", "0"]]).await;
+    let mut cluster = Cluster::start(&[&INTERNAL, &["--workers", "0"]]).await;
     let [a, b] = [0, 1].map(|i| cluster.replicas[i].client());
-    let chat = a.create("/demo parts=100 interval=20ms").await;
+    let chat = a.create("/demo parts=200 interval=20ms").await;
     let mut viewer = Viewer::open(&b, &chat, Kind::EventStream).await;
-    viewer.until("parts are shown", |s| s.seq > 5).await;
+    let mut there = Viewer::open(&a, &chat, Kind::EventStream).await;
+    for viewer in [&mut viewer, &mut there] {
+        viewer.until("parts are shown", |s| s.seq > 5).await;
+    }
+    let is_ready = async || Metrics::of(&cluster.replicas[0]).await.sum("mainstem_ready", &[]);
+    assert_eq!(is_ready().await, 1.0);
     cluster.replicas[0].terminate();
-    viewer.until_idle().await;
-    viewer.finish(&b).await;
-    assert_eq!((viewer.screen.last_text(), viewer.screen.resets.len()), (counted(100), 0));
+    until("traffic is not welcome any more", async || (is_ready().await == 0.0).then_some(())).await;
+    let internal = cluster.replicas[0].internal();
+    internal.get("/readyz").await.expect(503);
+    internal.get("/healthz").await.expect(200);
+    assert_eq!(there.ended().await, Ended::Body);
+    there.resume_on(&b).await;
+    for viewer in [&mut viewer, &mut there] {
+        viewer.until_idle().await;
+        viewer.finish(&b).await;
+        assert_eq!((viewer.screen.last_text(), viewer.screen.resets.len()), (counted(200), 0));
+    }
     assert_eq!(cluster.replicas[0].ended().await.code(), Some(0));
     let log = cluster.replicas[0].log();
     let nobodys = log.lines().find(|line| !line.contains("serve{replica=a}"));

@@ -5,14 +5,12 @@ use std::fs;
 use std::path::Path;
 
 use mainstem_tests::client::counted;
-use mainstem_tests::cluster::{Cluster, alone};
+use mainstem_tests::cluster::{Cluster, INTERNAL, alone};
 use mainstem_tests::deadline::until;
 use mainstem_tests::metrics::Metrics;
 use mainstem_tests::scratch::Scratch;
 use mainstem_tests::viewer::{Kind, Viewer};
 use serde_json::Value;
-
-const INTERNAL: [&str; 2] = ["--internal-listen", "127.0.0.1:0"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests are in the tree")

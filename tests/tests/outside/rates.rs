@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use mainstem_tests::client::{Answer, Client};
-use mainstem_tests::cluster::alone;
+use mainstem_tests::cluster::{INTERNAL, alone};
 use mainstem_tests::deadline::{until, within};
 use mainstem_tests::metrics::Metrics;
 use mainstem_tests::process::Replica;
@@ -19,7 +19,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 const TOKENS: &str = "[tokens]\nanns = \"ann\"\nanns-too = \"ann\"\nbobs = \"bob\"\n";
-const INTERNAL: [&str; 2] = ["--internal-listen", "127.0.0.1:0"];
 
 async fn with_users(flags: &[&str]) -> (Scratch, Replica, [Client; 2]) {
     let scratch = Scratch::new();

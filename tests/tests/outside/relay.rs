@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use mainstem_tests::client::counted;
-use mainstem_tests::cluster::Cluster;
+use mainstem_tests::cluster::{Cluster, INTERNAL};
 use mainstem_tests::deadline::{until, within};
+use mainstem_tests::metrics::Metrics;
 use mainstem_tests::process::free_port;
 use mainstem_tests::scratch::Scratch;
 use mainstem_tests::viewer::{Kind, Viewer};
@@ -34,8 +35,8 @@ async fn a_peer_with_another_secret_gets_no_parts() {
     let other = scratch.file("other", "the secret of another cluster\n");
     let cluster = Cluster::start(&[
         &["--peer-secret-file", &ours],
-        &["--peer-secret-file", &ours, "--workers", "0"],
-        &["--peer-secret-file", &other, "--workers", "0"],
+        &[&INTERNAL[..], &["--peer-secret-file", &ours, "--workers", "0"]].concat(),
+        &[&INTERNAL[..], &["--peer-secret-file", &other, "--workers", "0"]].concat(),
     ])
     .await;
     let [a, b, c] = [0, 1, 2].map(|i| cluster.replicas[i].client());
@@ -50,6 +51,12 @@ async fn a_peer_with_another_secret_gets_no_parts() {
     }
     assert!(!stranger.types_from(0).contains(&"message_part"), "S10");
     assert!(peer.types_from(0).contains(&"message_part"));
+    let dials = async |index: usize, result: &str| {
+        let metrics = Metrics::of(&cluster.replicas[index]).await;
+        metrics.sum("mainstem_relay_dials_total", &[("result", result)])
+    };
+    assert_eq!([dials(1, "denied").await, dials(2, "accepted").await], [0.0; 2]);
+    assert!(dials(2, "denied").await >= 1.0 && dials(1, "accepted").await == 1.0);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use mainstem_tests::authority::{Authority, Issued};
 use mainstem_tests::client::{Client, counted};
-use mainstem_tests::cluster::{Cluster, alone};
+use mainstem_tests::cluster::{Cluster, INTERNAL, alone};
 use mainstem_tests::deadline::until;
 use mainstem_tests::metrics::Metrics;
 use mainstem_tests::process::{Replica, run, run_with};
@@ -12,7 +12,6 @@ use mainstem_tests::viewer::{Ended, Kind, Viewer};
 use reqwest::Version;
 use serde_json::json;
 
-const INTERNAL: [&str; 2] = ["--internal-listen", "127.0.0.1:0"];
 const LOCAL: [&str; 2] = ["localhost", "127.0.0.1"];
 
 /// The files of a certificate, as flags.
@@ -109,6 +108,8 @@ async fn a_new_certificate_counts_for_new_connections_and_ends_none() {
     until("the new one is shown", async || (fresh().get("/healthz").await.status == 200).then_some(())).await;
     assert_eq!(Client::trusting(&replica.url(), &before, true).get("/healthz").await.status, 0);
     client.get("/healthz").await.expect(200);
+    let told = replica.log().matches("the file was read again").count();
+    assert_eq!(told, 1, "{}", replica.log());
     for viewer in &mut viewers {
         viewer.until_idle().await;
         viewer.finish(&fresh()).await;
