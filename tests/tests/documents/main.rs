@@ -4,6 +4,7 @@
 //! Each check is a function of texts, so that a test can show what it finds.
 
 mod command_lines;
+mod drills;
 mod ids;
 mod limits;
 mod links;
@@ -47,4 +48,14 @@ fn every_limit_that_operators_are_told_is_the_one_that_there_is() {
 #[test]
 fn every_code_that_a_client_may_be_told_is_documented() {
     nothing_wrong(&problems::check(&Tree::read()));
+}
+
+#[test]
+fn every_failure_drill_has_a_test() {
+    nothing_wrong(&drills::check(&Tree::read()));
+}
+
+#[test]
+fn every_check_of_the_doctor_is_documented() {
+    nothing_wrong(&drills::check_doctor(&Tree::read()));
 }

@@ -21,6 +21,7 @@ mod database;
 mod descriptors;
 mod doctor;
 mod drain;
+mod drills;
 mod examples;
 mod full_pool;
 mod generators;
