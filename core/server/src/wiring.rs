@@ -113,6 +113,12 @@ fn provider(config: &Config) -> Provider {
     Provider { name, model: config.generator.default_model().into(), address }
 }
 
+/// How this replica's settings call other replicas: in TLS if that is set up. Certificates that change later are not seen.
+pub(crate) fn peer_environment(config: &Config) -> Result<TokioEnv, Failure> {
+    let files = config.relay_tls.as_ref().map(tls::for_relay).transpose()?;
+    Ok(TokioEnv::new().with_tls(peer_tls(config, files.as_ref())?))
+}
+
 fn peer_tls(config: &Config, files: Option<&WatchedFile<Mutual>>) -> Result<Option<PeerTls>, Failure> {
     let Some((tls, files)) = config.relay_tls.as_ref().zip(files) else { return Ok(None) };
     let tls = PeerTls::new(files.value(), tls.name.as_deref());

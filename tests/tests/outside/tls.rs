@@ -2,7 +2,7 @@
 
 use mainstem_tests::authority::{Authority, Issued};
 use mainstem_tests::client::{Client, counted};
-use mainstem_tests::cluster::{Cluster, INTERNAL, alone};
+use mainstem_tests::cluster::{Cluster, INTERNAL, TIMES, alone};
 use mainstem_tests::deadline::until;
 use mainstem_tests::metrics::Metrics;
 use mainstem_tests::process::{Replica, run, run_with};
@@ -224,6 +224,32 @@ async fn replicas_relay_in_tls_to_those_that_their_authority_has_signed_and_to_n
         |viewer: &Viewer| viewer.events.iter().filter(|event| event["type"] == "message_part").count();
     assert!(parts(&viewers[0]) > 10, "a peer is told as it goes");
     assert_eq!([&viewers[1], &viewers[2]].map(parts), [0, 0], "S10: who is no peer is not");
+}
+
+#[tokio::test]
+async fn the_doctor_calls_replicas_in_tls_as_they_call_each_other() {
+    let (scratch, authority, other) = (Scratch::new(), Authority::new(), Authority::new());
+    let strings = |files: [String; 6]| files.to_vec();
+    let worker = strings(relay(&scratch, "a", &authority, &authority, &LOCAL));
+    let worker: Vec<&str> = worker.iter().map(String::as_str).collect();
+    let cluster = Cluster::start(&[&worker]).await;
+    let unsigned = strings(relay(&scratch, "c", &other, &authority, &LOCAL));
+    let broken = strings(relay(&scratch, "d", &authority, &authority, &LOCAL));
+    scratch.file("d-key.pem", "nonsense");
+    for (files, code, said) in [
+        (strings(relay(&scratch, "b", &authority, &authority, &LOCAL)), 0, "ok    peers: a at "),
+        (unsigned, 1, "fail  peers: a at "),
+        (vec![], 1, "fail  peers: a at "),
+        (broken, 1, "warn  peers: they were not called"),
+    ] {
+        let files: Vec<&str> = files.iter().map(String::as_str).collect();
+        let asked = ["doctor", "--listen", "127.0.0.1:0", "--database", &cluster.database];
+        let told = run(&[&asked[..], &TIMES, &files].concat()).await;
+        let (text, is_well) = (String::from_utf8_lossy(&told.stdout), told.status.code() == Some(code));
+        let line = text.lines().find(|line| line.contains("  peers: ")).unwrap_or_default();
+        assert!(is_well && line.starts_with(said), "{files:?}: {text}");
+        assert_eq!(line.contains("--relay-tls-ca"), code == 1, "it says what to mend: {line}");
+    }
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use crate::TokioEnv;
 use crate::adapters::Heard;
 use crate::config::Config;
 use crate::limits::doctor::CHECK_TIMEOUT;
+use crate::wiring::peer_environment;
 
 const PEERS: &str = "peers";
 
@@ -21,12 +22,21 @@ pub(super) async fn check(config: &Config, heard: &[Heard], secret: Option<Arc<[
     if heard.is_empty() {
         return vec![Finding::ok(PEERS, "no other replica was heard of lately")];
     }
-    let mut findings = join_all(heard.iter().map(|peer| call(config, peer, secret.clone()))).await;
+    let Ok(env) = peer_environment(config) else {
+        let remedy = "mend the files that --relay-tls-cert, --relay-tls-key and --relay-tls-ca name first";
+        return vec![Finding::warn(
+            PEERS,
+            "they were not called: the relay's certificates are of no use",
+            remedy,
+        )];
+    };
+    let calls = heard.iter().map(|peer| call(&env, config, peer, secret.clone()));
+    let mut findings = join_all(calls).await;
     findings.extend(of_own_address(config, heard));
     findings
 }
 
-async fn call(config: &Config, peer: &Heard, secret: Option<Arc<[u8]>>) -> Finding {
+async fn call(env: &TokioEnv, config: &Config, peer: &Heard, secret: Option<Arc<[u8]>>) -> Finding {
     let Heard { replica, address, silent_for } = peer;
     let told = format!("{replica} at {address}, heard of {silent_for:?} ago");
     let Some(secret) = secret.filter(|secret| !secret.is_empty()) else {
@@ -41,7 +51,7 @@ async fn call(config: &Config, peer: &Heard, secret: Option<Arc<[u8]>>) -> Findi
         Ok(Err(error)) => return gone(config, peer, &format!("{told}: {error}")),
         Err(_) => return gone(config, peer, &format!("{told}: no connection within {CHECK_TIMEOUT:?}")),
     }
-    let peers = Peers::new(TokioEnv::new(), secret);
+    let peers = Peers::new(env.clone(), secret);
     match timeout(CHECK_TIMEOUT, peers.greet(address)).await {
         Ok(Ok(())) => Finding::ok(PEERS, format!("{told}, has the same secret")),
         Ok(Err(RelayFault::Denied)) => Finding::fail(
@@ -57,7 +67,8 @@ async fn call(config: &Config, peer: &Heard, secret: Option<Arc<[u8]>>) -> Findi
         _ => Finding::fail(
             PEERS,
             format!("{told}: it takes connections and does not answer"),
-            "look whether that replica is stopped or overloaded; if it is gone, its row goes by itself",
+            "look whether that replica is stopped or overloaded, and whether both are in TLS by the same authority \
+             (--relay-tls-ca), or neither; if it is gone, its row goes by itself",
         ),
     }
 }
