@@ -39,7 +39,8 @@ async fn a_run_that_is_soon_over_finishes_before_its_replica_ends() {
 
 #[tokio::test]
 async fn a_run_that_is_long_is_handed_over() {
-    let mut cluster = Cluster::start(&[&["--drain-timeout", "500ms"], &["--drain-timeout", "500ms"]]).await;
+    let working = [&INTERNAL[..], &["--drain-timeout", "500ms"]].concat();
+    let mut cluster = Cluster::start(&[&working, &working]).await;
     cluster.add("c", &["--workers", "0"]).await;
     let c = cluster.replicas[2].client();
     let chat = c.create("/demo parts=200 interval=20ms").await;
@@ -58,9 +59,12 @@ async fn a_run_that_is_long_is_handed_over() {
     let now = c.chat(&chat).await;
     assert_eq!(now["status"], "running", "L3: it goes on");
     assert_ne!(now["worker"], *cluster.replicas[leaving].id, "L3: no lease has to run out");
+    let other = Metrics::of(&cluster.replicas[1 - leaving]).await;
+    assert_eq!(other.sum("mainstem_takeovers_total", &[]), 0.0, "it was asked to");
     for viewer in &mut left {
         viewer.resume_on(&c).await;
     }
+    viewer.until("it begins anew", |s| s.resets.len() == 1).await;
     let [first, second] = left;
     for mut viewer in [first, second, viewer] {
         viewer.until_idle().await;

@@ -57,7 +57,7 @@ async fn a_database_that_hangs_for_longer_than_a_lease_makes_answers_begin_anew(
     assert_eq!((viewer.screen.texts()[1].clone(), viewer.screen.resets.len()), (counted(700), 1), "S4");
 }
 
-/// Makes PostgreSQL refuse new messages with what it says when its disk is full: a disk of its own takes another user's rights.
+/// Makes PostgreSQL refuse new messages with what it says when its disk is full. To fill one takes a disk of its own, and rights.
 const FILL: &str = "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS \
                     'BEGIN RAISE EXCEPTION ''No space left on device'' USING ERRCODE = ''disk_full''; END'; \
                     CREATE TRIGGER full_disk BEFORE INSERT ON messages EXECUTE FUNCTION full_disk()";

@@ -2,6 +2,7 @@
 //! names the test of each drill.
 
 mod between;
+mod clock;
 mod database;
 mod restore;
 
