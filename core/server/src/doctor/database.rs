@@ -204,7 +204,8 @@ fn of_clock(ahead_ms: i64) -> Finding {
     Finding::warn(
         check,
         format!("the database's is {off:?} {which} this host's"),
-        "set both by NTP. Leases go by the database's alone, but times in metrics, traces and logs are wrong",
+        "set both by NTP. Leases go by the database's alone, but tokens expire by this host's, and times in metrics, traces \
+             and logs are wrong",
     )
 }
 
