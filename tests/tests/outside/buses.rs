@@ -171,6 +171,12 @@ async fn a_bus_that_dies_in_the_middle_of_an_answer_costs_time_and_no_token() {
         for client in [&a, &b, &c] {
             client.get("/readyz").await.expect(200);
         }
+        let log = cluster.replicas[1].log();
+        assert!(log.contains("could not publish a notice"), "what was sent there: {log}");
+        for replica in &cluster.replicas {
+            let failures = Metrics::of(replica).await.sum("mainstem_bus_failures_total", &[("bus", &name)]);
+            assert!(failures >= 1.0);
+        }
         bus.start_again().await.expect("the same bus");
         let interrupted = Instant::now();
         c.interrupt(&chat).await.expect(202);
