@@ -92,25 +92,32 @@ async fn a_database_whose_disk_is_full_takes_no_message_and_loses_none() {
 }
 
 #[tokio::test]
-async fn an_earlier_release_goes_on_over_a_newer_schema_and_does_not_start_on_it() {
-    let cluster = Cluster::start(&[&[], &[]]).await;
-    let [a, b] = [0, 1].map(|i| cluster.replicas[i].client());
-    let sql = |sql: &str| cluster.postgres.sql(cluster.database_name(), sql).expect("psql");
+async fn an_earlier_release_goes_on_and_starts_on_a_newer_schema_unless_it_is_barred() {
+    let mut cluster = Cluster::start(&[&[]]).await;
     // As if the next release had been there: it only adds.
-    sql(
-        "ALTER TABLE messages ADD COLUMN of_the_next_release text; CREATE TABLE of_the_next_release (id bigint); \
-         INSERT INTO mainstem_migrations (version, description, success, checksum, execution_time) \
-         SELECT max(version) + 1, 'the next release', true, 'x', 1 FROM mainstem_migrations",
-    );
-    let chat = a.create("/demo parts=50 interval=5ms").await;
-    let mut viewer = Viewer::open(&b, &chat, Kind::WebSocket).await;
-    viewer.until_idle().await;
-    viewer.finish(&a).await;
-    assert_eq!(viewer.screen.last_text(), counted(50));
+    let newer = "ALTER TABLE messages ADD COLUMN of_the_next_release text; CREATE TABLE of_the_next_release (id bigint); \
+                 INSERT INTO mainstem_migrations (version, description, success, checksum, execution_time) \
+                 SELECT max(version) + 1, 'the next release', true, 'x', 1 FROM mainstem_migrations";
+    cluster.postgres.sql(cluster.database_name(), newer).expect("psql");
+    let doctor = ["doctor", "--database", &cluster.database.clone(), "--listen", "127.0.0.1:0"];
+    let told = String::from_utf8_lossy(&run(&doctor).await.stdout).into_owned();
+    assert!(told.contains("ok    migrations: ") && told.contains("made by a later release"), "{told}");
+    cluster.add("b", &[]).await;
+    assert!(cluster.replicas[1].log().contains("the schema was made by a later release"));
+    let [a, b] = [0, 1].map(|i| cluster.replicas[i].client());
+    for (asked, told) in [(&a, &b), (&b, &a)] {
+        let chat = asked.create("/demo parts=50 interval=5ms").await;
+        let mut viewer = Viewer::open(told, &chat, Kind::WebSocket).await;
+        viewer.until_idle().await;
+        viewer.finish(asked).await;
+        assert_eq!(viewer.screen.last_text(), counted(50));
+    }
+    let sql = "UPDATE mainstem_migrations SET version = 1000 WHERE description = 'the next release'";
+    cluster.postgres.sql(cluster.database_name(), sql).expect("psql");
     let started = run(&["serve", "--database", &cluster.database, "--listen", "127.0.0.1:0"]).await;
     let said = String::from_utf8_lossy(&started.stderr).into_owned();
     assert!(started.status.code() == Some(1) && said.contains("start a newer mainstem"), "{said}");
-    let told = run(&["doctor", "--database", &cluster.database, "--listen", "127.0.0.1:0"]).await;
+    let told = run(&doctor).await;
     let told = (told.status.code(), String::from_utf8_lossy(&told.stdout).into_owned());
     assert!(told.0 == Some(1) && told.1.contains("fail  migrations: "), "{told:?}");
 }
