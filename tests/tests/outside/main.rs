@@ -5,6 +5,7 @@ mod ag_ui;
 mod again;
 mod agents;
 mod ai_sdk;
+mod attack;
 mod blocks;
 mod bodies;
 mod buses;

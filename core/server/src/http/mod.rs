@@ -96,6 +96,10 @@ fn all_routes<E: Env>() -> Router<Arc<App<E>>> {
 
 /// What comes before every handler, also before those that say that there is nothing.
 async fn check_access<E: Env>(State(app): State<Arc<App<E>>>, request: Request, next: Next) -> Response {
+    if let Err(problem) = request::check_framing(request.headers()) {
+        // Where its body ends is not agreed on, so nothing else can follow on this connection.
+        return ([(header::CONNECTION, "close")], problem).into_response();
+    }
     match app.access.check(&request, &app.origins) {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),

@@ -130,6 +130,16 @@ impl Parameters {
     }
 }
 
+/// How a body is framed, as no two readers understand it otherwise: in chunks, once, and in no other coding (RFC 9112, section 6.1).
+pub(super) fn check_framing(headers: &HeaderMap) -> Result<(), Problem> {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let Some(coding) = codings.next() else { return Ok(()) };
+    if codings.next().is_none() && coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") {
+        return Ok(());
+    }
+    Err(Problem::malformed("`transfer-encoding` was expected to be `chunked`, and to be given once"))
+}
+
 /// Whether the client sends its body only when it is told to go on, which hyper does when the body is first
 /// read.
 pub(super) fn waits_to_send(version: Version, headers: &HeaderMap) -> bool {

@@ -141,8 +141,13 @@ impl Bearers {
     }
 }
 
+/// Where there are two, a proxy may have looked at the other one.
 fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
-    let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Problem::malformed("`authorization` was given more than once: one was expected"));
+    }
     let expected = || Problem::invalid_token("`authorization` was expected to be `Bearer <token>`");
     let (scheme, token) = value.to_str().ok().and_then(|value| value.split_once(' ')).ok_or_else(expected)?;
     if scheme.eq_ignore_ascii_case("bearer") { Ok(Some(token.trim())) } else { Err(expected()) }
@@ -245,8 +250,11 @@ impl<E: Env> FromRequestParts<Arc<App<E>>> for StreamCaller {
             .map_err(|error| Problem::malformed(error.to_string()))?;
         // What begins with a body does not come from where no header can be given.
         let is_stream = parts.method == Method::GET;
-        let token = query.into_iter().find(|(name, _)| is_stream && name == "access_token");
-        let token = token.map(|(_, token)| token);
+        let mut tokens = query.into_iter().filter(|(name, _)| is_stream && name == "access_token");
+        let token = tokens.next().map(|(_, token)| token);
+        if tokens.next().is_some() {
+            return Err(Problem::malformed("`access_token` was given more than once: one was expected"));
+        }
         let (by, grant) = caller(parts, app, token.as_deref()).await?;
         Ok(Self(by, grant))
     }
