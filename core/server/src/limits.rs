@@ -88,6 +88,8 @@ pub mod edge {
     pub const HTTP2_STREAMS_MAX: u32 = 128;
     /// What waits of one of their answers until the client's window takes it.
     pub const HTTP2_STREAM_BUFFER_BYTES: usize = 64 * 1024;
+    /// What is handed on of one of their answers at once: who takes nothing of it is seen by it.
+    pub const HTTP2_FRAME_BYTES_MAX: usize = 16 * 1024;
     /// Requests that a client may take back before they are looked at.
     pub const HTTP2_EARLY_RESETS_MAX: usize = 64;
 

@@ -1,7 +1,9 @@
 //! What an outsider can do to a server: bytes, frames, tokens and floods that no well-behaved client would send. Whatever it is, nobody
 //! panics, nobody else is disturbed, and what it took is given back.
 
+mod frames;
 mod framing;
+mod windows;
 
 use mainstem_tests::authority::Authority;
 use mainstem_tests::client::Client;
