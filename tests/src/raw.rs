@@ -1,7 +1,10 @@
 //! Requests as bytes: what no well-behaved client would send, and what comes back.
 
+use std::time::Duration;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::deadline::within;
 
@@ -65,6 +68,15 @@ impl Raw {
         let ended = within("the server closes", self.stream.read_to_end(&mut rest)).await;
         self.came.push_str(&String::from_utf8_lossy(&rest));
         (self.came, ended.map(drop).map_err(|error| error.kind()))
+    }
+
+    /// Ends, and gives all that came and comes until the other side closes, or for so long: a stream need not end.
+    pub async fn ended(mut self, wait: Duration) -> String {
+        self.stream.shutdown().await.ok();
+        let mut rest = vec![];
+        timeout(wait, self.stream.read_to_end(&mut rest)).await.ok();
+        self.came.push_str(&String::from_utf8_lossy(&rest));
+        self.came
     }
 
     /// All that came and comes until the other side closes.

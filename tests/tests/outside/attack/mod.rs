@@ -1,8 +1,15 @@
 //! What an outsider can do to a server: bytes, frames, tokens and floods that no well-behaved client would send. Whatever it is, nobody
 //! panics, nobody else is disturbed, and what it took is given back.
 
+mod crowds;
+mod dice;
+mod floods;
+mod forged;
 mod frames;
 mod framing;
+mod mutations;
+mod peers;
+mod strangers;
 mod windows;
 
 use mainstem_tests::authority::Authority;
