@@ -81,6 +81,7 @@ async fn who_wears_a_server_out_from_one_address_is_not_noticed_at_another() {
     ann.get("/v1/chats").await.expect(200);
     server.is_unharmed().await;
     let after = memory_of(&server.replica);
+    println!("memory: {before} kB, then {after} kB");
     assert!(after < before + 60_000, "B1: {before} kB became {after} kB");
 }
 

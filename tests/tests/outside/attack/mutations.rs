@@ -174,5 +174,6 @@ async fn whatever_is_left_of_a_damaged_request_is_answered_by_what_is_documented
     server.is_unharmed().await;
     is_sound(&server.replica);
     let after = memory_of(&server.replica);
+    println!("memory: {before} kB, then {after} kB");
     assert!(after < before + 60_000, "B1: {before} kB became {after} kB");
 }

@@ -146,6 +146,7 @@ async fn whatever_comes_to_the_relay_with_or_without_the_secret_viewers_elsewher
         is_sound(replica);
     }
     let after = memory_of(&cluster.replicas[0]);
+    println!("memory: {before} kB, then {after} kB");
     assert!(after < before + 40_000, "B1: {before} kB became {after} kB");
 }
 
