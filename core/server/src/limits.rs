@@ -14,6 +14,8 @@ pub mod edge {
     pub const UNSTREAMED_SHARE: usize = 8;
     /// How long an idle connection may take to give up its place.
     pub const EVICTION_TIMEOUT: Duration = Duration::from_millis(100);
+    /// How much of that a connection of HTTP/2 has to say goodbye.
+    pub const GIVE_WAY_GRACE: Duration = Duration::from_millis(50);
     /// Connections without a place whose request is read, so that it can be answered as it asks, and how long
     /// that may take.
     pub const TURN_AWAY_MAX: usize = 16;

@@ -26,7 +26,7 @@ use super::closes;
 use super::seats::Occupant;
 use crate::http::{Streamed, answer};
 use crate::limits::edge::{
-    CLOSE_TIMEOUT, CONNECTION_BUFFER_BYTES, HTTP2_EARLY_RESETS_MAX, HTTP2_FRAME_BYTES_MAX,
+    CLOSE_TIMEOUT, CONNECTION_BUFFER_BYTES, GIVE_WAY_GRACE, HTTP2_EARLY_RESETS_MAX, HTTP2_FRAME_BYTES_MAX,
     HTTP2_STREAM_BUFFER_BYTES, HTTP2_STREAMS_MAX, PING_INTERVAL, REVOKED_GRACE,
 };
 
@@ -215,7 +215,7 @@ pub(super) async fn serve(
         .serve_connection(TokioIo::new(stream), service);
     let mut closes = std::pin::pin!(closes(&mut closing));
     let mut look = Box::pin(sleep(client_timeout / 8));
-    let (mut closed, mut has_to_end) = (false, false);
+    let (mut closed, mut is_evicted, mut has_to_end) = (false, false, false);
     let ended = poll_fn(|cx| {
         loop {
             if let Poll::Ready(ended) = Pin::new(&mut connection).poll(cx) {
@@ -232,15 +232,21 @@ pub(super) async fn serve(
             }
             let idle = requests.lock().idle_since;
             let is_idle = looks && idle.is_some_and(|since| since.elapsed() >= idle_timeout);
-            let gives_way = !closed && (is_idle || occupant.poll_evicted(cx));
-            if is_over || gives_way {
-                (closed, has_to_end) = (true, gives_way);
-                if gives_way {
-                    // A client that does not take the end of a stream is not waited for.
-                    look.set(sleep(CLOSE_TIMEOUT));
-                }
+            let grace = if !is_evicted && occupant.poll_evicted(cx) {
+                is_evicted = true;
+                Some(GIVE_WAY_GRACE)
+            } else {
+                Some(CLOSE_TIMEOUT).filter(|_| is_idle && !closed)
+            };
+            if let Some(grace) = grace {
+                // A client that does not answer, or takes no end of a stream, is not waited for.
+                has_to_end = true;
+                look.set(sleep(grace));
+            }
+            if !closed && (is_over || has_to_end) {
+                closed = true;
                 Pin::new(&mut connection).graceful_shutdown();
-            } else if !looks {
+            } else if !looks && grace.is_none() {
                 return Poll::Pending;
             }
         }

@@ -9,6 +9,7 @@ mod frames;
 mod framing;
 mod mutations;
 mod peers;
+mod seats;
 mod sockets;
 mod strangers;
 mod windows;
