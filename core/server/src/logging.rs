@@ -41,10 +41,13 @@ pub(crate) fn start(filter: &str, format: LogFormat) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The library of MCP logs what servers and models say, and that of NATS each message that it drops. What of it is news is
-/// logged here; who wants to see the rest names it in the filter, where the last word on a target counts.
+/// The library of MCP logs what servers and models say, that of NATS each message that it drops, and those of HTTP/2 and TLS what
+/// strangers do wrong, who can do it without end (B1). What of it is news is logged here; who wants to see the rest names it in the
+/// filter, where the last word on a target counts.
+const QUIET: &str = "rmcp=off,async_nats=off,h2=off,rustls=off";
+
 fn quiet(filter: &str) -> String {
-    if filter.trim().is_empty() { filter.to_owned() } else { format!("rmcp=off,async_nats=off,{filter}") }
+    if filter.trim().is_empty() { filter.to_owned() } else { format!("{QUIET},{filter}") }
 }
 
 /// What the log says of itself is said in `span`, as all else is.
@@ -98,7 +101,9 @@ mod tests {
         let of = |filter: &str| quiet(filter).parse::<EnvFilter>().expect("a filter").to_string();
         for (filter, is_off) in [("info", true), ("trace,hyper=off", true), ("rmcp=debug,info", false)] {
             assert_eq!(of(filter).contains("rmcp=off"), is_off, "{filter}");
-            assert!(of(filter).contains("async_nats=off"), "{filter}");
+            for name in ["async_nats=off", "h2=off", "rustls=off"] {
+                assert!(of(filter).contains(name), "{filter}");
+            }
         }
         assert_eq!(of(""), "".parse::<EnvFilter>().expect("a filter").to_string());
     }

@@ -107,7 +107,7 @@ async fn a_flood_of_frames_ends_or_is_answered_and_the_neighbours_stream_on() {
     server.is_unharmed().await;
     let after = memory_of(&server.replica);
     println!("memory: {before} kB, then {after} kB");
-    assert!(after < before + 40_000, "B1: {before} kB became {after} kB");
+    assert!(after < before + 14_000, "B1: {before} kB became {after} kB");
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod floods;
 mod forged;
 mod frames;
 mod framing;
+mod lines;
 mod mutations;
 mod peers;
 mod seats;
