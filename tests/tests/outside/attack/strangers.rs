@@ -1,6 +1,6 @@
 //! Another user's chat, asked for in every way that there is, by somebody it is not there for: each answer is, but for the name that was
-//! asked for, the one of a chat that nobody has (S10). The requests are those of the document of the interface, so that one which
-//! is added is tried as well, and those of the faces.
+//! asked for, the one of a chat that nobody has (S10). The requests are those that `/openapi.json` tells of, so that one which is
+//! added is tried as well, and those of the faces.
 
 use mainstem_tests::client::{Answer, Client};
 use mainstem_tests::cluster::Cluster;
