@@ -191,3 +191,68 @@ pub(super) fn head(parts: &response::Parts, framing: &str) -> Vec<u8> {
     head.extend_from_slice(format!("date: {date}\r\n{framing}\r\n").as_bytes());
     head
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::time::Duration;
+
+    use rcgen::{CertifiedKey, generate_simple_self_signed};
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpSocket;
+    use tokio::time::timeout;
+    use tokio_rustls::rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
+    use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+    use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+    use super::super::seats::Seats;
+    use super::super::socket::Socket;
+    use super::*;
+    use crate::rates::Doors;
+
+    /// More than the socket takes at once, and less than what TLS keeps of it.
+    const CHUNK_BYTES: usize = 48 * 1024;
+
+    #[tokio::test]
+    async fn what_tls_took_of_a_chunk_is_written_before_the_next_one_comes() {
+        let CertifiedKey { cert, key_pair } =
+            generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        let key = PrivatePkcs8KeyDer::from(key_pair.serialize_der());
+        let config = ServerConfig::builder().with_no_client_auth();
+        let config =
+            config.with_single_cert(vec![cert.der().clone()], key.into()).expect("it is of this key");
+        let mut roots = RootCertStore::empty();
+        roots.add(cert.der().clone()).expect("a certificate");
+        let trusts = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+
+        let listening = TcpSocket::new_v4().expect("a socket");
+        listening.set_send_buffer_size(4 * 1024).expect("a size");
+        listening.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
+        let listener = listening.listen(1).expect("it listens");
+        let address = listener.local_addr().expect("it is bound");
+        let client = TcpSocket::new_v4().expect("a socket");
+        client.set_recv_buffer_size(4 * 1024).expect("a size");
+        let client = client.connect(address).await.expect("it listens");
+        let (stream, peer) = listener.accept().await.expect("a client");
+        let seat = Seats::new(1).take(Doors::default().enter(peer.ip()).expect("there is no limit")).await;
+        let socket = Socket::new(stream, Duration::from_secs(3600));
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let name = ServerName::try_from("localhost").expect("a name");
+        let connecting = TlsConnector::from(Arc::new(trusts)).connect(name, client);
+        let (client, stream) = tokio::join!(connecting, acceptor.accept(socket));
+        let mut stream = ClientStream::secure(stream.expect("TLS"), seat.expect("a seat"));
+
+        let writing = async {
+            write_chunk(&mut stream, Bytes::from(vec![b'x'; CHUNK_BYTES]), false).await.expect("it is taken");
+            std::future::pending::<()>().await;
+        };
+        let mut came = vec![0; CHUNK_BYTES];
+        let reading = async { client.expect("TLS").read_exact(&mut came).await };
+        tokio::select! {
+            () = writing => {}
+            read = timeout(Duration::from_secs(20), reading) => {
+                assert!(read.is_ok_and(|read| read.is_ok()), "L1: the rest waits for the next chunk");
+            }
+        }
+    }
+}
