@@ -1,20 +1,22 @@
 //! What replicas cost their database, each and together, on one machine: 1, 4 and 16 processes with `--workers 0` on a PostgreSQL
-//! with 10,000 chats,
+//! with 10,000 chats, and 16 with NATS for their bus,
 //!
 //! - idle: nobody watches;
 //! - open: each chat has a stream, spread evenly over the replicas, and nothing happens;
 //! - busy: the same, and titles of chats change, so many a second.
 //!
-//! `cargo bench --profile dev -p mainstem-tests --bench cluster` (the servers are what ships); with `-- --quick` it takes a fraction, and
-//! says less. Told are, for each second, the CPU time of PostgreSQL with all its processes, its transactions, and the CPU time of the
-//! replicas; docs/operations.md makes a model of them.
+//! `cargo measure-cluster` (the servers are what ships); with `-- --quick` it takes a fraction, and
+//! says less. Told are, for each second, the CPU time of PostgreSQL with all its processes, its transactions (which it counts late),
+//! and the CPU time of the replicas; and the memory that these have. docs/operations.md makes a model of them.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use mainstem_tests::bus_server::{BusServer, Kind};
 use mainstem_tests::client::Client;
 use mainstem_tests::cluster::Cluster;
 use mainstem_tests::postgres::{Postgres, Setup};
+use mainstem_tests::process::Replica;
 use serde_json::json;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -99,8 +101,13 @@ async fn measured(cluster: &Cluster, window: Duration) -> [f64; 3] {
     ]
 }
 
-fn tell(replicas: usize, what: &str, [postgres, transactions, servers]: [f64; 3]) {
-    println!("{replicas:>8}  {what:<6} {postgres:>17.1} {transactions:>17.1} {servers:>17.1}");
+fn tell(cluster: &Cluster, bus: &str, what: &str, [postgres, transactions, servers]: [f64; 3]) {
+    let replicas = cluster.replicas.len();
+    let memory =
+        cluster.replicas.iter().map(Replica::resident_bytes).sum::<u64>() as f64 / f64::from(1 << 20);
+    println!(
+        "{replicas:>8}  {bus:<8}  {what:<6} {postgres:>17.1} {transactions:>17.1} {servers:>17.1} {memory:>17.1}"
+    );
 }
 
 async fn create(client: &Client, chats: usize) -> Vec<String> {
@@ -143,10 +150,12 @@ async fn change(clients: &[Client], chats: &[String], a_second: u32, until: Inst
     changes
 }
 
-async fn measure(postgres: &Arc<Postgres>, replicas: usize, extent: &Extent) {
+async fn measure(replicas: usize, bus: Option<&BusServer>, extent: &Extent) {
+    let postgres = Arc::new(Postgres::with(Setup::default()).expect("a PostgreSQL"));
+    let (name, url) = bus.map_or(("postgres", "postgres".to_owned()), |bus| ("nats", bus.url()));
     // As replicas are set up: their own intervals, not those of tests.
-    let mut cluster = Cluster::start_on(postgres.clone(), &[]).await;
-    let flags = ["--workers", "0", "--database-connections", "4"];
+    let mut cluster = Cluster::start_on(postgres, &[]).await;
+    let flags = ["--workers", "0", "--database-connections", "4", "--bus", &url];
     for replica in 0..replicas {
         cluster.add_bare(&format!("r{replica}"), &flags).await;
     }
@@ -154,7 +163,7 @@ async fn measure(postgres: &Arc<Postgres>, replicas: usize, extent: &Extent) {
     let chats = create(&clients[0], extent.chats).await;
     cluster.postgres.sql(cluster.database_name(), "VACUUM ANALYZE").expect("it is tidied");
     tokio::time::sleep(Duration::from_secs(2)).await;
-    tell(replicas, "idle", measured(&cluster, extent.window).await);
+    tell(&cluster, name, "idle", measured(&cluster, extent.window).await);
     let mut streams = JoinSet::new();
     for (at, chat) in chats.iter().enumerate() {
         streams.spawn(watch(cluster.replicas[at % replicas].address().to_owned(), chat.clone()));
@@ -164,11 +173,11 @@ async fn measure(postgres: &Arc<Postgres>, replicas: usize, extent: &Extent) {
     }
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(streams.len(), extent.chats, "all streams go on");
-    tell(replicas, "open", measured(&cluster, extent.window).await);
+    tell(&cluster, name, "open", measured(&cluster, extent.window).await);
     let until = Instant::now() + extent.window;
     let changing = change(&clients, &chats, extent.changes_a_second, until);
     let (cost, changes) = tokio::join!(measured(&cluster, extent.window), changing);
-    tell(replicas, "busy", cost);
+    tell(&cluster, name, "busy", cost);
     println!("{:>8}  ({:.0} changes a second)", "", f64::from(changes) / extent.window.as_secs_f64());
 }
 
@@ -178,15 +187,18 @@ async fn main() {
     let extent = if quick {
         Extent { replicas: vec![1, 2], chats: 200, window: Duration::from_secs(2), changes_a_second: 50 }
     } else {
-        let window = Duration::from_secs(20);
+        let window = Duration::from_secs(30);
         Extent { replicas: vec![1, 4, 16], chats: 10_000, window, changes_a_second: 200 }
     };
     println!("{} chats; for each second:", extent.chats);
     println!(
-        "replicas         PostgreSQL's CPU,  its transactions  CPU of replicas,\n                                ms                                  ms"
+        "{:>8}  {:<8}  {:<6} {:>17} {:>17} {:>17} {:>17}",
+        "replicas", "bus", "", "PostgreSQL, ms", "transactions", "replicas, ms", "their MiB"
     );
-    for replicas in extent.replicas.clone() {
-        let postgres = Arc::new(Postgres::with(Setup::default()).expect("a PostgreSQL"));
-        measure(&postgres, replicas, &extent).await;
+    for &replicas in &extent.replicas {
+        measure(replicas, None, &extent).await;
     }
+    let nats = BusServer::start(Kind::Nats).await.expect("a NATS");
+    let most = extent.replicas.iter().copied().max().expect("there are replicas");
+    measure(most, Some(&nats), &extent).await;
 }

@@ -7,7 +7,7 @@
 //! - TLS: for clients and for the relay;
 //! - earlier: plain, of the program that `MAINSTEM_BENCH_EARLIER` names, if it does.
 //!
-//! `cargo bench --profile dev -p mainstem-tests --bench operations` (the servers are what ships); with `-- --quick` it takes a fraction,
+//! `cargo measure-operations` (the servers are what ships); with `-- --quick` it takes a fraction,
 //! and says less. Medians are told, and ratios of medians to plain.
 
 use std::path::PathBuf;
@@ -58,7 +58,9 @@ async fn secured(scratch: &Scratch) -> Way {
     let trusted = scratch.file("ca.pem", &authority.pem());
     let public = ["--tls-cert", &certificate, "--tls-key", &key];
     let relay = ["--relay-tls-cert", &certificate, "--relay-tls-key", &key, "--relay-tls-ca", &trusted];
-    let mut way = Way::of("TLS", two(&[&public[..], &relay].concat(), &[]).await);
+    // Whether it is ready is asked there.
+    let internal = ["--internal-listen", "127.0.0.1:0"];
+    let mut way = Way::of("TLS", two(&[&public[..], &relay, &internal].concat(), &[]).await);
     way.client = Client::trusting(&way.cluster.replicas[1].url(), &authority, false);
     way
 }
