@@ -83,7 +83,7 @@ pub(super) enum Sight {
     Open,
     /// Nothing more is told.
     Closed,
-    /// The viewer was let in by a newer row than is known here, and needs a read that began after it subscribed.
+    /// The viewer may have been let in by a newer row than is known here, and needs a read that began after it subscribed.
     Unknown(ReadMark),
 }
 
@@ -117,7 +117,8 @@ impl Subscription {
     pub(super) fn sight(&self, state: &ChatState, is_past: impl Fn(ReadMark) -> bool) -> Sight {
         match &self.user {
             _ if self.seen == Some(state.snapshot_version) => Sight::Open,
-            Some(user) if !state.is_there_for(user) => match self.seen.is_some() || is_past(self.came) {
+            // Also one that has seen an older row may have been let in by a newer one.
+            Some(user) if !state.is_there_for(user) => match is_past(self.came) {
                 true => Sight::Closed,
                 false => Sight::Unknown(self.came),
             },
