@@ -5,12 +5,16 @@ use std::collections::BTreeMap;
 
 use mainstem_machine::{ChatId, Command, Episode, Lease, SendMode, Seq, Status};
 
-use crate::{Committed, Evidence, EvidenceIndex, FaultKind, Moment, Oracle, Ruling, Run, RunEnd, Seen};
+use crate::{
+    Committed, Evidence, EvidenceIndex, FaultKind, Moment, Oracle, Ruling, Run, RunEnd, RunId, Seen,
+};
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Interrupt {
     /// Interrupts that were accepted and are not finished.
     accepted: BTreeMap<ChatId, Accepted>,
+    /// Of the newest run of a chat, what was received before its lease may have expired, and why it may have.
+    sure: BTreeMap<ChatId, (Episode, Seq, FaultKind)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +29,10 @@ impl Oracle for Interrupt {
     fn observe(&mut self, seen: &Seen<'_>) -> Ruling {
         match seen.evidence {
             Evidence::Committed(change) => self.judge_change(seen, change),
+            Evidence::RunSaid { run, .. } => {
+                self.note_text(seen, *run);
+                Ok(())
+            }
             Evidence::RunEnded { run, how: RunEnd::Cancelled } => {
                 seen.index.run_by_id(*run).map_or(Ok(()), |run| judge_cancelled(seen, run))
             }
@@ -34,6 +42,18 @@ impl Oracle for Interrupt {
 }
 
 impl Interrupt {
+    /// What is received after the lease has expired is not taken, also if the lease is renewed later, and neither is what comes
+    /// behind it.
+    fn note_text(&mut self, seen: &Seen<'_>, run: RunId) {
+        let Some(run) = seen.index.run_by_id(run) else { return };
+        let Some(why) = seen.index.may_have_expired(seen.at, run) else { return };
+        let sure = (run.episode, Seq(run.last().0.saturating_sub(1)), why);
+        let known = self.sure.entry(run.chat).or_insert(sure);
+        if known.0 != run.episode {
+            *known = sure;
+        }
+    }
+
     fn judge_change(&mut self, seen: &Seen<'_>, change: &Committed) -> Ruling {
         let (index, at) = (seen.index, seen.at);
         let Some(past) = index.past(change.chat) else { return Ok(()) };
@@ -55,7 +75,13 @@ impl Interrupt {
             seen.ask();
             let cancelled = |run: &&Run| run.ended == Some(RunEnd::Cancelled);
             let kept = run.filter(|run| !cancelled(run) && !seen.is_excused(index.may_have_expired(at, run)));
-            let said = kept.map_or(Seq(0), |run| run.last());
+            let said = kept.map_or(Seq(0), |run| match self.sure.get(&change.chat) {
+                Some((episode, sure, why)) if *episode == run.episode => {
+                    seen.excuse(*why);
+                    *sure
+                }
+                Some(_) | None => run.last(),
+            });
             self.accepted.insert(change.chat, Accepted { target, said });
             return Ok(());
         }
