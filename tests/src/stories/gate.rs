@@ -25,7 +25,7 @@ struct State {
 
 #[derive(Debug)]
 struct Shared {
-    /// Listing relay port it is.
+    /// Whose relay port it is.
     of: String,
     ledger: Ledger,
     target: SocketAddr,

@@ -73,7 +73,7 @@ pub enum ReplicaEvent {
     },
     /// A hub wants to know where a replica is reached. Answered by [`HubEvent::Located`].
     Locate {
-        /// Listing hub; its newest question is the one that is answered.
+        /// Whose hub; its newest question is the one that is answered.
         chat: ChatId,
         /// Which replica.
         replica: ReplicaId,

@@ -11,7 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-/// Listing protocol a stream speaks.
+/// Whose protocol a stream speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Face {
     Native,

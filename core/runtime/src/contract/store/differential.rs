@@ -54,8 +54,8 @@ const MET: [&str; 31] = [
     "who had another history",
     "who had part of it",
     "who had too little",
-    "listing chat was gone",
-    "listing page was cut",
+    "whose chat was gone",
+    "whose page was cut",
 ];
 
 /// Runs of several seeds. Enough of them meet everything that is to be compared.
@@ -109,7 +109,7 @@ async fn run(subject: &Subject, seed: u64, met: &mut BTreeSet<&'static str>) {
             let tail =
                 reference.check_snapshot(subject, chat, Some(cached)).await.map(|snapshot| snapshot.tail);
             met.insert(match &tail {
-                None => "listing chat was gone",
+                None => "whose chat was gone",
                 Some(Tail::After(messages)) if messages.is_empty() => "who had all",
                 Some(Tail::After(_)) => "who had part of it",
                 Some(Tail::Newest { from_start: false, .. }) => "who had too little",
@@ -120,7 +120,7 @@ async fn run(subject: &Subject, seed: u64, met: &mut BTreeSet<&'static str>) {
             cached = reference.cached(chat).map(|cached| (chat, cached));
         }
         if check_page(subject, &mut dice, &reference, chat).await.is_some_and(|page| page.more) {
-            met.insert("listing page was cut");
+            met.insert("whose page was cut");
         }
     }
     check_everything(subject, &reference, &chats).await;

@@ -33,7 +33,7 @@ pub(super) const SESSION: &str = "SET statement_timeout = '5s'; SET idle_in_tran
 /// [`MIGRATE_LOCK_TIMEOUT`](crate::limits::adapters::MIGRATE_LOCK_TIMEOUT).
 const MIGRATING: &str = "SET lock_timeout = '1s'";
 
-/// Listing turn it is to wait for a connection.
+/// Whose turn it is to wait for a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Use {
     /// Reads and commands.

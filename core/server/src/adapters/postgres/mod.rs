@@ -198,7 +198,7 @@ const HEARTBEAT: &str = concat!(
      UNION ALL SELECT 3, $1, 0, NULL FROM present ORDER BY 1, 2"
 );
 
-/// Renews the leases listing rows a heartbeat found locked, waiting for the locks.
+/// Renews the leases whose rows a heartbeat found locked, waiting for the locks.
 const RENEW: &str = concat!(
     "WITH clock AS MATERIALIZED (SELECT ",
     now!(),

@@ -26,7 +26,7 @@ pub struct Jwts {
     set: Option<Jwks>,
 }
 
-/// Listing token it was, and for how long it is one.
+/// Whose token it was, and for how long it is one.
 #[derive(Debug)]
 pub(super) struct Verified {
     pub(super) principal: Principal,

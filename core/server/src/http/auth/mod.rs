@@ -47,7 +47,7 @@ pub enum Access {
     Anybody(Hosts),
 }
 
-/// Listing tokens are good.
+/// Whose tokens are good.
 #[derive(Clone, Debug)]
 pub struct Bearers {
     /// Those of a file, which are looked at first.
@@ -117,7 +117,7 @@ impl Access {
 }
 
 impl Bearers {
-    /// Listing the token of the file of this digest is, and what it stands on.
+    /// Whose the token of the file of this digest is, and what it stands on.
     fn basis_of(&self, digest: &[u8; 32]) -> Option<(Arc<str>, Basis)> {
         let tokens = self.file.as_ref()?;
         let user = tokens.borrow().user(digest).cloned()?;

@@ -15,7 +15,7 @@ const BASE64: &str = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{
 
 const MEDIA_TYPE: &str = r"^[^/]+/[\s\S]+$";
 
-/// Listing parts are described.
+/// Whose parts are described.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Of {
     /// Those that are told.
