@@ -15,6 +15,9 @@ use crate::damage::testimony::Heard;
 /// Longer than it may take until a death is told, or a tool has failed.
 const SILENCE: Duration = Duration::from_secs(120);
 
+/// Somebody to whom no chat of any world is given.
+const STRANGER: &str = "somebody else";
+
 /// The damages of this piece that are of its own kind.
 pub(super) fn alterations(told: &[Heard], place: usize) -> Vec<(&'static str, Edit)> {
     let (at, evidence) = match &told[place] {
@@ -240,7 +243,7 @@ fn changes(change: &Committed) -> Vec<(&'static str, Committed)> {
         change.state = Arc::new(state);
     };
     if change.caller.is_some() {
-        add("for a stranger", &|c| c.caller = Some("stranger".into()));
+        add("for a stranger", &|c| c.caller = Some(STRANGER.into()));
     } else {
         add("by another replica", &|c| c.by = "nobody".into());
     }
@@ -296,14 +299,14 @@ fn changes(change: &Committed) -> Vec<(&'static str, Committed)> {
 fn plain(evidence: &Evidence) -> Vec<(&'static str, Evidence)> {
     match evidence.clone() {
         Evidence::Watches { stream, viewer, chat, on, from, .. } => {
-            let caller = "stranger".into();
+            let caller = STRANGER.into();
             vec![("of a stranger", Evidence::Watches { stream, viewer, caller, chat, on, from })]
         }
         Evidence::Answered { caller, key, chat, answer } => {
             let of = |answer| Evidence::Answered { caller: caller.clone(), key: key.clone(), chat, answer };
             let Answer::Accepted(accepted) = answer else { return vec![] };
             let stranger = Evidence::Answered {
-                caller: "stranger".into(),
+                caller: STRANGER.into(),
                 key: key.clone(),
                 chat,
                 answer: Answer::Accepted(accepted.clone()),

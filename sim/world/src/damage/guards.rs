@@ -245,6 +245,7 @@ const HARMLESS: &[DamageKinds] = &[
             "release",
             "delete",
             "fail",
+            "unshare",
         ],
         &["dropped", "late"],
         "nothing happened in between, or the chat was deleted, edited or answered again next",
