@@ -135,7 +135,7 @@ impl Cluster {
             recording: self.recording.clone(),
         };
         let ports = Ports {
-            store: Arc::new(self.database.store(name)),
+            store: Arc::new(self.database.store(&env, name)),
             bus: Arc::new(self.messenger.bus(name)),
             generator: Arc::new(self.model_control.generator(name)),
             tools: Arc::new(SimTools::new(&self.world, &self.model_control, name)),

@@ -8,6 +8,8 @@ use madsim::runtime::Runtime;
 use mainstem_runtime::contract::{bus, store};
 use mainstem_sim::bus::Messenger;
 use mainstem_sim::database::Database;
+use mainstem_sim::env::SimEnv;
+use mainstem_sim::net::Net;
 use mainstem_sim::trace::Trace;
 use mainstem_sim::world::World;
 
@@ -27,7 +29,8 @@ fn sleep(world: &World) -> store::Sleep {
 #[test]
 fn the_simulated_database_keeps_the_contract_of_stores() {
     simulate(|world| async move {
-        let store = Arc::new(Database::new(&world, LEASE_TTL).store("A"));
+        let env = SimEnv::new(&world, &Net::new(&world), "A");
+        let store = Arc::new(Database::new(&world, LEASE_TTL).store(&env, "A"));
         store::all(&store::Subject::new(store, LEASE_TTL, sleep(&world)), DIFFERENTIAL_SEEDS).await;
     });
 }

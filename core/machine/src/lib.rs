@@ -19,6 +19,7 @@ mod bus_subscription;
 mod calls;
 mod chat;
 mod command;
+mod compare;
 mod content;
 mod cursor;
 mod draft;
@@ -47,6 +48,7 @@ pub use block::{Block, Call, Part};
 pub use calls::{CallResult, Carrier, OpenCall};
 pub use chat::{ChatState, Retry, RunError, Status};
 pub use command::{Command, Fence, Found, Known, SendMode, Sought, StoreFacts};
+pub use compare::{Decision, KnownRow, Write};
 pub use content::{Content, ContentError};
 pub use cursor::{BadCursor, Cursor, Fingerprint, PreviewPosition, PreviewProgress};
 pub use ids::{

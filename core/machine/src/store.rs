@@ -1,5 +1,6 @@
 //! What a store is asked and what it answers, beside the reads of one chat, as values.
 
+use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -32,6 +33,24 @@ pub struct IdempotencyKey {
     pub body: [u8; 32],
     /// How much of the answer is kept.
     pub keep: Keep,
+}
+
+/// What the names begin with that are drawn, and no client's.
+const DRAWN: &str = "internal ";
+
+impl IdempotencyKey {
+    /// One that nobody else has, of numbers that were drawn for it: a request that came without a key may be sent again
+    /// under it.
+    pub fn drawn(caller: &Arc<str>, numbers: [u64; 2]) -> Self {
+        let [first, second] = numbers;
+        let key = format!("{DRAWN}{first:016x}{second:016x}").into();
+        Self { caller: caller.clone(), key, body: [0; 32], keep: Keep::Decision }
+    }
+
+    /// Whether nobody else has it: then whoever uses it waits for nobody.
+    pub fn is_drawn(&self) -> bool {
+        self.key.starts_with(DRAWN)
+    }
 }
 
 /// A chat held under a lease.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_machine::{
-    ChatState, Command, Episode, Lease, Message, MessageId, ReplicaId, Status, Time, Version,
+    ChatState, Command, Episode, Lease, Message, MessageId, ReplicaId, Retry, Status, Time, Version,
 };
 
 use crate::{Committed, FaultKind, Name, View};
@@ -102,6 +102,13 @@ impl Past {
     pub(crate) fn step(&self) -> (Option<&Moment>, &Moment) {
         let (last, before) = self.moments.split_last().expect("something was committed");
         (before.last().filter(|moment| !moment.deleted), last)
+    }
+
+    /// When the retry that the chat waits for was announced.
+    pub(crate) fn announced(&self, retry: &Retry) -> Time {
+        let before = self.moments.iter().rev().skip(1);
+        let since = before.take_while(|moment| moment.state.retry.as_ref() == Some(retry)).last();
+        since.map_or(Time::START, |moment| moment.at)
     }
 
     pub(crate) fn message(&self, id: MessageId) -> Option<&Arc<Message>> {

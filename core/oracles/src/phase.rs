@@ -60,6 +60,8 @@ fn judge_attempt(seen: &Seen<'_>, change: &Committed) -> Ruling {
     let delay = Duration::from_millis(retry.delay_ms);
     let early = retry.at.0.saturating_sub(change.state.updated_at.0);
     let early = Duration::from_millis(u64::try_from(early).unwrap_or(0));
+    // What is written without a look at the database's clock may have been on its way for long.
+    let early = early.min((past.announced(retry) + delay).since(seen.at));
     seen.ask();
     let tolerated = delay - index.lives.shortest(fence.replica.as_str(), delay);
     if early > TICK && early <= tolerated + TICK {

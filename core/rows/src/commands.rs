@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use mainstem_machine::store::Request;
 use mainstem_machine::{
-    AnswerRecord, Applied, Change, ChatId, ChatState, Known, Rejection, StoreFacts, Time, WallTime,
+    AnswerRecord, Applied, Change, ChatId, ChatState, Known, KnownRow, Rejection, StoreFacts, Time, WallTime,
+    Write,
 };
 
 use crate::{Row, Rows};
@@ -45,6 +46,39 @@ impl Rows {
         let record = IdempotencyRecord { body: idempotency_key.body, answer, until: now + DAY };
         Arc::make_mut(&mut self.idempotency_records).insert(caller, record);
         applied
+    }
+
+    /// The row of a chat as it is.
+    pub fn known_row(&self, now: Time, wall: WallTime, chat: ChatId) -> KnownRow {
+        let row = self.row(chat);
+        let until = row.and_then(|row| row.lease_until);
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let until = until.map(|until| match until > now {
+            true => wall.after_ms(millis(until.since(now))),
+            false => WallTime(wall.0.saturating_sub_unsigned(millis(now.since(until)))),
+        });
+        KnownRow { state: row.map(|row| row.state.clone()), lease: Some(until), now: wall }
+    }
+
+    /// Writes a change if its chat is still what it was made of, and nothing is kept under its key. Returns whether it did.
+    pub fn write_compared(&mut self, now: Time, wall: WallTime, write: &Write) -> bool {
+        let Write { request, of, lease, change, kept, .. } = write;
+        let here = self.known_row(now, wall, request.chat);
+        let is_same = here.state.map(|state| state.snapshot_version) == *of;
+        let caller = request.idempotency_key.as_ref().map(|key| (key.caller.clone(), key.key.clone()));
+        let is_kept = |caller| self.idempotency_records.get(caller).is_some_and(|kept| kept.until > now);
+        if !is_same
+            || lease.is_some_and(|lease| here.lease != Some(lease))
+            || caller.as_ref().is_some_and(is_kept)
+        {
+            return false;
+        }
+        self.write(now, request.chat, change);
+        if let (Some(caller), Some(key), Some(kept)) = (caller, &request.idempotency_key, kept) {
+            let record = IdempotencyRecord { body: key.body, answer: Ok(kept.clone()), until: now + DAY };
+            Arc::make_mut(&mut self.idempotency_records).insert(caller, record);
+        }
+        true
     }
 
     fn commit(&mut self, now: Time, wall: WallTime, request: &Request) -> Applied {

@@ -26,6 +26,26 @@ pub mod driver {
     pub const LOG_INTERVAL: Duration = Duration::from_secs(1);
 }
 
+/// Operations on the database that go together.
+pub mod batching {
+    use std::time::Duration;
+
+    /// Operations of one kind that go together.
+    pub const ITEMS_MAX: usize = 64;
+    /// Bytes of what they write. One alone may have more.
+    pub const BYTES_MAX: usize = 1024 * 1024;
+    /// Batches of one kind under way. What is asked for waits while there is one, and no longer than [`PATIENCE`].
+    pub const UNDER_WAY_MAX: usize = 4;
+    /// How long what is asked for waits for the batch before it, if there may be another one beside that.
+    pub const PATIENCE: Duration = Duration::from_millis(5);
+    /// Operations of one kind that wait.
+    pub const WAITING_MAX: usize = 4096;
+    /// How long a reading of the database's clock is good for.
+    pub const CLOCK_AGE_MAX: Duration = Duration::from_secs(10);
+    /// How often a command is tried without a lock.
+    pub const TRIES_MAX: usize = 2;
+}
+
 /// Tapes.
 pub mod tape {
     /// An input: a page of messages, of which one alone may have more than a page otherwise has.

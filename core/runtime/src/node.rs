@@ -21,7 +21,7 @@ use mainstem_machine::{
 
 use crate::driver::{Entry, Followed, Follows, HubCell, Next, ReplicaCell, Shared, Vitals, Watch, lock};
 use crate::ports::{
-    Applied, Env, Fault, IdempotencyKey, Keep, Listed, Listing, Page, Ports, ReplicaRow, Request, Stale,
+    Applied, Env, Fault, IdempotencyKey, Listed, Listing, Page, Ports, ReplicaRow, Request, Stale,
     TaskHandle, Ticket, within,
 };
 use crate::principal::{Principal, Unable};
@@ -194,8 +194,7 @@ impl<E: Env> Node<E> {
 
     fn internal_idempotency_key(&self, by: &Arc<str>) -> IdempotencyKey {
         let env = &self.shared.env;
-        let key = format!("internal {:016x}{:016x}", env.entropy(), env.entropy());
-        IdempotencyKey { caller: by.clone(), key: key.into(), body: [0; 32], keep: Keep::Decision }
+        IdempotencyKey::drawn(by, [env.entropy(), env.entropy()])
     }
 
     pub async fn chat(&self, by: &Principal, chat: ChatId) -> Result<Arc<ChatState>, EdgeError> {

@@ -1,7 +1,7 @@
 //! What commands and heartbeats do to the rows, told to the judges.
 
 use mainstem_machine::store::{HeartbeatReport, Held, ReplicaRow, Request};
-use mainstem_machine::{Applied, Change, Command, Effect, Rejection, ReplicaId, Time};
+use mainstem_machine::{Accepted, Applied, Change, Command, Effect, Rejection, ReplicaId, Time, Write};
 use mainstem_oracles::{Committed, Evidence};
 use mainstem_rows::Rows;
 
@@ -33,25 +33,57 @@ pub(super) fn apply(
             world.trace("database", format_args!("rejects {name} of {replica}: {rejection}"));
         }
         (Effect::Changed(change), Ok(accepted)) => {
-            world.observe(Evidence::Committed(Box::new(Committed {
-                chat: request.chat,
-                by: replica.into(),
-                asked,
-                caller: request.by.clone(),
-                key: request.idempotency_key.as_ref().map(|idempotency_key| idempotency_key.key.clone()),
-                command: request.command.clone(),
-                state: change.state.clone(),
-                deleted: change.deleted,
-                cut_from: change.cut_from,
-                inserted: change.inserted.clone(),
-                ended: change.ended.clone(),
-                accepted: accepted.clone(),
-            })));
-            tell(world, replica, name, change);
+            committed(world, replica, request, asked, change, accepted);
         }
         (Effect::Unchanged, Ok(_)) => {}
     }
     applied
+}
+
+/// The same of a change that was made without a lock.
+pub(super) fn write(
+    rows: &mut Rows,
+    world: &World,
+    replica: &str,
+    write: &Write,
+    asked: Time,
+    may_work: bool,
+) -> bool {
+    let Write { request, change, accepted, .. } = write;
+    let may = may_work || !matches!(request.command, Command::Acquire { .. });
+    let written = may && rows.write_compared(clock(world), world.wall(), write);
+    let name = request.command.name();
+    if written {
+        committed(world, replica, request, asked, change, accepted);
+    } else {
+        world.trace("database", format_args!("does not write {name} of {replica}: the chat has moved on"));
+    }
+    written
+}
+
+fn committed(
+    world: &World,
+    replica: &str,
+    request: &Request,
+    asked: Time,
+    change: &Change,
+    accepted: &Accepted,
+) {
+    world.observe(Evidence::Committed(Box::new(Committed {
+        chat: request.chat,
+        by: replica.into(),
+        asked,
+        caller: request.by.clone(),
+        key: request.idempotency_key.as_ref().map(|idempotency_key| idempotency_key.key.clone()),
+        command: request.command.clone(),
+        state: change.state.clone(),
+        deleted: change.deleted,
+        cut_from: change.cut_from,
+        inserted: change.inserted.clone(),
+        ended: change.ended.clone(),
+        accepted: accepted.clone(),
+    })));
+    tell(world, replica, request.command.name(), change);
 }
 
 fn tell(world: &World, replica: &str, command: &'static str, change: &Change) {

@@ -93,6 +93,18 @@ impl Faults {
         self.exhausted.iter().any(|whose| whose.takes(replica, chat))
     }
 
+    /// Whether such a call for this chat cannot go together with others: something befalls it there and no other, or the next
+    /// one of its kind is to be refused.
+    pub(super) fn befalls(&self, replica: &str, op: &str, chat: Option<ChatId>) -> bool {
+        let is_alone = |whose: &Whose| whose.chat.is_some() && whose.takes(replica, chat);
+        let refuses = |call_fault| matches!(call_fault, CallFault::Refused | CallFault::Conflict);
+        let planned = self.planned.iter().find(|(whose, planned)| {
+            whose.takes(replica, chat) && planned.op.as_deref().is_none_or(|meant| meant == op)
+        });
+        let is_refused = planned.is_some_and(|(_, planned)| refuses(planned.call_fault));
+        is_refused || self.single_out(replica, chat) || self.exhausted.iter().any(is_alone)
+    }
+
     /// Whether something befalls this chat there and no other.
     pub(super) fn single_out(&self, replica: &str, chat: Option<ChatId>) -> bool {
         let slow = self.slow.iter().filter(|(_, by)| !by.is_zero()).map(|(whose, _)| whose);

@@ -1,28 +1,31 @@
 //! The simulated database: one for all replicas, with a clock of its own. It outlives every replica, and
 //! carries out a call even if the caller drops it. It reports every commit to the judges.
 
+mod batches;
 mod commits;
 mod faults;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use madsim::runtime::NodeHandle;
-use mainstem_machine::{ChatId, ChatState, MessageId, ReplicaId, Turn};
+use mainstem_machine::{ChatId, ChatState, Command, MessageId, ReplicaId, Time, Turn};
 use mainstem_oracles::{Evidence, FaultKind, Operation};
 use mainstem_rows::Rows;
+use mainstem_runtime::Batching;
 use mainstem_runtime::ports::{
     Applied, CachedVersions, Fault, HeartbeatReport, Held, Listed, Listing, Page, ReplicaRow, Request,
-    Snapshot, Stale, Store, SyncReport, SyncRequest, Ticket,
+    Snapshot, Stale, Store, SyncReport, SyncRequest, Ticket, Write,
 };
 use rand::Rng;
 use rand::rngs::StdRng;
 use tokio::sync::{Notify, oneshot};
 
 use crate::arrows::Way;
+use crate::env::SimEnv;
 use crate::world::World;
 
 use commits::clock;
@@ -70,8 +73,13 @@ impl Database {
     }
 
     /// The database, as one replica uses it. Faults may affect one replica alone.
-    pub fn store(&self, replica: &str) -> SimStore {
-        SimStore { database: self.clone(), replica: replica.to_owned() }
+    pub fn store(&self, env: &SimEnv, replica: &str) -> SimStore {
+        let calls = Arc::new(Calls {
+            database: self.clone(),
+            replica: replica.to_owned(),
+            acquiring: Mutex::default(),
+        });
+        SimStore { commands: Batching::new(env.clone(), calls.clone()), calls }
     }
 
     /// The current committed state of the chat.
@@ -185,20 +193,82 @@ impl fmt::Debug for Database {
     }
 }
 
-/// The database, as one replica uses it.
-#[derive(Clone, Debug)]
+/// The database, as one replica uses it: with its commands gathered on their way, as they are to PostgreSQL.
+#[derive(Debug)]
 pub struct SimStore {
-    database: Database,
-    replica: String,
+    calls: Arc<Calls>,
+    commands: Batching<SimEnv>,
 }
 
-impl SimStore {
-    /// One call: the way there, the operation at one moment, and the way back. `op` is its name in stories
-    /// and logs, `chat` the one that it is about.
+/// What a call is.
+#[derive(Debug)]
+struct What {
+    /// Its name in stories and logs.
+    op: &'static str,
+    /// The one chat that it is about.
+    chat: Option<ChatId>,
+    /// What goes together in it, each by its name and chat.
+    commands: Vec<(&'static str, Option<ChatId>)>,
+}
+
+impl What {
+    fn of(op: &'static str, chat: Option<ChatId>) -> Self {
+        Self { op, chat, commands: vec![(op, chat)] }
+    }
+
+    /// Several writes. `None` if there are none.
+    fn together(writes: &[Write]) -> Option<Self> {
+        let commands = writes.iter().map(|write| (write.request.command.name(), Some(write.request.chat)));
+        match commands.collect::<Vec<_>>() {
+            commands if commands.is_empty() => None,
+            commands if commands.len() == 1 => Some(Self::of(commands[0].0, commands[0].1)),
+            commands => Some(Self { op: "write", chat: None, commands }),
+        }
+    }
+}
+
+/// The calls of one replica.
+#[derive(Debug)]
+struct Calls {
+    database: Database,
+    replica: String,
+    /// Since when chats are being acquired: a lease counts from when it was asked for.
+    acquiring: Mutex<BTreeMap<ChatId, Time>>,
+}
+
+/// An acquisition, until it is answered.
+struct Asking<'a> {
+    calls: &'a Calls,
+    chat: ChatId,
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.calls.acquiring.lock().expect("it is whole").remove(&self.chat);
+    }
+}
+
+impl Calls {
+    fn asking(&self, request: &Request) -> Option<Asking<'_>> {
+        let chat = request.chat;
+        let acquires = matches!(request.command, Command::Acquire { .. });
+        acquires.then(|| {
+            self.acquiring.lock().expect("it is whole").insert(chat, self.database.0.world.now());
+            Asking { calls: self, chat }
+        })
+    }
+
+    /// When a command was asked for that is carried out now.
+    fn asked(&self, request: &Request) -> Time {
+        let acquires = matches!(request.command, Command::Acquire { .. });
+        let since = self.acquiring.lock().expect("it is whole").get(&request.chat).copied();
+        since.filter(|_| acquires).unwrap_or_else(|| self.database.0.world.now())
+    }
+
+    /// One call: the way there, the operation at one moment, and the way back.
     async fn call<T: Send + 'static>(
         &self,
-        op: &'static str,
-        chat: Option<ChatId>,
+        what: What,
         work: impl FnOnce(&mut Rows, &World, bool) -> T + Send + 'static,
     ) -> Result<T, Fault> {
         let asking = Evidence::Operated { replica: self.replica.as_str().into(), what: Operation::Database };
@@ -207,7 +277,7 @@ impl SimStore {
         let (database, replica) = (self.database.clone(), self.replica.clone());
         // On the database's own node, because the caller may be gone before the operation is done.
         drop(self.database.0.node.spawn(async move {
-            let result = database.serve(&replica, (op, chat), &reply, work).await;
+            let result = database.serve(&replica, what, &reply, work).await;
             if let Some(result) = result {
                 let _ = reply.send(result);
             }
@@ -221,11 +291,11 @@ impl Database {
     async fn serve<T>(
         &self,
         replica: &str,
-        (op, chat): (&'static str, Option<ChatId>),
+        what: What,
         reply: &oneshot::Sender<Result<T, Fault>>,
         work: impl FnOnce(&mut Rows, &World, bool) -> T,
     ) -> Option<Result<T, Fault>> {
-        let world = &self.0.world;
+        let (world, What { op, chat, commands }) = (&self.0.world, what);
         let asked = world.now();
         // What delays this call, until it is answered.
         let mut delays = BTreeSet::new();
@@ -260,10 +330,15 @@ impl Database {
             world.sleep(RETRY).await;
         }
         world.arrived(call);
-        let call_fault = self.with(|state| state.faults.take(replica, op, chat));
+        let call_fault = self.with(|state| {
+            let of_one = |(op, chat)| state.faults.take(replica, op, chat);
+            commands.iter().copied().find_map(of_one)
+        });
         let late = self.lateness(replica, chat, call_fault);
         if let Some(call_fault) = call_fault.filter(|fault| !matches!(fault, CallFault::AnswerLate(_))) {
-            world.landed_for(chat, call_fault.kind(), replica, format_args!("{op}"));
+            for (op, chat) in &commands {
+                world.landed_for(*chat, call_fault.kind(), replica, format_args!("{op}"));
+            }
         }
         let result = match call_fault {
             Some(CallFault::Refused) => Err(Fault::Refused("no connection in time".into())),
@@ -288,14 +363,18 @@ impl Database {
         if !late.is_zero() && !reply.is_closed() {
             delays.insert(FaultKind::AnswerLate);
             let by = late.as_millis();
-            world.landed_for(chat, FaultKind::AnswerLate, replica, format_args!("{op} by {by} ms"));
+            for (op, chat) in &commands {
+                world.landed_for(*chat, FaultKind::AnswerLate, replica, format_args!("{op} by {by} ms"));
+            }
             self.keep_back(late).await;
         }
         world.sleep(self.way()).await;
         if reply.is_closed() {
             world.lost(answer);
         } else if result.is_ok() {
-            delays.into_iter().for_each(|kind| world.over(kind, replica, chat));
+            for (_, chat) in commands {
+                delays.iter().for_each(|kind| world.over(*kind, replica, chat));
+            }
         }
         world.arrived(answer);
         Some(result)
@@ -305,12 +384,13 @@ impl Database {
 #[async_trait]
 impl Store for SimStore {
     async fn apply(&self, request: &Request) -> Result<Applied, Fault> {
-        let (request, replica) = (request.clone(), self.replica.clone());
-        let asked = self.database.0.world.now();
-        self.call(request.command.name(), Some(request.chat), move |rows, world, may_work| {
-            commits::apply(rows, world, &replica, &request, asked, may_work)
-        })
-        .await
+        let _asking = self.calls.asking(request);
+        self.commands.apply(request, None).await
+    }
+
+    async fn apply_knowing(&self, request: &Request, known: Arc<ChatState>) -> Result<Applied, Fault> {
+        let _asking = self.calls.asking(request);
+        self.commands.apply(request, Some(known)).await
     }
 
     async fn snapshot(
@@ -318,7 +398,7 @@ impl Store for SimStore {
         chat: ChatId,
         cached: Option<CachedVersions>,
     ) -> Result<Option<Snapshot>, Fault> {
-        self.call("snapshot", Some(chat), move |rows, _, _| rows.snapshot(chat, cached)).await
+        self.calls.call(What::of("snapshot", Some(chat)), move |rows, _, _| rows.snapshot(chat, cached)).await
     }
 
     async fn page(
@@ -328,11 +408,13 @@ impl Store for SimStore {
         until: Option<MessageId>,
         limit: usize,
     ) -> Result<Option<Page>, Fault> {
-        self.call("page", Some(chat), move |rows, _, _| rows.page(chat, after, until, limit)).await
+        self.calls
+            .call(What::of("page", Some(chat)), move |rows, _, _| rows.page(chat, after, until, limit))
+            .await
     }
 
     async fn turn(&self, chat: ChatId, turn: MessageId) -> Result<Option<Turn>, Fault> {
-        self.call("turn", Some(chat), move |rows, _, _| rows.turn(chat, turn)).await
+        self.calls.call(What::of("turn", Some(chat)), move |rows, _, _| rows.turn(chat, turn)).await
     }
 
     async fn message_ids(
@@ -341,7 +423,9 @@ impl Store for SimStore {
         first: MessageId,
         last: MessageId,
     ) -> Result<Vec<MessageId>, Fault> {
-        self.call("message_ids", Some(chat), move |rows, _, _| rows.message_ids(chat, first, last)).await
+        self.calls
+            .call(What::of("message_ids", Some(chat)), move |rows, _, _| rows.message_ids(chat, first, last))
+            .await
     }
 
     async fn list(
@@ -352,24 +436,35 @@ impl Store for SimStore {
         limit: usize,
     ) -> Result<Listed, Fault> {
         let user = user.to_owned();
-        self.call("list", None, move |rows, _, _| rows.list(&user, listing, before, limit)).await
+        self.calls
+            .call(What::of("list", None), move |rows, _, _| rows.list(&user, listing, before, limit))
+            .await
     }
 
     async fn stale(&self, after: Option<ChatId>, idle_for: Duration, limit: usize) -> Result<Stale, Fault> {
-        self.call("stale", None, move |rows, world, _| rows.stale(world.wall(), after, idle_for, limit)).await
+        self.calls
+            .call(What::of("stale", None), move |rows, world, _| {
+                rows.stale(world.wall(), after, idle_for, limit)
+            })
+            .await
     }
 
     async fn named_chat(&self, owner: &str, external_id: &str) -> Result<Option<ChatId>, Fault> {
         let (owner, external_id) = (owner.to_owned(), external_id.to_owned());
-        self.call("named_chat", None, move |rows, _, _| rows.named(&owner, &external_id)).await
+        self.calls
+            .call(What::of("named_chat", None), move |rows, _, _| rows.named(&owner, &external_id))
+            .await
     }
 
     async fn heartbeat(&self, replica: &ReplicaRow, held: &[Held]) -> Result<HeartbeatReport, Fault> {
         let (row, held) = (replica.clone(), held.to_vec());
-        let world = &self.database.0.world;
+        let world = &self.calls.database.0.world;
         let sent = world.now();
         let report = self
-            .call("heartbeat", None, move |rows, world, _| commits::heartbeat(rows, world, sent, &row, held))
+            .calls
+            .call(What::of("heartbeat", None), move |rows, world, _| {
+                commits::heartbeat(rows, world, sent, &row, held)
+            })
             .await?;
         for Held { chat, lease } in report.confirmed.iter().copied() {
             world.observe(Evidence::Assured { replica: replica.replica.clone(), chat, lease, sent });
@@ -379,35 +474,44 @@ impl Store for SimStore {
 
     async fn deregister(&self, replica: &ReplicaRow) -> Result<(), Fault> {
         let replica = replica.clone();
-        self.call("deregister", None, move |rows, _, _| rows.deregister(&replica)).await
+        self.calls.call(What::of("deregister", None), move |rows, _, _| rows.deregister(&replica)).await
     }
 
     async fn sync(&self, request: &SyncRequest) -> Result<SyncReport, Fault> {
         let request = request.clone();
-        self.call("sync", None, move |rows, world, may_work| {
-            let runnable_max = if may_work { request.runnable_max } else { 0 };
-            rows.sync(clock(world), request.chats, runnable_max)
-        })
-        .await
+        self.calls
+            .call(What::of("sync", None), move |rows, world, may_work| {
+                let runnable_max = if may_work { request.runnable_max } else { 0 };
+                rows.sync(clock(world), request.chats, runnable_max)
+            })
+            .await
     }
 
     async fn secret(&self, fresh: &[u8]) -> Result<Vec<u8>, Fault> {
         let fresh = fresh.to_vec();
-        self.call("secret", None, move |rows, _, _| rows.secret(&fresh)).await
+        self.calls.call(What::of("secret", None), move |rows, _, _| rows.secret(&fresh)).await
     }
 
     async fn keep_ticket(&self, ticket: &Ticket) -> Result<bool, Fault> {
         let ticket = ticket.clone();
-        self.call("keep ticket", None, move |rows, world, _| rows.keep_ticket(clock(world), &ticket)).await
+        self.calls
+            .call(What::of("keep ticket", None), move |rows, world, _| {
+                rows.keep_ticket(clock(world), &ticket)
+            })
+            .await
     }
 
     async fn take_ticket(&self, digest: &[u8; 32]) -> Result<Option<Arc<str>>, Fault> {
         let digest = *digest;
-        self.call("take ticket", None, move |rows, world, _| rows.take_ticket(clock(world), &digest)).await
+        self.calls
+            .call(What::of("take ticket", None), move |rows, world, _| {
+                rows.take_ticket(clock(world), &digest)
+            })
+            .await
     }
 
     async fn ping(&self) -> Result<(), Fault> {
-        self.call("ping", None, |_, _, _| ()).await
+        self.calls.call(What::of("ping", None), |_, _, _| ()).await
     }
 }
 

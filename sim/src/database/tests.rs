@@ -11,8 +11,10 @@ use mainstem_runtime::ports::{
     SyncRequest, Tail, Topic,
 };
 
-use super::{CallFault, Database, LateAnswers, PlannedFault, Whose};
+use super::{CallFault, Database, LateAnswers, PlannedFault, SimStore, Whose};
 use crate::bus::{BusFaults, Messenger};
+use crate::env::SimEnv;
+use crate::net::Net;
 use crate::trace::Trace;
 use crate::world::World;
 
@@ -21,6 +23,10 @@ const TTL: Duration = Duration::from_secs(15);
 fn simulate<F: Future<Output = ()>>(test: impl FnOnce(World) -> F) {
     let runtime = Runtime::with_seed_and_config(1, madsim::Config::default());
     runtime.block_on(async { test(World::new(1, Trace::default())).await });
+}
+
+fn store(world: &World, database: &Database, replica: &str) -> SimStore {
+    database.store(&SimEnv::new(world, &Net::new(world), replica), replica)
 }
 
 fn of_a() -> Whose {
@@ -58,7 +64,7 @@ fn acquire(replica: &str) -> Request {
 fn a_lease_lasts_as_long_as_it_is_renewed_and_is_free_afterwards() {
     simulate(|world| async move {
         let database = Database::new(&world, TTL);
-        let (a, b) = (database.store("A"), database.store("B"));
+        let (a, b) = (store(&world, &database, "A"), store(&world, &database, "B"));
         a.apply(&create()).await.unwrap();
         let sync = SyncRequest { chats: vec![chat()], runnable_max: 9 };
         assert_eq!(a.sync(&sync).await.unwrap().runnable, [(chat(), Status::Running)]);
@@ -82,7 +88,7 @@ fn a_lease_lasts_as_long_as_it_is_renewed_and_is_free_afterwards() {
 fn a_lost_answer_is_found_again_by_its_idempotency_key_and_a_refused_call_did_not_happen() {
     simulate(|world| async move {
         let database = Database::new(&world, TTL);
-        let a = database.store("A");
+        let a = store(&world, &database, "A");
         a.apply(&create()).await.unwrap();
         let planned = |call_fault| PlannedFault {
             call_fault,
@@ -116,7 +122,7 @@ fn a_lost_answer_is_found_again_by_its_idempotency_key_and_a_refused_call_did_no
 fn what_is_answered_late_has_happened_and_others_act_on_it_meanwhile() {
     simulate(|world| async move {
         let database = Database::new(&world, TTL);
-        let (a, b) = (database.store("A"), database.store("B"));
+        let (a, b) = (store(&world, &database, "A"), store(&world, &database, "B"));
         a.apply(&create()).await.unwrap();
         let late = LateAnswers { by: TTL, ..LateAnswers::default() };
         database.set_late(of_a(), late);
@@ -153,10 +159,10 @@ fn what_is_answered_late_has_happened_and_others_act_on_it_meanwhile() {
 fn scattered_answers_overtake_each_other() {
     simulate(|world| async move {
         let database = Database::new(&world, TTL);
-        database.store("A").apply(&create()).await.unwrap();
+        store(&world, &database, "A").apply(&create()).await.unwrap();
         database.set_late(Whose::default(), LateAnswers { scattered: TTL, ..LateAnswers::default() });
         let asked = (0..20).map(|n| {
-            let store = database.store("B");
+            let store = store(&world, &database, "B");
             async move {
                 store.ping().await.unwrap();
                 n
@@ -171,7 +177,7 @@ fn scattered_answers_overtake_each_other() {
 fn a_dropped_call_is_carried_out_all_the_same() {
     simulate(|world| async move {
         let database = Database::new(&world, TTL);
-        let a = database.store("A");
+        let a = store(&world, &database, "A");
         let create = create();
         futures::future::select(a.apply(&create), Box::pin(async {})).await;
         world.sleep(Duration::from_secs(1)).await;
@@ -183,7 +189,7 @@ fn a_dropped_call_is_carried_out_all_the_same() {
 fn who_knows_a_part_is_sent_the_rest_unless_history_was_cut() {
     simulate(|world| async move {
         let database = Database::new(&world, TTL);
-        let a = database.store("A");
+        let a = store(&world, &database, "A");
         a.apply(&create()).await.unwrap();
         let first = a.snapshot(chat(), None).await.unwrap().unwrap();
         let Tail::Newest { messages, from_start: true } = first.tail else { panic!() };

@@ -48,7 +48,9 @@ use subscription::Subscription;
 use crate::bus_subscription::BusSubscription;
 use crate::limits::{FOLLOWERS_MAX, HUB_RETENTION, PAGE_READS_MAX, SUBSCRIPTIONS_MAX};
 use crate::marks::sometimes;
-use crate::{CachedVersions, Ending, FollowerId, RelayFault, ReplicaId, SubscriptionId, Time, Version};
+use crate::{
+    CachedVersions, ChatState, Ending, FollowerId, RelayFault, ReplicaId, SubscriptionId, Time, Version,
+};
 
 /// The settings that all hubs of a replica share.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -231,6 +233,12 @@ impl Hub {
     /// The version of the chat that is cached here.
     pub fn snapshot_version(&self) -> Version {
         self.cached.as_ref().map_or(Version(0), |cached| cached.state.snapshot_version)
+    }
+
+    /// The newest row of the chat that is known here.
+    pub fn row(&self) -> Option<&Arc<ChatState>> {
+        let known = [self.cached.as_ref().map(|cached| &cached.state), self.runner.as_ref().map(Runner::row)];
+        known.into_iter().flatten().max_by_key(|row| row.snapshot_version)
     }
 
     fn is_named_worker(&self) -> bool {

@@ -162,6 +162,11 @@ impl Runner {
         self.lease
     }
 
+    /// The newest row known under the lease.
+    pub(super) fn row(&self) -> &Arc<ChatState> {
+        &self.row
+    }
+
     /// The lease under which nothing may be sent, because it has expired locally.
     pub(super) fn suspended_lease(&self) -> Option<Lease> {
         self.suspended.then_some(self.lease)

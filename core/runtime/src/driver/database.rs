@@ -38,7 +38,10 @@ impl<E: Env> Shared<E> {
     /// Applies and commits a command, and announces the change: at once on this replica, and by the bus to
     /// the others.
     pub(crate) async fn apply(self: &Arc<Self>, request: &Request) -> Result<Applied, Fault> {
-        let applied = bounded(&self.env, self.store.apply(request)).await?;
+        let applied = match self.registry.find(request.chat).and_then(|cell| cell.row()) {
+            Some(known) => bounded(&self.env, self.store.apply_knowing(request, known)).await?,
+            None => bounded(&self.env, self.store.apply(request)).await?,
+        };
         tracing::debug!(chat = %request.chat, command = request.command.name(), changed = applied.change().is_some(), "applied");
         if let Some(event) = AnnouncerEvent::of(request.chat, &applied) {
             self.announce(event);

@@ -169,6 +169,11 @@ impl<E: Env> HubCell<E> {
         self.cell.read(|inner| inner.machine.snapshot_version())
     }
 
+    /// The newest row that is known here.
+    pub(super) fn row(&self) -> Option<Arc<ChatState>> {
+        self.cell.read(|inner| inner.machine.row().cloned())
+    }
+
     /// Measures the hub, and asserts its invariants.
     pub(super) fn inspect(&self) -> [Measure; 5] {
         self.cell.read(|inner| {

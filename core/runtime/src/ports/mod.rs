@@ -16,8 +16,8 @@ pub use mainstem_machine::store::{
     HeartbeatReport, Held, IdempotencyKey, Listed, Listing, Peer, ReplicaRow, Request, Rival, Stale,
     SyncReport, SyncRequest, Ticket,
 };
-pub use mainstem_machine::{Applied, CachedVersions, Effect, Keep, Page, Snapshot, Tail};
-pub use store::{Fault, Store};
+pub use mainstem_machine::{Applied, CachedVersions, Effect, Keep, KnownRow, Page, Snapshot, Tail, Write};
+pub use store::{BatchStore, Fault, Store};
 pub use tapes::{NewTape, TapeFull, TapeWriter, Tapes};
 pub use tools::{NoTools, ServerTool, Tool, ToolCall, Tools};
 

@@ -8,7 +8,9 @@ use async_trait::async_trait;
 use mainstem_machine::store::{
     HeartbeatReport, Held, Listed, Listing, ReplicaRow, Request, Stale, SyncReport, SyncRequest, Ticket,
 };
-use mainstem_machine::{Applied, CachedVersions, ChatId, ChatState, MessageId, Page, Snapshot, Turn};
+use mainstem_machine::{
+    Applied, CachedVersions, ChatId, ChatState, KnownRow, MessageId, Page, Snapshot, Turn, Write,
+};
 
 /// Why an operation failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +37,11 @@ pub trait Store: Send + Sync + 'static {
     /// replayed, and a request with another body is rejected ([`KeyReused`](mainstem_machine::Rejection::KeyReused)).
     /// Announces nothing.
     async fn apply(&self, request: &Request) -> Result<Applied, Fault>;
+
+    /// The same, for somebody who knows the chat's row, perhaps not its newest: it may save the store a look.
+    async fn apply_knowing(&self, request: &Request, _known: Arc<ChatState>) -> Result<Applied, Fault> {
+        self.apply(request).await
+    }
 
     /// `None` if there is no such chat.
     async fn snapshot(&self, chat: ChatId, cached: Option<CachedVersions>)
@@ -106,4 +113,20 @@ pub trait Store: Send + Sync + 'static {
 
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), Fault>;
+}
+
+/// A database of which many things can be asked at once, each for another chat. What becomes of one of them says nothing of
+/// the others, and none waits for a chat that somebody has locked. [`Batching`](crate::Batching) makes commands of them.
+#[async_trait]
+pub trait BatchStore: Send + Sync + 'static {
+    /// Applies a command under the lock of its chat, as [`Store::apply`] says.
+    async fn apply_locked(&self, request: &Request) -> Result<Applied, Fault>;
+
+    /// The rows of these chats as they are now, in this order.
+    async fn rows(&self, chats: &[ChatId]) -> Vec<Result<KnownRow, Fault>>;
+
+    /// Writes each of these changes whose chat is still what it was made of, with the answer that is kept of it, and says of
+    /// each whether it was written. One that was not has changed nothing: the chat has moved on, or is locked, or there is
+    /// something under the key.
+    async fn write(&self, writes: &[Write]) -> Vec<Result<bool, Fault>>;
 }

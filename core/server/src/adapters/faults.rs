@@ -51,6 +51,12 @@ pub(super) fn is_passing(error: &sqlx::Error) -> bool {
     }
 }
 
+/// Whether the server said that a statement failed, and so did nothing. A server that goes away in its midst does not say so.
+pub(super) fn is_undone(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(error) if !matches!(error.code().as_deref(), Some(code)
+        if code.starts_with("57P") || code.starts_with("08")))
+}
+
 /// Whether the server refused to write because it is a standby, or was told to be read-only.
 pub(super) fn is_read_only(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Database(error) if error.code().as_deref() == Some("25006"))

@@ -368,6 +368,11 @@ pub(super) struct IdempotencyRecord {
     pub(super) answer: Result<AnswerRecord, Rejection>,
 }
 
+/// What is kept of a command that was accepted.
+pub(super) fn kept_answer(record: AnswerRecord) -> String {
+    json(&Ok::<_, Rejection>(record))
+}
+
 /// A row of [`KEPT`]. It always has an answer, because that is written before the commit.
 pub(super) fn kept(row: &impl Fields) -> sqlx::Result<IdempotencyRecord> {
     Ok(IdempotencyRecord { body: row.bytes("body")?, answer: from_json("answer", &row.name("answer")?)? })

@@ -147,14 +147,26 @@ impl Seen {
         let begun = Begun { database: &self.database, op, at: Instant::now(), is_over: false };
         begun.over(asked.await)
     }
+
+    async fn applied(
+        &self,
+        request: &Request,
+        asked: impl Future<Output = Result<Applied, Fault>>,
+    ) -> Result<Applied, Fault> {
+        let applied = self.seen(request.command.name(), asked).await?;
+        self.database.applied(&request.command, &applied);
+        Ok(applied)
+    }
 }
 
 #[async_trait]
 impl Store for Seen {
     async fn apply(&self, request: &Request) -> Result<Applied, Fault> {
-        let applied = self.seen(request.command.name(), self.inner.apply(request)).await?;
-        self.database.applied(&request.command, &applied);
-        Ok(applied)
+        self.applied(request, self.inner.apply(request)).await
+    }
+
+    async fn apply_knowing(&self, request: &Request, known: Arc<ChatState>) -> Result<Applied, Fault> {
+        self.applied(request, self.inner.apply_knowing(request, known)).await
     }
 
     async fn snapshot(

@@ -67,6 +67,32 @@ impl TracedStore {
         });
     }
 
+    async fn applied(
+        &self,
+        request: &Request,
+        asked: impl Future<Output = Result<Applied, Fault>>,
+    ) -> Result<Applied, Fault> {
+        let (since, chat) = (SystemTime::now(), request.chat);
+        let outcome = asked.await;
+        let change = outcome.as_ref().ok().and_then(Applied::change);
+        // What users ask for is no part of the answer that runs meanwhile.
+        let known = self.traces.turn(chat).map(|turn| turn.id).filter(|_| request.by.is_none());
+        let worked_on = change.filter(|_| request.by.is_none()).and_then(|change| match &change.ended[..] {
+            [ended, ..] => Some(ended.id),
+            [] => change.state.turn_id(),
+        });
+        if let (None, Some(id)) = (known, worked_on) {
+            self.traces.answers(chat, traces::Turn { id, since });
+        }
+        self.tell(request.command.name(), since, Some(chat), worked_on.or(known), outcome.as_ref().err());
+        if let Some(change) = change
+            && !matches!(request.command, Command::Create { .. })
+        {
+            change.ended.iter().for_each(|turn| self.ended(chat, turn));
+        }
+        outcome
+    }
+
     fn ended(&self, chat: ChatId, turn: &Turn) {
         let known = self.traces.ended(chat).filter(|known| known.id == turn.id);
         let mut attributes = vec![
@@ -92,25 +118,11 @@ impl TracedStore {
 #[async_trait]
 impl Store for TracedStore {
     async fn apply(&self, request: &Request) -> Result<Applied, Fault> {
-        let (since, chat) = (SystemTime::now(), request.chat);
-        let outcome = self.inner.apply(request).await;
-        let change = outcome.as_ref().ok().and_then(Applied::change);
-        // What users ask for is no part of the answer that runs meanwhile.
-        let known = self.traces.turn(chat).map(|turn| turn.id).filter(|_| request.by.is_none());
-        let worked_on = change.filter(|_| request.by.is_none()).and_then(|change| match &change.ended[..] {
-            [ended, ..] => Some(ended.id),
-            [] => change.state.turn_id(),
-        });
-        if let (None, Some(id)) = (known, worked_on) {
-            self.traces.answers(chat, traces::Turn { id, since });
-        }
-        self.tell(request.command.name(), since, Some(chat), worked_on.or(known), outcome.as_ref().err());
-        if let Some(change) = change
-            && !matches!(request.command, Command::Create { .. })
-        {
-            change.ended.iter().for_each(|turn| self.ended(chat, turn));
-        }
-        outcome
+        self.applied(request, self.inner.apply(request)).await
+    }
+
+    async fn apply_knowing(&self, request: &Request, known: Arc<ChatState>) -> Result<Applied, Fault> {
+        self.applied(request, self.inner.apply_knowing(request, known)).await
     }
 
     async fn snapshot(

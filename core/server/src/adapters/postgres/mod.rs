@@ -2,6 +2,7 @@
 //! is one statement. Calls that are not answered in time are aborted, and the pool reconnects when the
 //! database is back.
 
+mod batches;
 mod connections;
 mod examination;
 mod shared_sessions;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mainstem_machine::{ChatId, ChatState, MessageId, Turn};
+use mainstem_runtime::Batching;
 use mainstem_runtime::ports::{
     Applied, CachedVersions, Fault, HeartbeatReport, Held, Listed, Listing, Page, ReplicaRow, Request, Rival,
     Snapshot, Stale, Store, SyncReport, SyncRequest, Ticket,
@@ -30,6 +32,7 @@ use crate::limits::adapters::{
     ACQUIRE_TIMEOUT, IDEMPOTENCY_RECORDS_PURGED_MAX, IDEMPOTENCY_RETENTION_MS, PEER_LEASES, RENEW_TIMEOUT,
     REPLICA_RETENTION_MS, TICKETS_SWEPT_MAX,
 };
+use crate::tokio_env::TokioEnv;
 pub use connections::Connecting;
 use connections::{Connections, Use};
 pub use examination::{
@@ -46,8 +49,16 @@ macro_rules! now {
 
 use now;
 
+/// The database, with commands gathered on their way to it.
 #[derive(Debug)]
 pub struct PostgresStore {
+    tables: Arc<Tables>,
+    commands: Batching<TokioEnv>,
+}
+
+/// The database, as its statements see it.
+#[derive(Debug)]
+struct Tables {
     connections: Connections,
     lease_ttl: Duration,
 }
@@ -56,13 +67,17 @@ impl PostgresStore {
     /// Connects to the database that `postgres://…` names. Requests have a number of connections; leases and
     /// notifications have their own.
     pub async fn open(url: &str, lease_ttl: Duration, connecting: Connecting) -> anyhow::Result<Self> {
-        Ok(Self { connections: Connections::open(url, connecting).await?, lease_ttl })
+        let tables = Arc::new(Tables { connections: Connections::open(url, connecting).await?, lease_ttl });
+        let commands = Batching::new(TokioEnv::new(), tables.clone());
+        Ok(Self { tables, commands })
     }
 
     pub(super) fn connections(&self) -> &Connections {
-        &self.connections
+        &self.tables.connections
     }
+}
 
+impl Tables {
     /// What a call came to; one that found every connection in use says so.
     fn told<T>(&self, done: Result<T, Fault>) -> Result<T, Fault> {
         match done {
@@ -74,7 +89,7 @@ impl PostgresStore {
     }
 
     /// Runs one statement, which is built anew for each try. A statement that writes must be idempotent.
-    async fn rows<'q>(
+    async fn read<'q>(
         &self,
         purpose: Use,
         writes: bool,
@@ -210,21 +225,11 @@ const RENEW: &str = concat!(
 #[async_trait]
 impl Store for PostgresStore {
     async fn apply(&self, request: &Request) -> Result<Applied, Fault> {
-        let sent = Sent::default();
-        let done = bounded(&sent, async {
-            let mut tries = Tries::default();
-            loop {
-                match self.try_apply(request, &sent).await {
-                    Ok(Some(applied)) => return Ok(applied),
-                    Ok(None) if tries.again() => {}
-                    Ok(None) => return Err(faults::no_way_through()),
-                    Err(error) if !sent.is_set() && tries.again_after(&error) => {}
-                    Err(error) => return Err(error),
-                }
-            }
-        })
-        .await;
-        self.told(done)
+        self.commands.apply(request, None).await
+    }
+
+    async fn apply_knowing(&self, request: &Request, known: Arc<ChatState>) -> Result<Applied, Fault> {
+        self.commands.apply(request, Some(known)).await
     }
 
     async fn snapshot(
@@ -232,7 +237,7 @@ impl Store for PostgresStore {
         chat: ChatId,
         cached: Option<CachedVersions>,
     ) -> Result<Option<Snapshot>, Fault> {
-        let rows = self.rows(Use::Request, false, || {
+        let rows = self.tables.read(Use::Request, false, || {
             let query = query(reads::snapshot!("$1::uuid", "::text", "")).bind(chat.to_string());
             reads::cached_values(cached).into_iter().fold(query, Query::bind)
         });
@@ -241,7 +246,8 @@ impl Store for PostgresStore {
 
     async fn state(&self, chat: ChatId) -> Result<Option<Arc<ChatState>>, Fault> {
         let rows = self
-            .rows(Use::Request, false, || query(reads::state!("$1::uuid", "::text")).bind(chat.to_string()))
+            .tables
+            .read(Use::Request, false, || query(reads::state!("$1::uuid", "::text")).bind(chat.to_string()))
             .await?;
         faults::readable(rows.first().map(|row| rows::chat(row).map(Arc::new)).transpose())
     }
@@ -253,7 +259,7 @@ impl Store for PostgresStore {
         until: Option<MessageId>,
         limit: usize,
     ) -> Result<Option<Page>, Fault> {
-        let rows = self.rows(Use::Request, false, || {
+        let rows = self.tables.read(Use::Request, false, || {
             let query = query(reads::page!("$1::uuid", "")).bind(chat.to_string());
             reads::page_values(after, until, limit).into_iter().fold(query, Query::bind)
         });
@@ -261,7 +267,7 @@ impl Store for PostgresStore {
     }
 
     async fn turn(&self, chat: ChatId, turn: MessageId) -> Result<Option<Turn>, Fault> {
-        let rows = self.rows(Use::Request, false, || {
+        let rows = self.tables.read(Use::Request, false, || {
             query(reads::turn!("$1::uuid")).bind(chat.to_string()).bind(signed(turn.0))
         });
         faults::readable(rows.await?.first().map(rows::turn).transpose())
@@ -273,7 +279,7 @@ impl Store for PostgresStore {
         first: MessageId,
         last: MessageId,
     ) -> Result<Vec<MessageId>, Fault> {
-        let rows = self.rows(Use::Request, false, || {
+        let rows = self.tables.read(Use::Request, false, || {
             let query = query(reads::message_ids!("$1::uuid")).bind(chat.to_string());
             query.bind(signed(first.0)).bind(signed(last.0))
         });
@@ -299,7 +305,7 @@ impl Store for PostgresStore {
                 "::text"
             ),
         };
-        let rows = self.rows(Use::Request, false, || {
+        let rows = self.tables.read(Use::Request, false, || {
             let query = query(statement).bind(user).bind(before.map(|chat| chat.to_string()));
             reads::list_values(limit).into_iter().fold(query, Query::bind)
         });
@@ -307,7 +313,7 @@ impl Store for PostgresStore {
     }
 
     async fn stale(&self, after: Option<ChatId>, idle_for: Duration, limit: usize) -> Result<Stale, Fault> {
-        let rows = self.rows(Use::Request, false, || {
+        let rows = self.tables.read(Use::Request, false, || {
             query(reads::stale!(
                 "coalesce($1::uuid, '00000000-0000-0000-0000-000000000000'::uuid)",
                 now!(),
@@ -322,12 +328,13 @@ impl Store for PostgresStore {
 
     async fn named_chat(&self, owner: &str, external_id: &str) -> Result<Option<ChatId>, Fault> {
         let rows = self
-            .rows(Use::Request, false, || query(rows::named_chat!("::text")).bind(owner).bind(external_id));
+            .tables
+            .read(Use::Request, false, || query(rows::named_chat!("::text")).bind(owner).bind(external_id));
         faults::readable(rows.await?.first().map(|row| rows::chat_id(row, "id")).transpose())
     }
 
     async fn heartbeat(&self, replica: &ReplicaRow, held: &[Held]) -> Result<HeartbeatReport, Fault> {
-        let ttl = signed(millis(self.lease_ttl));
+        let ttl = signed(millis(self.tables.lease_ttl));
         let renewal = |statement: &'static str, held: &[Held]| {
             query(statement)
                 .bind(replica.replica.as_str())
@@ -335,7 +342,7 @@ impl Store for PostgresStore {
                 .bind(held.iter().map(|held| signed(held.lease.0)).collect::<Vec<_>>())
                 .bind(ttl)
         };
-        let rows = self.rows(Use::Lease, true, || {
+        let rows = self.tables.read(Use::Lease, true, || {
             renewal(HEARTBEAT, held)
                 .bind(&replica.address)
                 .bind(ttl.saturating_mul(PEER_LEASES))
@@ -349,10 +356,10 @@ impl Store for PostgresStore {
         let left: Vec<_> = held.iter().copied().filter(|held| !confirmed.contains(held)).collect();
         if !left.is_empty() && report.rival.is_none() {
             // Lost, or locked just now. One chat that stays locked must not cost the others their leases (B3).
-            let wait = (self.lease_ttl / 4).min(RENEW_TIMEOUT);
+            let wait = (self.tables.lease_ttl / 4).min(RENEW_TIMEOUT);
             let renewed = tokio::time::timeout(
                 wait,
-                self.rows(Use::Lease, true, || renewal(RENEW, &left).bind(rows::incarnation(replica))),
+                self.tables.read(Use::Lease, true, || renewal(RENEW, &left).bind(rows::incarnation(replica))),
             )
             .await;
             if let Ok(Ok(rows)) = renewed {
@@ -363,16 +370,17 @@ impl Store for PostgresStore {
     }
 
     async fn deregister(&self, replica: &ReplicaRow) -> Result<(), Fault> {
-        self.rows(Use::Lease, true, || {
-            query(rows::DEREGISTER).bind(replica.replica.as_str()).bind(rows::incarnation(replica))
-        })
-        .await
-        .map(drop)
+        self.tables
+            .read(Use::Lease, true, || {
+                query(rows::DEREGISTER).bind(replica.replica.as_str()).bind(rows::incarnation(replica))
+            })
+            .await
+            .map(drop)
     }
 
     async fn sync(&self, request: &SyncRequest) -> Result<SyncReport, Fault> {
         const SYNC: &str = reads::sync!("id = ANY($1::uuid[])", now!(), "::text");
-        let rows = self.rows(Use::Request, false, || {
+        let rows = self.tables.read(Use::Request, false, || {
             query(SYNC)
                 .bind(request.chats.iter().map(ToString::to_string).collect::<Vec<_>>())
                 .bind(signed(request.runnable_max as u64))
@@ -381,15 +389,15 @@ impl Store for PostgresStore {
     }
 
     async fn secret(&self, fresh: &[u8]) -> Result<Vec<u8>, Fault> {
-        let kept = self.rows(Use::Request, true, || query(rows::SECRET).bind(fresh)).await?;
+        let kept = self.tables.read(Use::Request, true, || query(rows::SECRET).bind(fresh)).await?;
         faults::readable(kept.first().ok_or(sqlx::Error::RowNotFound).and_then(|row| row.try_get("value")))
     }
 
     async fn keep_ticket(&self, ticket: &Ticket) -> Result<bool, Fault> {
         let sweeping =
             || query(rows::sweep_tickets!(now!(), "FOR UPDATE SKIP LOCKED")).bind(TICKETS_SWEPT_MAX);
-        self.rows(Use::Request, true, sweeping).await?;
-        let kept = self.rows(Use::Request, true, || {
+        self.tables.read(Use::Request, true, sweeping).await?;
+        let kept = self.tables.read(Use::Request, true, || {
             query(rows::keep_ticket!(now!()))
                 .bind(&ticket.digest[..])
                 .bind(&*ticket.owner)
@@ -401,12 +409,13 @@ impl Store for PostgresStore {
     }
 
     async fn take_ticket(&self, digest: &[u8; 32]) -> Result<Option<Arc<str>>, Fault> {
-        let taken = self.rows(Use::Request, true, || query(rows::take_ticket!(now!())).bind(&digest[..]));
+        let taken =
+            self.tables.read(Use::Request, true, || query(rows::take_ticket!(now!())).bind(&digest[..]));
         faults::readable(taken.await?.first().map(rows::ticket).transpose().map(Option::flatten))
     }
 
     async fn ping(&self) -> Result<(), Fault> {
-        self.rows(Use::Request, false, || query("SELECT 1")).await.map(drop)
+        self.tables.read(Use::Request, false, || query("SELECT 1")).await.map(drop)
     }
 }
 
