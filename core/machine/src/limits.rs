@@ -65,6 +65,8 @@ pub const DIAL_RETRY_DELAY: Duration = Duration::from_millis(500);
 pub const BUS_SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// A database operation that is not answered within this time has an unknown outcome.
 pub const OP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the history for a model may wait for a first read that waits for the bus.
+pub const HISTORY_PATIENCE: Duration = Duration::from_millis(50);
 /// Delay between a failed database operation and the next try. It doubles each time, from the minimum to the
 /// maximum.
 pub const OP_RETRY_DELAY_MIN: Duration = Duration::from_millis(50);

@@ -1,6 +1,7 @@
 //! What the machines ask for: carried out in order, or begun as an operation.
 
 use mainstem_machine::OpId;
+use mainstem_machine::history::ModelHistory;
 use mainstem_machine::hub::{HubAction, HubEvent, LeaseEvent, Output};
 use mainstem_machine::replica::{self, ReplicaAction, ReplicaEvent};
 use mainstem_machine::store::Request;
@@ -8,7 +9,7 @@ use mainstem_oracles::{Evidence, Operation as Operated, RunEnd};
 
 use crate::choice::{ChatAt, Kind, NodeAt};
 use crate::hashed::Hashed;
-use crate::node::{Loaded, Model, Operation, Stage, Task};
+use crate::node::{Label, Loaded, Model, Operation, Stage, Task};
 use crate::tools::Call;
 use crate::world::{World, chat_at, chat_id};
 
@@ -98,6 +99,10 @@ impl World {
                 self.begin(node, Some(chat), op, Task::Page { after, until });
             }
             HubAction::LoadHistory { op } => self.begin(node, Some(chat), op, Task::History),
+            HubAction::KeepHistory { op, version, messages } => {
+                let history = Label(ModelHistory::of(messages).messages);
+                self.open(node, chat).histories.insert(op, Loaded { version, history });
+            }
             HubAction::DropHistory { op } => {
                 self.open(node, chat).histories.remove(&op);
             }
@@ -115,7 +120,7 @@ impl World {
                 let Loaded { version, history } =
                     open.histories.get(&history).expect("a history is kept until it is dropped").clone();
                 assert_eq!(version, episode.history_version, "S1: a run starts over its own history");
-                open.model = Some(Model { generation, run: crate::node::Label(run), episode, parts: 0 });
+                open.model = Some(Model { generation, run: Label(run), episode, parts: 0 });
                 let replica = self.node(node).id.clone();
                 self.observe(Evidence::RunStarted { run, replica, chat: id, episode });
                 self.observe(Evidence::Prompted { run, history: history.0 });

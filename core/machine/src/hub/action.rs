@@ -1,10 +1,11 @@
 //! The actions that a hub asks for, and when a machine wants to be woken.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use crate::replica::ReplicaEvent;
 use crate::{
-    CachedVersions, Command, DialId, Episode, GenerationId, MessageId, OpId, Prompt, RelayPosition,
+    CachedVersions, Command, DialId, Episode, GenerationId, Message, MessageId, OpId, Prompt, RelayPosition,
     ReplicaId, Time, Version,
 };
 
@@ -39,6 +40,15 @@ pub enum HubAction {
     LoadHistory {
         /// Names the operation.
         op: OpId,
+    },
+    /// Keep this history at hand, as if this operation had loaded it: the hub has all of it. It is not answered.
+    KeepHistory {
+        /// Names it.
+        op: OpId,
+        /// Of the history.
+        version: Version,
+        /// Its messages, oldest first.
+        messages: Vec<Arc<Message>>,
     },
     /// What this operation loaded is of no use any more.
     DropHistory {

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use crate::limits::{TAIL_BYTES_MAX, TAIL_MESSAGES_MAX};
 use crate::{
     CachedVersions, ChatState, Fingerprint, Message, MessageId, OpenCall, QueuedMessage, Snapshot, Tail,
+    Version,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -140,6 +141,12 @@ impl CachedChat {
             reset_version: self.state.reset_version,
             last_message: self.state.last_message,
         }
+    }
+
+    /// All messages of this version of the history, if they are here.
+    pub(super) fn history(&self, version: Version) -> Option<Vec<Arc<Message>>> {
+        let is_whole = self.from_start && self.state.history_version == version;
+        is_whole.then(|| self.tail.iter().cloned().collect())
     }
 
     pub(super) fn presence(&self, id: MessageId) -> Presence {

@@ -64,7 +64,7 @@ impl Hub {
     fn on_acquired(&mut self, now: Time, state: Arc<ChatState>, asked_at: Time, has_slot: bool) {
         self.dismiss_runner(now);
         let handing_over = if has_slot { HandOver::No } else { HandOver::AfterTurn };
-        self.runner = Some(Runner::new(&self.config, state, asked_at, handing_over));
+        self.runner = Some(Runner::new(&self.config, state, now, asked_at, handing_over));
         // The answer may have arrived so late that the lease has expired already (S5).
         self.check_lease(now);
         if let Some(cached) = &self.cached {
@@ -91,6 +91,8 @@ impl Hub {
         let mut context = RunnerContext {
             now,
             config: &self.config,
+            cached: self.cached.as_ref(),
+            is_heard: self.bus_subscription.is_answered(),
             episodes: &mut self.episodes,
             reader: &mut self.reader,
             last_generation: &mut self.last_generation,
@@ -104,6 +106,8 @@ impl Hub {
         let mut context = RunnerContext {
             now,
             config: &self.config,
+            cached: self.cached.as_ref(),
+            is_heard: self.bus_subscription.is_answered(),
             episodes: &mut self.episodes,
             reader: &mut self.reader,
             last_generation: &mut self.last_generation,

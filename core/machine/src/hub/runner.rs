@@ -11,6 +11,7 @@ use core::time::Duration;
 
 use super::HubConfig;
 use super::action::{Deadline, HubAction, Reason};
+use super::cached::CachedChat;
 use super::call_runs::CallRuns;
 use super::episodes::{Episodes, Source};
 use super::event::OpOutcome;
@@ -18,8 +19,8 @@ use super::outbox::Outbox;
 use super::reader::{ReadMark, Reader};
 use crate::backoff::{Backoff, retry_delay};
 use crate::limits::{
-    ATTEMPTS_MAX, CALL_INPUTS_BYTES_MAX, CALLS_MAX, JOINED_PART_BYTES_MAX, LEASE_MARGIN_PER_MILLE,
-    WHOLE_PART_BYTES_MAX,
+    ATTEMPTS_MAX, CALL_INPUTS_BYTES_MAX, CALLS_MAX, HISTORY_PATIENCE, JOINED_PART_BYTES_MAX,
+    LEASE_MARGIN_PER_MILLE, WHOLE_PART_BYTES_MAX,
 };
 use crate::marks::sometimes;
 use crate::replica::ReplicaEvent;
@@ -47,6 +48,9 @@ pub(super) struct Runner {
     backoff: Backoff,
     /// The version of the history that was loaded last, and the operation that loaded it.
     loaded: Option<(Version, OpId)>,
+    /// Until when the history may wait for the hub's first read, and whether it does: that read waits for the bus.
+    first_read_by: Time,
+    awaits_first_read: bool,
     /// When the next attempt begins after a recorded retry.
     retry_at: Option<Time>,
     handing_over: HandOver,
@@ -128,6 +132,9 @@ fn local_expiry(sent_at: Time, config: &HubConfig) -> Time {
 pub(super) struct RunnerContext<'a> {
     pub(super) now: Time,
     pub(super) config: &'a HubConfig,
+    pub(super) cached: Option<&'a CachedChat>,
+    /// The bus has been asked for, and reads may begin.
+    pub(super) is_heard: bool,
     pub(super) episodes: &'a mut Episodes,
     pub(super) reader: &'a mut Reader,
     pub(super) last_generation: &'a mut u64,
@@ -138,6 +145,7 @@ impl Runner {
     pub(super) fn new(
         config: &HubConfig,
         state: Arc<ChatState>,
+        now: Time,
         asked_at: Time,
         handing_over: HandOver,
     ) -> Self {
@@ -153,6 +161,8 @@ impl Runner {
             step: Step::Nothing,
             backoff: Backoff::default(),
             loaded: None,
+            first_read_by: now + HISTORY_PATIENCE,
+            awaits_first_read: false,
             retry_at: None,
             handing_over,
         }
@@ -424,6 +434,7 @@ impl Runner {
     /// Does the next thing that the row requires, unless the runner is waiting for something.
     pub(super) fn settle(&mut self, context: &mut RunnerContext<'_>) {
         self.calls.keep_to(&self.row, context.out);
+        self.awaits_first_read = false;
         if self.suspended {
             return;
         }
@@ -605,15 +616,39 @@ impl Runner {
                 return self.forget_run(context);
             }
         }
-        if self.loaded.is_none_or(|(version, _)| version != self.row.history_version) {
-            self.step = Step::Loading { op: context.out.ask(|op| HubAction::LoadHistory { op }) };
-        } else if self.has_begun() {
+        if self.loaded.is_none_or(|(version, _)| version != self.row.history_version)
+            && !self.take_history(context)
+        {
+            return;
+        }
+        if self.has_begun() {
             self.forget_run(context);
             self.start(self.row.present_episode(), context);
         } else {
             let command = Command::BeginAttempt { fence: self.fence(context) };
             self.step = Step::Beginning { op: context.out.ask(|op| HubAction::Apply { op, command }) };
         }
+    }
+
+    /// Takes the history from what is cached here, if all of it is or is about to be: the hub reads after an acquisition
+    /// anyway. Otherwise it is loaded. Returns whether it is there.
+    fn take_history(&mut self, context: &mut RunnerContext<'_>) -> bool {
+        let version = self.row.history_version;
+        if let Some(messages) = context.cached.and_then(|cached| cached.history(version)) {
+            self.drop_history(context);
+            let op = context.out.ask(|op| HubAction::KeepHistory { op, version, messages });
+            self.loaded = Some((version, op));
+            return true;
+        }
+        let is_behind =
+            context.cached.is_none_or(|cached| cached.state.snapshot_version < self.row.snapshot_version);
+        self.awaits_first_read = is_behind && !context.is_heard && context.now < self.first_read_by;
+        if is_behind && context.is_heard {
+            self.step = Step::Rereading { mark: context.reader.want_fresh() };
+        } else if !self.awaits_first_read {
+            self.step = Step::Loading { op: context.out.ask(|op| HubAction::LoadHistory { op }) };
+        }
+        false
     }
 
     /// Whether the attempt that the row names began under this lease, and no model was started for it yet.
@@ -672,10 +707,13 @@ impl Runner {
             Step::WaitingToRetry { until } => Some(Deadline { at: until, reason: Reason::RunnerRetry }),
             _ => None,
         };
-        let retry = self.retry_at.filter(|_| self.step == Step::Nothing && self.run == Run::None);
+        let is_free = self.step == Step::Nothing && self.run == Run::None && !self.awaits_first_read;
+        let retry = self.retry_at.filter(|_| is_free);
         let retry = retry.map(|at| Deadline { at, reason: Reason::GenerationRetry });
+        let first_read = Deadline { at: self.first_read_by, reason: Reason::RunnerRetry };
+        let history = self.awaits_first_read.then_some(first_read);
         // While suspended, nothing is done until the lease is confirmed, so no deadline is needed.
-        let rest = (!self.suspended).then(|| step.into_iter().chain(retry));
+        let rest = (!self.suspended).then(|| step.into_iter().chain(retry).chain(history));
         lease.into_iter().chain(rest.into_iter().flatten())
     }
 

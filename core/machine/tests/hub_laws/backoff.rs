@@ -120,7 +120,7 @@ fn pages_wait_for_a_snapshot_of_their_own_history() {
 #[test]
 fn a_worker_whose_reads_and_writes_fail_backs_off() {
     for how in [How::Refused, How::Unknown] {
-        let asked = world(&[WORKER]).watch(|pending| match pending {
+        let asked = world(&[Step::Talk { turns: 4 }, WORKER]).watch(|pending| match pending {
             Pending::History { .. } => how,
             _ => How::Done,
         });

@@ -147,6 +147,9 @@ impl World {
                 self.nodes[at].pending.push(Pending::Page { op, after, until, read: None });
             }
             HubAction::LoadHistory { op } => self.nodes[at].pending.push(Pending::History { op, read: None }),
+            HubAction::KeepHistory { op, version, .. } => {
+                self.nodes[at].histories.insert(op, version);
+            }
             HubAction::DropHistory { op } => {
                 let dropped = self.nodes[at].histories.remove(&op);
                 assert!(dropped.is_some(), "B2: what is dropped was there");

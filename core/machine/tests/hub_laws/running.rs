@@ -5,7 +5,7 @@ use std::time::Duration;
 use mainstem_machine::hub::{
     ChatEvent, DatabaseEvent, Deadline, HubAction, HubEvent, LeaseEvent, ModelEvent, OpOutcome, Reason,
 };
-use mainstem_machine::limits::{ATTEMPTS_MAX, LEASE_MARGIN_PER_MILLE, OP_RETRY_DELAY_MIN};
+use mainstem_machine::limits::{ATTEMPTS_MAX, HISTORY_PATIENCE, LEASE_MARGIN_PER_MILLE, OP_RETRY_DELAY_MIN};
 use mainstem_machine::{Command, Lease, Version};
 
 use crate::database::LEASE_TTL;
@@ -36,6 +36,8 @@ fn deadline(world: &World) -> Deadline {
 
 const ACQUIRE: Step = Step::Acquire { node: 0, has_slot: true, late: false };
 const WORK: Step = Step::Work { node: 0 };
+/// A history that is longer than a snapshot's tail.
+const LONG: Step = Step::Talk { turns: 4 };
 
 #[test]
 fn a_lease_runs_out_here_a_little_before_it_does_in_the_database() {
@@ -84,7 +86,7 @@ fn a_lease_that_was_not_confirmed_prompts_a_read_if_it_is_the_runners() {
 
 #[test]
 fn a_history_newer_than_the_row_is_read_with_the_row_before_it_is_loaded_again() {
-    let mut world = world(&[ACQUIRE]);
+    let mut world = world(&[LONG, ACQUIRE]);
     answer(&mut world, "bus", How::Done);
     answer(&mut world, "snapshot", How::Done);
     world.take(Step::Edit(0));
@@ -97,7 +99,7 @@ fn a_history_newer_than_the_row_is_read_with_the_row_before_it_is_loaded_again()
 
 #[test]
 fn a_history_of_the_row_is_worked_on_without_another_read() {
-    let mut world = world(&[ACQUIRE]);
+    let mut world = world(&[LONG, ACQUIRE]);
     answer(&mut world, "bus", How::Done);
     answer(&mut world, "snapshot", How::Done);
     answer(&mut world, "history", How::Done);
@@ -105,8 +107,28 @@ fn a_history_of_the_row_is_worked_on_without_another_read() {
 }
 
 #[test]
-fn an_answer_to_the_runner_before_is_not_taken_for_one_to_the_runner_now() {
+fn a_history_that_the_hub_has_read_is_not_loaded() {
     let mut world = world(&[ACQUIRE]);
+    assert_eq!(pending(&world), ["bus"], "it is about to be read");
+    answer(&mut world, "bus", How::Done);
+    assert_eq!(pending(&world), ["snapshot"]);
+    answer(&mut world, "snapshot", How::Done);
+    assert_eq!(pending(&world), ["begin_attempt"]);
+}
+
+#[test]
+fn a_bus_that_does_not_answer_holds_up_no_run() {
+    let mut world = world(&[ACQUIRE]);
+    let Deadline { at, .. } = deadline(&world);
+    assert_eq!(at, world.now + HISTORY_PATIENCE, "B3");
+    world.now = at;
+    world.handle(0, HubEvent::Wake);
+    assert_eq!(pending(&world), ["bus", "history"], "B3");
+}
+
+#[test]
+fn an_answer_to_the_runner_before_is_not_taken_for_one_to_the_runner_now() {
+    let mut world = world(&[LONG, ACQUIRE]);
     answer(&mut world, "bus", How::Done);
     answer(&mut world, "snapshot", How::Done);
     answer(&mut world, "history", How::Done);
@@ -118,8 +140,8 @@ fn an_answer_to_the_runner_before_is_not_taken_for_one_to_the_runner_now() {
     assert!(world.nodes[0].held.is_none(), "S5");
     world.take(Step::Jump);
     world.take(ACQUIRE);
-    answer(&mut world, "history", How::Done);
     answer(&mut world, "snapshot", How::Done);
+    answer(&mut world, "history", How::Done);
     assert_eq!(pending(&world), ["begin_attempt", "begin_attempt"]);
     world.answer(0, 0, How::Done);
     assert_eq!(pending(&world), ["begin_attempt"], "R34: the refusal is not this one's");
@@ -130,7 +152,7 @@ fn an_answer_to_the_runner_before_is_not_taken_for_one_to_the_runner_now() {
 #[test]
 fn an_attempt_that_is_interrupted_before_its_beginning_is_answered_starts_no_model() {
     let mut world = world(&[ACQUIRE]);
-    for name in ["bus", "snapshot", "history"] {
+    for name in ["bus", "snapshot"] {
         answer(&mut world, name, How::Done);
     }
     answer(&mut world, "begin_attempt", How::Happens);
@@ -351,7 +373,7 @@ fn an_answer_to_a_history_that_is_edited_gives_way_to_one_to_the_new() {
     world.take(Step::Edit(0));
     answer(&mut world, "finish_turn", How::Done);
     answer(&mut world, "snapshot", How::Done);
-    assert_eq!(pending(&world), ["history"], "S4: the new history has no answer yet");
+    assert_eq!(pending(&world), ["begin_attempt"], "S4: the new history has no answer yet");
     world.take(Step::Settle { node: 0 });
     assert!(world.nodes[0].model.is_some());
 }

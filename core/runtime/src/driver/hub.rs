@@ -443,6 +443,9 @@ impl<E: Env> Hands<E> for HubTask<E> {
             HubAction::LoadHistory { op } => {
                 self.operate(async move { Done::History { op, loaded: load_history(&shared, chat).await } })
             }
+            HubAction::KeepHistory { op, messages, .. } => {
+                self.histories.insert(op, ModelHistory::of(messages));
+            }
             HubAction::DropHistory { op } => drop(self.histories.remove(&op)),
             HubAction::Apply { op, command } => self.operate(async move {
                 let request = Request { chat, command, by: None, idempotency_key: None };

@@ -327,6 +327,7 @@ impl Redact for HubAction {
                 *input = by.of_input(input).into();
             }
             Self::ToReplica(event) => event.redact(by),
+            Self::KeepHistory { messages, .. } => messages.redact(by),
             Self::BusSubscribe { .. }
             | Self::BusUnsubscribe
             | Self::ReadSnapshot { .. }
