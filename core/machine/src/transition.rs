@@ -278,6 +278,10 @@ impl ChatState {
         draft.state.lease = self.lease.next();
         draft.lease = LeaseTerm::Start;
         draft.lose_calls();
+        // Who takes up a turn begins, unless the turn waits: for what was called, or for the time to try again.
+        if self.status == Status::Running && self.calls.is_empty() && self.retry.is_none() {
+            draft.begin_attempt(draft.state.lease);
+        }
         Ok(draft.finish_with_chat())
     }
 

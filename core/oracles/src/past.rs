@@ -140,10 +140,12 @@ impl Past {
     }
 }
 
-/// Whether a command that led to this row begins an attempt: its own does, and the one that brings the last result.
+/// Whether a command that led to this row begins an attempt: its own does, an acquisition of a turn that waits for nothing, and
+/// the one that brings the last result.
 pub fn begins_attempt(command: &Command, after: &ChatState) -> bool {
     match command {
         Command::BeginAttempt { .. } => true,
+        Command::Acquire { .. } => after.attempt_lease == Some(after.lease),
         Command::CommitResults { .. } => after.calls.is_empty(),
         _ => false,
     }

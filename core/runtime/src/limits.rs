@@ -34,6 +34,8 @@ pub mod batching {
     pub const ITEMS_MAX: usize = 64;
     /// Bytes of what they write. One alone may have more.
     pub const BYTES_MAX: usize = 1024 * 1024;
+    /// Chats that are read together with their messages.
+    pub const SNAPSHOTS_MAX: usize = 16;
     /// Batches of one kind under way. What is asked for waits while there is one, and no longer than [`PATIENCE`].
     pub const UNDER_WAY_MAX: usize = 4;
     /// How long what is asked for waits for the batch before it, if there may be another one beside that.

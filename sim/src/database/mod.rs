@@ -18,7 +18,7 @@ use mainstem_rows::Rows;
 use mainstem_runtime::Batching;
 use mainstem_runtime::ports::{
     Applied, CachedVersions, Fault, HeartbeatReport, Held, Listed, Listing, Page, ReplicaRow, Request,
-    Snapshot, Stale, Store, SyncReport, SyncRequest, Ticket, Write,
+    Snapshot, Stale, Store, SyncReport, SyncRequest, Ticket,
 };
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -79,7 +79,7 @@ impl Database {
             replica: replica.to_owned(),
             acquiring: Mutex::default(),
         });
-        SimStore { commands: Batching::new(env.clone(), calls.clone()), calls }
+        SimStore { batching: Batching::new(env.clone(), calls.clone()), calls }
     }
 
     /// The current committed state of the chat.
@@ -197,7 +197,7 @@ impl fmt::Debug for Database {
 #[derive(Debug)]
 pub struct SimStore {
     calls: Arc<Calls>,
-    commands: Batching<SimEnv>,
+    batching: Batching<SimEnv>,
 }
 
 /// What a call is.
@@ -216,13 +216,12 @@ impl What {
         Self { op, chat, commands: vec![(op, chat)] }
     }
 
-    /// Several writes. `None` if there are none.
-    fn together(writes: &[Write]) -> Option<Self> {
-        let commands = writes.iter().map(|write| (write.request.command.name(), Some(write.request.chat)));
-        match commands.collect::<Vec<_>>() {
-            commands if commands.is_empty() => None,
-            commands if commands.len() == 1 => Some(Self::of(commands[0].0, commands[0].1)),
-            commands => Some(Self { op: "write", chat: None, commands }),
+    /// Several that go together, each by its name and chat. `None` if there are none.
+    fn together(op: &'static str, commands: Vec<(&'static str, Option<ChatId>)>) -> Option<Self> {
+        match &commands[..] {
+            [] => None,
+            [(op, chat)] => Some(Self::of(op, *chat)),
+            _ => Some(Self { op, chat: None, commands }),
         }
     }
 }
@@ -385,12 +384,12 @@ impl Database {
 impl Store for SimStore {
     async fn apply(&self, request: &Request) -> Result<Applied, Fault> {
         let _asking = self.calls.asking(request);
-        self.commands.apply(request, None).await
+        self.batching.apply(request, None).await
     }
 
     async fn apply_knowing(&self, request: &Request, known: Arc<ChatState>) -> Result<Applied, Fault> {
         let _asking = self.calls.asking(request);
-        self.commands.apply(request, Some(known)).await
+        self.batching.apply(request, Some(known)).await
     }
 
     async fn snapshot(
@@ -398,7 +397,7 @@ impl Store for SimStore {
         chat: ChatId,
         cached: Option<CachedVersions>,
     ) -> Result<Option<Snapshot>, Fault> {
-        self.calls.call(What::of("snapshot", Some(chat)), move |rows, _, _| rows.snapshot(chat, cached)).await
+        self.batching.snapshot(chat, cached).await
     }
 
     async fn page(

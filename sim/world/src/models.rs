@@ -1,9 +1,10 @@
 //! Models, and what they say.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_machine::hub::{HubEvent, ModelEvent};
-use mainstem_machine::{Block, Completion, FinishReason, Role, RunError, Usage};
+use mainstem_machine::{Block, Completion, FinishReason, Message, Role, RunError, Usage};
 use mainstem_oracles::{Evidence, FaultKind, RunEnd};
 
 use mainstem_story::{part_of_all_kinds, parts_of_call};
@@ -22,6 +23,7 @@ impl World {
         if self.state.budget.parts == 0 || !self.peek(node).is_some_and(|node| node.is_up()) {
             return;
         }
+        let Some(turns) = self.turns(node, chat) else { return };
         let Some(model) = self.node(node).hubs.get_mut(&chat).and_then(|open| open.model.as_mut()) else {
             return;
         };
@@ -30,13 +32,21 @@ impl World {
         text.extend(std::iter::repeat_n('.', bytes.saturating_sub(text.len())));
         let parts = model.parts;
         // Every other answer, the first one included.
-        let is_of_all_kinds = (model.episode.history_version.0 + model.episode.attempt).is_multiple_of(2);
+        let is_of_all_kinds = (turns + model.episode.attempt).is_multiple_of(2);
         self.state.budget.parts -= 1;
         let part = match is_of_all_kinds {
             true => part_of_all_kinds(parts, text),
             false => (None, text),
         };
         self.generate(node, chat, part);
+    }
+
+    /// How many messages of users there are up to the one that a model answers: its answers take turns by it.
+    fn turns(&self, node: NodeAt, chat: ChatAt) -> Option<u64> {
+        let model = self.peek(node)?.hubs.get(&chat)?.model.as_ref()?;
+        let version = model.episode.history_version;
+        let asked = |message: &&Arc<Message>| message.role == Role::User && message.revision <= version;
+        Some(self.state.rows.history(chat_id(chat)).iter().filter(asked).count() as u64)
     }
 
     fn generate(&mut self, node: NodeAt, chat: ChatAt, (begins, text): (Option<Block>, String)) {
@@ -51,7 +61,8 @@ impl World {
     fn call(&mut self, node: NodeAt, chat: ChatAt) {
         let here = self.peek(node).filter(|node| node.is_up()).and_then(|node| node.hubs.get(&chat));
         let Some(model) = here.and_then(|open| open.model.as_ref()) else { return };
-        let (said, more) = (model.parts, model.episode.history_version.0 % 3);
+        let Some(turns) = self.turns(node, chat) else { return };
+        let (said, more) = (model.parts, (turns + 1) % 3);
         if said.is_multiple_of(3) && said < FIRST_CALL_ENDS {
             for part in (said..=said + more).flat_map(parts_of_call) {
                 self.generate(node, chat, part);

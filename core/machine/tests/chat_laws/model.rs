@@ -311,7 +311,8 @@ impl Chat {
                 }
                 self.holder = Some(*who);
                 self.term += 1;
-                self.live = false;
+                self.live = self.phase == Phase::Running && self.calls.is_empty() && !self.retrying;
+                self.attempt += u64::from(self.live);
                 // Nobody knows what became of them.
                 let lost = self.calls.iter_mut().filter(|call| call.by == By::Once);
                 lost.for_each(|call| call.answered = true);

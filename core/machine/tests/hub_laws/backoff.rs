@@ -125,7 +125,8 @@ fn a_worker_whose_reads_and_writes_fail_backs_off() {
             _ => How::Done,
         });
         assert_tried(&asked, "history", TRIES_MAX);
-        let asked = world(&[WORKER]).watch(|pending| match pending {
+        let edited = [WORKER, Step::Settle { node: 0 }, Step::Edit(0), Step::Sync { node: 0 }];
+        let asked = world(&edited).watch(|pending| match pending {
             Pending::Apply { .. } => how,
             _ => How::Done,
         });

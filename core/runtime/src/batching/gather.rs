@@ -35,7 +35,7 @@ impl<I, O> fmt::Debug for Gather<I, O> {
 }
 
 impl<I: Send + 'static, O: Send + 'static> Gather<I, O> {
-    /// `bytes` is what an item weighs in a batch.
+    /// `bytes` is what an item weighs in a batch, which has [`BYTES_MAX`] at most, unless it is of one.
     pub(super) fn new<E: Env>(env: &E, bytes: fn(&I) -> usize, carry: Carry<I, O>) -> Self {
         let (asked, questions) = mpsc::channel(WAITING_MAX);
         let task = env.spawn(run(env.clone(), questions, bytes, carry));

@@ -1,4 +1,4 @@
-//! Commands by way of a store of which much can be asked at once. A command is applied to the chat's row, as its caller knows
+//! Commands and reads by way of a store of which much can be asked at once. A command is applied to the chat's row, as its caller knows
 //! it or as it is read, and the change is written if the chat is still so: one way to the database and back for who knows
 //! the row, two for others. What comes at the same time goes together. Where that does not work out, because the row has moved
 //! or is locked or does not tell, the store applies the command under the lock.
@@ -10,17 +10,21 @@ use std::fmt;
 use std::sync::Arc;
 
 use futures::FutureExt;
-use mainstem_machine::{ChatId, ChatState, Command, Decision, KnownRow, Write};
+use mainstem_machine::{CachedVersions, ChatId, ChatState, Command, Decision, KnownRow, Snapshot, Write};
 
-use crate::limits::batching::TRIES_MAX;
+use crate::limits::batching::{BYTES_MAX, SNAPSHOTS_MAX, TRIES_MAX};
 use crate::ports::{Applied, BatchStore, Env, Fault, Request};
 use clock::Clock;
 use gather::Gather;
 
-/// Commands on the way to a store. Its tasks end with it.
+/// Who reads which chat, and what is there already.
+type Reader = (ChatId, Option<CachedVersions>);
+
+/// Commands and reads on their way to a store. Its tasks end with it.
 pub struct Batching<E: Env> {
     env: E,
     store: Arc<dyn BatchStore>,
+    snapshots: Gather<Reader, Option<Snapshot>>,
     rows: Gather<ChatId, KnownRow>,
     /// Of chats that are there.
     writes: Gather<Write, bool>,
@@ -37,6 +41,15 @@ impl<E: Env> fmt::Debug for Batching<E> {
 
 impl<E: Env> Batching<E> {
     pub fn new(env: E, store: Arc<dyn BatchStore>) -> Self {
+        let snapshots = {
+            let store = store.clone();
+            let carry = move |asked: Vec<Reader>| {
+                let store = store.clone();
+                async move { store.snapshots(&asked).await }.boxed()
+            };
+            // Each may be a whole tail.
+            Gather::new(&env, |_| BYTES_MAX / SNAPSHOTS_MAX, Box::new(carry))
+        };
         let rows = {
             let store = store.clone();
             let carry = move |chats: Vec<ChatId>| {
@@ -54,7 +67,20 @@ impl<E: Env> Batching<E> {
             Gather::new(&env, bytes, Box::new(carry))
         };
         let (writes, creations) = (write(), write());
-        Self { env, store, rows, writes, creations, clock: Clock::default() }
+        Self { env, store, snapshots, rows, writes, creations, clock: Clock::default() }
+    }
+
+    /// What a reader lacks of a chat, as [`Store::snapshot`](crate::ports::Store::snapshot) says.
+    pub async fn snapshot(
+        &self,
+        chat: ChatId,
+        cached: Option<CachedVersions>,
+    ) -> Result<Option<Snapshot>, Fault> {
+        match self.snapshots.ask((chat, cached)).await {
+            // Alone it may be had, or what is wrong with it is told.
+            Err(Fault::Refused(_)) => self.store.snapshot_alone(chat, cached).await,
+            read => read,
+        }
     }
 
     /// Applies the command and commits it, as [`Store::apply`](crate::ports::Store::apply) says.

@@ -122,6 +122,19 @@ pub trait BatchStore: Send + Sync + 'static {
     /// Applies a command under the lock of its chat, as [`Store::apply`] says.
     async fn apply_locked(&self, request: &Request) -> Result<Applied, Fault>;
 
+    /// What a reader lacks of a chat, as [`Store::snapshot`] says.
+    async fn snapshot_alone(
+        &self,
+        chat: ChatId,
+        cached: Option<CachedVersions>,
+    ) -> Result<Option<Snapshot>, Fault>;
+
+    /// The same of many, in this order. One that is refused may be had alone.
+    async fn snapshots(
+        &self,
+        asked: &[(ChatId, Option<CachedVersions>)],
+    ) -> Vec<Result<Option<Snapshot>, Fault>>;
+
     /// The rows of these chats as they are now, in this order.
     async fn rows(&self, chats: &[ChatId]) -> Vec<Result<KnownRow, Fault>>;
 

@@ -11,26 +11,40 @@ use mainstem_runtime::ports::{CachedVersions, Listed, Page, Snapshot, Stale, Syn
 use super::rows::{self, Fields, signed, unsigned};
 
 /// The chat, and beside it the messages that the reader lacks, as far as a tail holds them. `$1` the chat,
-/// `$2`–`$4` what is known (its snapshot, its reset, its last message), `$5` and `$6` a tail's bounds. Which they
+/// `$2`–`$4` what is known (its snapshot, its reset, its last message), `$5` and `$6` a tail's bounds, or what stands for them. Which they
 /// are is chosen by ids and lengths; content is read of them alone, once, and put in order by who reads the rows,
 /// since a database may copy what it sorts. `$joined` may leave some to be read apart.
 macro_rules! snapshot {
     ($id:literal, $text:literal, $joined:expr) => {
+        $crate::adapters::reads::snapshot!($id, $text, $joined, "$2", "$3", "$4", "$5", "$6")
+    };
+    ($id:literal, $text:literal, $joined:expr, $snapshot:literal, $reset:literal, $last:literal, $count:literal, $bytes:literal) => {
         concat!(
             "WITH head AS (SELECT 1 AS first, ",
             rows::chat_columns!($text),
-            ", c.snapshot_version >= $2 AND c.reset_version = $3 AND c.last_message >= $4 AS continues \
-             FROM chats c WHERE c.id = ",
+            ", c.snapshot_version >= ",
+            $snapshot,
+            " AND c.reset_version = ",
+            $reset,
+            " AND c.last_message >= ",
+            $last,
+            " AS continues FROM chats c WHERE c.id = ",
             $id,
             "), newest AS (SELECT n.id, row_number() OVER (ORDER BY n.id DESC) AS rank, \
              sum(n.length) OVER (ORDER BY n.id DESC) AS bytes, count(*) OVER () AS found \
              FROM (SELECT m.id, octet_length(m.content) AS length FROM messages m WHERE m.chat_id = ",
             $id,
-            " AND m.id > (SELECT CASE WHEN continues THEN $4 ELSE 0 END FROM head) \
-             ORDER BY m.id DESC LIMIT $5 + 1) n), \
+            " AND m.id > (SELECT CASE WHEN continues THEN ",
+            $last,
+            " ELSE 0 END FROM head) ORDER BY m.id DESC LIMIT ",
+            $count,
+            " + 1) n), \
              tail AS (SELECT row_number() OVER (ORDER BY n.id) AS place, n.found, n.id AS told \
-             FROM newest n WHERE n.rank <= $5 AND (n.rank = 1 OR n.bytes <= $6)) \
-             SELECT head.*, tail.place, tail.found, told, ",
+             FROM newest n WHERE n.rank <= ",
+            $count,
+            " AND (n.rank = 1 OR n.bytes <= ",
+            $bytes,
+            ")) SELECT head.*, tail.place, tail.found, told, ",
             rows::message_columns!("m.content"),
             " FROM head FULL JOIN tail ON place = first LEFT JOIN messages m ON m.chat_id = ",
             $id,

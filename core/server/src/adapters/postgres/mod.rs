@@ -53,7 +53,7 @@ use now;
 #[derive(Debug)]
 pub struct PostgresStore {
     tables: Arc<Tables>,
-    commands: Batching<TokioEnv>,
+    batching: Batching<TokioEnv>,
 }
 
 /// The database, as its statements see it.
@@ -68,8 +68,8 @@ impl PostgresStore {
     /// notifications have their own.
     pub async fn open(url: &str, lease_ttl: Duration, connecting: Connecting) -> anyhow::Result<Self> {
         let tables = Arc::new(Tables { connections: Connections::open(url, connecting).await?, lease_ttl });
-        let commands = Batching::new(TokioEnv::new(), tables.clone());
-        Ok(Self { tables, commands })
+        let batching = Batching::new(TokioEnv::new(), tables.clone());
+        Ok(Self { tables, batching })
     }
 
     pub(super) fn connections(&self) -> &Connections {
@@ -225,11 +225,11 @@ const RENEW: &str = concat!(
 #[async_trait]
 impl Store for PostgresStore {
     async fn apply(&self, request: &Request) -> Result<Applied, Fault> {
-        self.commands.apply(request, None).await
+        self.batching.apply(request, None).await
     }
 
     async fn apply_knowing(&self, request: &Request, known: Arc<ChatState>) -> Result<Applied, Fault> {
-        self.commands.apply(request, Some(known)).await
+        self.batching.apply(request, Some(known)).await
     }
 
     async fn snapshot(
@@ -237,11 +237,7 @@ impl Store for PostgresStore {
         chat: ChatId,
         cached: Option<CachedVersions>,
     ) -> Result<Option<Snapshot>, Fault> {
-        let rows = self.tables.read(Use::Request, false, || {
-            let query = query(reads::snapshot!("$1::uuid", "::text", "")).bind(chat.to_string());
-            reads::cached_values(cached).into_iter().fold(query, Query::bind)
-        });
-        faults::readable(reads::to_snapshot(&rows.await?, &Apart::new()))
+        self.batching.snapshot(chat, cached).await
     }
 
     async fn state(&self, chat: ChatId) -> Result<Option<Arc<ChatState>>, Fault> {

@@ -5,18 +5,22 @@
 mod columns;
 mod written;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use mainstem_machine::ChatId;
-use mainstem_runtime::ports::{Applied, BatchStore, Fault, KnownRow, Request, Write};
+use mainstem_runtime::ports::{
+    Applied, BatchStore, CachedVersions, Fault, KnownRow, Request, Snapshot, Write,
+};
 use sqlx::postgres::PgRow;
 use sqlx::query;
+use sqlx::query::Query;
 
 use super::connections::Use;
 use super::{Tables, apart, now};
 use crate::adapters::faults::{self, Sent, Tries, bounded};
-use crate::adapters::rows;
+use crate::adapters::reads::{self, Apart};
+use crate::adapters::rows::{self, Fields};
 use crate::adapters::transaction::millis;
 use crate::config::Pooler;
 
@@ -27,6 +31,14 @@ const ROWS: &str = concat!(
     now!(),
     " AS now FROM unnest($1::uuid[]) WITH ORDINALITY AS asked (id, place) LEFT JOIN chats c ON c.id = asked.id \
      ORDER BY place"
+);
+
+/// What each of `$1` lacks who has what `$2` to `$4` say; `$5` and `$6` are a tail's bounds.
+const SNAPSHOTS: &str = concat!(
+    "SELECT asked.place AS asked_at, read.* FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[]) \
+     WITH ORDINALITY AS asked (id, snapshot, reset, last, place) CROSS JOIN LATERAL (",
+    reads::snapshot!("asked.id", "::text", "", "asked.snapshot", "asked.reset", "asked.last", "$5", "$6"),
+    ") read ORDER BY asked.place"
 );
 
 #[async_trait]
@@ -47,6 +59,50 @@ impl BatchStore for Tables {
         })
         .await;
         self.told(done)
+    }
+
+    async fn snapshot_alone(
+        &self,
+        chat: ChatId,
+        cached: Option<CachedVersions>,
+    ) -> Result<Option<Snapshot>, Fault> {
+        let rows = self.read(Use::Request, false, || {
+            let query = query(reads::snapshot!("$1::uuid", "::text", "")).bind(chat.to_string());
+            reads::cached_values(cached).into_iter().fold(query, Query::bind)
+        });
+        faults::readable(reads::to_snapshot(&rows.await?, &Apart::new()))
+    }
+
+    async fn snapshots(
+        &self,
+        asked: &[(ChatId, Option<CachedVersions>)],
+    ) -> Vec<Result<Option<Snapshot>, Fault>> {
+        let known = |at: usize| {
+            let values = asked.iter().map(|(_, cached)| reads::cached_values(*cached)[at]);
+            values.collect::<Vec<_>>()
+        };
+        let [.., count, bytes] = reads::cached_values(None);
+        let rows = self.read(Use::Request, false, || {
+            query(SNAPSHOTS)
+                .bind(asked.iter().map(|(chat, _)| chat.to_string()).collect::<Vec<_>>())
+                .bind(known(0))
+                .bind(known(1))
+                .bind(known(2))
+                .bind(count)
+                .bind(bytes)
+        });
+        match rows.await {
+            Ok(rows) => {
+                let mut found: BTreeMap<i64, &[PgRow]> = BTreeMap::new();
+                let place = |row: &PgRow| row.int("asked_at").ok().flatten().unwrap_or_default();
+                found.extend(rows.chunk_by(|a, b| place(a) == place(b)).map(|of| (place(&of[0]), of)));
+                let read = |at: usize| {
+                    reads::to_snapshot(found.get(&(at as i64 + 1)).unwrap_or(&&[][..]), &Apart::new())
+                };
+                (0..asked.len()).map(|at| faults::readable(read(at))).collect()
+            }
+            Err(fault) => vec![Err(fault); asked.len()],
+        }
     }
 
     async fn rows(&self, chats: &[ChatId]) -> Vec<Result<KnownRow, Fault>> {
