@@ -9,12 +9,12 @@
 //! says less. Told are, for each second, the CPU time of PostgreSQL with all its processes, its transactions (which it counts late),
 //! and the CPU time of the replicas; and the memory that these have. docs/operations.md makes a model of them.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use mainstem_tests::bus_server::{BusServer, Kind};
 use mainstem_tests::client::Client;
 use mainstem_tests::cluster::Cluster;
+use mainstem_tests::measure::{time_of, time_of_tree};
 use mainstem_tests::postgres::{Postgres, Setup};
 use mainstem_tests::process::Replica;
 use serde_json::json;
@@ -23,7 +23,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-const TICKS_A_SECOND: f64 = 100.0;
 /// Requests in flight while chats are created.
 const CREATING: usize = 16;
 
@@ -32,40 +31,6 @@ struct Extent {
     chats: usize,
     window: Duration,
     changes_a_second: u32,
-}
-
-/// The processor's time of each process, with that of its children that have ended, by its parent.
-fn processes() -> BTreeMap<u32, (u32, u64)> {
-    let mut all = BTreeMap::new();
-    for entry in std::fs::read_dir("/proc").expect("the kernel tells").flatten() {
-        let Some(id) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
-        // Behind the name, which is in brackets: the 2nd is the parent, the 12th to 15th are times (proc(5)).
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let number = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
-        let parent = u32::try_from(number(1)).unwrap_or(0);
-        all.insert(id, (parent, [11, 12, 13, 14].into_iter().map(number).sum()));
-    }
-    all
-}
-
-/// Seconds of a process and all below it.
-fn seconds_of(root: u32) -> f64 {
-    let all = processes();
-    let is_below = |id: u32| {
-        let mut at = id;
-        loop {
-            if at == root {
-                return true;
-            }
-            match all.get(&at) {
-                Some((parent, _)) if *parent > 1 => at = *parent,
-                _ => return false,
-            }
-        }
-    };
-    all.iter().filter(|(id, _)| is_below(**id)).map(|(_, (_, ticks))| *ticks).sum::<u64>() as f64
-        / TICKS_A_SECOND
 }
 
 /// What was spent so far.
@@ -82,9 +47,9 @@ fn reading(cluster: &Cluster) -> Reading {
     let transactions = cluster.postgres.sql("postgres", &asked).expect("it counts");
     Reading {
         at: Instant::now(),
-        postgres: seconds_of(cluster.postgres.process_id()),
+        postgres: time_of_tree(cluster.postgres.process_id()).as_secs_f64(),
         transactions: transactions.trim().parse().expect("a number"),
-        replicas: cluster.replicas.iter().map(|replica| seconds_of(replica.process_id())).sum(),
+        replicas: time_of(&cluster.replicas).as_secs_f64(),
     }
 }
 

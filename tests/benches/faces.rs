@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use mainstem_tests::browser::Page;
 use mainstem_tests::cluster::Cluster;
+use mainstem_tests::measure::{median, time_of_process};
 use mainstem_tests::process::Replica;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -108,15 +109,6 @@ async fn opened(replica: &Replica, request: &str) -> TcpStream {
     stream
 }
 
-/// The time that the process has had of the processors.
-fn processor_time(replica: &Replica) -> Duration {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", replica.process_id())).expect("it runs");
-    // Behind the program's name, which is in brackets, these are the 12th and the 13th (proc(5)).
-    let fields: Vec<&str> = stat.rsplit(')').next().expect("a name").split_whitespace().collect();
-    let ticks: u64 = [11, 12].map(|at| fields[at].parse::<u64>().expect("a number")).iter().sum();
-    Duration::from_millis(ticks * 10)
-}
-
 /// The microseconds for each part at the replica that tells, and how many events that were for each.
 async fn paced(kind: Kind, cluster: &Cluster, window: Duration) -> (f64, f64) {
     let told = &cluster.replicas[1];
@@ -140,10 +132,10 @@ async fn paced(kind: Kind, cluster: &Cluster, window: Duration) -> (f64, f64) {
         }));
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let before = processor_time(told);
+    let before = time_of_process(told.process_id());
     let began = Instant::now();
     tokio::time::sleep(window).await;
-    let (spent, took) = (processor_time(told) - before, began.elapsed());
+    let (spent, took) = (time_of_process(told.process_id()) - before, began.elapsed());
     let mut events = 0;
     for reading in reading {
         events += reading.await.expect("it does not panic");
@@ -170,11 +162,6 @@ async fn resumed(replica: &Replica, request: &str) -> (f64, f64) {
             return (first.as_secs_f64() * 1e3, began.elapsed().as_secs_f64() * 1e3);
         }
     }
-}
-
-fn median(mut of: Vec<f64>) -> f64 {
-    of.sort_by(f64::total_cmp);
-    of[of.len() / 2]
 }
 
 async fn measure(extent: &Extent) {

@@ -17,7 +17,7 @@ use mainstem_tests::authority::Authority;
 use mainstem_tests::client::Client;
 use mainstem_tests::cluster::Cluster;
 use mainstem_tests::collector::Collector;
-use mainstem_tests::process::Replica;
+use mainstem_tests::measure::{median, time_of};
 use mainstem_tests::scratch::Scratch;
 use reqwest::Method;
 
@@ -82,17 +82,6 @@ async fn ways(scratch: &Scratch, collector: &Collector) -> Vec<Way> {
     ways
 }
 
-/// The time that both have had of the processors.
-fn processor_time(replicas: &[Replica]) -> Duration {
-    let ticks_of = |replica: &Replica| -> u64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", replica.process_id())).expect("it runs");
-        // Behind the program's name, which is in brackets, these are the 12th and the 13th (proc(5)).
-        let fields: Vec<&str> = stat.rsplit(')').next().expect("a name").split_whitespace().collect();
-        [11, 12].map(|at| fields[at].parse::<u64>().expect("a number")).iter().sum()
-    };
-    Duration::from_millis(replicas.iter().map(ticks_of).sum::<u64>() * 10)
-}
-
 /// The microseconds of both replicas for each part.
 async fn paced(way: &Way, window: Duration) -> f64 {
     let seconds = window.as_secs() as u32 + 4;
@@ -109,7 +98,7 @@ async fn paced(way: &Way, window: Duration) -> f64 {
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
     let replicas = &way.cluster.replicas;
-    let (before, began) = (processor_time(replicas), Instant::now());
+    let (before, began) = (time_of(replicas), Instant::now());
     while began.elapsed() < window {
         if way.is_scraped {
             for replica in replicas {
@@ -118,14 +107,9 @@ async fn paced(way: &Way, window: Duration) -> f64 {
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    let (spent, took) = (processor_time(replicas) - before, began.elapsed());
+    let (spent, took) = (time_of(replicas) - before, began.elapsed());
     reading.iter().for_each(tokio::task::JoinHandle::abort);
     spent.as_secs_f64() * 1e6 / (f64::from(CHATS * PARTS_A_SECOND) * took.as_secs_f64())
-}
-
-fn median(mut of: Vec<f64>) -> f64 {
-    of.sort_by(f64::total_cmp);
-    of[of.len() / 2]
 }
 
 #[tokio::main(flavor = "current_thread")]

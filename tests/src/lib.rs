@@ -19,6 +19,7 @@ pub mod key_set;
 mod last_will;
 pub mod line_program;
 pub mod link;
+pub mod measure;
 pub mod metrics;
 pub mod node;
 pub mod openapi;
