@@ -10,6 +10,7 @@ pub mod client;
 mod client_project;
 pub mod cluster;
 pub mod collector;
+pub mod costs;
 pub mod court;
 pub mod database_proxy;
 pub mod deadline;

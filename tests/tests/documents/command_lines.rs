@@ -1,4 +1,4 @@
-//! Commands and flags: of `mainstem` and of `cargo sim`, as their sources declare them, and as documents name them.
+//! Commands and flags: of `mainstem`, `cargo sim` and `cargo measure-costs`, as their sources declare them, and as documents name them.
 
 use std::collections::BTreeSet;
 
@@ -19,6 +19,8 @@ const FOREIGN: [&str; 10] = [
     "if-exists",
 ];
 const COMMAND_LINES: &str = "docs/command-lines.md";
+/// What `cargo measure-costs` takes.
+const MEASURING: &str = "tests/src/costs/options.rs";
 
 /// What `#[arg(long …)]` declares in a source: the flags that `--help` tells.
 fn flags(source: &str) -> BTreeSet<String> {
@@ -45,6 +47,12 @@ fn flags(source: &str) -> BTreeSet<String> {
         flags.insert(named.map_or_else(|| field.replace('_', "-"), str::to_owned));
     }
     flags
+}
+
+/// The flags that a source takes in a `match`, but for those that it does nothing with.
+fn flags_matched(source: &str) -> BTreeSet<String> {
+    let arms = source.lines().filter_map(|line| line.trim().strip_prefix("\"--")?.split_once("\" => "));
+    arms.filter(|(_, does)| *does != "{}").map(|(flag, _)| flag.to_owned()).collect()
 }
 
 /// The subcommands that an enum declares.
@@ -112,7 +120,8 @@ pub(crate) fn check(tree: &Tree) -> Wrong {
     let of = |sources: &str| -> BTreeSet<String> {
         tree.below(sources, ".rs").flat_map(|(_, source)| flags(source)).collect()
     };
-    let (product, laboratory) = (of("core/server/src/"), of("sim/src/"));
+    let (product, mut laboratory) = (of("core/server/src/"), of("sim/src/"));
+    laboratory.extend(flags_matched(tree.text(MEASURING)));
     let product_commands = subcommands(tree.text("core/server/src/cli.rs"), "Command");
     let laboratory_commands = subcommands(tree.text("sim/src/main.rs"), "Task");
     let mut wrong = vec![];
@@ -154,19 +163,24 @@ fn a_flag_or_a_command_that_is_not_there_or_not_documented_is_found() {
                #[arg(long = \"for\", value_parser = x)]\n    limit: u8,\n    #[arg(short = 'o')]\n    o: u8,\n}\n";
     let sim = "\nenum Task {\n    Run(X),\n    Replay {\n        file: X,\n    },\n    CheckIt,\n    \
                #[command(name = W, hide = true)]\n    Worker {\n        #[arg(long)]\n        deep: X,\n    },\n}\n";
+    let measuring = "match x {\n    \"--given\" => {}\n    \"--fast\" => y = true,\n}\n";
     let wrong = |document: &str| {
         check(&Tree::of(&[
+            (MEASURING, measuring),
             ("core/server/src/cli.rs", cli),
             ("sim/src/main.rs", sim),
             ("README.md", document),
         ]))
     };
     let good = "`mainstem serve --a-b` `mainstem chat` `mainstem tail`\n```sh\n\
-                cargo sim run --for 3s && cargo sim replay --deep  # not --shallow\ncargo sim check-it\n```\n";
+                cargo sim run --for 3s && cargo sim replay --deep  # not --shallow\ncargo sim check-it\n\
+                cargo measure-costs -- --fast\n```\n";
     assert_eq!(wrong(good), Wrong::new());
     for (from, to, told) in [
         ("--a-b", "", "no document names the flag --a-b"),
         ("--deep", "--deep --deeper", "there is no flag --deeper"),
+        ("--fast", "", "no document names the flag --fast"),
+        ("--fast", "--fast --given", "there is no flag --given"),
         ("mainstem tail", "mainstem head", "there is no mainstem head"),
         ("mainstem tail", "", "no document names mainstem tail"),
         ("cargo sim check-it", "cargo sim worker", "there is no cargo sim worker"),

@@ -1,0 +1,38 @@
+//! What a turn and a part cost: `cargo measure-costs [-- ROW...] [--quick] [--rounds N] [--json FILE]`. The servers are what ships; if
+//! `MAINSTEM_BENCH_EARLIER` names an earlier program, both are measured. docs/costs.md says what each row is.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use mainstem_tests::costs::{Options, measure};
+
+/// Anything that was asked for wrongly.
+const USAGE: u8 = 2;
+
+async fn told(options: &Options) -> anyhow::Result<()> {
+    let report = measure(options, |table| println!("{table}")).await?;
+    print!("{report}");
+    if let Some(file) = &options.json {
+        let text = format!("{:#}\n", report.json());
+        std::fs::write(file, text).with_context(|| format!("{} cannot be written", file.display()))?;
+    }
+    Ok(())
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let options = match Options::parse(std::env::args().skip(1)) {
+        Ok(options) => options,
+        Err(wrong) => {
+            eprintln!("{wrong}");
+            return ExitCode::from(USAGE);
+        }
+    };
+    match told(&options).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

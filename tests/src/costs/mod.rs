@@ -1,0 +1,132 @@
+//! What a turn and a part cost: rows of figures of the shipped server, and of an earlier one beside it, in alternating rounds
+//! on one machine. docs/costs.md says what each row is.
+//!
+//! Each measurement has a database and processes of its own, on a PostgreSQL of its row, and checks that what it measured did
+//! happen. How fast anything is it does not judge.
+
+mod database;
+mod figures;
+mod options;
+mod report;
+mod requests;
+mod turns;
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use anyhow::{Context, ensure};
+
+use crate::postgres::{Postgres, Setup};
+use crate::process::Replica;
+use crate::shipped_binary::server_binary;
+use figures::Measured;
+
+pub use figures::Series;
+pub use options::Options;
+pub use report::{Report, Table};
+
+/// The program that is measured beside the one that ships.
+pub const EARLIER: &str = "MAINSTEM_BENCH_EARLIER";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Row {
+    Turns,
+}
+
+impl Row {
+    pub const ALL: [Self; 1] = [Self::Turns];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Turns => "turns",
+        }
+    }
+
+    /// How much is measured, with units.
+    fn extent(self, is_quick: bool) -> Measured {
+        match self {
+            Self::Turns => vec![("chats", turns::chats(is_quick) as f64)],
+        }
+    }
+
+    async fn measure(self, stage: &Stage, program: &Program) -> anyhow::Result<Measured> {
+        match self {
+            Self::Turns => turns::measure(stage, program).await,
+        }
+    }
+}
+
+/// A program that serves.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// Which one it is: `before` or `after`.
+    pub name: &'static str,
+    pub path: PathBuf,
+    /// What it says of itself.
+    pub version: String,
+}
+
+impl Program {
+    fn of(name: &'static str, path: PathBuf) -> anyhow::Result<Self> {
+        let said = Command::new(&path).arg("--version").env_clear().stdin(Stdio::null()).output();
+        let said = said.with_context(|| format!("{} does not start", path.display()))?;
+        ensure!(said.status.success(), "{} --version ended with {}", path.display(), said.status);
+        Ok(Self { name, path, version: String::from_utf8_lossy(&said.stdout).trim().to_owned() })
+    }
+
+    /// What ships, and before it, if one is named, an earlier one.
+    fn all() -> anyhow::Result<Vec<Self>> {
+        let earlier = std::env::var_os(EARLIER).map(|path| Self::of("before", path.into()));
+        let ships = Self::of("after", server_binary().to_owned());
+        earlier.into_iter().chain([ships]).collect()
+    }
+
+    /// A replica as operators start it, with their intervals.
+    async fn serve(&self, id: &str, database: &str, flags: &[&str]) -> Replica {
+        Replica::start_of(&self.path, id, &[&["--database", database], flags].concat(), &[]).await
+    }
+}
+
+/// What the measurements of a row have in common.
+struct Stage {
+    postgres: Arc<Postgres>,
+    is_quick: bool,
+}
+
+impl Stage {
+    /// A PostgreSQL as it comes: commits wait for the disk.
+    fn new(is_quick: bool) -> anyhow::Result<Self> {
+        let settings = vec!["shared_buffers=128MB".to_owned()];
+        let postgres = Postgres::with(Setup { fsync: true, max_connections: 100, settings })?;
+        Ok(Self { postgres: Arc::new(postgres), is_quick })
+    }
+}
+
+/// Measures what is asked for. `tell` gets each table when it is there.
+pub async fn measure(options: &Options, mut tell: impl FnMut(&Table)) -> anyhow::Result<Report> {
+    let mut report = Report::new(Program::all()?, options)?;
+    for row in &options.rows {
+        let stage = Stage::new(options.is_quick)?;
+        report.postgresql = stage.postgres.sql("postgres", "SHOW server_version")?;
+        let mut measured = vec![vec![]; report.programs.len()];
+        for round in 0..options.rounds {
+            for turn in 0..measured.len() {
+                // Nobody is always the first.
+                let at = (turn + round) % measured.len();
+                let figures = row.measure(&stage, &report.programs[at]).await;
+                let told = || format!("{} of {}, round {}", row.name(), report.programs[at].name, round + 1);
+                measured[at].push(figures.with_context(told)?);
+            }
+        }
+        let columns = report.programs.iter().map(|program| program.name.to_owned());
+        let table = Table {
+            name: row.name().to_owned(),
+            extent: row.extent(options.is_quick),
+            columns: columns.zip(measured.iter().map(|rounds| Series::of(rounds))).collect(),
+        };
+        tell(&table);
+        report.tables.push(table);
+    }
+    Ok(report)
+}

@@ -1,0 +1,93 @@
+//! What is asked for on the command line.
+
+use std::path::PathBuf;
+
+use super::Row;
+
+/// Rounds of each row, if nobody says otherwise.
+const ROUNDS: usize = 5;
+const ROUNDS_MAX: usize = 100;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// In the order in which they are measured.
+    pub rows: Vec<Row>,
+    pub rounds: usize,
+    /// A fraction, which says that a row runs, and little of what it costs.
+    pub is_quick: bool,
+    /// Where all figures go.
+    pub json: Option<PathBuf>,
+}
+
+impl Options {
+    /// Out of the arguments behind the program's name. The error says what is wrong with them.
+    pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, String> {
+        let (mut rows, mut rounds, mut is_quick, mut json) = (vec![], None, false, None);
+        let mut arguments = arguments.into_iter();
+        while let Some(argument) = arguments.next() {
+            match &*argument {
+                // Cargo says so to every bench.
+                "--bench" => {}
+                "--quick" => is_quick = true,
+                "--rounds" => {
+                    let said = arguments.next().unwrap_or_default();
+                    let number = said.parse().ok().filter(|number| (1..=ROUNDS_MAX).contains(number));
+                    let wanted = || format!("--rounds takes a number from 1 to {ROUNDS_MAX}, not {said:?}");
+                    rounds = Some(number.ok_or_else(wanted)?);
+                }
+                "--json" => json = Some(arguments.next().ok_or("--json takes a file")?.into()),
+                flag if flag.starts_with('-') => {
+                    return Err(format!("{flag} is none of --quick, --rounds N, --json FILE"));
+                }
+                name => {
+                    let row = Row::ALL.into_iter().find(|row| row.name() == name);
+                    let all = || Row::ALL.map(Row::name).join(", ");
+                    rows.push(row.ok_or_else(|| format!("{name:?} is none of the rows {}", all()))?);
+                }
+            }
+        }
+        if rows.is_empty() {
+            rows = Row::ALL.to_vec();
+        }
+        Ok(Self { rows, rounds: rounds.unwrap_or(if is_quick { 1 } else { ROUNDS }), is_quick, json })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Options, String> {
+        Options::parse(line.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn without_arguments_all_rows_are_measured() {
+        let all = Options { rows: Row::ALL.to_vec(), rounds: ROUNDS, is_quick: false, json: None };
+        assert_eq!(parse("--bench"), Ok(all));
+    }
+
+    #[test]
+    fn rows_and_flags_come_in_any_order() {
+        let options = parse("--json x.json turns --quick --rounds 7").unwrap();
+        let json = Some("x.json".into());
+        assert_eq!(options, Options { rows: vec![Row::Turns], rounds: 7, is_quick: true, json });
+        assert_eq!(parse("--quick").unwrap().rounds, 1);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_what_would_be_right() {
+        for (line, told) in [
+            ("turn", "turns"),
+            ("--fast", "--quick"),
+            ("--rounds", "1 to 100"),
+            ("--rounds 0", "1 to 100"),
+            ("--rounds 101", "1 to 100"),
+            ("--rounds x", "\"x\""),
+            ("--json", "file"),
+        ] {
+            let error = parse(line).expect_err(line);
+            assert!(error.contains(told), "{line}: {error}");
+        }
+    }
+}
