@@ -26,6 +26,8 @@ pub(super) struct Moment {
     pub(super) wal_bytes: f64,
     /// Chats whose turn goes on.
     pub(super) runnable: f64,
+    /// Chats whose turn has ended.
+    pub(super) waiting: f64,
 }
 
 #[derive(Debug)]
@@ -77,9 +79,11 @@ impl Database {
     pub(super) async fn now(&mut self) -> anyhow::Result<Moment> {
         const NOW: &str = "SELECT extract(epoch FROM clock_timestamp())::float8, \
                            pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::float8, \
-                           (count(*) FILTER (WHERE status IN ('running', 'interrupting')))::float8 FROM chats";
-        let (unix_seconds, wal_bytes, runnable) = query_as(NOW).fetch_one(&mut self.connection).await?;
-        Ok(Moment { unix_seconds, wal_bytes, runnable })
+                           (count(*) FILTER (WHERE status IN ('running', 'interrupting')))::float8, \
+                           (count(*) FILTER (WHERE status = 'waiting'))::float8 FROM chats";
+        let (unix_seconds, wal_bytes, runnable, waiting) =
+            query_as(NOW).fetch_one(&mut self.connection).await?;
+        Ok(Moment { unix_seconds, wal_bytes, runnable, waiting })
     }
 
     /// Whether a chat's turn goes on: what an index answers.
@@ -90,7 +94,8 @@ impl Database {
 
     /// When a chat was changed last, in seconds of Unix time.
     pub(super) async fn last_change(&mut self) -> anyhow::Result<f64> {
-        const LAST: &str = "SELECT (max(updated_at) / 1000.0)::float8 FROM chats";
+        const LAST: &str = "SELECT (max(updated_at) / 1000.0)::float8, \
+                           (count(*) FILTER (WHERE status = 'waiting'))::float8 FROM chats";
         Ok(query_scalar(LAST).fetch_one(&mut self.connection).await?)
     }
 

@@ -4,9 +4,11 @@
 //! Each measurement has a database and processes of its own, on a PostgreSQL of its row, and checks that what it measured did
 //! happen. How fast anything is it does not judge.
 
+mod creating;
 mod database;
 mod figures;
 mod options;
+mod paced;
 mod report;
 mod requests;
 mod turns;
@@ -32,14 +34,18 @@ pub const EARLIER: &str = "MAINSTEM_BENCH_EARLIER";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Row {
     Turns,
+    Creating,
+    Paced,
 }
 
 impl Row {
-    pub const ALL: [Self; 1] = [Self::Turns];
+    pub const ALL: [Self; 3] = [Self::Turns, Self::Creating, Self::Paced];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Turns => "turns",
+            Self::Creating => "creating",
+            Self::Paced => "paced",
         }
     }
 
@@ -47,12 +53,16 @@ impl Row {
     fn extent(self, is_quick: bool) -> Measured {
         match self {
             Self::Turns => vec![("chats", turns::chats(is_quick) as f64)],
+            Self::Creating => creating::extent(is_quick),
+            Self::Paced => paced::extent(is_quick),
         }
     }
 
     async fn measure(self, stage: &Stage, program: &Program) -> anyhow::Result<Measured> {
         match self {
             Self::Turns => turns::measure(stage, program).await,
+            Self::Creating => creating::measure(stage, program).await,
+            Self::Paced => paced::measure(stage, program).await,
         }
     }
 }
