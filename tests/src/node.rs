@@ -15,7 +15,7 @@ use crate::web_site::Page;
 /// What the programs need, and what they are.
 const FILES: [&str; 7] =
     ["package.json", LOCK_FILE, "agent.mjs", "openai.mjs", "page.mjs", "tanstack.js", "use-chat.jsx"];
-const LOCK_FILE: &str = "package-lock.json";
+pub(crate) const LOCK_FILE: &str = "package-lock.json";
 
 /// The directory from which the programs run.
 fn directory() -> &'static Path {
@@ -23,7 +23,8 @@ fn directory() -> &'static Path {
     INSTALLED.get_or_init(|| installed("tests/clients/node", &FILES, LOCK_FILE, install))
 }
 
-fn install(to: &Path) {
+/// Installs the packages that the lock file there names.
+pub(crate) fn install(to: &Path) {
     let npm = NPM.path().unwrap_or_else(|missing| panic!("{missing}"));
     carry_out(Command::new(npm).args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(to));
 }

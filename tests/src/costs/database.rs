@@ -111,4 +111,11 @@ impl Database {
         );
         Ok(())
     }
+
+    /// How many jobs of the yardstick are left, and where the server's log of changes ends.
+    pub(super) async fn jobs(&mut self) -> anyhow::Result<(i64, f64)> {
+        const JOBS: &str = "SELECT count(*), pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::float8 \
+                            FROM graphile_worker.jobs";
+        Ok(query_as(JOBS).fetch_one(&mut self.connection).await?)
+    }
 }

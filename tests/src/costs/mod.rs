@@ -12,6 +12,7 @@ mod paced;
 mod report;
 mod requests;
 mod turns;
+mod yardstick;
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -120,6 +121,7 @@ pub async fn measure(options: &Options, mut tell: impl FnMut(&Table)) -> anyhow:
         let stage = Stage::new(options.is_quick)?;
         report.postgresql = stage.postgres.sql("postgres", "SHOW server_version")?;
         let mut measured = vec![vec![]; report.programs.len()];
+        let mut beside = vec![vec![]; yardstick::POOLS.len()];
         for round in 0..options.rounds {
             for turn in 0..measured.len() {
                 // Nobody is always the first.
@@ -128,15 +130,23 @@ pub async fn measure(options: &Options, mut tell: impl FnMut(&Table)) -> anyhow:
                 let told = || format!("{} of {}, round {}", row.name(), report.programs[at].name, round + 1);
                 measured[at].push(figures.with_context(told)?);
             }
+            if *row == Row::Turns {
+                for (pool, rounds) in yardstick::POOLS.into_iter().zip(&mut beside) {
+                    let figures = yardstick::measure(&stage, pool).await;
+                    rounds.push(figures.with_context(|| format!("the yardstick, round {}", round + 1))?);
+                }
+            }
         }
-        let columns = report.programs.iter().map(|program| program.name.to_owned());
-        let table = Table {
-            name: row.name().to_owned(),
-            extent: row.extent(options.is_quick),
-            columns: columns.zip(measured.iter().map(|rounds| Series::of(rounds))).collect(),
-        };
-        tell(&table);
-        report.tables.push(table);
+        let names = report.programs.iter().map(|program| program.name.to_owned());
+        let mut tables = vec![Table::of(row.name(), row.extent(options.is_quick), names.zip(&measured))];
+        if *row == Row::Turns {
+            let names = yardstick::POOLS.map(|pool| format!("pool_{pool}"));
+            let extent = yardstick::extent(options.is_quick);
+            let table = Table::of(yardstick::NAME, extent, names.into_iter().zip(&beside));
+            tables.push(table.of_other(yardstick::version()?));
+        }
+        tables.iter().for_each(&mut tell);
+        report.tables.extend(tables);
     }
     Ok(report)
 }

@@ -25,12 +25,37 @@ pub struct Table {
     pub(super) extent: Measured,
     /// What was measured, by what it was measured of.
     pub(super) columns: Vec<(String, Vec<Series>)>,
+    /// Which program that is none of ours the columns are settings of.
+    other: Option<String>,
 }
 
 impl Table {
-    /// The last column against the first, by medians.
+    pub(super) fn of<'a>(
+        name: &str,
+        extent: Measured,
+        columns: impl Iterator<Item = (String, &'a Vec<Measured>)>,
+    ) -> Self {
+        let columns = columns.map(|(column, rounds)| (column, Series::of(rounds))).collect();
+        Self { name: name.to_owned(), extent, columns, other: None }
+    }
+
+    pub(super) fn of_other(self, program: String) -> Self {
+        Self { other: Some(program), ..self }
+    }
+
+    /// Of the settings of another program those that had most of the first figure.
+    fn better(&self) -> Option<&str> {
+        self.other.as_ref()?;
+        let of = |column: &&(String, Vec<Series>)| column.1[0].median();
+        self.columns.iter().max_by(|a, b| of(a).total_cmp(&of(b))).map(|(name, _)| &**name)
+    }
+
+    /// The last column against the first, by medians, where they are two programs.
     fn ratio(&self, figure: usize) -> Option<f64> {
         let [(_, first), (_, last)] = &self.columns[..] else { return None };
+        if self.other.is_some() {
+            return None;
+        }
         Some(last[figure].median() / first[figure].median()).filter(|ratio| ratio.is_finite())
     }
 
@@ -49,7 +74,12 @@ impl Table {
             }
             (series.name.to_owned(), Value::from(told))
         });
-        json!({"extent": extent, "figures": figures.collect::<Map<_, _>>()})
+        let mut told = json!({"extent": extent, "figures": figures.collect::<Map<_, _>>()});
+        if let (Some(other), Some(better)) = (&self.other, self.better()) {
+            told["program"] = json!(other);
+            told["better"] = json!(better);
+        }
+        told
     }
 }
 
@@ -67,11 +97,14 @@ impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let extent: Vec<_> = self.extent.iter().map(|(name, value)| format!("{name} {value}")).collect();
         writeln!(f, "{}: {}", self.name, extent.join(", "))?;
+        if let (Some(other), Some(better)) = (&self.other, self.better()) {
+            writeln!(f, "  {other}; the better one is {better}")?;
+        }
         write!(f, "{:42}", "")?;
         for (column, _) in &self.columns {
             write!(f, " {column:>12}")?;
         }
-        writeln!(f, "{}", if self.columns.len() == 2 { "  ratio" } else { "" })?;
+        writeln!(f, "{}", if self.ratio(0).is_some() { "  ratio" } else { "" })?;
         let names = self.columns.first().map_or(&[][..], |(_, figures)| figures);
         for (at, series) in names.iter().enumerate() {
             write!(f, "  {:40}", series.name)?;
