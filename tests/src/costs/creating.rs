@@ -33,7 +33,7 @@ figures! {
 }
 
 fn window(is_quick: bool) -> Duration {
-    Duration::from_secs(if is_quick { 2 } else { 10 })
+    Duration::from_secs(if is_quick { 1 } else { 10 })
 }
 
 pub(super) fn extent(is_quick: bool) -> Measured {

@@ -4,9 +4,12 @@
 //! Each measurement has a database and processes of its own, on a PostgreSQL of its row, and checks that what it measured did
 //! happen. How fast anything is it does not judge.
 
+mod audience;
 mod creating;
 mod database;
+mod fan_out;
 mod figures;
+mod live;
 mod options;
 mod paced;
 mod report;
@@ -29,24 +32,28 @@ pub use figures::Series;
 pub use options::Options;
 pub use report::{Report, Table};
 
-/// The program that is measured beside the one that ships.
-pub const EARLIER: &str = "MAINSTEM_BENCH_EARLIER";
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Row {
     Turns,
     Creating,
+    Live,
+    LiveTurns,
     Paced,
+    FanOut,
 }
 
 impl Row {
-    pub const ALL: [Self; 3] = [Self::Turns, Self::Creating, Self::Paced];
+    pub const ALL: [Self; 6] =
+        [Self::Turns, Self::Creating, Self::Live, Self::LiveTurns, Self::Paced, Self::FanOut];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Turns => "turns",
             Self::Creating => "creating",
+            Self::Live => "live",
+            Self::LiveTurns => "live-turns",
             Self::Paced => "paced",
+            Self::FanOut => "fan-out",
         }
     }
 
@@ -55,7 +62,10 @@ impl Row {
         match self {
             Self::Turns => vec![("chats", turns::chats(is_quick) as f64)],
             Self::Creating => creating::extent(is_quick),
+            Self::Live => live::extent(is_quick, false),
+            Self::LiveTurns => live::extent(is_quick, true),
             Self::Paced => paced::extent(is_quick),
+            Self::FanOut => fan_out::extent(is_quick),
         }
     }
 
@@ -63,7 +73,10 @@ impl Row {
         match self {
             Self::Turns => turns::measure(stage, program).await,
             Self::Creating => creating::measure(stage, program).await,
+            Self::Live => live::measure(stage, program, false).await,
+            Self::LiveTurns => live::measure(stage, program, true).await,
             Self::Paced => paced::measure(stage, program).await,
+            Self::FanOut => fan_out::measure(stage, program).await,
         }
     }
 }
@@ -87,8 +100,8 @@ impl Program {
     }
 
     /// What ships, and before it, if one is named, an earlier one.
-    fn all() -> anyhow::Result<Vec<Self>> {
-        let earlier = std::env::var_os(EARLIER).map(|path| Self::of("before", path.into()));
+    fn all(options: &Options) -> anyhow::Result<Vec<Self>> {
+        let earlier = options.earlier.clone().map(|path| Self::of("before", path));
         let ships = Self::of("after", server_binary().to_owned());
         earlier.into_iter().chain([ships]).collect()
     }
@@ -116,7 +129,7 @@ impl Stage {
 
 /// Measures what is asked for. `tell` gets each table when it is there.
 pub async fn measure(options: &Options, mut tell: impl FnMut(&Table)) -> anyhow::Result<Report> {
-    let mut report = Report::new(Program::all()?, options)?;
+    let mut report = Report::new(Program::all(options)?, options)?;
     for row in &options.rows {
         let stage = Stage::new(options.is_quick)?;
         report.postgresql = stage.postgres.sql("postgres", "SHOW server_version")?;

@@ -17,6 +17,8 @@ pub struct Options {
     pub is_quick: bool,
     /// Where all figures go.
     pub json: Option<PathBuf>,
+    /// A program that is measured beside the one that ships. No argument names it.
+    pub earlier: Option<PathBuf>,
 }
 
 impl Options {
@@ -49,7 +51,8 @@ impl Options {
         if rows.is_empty() {
             rows = Row::ALL.to_vec();
         }
-        Ok(Self { rows, rounds: rounds.unwrap_or(if is_quick { 1 } else { ROUNDS }), is_quick, json })
+        let rounds = rounds.unwrap_or(if is_quick { 1 } else { ROUNDS });
+        Ok(Self { rows, rounds, is_quick, json, earlier: None })
     }
 }
 
@@ -63,15 +66,22 @@ mod tests {
 
     #[test]
     fn without_arguments_all_rows_are_measured() {
-        let all = Options { rows: Row::ALL.to_vec(), rounds: ROUNDS, is_quick: false, json: None };
+        let all =
+            Options { rows: Row::ALL.to_vec(), rounds: ROUNDS, is_quick: false, json: None, earlier: None };
         assert_eq!(parse("--bench"), Ok(all));
     }
 
     #[test]
     fn rows_and_flags_come_in_any_order() {
         let options = parse("--json x.json turns --quick --rounds 7").unwrap();
-        let json = Some("x.json".into());
-        assert_eq!(options, Options { rows: vec![Row::Turns], rounds: 7, is_quick: true, json });
+        let wanted = Options {
+            rows: vec![Row::Turns],
+            rounds: 7,
+            is_quick: true,
+            json: Some("x.json".into()),
+            earlier: None,
+        };
+        assert_eq!(options, wanted);
         assert_eq!(parse("--quick").unwrap().rounds, 1);
     }
 
