@@ -15,6 +15,7 @@ mod client_tools;
 mod cluster;
 mod come_back;
 mod command_line;
+mod costs;
 mod crashes;
 mod created;
 mod damaged;
