@@ -1,5 +1,5 @@
-//! What a turn and a part cost: `cargo measure-costs [-- ROW...] [--quick] [--rounds N] [--json FILE]`. The servers are what ships; if
-//! `MAINSTEM_BENCH_EARLIER` names an earlier program, both are measured. docs/costs.md says what each row is.
+//! What a turn and a part cost: `cargo measure-costs [-- ROW...] [--quick] [--rounds N] [--turns N] [--json FILE]`. The servers are what
+//! ships; if `MAINSTEM_BENCH_EARLIER` names an earlier program, both are measured. docs/costs.md says what each row is.
 
 use std::process::ExitCode;
 

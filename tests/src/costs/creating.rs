@@ -102,7 +102,7 @@ pub(super) async fn measure(stage: &Stage, program: &Program) -> anyhow::Result<
             asking_cpu_us_per_chat: each(before.2, after.2),
         })
     };
-    let (_, figures) = tokio::try_join!(async { asked.await }, measured)?;
+    let (_, figures) = tokio::try_join!(asked, measured)?;
     drop(replicas);
     database.remove(&stage.postgres).await?;
     Ok(figures.named())

@@ -58,9 +58,10 @@ impl Row {
     }
 
     /// How much is measured, with units.
-    fn extent(self, is_quick: bool) -> Measured {
+    fn extent(self, options: &Options) -> Measured {
+        let is_quick = options.is_quick;
         match self {
-            Self::Turns => vec![("chats", turns::chats(is_quick) as f64)],
+            Self::Turns => vec![("chats", options.turns as f64)],
             Self::Creating => creating::extent(is_quick),
             Self::Live => live::extent(is_quick, false),
             Self::LiveTurns => live::extent(is_quick, true),
@@ -115,15 +116,16 @@ impl Program {
 /// What the measurements of a row have in common.
 struct Stage {
     postgres: Arc<Postgres>,
+    turns: usize,
     is_quick: bool,
 }
 
 impl Stage {
     /// A PostgreSQL as it comes: commits wait for the disk.
-    fn new(is_quick: bool) -> anyhow::Result<Self> {
+    fn new(options: &Options) -> anyhow::Result<Self> {
         let settings = vec!["shared_buffers=128MB".to_owned()];
         let postgres = Postgres::with(Setup { fsync: true, max_connections: 100, settings })?;
-        Ok(Self { postgres: Arc::new(postgres), is_quick })
+        Ok(Self { postgres: Arc::new(postgres), turns: options.turns, is_quick: options.is_quick })
     }
 }
 
@@ -131,7 +133,7 @@ impl Stage {
 pub async fn measure(options: &Options, mut tell: impl FnMut(&Table)) -> anyhow::Result<Report> {
     let mut report = Report::new(Program::all(options)?, options)?;
     for row in &options.rows {
-        let stage = Stage::new(options.is_quick)?;
+        let stage = Stage::new(options)?;
         report.postgresql = stage.postgres.sql("postgres", "SHOW server_version")?;
         let mut measured = vec![vec![]; report.programs.len()];
         let mut beside = vec![vec![]; yardstick::POOLS.len()];
@@ -151,10 +153,10 @@ pub async fn measure(options: &Options, mut tell: impl FnMut(&Table)) -> anyhow:
             }
         }
         let names = report.programs.iter().map(|program| program.name.to_owned());
-        let mut tables = vec![Table::of(row.name(), row.extent(options.is_quick), names.zip(&measured))];
+        let mut tables = vec![Table::of(row.name(), row.extent(options), names.zip(&measured))];
         if *row == Row::Turns {
             let names = yardstick::POOLS.map(|pool| format!("pool_{pool}"));
-            let extent = yardstick::extent(options.is_quick);
+            let extent = yardstick::extent(options.turns);
             let table = Table::of(yardstick::NAME, extent, names.into_iter().zip(&beside));
             tables.push(table.of_other(yardstick::version()?));
         }

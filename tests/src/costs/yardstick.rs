@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 use super::Stage;
 use super::database::Database;
 use super::figures::{Measured, figures};
-use super::turns::chats;
 use crate::client_project::installed;
 use crate::line_program::LineProgram;
 use crate::measure::time_of_tree;
@@ -36,8 +35,8 @@ figures! {
     }
 }
 
-pub(super) fn extent(is_quick: bool) -> Measured {
-    vec![("jobs", chats(is_quick) as f64), ("concurrency", CONCURRENCY as f64)]
+pub(super) fn extent(jobs: usize) -> Measured {
+    vec![("jobs", jobs as f64), ("concurrency", CONCURRENCY as f64)]
 }
 
 /// Where it is.
@@ -61,7 +60,7 @@ fn start(directory: &Path, database: &str) -> anyhow::Result<LineProgram> {
 }
 
 pub(super) async fn measure(stage: &Stage, pool: u64) -> anyhow::Result<Measured> {
-    let (jobs, directory) = (chats(stage.is_quick), directory());
+    let (jobs, directory) = (stage.turns, directory());
     let mut database = Database::fresh(&stage.postgres).await?;
     start(&directory, &database.url)?.ask(&json!({"queue": jobs})).await;
     database.tidied().await?;
