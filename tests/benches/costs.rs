@@ -1,6 +1,8 @@
 //! What a turn and a part cost: `cargo measure-costs [-- ROW...] [--quick] [--rounds N] [--turns N] [--json FILE]`. The servers are what
 //! ships; if `MAINSTEM_BENCH_EARLIER` names an earlier program, both are measured. docs/costs.md says what each row is.
 
+use std::fs::File;
+use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -12,11 +14,16 @@ const EARLIER: &str = "MAINSTEM_BENCH_EARLIER";
 const USAGE: u8 = 2;
 
 async fn told(options: &Options) -> anyhow::Result<()> {
+    // That it cannot be written is told before anything is measured.
+    let file = options
+        .json
+        .as_ref()
+        .map(|path| File::create(path).with_context(|| format!("{} cannot be written", path.display())));
+    let file = file.transpose()?;
     let report = measure(options, |table| println!("{table}")).await?;
     print!("{report}");
-    if let Some(file) = &options.json {
-        let text = format!("{:#}\n", report.json());
-        std::fs::write(file, text).with_context(|| format!("{} cannot be written", file.display()))?;
+    if let Some(mut file) = file {
+        writeln!(file, "{:#}", report.json())?;
     }
     Ok(())
 }

@@ -116,6 +116,13 @@ mod tests {
     }
 
     #[test]
+    fn open_files_are_had_or_it_is_told_how() {
+        need_open_files(64).expect("so many may be open everywhere");
+        let told = need_open_files(1 << 40).expect_err("no kernel lets so many be open").to_string();
+        assert!(told.contains("ulimit -n 1099511627776"), "{told}");
+    }
+
+    #[test]
     fn the_time_of_a_tree_has_its_children_that_run_and_those_that_ended() {
         let ours = std::process::id();
         let before = (time_of_tree(ours), time_of_process(ours));

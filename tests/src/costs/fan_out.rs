@@ -31,7 +31,7 @@ figures! {
 
 /// Of each chat, and for how long.
 fn viewers(is_quick: bool) -> (usize, Duration) {
-    let (viewers, seconds) = if is_quick { (10, 2) } else { (200, 10) };
+    let (viewers, seconds) = if is_quick { (20, 2) } else { (200, 10) };
     (viewers, Duration::from_secs(seconds))
 }
 

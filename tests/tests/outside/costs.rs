@@ -186,4 +186,8 @@ async fn live_chats_and_fan_out_are_measured() {
     ];
     assert_figures(&json, "fan-out", "after", 1, &fan_out);
     assert_possible(&json, "fan-out", "after", fan_out[0], &fan_out[2..]);
+    // One of them tells each part once, the other one tells it to all viewers.
+    let of =
+        |name: &str| json["rows"]["fan-out"]["figures"][name]["after"]["median"].as_f64().expect("a median");
+    assert!(of("telling_cpu_us_per_delivery") > of("worker_cpu_us_per_delivery"), "{json}");
 }
