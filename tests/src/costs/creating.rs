@@ -1,5 +1,5 @@
-//! What a chat costs from its creation to its answer, while many are created at both of two replicas, one of which works. Judged is that every
-//! creation is answered.
+//! What a chat costs from its creation to its answer, while many are created at both of two replicas, one of which works. Judged is that all
+//! creations are answered, and that afterwards each chat has its answer.
 
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use futures::future::try_join_all;
 use super::database::Database;
 use super::figures::{Measured, figures};
 use super::requests::{Connection, says};
-use super::turns::CONTENT;
+use super::turns::{ANSWER, CONTENT};
 use super::{Program, Stage};
 use crate::measure::{quantile, time_of, time_of_process, time_of_tree};
 
@@ -44,6 +44,8 @@ pub(super) fn extent(is_quick: bool) -> Measured {
 #[derive(Default)]
 struct Asking {
     is_over: Cell<bool>,
+    /// Chats, in the window and around it.
+    created: Cell<usize>,
     /// How long each request took, in milliseconds. Forgotten when the window begins.
     took: RefCell<Vec<f64>>,
 }
@@ -56,6 +58,7 @@ impl Asking {
         for at in first.. {
             let began = Instant::now();
             connections[at % 2].post("/v1/chats", &body, 201).await?;
+            self.created.update(|created| created + 1);
             if self.is_over.get() {
                 break;
             }
@@ -103,6 +106,8 @@ pub(super) async fn measure(stage: &Stage, program: &Program) -> anyhow::Result<
         })
     };
     let (_, figures) = tokio::try_join!(asked, measured)?;
+    database.until_all_ended().await?;
+    database.answered(asking.created.get(), ANSWER).await?;
     drop(replicas);
     database.remove(&stage.postgres).await?;
     Ok(figures.named())

@@ -1,6 +1,6 @@
 //! A database that is measured on, and what its server counts of it. Whoever looks has one connection, and looks seldom.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use sqlx::postgres::PgConnection;
@@ -10,6 +10,9 @@ use crate::postgres::Postgres;
 
 /// How long servers' connections may outlast their process.
 const LEFT_ALONE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Until all turns have ended.
+const TURNS_TIMEOUT: Duration = Duration::from_secs(900);
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// So far.
@@ -86,10 +89,15 @@ impl Database {
         Ok(Moment { unix_seconds, wal_bytes, runnable, waiting })
     }
 
-    /// Whether a chat's turn goes on: what an index answers.
-    pub(super) async fn is_anything_runnable(&mut self) -> anyhow::Result<bool> {
+    /// Waits until no chat's turn goes on. It asks what an index answers.
+    pub(super) async fn until_all_ended(&mut self) -> anyhow::Result<()> {
         const ANY: &str = "SELECT EXISTS (SELECT FROM chats WHERE status IN ('running', 'interrupting'))";
-        Ok(query_scalar(ANY).fetch_one(&mut self.connection).await?)
+        let deadline = Instant::now() + TURNS_TIMEOUT;
+        while query_scalar::<_, bool>(ANY).fetch_one(&mut self.connection).await? {
+            ensure!(Instant::now() < deadline, "not all turns ended within {TURNS_TIMEOUT:?}");
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+        Ok(())
     }
 
     /// When a chat was changed last, in seconds of Unix time.

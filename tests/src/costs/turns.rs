@@ -1,8 +1,6 @@
 //! What a turn costs where many wait: chats that were created where nobody works, and then one replica that works. Judged is
 //! that all of them have their answer.
 
-use std::time::{Duration, Instant};
-
 use anyhow::ensure;
 
 use super::database::Database;
@@ -13,11 +11,8 @@ use crate::measure::{time_of_process, time_of_tree};
 
 /// What each chat is asked, and says.
 pub(super) const CONTENT: &str = "/demo parts=3 interval=0";
-const ANSWER: &str = "1 2 3 ";
+pub(super) const ANSWER: &str = "1 2 3 ";
 const CREATED_AT_ONCE: usize = 16;
-/// For all of them together.
-const TURNS_TIMEOUT: Duration = Duration::from_secs(900);
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 figures! {
     /// From the worker's readiness until no chat is runnable. Flushes and transactions are counted from before its start until
@@ -47,11 +42,7 @@ pub(super) async fn measure(stage: &Stage, program: &Program) -> anyhow::Result<
     let (postgres, own) = cpu();
     let begun = database.now().await?;
     ensure!(begun.runnable > 0.0, "all turns had ended before the worker was found ready");
-    let deadline = Instant::now() + TURNS_TIMEOUT;
-    while database.is_anything_runnable().await? {
-        ensure!(Instant::now() < deadline, "not all turns ended within {TURNS_TIMEOUT:?}");
-        tokio::time::sleep(LOOK_INTERVAL).await;
-    }
+    database.until_all_ended().await?;
     let spent = cpu();
     let ended = database.now().await?;
     let seconds = database.last_change().await? - begun.unix_seconds;
