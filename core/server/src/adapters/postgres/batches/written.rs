@@ -198,7 +198,7 @@ pub(super) static UPDATE: LazyLock<&'static str> = LazyLock::new(|| {
     statement(
         false,
         "SELECT a.* FROM asked a JOIN chats c ON c.id = a.id WHERE c.snapshot_version = a.of_version \
-         AND (NOT a.is_held_until OR c.lease_expires_at IS NOT DISTINCT FROM a.held_until) FOR UPDATE OF c SKIP LOCKED",
+         AND (NOT a.is_held_until OR c.lease_expires_at IS NOT DISTINCT FROM a.held_until) FOR NO KEY UPDATE OF c SKIP LOCKED",
         &format!(
             "UPDATE chats c SET {}, queue = coalesce(o.queue, c.queue), lease_expires_at = CASE o.term \
              WHEN 'keep' THEN c.lease_expires_at WHEN 'start' THEN (SELECT now FROM clock) + $1 END \
