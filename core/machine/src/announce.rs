@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::hub::{ChatEvent, HubEvent};
 use crate::limits::{ANNOUNCEMENTS_MAX, ANNOUNCEMENTS_WAITING_MAX};
 use crate::replica::ReplicaEvent;
-use crate::{Applied, Change, ChatId, ChatState, Effect, Status, Version};
+use crate::{Appended, Applied, ChatId, ChatState, Effect, Status, Version};
 
 /// A chat has changed, up to these versions. Published after the commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -53,6 +53,8 @@ pub enum AnnouncerEvent {
     Committed {
         /// The row after it; of a chat that is deleted, its last one.
         state: Arc<ChatState>,
+        /// What the change appended to the history, as [`Change::appended`](crate::Change::appended) says it.
+        appended: Option<Appended>,
         /// The chat was deleted.
         deleted: bool,
     },
@@ -75,9 +77,11 @@ impl AnnouncerEvent {
     /// What the announcer is told of a command that was applied, if anything follows from it.
     pub fn of(chat: ChatId, applied: &Applied) -> Option<Self> {
         match (&applied.effect, &applied.answer) {
-            (Effect::Changed(Change { state, deleted, .. }), _) => {
-                Some(Self::Committed { state: state.clone(), deleted: *deleted })
-            }
+            (Effect::Changed(change), _) => Some(Self::Committed {
+                state: change.state.clone(),
+                appended: change.appended(),
+                deleted: change.deleted,
+            }),
             (Effect::Replayed, Ok(_)) => Some(Self::Replayed { chat }),
             (Effect::Replayed | Effect::Unchanged, _) => None,
         }
@@ -126,10 +130,10 @@ impl Announcer {
     pub fn handle(&mut self, event: AnnouncerEvent) {
         assert!(self.out.is_empty(), "the actions of the last event were not all polled");
         match event {
-            AnnouncerEvent::Committed { state, deleted } => {
+            AnnouncerEvent::Committed { state, appended, deleted } => {
                 let notice = Notice::of(&state, deleted);
                 let event = match deleted {
-                    false => HubEvent::Chat(ChatEvent::Committed { state }),
+                    false => HubEvent::Chat(ChatEvent::Committed { state, appended }),
                     true => HubEvent::Chat(ChatEvent::Hint { snapshot_version: notice.snapshot_version }),
                 };
                 self.announce(notice, event);

@@ -85,6 +85,17 @@ pub struct Change {
     pub lease: LeaseTerm,
 }
 
+impl Change {
+    /// What is behind the end of the history now that was not there before, in order; `None` if messages were cut off,
+    /// so that the history before is not the beginning of the one after.
+    pub fn appended(&self) -> Option<Appended> {
+        self.cut_from.is_none().then(|| self.inserted.iter().cloned().map(Arc::new).collect())
+    }
+}
+
+/// Messages that joined the history behind its end with one change, oldest first.
+pub type Appended = Arc<[Arc<Message>]>;
+
 /// What happens to the time at which the lease expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LeaseTerm {

@@ -43,7 +43,7 @@ mod time;
 mod transition;
 mod turn;
 
-pub use applied::{Accepted, Answer, Applied, Change, Effect, LeaseTerm, Rejection};
+pub use applied::{Accepted, Answer, Appended, Applied, Change, Effect, LeaseTerm, Rejection};
 pub use block::{Block, Call, Part};
 pub use calls::{CallResult, Carrier, OpenCall};
 pub use chat::{ChatState, Retry, RunError, Status};

@@ -11,8 +11,8 @@ use mainstem_machine::hub::{ChatEvent, HubEvent};
 use mainstem_machine::limits::{ANNOUNCEMENTS_MAX, ANNOUNCEMENTS_WAITING_MAX};
 use mainstem_machine::replica::ReplicaEvent;
 use mainstem_machine::{
-    Applied, ChatId, ChatState, Command, Content, Effect, NewMessage, Rejection, ReplicaId, Status,
-    StoreFacts, Version, WallTime,
+    Appended, Applied, ChatId, ChatState, Command, Content, Effect, Found, NewMessage, Rejection, ReplicaId,
+    Role, SendMode, Status, StoreFacts, Version, WallTime,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -44,7 +44,8 @@ fn asked(announcer: &mut Announcer, event: AnnouncerEvent) -> Vec<AnnouncerActio
 }
 
 fn committed(n: u128, version: u64) -> AnnouncerEvent {
-    AnnouncerEvent::Committed { state: row(n, version, Status::Waiting, None), deleted: false }
+    let state = row(n, version, Status::Waiting, None);
+    AnnouncerEvent::Committed { state, appended: Some([].into()), deleted: false }
 }
 
 fn published(actions: &[AnnouncerAction]) -> Vec<(ChatId, u64)> {
@@ -67,21 +68,59 @@ fn a_change_is_told_here_first_and_then_published() {
         let state = row(1, 7, status, worker);
         let notice = Notice::of(&state, false);
         assert_eq!((notice.free, notice.deleted, notice.snapshot_version), (free, false, Version(7)), "L3");
-        let event = HubEvent::Chat(ChatEvent::Committed { state: state.clone() });
+        let event = HubEvent::Chat(ChatEvent::Committed { state: state.clone(), appended: None });
         let mut expected = vec![AnnouncerAction::To { chat: chat(1), event }];
         if free {
             expected.push(AnnouncerAction::ToReplica(ReplicaEvent::Free { chat: chat(1), status }));
         }
         expected.push(AnnouncerAction::Publish(notice));
-        let told = asked(&mut Announcer::default(), AnnouncerEvent::Committed { state, deleted: false });
+        let told = asked(
+            &mut Announcer::default(),
+            AnnouncerEvent::Committed { state, appended: None, deleted: false },
+        );
         assert_eq!(told, expected, "L1, L3: {status:?}");
+    }
+}
+
+#[test]
+fn what_a_change_appended_is_told_with_its_row_and_of_a_cut_the_row_alone() {
+    let facts = StoreFacts { now: WallTime(0), lease_expired: false, found: None, known: None };
+    let idle = row(1, 7, Status::Waiting, None);
+    let idle = ChatState { turn: None, ..ChatState::clone(&idle) };
+    let said = |text: &str| Content::text(text);
+    let found = Some(Found { id: idle.last_message, role: Role::User, queued_as: None });
+    let send = |mode| Command::Send { content: said("more"), mode, queue_max: 5, client_id: None };
+    let edit = Command::Edit { message: idle.last_message, content: said("other") };
+    let again = Command::Regenerate { message: Some(idle.last_message), mode: SendMode::Queue };
+    let busy = ChatState { status: Status::Running, ..idle.clone() };
+    for (state, command, expected) in [
+        (&idle, send(SendMode::Queue), Some(vec![said("more")])),
+        (&busy, send(SendMode::Queue), Some(vec![])),
+        (&idle, edit, None),
+        (&idle, again, None),
+    ] {
+        let facts = StoreFacts { found, ..facts.clone() };
+        let applied = command.apply_to(Some(state), None, &facts);
+        let event = AnnouncerEvent::of(chat(1), &applied).expect("it changes something");
+        let told = asked(&mut Announcer::default(), event);
+        let AnnouncerAction::To { event: HubEvent::Chat(ChatEvent::Committed { state, appended }), .. } =
+            &told[0]
+        else {
+            panic!("{told:?}")
+        };
+        let contents = |appended: &Appended| appended.iter().map(|message| message.content.clone()).collect();
+        assert_eq!(appended.as_ref().map(contents), expected, "S1: {}", command.name());
+        assert_eq!(state.snapshot_version, Version(8));
     }
 }
 
 #[test]
 fn a_row_that_is_gone_is_no_row_to_show_and_no_work() {
     let state = row(1, 7, Status::Running, None);
-    let told = asked(&mut Announcer::default(), AnnouncerEvent::Committed { state, deleted: true });
+    let told = asked(
+        &mut Announcer::default(),
+        AnnouncerEvent::Committed { state, appended: Some([].into()), deleted: true },
+    );
     let [AnnouncerAction::To { event, .. }, AnnouncerAction::Publish(notice)] = &told[..] else {
         panic!("L1: {told:?}")
     };
@@ -163,7 +202,7 @@ fn when_too_many_wait_further_chats_are_dropped_but_news_of_those_that_wait_is_n
     let state = row(0, 1, Status::Waiting, None);
     for n in 0..most {
         let state = Arc::new(ChatState { id: chat(n), ..ChatState::clone(&state) });
-        let told = asked(&mut announcer, AnnouncerEvent::Committed { state, deleted: false });
+        let told = asked(&mut announcer, AnnouncerEvent::Committed { state, appended: None, deleted: false });
         assert!(!told.contains(&AnnouncerAction::Dropped { chat: chat(n) }), "L1: there is room");
     }
     let told = asked(&mut announcer, committed(most, 1));
@@ -237,7 +276,7 @@ impl World {
                 if deleted {
                     self.gone.insert(n);
                 }
-                self.handle(AnnouncerEvent::Committed { state, deleted });
+                self.handle(AnnouncerEvent::Committed { state, appended: Some([].into()), deleted });
             }
             Step::Replay { chat: n } => {
                 if !self.gone.contains(&n) {

@@ -329,7 +329,10 @@ fn hub_event() -> impl Strategy<Value = HubEvent> {
         Just(HubEvent::Bus(BusEvent::Lost)),
         n().prop_map(|version| HubEvent::Chat(ChatEvent::Hint { snapshot_version: Version(version) })),
         Just(HubEvent::Chat(ChatEvent::NotFound)),
-        state().prop_map(|state| HubEvent::Chat(ChatEvent::Committed { state })),
+        (state(), option::of(vec(message(), 0..3))).prop_map(|(state, appended)| {
+            let appended = appended.map(Into::into);
+            HubEvent::Chat(ChatEvent::Committed { state, appended })
+        }),
         (n(), outcome(option::of(snapshot()))).prop_map(|(op, outcome)| HubEvent::Database(
             DatabaseEvent::SnapshotRead { op: OpId(op), outcome }
         )),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mainstem_machine::hub::{BusEvent, ChatEvent, DatabaseEvent, HubEvent, OpOutcome};
 use mainstem_machine::replica::{Heartbeat, ReplicaEvent};
-use mainstem_machine::{ChatState, OpId, Rejection, Time};
+use mainstem_machine::{Appended, ChatState, OpId, Rejection, Time};
 use mainstem_oracles::{Answer, Evidence};
 
 use crate::choice::{ChatAt, NodeAt};
@@ -21,8 +21,9 @@ impl World {
         asked: Time,
         reply: Reply,
     ) {
-        if let Reply::Applied { state, deleted, replayed, answer } = &reply {
-            self.announce(node, task_chat(&task), state.as_ref(), *deleted, *replayed && answer.is_ok());
+        if let Reply::Applied { state, appended, deleted, replayed, answer } = &reply {
+            let change = state.as_ref().map(|state| (state, appended.as_ref()));
+            self.announce(node, task_chat(&task), change, *deleted, *replayed && answer.is_ok());
         }
         match (task, reply) {
             (Task::Bus, _) => self.tell_bus(node, chat, op, true),
@@ -127,14 +128,15 @@ impl World {
         &mut self,
         node: NodeAt,
         chat: ChatAt,
-        state: Option<&Arc<ChatState>>,
+        change: Option<(&Arc<ChatState>, Option<&Appended>)>,
         deleted: bool,
         again: bool,
     ) {
-        let notice = match state {
-            Some(state) => {
+        let notice = match change {
+            Some((state, appended)) => {
                 if !deleted {
-                    self.handle(node, chat, HubEvent::Chat(ChatEvent::Committed { state: state.clone() }));
+                    let (state, appended) = (state.clone(), appended.cloned());
+                    self.handle(node, chat, HubEvent::Chat(ChatEvent::Committed { state, appended }));
                 }
                 Notice::of(state, deleted)
             }

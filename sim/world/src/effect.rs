@@ -68,7 +68,7 @@ impl World {
             }
             Task::Acquire(_) if !self.state.nodes[usize::from(node.0)].may_work => {
                 let (answer, state) = (Err(Rejection::NotFree), None);
-                Reply::Applied { answer, state, deleted: false, replayed: false }
+                Reply::Applied { answer, state, appended: None, deleted: false, replayed: false }
             }
             Task::Apply(request) | Task::Acquire(request) | Task::User(_, request) => {
                 self.commit(node, request, asked)
@@ -102,8 +102,9 @@ impl World {
             ("database".into(), format!("{} of {node}: {told}", request.command.name()))
         });
         let (Effect::Changed(change), Ok(accepted)) = (effect, &answer) else {
-            return Reply::Applied { answer, state: None, deleted: false, replayed };
+            return Reply::Applied { answer, state: None, appended: None, deleted: false, replayed };
         };
+        let appended = change.appended();
         let Change { state, deleted, cut_from, inserted, ended, .. } = change;
         self.observe(Evidence::Committed(Box::new(Committed {
             chat: request.chat,
@@ -119,6 +120,6 @@ impl World {
             ended,
             accepted: accepted.clone(),
         })));
-        Reply::Applied { answer, state: Some(state), deleted, replayed }
+        Reply::Applied { answer, state: Some(state), appended, deleted, replayed }
     }
 }

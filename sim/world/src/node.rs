@@ -10,8 +10,9 @@ use mainstem_machine::hub::{Hub, HubConfig};
 use mainstem_machine::replica::{Heartbeat, Replica, SyncResult};
 use mainstem_machine::store::{ReplicaRow, Request};
 use mainstem_machine::{
-    Accepted, CachedVersions, ChatId, ChatState, DialId, Episode, FollowerId, GenerationId, Lease, Message,
-    MessageId, OpId, Page, Rejection, RelayFrame, RelayPosition, ReplicaId, Snapshot, Status, Time, Version,
+    Accepted, Appended, CachedVersions, ChatId, ChatState, DialId, Episode, FollowerId, GenerationId, Lease,
+    Message, MessageId, OpId, Page, Rejection, RelayFrame, RelayPosition, ReplicaId, Snapshot, Status, Time,
+    Version,
 };
 use mainstem_oracles::RunId;
 
@@ -199,11 +200,12 @@ pub(crate) enum Reply {
     Snapshot(Option<Snapshot>),
     Page(Option<Page>),
     History(Option<Loaded>),
-    /// What the caller is told, the row after a change, whether the chat is gone with it, and whether there was a
-    /// record.
+    /// What the caller is told, the row after a change, what was appended to the history, whether the chat is gone with
+    /// it, and whether there was a record.
     Applied {
         answer: Result<Accepted, Rejection>,
         state: Option<Arc<ChatState>>,
+        appended: Option<Appended>,
         deleted: bool,
         replayed: bool,
     },

@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::limits::{TAIL_BYTES_MAX, TAIL_MESSAGES_MAX};
+use crate::marks::sometimes;
 use crate::{
     CachedVersions, ChatState, Fingerprint, Message, MessageId, OpenCall, QueuedMessage, Snapshot, Tail,
     Version,
@@ -99,15 +100,48 @@ impl CachedChat {
         true
     }
 
-    /// Takes a row without messages, if it is newer and the cached messages are those of its history.
-    pub(super) fn merge_row(&mut self, state: &Arc<ChatState>) -> bool {
-        let same_messages = state.history_version == self.state.history_version;
-        same_messages && self.merge(Snapshot { state: state.clone(), tail: Tail::After(Vec::new()) })
+    /// Takes a newer row that was committed here, if the messages of its history are the cached ones, or these with what
+    /// the change `appended` to them.
+    pub(super) fn merge_committed(
+        &mut self,
+        state: &Arc<ChatState>,
+        appended: Option<&[Arc<Message>]>,
+    ) -> bool {
+        let messages = match appended {
+            _ if state.history_version == self.state.history_version => Vec::new(),
+            Some(messages) if self.goes_on_with(state, messages) => {
+                sometimes!("a commit's messages are told without a read");
+                messages.to_vec()
+            }
+            Some(_) => {
+                sometimes!("a version is missing before a commit's messages");
+                return false;
+            }
+            None => return false,
+        };
+        self.merge(Snapshot { state: state.clone(), tail: Tail::After(messages) })
+    }
+
+    /// Whether this row's history is the cached one with these messages behind it. A change in between may have
+    /// appended others, or have cut some off (S1).
+    fn goes_on_with(&self, state: &ChatState, messages: &[Arc<Message>]) -> bool {
+        let is_next = state.snapshot_version == self.state.snapshot_version.next();
+        let mut end = self.state.last_message;
+        let in_order = messages.iter().all(|message| core::mem::replace(&mut end, message.id) < message.id);
+        is_next && in_order && end == state.last_message
     }
 
     fn take_tail(&mut self, tail: Tail) {
         match tail {
-            Tail::After(messages) => self.append(messages),
+            Tail::After(mut messages) => {
+                let newest = self.newest();
+                if messages.first().is_some_and(|first| first.id <= newest) {
+                    // They were committed here after the read was asked for.
+                    sometimes!("a read has messages that were told meanwhile");
+                    messages.retain(|message| message.id > newest);
+                }
+                self.append(messages);
+            }
             Tail::Newest { messages, from_start } => {
                 self.tail.clear();
                 self.tail_bytes = 0;
@@ -115,8 +149,15 @@ impl CachedChat {
                 self.append(messages);
             }
         }
-        let newest = self.tail.back().map_or(MessageId(0), |message| message.id);
-        assert_eq!(newest, self.state.last_message, "S1: a snapshot's tail ends with its last message");
+        assert_eq!(
+            self.newest(),
+            self.state.last_message,
+            "S1: a snapshot's tail ends with its last message"
+        );
+    }
+
+    fn newest(&self) -> MessageId {
+        self.tail.back().map_or(MessageId(0), |message| message.id)
     }
 
     fn append(&mut self, messages: impl IntoIterator<Item = Arc<Message>>) {

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use super::cached::CachedChat;
 use super::event::{BusEvent, ChatEvent, DatabaseEvent, OpOutcome};
 use super::{Hub, HubAction};
-use crate::{ChatState, Ending, OpId, Snapshot, Time};
+use crate::{ChatState, Ending, Message, OpId, Snapshot, Time};
 
 impl Hub {
     /// The subscription to the bus begins, fails or ends.
@@ -31,7 +31,7 @@ impl Hub {
             }
             // A read of its own says whether the chat is gone.
             ChatEvent::NotFound => self.reader.want(),
-            ChatEvent::Committed { state } => self.on_committed(now, &state),
+            ChatEvent::Committed { state, appended } => self.on_committed(now, &state, appended.as_deref()),
         }
     }
 
@@ -48,8 +48,9 @@ impl Hub {
                 }
             }
             DatabaseEvent::Applied { op, outcome } => {
+                // Whoever carried it out has announced it with what it appended: here the row alone is new, if anything.
                 if let OpOutcome::Done(Ok(state)) = &outcome {
-                    self.on_committed(now, state);
+                    self.on_committed(now, state, None);
                 }
                 self.with_runner(now, |runner, context| runner.on_applied(op, &outcome, context));
                 self.news = true;
@@ -74,9 +75,13 @@ impl Hub {
         self.on_newer_row(now);
     }
 
-    /// This replica committed a new row. It has to be read again only if messages came with it.
-    fn on_committed(&mut self, now: Time, state: &Arc<ChatState>) {
-        if self.cached.as_mut().is_some_and(|cached| cached.merge_row(state)) {
+    /// This replica committed a new row. What cannot be told from it and from what is cached has to be read: what came
+    /// with a change in between, and what a cut has left.
+    fn on_committed(&mut self, now: Time, state: &Arc<ChatState>, appended: Option<&[Arc<Message>]>) {
+        if self.snapshot_version() >= state.snapshot_version {
+            return;
+        }
+        if self.cached.as_mut().is_some_and(|cached| cached.merge_committed(state, appended)) {
             self.news = true;
             self.on_newer_row(now);
         } else {

@@ -6,9 +6,9 @@ use core::time::Duration;
 
 use crate::replica::ReplicaEvent;
 use crate::{
-    Block, CallResult, ChatId, ChatState, Completion, DialId, FollowerId, GenerationId, Lease, Offered, OpId,
-    Page, Rejection, RelayFault, RelayFrame, RelayPosition, ReplicaId, Resume, RunError, Snapshot,
-    SubscriptionId, Time, Version,
+    Appended, Block, CallResult, ChatId, ChatState, Completion, DialId, FollowerId, GenerationId, Lease,
+    Offered, OpId, Page, Rejection, RelayFault, RelayFrame, RelayPosition, ReplicaId, Resume, RunError,
+    Snapshot, SubscriptionId, Time, Version,
 };
 
 /// The outcome of an operation.
@@ -109,10 +109,12 @@ pub enum ChatEvent {
     /// The periodic sync asked for the chat and found none. It may be newer, or older, than what is known here.
     NotFound,
     /// This replica changed the chat, and this is the new row. Such events may come in any order, or not at
-    /// all.
+    /// all, and others may have changed the chat in between.
     Committed {
         /// The row after the change.
         state: Arc<ChatState>,
+        /// What the change appended to the history of the version before this row's; `None` if it cut messages off.
+        appended: Option<Appended>,
     },
 }
 

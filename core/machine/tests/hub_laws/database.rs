@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mainstem_machine::hub::{ChatEvent, HubEvent};
 use mainstem_machine::store::{Held, Request};
 use mainstem_machine::{
-    Applied, CachedVersions, ChatId, ChatState, Command, Content, Effect, Episode, Lease, Message, MessageId,
-    NewMessage, Page, Rejection, ReplicaId, Snapshot, Status, Time, Version, WallTime,
+    Appended, Applied, CachedVersions, Change, ChatId, ChatState, Command, Content, Effect, Episode, Lease,
+    Message, MessageId, NewMessage, Page, Rejection, ReplicaId, Snapshot, Status, Time, Version, WallTime,
 };
 use mainstem_oracles::{Committed, Name};
 use mainstem_rows::Rows;
@@ -24,13 +25,21 @@ const PAGE_MAX: usize = 2;
 pub(crate) struct Entry {
     pub(crate) state: Arc<ChatState>,
     pub(crate) messages: Arc<Vec<Arc<Message>>>,
+    /// What the change to this version appended.
+    pub(crate) appended: Option<Appended>,
 }
 
 impl Entry {
     /// The chat as it is committed.
-    fn newest(rows: &Rows) -> Option<Self> {
+    fn newest(rows: &Rows, appended: Option<Appended>) -> Option<Self> {
         let row = rows.row(CHAT)?;
-        Some(Self { state: row.state.clone(), messages: Arc::new(row.history.clone()) })
+        Some(Self { state: row.state.clone(), messages: Arc::new(row.history.clone()), appended })
+    }
+
+    /// What a replica that committed this version is told.
+    pub(crate) fn committed(&self) -> HubEvent {
+        let (state, appended) = (self.state.clone(), self.appended.clone());
+        HubEvent::Chat(ChatEvent::Committed { state, appended })
     }
 }
 
@@ -70,7 +79,8 @@ impl Database {
             messages: NewMessage::opening(content),
         };
         let applied = rows.apply(Time::START, WallTime(0), &request(&create));
-        let first = Entry::newest(&rows).expect("a chat is created");
+        let appended = applied.change().and_then(Change::appended);
+        let first = Entry::newest(&rows, appended).expect("a chat is created");
         let commits = committed(Time::START, &create, &applied).into_iter().collect();
         Self { log: vec![first], rows, produced: BTreeMap::new(), commits }
     }
@@ -87,10 +97,15 @@ impl Database {
         &self.last().state
     }
 
+    /// The chat at one version.
+    pub(crate) fn entry(&self, version: Version) -> Option<&Entry> {
+        let before = usize::try_from(version.0).ok()?.checked_sub(1)?;
+        self.log.get(before)
+    }
+
     /// The row at one version.
     pub(crate) fn row(&self, version: Version) -> Option<&Arc<ChatState>> {
-        let before = usize::try_from(version.0).ok()?.checked_sub(1)?;
-        self.log.get(before).map(|entry| &entry.state)
+        self.entry(version).map(|entry| &entry.state)
     }
 
     pub(crate) fn is_free(&self, now: Time) -> bool {
@@ -110,9 +125,12 @@ impl Database {
         let Applied { answer, effect } = applied;
         answer?;
         let Effect::Changed(change) = effect else { return Ok((last.state, false)) };
-        let state = change.state;
-        let entry = Entry::newest(&self.rows)
-            .unwrap_or_else(|| Entry { state: state.clone(), messages: last.messages.clone() });
+        let (appended, state) = (change.appended(), change.state);
+        let entry = Entry::newest(&self.rows, appended.clone()).unwrap_or_else(|| Entry {
+            state: state.clone(),
+            messages: last.messages.clone(),
+            appended,
+        });
         self.log.push(entry);
         assert_eq!(state.snapshot_version, Version(self.log.len() as u64), "S1: one version for one change");
         Ok((state, true))

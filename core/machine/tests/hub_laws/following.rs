@@ -1,6 +1,6 @@
 //! What a follower and the worker that it follows do at moments that random steps seldom meet, claim by claim.
 
-use mainstem_machine::hub::{AudienceEvent, ChatEvent, HubEvent, LeaseEvent, LeavingEvent, RelayEvent};
+use mainstem_machine::hub::{AudienceEvent, HubEvent, LeaseEvent, LeavingEvent, RelayEvent};
 use mainstem_machine::{Episode, FollowerId, Lease, Part, RelayFrame, Seq};
 
 use crate::database::LEASE_TTL;
@@ -173,8 +173,8 @@ fn a_row_without_new_messages_need_not_be_read_again() {
     let committed = |world: &mut World, step| {
         world.take(step);
         world.take(Step::DropHints { node: 0 });
-        let state = world.database.state().clone();
-        world.handle(0, HubEvent::Chat(ChatEvent::Committed { state }));
+        let event = world.database.last().committed();
+        world.handle(0, event);
         let known = world.nodes[0].hub.as_ref().map(|hub| hub.snapshot_version());
         (known == Some(world.database.state().snapshot_version), world.nodes[0].pending.len())
     };

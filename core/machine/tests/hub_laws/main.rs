@@ -4,9 +4,12 @@
 //! what it has given up, frames of a relay that it has closed, and peers that relay nonsense. After every step, judges
 //! that know nothing about hubs check the guarantees.
 
+mod appended;
 mod backoff;
 mod calls;
 mod claims;
+#[path = "../common/mod.rs"]
+mod common;
 mod court;
 mod database;
 mod driver;

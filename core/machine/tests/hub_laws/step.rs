@@ -93,7 +93,7 @@ pub(crate) enum Step {
         node: usize,
         which: u8,
         twice: bool,
-        /// The hub gets the row itself.
+        /// The hub gets the row itself, with what its change appended.
         whole: bool,
     },
     DropHints {

@@ -2,7 +2,7 @@
 //! length, a check value and its payload, so a tape that breaks off is good up to its last whole frame.
 //!
 //! ```text
-//! mainstem tape 2 0.1.0\n   length:u32 check:u32 payload   length:u32 check:u32 payload   …
+//! mainstem tape 3 0.1.0\n   length:u32 check:u32 payload   length:u32 check:u32 payload   …
 //! ```
 //!
 //! The first payload is the [`Head`]; each further one is an input with what it led to, or the [`End`].
@@ -18,7 +18,7 @@ use crate::limits::tape::{FRAME_BYTES_MAX, LAST_FRAME_BYTES_MAX};
 
 const MAGIC: &str = "mainstem tape ";
 /// Of these bytes. Tapes of other builds may have other inputs in the same format.
-const FORMAT: &str = "2";
+const FORMAT: &str = "3";
 
 /// The first state of a machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

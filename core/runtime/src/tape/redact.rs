@@ -252,7 +252,10 @@ impl Redact for HubEvent {
 impl Redact for ChatEvent {
     fn redact(&mut self, by: Replacement<'_>) {
         match self {
-            Self::Committed { state } => state.redact(by),
+            Self::Committed { state, appended } => {
+                state.redact(by);
+                appended.redact(by);
+            }
             Self::Hint { .. } | Self::NotFound => {}
         }
     }

@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mainstem_machine::hub::{
-    AudienceEvent, BusEvent, DatabaseEvent, Hub, HubConfig, HubEvent, Input, OpOutcome, Output, Told,
+    AudienceEvent, BusEvent, ChatEvent, DatabaseEvent, Hub, HubConfig, HubEvent, Input, OpOutcome, Output,
+    Told,
 };
 use mainstem_machine::{
-    ChatId, ChatState, Command, Content, Effect, FollowerId, NewMessage, OpId, ReplicaId, Resume, Settings,
-    Snapshot, StoreFacts, SubscriptionId, Tail, Time, Tool, WallTime,
+    ChatId, ChatState, Command, Content, Effect, FollowerId, Message, NewMessage, OpId, ReplicaId, Resume,
+    Settings, Snapshot, StoreFacts, SubscriptionId, Tail, Time, Tool, WallTime,
 };
 
 use super::format::{InputFrame, LedTo, Next, Reader, first_bytes};
@@ -100,10 +101,25 @@ fn tell(hub: &mut Recorded<Hub>, micros: u64, event: HubEvent) -> Output {
     hub.take(Input { at: at(micros), what: Told::Event(event) })
 }
 
+/// What a replica is told that committed another message.
+fn sent(state: &ChatState, tail: &Tail) -> HubEvent {
+    let Tail::Newest { messages, .. } = tail else { panic!("it is the first read") };
+    let message = Arc::new(Message { id: state.last_message.next(), ..Message::clone(&messages[0]) });
+    let version = state.snapshot_version.next();
+    let state = Arc::new(ChatState {
+        snapshot_version: version,
+        history_version: version,
+        last_message: message.id,
+        ..state.clone()
+    });
+    HubEvent::Chat(ChatEvent::Committed { state, appended: Some([message].into()) })
+}
+
 /// A viewer comes, and is told all there is. Returns how often the hub was told something.
 fn play(hub: &mut Recorded<Hub>) -> u64 {
     let viewer = SubscriptionId(1);
     let (state, tail) = created();
+    let sent = sent(&state, &tail);
     let said = tell(
         hub,
         6,
@@ -120,13 +136,15 @@ fn play(hub: &mut Recorded<Hub>) -> u64 {
     assert!(
         tell(hub, 8, HubEvent::Database(DatabaseEvent::SnapshotRead { op: OpId(2), outcome: read })).news
     );
+    let said = tell(hub, 9, sent);
+    assert!(said.news && said.actions.is_empty(), "L4: what was sent needs no read");
     let mut pulls = 1;
     while hub.take(Input { at: at(9), what: Told::NextEvent(viewer) }).event.is_some() {
         pulls += 1;
     }
-    assert!(pulls > 2, "there is something to tell");
+    assert!(pulls > 3, "there is something to tell");
     assert_eq!(hub.take(Input { at: at(9), what: Told::NextFrame(FollowerId(1)) }).frame, None);
-    3 + pulls + 1
+    4 + pulls + 1
 }
 
 fn replayed(bytes: &[u8]) -> Replayed {
@@ -252,5 +270,5 @@ fn what_is_no_tape_of_this_format_is_called_so() {
     let opened = |bytes: &[u8]| replay(bytes, &mut |_| ()).expect_err("no tape");
     assert_eq!(opened(b"guards S1\n"), TapeError::NoTape);
     assert_eq!(opened(b"mainstem tape 9 x\n"), TapeError::Format("9".into()));
-    assert_eq!(opened(b"mainstem tape 2 x\n"), TapeError::NoHead);
+    assert_eq!(opened(b"mainstem tape 3 x\n"), TapeError::NoHead);
 }

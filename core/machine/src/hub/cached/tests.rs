@@ -79,3 +79,81 @@ fn only_of_what_is_older_than_the_tail_the_database_is_asked() {
     assert_eq!(presence(&whole, MessageId(3)), Presence::Gone, "S1: nothing is before the tail");
     assert_eq!(next(&whole, MessageId(0)), NextMessage::Here(message(4, 100)));
 }
+
+/// The row after a change that appended messages up to `last`.
+fn row_after(cached: &CachedChat, versions: u64, last: u64) -> Arc<ChatState> {
+    let version = Version(cached.state.snapshot_version.0 + versions);
+    Arc::new(ChatState {
+        snapshot_version: version,
+        history_version: version,
+        last_message: MessageId(last),
+        ..ChatState::clone(&cached.state)
+    })
+}
+
+#[test]
+fn what_a_commit_appended_goes_behind_the_tail_within_its_bounds() {
+    let most = TAIL_MESSAGES_MAX as u64;
+    for (before, from_start, all) in
+        [(0, true, true), (1, true, true), (most, true, false), (2, false, false)]
+    {
+        let mut cached = cached((1..=before).map(|id| message(id, 100)).collect(), from_start);
+        let row = row_after(&cached, 1, before + 2);
+        let appended = [before + 1, before + 2].map(|id| message(id, 100));
+        assert!(cached.merge_committed(&row, Some(&appended)), "{before}");
+        let first = (before + 3).saturating_sub(most).max(1);
+        assert_eq!((ids(&cached), cached.from_start), ((first..=before + 2).collect(), all), "B1: {before}");
+        assert!(!cached.merge_committed(&row, Some(&appended)), "S1: it is taken once");
+        assert_eq!((cached.tail.len() as u64, &cached.state), (before + 3 - first, &row));
+    }
+}
+
+#[test]
+fn what_a_commit_appended_is_taken_only_behind_the_version_before() {
+    for (versions, appended, is_taken) in [
+        (1, Some(vec![message(2, 100)]), true),
+        (2, Some(vec![message(2, 100)]), false),
+        (1, None, false),
+        (1, Some(vec![]), false),
+        (1, Some(vec![message(1, 100)]), false),
+        (1, Some(vec![message(3, 100)]), false),
+        (1, Some(vec![message(2, 100), message(2, 100)]), false),
+    ] {
+        let mut cached = cached(vec![message(1, 100)], true);
+        let before = cached.clone();
+        let row = row_after(&cached, versions, 2);
+        assert_eq!(
+            cached.merge_committed(&row, appended.as_deref()),
+            is_taken,
+            "S1: {versions} {appended:?}"
+        );
+        assert_eq!(cached == before, !is_taken, "S1: all of it or nothing");
+    }
+    // Of the same history, any newer row is.
+    let mut cached = cached(vec![message(1, 100)], true);
+    let version = Version(cached.state.snapshot_version.0 + 7);
+    let row = Arc::new(ChatState { snapshot_version: version, ..ChatState::clone(&cached.state) });
+    assert!(cached.merge_committed(&row, None) && cached.state == row && ids(&cached) == [1]);
+}
+
+/// It was asked for when less was cached.
+#[test]
+fn a_read_brings_only_what_is_behind_the_tail() {
+    for (read, all) in [(vec![2], vec![1, 2]), (vec![2, 3], vec![1, 2, 3]), (vec![2, 3, 4], vec![1, 2, 3, 4])]
+    {
+        let mut cached = cached(vec![message(1, 100)], true);
+        let row = row_after(&cached, 1, 2);
+        assert!(cached.merge_committed(&row, Some(&[message(2, 100)])));
+        let last = *all.last().expect("there is one");
+        let state = match last {
+            2 => Arc::new(ChatState {
+                snapshot_version: row.snapshot_version.next(),
+                ..ChatState::clone(&row)
+            }),
+            last => row_after(&cached, last - 1, last),
+        };
+        let messages = read.iter().map(|id| message(*id, 100)).collect();
+        assert!(cached.merge(Snapshot { state, tail: Tail::After(messages) }));
+        assert_eq!(ids(&cached), all, "S1: {read:?}");
+    }
+}

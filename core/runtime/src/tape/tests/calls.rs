@@ -152,7 +152,7 @@ fn play(hub: Recorded<Hub>) -> (World, Cursor) {
     assert_eq!(world.state().status, Status::RequiresAction);
     let cursor = world.saw.last().expect("it was told").cursor;
     world.apply(Command::ToolResults { results: vec![("call_1".into(), result)] });
-    world.tell(HubEvent::Chat(ChatEvent::Committed { state: world.state() }));
+    world.tell(HubEvent::Chat(ChatEvent::Committed { state: world.state(), appended: Some([].into()) }));
     (world, cursor)
 }
 
