@@ -98,9 +98,11 @@ pub const SYNC_SPACING_MIN: Duration = Duration::from_millis(50);
 /// How long after the soonest expiry of a lease the next sync is sent, so that the lease has expired by then.
 pub const EXPIRY_SLACK: Duration = Duration::from_millis(20);
 /// Runnable chats that one sync reports.
-pub const SYNC_RUNNABLE_MAX: usize = 256;
+pub const SYNC_RUNNABLE_MAX: usize = 1024;
 /// Chats waiting for a worker that one replica remembers.
 pub const WANTED_MAX: usize = 4096;
+/// Fewer are known to wait, and a replica that was full looks for more when a slot becomes free.
+pub const WANTED_FEW: usize = 128;
 /// Notices that one replica publishes at the same time, and rows that it reads to announce them.
 pub const ANNOUNCEMENTS_MAX: usize = 8;
 /// Chats that wait for either. Further ones are dropped.

@@ -16,7 +16,7 @@ use crate::bus_subscription::BusSubscription;
 use crate::hub::{ChatEvent, Deadline, HubEvent, LeaseEvent, OpOutcome, Reason, RelayEvent};
 use crate::limits::{
     ACQUISITIONS_MAX, EXPIRY_SLACK, OP_RETRY_DELAY_MAX, OVERDUE_MAX, SYNC_RUNNABLE_MAX, SYNC_SPACING_MIN,
-    WANTED_MAX,
+    WANTED_FEW, WANTED_MAX,
 };
 use crate::marks::sometimes;
 use crate::peers::{Located, Peers};
@@ -112,6 +112,8 @@ pub struct Replica {
     overdue: BTreeMap<OpId, Time>,
     sync: Round,
     sync_backoff: Backoff,
+    /// When the versions of the hubs' chats are to be asked for again.
+    versions_at: Time,
     /// Something happened that the sync in flight may have missed.
     resync_requested: bool,
     synced_at: Option<Time>,
@@ -182,6 +184,7 @@ impl Replica {
             overdue: BTreeMap::new(),
             sync: Round::Due { at: now },
             sync_backoff: Backoff::default(),
+            versions_at: now,
             resync_requested: false,
             synced_at: None,
             peers: Peers::default(),
@@ -197,6 +200,7 @@ impl Replica {
         self.settle(now);
         let furthest = now + self.config.poll_interval.max(OP_RETRY_DELAY_MAX);
         assert!(self.sync.deadline() <= furthest, "L1: the next sync is at most one poll interval away");
+        assert!(self.versions_at <= furthest, "L1: the next one that asks for versions is no further away");
         assert_eq!(self.wanted.len(), self.wanted_chats.len(), "L3: whoever waits for a worker is found");
     }
 
@@ -265,7 +269,8 @@ impl Replica {
                     if let Some(status) = free_again {
                         self.want(chat, status);
                     }
-                    if was_full {
+                    // What is known to wait comes first: only then is there more to look for.
+                    if was_full && self.wanted.len() < WANTED_FEW {
                         self.sync_soon(now);
                     }
                 }
@@ -319,6 +324,7 @@ impl Replica {
             if overdue {
                 return;
             }
+            self.versions_at = self.versions_at.min(now);
             self.sync = Round::Due { at: now + self.sync_backoff.next_delay() };
             return;
         };
@@ -327,7 +333,8 @@ impl Replica {
         let soonest = result.soonest_expiry.map_or(self.config.poll_interval, |left| left + EXPIRY_SLACK);
         if !overdue {
             let next = if self.resync_requested { SYNC_SPACING_MIN } else { soonest };
-            self.sync = Round::Due { at: now + next.min(self.config.poll_interval).max(SYNC_SPACING_MIN) };
+            let at = (now + next.min(self.config.poll_interval)).min(self.versions_at);
+            self.sync = Round::Due { at: at.max(now + SYNC_SPACING_MIN) };
         }
         // The result is newer than everything known when the sync was sent, and older than every notice
         // since.
@@ -456,10 +463,15 @@ impl Replica {
                 // A missing answer is a failure as well. The driver's own time-out may be longer than the
                 // interval, so that it reports only when the next sync is under way.
                 self.sync_backoff.next_delay();
+                self.versions_at = self.versions_at.min(now);
             }
             let until = now + self.config.poll_interval;
             self.resync_requested = false;
-            let op = self.ask(|op| ReplicaAction::Sync { op, runnable_max: SYNC_RUNNABLE_MAX });
+            let versions = self.versions_at <= now;
+            if versions {
+                self.versions_at = until;
+            }
+            let op = self.ask(|op| ReplicaAction::Sync { op, runnable_max: SYNC_RUNNABLE_MAX, versions });
             self.sync = Round::InFlight { op, sent_at: now, until };
         }
         if self.peers.wants_look_up() {

@@ -85,7 +85,7 @@ fn class() -> impl Strategy<Value = Class> {
         16 => Just(Class::Model),
         8 => Just(Class::User),
         4 => Just(Class::Delay),
-        3 => Just(Class::Fault),
+        4 => Just(Class::Fault),
         8 => Just(Class::Time),
     ]
 }

@@ -166,8 +166,8 @@ impl World {
         }
         match action {
             ReplicaAction::BusSubscribe { op } => self.begin(node, None, op, Task::Bus),
-            ReplicaAction::Sync { op, runnable_max } => {
-                let open = self.node(node).hubs.iter();
+            ReplicaAction::Sync { op, runnable_max, versions } => {
+                let open = self.node(node).hubs.iter().filter(|_| versions);
                 let asked = open.map(|(chat, open)| (chat_id(*chat), open.hub.snapshot_version())).collect();
                 self.begin(node, None, op, Task::Sync { asked, runnable_max });
             }

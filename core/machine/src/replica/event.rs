@@ -133,12 +133,14 @@ pub enum ReplicaAction {
         /// Names the operation.
         op: OpId,
     },
-    /// Read the versions of all open hubs' chats, and list the runnable chats.
+    /// List the runnable chats, and read the versions of all open hubs' chats.
     Sync {
         /// Names the operation.
         op: OpId,
         /// Runnable chats to report at the most.
         runnable_max: usize,
+        /// Whether the versions are asked for, too: they are many, and looking for work is frequent.
+        versions: bool,
     },
     /// Apply the acquisition and commit it. Answered by [`ReplicaEvent::Acquired`].
     Acquire {

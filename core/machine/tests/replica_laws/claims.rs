@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use mainstem_machine::hub::{HubEvent, LeaseEvent, Reason};
 use mainstem_machine::limits::{
-    ACQUISITIONS_MAX, BUS_SUBSCRIBE_TIMEOUT, OP_RETRY_DELAY_MAX, SYNC_SPACING_MIN, WANTED_MAX,
+    ACQUISITIONS_MAX, BUS_SUBSCRIBE_TIMEOUT, OP_RETRY_DELAY_MAX, SYNC_SPACING_MIN, WANTED_FEW, WANTED_MAX,
 };
 use mainstem_machine::replica::{ReplicaAction, ReplicaEvent};
 use mainstem_machine::{ChatId, Lease, Status};
 use uuid::Uuid;
 
-use crate::world::{How, World, chat};
+use crate::world::{How, POLL, World, chat};
 
 /// A world in which the first sync, heartbeat and bus subscription have succeeded.
 pub(crate) fn settled(workers: usize) -> World {
@@ -203,6 +203,36 @@ fn a_replica_that_was_full_looks_for_work_when_a_slot_becomes_free_and_no_other_
         world.runner_gone(0);
         assert_eq!(world.sync.is_some(), expected, "L3, L4: one held of {workers}");
     }
+}
+
+#[test]
+fn who_knows_of_much_work_looks_for_no_more() {
+    let mut world = settled(1);
+    world.free(1, Status::Running);
+    world.answer_acquire(0, How::Yes);
+    (2..2 + WANTED_FEW as u8).for_each(|n| world.free(n, Status::Running));
+    world.runner_gone(0);
+    assert!(world.sync.is_none(), "L4: what is known comes first");
+    world.answer_acquire(0, How::Yes);
+    world.runner_gone(0);
+    assert!(world.sync.is_some(), "L3: few are left");
+}
+
+#[test]
+fn versions_are_asked_for_once_an_interval_however_often_work_is_looked_for() {
+    let mut world = settled(1);
+    let (began, before, asked) = (world.now, world.with_versions, world.syncs);
+    while world.now.since(began) < 4 * POLL {
+        world.free(1, Status::Running);
+        world.answer_acquire(0, How::Yes);
+        world.runner_gone(0);
+        world.pass();
+        world.answer_sync(vec![], None, How::Yes);
+        world.answer_heartbeat(How::Yes);
+    }
+    let (versions, syncs) = (world.with_versions - before, world.syncs - asked);
+    assert!((4..=5).contains(&versions), "L1, L4: {versions} times");
+    assert!(syncs >= 2 * versions, "L3: work is looked for {syncs} times");
 }
 
 #[test]

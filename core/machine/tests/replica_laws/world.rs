@@ -63,6 +63,8 @@ pub(crate) struct World {
     pub(crate) heartbeat: Option<(OpId, Vec<(ChatId, Lease)>)>,
     pub(crate) bus: Option<OpId>,
     pub(crate) syncs: usize,
+    /// Those that asked for versions.
+    pub(crate) with_versions: usize,
     pub(crate) heartbeats: usize,
     leases: u64,
     draining: bool,
@@ -84,6 +86,7 @@ impl World {
             heartbeat: None,
             bus: None,
             syncs: 0,
+            with_versions: 0,
             heartbeats: 0,
             leases: 0,
             draining: false,
@@ -107,8 +110,9 @@ impl World {
     fn note(&mut self, action: &ReplicaAction) {
         match action {
             ReplicaAction::BusSubscribe { op } => self.bus = Some(*op),
-            ReplicaAction::Sync { op, runnable_max } => {
+            ReplicaAction::Sync { op, runnable_max, versions } => {
                 assert_eq!(*runnable_max, SYNC_RUNNABLE_MAX, "B1");
+                self.with_versions += usize::from(*versions);
                 self.sync = Some(*op);
                 self.syncs += 1;
             }

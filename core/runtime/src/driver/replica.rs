@@ -171,8 +171,8 @@ impl<E: Env> Hands<E> for ReplicaTask<E> {
                 let subscribed = subscribed.unwrap_or_else(|_| Err(BusError("no answer in time".into())));
                 Done::Bus { op, subscribed }
             }),
-            ReplicaAction::Sync { op, runnable_max } => self.operate(async move {
-                let synced = outcome(sync(&shared, runnable_max).await, "sync");
+            ReplicaAction::Sync { op, runnable_max, versions } => self.operate(async move {
+                let synced = outcome(sync(&shared, runnable_max, versions).await, "sync");
                 Done::Event(ReplicaEvent::Synced { op, outcome: synced })
             }),
             ReplicaAction::Acquire { op, chat, command } => self.operate(async move {
@@ -213,9 +213,13 @@ fn taken_for(report: HeartbeatReport) -> Heartbeat {
     }
 }
 
-/// Looks at everything.
-async fn sync<E: Env>(shared: &Arc<Shared<E>>, runnable_max: usize) -> Result<SyncResult, Fault> {
-    let asked = shared.registry.versions();
+/// Looks for work, and for news of all hubs if `versions` are asked for.
+async fn sync<E: Env>(
+    shared: &Arc<Shared<E>>,
+    runnable_max: usize,
+    versions: bool,
+) -> Result<SyncResult, Fault> {
+    let asked = if versions { shared.registry.versions() } else { vec![] };
     let chats = asked.iter().map(|(chat, _)| *chat).collect();
     let request = SyncRequest { chats, runnable_max };
     let SyncReport { versions, runnable, soonest_expiry } =
