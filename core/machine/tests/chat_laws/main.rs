@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod compared;
 mod laws;
 mod model;
 mod names;
@@ -20,6 +21,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
+use compared::{Came, decisions_are_the_stores, every_command_went_its_ways, rivals};
 use laws::{Intents, Step, every_step};
 use model::{By, Call, Chat, Kind, Model, Phase};
 use names::Names;
@@ -41,6 +43,7 @@ struct Run {
     intents: Intents,
     names: Names,
     met: BTreeMap<Met, usize>,
+    came: Came,
 }
 
 impl Run {
@@ -50,6 +53,7 @@ impl Run {
         let state = before.state.as_ref();
         let applied = command.apply_to(state, Some("someone"), &facts);
         strangers_and_servers_see_the_same(state, &command, &facts, &applied);
+        decisions_are_the_stores(state, &command, &facts, &mut self.came);
         if let (Some(state), Some(chat)) = (state, &self.model.0) {
             for user in 0..PEOPLE {
                 let asked = command.apply_to(Some(state), Some(&person(user)), &facts);
@@ -173,10 +177,31 @@ proptest! {
     }
 }
 
-/// Guards the test above: a law that was never exercised proves nothing.
+proptest! {
+    #![proptest_config(common::config(CASES))]
+
+    #[test]
+    fn of_two_that_write_at_once_the_rows_are_those_of_one_order(rivals in rivals()) {
+        rivals.come_to_one_order_of_both();
+    }
+}
+
+/// Guards the test above.
+#[test]
+fn random_rivals_meet_each_other_in_every_way() {
+    let mut met = BTreeMap::<&str, usize>::new();
+    let mut runner = TestRunner::deterministic();
+    for _ in 0..2 * CASES {
+        let rivals = rivals().new_tree(&mut runner).unwrap().current();
+        *met.entry(rivals.come_to_one_order_of_both()).or_default() += 1;
+    }
+    assert!(met.len() == 4 && met.values().all(|times| *times >= REACHED_MIN), "D2: {met:?}");
+}
+
+/// Guards the tests above: a law that was never exercised proves nothing.
 #[test]
 fn the_random_requests_reach_every_row_of_the_table() {
-    let mut met = BTreeMap::<Met, usize>::new();
+    let (mut met, mut came) = (BTreeMap::<Met, usize>::new(), Came::new());
     let mut runner = TestRunner::deterministic();
     for _ in 0..2 * CASES {
         let ops = ops(OPS_MAX).new_tree(&mut runner).unwrap().current();
@@ -185,7 +210,11 @@ fn the_random_requests_reach_every_row_of_the_table() {
         for (what, times) in run.met {
             *met.entry(what).or_default() += times;
         }
+        for (what, times) in run.came {
+            *came.entry(what).or_default() += times;
+        }
     }
+    every_command_went_its_ways(&came);
     use Status::{Error, Interrupting, RequiresAction, Running, Waiting};
     let accepted: &[(&str, &[Status])] = &[
         ("send", &[Waiting, Running, Interrupting, RequiresAction, Error]),
