@@ -1,10 +1,10 @@
 //! Applies random commands to the store and to a reference in memory. Both must agree on everything.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use mainstem_machine::{
-    Access, CallResult, Carrier, ChatId, ChatState, Command, Completion, Content, Episode, Fence,
+    Access, CallResult, Carrier, Change, ChatId, ChatState, Command, Completion, Content, Episode, Fence,
     FinishReason, Lease, MessageId, NewMessage, OpenCall, Rejection, Role, RunError, SendMode, Settings,
     Usage, Version, limits,
 };
@@ -18,10 +18,13 @@ const COMMANDS: usize = 150;
 /// Chats in one run.
 const CHATS: usize = 3;
 
+/// Rows of a chat that may be known.
+const KNOWN_MAX: usize = 6;
+
 /// So many runs meet everything. Fewer may not, where a lease runs out by a real clock.
 const RUNS_ENOUGH: u64 = 20;
 /// What random commands have to meet: otherwise the agreement says little.
-const MET: [&str; 31] = [
+const MET: [&str; 34] = [
     // Commands that changed a chat.
     "acquire",
     "begin_attempt",
@@ -54,6 +57,11 @@ const MET: [&str; 31] = [
     "who had another history",
     "who had part of it",
     "who had too little",
+    // What somebody knew who changed a chat.
+    "who knew a row of the past",
+    "who knew no row",
+    "who knew the row",
+    // What else somebody got who had read before.
     "whose chat was gone",
     "whose page was cut",
 ];
@@ -68,7 +76,7 @@ pub async fn random_commands_agree_with_the_machine(subject: &Subject, seeds: u6
 }
 
 async fn run(subject: &Subject, seed: u64, met: &mut BTreeSet<&'static str>) {
-    let mut dice = Dice(seed);
+    let (mut dice, mut known) = (Dice(seed), Known::new(seed));
     let mut reference = Reference::new(subject);
     let chats: Vec<_> = (0..CHATS).map(|_| subject.fresh_id()).collect();
     let mut requests = Vec::new();
@@ -96,7 +104,18 @@ async fn run(subject: &Subject, seed: u64, met: &mut BTreeSet<&'static str>) {
                 requests.push(request.clone());
             }
         }
-        let Applied { answer, effect } = reference.apply(subject, &request).await;
+        let row = known.row(request.chat);
+        let of = row.as_ref().map(|row| row.snapshot_version);
+        let is_present = of == reference.state(request.chat).map(|state| state.snapshot_version);
+        let Applied { answer, effect } = reference.apply_knowing(subject, &request, row).await;
+        if let Effect::Changed(change) = &effect {
+            known.note(change);
+            met.insert(match of {
+                None => "who knew no row",
+                Some(_) if is_present => "who knew the row",
+                Some(_) => "who knew a row of the past",
+            });
+        }
         met.insert(match (effect, answer) {
             (Effect::Changed(_), _) => request.command.name(),
             (Effect::Replayed, _) => "which was replayed",
@@ -124,6 +143,40 @@ async fn run(subject: &Subject, seed: u64, met: &mut BTreeSet<&'static str>) {
         }
     }
     check_everything(subject, &reference, &chats).await;
+}
+
+/// The rows of chats, as somebody may know them.
+struct Known {
+    dice: Dice,
+    rows: BTreeMap<ChatId, VecDeque<Arc<ChatState>>>,
+}
+
+impl Known {
+    fn new(seed: u64) -> Self {
+        Self { dice: Dice(!seed), rows: BTreeMap::new() }
+    }
+
+    /// The present one, one of the past, or none.
+    fn row(&mut self, chat: ChatId) -> Option<Arc<ChatState>> {
+        let rows = self.rows.get(&chat).filter(|rows| !rows.is_empty())?;
+        match self.dice.below(3) {
+            0 => None,
+            1 => rows.back().cloned(),
+            _ => rows.get(self.dice.below(rows.len())).cloned(),
+        }
+    }
+
+    /// No id is given to a second chat outside of tests, so of one that is gone nothing is known.
+    fn note(&mut self, change: &Change) {
+        let rows = self.rows.entry(change.state.id).or_default();
+        rows.push_back(change.state.clone());
+        if rows.len() > KNOWN_MAX {
+            rows.pop_front();
+        }
+        if change.deleted {
+            rows.clear();
+        }
+    }
 }
 
 async fn check_page(subject: &Subject, dice: &mut Dice, reference: &Reference, chat: ChatId) -> Option<Page> {

@@ -4,6 +4,7 @@
 mod commands;
 mod differential;
 mod idempotency;
+mod known;
 mod leases;
 mod reads;
 mod reference;
@@ -26,6 +27,7 @@ use uuid::Uuid;
 pub use commands::*;
 pub use differential::*;
 pub use idempotency::*;
+pub use known::*;
 pub use leases::*;
 pub use reads::*;
 pub use retention::*;
@@ -61,6 +63,10 @@ pub async fn all(subject: &Subject, seeds: u64) {
     a_chat_is_created_with_what_was_said_elsewhere(subject).await;
     to_others_a_chat_does_not_exist(subject).await;
     commands_at_the_same_time_take_turns(subject).await;
+    an_old_row_changes_nothing_wrongly(subject).await;
+    many_chats_at_once_each_get_what_they_would_alone(subject).await;
+    two_for_one_chat_at_once_take_turns_whatever_they_know(subject).await;
+    a_key_is_claimed_once_whatever_is_known(subject).await;
     an_idempotency_key_is_answered_again(subject).await;
     a_receipt_of_our_own_settles_what_happened(subject).await;
     a_rejection_is_kept_in_its_idempotency_record(subject).await;
@@ -109,6 +115,15 @@ impl Subject {
 
     async fn apply(&self, request: &Request) -> Applied {
         self.store.apply(request).await.expect("the store answers")
+    }
+
+    /// The same by somebody who knows a row.
+    async fn apply_knowing(&self, request: &Request, known: Option<Arc<ChatState>>) -> Applied {
+        let applied = match known {
+            Some(known) => self.store.apply_knowing(request, known).await,
+            None => self.store.apply(request).await,
+        };
+        applied.expect("the store answers")
     }
 
     /// What a request is answered and what it changes, as it has to.

@@ -1,5 +1,6 @@
 //! The rows in memory, with which stores are compared. They take the time from the answers of the store under test.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use mainstem_machine::{ChatId, ChatState, MessageId, Time, Version, WallTime, limits};
@@ -8,7 +9,7 @@ use mainstem_rows::Rows;
 use super::Subject;
 use crate::ports::{Applied, CachedVersions, Page, Request, Snapshot};
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Reference {
     pub(super) rows: Rows,
 }
@@ -20,11 +21,26 @@ impl Reference {
 
     /// Applies the request to both stores, and requires that they agree on everything.
     pub(super) async fn apply(&mut self, subject: &Subject, request: &Request) -> Applied {
+        self.apply_knowing(subject, request, None).await
+    }
+
+    /// The same by somebody who knows this row.
+    pub(super) async fn apply_knowing(
+        &mut self,
+        subject: &Subject,
+        request: &Request,
+        known: Option<Arc<ChatState>>,
+    ) -> Applied {
         let before = self.version(request.chat);
         let cached = self.cached(request.chat);
-        let applied = subject.apply(request).await;
+        let version = known.as_ref().map(|known| known.snapshot_version);
+        let applied = subject.apply_knowing(request, known).await;
         let expected = self.expect(request, &applied);
-        assert_eq!(applied, expected, "the answer to {:?}, and what the machine says", request.command);
+        assert_eq!(
+            applied, expected,
+            "the answer to {:?} of who knows {version:?}, and what the machine says",
+            request.command
+        );
         if let Some(change) = applied.change() {
             assert_eq!(
                 change.state.snapshot_version.0,
@@ -53,7 +69,8 @@ impl Reference {
         self.state(chat).map_or(Version(0), |state| state.snapshot_version)
     }
 
-    fn expect(&mut self, request: &Request, applied: &Applied) -> Applied {
+    /// What the machine says to a request, if it happens when this says.
+    pub(super) fn expect(&mut self, request: &Request, applied: &Applied) -> Applied {
         // A rejection contains no time. Only the rejection of an acquisition depends on it.
         let wall = applied.change().map_or(WallTime(0), |change| change.state.updated_at);
         let since_epoch = Duration::from_millis(wall.ms_since(WallTime(0)));
@@ -61,7 +78,7 @@ impl Reference {
     }
 
     /// Requires that the store has the same chat, for a new reader and for readers of earlier states.
-    async fn check(&self, subject: &Subject, chat: ChatId, cached: Option<CachedVersions>) {
+    pub(super) async fn check(&self, subject: &Subject, chat: ChatId, cached: Option<CachedVersions>) {
         for cached in [None, cached, self.cached(chat)] {
             self.check_snapshot(subject, chat, cached).await;
         }
