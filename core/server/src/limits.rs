@@ -204,6 +204,8 @@ pub mod adapters {
     pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
     /// Time limit of one statement, including waiting for locks, and of an idle transaction.
     pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
+    /// How long a statement that writes several chats waits for a lock, before what it was to write is written one by one.
+    pub const BATCH_LOCK_TIMEOUT: Duration = Duration::from_millis(100);
     /// Time limit of waiting for rows that a heartbeat found locked.
     pub const RENEW_TIMEOUT: Duration = Duration::from_secs(1);
     /// Time limit of testing a connection that returns to the pool.

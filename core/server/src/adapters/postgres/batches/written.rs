@@ -11,6 +11,8 @@ use sqlx::query;
 use super::columns::{Bound, Column, Of, bind, names, table};
 use crate::adapters::postgres::now;
 use crate::adapters::rows::{json, kept_answer, signed};
+use crate::adapters::transaction::millis;
+use crate::limits::adapters::BATCH_LOCK_TIMEOUT;
 
 use Of::{Bytes, Flag, Id, Int, IntOrNull, Text, TextOrNull};
 
@@ -164,14 +166,15 @@ fn of_chats<'a>(is_new: bool) -> Vec<Column<&'a Write>> {
 }
 
 /// One statement: `$1` how long a lease lasts, and then all columns. `$free` are the chats that are what they have to be, and
-/// nobody's just now; `$last` is what is written of them, if nothing is under their keys.
+/// nobody's just now; `$last` is what is written of them, if nothing is under their keys. If somebody else is about to put
+/// something there, the statement waits while it holds the chats, so it gives up soon (B3).
 fn statement(is_new: bool, free: &str, last: &str) -> &'static str {
     let (chats, messages, ended) = (of_chats(is_new), messages(), ended());
     let of_messages = 2 + chats.len();
     let of_ended = of_messages + messages.len();
     let statement = format!(
-        "WITH clock AS MATERIALIZED (SELECT {now} AS now), \
-         asked AS MATERIALIZED (SELECT * FROM {chats}), \
+        "WITH clock AS MATERIALIZED (SELECT {now} AS now, set_config('lock_timeout', '{wait}', true) AS wait), \
+         asked AS MATERIALIZED (SELECT * FROM {chats} WHERE (SELECT wait FROM clock) IS NOT NULL), \
          free AS MATERIALIZED ({free}), \
          claimed AS (INSERT INTO receipts (caller, key, body, answer, created_at) \
          SELECT caller, key, body, answer, (SELECT now FROM clock) FROM free WHERE key IS NOT NULL \
@@ -183,6 +186,7 @@ fn statement(is_new: bool, free: &str, last: &str) -> &'static str {
          ended AS (INSERT INTO turns ({ended_names}) SELECT * FROM {ended} \
          WHERE t.chat_id IN (SELECT id FROM ours)) {last} RETURNING c.id::text AS id",
         now = now!(),
+        wait = millis(BATCH_LOCK_TIMEOUT),
         chats = table("a", &chats, 2),
         message_names = names(&messages, ""),
         messages = table("m", &messages, of_messages),
