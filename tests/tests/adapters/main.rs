@@ -1,6 +1,7 @@
 //! The production adapters of database and bus: the contract suites, and real failures of a database, which
 //! terminates connections, stops answering, and comes back.
 
+mod batches;
 mod buses;
 mod commits;
 mod endings;
