@@ -10,13 +10,15 @@ use std::time::Duration;
 use futures::future::join_all;
 use futures::stream::{FuturesUnordered, StreamExt};
 use mainstem::adapters::open;
-use mainstem_machine::{ChatId, ChatState, Command, Content, NewMessage, SendMode, Settings, Version};
-use mainstem_runtime::ports::{Applied, Effect, Fault, IdempotencyKey, Request, Store};
+use mainstem_machine::{
+    ChatId, ChatState, Command, Content, NewMessage, Rejection, ReplicaId, SendMode, Settings, Version,
+};
+use mainstem_runtime::ports::{Applied, Effect, Fault, Held, IdempotencyKey, ReplicaRow, Request, Store};
 use mainstem_tests::database_proxy::{COMMIT, DatabaseProxy, Fate};
 use mainstem_tests::pooler::Pooler;
 use mainstem_tests::postgres::Postgres;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::{LEASE_TTL, WAIT_MAX, create, eventually, fresh_id, pooled};
 
@@ -133,6 +135,12 @@ async fn a_locked_chat_delays_nobody_who_came_with_it(stage: &Stage) {
         assert_ne!(chat, locked, "B3: it is locked, and waits for that alone: {applied:?}");
         assert!(applied.as_ref().is_ok_and(|applied| applied.change().is_some()), "B3: {applied:?}");
     }
+    let written = format!(
+        "SELECT count(DISTINCT xmin::text) FROM chats WHERE snapshot_version = 2 AND id <> '{locked}' AND id IN ({})",
+        rows.iter().map(|row| format!("'{}'", row.id)).collect::<Vec<_>>().join(", ")
+    );
+    let transactions: usize = stage.postgres.sql_at(&stage.url, &written).unwrap().parse().unwrap();
+    assert!(transactions < AT_ONCE / 2, "B3: they were left together, in {transactions} transactions");
     release(session).await;
     let (chat, applied) = timeout(WAIT_MAX, asked.next()).await.expect("in time").expect("the last one");
     assert!(chat == locked && applied.is_ok_and(|applied| applied.change().is_some()), "S6");
@@ -283,6 +291,42 @@ async fn a_lost_answer_is_unknown_to_all_and_settled_by_each(stage: &Stage, at_c
     assert!(happened.contains_key(&does_happen), "S6: {happened:?}");
 }
 
+/// The lease had run out when the row was read, and is renewed before it is written.
+async fn nobody_acquires_a_chat_whose_lease_was_renewed_meanwhile(stage: &Stage) {
+    let [holder, rival] = ["holder", "rival"].map(|name| ReplicaId::new(name).unwrap());
+    let chat = stage.chats(1).await[0].id;
+    let acquire = |replica: &ReplicaId| {
+        let command = Command::Acquire { replica: replica.clone(), interrupting_only: false };
+        Request { chat, command, by: None, idempotency_key: None }
+    };
+    let held = stage.sure.apply(&acquire(&holder)).await.expect("the store answers");
+    let held = [Held { chat, lease: held.change().expect("nobody has it").state.lease }];
+    sleep(LEASE_TTL + LEASE_TTL / 3).await;
+    let met = stage.proxy.met();
+    stage.proxy.next(b"rival", Fate::Held);
+    let request = acquire(&rival);
+    let acquired = async { stage.store.apply(&request).await };
+    let renewed = async {
+        eventually(
+            "the write",
+            async || if stage.proxy.met() > met { Ok(()) } else { Err("it is not here") },
+        )
+        .await;
+        let row = ReplicaRow { replica: holder, address: String::new(), incarnation: 1 };
+        let report = stage.sure.heartbeat(&row, &held).await.expect("the store answers");
+        stage.proxy.release();
+        report.confirmed
+    };
+    let (acquired, renewed) = futures::join!(acquired, renewed);
+    assert_eq!(renewed, held, "S5: nobody else has it");
+    assert_eq!(acquired, Ok(Applied::rejected(Rejection::NotFree)), "S5: it is held");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nobody_acquires_what_was_renewed_meanwhile() {
+    nobody_acquires_a_chat_whose_lease_was_renewed_meanwhile(&Stage::new(false).await).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_chat_that_is_locked_delays_nobody_who_came_with_it() {
     a_locked_chat_delays_nobody_who_came_with_it(&Stage::new(false).await).await;
@@ -315,6 +359,7 @@ async fn behind_a_pooler_of_transactions_it_is_the_same() {
     a_receipt_that_is_held_delays_who_uses_its_key_alone(&stage, theirs("held")).await;
     a_receipt_that_is_held_delays_who_uses_its_key_alone(&stage, drawn(usize::MAX)).await;
     what_cannot_be_written_fails_alone(&stage).await;
+    nobody_acquires_a_chat_whose_lease_was_renewed_meanwhile(&stage).await;
     for (at_commit, cut) in
         [(false, Fate::CutAfter), (false, Fate::CutBefore), (true, Fate::CutAfter), (true, Fate::CutBefore)]
     {
