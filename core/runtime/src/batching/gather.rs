@@ -37,7 +37,7 @@ impl<I, O> fmt::Debug for Gather<I, O> {
 impl<I: Send + 'static, O: Send + 'static> Gather<I, O> {
     /// `bytes` is what an item weighs in a batch, which has [`BYTES_MAX`] at most, unless it is of one.
     pub(super) fn new<E: Env>(env: &E, bytes: fn(&I) -> usize, carry: Carry<I, O>) -> Self {
-        let (asked, questions) = mpsc::channel(WAITING_MAX);
+        let (asked, questions) = mpsc::channel(WAITING_MAX - ITEMS_MAX);
         let task = env.spawn(run(env.clone(), questions, bytes, carry));
         Self { asked, _task: task }
     }
@@ -59,13 +59,14 @@ async fn run<E: Env, I: Send + 'static, O: Send + 'static>(
     bytes: fn(&I) -> usize,
     carry: Carry<I, O>,
 ) {
+    // Those of the next batch; all others wait in the channel.
     let mut waiting: VecDeque<Asked<I, O>> = VecDeque::new();
     let mut under_way = FuturesUnordered::new();
     let mut patience: Option<Pin<Box<E::Sleep>>> = None;
     loop {
         let ended = std::future::poll_fn(|context| {
             let mut news = false;
-            while waiting.len() < WAITING_MAX
+            while waiting.len() < ITEMS_MAX
                 && let Poll::Ready(question) = questions.poll_recv(context)
             {
                 let Some(question) = question else { return Poll::Ready(true) };

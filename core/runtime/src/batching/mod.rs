@@ -5,6 +5,8 @@
 
 mod clock;
 mod gather;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;
