@@ -169,7 +169,7 @@ fn no_more_wait_and_no_more_go_together_than_may() {
             assert!(poll!(&mut asked[0]).is_pending());
             others_go_on().await;
             let refused = loop {
-                let mut ask = Box::pin(gather.ask(asked.len() as u64));
+                let mut ask = Box::pin(gather.ask(1000 + asked.len() as u64));
                 match poll!(&mut ask) {
                     std::task::Poll::Ready(refused) => break refused,
                     std::task::Poll::Pending => asked.push(ask),
