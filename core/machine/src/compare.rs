@@ -41,6 +41,7 @@ pub struct Write {
 }
 
 /// What a request comes to by a row.
+#[expect(clippy::large_enum_variant, reason = "it is looked at where it is made, and not kept")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// It is accepted if this is written.
