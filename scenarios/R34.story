@@ -2,6 +2,7 @@
 # requests are retried, and take effect once.
 guards S6
 replicas A C
+poll 300ms
 
 only A works
 user sends "one"
@@ -11,7 +12,7 @@ within 1s V sees parts 1..2 of A
 
 next send loses its answer
 user on C sends "two"
-within 100ms V sees queue of 1
+within 500ms V sees queue of 1
 for 1s V sees nothing
 
 next finish_turn of A loses its answer
@@ -26,7 +27,7 @@ within 100ms V sees status waiting
 
 next send loses its answer
 user on C sends "three"
-within 100ms V sees message "three"
+within 500ms V sees message "three"
 within 500ms V sees status running on A
 model on A says 1 part
 model on A finishes

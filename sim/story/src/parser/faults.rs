@@ -13,7 +13,7 @@ use crate::words::{Parsed, Words};
 const DRIFT_MAX: i32 = 500;
 
 /// The commands and other calls of the database, and `call` for any of them.
-const CALLS: [&str; 26] = [
+const CALLS: [&str; 27] = [
     "call",
     "create",
     "send",
@@ -32,6 +32,7 @@ const CALLS: [&str; 26] = [
     "finish_turn",
     "finish_interruption",
     "fail",
+    "rows",
     "snapshot",
     "page",
     "list",
