@@ -9,7 +9,8 @@ use async_trait::async_trait;
 use futures::future::{BoxFuture, join_all};
 use futures::{FutureExt, poll};
 use mainstem_machine::{
-    Applied, ChatId, ChatState, Command, Content, KnownRow, NewMessage, SendMode, Time, WallTime, Write,
+    Applied, CachedVersions, ChatId, ChatState, Command, Content, KnownRow, NewMessage, SendMode, Snapshot,
+    Time, WallTime, Write,
 };
 use mainstem_rows::Rows;
 use tokio::sync::watch;
@@ -239,6 +240,32 @@ impl BatchStore for Store {
         Ok(applied)
     }
 
+    async fn snapshot_alone(
+        &self,
+        chat: ChatId,
+        cached: Option<CachedVersions>,
+    ) -> Result<Option<Snapshot>, Fault> {
+        yield_now().await;
+        *self.locked.lock().expect("no panic") += 1;
+        Ok(self.rows.lock().expect("no panic").snapshot(chat, cached))
+    }
+
+    async fn snapshots(
+        &self,
+        asked: &[(ChatId, Option<CachedVersions>)],
+    ) -> Vec<Result<Option<Snapshot>, Fault>> {
+        yield_now().await;
+        if self.is_broken {
+            resume_unwind(Box::new("the store is broken"));
+        }
+        // Whoever asks for what is not there is to ask alone.
+        let refused = || Err(Fault::Refused("it cannot be read with others".into()));
+        let rows = self.rows.lock().expect("no panic");
+        let read =
+            |(chat, cached): &(ChatId, _)| rows.snapshot(*chat, *cached).map(Some).map_or_else(refused, Ok);
+        asked.iter().map(read).collect()
+    }
+
     async fn rows(&self, chats: &[ChatId]) -> Vec<Result<KnownRow, Fault>> {
         yield_now().await;
         if self.is_broken {
@@ -337,6 +364,43 @@ fn commands_go_on_under_the_lock_where_a_batch_has_panicked() {
                 assert!(applied.is_ok_and(|applied| applied.change().is_some()), "S6: it happens, once");
             }
             assert_eq!(*store.locked.lock().expect("no panic"), 3);
+        });
+    });
+}
+
+#[test]
+fn snapshots_at_once_are_each_ones_own_and_what_cannot_be_read_with_others_is_read_alone() {
+    explore(|| {
+        shuttle::future::block_on(async {
+            let (env, (store, known)) = (StillEnv::default(), store(false));
+            let reads = Arc::new(Batching::new(env.clone(), store.clone()));
+            let readers = [1, 2, 3, 1].map(|number| {
+                let reads = reads.clone();
+                shuttle::future::spawn(async move { (number, reads.snapshot(chat(number), None).await) })
+            });
+            for reader in readers {
+                let (number, read) = reader.await.expect("it is answered");
+                let expected = known.get(number as usize - 1);
+                assert_eq!(read.expect("it is read").map(|snapshot| snapshot.state).as_ref(), expected);
+            }
+            assert_eq!(*store.locked.lock().expect("no panic"), 1, "the one that nobody has");
+            drop(reads);
+            env.all_tasks_ended().await;
+        });
+    });
+}
+
+#[test]
+fn snapshots_are_read_alone_where_nobody_gathers_them() {
+    once(|| {
+        shuttle::future::block_on(async {
+            let (env, (store, known)) = (StillEnv::default(), store(true));
+            let reads = Batching::new(env, store.clone());
+            // The first one is under way when it breaks.
+            let first = reads.snapshot(chat(1), None).await;
+            assert!(matches!(first, Err(Fault::Unknown(_))), "{first:?}");
+            let second = reads.snapshot(chat(2), None).await.expect("it is read");
+            assert_eq!(second.map(|snapshot| snapshot.state).as_ref(), Some(&known[1]));
         });
     });
 }
