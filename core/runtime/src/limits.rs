@@ -44,6 +44,8 @@ pub mod batching {
     pub const WAITING_MAX: usize = 4096;
     /// How long a reading of the database's clock is good for.
     pub const CLOCK_AGE_MAX: Duration = Duration::from_secs(10);
+    /// What fails within this time is tried alone.
+    pub const ALONE_WITHIN: Duration = Duration::from_secs(1);
     /// How often a command is tried without a lock.
     pub const TRIES_MAX: usize = 2;
 }

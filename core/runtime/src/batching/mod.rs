@@ -12,9 +12,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use futures::FutureExt;
-use mainstem_machine::{CachedVersions, ChatId, ChatState, Command, Decision, KnownRow, Snapshot, Write};
+use mainstem_machine::{
+    CachedVersions, ChatId, ChatState, Command, Decision, KnownRow, Snapshot, Time, Write,
+};
 
-use crate::limits::batching::{BYTES_MAX, SNAPSHOTS_MAX, TRIES_MAX};
+use crate::limits::batching::{ALONE_WITHIN, BYTES_MAX, SNAPSHOTS_MAX, TRIES_MAX};
 use crate::ports::{Applied, BatchStore, Env, Fault, Request};
 use clock::Clock;
 use gather::Gather;
@@ -78,9 +80,10 @@ impl<E: Env> Batching<E> {
         chat: ChatId,
         cached: Option<CachedVersions>,
     ) -> Result<Option<Snapshot>, Fault> {
+        let began = self.env.now();
         match self.snapshots.ask((chat, cached)).await {
             // Alone it may be had, or what is wrong with it is told.
-            Err(Fault::Refused(_)) => self.store.snapshot_alone(chat, cached).await,
+            Err(Fault::Refused(_)) if self.is_soon(began) => self.store.snapshot_alone(chat, cached).await,
             read => read,
         }
     }
@@ -90,15 +93,17 @@ impl<E: Env> Batching<E> {
         if !request.can_be_compared() {
             return self.store.apply_locked(request).await;
         }
+        let began = self.env.now();
         let mut known = self.known(request, known);
         for _ in 0..TRIES_MAX {
             let (row, is_read) = match known.take() {
                 Some(row) => (row, false),
                 None => match self.read(request.chat).await {
                     Ok(row) => (row, true),
-                    Err(Fault::Full(why)) => return Err(Fault::Full(why)),
                     // Alone it may be readable, or what is wrong with it is told.
-                    Err(_) => break,
+                    Err(Fault::Refused(_) | Fault::Unknown(_)) if self.is_soon(began) => break,
+                    Err(Fault::Unknown(why)) => return Err(Fault::Refused(why)),
+                    Err(fault) => return Err(fault),
                 },
             };
             match request.decide(&row) {
@@ -106,7 +111,7 @@ impl<E: Env> Batching<E> {
                     Ok(Some(applied)) => return Ok(applied),
                     Ok(None) => {}
                     // It did not happen, perhaps because of what went with it.
-                    Err(Fault::Refused(_)) => break,
+                    Err(Fault::Refused(_)) if self.is_soon(began) => break,
                     Err(fault) => return Err(fault),
                 },
                 Decision::Answer(applied) if is_read => return Ok(applied),
@@ -115,6 +120,11 @@ impl<E: Env> Batching<E> {
             }
         }
         self.store.apply_locked(request).await
+    }
+
+    /// Whether what failed may go better alone: whatever took long to fail does not fail because of what went with it.
+    fn is_soon(&self, began: Time) -> bool {
+        self.env.now().since(began) <= ALONE_WITHIN
     }
 
     /// The row that need not be read.
