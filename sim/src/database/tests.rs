@@ -7,8 +7,8 @@ use mainstem_machine::{
     ChatId, Command, Content, MessageId, NewMessage, Rejection, ReplicaId, SendMode, Status,
 };
 use mainstem_runtime::ports::{
-    Applied, Bus, CachedVersions, Effect, Fault, Held, IdempotencyKey, Notice, ReplicaRow, Request, Store,
-    SyncRequest, Tail, Topic,
+    Applied, BatchStore, Bus, CachedVersions, Effect, Fault, Held, IdempotencyKey, Notice, ReplicaRow,
+    Request, Store, SyncRequest, Tail, Topic,
 };
 
 use super::{CallFault, Database, LateAnswers, PlannedFault, SimStore, Whose};
@@ -131,7 +131,7 @@ fn what_is_answered_late_has_happened_and_others_act_on_it_meanwhile() {
             world.sleep(Duration::from_secs(1)).await;
             b.snapshot(chat(), None).await.unwrap().unwrap().state.queue.len()
         };
-        let (answer, queued) = futures::join!(a.apply(&two), read_by_b);
+        let (answer, queued) = futures::join!(a.calls.apply_locked(&two), read_by_b);
         assert_eq!((answer.unwrap().answer.is_ok(), queued), (true, 1));
         assert!(world.now().since(asked) >= TTL, "to B the answers are quick, to A they are not");
         assert_eq!(world.tally().counts().faults["answer late"], 1);
@@ -179,7 +179,7 @@ fn a_dropped_call_is_carried_out_all_the_same() {
         let database = Database::new(&world, TTL);
         let a = store(&world, &database, "A");
         let create = create();
-        futures::future::select(a.apply(&create), Box::pin(async {})).await;
+        futures::future::select(a.calls.apply_locked(&create), Box::pin(async {})).await;
         world.sleep(Duration::from_secs(1)).await;
         assert_eq!(database.chat(chat()).unwrap().status, Status::Running);
     });

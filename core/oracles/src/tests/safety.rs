@@ -319,20 +319,20 @@ fn s4_a_reset_of_what_is_not_shown_is_found() {
     let shown = || {
         let mut scene = Scene::new("A");
         scene.say("a ");
-        scene.show_parts(scene.episode(), 1, &["a "]);
+        let old = scene.episode();
+        scene.show_parts(old, 1, &["a "]);
         scene.pass(Duration::from_secs(15));
         scene.acquire("B");
-        scene
+        (scene, old)
     };
     let reset = |episode| Body::PreviewReset { episode, reason: ResetReason::Takeover };
-    let mut scene = shown();
-    let old = scene.episode();
+    let (mut scene, old) = shown();
     scene.show(reset(old));
     scene.expect_nothing();
     scene.show(reset(old));
     scene.expect("S4");
 
-    let mut scene = shown();
+    let (mut scene, old) = shown();
     scene.show(reset(Episode { attempt: old.attempt + 1, ..old }));
     scene.expect("S4");
 }

@@ -208,7 +208,9 @@ impl Scene {
             self.pass(Duration::from_secs(15));
         }
         self.acquire(worker);
-        self.commit(Command::BeginAttempt { fence: self.fence() });
+        if self.state().attempt_lease != Some(self.state().lease) {
+            self.commit(Command::BeginAttempt { fence: self.fence() });
+        }
         self.start(worker);
     }
 
