@@ -247,7 +247,7 @@ fn fails_alone(applied: &[Result<Applied, Fault>], place: usize) {
 async fn a_lost_answer_is_unknown_to_all_and_settled_by_each(stage: &Stage, at_commit: bool, cut: Fate) {
     let rows = stage.chats(AT_ONCE).await;
     let met = stage.proxy.met();
-    let keyed = |at: usize| (at % 2 == 0).then(|| drawn(1000 * (met + 1) + at));
+    let keyed = |at: usize| at.is_multiple_of(2).then(|| drawn(1000 * (met + 1) + at));
     let requests: Vec<_> =
         rows.iter().enumerate().map(|(at, row)| send(row.id, "at once", keyed(at))).collect();
     let within = rows[AT_ONCE / 2].id.to_string();

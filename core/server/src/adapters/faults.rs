@@ -51,10 +51,16 @@ pub(super) fn is_passing(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether the server said that a statement failed, and so did nothing. A server that goes away in its midst does not say so.
-pub(super) fn is_undone(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::Database(error) if !matches!(error.code().as_deref(), Some(code)
-        if code.starts_with("57P") || code.starts_with("08")))
+/// Whether the server said that a statement failed, and so did nothing. One that goes away in its midst does not say so, unless it was
+/// shut down in order before it had told anything: it tells what it wrote before it commits that.
+pub(super) fn is_undone(error: &sqlx::Error, told_nothing: bool) -> bool {
+    let sqlx::Error::Database(error) = error else { return false };
+    match error.code().as_deref() {
+        Some("57P01") => told_nothing,
+        // It cannot say, or it crashed.
+        Some(code) => code != "40003" && !code.starts_with("57P") && !code.starts_with("08"),
+        None => false,
+    }
 }
 
 /// Whether the server refused to write because it is a standby, or was told to be read-only.

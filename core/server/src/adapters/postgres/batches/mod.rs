@@ -8,6 +8,7 @@ mod written;
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
+use futures::TryStreamExt;
 use mainstem_machine::ChatId;
 use mainstem_runtime::ports::{
     Applied, BatchStore, CachedVersions, Fault, KnownRow, Request, Snapshot, Write,
@@ -145,12 +146,14 @@ impl Tables {
             let mut connection = self.connections.get(Use::Request).await?;
             let query = written::bound(is_new, writes, millis(self.lease_ttl));
             sent.set();
+            // What is told in a transaction is not committed yet.
+            let mut told = usize::from(self.connections.pooler() == Pooler::Transaction);
             let rows = match self.connections.pooler() {
-                Pooler::None => query.fetch_all(connection.get()).await,
+                Pooler::None => query.fetch(connection.get()).inspect_ok(|_| told += 1).try_collect().await,
                 Pooler::Transaction => apart(query, connection.get()).await,
             };
-            let rows = connection.settle(rows);
-            if rows.as_ref().is_err_and(faults::is_undone) {
+            let rows: Result<Vec<_>, _> = connection.settle(rows);
+            if rows.as_ref().is_err_and(|error| faults::is_undone(error, told == 0)) {
                 is_undone.set();
             }
             rows?.iter().map(|row| rows::chat_id(row, "id")).collect()
