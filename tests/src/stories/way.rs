@@ -188,6 +188,9 @@ async fn message(from: &mut OwnedReadHalf) -> io::Result<Vec<u8>> {
     Ok(whole)
 }
 
+/// A server is ready for the next query, and in no transaction.
+const READY_AND_IDLE: [u8; 6] = *b"Z\0\0\0\x05I";
+
 /// The message that asks to parse this statement.
 fn parse(statement: &str) -> Vec<u8> {
     let body = [b"\0", statement.as_bytes(), b"\0\0\0"].concat();
@@ -250,6 +253,12 @@ async fn carry_answers(
     let mut is_lost = false;
     loop {
         let said = message(&mut from).await?;
+        // It has happened: by a COMMIT, or by a statement that is a transaction of its own.
+        let has_happened = (said[0] == b'C' && has(&said, b"COMMIT")) || said == READY_AND_IDLE;
+        if is_lost && has_happened {
+            shared.felt(FaultKind::AnswerLost);
+            return Ok(());
+        }
         match said[0] {
             b'Z' => *connection.is_idle.lock().unwrap_or_else(PoisonError::into_inner) = said[5] == b'I',
             b'N' if has(&said, LOST.as_bytes()) => {
@@ -258,11 +267,6 @@ async fn carry_answers(
             }
             b'E' if has(&said, REFUSED.as_bytes()) => shared.felt(FaultKind::DatabaseRefused),
             b'E' if has(&said, CONFLICT.as_bytes()) => shared.felt(FaultKind::DatabaseConflict),
-            // It has happened.
-            b'C' if is_lost && has(&said, b"COMMIT") => {
-                shared.felt(FaultKind::AnswerLost);
-                return Ok(());
-            }
             b'A' if !notify(&said, &mut to, shared).await? => continue,
             _ => {}
         }

@@ -1,9 +1,9 @@
-//! Connections that break at COMMIT, so that the outcome is unknown to the client.
+//! Connections that break when a change is committed, so that the outcome is unknown to the client.
 
 use mainstem::adapters::open;
 use mainstem_machine::{ChatId, Command, Content, SendMode};
 use mainstem_runtime::ports::{Effect, Fault, IdempotencyKey, Request, Store};
-use mainstem_tests::database_proxy::{COMMIT, DatabaseProxy, Fate};
+use mainstem_tests::database_proxy::{DatabaseProxy, Fate};
 use mainstem_tests::postgres::Postgres;
 
 use crate::{LEASE_TTL, create, eventually, fresh_id};
@@ -33,9 +33,11 @@ async fn an_answer_that_is_lost_at_commit_is_unknown_and_asking_again_does_it_on
     for (round, cut) in
         [Fate::CutAfter, Fate::CutBefore, Fate::CutAfter, Fate::CutBefore].into_iter().enumerate()
     {
-        let request = send(chat, &format!("key {round}"));
+        let key = format!("key {round}");
+        let request = send(chat, &key);
         let before = version(&*sure, chat).await;
-        proxy.next(COMMIT, cut);
+        // What is written under the key is committed with it.
+        proxy.next(key.as_bytes(), cut);
         let outcome = near.apply(&request).await;
         assert!(matches!(outcome, Err(Fault::Unknown(_))), "S6: nobody can know: {outcome:?}");
         assert_eq!(proxy.met(), round + 1, "D2: the fault landed");
