@@ -2,6 +2,7 @@
 # is asked for again under its key, and the user is told that it is done.
 guards S6
 replicas A C
+not with real servers "nothing tells there which call it is"
 
 only A works
 user on A sends "one"

@@ -83,6 +83,8 @@ pub struct Change {
     pub unlisted: Option<Arc<str>>,
     /// What becomes of the time at which the lease expires.
     pub lease: LeaseTerm,
+    /// It is acquired from a worker that had begun an attempt, and has neither ended it nor handed it over.
+    pub takes_over: bool,
 }
 
 impl Change {

@@ -27,6 +27,7 @@ pub(crate) struct Draft {
     listed: Option<Arc<str>>,
     unlisted: Option<Arc<str>>,
     pub(crate) lease: LeaseTerm,
+    pub(crate) takes_over: bool,
 }
 
 /// Where a generated message comes from.
@@ -105,6 +106,7 @@ impl Draft {
             listed: None,
             unlisted: None,
             lease: LeaseTerm::Keep,
+            takes_over: false,
         }
     }
 
@@ -502,6 +504,7 @@ impl Draft {
             listed: self.listed,
             unlisted: self.unlisted,
             lease: self.lease,
+            takes_over: self.takes_over,
         };
         Applied { answer, effect: Effect::Changed(change) }
     }

@@ -277,6 +277,7 @@ impl ChatState {
         draft.state.worker = Some(replica.clone());
         draft.state.lease = self.lease.next();
         draft.lease = LeaseTerm::Start;
+        draft.takes_over = self.attempt_lease.is_some();
         draft.lose_calls();
         // Who takes up a turn begins, unless the turn waits: for what was called, or for the time to try again.
         if self.status == Status::Running && self.calls.is_empty() && self.retry.is_none() {

@@ -215,12 +215,13 @@ impl Court {
     fn begin(&mut self, at: Time, run: RunId, replica: ReplicaId, prompt: &str, has_results: bool) {
         let index = self.judge.index();
         let begins = |chat: ChatId, moment: &Moment| {
-            let fence = moment.command.fence().filter(|_| begins_attempt(&moment.command, &moment.state))?;
+            let begins = begins_attempt(&moment.command, &moment.state);
+            let worker = moment.state.worker.as_ref().filter(|_| begins)?;
             let episode = moment.state.present_episode();
             let question = moment.history.iter().rfind(|message| message.role == Role::User);
             let asks = question.is_some_and(|question| prompt.ends_with(&question.content.to_text()))
                 && moment.history.last().is_some_and(|last| (last.role == Role::Tool) == has_results);
-            let is_it = fence.replica == replica && asks && index.run(chat, episode).is_none();
+            let is_it = *worker == replica && asks && index.run(chat, episode).is_none();
             is_it.then_some((moment.at, chat, episode))
         };
         let of_chat = |(chat, past): (ChatId, &mainstem_oracles::Past)| {

@@ -323,8 +323,9 @@ async fn a_server_that_stops_and_starts_is_used_again() {
     let asked = Instant::now();
     assert!(bus.subscribe(Topic::Work).await.is_err(), "degraded is a state: nobody listens now");
     assert!(asked.elapsed() < Duration::from_secs(1), "B3: and that is said at once");
-    let refused = store.apply(&create(fresh_id())).await.expect_err("there is no database");
-    assert!(matches!(refused, Fault::Refused(_)), "nothing was sent: {refused}");
+    let failed = store.apply(&create(fresh_id())).await.expect_err("there is no database");
+    // What goes in one statement by a connection that has ended since may have come to the server, for all one knows.
+    assert!(matches!(failed, Fault::Refused(_) | Fault::Unknown(_)), "S6: {failed}");
     assert!(asked.elapsed() < CALL_MAX, "B3: nobody hangs");
     postgres.start().unwrap();
     eventually("the store", async || store.ping().await).await;

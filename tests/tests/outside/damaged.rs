@@ -52,8 +52,11 @@ const GUARDS: &[(Guarantee, &str, &[&str])] = &[
     (S2, "saw parts", &["doubled", "dropped", "one part on", "of another text"]),
     (S4, "finish_turn", &["with another text", "without its message"]),
     (S4, "run done", &["dropped", "as failed"]),
-    (S5, "begin_attempt", &["doubled", "dropped", "by another replica", "with another lease"]),
-    (S5, "acquire", &["by another replica", "with another worker"]),
+    (
+        S5,
+        "acquire",
+        &["doubled", "dropped", "by another replica", "with another worker", "with another lease"],
+    ),
     (S5, "run started", &["by another replica"]),
     (S6, "send", &["doubled", "dropped", "with one less queued"]),
     (S6, "answered", &["as refused", "with another id"]),

@@ -83,7 +83,7 @@ impl Database {
         }
         let Effect::Changed(change) = &applied.effect else { return };
         match command {
-            Command::Acquire { .. } if change.state.attempt_lease.is_some() => _ = self.takeovers.inc(),
+            Command::Acquire { .. } if change.takes_over => _ = self.takeovers.inc(),
             Command::RecordRetry { .. } => _ = self.retries.inc(),
             // What it is created with is nobody's work.
             Command::Create { .. } => return,

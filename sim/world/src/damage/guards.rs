@@ -205,7 +205,6 @@ const HARMLESS: &[DamageKinds] = &[
         &["dropped", "doubled", "late", "with another result"],
         "nobody waited for it any more, or the next turn began",
     ),
-    (&["delete"], &["with one less queued"], "the chat is gone, with its queue"),
     (&["life"], &["as a crash"], "what a replica sent before it died still takes effect"),
     (
         &["dial"],
@@ -245,6 +244,7 @@ const HARMLESS: &[DamageKinds] = &[
             "release",
             "delete",
             "fail",
+            "record_retry",
             "unshare",
         ],
         &["dropped", "late"],
