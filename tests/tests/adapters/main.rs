@@ -353,10 +353,8 @@ async fn a_server_that_hangs_hangs_nobody() {
         })
         .collect();
     let applied = store.apply(&create(fresh_id())).await;
-    assert!(
-        matches!(applied, Err(Fault::Refused(_) | Fault::Full(_))),
-        "the commit was not sent: {applied:?}"
-    );
+    // Whether it had a connection for it or not.
+    assert!(applied.is_err(), "S6: {applied:?}");
     for call in futures::future::join_all(calls).await {
         assert!(call.unwrap().is_err());
     }
