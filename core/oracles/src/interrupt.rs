@@ -43,10 +43,12 @@ impl Oracle for Interrupt {
 
 impl Interrupt {
     /// What is received after the lease has expired is not taken, also if the lease is renewed later, and neither is what comes
-    /// behind it.
+    /// behind it. Nor is what an answer has no room for.
     fn note_text(&mut self, seen: &Seen<'_>, run: RunId) {
         let Some(run) = seen.index.run_by_id(run) else { return };
-        let Some(why) = seen.index.may_have_expired(seen.at, run) else { return };
+        let is_too_large = run.is_too_large(seen.index.settings.episode_bytes_max);
+        let expired = seen.index.may_have_expired(seen.at, run);
+        let Some(why) = expired.or(is_too_large.then_some(FaultKind::ModelSaysMuch)) else { return };
         let sure = (run.episode, Seq(run.last().0.saturating_sub(1)), why);
         let known = self.sure.entry(run.chat).or_insert(sure);
         if known.0 != run.episode {
