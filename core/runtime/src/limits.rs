@@ -37,7 +37,7 @@ pub mod batching {
     /// Chats that are read together with their messages.
     pub const SNAPSHOTS_MAX: usize = 16;
     /// Batches of one kind under way. What is asked for waits while there is one, and no longer than [`PATIENCE`].
-    pub const UNDER_WAY_MAX: usize = 4;
+    pub const UNDER_WAY_MAX: usize = 24;
     /// How long what is asked for waits for the batch before it, if there may be another one beside that.
     pub const PATIENCE: Duration = Duration::from_millis(5);
     /// Operations of one kind that wait.
