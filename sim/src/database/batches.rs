@@ -34,28 +34,17 @@ impl BatchStore for Calls {
         &self,
         asked: &[(ChatId, Option<CachedVersions>)],
     ) -> Vec<Result<Option<Snapshot>, Fault>> {
-        let is_taken = |chat: ChatId| {
-            let befalls =
-                self.database.with(|state| state.faults.befalls(&self.replica, "snapshot", Some(chat)));
-            !befalls
-        };
-        let taken: Vec<bool> = asked.iter().map(|(chat, _)| is_taken(*chat)).collect();
-        let chosen = asked.iter().zip(&taken).filter(|(_, taken)| **taken).map(|(reader, _)| *reader);
-        let together: Vec<_> = chosen.collect();
+        let split = Split::of(asked, |(chat, _)| self.is_left_alone("snapshot", *chat));
         let alone = || Err(Fault::Refused("something befalls this chat".into()));
-        let subjects = together.iter().map(|(chat, _)| ("snapshot", Some(*chat))).collect();
+        let subjects = split.together.iter().map(|(chat, _)| ("snapshot", Some(*chat))).collect();
         let Some(what) = What::together("snapshots", subjects) else {
             return asked.iter().map(|_| alone()).collect();
         };
+        let together = split.together;
         let read = self.call(what, move |rows, _, _| {
             together.iter().map(|(chat, cached)| rows.snapshot(*chat, *cached)).collect::<Vec<_>>()
         });
-        let mut read = match read.await {
-            Ok(read) => read.into_iter().map(Ok).collect::<Vec<_>>().into_iter(),
-            Err(fault) => vec![Err(fault); asked.len()].into_iter(),
-        };
-        let outcome = |taken: bool| if taken { read.next().unwrap_or_else(alone) } else { alone() };
-        taken.into_iter().map(outcome).collect()
+        joined(&split.are_together, read.await, alone)
     }
 
     async fn rows(&self, chats: &[ChatId]) -> Vec<Result<KnownRow, Fault>> {
@@ -68,27 +57,57 @@ impl BatchStore for Calls {
     }
 
     async fn write(&self, writes: &[Write]) -> Vec<Result<bool, Fault>> {
-        let is_taken = |write: &Write| {
-            let (op, chat) = (write.request.command.name(), Some(write.request.chat));
-            !self.database.with(|state| state.faults.befalls(&self.replica, op, chat))
-        };
-        let taken: Vec<bool> = writes.iter().map(is_taken).collect();
-        let together: Vec<Write> =
-            writes.iter().zip(&taken).filter(|(_, taken)| **taken).map(|(write, _)| write.clone()).collect();
-        let untouched = || vec![Ok(false); writes.len()];
+        let split =
+            Split::of(writes, |write| self.is_left_alone(write.request.command.name(), write.request.chat));
+        let together = split.together;
         let subjects = together.iter().map(|write| (write.request.command.name(), Some(write.request.chat)));
         let what = What::together("write", subjects.collect());
-        let (Some(what), replica) = (what, self.replica.clone()) else { return untouched() };
+        let untouched = || Ok(false);
+        let (Some(what), replica) = (what, self.replica.clone()) else {
+            return writes.iter().map(|_| untouched()).collect();
+        };
         let asked: Vec<_> = together.iter().map(|write| self.asked(&write.request)).collect();
         let written = self.call(what, move |rows, world, may_work| {
             let write = |(write, asked)| commits::write(rows, world, &replica, write, asked, may_work);
             together.iter().zip(asked).map(write).collect::<Vec<bool>>()
         });
-        let mut written = match written.await {
-            Ok(written) => written.into_iter().map(Ok).collect::<Vec<_>>().into_iter(),
-            Err(fault) => vec![Err(fault); writes.len()].into_iter(),
-        };
-        let outcome = |taken| if taken { written.next().unwrap_or(Ok(false)) } else { Ok(false) };
-        taken.into_iter().map(outcome).collect()
+        joined(&split.are_together, written.await, untouched)
     }
+}
+
+impl Calls {
+    /// Whether something is to befall this operation on this chat, which a statement of many leaves out.
+    fn is_left_alone(&self, op: &'static str, chat: ChatId) -> bool {
+        self.database.with(|state| state.faults.befalls(&self.replica, op, Some(chat)))
+    }
+}
+
+/// What goes together, and what does not.
+struct Split<T> {
+    /// Of each, in their order.
+    are_together: Vec<bool>,
+    together: Vec<T>,
+}
+
+impl<T: Clone> Split<T> {
+    fn of(all: &[T], is_left_alone: impl Fn(&T) -> bool) -> Self {
+        let are_together: Vec<bool> = all.iter().map(|one| !is_left_alone(one)).collect();
+        let together =
+            all.iter().zip(&are_together).filter(|(_, is)| **is).map(|(one, _)| one.clone()).collect();
+        Self { are_together, together }
+    }
+}
+
+/// The outcome of each: of what went together, and `alone` of what did not. A fault is that of all.
+fn joined<O>(
+    are_together: &[bool],
+    done: Result<Vec<O>, Fault>,
+    alone: impl Fn() -> Result<O, Fault>,
+) -> Vec<Result<O, Fault>> {
+    let mut done = match done {
+        Ok(done) => done.into_iter(),
+        Err(fault) => return are_together.iter().map(|_| Err(fault.clone())).collect(),
+    };
+    let outcome = |is: &bool| if *is { done.next().map_or_else(&alone, Ok) } else { alone() };
+    are_together.iter().map(outcome).collect()
 }
