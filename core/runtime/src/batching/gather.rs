@@ -4,12 +4,13 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::task::Poll;
 
-use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
@@ -49,7 +50,7 @@ impl<I: Send + 'static, O: Send + 'static> Gather<I, O> {
             TrySendError::Full(_) => Fault::Full("too many operations of this kind wait".into()),
             TrySendError::Closed(_) => Fault::Refused("nobody carries out operations of this kind".into()),
         })?;
-        answered.await.unwrap_or_else(|_| Err(Fault::Unknown("nobody waits for the answer any more".into())))
+        answered.await.unwrap_or_else(|_| Err(Fault::Unknown("the batch with it panicked".into())))
     }
 }
 
@@ -94,8 +95,17 @@ async fn run<E: Env, I: Send + 'static, O: Send + 'static>(
             let (items, askers): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
             let carried = carry(items);
             under_way.push(async move {
-                // Who has gone needs no answer.
-                askers.into_iter().zip(carried.await).for_each(|(asker, answer)| drop(asker.send(answer)));
+                match AssertUnwindSafe(carried).catch_unwind().await {
+                    // Who has gone needs no answer.
+                    Ok(answers) => {
+                        askers.into_iter().zip(answers).for_each(|(asker, answer)| drop(asker.send(answer)))
+                    }
+                    // B3: those of other batches are not to suffer from it.
+                    Err(_) => tracing::error!(
+                        operations = askers.len(),
+                        "a batch panicked: what became of it is unknown"
+                    ),
+                }
             });
             patience = Some(Box::pin(env.sleep(PATIENCE)));
         }
