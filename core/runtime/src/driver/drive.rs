@@ -165,7 +165,8 @@ pub(super) trait Hands<E: Env> {
     fn cell(&self) -> &Cell<Self::Machine>;
     fn env(&self) -> &E;
     fn execute(&mut self, action: <Self::Machine as Driven>::Action);
-    /// Collects what has happened: all operations that have ended, and up to [`EVENTS_MAX`] events of other sources.
+    /// Collects what has happened: all operations that have ended, and up to [`EVENTS_MAX`] events of other sources. If
+    /// there are fewer, everything that is open has nothing more, and wakes the task when it has.
     fn poll(&mut self, context: &mut Context<'_>, events: &mut Vec<<Self::Machine as Driven>::Event>);
 }
 
@@ -173,6 +174,7 @@ pub(super) trait Hands<E: Env> {
 pub(super) async fn drive<E: Env, H: Hands<E>>(mut hands: H) {
     let mut sleeper = Sleeper::<E>::new();
     let mut events = Vec::with_capacity(4);
+    let mut is_polled = false;
     loop {
         let (actions, wake_at, finished) = {
             let mut inner = lock(&hands.cell().inner);
@@ -183,6 +185,8 @@ pub(super) async fn drive<E: Env, H: Hands<E>>(mut hands: H) {
             let actions = std::mem::take(&mut inner.pending);
             (actions, inner.machine.wake_at(), inner.machine.is_finished())
         };
+        // What is begun now is to be polled.
+        is_polled &= actions.is_empty();
         for action in actions {
             hands.execute(action);
         }
@@ -192,7 +196,9 @@ pub(super) async fn drive<E: Env, H: Hands<E>>(mut hands: H) {
         sleeper.set(hands.env(), wake_at);
         std::future::poll_fn(|context| {
             let woken = hands.cell().task_waker.poll(context);
-            hands.poll(context, &mut events);
+            if !std::mem::take(&mut is_polled) {
+                hands.poll(context, &mut events);
+            }
             if sleeper.poll(context).is_ready() {
                 events.push(H::Machine::WAKE);
             }
@@ -200,6 +206,7 @@ pub(super) async fn drive<E: Env, H: Hands<E>>(mut hands: H) {
         })
         .await;
         let many = events.len() >= EVENTS_MAX;
+        is_polled = !many;
         assert!(
             events.len() <= EVENTS_MAX + H::OPERATIONS,
             "B3: a machine keeps its thread for a bounded number of events"

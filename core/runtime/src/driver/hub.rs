@@ -405,10 +405,11 @@ impl<E: Env> Hands<E> for HubTask<E> {
     }
 
     fn poll(&mut self, context: &mut Context<'_>, events: &mut Vec<HubEvent>) {
-        self.poll_bus(context, events);
+        // What they open is polled after them.
         while let Poll::Ready(Some(done)) = Pin::new(&mut self.operations).poll_next(context) {
             events.push(self.take(done));
         }
+        self.poll_bus(context, events);
         self.poll_relay(context, events);
         self.poll_generation(context, events);
         self.poll_calls(context, events);

@@ -128,18 +128,7 @@ impl<E: Env> Hands<E> for ReplicaTask<E> {
     }
 
     fn poll(&mut self, context: &mut Context<'_>, events: &mut Vec<ReplicaEvent>) {
-        while let Some(bus) = &mut self.bus
-            && events.len() < EVENTS_MAX
-            && let Poll::Ready(notice) = bus.as_mut().poll_next(context)
-        {
-            events.push(match notice {
-                Some(notice) => ReplicaEvent::Free { chat: notice.chat, status: notice.status },
-                None => {
-                    self.bus = None;
-                    ReplicaEvent::BusLost
-                }
-            });
-        }
+        // What they open is polled after them.
         while let Poll::Ready(Some(done)) = Pin::new(&mut self.operations).poll_next(context) {
             events.push(match done {
                 Done::Event(event) => event,
@@ -158,6 +147,18 @@ impl<E: Env> Hands<E> for ReplicaTask<E> {
                         }
                     }
                     ReplicaEvent::BusSubscribed { op, established }
+                }
+            });
+        }
+        while let Some(bus) = &mut self.bus
+            && events.len() < EVENTS_MAX
+            && let Poll::Ready(notice) = bus.as_mut().poll_next(context)
+        {
+            events.push(match notice {
+                Some(notice) => ReplicaEvent::Free { chat: notice.chat, status: notice.status },
+                None => {
+                    self.bus = None;
+                    ReplicaEvent::BusLost
                 }
             });
         }

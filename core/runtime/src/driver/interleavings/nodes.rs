@@ -11,7 +11,7 @@ use shuttle::future::{JoinHandle, block_on, spawn};
 
 use super::env::StillEnv;
 use super::store::RIVAL;
-use super::world::{OWNER, TwoParts, World, is_message, is_synced, until};
+use super::world::{Fluent, OWNER, TwoParts, World, is_message, is_synced, until};
 use crate::driver::{Followed, Next, Vitals};
 use crate::ports::{Env, NoTools, Ports, Untraced};
 use crate::sync::explore;
@@ -62,6 +62,20 @@ fn viewers_and_followers_get_the_whole_answer() {
             viewing.await.expect("no panic");
             following.await.expect("no panic");
             drop(running);
+            world.end().await;
+        });
+    });
+}
+
+#[test]
+fn a_model_that_says_much_at_once_is_heard_to_its_end() {
+    explore(|| {
+        block_on(async {
+            let world = World::with_model(Some("do you?"), Arc::new(Fluent));
+            let running = world.env.spawn(crate::driver::run_replica(world.shared.clone()));
+            let (_, mut watch) = world.subscribe().expect("there is room");
+            assert_eq!(until(&mut watch, is_message(&Fluent::answer())).await, None, "L1, L2");
+            drop((watch, running));
             world.end().await;
         });
     });

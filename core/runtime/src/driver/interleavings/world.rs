@@ -18,6 +18,7 @@ use super::env::StillEnv;
 use super::store::MemoryStore;
 use crate::Viewer;
 use crate::driver::{HubCell, Next, ReplicaCell, Shared, Watch, yield_now};
+use crate::limits::driver::EVENTS_MAX;
 use crate::ports::{
     Bus, BusError, BusSubscription, Conversation, Env, Generated, Generation, Generator, NoTools, Notice,
     Ports, ReplicaRow, Request, Topic, Untraced,
@@ -43,6 +44,10 @@ impl World {
 
     /// With a chat that is created with this message.
     pub(super) fn with(content: Option<&str>) -> Self {
+        Self::with_model(content, Arc::new(TwoParts))
+    }
+
+    pub(super) fn with_model(content: Option<&str>, generator: Arc<dyn Generator>) -> Self {
         let env = StillEnv::default();
         let (store, bus) = (Arc::new(MemoryStore::new(env.clone())), Arc::<SilentBus>::default());
         let replica = ReplicaId::new("here").expect("an id");
@@ -61,7 +66,7 @@ impl World {
         };
         let cell = ReplicaCell::new(env.now(), replica_config, None);
         let row = ReplicaRow { replica, address: String::new(), incarnation: 1 };
-        let (generator, hub_config) = (Arc::new(TwoParts), Arc::new(hub_config));
+        let hub_config = Arc::new(hub_config);
         let ports = Ports {
             store: store.clone(),
             bus: bus.clone(),
@@ -184,5 +189,21 @@ impl Generator for TwoParts {
             part
         });
         spoken.boxed()
+    }
+}
+
+/// One that says more at once than is taken at once.
+pub(super) struct Fluent;
+
+impl Fluent {
+    pub(super) fn answer() -> String {
+        "x".repeat(2 * EVENTS_MAX + 1)
+    }
+}
+
+impl Generator for Fluent {
+    fn start(&self, _: Conversation) -> Generation {
+        let said = Self::answer().into_bytes().into_iter().map(|_| Generated::text("x"));
+        stream::iter(said.chain([Generated::Done(Completion::STOPPED)])).boxed()
     }
 }
