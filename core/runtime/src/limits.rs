@@ -116,6 +116,8 @@ pub mod relay {
     pub const PEERS_MAX: usize = 1024;
     /// Chats that this replica follows at one peer.
     pub const FOLLOWS_PER_PEER_MAX: usize = 8192;
+    /// The same at a server: more than a client asks for, since one that it has left may not have been let go.
+    pub const FOLLOWS_ON_STREAM_MAX: usize = 2 * FOLLOWS_PER_PEER_MAX;
     /// Streams per connection at a server: more than a client uses, so that none has to wait without an answer.
     pub const STREAMS_MAX: u32 = 100_000;
     /// Streams that a client may reset before the server has accepted them. Large enough for any legitimate
@@ -126,9 +128,12 @@ pub mod relay {
     /// Connections that have yet to. Another one takes the place of the oldest of those whose address has most.
     pub const HANDSHAKES_MAX: usize = 128;
 
-    /// Flow control: bytes that a stream may send ahead of its reader.
-    pub const STREAM_WINDOW: u32 = 64 * 1024;
-    /// The same for a whole connection: enough that followers that do not read cannot block others (B3).
+    /// Flow control: bytes that a worker sends of one follow ahead of whoever reads it, besides one frame.
+    pub const FOLLOW_WINDOW: usize = 64 * 1024;
+    /// The same for a stream of HTTP/2: what is on its way of all follows at a peer. They are read whoever reads them.
+    pub const STREAM_WINDOW: u32 = 255 * 1024;
+    /// The same for a whole connection: enough that followers that do not read cannot block others (B3), where each has
+    /// a stream of its own.
     pub const CONNECTION_WINDOW: u32 = STREAM_WINDOW * FOLLOWS_PER_PEER_MAX as u32;
     /// The windows of a server, to which only small requests are sent.
     pub const REQUESTS_WINDOW: u32 = 1024 * 1024;
@@ -145,8 +150,16 @@ pub mod relay {
     pub const FRAME_PARTS_MAX: usize = 4096;
     /// An encoded frame: its text, up to 4 bytes for each part, and the rest.
     pub const FRAME_BYTES_MAX: usize = FRAME_TEXT_BYTES_MAX + 4 * FRAME_PARTS_MAX + 128;
-    /// An encoded request.
+    /// An encoded request to follow.
     pub const REQUEST_BYTES_MAX: usize = 512;
+    /// What is asked at once ...
+    pub const ASKS_MAX: usize = 64;
+    /// ... and that encoded.
+    pub const ASKS_BYTES_MAX: usize = ASKS_MAX * (REQUEST_BYTES_MAX + TRACEPARENT_BYTES_MAX + 32);
+    /// What is told at once ...
+    pub const TELLS_MAX: usize = 1024;
+    /// ... and that encoded: the last frame may be of any size.
+    pub const TELLS_BYTES_MAX: usize = JOINED_TEXT_BYTES_MAX + FRAME_BYTES_MAX + 32 * TELLS_MAX;
 
     const _: () = assert!(CONNECTION_WINDOW < 1 << 31, "HTTP/2 allows no larger window");
     const _: () = assert!(FRAME_BYTES_MAX <= 2 * 1024 * 1024);

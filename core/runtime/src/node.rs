@@ -161,7 +161,7 @@ impl<E: Env> Node<E> {
         });
         let relay = listener.map(|(listener, secret)| {
             let source = Arc::new(Source { shared: shared.clone(), follows: Follows::default() });
-            RelayServer::serve_with(&shared.env, listener, secret, source, vitals.guard("relay"))
+            RelayServer::serve_keeping(&shared.env, listener, secret, source, vitals.guard("relay"))
         });
         let running = Running { replica: Some(task), relay, draining: false };
         let running = Arc::new(Mutex::new(running));

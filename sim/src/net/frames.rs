@@ -1,5 +1,5 @@
-//! Short descriptions of writes, for traces: the relay's HTTP/2 frames (RFC 9113) and the messages in them.
-//! Data that does not begin with a whole frame is described by its length.
+//! Short descriptions of writes, for traces: the relay's HTTP/2 frames (RFC 9113) and the messages in them, with the
+//! numbers of the follows that they are of. Data that does not begin with a whole frame is described by its length.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ const HEADER: usize = 9;
 const DATA: u8 = 0;
 /// gRPC's prefix of a message: a flag and the length.
 const PREFIX: usize = 5;
-/// Frames of one write that are described.
+/// Frames of one write, and asks and tells of one frame, that are described.
 const DESCRIBED_MAX: usize = 3;
 
 pub(super) struct Frames<'a> {
@@ -71,31 +71,66 @@ fn name(kind: u8) -> Option<&'static str> {
 impl Frames<'_> {
     fn message(&self, payload: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes = payload.len();
-        let fields = || Some(Fields(payload.get(PREFIX..)?));
         if payload.is_empty() {
             return f.write_str("end of data");
         }
-        if self.asks {
-            return f.write_str("follow");
-        }
-        match fields().and_then(|mut fields| fields.next()) {
-            Some((1, Value::Bytes(opened))) => write!(f, "opened {}", Episode(opened)),
-            Some((2, Value::Bytes(parts))) => {
-                let first = Fields(parts).find_map(|field| match field {
-                    (2, Value::Number(first)) => Some(first),
-                    _ => None,
-                });
-                let count = Fields(parts).filter(|(field, _)| *field == 3).count() as u64;
-                match first {
-                    Some(first) if count > 1 => write!(f, "parts {first}..{}", first + count - 1)?,
-                    Some(first) => write!(f, "part {first}")?,
-                    None => f.write_str("parts")?,
-                }
-                write!(f, " of {}", Episode(parts))
+        let many = payload.get(PREFIX..).map(Fields).into_iter().flatten();
+        let mut described = 0;
+        for one in many {
+            let (1, Value::Bytes(one)) = one else { break };
+            let mut fields = Fields(one);
+            let (Some((1, Value::Number(follow))), Some(kind)) = (fields.next(), fields.next()) else {
+                break;
+            };
+            match described {
+                0 => {}
+                DESCRIBED_MAX => return f.write_str("; …"),
+                _ => f.write_str("; ")?,
             }
-            Some((3, Value::Bytes(closed))) => write!(f, "closed {}", Episode(closed)),
-            _ => write!(f, "data of {bytes} bytes"),
+            write!(f, "#{follow} ")?;
+            match self.asks {
+                true => f.write_str(ask(kind))?,
+                false => tell(kind, f)?,
+            }
+            described += 1;
         }
+        if described == 0 { write!(f, "data of {bytes} bytes") } else { Ok(()) }
+    }
+}
+
+fn ask((kind, _): (u64, Value<'_>)) -> &'static str {
+    match kind {
+        2 => "follow",
+        3 => "leave",
+        4 => "taken",
+        _ => "?",
+    }
+}
+
+fn tell((kind, said): (u64, Value<'_>), f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let frame = match (kind, said) {
+        (2, _) => return f.write_str("accepted"),
+        (3, Value::Bytes(frame)) => Fields(frame).next(),
+        (4, _) => return f.write_str("ended"),
+        _ => None,
+    };
+    match frame {
+        Some((1, Value::Bytes(opened))) => write!(f, "opened {}", Episode(opened)),
+        Some((2, Value::Bytes(parts))) => {
+            let first = Fields(parts).find_map(|field| match field {
+                (2, Value::Number(first)) => Some(first),
+                _ => None,
+            });
+            let count = Fields(parts).filter(|(field, _)| *field == 3).count() as u64;
+            match first {
+                Some(first) if count > 1 => write!(f, "parts {first}..{}", first + count - 1)?,
+                Some(first) => write!(f, "part {first}")?,
+                None => f.write_str("parts")?,
+            }
+            write!(f, " of {}", Episode(parts))
+        }
+        Some((3, Value::Bytes(closed))) => write!(f, "closed {}", Episode(closed)),
+        _ => f.write_str("?"),
     }
 }
 
@@ -168,13 +203,31 @@ mod tests {
         Frames { bytes, asks }.to_string()
     }
 
+    /// A message of these asks or tells, each of a follow.
+    fn message(of: &[(u8, &[u8])]) -> Vec<u8> {
+        let one = |(follow, kind): &(u8, &[u8])| {
+            let one = [&[8, *follow], *kind].concat();
+            [&[0x0a, one.len() as u8], &*one].concat()
+        };
+        let all: Vec<u8> = of.iter().flat_map(one).collect();
+        frame(0, &[&[0, 0, 0, 0, all.len() as u8], &*all].concat())
+    }
+
     #[test]
     fn a_write_of_the_relay_is_told_by_what_it_carries() {
-        let parts = [0, 0, 0, 0, 14, 0x12, 12, 0x0a, 4, 8, 2, 16, 1, 0x10, 3, 0x1a, 0, 0x1a, 0];
-        assert_eq!(described(&frame(0, &parts), false), "parts 3..4 of 2.1");
-        let closed = [0, 0, 0, 0, 6, 0x1a, 4, 0x0a, 2, 8, 2];
-        assert_eq!(described(&frame(0, &closed), false), "closed 2.0");
-        assert_eq!(described(&[frame(1, b"x"), frame(0, &parts)].concat(), true), "headers, follow");
+        let parts = &[0x1a, 14, 0x12, 12, 0x0a, 4, 8, 2, 16, 1, 0x10, 3, 0x1a, 0, 0x1a, 0];
+        let closed = &[0x1a, 6, 0x1a, 4, 0x0a, 2, 8, 2];
+        let opened = &[0x1a, 6, 0x0a, 4, 0x0a, 2, 8, 2];
+        assert_eq!(described(&message(&[(7, parts)]), false), "#7 parts 3..4 of 2.1");
+        let told = message(&[(1, &[0x12, 0]), (1, opened), (2, closed), (3, parts)]);
+        assert_eq!(described(&told, false), "#1 accepted; #1 opened 2.0; #2 closed 2.0; …");
+        assert_eq!(described(&message(&[(3, &[0x22, 2, 8, 1])]), false), "#3 ended");
+        let asks = message(&[(1, &[0x12, 0]), (1, &[0x1a, 0]), (2, &[0x20, 9])]);
+        assert_eq!(described(&asks, true), "#1 follow; #1 leave; #2 taken");
+        assert_eq!(
+            described(&[frame(1, b"x"), asks].concat(), true),
+            "headers, #1 follow; #1 leave; #2 taken"
+        );
         assert_eq!(described(&[PREFACE, &frame(4, b"")].concat(), true), "hello, settings");
     }
 

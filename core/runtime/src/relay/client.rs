@@ -1,5 +1,4 @@
-//! The follower's side of the relay: one shared connection for each peer, and one stream for each chat that
-//! is followed there.
+//! The follower's side of the relay: one shared connection for each peer, and what is followed over it.
 //!
 //! A connection is opened when it is first needed. All follows that need it wait for the same dial, which is
 //! cancelled when none of them waits any more (T5, R06). An idle connection is closed after a while, and a
@@ -17,10 +16,10 @@ use mainstem_machine::{RelayFault, RelayFrame};
 
 use super::connection::{Connection, Held};
 use super::counts::{Asked, Counts, Open, RelayCounts};
+use super::many::ManyFrames;
 use super::proto;
-use super::proto::relay_client::RelayClient;
 use super::wire::{Follow, TRACEPARENT};
-use crate::limits::relay::{CONNECT_TIMEOUT, FOLLOW_TIMEOUT, FRAME_BYTES_MAX, PEERS_MAX};
+use crate::limits::relay::{CONNECT_TIMEOUT, FOLLOW_TIMEOUT, PEERS_MAX};
 use crate::ports::{Boxed, Env, Hop, TaskHandle, within};
 
 /// The pool of connections to peers. Cheap to clone; all clones share it. The connections end with the last
@@ -91,10 +90,16 @@ impl<E: Env> fmt::Debug for Peers<E> {
 /// The frames that a worker sends for one chat. The last item is the fault that ended the stream;
 /// [`RelayFault::Gone`] if the worker ended it. Dropping the stream ends the worker's side too.
 pub struct RelayStream {
-    frames: Option<tonic::Streaming<proto::Frame>>,
+    frames: Option<Frames>,
     held: Held,
     hop: Option<Box<dyn Hop>>,
     _open: Open,
+}
+
+/// How the peer sends them.
+enum Frames {
+    OfMany(ManyFrames),
+    OfCall(Box<tonic::Streaming<proto::Frame>>),
 }
 
 impl RelayStream {
@@ -108,14 +113,18 @@ impl Stream for RelayStream {
     type Item = Result<RelayFrame, RelayFault>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Some(frames) = &mut self.frames else { return Poll::Ready(None) };
-        let fault = match ready!(Pin::new(frames).poll_next(cx)) {
-            Some(Ok(frame)) => match RelayFrame::try_from(frame) {
-                Ok(frame) => return Poll::Ready(Some(Ok(frame))),
-                Err(fault) => fault,
+        let this = &mut *self;
+        let Some(frames) = &mut this.frames else { return Poll::Ready(None) };
+        let frame = match frames {
+            Frames::OfMany(frames) => ready!(frames.poll_frame(cx)),
+            Frames::OfCall(frames) => match ready!(Pin::new(frames).poll_next(cx)) {
+                Some(frame) => frame.map_err(|status| this.held.fault(&status)),
+                None => Err(RelayFault::Gone),
             },
-            Some(Err(status)) => self.held.fault(&status),
-            None => RelayFault::Gone,
+        };
+        let fault = match frame.and_then(RelayFrame::try_from) {
+            Ok(frame) => return Poll::Ready(Some(Ok(frame))),
+            Err(fault) => fault,
         };
         (self.frames, self.hop) = (None, None);
         Poll::Ready(Some(Err(fault)))
@@ -170,22 +179,18 @@ impl<E: Env> Pool<E> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn follow(
-        self: &Arc<Self>,
-        address: &str,
-        request: Follow,
-    ) -> Result<(tonic::Streaming<proto::Frame>, Held), RelayFault> {
+    async fn follow(self: &Arc<Self>, address: &str, request: Follow) -> Result<(Frames, Held), RelayFault> {
         let held = self.connection(address).await?;
-        let origin = http::Uri::from_static("http://relay");
-        let mut client =
-            RelayClient::with_origin(held.channel(), origin).max_decoding_message_size(FRAME_BYTES_MAX);
+        if let Some(many) = held.many() {
+            return Ok((Frames::OfMany(many.follow(request).await?), held));
+        }
         let traceparent = request.traceparent.clone();
         let mut request = tonic::Request::new(proto::FollowRequest::from(request));
         if let Some(value) = traceparent.and_then(|said| said.parse().ok()) {
             request.metadata_mut().insert(TRACEPARENT, value);
         }
-        match client.follow(request).await {
-            Ok(response) => Ok((response.into_inner(), held)),
+        match held.client().follow(request).await {
+            Ok(response) => Ok((Frames::OfCall(Box::new(response.into_inner())), held)),
             Err(status) => Err(held.fault(&status)),
         }
     }

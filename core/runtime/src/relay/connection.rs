@@ -6,18 +6,22 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use futures::future::{Either, select};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, SendRequest};
+use hyper::rt::Executor;
 use hyper_util::rt::TokioIo;
 use mainstem_machine::RelayFault;
-use tonic::Status;
 use tonic::body::Body;
+use tonic::{Code, Status};
 
 use super::io::{Driven, EnvTimer, Heard, Link, Tasks};
+use super::many::Many;
+use super::proto::relay_client::RelayClient;
 use super::{auth, wire};
 use crate::limits::relay::{
     CONNECTION_WINDOW, EARLY_RESETS_MAX, FOLLOWS_PER_PEER_MAX, HEADERS_BYTES_MAX, IDLE_MAX,
-    KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, SEND_BUFFER_MAX, STREAM_WINDOW,
+    KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, SEND_BUFFER_MAX, STREAM_WINDOW, TELLS_BYTES_MAX,
 };
 use crate::ports::{Boxed, Env, within};
 use crate::sync::{AtomicBool, AtomicUsize, AtomicWaker, Ordering};
@@ -25,6 +29,8 @@ use crate::sync::{AtomicBool, AtomicUsize, AtomicWaker, Ordering};
 /// An established connection, which may have broken since. It ends when the last handle is dropped.
 pub(super) struct Connection {
     pub(super) id: u64,
+    /// `None` at a peer of an earlier release: each follow is a call of its own.
+    many: Option<Many>,
     sender: SendRequest<Body>,
     usage: Arc<Usage>,
     broken: AtomicBool,
@@ -62,19 +68,25 @@ impl Connection {
             .handshake(TokioIo::new(Link::new(stream, heard.clone())))
             .await
             .map_err(|_| RelayFault::Gone)?;
+        let mut driven = Driven::new(connection, tasks.clone());
+        let asked = Box::pin(follow_many(Channel(sender.clone()), &tasks));
+        let many = match select(&mut driven, asked).await {
+            Either::Left(_) => return Err(RelayFault::Gone),
+            Either::Right((many, _)) => many?,
+        };
         let env = env.clone();
         let life = async move {
-            let driven = Driven::new(connection, tasks);
-            futures::future::select(driven, Box::pin(heard.silence(env))).await;
+            select(driven, Box::pin(heard.silence(env))).await;
         };
-        let connection =
-            Self { id, sender, usage: Arc::new(Usage::default()), broken: AtomicBool::new(false) };
+        let usage = Arc::new(Usage::default());
+        let connection = Self { id, many, sender, usage, broken: AtomicBool::new(false) };
         Ok((connection, Box::pin(life)))
     }
 
     /// Whether the connection is known to be broken, so that no new call can succeed.
     pub(super) fn is_broken(&self) -> bool {
-        self.broken.load(Ordering::Relaxed) || self.sender.is_closed()
+        let is_over = self.many.as_ref().is_some_and(Many::is_over);
+        is_over || self.broken.load(Ordering::Relaxed) || self.sender.is_closed()
     }
 
     pub(super) fn usage(&self) -> &Arc<Usage> {
@@ -86,6 +98,24 @@ impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection").field("id", &self.id).finish_non_exhaustive()
     }
+}
+
+/// Begins the stream of all follows. `None` if the peer knows no such call.
+async fn follow_many(channel: Channel, tasks: &Tasks) -> Result<Option<Many>, RelayFault> {
+    let many = Many::default();
+    match client(channel).follow_many(many.asks()).await {
+        Ok(told) => {
+            tasks.execute(many.hear(told.into_inner()));
+            Ok(Some(many))
+        }
+        Err(status) if status.code() == Code::Unimplemented => Ok(None),
+        Err(status) => Err(wire::fault(&status)),
+    }
+}
+
+fn client(channel: Channel) -> RelayClient<Channel> {
+    let origin = http::Uri::from_static("http://relay");
+    RelayClient::with_origin(channel, origin).max_decoding_message_size(TELLS_BYTES_MAX)
 }
 
 /// The number of follows that use a connection.
@@ -154,8 +184,13 @@ impl Held {
         Ok(held)
     }
 
-    pub(super) fn channel(&self) -> Channel {
-        Channel(self.0.sender.clone())
+    /// The stream of all follows, if the peer knows it.
+    pub(super) fn many(&self) -> Option<&Many> {
+        self.0.many.as_ref()
+    }
+
+    pub(super) fn client(&self) -> RelayClient<Channel> {
+        client(Channel(self.0.sender.clone()))
     }
 
     /// The fault that a failed call stands for. If the transport failed, the next follow dials again, even if

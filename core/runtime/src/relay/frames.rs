@@ -1,4 +1,4 @@
-//! Frames on a worker's side before they are sent: parts that are ready at the same time are joined into one
+//! Frames of one follow on a worker's side before they are sent: parts that are ready at the same time are joined into one
 //! frame, and frames are split to keep to the limits.
 
 use std::pin::Pin;
@@ -11,11 +11,13 @@ use tonic::Status;
 use super::proto;
 use crate::limits::relay::{FRAME_PARTS_MAX, FRAME_TEXT_BYTES_MAX, JOINED_TEXT_BYTES_MAX};
 
-/// The stream that answers a follow.
+/// What is sent of one follow.
 pub(super) struct Frames {
     source: Fuse<BoxStream<'static, RelayFrame>>,
     /// Parts that did not fit the last frame.
     held: Option<RelayFrame>,
+    /// The source had nothing more when it was last asked.
+    is_waiting: bool,
     /// For a follower that takes no blocks.
     first_text: Option<FirstText>,
 }
@@ -23,14 +25,21 @@ pub(super) struct Frames {
 impl Frames {
     pub(super) fn new(source: BoxStream<'static, RelayFrame>, takes_blocks: bool) -> Self {
         let first_text = (!takes_blocks).then(FirstText::default);
-        Self { source: source.fuse(), held: None, first_text }
+        Self { source: source.fuse(), held: None, is_waiting: false, first_text }
+    }
+
+    /// Whether there may be another frame already. If not, who polled last is woken when there is.
+    pub(super) fn may_have_more(&self) -> bool {
+        self.held.is_some() || !self.is_waiting
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<RelayFrame>> {
         match self.held.take() {
             Some(frame) => Poll::Ready(Some(frame)),
             None => {
-                let mut frame = ready!(self.source.poll_next_unpin(cx));
+                let polled = self.source.poll_next_unpin(cx);
+                self.is_waiting = polled.is_pending();
+                let mut frame = ready!(polled);
                 if let (Some(frame), Some(first_text)) = (&mut frame, &mut self.first_text) {
                     first_text.cut(frame);
                 }

@@ -2,8 +2,9 @@
 //!
 //! It is gRPC over HTTP/2, on [`Env`](crate::ports::Env)'s byte streams, so that the simulator runs the real
 //! protocol. There is one connection for each peer, opened when first needed and shared by all follows, and
-//! one stream for each chat that is followed. Before anything else, peers prove to each other that they know
-//! the cluster's secret. Both sides notice within about two seconds if the other stops responding.
+//! one stream for all of them (`many`); at a peer of an earlier release, one for each chat. Before anything else, peers
+//! prove to each other that they know the cluster's secret. Both sides notice within about two seconds if the other stops
+//! responding.
 //!
 //! Nothing is decided here: when to dial, whom to dial and what a fault means is up to the machine.
 
@@ -13,6 +14,7 @@ mod connection;
 mod counts;
 mod frames;
 mod io;
+mod many;
 mod pending;
 mod server;
 mod wire;

@@ -9,24 +9,26 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use async_trait::async_trait;
+use futures::channel::mpsc;
 use futures::future::{Abortable, select};
 use futures::stream::{self, BoxStream, FuturesUnordered, StreamExt};
+use hyper::rt::Executor;
 use hyper::server::conn::http2::Builder;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use mainstem_machine::{RelayFault, RelayFrame};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::frames::Frames;
 use super::io::{Driven, EnvTimer, Heard, Link, Tasks};
 use super::pending::Pending;
 use super::proto::relay_server::{Relay, RelayServer as GrpcServer};
 use super::wire::{self, Follow};
-use super::{auth, proto};
+use super::{auth, many, proto};
 use crate::limits::relay::{
-    ACCEPT_RETRY_DELAY, CONNECTIONS_MAX, EARLY_RESETS_MAX, HEADERS_BYTES_MAX, KEEP_ALIVE_INTERVAL,
-    KEEP_ALIVE_TIMEOUT, PREFACE_TIMEOUT, REQUEST_BYTES_MAX, REQUESTS_WINDOW, SEND_BUFFER_MAX, STREAM_WINDOW,
-    STREAMS_MAX, TRACEPARENT_BYTES_MAX,
+    ACCEPT_RETRY_DELAY, ASKS_BYTES_MAX, CONNECTIONS_MAX, EARLY_RESETS_MAX, HEADERS_BYTES_MAX,
+    KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, PREFACE_TIMEOUT, REQUESTS_WINDOW, SEND_BUFFER_MAX,
+    STREAM_WINDOW, STREAMS_MAX, TRACEPARENT_BYTES_MAX,
 };
 use crate::log_rate::LogRate;
 use crate::ports::{Boxed, Env, TaskHandle, within};
@@ -61,20 +63,41 @@ impl RelayServer {
         secret: Arc<[u8]>,
         source: Arc<impl RelaySource>,
     ) -> Self {
-        Self::serve_with(env, listener, secret, source, ())
+        Self::serve_keeping(env, listener, secret, source, ())
     }
 
-    /// The same; `kept` is dropped when it accepts no more.
-    pub(crate) fn serve_with<E: Env>(
+    /// The same as a replica of an earlier release serves: each follow is a call of its own. For tests of what is
+    /// between releases.
+    pub fn serve_calls<E: Env>(
+        env: &E,
+        listener: E::Listener,
+        secret: Arc<[u8]>,
+        source: Arc<impl RelaySource>,
+    ) -> Self {
+        Self::serve_with(env, listener, secret, Answers { source, knows_many: false }, ())
+    }
+
+    /// The same as [`serve`](Self::serve); `kept` is dropped when it accepts no more.
+    pub(crate) fn serve_keeping<E: Env>(
         env: &E,
         listener: E::Listener,
         secret: Arc<[u8]>,
         source: Arc<impl RelaySource>,
         kept: impl Send + 'static,
     ) -> Self {
+        Self::serve_with(env, listener, secret, Answers { source, knows_many: true }, kept)
+    }
+
+    fn serve_with<E: Env>(
+        env: &E,
+        listener: E::Listener,
+        secret: Arc<[u8]>,
+        answers: Answers<impl RelaySource>,
+        kept: impl Send + 'static,
+    ) -> Self {
         assert!(!secret.is_empty(), "S10: the relay needs a secret of at least one byte");
         let connections = Arc::new(Connections::default());
-        let accepting = accept(env.clone(), listener, secret, connections.clone(), source);
+        let accepting = accept(env.clone(), listener, secret, connections.clone(), answers);
         let accepting = env.spawn(async move {
             let _kept = kept;
             accepting.await;
@@ -123,7 +146,7 @@ async fn accept<E: Env>(
     listener: E::Listener,
     secret: Arc<[u8]>,
     connections: Arc<Connections>,
-    source: Arc<impl RelaySource>,
+    answers: Answers<impl RelaySource>,
 ) {
     let rates = Arc::new(Rates::default());
     let mut incoming = incoming(env.clone(), listener, rates.clone());
@@ -138,7 +161,7 @@ async fn accept<E: Env>(
                 let Ok((id, proved)) = proved else { continue };
                 pending.remove(id);
                 if let Some(stream) = proved {
-                    connections.spawn(&env, id, &rates.peers, serve_peer(env.clone(), stream, source.clone()));
+                    connections.spawn(&env, id, &rates.peers, serve_peer(env.clone(), stream, answers.clone()));
                 }
             }
             Some(stream) = incoming.next() => {
@@ -200,9 +223,10 @@ async fn proof<E: Env>(
     (id, None)
 }
 
-async fn serve_peer<E: Env>(env: E, stream: E::Stream, source: Arc<impl RelaySource>) {
-    let service = GrpcServer::new(Service(source)).max_decoding_message_size(REQUEST_BYTES_MAX);
+async fn serve_peer<E: Env>(env: E, stream: E::Stream, answers: Answers<impl RelaySource>) {
     let tasks = Tasks::default();
+    let service = Service { answers, tasks: tasks.clone() };
+    let service = GrpcServer::new(service).max_decoding_message_size(ASKS_BYTES_MAX);
     let heard = Heard::default();
     let connection = Builder::new(tasks.clone())
         .timer(EnvTimer::new(env.clone()))
@@ -282,11 +306,41 @@ impl Drop for ConnectionSlot {
     }
 }
 
-struct Service<H>(Arc<H>);
+/// How peers are answered.
+struct Answers<H> {
+    source: Arc<H>,
+    /// Whether they may follow many chats on one stream.
+    knows_many: bool,
+}
+
+impl<H> Clone for Answers<H> {
+    fn clone(&self) -> Self {
+        Self { source: self.source.clone(), knows_many: self.knows_many }
+    }
+}
+
+/// The same on one connection.
+struct Service<H> {
+    answers: Answers<H>,
+    tasks: Tasks,
+}
 
 #[async_trait]
 impl<H: RelaySource> Relay for Service<H> {
+    type FollowManyStream = mpsc::Receiver<Result<proto::Tells, Status>>;
     type FollowStream = Frames;
+
+    async fn follow_many(
+        &self,
+        request: Request<Streaming<proto::Asks>>,
+    ) -> Result<Response<Self::FollowManyStream>, Status> {
+        if !self.answers.knows_many {
+            return Err(Status::unimplemented("each follow is a call of its own"));
+        }
+        let (serving, tells) = many::serve(self.answers.source.clone(), request.into_inner());
+        self.tasks.execute(serving);
+        Ok(Response::new(tells))
+    }
 
     async fn follow(&self, request: Request<proto::FollowRequest>) -> Result<Response<Frames>, Status> {
         let traceparent = request.metadata().get(wire::TRACEPARENT).and_then(|said| said.to_str().ok());
@@ -294,7 +348,7 @@ impl<H: RelaySource> Relay for Service<H> {
         let request = Follow::try_from(request.into_inner()).map_err(wire::to_status)?;
         let request = Follow { traceparent, ..request };
         let takes_blocks = request.takes_blocks;
-        let frames = self.0.follow(request).await.map_err(wire::to_status)?;
+        let frames = self.answers.source.follow(request).await.map_err(wire::to_status)?;
         Ok(Response::new(Frames::new(frames, takes_blocks)))
     }
 }

@@ -13,7 +13,8 @@ use futures::StreamExt;
 use futures::future::join_all;
 use mainstem_machine::{RelayFault, RelayFrame, Seq};
 use mainstem_runtime::limits::relay::{
-    IDLE_MAX, JOINED_TEXT_BYTES_MAX, PREFACE_TIMEOUT, SEND_BUFFER_MAX, SILENCE_MAX, STREAM_WINDOW,
+    FOLLOW_WINDOW, IDLE_MAX, JOINED_TEXT_BYTES_MAX, PREFACE_TIMEOUT, SEND_BUFFER_MAX, SILENCE_MAX,
+    STREAM_WINDOW,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -26,35 +27,36 @@ const NOTICED: Duration = Duration::from_millis(3500);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn frames_arrive_in_order_and_each_once() {
-    let world = World::start().await;
-    let (worker, mut follower) = world.follow(1).await;
-    worker.say(opened()).await;
-    let sender = tokio::spawn(async move {
-        for seq in 1..=10_000 {
-            worker.say(part(seq, &format!("{seq} "))).await;
+    for world in World::of_each_release().await {
+        let (worker, mut follower) = world.follow(1).await;
+        worker.say(opened()).await;
+        let sender = tokio::spawn(async move {
+            for seq in 1..=10_000 {
+                worker.say(part(seq, &format!("{seq} "))).await;
+            }
+            worker.say(RelayFrame::Closed { episode: episode() }).await;
+            worker
+        });
+        assert_eq!(follower.next().await, Some(Ok(opened())));
+        let mut next = 1;
+        let mut frames = 0;
+        while next <= 10_000 {
+            let Some(Ok(RelayFrame::Parts { first_seq, parts, .. })) = follower.next().await else {
+                panic!("S2: expected part {next}");
+            };
+            assert_eq!(first_seq, Seq(next), "S2: no gap, no repeat");
+            for part in parts {
+                assert_eq!(part.text, format!("{next} "), "S2");
+                next += 1;
+            }
+            frames += 1;
         }
-        worker.say(RelayFrame::Closed { episode: episode() }).await;
-        worker
-    });
-    assert_eq!(follower.next().await, Some(Ok(opened())));
-    let mut next = 1;
-    let mut frames = 0;
-    while next <= 10_000 {
-        let Some(Ok(RelayFrame::Parts { first_seq, parts, .. })) = follower.next().await else {
-            panic!("S2: expected part {next}");
-        };
-        assert_eq!(first_seq, Seq(next), "S2: no gap, no repeat");
-        for part in parts {
-            assert_eq!(part.text, format!("{next} "), "S2");
-            next += 1;
-        }
-        frames += 1;
+        assert!(frames < 10_000, "parts that are ready together travel together: {frames} frames");
+        assert_eq!(follower.next().await, Some(Ok(RelayFrame::Closed { episode: episode() })));
+        drop(sender.await);
+        assert_eq!(follower.next().await, Some(Err(RelayFault::Gone)), "the worker ended the stream");
+        assert_eq!(follower.next().await, None);
     }
-    assert!(frames < 10_000, "parts that are ready together travel together: {frames} frames");
-    assert_eq!(follower.next().await, Some(Ok(RelayFrame::Closed { episode: episode() })));
-    drop(sender.await);
-    assert_eq!(follower.next().await, Some(Err(RelayFault::Gone)), "the worker ended the stream");
-    assert_eq!(follower.next().await, None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -90,49 +92,57 @@ async fn follows_that_begin_together_share_one_dial_and_one_connection() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn followers_that_do_not_read_stop_nobody_else_and_cost_a_bounded_amount() {
-    let world = World::start().await;
-    world.source.script(Script::Flood);
-    let stalled =
-        join_all((100..140).map(|chat| world.peers.follow(&world.proxy.address, follow(chat)))).await;
-    world.source.script(Script::Fed);
-    let (worker, mut follower) = world.follow(1).await;
-    for seq in 1..=5000 {
-        worker.say(part(seq, &"x".repeat(1000))).await;
-        if seq % 50 == 0 {
-            let mut got = 0;
-            while got < 50 {
-                let frame = within(NOTICED, follower.next()).await.expect("B3: a reader is served");
-                got += text_of(frame.expect("B3: a reader is served")).len() / 1000;
+    for world in World::of_each_release().await {
+        world.source.script(Script::Flood);
+        let stalled =
+            join_all((100..140).map(|chat| world.peers.follow(&world.proxy.address, follow(chat)))).await;
+        world.source.script(Script::Fed);
+        let (worker, mut follower) = world.follow(1).await;
+        for seq in 1..=5000 {
+            worker.say(part(seq, &"x".repeat(1000))).await;
+            if seq % 50 == 0 {
+                let mut got = 0;
+                while got < 50 {
+                    let frame = within(NOTICED, follower.next()).await.expect("B3: a reader is served");
+                    got += text_of(frame.expect("B3: a reader is served")).len() / 1000;
+                }
             }
         }
+        let flooded = world.source.flooded();
+        let bound = (STREAM_WINDOW as usize + SEND_BUFFER_MAX + 4 * JOINED_TEXT_BYTES_MAX) * stalled.len();
+        let bound = if world.is_earlier {
+            bound
+        } else {
+            (FOLLOW_WINDOW + 2 * JOINED_TEXT_BYTES_MAX) * stalled.len()
+        };
+        assert!(flooded <= bound, "B1: {flooded} bytes were taken for those who do not read, over {bound}");
+        assert_eq!(world.proxy.connections(), 1);
     }
-    let flooded = world.source.flooded();
-    let bound = (STREAM_WINDOW as usize + SEND_BUFFER_MAX + 4 * JOINED_TEXT_BYTES_MAX) * stalled.len();
-    assert!(flooded <= bound, "B1: {flooded} bytes were taken for those who do not read, over {bound}");
-    assert_eq!(world.proxy.connections(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dropping_a_follow_ends_the_workers_stream() {
-    let world = World::start().await;
-    let (worker, follower) = world.follow(1).await;
-    let (other, mut others) = world.follow(2).await;
-    drop(follower);
-    soon("B2: the worker's stream ends", || worker.is_left()).await;
-    other.say(opened()).await;
-    assert_eq!(others.next().await, Some(Ok(opened())), "B3: only that stream");
+    for world in World::of_each_release().await {
+        let (worker, follower) = world.follow(1).await;
+        let (other, mut others) = world.follow(2).await;
+        drop(follower);
+        soon("B2: the worker's stream ends", || worker.is_left()).await;
+        other.say(opened()).await;
+        assert_eq!(others.next().await, Some(Ok(opened())), "B3: only that stream");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_follow_given_up_before_the_worker_agreed_is_given_up_there_too() {
-    let world = World::start().await;
-    world.source.script(Script::Undecided);
-    let asking = Box::pin(world.peers.follow(&world.proxy.address, follow(1)));
-    let asked = soon("the worker is asked", || world.source.undecided() == 1);
-    let first = futures::future::select(asking, Box::pin(asked)).await;
-    assert!(matches!(first, futures::future::Either::Right(_)), "T5: there is no answer yet");
-    drop(first);
-    soon("T5: nothing waits for a follower who left", || world.source.undecided() == 0).await;
+    for world in World::of_each_release().await {
+        world.source.script(Script::Undecided);
+        let asking = Box::pin(world.peers.follow(&world.proxy.address, follow(1)));
+        let asked = soon("the worker is asked", || world.source.undecided() == 1);
+        let first = futures::future::select(asking, Box::pin(asked)).await;
+        assert!(matches!(first, futures::future::Either::Right(_)), "T5: there is no answer yet");
+        drop(first);
+        soon("T5: nothing waits for a follower who left", || world.source.undecided() == 0).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -288,7 +298,7 @@ async fn a_peer_that_falls_silent_with_much_in_flight_leaves_nothing_behind() {
         join_all((1..=400).map(|chat| peers.follow(&address, follow(chat)))).await;
     });
     // More than the network buffers.
-    soon("the worker sends to all", || world.source.flooded() > 20_000_000).await;
+    soon("the worker sends as much as it can", || world.source.flooded() > 250_000).await;
     world.proxy.stall();
     within(NOTICED, follows).await.expect("L5: the followers notice").unwrap();
     let ends = Instant::now() + 2 * SILENCE_MAX;
@@ -344,16 +354,17 @@ async fn hundreds_that_leave_as_soon_as_they_came_hurt_nobody() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_connection_ends_all_its_follows_and_the_next_dials_anew() {
-    let world = World::start().await;
-    let (_first_worker, mut first) = world.follow(1).await;
-    let (_second_worker, mut second) = world.follow(2).await;
-    world.proxy.cut();
-    assert_eq!(first.next().await, Some(Err(RelayFault::Gone)));
-    let again = world.peers.follow(&world.proxy.address, follow(1)).await;
-    assert!(again.is_ok(), "L1: at once, without a failed try in between");
-    assert_eq!(second.next().await, Some(Err(RelayFault::Gone)));
-    assert_eq!(world.proxy.connections(), 2);
-    soon("B2: the lost one is forgotten", || world.peers.connections() == 1).await;
+    for world in World::of_each_release().await {
+        let (_first_worker, mut first) = world.follow(1).await;
+        let (_second_worker, mut second) = world.follow(2).await;
+        world.proxy.cut();
+        assert_eq!(first.next().await, Some(Err(RelayFault::Gone)));
+        let again = world.peers.follow(&world.proxy.address, follow(1)).await;
+        assert!(again.is_ok(), "L1: at once, without a failed try in between");
+        assert_eq!(second.next().await, Some(Err(RelayFault::Gone)));
+        assert_eq!(world.proxy.connections(), 2);
+        soon("B2: the lost one is forgotten", || world.peers.connections() == 1).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -374,13 +385,14 @@ async fn a_connection_that_nobody_uses_is_closed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_worker_refuses_for_is_told() {
-    let world = World::start().await;
-    for fault in [RelayFault::NotWorker, RelayFault::Denied, RelayFault::Nonsense, RelayFault::Gone] {
-        world.source.script(Script::Refuse(fault));
-        let answer = world.peers.follow(&world.proxy.address, follow(1)).await;
-        assert_eq!(answer.err(), Some(fault));
+    for world in World::of_each_release().await {
+        for fault in [RelayFault::NotWorker, RelayFault::Denied, RelayFault::Nonsense, RelayFault::Gone] {
+            world.source.script(Script::Refuse(fault));
+            let answer = world.peers.follow(&world.proxy.address, follow(1)).await;
+            assert_eq!(answer.err(), Some(fault));
+        }
+        assert_eq!(world.proxy.connections(), 1, "a refusal costs no connection");
     }
-    assert_eq!(world.proxy.connections(), 1, "a refusal costs no connection");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

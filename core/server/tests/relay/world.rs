@@ -21,6 +21,9 @@ pub(crate) const SECRET: &[u8] = b"what all replicas of a cluster know";
 /// Long enough for anything that takes no time of its own, on a busy machine.
 const SOON: Duration = Duration::from_secs(5);
 
+/// How a worker answers.
+type Serve = fn(&TokioEnv, TcpListener, Arc<[u8]>, Arc<Source>) -> RelayServer;
+
 pub(crate) struct World {
     pub(crate) source: Arc<Source>,
     pub(crate) server: Option<RelayServer>,
@@ -29,17 +32,33 @@ pub(crate) struct World {
     /// The proxy between the two.
     pub(crate) proxy: Proxy,
     pub(crate) peers: Peers<TokioEnv>,
+    /// The worker is of an earlier release.
+    pub(crate) is_earlier: bool,
 }
 
 impl World {
     pub(crate) async fn start() -> Self {
+        Self::start_with(RelayServer::serve, false).await
+    }
+
+    /// One whose worker is of this release, and one where it is of an earlier one.
+    pub(crate) async fn of_each_release() -> [Self; 2] {
+        [Self::start().await, Self::start_with(RelayServer::serve_calls, true).await]
+    }
+
+    async fn start_with(serve: Serve, is_earlier: bool) -> Self {
         let env = TokioEnv::new();
         let source = Arc::new(Source::default());
-        let listener = env.listen("127.0.0.1:0").await.unwrap();
+        // Small buffers here and at the proxy: less than what may be on its way, so that a stall reaches the worker.
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_send_buffer_size(32 * 1024).unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(1024).unwrap();
         let address = env.local_address(&listener).unwrap();
-        let server = RelayServer::serve(&env, listener, SECRET.into(), source.clone());
+        let server = serve(&env, listener, SECRET.into(), source.clone());
         let proxy = Proxy::start(address.clone()).await;
-        Self { source, server: Some(server), address, proxy, peers: peers_with(SECRET) }
+        Self { source, server: Some(server), address, proxy, peers: peers_with(SECRET), is_earlier }
     }
 
     /// Follows through the proxy, one at a time.
@@ -256,7 +275,6 @@ impl Proxy {
                 let target = target.clone();
                 let mut seen = seen.clone();
                 links.spawn(async move {
-                    // A small buffer, so that a stall takes effect before tens of megabytes are buffered.
                     let socket = TcpSocket::new_v4().unwrap();
                     socket.set_recv_buffer_size(64 * 1024).unwrap();
                     let far = socket.connect(target.parse().unwrap()).await.unwrap();

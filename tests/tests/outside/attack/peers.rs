@@ -59,6 +59,20 @@ fn call(stream: u32, path: &str, message: &[u8]) -> Vec<u8> {
 }
 
 const FOLLOW: &str = "/mainstem.relay.v1.Relay/Follow";
+const FOLLOW_MANY: &str = "/mainstem.relay.v1.Relay/FollowMany";
+
+/// A message of these asks, each of a follow, in gRPC's framing.
+fn asks<'a>(of: impl IntoIterator<Item = (u8, &'a [u8])>) -> Vec<u8> {
+    let one = |(follow, kind): (u8, &[u8])| [&[0x0a, kind.len() as u8 + 2, 8, follow], kind].concat();
+    let all: Vec<u8> = of.into_iter().flat_map(one).collect();
+    [&[0], &u32::try_from(all.len()).expect("short").to_be_bytes()[..], &all].concat()
+}
+
+const EMPTY_BEGIN: &[u8] = &[0x12, 0];
+/// Of a chat that nobody has.
+const STRANGE_BEGIN: &[u8] =
+    b"\x12\x1a\x0a\x18\x0a\x10\x01\x02\x03\x04\x05\x06\x07\x08\x01\x02\x03\x04\x05\x06\x07\x08\x12\x01f\x1a\x01w";
+const LEAVE: &[u8] = &[0x1a, 0];
 
 #[tokio::test]
 async fn whatever_comes_to_the_relay_with_or_without_the_secret_viewers_elsewhere_get_every_part() {
@@ -106,6 +120,23 @@ async fn whatever_comes_to_the_relay_with_or_without_the_secret_viewers_elsewher
         call(1, FOLLOW, b"\x01\0\0\0\x04abcd"),
         call(1, FOLLOW, &[&b"\0\0\0\x10\0"[..], &[b'x'; 4096]].concat()),
         call(1, FOLLOW, b"\0\0\0\0\x12\x0a\x10\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"),
+        call(1, FOLLOW_MANY, b"\0\0\0\0\0"),
+        call(1, FOLLOW_MANY, b"\0\xff\xff\xff\xff"),
+        call(1, FOLLOW_MANY, &asks([(0, EMPTY_BEGIN)])),
+        call(1, FOLLOW_MANY, &asks([(1, EMPTY_BEGIN), (1, EMPTY_BEGIN)])),
+        call(
+            1,
+            FOLLOW_MANY,
+            &asks([(1, STRANGE_BEGIN), (1, &[0x20, 0xff, 0x7f]), (1, &[0xf2, 0x07, 0]), (9, LEAVE)]),
+        ),
+        call(1, FOLLOW_MANY, &asks((1..=120).flat_map(|n| [(n, STRANGE_BEGIN), (n, LEAVE)]))),
+        (0..3000u32)
+            .flat_map(|n| {
+                let message = asks((1..=40).map(|n| (n, EMPTY_BEGIN)));
+                [call(2 * n + 1, FOLLOW_MANY, &message), frame(RST_STREAM, 0, 2 * n + 1, &[0, 0, 0, 8])]
+                    .concat()
+            })
+            .collect(),
         call(1, "/mainstem.relay.v1.Relay/Nothing", b"\0\0\0\0\0"),
         call(1, "/", b""),
         (0..3000u32)
