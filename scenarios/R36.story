@@ -25,6 +25,8 @@ within 500ms V sees answer of 3 parts interrupted
 within 100ms V sees status waiting
 
 database of A recovers
+# What it was asked for meanwhile comes as late as it would have.
+wait 400ms
 model on A says 1 part
 user on C sends "two"
 within 500ms V sees status running on A

@@ -171,7 +171,7 @@ impl Messenger {
         let arrow = world.sent("bus", replica, Way::Bus, format_args!("version {}", notice.snapshot_version));
         self.with(|state| {
             state.last_id += 1;
-            state.flight.insert((due, state.last_id), (id, *notice, arrow));
+            state.flight.insert((due, state.last_id), (id, notice.clone(), arrow));
         });
         let this = self.clone();
         drop(self.0.node.spawn(async move {

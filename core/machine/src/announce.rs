@@ -2,18 +2,19 @@
 //! replicas. Notices are hints: a replica that misses one learns of the change by its next sync. So of each chat
 //! only the newest waits, a few are on their way at a time, and those that do not fit are dropped.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::hub::{ChatEvent, HubEvent};
+use crate::hub::{ChatEvent, HubEvent, Noticed};
 use crate::limits::{ANNOUNCEMENTS_MAX, ANNOUNCEMENTS_WAITING_MAX};
 use crate::replica::ReplicaEvent;
-use crate::{Appended, Applied, ChatId, ChatState, Effect, Status, Version};
+use crate::{Appended, Applied, ChatId, ChatState, Effect, NextRow, Status, Version};
 
-/// A chat has changed, up to these versions. Published after the commit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// A chat has changed, up to these versions. Published after the commit. Earlier releases send and take the same without a row.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Notice {
     /// Which chat.
     pub chat: ChatId,
@@ -29,11 +30,14 @@ pub struct Notice {
     pub free: bool,
     /// There is no such chat any more.
     pub deleted: bool,
+    /// What the last change made of the row, if this is all that it changed.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "NextRow::of_known_form")]
+    pub row: Option<Box<NextRow>>,
 }
 
 impl Notice {
     /// What is published of this row; of a chat that is deleted, its last one.
-    pub fn of(state: &ChatState, deleted: bool) -> Self {
+    pub fn of(state: &ChatState, row: Option<Box<NextRow>>, deleted: bool) -> Self {
         Self {
             chat: state.id,
             snapshot_version: state.snapshot_version,
@@ -42,7 +46,19 @@ impl Notice {
             status: state.status,
             free: !deleted && state.status.is_runnable() && state.worker.is_none(),
             deleted,
+            row,
         }
+    }
+
+    /// What the chat's hub is told.
+    pub fn event(&self) -> HubEvent {
+        let Self { snapshot_version, history_version, queue_version, .. } = *self;
+        HubEvent::Chat(match self.row.clone() {
+            Some(row) => {
+                ChatEvent::Noticed(Noticed { snapshot_version, history_version, queue_version, row })
+            }
+            None => ChatEvent::Hint { snapshot_version },
+        })
     }
 }
 
@@ -55,6 +71,8 @@ pub enum AnnouncerEvent {
         state: Arc<ChatState>,
         /// What the change appended to the history, as [`Change::appended`](crate::Change::appended) says it.
         appended: Option<Appended>,
+        /// What the change made of the row, as [`Change::next_row`](crate::Change::next_row) says it.
+        next_row: Option<Box<NextRow>>,
         /// The chat was deleted.
         deleted: bool,
     },
@@ -80,6 +98,7 @@ impl AnnouncerEvent {
             (Effect::Changed(change), _) => Some(Self::Committed {
                 state: change.state.clone(),
                 appended: change.appended(),
+                next_row: change.next_row.clone(),
                 deleted: change.deleted,
             }),
             (Effect::Replayed, Ok(_)) => Some(Self::Replayed { chat }),
@@ -130,8 +149,8 @@ impl Announcer {
     pub fn handle(&mut self, event: AnnouncerEvent) {
         assert!(self.out.is_empty(), "the actions of the last event were not all polled");
         match event {
-            AnnouncerEvent::Committed { state, appended, deleted } => {
-                let notice = Notice::of(&state, deleted);
+            AnnouncerEvent::Committed { state, appended, next_row, deleted } => {
+                let notice = Notice::of(&state, next_row, deleted);
                 let event = match deleted {
                     false => HubEvent::Chat(ChatEvent::Committed { state, appended }),
                     true => HubEvent::Chat(ChatEvent::Hint { snapshot_version: notice.snapshot_version }),
@@ -146,11 +165,9 @@ impl Announcer {
             AnnouncerEvent::Read { state } => {
                 self.reading -= 1;
                 if let Some(state) = state {
-                    let notice = Notice::of(&state, false);
-                    self.announce(
-                        notice,
-                        HubEvent::Chat(ChatEvent::Hint { snapshot_version: notice.snapshot_version }),
-                    );
+                    let notice = Notice::of(&state, None, false);
+                    let event = notice.event();
+                    self.announce(notice, event);
                 }
             }
             AnnouncerEvent::Published => self.publishing -= 1,
@@ -174,12 +191,12 @@ impl Announcer {
 
     /// Tells who is here first: they need no bus.
     fn announce(&mut self, notice: Notice, event: HubEvent) {
-        let Notice { chat, status, .. } = notice;
+        let Notice { chat, status, snapshot_version, .. } = notice;
         self.out.push_back(AnnouncerAction::To { chat, event });
         if notice.free {
             self.out.push_back(AnnouncerAction::ToReplica(ReplicaEvent::Free { chat, status }));
         }
-        let newer = |known: &Notice| known.snapshot_version < notice.snapshot_version;
+        let newer = |known: &Notice| known.snapshot_version < snapshot_version;
         if !self.notices.put(chat, notice, newer) {
             self.out.push_back(AnnouncerAction::Dropped { chat });
         }

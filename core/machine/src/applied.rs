@@ -1,11 +1,12 @@
 //! The result of a command: the answer to its caller, and the effect on its chat.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AnswerRecord, ChatState, Message, MessageId, QueuedMessage, Turn, Version};
+use crate::{AnswerRecord, ChatState, Message, MessageId, NextRow, QueuedMessage, Turn, Version};
 
 /// The result of a command, as [`Command::apply_to`](crate::Command::apply_to) decides it, and as a store returns
 /// it after the commit.
@@ -47,6 +48,16 @@ impl Applied {
         Self { answer, effect: Effect::Replayed }
     }
 
+    /// Says of the change what it made of the row, if it changed nothing else.
+    #[must_use]
+    pub(crate) fn made_of(mut self, before: &ChatState) -> Self {
+        if let Effect::Changed(change) = &mut self.effect {
+            let next = NextRow::between(before, &change.state);
+            change.next_row = next.filter(|_| !change.deleted && change.is_plain());
+        }
+        self
+    }
+
     /// What is written, if anything.
     pub const fn change(&self) -> Option<&Change> {
         match &self.effect {
@@ -61,6 +72,8 @@ impl Applied {
 pub struct Change {
     /// The state after the change; of a chat that is deleted, its last one.
     pub state: Arc<ChatState>,
+    /// What it made of the row before, if this is all that it changed.
+    pub next_row: Option<Box<NextRow>>,
     /// The chat is deleted, with all its messages.
     pub deleted: bool,
     /// The messages from this id on are removed, before any is inserted.

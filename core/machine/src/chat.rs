@@ -184,6 +184,17 @@ impl ChatState {
         self.present_turn().map(|turn| turn.id)
     }
 
+    /// The row of the next version, to which nothing has happened yet.
+    pub(crate) fn succeeding(&self, now: WallTime) -> Self {
+        let mut next = self.clone();
+        next.turn = self.present_turn().cloned();
+        // What a release told that did not count it.
+        next.last_told = self.last_told.max(self.last_message);
+        next.snapshot_version = self.snapshot_version.next();
+        next.updated_at = now;
+        next
+    }
+
     /// The episode to which an answer committed now would belong.
     pub fn present_episode(&self) -> Episode {
         Episode { history_version: self.history_version, attempt: self.attempt }

@@ -87,14 +87,8 @@ impl Draft {
     }
 
     pub(crate) fn of(state: &ChatState, facts: &StoreFacts) -> Self {
-        let mut state = state.clone();
-        state.turn = state.present_turn().cloned();
-        // What a release told that did not count it.
-        state.last_told = state.last_told.max(state.last_message);
-        state.snapshot_version = state.snapshot_version.next();
-        state.updated_at = facts.now;
         Self {
-            state,
+            state: state.succeeding(facts.now),
             deleted: false,
             cut_from: None,
             reopened: None,
@@ -493,6 +487,7 @@ impl Draft {
         let answer = Ok(accepted(&state));
         let change = Change {
             state,
+            next_row: None,
             deleted: self.deleted,
             cut_from: self.cut_from,
             reopened: self.reopened,

@@ -31,6 +31,7 @@ pub mod limits;
 pub mod marks;
 mod message;
 mod new_message;
+mod next_row;
 mod peers;
 mod reads;
 mod record;
@@ -57,6 +58,7 @@ pub use ids::{
 };
 pub use message::{Completion, FinishReason, Message, QueuedMessage, Role, Usage};
 pub use new_message::{HistoryError, NewMessage};
+pub use next_row::NextRow;
 pub use reads::{CachedVersions, Page, Snapshot, Tail};
 pub use record::{AnswerRecord, Keep};
 pub use settings::{NewSettings, Offered, Prompt, Settings, Tool};

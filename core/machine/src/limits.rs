@@ -32,6 +32,8 @@ pub const CALL_INPUTS_BYTES_MAX: usize = 1024 * 1024;
 pub const RESULTS_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Users that one chat is shared with.
 pub const SHARES_MAX: usize = 100;
+/// Rows that notices brought while the one before was being read.
+pub const NOTICED_ROWS_MAX: usize = 4;
 /// Actions that one event asks a hub for.
 pub const ACTIONS_MAX: usize = 64;
 /// Episodes that a hub keeps: the live one, and those that ended recently.

@@ -8,7 +8,7 @@
 pub const TARGET: &str = "sometimes";
 
 /// All marks. One that is not listed here does not compile.
-pub const MARKS: [&str; 27] = [
+pub const MARKS: [&str; 29] = [
     "a bus subscription times out",
     "a commit is refused by its fence",
     "a commit's messages are told without a read",
@@ -18,6 +18,8 @@ pub const MARKS: [&str; 27] = [
     "a hub ends with its chat",
     "a lease is confirmed again after local expiry",
     "a lease expires locally",
+    "a notice is taken without a read",
+    "a notice waits for a read",
     "a page is of another history",
     "a page is read",
     "a read has messages that were told meanwhile",

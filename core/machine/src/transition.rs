@@ -26,7 +26,7 @@ impl Command {
         let applied = match (state, self) {
             (Some(state), _) => {
                 let leave = by.map_or(Ok(()), |by| state.check_leave(by, self));
-                leave.and_then(|()| state.apply(self, facts))
+                leave.and_then(|()| state.apply(self, facts)).map(|applied| applied.made_of(state))
             }
             (None, Self::Create { chat, owner, settings, messages }) => {
                 let mut draft = Draft::create(*chat, owner, settings, facts);

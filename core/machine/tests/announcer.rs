@@ -11,8 +11,8 @@ use mainstem_machine::hub::{ChatEvent, HubEvent};
 use mainstem_machine::limits::{ANNOUNCEMENTS_MAX, ANNOUNCEMENTS_WAITING_MAX};
 use mainstem_machine::replica::ReplicaEvent;
 use mainstem_machine::{
-    Appended, Applied, ChatId, ChatState, Command, Content, Effect, Found, NewMessage, Rejection, ReplicaId,
-    Role, SendMode, Status, StoreFacts, Version, WallTime,
+    Appended, Applied, ChatId, ChatState, Command, Content, Effect, Found, Lease, NewMessage, Rejection,
+    ReplicaId, Role, SendMode, Status, StoreFacts, Version, WallTime,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -45,7 +45,7 @@ fn asked(announcer: &mut Announcer, event: AnnouncerEvent) -> Vec<AnnouncerActio
 
 fn committed(n: u128, version: u64) -> AnnouncerEvent {
     let state = row(n, version, Status::Waiting, None);
-    AnnouncerEvent::Committed { state, appended: Some([].into()), deleted: false }
+    AnnouncerEvent::Committed { state, appended: Some([].into()), next_row: None, deleted: false }
 }
 
 fn published(actions: &[AnnouncerAction]) -> Vec<(ChatId, u64)> {
@@ -66,7 +66,7 @@ fn a_change_is_told_here_first_and_then_published() {
         (Status::Error, None, false),
     ] {
         let state = row(1, 7, status, worker);
-        let notice = Notice::of(&state, false);
+        let notice = Notice::of(&state, None, false);
         assert_eq!((notice.free, notice.deleted, notice.snapshot_version), (free, false, Version(7)), "L3");
         let event = HubEvent::Chat(ChatEvent::Committed { state: state.clone(), appended: None });
         let mut expected = vec![AnnouncerAction::To { chat: chat(1), event }];
@@ -76,7 +76,7 @@ fn a_change_is_told_here_first_and_then_published() {
         expected.push(AnnouncerAction::Publish(notice));
         let told = asked(
             &mut Announcer::default(),
-            AnnouncerEvent::Committed { state, appended: None, deleted: false },
+            AnnouncerEvent::Committed { state, appended: None, next_row: None, deleted: false },
         );
         assert_eq!(told, expected, "L1, L3: {status:?}");
     }
@@ -114,12 +114,60 @@ fn what_a_change_appended_is_told_with_its_row_and_of_a_cut_the_row_alone() {
     }
 }
 
+/// What is published of these commands, one after the other, on a chat that begins with a message.
+fn published_of(commands: &[Command]) -> Vec<Notice> {
+    let facts = StoreFacts { now: WallTime(0), lease_expired: false, found: None, known: None };
+    let mut state = row(1, 1, Status::Running, None);
+    let notices = commands.iter().map(|command| {
+        let applied = command.apply_to(Some(&state), None, &facts);
+        state = applied.change().expect("it changes something").state.clone();
+        let event = AnnouncerEvent::of(chat(1), &applied).expect("it changes something");
+        match asked(&mut Announcer::default(), event).pop() {
+            Some(AnnouncerAction::Publish(notice)) => notice,
+            other => panic!("L1: {other:?}"),
+        }
+    });
+    notices.collect()
+}
+
+#[test]
+fn what_a_change_made_of_the_row_alone_is_published_and_of_any_other_only_that_it_is_there() {
+    let replica = ReplicaId::new("a").expect("an id");
+    let send = Command::Send {
+        content: Content::text("more"),
+        mode: SendMode::Queue,
+        queue_max: 5,
+        client_id: None,
+    };
+    let title = mainstem_machine::NewSettings { title: Some(Some("a title".into())), ..Default::default() };
+    let share = |user: &str| Command::Share { user: user.into(), may: mainstem_machine::Access::Read };
+    let acquire = Command::Acquire { replica: replica.clone(), interrupting_only: false };
+    let commands = [
+        acquire.clone(),
+        send,
+        Command::Configure(title),
+        share("bob"),
+        Command::Interrupt { episode: None },
+        Command::Release { replica: replica.clone(), lease: Lease(1) },
+        acquire,
+    ];
+    let notices = published_of(&commands);
+    let carries: Vec<_> = notices.iter().map(|notice| notice.row.is_some()).collect();
+    assert_eq!(carries, [true, false, false, false, true, true, true], "S10: settings and names are read");
+    let row = notices[0].row.as_ref().expect("an acquisition changes the row alone");
+    assert_eq!((&row.worker, row.lease, row.attempt), (&Some(replica), Lease(1), 1));
+    let HubEvent::Chat(ChatEvent::Noticed(noticed)) = notices[0].event() else { panic!("it is told whole") };
+    assert_eq!((noticed.snapshot_version, noticed.row), (Version(2), row.clone()));
+    let hint = HubEvent::Chat(ChatEvent::Hint { snapshot_version: Version(3) });
+    assert_eq!(notices[1].event(), hint);
+}
+
 #[test]
 fn a_row_that_is_gone_is_no_row_to_show_and_no_work() {
     let state = row(1, 7, Status::Running, None);
     let told = asked(
         &mut Announcer::default(),
-        AnnouncerEvent::Committed { state, appended: Some([].into()), deleted: true },
+        AnnouncerEvent::Committed { state, appended: Some([].into()), next_row: None, deleted: true },
     );
     let [AnnouncerAction::To { event, .. }, AnnouncerAction::Publish(notice)] = &told[..] else {
         panic!("L1: {told:?}")
@@ -202,7 +250,10 @@ fn when_too_many_wait_further_chats_are_dropped_but_news_of_those_that_wait_is_n
     let state = row(0, 1, Status::Waiting, None);
     for n in 0..most {
         let state = Arc::new(ChatState { id: chat(n), ..ChatState::clone(&state) });
-        let told = asked(&mut announcer, AnnouncerEvent::Committed { state, appended: None, deleted: false });
+        let told = asked(
+            &mut announcer,
+            AnnouncerEvent::Committed { state, appended: None, next_row: None, deleted: false },
+        );
         assert!(!told.contains(&AnnouncerAction::Dropped { chat: chat(n) }), "L1: there is room");
     }
     let told = asked(&mut announcer, committed(most, 1));
@@ -276,7 +327,12 @@ impl World {
                 if deleted {
                     self.gone.insert(n);
                 }
-                self.handle(AnnouncerEvent::Committed { state, appended: Some([].into()), deleted });
+                self.handle(AnnouncerEvent::Committed {
+                    state,
+                    appended: Some([].into()),
+                    next_row: None,
+                    deleted,
+                });
             }
             Step::Replay { chat: n } => {
                 if !self.gone.contains(&n) {

@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use mainstem_machine::hub::{
     self, AudienceEvent, BusEvent, ChatEvent, DatabaseEvent, HubConfig, HubEvent, LeaseEvent, LeavingEvent,
-    ModelEvent, OpOutcome, RelayEvent, Told, ToolEvent,
+    ModelEvent, Noticed, OpOutcome, RelayEvent, Told, ToolEvent,
 };
 use mainstem_machine::replica::{self, Heartbeat, ReplicaConfig, ReplicaEvent, SyncResult};
 use mainstem_machine::store::Peer;
 use mainstem_machine::{
     Block, CallResult, Carrier, ChatId, ChatState, Completion, Content, Cursor, DialId, Episode, Fingerprint,
-    FinishReason, FollowerId, GenerationId, Lease, Message, MessageId, Offered, OpId, OpenCall, Page, Part,
-    PreviewPosition, PreviewProgress, QueuedMessage, Rejection, RelayFault, RelayFrame, RelayPosition,
-    ReplicaId, Resume, Retry, Role, RunError, Seq, Snapshot, Status, SubscriptionId, Tail, Time, Tool, Turn,
-    TurnStatus, Usage, Version, WallTime,
+    FinishReason, FollowerId, GenerationId, Lease, Message, MessageId, NextRow, Offered, OpId, OpenCall,
+    Page, Part, PreviewPosition, PreviewProgress, QueuedMessage, Rejection, RelayFault, RelayFrame,
+    RelayPosition, ReplicaId, Resume, Retry, Role, RunError, Seq, Snapshot, Status, SubscriptionId, Tail,
+    Time, Tool, Turn, TurnStatus, Usage, Version, WallTime,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -306,6 +306,27 @@ fn fault() -> impl Strategy<Value = RelayFault> {
     select(&[RelayFault::Gone, RelayFault::NotWorker, RelayFault::Denied, RelayFault::Nonsense])
 }
 
+fn noticed() -> impl Strategy<Value = Noticed> {
+    let versions = (n(), n(), n());
+    let status = select(Status::ALL.to_vec());
+    (versions, status, option::of(replica()), n(), option::of(n()), n(), any::<bool>()).prop_map(
+        |((snapshot, history, queue), status, worker, lease, begun, attempt, retries)| Noticed {
+            snapshot_version: Version(snapshot),
+            history_version: Version(history),
+            queue_version: Version(queue),
+            row: Box::new(NextRow {
+                status,
+                worker,
+                lease: Lease(lease),
+                attempt_lease: begun.map(Lease),
+                attempt,
+                retries,
+                updated_at: WallTime(1_700_000_000_000),
+            }),
+        },
+    )
+}
+
 fn hub_event() -> impl Strategy<Value = HubEvent> {
     let viewers = prop_oneof![
         (n(), resume()).prop_map(|(id, from)| HubEvent::Audience(AudienceEvent::Subscribe {
@@ -329,6 +350,7 @@ fn hub_event() -> impl Strategy<Value = HubEvent> {
         Just(HubEvent::Bus(BusEvent::Lost)),
         n().prop_map(|version| HubEvent::Chat(ChatEvent::Hint { snapshot_version: Version(version) })),
         Just(HubEvent::Chat(ChatEvent::NotFound)),
+        noticed().prop_map(|noticed| HubEvent::Chat(ChatEvent::Noticed(noticed))),
         (state(), option::of(vec(message(), 0..3))).prop_map(|(state, appended)| {
             let appended = appended.map(Into::into);
             HubEvent::Chat(ChatEvent::Committed { state, appended })

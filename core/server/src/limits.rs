@@ -254,6 +254,8 @@ pub mod adapters {
 
     /// Notices that one subscription holds. When it is full, the subscription ends.
     pub const SUBSCRIPTION_NOTICES_MAX: usize = 1024;
+    /// Bytes of what is sent on a bus at a time. PostgreSQL takes less than 8,000.
+    pub const NOTICE_BYTES_MAX: usize = 1024;
     /// Notices that wait to be published. Beyond that, publishing fails.
     pub const PUBLISH_WAITING_MAX: usize = 4096;
     /// Notices published in one transaction.

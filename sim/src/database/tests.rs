@@ -224,6 +224,7 @@ fn notices_are_lost_doubled_and_late_as_told_and_a_lost_bus_ends_its_subscriptio
                 status: Status::Running,
                 free: false,
                 deleted: false,
+                row: None,
             }
         };
         messenger.set_faults("B", BusFaults { lost: true, ..BusFaults::default() });

@@ -368,6 +368,7 @@ impl StoryRun {
                 status: state.status,
                 free: state.worker.is_none(),
                 deleted: false,
+                row: None,
             };
             messenger.announce("story", &notice);
         }

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use mainstem_machine::announce::Notice;
 use mainstem_machine::hub::{BusEvent, ChatEvent, DatabaseEvent, HubEvent, OpOutcome};
 use mainstem_machine::replica::{Heartbeat, ReplicaEvent};
-use mainstem_machine::{Appended, ChatState, OpId, Rejection, Time};
+use mainstem_machine::{Appended, ChatState, NextRow, OpId, Rejection, Time};
 use mainstem_oracles::{Answer, Evidence};
 
 use crate::choice::{ChatAt, NodeAt};
-use crate::node::{Loaded, Notice, Operation, Reply, Stage, Task};
+use crate::node::{Loaded, Operation, Reply, Stage, Task};
 use crate::world::{World, chat_at, chat_id};
 
 impl World {
@@ -21,8 +22,8 @@ impl World {
         asked: Time,
         reply: Reply,
     ) {
-        if let Reply::Applied { state, appended, deleted, replayed, answer } = &reply {
-            let change = state.as_ref().map(|state| (state, appended.as_ref()));
+        if let Reply::Applied { state, appended, next_row, deleted, replayed, answer } = &reply {
+            let change = state.as_ref().map(|state| (state, appended.as_ref(), next_row.clone()));
             self.announce(node, task_chat(&task), change, *deleted, *replayed && answer.is_ok());
         }
         match (task, reply) {
@@ -128,26 +129,30 @@ impl World {
         &mut self,
         node: NodeAt,
         chat: ChatAt,
-        change: Option<(&Arc<ChatState>, Option<&Appended>)>,
+        change: Option<(&Arc<ChatState>, Option<&Appended>, Option<Box<NextRow>>)>,
         deleted: bool,
         again: bool,
     ) {
         let notice = match change {
-            Some((state, appended)) => {
+            Some((state, appended, next_row)) => {
                 if !deleted {
                     let (state, appended) = (state.clone(), appended.cloned());
                     self.handle(node, chat, HubEvent::Chat(ChatEvent::Committed { state, appended }));
                 }
-                Notice::of(state, deleted)
+                Notice::of(state, next_row, deleted)
             }
             // It was committed, but could not be announced then.
             None if again => match self.state.rows.state(chat_id(chat)) {
-                Some(state) => Notice::of(state, false),
+                Some(state) => Notice::of(state, None, false),
                 None => return,
             },
             None => return,
         };
-        self.handle(node, chat, HubEvent::Chat(ChatEvent::Hint { snapshot_version: notice.version }));
+        self.handle(
+            node,
+            chat,
+            HubEvent::Chat(ChatEvent::Hint { snapshot_version: notice.snapshot_version }),
+        );
         if notice.free {
             let (chat, status) = (notice.chat, notice.status);
             self.tell_replica(node, ReplicaEvent::Free { chat, status });
@@ -159,7 +164,7 @@ impl World {
             _ => None,
         });
         match waiting {
-            Some(waiting) if waiting.version < notice.version => *waiting = notice,
+            Some(waiting) if waiting.snapshot_version < notice.snapshot_version => *waiting = notice,
             Some(_) => {}
             None => self.begin(node, Some(chat), OpId(0), Task::Publish(notice)),
         }

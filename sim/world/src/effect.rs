@@ -68,13 +68,20 @@ impl World {
             }
             Task::Acquire(_) if !self.state.nodes[usize::from(node.0)].may_work => {
                 let (answer, state) = (Err(Rejection::NotFree), None);
-                Reply::Applied { answer, state, appended: None, deleted: false, replayed: false }
+                Reply::Applied {
+                    answer,
+                    state,
+                    appended: None,
+                    next_row: None,
+                    deleted: false,
+                    replayed: false,
+                }
             }
             Task::Apply(request) | Task::Acquire(request) | Task::User(_, request) => {
                 self.commit(node, request, asked)
             }
             Task::Publish(notice) => {
-                let (replica, chat, version) = (self.name(node), notice.chat, notice.version);
+                let (replica, chat, version) = (self.name(node), notice.chat, notice.snapshot_version);
                 self.observe(Evidence::Announced { replica, chat, version });
                 let chat = chat_at(chat);
                 for other in self.state.nodes.iter_mut().filter(|node| node.is_there()) {
@@ -102,10 +109,17 @@ impl World {
             ("database".into(), format!("{} of {node}: {told}", request.command.name()))
         });
         let (Effect::Changed(change), Ok(accepted)) = (effect, &answer) else {
-            return Reply::Applied { answer, state: None, appended: None, deleted: false, replayed };
+            return Reply::Applied {
+                answer,
+                state: None,
+                appended: None,
+                next_row: None,
+                deleted: false,
+                replayed,
+            };
         };
         let appended = change.appended();
-        let Change { state, deleted, cut_from, inserted, ended, .. } = change;
+        let Change { state, next_row, deleted, cut_from, inserted, ended, .. } = change;
         self.observe(Evidence::Committed(Box::new(Committed {
             chat: request.chat,
             by: self.name(node),
@@ -120,6 +134,6 @@ impl World {
             ended,
             accepted: accepted.clone(),
         })));
-        Reply::Applied { answer, state: Some(state), appended, deleted, replayed }
+        Reply::Applied { answer, state: Some(state), appended, next_row, deleted, replayed }
     }
 }

@@ -2,9 +2,7 @@
 
 use std::collections::VecDeque;
 
-use mainstem_machine::hub::{
-    AudienceEvent, BusEvent, ChatEvent, HubEvent, Input, JoinedParts, RelayEvent, Told,
-};
+use mainstem_machine::hub::{AudienceEvent, BusEvent, HubEvent, Input, JoinedParts, RelayEvent, Told};
 use mainstem_machine::replica::ReplicaEvent;
 use mainstem_machine::{DialId, FollowerId, RelayFault, RelayPosition, ReplicaId};
 use mainstem_oracles::{Evidence, FaultKind};
@@ -209,7 +207,7 @@ impl World {
         }
         let chat = chat_at(notice.chat);
         if self.node(node).hubs.get(&chat).is_some_and(|open| open.bus) {
-            self.handle(node, chat, HubEvent::Chat(ChatEvent::Hint { snapshot_version: notice.version }));
+            self.handle(node, chat, notice.event());
         }
         if notice.free && self.node(node).work_bus {
             let (chat, status) = (notice.chat, notice.status);

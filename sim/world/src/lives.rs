@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use mainstem_machine::Time;
+use mainstem_machine::announce::Notice;
 use mainstem_machine::drain::{Drain, DrainAction, DrainEvent};
 use mainstem_machine::hub::{AudienceEvent, HubEvent, LeavingEvent};
 use mainstem_machine::limits::OP_TIMEOUT;
@@ -12,7 +13,7 @@ use mainstem_story::TOOL_TIMEOUT;
 
 use crate::choice::{NodeAt, ViewerAt};
 use crate::hashed::Hashed;
-use crate::node::{Life, LinkStage, Node, Notice, Operation, Stage, Task};
+use crate::node::{Life, LinkStage, Node, Operation, Stage, Task};
 use crate::world::World;
 
 /// Times in a row that something may be due without time passing.
@@ -256,7 +257,7 @@ impl World {
         if may && self.peek(node).is_some_and(|node| node.is_there() && node.work_bus) {
             let waiting = self.state.rows.sync(self.state.now, [], usize::MAX).runnable;
             let states = waiting.iter().filter_map(|(chat, _)| self.state.rows.state(*chat));
-            let notices: Vec<_> = states.map(|state| Notice::of(state, false)).collect();
+            let notices: Vec<_> = states.map(|state| Notice::of(state, None, false)).collect();
             self.node(node).notices.extend(notices.into_iter().filter(|notice| notice.free));
         }
     }

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use mainstem_machine::announce::Notice;
 use mainstem_machine::drain::Drain;
 use mainstem_machine::hub::{Hub, HubConfig};
 use mainstem_machine::replica::{Heartbeat, Replica, SyncResult};
 use mainstem_machine::store::{ReplicaRow, Request};
 use mainstem_machine::{
     Accepted, Appended, CachedVersions, ChatId, ChatState, DialId, Episode, FollowerId, GenerationId, Lease,
-    Message, MessageId, OpId, Page, Rejection, RelayFrame, RelayPosition, ReplicaId, Snapshot, Status, Time,
+    Message, MessageId, NextRow, OpId, Page, Rejection, RelayFrame, RelayPosition, ReplicaId, Snapshot, Time,
     Version,
 };
 use mainstem_oracles::RunId;
@@ -200,35 +201,19 @@ pub(crate) enum Reply {
     Snapshot(Option<Snapshot>),
     Page(Option<Page>),
     History(Option<Loaded>),
-    /// What the caller is told, the row after a change, what was appended to the history, whether the chat is gone with
-    /// it, and whether there was a record.
+    /// What the caller is told, the row after a change, what was appended to the history, what was made of the row before if
+    /// that is all, whether the chat is gone with it, and whether there was a record.
     Applied {
         answer: Result<Accepted, Rejection>,
         state: Option<Arc<ChatState>>,
         appended: Option<Appended>,
+        next_row: Option<Box<NextRow>>,
         deleted: bool,
         replayed: bool,
     },
     Sync(SyncResult),
     Heartbeat(Heartbeat),
     Published,
-}
-
-/// A notice of a change.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Notice {
-    pub(crate) chat: ChatId,
-    pub(crate) version: Version,
-    pub(crate) status: Status,
-    /// The chat waits for a worker.
-    pub(crate) free: bool,
-}
-
-impl Notice {
-    pub(crate) fn of(state: &ChatState, deleted: bool) -> Self {
-        let free = !deleted && state.status.is_runnable() && state.worker.is_none();
-        Self { chat: state.id, version: state.snapshot_version, status: state.status, free }
-    }
 }
 
 impl Node {

@@ -71,6 +71,7 @@ impl Gatekeeper {
                 status: state.status,
                 free: state.worker.is_none(),
                 deleted: false,
+                row: None,
             };
             let payload = serde_json::to_string(&notice).expect("a notice is written as JSON");
             let notify = query("SELECT pg_notify('mainstem', $1)").bind(payload);

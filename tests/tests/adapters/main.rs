@@ -86,6 +86,7 @@ fn notice(chat: ChatId, version: u64) -> Notice {
         status: Status::Running,
         free: false,
         deleted: false,
+        row: None,
     }
 }
 
@@ -107,7 +108,7 @@ async fn ended(subscription: &mut BusSubscription) {
 }
 
 async fn delivers(bus: &Arc<dyn Bus>, subscription: &mut BusSubscription, notice: Notice) {
-    eventually("publishing", async || bus.publish(notice).await).await;
+    eventually("publishing", async || bus.publish(notice.clone()).await).await;
     let received = timeout(WAIT_MAX, subscription.next()).await.expect("a notice arrives");
     assert_eq!(received, Some(notice));
 }

@@ -37,6 +37,7 @@ mod logs;
 mod members;
 mod named;
 mod names;
+mod notices;
 mod openai;
 mod openapi_document;
 mod operations;

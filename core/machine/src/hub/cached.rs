@@ -4,6 +4,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use super::event::Noticed;
 use crate::limits::{TAIL_BYTES_MAX, TAIL_MESSAGES_MAX};
 use crate::marks::sometimes;
 use crate::{
@@ -120,6 +121,20 @@ impl CachedChat {
             None => return false,
         };
         self.merge(Snapshot { state: state.clone(), tail: Tail::After(messages) })
+    }
+
+    /// Takes the row that a notice brought, if the cached one is the version before. Of any other the notice lacks what came between:
+    /// messages, and what of the row it does not have (S1, S3).
+    pub(super) fn merge_noticed(&mut self, noticed: &Noticed) -> bool {
+        let Noticed { snapshot_version, history_version, queue_version, row } = noticed;
+        let is_next = self.state.snapshot_version.next() == *snapshot_version;
+        let is_alone =
+            (self.state.history_version, self.state.queue_version) == (*history_version, *queue_version);
+        if !(is_next && is_alone && row.fits(&self.state)) {
+            return false;
+        }
+        sometimes!("a notice is taken without a read");
+        self.merge(Snapshot { state: row.after(&self.state).into(), tail: Tail::After(Vec::new()) })
     }
 
     /// Whether this row's history is the cached one with these messages behind it. A change in between may have

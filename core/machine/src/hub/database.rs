@@ -3,8 +3,10 @@
 use alloc::sync::Arc;
 
 use super::cached::CachedChat;
-use super::event::{BusEvent, ChatEvent, DatabaseEvent, OpOutcome};
+use super::event::{BusEvent, ChatEvent, DatabaseEvent, Noticed, OpOutcome};
 use super::{Hub, HubAction};
+use crate::limits::NOTICED_ROWS_MAX;
+use crate::marks::sometimes;
 use crate::{ChatState, Ending, Message, OpId, Snapshot, Time};
 
 impl Hub {
@@ -32,6 +34,7 @@ impl Hub {
             // A read of its own says whether the chat is gone.
             ChatEvent::NotFound => self.reader.want(),
             ChatEvent::Committed { state, appended } => self.on_committed(now, &state, appended.as_deref()),
+            ChatEvent::Noticed(noticed) => self.on_noticed(now, noticed),
         }
     }
 
@@ -89,8 +92,44 @@ impl Hub {
         }
     }
 
-    /// Handles a newer row in the cache.
+    /// A notice brought a row. It is asked for as any other, in case that the one before does not come.
+    fn on_noticed(&mut self, now: Time, noticed: Noticed) {
+        if self.snapshot_version() >= noticed.snapshot_version {
+            return;
+        }
+        self.reader.want_version(noticed.snapshot_version);
+        self.noticed.insert(noticed.snapshot_version, noticed);
+        if self.noticed.len() > NOTICED_ROWS_MAX {
+            self.noticed.pop_last();
+        }
+        if self.take_noticed() {
+            self.news = true;
+            self.on_newest_row(now);
+        }
+    }
+
+    /// Takes the rows that notices brought, as far as none is missing. Those that wait for one that is being read are kept.
+    fn take_noticed(&mut self) -> bool {
+        let Some(cached) = &mut self.cached else { return false };
+        let mut is_newer = false;
+        while let Some(first) = self.noticed.first_entry() {
+            if *first.key() > cached.state.snapshot_version.next() {
+                break;
+            }
+            is_newer |= cached.merge_noticed(&first.remove());
+        }
+        is_newer
+    }
+
+    /// Handles a newer row in the cache, and those that waited for it.
     fn on_newer_row(&mut self, now: Time) {
+        if self.take_noticed() {
+            sometimes!("a notice waits for a read");
+        }
+        self.on_newest_row(now);
+    }
+
+    fn on_newest_row(&mut self, now: Time) {
         let Some(cached) = &self.cached else { return };
         let state = cached.state.clone();
         let live = state.live_episode().map(|(episode, _)| episode);

@@ -1,5 +1,6 @@
 //! The events that a hub handles, each in an enum of its kind.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::time::Duration;
@@ -7,8 +8,8 @@ use core::time::Duration;
 use crate::replica::ReplicaEvent;
 use crate::{
     Appended, Block, CallResult, ChatId, ChatState, Completion, DialId, FollowerId, GenerationId, Lease,
-    Offered, OpId, Page, Rejection, RelayFault, RelayFrame, RelayPosition, ReplicaId, Resume, RunError,
-    Snapshot, SubscriptionId, Time, Version,
+    NextRow, Offered, OpId, Page, Rejection, RelayFault, RelayFrame, RelayPosition, ReplicaId, Resume,
+    RunError, Snapshot, SubscriptionId, Time, Version,
 };
 
 /// The outcome of an operation.
@@ -97,6 +98,20 @@ pub enum BusEvent {
     Lost,
 }
 
+/// What a notice says of the row of a version: of which history and queue it is, and what was made of the row before.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Noticed {
+    /// Of the row.
+    pub snapshot_version: Version,
+    /// Of the history, which the change left as it was.
+    pub history_version: Version,
+    /// Of the queue, which the change left as it was.
+    pub queue_version: Version,
+    /// What the change made of the row.
+    pub row: Box<NextRow>,
+}
+
 /// What is heard of the chat: it may be newer than what is known here.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -116,6 +131,9 @@ pub enum ChatEvent {
         /// What the change appended to the history of the version before this row's; `None` if it cut messages off.
         appended: Option<Appended>,
     },
+    /// Another replica changed the chat's row and nothing else. Like all that comes by the bus, it may come in any order, more
+    /// than once, or not at all.
+    Noticed(Noticed),
 }
 
 /// The outcome of an operation on the database.

@@ -33,7 +33,7 @@ use cached::CachedChat;
 use episodes::Episodes;
 pub use event::{
     AudienceEvent, BusEvent, ChatEvent, DatabaseEvent, HubEvent, LeaseEvent, LeavingEvent, ModelEvent,
-    OpOutcome, RelayEvent, ToolEvent,
+    Noticed, OpOutcome, RelayEvent, ToolEvent,
 };
 use follower::Follower;
 pub use input::{Input, Output, Told};
@@ -46,7 +46,7 @@ use runner::{HandOver, Runner};
 use subscription::Subscription;
 
 use crate::bus_subscription::BusSubscription;
-use crate::limits::{FOLLOWERS_MAX, HUB_RETENTION, PAGE_READS_MAX, SUBSCRIPTIONS_MAX};
+use crate::limits::{FOLLOWERS_MAX, HUB_RETENTION, NOTICED_ROWS_MAX, PAGE_READS_MAX, SUBSCRIPTIONS_MAX};
 use crate::marks::sometimes;
 use crate::{
     CachedVersions, ChatState, Ending, FollowerId, RelayFault, ReplicaId, SubscriptionId, Time, Version,
@@ -150,6 +150,7 @@ pub struct Hub {
     bus_subscription: BusSubscription,
     reader: Reader,
     cached: Option<CachedChat>,
+    noticed: BTreeMap<Version, Noticed>,
     episodes: Episodes,
     relay: Relay,
     runner: Option<Runner>,
@@ -172,6 +173,7 @@ impl Hub {
             bus_subscription: BusSubscription::new(),
             reader: Reader::default(),
             cached: None,
+            noticed: BTreeMap::new(),
             episodes: Episodes::default(),
             relay: Relay::default(),
             runner: None,
@@ -321,6 +323,9 @@ impl Hub {
         if self.subscriptions.is_empty() {
             assert!(self.relay.target().is_none(), "B2: no relay is left when nobody watches");
         }
+        assert!(self.noticed.len() <= NOTICED_ROWS_MAX, "B1: rows that wait for a read are bounded");
+        let newest = self.snapshot_version();
+        assert!(self.noticed.keys().all(|version| *version > newest), "B2: what is behind is let go");
         assert!(self.pages.reading.len() <= PAGE_READS_MAX, "B1: page reads are bounded");
         assert!(self.subscriptions.len() <= SUBSCRIPTIONS_MAX, "B1: viewers are bounded");
         assert!(self.followers.len() <= FOLLOWERS_MAX, "B1: followers are bounded");

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use mainstem_machine::{
     Accepted, Applied, Carrier, Change, ChatState, Command, Completion, Effect, LeaseTerm, Message,
-    MessageId, OpenCall, Rejection, Role, SendMode, Share, Status, StoreFacts,
+    MessageId, NextRow, OpenCall, Rejection, Role, SendMode, Share, Status, StoreFacts,
 };
 
 use super::model::{Ask, Text};
@@ -53,6 +53,7 @@ pub(crate) fn every_step(step: &Step<'_>) {
             interrupts_hit_what_they_name(step, before, change);
             a_partial_stands_before_what_interrupted_it(step.command, change);
             shares_change_one_by_one(step.command, before, change);
+            what_is_told_of_a_row_is_all_of_it(before, change);
             who_asked_is_answered(step.command, accepted, change);
             state_is_sound(&change.state);
         }
@@ -95,6 +96,35 @@ fn versions_count_changes(facts: &StoreFacts, before: &ChatState, change: &Chang
         assert_eq!(message.revision, now, "a message tells the change that committed it");
     }
     assert_eq!((after.id, &after.owner, after.created_at), (before.id, &before.owner, before.created_at));
+}
+
+/// Whoever has the row before has the row after with it, also when it was written and read on the way. It is told wherever
+/// nothing else changed.
+fn what_is_told_of_a_row_is_all_of_it(before: &ChatState, change: &Change) {
+    let after = &*change.state;
+    if let Some(next) = &change.next_row {
+        let json = serde_json::to_string(next).expect("it is written");
+        let read: NextRow = serde_json::from_str(&json).expect("it is read");
+        assert_eq!(read.after(before), *after, "S1, S3: {json}");
+        let others =
+            [change.deleted, change.queue_changed, change.shares_changed, !change.inserted.is_empty()];
+        assert!(!others.contains(&true) && change.cut_from.is_none(), "S1, S10: {json}");
+    }
+    let as_before = ChatState {
+        snapshot_version: before.snapshot_version,
+        status: before.status,
+        worker: before.worker.clone(),
+        lease: before.lease,
+        attempt_lease: before.attempt_lease,
+        attempt: before.attempt,
+        retry: before.retry.clone(),
+        updated_at: before.updated_at,
+        ..after.clone()
+    };
+    let is_of_row = as_before == *before && !change.deleted;
+    if is_of_row && (after.retry.is_none() || after.retry == before.retry) {
+        assert!(change.next_row.is_some(), "L4: nobody need read what became of {before:?}");
+    }
 }
 
 /// Nothing else changes with whom a chat is shared, and the lists of what is shared change with it.

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mainstem_machine::announce::Notice;
 use mainstem_machine::hub::{ChatEvent, HubEvent};
 use mainstem_machine::store::{Held, Request};
 use mainstem_machine::{
     Appended, Applied, CachedVersions, Change, ChatId, ChatState, Command, Content, Effect, Episode, Lease,
-    Message, MessageId, NewMessage, Page, Rejection, ReplicaId, Snapshot, Status, Time, Version, WallTime,
+    Message, MessageId, NewMessage, NextRow, Page, Rejection, ReplicaId, Snapshot, Status, Time, Version,
+    WallTime,
 };
 use mainstem_oracles::{Committed, Name};
 use mainstem_rows::Rows;
@@ -27,13 +29,21 @@ pub(crate) struct Entry {
     pub(crate) messages: Arc<Vec<Arc<Message>>>,
     /// What the change to this version appended.
     pub(crate) appended: Option<Appended>,
+    /// What it made of the row before, if that is all.
+    pub(crate) next_row: Option<Box<NextRow>>,
 }
 
 impl Entry {
     /// The chat as it is committed.
-    fn newest(rows: &Rows, appended: Option<Appended>) -> Option<Self> {
+    fn newest(rows: &Rows, appended: Option<Appended>, next_row: Option<Box<NextRow>>) -> Option<Self> {
         let row = rows.row(CHAT)?;
-        Some(Self { state: row.state.clone(), messages: Arc::new(row.history.clone()), appended })
+        let messages = Arc::new(row.history.clone());
+        Some(Self { state: row.state.clone(), messages, appended, next_row })
+    }
+
+    /// What other replicas are told by the bus.
+    pub(crate) fn noticed(&self) -> HubEvent {
+        Notice::of(&self.state, self.next_row.clone(), false).event()
     }
 
     /// What a replica that committed this version is told.
@@ -80,7 +90,7 @@ impl Database {
         };
         let applied = rows.apply(Time::START, WallTime(0), &request(&create));
         let appended = applied.change().and_then(Change::appended);
-        let first = Entry::newest(&rows, appended).expect("a chat is created");
+        let first = Entry::newest(&rows, appended, None).expect("a chat is created");
         let commits = committed(Time::START, &create, &applied).into_iter().collect();
         Self { log: vec![first], rows, produced: BTreeMap::new(), commits }
     }
@@ -125,11 +135,12 @@ impl Database {
         let Applied { answer, effect } = applied;
         answer?;
         let Effect::Changed(change) = effect else { return Ok((last.state, false)) };
-        let (appended, state) = (change.appended(), change.state);
-        let entry = Entry::newest(&self.rows, appended.clone()).unwrap_or_else(|| Entry {
+        let (appended, state, next_row) = (change.appended(), change.state, change.next_row);
+        let entry = Entry::newest(&self.rows, appended.clone(), next_row).unwrap_or_else(|| Entry {
             state: state.clone(),
             messages: last.messages.clone(),
             appended,
+            next_row: None,
         });
         self.log.push(entry);
         assert_eq!(state.snapshot_version, Version(self.log.len() as u64), "S1: one version for one change");

@@ -16,6 +16,7 @@ mod driver;
 mod following;
 mod large;
 mod node;
+mod noticed;
 mod quiet;
 mod recover;
 mod relays;

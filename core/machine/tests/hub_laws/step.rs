@@ -93,7 +93,7 @@ pub(crate) enum Step {
         node: usize,
         which: u8,
         twice: bool,
-        /// The hub gets the row itself, with what its change appended.
+        /// The hub gets the row itself, with what its change appended, and not what a notice says of it.
         whole: bool,
     },
     DropHints {

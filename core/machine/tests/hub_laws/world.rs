@@ -108,8 +108,9 @@ impl World {
             Step::Hint { node, which, twice, whole } => {
                 if let Some(at) = pick(which.into(), self.nodes[node].hints.len()) {
                     let snapshot_version = self.nodes[node].hints.remove(at);
-                    let event = match self.database.entry(snapshot_version).filter(|_| whole) {
-                        Some(entry) => entry.committed(),
+                    let event = match self.database.entry(snapshot_version) {
+                        Some(entry) if whole => entry.committed(),
+                        Some(entry) => entry.noticed(),
                         None => HubEvent::Chat(ChatEvent::Hint { snapshot_version }),
                     };
                     self.handle(node, event.clone());

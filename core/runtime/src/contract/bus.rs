@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::future::{Either, select};
 use futures::stream::StreamExt;
-use mainstem_machine::{ChatId, Status, Version};
+use mainstem_machine::{ChatId, Lease, NextRow, ReplicaId, Status, Version, WallTime};
 use uuid::Uuid;
 
 use super::store::Sleep;
@@ -42,8 +42,10 @@ pub async fn a_notice_after_subscribing_is_delivered_whole(subject: &Subject) {
         Notice { status: Status::Interrupting, ..notice(1, 8) },
         Notice { deleted: true, ..notice(1, u64::MAX) },
         Notice { history_version: Version(8), queue_version: Version(9), ..notice(1, 10) },
+        Notice { row: Some(row(1).into()), ..notice(1, 11) },
+        Notice { row: Some(row(u64::MAX).into()), ..notice(1, 12) },
     ] {
-        publish(subject, notice).await;
+        publish(subject, notice.clone()).await;
         assert_eq!(next(subject, &mut chat).await, notice, "L1: the notice arrives as it was published");
     }
 }
@@ -110,6 +112,19 @@ fn id(number: u128) -> ChatId {
     ChatId(Uuid::from_u128(number))
 }
 
+/// A row as long as it may be, if the number is.
+fn row(n: u64) -> NextRow {
+    NextRow {
+        status: Status::Interrupting,
+        worker: ReplicaId::new("w".repeat(if n == u64::MAX { 64 } else { 1 })).ok(),
+        lease: Lease(n),
+        attempt_lease: Some(Lease(n)),
+        attempt: n,
+        retries: n == 1,
+        updated_at: WallTime(i64::MIN),
+    }
+}
+
 fn notice(chat: u128, version: u64) -> Notice {
     Notice {
         chat: id(chat),
@@ -119,6 +134,7 @@ fn notice(chat: u128, version: u64) -> Notice {
         status: Status::Waiting,
         free: false,
         deleted: false,
+        row: None,
     }
 }
 

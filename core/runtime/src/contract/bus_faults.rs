@@ -203,7 +203,7 @@ async fn refuses(subject: &Subject, chat: u128) {
 async fn heard(subject: &Subject, subscription: &mut BusSubscription, chat: u128, version: u64) {
     let expected = notice(chat, 1_000_000 + version);
     // Its link may be on its way back as well.
-    retried(subject, "publishing", || subject.there.publish(expected)).await;
+    retried(subject, "publishing", || subject.there.publish(expected.clone())).await;
     let arrives = async {
         while let Some(received) = subscription.next().await {
             if received == expected {
@@ -269,5 +269,6 @@ fn notice(chat: u128, version: u64) -> Notice {
         status: Status::Waiting,
         free: true,
         deleted: false,
+        row: None,
     }
 }

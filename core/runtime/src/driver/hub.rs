@@ -15,8 +15,8 @@ use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, Stream};
 use mainstem_machine::history::{HistoryLoad, HistoryStep, ModelHistory};
 use mainstem_machine::hub::{
-    AudienceEvent, BusEvent, ChatEvent, DatabaseEvent, Hub, HubAction, HubEvent, Input, LeaseEvent, Measure,
-    ModelEvent, OpOutcome, Output, RelayEvent, Told, ToolEvent,
+    AudienceEvent, BusEvent, DatabaseEvent, Hub, HubAction, HubEvent, Input, LeaseEvent, Measure, ModelEvent,
+    OpOutcome, Output, RelayEvent, Told, ToolEvent,
 };
 use mainstem_machine::limits::{OP_TIMEOUT, PAGE_MESSAGES_MAX};
 use mainstem_machine::replica::ReplicaEvent;
@@ -261,7 +261,7 @@ impl<E: Env> HubTask<E> {
             && let Poll::Ready(notice) = bus.as_mut().poll_next(context)
         {
             events.push(match notice {
-                Some(notice) => HubEvent::Chat(ChatEvent::Hint { snapshot_version: notice.snapshot_version }),
+                Some(notice) => notice.event(),
                 None => {
                     self.bus = None;
                     HubEvent::Bus(BusEvent::Lost)

@@ -256,7 +256,7 @@ impl Redact for ChatEvent {
                 state.redact(by);
                 appended.redact(by);
             }
-            Self::Hint { .. } | Self::NotFound => {}
+            Self::Hint { .. } | Self::NotFound | Self::Noticed(_) => {}
         }
     }
 }

@@ -88,7 +88,7 @@ impl Queue {
         let mut waiting = self.locked();
         let has_capacity = waiting.notices.len() < SUBSCRIPTION_NOTICES_MAX;
         if has_capacity {
-            waiting.notices.push_back(*notice);
+            waiting.notices.push_back(notice.clone());
         }
         waiting.over |= !has_capacity;
         wake(waiting);
@@ -166,6 +166,7 @@ mod tests {
             status: mainstem_machine::Status::Waiting,
             free: false,
             deleted: false,
+            row: None,
         }
     }
 

@@ -24,7 +24,7 @@ fn committed(chat: u128, version: u64) -> AnnouncerEvent {
         panic!("created")
     };
     let state = Arc::new(ChatState { snapshot_version: Version(version), ..ChatState::clone(&change.state) });
-    AnnouncerEvent::Committed { state, appended: Some([].into()), deleted: false }
+    AnnouncerEvent::Committed { state, appended: Some([].into()), next_row: None, deleted: false }
 }
 
 #[test]
