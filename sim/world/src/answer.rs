@@ -12,6 +12,10 @@ use crate::choice::{ChatAt, NodeAt};
 use crate::node::{Loaded, Operation, Reply, Stage, Task};
 use crate::world::{World, chat_at, chat_id};
 
+/// What a change is announced by: the row after it, what it appended to the history, and what it made of the row before if that
+/// is all.
+type Written<'a> = (&'a Arc<ChatState>, Option<&'a Appended>, Option<Box<NextRow>>);
+
 impl World {
     /// The answer comes to what a machine asked for at `asked`, about a chat or none.
     pub(crate) fn answer(
@@ -129,7 +133,7 @@ impl World {
         &mut self,
         node: NodeAt,
         chat: ChatAt,
-        change: Option<(&Arc<ChatState>, Option<&Appended>, Option<Box<NextRow>>)>,
+        change: Option<Written<'_>>,
         deleted: bool,
         again: bool,
     ) {

@@ -146,8 +146,7 @@ impl Hub {
             self.bus_subscription.begin(now, op);
         }
         if self.may_read() {
-            let cached = self.cached.as_ref().map(CachedChat::cached_versions);
-            self.reader.settle(now, cached, &mut self.out);
+            self.reader.settle(now, self.cached.as_ref(), &mut self.out);
         }
     }
 

@@ -2,9 +2,10 @@
 //! meantime.
 
 use super::action::{Deadline, HubAction, Reason};
+use super::cached::CachedChat;
 use super::outbox::Outbox;
 use crate::backoff::Backoff;
-use crate::{CachedVersions, OpId, Time, Version};
+use crate::{ChatState, Episode, Lease, OpId, Time, Version};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Reader {
@@ -12,6 +13,10 @@ pub(super) struct Reader {
     wanted: bool,
     /// A read is wanted unless one that is in flight brings this version.
     announced: Version,
+    /// The relay said that this episode is over, or came to its end under this lease. A read is wanted unless the row that is known by
+    /// then says so already.
+    over: Option<Episode>,
+    left: Option<Lease>,
     backoff: Backoff,
     started: u64,
     /// The number of the newest read that succeeded, counted by `started`.
@@ -42,6 +47,16 @@ impl Reader {
     /// Requests a row of at least this version, which is in the database already.
     pub(super) fn want_version(&mut self, version: Version) {
         self.announced = self.announced.max(version);
+    }
+
+    /// Requests a row that does not have this episode live any more.
+    pub(super) fn want_end_of(&mut self, episode: Episode) {
+        self.over = Some(episode);
+    }
+
+    /// Requests a row that says whether the worker still holds this lease, unless the row comes by itself that it does not.
+    pub(super) fn want_word_of(&mut self, lease: Lease) {
+        self.left = Some(lease);
     }
 
     /// Requests a read that begins after now, and returns the mark by which to recognize it.
@@ -82,21 +97,36 @@ impl Reader {
         true
     }
 
-    pub(super) fn settle(&mut self, now: Time, cached: Option<CachedVersions>, out: &mut Outbox) {
+    /// Whether a row is wanted that this one is not.
+    fn is_due(&self, row: Option<&ChatState>) -> bool {
+        let Some(row) = row else { return self.wanted || self.announced > Version(0) };
+        let is_live = |episode| {
+            row.present_episode() < episode || row.live_episode().is_some_and(|(live, _)| live == episode)
+        };
+        let is_held = |lease| row.worker.is_some() && row.lease == lease;
+        self.wanted
+            || self.announced > row.snapshot_version
+            || self.over.is_some_and(is_live)
+            || self.left.is_some_and(is_held)
+    }
+
+    pub(super) fn settle(&mut self, now: Time, cached: Option<&CachedChat>, out: &mut Outbox) {
         let free = match self.phase {
             Phase::Idle => true,
             Phase::WaitingToRetry { until } => until <= now,
             Phase::Reading { .. } => false,
         };
-        let newest = cached.map_or(Version(0), |cached| cached.snapshot_version);
-        if free && (self.wanted || self.announced > newest) {
+        let row = cached.map(|cached| &*cached.state);
+        if free && self.is_due(row) {
             self.wanted = false;
             self.announced = Version(0);
+            (self.over, self.left) = (None, None);
+            let cached = cached.map(CachedChat::cached_versions);
             self.started += 1;
             self.phase = Phase::Reading { op: out.ask(|op| HubAction::ReadSnapshot { op, cached }) };
         }
         assert!(
-            self.phase != Phase::Idle || !(self.wanted || self.announced > newest),
+            self.phase != Phase::Idle || !self.is_due(row),
             "L1: what was announced is read, now or at a time that is set"
         );
     }

@@ -133,11 +133,12 @@ impl Relay {
         }
     }
 
-    /// The dial failed, or the relay broke.
-    pub(super) fn on_gone(&mut self, now: Time, dial: DialId, fault: RelayFault) {
+    /// The dial failed, or the relay broke. Returns under which lease the worker was followed, if that was the current dial.
+    pub(super) fn on_gone(&mut self, now: Time, dial: DialId, fault: RelayFault) -> Option<Lease> {
         if !self.is_present(dial) {
-            return;
+            return None;
         }
+        let lease = self.phase.target().map(|target| target.lease);
         if let Phase::Dialing { target, .. } | Phase::Following { target, .. } =
             core::mem::take(&mut self.phase)
         {
@@ -148,6 +149,7 @@ impl Relay {
                 }
             };
         }
+        lease
     }
 
     /// Aborts the current dial or relay, and tries again after the delay.

@@ -17,8 +17,9 @@ impl Hub {
             RelayEvent::Located { replica, address } => self.on_located(now, &replica, address),
             RelayEvent::Dialed { dial } => self.relay.on_dialed(dial, &mut self.out),
             RelayEvent::Gone { dial, fault } => {
-                self.relay.on_gone(now, dial, fault);
-                self.reader.want();
+                if let Some(lease) = self.relay.on_gone(now, dial, fault) {
+                    self.reader.want_word_of(lease);
+                }
             }
         }
     }
@@ -74,7 +75,7 @@ impl Hub {
             RelayFrame::Closed { episode } => {
                 if self.episodes.find(episode).is_some_and(|buffer| buffer.source == Source::Relayed) {
                     self.episodes.settle_outcome(now, episode);
-                    self.reader.want();
+                    self.reader.want_end_of(episode);
                 }
             }
         }

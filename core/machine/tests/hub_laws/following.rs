@@ -1,6 +1,6 @@
 //! What a follower and the worker that it follows do at moments that random steps seldom meet, claim by claim.
 
-use mainstem_machine::hub::{AudienceEvent, HubEvent, LeaseEvent, LeavingEvent, RelayEvent};
+use mainstem_machine::hub::{AudienceEvent, ChatEvent, HubEvent, LeaseEvent, LeavingEvent, RelayEvent};
 use mainstem_machine::{Episode, FollowerId, Lease, Part, RelayFrame, Seq};
 
 use crate::database::LEASE_TTL;
@@ -184,4 +184,50 @@ fn a_row_without_new_messages_need_not_be_read_again() {
 
 fn opened(episode: Episode) -> RelayFrame {
     RelayFrame::Opened { episode, lease: Lease(1) }
+}
+
+/// What the second hub, which follows the first, waits for.
+fn reads(world: &World) -> usize {
+    let pending = world.nodes[1].pending.iter();
+    pending.filter(|pending| matches!(pending, Pending::Snapshot { .. })).count()
+}
+
+/// The turn ends, and the relay with it: by the worker's word, or without one. The second hub hears of it by the relay alone.
+fn ends(world: &mut World, with_word: bool) {
+    let episode = world.nodes[0].model.expect("it works").episode;
+    [Step::Finish { node: 0 }, Step::Settle { node: 0 }, Step::DropHints { node: 1 }]
+        .into_iter()
+        .for_each(|step| world.take(step));
+    let dial = world.nodes[1].connections.last().expect("it follows").dial;
+    if with_word {
+        let frame = RelayFrame::Closed { episode };
+        world.handle(1, HubEvent::Relay(RelayEvent::Relayed { dial, frame }));
+    } else {
+        world.take(Step::Break { node: 1, which: 0 });
+    }
+}
+
+#[test]
+fn the_end_of_a_relay_asks_for_a_read_unless_the_row_that_comes_next_tells_of_it() {
+    let followed = [WORK, viewer(1), Step::Flow, PART, Step::Flow];
+    for with_word in [true, false] {
+        let mut quiet = world(&followed);
+        ends(&mut quiet, with_word);
+        assert_eq!(reads(&quiet), 1, "L5: at once, by word: {with_word}");
+        quiet.answer(1, 0, How::Done);
+        assert_eq!(reads(&quiet), 0, "L4: and once");
+        for happens_before in [true, false] {
+            let mut reading = world(&followed);
+            reading.handle(1, HubEvent::Chat(ChatEvent::NotFound));
+            if happens_before {
+                reading.answer(1, 0, How::Happens);
+            }
+            ends(&mut reading, with_word);
+            assert_eq!(reads(&reading), 1);
+            reading.answer(1, 0, How::Done);
+            let more = usize::from(happens_before);
+            assert_eq!(reads(&reading), more, "L1, L4: by word: {with_word}; read before: {happens_before}");
+            reading.take(Step::Flow);
+        }
+    }
 }
