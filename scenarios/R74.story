@@ -1,7 +1,7 @@
 # R74: the replica of a viewer misses the notices of a message and of its acquisition. The next one says what an interrupt made of the
 # row, and of no message: the row before it is not known there, so the chat is read first. Once nothing is missing, the replica tells
 # what such a notice says without a read, however slow its database is.
-guards S1
+guards S8 S1
 replicas A B C
 poll 60s
 
