@@ -10,6 +10,7 @@ mod delivery;
 mod http2;
 mod length;
 mod malformed_requests;
+mod outgoing;
 mod request_body;
 mod seats;
 mod socket;
@@ -315,6 +316,7 @@ async fn connection(stream: ClientStream, terms: Terms) {
     }
     let Some(parts) = connection.into_parts() else { return };
     let stream = parts.io.into_inner();
+    occupant.is_nobodys_task();
     match ended {
         // A task of its own: this one is large, and a stream lasts.
         Ok(Some(delivery)) => {
@@ -335,10 +337,17 @@ async fn connection(stream: ClientStream, terms: Terms) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+    use std::task::{Context, Wake, Waker};
+
+    use axum::body::Body;
+    use axum::response::Response;
+    use bytes::Bytes;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
 
     use super::*;
+    use crate::http::Streamed;
 
     #[tokio::test]
     async fn a_head_that_takes_too_long_is_a_problem_and_silence_is_none() {
@@ -355,5 +364,53 @@ mod tests {
             stream.read_to_string(&mut answer).await.expect("it answers and closes");
             assert!(answer.starts_with(expected) && answer.is_empty() == expected.is_empty(), "{answer:?}");
         }
+    }
+
+    /// Wakes somebody else.
+    struct Relayed(Mutex<Waker>);
+
+    impl Wake for Relayed {
+        fn wake(self: Arc<Self>) {
+            self.0.lock().expect("nobody panics").wake_by_ref();
+        }
+    }
+
+    async fn streams() -> Response {
+        let begun = futures::stream::once(async { Ok::<_, Infallible>(Bytes::from_static(b"begun")) });
+        let body = futures::StreamExt::chain(begun, futures::stream::pending());
+        let mut response = Response::new(Body::from_stream(body));
+        response.extensions_mut().insert(Streamed::to_anybody());
+        response
+    }
+
+    #[tokio::test]
+    async fn a_stream_keeps_nothing_of_the_task_that_took_its_request() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("it is bound");
+        let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let ((socket, peer), mut client) = (accepted.expect("a client"), client.expect("it listens"));
+        let timeout = Duration::from_secs(60);
+        let entry = Doors::default().enter(peer.ip()).expect("there is no limit");
+        let seat = Seats::new(1).take(entry).await.expect("a seat");
+        let stream = ClientStream::plain(Socket::new(socket, timeout), seat);
+        let (_open, closing) = watch::channel(false);
+        let router = Router::new().fallback(streams);
+        let terms = Terms { head_timeout: timeout, client_timeout: timeout, router, closing };
+        client.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.expect("it reads");
+
+        let relayed = Arc::new(Relayed(Mutex::new(Waker::noop().clone())));
+        let waker = Waker::from(relayed.clone());
+        let mut task = Box::pin(connection(stream, terms));
+        poll_fn(|cx| {
+            *relayed.0.lock().expect("nobody panics") = cx.waker().clone();
+            task.as_mut().poll(&mut Context::from_waker(&waker))
+        })
+        .await;
+        drop((task, waker));
+        let mut came = vec![];
+        while !came.ends_with(b"begun\r\n") {
+            assert!(client.read_buf(&mut came).await.expect("it is told") > 0, "it goes on");
+        }
+        assert_eq!(Arc::strong_count(&relayed), 1, "B2: whoever could wake a task holds its memory");
     }
 }

@@ -45,6 +45,16 @@ impl Frame {
         self.closed
     }
 
+    /// The same: mostly there is one, and nothing is kept for others.
+    pub(super) fn into_first_and_others(mut self) -> (Bytes, Vec<Bytes>) {
+        if self.closed.is_empty() {
+            return (self.open.into(), Vec::new());
+        }
+        self.close();
+        let first = self.closed.remove(0);
+        (first, self.closed)
+    }
+
     /// All bytes, copied into one buffer.
     pub(super) fn into_bytes(mut self) -> Vec<u8> {
         if self.closed.is_empty() {
@@ -461,8 +471,9 @@ impl<'a> Object<'a> {
         out.push(b'"');
     }
 
-    fn number(&mut self, name: &'static str, number: impl Display) {
-        write!(self.member(name), "{number}").expect("a buffer takes all");
+    /// Formatting it would cost more than all else of a part.
+    fn number(&mut self, name: &'static str, number: impl Serialize) {
+        self.value(name, &number);
     }
 
     fn time(&mut self, name: &'static str, time: WallTime) {

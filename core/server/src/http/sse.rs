@@ -37,6 +37,11 @@ impl Streamed {
         Self { grant, keeps_connection: true }
     }
 
+    #[cfg(test)]
+    pub(crate) fn to_anybody() -> Self {
+        Self { grant: Grant::of_anybody(), keeps_connection: false }
+    }
+
     /// Whether the connection serves other requests after it.
     pub fn keeps_connection(&self) -> bool {
         self.keeps_connection
@@ -112,26 +117,31 @@ pub(super) fn pings() -> Interval {
 
 impl<E: Env> SseStream<E> {
     async fn next(&mut self) -> Option<Bytes> {
-        loop {
-            if self.grant.is_revoked() {
-                self.place.closes(Closed::Revoked);
-                return None;
-            }
-            if let Some(chunk) = self.chunks.next() {
-                return Some(chunk);
-            }
-            tokio::select! {
+        let chunk = match self.chunks.next() {
+            Some(chunk) => chunk,
+            // Timers are looked at only where there is nothing to tell.
+            None => tokio::select! {
                 biased;
-                () = self.grant.revoked() => {}
-                _ = self.pings.tick() => return Some(PING),
                 next = self.viewer.next() => match next {
-                    Next::Events(events) => self.chunks = encode::server_sent(&events).into_chunks().into_iter(),
+                    Next::Events(events) => {
+                        let (first, others) = encode::server_sent(&events).into_first_and_others();
+                        self.chunks = others.into_iter();
+                        first
+                    }
                     Next::End(ending) => {
                         self.place.closes(ending.into());
                         return None;
                     }
                 },
-            }
+                () = self.grant.revoked() => PING,
+                _ = self.pings.tick() => PING,
+            },
+        };
+        // Nothing is told to whoever is not let in any more, whatever came first (S10).
+        if self.grant.is_revoked() {
+            self.place.closes(Closed::Revoked);
+            return None;
         }
+        Some(chunk)
     }
 }

@@ -13,14 +13,13 @@ use std::time::SystemTime;
 
 use axum::body::Body;
 use axum::response::Response;
-use bytes::{Buf, Bytes};
 use http::{Method, Request, Version, response};
-use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::sleep;
 
 use super::client_stream::ClientStream;
+use super::outgoing::Outgoing;
 use super::request_body::RequestBody;
 use crate::http::Streamed;
 use crate::limits::edge::{REVOKED_GRACE, SOCKET_RECEIVED_BYTES_MAX};
@@ -119,54 +118,94 @@ impl Delivery {
 
     /// Whether the connection can go on.
     async fn write(&mut self, stream: &mut ClientStream) -> io::Result<bool> {
-        stream.write_all(&std::mem::take(&mut self.head)).await?;
-        stream.flush().await?;
-        let mut received = 0;
-        loop {
-            let frame = tokio::select! {
-                biased;
-                gone = poll_fn(|cx| poll_gone(stream, cx, &mut received)) => return gone.map(|()| false),
-                frame = self.body.frame() => frame,
-            };
-            match frame {
-                Some(Ok(frame)) => {
-                    if let Ok(data) = frame.into_data() {
-                        write_chunk(stream, data, self.chunked).await?;
-                    }
-                }
-                Some(Err(error)) => {
-                    // No proxy is to take it for an end.
-                    stream.progress.demand_reset();
-                    return Err(io::Error::other(error));
-                }
-                None => break,
+        let out = Outgoing::new(std::mem::take(&mut self.head), self.chunked);
+        let mut writing = Writing { body: &mut self.body, out, ended: None, received: 0 };
+        match poll_fn(|cx| writing.poll(stream, cx)).await? {
+            Written::All => {}
+            Written::UntilGone => return Ok(false),
+            Written::UntilFailure(error) => {
+                // No proxy is to take it for an end.
+                stream.progress.demand_reset();
+                return Err(error);
             }
         }
-        if self.chunked {
-            stream.write_all(b"0\r\n\r\n").await?;
-        }
         // What came meanwhile was not kept.
-        if self.keeps && received == 0 {
-            stream.flush().await?;
+        if self.keeps && writing.received == 0 {
             return Ok(true);
         }
         stream.shutdown().await.map(|()| false)
     }
 }
 
-async fn write_chunk(stream: &mut ClientStream, data: Bytes, chunked: bool) -> io::Result<()> {
-    if chunked {
-        let size = format!("{:x}\r\n", data.len());
-        stream.write_all_buf(&mut size.as_bytes().chain(data).chain(&b"\r\n"[..])).await?;
-    } else {
-        stream.write_all(&data).await?;
+/// How far a body was written.
+#[derive(Debug)]
+enum Written {
+    All,
+    /// The client has gone.
+    UntilGone,
+    /// The rest cannot be had.
+    UntilFailure(io::Error),
+}
+
+/// A body that is being written.
+struct Writing<'a> {
+    body: &'a mut Body,
+    out: Outgoing,
+    /// How, once it has.
+    ended: Option<Written>,
+    /// Bytes that the client sent meanwhile.
+    received: usize,
+}
+
+impl Writing<'_> {
+    /// Writes whatever of the body is there at once by one write. While a write waits for the client, nothing is asked of
+    /// the body (B1).
+    fn poll<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Written>> {
+        loop {
+            let waits = self.gather(cx);
+            if !self.out.is_empty() {
+                ready!(self.out.poll_write(stream, cx))?;
+            }
+            // What TLS took is not written yet.
+            ready!(Pin::new(&mut *stream).poll_flush(cx))?;
+            if let Some(ended) = self.ended.take() {
+                return Poll::Ready(Ok(ended));
+            }
+            if waits {
+                return poll_gone(stream, cx, &mut self.received).map_ok(|()| Written::UntilGone);
+            }
+        }
     }
-    // What TLS took is not written yet.
-    stream.flush().await
+
+    /// Whether more comes later, of which the task will be woken.
+    fn gather(&mut self, cx: &mut Context<'_>) -> bool {
+        while self.ended.is_none() && self.out.takes_more() {
+            match Pin::new(&mut *self.body).poll_frame(cx) {
+                Poll::Pending => return true,
+                Poll::Ready(Some(Ok(frame))) => drop(frame.into_data().map(|data| self.out.push(data))),
+                Poll::Ready(Some(Err(error))) => {
+                    self.ended = Some(Written::UntilFailure(io::Error::other(error)));
+                }
+                Poll::Ready(None) => {
+                    self.out.end();
+                    self.ended = Some(Written::All);
+                }
+            }
+        }
+        false
+    }
 }
 
 /// Ready when the client has gone, or sends more than the reader of a stream may send.
-fn poll_gone(stream: &mut ClientStream, cx: &mut Context<'_>, received: &mut usize) -> Poll<io::Result<()>> {
+fn poll_gone<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    cx: &mut Context<'_>,
+    received: &mut usize,
+) -> Poll<io::Result<()>> {
     let mut space = [0; 256];
     loop {
         let mut buf = ReadBuf::new(&mut space);
@@ -195,8 +234,12 @@ pub(super) fn head(parts: &response::Parts, framing: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
+    use std::task::Waker;
     use std::time::Duration;
 
+    use bytes::Bytes;
+    use futures::StreamExt;
+    use futures::channel::mpsc;
     use rcgen::{CertifiedKey, generate_simple_self_signed};
     use tokio::io::AsyncReadExt;
     use tokio::net::TcpSocket;
@@ -208,6 +251,7 @@ mod tests {
     use super::super::seats::Seats;
     use super::super::socket::Socket;
     use super::*;
+    use crate::limits::edge::GATHERED_BYTES_MAX;
     use crate::rates::Doors;
 
     /// More than the socket takes at once, and less than what TLS keeps of it.
@@ -242,17 +286,126 @@ mod tests {
         let (client, stream) = tokio::join!(connecting, acceptor.accept(socket));
         let mut stream = ClientStream::secure(stream.expect("TLS"), seat.expect("a seat"));
 
-        let writing = async {
-            write_chunk(&mut stream, Bytes::from(vec![b'x'; CHUNK_BYTES]), false).await.expect("it is taken");
-            std::future::pending::<()>().await;
-        };
+        let chunk = Bytes::from(vec![b'x'; CHUNK_BYTES]);
+        let coming = futures::stream::iter([Ok::<_, io::Error>(chunk)]).chain(futures::stream::pending());
+        let mut body = Body::from_stream(coming);
+        let out = Outgoing::new(vec![], false);
+        let mut writing = Writing { body: &mut body, out, ended: None, received: 0 };
+        let writing = poll_fn(|cx| writing.poll(&mut stream, cx));
         let mut came = vec![0; CHUNK_BYTES];
         let reading = async { client.expect("TLS").read_exact(&mut came).await };
         tokio::select! {
-            () = writing => {}
+            ended = writing => panic!("the body goes on: {ended:?}"),
             read = timeout(Duration::from_secs(20), reading) => {
                 assert!(read.is_ok_and(|read| read.is_ok()), "L1: the rest waits for the next chunk");
             }
         }
+    }
+
+    /// A client who says nothing. It takes so many bytes more, and has the writes.
+    struct Taking {
+        room: usize,
+        writes: Vec<String>,
+    }
+
+    impl AsyncRead for Taking {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Taking {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+            let count = data.len().min(self.room);
+            if count == 0 {
+                return Poll::Pending;
+            }
+            self.room -= count;
+            self.writes.push(String::from_utf8(data[..count].to_vec()).expect("ASCII"));
+            Poll::Ready(Ok(count))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    type Coming = mpsc::UnboundedSender<Result<Bytes, io::Error>>;
+
+    fn body() -> (Coming, Body) {
+        let (coming, body) = mpsc::unbounded();
+        (coming, Body::from_stream(body))
+    }
+
+    fn come(coming: &Coming, data: impl Into<Bytes>) {
+        coming.unbounded_send(Ok(data.into())).expect("the body is there");
+    }
+
+    #[test]
+    fn what_is_there_at_once_is_one_write() {
+        let (coming, mut body) = body();
+        let out = Outgoing::new(b"head\r\n\r\n".to_vec(), true);
+        let mut writing = Writing { body: &mut body, out, ended: None, received: 0 };
+        let mut client = Taking { room: usize::MAX, writes: vec![] };
+        let cx = &mut Context::from_waker(Waker::noop());
+        for said in ["a", "bc"] {
+            come(&coming, said);
+        }
+        assert!(writing.poll(&mut client, cx).is_pending());
+        assert_eq!(client.writes, ["head\r\n\r\n1\r\na\r\n2\r\nbc\r\n"]);
+        for at in 1..=3 {
+            come(&coming, "d");
+            assert!(writing.poll(&mut client, cx).is_pending());
+            assert_eq!(client.writes[at..], ["1\r\nd\r\n"], "each wake is one write, and no part waits");
+        }
+        assert!(writing.poll(&mut client, cx).is_pending());
+        assert_eq!(client.writes.len(), 4, "nothing is written where nothing came");
+        come(&coming, "e");
+        drop(coming);
+        assert!(matches!(writing.poll(&mut client, cx), Poll::Ready(Ok(Written::All))));
+        assert_eq!(client.writes[4..], ["1\r\ne\r\n0\r\n\r\n"]);
+    }
+
+    #[test]
+    fn a_body_is_not_asked_for_more_than_a_write_before_its_client_has_taken_that() {
+        let (coming, mut body) = body();
+        let out = Outgoing::new(vec![], false);
+        let mut writing = Writing { body: &mut body, out, ended: None, received: 0 };
+        let mut client = Taking { room: 0, writes: vec![] };
+        let cx = &mut Context::from_waker(Waker::noop());
+        let half = "x".repeat(GATHERED_BYTES_MAX / 2);
+        for _ in 0..3 {
+            come(&coming, half.clone());
+        }
+        drop(coming);
+        for _ in 0..2 {
+            assert!(writing.poll(&mut client, cx).is_pending());
+            assert_eq!(writing.out.len(), GATHERED_BYTES_MAX, "B1: no more is gathered");
+        }
+        client.room = 10;
+        assert!(writing.poll(&mut client, cx).is_pending());
+        assert_eq!(writing.out.len(), GATHERED_BYTES_MAX - 10, "B1: nor to what is being written");
+        client.room = usize::MAX;
+        assert!(matches!(writing.poll(&mut client, cx), Poll::Ready(Ok(Written::All))));
+        assert_eq!(client.writes.concat(), half.repeat(3));
+    }
+
+    #[test]
+    fn an_end_that_waits_for_its_client_is_not_asked_for_again() {
+        let (coming, mut body) = body();
+        let out = Outgoing::new(vec![], true);
+        let mut writing = Writing { body: &mut body, out, ended: None, received: 0 };
+        let mut client = Taking { room: 3, writes: vec![] };
+        let cx = &mut Context::from_waker(Waker::noop());
+        come(&coming, "a");
+        coming.unbounded_send(Err(io::ErrorKind::Other.into())).expect("the body is there");
+        assert!(writing.poll(&mut client, cx).is_pending());
+        client.room = usize::MAX;
+        assert!(matches!(writing.poll(&mut client, cx), Poll::Ready(Ok(Written::UntilFailure(_)))));
+        assert_eq!(client.writes.concat(), "1\r\na\r\n", "what came before the failure was told");
     }
 }

@@ -126,4 +126,9 @@ impl Occupant {
         self.state.waker.register(cx.waker());
         self.state.is_evicted.load(Ordering::Acquire) && lock(&self.state.idle).is_some()
     }
+
+    /// Lets go of the task that was to be woken: what is known of how to wake it keeps all of its memory.
+    pub(super) fn is_nobodys_task(&self) {
+        drop(self.state.waker.take());
+    }
 }

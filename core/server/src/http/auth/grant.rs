@@ -37,6 +37,11 @@ pub(super) enum Basis {
 }
 
 impl Grant {
+    /// Where nobody is asked for a token.
+    pub(in super::super) fn of_anybody() -> Self {
+        Self::new(Basis::Anybody, None, Duration::ZERO)
+    }
+
     /// Streams outlast the token by `grace`.
     pub(super) fn new(basis: Basis, ends: Option<Instant>, grace: Duration) -> Self {
         Self { basis, ends, until: ends.map(|ends| ends + grace) }
@@ -60,8 +65,9 @@ impl Grant {
             }
         };
         tokio::select! {
-            () = over => {}
+            biased;
             () = self.basis.gone() => {}
+            () = over => {}
         }
     }
 }

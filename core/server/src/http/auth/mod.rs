@@ -93,10 +93,7 @@ impl Access {
         cookie: Option<&str>,
     ) -> Result<Authenticated, Problem> {
         match self {
-            Self::Anybody(_) => Ok(Authenticated {
-                principal: ANONYMOUS.into(),
-                grant: Grant::new(Basis::Anybody, None, Duration::ZERO),
-            }),
+            Self::Anybody(_) => Ok(Authenticated { principal: ANONYMOUS.into(), grant: Grant::of_anybody() }),
             Self::Tokens(bearers) => match (bearer(headers)?, query_token) {
                 (Some(token), _) => bearers.authenticate(token, true).await,
                 (None, Some(_)) if bearers.in_query == QueryTokens::None => {
