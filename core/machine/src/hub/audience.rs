@@ -1,5 +1,6 @@
 //! Viewers and followers: who is there, what each is told next, and the pages that are read for them.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 
 use super::event::{AudienceEvent, OpOutcome};
@@ -27,7 +28,7 @@ impl Hub {
             AudienceEvent::Subscribe { subscription, from, user } => {
                 assert!(self.has_capacity_for_viewer(), "B1: viewers are bounded");
                 let came = self.reader.want_fresh_unless(self.cached.is_some());
-                let viewer = Subscription::new(from, came, user);
+                let viewer = Box::new(Subscription::new(from, came, user));
                 let replaced = self.subscriptions.insert(subscription, viewer);
                 assert!(replaced.is_none(), "a subscription's id is used once");
                 self.news = true;
@@ -118,6 +119,11 @@ impl Hub {
         let Some(follower) = self.followers.get(&follower) else { return true };
         let is_past = self.reader.is_past(follower.came);
         self.ending.is_some() || (self.runner.is_none() && is_past && !self.is_named_worker())
+    }
+
+    /// How many viewers are here.
+    pub fn viewers(&self) -> usize {
+        self.subscriptions.len()
     }
 
     /// Whether one more viewer can be admitted (B1).

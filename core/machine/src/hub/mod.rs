@@ -23,6 +23,7 @@ mod runner;
 mod subscription;
 mod upstream;
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use core::time::Duration;
@@ -155,7 +156,8 @@ pub struct Hub {
     relay: Relay,
     runner: Option<Runner>,
     last_generation: u64,
-    subscriptions: BTreeMap<SubscriptionId, Subscription>,
+    /// Boxed: a map of few has room for many, and most chats have one viewer.
+    subscriptions: BTreeMap<SubscriptionId, Box<Subscription>>,
     followers: BTreeMap<FollowerId, Follower>,
     pages: Pages,
     ending: Option<Ending>,
