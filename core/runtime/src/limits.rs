@@ -66,6 +66,8 @@ pub mod viewer {
     /// Events, and bytes of text, that are computed in one batch.
     pub const EVENTS_MAX: usize = 128;
     pub const EVENTS_BYTES_MAX: usize = 64 * 1024;
+    /// Text of parts that are written once for all viewers of a chat who are at the same place.
+    pub const SHARED_BYTES_MAX: usize = 4 * 1024;
 }
 
 /// The demo generator.

@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::FutureExt;
 use futures::stream::BoxStream;
 use mainstem_machine::backoff::{Failure, Retries, Verdict};
@@ -16,7 +17,7 @@ use mainstem_machine::replica::ReplicaConfig;
 
 use mainstem_machine::{
     Accepted, ChatId, ChatState, Command, MessageId, Rejection, RelayFault, RelayFrame, ReplicaId, Resume,
-    Share, Standing, Turn, Version,
+    Share, Standing, StreamEvent, Turn, Version,
 };
 
 use crate::driver::{Entry, Followed, Follows, HubCell, Next, ReplicaCell, Shared, Vitals, Watch, lock};
@@ -583,6 +584,11 @@ impl<E: Env> Viewer<E> {
     /// Waits for what comes next. Cancel-safe: an event that was not returned is not marked as sent.
     pub async fn next(&mut self) -> Next {
         self.watch.next().await
+    }
+
+    /// The bytes of an event as a server-sent event, which other viewers who are told the same need not write again.
+    pub fn shared(&self, event: &StreamEvent, write: impl FnOnce() -> Bytes) -> Bytes {
+        self.watch.shared(event, write)
     }
 
     /// How long the events that came last had been there, if they were waited for: what this replica's load, and not

@@ -13,7 +13,7 @@ use super::task_waker::TaskWaker;
 use super::{lock, yield_now};
 use crate::limits::driver::EVENTS_MAX;
 use crate::ports::Env;
-use crate::sync::{Mutex, Notified, Notify};
+use crate::sync::{AtomicU64, Mutex, Notified, Notify, Ordering};
 use crate::tape::{Recorded, Taped};
 
 /// What the loop has to know of a machine.
@@ -35,6 +35,8 @@ pub(super) trait Driven: Taped + Sized {
 pub(super) struct Cell<M: Driven> {
     inner: Mutex<Inner<M>>,
     news: Notify,
+    /// How often there was news.
+    news_count: AtomicU64,
     task_waker: TaskWaker,
 }
 
@@ -93,12 +95,24 @@ impl<M: Driven> Cell<M> {
             ended: false,
             panic: None,
         };
-        Self { inner: Mutex::new(inner), news: Notify::new(), task_waker: TaskWaker::default() }
+        let (inner, news, news_count) = (Mutex::new(inner), Notify::new(), AtomicU64::new(0));
+        Self { inner, news, news_count, task_waker: TaskWaker::default() }
     }
 
-    /// Completes when the machine may have news. Enable it before reading the machine.
+    /// Completes when the machine may have news. Enable it before reading the machine, or how often there was news.
     pub(super) fn news(&self) -> Notified<'_> {
         self.news.notified()
+    }
+
+    /// How often there was news. Whoever asks before reading the machine has seen all of so much.
+    pub(super) fn news_count(&self) -> u64 {
+        self.news_count.load(Ordering::Acquire)
+    }
+
+    /// Counted first: who waits by then is woken, and who comes later sees the count.
+    fn tell_news(&self) {
+        self.news_count.fetch_add(1, Ordering::AcqRel);
+        self.news.notify_waiters();
     }
 
     /// Reads the machine, also one that is over.
@@ -136,14 +150,14 @@ impl<M: Driven> Cell<M> {
                 (inner.ended, inner.panic) = (true, Some(panic));
                 drop(inner);
                 self.task_waker.wake();
-                self.news.notify_waiters();
+                self.tell_news();
                 return None;
             }
         };
         let news = std::mem::take(&mut inner.news);
         drop(inner);
         if news {
-            self.news.notify_waiters();
+            self.tell_news();
         }
         Some((done, moved))
     }
@@ -151,7 +165,7 @@ impl<M: Driven> Cell<M> {
     /// Lets nothing more be handed in, and tells those who wait.
     pub(super) fn end(&self) {
         lock(&self.inner).ended = true;
-        self.news.notify_waiters();
+        self.tell_news();
     }
 }
 

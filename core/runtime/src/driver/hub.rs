@@ -28,6 +28,7 @@ use mainstem_machine::{
 
 use super::database::{bounded, outcome};
 use super::drive::{Cell, Driven, Hands, Inner, drive};
+use super::shared_frame::SharedFrame;
 use super::{Shared, lock};
 use crate::limits::driver::{CALL_SLACK, EVENTS_MAX, HUB_OPERATIONS_MAX};
 use crate::ports::{
@@ -71,6 +72,8 @@ pub(crate) struct HubCell<E: Env> {
     chat: ChatId,
     cell: Cell<Hub>,
     task: Mutex<Option<TaskHandle>>,
+    /// Of its viewers.
+    frame: SharedFrame,
     env: std::marker::PhantomData<fn() -> E>,
 }
 
@@ -128,6 +131,11 @@ impl Entry<'_> {
         self.inner.machine.ending_for(subscription)
     }
 
+    /// Whether more than one viewer is here.
+    pub(crate) fn has_company(&self) -> bool {
+        self.inner.machine.viewers() > 1
+    }
+
     pub(crate) fn cached(&self) -> Option<CachedVersions> {
         self.inner.machine.cached()
     }
@@ -143,8 +151,8 @@ impl<E: Env> HubCell<E> {
         let now = shared.env.now();
         let hub = Hub::new(now, shared.hub_config.clone());
         let cell = Cell::new(Recorded::new(hub, shared.hub_tape(chat, now)), Beside::default());
-        let (task, env) = (Mutex::default(), std::marker::PhantomData);
-        let cell = Arc::new(Self { chat, cell, task, env });
+        let (task, frame, env) = (Mutex::default(), SharedFrame::default(), std::marker::PhantomData);
+        let cell = Arc::new(Self { chat, cell, task, frame, env });
         let ended = Ended { shared: shared.clone(), cell: cell.clone() };
         let handle = shared.env.spawn(drive(HubTask::new(ended)));
         *lock(&cell.task) = Some(handle);
@@ -155,9 +163,18 @@ impl<E: Env> HubCell<E> {
         self.chat
     }
 
-    /// Completes when the hub may have changed. Enable it before reading the hub.
+    /// Completes when the hub may have changed. Enable it before reading the hub, or how often there was news.
     pub(crate) fn news(&self) -> Notified<'_> {
         self.cell.news()
+    }
+
+    pub(super) fn frame(&self) -> &SharedFrame {
+        &self.frame
+    }
+
+    /// How often there was news. Whoever asks before reading the hub has seen all of so much.
+    pub(crate) fn news_count(&self) -> u64 {
+        self.cell.news_count()
     }
 
     /// Calls `act` with the hub and wakes its task. `None` if the hub is finished, or panics.

@@ -11,6 +11,7 @@ mod hub;
 pub(crate) mod interleavings;
 mod registry;
 mod replica;
+mod shared_frame;
 mod sleeper;
 mod task_waker;
 mod viewer;

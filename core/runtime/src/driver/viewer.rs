@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use mainstem_machine::hub::{AudienceEvent, HubEvent};
 use mainstem_machine::{Body, Ending, FollowerId, RelayFrame, StreamEvent, SubscriptionId};
 
@@ -26,44 +27,72 @@ pub(crate) struct Watch<E: Env> {
     shared: Arc<Shared<E>>,
     cell: Arc<HubCell<E>>,
     subscription: SubscriptionId,
+    /// How often there had been news when the hub had nothing left to tell: as long as there is no more, it has not.
+    told: Option<u64>,
+    /// The chat had other viewers when it was last looked at.
+    has_company: bool,
     lag: Option<Duration>,
+}
+
+/// What was there to tell.
+struct Collected {
+    next: Option<Next>,
+    /// How long the newest has been there.
+    age: Duration,
+    /// Nothing is left.
+    is_all: bool,
+    has_company: bool,
 }
 
 impl<E: Env> Watch<E> {
     pub(crate) fn new(shared: Arc<Shared<E>>, cell: Arc<HubCell<E>>, subscription: SubscriptionId) -> Self {
         tracing::debug!(chat = %cell.chat(), %subscription, "a viewer subscribed");
-        Self { shared, cell, subscription, lag: None }
+        Self { shared, cell, subscription, told: None, has_company: false, lag: None }
     }
 
     pub(crate) fn lag(&self) -> Option<Duration> {
         self.lag
     }
 
+    /// The bytes of an event, which other viewers who are told the same need not write again. All who ask write it in the same way.
+    pub(crate) fn shared(&self, event: &StreamEvent, write: impl FnOnce() -> Bytes) -> Bytes {
+        if self.has_company { self.cell.frame().of(event, write) } else { write() }
+    }
+
     pub(crate) async fn next(&mut self) -> Next {
         let mut waited = false;
         loop {
-            let news = self.cell.news();
-            let mut news = std::pin::pin!(news);
-            news.as_mut().enable();
-            match self.collect() {
-                Some((next, age)) => {
+            let news = self.cell.news_count();
+            if self.told != Some(news) {
+                let Collected { next, age, is_all, has_company } = self.collect();
+                self.told = is_all.then_some(news);
+                self.has_company = has_company;
+                if let Some(next) = next {
                     self.lag = waited.then_some(age);
                     return next;
                 }
-                None => news.await,
+            }
+            let more = self.cell.news();
+            let mut more = std::pin::pin!(more);
+            more.as_mut().enable();
+            if self.told == Some(self.cell.news_count()) {
+                more.await;
             }
             waited = true;
         }
     }
 
-    /// The events that are due now, and how long the newest have been. Nothing is awaited between computing events and
-    /// returning them.
-    fn collect(&self) -> Option<(Next, Duration)> {
+    /// The events that are due now. Nothing is awaited between computing events and returning them.
+    fn collect(&self) -> Collected {
         let mut events = Vec::new();
         let mut bytes = 0;
-        let ending = self.cell.enter(&self.shared.env, |entry| {
+        let collected = self.cell.enter(&self.shared.env, |entry| {
+            let mut is_all = false;
             while events.len() < EVENTS_MAX && bytes < EVENTS_BYTES_MAX {
-                let Some(event) = entry.next_event(self.subscription) else { break };
+                let Some(event) = entry.next_event(self.subscription) else {
+                    is_all = true;
+                    break;
+                };
                 bytes += match &event.body {
                     Body::Parts { text, .. } => text.len(),
                     Body::Message(message) => message.content.as_json().len(),
@@ -71,12 +100,14 @@ impl<E: Env> Watch<E> {
                 };
                 events.push(event);
             }
-            (entry.ending_for(self.subscription), entry.age_of_news())
+            (entry.ending_for(self.subscription), entry.age_of_news(), is_all, entry.has_company())
         });
         // The hub was ended together with its replica.
-        let (ending, age) = ending.unwrap_or((Some(Ending::Leaving), Duration::ZERO));
-        let next = if events.is_empty() { ending.map(Next::End)? } else { Next::Events(events) };
-        Some((next, age))
+        let over = (Some(Ending::Leaving), Duration::ZERO, false, false);
+        let (ending, age, is_all, has_company) = collected.unwrap_or(over);
+        let next = if events.is_empty() { ending.map(Next::End) } else { Some(Next::Events(events)) };
+        // Behind the last events comes the end.
+        Collected { next, age, is_all: is_all && ending.is_none(), has_company }
     }
 }
 

@@ -13,7 +13,7 @@ pub(crate) use self::real::*;
 
 #[cfg(not(test))]
 mod real {
-    pub(crate) use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
     pub(crate) use std::sync::{Mutex, MutexGuard};
 
     pub(crate) use futures::task::AtomicWaker;
