@@ -122,6 +122,8 @@ pub mod edge {
     pub const COPIED_CONTENT_BYTES_MAX: usize = 16 * 1024;
     /// What of a stream is gathered to one write, and beyond it the rest of what was made at once.
     pub const GATHERED_BYTES_MAX: usize = 16 * 1024;
+    /// Slices of one write of a stream.
+    pub const WRITTEN_SLICES_MAX: usize = 16;
     /// Databases store 63 bits, so no message has a larger id.
     pub const MESSAGE_ID_MAX: u64 = i64::MAX as u64;
     /// The longest name that DNS has.

@@ -323,15 +323,18 @@ async fn connection(stream: ClientStream, terms: Terms) {
             // What was read beyond the request is gone, and what is left of it is no next one.
             let is_clean = parts.read_buf.is_empty() && handover.body_is_over();
             let delivery = if is_clean { delivery } else { delivery.then_closes() };
-            drop(tokio::spawn(async move {
-                if let Some(stream) = delivery.carry_out(stream).await {
-                    occupant.is_idle_now();
-                    serve_on(stream, terms);
-                }
-            }));
+            drop(tokio::spawn(deliver(delivery, stream, terms)));
         }
         Ok(None) => malformed_requests::answer(stream, None, &parts.read_buf).await,
         Err(error) => malformed_requests::answer(stream, Some(&error), &parts.read_buf).await,
+    }
+}
+
+/// Writes a stream, and serves what follows it.
+async fn deliver(mut delivery: Delivery, mut stream: ClientStream, terms: Terms) {
+    if delivery.carry_out(&mut stream).await {
+        stream.occupant().is_idle_now();
+        serve_on(stream, terms);
     }
 }
 
@@ -383,19 +386,40 @@ mod tests {
         response
     }
 
-    #[tokio::test]
-    async fn a_stream_keeps_nothing_of_the_task_that_took_its_request() {
+    /// A client, and its connection here.
+    async fn connected() -> (TcpStream, ClientStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("it is bound");
         let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
-        let ((socket, peer), mut client) = (accepted.expect("a client"), client.expect("it listens"));
-        let timeout = Duration::from_secs(60);
+        let ((socket, peer), client) = (accepted.expect("a client"), client.expect("it listens"));
         let entry = Doors::default().enter(peer.ip()).expect("there is no limit");
         let seat = Seats::new(1).take(entry).await.expect("a seat");
-        let stream = ClientStream::plain(Socket::new(socket, timeout), seat);
+        (client, ClientStream::plain(Socket::new(socket, Duration::from_secs(60)), seat))
+    }
+
+    fn terms(closing: watch::Receiver<bool>) -> Terms {
+        let (router, timeout) = (Router::new().fallback(streams), Duration::from_secs(60));
+        Terms { head_timeout: timeout, client_timeout: timeout, router, closing }
+    }
+
+    /// Of the task of an open stream. docs/operations.md has what else one holds.
+    const TASK_BYTES_MAX: usize = 1280;
+
+    #[tokio::test]
+    async fn the_task_of_an_open_stream_is_small() {
+        let (_client, stream) = connected().await;
         let (_open, closing) = watch::channel(false);
-        let router = Router::new().fallback(streams);
-        let terms = Terms { head_timeout: timeout, client_timeout: timeout, router, closing };
+        let delivery = Delivery::of(&http::Method::GET, http::Version::HTTP_11, streams().await);
+        let task = deliver(delivery.expect("a stream"), stream, terms(closing));
+        let bytes = size_of_val(&task);
+        assert!(bytes <= TASK_BYTES_MAX, "B1: {bytes} bytes for each viewer");
+    }
+
+    #[tokio::test]
+    async fn a_stream_keeps_nothing_of_the_task_that_took_its_request() {
+        let (mut client, stream) = connected().await;
+        let (_open, closing) = watch::channel(false);
+        let terms = terms(closing);
         client.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.expect("it reads");
 
         let relayed = Arc::new(Relayed(Mutex::new(Waker::noop().clone())));

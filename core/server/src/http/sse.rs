@@ -4,10 +4,10 @@ use std::convert::Infallible;
 use std::time::Duration;
 use std::vec;
 
+use async_stream::stream;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use futures::stream;
 use http::{HeaderValue, header};
 use mainstem_runtime::Next;
 use mainstem_runtime::ports::Env;
@@ -16,7 +16,6 @@ use rand::{Rng, TryRngCore};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::auth::Grant;
-use super::encode;
 use super::viewing::{Place, Viewing};
 use crate::insight::Closed;
 use crate::limits::edge::{COME_BACK_DELAY_MAX, COME_BACK_DELAY_MIN, PING_INTERVAL};
@@ -70,11 +69,13 @@ struct SseStream<E: Env> {
 pub(super) fn answer<E: Env>(viewer: Viewing<E>, grant: Grant, place: Place) -> Response {
     let streamed = Streamed { grant: grant.clone(), keeps_connection: false };
     let retry = Bytes::from(format!(": the stream begins\n{}\n", retry(Duration::ZERO)));
-    let source = SseStream { viewer, grant, place, pings: pings(), chunks: vec![retry].into_iter() };
-    let body = stream::unfold(source, async |mut source| {
-        let chunk = source.next().await?;
-        Some((Ok::<Bytes, Infallible>(chunk), source))
-    });
+    let mut source = SseStream { viewer, grant, place, pings: pings(), chunks: vec![retry].into_iter() };
+    // It stays where it is, while `unfold` moves it with each chunk.
+    let body = stream! {
+        while let Some(chunk) = source.next().await {
+            yield Ok::<Bytes, Infallible>(chunk);
+        }
+    };
     let mut response = event_stream(Body::from_stream(body));
     response.extensions_mut().insert(streamed);
     response
@@ -124,7 +125,7 @@ impl<E: Env> SseStream<E> {
                 biased;
                 next = self.viewer.next() => match next {
                     Next::Events(events) => {
-                        let (first, others) = encode::server_sent(&events).into_first_and_others();
+                        let (first, others) = self.viewer.server_sent(&events);
                         self.chunks = others.into_iter();
                         first
                     }

@@ -1,12 +1,13 @@
 //! A place among the streams that there may be, and what a stream with such a place is told of a chat. Both are counted.
 
-use mainstem_machine::{Body, ChatId, Ending, Resume};
+use bytes::Bytes;
+use mainstem_machine::{Body, ChatId, Ending, Resume, StreamEvent};
 use mainstem_runtime::ports::Env;
 use mainstem_runtime::{EdgeError, Next, Node, Principal, Viewer};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::auth::Requester;
-use super::{App, Problem};
+use super::{App, Problem, encode};
 use crate::insight::{Closed, Face, Resumed, Transport, View};
 use crate::rates::StreamShare;
 
@@ -81,6 +82,17 @@ impl<E: Env> Viewing<E> {
             self.view.told(events, self.viewer.lag());
         }
         next
+    }
+
+    /// Events as server-sent events: the first bytes of them, and those behind. What others are told as well is written once.
+    pub(super) fn server_sent(&self, events: &[StreamEvent]) -> (Bytes, Vec<Bytes>) {
+        match events {
+            [event] if matches!(event.body, Body::Parts { .. }) => {
+                let write = || encode::server_sent(events).into_bytes().into();
+                (self.viewer.shared(event, write), Vec::new())
+            }
+            _ => encode::server_sent(events).into_first_and_others(),
+        }
     }
 }
 

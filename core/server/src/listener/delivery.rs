@@ -92,49 +92,48 @@ impl Delivery {
     }
 
     /// Writes the response while the client is connected, and may be. A body ends by itself when its caller is
-    /// not let in any more, but what is being written then may take for ever (S10). Returns a connection that can serve
+    /// not let in any more, but what is being written then may take for ever (S10). Whether the connection can serve
     /// further requests.
-    pub(super) async fn carry_out(mut self, mut stream: ClientStream) -> Option<ClientStream> {
-        let (streamed, progress) = (self.streamed.clone(), stream.progress.clone());
+    pub(super) async fn carry_out(&mut self, stream: &mut ClientStream) -> bool {
+        let Self { head, body, streamed, chunked, keeps } = self;
+        let progress = stream.progress.clone();
         let overdue = async {
             streamed.revoked().await;
-            sleep(REVOKED_GRACE).await;
+            Box::pin(sleep(REVOKED_GRACE)).await;
         };
+        let out = Outgoing::new(std::mem::take(head), *chunked);
+        let writing = Writing { body, out, ended: None, received: 0 };
         tokio::select! {
             biased;
-            written = self.write(&mut stream) => {
-                match written {
-                    Ok(goes_on) => return goes_on.then_some(stream),
-                    Err(error) => tracing::debug!(%error, "a stream's connection ended"),
-                }
-            }
+            written = write(writing, stream, *keeps) => match written {
+                Ok(goes_on) => return goes_on,
+                Err(error) => tracing::debug!(%error, "a stream's connection ended"),
+            },
             () = overdue => {
                 tracing::debug!("a stream was cut off: its token was revoked");
                 progress.demand_reset();
             }
         }
-        None
+        false
     }
+}
 
-    /// Whether the connection can go on.
-    async fn write(&mut self, stream: &mut ClientStream) -> io::Result<bool> {
-        let out = Outgoing::new(std::mem::take(&mut self.head), self.chunked);
-        let mut writing = Writing { body: &mut self.body, out, ended: None, received: 0 };
-        match poll_fn(|cx| writing.poll(stream, cx)).await? {
-            Written::All => {}
-            Written::UntilGone => return Ok(false),
-            Written::UntilFailure(error) => {
-                // No proxy is to take it for an end.
-                stream.progress.demand_reset();
-                return Err(error);
-            }
+/// Whether the connection can go on.
+async fn write(mut writing: Writing<'_>, stream: &mut ClientStream, keeps: bool) -> io::Result<bool> {
+    match poll_fn(|cx| writing.poll(stream, cx)).await? {
+        Written::All => {}
+        Written::UntilGone => return Ok(false),
+        Written::UntilFailure(error) => {
+            // No proxy is to take it for an end.
+            stream.progress.demand_reset();
+            return Err(error);
         }
-        // What came meanwhile was not kept.
-        if self.keeps && writing.received == 0 {
-            return Ok(true);
-        }
-        stream.shutdown().await.map(|()| false)
     }
+    // What came meanwhile was not kept.
+    if keeps && writing.received == 0 {
+        return Ok(true);
+    }
+    stream.shutdown().await.map(|()| false)
 }
 
 /// How far a body was written.

@@ -10,12 +10,10 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::AsyncWrite;
 
-use crate::limits::edge::{COPIED_CONTENT_BYTES_MAX, GATHERED_BYTES_MAX};
+use crate::limits::edge::{COPIED_CONTENT_BYTES_MAX, GATHERED_BYTES_MAX, WRITTEN_SLICES_MAX};
 
-/// Slices of one write. What there is beyond them follows.
-const SLICES_MAX: usize = 16;
 /// Around a chunk: its length in hexadecimal digits, and two ends of lines.
-const FRAMING_BYTES_MAX: usize = 20;
+const FRAMING_BYTES: usize = 20;
 
 #[derive(Debug)]
 pub(super) struct Outgoing {
@@ -56,7 +54,7 @@ impl Outgoing {
         }
         assert!(!self.is_begun, "what is being written is not gathered to");
         let is_small = data.len() <= COPIED_CONTENT_BYTES_MAX;
-        self.last.reserve_exact(if is_small { data.len() } else { 0 } + FRAMING_BYTES_MAX);
+        self.last.reserve_exact(if is_small { data.len() } else { 0 } + FRAMING_BYTES);
         if self.chunked {
             write!(self.last, "{:x}\r\n", data.len()).expect("a vector takes what is written");
         }
@@ -88,7 +86,7 @@ impl Outgoing {
     ) -> Poll<io::Result<()>> {
         self.is_begun = true;
         while !self.is_empty() {
-            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let mut slices = [IoSlice::new(&[]); WRITTEN_SLICES_MAX];
             let count = self.slices(&mut slices);
             let wrote = match &slices[..count] {
                 // Its system call is cheaper.

@@ -58,17 +58,24 @@ impl Grant {
 
     /// Waits until it is revoked, or over. Cancel-safe.
     pub(in super::super) async fn revoked(&self) {
-        let over = async {
-            match self.until {
-                Some(until) => sleep_until(until).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            () = self.basis.gone() => {}
-            () = over => {}
+        if let (Basis::Anybody, None) = (&self.basis, self.until) {
+            return std::future::pending().await;
         }
+        // What waits is large, and most of each stream's memory where nobody waits.
+        Box::pin(async {
+            let over = async {
+                match self.until {
+                    Some(until) => sleep_until(until).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = self.basis.gone() => {}
+                () = over => {}
+            }
+        })
+        .await;
     }
 }
 

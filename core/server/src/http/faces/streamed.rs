@@ -1,9 +1,9 @@
 //! A face's stream: computed only when the connection can take more, and cut where what it tells comes to no end here.
 
+use async_stream::stream;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use futures::stream::unfold;
 
 use super::super::Problem;
 use super::super::auth::Grant;
@@ -22,13 +22,16 @@ pub(super) trait Source: Send + 'static {
 }
 
 /// The stream, on a connection that outlives it.
-pub(super) fn answer(grant: Grant, source: impl Source) -> Response {
-    let body = unfold(Some(source), async |source| {
-        let mut source = source?;
-        let piece = source.next().await?;
-        let source = piece.is_ok().then_some(source);
-        Some((piece, source))
-    });
+pub(super) fn answer(grant: Grant, mut source: impl Source) -> Response {
+    let body = stream! {
+        while let Some(piece) = source.next().await {
+            let is_cut = piece.is_err();
+            yield piece;
+            if is_cut {
+                break;
+            }
+        }
+    };
     let mut response = event_stream(Body::from_stream(body));
     response.extensions_mut().insert(Streamed::on_a_connection_that_stays(grant));
     response
