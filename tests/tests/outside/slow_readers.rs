@@ -20,9 +20,8 @@ const VIEWER_BYTES_MAX: u64 = 512 * 1024;
 /// Additional memory that the process may need when the same work is done again.
 const SLACK_BYTES: u64 = 48 * 1024 * 1024;
 
-/// Lets the allocator return large blocks at once, so that the measured memory is what is in use, without
-/// what its arenas keep.
-const MEASURABLE: [(&str, &str); 1] = [("MALLOC_MMAP_THRESHOLD_", "262144")];
+/// Lets the allocator give back at once what is free, so that the measured memory is what is in use.
+const MEASURABLE: [(&str, &str); 1] = [("MIMALLOC_PURGE_DELAY", "0")];
 
 /// Opens a stream with small buffers, and reads nothing.
 async fn stalled(replica: &Replica, chat: &str, kind: Kind) -> TcpStream {
