@@ -58,6 +58,7 @@ mod standby;
 mod stories;
 mod tapes;
 mod terminals;
+mod threads;
 mod tls;
 mod tokens;
 mod tools;
