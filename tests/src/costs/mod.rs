@@ -14,6 +14,7 @@ mod options;
 mod paced;
 mod report;
 mod requests;
+mod threads;
 mod turns;
 mod yardstick;
 
@@ -40,11 +41,12 @@ pub enum Row {
     LiveTurns,
     Paced,
     FanOut,
+    Threads,
 }
 
 impl Row {
-    pub const ALL: [Self; 6] =
-        [Self::Turns, Self::Creating, Self::Live, Self::LiveTurns, Self::Paced, Self::FanOut];
+    pub const ALL: [Self; 7] =
+        [Self::Turns, Self::Creating, Self::Live, Self::LiveTurns, Self::Paced, Self::FanOut, Self::Threads];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -54,6 +56,7 @@ impl Row {
             Self::LiveTurns => "live-turns",
             Self::Paced => "paced",
             Self::FanOut => "fan-out",
+            Self::Threads => "threads",
         }
     }
 
@@ -67,6 +70,7 @@ impl Row {
             Self::LiveTurns => live::extent(is_quick, true),
             Self::Paced => paced::extent(is_quick),
             Self::FanOut => fan_out::extent(is_quick),
+            Self::Threads => threads::extent(is_quick),
         }
     }
 
@@ -78,6 +82,7 @@ impl Row {
             Self::LiveTurns => live::measure(stage, program, true).await,
             Self::Paced => paced::measure(stage, program).await,
             Self::FanOut => fan_out::measure(stage, program).await,
+            Self::Threads => threads::measure(stage, program).await,
         }
     }
 }

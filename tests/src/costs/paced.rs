@@ -29,18 +29,37 @@ figures! {
     }
 }
 
-struct Extent {
-    chats: usize,
-    window: Duration,
+/// What `mainstem load` does.
+pub(super) struct Load {
+    pub(super) chats: usize,
+    /// Parts a second of each chat. 0: as many as there can be.
+    pub(super) rate: u32,
+    pub(super) window: Duration,
+    /// Of both replicas.
+    pub(super) flags: &'static [&'static str],
 }
 
-fn extent_of(is_quick: bool) -> Extent {
+/// What came of it. CPU: of the worker and of who tells, in seconds for each part.
+pub(super) struct Told {
+    pub(super) parts_per_second: f64,
+    pub(super) cpu_per_part: [f64; 2],
+    pub(super) latency_p50_ms: f64,
+    pub(super) latency_p99_ms: f64,
+}
+
+impl Told {
+    pub(super) fn servers_cpu_us_per_part(&self) -> f64 {
+        self.cpu_per_part.iter().sum::<f64>() * 1e6
+    }
+}
+
+fn load_of(is_quick: bool) -> Load {
     let (chats, seconds) = if is_quick { (10, 1) } else { (100, 10) };
-    Extent { chats, window: Duration::from_secs(seconds) }
+    Load { chats, rate: PARTS_A_SECOND, window: Duration::from_secs(seconds), flags: &[] }
 }
 
 pub(super) fn extent(is_quick: bool) -> Measured {
-    let Extent { chats, window } = extent_of(is_quick);
+    let Load { chats, window, .. } = load_of(is_quick);
     vec![
         ("chats", chats as f64),
         ("parts_per_second_of_a_chat", f64::from(PARTS_A_SECOND)),
@@ -49,13 +68,28 @@ pub(super) fn extent(is_quick: bool) -> Measured {
 }
 
 pub(super) async fn measure(stage: &Stage, program: &Program) -> anyhow::Result<Measured> {
-    let Extent { chats, window } = extent_of(stage.is_quick);
+    let told = told(stage, program, load_of(stage.is_quick)).await?;
+    let figures = Figures {
+        parts_per_second: told.parts_per_second,
+        servers_cpu_us_per_part: told.servers_cpu_us_per_part(),
+        worker_cpu_us_per_part: told.cpu_per_part[0] * 1e6,
+        telling_cpu_us_per_part: told.cpu_per_part[1] * 1e6,
+        latency_p50_ms: told.latency_p50_ms,
+        latency_p99_ms: told.latency_p99_ms,
+    };
+    Ok(figures.named())
+}
+
+/// One viewer of each chat, at the replica that does not work.
+pub(super) async fn told(stage: &Stage, program: &Program, load: Load) -> anyhow::Result<Told> {
+    let Load { chats, rate, window, flags } = load;
     let mut database = Database::fresh(&stage.postgres).await?;
     let workers = (2 * chats).to_string();
-    let worker = program.serve("works", &database.url, &["--workers", &workers]).await;
-    let telling = program.serve("serves", &database.url, &["--workers", "0"]).await;
+    let works = [&["--workers", &workers][..], flags].concat();
+    let worker = program.serve("works", &database.url, &works).await;
+    let telling = program.serve("serves", &database.url, &[&["--workers", "0"], flags].concat()).await;
     let duration = format!("{}s", (window + 2 * MARGIN).as_secs());
-    let (chats_asked, rate) = (chats.to_string(), PARTS_A_SECOND.to_string());
+    let (chats_asked, rate) = (chats.to_string(), rate.to_string());
     let (worker_url, telling_url) = (worker.url(), telling.url());
     let arguments = [
         &["load", "--server", &worker_url, "--server", &telling_url, "--viewers", "1", "--json"][..],
@@ -84,14 +118,11 @@ pub(super) async fn measure(stage: &Stage, program: &Program) -> anyhow::Result<
     database.remove(&stage.postgres).await?;
 
     let parts_per_second = number(&said["parts_per_second"])?;
-    let each = |at: usize| (after[at] - before[at]).as_secs_f64() * 1e6 / (parts_per_second * seconds);
-    let figures = Figures {
+    let each = |at: usize| (after[at] - before[at]).as_secs_f64() / (parts_per_second * seconds);
+    Ok(Told {
         parts_per_second,
-        servers_cpu_us_per_part: each(0) + each(1),
-        worker_cpu_us_per_part: each(0),
-        telling_cpu_us_per_part: each(1),
+        cpu_per_part: [each(0), each(1)],
         latency_p50_ms: number(&said["latency_us"]["p50"])? / 1e3,
         latency_p99_ms: number(&said["latency_us"]["p99"])? / 1e3,
-    };
-    Ok(figures.named())
+    })
 }

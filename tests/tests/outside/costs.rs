@@ -193,3 +193,17 @@ async fn live_chats_and_fan_out_are_measured() {
         |name: &str| json["rows"]["fan-out"]["figures"][name]["after"]["median"].as_f64().expect("a median");
     assert!(of("telling_cpu_us_per_delivery") > of("worker_cpu_us_per_delivery"), "{json}");
 }
+
+#[tokio::test]
+async fn what_two_threads_gain_is_measured() {
+    let json = measured(&[Row::Threads], 1, None).await;
+    let one = ["one_parts_per_second", "one_cpu_us_per_part", "one_cores", "one_latency_p99_ms"];
+    let two = ["two_parts_per_second", "two_cpu_us_per_part", "two_cores", "two_latency_p99_ms"];
+    assert_figures(&json, "threads", "after", 1, &[one, two].concat());
+    for figures in [one, two] {
+        assert_possible(&json, "threads", "after", figures[0], &figures[1..2]);
+    }
+    // Two replicas with one thread each have no more cores than two. What has the time and what has the CPU are not read at one moment.
+    let cores = json["rows"]["threads"]["figures"]["one_cores"]["after"]["median"].as_f64();
+    assert!(cores.is_some_and(|cores| cores < 2.6), "{json}");
+}
