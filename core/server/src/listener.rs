@@ -420,16 +420,19 @@ mod tests {
         let (mut client, stream) = connected().await;
         let (_open, closing) = watch::channel(false);
         let terms = terms(closing);
-        client.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.expect("it reads");
-
         let relayed = Arc::new(Relayed(Mutex::new(Waker::noop().clone())));
         let waker = Waker::from(relayed.clone());
         let mut task = Box::pin(connection(stream, terms));
-        poll_fn(|cx| {
+        let ends = poll_fn(|cx| {
             *relayed.0.lock().expect("nobody panics") = cx.waker().clone();
             task.as_mut().poll(&mut Context::from_waker(&waker))
-        })
-        .await;
+        });
+        // The connection is idle before, and can be evicted.
+        let asks = async {
+            tokio::task::yield_now().await;
+            client.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.expect("it reads");
+        };
+        tokio::join!(ends, asks);
         drop((task, waker));
         let mut came = vec![];
         while !came.ends_with(b"begun\r\n") {
