@@ -8,6 +8,7 @@ use async_stream::stream;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
+use futures::Stream;
 use http::{HeaderValue, header};
 use mainstem_runtime::Next;
 use mainstem_runtime::ports::Env;
@@ -69,16 +70,19 @@ struct SseStream<E: Env> {
 pub(super) fn answer<E: Env>(viewer: Viewing<E>, grant: Grant, place: Place) -> Response {
     let streamed = Streamed { grant: grant.clone(), keeps_connection: false };
     let retry = Bytes::from(format!(": the stream begins\n{}\n", retry(Duration::ZERO)));
-    let mut source = SseStream { viewer, grant, place, pings: pings(), chunks: vec![retry].into_iter() };
-    // It stays where it is, while `unfold` moves it with each chunk.
-    let body = stream! {
-        while let Some(chunk) = source.next().await {
-            yield Ok::<Bytes, Infallible>(chunk);
-        }
-    };
-    let mut response = event_stream(Body::from_stream(body));
+    let source = SseStream { viewer, grant, place, pings: pings(), chunks: vec![retry].into_iter() };
+    let mut response = event_stream(Body::from_stream(chunks(source)));
     response.extensions_mut().insert(streamed);
     response
+}
+
+/// The source stays where it is, while `unfold` would move it with each chunk.
+fn chunks<E: Env>(mut source: SseStream<E>) -> impl Stream<Item = Result<Bytes, Infallible>> {
+    stream! {
+        while let Some(chunk) = source.next().await {
+            yield Ok(chunk);
+        }
+    }
 }
 
 /// The answer where nothing can be told now. A browser's `EventSource` gives up for good at a status that is
@@ -144,5 +148,24 @@ impl<E: Env> SseStream<E> {
             return None;
         }
         Some(chunk)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::TokioEnv;
+
+    /// Of what an open stream waits with. docs/operations.md has what else one holds.
+    const CHUNKS_BYTES_MAX: usize = 640;
+
+    fn bytes_of<A, R>(_: impl FnOnce(A) -> R) -> usize {
+        size_of::<R>()
+    }
+
+    #[test]
+    fn what_an_open_stream_waits_with_is_small() {
+        let bytes = bytes_of(chunks::<TokioEnv>);
+        assert!(bytes <= CHUNKS_BYTES_MAX, "B1: {bytes} bytes for each viewer");
     }
 }
