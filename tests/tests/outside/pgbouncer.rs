@@ -113,7 +113,8 @@ async fn behind_a_pooler_of_transactions_replicas_work_with_each_bus_that_needs_
         // What one client leaves in a session would meet the next one there.
         for _ in 0..12 {
             let left = "SELECT (SELECT count(*) FROM pg_prepared_statements), current_setting('statement_timeout'), \
-                        (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory')";
+                        (SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database \
+                         WHERE locktype = 'advisory' AND datname = current_database())";
             let found = postgres.sql_at(&database, left).expect("psql");
             assert_eq!(found, "0|0|0", "with --bus {bus}");
         }
