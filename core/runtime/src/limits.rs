@@ -133,10 +133,10 @@ pub mod relay {
     /// Flow control: bytes that a worker sends of one follow ahead of whoever reads it, besides one frame.
     pub const FOLLOW_WINDOW: usize = 64 * 1024;
     /// The same for a stream of HTTP/2: what is on its way of all follows at a peer. They are read whoever reads them.
-    pub const STREAM_WINDOW: u32 = 255 * 1024;
-    /// The same for a whole connection: enough that followers that do not read cannot block others (B3), where each has
-    /// a stream of its own.
-    pub const CONNECTION_WINDOW: u32 = STREAM_WINDOW * FOLLOWS_PER_PEER_MAX as u32;
+    pub const STREAM_WINDOW: u32 = 1024 * 1024;
+    /// The same for a whole connection: all that HTTP/2 allows, so that at a peer where each follow has a stream of its own
+    /// one that is not read blocks no other (B3).
+    pub const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
     /// The windows of a server, to which only small requests are sent.
     pub const REQUESTS_WINDOW: u32 = 1024 * 1024;
     /// Bytes that a stream buffers before they are written, in addition to one frame.
@@ -163,8 +163,9 @@ pub mod relay {
     /// ... and that encoded: the last frame may be of any size.
     pub const TELLS_BYTES_MAX: usize = JOINED_TEXT_BYTES_MAX + FRAME_BYTES_MAX + 32 * TELLS_MAX;
 
-    const _: () = assert!(CONNECTION_WINDOW < 1 << 31, "HTTP/2 allows no larger window");
     const _: () = assert!(FRAME_BYTES_MAX <= 2 * 1024 * 1024);
     /// Tasks polled in a row before the connection gets its turn.
     pub const ROUNDS_MAX: usize = 64;
+    /// How often a connection writes in a row before others get their turn.
+    pub const WRITES_MAX: usize = 64;
 }

@@ -18,8 +18,7 @@ use hyper::rt::{Executor, Sleep, Timer};
 use mainstem_machine::Time;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::limits::relay::ROUNDS_MAX;
-use crate::limits::relay::SILENCE_MAX;
+use crate::limits::relay::{ROUNDS_MAX, SILENCE_MAX, WRITES_MAX};
 use crate::ports::{Boxed, Env};
 use crate::sync::{AtomicBool, AtomicWaker, Mutex, Ordering};
 
@@ -156,16 +155,20 @@ impl<C: Future> Future for Driven<C> {
         }
         // Tasks run before the connection, which then writes what they have to send.
         this.start_spawned();
-        loop {
+        for _ in 0..WRITES_MAX {
             this.woken.task.register(cx.waker());
             this.run_tasks();
             if let Poll::Ready(end) = this.connection.as_mut().poll(cx) {
                 return Poll::Ready(end);
             }
-            if !this.start_spawned() {
+            // What was written has made room for what a task has left, which need not wait for others to have their turn.
+            let has_more = this.woken.again.load(Ordering::Acquire);
+            if !(this.start_spawned() || has_more) {
                 return Poll::Pending;
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -253,7 +256,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::sync::{AtomicU64, explore};
+    use crate::sync::{AtomicU64, explore, once};
 
     /// How many tasks have ended, and the connection that waits for all of them.
     #[derive(Default)]
@@ -294,6 +297,50 @@ mod tests {
         for waking in waking {
             waking.await.expect("no panic").expect("it waits");
         }
+    }
+
+    /// All streams are one: if each write were followed by others' turns, a busy replica would send what fits one write
+    /// in each round of all its tasks.
+    #[test]
+    fn what_a_write_makes_room_for_is_written_before_others_have_their_turn() {
+        const PIECES: usize = WRITES_MAX / 2;
+        once(|| {
+            block_on(async {
+                let (tasks, room) = (Tasks::default(), Arc::new((Mutex::new(0), AtomicWaker::default())));
+                let (taking, written) = (room.clone(), Arc::<Ended>::default());
+                let task = async move {
+                    for _ in 0..PIECES {
+                        poll_fn(|context| {
+                            taking.1.register(context.waker());
+                            let mut waiting = taking.0.lock().expect("no panic");
+                            if *waiting > 0 {
+                                return Poll::Pending;
+                            }
+                            *waiting += 1;
+                            Poll::Ready(())
+                        })
+                        .await;
+                    }
+                };
+                let count = written.clone();
+                let connection = poll_fn(move |_| {
+                    let piece = std::mem::take(&mut *room.0.lock().expect("no panic"));
+                    let so_far = count.count.fetch_add(piece, Ordering::SeqCst) + piece;
+                    room.1.wake();
+                    if so_far == PIECES as u64 { Poll::Ready(()) } else { Poll::Pending }
+                });
+                tasks.execute(task);
+                let mut driven = Box::pin(Driven::new(connection, tasks));
+                let mut turns = 0;
+                poll_fn(|context| {
+                    turns += 1;
+                    driven.as_mut().poll(context)
+                })
+                .await;
+                // In the first one it gathers.
+                assert_eq!(turns, 2);
+            });
+        });
     }
 
     #[test]
