@@ -1,6 +1,6 @@
 # R56: the worker pauses until its lease has expired, and its viewer has not read all. Another one takes the chat over, and
 # it is deleted before the first one resumes: that reads no newer row, only that there is none. What is left of its run is
-# told to nobody all the same.
+# told to nobody all the same. No notice tells it first.
 guards S5
 replicas A B
 not with real servers "nothing says when a socket is full"
@@ -15,6 +15,7 @@ within 1s V sees status running on A
 V stops reading
 model on A says 20000 parts
 wait 200ms
+notices to A are lost
 A pauses
 only B works
 user on B interrupts
