@@ -25,7 +25,7 @@ within 500ms V sees answer of 3 parts interrupted
 within 100ms V sees status waiting
 
 database of A recovers
-# What it was asked for meanwhile comes as late as it would have.
+# A read that began while it was slow is over by then.
 wait 400ms
 model on A says 1 part
 user on C sends "two"

@@ -134,8 +134,8 @@ pub mod relay {
     pub const FOLLOW_WINDOW: usize = 64 * 1024;
     /// The same for a stream of HTTP/2: what is on its way of all follows at a peer. They are read whoever reads them.
     pub const STREAM_WINDOW: u32 = 1024 * 1024;
-    /// The same for a whole connection: all that HTTP/2 allows, so that at a peer where each follow has a stream of its own
-    /// one that is not read blocks no other (B3).
+    /// The same for a whole connection: all that HTTP/2 allows. At a peer where each follow has a stream of its own, so many
+    /// windows fit it that 2,047 follows that are not read block no other (B3).
     pub const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
     /// The windows of a server, to which only small requests are sent.
     pub const REQUESTS_WINDOW: u32 = 1024 * 1024;
